@@ -1,0 +1,70 @@
+//! How the health of a process is checked: configuration only.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// What one health check does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthCheck {
+    /// An HTTP GET; healthy when the status is the expected one.
+    Http {
+        /// The address to ask.
+        url: String,
+        /// The status that means healthy.
+        expected_status: u16,
+    },
+    /// A TCP connection; healthy when it is accepted.
+    Tcp {
+        /// `host:port`.
+        address: String,
+    },
+    /// A program; healthy when it exits with 0.
+    Script {
+        /// The program.
+        command: String,
+        /// Its arguments.
+        args: Vec<String>,
+    },
+    /// Healthy as long as the process exists.
+    Liveness,
+}
+
+/// When and how often a process is checked, and what crosses the threshold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthCheckConfig {
+    /// What is checked. Default: liveness.
+    pub check: HealthCheck,
+    /// Time between two checks. Default: 30 s.
+    #[serde(with = "crate::duration")]
+    pub interval: Duration,
+    /// How long one check may take. Default: 5 s.
+    #[serde(with = "crate::duration")]
+    pub timeout: Duration,
+    /// Time from the start to the first check. Default: 0 s.
+    #[serde(with = "crate::duration")]
+    pub initial_delay: Duration,
+    /// Failures until the first success that are forgiven within this time of the start. Default: 0 s.
+    #[serde(with = "crate::duration")]
+    pub grace_period: Duration,
+    /// Failures in a row that make a process unhealthy. Default: 3.
+    pub failure_threshold: u32,
+    /// Successes in a row that are recorded as a recovery. Default: 1.
+    pub success_threshold: u32,
+}
+
+impl Default for HealthCheckConfig {
+    fn default() -> Self {
+        Self {
+            check: HealthCheck::Liveness,
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(5),
+            initial_delay: Duration::ZERO,
+            grace_period: Duration::ZERO,
+            failure_threshold: 3,
+            success_threshold: 1,
+        }
+    }
+}

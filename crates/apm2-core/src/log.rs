@@ -1,0 +1,43 @@
+//! Where the output of a process is kept: configuration only.
+
+use std::{path::PathBuf, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+/// Files for the output of a process, and their limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// File for stdout. Default: none, the output is not kept.
+    pub stdout: Option<PathBuf>,
+    /// File for stderr. Default: none.
+    pub stderr: Option<PathBuf>,
+    /// Whether stderr goes to the file of stdout. Default: false.
+    pub merge: bool,
+    /// Whether each line begins with its time. Default: false.
+    pub timestamps: bool,
+    /// Size at which a file is rotated, in bytes. Default: 10 MiB.
+    pub rotate_bytes: u64,
+    /// Age at which a file is rotated. Default: 24 h.
+    #[serde(with = "crate::duration")]
+    pub rotate_age: Duration,
+    /// Whether rotated files are compressed. Default: false.
+    pub compress: bool,
+    /// Limit on all files of one process together, in bytes. Default: 100 MiB.
+    pub total_bytes_max: u64,
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            stdout: None,
+            stderr: None,
+            merge: false,
+            timestamps: false,
+            rotate_bytes: 10 << 20,
+            rotate_age: Duration::from_secs(24 * 60 * 60),
+            compress: false,
+            total_bytes_max: 100 << 20,
+        }
+    }
+}

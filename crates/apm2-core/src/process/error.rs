@@ -1,0 +1,29 @@
+//! What can go wrong with a process.
+
+/// An error of the process module. The texts are those of the specification.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The process could not be spawned (CTR-0008).
+    #[error("failed to spawn process: {0}")]
+    SpawnFailed(String),
+
+    /// There is no such process.
+    #[error("process not found: {0}")]
+    NotFound(String),
+
+    /// There is such a process already.
+    #[error("process already exists: {0}")]
+    AlreadyExists(String),
+
+    /// The operation does not fit the state (CTR-0005, CTR-0006).
+    #[error("invalid state for operation: {0}")]
+    InvalidState(String),
+
+    /// A signal could not be delivered.
+    #[error("failed to send signal: {0}")]
+    SignalFailed(String),
+
+    /// An error of the operating system, or of the recorder that keeps the events.
+    #[error("I/O error: {0}")]
+    Io(#[from] std::io::Error),
+}

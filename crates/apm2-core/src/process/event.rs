@@ -1,0 +1,357 @@
+//! What happened, in the past tense. Data only: bytes are the ledger's matter, words the command line's.
+
+use crate::process::{Exit, ProcessId, ProcessIdentity, RedactedSpec, RunEnd, Signal, Stamp};
+
+/// The events of one instance of one specification, numbered from 1 without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The specification's id.
+    pub process_id: ProcessId,
+    /// Which of its instances, from 0.
+    pub instance: u32,
+}
+
+impl StreamId {
+    /// The stream of the supervisor's and the ledger's own events.
+    pub const SYSTEM: Self = Self { process_id: ProcessId::from_bytes([0; 16]), instance: 0 };
+
+    /// Whether this is [`StreamId::SYSTEM`].
+    #[must_use]
+    pub fn is_system(&self) -> bool {
+        self.process_id.is_nil()
+    }
+}
+
+/// Who or what brought an event about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Actor {
+    /// A person or their script.
+    Operator {
+        /// Their user id.
+        uid: u32,
+        /// Their user name, where it is known.
+        user: Option<String>,
+        /// Their terminal, where there was one.
+        terminal: Option<String>,
+    },
+    /// The restart policy.
+    Policy,
+    /// A health check.
+    Health,
+    /// Recovery after a crash of the supervisor.
+    Recovery,
+    /// The supervisor, or the process itself.
+    System,
+}
+
+/// Why a start is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTrigger {
+    /// Somebody asked for it.
+    Start,
+    /// The restart policy asked for it.
+    Restart {
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+    },
+}
+
+/// Whom a signal was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// The process alone.
+    Process,
+    /// Its whole process group.
+    Group,
+}
+
+/// One of the two outputs of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputSource {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The rule that said no to a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartRule {
+    /// The policy is never to restart.
+    PolicyNever,
+    /// The process succeeded, and the policy restarts failures only.
+    Succeeded,
+    /// The budget is spent.
+    BudgetSpent {
+        /// Restarts in the window.
+        restarts: u32,
+        /// Restarts allowed in it.
+        max_restarts: u32,
+        /// The window, in milliseconds.
+        window_ms: u64,
+    },
+    /// A stop was asked for.
+    StopRequested,
+}
+
+/// The kind of an event, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// The instance came to be known. First event of its stream.
+    Registered {
+        /// What it runs.
+        spec: RedactedSpec,
+    },
+    /// Its specification was replaced.
+    SpecChanged {
+        /// What it runs from the next start on.
+        spec: RedactedSpec,
+    },
+    /// It was taken out of supervision.
+    Unregistered,
+    /// A start is about to be made: durable before the spawn.
+    StartRequested {
+        /// Why.
+        trigger: StartTrigger,
+    },
+    /// Transition to `Starting`.
+    Starting {
+        /// The process that was spawned; `None` when none came to be, and `Crashed` follows in the same commit.
+        identity: Option<ProcessIdentity>,
+        /// Why it was started.
+        trigger: StartTrigger,
+    },
+    /// Transition to `Running`.
+    Running,
+    /// Transition to `Unhealthy`.
+    Unhealthy {
+        /// Health checks failed in a row.
+        failures: u32,
+    },
+    /// Transition to `Stopping`: durable before the first signal.
+    Stopping {
+        /// The signal that will be sent.
+        signal: Signal,
+        /// Milliseconds until SIGKILL.
+        timeout_ms: u64,
+        /// Whether SIGKILL will follow at all.
+        force_kill: bool,
+    },
+    /// Transition to `Stopped`.
+    Stopped {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Transition to `Crashed`.
+    Crashed {
+        /// Why.
+        cause: RunEnd,
+    },
+    /// Transition to `Terminated`.
+    Terminated {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A signal is about to be sent: durable before the kernel is asked.
+    SignalSent {
+        /// Which.
+        signal: Signal,
+        /// To whom.
+        target: SignalTarget,
+    },
+    /// The kernel refused the signal recorded before.
+    SignalFailed {
+        /// Which.
+        signal: Signal,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// Members of the group were still alive after SIGKILL and the time it was given.
+    GroupSurvived {
+        /// Their pids, the first few.
+        pids: Vec<u32>,
+    },
+    /// The policy will start it again.
+    RestartScheduled {
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+        /// Milliseconds until then.
+        delay_ms: u64,
+    },
+    /// The policy will not start it again.
+    RestartRefused {
+        /// The rule that said no.
+        rule: RestartRule,
+    },
+    /// The restart budget is full again.
+    BudgetReset,
+    /// A health check changed its mind without crossing into another state.
+    HealthChanged {
+        /// What it says now.
+        healthy: bool,
+        /// In its own words.
+        detail: String,
+    },
+    /// A process that outlived its supervisor was taken over by a new one.
+    Adopted {
+        /// The process.
+        identity: ProcessIdentity,
+    },
+    /// The process is gone, and somebody else still holds its output.
+    OutputLeaked {
+        /// Which output.
+        source: OutputSource,
+    },
+    /// A measurement.
+    Sampled {
+        /// Processor use, in hundredths of a percent of one core.
+        cpu_centipercent: u32,
+        /// Resident memory, in bytes.
+        memory_bytes: u64,
+    },
+    /// Credentials were replaced while it ran.
+    CredentialRotated {
+        /// The profile.
+        profile: String,
+        /// The names of the variables.
+        variables: Vec<String>,
+    },
+    /// What an agent adapter saw.
+    Observed {
+        /// Which adapter.
+        adapter: String,
+        /// What it saw.
+        detail: String,
+    },
+    /// System: a supervisor opened the ledger.
+    SupervisorStarted {
+        /// Its pid.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
+    /// System: a supervisor closed the ledger.
+    SupervisorStopped,
+    /// System: the size and hash of the ledger were stated.
+    Checkpointed {
+        /// Events covered.
+        size: u64,
+        /// The chain after the last of them.
+        chain: [u8; 32],
+    },
+    /// System: the store beside the journal was set aside and built again.
+    StoreRebuilt {
+        /// What was wrong with it.
+        cause: String,
+        /// The name it was set aside under, in the ledger's directory; none where nothing was left of it.
+        set_aside: Option<String>,
+    },
+    /// System: a commit that was cut short by a crash, and never acknowledged, was removed.
+    TailCut {
+        /// The journal segment.
+        segment: u64,
+        /// Where it began in it, in bytes.
+        offset: u64,
+    },
+}
+
+impl EventKind {
+    /// The kind's name, in `snake_case`, as programs see it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "registered",
+            Self::SpecChanged { .. } => "spec_changed",
+            Self::Unregistered => "unregistered",
+            Self::StartRequested { .. } => "start_requested",
+            Self::Starting { .. } => "starting",
+            Self::Running => "running",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Stopping { .. } => "stopping",
+            Self::Stopped { .. } => "stopped",
+            Self::Crashed { .. } => "crashed",
+            Self::Terminated { .. } => "terminated",
+            Self::SignalSent { .. } => "signal_sent",
+            Self::SignalFailed { .. } => "signal_failed",
+            Self::GroupSurvived { .. } => "group_survived",
+            Self::RestartScheduled { .. } => "restart_scheduled",
+            Self::RestartRefused { .. } => "restart_refused",
+            Self::BudgetReset => "budget_reset",
+            Self::HealthChanged { .. } => "health_changed",
+            Self::Adopted { .. } => "adopted",
+            Self::OutputLeaked { .. } => "output_leaked",
+            Self::Sampled { .. } => "sampled",
+            Self::CredentialRotated { .. } => "credential_rotated",
+            Self::Observed { .. } => "observed",
+            Self::SupervisorStarted { .. } => "supervisor_started",
+            Self::SupervisorStopped => "supervisor_stopped",
+            Self::Checkpointed { .. } => "checkpointed",
+            Self::StoreRebuilt { .. } => "store_rebuilt",
+            Self::TailCut { .. } => "tail_cut",
+        }
+    }
+
+    /// Whether the event belongs to [`StreamId::SYSTEM`] and to no process.
+    #[must_use]
+    pub const fn is_system(&self) -> bool {
+        matches!(
+            self,
+            Self::SupervisorStarted { .. }
+                | Self::SupervisorStopped
+                | Self::Checkpointed { .. }
+                | Self::StoreRebuilt { .. }
+                | Self::TailCut { .. }
+        )
+    }
+}
+
+/// An event that is not recorded yet: everything but its numbers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Whose event it is.
+    pub stream: StreamId,
+    /// The run it belongs to, from 1; 0 before the first and for system events.
+    pub run: u64,
+    /// Who or what brought it about.
+    pub actor: Actor,
+    /// Why, in the words of whoever asked.
+    pub reason: Option<String>,
+    /// The seq of the event that caused it.
+    pub cause: Option<u64>,
+    /// When.
+    pub stamp: Stamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+/// A recorded event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Position in the whole ledger, from 1, without gaps.
+    pub seq: u64,
+    /// Position in its stream, from 1, without gaps.
+    pub version: u64,
+    /// Whose event it is.
+    pub stream: StreamId,
+    /// The run it belongs to, from 1; 0 before the first and for system events.
+    pub run: u64,
+    /// Who or what brought it about.
+    pub actor: Actor,
+    /// Why, in the words of whoever asked.
+    pub reason: Option<String>,
+    /// The seq of the event that caused it.
+    pub cause: Option<u64>,
+    /// When.
+    pub stamp: Stamp,
+    /// What.
+    pub kind: EventKind,
+}
+
+impl Draft {
+    /// The event with its numbers.
+    #[must_use]
+    pub fn numbered(self, seq: u64, version: u64) -> Event {
+        let Self { stream, run, actor, reason, cause, stamp, kind } = self;
+        Event { seq, version, stream, run, actor, reason, cause, stamp, kind }
+    }
+}

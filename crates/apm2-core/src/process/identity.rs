@@ -1,0 +1,120 @@
+//! Which process a pid meant: `(boot_id, pid, start time)`, since pids are used again (law 6).
+
+use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+
+use uuid::Uuid;
+
+use crate::process::{Evidence, Exit, boot_id};
+
+/// A process that no other can be taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessIdentity {
+    /// The boot it was started in.
+    pub boot_id: Uuid,
+    /// Its pid, which is also the id of its session and of its process group.
+    pub pid: u32,
+    /// Its start time in clock ticks since boot (proc(5), field 22 of `stat`).
+    pub start_ticks: u64,
+}
+
+/// What became of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Observation {
+    /// It is there.
+    Alive,
+    /// It has ended, and the kernel still keeps its exit.
+    Zombie(Exit),
+    /// It is gone, or its pid is somebody else's by now.
+    Gone,
+}
+
+impl ProcessIdentity {
+    /// The identity of the process that has this pid now; `None` when there is none or `/proc` does not tell.
+    #[must_use]
+    pub fn of(pid: u32) -> Option<Self> {
+        let stat = Stat::read(pid)?;
+        Some(Self { boot_id: boot_id(), pid, start_ticks: stat.start_ticks })
+    }
+
+    /// Looks whether the process is still there. Missing or different means gone: never a stranger.
+    #[must_use]
+    pub fn observe(&self) -> Observation {
+        // A kernel without a boot id cannot tell one boot from another: unverifiable, so not ours.
+        if self.boot_id.is_nil() || self.boot_id != boot_id() {
+            return Observation::Gone;
+        }
+        match Stat::read(self.pid) {
+            Some(stat) if stat.start_ticks == self.start_ticks => stat.observation(),
+            _ => Observation::Gone,
+        }
+    }
+}
+
+/// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) state: u8,
+    pub(crate) group: u32,
+    pub(crate) start_ticks: u64,
+    exit_status: Option<i32>,
+}
+
+impl Stat {
+    /// Reads the fields of `pid`, if it exists.
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name in parentheses may hold anything, parentheses and spaces too: fields are counted from the last `)`.
+    fn parse(text: &[u8]) -> Option<Self> {
+        let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // The first of them is field 3 of the manual.
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            group: fields.get(2)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+            exit_status: fields.get(49).and_then(|field| field.parse().ok()),
+        })
+    }
+
+    /// Whether the process has ended: a zombie, or being torn down.
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X')
+    }
+
+    fn observation(&self) -> Observation {
+        match (self.has_ended(), self.exit_status) {
+            (false, _) => Observation::Alive,
+            (true, Some(status)) => {
+                Observation::Zombie(Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
+            }
+            (true, None) => Observation::Zombie(Exit::UNKNOWN),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_from_the_last_parenthesis() {
+        let mut text = b"42 (a) Z (b)) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456".to_vec();
+        text.extend_from_slice(b" 0".repeat(29).as_slice());
+        text.extend_from_slice(b" 1792\n");
+        let stat = Stat::parse(&text).unwrap();
+        assert_eq!((stat.state, stat.group, stat.start_ticks, stat.exit_status), (b'S', 77, 123_456, Some(1792)));
+    }
+
+    #[test]
+    fn a_process_knows_itself_and_a_stranger_is_gone() {
+        let me = ProcessIdentity::of(std::process::id()).unwrap();
+        assert_eq!(me.observe(), Observation::Alive);
+        let other = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
+        assert_eq!(other.observe(), Observation::Gone);
+        let earlier_boot = ProcessIdentity { boot_id: Uuid::from_u128(1), ..me };
+        assert_eq!(earlier_boot.observe(), Observation::Gone);
+    }
+}

@@ -1,0 +1,79 @@
+//! Signals by number, with their names where they have one.
+
+use std::{fmt, str::FromStr};
+
+use nix::sys::signal::Signal as Known;
+use serde::{Deserialize, Serialize};
+
+/// A signal number (signal(7)), real-time signals included. As text: `SIGTERM`, `SIG34`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Signal(u8);
+
+/// The text or number is no signal.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a signal; write a name such as SIGTERM or a number from 1 to {max}", max = Signal::MAX)]
+pub struct NotASignal(String);
+
+impl Signal {
+    /// Interrupt from the keyboard.
+    pub const INT: Self = Self(2);
+    /// Kill: cannot be caught.
+    pub const KILL: Self = Self(9);
+    /// The polite request to end.
+    pub const TERM: Self = Self(15);
+    /// Continue, if stopped.
+    pub const CONT: Self = Self(18);
+    /// The largest signal number on Linux.
+    pub const MAX: u8 = 64;
+
+    /// The signal with this number, if there is one.
+    #[must_use]
+    pub const fn from_number(number: u8) -> Option<Self> {
+        if number >= 1 && number <= Self::MAX { Some(Self(number)) } else { None }
+    }
+
+    /// The signal's number, 1 to 64.
+    #[must_use]
+    pub const fn number(self) -> u8 {
+        self.0
+    }
+}
+
+impl fmt::Display for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Known::try_from(i32::from(self.0)) {
+            Ok(known) => f.pad(known.as_str()),
+            Err(_) => f.pad(&format!("SIG{}", self.0)),
+        }
+    }
+}
+
+impl FromStr for Signal {
+    type Err = NotASignal;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || NotASignal(text.to_owned());
+        let upper = text.to_ascii_uppercase();
+        let bare = upper.strip_prefix("SIG").unwrap_or(&upper);
+        if let Ok(number) = bare.parse::<u8>() {
+            return Self::from_number(number).ok_or_else(refuse);
+        }
+        let known = Known::from_str(&format!("SIG{bare}")).map_err(|_| refuse())?;
+        u8::try_from(known as i32).ok().and_then(Self::from_number).ok_or_else(refuse)
+    }
+}
+
+impl TryFrom<String> for Signal {
+    type Error = NotASignal;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Signal> for String {
+    fn from(signal: Signal) -> Self {
+        signal.to_string()
+    }
+}

@@ -1,0 +1,74 @@
+//! What is to be run, and under which rules.
+
+use std::{collections::HashMap, fmt, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    credentials::CredentialConfig,
+    health::HealthCheckConfig,
+    log::LogConfig,
+    process::{ProcessId, ProcessSpecBuilder, RedactedSpec},
+    restart::RestartConfig,
+    shutdown::ShutdownConfig,
+};
+
+/// A process specification: one program, run as one or more instances.
+///
+/// `Debug` shows no environment value and no secret-looking argument. Serialization does: it is the form of a
+/// configuration file. What is recorded is a [`RedactedSpec`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessSpec {
+    /// The id that history joins up under.
+    pub id: ProcessId,
+    /// A name for people; not empty (INV-0003).
+    pub name: String,
+    /// The program, looked up in `PATH` unless it holds a slash; not empty (INV-0004).
+    pub command: String,
+    /// Its arguments, without the program's own name.
+    pub args: Vec<String>,
+    /// The directory it starts in. Default: that of the supervisor.
+    pub cwd: Option<PathBuf>,
+    /// Variables added to the allowed part of the supervisor's environment.
+    pub env: HashMap<String, String>,
+    /// How many instances run; at least 1 (INV-0005).
+    pub instances: u32,
+    /// When it is started again.
+    pub restart: RestartConfig,
+    /// How its health is checked. Default: not at all.
+    pub health: Option<HealthCheckConfig>,
+    /// Where its output is kept.
+    pub log: LogConfig,
+    /// How it is stopped.
+    pub shutdown: ShutdownConfig,
+    /// Which credentials it is given. Default: none.
+    pub credentials: Option<CredentialConfig>,
+}
+
+impl ProcessSpec {
+    /// A builder with nothing set.
+    #[must_use]
+    pub fn builder() -> ProcessSpecBuilder {
+        ProcessSpecBuilder::default()
+    }
+}
+
+impl fmt::Debug for ProcessSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let safe = RedactedSpec::new(self);
+        f.debug_struct("ProcessSpec")
+            .field("id", &safe.id)
+            .field("name", &safe.name)
+            .field("command", &safe.command)
+            .field("args", &safe.args)
+            .field("cwd", &safe.cwd)
+            .field("env", &safe.env)
+            .field("instances", &safe.instances)
+            .field("restart", &safe.restart)
+            .field("health", &safe.health)
+            .field("log", &safe.log)
+            .field("shutdown", &safe.shutdown)
+            .field("credentials", &safe.credentials)
+            .finish()
+    }
+}

@@ -1,0 +1,263 @@
+//! The fold of one stream: the handle, and what a handle has no field for.
+
+use crate::process::{
+    Event, EventKind, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp, StartTrigger,
+    StreamId,
+};
+use crate::restart::RestartBudget;
+
+/// A start that was asked for and has no result yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// The seq of its `start_requested`.
+    pub seq: u64,
+    /// Why it was asked for.
+    pub trigger: StartTrigger,
+}
+
+/// Everything that the events of one stream say.
+///
+/// Plain data, so that a store can keep a copy of it; it changes in [`apply`](Self::apply) only.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stream {
+    /// Whose it is.
+    pub id: StreamId,
+    /// The handle.
+    pub handle: ProcessHandle,
+    /// Events folded in: the version of the last one.
+    pub version: u64,
+    /// The seq of the last one.
+    pub last_seq: u64,
+    /// The latest run, from 1; 0 before the first.
+    pub run: u64,
+    /// The start that has no result yet.
+    pub intent: Option<Intent>,
+    /// The process of the latest run that was spawned. Stays when the handle's pid is gone.
+    pub identity: Option<ProcessIdentity>,
+    /// When the latest run was spawned.
+    pub run_started: Option<Stamp>,
+    /// How the latest run ended; `None` while it lives, and before the first.
+    pub end: Option<RunEnd>,
+    /// Whether SIGKILL was sent in the latest run.
+    pub kill_sent: bool,
+    /// The restarts that count against it.
+    pub budget: RestartBudget,
+    /// Whether it was taken out of supervision.
+    pub unregistered: bool,
+}
+
+/// An event that does not fit what came before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IllegalEvent {
+    /// The state does not allow it.
+    #[error(transparent)]
+    Transition(#[from] IllegalTransition),
+    /// Its version is not the next one.
+    #[error("version {found} where {expected} comes next")]
+    Version {
+        /// The version that comes next.
+        expected: u64,
+        /// The version it has.
+        found: u64,
+    },
+    /// It names another run than the one it can belong to.
+    #[error("run {found} where run {expected} was expected")]
+    Run {
+        /// The run it can belong to.
+        expected: u64,
+        /// The run it names.
+        found: u64,
+    },
+    /// A stream begins with `registered`, and only begins with it.
+    #[error("{0} before or after the place it may have: a stream begins with registered, once")]
+    Registration(&'static str),
+    /// The instance is outside of its specification (INV-0010), or the specification is another process's.
+    #[error("the specification does not fit the stream")]
+    ForeignSpec,
+    /// A process cannot be started without, or with another, or during an unanswered `start_requested`.
+    #[error("{0} does not fit the pending start request")]
+    Intent(&'static str),
+    /// `terminated` means that we sent SIGKILL, and none was recorded.
+    #[error("terminated without a SIGKILL on record")]
+    NotKilled,
+    /// The end that it states does not fit a run that was, or was not, spawned.
+    #[error("the end of a run that was never spawned cannot be an exit, and the other way round")]
+    WrongEnd,
+    /// It belongs to another stream.
+    #[error("the event belongs to another stream")]
+    Stream,
+}
+
+impl Stream {
+    /// Begins a stream with its first event.
+    ///
+    /// # Errors
+    /// When the event is not `registered`, is not the first, or carries a specification of another process.
+    pub fn begin(event: &Event) -> Result<Self, IllegalEvent> {
+        let EventKind::Registered { spec } = &event.kind else {
+            return Err(IllegalEvent::Registration(event.kind.name()));
+        };
+        if event.version != 1 {
+            return Err(IllegalEvent::Version { expected: 1, found: event.version });
+        }
+        if event.run != 0 {
+            return Err(IllegalEvent::Run { expected: 0, found: event.run });
+        }
+        if spec.id != event.stream.process_id || event.stream.instance >= spec.instances {
+            return Err(IllegalEvent::ForeignSpec);
+        }
+        Ok(Self {
+            id: event.stream,
+            handle: ProcessHandle::new((**spec).clone(), event.stream.instance),
+            version: 1,
+            last_seq: event.seq,
+            run: 0,
+            intent: None,
+            identity: None,
+            run_started: None,
+            end: None,
+            kill_sent: false,
+            budget: RestartBudget::default(),
+            unregistered: false,
+        })
+    }
+
+    /// Folds one event in.
+    ///
+    /// # Errors
+    /// When the event does not fit; the stream is then unchanged.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        self.check(event)?;
+        self.handle.apply(event)?;
+        self.version = event.version;
+        self.last_seq = event.seq;
+        self.fold(event);
+        Ok(())
+    }
+
+    /// The run that the next event of this kind belongs to.
+    #[must_use]
+    pub const fn run_of(&self, kind: &EventKind) -> u64 {
+        match kind {
+            EventKind::StartRequested { .. } => self.run.saturating_add(1),
+            _ => self.run,
+        }
+    }
+
+    /// What the state alone cannot tell.
+    fn check(&self, event: &Event) -> Result<(), IllegalEvent> {
+        if event.stream != self.id {
+            return Err(IllegalEvent::Stream);
+        }
+        let (expected, found) = (self.version.saturating_add(1), event.version);
+        if found != expected {
+            return Err(IllegalEvent::Version { expected, found });
+        }
+        let expected = self.run_of(&event.kind);
+        if event.run != expected {
+            return Err(IllegalEvent::Run { expected, found: event.run });
+        }
+        self.check_registration(&event.kind)?;
+        self.check_intent(&event.kind)?;
+        self.check_end(&event.kind)
+    }
+
+    fn check_registration(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
+        match kind {
+            EventKind::Registered { .. } => Err(IllegalEvent::Registration(kind.name())),
+            EventKind::SpecChanged { spec } if spec.id != self.id.process_id || self.id.instance >= spec.instances => {
+                Err(IllegalEvent::ForeignSpec)
+            }
+            // An unregistered process may come back with a new specification, and with nothing else.
+            EventKind::SpecChanged { .. } => Ok(()),
+            _ if self.unregistered => Err(IllegalEvent::Registration(kind.name())),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_intent(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
+        let fits = match kind {
+            EventKind::StartRequested { .. } | EventKind::Unregistered => self.intent.is_none(),
+            EventKind::Starting { trigger, .. } => self.intent.is_some_and(|intent| intent.trigger == *trigger),
+            _ => true,
+        };
+        if fits { Ok(()) } else { Err(IllegalEvent::Intent(kind.name())) }
+    }
+
+    fn check_end(&self, kind: &EventKind) -> Result<(), IllegalEvent> {
+        let spawned = self.handle.pid.is_some();
+        match kind {
+            EventKind::Terminated { .. } if !self.kill_sent => Err(IllegalEvent::NotKilled),
+            EventKind::Crashed { cause } if spawned != matches!(cause, RunEnd::Exit(_)) => Err(IllegalEvent::WrongEnd),
+            // INV-0008: what has no pid can only go on to `Crashed`.
+            EventKind::Running | EventKind::Stopping { .. } if !spawned => Err(IllegalEvent::WrongEnd),
+            _ => Ok(()),
+        }
+    }
+
+    fn fold(&mut self, event: &Event) {
+        match &event.kind {
+            EventKind::SpecChanged { .. } => {
+                // A storm of crashes of what it was must not block what it is now.
+                self.budget = RestartBudget::default();
+                self.unregistered = false;
+            }
+            EventKind::Unregistered => self.unregistered = true,
+            EventKind::BudgetReset => self.budget = RestartBudget::default(),
+            EventKind::RestartScheduled { .. } => self.budget.spend(event.stamp),
+            EventKind::StartRequested { trigger } => {
+                self.run = event.run;
+                self.intent = Some(Intent { seq: event.seq, trigger: *trigger });
+                self.end = None;
+                self.kill_sent = false;
+            }
+            EventKind::Starting { identity, .. } => {
+                self.intent = None;
+                self.identity = *identity;
+                self.run_started = identity.map(|_| event.stamp);
+            }
+            EventKind::Adopted { identity } => self.identity = Some(*identity),
+            EventKind::SignalSent { signal: Signal::KILL, .. } => self.kill_sent = true,
+            EventKind::Stopped { exit } | EventKind::Terminated { exit } => {
+                self.end_run(RunEnd::Exit(*exit), event.stamp);
+            }
+            EventKind::Crashed { cause } => self.end_run(cause.clone(), event.stamp),
+            _ => {}
+        }
+    }
+
+    fn end_run(&mut self, end: RunEnd, stamp: Stamp) {
+        let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
+        let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
+        if uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
+            self.budget.consecutive = 0;
+        }
+        self.end = Some(end);
+    }
+
+    /// The exit of the latest run, if it had one.
+    #[must_use]
+    pub const fn exit(&self) -> Option<&Exit> {
+        match &self.end {
+            Some(RunEnd::Exit(exit)) => Some(exit),
+            Some(RunEnd::SpawnFailed(_) | RunEnd::NeverStarted) | None => None,
+        }
+    }
+
+    /// The first invariant of the specification that does not hold, by its number; `None` when all do.
+    ///
+    /// For tests, `verify` and fuzzing: to be asked at commits, where INV-0008 holds.
+    #[must_use]
+    pub fn broken_invariant(&self) -> Option<&'static str> {
+        let handle = &self.handle;
+        let checks = [
+            ("INV-0003", !handle.spec.name.is_empty()),
+            ("INV-0004", !handle.spec.command.is_empty()),
+            ("INV-0005", handle.spec.instances >= 1),
+            ("INV-0008", handle.pid.is_some() == handle.state.is_running()),
+            ("INV-0009", handle.started_at.is_none() || self.run > 0),
+            ("INV-0010", handle.instance < handle.spec.instances),
+        ];
+        checks.iter().find(|(_, holds)| !holds).map(|(number, _)| *number)
+    }
+}

@@ -1,0 +1,199 @@
+//! When a process is started again, and how long that waits. Pure: no process, no clock, no storage.
+
+use std::{collections::VecDeque, fmt, str::FromStr, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    duration::millis,
+    process::{Exit, RestartRule, Stamp},
+};
+
+/// Restarts that a budget remembers; a larger `max_restarts` counts as this.
+pub const RESTARTS_REMEMBERED_MAX: usize = 1024;
+
+/// What is done when a process has ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    /// It stays as it is.
+    Never,
+    /// It is started again unless it ended by itself with 0.
+    #[default]
+    OnFailure,
+    /// It is started again whatever its exit.
+    Always,
+}
+
+impl fmt::Display for RestartPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Never => "never",
+            Self::OnFailure => "on-failure",
+            Self::Always => "always",
+        })
+    }
+}
+
+impl FromStr for RestartPolicy {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "never" => Ok(Self::Never),
+            "on-failure" => Ok(Self::OnFailure),
+            "always" => Ok(Self::Always),
+            _ => Err(format!("{text:?} is no restart policy; write never, on-failure or always")),
+        }
+    }
+}
+
+/// How long a restart waits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum BackoffConfig {
+    /// The same time before each restart.
+    Fixed {
+        /// That time.
+        #[serde(with = "crate::duration")]
+        delay: Duration,
+    },
+    /// A time that grows by the same step.
+    Linear {
+        /// Before the first restart.
+        #[serde(with = "crate::duration")]
+        initial: Duration,
+        /// What each further attempt adds.
+        #[serde(with = "crate::duration")]
+        step: Duration,
+        /// Never longer than this.
+        #[serde(with = "crate::duration")]
+        max: Duration,
+    },
+    /// A time that is multiplied each time.
+    Exponential {
+        /// Before the first restart.
+        #[serde(with = "crate::duration")]
+        initial: Duration,
+        /// The factor.
+        factor: u32,
+        /// Never longer than this.
+        #[serde(with = "crate::duration")]
+        max: Duration,
+    },
+}
+
+impl Default for BackoffConfig {
+    /// 1 s, doubled each time, up to 60 s.
+    fn default() -> Self {
+        Self::Exponential { initial: Duration::from_secs(1), factor: 2, max: Duration::from_secs(60) }
+    }
+}
+
+impl BackoffConfig {
+    /// The wait before this attempt, counted from 1. Saturates: no input can make it panic.
+    #[must_use]
+    pub fn delay(&self, attempt: u32) -> Duration {
+        let earlier = attempt.saturating_sub(1);
+        match self {
+            Self::Fixed { delay } => *delay,
+            Self::Linear { initial, step, max } => initial.saturating_add(step.saturating_mul(earlier)).min(*max),
+            Self::Exponential { initial, factor, max } => {
+                initial.saturating_mul(factor.saturating_pow(earlier)).min(*max)
+            }
+        }
+    }
+}
+
+/// When a process is started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RestartConfig {
+    /// Which exits lead to a restart. Default: failures.
+    pub policy: RestartPolicy,
+    /// Restarts allowed in `restart_window`. Default: 10.
+    pub max_restarts: u32,
+    /// The window in which restarts are counted. Default: 10 min.
+    #[serde(with = "crate::duration")]
+    pub restart_window: Duration,
+    /// A run at least this long counts as sustained: the back-off begins anew. Default: 10 s.
+    #[serde(with = "crate::duration")]
+    pub min_uptime: Duration,
+    /// How long a restart waits. Default: 1 s, doubled up to 60 s.
+    pub backoff: BackoffConfig,
+}
+
+impl Default for RestartConfig {
+    fn default() -> Self {
+        Self {
+            policy: RestartPolicy::default(),
+            max_restarts: 10,
+            restart_window: Duration::from_secs(600),
+            min_uptime: Duration::from_secs(10),
+            backoff: BackoffConfig::default(),
+        }
+    }
+}
+
+/// The restarts that count against a process: a fold over its events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestartBudget {
+    /// When the latest restarts were scheduled, oldest first, at most [`RESTARTS_REMEMBERED_MAX`].
+    pub recent: VecDeque<Stamp>,
+    /// Restarts since the last sustained run.
+    pub consecutive: u32,
+}
+
+impl RestartBudget {
+    /// Counts a restart scheduled at `stamp`.
+    pub fn spend(&mut self, stamp: Stamp) {
+        if self.recent.len() == RESTARTS_REMEMBERED_MAX {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(stamp);
+        self.consecutive = self.consecutive.saturating_add(1);
+    }
+
+    /// Restarts within `window` before `now`. What another boot did is outside of every window.
+    fn spent(&self, now: &Stamp, window: Duration) -> u32 {
+        let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
+        let within = |stamp: &&Stamp| now.nanos_since(stamp).is_some_and(|nanos| nanos <= window_ns);
+        u32::try_from(self.recent.iter().filter(within).count()).unwrap_or(u32::MAX)
+    }
+}
+
+/// What the policy says of an exit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartDecision {
+    /// Start again after a while.
+    Restart {
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+        /// How long to wait.
+        delay: Duration,
+    },
+    /// Leave it.
+    Refuse(RestartRule),
+}
+
+impl RestartConfig {
+    /// Decides what follows the end of a run. `exit` is `None` when the process could not be spawned.
+    #[must_use]
+    pub fn decide(&self, exit: Option<&Exit>, budget: &RestartBudget, now: &Stamp) -> RestartDecision {
+        let succeeded = exit.is_some_and(Exit::is_success);
+        match self.policy {
+            RestartPolicy::Never => return RestartDecision::Refuse(RestartRule::PolicyNever),
+            RestartPolicy::OnFailure if succeeded => return RestartDecision::Refuse(RestartRule::Succeeded),
+            RestartPolicy::OnFailure | RestartPolicy::Always => {}
+        }
+        let remembered_max = u32::try_from(RESTARTS_REMEMBERED_MAX).unwrap_or(u32::MAX);
+        let max_restarts = self.max_restarts.min(remembered_max);
+        let restarts = budget.spent(now, self.restart_window);
+        if restarts >= max_restarts {
+            let window_ms = millis(self.restart_window);
+            return RestartDecision::Refuse(RestartRule::BudgetSpent { restarts, max_restarts, window_ms });
+        }
+        let attempt = budget.consecutive.saturating_add(1);
+        RestartDecision::Restart { attempt, delay: self.backoff.delay(attempt) }
+    }
+}

@@ -1,0 +1,1 @@
+//! apm2-ledger-cli
