@@ -1,0 +1,93 @@
+//! Appends and acknowledges, or checks that what was acknowledged is there: for kill and power-cut tests.
+//!
+//! ```text
+//! durability write DIR      appends for ever, and prints "ACK n" for each append n that is durable
+//! durability check DIR N    exits with 0 when every append up to N is there, in order, and the ledger verifies
+//! ```
+
+#![expect(clippy::print_stdout, reason = "its output is its purpose")]
+
+use std::{error::Error, io::Write as _, path::Path, process::ExitCode};
+
+use apm2_core::process::{
+    Actor, Clock as _, Draft, Event, EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
+};
+use apm2_ledger::{Ledger, verify};
+
+/// One process to which all events belong, so that each append conflicts with any that was lost.
+const PROCESS: ProcessId = ProcessId::from_bytes(*b"durability-test.");
+const STREAM: StreamId = StreamId { process_id: PROCESS, instance: 0 };
+/// Appends between two that fill a whole sector or more, so that commits of many sizes are cut.
+const LARGE_EVERY: u64 = 7;
+
+fn draft(number: u64) -> Draft {
+    let kind = if number == 1 {
+        let spec = ProcessSpec::builder().id(PROCESS).name("durability").command("true").build();
+        EventKind::Registered { spec: RedactedSpec::new(&spec) }
+    } else {
+        EventKind::BudgetReset
+    };
+    let padding = if number.is_multiple_of(LARGE_EVERY) {
+        "x".repeat(usize::try_from(number % 9000).unwrap_or(0))
+    } else {
+        String::new()
+    };
+    let stamp = SystemClock.now();
+    let reason = Some(format!("{number} {padding}"));
+    Draft { stream: STREAM, run: 0, actor: Actor::System, reason, cause: None, stamp, kind }
+}
+
+fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
+    let ledger = Ledger::open(dir)?;
+    let mut version = ledger.reader().stream(STREAM)?.map_or(0, |stream| stream.version);
+    loop {
+        version += 1;
+        ledger.append(STREAM, version - 1, vec![draft(version)])?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "ACK {version}")?;
+        out.flush()?;
+    }
+}
+
+/// The number that an event was written with.
+fn number(event: &Event) -> Option<u64> {
+    event.reason.as_deref()?.split(' ').next()?.parse().ok()
+}
+
+fn check(dir: &Path, acknowledged: u64) -> Result<(), Box<dyn Error>> {
+    let ledger = Ledger::open(dir)?;
+    let mut count = 0;
+    for event in ledger.reader().stream_events(STREAM) {
+        let event = event?;
+        count += 1;
+        if event.version != count || number(&event) != Some(count) {
+            return Err(format!("event {} is number {:?}, not {count}", event.seq, number(&event)).into());
+        }
+    }
+    if count < acknowledged {
+        return Err(format!("{acknowledged} were acknowledged, {count} are there").into());
+    }
+    ledger.close()?;
+    let report = verify(dir, &mut |_| {})?;
+    match report.findings.first() {
+        Some(finding) => Err(finding.message.clone().into()),
+        None => Ok(()),
+    }
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match args.as_slice() {
+        ["write", dir] => write(Path::new(dir)),
+        ["check", dir, last] => last.parse().map_err(Into::into).and_then(|last| check(Path::new(dir), last)),
+        _ => Err("usage: durability write DIR | durability check DIR N".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("failed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! The hash chain over every event, from the first on.
+//!
+//! `leaf = SHA-256(0x00 ‖ seq ‖ event bytes)`, `chain = SHA-256(0x01 ‖ chain before ‖ leaf)`; the chain before the first
+//! event is `SHA-256(0x02 ‖ ledger id)`. Sequence numbers are 8 bytes, little-endian. The chain does not depend on how
+//! events are grouped into commits and frames.
+
+use std::fmt;
+
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+const LEAF: u8 = 0;
+const LINK: u8 = 1;
+const GENESIS: u8 = 2;
+
+/// The hash of everything up to and including one event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain(pub [u8; 32]);
+
+impl Chain {
+    /// The chain before the first event of this ledger.
+    #[must_use]
+    pub fn genesis(ledger: Uuid) -> Self {
+        Self(Sha256::new().chain_update([GENESIS]).chain_update(ledger.as_bytes()).finalize().into())
+    }
+
+    /// The chain after one more event.
+    #[must_use]
+    pub fn link(&self, seq: u64, event_bytes: &[u8]) -> Self {
+        let leaf =
+            Sha256::new().chain_update([LEAF]).chain_update(seq.to_le_bytes()).chain_update(event_bytes).finalize();
+        Self(Sha256::new().chain_update([LINK]).chain_update(self.0).chain_update(leaf).finalize().into())
+    }
+}
+
+impl fmt::Display for Chain {
+    /// Lower-case hexadecimal.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}

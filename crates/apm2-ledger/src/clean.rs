@@ -1,0 +1,66 @@
+//! The mark of a clean close: which files the store had then, and what it held.
+//!
+//! With it the next opening need not check the whole store. It counts only while every file still has the size and the
+//! times that it had: whatever was changed, copied, cut or lost is checked in full.
+
+use std::{
+    fs, io,
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use crate::{chain::Chain, journal::writer::sync_dir, live::Head, store};
+
+const MARK: &str = "clean";
+
+/// One line for the head, and one for each file.
+fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<String> {
+    let mut text = format!("{size} {chain}\n");
+    for file in store::files(store_dir)? {
+        let metadata = fs::symlink_metadata(&file)?;
+        let name = file.strip_prefix(store_dir).unwrap_or(&file).display();
+        let (inode, len) = (metadata.ino(), metadata.len());
+        let (mtime, mtime_ns) = (metadata.mtime(), metadata.mtime_nsec());
+        let (ctime, ctime_ns) = (metadata.ctime(), metadata.ctime_nsec());
+        text.push_str(&format!("{name} {inode} {len} {mtime}.{mtime_ns:09} {ctime}.{ctime_ns:09}\n"));
+    }
+    Ok(text)
+}
+
+/// Marks a clean close. The store's files are brought to the disk first: the mark must not outlive what it speaks of.
+pub(crate) fn mark(dir: &Path, store_dir: &Path, head: Head) {
+    let marked = store::sync_files(store_dir)
+        .and_then(|()| describe(store_dir, head.size, head.chain))
+        .and_then(|text| write(dir, &text));
+    if let Err(error) = marked {
+        tracing::debug!(%error, "no mark of a clean close; the store is checked when it is next opened");
+    }
+}
+
+fn write(dir: &Path, text: &str) -> io::Result<()> {
+    let making = dir.join("clean.new");
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&making)?;
+    io::Write::write_all(&mut file, text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&making, dir.join(MARK))?;
+    sync_dir(dir)
+}
+
+/// The size that the mark speaks of, if it still speaks of these files. To be asked before they are opened.
+pub(crate) fn marked_size(dir: &Path, store_dir: &Path) -> Option<(u64, String)> {
+    let text = fs::read_to_string(dir.join(MARK)).ok()?;
+    let (size, chain) = text.lines().next()?.split_once(' ')?;
+    let size = size.parse().ok()?;
+    let files = describe(store_dir, size, Chain([0; 32])).ok()?;
+    let same_files = text.lines().skip(1).eq(files.lines().skip(1));
+    same_files.then(|| (size, chain.to_owned()))
+}
+
+/// Takes the mark away, before anything is changed.
+pub(crate) fn unmark(dir: &Path) -> io::Result<()> {
+    match fs::remove_file(dir.join(MARK)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}

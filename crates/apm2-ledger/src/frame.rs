@@ -1,0 +1,318 @@
+//! The byte form that a commit in the journal and a frame in the store share.
+//!
+//! ```text
+//!  0  magic "a2fr"        4
+//!  4  layout version      1   1
+//!  5  codec               1   0 = plain
+//!  6  zero                2
+//!  8  first seq           8   all integers are little-endian
+//! 16  count               4
+//! 20  body length         4
+//! 24  chain before       32
+//! 56  chain after        32
+//! 88  CRC-32C of 0..88    4   the length can be trusted before the body is
+//! 92  body                    count times: length 4, event bytes
+//!     CRC-32C of all before   4
+//! ```
+//!
+//! The CRC is for torn and rotten bytes and is checked at every read; the chain is for tampering and is checked by
+//! `verify`. What an event's bytes mean is [`record`](crate::record)'s matter.
+
+use std::ops::Range;
+
+use crate::{
+    chain::Chain,
+    limits::{COMMIT_BYTES_MAX, RECORD_BYTES_MAX},
+};
+
+/// Bytes before the body.
+pub const HEADER_LEN: usize = 92;
+/// Bytes after the body.
+pub const TRAILER_LEN: usize = 4;
+
+const MAGIC: [u8; 4] = *b"a2fr";
+const LAYOUT_VERSION: u8 = 1;
+const CODEC_PLAIN: u8 = 0;
+const LENGTH_LEN: usize = 4;
+/// A commit holds at least one event, and that may be as large as events get.
+const BODY_LEN_MAX: usize = COMMIT_BYTES_MAX + RECORD_BYTES_MAX + LENGTH_LEN;
+
+/// Bytes that are no frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Fewer bytes than the frame has.
+    #[error("cut short")]
+    Short,
+    /// It does not begin as a frame does, or its header is rotten.
+    #[error("no frame header")]
+    Header,
+    /// Written by a newer version of this program.
+    #[error("frame layout {0}, newer than this program knows")]
+    Newer(u8),
+    /// Its body is rotten.
+    #[error("checksum mismatch")]
+    Checksum,
+    /// Its checksums are right and its numbers are not: it was made, not broken.
+    #[error("inconsistent lengths")]
+    Inconsistent,
+}
+
+/// The head of a frame, with its own checksum right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// The seq of its first event.
+    pub first_seq: u64,
+    /// How many events it holds.
+    pub count: u32,
+    /// Bytes of its body.
+    pub body_len: u32,
+    /// The chain before its first event.
+    pub chain_before: Chain,
+    /// The chain after its last event.
+    pub chain_after: Chain,
+}
+
+impl FrameHeader {
+    /// Reads the header at the beginning of `bytes`.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
+        let header = bytes.first_chunk::<HEADER_LEN>().ok_or(FrameError::Short)?;
+        let (covered, crc) = header.split_last_chunk::<4>().ok_or(FrameError::Short)?;
+        if !header.starts_with(&MAGIC) || crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
+            return Err(FrameError::Header);
+        }
+        match (header[4], header[5], header[6], header[7]) {
+            (LAYOUT_VERSION, CODEC_PLAIN, 0, 0) => {}
+            (LAYOUT_VERSION, ..) => return Err(FrameError::Inconsistent),
+            (version, ..) => return Err(FrameError::Newer(version)),
+        }
+        let parsed = Self {
+            first_seq: u64::from_le_bytes(array(header, 8)),
+            count: u32::from_le_bytes(array(header, 16)),
+            body_len: u32::from_le_bytes(array(header, 20)),
+            chain_before: Chain(array(header, 24)),
+            chain_after: Chain(array(header, 56)),
+        };
+        let plausible = parsed.count > 0
+            && parsed.first_seq > 0
+            && parsed.first_seq.checked_add(u64::from(parsed.count)).is_some()
+            && parsed.body_len() <= BODY_LEN_MAX;
+        if plausible { Ok(parsed) } else { Err(FrameError::Inconsistent) }
+    }
+
+    /// The seq of its last event.
+    #[must_use]
+    pub const fn last_seq(&self) -> u64 {
+        // `parse` made sure that the sum exists and that the count is not 0.
+        self.first_seq.saturating_add(self.count as u64).saturating_sub(1)
+    }
+
+    /// Bytes of the whole frame.
+    #[must_use]
+    pub const fn frame_len(&self) -> usize {
+        HEADER_LEN + self.body_len() + TRAILER_LEN
+    }
+
+    const fn body_len(&self) -> usize {
+        self.body_len as usize
+    }
+}
+
+/// `N` bytes of a header from `at`.
+#[expect(clippy::indexing_slicing, reason = "the offsets are constants within the header")]
+fn array<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&header[at..at + N]);
+    bytes
+}
+
+/// A frame whose checksums are right.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    header: FrameHeader,
+    events: Vec<Range<usize>>,
+}
+
+impl Frame {
+    /// Checks the frame at the beginning of `bytes`, which may go on after it.
+    ///
+    /// # Errors
+    /// When it is not whole and sound.
+    pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
+        let header = FrameHeader::parse(bytes)?;
+        let frame = bytes.get(..header.frame_len()).ok_or(FrameError::Short)?;
+        let (covered, crc) = frame.split_last_chunk::<TRAILER_LEN>().ok_or(FrameError::Short)?;
+        if crc32c::crc32c(covered) != u32::from_le_bytes(*crc) {
+            return Err(FrameError::Checksum);
+        }
+        let events = split_body(covered, header.count)?;
+        Ok(Self { header, events })
+    }
+
+    /// Its header.
+    #[must_use]
+    pub const fn header(&self) -> &FrameHeader {
+        &self.header
+    }
+
+    /// Where in the frame's bytes the events are.
+    #[must_use]
+    pub fn events(&self) -> &[Range<usize>] {
+        &self.events
+    }
+
+    /// The seq and the bytes of each event; `bytes` are those that the frame was parsed from.
+    pub fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
+        (self.header.first_seq..).zip(self.events.iter().filter_map(move |range| bytes.get(range.clone())))
+    }
+}
+
+/// The places of `count` length-prefixed events that fill the body exactly.
+fn split_body(covered: &[u8], count: u32) -> Result<Vec<Range<usize>>, FrameError> {
+    // Each event has its length at least, so a claimed count cannot make this large.
+    let most = covered.len().saturating_sub(HEADER_LEN) / LENGTH_LEN;
+    let count = count as usize;
+    if count > most {
+        return Err(FrameError::Inconsistent);
+    }
+    let mut events = Vec::with_capacity(count);
+    let mut at = HEADER_LEN;
+    for _ in 0..count {
+        let prefix = covered.get(at..).and_then(<[u8]>::first_chunk).ok_or(FrameError::Inconsistent)?;
+        let start = at + LENGTH_LEN;
+        let end = start.saturating_add(u32::from_le_bytes(*prefix) as usize);
+        if end > covered.len() {
+            return Err(FrameError::Inconsistent);
+        }
+        events.push(start..end);
+        at = end;
+    }
+    if at == covered.len() { Ok(events) } else { Err(FrameError::Inconsistent) }
+}
+
+/// Builds one frame, event by event, in a buffer of its own.
+#[derive(Debug)]
+pub struct FrameBuilder {
+    first_seq: u64,
+    chain_before: Chain,
+    chain: Chain,
+    count: u32,
+    bytes: Vec<u8>,
+}
+
+impl FrameBuilder {
+    /// A frame without events, to follow on `chain`.
+    #[must_use]
+    pub fn new(first_seq: u64, chain: Chain) -> Self {
+        Self { first_seq, chain_before: chain, chain, count: 0, bytes: vec![0; HEADER_LEN] }
+    }
+
+    /// Adds the next event and returns where its bytes are in the frame.
+    pub fn push(&mut self, event_bytes: &[u8]) -> Range<usize> {
+        let length = u32::try_from(event_bytes.len()).unwrap_or(u32::MAX);
+        debug_assert!(event_bytes.len() <= RECORD_BYTES_MAX, "records are limited where they are encoded");
+        self.bytes.extend_from_slice(&length.to_le_bytes());
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(event_bytes);
+        self.chain = self.chain.link(self.next_seq(), event_bytes);
+        self.count += 1;
+        start..self.bytes.len()
+    }
+
+    /// The seq that the next event will have.
+    #[must_use]
+    pub const fn next_seq(&self) -> u64 {
+        self.first_seq + self.count as u64
+    }
+
+    /// The chain after the events so far.
+    #[must_use]
+    pub const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Whether no event was added yet.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of the body so far.
+    #[must_use]
+    pub fn body_len(&self) -> usize {
+        self.bytes.len() - HEADER_LEN
+    }
+
+    /// The bytes of the whole frame.
+    #[expect(clippy::indexing_slicing, reason = "the buffer begins with a header's worth of bytes")]
+    #[must_use]
+    pub fn finish(mut self) -> Vec<u8> {
+        let body_len = u32::try_from(self.body_len()).unwrap_or(u32::MAX);
+        let header = &mut self.bytes[..HEADER_LEN];
+        header[..4].copy_from_slice(&MAGIC);
+        header[4] = LAYOUT_VERSION;
+        header[5] = CODEC_PLAIN;
+        header[8..16].copy_from_slice(&self.first_seq.to_le_bytes());
+        header[16..20].copy_from_slice(&self.count.to_le_bytes());
+        header[20..24].copy_from_slice(&body_len.to_le_bytes());
+        header[24..56].copy_from_slice(&self.chain_before.0);
+        header[56..88].copy_from_slice(&self.chain.0);
+        let crc = crc32c::crc32c(&header[..88]);
+        header[88..].copy_from_slice(&crc.to_le_bytes());
+        let crc = crc32c::crc32c(&self.bytes);
+        self.bytes.extend_from_slice(&crc.to_le_bytes());
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    fn sample() -> Vec<u8> {
+        let mut builder = FrameBuilder::new(7, Chain::genesis(Uuid::nil()));
+        builder.push(b"one");
+        builder.push(b"");
+        builder.push(b"three");
+        builder.finish()
+    }
+
+    #[test]
+    fn a_frame_reads_back_as_it_was_built_and_may_be_followed_by_anything() {
+        let mut bytes = sample();
+        bytes.extend_from_slice(b"more");
+        let frame = Frame::parse(&bytes).unwrap();
+        let events: Vec<_> = frame.iter(&bytes).collect();
+        assert_eq!(events, [(7, &b"one"[..]), (8, b""), (9, b"three")]);
+        assert_eq!(frame.header().last_seq(), 9);
+    }
+
+    #[test]
+    fn the_chain_does_not_depend_on_the_grouping() {
+        let start = Chain::genesis(Uuid::nil());
+        let mut together = FrameBuilder::new(1, start);
+        together.push(b"a");
+        together.push(b"b");
+        let mut first = FrameBuilder::new(1, start);
+        first.push(b"a");
+        let mut second = FrameBuilder::new(2, first.chain());
+        second.push(b"b");
+        assert_eq!(together.chain(), second.chain());
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = sample();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(Frame::parse(&flipped).is_err(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(Frame::parse(&bytes[..len]).is_err(), "length {len}");
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! One file of the journal: its name and its header.
+//!
+//! ```text
+//!  0  magic "APM2JRNL"     8
+//!  8  format version       4   1
+//! 12  zero                 4
+//! 16  ledger id           16
+//! 32  segment number       8   from 1; all integers are little-endian
+//! 40  first seq            8
+//! 48  chain before        32
+//! 80  length              8   of the file as it was made
+//! 88  CRC-32C of 0..88     4
+//! 92  zero                 4
+//! 96  commits, each at a multiple of 8, zeros between and after them
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use uuid::Uuid;
+
+use crate::chain::Chain;
+
+/// Bytes before the first commit.
+pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
+/// Commits begin at multiples of this.
+pub(crate) const COMMIT_ALIGN: usize = 8;
+/// The format of the journal, and with it of the ledger.
+pub const FORMAT_VERSION: u32 = 1;
+/// A segment that is being made, or is ready and not yet in use. Never holds anything that was acknowledged.
+pub(crate) const AHEAD: &str = "ahead";
+
+const MAGIC: [u8; 8] = *b"APM2JRNL";
+const CRC_AT: usize = 88;
+const SUFFIX: &str = "seg";
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentHeader {
+    /// The ledger it belongs to.
+    pub ledger: Uuid,
+    /// Its number, from 1.
+    pub number: u64,
+    /// The seq of its first event.
+    pub first_seq: u64,
+    /// The chain before its first event.
+    pub chain_before: Chain,
+    /// The length of the file as it was made, in bytes.
+    pub len: u64,
+}
+
+/// Bytes that are no segment header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SegmentError {
+    /// Too short, of another kind, or rotten.
+    #[error("no segment header")]
+    Header,
+    /// Written by a newer version of this program.
+    #[error("journal format {0}, newer than this program knows")]
+    Newer(u32),
+}
+
+impl SegmentHeader {
+    /// Its bytes.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; SEGMENT_HEADER_LEN] {
+        let mut bytes = [0; SEGMENT_HEADER_LEN];
+        bytes[..8].copy_from_slice(&MAGIC);
+        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[16..32].copy_from_slice(self.ledger.as_bytes());
+        bytes[32..40].copy_from_slice(&self.number.to_le_bytes());
+        bytes[40..48].copy_from_slice(&self.first_seq.to_le_bytes());
+        bytes[48..80].copy_from_slice(&self.chain_before.0);
+        bytes[80..88].copy_from_slice(&self.len.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..CRC_AT]);
+        bytes[CRC_AT..CRC_AT + 4].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    /// The header at the beginning of `bytes`.
+    ///
+    /// # Errors
+    /// When there is none, or a newer one. The checksum comes first, so that a rotten version is not taken for a newer.
+    pub fn parse(bytes: &[u8]) -> Result<Self, SegmentError> {
+        let header = bytes.first_chunk::<SEGMENT_HEADER_LEN>().ok_or(SegmentError::Header)?;
+        let crc = u32::from_le_bytes(array(header, CRC_AT));
+        let covered = header.get(..CRC_AT).unwrap_or_default();
+        let rest_is_zero = array::<4>(header, CRC_AT + 4) == [0; 4];
+        if !header.starts_with(&MAGIC) || crc32c::crc32c(covered) != crc || !rest_is_zero {
+            return Err(SegmentError::Header);
+        }
+        let version = u32::from_le_bytes(array(header, 8));
+        if version > FORMAT_VERSION {
+            return Err(SegmentError::Newer(version));
+        }
+        Ok(Self {
+            ledger: Uuid::from_bytes(array(header, 16)),
+            number: u64::from_le_bytes(array(header, 32)),
+            first_seq: u64::from_le_bytes(array(header, 40)),
+            chain_before: Chain(array(header, 48)),
+            len: u64::from_le_bytes(array(header, 80)),
+        })
+    }
+}
+
+#[expect(clippy::indexing_slicing, reason = "the offsets are constants within the header")]
+fn array<const N: usize>(header: &[u8; SEGMENT_HEADER_LEN], at: usize) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes.copy_from_slice(&header[at..at + N]);
+    bytes
+}
+
+/// The path of segment `number` in the journal's directory.
+pub(crate) fn segment_path(journal: &Path, number: u64) -> PathBuf {
+    journal.join(format!("{number:010}.{SUFFIX}"))
+}
+
+/// The number in a segment's file name.
+pub(crate) fn segment_number(path: &Path) -> Option<u64> {
+    if path.extension()? != SUFFIX {
+        return None;
+    }
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// `len` rounded up to where the next commit may begin.
+pub(crate) const fn aligned(len: usize) -> usize {
+    len.next_multiple_of(COMMIT_ALIGN)
+}

@@ -1,0 +1,292 @@
+//! Appends commits to the journal, and makes them durable.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread::{self, JoinHandle},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    chain::Chain,
+    error::{Damage, OpenError},
+    frame::Frame,
+    journal::{
+        medium::Medium,
+        reader::{header_damage, read_header},
+        scan::{Scan, Scanned},
+        segment::{AHEAD, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, aligned, segment_path},
+        segments,
+    },
+};
+
+const ZEROS_LEN: usize = 1 << 20;
+
+/// The journal, open for appending. One thread owns it.
+pub(crate) struct JournalWriter {
+    journal: PathBuf,
+    medium: Arc<dyn Medium>,
+    segment_bytes: u64,
+    ledger: Uuid,
+    file: File,
+    number: u64,
+    len: u64,
+    offset: u64,
+    next_seq: u64,
+    chain: Chain,
+    ahead: Option<JoinHandle<io::Result<()>>>,
+}
+
+/// A commit that was cut short by a crash, and was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CutTail {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+impl JournalWriter {
+    /// Makes a journal without events in `journal`, which exists and is empty.
+    pub(crate) fn create(
+        journal: &Path,
+        ledger: Uuid,
+        segment_bytes: u64,
+        medium: Arc<dyn Medium>,
+    ) -> io::Result<Self> {
+        let chain = Chain::genesis(ledger);
+        let file = begin_segment(journal, ledger, 1, 1, chain, segment_bytes, &*medium)?;
+        Ok(Self {
+            journal: journal.to_owned(),
+            medium,
+            segment_bytes,
+            ledger,
+            file,
+            number: 1,
+            len: segment_bytes,
+            offset: SEGMENT_HEADER_LEN as u64,
+            next_seq: 1,
+            chain,
+            ahead: None,
+        })
+    }
+
+    /// Opens the journal in `journal` after its last commit. A torn last commit is removed, and said.
+    pub(crate) fn open(
+        journal: &Path,
+        segment_bytes: u64,
+        medium: Arc<dyn Medium>,
+    ) -> Result<(Self, Option<CutTail>), OpenError> {
+        let (number, path) = last_segment(journal)?;
+        let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
+        let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(journal, number, error))?;
+        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(OpenError::io(&path))?;
+        let mut scan = Scan::new(&bytes, &header, true);
+        let mut last_commit = None;
+        let mut cut = None;
+        for found in scan.by_ref() {
+            match found {
+                Scanned::Commit(at, frame) => last_commit = Some((at, frame)),
+                Scanned::Damage(damage) => return Err(damage.into()),
+                Scanned::Torn(at) => cut = Some(CutTail { segment: number, offset: at as u64 }),
+            }
+        }
+        let (offset, next_seq, chain) = (scan.offset() as u64, scan.next_seq(), scan.next_chain());
+        let writer = Self {
+            journal: journal.to_owned(),
+            medium,
+            segment_bytes,
+            ledger: header.ledger,
+            file,
+            number,
+            len: header.len,
+            offset,
+            next_seq,
+            chain,
+            ahead: None,
+        };
+        writer.settle(&bytes, last_commit.as_ref(), cut.is_some()).map_err(OpenError::io(&path))?;
+        Ok((writer, cut))
+    }
+
+    /// Makes what was read at opening durable, whatever happened before it.
+    ///
+    /// The page cache may show a last commit that a failed or forgotten sync never brought to the disk. All commits
+    /// before it were synced before it was written, so writing this one again and syncing closes the gap.
+    fn settle(&self, bytes: &[u8], last_commit: Option<&(usize, Frame)>, is_torn: bool) -> io::Result<()> {
+        if is_torn {
+            let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
+            let residue = bytes.get(start..).unwrap_or_default();
+            let residue_len = residue.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            self.medium.write_all_at(&self.file, &vec![0; residue_len], self.offset)?;
+        }
+        if let Some((at, frame)) = last_commit {
+            let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
+            self.medium.write_all_at(&self.file, commit, *at as u64)?;
+        }
+        if is_torn || last_commit.is_some() { self.medium.sync_data(&self.file) } else { Ok(()) }
+    }
+
+    /// The ledger's id.
+    pub(crate) const fn ledger(&self) -> Uuid {
+        self.ledger
+    }
+
+    /// The seq of the next event.
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.next_seq
+    }
+
+    /// The chain after the last event.
+    pub(crate) const fn chain(&self) -> Chain {
+        self.chain
+    }
+
+    /// Appends one commit, which holds the events up to `last_seq` and ends in `chain`, and makes it durable.
+    ///
+    /// After an error the state of the file is not known: this writer must not be used again.
+    pub(crate) fn append(&mut self, commit: &[u8], last_seq: u64, chain: Chain) -> io::Result<()> {
+        let commit_len = aligned(commit.len()) as u64;
+        if self.offset + commit_len > self.len {
+            self.roll(commit_len)?;
+        }
+        self.medium.write_all_at(&self.file, commit, self.offset)?;
+        self.medium.sync_data(&self.file)?;
+        self.offset += commit_len;
+        (self.next_seq, self.chain) = (last_seq + 1, chain);
+        self.prepare_ahead();
+        Ok(())
+    }
+
+    /// Goes on to the next segment, and gives back what the full one does not need.
+    fn roll(&mut self, commit_len: u64) -> io::Result<()> {
+        if let Some(Err(error)) = self.ahead.take().map(join) {
+            // It is made again below, in the foreground; what fails there counts.
+            tracing::warn!(%error, "the next journal segment could not be made ahead");
+        }
+        let needed = SEGMENT_HEADER_LEN as u64 + commit_len;
+        let len = self.segment_bytes.max(needed);
+        let file =
+            begin_segment(&self.journal, self.ledger, self.number + 1, self.next_seq, self.chain, len, &*self.medium)?;
+        let full = std::mem::replace(&mut self.file, file);
+        if let Err(error) = full.set_len(self.offset) {
+            tracing::debug!(%error, "a full journal segment keeps its unused zeros");
+        }
+        self.number += 1;
+        self.len = len;
+        self.offset = SEGMENT_HEADER_LEN as u64;
+        Ok(())
+    }
+
+    /// Begins to make the next segment, in the background, once this one is half full.
+    fn prepare_ahead(&mut self) {
+        if self.ahead.is_some() || self.offset < self.len / 2 {
+            return;
+        }
+        let (journal, len) = (self.journal.clone(), self.segment_bytes);
+        self.ahead = thread::Builder::new()
+            .name("apm2-journal-ahead".to_owned())
+            .spawn(move || make_ahead(&journal, len))
+            .inspect_err(|error| tracing::warn!(%error, "no thread for the next journal segment"))
+            .ok();
+    }
+}
+
+impl Drop for JournalWriter {
+    fn drop(&mut self) {
+        if let Some(Err(error)) = self.ahead.take().map(join) {
+            tracing::debug!(%error, "the next journal segment could not be made ahead");
+        }
+    }
+}
+
+fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("the thread panicked")))
+}
+
+/// The number and path of the last segment. Segments are numbered from 1 without gaps, and each follows on the one
+/// before it by the seq in its header.
+fn last_segment(journal: &Path) -> Result<(u64, PathBuf), OpenError> {
+    let all = segments(journal).map_err(OpenError::io(journal))?;
+    let mut first_seq = 1;
+    for ((number, path), expected) in all.iter().zip(1..) {
+        let missing =
+            |what: &str| Damage { first_seq, last_seq: first_seq, segment: expected, offset: 0, what: what.to_owned() };
+        if *number != expected {
+            return Err(missing("the segment is missing").into());
+        }
+        let header = read_header(path).map_err(OpenError::io(path))?;
+        let header = header.map_err(|error| match error {
+            SegmentError::Newer(_) => open_error(journal, *number, error),
+            SegmentError::Header => header_damage(*number, error, first_seq).into(),
+        })?;
+        if header.number != *number || header.first_seq < first_seq {
+            return Err(missing("the segment is another one than its name says").into());
+        }
+        first_seq = header.first_seq;
+    }
+    all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: journal.to_owned() })
+}
+
+fn open_error(journal: &Path, number: u64, error: SegmentError) -> OpenError {
+    match error {
+        SegmentError::Newer(found) => OpenError::Newer {
+            path: journal.parent().unwrap_or(journal).to_owned(),
+            found,
+            known: crate::journal::segment::FORMAT_VERSION,
+        },
+        SegmentError::Header => header_damage(number, error, 1).into(),
+    }
+}
+
+/// Makes a segment of zeros under the name [`AHEAD`], allocated and synced.
+fn make_ahead(journal: &Path, len: u64) -> io::Result<()> {
+    let making = journal.join("ahead.new");
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;
+    let zeros = vec![0; ZEROS_LEN];
+    let mut at = 0;
+    while at < len {
+        let part = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS_LEN);
+        file.write_all_at(zeros.get(..part).unwrap_or_default(), at)?;
+        at += part as u64;
+    }
+    file.sync_all()?;
+    fs::rename(&making, journal.join(AHEAD))
+}
+
+/// Whether the segment ahead is whole and has the length that is needed now.
+fn is_ready(ahead: &Path, len: u64) -> bool {
+    fs::symlink_metadata(ahead).is_ok_and(|metadata| metadata.is_file() && metadata.len() == len)
+        && fs::read(ahead).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+}
+
+/// Puts the segment ahead into use. Its header is durable before it has its name, and its name before it has a commit:
+/// a segment that has a name is sound.
+fn begin_segment(
+    journal: &Path,
+    ledger: Uuid,
+    number: u64,
+    first_seq: u64,
+    chain_before: Chain,
+    len: u64,
+    medium: &dyn Medium,
+) -> io::Result<File> {
+    let ahead = journal.join(AHEAD);
+    if !is_ready(&ahead, len) {
+        make_ahead(journal, len)?;
+    }
+    let file = OpenOptions::new().read(true).write(true).open(&ahead)?;
+    let header = SegmentHeader { ledger, number, first_seq, chain_before, len };
+    medium.write_all_at(&file, &header.to_bytes(), 0)?;
+    medium.sync_data(&file)?;
+    fs::rename(&ahead, segment_path(journal, number))?;
+    sync_dir(journal)?;
+    Ok(file)
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}

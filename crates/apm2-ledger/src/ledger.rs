@@ -1,0 +1,206 @@
+//! An open ledger.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use apm2_core::process::{Actor, Clock as _, Draft, Event, EventKind, StreamId, SystemClock};
+
+use crate::{
+    clean,
+    dir::Lock,
+    error::{AppendError, OpenError},
+    feeder::Feeder,
+    journal::medium::{Disk, Medium},
+    limits::{APPEND_QUEUE_LEN, FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
+    live::{Head, Live},
+    packer::Packer,
+    reader::Reader,
+    recorder::LedgerRecorder,
+    recovery::{self, Recovered},
+    store::STORE_DIR,
+    writer::{self, Answer, Request, Writer},
+};
+
+/// How a ledger is opened. The defaults are for use, other values for tests.
+#[derive(Clone)]
+pub struct Options {
+    /// Length of a journal segment, in bytes.
+    pub segment_bytes: u64,
+    /// How long to wait for another process to let go of the ledger.
+    pub lock_wait: std::time::Duration,
+    /// Through what the journal is written and synced.
+    pub medium: Arc<dyn Medium>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { segment_bytes: SEGMENT_BYTES, lock_wait: LOCK_WAIT, medium: Arc::new(Disk) }
+    }
+}
+
+/// A ledger, open for appending and reading. Clones share it; the last one to go closes it.
+///
+/// `append` blocks until the events are on the disk. It may be called from any number of threads: what arrives together
+/// is synced together.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    live: Arc<Live>,
+    requests: SyncSender<Request>,
+    threads: Mutex<Option<Threads>>,
+}
+
+/// What ends when the ledger is closed.
+struct Threads {
+    writer: JoinHandle<()>,
+    feeder: JoinHandle<bool>,
+    _lock: Lock,
+}
+
+impl Ledger {
+    /// Opens the ledger in `dir`, and makes it where there is none.
+    ///
+    /// What a crash left behind is put in order first, by the cases in `docs/recovery.md`.
+    ///
+    /// # Errors
+    /// When it is in use, damaged, of a newer format, or out of reach.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        Self::open_with(dir, &Options::default())
+    }
+
+    /// The same, with options.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn open_with(dir: &Path, options: &Options) -> Result<Self, OpenError> {
+        Self::start(recovery::recover(dir, options, true)?)
+    }
+
+    /// Opens a ledger to be read, where there is one and nobody else has it.
+    pub(crate) fn open_existing(dir: &Path) -> Result<Self, OpenError> {
+        let options = Options { lock_wait: std::time::Duration::ZERO, ..Options::default() };
+        Self::start(recovery::recover(dir, &options, false)?)
+    }
+
+    fn start(recovered: Recovered) -> Result<Self, OpenError> {
+        let Recovered { dir, lock, journal, store, findings } = recovered;
+        let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
+        let packer = Packer::new(journal.next_seq(), journal.chain());
+        let id = journal.ledger();
+        let live = Arc::new(Live::new(dir.clone(), head, store));
+        let (requests, requested) = sync_channel(APPEND_QUEUE_LEN);
+        let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
+        let feeder = Feeder::new(Arc::clone(&live), id, packer);
+        let writer = Writer::new(journal, Arc::clone(&live), Reader::live(Arc::clone(&live)), feeds);
+        let feeder = spawn("apm2-feeder", move || feeder.run(&fed)).map_err(OpenError::io(&dir))?;
+        let writer = spawn("apm2-writer", move || writer.run(&requested)).map_err(OpenError::io(&dir))?;
+        let threads = Mutex::new(Some(Threads { writer, feeder, _lock: lock }));
+        let ledger = Self { inner: Arc::new(Inner { live, requests, threads }) };
+        for finding in findings {
+            // A disk that is full now does not make the ledger unreadable; the finding will be made again.
+            if let Err(error) = ledger.append_system(finding) {
+                tracing::warn!(%error, "what was found on opening could not be recorded");
+            }
+        }
+        Ok(ledger)
+    }
+
+    /// Appends events to a stream that is at `version`, which is 0 before its first event. All of them or none, durable
+    /// when this returns.
+    ///
+    /// # Errors
+    /// See [`AppendError`]; only [`AppendError::Poisoned`] leaves open whether the events were written.
+    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<Draft>) -> Answer {
+        self.request(stream, Some(version), drafts)
+    }
+
+    /// Appends an event of the supervisor's own.
+    ///
+    /// # Errors
+    /// See [`AppendError`].
+    pub fn append_system(&self, kind: EventKind) -> Result<Event, AppendError> {
+        let draft = Draft {
+            stream: StreamId::SYSTEM,
+            run: 0,
+            actor: Actor::System,
+            reason: None,
+            cause: None,
+            stamp: SystemClock.now(),
+            kind,
+        };
+        self.request(StreamId::SYSTEM, None, vec![draft])?.pop().ok_or(AppendError::Closed)
+    }
+
+    fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Answer {
+        let (request, waiting) = writer::append(stream, version, drafts);
+        self.inner.requests.send(request).map_err(|_| AppendError::Closed)?;
+        waiting.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// A recorder for a runner.
+    #[must_use]
+    pub fn recorder(&self) -> LedgerRecorder {
+        LedgerRecorder::new(self.clone())
+    }
+
+    /// A reader that sees everything that was acknowledged.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader::live(Arc::clone(&self.inner.live))
+    }
+
+    /// Why the ledger is poisoned, if it is.
+    #[must_use]
+    pub fn poisoned(&self) -> Option<String> {
+        self.inner.live.poisoned()
+    }
+
+    /// Waits for what was appended to reach the store, and lets go of the directory. Clones get
+    /// [`AppendError::Closed`] from then on.
+    ///
+    /// # Errors
+    /// When the ledger is poisoned.
+    pub fn close(self) -> Result<(), AppendError> {
+        self.inner.close();
+        self.inner.live.poisoned().map_or(Ok(()), |why| Err(AppendError::Poisoned(why)))
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        // A writer that is gone already needs no telling.
+        drop(self.requests.send(Request::Close));
+        let Threads { writer, feeder, _lock } = threads;
+        let written = writer.join().is_ok();
+        let fed = feeder.join().unwrap_or(false);
+        let head = self.live.head();
+        let Some(store) = self.live.take_store().and_then(Arc::into_inner) else { return };
+        if let Err(error) = store.close() {
+            tracing::warn!(%error, "the store was not closed cleanly");
+            return;
+        }
+        if written && fed {
+            clean::mark(&self.live.dir, &self.live.dir.join(STORE_DIR), head);
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<JoinHandle<T>> {
+    thread::Builder::new().name(name.to_owned()).spawn(work)
+}

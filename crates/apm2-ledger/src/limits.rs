@@ -1,0 +1,49 @@
+//! Every limit of the ledger, with its unit in its name.
+
+use std::time::Duration;
+
+/// One event's bytes. An event is a few hundred bytes; a specification with long arguments is the largest.
+pub const RECORD_BYTES_MAX: usize = 256 * 1024;
+
+/// Events in one call of `append`: what becomes durable together.
+pub const APPEND_EVENTS_MAX: usize = 1024;
+
+/// Body of one commit in the journal. The writer drains its queue up to this much before it syncs.
+pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Body of one frame in the store, unless a single event is larger. Small, since sled keeps about 16 of them in a node
+/// and moves nodes over 128 KiB to files that it never syncs.
+pub const FRAME_BYTES_MAX: usize = 4 * 1024;
+
+/// A journal segment as it is made ahead: zeros, allocated and synced.
+pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Appends that wait for the writer. Further callers wait for a place.
+pub const APPEND_QUEUE_LEN: usize = 1024;
+
+/// Commits that wait for the store. The writer waits when it is this far ahead.
+pub const FEED_QUEUE_LEN: usize = 4096;
+
+/// Events after which the heads of the streams that changed are kept as a snapshot.
+pub const SNAPSHOT_EVENTS: u64 = 10_000;
+
+/// Events after which the store writes out what it holds in memory, so that little has to be fed again after a crash.
+pub const FLUSH_EVENTS: u64 = 10_000;
+
+/// How long an opener waits for another process to let go of the ledger: readers hold it for moments.
+pub const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Time between two looks at a held lock, or at a commit that is being written.
+pub const RETRY_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Looks at a commit that another process may be writing, before it counts as damaged.
+pub const TAIL_READ_TRIES: u32 = 20;
+
+/// Memory that sled may use for its cache, in bytes (its default is 1 GiB).
+pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Free space below which no new start is recorded, so that the exits of what runs still can be.
+pub const DISK_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Stores that were set aside and are kept; older ones are removed. The journal holds all that they held.
+pub const SET_ASIDE_MAX: usize = 3;

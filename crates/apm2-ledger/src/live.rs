@@ -1,0 +1,112 @@
+//! What the writer, the feeder and the readers of one open ledger share.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+};
+
+use crate::{chain::Chain, frame::Frame, store::Store};
+
+/// How long a ledger is, and the hash of it all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// Events: the seq of the last one.
+    pub size: u64,
+    /// The chain after it.
+    pub chain: Chain,
+}
+
+/// One commit in memory.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) frame: Frame,
+}
+
+/// What was acknowledged, as far as it matters now.
+#[derive(Debug)]
+struct Acknowledged {
+    head: Head,
+    /// Commits that the store may not have yet, in order.
+    tail: VecDeque<Arc<Commit>>,
+    /// Why nothing is acknowledged any more.
+    poison: Option<String>,
+}
+
+/// The shared part of an open ledger.
+pub(crate) struct Live {
+    pub(crate) dir: PathBuf,
+    acknowledged: Mutex<Acknowledged>,
+    /// `None` once it failed or was closed: what is read then comes from the journal.
+    store: RwLock<Option<Arc<Store>>>,
+}
+
+impl Live {
+    pub(crate) fn new(dir: PathBuf, head: Head, store: Option<Store>) -> Self {
+        let acknowledged = Mutex::new(Acknowledged { head, tail: VecDeque::new(), poison: None });
+        Self { dir, acknowledged, store: RwLock::new(store.map(Arc::new)) }
+    }
+
+    /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
+    fn lock(&self) -> MutexGuard<'_, Acknowledged> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        self.lock().head
+    }
+
+    /// Makes a durable commit visible.
+    pub(crate) fn publish(&self, commit: &Arc<Commit>) {
+        let header = *commit.frame.header();
+        let mut acknowledged = self.lock();
+        acknowledged.head = Head { size: header.last_seq(), chain: header.chain_after };
+        if self.store().is_some() {
+            acknowledged.tail.push_back(Arc::clone(commit));
+        }
+    }
+
+    /// Lets go of the commits that the store has.
+    pub(crate) fn fed(&self, last_seq: u64) {
+        let mut acknowledged = self.lock();
+        while acknowledged.tail.front().is_some_and(|commit| commit.frame.header().last_seq() <= last_seq) {
+            acknowledged.tail.pop_front();
+        }
+    }
+
+    /// The commits that the store may not have yet, with events from `seq` on.
+    ///
+    /// To be asked before the store is: what is not here by then is there.
+    pub(crate) fn tail_from(&self, seq: u64) -> Vec<Arc<Commit>> {
+        let acknowledged = self.lock();
+        acknowledged.tail.iter().filter(|commit| commit.frame.header().last_seq() >= seq).cloned().collect()
+    }
+
+    /// The commit with event `seq`, if the store may not have it yet.
+    pub(crate) fn tail_at(&self, seq: u64) -> Option<Arc<Commit>> {
+        let acknowledged = self.lock();
+        let tail = &acknowledged.tail;
+        let place = tail.partition_point(|commit| commit.frame.header().last_seq() < seq);
+        tail.get(place).filter(|commit| commit.frame.header().first_seq <= seq).cloned()
+    }
+
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Gives up the store: from now on the journal is read.
+    pub(crate) fn take_store(&self) -> Option<Arc<Store>> {
+        let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
+        self.lock().tail.clear();
+        store
+    }
+
+    pub(crate) fn poison(&self, why: String) {
+        self.lock().poison.get_or_insert(why);
+    }
+
+    pub(crate) fn poisoned(&self) -> Option<String> {
+        self.lock().poison.clone()
+    }
+}

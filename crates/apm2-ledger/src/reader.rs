@@ -1,0 +1,263 @@
+//! Everything that can be asked of a ledger.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use apm2_core::process::{Stream, StreamId};
+use chrono::{DateTime, Utc};
+
+use crate::{
+    error::{OpenError, ReadError},
+    events::{Events, Wanted},
+    journal::{JOURNAL_DIR, reader::JournalReader},
+    key,
+    ledger::Ledger,
+    live::{Head, Live},
+    replay::{Origin, Replayed, replay},
+    store::Store,
+};
+
+/// What is read from.
+#[derive(Clone)]
+pub(crate) enum Access {
+    Live(Arc<Live>),
+    /// The ledger's directory.
+    Journal(PathBuf),
+}
+
+/// The journal's directory of the ledger that is read.
+pub(crate) fn journal_dir(access: &Access) -> PathBuf {
+    match access {
+        Access::Live(live) => live.dir.join(JOURNAL_DIR),
+        Access::Journal(dir) => dir.join(JOURNAL_DIR),
+    }
+}
+
+/// Which way a reader reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// From the store, as the owner of the ledger.
+    Store,
+    /// From the journal, without a lock.
+    Journal,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Store => "store",
+            Self::Journal => "journal",
+        })
+    }
+}
+
+/// How a reader may come to a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadAccess {
+    /// From the store when nobody else has the ledger open and it is sound, else from the journal.
+    Auto,
+    /// From the journal, without touching or locking anything.
+    Journal,
+}
+
+/// Reads a ledger. Cheap to clone.
+///
+/// Beside a live writer of another process it reads the journal, and may then see a commit a moment before it is
+/// acknowledged. In the process of the writer it sees all that was acknowledged, and nothing else.
+#[derive(Clone)]
+pub struct Reader {
+    access: Access,
+    head: Option<Head>,
+    /// Keeps a ledger open that was opened to be read.
+    _ledger: Option<Ledger>,
+}
+
+impl Reader {
+    /// Opens the ledger in `dir` to be read. Makes nothing where there is none.
+    ///
+    /// # Errors
+    /// When there is no ledger, when it is of a newer format, or when it cannot be read at all. One that is damaged is
+    /// opened, and read up to the damage.
+    pub fn open(dir: &Path, access: ReadAccess) -> Result<Self, OpenError> {
+        crate::dir::prepare(dir, false)?;
+        if access == ReadAccess::Auto {
+            match Ledger::open_existing(dir) {
+                Ok(ledger) => return Ok(Self { _ledger: Some(ledger.clone()), ..ledger.reader() }),
+                Err(error @ (OpenError::Missing { .. } | OpenError::Newer { .. } | OpenError::Unsafe { .. })) => {
+                    return Err(error);
+                }
+                Err(error) => tracing::debug!(%error, "reading the journal"),
+            }
+        }
+        Self::open_journal(dir)
+    }
+
+    fn open_journal(dir: &Path) -> Result<Self, OpenError> {
+        let journal = dir.join(JOURNAL_DIR);
+        let all = match crate::journal::segments(&journal) {
+            Ok(all) if !all.is_empty() => all,
+            Ok(_) => return Err(OpenError::Missing { path: dir.to_owned() }),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(OpenError::Missing { path: dir.to_owned() });
+            }
+            Err(error) => return Err(OpenError::io(&journal)(error)),
+        };
+        for (_, path) in all {
+            if let Ok(Err(crate::journal::segment::SegmentError::Newer(found))) =
+                crate::journal::reader::read_header(&path)
+            {
+                let known = crate::journal::segment::FORMAT_VERSION;
+                return Err(OpenError::Newer { path: dir.to_owned(), found, known });
+            }
+        }
+        let head = journal_head(&journal);
+        Ok(Self { access: Access::Journal(dir.to_owned()), head, _ledger: None })
+    }
+
+    pub(crate) fn live(live: Arc<Live>) -> Self {
+        Self { access: Access::Live(live), head: None, _ledger: None }
+    }
+
+    /// Which way this reader reads.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        match &self.access {
+            Access::Live(live) if live.store().is_some() => Source::Store,
+            Access::Live(_) | Access::Journal(_) => Source::Journal,
+        }
+    }
+
+    /// The store, when that is what is read from.
+    pub(crate) fn store(&self) -> Option<Arc<Store>> {
+        match &self.access {
+            Access::Live(live) => live.store(),
+            Access::Journal(_) => None,
+        }
+    }
+
+    /// The ledger's size and hash; in a damaged journal, those before the damage. `None` when its first event cannot be
+    /// reached.
+    #[must_use]
+    pub fn head(&self) -> Option<Head> {
+        match &self.access {
+            Access::Live(live) => Some(live.head()),
+            Access::Journal(_) => self.head,
+        }
+    }
+
+    /// The events from `first` to `last`, both included, in order.
+    #[must_use]
+    pub fn events(&self, first: u64, last: u64) -> Events {
+        Events::new(self.access.clone(), Wanted::All, first, last)
+    }
+
+    /// The events of one stream, in order.
+    #[must_use]
+    pub fn stream_events(&self, stream: StreamId) -> Events {
+        self.stream_events_from(stream, 1)
+    }
+
+    pub(crate) fn stream_events_from(&self, stream: StreamId, first: u64) -> Events {
+        Events::new(self.access.clone(), Wanted::Stream(stream), first, u64::MAX)
+    }
+
+    /// The events from `from` to `to`, both included, by wall clock, in the order of the ledger.
+    ///
+    /// # Errors
+    /// When the index of times cannot be read.
+    pub fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Events, ReadError> {
+        let from_ns = from.timestamp_nanos_opt().unwrap_or(i64::MIN);
+        let to_ns = to.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let frames = match self.store() {
+            Some(store) => store.frames_between(key::minute_of(from_ns), u64::MAX).ok(),
+            None => None,
+        };
+        // The store may be a moment behind; what it does not have yet comes after what it has.
+        let fallback = if self.store().is_some() { self.head().map_or(1, |head| head.size) } else { 1 };
+        let first = frames.map_or(1, |frames| frames.into_iter().min().unwrap_or(fallback).min(self.first_unfed()));
+        Ok(Events::new(self.access.clone(), Wanted::Between(from_ns, to_ns), first, u64::MAX))
+    }
+
+    /// The events that the store may not have yet.
+    pub(crate) fn unfed_events(&self) -> Events {
+        let first = self.first_unfed();
+        let last = if first == u64::MAX { 0 } else { u64::MAX };
+        self.events(first, last)
+    }
+
+    /// The first event that the store may not have yet.
+    fn first_unfed(&self) -> u64 {
+        match &self.access {
+            Access::Live(live) => live.tail_from(1).first().map_or(u64::MAX, |commit| commit.frame.header().first_seq),
+            Access::Journal(_) => 1,
+        }
+    }
+
+    /// The seq of the last event that is not later than `time` by wall clock; 0 when there is none.
+    ///
+    /// # Errors
+    /// When events cannot be read.
+    pub fn seq_at(&self, time: DateTime<Utc>) -> Result<u64, ReadError> {
+        let limit_ns = time.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let mut found = 0;
+        for event in self.events(1, u64::MAX) {
+            let event = event?;
+            if event.stamp.wall_ns <= limit_ns {
+                found = event.seq;
+            }
+        }
+        Ok(found)
+    }
+
+    /// The fold of one stream; `None` when there is no such stream.
+    ///
+    /// # Errors
+    /// When its events cannot be read, or are not legal.
+    pub fn stream(&self, id: StreamId) -> Result<Option<Stream>, ReadError> {
+        let mut fold = match self.store() {
+            Some(store) => store.snapshot(id).unwrap_or_default(),
+            None => None,
+        };
+        let first = fold.as_ref().map_or(1, |stream| stream.last_seq + 1);
+        for event in self.stream_events_from(id, first) {
+            let event = event?;
+            let illegal = |source| ReadError::Illegal { seq: event.seq, source };
+            match &mut fold {
+                Some(stream) => stream.apply(&event).map_err(illegal)?,
+                None => fold = Some(Stream::begin(&event).map_err(illegal)?),
+            }
+        }
+        Ok(fold)
+    }
+
+    /// The version of a stream: how many events it has.
+    pub(crate) fn version(&self, id: StreamId) -> Result<u64, ReadError> {
+        let first = match self.store() {
+            Some(store) => store.stream_frame_at(id, u64::MAX).ok().flatten().unwrap_or(1),
+            None => 1,
+        };
+        self.stream_events_from(id, first).try_fold(0, |_, event| Ok(event?.version))
+    }
+
+    /// Folds the events up to `upto` into one stream for each instance.
+    ///
+    /// # Errors
+    /// When events cannot be read, or are not legal.
+    pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
+        replay(self, upto, origin)
+    }
+}
+
+/// The head of the journal, as far as it is sound.
+fn journal_head(journal: &Path) -> Option<Head> {
+    let mut reader = JournalReader::starting_at(journal, u64::MAX).ok()?;
+    let mut head = reader.head()?;
+    while let Ok(Some(commit)) = reader.next_commit() {
+        let header = commit.frame.header();
+        head = Head { size: header.last_seq(), chain: header.chain_after };
+    }
+    Some(head)
+}

@@ -1,0 +1,106 @@
+//! The record of an event, version 1.
+
+use apm2_core::process::{Actor, Event, ProcessId, Stamp, StreamId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{RecordError, kind::KindV1};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct EventV1 {
+    process_id: [u8; 16],
+    instance: u32,
+    version: u64,
+    run: u64,
+    cause: Option<u64>,
+    stamp: StampV1,
+    actor: ActorV1,
+    reason: Option<String>,
+    kind: KindV1,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct StampV1 {
+    wall_ns: i64,
+    boot_ns: u64,
+    boot_id: [u8; 16],
+}
+
+#[derive(Serialize, Deserialize)]
+enum ActorV1 {
+    Operator { uid: u32, user: Option<String>, terminal: Option<String> },
+    Policy,
+    Health,
+    Recovery,
+    System,
+}
+
+impl From<&Event> for EventV1 {
+    fn from(event: &Event) -> Self {
+        Self {
+            process_id: *event.stream.process_id.as_bytes(),
+            instance: event.stream.instance,
+            version: event.version,
+            run: event.run,
+            cause: event.cause,
+            stamp: event.stamp.into(),
+            actor: (&event.actor).into(),
+            reason: event.reason.clone(),
+            kind: (&event.kind).into(),
+        }
+    }
+}
+
+impl EventV1 {
+    pub(super) fn into_event(self, seq: u64) -> Result<Event, RecordError> {
+        Ok(Event {
+            seq,
+            version: self.version,
+            stream: StreamId { process_id: ProcessId::from_bytes(self.process_id), instance: self.instance },
+            run: self.run,
+            actor: self.actor.into(),
+            reason: self.reason,
+            cause: self.cause,
+            stamp: self.stamp.into(),
+            kind: self.kind.into_kind()?,
+        })
+    }
+}
+
+impl From<Stamp> for StampV1 {
+    fn from(stamp: Stamp) -> Self {
+        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: stamp.boot_id.into_bytes() }
+    }
+}
+
+impl From<StampV1> for Stamp {
+    fn from(stamp: StampV1) -> Self {
+        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Uuid::from_bytes(stamp.boot_id) }
+    }
+}
+
+impl From<&Actor> for ActorV1 {
+    fn from(actor: &Actor) -> Self {
+        match actor {
+            Actor::Operator { uid, user, terminal } => {
+                Self::Operator { uid: *uid, user: user.clone(), terminal: terminal.clone() }
+            }
+            Actor::Policy => Self::Policy,
+            Actor::Health => Self::Health,
+            Actor::Recovery => Self::Recovery,
+            Actor::System => Self::System,
+        }
+    }
+}
+
+impl From<ActorV1> for Actor {
+    fn from(actor: ActorV1) -> Self {
+        match actor {
+            ActorV1::Operator { uid, user, terminal } => Self::Operator { uid, user, terminal },
+            ActorV1::Policy => Self::Policy,
+            ActorV1::Health => Self::Health,
+            ActorV1::Recovery => Self::Recovery,
+            ActorV1::System => Self::System,
+        }
+    }
+}

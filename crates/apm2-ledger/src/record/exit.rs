@@ -1,0 +1,188 @@
+//! The records of exits, processes and restarts, version 1.
+
+use apm2_core::process::{
+    Evidence, Exit, ExitOutcome, OutputSource, ProcessIdentity, RestartRule, RunEnd, Signal, SignalTarget,
+    SpawnFailure, SpawnStage, StartTrigger,
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::RecordError;
+
+/// Two enums with the same variants and no data, and the conversions between them.
+macro_rules! mirrored {
+    ($record:ident, $core:ident, $($variant:ident),+) => {
+        #[derive(Clone, Copy, Serialize, Deserialize)]
+        pub(super) enum $record { $($variant),+ }
+
+        impl From<$core> for $record {
+            fn from(value: $core) -> Self {
+                match value { $($core::$variant => Self::$variant),+ }
+            }
+        }
+
+        impl From<$record> for $core {
+            fn from(value: $record) -> Self {
+                match value { $($record::$variant => Self::$variant),+ }
+            }
+        }
+    };
+}
+pub(super) use mirrored;
+
+mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
+mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec);
+mirrored!(SignalTargetV1, SignalTarget, Process, Group);
+mirrored!(OutputSourceV1, OutputSource, Stdout, Stderr);
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+enum OutcomeV1 {
+    Code(i32),
+    Signal { signal: u8, core_dumped: bool },
+    Unknown,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct ExitV1 {
+    outcome: OutcomeV1,
+    evidence: EvidenceV1,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum RunEndV1 {
+    Exit(ExitV1),
+    SpawnFailed { stage: SpawnStageV1, errno: Option<i32>, message: String },
+    NeverStarted,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct IdentityV1 {
+    boot_id: [u8; 16],
+    pid: u32,
+    start_ticks: u64,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum TriggerV1 {
+    Start,
+    Restart { attempt: u32 },
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) enum RestartRuleV1 {
+    PolicyNever,
+    Succeeded,
+    BudgetSpent { restarts: u32, max_restarts: u32, window_ms: u64 },
+    StopRequested,
+}
+
+/// The signal with this number, or a refusal: a record with another number was not written by us.
+pub(super) fn signal(number: u8) -> Result<Signal, RecordError> {
+    Signal::from_number(number).ok_or(RecordError::Range("signal"))
+}
+
+impl From<Exit> for ExitV1 {
+    fn from(exit: Exit) -> Self {
+        let outcome = match exit.outcome {
+            ExitOutcome::Code(code) => OutcomeV1::Code(code),
+            ExitOutcome::Signal { signal, core_dumped } => OutcomeV1::Signal { signal: signal.number(), core_dumped },
+            ExitOutcome::Unknown => OutcomeV1::Unknown,
+        };
+        Self { outcome, evidence: exit.evidence.into() }
+    }
+}
+
+impl ExitV1 {
+    pub(super) fn into_exit(self) -> Result<Exit, RecordError> {
+        let outcome = match self.outcome {
+            OutcomeV1::Code(code) => ExitOutcome::Code(code),
+            OutcomeV1::Signal { signal: number, core_dumped } => {
+                ExitOutcome::Signal { signal: signal(number)?, core_dumped }
+            }
+            OutcomeV1::Unknown => ExitOutcome::Unknown,
+        };
+        Ok(Exit { outcome, evidence: self.evidence.into() })
+    }
+}
+
+impl From<&RunEnd> for RunEndV1 {
+    fn from(end: &RunEnd) -> Self {
+        match end {
+            RunEnd::Exit(exit) => Self::Exit((*exit).into()),
+            RunEnd::SpawnFailed(SpawnFailure { stage, errno, message }) => {
+                Self::SpawnFailed { stage: (*stage).into(), errno: *errno, message: message.clone() }
+            }
+            RunEnd::NeverStarted => Self::NeverStarted,
+        }
+    }
+}
+
+impl RunEndV1 {
+    pub(super) fn into_end(self) -> Result<RunEnd, RecordError> {
+        Ok(match self {
+            Self::Exit(exit) => RunEnd::Exit(exit.into_exit()?),
+            Self::SpawnFailed { stage, errno, message } => {
+                RunEnd::SpawnFailed(SpawnFailure { stage: stage.into(), errno, message })
+            }
+            Self::NeverStarted => RunEnd::NeverStarted,
+        })
+    }
+}
+
+impl From<ProcessIdentity> for IdentityV1 {
+    fn from(identity: ProcessIdentity) -> Self {
+        let ProcessIdentity { boot_id, pid, start_ticks } = identity;
+        Self { boot_id: boot_id.into_bytes(), pid, start_ticks }
+    }
+}
+
+impl From<IdentityV1> for ProcessIdentity {
+    fn from(identity: IdentityV1) -> Self {
+        let IdentityV1 { boot_id, pid, start_ticks } = identity;
+        Self { boot_id: Uuid::from_bytes(boot_id), pid, start_ticks }
+    }
+}
+
+impl From<StartTrigger> for TriggerV1 {
+    fn from(trigger: StartTrigger) -> Self {
+        match trigger {
+            StartTrigger::Start => Self::Start,
+            StartTrigger::Restart { attempt } => Self::Restart { attempt },
+        }
+    }
+}
+
+impl From<TriggerV1> for StartTrigger {
+    fn from(trigger: TriggerV1) -> Self {
+        match trigger {
+            TriggerV1::Start => Self::Start,
+            TriggerV1::Restart { attempt } => Self::Restart { attempt },
+        }
+    }
+}
+
+impl From<RestartRule> for RestartRuleV1 {
+    fn from(rule: RestartRule) -> Self {
+        match rule {
+            RestartRule::PolicyNever => Self::PolicyNever,
+            RestartRule::Succeeded => Self::Succeeded,
+            RestartRule::BudgetSpent { restarts, max_restarts, window_ms } => {
+                Self::BudgetSpent { restarts, max_restarts, window_ms }
+            }
+            RestartRule::StopRequested => Self::StopRequested,
+        }
+    }
+}
+
+impl From<RestartRuleV1> for RestartRule {
+    fn from(rule: RestartRuleV1) -> Self {
+        match rule {
+            RestartRuleV1::PolicyNever => Self::PolicyNever,
+            RestartRuleV1::Succeeded => Self::Succeeded,
+            RestartRuleV1::BudgetSpent { restarts, max_restarts, window_ms } => {
+                Self::BudgetSpent { restarts, max_restarts, window_ms }
+            }
+            RestartRuleV1::StopRequested => Self::StopRequested,
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! The record of what happened, version 1. The order of the variants is the format: new ones go to the end.
+
+use apm2_core::process::EventKind;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RecordError,
+    exit::{ExitV1, IdentityV1, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal},
+    spec::SpecV1,
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) enum KindV1 {
+    Registered { spec: Box<SpecV1> },
+    SpecChanged { spec: Box<SpecV1> },
+    Unregistered,
+    StartRequested { trigger: TriggerV1 },
+    Starting { identity: Option<IdentityV1>, trigger: TriggerV1 },
+    Running,
+    Unhealthy { failures: u32 },
+    Stopping { signal: u8, timeout_ms: u64, force_kill: bool },
+    Stopped { exit: ExitV1 },
+    Crashed { cause: RunEndV1 },
+    Terminated { exit: ExitV1 },
+    SignalSent { signal: u8, target: SignalTargetV1 },
+    SignalFailed { signal: u8, errno: i32 },
+    GroupSurvived { pids: Vec<u32> },
+    RestartScheduled { attempt: u32, delay_ms: u64 },
+    RestartRefused { rule: RestartRuleV1 },
+    BudgetReset,
+    HealthChanged { healthy: bool, detail: String },
+    Adopted { identity: IdentityV1 },
+    OutputLeaked { source: OutputSourceV1 },
+    Sampled { cpu_centipercent: u32, memory_bytes: u64 },
+    CredentialRotated { profile: String, variables: Vec<String> },
+    Observed { adapter: String, detail: String },
+    SupervisorStarted { pid: u32, version: String },
+    SupervisorStopped,
+    Checkpointed { size: u64, chain: [u8; 32] },
+    StoreRebuilt { cause: String, set_aside: Option<String> },
+    TailCut { segment: u64, offset: u64 },
+}
+
+impl From<&EventKind> for KindV1 {
+    fn from(kind: &EventKind) -> Self {
+        use EventKind as K;
+        match kind {
+            K::Registered { spec } => Self::Registered { spec: Box::new(spec.into()) },
+            K::SpecChanged { spec } => Self::SpecChanged { spec: Box::new(spec.into()) },
+            K::Unregistered => Self::Unregistered,
+            K::StartRequested { trigger } => Self::StartRequested { trigger: (*trigger).into() },
+            K::Starting { identity, trigger } => {
+                Self::Starting { identity: identity.map(Into::into), trigger: (*trigger).into() }
+            }
+            K::Running => Self::Running,
+            K::Unhealthy { failures } => Self::Unhealthy { failures: *failures },
+            K::Stopping { signal, timeout_ms, force_kill } => {
+                Self::Stopping { signal: signal.number(), timeout_ms: *timeout_ms, force_kill: *force_kill }
+            }
+            K::Stopped { exit } => Self::Stopped { exit: (*exit).into() },
+            K::Crashed { cause } => Self::Crashed { cause: cause.into() },
+            K::Terminated { exit } => Self::Terminated { exit: (*exit).into() },
+            K::SignalSent { signal, target } => Self::SignalSent { signal: signal.number(), target: (*target).into() },
+            K::SignalFailed { signal, errno } => Self::SignalFailed { signal: signal.number(), errno: *errno },
+            K::GroupSurvived { pids } => Self::GroupSurvived { pids: pids.clone() },
+            K::RestartScheduled { attempt, delay_ms } => {
+                Self::RestartScheduled { attempt: *attempt, delay_ms: *delay_ms }
+            }
+            K::RestartRefused { rule } => Self::RestartRefused { rule: (*rule).into() },
+            K::BudgetReset => Self::BudgetReset,
+            K::HealthChanged { healthy, detail } => Self::HealthChanged { healthy: *healthy, detail: detail.clone() },
+            K::Adopted { identity } => Self::Adopted { identity: (*identity).into() },
+            K::OutputLeaked { source } => Self::OutputLeaked { source: (*source).into() },
+            K::Sampled { cpu_centipercent, memory_bytes } => {
+                Self::Sampled { cpu_centipercent: *cpu_centipercent, memory_bytes: *memory_bytes }
+            }
+            K::CredentialRotated { profile, variables } => {
+                Self::CredentialRotated { profile: profile.clone(), variables: variables.clone() }
+            }
+            K::Observed { adapter, detail } => Self::Observed { adapter: adapter.clone(), detail: detail.clone() },
+            K::SupervisorStarted { pid, version } => Self::SupervisorStarted { pid: *pid, version: version.clone() },
+            K::Checkpointed { size, chain } => Self::Checkpointed { size: *size, chain: *chain },
+            K::StoreRebuilt { cause, set_aside } => {
+                Self::StoreRebuilt { cause: cause.clone(), set_aside: set_aside.clone() }
+            }
+            K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
+            K::SupervisorStopped => Self::SupervisorStopped,
+        }
+    }
+}
+
+impl KindV1 {
+    pub(super) fn into_kind(self) -> Result<EventKind, RecordError> {
+        use EventKind as K;
+        Ok(match self {
+            Self::Registered { spec } => K::Registered { spec: spec.into_spec()? },
+            Self::SpecChanged { spec } => K::SpecChanged { spec: spec.into_spec()? },
+            Self::Unregistered => K::Unregistered,
+            Self::StartRequested { trigger } => K::StartRequested { trigger: trigger.into() },
+            Self::Starting { identity, trigger } => {
+                K::Starting { identity: identity.map(Into::into), trigger: trigger.into() }
+            }
+            Self::Running => K::Running,
+            Self::Unhealthy { failures } => K::Unhealthy { failures },
+            Self::Stopping { signal: number, timeout_ms, force_kill } => {
+                K::Stopping { signal: signal(number)?, timeout_ms, force_kill }
+            }
+            Self::Stopped { exit } => K::Stopped { exit: exit.into_exit()? },
+            Self::Crashed { cause } => K::Crashed { cause: cause.into_end()? },
+            Self::Terminated { exit } => K::Terminated { exit: exit.into_exit()? },
+            Self::SignalSent { signal: number, target } => {
+                K::SignalSent { signal: signal(number)?, target: target.into() }
+            }
+            Self::SignalFailed { signal: number, errno } => K::SignalFailed { signal: signal(number)?, errno },
+            Self::GroupSurvived { pids } => K::GroupSurvived { pids },
+            Self::RestartScheduled { attempt, delay_ms } => K::RestartScheduled { attempt, delay_ms },
+            Self::RestartRefused { rule } => K::RestartRefused { rule: rule.into() },
+            Self::BudgetReset => K::BudgetReset,
+            Self::HealthChanged { healthy, detail } => K::HealthChanged { healthy, detail },
+            Self::Adopted { identity } => K::Adopted { identity: identity.into() },
+            Self::OutputLeaked { source } => K::OutputLeaked { source: source.into() },
+            Self::Sampled { cpu_centipercent, memory_bytes } => K::Sampled { cpu_centipercent, memory_bytes },
+            Self::CredentialRotated { profile, variables } => K::CredentialRotated { profile, variables },
+            Self::Observed { adapter, detail } => K::Observed { adapter, detail },
+            Self::SupervisorStarted { pid, version } => K::SupervisorStarted { pid, version },
+            Self::SupervisorStopped => K::SupervisorStopped,
+            Self::Checkpointed { size, chain } => K::Checkpointed { size, chain },
+            Self::StoreRebuilt { cause, set_aside } => K::StoreRebuilt { cause, set_aside },
+            Self::TailCut { segment, offset } => K::TailCut { segment, offset },
+        })
+    }
+}

@@ -1,0 +1,97 @@
+//! What is written: types of their own, apart from those that the program works with.
+//!
+//! An event's bytes are one version byte and the value of that version. Variants and fields are added at the end of
+//! nothing: a changed type is a new type, with a new variant or version. Golden bytes of every kind hold this.
+//! How a value becomes bytes is [`codec`](crate::codec)'s matter.
+
+mod event;
+mod exit;
+mod kind;
+mod spec;
+mod stream;
+
+use apm2_core::process::{Event, ProcessId, Stream, StreamId};
+
+use crate::{
+    codec::{self, CodecError},
+    limits::RECORD_BYTES_MAX,
+};
+
+/// The version of event records that is written.
+const EVENT_VERSION: u8 = 1;
+/// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
+const REDUCER_VERSION: u8 = 1;
+
+/// A record that cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// No bytes at all.
+    #[error("an empty record")]
+    Empty,
+    /// Written by a newer version of this program.
+    #[error("record version {0}, newer than this program knows")]
+    Newer(u8),
+    /// Larger than [`RECORD_BYTES_MAX`].
+    #[error("a record of {0} bytes, more than {RECORD_BYTES_MAX}")]
+    TooLarge(usize),
+    /// Not the bytes of a value.
+    #[error(transparent)]
+    Codec(#[from] CodecError),
+    /// A number that stands for nothing.
+    #[error("a value out of its range: {0}")]
+    Range(&'static str),
+}
+
+/// Appends the bytes of `event` to `out`. Its seq is not among them: its place in a frame tells.
+///
+/// # Errors
+/// When it is larger than a record may be.
+pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError> {
+    let start = out.len();
+    out.push(EVENT_VERSION);
+    codec::encode(&event::EventV1::from(event), out)?;
+    match out.len() - start {
+        len if len > RECORD_BYTES_MAX => Err(RecordError::TooLarge(len)),
+        _ => Ok(()),
+    }
+}
+
+/// The event numbered `seq` in `bytes`.
+///
+/// # Errors
+/// When the bytes are not those of an event that this version knows.
+pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
+    match bytes.split_first() {
+        None => Err(RecordError::Empty),
+        Some((&EVENT_VERSION, rest)) => codec::decode::<event::EventV1>(rest)?.into_event(seq),
+        Some((version, _)) => Err(RecordError::Newer(*version)),
+    }
+}
+
+/// The stream of the event in `bytes`, without decoding the rest of it.
+pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
+    match bytes.split_first() {
+        None => Err(RecordError::Empty),
+        Some((&EVENT_VERSION, rest)) => {
+            let (process_id, instance) = codec::decode_prefix(rest)?;
+            Ok(StreamId { process_id: ProcessId::from_bytes(process_id), instance })
+        }
+        Some((version, _)) => Err(RecordError::Newer(*version)),
+    }
+}
+
+/// The bytes of a snapshot of one stream.
+pub(crate) fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
+    let mut out = vec![REDUCER_VERSION];
+    codec::encode(&stream::StreamV1::from(stream), &mut out)?;
+    Ok(out)
+}
+
+/// The snapshot in `bytes`.
+pub(crate) fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
+    match bytes.split_first() {
+        None => Err(RecordError::Empty),
+        Some((&REDUCER_VERSION, rest)) => codec::decode::<stream::StreamV1>(rest)?.into_stream(),
+        Some((version, _)) => Err(RecordError::Newer(*version)),
+    }
+}

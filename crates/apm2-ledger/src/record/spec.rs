@@ -1,0 +1,294 @@
+//! The record of a specification, version 1. Built from redacted specifications only.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use apm2_core::{
+    credentials::CredentialConfig,
+    duration::millis,
+    health::{HealthCheck, HealthCheckConfig},
+    log::LogConfig,
+    process::{ProcessId, ProcessSpec, REDACTED, RedactedSpec},
+    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    shutdown::ShutdownConfig,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    RecordError,
+    exit::{mirrored, signal},
+};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct SpecV1 {
+    id: [u8; 16],
+    name: String,
+    command: String,
+    args: Vec<String>,
+    /// Paths are bytes: they need not be UTF-8.
+    cwd: Option<Vec<u8>>,
+    /// Names only, in order.
+    env_names: Vec<String>,
+    instances: u32,
+    restart: RestartV1,
+    health: Option<HealthV1>,
+    log: LogV1,
+    shutdown: ShutdownV1,
+    credentials: Option<CredentialsV1>,
+}
+
+mirrored!(PolicyV1, RestartPolicy, Never, OnFailure, Always);
+
+#[derive(Serialize, Deserialize)]
+struct RestartV1 {
+    policy: PolicyV1,
+    max_restarts: u32,
+    restart_window_ms: u64,
+    min_uptime_ms: u64,
+    backoff: BackoffV1,
+}
+
+#[derive(Serialize, Deserialize)]
+enum BackoffV1 {
+    Fixed { delay_ms: u64 },
+    Linear { initial_ms: u64, step_ms: u64, max_ms: u64 },
+    Exponential { initial_ms: u64, factor: u32, max_ms: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct HealthV1 {
+    check: CheckV1,
+    interval_ms: u64,
+    timeout_ms: u64,
+    initial_delay_ms: u64,
+    grace_period_ms: u64,
+    failure_threshold: u32,
+    success_threshold: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+enum CheckV1 {
+    Http { url: String, expected_status: u16 },
+    Tcp { address: String },
+    Script { command: String, args: Vec<String> },
+    Liveness,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LogV1 {
+    stdout: Option<Vec<u8>>,
+    stderr: Option<Vec<u8>>,
+    merge: bool,
+    timestamps: bool,
+    rotate_bytes: u64,
+    rotate_age_ms: u64,
+    compress: bool,
+    total_bytes_max: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShutdownV1 {
+    signal: u8,
+    timeout_ms: u64,
+    pre_stop: Vec<Vec<String>>,
+    force_kill: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct CredentialsV1 {
+    profile: String,
+    variables: BTreeMap<String, String>,
+    reload_signal: Option<u8>,
+}
+
+fn bytes(path: &Path) -> Vec<u8> {
+    path.as_os_str().as_bytes().to_vec()
+}
+
+fn path(bytes: Vec<u8>) -> PathBuf {
+    OsString::from_vec(bytes).into()
+}
+
+impl From<&RedactedSpec> for SpecV1 {
+    fn from(spec: &RedactedSpec) -> Self {
+        let mut env_names: Vec<String> = spec.env.keys().cloned().collect();
+        env_names.sort_unstable();
+        Self {
+            id: *spec.id.as_bytes(),
+            name: spec.name.clone(),
+            command: spec.command.clone(),
+            args: spec.args.clone(),
+            cwd: spec.cwd.as_deref().map(bytes),
+            env_names,
+            instances: spec.instances,
+            restart: (&spec.restart).into(),
+            health: spec.health.as_ref().map(Into::into),
+            log: (&spec.log).into(),
+            shutdown: ShutdownV1 {
+                signal: spec.shutdown.signal.number(),
+                timeout_ms: millis(spec.shutdown.timeout),
+                pre_stop: spec.shutdown.pre_stop.clone(),
+                force_kill: spec.shutdown.force_kill,
+            },
+            credentials: spec.credentials.as_ref().map(|credentials| CredentialsV1 {
+                profile: credentials.profile.clone(),
+                variables: credentials.variables.clone(),
+                reload_signal: credentials.reload_signal.map(|signal| signal.number()),
+            }),
+        }
+    }
+}
+
+impl SpecV1 {
+    pub(super) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+        if self.name.is_empty() || self.command.is_empty() || self.instances == 0 {
+            return Err(RecordError::Range("specification"));
+        }
+        let shutdown = ShutdownConfig {
+            signal: signal(self.shutdown.signal)?,
+            timeout: Duration::from_millis(self.shutdown.timeout_ms),
+            pre_stop: self.shutdown.pre_stop,
+            force_kill: self.shutdown.force_kill,
+        };
+        let spec = ProcessSpec {
+            id: ProcessId::from_bytes(self.id),
+            name: self.name,
+            command: self.command,
+            args: self.args,
+            cwd: self.cwd.map(path),
+            env: self.env_names.into_iter().map(|name| (name, REDACTED.to_owned())).collect(),
+            instances: self.instances,
+            restart: self.restart.into(),
+            health: self.health.map(Into::into),
+            log: self.log.into(),
+            shutdown,
+            credentials: self.credentials.map(CredentialsV1::into_config).transpose()?,
+        };
+        Ok(RedactedSpec::new(&spec))
+    }
+}
+
+impl CredentialsV1 {
+    fn into_config(self) -> Result<CredentialConfig, RecordError> {
+        let reload_signal = self.reload_signal.map(signal).transpose()?;
+        Ok(CredentialConfig { profile: self.profile, variables: self.variables, reload_signal })
+    }
+}
+
+impl From<&RestartConfig> for RestartV1 {
+    fn from(config: &RestartConfig) -> Self {
+        let backoff = match &config.backoff {
+            BackoffConfig::Fixed { delay } => BackoffV1::Fixed { delay_ms: millis(*delay) },
+            BackoffConfig::Linear { initial, step, max } => {
+                BackoffV1::Linear { initial_ms: millis(*initial), step_ms: millis(*step), max_ms: millis(*max) }
+            }
+            BackoffConfig::Exponential { initial, factor, max } => {
+                BackoffV1::Exponential { initial_ms: millis(*initial), factor: *factor, max_ms: millis(*max) }
+            }
+        };
+        Self {
+            policy: config.policy.into(),
+            max_restarts: config.max_restarts,
+            restart_window_ms: millis(config.restart_window),
+            min_uptime_ms: millis(config.min_uptime),
+            backoff,
+        }
+    }
+}
+
+impl From<RestartV1> for RestartConfig {
+    fn from(record: RestartV1) -> Self {
+        let ms = Duration::from_millis;
+        let backoff = match record.backoff {
+            BackoffV1::Fixed { delay_ms } => BackoffConfig::Fixed { delay: ms(delay_ms) },
+            BackoffV1::Linear { initial_ms, step_ms, max_ms } => {
+                BackoffConfig::Linear { initial: ms(initial_ms), step: ms(step_ms), max: ms(max_ms) }
+            }
+            BackoffV1::Exponential { initial_ms, factor, max_ms } => {
+                BackoffConfig::Exponential { initial: ms(initial_ms), factor, max: ms(max_ms) }
+            }
+        };
+        Self {
+            policy: record.policy.into(),
+            max_restarts: record.max_restarts,
+            restart_window: ms(record.restart_window_ms),
+            min_uptime: ms(record.min_uptime_ms),
+            backoff,
+        }
+    }
+}
+
+impl From<&HealthCheckConfig> for HealthV1 {
+    fn from(config: &HealthCheckConfig) -> Self {
+        let check = match config.check.clone() {
+            HealthCheck::Http { url, expected_status } => CheckV1::Http { url, expected_status },
+            HealthCheck::Tcp { address } => CheckV1::Tcp { address },
+            HealthCheck::Script { command, args } => CheckV1::Script { command, args },
+            HealthCheck::Liveness => CheckV1::Liveness,
+        };
+        Self {
+            check,
+            interval_ms: millis(config.interval),
+            timeout_ms: millis(config.timeout),
+            initial_delay_ms: millis(config.initial_delay),
+            grace_period_ms: millis(config.grace_period),
+            failure_threshold: config.failure_threshold,
+            success_threshold: config.success_threshold,
+        }
+    }
+}
+
+impl From<HealthV1> for HealthCheckConfig {
+    fn from(record: HealthV1) -> Self {
+        let check = match record.check {
+            CheckV1::Http { url, expected_status } => HealthCheck::Http { url, expected_status },
+            CheckV1::Tcp { address } => HealthCheck::Tcp { address },
+            CheckV1::Script { command, args } => HealthCheck::Script { command, args },
+            CheckV1::Liveness => HealthCheck::Liveness,
+        };
+        Self {
+            check,
+            interval: Duration::from_millis(record.interval_ms),
+            timeout: Duration::from_millis(record.timeout_ms),
+            initial_delay: Duration::from_millis(record.initial_delay_ms),
+            grace_period: Duration::from_millis(record.grace_period_ms),
+            failure_threshold: record.failure_threshold,
+            success_threshold: record.success_threshold,
+        }
+    }
+}
+
+impl From<&LogConfig> for LogV1 {
+    fn from(config: &LogConfig) -> Self {
+        Self {
+            stdout: config.stdout.as_deref().map(bytes),
+            stderr: config.stderr.as_deref().map(bytes),
+            merge: config.merge,
+            timestamps: config.timestamps,
+            rotate_bytes: config.rotate_bytes,
+            rotate_age_ms: millis(config.rotate_age),
+            compress: config.compress,
+            total_bytes_max: config.total_bytes_max,
+        }
+    }
+}
+
+impl From<LogV1> for LogConfig {
+    fn from(record: LogV1) -> Self {
+        Self {
+            stdout: record.stdout.map(path),
+            stderr: record.stderr.map(path),
+            merge: record.merge,
+            timestamps: record.timestamps,
+            rotate_bytes: record.rotate_bytes,
+            rotate_age: Duration::from_millis(record.rotate_age_ms),
+            compress: record.compress,
+            total_bytes_max: record.total_bytes_max,
+        }
+    }
+}

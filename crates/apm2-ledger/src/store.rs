@@ -1,0 +1,297 @@
+//! The only place with sled: what is asked by seq, by stream, by time and by name.
+//!
+//! sled is never believed. Its `flush` is no fsync, it can lose its tail in silence, and it can panic on bytes it did not
+//! expect; so it holds nothing that the journal does not hold, every frame carries its own checksum and numbering, and
+//! its panics are caught here. Whoever opens it checks it against the journal, see [`recovery`](crate::recovery).
+
+use std::{
+    fs, io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+};
+
+use apm2_core::process::{ProcessId, Stream, StreamId};
+use uuid::Uuid;
+
+use crate::{
+    chain::Chain,
+    frame::Frame,
+    index::{Digest, IndexedFrame},
+    key,
+    limits::STORE_CACHE_BYTES,
+    record::{decode_stream, encode_stream},
+};
+
+/// The store's directory within the ledger's.
+pub(crate) const STORE_DIR: &str = "sled";
+/// Snapshots of sled's own that it would take for the newest although they were never finished.
+const UNFINISHED: &str = ".generating";
+
+/// Why the store refused.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// sled returned an error.
+    #[error("sled: {0}")]
+    Sled(#[from] sled::Error),
+    /// sled panicked.
+    #[error("sled panicked: {0}")]
+    Panicked(String),
+    /// Its directory could not be handled.
+    #[error("the store's directory: {0}")]
+    Io(#[from] io::Error),
+    /// What it holds is not what was put into it.
+    #[error("the store is inconsistent: {0}")]
+    Inconsistent(String),
+}
+
+/// Where the store stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct StoreHead {
+    pub(crate) ledger: Uuid,
+    pub(crate) seq: u64,
+    pub(crate) chain: Chain,
+}
+
+impl StoreHead {
+    fn to_bytes(self) -> Vec<u8> {
+        [&self.ledger.as_bytes()[..], &self.seq.to_be_bytes(), &self.chain.0].concat()
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let (ledger, rest) = bytes.split_first_chunk()?;
+        let (seq, rest) = rest.split_first_chunk()?;
+        let chain = rest.first_chunk().filter(|_| rest.len() == 32)?;
+        Some(Self { ledger: Uuid::from_bytes(*ledger), seq: u64::from_be_bytes(*seq), chain: Chain(*chain) })
+    }
+}
+
+/// The frames and their indexes.
+pub(crate) struct Store {
+    db: sled::Db,
+}
+
+/// Runs `work`, and turns a panic of sled into an error.
+fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(StoreError::Panicked(text.unwrap_or("without a message").to_owned()))
+    })
+}
+
+fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::default()
+        .path(path)
+        .cache_capacity(STORE_CACHE_BYTES)
+        // Its flusher swallows sync errors and panics when dropped: flushes are asked for.
+        .flush_every_ms(None);
+    guarded(|| Ok(config.open()?))
+}
+
+impl Store {
+    /// Opens the store in `path`, which exists.
+    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        for entry in fs::read_dir(path)? {
+            let file = entry?.path();
+            if file.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) {
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(Self { db: open_db(path)? })
+    }
+
+    /// Makes an empty store in `path`, which does not exist. A crash half-way leaves nothing under that name: sled can
+    /// not open what it had half made.
+    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+        let making = path.with_extension("new");
+        if making.exists() {
+            fs::remove_dir_all(&making)?;
+        }
+        let db = open_db(&making)?;
+        guarded(|| Ok(db.flush()?))?;
+        guarded(|| {
+            drop(db);
+            Ok(())
+        })?;
+        sync_files(&making)?;
+        fs::rename(&making, path)?;
+        Self::open(path)
+    }
+
+    pub(crate) fn head(&self) -> Result<Option<StoreHead>, StoreError> {
+        let Some(bytes) = guarded(|| Ok(self.db.get(key::META_HEAD)?))? else { return Ok(None) };
+        let head = StoreHead::parse(&bytes).ok_or_else(|| StoreError::Inconsistent("its head".to_owned()))?;
+        Ok(Some(head))
+    }
+
+    /// Adds the next frame, its index and the new head, in one batch.
+    pub(crate) fn add(&self, ledger: Uuid, frame: &IndexedFrame) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        batch.insert(key::frame(frame.header.first_seq), frame.bytes.as_slice());
+        for key in &frame.index {
+            batch.insert(key.as_slice(), &[]);
+        }
+        let head = StoreHead { ledger, seq: frame.header.last_seq(), chain: frame.header.chain_after };
+        batch.insert(key::META_HEAD, head.to_bytes());
+        guarded(|| Ok(self.db.apply_batch(batch)?))
+    }
+
+    /// The bytes of the last frame that begins at or before `seq`.
+    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<sled::IVec>, StoreError> {
+        let range = key::frame(0)..=key::frame(seq);
+        let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
+        Ok(last.map(|(_, bytes)| bytes))
+    }
+
+    /// The first seq of the first frame after the one that begins at `after` that has an event of `stream`.
+    pub(crate) fn stream_frame_after(&self, stream: StreamId, after: u64) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, after.saturating_add(1))..=key::stream(stream, u64::MAX);
+        let first = guarded(|| Ok(self.db.range(range).next().transpose()?))?;
+        Ok(first.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
+    }
+
+    /// The first seq of the last frame, of those that begin at or before `seq`, that has an event of `stream`.
+    pub(crate) fn stream_frame_at(&self, stream: StreamId, seq: u64) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, 0)..=key::stream(stream, seq);
+        let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
+        Ok(last.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
+    }
+
+    /// The streams whose process id begins with `prefix`, at most `most`.
+    pub(crate) fn streams(&self, prefix: &[u8], most: usize) -> Result<Vec<StreamId>, StoreError> {
+        let mut found: Vec<StreamId> = Vec::new();
+        let mut from = [&[key::STREAM], prefix].concat();
+        let whole = from.clone();
+        while found.len() < most {
+            let next = guarded(|| Ok(self.db.range(from.clone()..).next().transpose()?))?;
+            let Some((key, _)) = next.filter(|(key, _)| key.starts_with(&whole)) else { break };
+            let Some((stream, _)) = key::parse_stream(&key) else { break };
+            found.push(stream);
+            // Skips the rest of this stream's entries.
+            from = key::stream(stream, u64::MAX);
+        }
+        Ok(found)
+    }
+
+    /// The processes that have had this name.
+    pub(crate) fn named(&self, name: &str) -> Result<Vec<ProcessId>, StoreError> {
+        let prefix = key::name_prefix(name);
+        let keys = self.keys(&prefix)?;
+        Ok(keys.iter().filter(|key| key.len() == prefix.len() + 16).filter_map(|key| key::name_process(key)).collect())
+    }
+
+    /// The first seqs of the frames that have an event of a minute from `first` to `last`.
+    pub(crate) fn frames_between(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        let range = key::minute(first, 0)..=key::minute(last, u64::MAX);
+        guarded(|| {
+            let keys = self.db.range(range).keys();
+            keys.map(|key| Ok(key::minute_seq(&key?).unwrap_or(0))).collect()
+        })
+    }
+
+    fn keys(&self, prefix: &[u8]) -> Result<Vec<sled::IVec>, StoreError> {
+        guarded(|| self.db.scan_prefix(prefix).keys().map(|key| Ok(key?)).collect())
+    }
+
+    /// Keeps the folds of these streams, as they are after event `seq`.
+    pub(crate) fn keep_snapshot(&self, seq: u64, streams: &[Stream]) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        for stream in streams {
+            // A fold that cannot be kept is no loss: it is replayed.
+            if let Ok(bytes) = encode_stream(stream) {
+                batch.insert(key::stream_prefix(key::SNAPSHOT, stream.id), bytes);
+            }
+        }
+        batch.insert(key::META_SNAPSHOT, seq.to_be_bytes().to_vec());
+        guarded(|| Ok(self.db.apply_batch(batch)?))
+    }
+
+    /// The event after which all folds were last kept; 0 before that. Later events may be folded in already.
+    pub(crate) fn snapshot_seq(&self) -> Result<u64, StoreError> {
+        let bytes = guarded(|| Ok(self.db.get(key::META_SNAPSHOT)?))?;
+        Ok(bytes.and_then(|bytes| bytes.first_chunk().map(|seq| u64::from_be_bytes(*seq))).unwrap_or(0))
+    }
+
+    /// The kept fold of `stream`; `None` when there is none that this version can read.
+    pub(crate) fn snapshot(&self, stream: StreamId) -> Result<Option<Stream>, StoreError> {
+        let bytes = guarded(|| Ok(self.db.get(key::stream_prefix(key::SNAPSHOT, stream))?))?;
+        Ok(bytes.and_then(|bytes| decode_stream(&bytes).ok()).filter(|kept| kept.id == stream))
+    }
+
+    /// All kept folds; `None` when one of them cannot be read by this version.
+    pub(crate) fn snapshots(&self) -> Result<Option<Vec<Stream>>, StoreError> {
+        guarded(|| {
+            let mut found = Vec::new();
+            for value in self.db.scan_prefix([key::SNAPSHOT]).values() {
+                match decode_stream(&value?) {
+                    Ok(stream) => found.push(stream),
+                    Err(_) => return Ok(None),
+                }
+            }
+            Ok(Some(found))
+        })
+    }
+
+    /// Every frame in order.
+    pub(crate) fn each_frame(
+        &self,
+        mut visit: impl FnMut(&Frame, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        guarded(|| {
+            for entry in self.db.scan_prefix([key::FRAME]) {
+                let (key, bytes) = entry?;
+                let frame = Frame::parse(&bytes).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+                if key::frame_seq(&key) != Some(frame.header().first_seq) {
+                    return Err(StoreError::Inconsistent("a frame under another's key".to_owned()));
+                }
+                visit(&frame, &bytes)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// The sum over all index entries as they are.
+    pub(crate) fn index_digest(&self) -> Result<Digest, StoreError> {
+        guarded(|| {
+            let mut digest = Digest::default();
+            for tag in [key::STREAM, key::MINUTE, key::NAME] {
+                for key in self.db.scan_prefix([tag]).keys() {
+                    digest.add(&key?);
+                }
+            }
+            Ok(digest)
+        })
+    }
+
+    /// Writes out what is held in memory. Not durable, see the head of this module.
+    pub(crate) fn flush(&self) -> Result<(), StoreError> {
+        guarded(|| Ok(self.db.flush().map(|_| ())?))
+    }
+
+    /// Lets go of the files. sled may panic here, as anywhere.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        self.flush()?;
+        guarded(|| {
+            drop(self.db);
+            Ok(())
+        })
+    }
+}
+
+/// The files below the store's directory.
+pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() { found.extend(files(&entry.path())?) } else { found.push(entry.path()) }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Brings all files of the store to the disk, which sled itself never does.
+pub(crate) fn sync_files(path: &Path) -> io::Result<()> {
+    for file in files(path)? {
+        fs::File::open(file)?.sync_all()?;
+    }
+    fs::File::open(path)?.sync_all()
+}

@@ -1,0 +1,356 @@
+//! Has the record been touched? Checksums, numbering, chain, legality, and the store against the journal.
+
+use std::{
+    collections::HashSet,
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use apm2_core::process::{IllegalEvent, StreamId};
+use uuid::Uuid;
+
+use crate::{
+    chain::Chain,
+    error::{Damage, OpenError},
+    frame::Frame,
+    journal::{
+        JOURNAL_DIR,
+        scan::{Scan, Scanned},
+        segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader},
+        segments,
+    },
+    live::Head,
+    reader::{ReadAccess, Reader, Source},
+    record::decode_event,
+    replay::Folds,
+};
+
+/// Findings that are listed; more of them would tell no more.
+pub const FINDINGS_MAX: usize = 1000;
+/// Events between two reports of progress.
+const PROGRESS_EVENTS: u64 = 50_000;
+
+/// What kind of thing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingKind {
+    /// Bytes are not what they were, or are missing.
+    Damage,
+    /// Events are whole, and are not those that the chain was made of.
+    Chain,
+    /// An event's bytes are whole and cannot be understood.
+    Record,
+    /// An event does not fit what came before it.
+    Illegal,
+    /// An invariant does not hold after an event.
+    Invariant,
+    /// The store says something else than the journal.
+    Store,
+}
+
+impl FindingKind {
+    /// Its name, in `snake_case`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Damage => "damage",
+            Self::Chain => "chain",
+            Self::Record => "record",
+            Self::Illegal => "illegal",
+            Self::Invariant => "invariant",
+            Self::Store => "store",
+        }
+    }
+}
+
+impl fmt::Display for FindingKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of thing.
+    pub kind: FindingKind,
+    /// The first event concerned.
+    pub first_seq: u64,
+    /// The last event concerned.
+    pub last_seq: u64,
+    /// What it is, for a person.
+    pub message: String,
+}
+
+/// Whether the store was held against the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreCheck {
+    /// It was.
+    Done,
+    /// It was not: somebody else has the ledger open, or the journal is damaged.
+    Skipped,
+}
+
+/// What a verification found.
+#[derive(Debug, Clone)]
+pub struct VerifyReport {
+    /// The size and hash of the ledger, as far as it could be followed.
+    pub head: Head,
+    /// Journal segments read.
+    pub segments: u64,
+    /// Events checked.
+    pub events: u64,
+    /// Process instances with a history.
+    pub streams: u64,
+    /// Whether the store was compared.
+    pub store: StoreCheck,
+    /// What is wrong; empty when nothing is.
+    pub findings: Vec<Finding>,
+}
+
+/// Verifies the ledger in `dir`. `progress` is told now and then how many events were checked.
+///
+/// The journal is read without a lock. When nobody else has the ledger open the store is compared with it too, which
+/// opens the ledger as any reader would.
+///
+/// # Errors
+/// When there is no ledger, or it is of a newer format or out of reach. What is broken is a finding, not an error.
+pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
+    crate::dir::prepare(dir, false)?;
+    let journal = dir.join(JOURNAL_DIR);
+    let all = segments(&journal).map_err(|_| OpenError::Missing { path: dir.to_owned() })?;
+    if all.is_empty() {
+        return Err(OpenError::Missing { path: dir.to_owned() });
+    }
+    let mut verifier = Verifier::new(progress);
+    let count = all.len();
+    for (place, (number, path)) in all.iter().enumerate() {
+        verifier.segment(dir, *number, path, place + 1 == count)?;
+    }
+    verifier.ahead(&journal.join(AHEAD));
+    let mut report = verifier.report(count as u64);
+    if report.findings.is_empty() {
+        compare_store(dir, &mut report)?;
+    }
+    Ok(report)
+}
+
+struct Verifier<'a> {
+    progress: &'a mut dyn FnMut(u64),
+    ledger: Option<Uuid>,
+    next_number: u64,
+    next_seq: u64,
+    chain: Chain,
+    folds: Folds,
+    events: u64,
+    /// Whether everything so far is there: after a hole, what does not fit is no finding of its own.
+    is_whole: bool,
+    findings: Vec<Finding>,
+}
+
+impl<'a> Verifier<'a> {
+    fn new(progress: &'a mut dyn FnMut(u64)) -> Self {
+        Self {
+            progress,
+            ledger: None,
+            next_number: 1,
+            next_seq: 1,
+            chain: Chain([0; 32]),
+            folds: Folds::default(),
+            events: 0,
+            is_whole: true,
+            findings: Vec::new(),
+        }
+    }
+
+    fn find(&mut self, kind: FindingKind, first_seq: u64, last_seq: u64, message: impl Into<String>) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(Finding { kind, first_seq, last_seq: last_seq.max(first_seq), message: message.into() });
+        }
+    }
+
+    fn damage(&mut self, damage: &Damage) {
+        self.is_whole = false;
+        self.find(FindingKind::Damage, damage.first_seq, damage.last_seq, damage.to_string());
+    }
+
+    fn hole(&mut self, number: u64, last_seq: u64, what: &str) {
+        let first_seq = self.next_seq;
+        let what = what.to_owned();
+        self.damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
+    }
+
+    fn segment(&mut self, dir: &Path, number: u64, path: &PathBuf, is_last: bool) -> Result<(), OpenError> {
+        let bytes = fs::read(path).map_err(OpenError::io(path))?;
+        if number != self.next_number {
+            self.hole(self.next_number, self.next_seq, "the segment is missing");
+        }
+        self.next_number = number + 1;
+        let header = match SegmentHeader::parse(&bytes) {
+            Ok(header) => header,
+            Err(SegmentError::Newer(found)) => {
+                return Err(OpenError::Newer { path: dir.to_owned(), found, known: FORMAT_VERSION });
+            }
+            Err(SegmentError::Header) => self.guess_header(number, &bytes),
+        };
+        self.follow(number, &header);
+        let mut scan = Scan::new(&bytes, &header, is_last);
+        while let Some(found) = scan.next() {
+            match found {
+                Scanned::Commit(at, frame) => self.commit(&frame, bytes.get(at..).unwrap_or_default()),
+                Scanned::Damage(damage) => {
+                    self.damage(&damage);
+                    (self.next_seq, self.chain) = (scan.next_seq(), scan.next_chain());
+                }
+                // It was never acknowledged; the next opening removes it.
+                Scanned::Torn(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The header that a segment with a damaged one must have had, so that its commits can be read all the same.
+    fn guess_header(&mut self, number: u64, bytes: &[u8]) -> SegmentHeader {
+        let first = Frame::parse(bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default()).ok();
+        let (first_seq, chain_before) =
+            first.map_or((self.next_seq, self.chain), |frame| (frame.header().first_seq, frame.header().chain_before));
+        self.find(
+            FindingKind::Damage,
+            first_seq,
+            first_seq,
+            format!("the header of segment {number} is damaged, before event {first_seq}"),
+        );
+        let ledger = self.ledger.unwrap_or(Uuid::nil());
+        SegmentHeader { ledger, number, first_seq, chain_before, len: bytes.len() as u64 }
+    }
+
+    /// Whether a segment follows on the one before it.
+    fn follow(&mut self, number: u64, header: &SegmentHeader) {
+        let expected = match self.ledger {
+            Some(_) => self.chain,
+            None if header.ledger.is_nil() => header.chain_before,
+            None => Chain::genesis(header.ledger),
+        };
+        if header.number != number || self.ledger.is_some_and(|ledger| ledger != header.ledger) {
+            self.hole(number, header.first_seq, "the segment is another one than its name says");
+        } else if header.first_seq != self.next_seq {
+            self.hole(number, header.first_seq.saturating_sub(1), "events are missing before the segment");
+        } else if header.chain_before != expected {
+            self.find(
+                FindingKind::Chain,
+                header.first_seq,
+                header.first_seq,
+                "the chain does not go on in the segment",
+            );
+        }
+        self.ledger = Some(header.ledger);
+        (self.next_seq, self.chain) = (header.first_seq, header.chain_before);
+    }
+
+    fn commit(&mut self, frame: &Frame, bytes: &[u8]) {
+        let header = *frame.header();
+        let mut chain = header.chain_before;
+        let mut touched: HashSet<StreamId> = HashSet::new();
+        for (seq, event_bytes) in frame.iter(bytes) {
+            chain = chain.link(seq, event_bytes);
+            touched.extend(self.event(seq, event_bytes));
+            self.events += 1;
+            if self.events.is_multiple_of(PROGRESS_EVENTS) {
+                (self.progress)(self.events);
+            }
+        }
+        if chain != header.chain_after {
+            let message = "these events are not those that the chain was made of";
+            self.find(FindingKind::Chain, header.first_seq, header.last_seq(), message);
+        }
+        for stream in touched {
+            if let Some(number) = self.folds.get(stream).and_then(|stream| stream.broken_invariant()) {
+                self.find(
+                    FindingKind::Invariant,
+                    header.first_seq,
+                    header.last_seq(),
+                    format!("{number} does not hold"),
+                );
+            }
+        }
+        (self.next_seq, self.chain) = (header.last_seq() + 1, header.chain_after);
+    }
+
+    /// Checks one event, and returns its stream if it is a process's.
+    fn event(&mut self, seq: u64, bytes: &[u8]) -> Option<StreamId> {
+        let event = match decode_event(seq, bytes) {
+            Ok(event) => event,
+            Err(error) => {
+                self.is_whole = false;
+                self.find(FindingKind::Record, seq, seq, error.to_string());
+                return None;
+            }
+        };
+        let expected = self.folds.system_version() + 1;
+        let applied = if event.stream.is_system() && event.version != expected {
+            Err(IllegalEvent::Version { expected, found: event.version })
+        } else {
+            Ok(())
+        };
+        if let Err(error) = applied.and_then(|()| self.folds.apply(&event))
+            && self.is_whole
+        {
+            self.find(FindingKind::Illegal, seq, seq, format!("{}: {error}", event.kind.name()));
+        }
+        (!event.stream.is_system()).then_some(event.stream)
+    }
+
+    /// The segment that is ready for later holds nothing, or its own header when a crash came just then.
+    fn ahead(&mut self, path: &Path) {
+        let Ok(bytes) = fs::read(path) else { return };
+        let rest =
+            if SegmentHeader::parse(&bytes).is_ok() { bytes.get(SEGMENT_HEADER_LEN..) } else { Some(&bytes[..]) };
+        if rest.unwrap_or_default().iter().any(|byte| *byte != 0) {
+            let seq = self.next_seq;
+            self.find(
+                FindingKind::Damage,
+                seq,
+                seq,
+                format!("the segment made for event {seq} and later is not empty"),
+            );
+        }
+    }
+
+    fn report(self, segments: u64) -> VerifyReport {
+        VerifyReport {
+            head: Head { size: self.next_seq - 1, chain: self.chain },
+            segments,
+            events: self.events,
+            streams: self.folds.len() as u64,
+            store: StoreCheck::Skipped,
+            findings: self.findings,
+        }
+    }
+}
+
+/// Holds the store against the journal: what each of them folds to.
+fn compare_store(dir: &Path, report: &mut VerifyReport) -> Result<(), OpenError> {
+    let reader = Reader::open(dir, ReadAccess::Auto)?;
+    if reader.source() != Source::Store {
+        return Ok(());
+    }
+    report.store = StoreCheck::Done;
+    let journal = Reader::open(dir, ReadAccess::Journal)?;
+    let last = report.head.size;
+    let mut find = |first_seq, message: String| {
+        report.findings.push(Finding { kind: FindingKind::Store, first_seq, last_seq: last.max(first_seq), message });
+    };
+    let replayed = |reader: &Reader| reader.replay(u64::MAX, crate::replay::Origin::Genesis);
+    match (replayed(&reader), replayed(&journal)) {
+        (Ok(stored), Ok(written)) => {
+            for (id, stream) in &written.streams {
+                let live = reader.stream(*id);
+                if stored.streams.get(id) != Some(stream) || !matches!(&live, Ok(Some(live)) if live == stream) {
+                    let name = stream.handle.display_name();
+                    find(stream.last_seq, format!("the store does not know {name} as its events tell it"));
+                }
+            }
+        }
+        (Err(error), _) | (_, Err(error)) => find(1, error.to_string()),
+    }
+    Ok(())
+}

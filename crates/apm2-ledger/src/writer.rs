@@ -1,0 +1,302 @@
+//! The thread that owns the journal: it checks, numbers, writes, syncs and answers.
+//!
+//! It waits for one append, takes what else has arrived meanwhile, and makes all of it durable with one fdatasync: group
+//! commit without a timer. Nobody is answered before the sync, and after a failed one nobody is answered well again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+};
+
+use apm2_core::process::{Draft, Event, EventKind, Stream, StreamId};
+use nix::sys::statvfs::statvfs;
+
+use crate::{
+    error::AppendError,
+    feeder::Feed,
+    frame::{Frame, FrameBuilder},
+    journal::writer::JournalWriter,
+    limits::{APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, SNAPSHOT_EVENTS},
+    live::{Commit, Live},
+    reader::Reader,
+    record::{decode_event, encode_event},
+};
+
+/// What a caller gets back.
+pub(crate) type Answer = Result<Vec<Event>, AppendError>;
+
+/// What a caller sends.
+pub(crate) enum Request {
+    /// Events for one stream. Without a version they are appended wherever the stream is.
+    Append { stream: StreamId, version: Option<u64>, drafts: Vec<Draft>, answer: SyncSender<Answer> },
+    /// Nothing more will come.
+    Close,
+}
+
+/// An append and the place where its caller waits.
+pub(crate) fn append(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> (Request, Receiver<Answer>) {
+    let (answer, waiting) = sync_channel(1);
+    (Request::Append { stream, version, drafts, answer }, waiting)
+}
+
+/// Where a stream stands.
+enum StreamHead {
+    /// A process, folded.
+    Process(Box<Stream>),
+    /// The supervisor's own events, or a stream without events: only counted.
+    Counted(u64),
+}
+
+impl StreamHead {
+    fn version(&self) -> u64 {
+        match self {
+            Self::Process(stream) => stream.version,
+            Self::Counted(version) => *version,
+        }
+    }
+}
+
+/// An append that is in the commit and waits for it.
+struct Accepted {
+    events: Vec<Event>,
+    answer: SyncSender<Answer>,
+}
+
+pub(crate) struct Writer {
+    journal: JournalWriter,
+    live: Arc<Live>,
+    history: Reader,
+    feeds: SyncSender<Feed>,
+    /// The streams that were appended to since the ledger was opened.
+    heads: HashMap<StreamId, StreamHead>,
+    /// Those of them whose fold was not kept yet.
+    changed: HashSet<StreamId>,
+    unkept: u64,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    pub(crate) fn new(journal: JournalWriter, live: Arc<Live>, history: Reader, feeds: SyncSender<Feed>) -> Self {
+        Self {
+            journal,
+            live,
+            history,
+            feeds,
+            heads: HashMap::new(),
+            changed: HashSet::new(),
+            unkept: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Serves until the ledger is closed.
+    pub(crate) fn run(mut self, requests: &Receiver<Request>) {
+        while let Ok(first) = requests.recv() {
+            let mut builder = FrameBuilder::new(self.journal.next_seq(), self.journal.chain());
+            let mut accepted = Vec::new();
+            let mut closing = self.take(first, &mut builder, &mut accepted);
+            while !closing && builder.body_len() < COMMIT_BYTES_MAX {
+                let Ok(next) = requests.try_recv() else { break };
+                closing = self.take(next, &mut builder, &mut accepted);
+            }
+            self.commit(builder, accepted);
+            if closing {
+                break;
+            }
+        }
+        self.keep_snapshot();
+    }
+
+    /// Checks one request and adds it to the commit, or answers it with what is wrong. Returns whether it was the last.
+    fn take(&mut self, request: Request, builder: &mut FrameBuilder, accepted: &mut Vec<Accepted>) -> bool {
+        let Request::Append { stream, version, drafts, answer } = request else { return true };
+        match self.accept(stream, version, drafts, builder) {
+            Ok(events) => accepted.push(Accepted { events, answer }),
+            // A caller who went away does not want to know.
+            Err(error) => drop(answer.send(Err(error))),
+        }
+        false
+    }
+
+    /// Checks an append against its stream and adds its events to the commit: all of them or none.
+    fn accept(
+        &mut self,
+        stream: StreamId,
+        version: Option<u64>,
+        drafts: Vec<Draft>,
+        builder: &mut FrameBuilder,
+    ) -> Answer {
+        if let Some(why) = self.live.poisoned() {
+            return Err(AppendError::Poisoned(why));
+        }
+        check_shape(stream, &drafts)?;
+        check_disk(&self.live.dir, &drafts)?;
+        let head = match self.heads.remove(&stream) {
+            Some(head) => head,
+            None => self.load_head(stream)?,
+        };
+        let actual = head.version();
+        if let Some(expected) = version.filter(|expected| *expected != actual) {
+            self.heads.insert(stream, head);
+            return Err(AppendError::Conflict { stream, expected, actual });
+        }
+        self.scratch.clear();
+        match prepare(&head, drafts, builder.next_seq(), &mut self.scratch) {
+            Ok(Prepared { next, events, ends }) => {
+                let mut start = 0;
+                for end in ends {
+                    builder.push(self.scratch.get(start..end).unwrap_or_default());
+                    start = end;
+                }
+                self.heads.insert(stream, next);
+                self.changed.insert(stream);
+                self.unkept += events.len() as u64;
+                Ok(events)
+            }
+            Err(error) => {
+                self.heads.insert(stream, head);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where a stream stands that was not appended to yet. All its events were there when the ledger was opened.
+    fn load_head(&self, stream: StreamId) -> Result<StreamHead, AppendError> {
+        let history = |error| AppendError::History(Box::new(error));
+        if stream.is_system() {
+            return Ok(StreamHead::Counted(self.history.version(stream).map_err(history)?));
+        }
+        let loaded = self.history.stream(stream).map_err(history)?;
+        Ok(loaded.map_or(StreamHead::Counted(0), |stream| StreamHead::Process(Box::new(stream))))
+    }
+
+    /// Makes the commit durable, then visible, then answers.
+    fn commit(&mut self, builder: FrameBuilder, accepted: Vec<Accepted>) {
+        if builder.is_empty() {
+            return;
+        }
+        let (last_seq, chain) = (builder.next_seq() - 1, builder.chain());
+        let bytes = builder.finish();
+        // What was just built is checked as if it had been read: nothing unreadable is ever acknowledged.
+        let written = match Frame::parse(&bytes) {
+            Ok(frame) => {
+                self.journal.append(&bytes, last_seq, chain).map(|()| frame).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(format!("a commit just built: {error}")),
+        };
+        match written {
+            Ok(frame) => {
+                let commit = Arc::new(Commit { bytes, frame });
+                self.live.publish(&commit);
+                for Accepted { events, answer } in accepted {
+                    drop(answer.send(Ok(events)));
+                }
+                // The feeder ends after the writer does, so that this cannot fail while it matters.
+                drop(self.feeds.send(Feed::Commit(commit)));
+                if self.unkept >= SNAPSHOT_EVENTS {
+                    self.keep_snapshot();
+                }
+            }
+            Err(why) => {
+                tracing::error!(%why, "the journal could not be written; the ledger is poisoned");
+                self.live.poison(why.clone());
+                for Accepted { answer, .. } in accepted {
+                    drop(answer.send(Err(AppendError::Poisoned(why.clone()))));
+                }
+            }
+        }
+    }
+
+    /// Has the folds of the streams that changed kept.
+    fn keep_snapshot(&mut self) {
+        if self.changed.is_empty() || self.live.poisoned().is_some() {
+            return;
+        }
+        let streams = self.changed.drain().filter_map(|id| match self.heads.get(&id) {
+            Some(StreamHead::Process(stream)) => Some((**stream).clone()),
+            Some(StreamHead::Counted(_)) | None => None,
+        });
+        let feed = Feed::Snapshot { seq: self.journal.next_seq() - 1, streams: streams.collect() };
+        self.unkept = 0;
+        drop(self.feeds.send(feed));
+    }
+}
+
+/// An append is some events of one stream, and system events are apart from a process's.
+fn check_shape(stream: StreamId, drafts: &[Draft]) -> Result<(), AppendError> {
+    if drafts.is_empty() {
+        return Err(AppendError::Shape("no events"));
+    }
+    if drafts.len() > APPEND_EVENTS_MAX {
+        return Err(AppendError::Shape("too many events"));
+    }
+    if drafts.iter().any(|draft| draft.stream != stream) {
+        return Err(AppendError::Shape("events of several streams"));
+    }
+    if drafts.iter().any(|draft| draft.kind.is_system() != stream.is_system()) {
+        return Err(AppendError::Shape("a system event in a process's stream, or the other way round"));
+    }
+    Ok(())
+}
+
+/// New starts need room for what they will bring; what ends is recorded as long as anything is.
+fn check_disk(dir: &Path, drafts: &[Draft]) -> Result<(), AppendError> {
+    if !drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
+        return Ok(());
+    }
+    // A file system that cannot tell how full it is gives no reason to refuse.
+    let Ok(stat) = statvfs(dir) else { return Ok(()) };
+    let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    if free_bytes < DISK_FREE_BYTES_MIN {
+        return Err(AppendError::DiskLow { free_bytes, min_bytes: DISK_FREE_BYTES_MIN });
+    }
+    Ok(())
+}
+
+/// An append that may be written.
+struct Prepared {
+    next: StreamHead,
+    events: Vec<Event>,
+    /// Where each event's bytes end in the scratch buffer.
+    ends: Vec<usize>,
+}
+
+/// Numbers, encodes and folds the events. What is folded and returned is what the bytes say, so that live state and
+/// replayed state cannot differ.
+fn prepare(
+    head: &StreamHead,
+    drafts: Vec<Draft>,
+    first_seq: u64,
+    scratch: &mut Vec<u8>,
+) -> Result<Prepared, AppendError> {
+    let mut fold = match head {
+        StreamHead::Process(stream) => Some((**stream).clone()),
+        StreamHead::Counted(_) => None,
+    };
+    let mut version = head.version();
+    let (mut events, mut ends) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+    for (draft, seq) in drafts.into_iter().zip(first_seq..) {
+        version += 1;
+        let start = scratch.len();
+        encode_event(&draft.numbered(seq, version), scratch)?;
+        let event = decode_event(seq, scratch.get(start..).unwrap_or_default())?;
+        if !event.stream.is_system() {
+            let illegal = |source| AppendError::Illegal { kind: event.kind.name(), source };
+            match &mut fold {
+                Some(stream) => stream.apply(&event).map_err(illegal)?,
+                None => fold = Some(Stream::begin(&event).map_err(illegal)?),
+            }
+        }
+        ends.push(scratch.len());
+        events.push(event);
+    }
+    if let Some(number) = fold.as_ref().and_then(Stream::broken_invariant) {
+        return Err(AppendError::Invariant(number));
+    }
+    let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Box::new(stream)));
+    Ok(Prepared { next, events, ends })
+}

@@ -1,0 +1,122 @@
+//! What can be asked, from the store and from the journal alike.
+
+use apm2_core::process::StreamId;
+use apm2_ledger::{FindError, Ledger, Origin, ReadAccess, Reader, Source};
+use chrono::{DateTime, Utc};
+
+use crate::support::{
+    all_events, closed_ledger, draft_at, fill, private_dir, registered, small_segments, stamp, stream,
+};
+
+fn both(dir: &std::path::Path, check: impl Fn(&Reader)) {
+    let live = Reader::open(dir, ReadAccess::Auto).unwrap();
+    assert_eq!(live.source(), Source::Store);
+    check(&live);
+    drop(live);
+    let offline = Reader::open(dir, ReadAccess::Journal).unwrap();
+    assert_eq!(offline.source(), Source::Journal);
+    check(&offline);
+}
+
+#[test]
+fn ranges_streams_and_heads_are_the_same_from_store_and_journal() {
+    let (dir, events) = closed_ledger();
+    both(dir.path(), |reader| {
+        let size = events.len() as u64;
+        assert_eq!(reader.head().unwrap().size, size);
+        for (first, last) in [(1, size), (0, 3), (17, 17), (100, 250), (size, u64::MAX), (size + 1, u64::MAX), (9, 3)] {
+            let got: Vec<_> = reader.events(first, last).map(Result::unwrap).collect();
+            let want: Vec<_> = events.iter().filter(|event| (first..=last).contains(&event.seq)).cloned().collect();
+            assert_eq!(got, want, "{first}..={last}");
+        }
+        for id in (1..=4).map(stream).chain([StreamId::SYSTEM]) {
+            let got: Vec<_> = reader.stream_events(id).map(Result::unwrap).collect();
+            assert_eq!(got, events.iter().filter(|event| event.stream == id).cloned().collect::<Vec<_>>());
+        }
+    });
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    stamp(seconds).wall()
+}
+
+#[test]
+fn events_by_time_are_found_whatever_order_the_clock_was_in() {
+    let (dir, events) = closed_ledger();
+    both(dir.path(), |reader| {
+        for (from, to) in [(0, 100), (61, 61), (65, 600), (1790, 5000), (5000, 6000)] {
+            let got: Vec<_> = reader.between(at(from), at(to)).unwrap().map(Result::unwrap).collect();
+            let within = |time: DateTime<Utc>| at(from) <= time && time <= at(to);
+            let want: Vec<_> = events.iter().filter(|event| within(event.stamp.wall())).cloned().collect();
+            assert_eq!(got, want, "{from}..={to}");
+        }
+        let expected = events.iter().filter(|event| event.stamp.wall() <= at(62)).map(|event| event.seq).max().unwrap();
+        assert_eq!(reader.seq_at(at(62)).unwrap(), expected);
+        assert_eq!(reader.seq_at(at(0) - chrono::Duration::seconds(1)).unwrap(), 0);
+    });
+}
+
+#[test]
+fn replay_from_a_snapshot_and_from_nothing_is_the_same_at_every_point() {
+    let (dir, events) = closed_ledger();
+    both(dir.path(), |reader| {
+        for upto in [0, 1, 50, 200, events.len() as u64, u64::MAX] {
+            let genesis = reader.replay(upto, Origin::Genesis).unwrap();
+            let snapshot = reader.replay(upto, Origin::Snapshot).unwrap();
+            assert_eq!(genesis.streams, snapshot.streams, "up to {upto}");
+            assert_eq!(genesis.seq, snapshot.seq);
+            assert!(genesis.streams.values().all(|stream| stream.broken_invariant().is_none()));
+        }
+        for (id, folded) in reader.replay(u64::MAX, Origin::Genesis).unwrap().streams {
+            assert_eq!(reader.stream(id).unwrap(), Some(folded));
+        }
+    });
+    let live = Reader::open(dir.path(), ReadAccess::Auto).unwrap();
+    assert_eq!(live.replay(u64::MAX, Origin::Snapshot).unwrap().events, 0, "a closed ledger keeps its folds");
+}
+
+#[test]
+fn processes_are_found_by_id_prefix_name_and_instance() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&ledger, stream(0xab), 1);
+    fill(&ledger, stream(0xac), 1);
+    let reader = ledger.reader();
+    let check = |reader: &Reader| {
+        let found = |text: &str| reader.find(text).unwrap();
+        assert_eq!(found("p171"), [stream(0xab)]);
+        assert_eq!(found("abab"), [stream(0xab)]);
+        assert_eq!(found("ABABABA"), [stream(0xab)]);
+        assert_eq!(found(&stream(0xac).process_id.to_string()), [stream(0xac)]);
+        for missing in ["p999", "ab", "dead", "", "p171-0"] {
+            assert!(matches!(reader.find(missing), Err(FindError::NoSuchProcess(_))), "{missing}");
+        }
+    };
+    check(&reader);
+    let twin = StreamId {
+        process_id: apm2_core::process::ProcessId::from_bytes([
+            0xab, 0xab, 0xab, 0xab, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+        ]),
+        instance: 0,
+    };
+    ledger.append(twin, 0, vec![registered(twin, "twin")]).unwrap();
+    assert!(matches!(reader.find("abab"), Err(FindError::Ambiguous { candidates, .. }) if candidates.len() == 2));
+    assert_eq!(reader.find("abababab01").unwrap(), [twin]);
+    ledger.close().unwrap();
+    both(dir.path(), |reader| assert_eq!(reader.find("p171").unwrap(), [stream(0xab)]));
+}
+
+#[test]
+fn a_reader_without_the_lock_sees_what_a_live_writer_has_acknowledged() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    for number in 1..=20 {
+        fill(&ledger, stream(number), 3);
+        let beside = Reader::open(dir.path(), ReadAccess::Auto).unwrap();
+        assert_eq!(beside.source(), Source::Journal);
+        let events: Vec<_> = beside.events(1, u64::MAX).map(Result::unwrap).collect();
+        assert_eq!(events, all_events(&ledger));
+    }
+    let id = stream(1);
+    ledger.append(id, 13, vec![draft_at(id, 3, 999, apm2_core::process::EventKind::BudgetReset)]).unwrap();
+}

@@ -1,0 +1,229 @@
+//! The cases of `docs/recovery.md`, by their numbers.
+
+use std::{
+    fs,
+    io::{Seek as _, SeekFrom, Write as _},
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+};
+
+use apm2_core::process::{Event, EventKind};
+use apm2_ledger::{Ledger, OpenError, Options, ReadAccess, Reader, verify};
+
+use crate::support::{all_events, closed_ledger, copy_of, fill, private_dir, segments, small_segments, stream};
+
+fn open(dir: &Path) -> Ledger {
+    Ledger::open_with(dir, &small_segments()).unwrap()
+}
+
+/// Opens the ledger, and expects all of `events` and then one that says that the store was rebuilt.
+fn expect_rebuilt(dir: &Path, events: &[Event]) {
+    let ledger = open(dir);
+    let found = all_events(&ledger);
+    assert_eq!(found[..events.len()], *events);
+    let rebuilt =
+        found[events.len()..].iter().filter(|event| matches!(event.kind, EventKind::StoreRebuilt { .. })).count();
+    assert_eq!((rebuilt, found.len()), (1, events.len() + 1));
+    ledger.close().unwrap();
+    assert_eq!(verify(dir, &mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+fn case_01_an_empty_or_missing_directory_becomes_a_ledger_closed_to_others() {
+    let parent = private_dir();
+    let dir = parent.path().join("a/b");
+    open(&dir).close().unwrap();
+    assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
+    let loose = parent.path().join("loose");
+    fs::create_dir(&loose).unwrap();
+    fs::set_permissions(&loose, fs::Permissions::from_mode(0o755)).unwrap();
+    open(&loose).close().unwrap();
+    assert_eq!(fs::metadata(&loose).unwrap().permissions().mode() & 0o777, 0o700);
+    for entry in fs::read_dir(loose.join("journal")).unwrap() {
+        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o077, 0);
+    }
+}
+
+#[test]
+fn case_02_a_directory_that_is_a_link_or_open_to_others_is_refused() {
+    let (dir, _) = closed_ledger();
+    let parent = private_dir();
+    let link = parent.path().join("link");
+    std::os::unix::fs::symlink(dir.path(), &link).unwrap();
+    assert!(matches!(Ledger::open(&link), Err(OpenError::Unsafe { .. })));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
+    assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Unsafe { .. })));
+    assert!(matches!(Reader::open(&parent.path().join("none"), ReadAccess::Auto), Err(OpenError::Missing { .. })));
+    assert!(!parent.path().join("none").exists());
+}
+
+#[test]
+fn case_03_a_torn_last_commit_is_cut_off_at_every_sector_and_the_cut_is_recorded() {
+    let (dir, events) = closed_ledger();
+    let path = segments(dir.path()).pop().unwrap();
+    let sound = fs::read(&path).unwrap();
+    let used = sound.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    // One more commit, large enough for several sectors, of which only some arrived.
+    let ledger = open(dir.path());
+    let id = stream(9);
+    let mut large = crate::support::registered(id, "large");
+    large.reason = Some("x".repeat(2500));
+    ledger.append(id, 0, vec![large]).unwrap();
+    let killed = copy_of(dir.path());
+    drop(ledger);
+    let target = killed.path().join("journal").join(path.file_name().unwrap());
+    let full = fs::read(&target).unwrap();
+    let end = full.iter().rposition(|byte| *byte != 0).unwrap() + 1;
+    assert!(end > used + 2500);
+    // The commit never reached the store, since it was never acknowledged.
+    fs::remove_dir_all(killed.path().join("sled")).unwrap();
+    fs::remove_file(killed.path().join("clean")).ok();
+    for missing in used / 512..=end / 512 {
+        let mut bytes = full.clone();
+        for byte in &mut bytes[(missing * 512).max(used)..((missing + 1) * 512).min(end.next_multiple_of(8))] {
+            *byte = 0;
+        }
+        let torn = copy_of(killed.path());
+        let target = torn.path().join("journal").join(path.file_name().unwrap());
+        fs::write(&target, &bytes).unwrap();
+        assert_eq!(verify(torn.path(), &mut |_| {}).unwrap().findings, [], "a torn tail is no finding");
+        let torn = copy_of(torn.path());
+        fs::remove_dir_all(torn.path().join("sled")).ok();
+        fs::write(torn.path().join("journal").join(path.file_name().unwrap()), &bytes).unwrap();
+        let ledger = open(torn.path());
+        let found = all_events(&ledger);
+        assert_eq!(found[..events.len()], events[..]);
+        assert!(matches!(found[events.len()].kind, EventKind::TailCut { .. }), "sector {missing}: {:?}", found.last());
+        ledger.close().unwrap();
+        assert_eq!(verify(torn.path(), &mut |_| {}).unwrap().findings, []);
+    }
+}
+
+#[test]
+fn case_04_a_store_behind_the_journal_is_brought_up_without_a_word() {
+    let dir = private_dir();
+    let ledger = open(dir.path());
+    fill(&ledger, stream(1), 20);
+    let early = copy_of(&dir.path().join("sled"));
+    fill(&ledger, stream(2), 20);
+    let events = all_events(&ledger);
+    ledger.close().unwrap();
+    let behind = copy_of(dir.path());
+    fs::remove_dir_all(behind.path().join("sled")).unwrap();
+    crate::support::copy_dir(early.path(), &behind.path().join("sled"));
+    let reopened = open(behind.path());
+    let found = all_events(&reopened);
+    assert_eq!(found[..events.len()], events[..]);
+    reopened.close().unwrap();
+    assert_eq!(verify(behind.path(), &mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+fn case_05_a_store_that_is_missing_or_empty_is_rebuilt() {
+    let (dir, events) = closed_ledger();
+    let missing = copy_of(dir.path());
+    fs::remove_dir_all(missing.path().join("sled")).unwrap();
+    expect_rebuilt(missing.path(), &events);
+    let empty = copy_of(dir.path());
+    fs::remove_dir_all(empty.path().join("sled")).unwrap();
+    fs::create_dir(empty.path().join("sled")).unwrap();
+    expect_rebuilt(empty.path(), &events);
+}
+
+#[test]
+fn case_06_a_store_cut_short_anywhere_loses_no_event() {
+    let (dir, events) = closed_ledger();
+    let length = fs::metadata(dir.path().join("sled/db")).unwrap().len();
+    for keep in (0..length).step_by(usize::try_from(length / 16).unwrap().max(1)) {
+        let cut = copy_of(dir.path());
+        let file = fs::OpenOptions::new().write(true).open(cut.path().join("sled/db")).unwrap();
+        file.set_len(keep).unwrap();
+        let ledger = open(cut.path());
+        assert_eq!(all_events(&ledger)[..events.len()], events[..], "{keep} bytes kept");
+        ledger.close().unwrap();
+        assert_eq!(verify(cut.path(), &mut |_| {}).unwrap().findings, []);
+    }
+}
+
+#[test]
+fn case_07_a_store_with_flipped_bytes_loses_no_event() {
+    let (dir, events) = closed_ledger();
+    let names = ["sled/db", "sled/conf"];
+    for (round, name) in (0..40_u64).zip(names.iter().cycle()) {
+        let flipped = copy_of(dir.path());
+        let path = flipped.path().join(name);
+        let length = fs::metadata(&path).unwrap().len();
+        let mut file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.seek(SeekFrom::Start(round * 7919 % length)).unwrap();
+        file.write_all(&[0xA5; 16]).unwrap();
+        drop(file);
+        let ledger = open(flipped.path());
+        assert_eq!(all_events(&ledger)[..events.len()], events[..], "round {round}, {name}");
+        ledger.close().unwrap();
+        assert_eq!(verify(flipped.path(), &mut |_| {}).unwrap().findings, [], "round {round}, {name}");
+    }
+}
+
+#[test]
+fn case_08_a_snapshot_that_sled_never_finished_is_removed() {
+    let (dir, events) = closed_ledger();
+    fs::write(dir.path().join("sled/snap.00000000FFFFFFFF.generating"), b"half").unwrap();
+    let ledger = open(dir.path());
+    assert_eq!(all_events(&ledger), events);
+}
+
+#[test]
+fn case_09_a_store_with_more_than_the_journal_is_a_refusal() {
+    let (dir, _) = closed_ledger();
+    let behind = copy_of(dir.path());
+    let ledger = open(dir.path());
+    fill(&ledger, stream(9), 1);
+    ledger.close().unwrap();
+    fs::remove_dir_all(behind.path().join("sled")).unwrap();
+    crate::support::copy_dir(&dir.path().join("sled"), &behind.path().join("sled"));
+    let error = Ledger::open_with(behind.path(), &small_segments()).err().unwrap();
+    assert!(matches!(error, OpenError::JournalShort { .. }) && error.is_integrity());
+    // Its journal can still be read, as far as it goes.
+    let reader = Reader::open(behind.path(), ReadAccess::Auto).unwrap();
+    assert!(reader.events(1, u64::MAX).all(|event| event.is_ok()));
+}
+
+#[test]
+fn case_10_a_journal_that_is_gone_beside_a_store_is_a_refusal() {
+    let (dir, _) = closed_ledger();
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    assert!(Ledger::open_with(dir.path(), &small_segments()).err().unwrap().is_integrity());
+}
+
+#[test]
+fn case_11_a_newer_format_is_refused_and_left_as_it_is() {
+    let (dir, _) = closed_ledger();
+    for path in segments(dir.path()) {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8] = 2;
+        let crc = crc32c::crc32c(&bytes[..88]);
+        bytes[88..92].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+    }
+    let before: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
+    assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(Reader::open(dir.path(), ReadAccess::Journal), Err(OpenError::Newer { .. })));
+    assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Newer { .. })));
+    let after: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn case_12_a_ledger_that_was_never_begun_can_be_begun() {
+    // A kill before the first segment had its name leaves at most these.
+    let dir = private_dir();
+    fs::create_dir(dir.path().join("journal")).unwrap();
+    fs::write(dir.path().join("journal/ahead.new"), [0; 100]).unwrap();
+    fs::write(dir.path().join("journal/ahead"), [0; 100]).unwrap();
+    fs::create_dir(dir.path().join("sled.new")).unwrap();
+    fs::write(dir.path().join("sled.new/conf"), b"half").unwrap();
+    let ledger = Ledger::open_with(dir.path(), &Options { segment_bytes: 4096, ..small_segments() }).unwrap();
+    fill(&ledger, stream(1), 3);
+    ledger.close().unwrap();
+    assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
+}

@@ -1,0 +1,110 @@
+//! Ledgers and events for the tests.
+
+use std::{fs, path::Path};
+
+use apm2_core::process::{
+    Actor, Draft, Event, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec, RedactedSpec,
+    RunEnd, Stamp, StartTrigger, StreamId,
+};
+use apm2_ledger::{Ledger, Options};
+use tempfile::TempDir;
+
+pub(crate) fn stream(number: u8) -> StreamId {
+    StreamId { process_id: ProcessId::from_bytes([number; 16]), instance: 0 }
+}
+
+/// A stamp `seconds` after a fixed moment.
+pub(crate) fn stamp(seconds: i64) -> Stamp {
+    let boot_ns = u64::try_from(seconds).unwrap() * 1_000_000_000;
+    Stamp { wall_ns: 1_700_000_000_000_000_000 + seconds * 1_000_000_000, boot_ns, boot_id: uuid::Uuid::from_u128(7) }
+}
+
+pub(crate) fn draft_at(stream: StreamId, run: u64, seconds: i64, kind: EventKind) -> Draft {
+    Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp: stamp(seconds), kind }
+}
+
+pub(crate) fn registered(stream: StreamId, name: &str) -> Draft {
+    let spec = ProcessSpec::builder().id(stream.process_id).name(name).command("true").build();
+    draft_at(stream, 0, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) })
+}
+
+/// The events of one run that exits with `code`, beginning at `seconds`: three commits, as a runner makes them.
+pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -> [Vec<Draft>; 3] {
+    let trigger = StartTrigger::Start;
+    let identity = Some(ProcessIdentity { boot_id: uuid::Uuid::from_u128(7), pid: 4242, start_ticks: 99 });
+    let exit = Exit { outcome: ExitOutcome::Code(code), evidence: Evidence::Observed };
+    let end = if code == 0 { EventKind::Stopped { exit } } else { EventKind::Crashed { cause: RunEnd::Exit(exit) } };
+    [
+        vec![draft_at(stream, run, seconds, EventKind::StartRequested { trigger })],
+        vec![
+            draft_at(stream, run, seconds + 1, EventKind::Starting { identity, trigger }),
+            draft_at(stream, run, seconds + 1, EventKind::Running),
+        ],
+        vec![draft_at(stream, run, seconds + 2, end)],
+    ]
+}
+
+/// Appends a registration and `runs` runs; returns all events.
+pub(crate) fn fill(ledger: &Ledger, stream: StreamId, runs: u64) -> Vec<Event> {
+    let mut events =
+        ledger.append(stream, 0, vec![registered(stream, &format!("p{}", stream.process_id.as_bytes()[0]))]).unwrap();
+    for run in 1..=runs {
+        for commit in run_commits(stream, run, i64::try_from(run).unwrap() * 60, i32::try_from(run % 2).unwrap()) {
+            let version = events.last().unwrap().version;
+            events.extend(ledger.append(stream, version, commit).unwrap());
+        }
+    }
+    events
+}
+
+pub(crate) fn small_segments() -> Options {
+    Options { segment_bytes: 16 * 1024, lock_wait: std::time::Duration::ZERO, ..Options::default() }
+}
+
+pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {
+    ledger.reader().events(1, u64::MAX).map(Result::unwrap).collect()
+}
+
+/// A closed ledger with several segments, and its events.
+pub(crate) fn closed_ledger() -> (TempDir, Vec<Event>) {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    for number in 1..=3 {
+        fill(&ledger, stream(number), 30);
+    }
+    let events = all_events(&ledger);
+    ledger.close().unwrap();
+    (dir, events)
+}
+
+pub(crate) fn private_dir() -> TempDir {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    tempfile::Builder::new().prefix("apm2-ledger-test").permissions(mode).tempdir().unwrap()
+}
+
+pub(crate) fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A copy of a ledger, as a crash of its owner would leave it.
+pub(crate) fn copy_of(dir: &Path) -> TempDir {
+    let copy = private_dir();
+    copy_dir(dir, copy.path());
+    copy
+}
+
+pub(crate) fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+    found.sort();
+    found
+}
