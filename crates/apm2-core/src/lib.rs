@@ -13,3 +13,4 @@ pub mod log;
 pub mod process;
 pub mod restart;
 pub mod shutdown;
+pub mod supervisor;

@@ -66,7 +66,7 @@ impl Stat {
     }
 
     /// The name in parentheses may hold anything, parentheses and spaces too: fields are counted from the last `)`.
-    fn parse(text: &[u8]) -> Option<Self> {
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();

@@ -5,16 +5,26 @@
 //! it that the world sees. Nothing changes a state but [`ProcessHandle::apply`], and [`transition`] decides.
 
 mod builder;
+mod child;
 mod clock;
 mod error;
 mod event;
 mod exit;
+mod group;
 mod handle;
+mod history;
 mod id;
 mod identity;
+mod instance;
+mod leader;
+mod output;
 mod recorder;
 mod redact;
+mod request;
+mod run;
+pub mod runner;
 mod signal;
+pub mod spawner;
 mod spec;
 mod state;
 mod stream;
@@ -29,11 +39,16 @@ pub use self::{
     handle::ProcessHandle,
     id::ProcessId,
     identity::{Observation, ProcessIdentity},
+    output::OutputChunk,
     recorder::{Recorder, Unrecorded},
     redact::{REDACTED, RedactedSpec},
+    request::Request,
+    runner::ProcessRunner,
     signal::{NotASignal, Signal},
+    spawner::{SpawnedProcess, spawn},
     spec::ProcessSpec,
     state::ProcessState,
     stream::{IllegalEvent, Intent, Stream},
     transition::{IllegalTransition, transition},
 };
+pub(crate) use self::{group::members, history::Origin, instance::end_event};

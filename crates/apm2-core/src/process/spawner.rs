@@ -1,0 +1,109 @@
+//! Making a process from a specification. What becomes of it afterwards is the runner's matter.
+
+use std::{env, ffi::OsString, io, path::Path, process::Stdio};
+
+use nix::errno::Errno;
+use rustix::fs::{Access, access};
+use tokio::{
+    process::{Child, Command},
+    runtime::Handle,
+};
+
+use crate::process::{ProcessError, ProcessSpec, SpawnFailure, SpawnStage, child};
+
+/// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
+/// supervisor (tokens, agent sockets) is not meant for everything that it runs.
+const ENV_ALLOWED: [&str; 11] =
+    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "TMPDIR"];
+
+/// Beginnings of further names that are allowed: the locale and the XDG base directories.
+const ENV_PREFIXES_ALLOWED: [&str; 2] = ["LC_", "XDG_"];
+
+/// A process that has just been spawned, and that nobody watches yet.
+///
+/// It leads its own session and process group. Dropping it neither kills nor waits for the process.
+#[derive(Debug)]
+pub struct SpawnedProcess {
+    /// The child, with its stdout and stderr as pipes.
+    pub child: Child,
+    /// Its pid, which is also the id of its process group.
+    pub pid: u32,
+}
+
+/// Spawns a process according to `spec`, with stdin null and stdout and stderr piped (CTR-0009).
+///
+/// Returns once the program has been executed. Whoever calls it has to read both pipes, or the process will block; a
+/// [`ProcessRunner`](crate::process::ProcessRunner) does that by itself.
+///
+/// # Errors
+/// [`ProcessError::SpawnFailed`] when the program is not found, cannot be executed or no process can be made
+/// (CTR-0008); [`ProcessError::InvalidState`] outside of a tokio runtime.
+///
+/// # Panics
+/// When the tokio runtime was built without its I/O driver.
+pub fn spawn(spec: &ProcessSpec) -> Result<SpawnedProcess, ProcessError> {
+    runtime()?;
+    spawn_with(spec, None).map_err(|failure| ProcessError::SpawnFailed(failure.message))
+}
+
+/// The runtime that a process is to be watched on.
+pub(super) fn runtime() -> Result<Handle, ProcessError> {
+    Handle::try_current().map_err(|_| ProcessError::InvalidState("no tokio runtime to run a process on".to_owned()))
+}
+
+/// Spawns `spec` with one more variable in its environment, and says in detail what went wrong if it did.
+pub(super) fn spawn_with(spec: &ProcessSpec, marker: Option<(&str, &str)>) -> Result<SpawnedProcess, SpawnFailure> {
+    let mut command = Command::new(&spec.command);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(allowed_env())
+        .envs(&spec.env)
+        .envs(marker)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    if let Some(cwd) = &spec.cwd {
+        // exec's error does not tell a missing directory from a missing program.
+        check_cwd(cwd)?;
+        command.current_dir(cwd);
+    }
+    child::isolate(&mut command);
+    let child = command.spawn().map_err(|error| failure(stage_of(&error), &spec.command, &error))?;
+    // `id` is `None` only once the child has been waited for.
+    let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
+    Ok(SpawnedProcess { child, pid })
+}
+
+fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
+    env::vars_os().filter(|(name, _)| {
+        name.to_str().is_some_and(|name| {
+            ENV_ALLOWED.contains(&name) || ENV_PREFIXES_ALLOWED.iter().any(|prefix| name.starts_with(prefix))
+        })
+    })
+}
+
+fn check_cwd(cwd: &Path) -> Result<(), SpawnFailure> {
+    let enterable = || {
+        if !std::fs::metadata(cwd)?.is_dir() {
+            return Err(io::Error::from(Errno::ENOTDIR));
+        }
+        access(cwd, Access::EXEC_OK).map_err(io::Error::from)
+    };
+    let what = format!("working directory {}", cwd.display());
+    enterable().map_err(|error| failure(SpawnStage::WorkingDirectory, &what, &error))
+}
+
+/// Limits are met when the process is made; anything else when it becomes the program.
+fn stage_of(error: &io::Error) -> SpawnStage {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => SpawnStage::Fork,
+        _ => SpawnStage::Exec,
+    }
+}
+
+fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> SpawnFailure {
+    let errno = error.raw_os_error();
+    let why = errno.map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
+    SpawnFailure { stage, errno, message: format!("{what}: {why}") }
+}

@@ -1,0 +1,22 @@
+//! Tests of the process module with real processes: one binary, one file per subject.
+
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that panics has failed, in its helpers too"
+)]
+
+mod child;
+mod contracts;
+mod failures;
+mod invariants;
+mod output;
+mod properties;
+mod recording;
+mod seed;
+mod stop;
+mod supervise;
+mod support;
+mod wait;

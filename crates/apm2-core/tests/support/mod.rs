@@ -1,0 +1,216 @@
+//! What the tests share: a recorder that keeps its events, and ways to look at processes.
+
+use std::{
+    fs,
+    future::poll_fn,
+    io,
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use apm2_core::process::{
+    Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessRunner, ProcessSpec, ProcessSpecBuilder,
+    Recorder, Stream,
+};
+use tokio::sync::mpsc;
+
+/// How long anything may take that is waited for. Only ever reached by a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+const POLL: Duration = Duration::from_millis(5);
+
+/// A time to stop that is not reached by what ends when it is asked to.
+pub(crate) const AMPLE: Duration = Duration::from_secs(10);
+
+pub(crate) fn sh_builder(script: &str) -> ProcessSpecBuilder {
+    ProcessSpec::builder().name("test").command("sh").args(["-c", script])
+}
+
+pub(crate) fn sh(script: &str) -> ProcessSpec {
+    sh_builder(script).build()
+}
+
+/// Polls until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "still waiting: {what}");
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Awaits `future` for as long as anything may take.
+pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// Polls `future` once and drops it: somebody asked and did not stay to hear the answer.
+pub(crate) async fn begin<T>(future: impl Future<Output = T>) {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// The state letter of a process, if it exists (proc(5)).
+pub(crate) fn state_of(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether the process exists and is no zombie.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// Kills a process that a test made when the test ends, however it ends.
+pub(crate) struct KillOnDrop(pub(crate) u32);
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0).expect("a pid"));
+        // It may be gone already.
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+    }
+}
+
+/// Events, whose processes end with them: a test that fails leaves nothing running.
+#[derive(Default)]
+struct Kept(Vec<Event>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for event in &self.0 {
+            if let EventKind::Starting { identity: Some(identity), .. } = &event.kind
+                && identity.observe() == Observation::Alive
+            {
+                drop(KillOnDrop(identity.pid));
+            }
+        }
+    }
+}
+
+type Check = Box<dyn FnMut(&[Draft]) -> io::Result<()> + Send>;
+
+/// A recorder that keeps every event, and asks a check before each commit.
+#[derive(Clone, Default)]
+pub(crate) struct Log {
+    events: Arc<Mutex<Kept>>,
+    check: Arc<Mutex<Option<Check>>>,
+}
+
+impl Log {
+    /// A log that refuses what `check` refuses.
+    pub(crate) fn checked(check: impl FnMut(&[Draft]) -> io::Result<()> + Send + 'static) -> Self {
+        Self { check: Arc::new(Mutex::new(Some(Box::new(check)))), ..Self::default() }
+    }
+
+    /// A log that refuses commits in which `refused` finds an event.
+    pub(crate) fn refusing(refused: impl Fn(&EventKind) -> bool + Send + 'static) -> Self {
+        Self::checked(move |drafts| match drafts.iter().any(|draft| refused(&draft.kind)) {
+            true => Err(io::Error::other("the disk is full")),
+            false => Ok(()),
+        })
+    }
+
+    pub(crate) fn runner(&self, spec: ProcessSpec) -> ProcessRunner {
+        let stream = self.replay();
+        ProcessRunner::recorded(spec, 0, Box::new(self.clone()), stream)
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap().0.clone()
+    }
+
+    /// Takes over the events of another log.
+    pub(crate) fn adopt(&self, other: &Self) {
+        self.events.lock().unwrap().0 = other.events();
+    }
+
+    /// Changes what is on record, to make up a past.
+    pub(crate) fn alter(&self, change: impl FnMut(&mut Event)) {
+        self.events.lock().unwrap().0.iter_mut().for_each(change);
+    }
+
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.events().iter().map(|event| event.kind.name()).collect()
+    }
+
+    pub(crate) fn seq_of(&self, name: &str) -> Option<u64> {
+        self.events().iter().rev().find(|event| event.kind.name() == name).map(|event| event.seq)
+    }
+
+    /// The stream that the kept events fold to.
+    pub(crate) fn replay(&self) -> Option<Stream> {
+        let events = self.events();
+        let (first, rest) = events.split_first()?;
+        let mut stream = Stream::begin(first).expect("a legal first event");
+        for event in rest {
+            stream.apply(event).expect("a legal event");
+        }
+        Some(stream)
+    }
+
+    /// Law 1: the live stream is the replayed one.
+    pub(crate) fn assert_live_equals_replayed(&self, runner: &ProcessRunner) {
+        assert_eq!(runner.stream(), self.replay());
+        assert_eq!(runner.stream().and_then(|stream| stream.broken_invariant()), None);
+    }
+}
+
+impl Recorder for Log {
+    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        if let Some(check) = self.check.lock().unwrap().as_mut() {
+            check(&drafts)?;
+        }
+        let events = &mut self.events.lock().unwrap().0;
+        assert_eq!(version, u64::try_from(events.len()).unwrap(), "the expected version is that of the stream");
+        // Other streams share the ledger: a seq is not a version.
+        let recorded: Vec<Event> = drafts
+            .into_iter()
+            .zip(version + 1..)
+            .map(|(draft, version)| draft.numbered(version * 10, version))
+            .collect();
+        events.extend(recorded.iter().cloned());
+        Ok(recorded)
+    }
+}
+
+/// Lines of the output, as far as they have been asked for.
+pub(crate) struct Lines {
+    chunks: mpsc::Receiver<OutputChunk>,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    pub(crate) fn of(runner: &mut ProcessRunner) -> Self {
+        Self { chunks: runner.subscribe_output(), rest: Vec::new() }
+    }
+
+    /// The next line of stdout.
+    pub(crate) async fn next(&mut self) -> String {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return String::from_utf8(line).unwrap().trim_end().to_owned();
+            }
+            let chunk = in_time(self.chunks.recv()).await.expect("the output ends before the line");
+            if chunk.source == OutputSource::Stdout {
+                self.rest.extend(chunk.bytes);
+            }
+        }
+    }
+
+    /// What comes next, whatever it is; `None` at the end of the subscription.
+    pub(crate) async fn recv(&mut self) -> Option<OutputChunk> {
+        self.chunks.recv().await
+    }
+
+    pub(crate) async fn next_pid(&mut self) -> u32 {
+        self.next().await.parse().expect("a pid")
+    }
+}
