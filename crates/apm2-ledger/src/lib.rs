@@ -6,6 +6,41 @@
 //! read   -> store, else journal -> events -> the same fold that made them legal -> handles
 //! ```
 //!
+//! A process that is started, restarted by policy, and read back:
+//!
+//! ```
+//! use std::time::Duration;
+//! use apm2_core::{
+//!     process::{ProcessRunner, ProcessSpec, ProcessState, Request},
+//!     restart::{BackoffConfig, RestartConfig},
+//!     supervisor::keep_running,
+//! };
+//! use apm2_ledger::{Ledger, Origin};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let parent = tempfile::tempdir()?;
+//! # let dir = parent.path().join("ledger");
+//! let ledger = Ledger::open(&dir)?;
+//! let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
+//! let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
+//! let spec = ProcessSpec::builder().name("agent").command("sh").args(["-c", "exit 3"]).restart(restart).build();
+//!
+//! let mut runner = ProcessRunner::recorded(spec, 0, Box::new(ledger.recorder()), None);
+//! let (_stop, mut stops) = tokio::sync::mpsc::channel(1);
+//! let live = keep_running(&mut runner, Request::default(), &mut stops).await?;
+//!
+//! let replayed = ledger.reader().replay(u64::MAX, Origin::Genesis)?.streams;
+//! let handle = &replayed[&live.id].handle;
+//! println!("{}: {}, restarted {} times", handle.display_name(), handle.state, handle.restart_count);
+//! assert_eq!(handle, &live.handle);
+//! assert_eq!((&handle.state, handle.restart_count), (&ProcessState::Crashed { exit_code: Some(3) }, 2));
+//! # drop(runner);
+//! # ledger.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! What an event is lives in `apm2-core`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
 //! down in `docs/format.md`, what happens after a crash in `docs/recovery.md`.
 

@@ -23,9 +23,11 @@ fn every_flipped_bit_of_the_journal_is_found_and_names_the_events_concerned() {
     let size = events.len() as u64;
     // A prime step, so that over all segments every part of a commit and every bit of a byte is met.
     const STEP: usize = 1_009;
+    // A reader looks again for a while at what could be a commit in the making.
+    const READ_EVERY: usize = 23;
     for path in segments(dir.path()) {
         let sound = fs::read(&path).unwrap();
-        for bit in (0..sound.len() * 8).step_by(STEP) {
+        for (round, bit) in (0..sound.len() * 8).step_by(STEP).enumerate() {
             let mut bytes = sound.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             fs::write(&path, &bytes).unwrap();
@@ -33,6 +35,9 @@ fn every_flipped_bit_of_the_journal_is_found_and_names_the_events_concerned() {
             let finding = report.findings.first().unwrap_or_else(|| panic!("{} bit {bit}", path.display()));
             assert_eq!(finding.kind, FindingKind::Damage, "{} bit {bit}", path.display());
             assert!((1..=size + 1).contains(&finding.first_seq) && finding.last_seq <= size + 1, "{finding:?}");
+            if round % READ_EVERY != 0 {
+                continue;
+            }
             // Reading up to the damage gives the events before it, and then an error or the end of what is unused.
             let reader = Reader::open(dir.path(), ReadAccess::Journal).unwrap();
             for (got, want) in reader.events(1, u64::MAX).map_while(Result::ok).zip(&events) {

@@ -1,8 +1,8 @@
 //! Specifications without their secrets: the only form that is recorded or printed.
 
-use std::ops::Deref;
+use std::{ops::Deref, time::Duration};
 
-use crate::{health::HealthCheck, process::ProcessSpec};
+use crate::{duration::millis, health::HealthCheck, process::ProcessSpec, restart::BackoffConfig};
 
 /// What stands where a secret stood.
 pub const REDACTED: &str = "<redacted>";
@@ -21,7 +21,8 @@ const SECRET_SHAPES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xox", "
 pub struct RedactedSpec(Box<ProcessSpec>);
 
 impl RedactedSpec {
-    /// Takes the secrets out of `spec`. Doing it twice changes nothing.
+    /// Takes the secrets out of `spec`, and from its durations what is finer than the milliseconds that are recorded.
+    /// Doing it twice changes nothing.
     #[must_use]
     pub fn new(spec: &ProcessSpec) -> Self {
         let mut safe = spec.clone();
@@ -35,6 +36,7 @@ impl RedactedSpec {
             Some(HealthCheck::Http { url, .. }) => *url = redact_arg(url),
             Some(HealthCheck::Tcp { .. } | HealthCheck::Liveness) | None => {}
         }
+        durations(&mut safe).into_iter().for_each(|duration| *duration = Duration::from_millis(millis(*duration)));
         Self(Box::new(safe))
     }
 }
@@ -45,6 +47,25 @@ impl Deref for RedactedSpec {
     fn deref(&self) -> &ProcessSpec {
         &self.0
     }
+}
+
+/// Every duration in a specification.
+fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
+    let mut all = vec![
+        &mut spec.restart.restart_window,
+        &mut spec.restart.min_uptime,
+        &mut spec.shutdown.timeout,
+        &mut spec.log.rotate_age,
+    ];
+    match &mut spec.restart.backoff {
+        BackoffConfig::Fixed { delay } => all.push(delay),
+        BackoffConfig::Linear { initial, step, max } => all.extend([initial, step, max]),
+        BackoffConfig::Exponential { initial, max, .. } => all.extend([initial, max]),
+    }
+    if let Some(health) = &mut spec.health {
+        all.extend([&mut health.interval, &mut health.timeout, &mut health.initial_delay, &mut health.grace_period]);
+    }
+    all
 }
 
 /// The arguments with every secret-looking one masked, and every one that follows a secret-looking option.
@@ -112,6 +133,7 @@ fn mask_url_password(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::restart::RestartConfig;
 
     fn args_of(args: &[&str]) -> Vec<String> {
         let spec = ProcessSpec::builder().name("n").command("c").args(args.iter().copied()).build();
@@ -144,7 +166,14 @@ mod tests {
     #[test]
     fn redacting_twice_changes_nothing() {
         let spec = ProcessSpec::builder().name("n").command("c").args(["--token", "x", "a=sk-1"]).env("A", "b").build();
-        let once = RedactedSpec::new(&spec);
+        let mut once = RedactedSpec::new(&spec);
+        assert_eq!(RedactedSpec::new(&once), once);
+        let fine = ProcessSpec {
+            restart: RestartConfig { min_uptime: Duration::from_nanos(1_500_000), ..spec.restart.clone() },
+            ..spec
+        };
+        once = RedactedSpec::new(&fine);
+        assert_eq!(once.restart.min_uptime, Duration::from_millis(1));
         assert_eq!(RedactedSpec::new(&once), once);
     }
 }

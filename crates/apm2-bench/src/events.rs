@@ -1,0 +1,86 @@
+//! Events as a supervisor makes them: starts, samples, ends.
+
+use apm2_core::process::{
+    Actor, Clock as _, Draft, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec,
+    RedactedSpec, StartTrigger, StreamId, SystemClock,
+};
+use apm2_ledger::Ledger;
+
+/// The stream of process `number`.
+pub fn stream(number: u64) -> StreamId {
+    let mut bytes = [0; 16];
+    // Spread, as random ids are.
+    bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    bytes[8..].copy_from_slice(&number.to_be_bytes());
+    bytes[15] |= 1;
+    StreamId { process_id: ProcessId::from_bytes(bytes), instance: 0 }
+}
+
+pub fn draft(stream: StreamId, run: u64, kind: EventKind) -> Draft {
+    let stamp = SystemClock.now();
+    Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+}
+
+pub fn registered(stream: StreamId) -> Draft {
+    let number = stream.process_id.to_string();
+    let spec = ProcessSpec::builder().id(stream.process_id).name(format!("worker-{}", &number[..8])).command("agent");
+    let spec = spec.args(["--session", "project"]).build();
+    draft(stream, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) })
+}
+
+pub fn sampled(stream: StreamId, run: u64, number: u64) -> Draft {
+    let memory_bytes = 100_000_000 + number;
+    let mut draft = draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes });
+    // About 150 bytes in all, the size of an event with a reason.
+    draft.reason = Some("sampled by the supervisor every thirty seconds, as configured for this process".to_owned());
+    draft
+}
+
+/// The commits that start run `run`.
+pub fn start(stream: StreamId, run: u64) -> [Vec<Draft>; 2] {
+    let trigger = StartTrigger::Start;
+    let boot_id = uuid::Uuid::from_u128(7);
+    let identity = Some(ProcessIdentity { boot_id, pid: 4242, start_ticks: 99 });
+    [
+        vec![draft(stream, run, EventKind::StartRequested { trigger })],
+        vec![
+            draft(stream, run, EventKind::Starting { identity, trigger }),
+            draft(stream, run, EventKind::Running),
+        ],
+    ]
+}
+
+/// Appends the history of one process.
+pub struct Fill {
+    stream: StreamId,
+    version: u64,
+}
+
+impl Fill {
+    const RUNS: u64 = 20;
+    const SAMPLES: u64 = 46;
+    /// A registration, and for each run: request, starting, running, samples, stopped.
+    pub const EVENTS_A_STREAM: u64 = 1 + Self::RUNS * (4 + Self::SAMPLES);
+
+    pub fn new(stream: StreamId) -> Self {
+        Self { stream, version: 0 }
+    }
+
+    fn append(&mut self, ledger: &Ledger, drafts: Vec<Draft>) {
+        let events = ledger.append(self.stream, self.version, drafts).expect("append");
+        self.version += events.len() as u64;
+    }
+
+    pub fn append_all(mut self, ledger: &Ledger) {
+        let stream = self.stream;
+        self.append(ledger, vec![registered(stream)]);
+        for run in 1..=Self::RUNS {
+            for drafts in start(stream, run) {
+                self.append(ledger, drafts);
+            }
+            self.append(ledger, (0..Self::SAMPLES).map(|number| sampled(stream, run, number)).collect());
+            let exit = Exit { outcome: ExitOutcome::Code(0), evidence: Evidence::Observed };
+            self.append(ledger, vec![draft(stream, run, EventKind::Stopped { exit })]);
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Figures for the ledger, each beside its peers in one run, since one run's machine is not the next one's.
+//!
+//! ```text
+//! apm2-bench append [DIR]         durable appends, 1 and 64 callers: ledger, plain file with fdatasync, SQLite
+//! apm2-bench fill DIR EVENTS      makes a ledger of that many events
+//! apm2-bench replay DIR           replays it to handles, from its first event
+//! ```
+
+mod events;
+mod peers;
+
+use std::{
+    error::Error,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use apm2_ledger::{Ledger, Origin, ReadAccess, Reader};
+
+use crate::{
+    events::{Fill, stream},
+    peers::{LedgerPeer, Peer, PlainFile, Sqlite},
+};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How long each measurement of appends lasts, and how often they take turns.
+const ROUND: Duration = Duration::from_millis(1500);
+const ROUNDS: usize = 5;
+const CALLERS: [usize; 2] = [1, 64];
+
+/// Appends by `callers` threads for a while: appends a second.
+fn rate(peer: &Arc<dyn Peer>, callers: usize) -> f64 {
+    let done = AtomicU64::new(0);
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for caller in 0..callers {
+            let (peer, done) = (Arc::clone(peer), &done);
+            scope.spawn(move || {
+                let mut append = peer.caller(caller);
+                while began.elapsed() < ROUND {
+                    append();
+                    done.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    done.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64()
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn append(parent: &Path) -> Result<()> {
+    for callers in CALLERS {
+        let dir = tempfile::tempdir_in(parent)?;
+        let peers: Vec<Arc<dyn Peer>> = vec![
+            Arc::new(LedgerPeer::open(&dir.path().join("ledger"))?),
+            Arc::new(PlainFile::open(&dir.path().join("file"))?),
+            Arc::new(Sqlite::open(&dir.path().join("sqlite"))?),
+        ];
+        let mut rates = vec![Vec::new(); peers.len()];
+        for _ in 0..ROUNDS {
+            for (peer, rates) in peers.iter().zip(&mut rates) {
+                rates.push(rate(peer, callers));
+            }
+        }
+        let medians: Vec<f64> = rates.into_iter().map(median).collect();
+        for (peer, rate) in peers.iter().zip(&medians) {
+            let latency_us = callers as f64 * 1e6 / rate;
+            println!("{callers:>3} callers  {:<28} {rate:>10.0} appends/s  {latency_us:>8.1} us each", peer.name());
+        }
+        println!(
+            "{callers:>3} callers  time of an append, ledger to plain file: {:.2}; appends/s, ledger to SQLite: {:.2}",
+            medians[1] / medians[0],
+            medians[0] / medians[2]
+        );
+    }
+    Ok(())
+}
+
+fn fill(dir: &Path, events: u64) -> Result<()> {
+    let ledger = Ledger::open(dir)?;
+    let began = Instant::now();
+    let streams = (events / Fill::EVENTS_A_STREAM).max(1);
+    thread::scope(|scope| {
+        for part in 0..64 {
+            let ledger = &ledger;
+            scope.spawn(move || {
+                for number in (0..streams).filter(|number| number % 64 == part) {
+                    Fill::new(stream(number)).append_all(ledger);
+                }
+            });
+        }
+    });
+    let head = ledger.reader().head().map_or(0, |head| head.size);
+    ledger.close()?;
+    println!("{head} events of {streams} processes in {:.1} s, closed", began.elapsed().as_secs_f64());
+    Ok(())
+}
+
+fn replay(dir: &Path) -> Result<()> {
+    let reader = Reader::open(dir, ReadAccess::Auto)?;
+    for origin in [Origin::Genesis, Origin::Genesis, Origin::Genesis, Origin::Snapshot] {
+        let began = Instant::now();
+        let replayed = reader.replay(u64::MAX, origin)?;
+        let took = began.elapsed().as_secs_f64();
+        println!(
+            "{origin:?}, {}: {} events to {} handles in {:.3} s, {:.2} million a second",
+            reader.source(),
+            replayed.events,
+            replayed.streams.len(),
+            took,
+            replayed.events as f64 / took / 1e6
+        );
+    }
+    Ok(())
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["append"] => append(Path::new(".")),
+        ["append", dir] => append(Path::new(dir)),
+        ["fill", dir, events] => fill(Path::new(dir), events.parse()?),
+        ["replay", dir] => replay(Path::new(dir)),
+        _ => Err("usage: apm2-bench append [DIR] | fill DIR EVENTS | replay DIR".into()),
+    }
+}
