@@ -11,7 +11,7 @@ use crate::{
     live::{Commit, Live},
     reader::{Access, journal_dir},
     record::{decode_event, peek_stream},
-    store::Store,
+    store::{FrameScan, Store},
 };
 
 /// Which events are wanted.
@@ -84,6 +84,8 @@ pub struct Events {
     /// The version that the next event of a stream must have; an index that lost one is noticed by it.
     next_version: Option<u64>,
     current: Option<Current>,
+    /// Where the store is read from front to back.
+    scan: Option<FrameScan>,
     failed: bool,
 }
 
@@ -95,7 +97,7 @@ impl Events {
         };
         let first = first.max(1);
         let next_version = (first == 1).then_some(1);
-        Self { access, source, wanted, next: first, last, next_version, current: None, failed: false }
+        Self { access, source, wanted, next: first, last, next_version, current: None, scan: None, failed: false }
     }
 
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
@@ -182,7 +184,7 @@ impl Events {
         let stored = match (self.wanted, &tail) {
             (Wanted::Stream(stream), _) => stored_frame_of(&store, self.next, stream)?,
             (Wanted::All | Wanted::Between(..), Some(_)) => None,
-            (Wanted::All | Wanted::Between(..), None) => Some(stored_frame(&store, self.next)?),
+            (Wanted::All | Wanted::Between(..), None) => Some(self.scanned_frame(&store)?),
         };
         match (stored, tail) {
             (Some((bytes, frame)), _) => self.current = Some(Current::new(Bytes::Stored(bytes), &frame)),
@@ -193,6 +195,19 @@ impl Events {
             (None, None) => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// The frame of the store with the next event: the next of the scan, or looked up where there is none yet.
+    fn scanned_frame(&mut self, store: &Store) -> Result<(sled::IVec, Frame), ReadError> {
+        if let Some(bytes) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten() {
+            let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq: self.next, source })?;
+            if frame.header().first_seq == self.next {
+                return Ok((bytes, frame));
+            }
+        }
+        let (bytes, frame) = stored_frame(store, self.next)?;
+        self.scan = Some(store.frames_after(frame.header().first_seq));
+        Ok((bytes, frame))
     }
 
     fn next_journal_frame(&mut self) -> Result<bool, ReadError> {

@@ -1,6 +1,7 @@
 //! The thread that brings commits from the journal to the store, a moment after they were acknowledged.
 //!
-//! Commits that arrive together become one frame. When the store fails it is given up and the ledger goes on without:
+//! Events are packed until a frame is full or nothing more has come for a moment; what is not in the store by then is
+//! read from memory. When the store fails it is given up and the ledger goes on without:
 //! the journal has everything, readers turn to it, and the next opening builds the store again.
 
 use std::{
@@ -15,14 +16,15 @@ use apm2_core::process::Stream;
 use uuid::Uuid;
 
 use crate::{
+    index::IndexedFrame,
     limits::FLUSH_EVENTS,
     live::{Commit, Live},
     packer::Packer,
     store::{Store, StoreError},
 };
 
-/// Quiet after which the store writes out what it holds in memory.
-const IDLE: Duration = Duration::from_millis(500);
+/// Quiet after which a frame that is not full is added all the same.
+const IDLE: Duration = Duration::from_millis(50);
 
 /// What the writer sends.
 pub(crate) enum Feed {
@@ -50,8 +52,10 @@ impl Feeder {
             let Some(store) = self.live.store() else { return drain(feeds) };
             let fed = match feeds.recv_timeout(IDLE) {
                 Ok(feed) => self.feed(&store, std::iter::once(feed).chain(feeds.try_iter())),
-                Err(RecvTimeoutError::Timeout) => self.flush(&store),
-                Err(RecvTimeoutError::Disconnected) => return self.flush(&store).is_ok(),
+                Err(RecvTimeoutError::Timeout) => self.add_rest(&store).and_then(|()| self.flush(&store)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.add_rest(&store).and_then(|()| self.flush(&store)).is_ok();
+                }
             };
             if let Err(error) = fed {
                 tracing::warn!(%error, "the store failed; it will be rebuilt when the ledger is next opened");
@@ -66,9 +70,8 @@ impl Feeder {
                 Feed::Commit(commit) => {
                     for (_, event_bytes) in commit.frame.iter(&commit.bytes) {
                         if let Some(frame) = self.packer.push(event_bytes)? {
-                            store.add(self.ledger, &frame)?;
+                            self.add(store, &frame)?;
                         }
-                        self.unflushed += 1;
                     }
                 }
                 Feed::Snapshot { seq, streams } => {
@@ -77,16 +80,21 @@ impl Feeder {
                 }
             }
         }
-        self.add_rest(store)?;
         if self.unflushed >= FLUSH_EVENTS { self.flush(store) } else { Ok(()) }
     }
 
-    fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
-        if let Some(frame) = self.packer.finish()? {
-            store.add(self.ledger, &frame)?;
-        }
-        self.live.fed(self.packer.next_seq() - 1);
+    fn add(&mut self, store: &Store, frame: &IndexedFrame) -> Result<(), StoreError> {
+        store.add(self.ledger, frame)?;
+        self.unflushed += u64::from(frame.header.count);
+        self.live.fed(frame.header.last_seq());
         Ok(())
+    }
+
+    fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
+        match self.packer.finish()? {
+            Some(frame) => self.add(store, &frame),
+            None => Ok(()),
+        }
     }
 
     fn flush(&mut self, store: &Store) -> Result<(), StoreError> {

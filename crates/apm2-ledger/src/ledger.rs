@@ -2,10 +2,7 @@
 
 use std::{
     path::Path,
-    sync::{
-        Arc, Mutex, PoisonError,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
     thread::{self, JoinHandle},
 };
 
@@ -17,14 +14,15 @@ use crate::{
     error::{AppendError, OpenError},
     feeder::Feeder,
     journal::medium::{Disk, Medium},
-    limits::{APPEND_QUEUE_LEN, FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
+    limits::{FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
     live::{Head, Live},
     packer::Packer,
+    queue::{Answer, Queue},
     reader::Reader,
     recorder::LedgerRecorder,
     recovery::{self, Recovered},
     store::STORE_DIR,
-    writer::{self, Answer, Request, Writer},
+    writer::Writer,
 };
 
 /// How a ledger is opened. The defaults are for use, other values for tests.
@@ -55,13 +53,12 @@ pub struct Ledger {
 
 struct Inner {
     live: Arc<Live>,
-    requests: SyncSender<Request>,
-    threads: Mutex<Option<Threads>>,
+    queue: Queue,
+    held: Mutex<Option<Held>>,
 }
 
 /// What ends when the ledger is closed.
-struct Threads {
-    writer: JoinHandle<()>,
+struct Held {
     feeder: JoinHandle<bool>,
     _lock: Lock,
 }
@@ -97,14 +94,15 @@ impl Ledger {
         let packer = Packer::new(journal.next_seq(), journal.chain());
         let id = journal.ledger();
         let live = Arc::new(Live::new(dir.clone(), head, store));
-        let (requests, requested) = sync_channel(APPEND_QUEUE_LEN);
         let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
         let feeder = Feeder::new(Arc::clone(&live), id, packer);
         let writer = Writer::new(journal, Arc::clone(&live), Reader::live(Arc::clone(&live)), feeds);
-        let feeder = spawn("apm2-feeder", move || feeder.run(&fed)).map_err(OpenError::io(&dir))?;
-        let writer = spawn("apm2-writer", move || writer.run(&requested)).map_err(OpenError::io(&dir))?;
-        let threads = Mutex::new(Some(Threads { writer, feeder, _lock: lock }));
-        let ledger = Self { inner: Arc::new(Inner { live, requests, threads }) };
+        let feeder = thread::Builder::new()
+            .name("apm2-feeder".to_owned())
+            .spawn(move || feeder.run(&fed))
+            .map_err(OpenError::io(&dir))?;
+        let held = Mutex::new(Some(Held { feeder, _lock: lock }));
+        let ledger = Self { inner: Arc::new(Inner { live, queue: Queue::new(writer), held }) };
         for finding in findings {
             // A disk that is full now does not make the ledger unreadable; the finding will be made again.
             if let Err(error) = ledger.append_system(finding) {
@@ -141,9 +139,7 @@ impl Ledger {
     }
 
     fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Answer {
-        let (request, waiting) = writer::append(stream, version, drafts);
-        self.inner.requests.send(request).map_err(|_| AppendError::Closed)?;
-        waiting.recv().unwrap_or(Err(AppendError::Closed))
+        self.inner.queue.append(stream, version, drafts)
     }
 
     /// A recorder for a runner.
@@ -177,19 +173,20 @@ impl Ledger {
 
 impl Inner {
     fn close(&self) {
-        let Some(threads) = self.threads.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        // A writer that is gone already needs no telling.
-        drop(self.requests.send(Request::Close));
-        let Threads { writer, feeder, _lock } = threads;
-        let written = writer.join().is_ok();
-        let fed = feeder.join().unwrap_or(false);
+        let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        let Held { feeder, _lock } = held;
+        if let Some(mut writer) = self.queue.close() {
+            writer.keep_snapshot();
+        }
+        // The writer is gone, and with it what the feeder waits for.
+        let is_fed = feeder.join().unwrap_or(false);
         let head = self.live.head();
         let Some(store) = self.live.take_store().and_then(Arc::into_inner) else { return };
         if let Err(error) = store.close() {
             tracing::warn!(%error, "the store was not closed cleanly");
             return;
         }
-        if written && fed {
+        if is_fed {
             clean::mark(&self.live.dir, &self.live.dir.join(STORE_DIR), head);
         }
     }
@@ -199,8 +196,4 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.close();
     }
-}
-
-fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<JoinHandle<T>> {
-    thread::Builder::new().name(name.to_owned()).spawn(work)
 }

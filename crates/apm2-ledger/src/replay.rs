@@ -1,10 +1,18 @@
 //! From events to handles.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::mpsc::sync_channel,
+    thread,
+};
 
 use apm2_core::process::{Event, IllegalEvent, Stream, StreamId};
 
 use crate::{error::ReadError, reader::Reader};
+
+/// Events that are handed from the thread that decodes to the one that folds at once, and how often.
+const CHUNK_EVENTS: usize = 1024;
+const CHUNKS_WAITING_MAX: usize = 4;
 
 /// Where a replay begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +86,7 @@ impl Folds {
     }
 }
 
+/// Folds what a second thread reads and decodes: the two take about as long.
 pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
     let (mut folds, first) = match origin {
         Origin::Genesis => (Folds::default(), 1),
@@ -85,15 +94,28 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
     };
     let mut seq = first - 1;
     let mut folded = 0;
-    for event in reader.events(first, upto) {
-        let event = event?;
-        seq = event.seq;
-        if folds.has(&event) {
-            continue;
+    thread::scope(|scope| {
+        let (chunks, decoded) = sync_channel(CHUNKS_WAITING_MAX);
+        scope.spawn(move || {
+            let mut events = reader.events(first, upto);
+            loop {
+                let chunk: Vec<_> = events.by_ref().take(CHUNK_EVENTS).collect();
+                // The other side is gone when it met an illegal event.
+                if chunk.is_empty() || chunks.send(chunk).is_err() {
+                    break;
+                }
+            }
+        });
+        for event in decoded.into_iter().flatten() {
+            let event = event?;
+            seq = event.seq;
+            if !folds.has(&event) {
+                folds.apply(&event).map_err(|source| ReadError::Illegal { seq, source })?;
+                folded += 1;
+            }
         }
-        folds.apply(&event).map_err(|source| ReadError::Illegal { seq, source })?;
-        folded += 1;
-    }
+        Ok::<(), ReadError>(())
+    })?;
     Ok(Replayed { streams: folds.into_streams(), events: folded, seq })
 }
 

@@ -70,6 +70,16 @@ pub(crate) struct Store {
     db: sled::Db,
 }
 
+/// Frames in order: what is read from front to back is read faster than frame by frame.
+pub(crate) struct FrameScan(sled::Iter);
+
+impl FrameScan {
+    /// The bytes of the next frame; `None` at the end of what the store has by now.
+    pub(crate) fn next(&mut self) -> Result<Option<sled::IVec>, StoreError> {
+        guarded(|| Ok(self.0.next().transpose()?.map(|(_, bytes)| bytes)))
+    }
+}
+
 /// Runs `work`, and turns a panic of sled into an error.
 fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
@@ -140,6 +150,11 @@ impl Store {
         let range = key::frame(0)..=key::frame(seq);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
         Ok(last.map(|(_, bytes)| bytes))
+    }
+
+    /// The frames after the one that begins at `first_seq`, in order.
+    pub(crate) fn frames_after(&self, first_seq: u64) -> FrameScan {
+        FrameScan(self.db.range(key::frame(first_seq.saturating_add(1))..=key::frame(u64::MAX)))
     }
 
     /// The first seq of the first frame after the one that begins at `after` that has an event of `stream`.

@@ -1,15 +1,11 @@
-//! The thread that owns the journal: it checks, numbers, writes, syncs and answers.
+//! Checks, numbers, writes, syncs and answers: what the leader of the [`queue`](crate::queue) does for everybody.
 //!
-//! It waits for one append, takes what else has arrived meanwhile, and makes all of it durable with one fdatasync: group
-//! commit without a timer. Nobody is answered before the sync, and after a failed one nobody is answered well again.
+//! Nobody is answered before the sync, and after a failed one nobody is answered well again.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     path::Path,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
+    sync::{Arc, mpsc::SyncSender},
 };
 
 use apm2_core::process::{Draft, Event, EventKind, Stream, StreamId};
@@ -22,26 +18,10 @@ use crate::{
     journal::writer::JournalWriter,
     limits::{APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, SNAPSHOT_EVENTS},
     live::{Commit, Live},
+    queue::{Answer, Caller, Request},
     reader::Reader,
     record::{decode_event, encode_event},
 };
-
-/// What a caller gets back.
-pub(crate) type Answer = Result<Vec<Event>, AppendError>;
-
-/// What a caller sends.
-pub(crate) enum Request {
-    /// Events for one stream. Without a version they are appended wherever the stream is.
-    Append { stream: StreamId, version: Option<u64>, drafts: Vec<Draft>, answer: SyncSender<Answer> },
-    /// Nothing more will come.
-    Close,
-}
-
-/// An append and the place where its caller waits.
-pub(crate) fn append(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> (Request, Receiver<Answer>) {
-    let (answer, waiting) = sync_channel(1);
-    (Request::Append { stream, version, drafts, answer }, waiting)
-}
 
 /// Where a stream stands.
 enum StreamHead {
@@ -63,7 +43,7 @@ impl StreamHead {
 /// An append that is in the commit and waits for it.
 struct Accepted {
     events: Vec<Event>,
-    answer: SyncSender<Answer>,
+    caller: Caller,
 }
 
 pub(crate) struct Writer {
@@ -93,33 +73,27 @@ impl Writer {
         }
     }
 
-    /// Serves until the ledger is closed.
-    pub(crate) fn run(mut self, requests: &Receiver<Request>) {
-        while let Ok(first) = requests.recv() {
-            let mut builder = FrameBuilder::new(self.journal.next_seq(), self.journal.chain());
-            let mut accepted = Vec::new();
-            let mut closing = self.take(first, &mut builder, &mut accepted);
-            while !closing && builder.body_len() < COMMIT_BYTES_MAX {
-                let Ok(next) = requests.try_recv() else { break };
-                closing = self.take(next, &mut builder, &mut accepted);
+    /// Makes all that is legal among the requests durable, with one sync unless they are very large, and answers each.
+    pub(crate) fn serve(&mut self, requests: VecDeque<Request>) {
+        let mut builder = FrameBuilder::new(self.journal.next_seq(), self.journal.chain());
+        let mut accepted = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (stream, version, drafts, caller) = request.split();
+            match self.accept(stream, version, drafts, &mut builder) {
+                Ok(events) => accepted.push(Accepted { events, caller }),
+                Err(error) => Request::answer(caller, Err(error)),
             }
-            self.commit(builder, accepted);
-            if closing {
-                break;
+            if builder.body_len() >= COMMIT_BYTES_MAX {
+                let next = FrameBuilder::new(builder.next_seq(), builder.chain());
+                self.commit(std::mem::replace(&mut builder, next), std::mem::take(&mut accepted));
             }
         }
-        self.keep_snapshot();
+        self.commit(builder, accepted);
     }
 
-    /// Checks one request and adds it to the commit, or answers it with what is wrong. Returns whether it was the last.
-    fn take(&mut self, request: Request, builder: &mut FrameBuilder, accepted: &mut Vec<Accepted>) -> bool {
-        let Request::Append { stream, version, drafts, answer } = request else { return true };
-        match self.accept(stream, version, drafts, builder) {
-            Ok(events) => accepted.push(Accepted { events, answer }),
-            // A caller who went away does not want to know.
-            Err(error) => drop(answer.send(Err(error))),
-        }
-        false
+    /// Refuses everything from now on.
+    pub(crate) fn poison(&self, why: &str) {
+        self.live.poison(why.to_owned());
     }
 
     /// Checks an append against its stream and adds its events to the commit: all of them or none.
@@ -192,8 +166,8 @@ impl Writer {
             Ok(frame) => {
                 let commit = Arc::new(Commit { bytes, frame });
                 self.live.publish(&commit);
-                for Accepted { events, answer } in accepted {
-                    drop(answer.send(Ok(events)));
+                for Accepted { events, caller } in accepted {
+                    Request::answer(caller, Ok(events));
                 }
                 // The feeder ends after the writer does, so that this cannot fail while it matters.
                 drop(self.feeds.send(Feed::Commit(commit)));
@@ -204,15 +178,15 @@ impl Writer {
             Err(why) => {
                 tracing::error!(%why, "the journal could not be written; the ledger is poisoned");
                 self.live.poison(why.clone());
-                for Accepted { answer, .. } in accepted {
-                    drop(answer.send(Err(AppendError::Poisoned(why.clone()))));
+                for Accepted { caller, .. } in accepted {
+                    Request::answer(caller, Err(AppendError::Poisoned(why.clone())));
                 }
             }
         }
     }
 
     /// Has the folds of the streams that changed kept.
-    fn keep_snapshot(&mut self) {
+    pub(crate) fn keep_snapshot(&mut self) {
         if self.changed.is_empty() || self.live.poisoned().is_some() {
             return;
         }

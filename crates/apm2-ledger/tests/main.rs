@@ -1,8 +1,15 @@
 //! The ledger on a real disk: what is promised, and what happens when the disk does not keep its promises.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may stop where it stands; helpers of tests are not known to clippy as such"
+)]
+
 mod append;
 mod damage;
 mod faults;
+mod full_disk;
 mod kill;
 mod read;
 mod recovery;

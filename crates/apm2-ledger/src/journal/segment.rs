@@ -88,9 +88,10 @@ impl SegmentHeader {
         if !header.starts_with(&MAGIC) || crc32c::crc32c(covered) != crc || !rest_is_zero {
             return Err(SegmentError::Header);
         }
-        let version = u32::from_le_bytes(array(header, 8));
-        if version > FORMAT_VERSION {
-            return Err(SegmentError::Newer(version));
+        match u32::from_le_bytes(array(header, 8)) {
+            FORMAT_VERSION if array::<4>(header, 12) == [0; 4] => {}
+            version if version > FORMAT_VERSION => return Err(SegmentError::Newer(version)),
+            _ => return Err(SegmentError::Header),
         }
         Ok(Self {
             ledger: Uuid::from_bytes(array(header, 16)),

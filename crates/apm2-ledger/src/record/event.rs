@@ -4,11 +4,11 @@ use apm2_core::process::{Actor, Event, ProcessId, Stamp, StreamId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{RecordError, kind::KindV1};
+use super::{RecordError, id::Id, kind::KindV1};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct EventV1 {
-    process_id: [u8; 16],
+    process_id: Id,
     instance: u32,
     version: u64,
     run: u64,
@@ -23,7 +23,7 @@ pub(super) struct EventV1 {
 pub(super) struct StampV1 {
     wall_ns: i64,
     boot_ns: u64,
-    boot_id: [u8; 16],
+    boot_id: Id,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -38,7 +38,7 @@ enum ActorV1 {
 impl From<&Event> for EventV1 {
     fn from(event: &Event) -> Self {
         Self {
-            process_id: *event.stream.process_id.as_bytes(),
+            process_id: Id(*event.stream.process_id.as_bytes()),
             instance: event.stream.instance,
             version: event.version,
             run: event.run,
@@ -56,7 +56,7 @@ impl EventV1 {
         Ok(Event {
             seq,
             version: self.version,
-            stream: StreamId { process_id: ProcessId::from_bytes(self.process_id), instance: self.instance },
+            stream: StreamId { process_id: ProcessId::from_bytes(self.process_id.0), instance: self.instance },
             run: self.run,
             actor: self.actor.into(),
             reason: self.reason,
@@ -69,13 +69,13 @@ impl EventV1 {
 
 impl From<Stamp> for StampV1 {
     fn from(stamp: Stamp) -> Self {
-        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: stamp.boot_id.into_bytes() }
+        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Id(stamp.boot_id.into_bytes()) }
     }
 }
 
 impl From<StampV1> for Stamp {
     fn from(stamp: StampV1) -> Self {
-        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Uuid::from_bytes(stamp.boot_id) }
+        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Uuid::from_bytes(stamp.boot_id.0) }
     }
 }
 

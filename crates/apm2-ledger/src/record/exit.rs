@@ -7,7 +7,7 @@ use apm2_core::process::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::RecordError;
+use super::{RecordError, id::Id};
 
 /// Two enums with the same variants and no data, and the conversions between them.
 macro_rules! mirrored {
@@ -57,7 +57,7 @@ pub(super) enum RunEndV1 {
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) struct IdentityV1 {
-    boot_id: [u8; 16],
+    boot_id: Id,
     pid: u32,
     start_ticks: u64,
 }
@@ -132,14 +132,14 @@ impl RunEndV1 {
 impl From<ProcessIdentity> for IdentityV1 {
     fn from(identity: ProcessIdentity) -> Self {
         let ProcessIdentity { boot_id, pid, start_ticks } = identity;
-        Self { boot_id: boot_id.into_bytes(), pid, start_ticks }
+        Self { boot_id: Id(boot_id.into_bytes()), pid, start_ticks }
     }
 }
 
 impl From<IdentityV1> for ProcessIdentity {
     fn from(identity: IdentityV1) -> Self {
         let IdentityV1 { boot_id, pid, start_ticks } = identity;
-        Self { boot_id: Uuid::from_bytes(boot_id), pid, start_ticks }
+        Self { boot_id: Uuid::from_bytes(boot_id.0), pid, start_ticks }
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod event;
 mod exit;
+mod id;
 mod kind;
 mod spec;
 mod stream;
@@ -73,7 +74,7 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
         Some((&EVENT_VERSION, rest)) => {
-            let (process_id, instance) = codec::decode_prefix(rest)?;
+            let (id::Id(process_id), instance) = codec::decode_prefix(rest)?;
             Ok(StreamId { process_id: ProcessId::from_bytes(process_id), instance })
         }
         Some((version, _)) => Err(RecordError::Newer(*version)),

@@ -22,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     RecordError,
     exit::{mirrored, signal},
+    id::Id,
 };
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct SpecV1 {
-    id: [u8; 16],
+    id: Id,
     name: String,
     command: String,
     args: Vec<String>,
@@ -119,7 +120,7 @@ impl From<&RedactedSpec> for SpecV1 {
         let mut env_names: Vec<String> = spec.env.keys().cloned().collect();
         env_names.sort_unstable();
         Self {
-            id: *spec.id.as_bytes(),
+            id: Id(*spec.id.as_bytes()),
             name: spec.name.clone(),
             command: spec.command.clone(),
             args: spec.args.clone(),
@@ -156,7 +157,7 @@ impl SpecV1 {
             force_kill: self.shutdown.force_kill,
         };
         let spec = ProcessSpec {
-            id: ProcessId::from_bytes(self.id),
+            id: ProcessId::from_bytes(self.id.0),
             name: self.name,
             command: self.command,
             args: self.args,

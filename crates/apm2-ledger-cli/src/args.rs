@@ -1,0 +1,105 @@
+//! The options that every command has.
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum, ValueHint};
+
+use crate::commands::Command;
+
+const EXAMPLES: &str = "\
+Examples:
+  apm2-ledger run --name build -- make -j4       supervise a command and record it
+  apm2-ledger list                               every process with its state now
+  apm2-ledger show build                         what happened to one of them
+  apm2-ledger --format json list --at '2h ago'   two hours ago, for a program
+  apm2-ledger verify                             check the whole ledger
+
+The ledger is the directory --ledger, else $APM2_LEDGER_DIR, else $XDG_STATE_HOME/apm2/ledger,
+else ~/.local/state/apm2/ledger.
+
+An <ID> is a process id, a unique prefix of one (4 characters or more), a name, or name-instance.
+A <TIME> is RFC 3339 (2026-01-31T12:00:00Z), `2h ago` or @unix; a <SEQ> is an event's number.
+
+Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no such process; 4 the ledger's integrity is broken;
+5 the ledger cannot be used (locked, poisoned, newer format, no permission). `run` leaves with the
+exit code of its command.";
+
+/// A flight recorder for agent processes.
+///
+/// Every change of state of every supervised process is an event, durably appended to a ledger. Lists, histories and
+/// restart counts are all read back from it.
+#[derive(Debug, Parser)]
+#[command(name = "apm2-ledger", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(subcommand_required = true, arg_required_else_help = true, disable_help_subcommand = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The options before or after any command.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// The directory of the ledger
+    #[arg(long, global = true, value_name = "DIR", env = "APM2_LEDGER_DIR", hide_env_values = true)]
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) ledger: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) format: Format,
+    /// When results are coloured; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
+    pub(crate) color: When,
+    /// Say more on standard error: what was read, and from where
+    #[arg(long, short, global = true)]
+    pub(crate) verbose: bool,
+    /// Read the journal only, without a lock
+    #[arg(long, global = true)]
+    pub(crate) offline: bool,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Table,
+    /// One JSON document
+    Json,
+    /// One JSON object a line
+    Jsonl,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal
+    #[default]
+    Auto,
+    /// Even in a pipe
+    Always,
+    /// Not at all
+    Never,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_examples() {
+        for command in Args::command().get_subcommands() {
+            let help = command.get_after_help().unwrap_or_default().to_string();
+            assert!(help.contains("Examples:"), "{} has none", command.get_name());
+        }
+    }
+}

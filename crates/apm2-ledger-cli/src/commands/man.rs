@@ -1,0 +1,39 @@
+//! `man`: the manual pages, made from the same text as `--help`.
+
+use std::{fs, path::PathBuf};
+
+use clap::{CommandFactory as _, ValueHint};
+
+use crate::{args::Args, context::Context, error::CliError};
+
+/// Write the manual pages
+///
+/// With a directory, one page for each command is written into it. Without one, the page of apm2-ledger itself is
+/// printed.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger man | man -l -
+  apm2-ledger man ~/.local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Where to write the pages; made when it is missing
+    #[arg(value_hint = ValueHint::DirPath)]
+    dir: Option<PathBuf>,
+}
+
+pub(super) fn run(args: &ManArgs, context: &Context) -> Result<i32, CliError> {
+    let command = Args::command();
+    match &args.dir {
+        Some(dir) => {
+            let written = fs::create_dir_all(dir).and_then(|()| clap_mangen::generate_to(command, dir));
+            written.map_err(|error| CliError::failed(format!("cannot write into {}: {error}", dir.display())))?;
+            context.remark(|| format!("wrote the manual pages into {}", dir.display()));
+        }
+        None => {
+            let mut page = Vec::new();
+            clap_mangen::Man::new(command).render(&mut page)?;
+            context.print(|out| out.write_all(&page))?;
+        }
+    }
+    Ok(0)
+}

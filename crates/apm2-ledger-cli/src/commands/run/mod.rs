@@ -1,0 +1,100 @@
+//! `run`: one command under supervision, from its start to the end that its policy sees.
+//!
+//! ```text
+//! signals --> stop requests --> keep_running --> events --> announcer --> ledger
+//!                                    |                          |
+//!                                 output ----> pump <------- remarks
+//! ```
+//!
+//! The ledger is written by the runner, through a recorder that also says what a person waits for. The pump is the only
+//! one who writes to our outputs, and it may get stuck: nothing that records or stops waits for it.
+
+mod announcer;
+mod backoff;
+mod env;
+mod operator;
+mod pump;
+mod signals;
+mod spec;
+mod supervise;
+
+use std::{path::PathBuf, time::Duration};
+
+use apm2_core::{process::Signal, restart::RestartPolicy};
+use clap::{
+    ValueHint,
+    builder::{PossibleValuesParser, TypedValueParser as _},
+};
+
+use self::{backoff::BackoffArg, env::EnvArg};
+use crate::{context::Context, error::CliError};
+
+/// Supervise a command and record what happens to it
+///
+/// The command's output passes through as it comes. SIGINT, SIGTERM and SIGHUP stop it, with everything that it
+/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal.
+///
+/// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
+/// LANG, LANGUAGE, LC_*, TZ, TMPDIR, XDG_*); everything else is given with --env. The ledger keeps the names of
+/// variables and never a value, and masks what looks like a secret in arguments.
+///
+/// A command that runs again under the same --name continues the history of that name.
+///
+/// Leaves with the exit code of the command: 128+N when signal N killed it, 127 when it was not found, 126 when it
+/// cannot be executed, 1 when it could not be supervised.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger run -- make -j4
+  apm2-ledger run --name tests --reason 'nightly' -- cargo test
+  apm2-ledger run --name agent --restart on-failure --backoff 1s..1m -- agent --serve
+  apm2-ledger run --name worker --env API_TOKEN --env MODE=batch --cwd /srv -- ./worker
+  apm2-ledger run --stop-timeout 30s --stop-signal SIGINT -- ./server")]
+pub(crate) struct RunArgs {
+    /// The name that its history is kept under. Default: that of the program
+    #[arg(long, value_parser = spec::parse_name)]
+    name: Option<String>,
+    /// Give it a variable: KEY=VALUE, or KEY with the value that it has here
+    #[arg(long, value_name = "KEY[=VALUE]")]
+    env: Vec<EnvArg>,
+    /// The directory that it starts in. Default: this one
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    cwd: Option<PathBuf>,
+    /// When it is started again: never, on-failure or always
+    #[arg(long, value_name = "POLICY", default_value = "never", value_parser = policy_parser())]
+    restart: RestartPolicy,
+    /// Restarts allowed within --restart-window
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    max_restarts: u32,
+    /// The time in which restarts are counted
+    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = humantime::parse_duration)]
+    restart_window: Duration,
+    /// A run at least this long ends a series of failures: the back-off begins anew
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    min_uptime: Duration,
+    /// How long a restart waits: 1s (always so), 1s..1m (doubled up to a minute), linear:1s+500ms..1m
+    #[arg(long, value_name = "SPEC", default_value = "1s..1m")]
+    backoff: BackoffArg,
+    /// The time from the stop signal to SIGKILL
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = humantime::parse_duration)]
+    stop_timeout: Duration,
+    /// The signal that asks it to stop
+    #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
+    stop_signal: Signal,
+    /// Why it is run: recorded with the start
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
+    command: Vec<String>,
+}
+
+fn policy_parser() -> impl clap::builder::TypedValueParser<Value = RestartPolicy> {
+    PossibleValuesParser::new(["never", "on-failure", "always"]).try_map(|text| text.parse::<RestartPolicy>())
+}
+
+pub(super) fn run(args: RunArgs, context: &Context) -> Result<i32, CliError> {
+    let reason = args.reason.clone();
+    let spec = spec::from_args(args)?;
+    supervise::supervise(spec, reason, context)
+}

@@ -1,0 +1,147 @@
+//! From the arguments of `run` to a specification.
+
+use std::{collections::HashSet, path::Path};
+
+use apm2_core::{process::ProcessSpec, restart::RestartConfig, shutdown::ShutdownConfig};
+
+use super::RunArgs;
+use crate::error::CliError;
+
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 64;
+
+/// What a program is called whose name has no letter that a name may have.
+const NAMELESS: &str = "process";
+
+/// The specification that these arguments describe, under a new id.
+///
+/// # Errors
+/// When they do not describe one.
+pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
+    let Some((command, rest)) = args.command.split_first() else {
+        return Err(CliError::usage("no command to run"));
+    };
+    let restart = RestartConfig {
+        policy: args.restart,
+        max_restarts: args.max_restarts,
+        restart_window: args.restart_window,
+        min_uptime: args.min_uptime,
+        backoff: args.backoff.0,
+    };
+    let shutdown = ShutdownConfig { signal: args.stop_signal, timeout: args.stop_timeout, ..ShutdownConfig::default() };
+    let mut builder = ProcessSpec::builder()
+        .name(args.name.unwrap_or_else(|| name_of(command)))
+        .command(command)
+        .args(rest)
+        .restart(restart)
+        .shutdown(shutdown);
+    if let Some(cwd) = args.cwd {
+        // Absolute, so that the record says which directory it was.
+        let cwd =
+            std::path::absolute(&cwd).map_err(|error| CliError::usage(format!("--cwd {}: {error}", cwd.display())))?;
+        builder = builder.cwd(cwd);
+    }
+    let mut given = HashSet::new();
+    for variable in args.env {
+        let (key, value) = variable.resolve()?;
+        if !given.insert(key.clone()) {
+            return Err(CliError::usage(format!("--env {key} is given twice")));
+        }
+        builder = builder.env(key, value);
+    }
+    builder.try_build().map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// A name that can be recorded, shown and typed anywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
+    let begins_well = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    if begins_well && text.len() <= NAME_CHARS_MAX && text.chars().all(is_name_char) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        ))
+    }
+}
+
+const fn is_name_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+/// The base name of the program, made into a name.
+fn name_of(command: &str) -> String {
+    let base = Path::new(command).file_name().unwrap_or_default().to_string_lossy();
+    let valid: String = base
+        .chars()
+        .map(|character| if is_name_char(character) { character } else { '-' })
+        .skip_while(|first| !first.is_ascii_alphanumeric())
+        .take(NAME_CHARS_MAX)
+        .collect();
+    if valid.is_empty() { NAMELESS.to_owned() } else { valid }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_core::restart::RestartPolicy;
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{args::Args, commands::Command};
+
+    fn spec(args: &[&str]) -> Result<ProcessSpec, CliError> {
+        let args = Args::try_parse_from(["apm2-ledger", "run"].iter().chain(args)).unwrap();
+        let Command::Run(args) = args.command else { panic!("not run") };
+        from_args(args)
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_configuration_but_for_the_policy() {
+        let spec = spec(&["--", "true"]).unwrap();
+        assert_eq!(spec.restart, RestartConfig { policy: RestartPolicy::Never, ..RestartConfig::default() });
+        assert_eq!(spec.shutdown, ShutdownConfig::default());
+        assert_eq!((spec.name.as_str(), spec.command.as_str(), spec.instances), ("true", "true", 1));
+    }
+
+    #[test]
+    fn what_follows_the_dashes_is_the_commands_own() {
+        let spec = spec(&["--name", "n", "--", "sh", "--name", "x", "--", "-c"]).unwrap();
+        assert_eq!(
+            (spec.name.as_str(), spec.args.as_slice()),
+            ("n", ["--name", "x", "--", "-c"].map(String::from).as_slice())
+        );
+    }
+
+    #[test]
+    fn a_relative_directory_is_recorded_whole() {
+        let cwd = spec(&["--cwd", "src", "--", "true"]).unwrap().cwd.unwrap();
+        assert_eq!(cwd, std::env::current_dir().unwrap().join("src"));
+    }
+
+    #[test]
+    fn a_variable_given_twice_is_a_mistake() {
+        let error = spec(&["--env", "A=hunter1", "--env", "A=hunter2", "--", "true"]).unwrap_err();
+        assert!(error.exit_code() == 2 && !error.text().contains("hunter"), "{}", error.text());
+    }
+
+    #[test]
+    fn names_that_cannot_be_typed_are_refused() {
+        let longest = "n".repeat(NAME_CHARS_MAX);
+        for name in ["a", "0", "claude-code_1.2", &longest] {
+            assert_eq!(parse_name(name).as_deref(), Ok(name));
+        }
+        for name in ["", "-a", ".a", "a b", "a/b", "ä", "a\n", "a\x1b[2J", &format!("{longest}n")] {
+            assert!(parse_name(name).is_err(), "{name:?} was accepted");
+        }
+    }
+
+    #[test]
+    fn a_program_lends_its_name() {
+        for (command, name) in
+            [("/usr/bin/make", "make"), ("./my script.sh", "my-script.sh"), ("--", "process"), ("/", "process")]
+        {
+            assert_eq!(name_of(command), name);
+            assert_eq!(parse_name(&name_of(command)).as_deref(), Ok(name));
+        }
+        assert_eq!(name_of(&"x".repeat(100)).len(), NAME_CHARS_MAX);
+    }
+}

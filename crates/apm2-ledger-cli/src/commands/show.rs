@@ -1,0 +1,92 @@
+//! `show`: one process, its runs and its events.
+
+use apm2_core::process::StreamId;
+use apm2_ledger::{FindError, ReadError, Reader};
+
+use crate::{
+    args::Format,
+    context::{Context, Moment},
+    error::{CliError, ErrorKind},
+    history::History,
+    render,
+    time::At,
+    view::{EventView, ProcessView},
+};
+
+/// Show one process: its state, its runs and its events
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger show build
+  apm2-ledger show worker-3 --events 20        the last 20 events
+  apm2-ledger show 3f2a --at '1h ago'
+  apm2-ledger --format json show build | jq '.runs[] | select(.exit.signal)'
+  apm2-ledger --format jsonl show build        one event a line")]
+pub(crate) struct ShowArgs {
+    /// A process id, a unique prefix of one (4 or more), a name, or name-instance
+    id: String,
+    /// Show what was known then: a time, `2h ago`, @unix or an event's number
+    #[arg(long, value_name = "TIME|SEQ")]
+    at: Option<At>,
+    /// Show the last N events only
+    #[arg(long, value_name = "N")]
+    events: Option<usize>,
+}
+
+pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
+    let reader = context.reader()?;
+    let moment = context.moment(&reader, args.at)?;
+    let history =
+        history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    // As in `list`: nobody waits for whoever reads the page.
+    drop(reader);
+    print(&history, moment, args.events.unwrap_or(usize::MAX), context)?;
+    Ok(0)
+}
+
+/// The one stream that `id` means.
+fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
+    match reader.find(id)?.as_slice() {
+        [] => Err(FindError::NoSuchProcess(id.to_owned()).into()),
+        [stream] => Ok(*stream),
+        [first, .., last] => {
+            let (first, last) = (first.instance, last.instance);
+            let message = format!("{id} has several instances, {first} to {last}");
+            Err(CliError::new(ErrorKind::NoSuchProcess, message)
+                .with_hint(format!("ask for one of them: {id}-{first}")))
+        }
+    }
+}
+
+/// Folds the events of `id` up to `seq`; `None` when it has none until then.
+fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<History>, ReadError> {
+    let mut history: Option<History> = None;
+    for event in reader.stream_events(id) {
+        let event = event?;
+        if event.seq > seq {
+            break;
+        }
+        let seq = event.seq;
+        match &mut history {
+            Some(history) => history.push(event),
+            None => History::begin(event).map(|begun| history = Some(begun)),
+        }
+        .map_err(|source| ReadError::Illegal { seq, source })?;
+    }
+    Ok(history)
+}
+
+fn not_yet(id: &str, seq: u64) -> CliError {
+    CliError::new(ErrorKind::NoSuchProcess, format!("there was no process {id:?} yet at event {seq}"))
+        .with_hint("`apm2-ledger list --at` shows those that there were")
+}
+
+fn print(history: &History, moment: Moment, events_max: usize, context: &Context) -> Result<(), CliError> {
+    match context.format {
+        Format::Json => context.print_json(&ProcessView::new(history, moment.now, events_max)),
+        Format::Jsonl => context.print_jsonl(history.last_steps(events_max).iter().map(EventView::new)),
+        Format::Table => {
+            context.print(|out| render::process::show(out, history, moment.now, events_max, context.layout))
+        }
+    }
+}

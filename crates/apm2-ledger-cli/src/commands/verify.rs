@@ -1,0 +1,180 @@
+//! `verify`: has the record been touched?
+
+use std::{
+    io::{self, IsTerminal as _, Write},
+    time::{Duration, Instant},
+};
+
+use apm2_ledger::{Finding, StoreCheck, VerifyReport};
+use serde::Serialize;
+
+use crate::{
+    args::Format,
+    context::Context,
+    error::CliError,
+    render::{
+        color::Style,
+        table::{
+            Align::{Left, Right},
+            Cell, Layout, Table,
+        },
+        words,
+    },
+};
+
+/// The exit code for findings.
+const BROKEN_CODE: i32 = 4;
+
+/// How long a verification may take before it says how far it is.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
+///
+/// Each finding names the events concerned. Leaves with 4 when there is one. When nobody else has the ledger open, the
+/// store beside the journal is compared with it as well.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger verify
+  apm2-ledger verify --ledger /backup/ledger
+  apm2-ledger --format json verify | jq -e .ok")]
+pub(crate) struct VerifyArgs {}
+
+/// A verification, as programs see it.
+#[derive(Debug, Serialize)]
+struct ReportView<'a> {
+    ok: bool,
+    /// Events in the ledger, as far as it could be followed.
+    size: u64,
+    /// The hash over all of them.
+    chain: String,
+    segments: u64,
+    /// Events checked.
+    events: u64,
+    streams: u64,
+    /// Whether the store was held against the journal: `done` or `skipped`.
+    store: &'static str,
+    findings: Vec<FindingView<'a>>,
+}
+
+/// One thing that is wrong, as programs see it.
+#[derive(Debug, Serialize)]
+struct FindingView<'a> {
+    kind: &'static str,
+    seqs: Seqs,
+    message: &'a str,
+}
+
+/// Events from one to another, both included.
+#[derive(Debug, Serialize)]
+struct Seqs {
+    first: u64,
+    last: u64,
+}
+
+impl<'a> From<&'a VerifyReport> for ReportView<'a> {
+    fn from(report: &'a VerifyReport) -> Self {
+        Self {
+            ok: report.findings.is_empty(),
+            size: report.head.size,
+            chain: report.head.chain.to_string(),
+            segments: report.segments,
+            events: report.events,
+            streams: report.streams,
+            store: match report.store {
+                StoreCheck::Done => "done",
+                StoreCheck::Skipped => "skipped",
+            },
+            findings: report.findings.iter().map(FindingView::from).collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a Finding> for FindingView<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        let seqs = Seqs { first: finding.first_seq, last: finding.last_seq };
+        Self { kind: finding.kind.name(), seqs, message: &finding.message }
+    }
+}
+
+pub(super) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
+    let dir = context.ledger_dir()?;
+    let mut progress = Progress::new();
+    let report = apm2_ledger::verify(&dir, &mut |events| progress.show(events))?;
+    progress.clear();
+    match context.format {
+        Format::Json => context.print_json(&ReportView::from(&report))?,
+        Format::Jsonl => context.print_jsonl([ReportView::from(&report)])?,
+        Format::Table => context.print(|out| print(out, &report, context.layout))?,
+    }
+    Ok(if report.findings.is_empty() { 0 } else { BROKEN_CODE })
+}
+
+fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Result<()> {
+    let sound = report.findings.is_empty();
+    let verdict = if sound { Cell::new("sound").styled(Style::Good) } else { Cell::new("broken").styled(Style::Bad) };
+    let store = match report.store {
+        StoreCheck::Done => "compared with the journal",
+        StoreCheck::Skipped => "not compared",
+    };
+    let mut facts = Table::untitled();
+    let mut fact = |name: &str, value: Cell| facts.push([Cell::new(name).styled(Style::Heading), value]);
+    fact("ledger", verdict);
+    fact("size", words::counted(report.head.size, "event").into());
+    fact("chain", report.head.chain.to_string().into());
+    let checked = format!(
+        "{} of {} in {}",
+        words::counted(report.events, "event"),
+        words::counted(report.streams, "process instance"),
+        words::counted(report.segments, "segment"),
+    );
+    fact("checked", checked.into());
+    fact("store", store.into());
+    facts.write(out, "", layout)?;
+    if !sound {
+        writeln!(out)?;
+        findings(&report.findings).write(out, "", layout)?;
+    }
+    Ok(())
+}
+
+fn findings(findings: &[Finding]) -> Table<3> {
+    let mut table = Table::new([("EVENTS", Right), ("KIND", Left), ("FINDING", Left)]);
+    for finding in findings {
+        let seqs = if finding.first_seq == finding.last_seq {
+            finding.first_seq.to_string()
+        } else {
+            format!("{}-{}", finding.first_seq, finding.last_seq)
+        };
+        table.push([seqs.into(), finding.kind.name().into(), finding.message.as_str().into()]);
+    }
+    table
+}
+
+/// How far the verification is, on one line of a terminal that is written again and again.
+struct Progress {
+    begun: Instant,
+    is_terminal: bool,
+    is_shown: bool,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { begun: Instant::now(), is_terminal: io::stderr().is_terminal(), is_shown: false }
+    }
+
+    fn show(&mut self, events: u64) {
+        if self.is_terminal && self.begun.elapsed() >= PATIENCE {
+            // Nobody depends on the progress: without a standard error there is none.
+            let _ = write!(io::stderr(), "\r{} checked", words::counted(events, "event"));
+            self.is_shown = true;
+        }
+    }
+
+    /// Takes the line away: return, and erase to its end.
+    fn clear(&self) {
+        if self.is_shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! What can go wrong with a command: its kind, what to do about it, and the exit code, in one type.
+
+use std::{error::Error, fmt::Write as _, io};
+
+use apm2_core::process::ProcessError;
+use apm2_ledger::{AppendError, FindError, OpenError, ReadError};
+
+use crate::render::escape::escape;
+
+/// What begins each line that this program says on standard error.
+pub(crate) const PREFIX: &str = "apm2-ledger: ";
+
+/// The exit codes of the command line. A contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ErrorKind {
+    /// Whoever read our output has gone; nothing is wrong.
+    ReaderGone,
+    /// It failed.
+    Failed,
+    /// It was asked for in a wrong way.
+    Usage,
+    /// There is no such process.
+    NoSuchProcess,
+    /// The ledger's integrity is broken.
+    Integrity,
+    /// The ledger cannot be used: locked, poisoned, of a newer format, no permission.
+    Unusable,
+}
+
+impl ErrorKind {
+    const fn exit_code(self) -> i32 {
+        match self {
+            Self::ReaderGone => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::NoSuchProcess => 3,
+            Self::Integrity => 4,
+            Self::Unusable => 5,
+        }
+    }
+}
+
+/// Why a command did not do what it was asked for.
+#[derive(Debug)]
+pub(crate) struct CliError {
+    kind: ErrorKind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl CliError {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: None }
+    }
+
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Failed, message)
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message)
+    }
+
+    /// Adds what to do next.
+    pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) const fn exit_code(&self) -> i32 {
+        self.kind.exit_code()
+    }
+
+    /// The lines for standard error; empty when there is nothing to say.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        if self.kind != ErrorKind::ReaderGone {
+            // Messages quote what was recorded or typed: escaped like everything else.
+            let _ = writeln!(text, "{PREFIX}{}", escape(&self.message));
+            if let Some(hint) = &self.hint {
+                let _ = writeln!(text, "{PREFIX}hint: {}", escape(hint));
+            }
+        }
+        text
+    }
+}
+
+/// An error of writing our own output.
+impl From<io::Error> for CliError {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::BrokenPipe => Self::new(ErrorKind::ReaderGone, ""),
+            _ => Self::failed(format!("cannot write the output: {error}")),
+        }
+    }
+}
+
+impl From<OpenError> for CliError {
+    fn from(error: OpenError) -> Self {
+        let kind = if error.is_integrity() { ErrorKind::Integrity } else { ErrorKind::Unusable };
+        let told = Self::new(kind, causes(&error));
+        match error {
+            OpenError::Missing { .. } => {
+                told.with_hint("`apm2-ledger run -- COMMAND` makes one; --ledger DIR names another")
+            }
+            OpenError::Locked { .. } => told.with_hint(
+                "one supervisor writes at a time; it can be read meanwhile, and `run` takes another --ledger",
+            ),
+            OpenError::Newer { .. } => told.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
+            OpenError::Damaged(_) | OpenError::JournalShort { .. } => {
+                told.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
+            }
+            OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => told,
+        }
+    }
+}
+
+impl From<ReadError> for CliError {
+    fn from(error: ReadError) -> Self {
+        if error.is_integrity() {
+            Self::new(ErrorKind::Integrity, causes(&error))
+                .with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
+        } else {
+            Self::new(ErrorKind::Unusable, causes(&error))
+        }
+    }
+}
+
+impl From<FindError> for CliError {
+    fn from(error: FindError) -> Self {
+        let message = error.to_string();
+        match error {
+            FindError::NoSuchProcess(_) => {
+                Self::new(ErrorKind::NoSuchProcess, message).with_hint("`apm2-ledger list` shows those that there are")
+            }
+            FindError::Ambiguous { candidates, .. } => Self::new(ErrorKind::NoSuchProcess, message)
+                .with_hint(format!("it fits {}; write more of the id", candidates.join(", "))),
+            FindError::Read(error) => error.into(),
+        }
+    }
+}
+
+impl From<AppendError> for CliError {
+    fn from(error: AppendError) -> Self {
+        let message = causes(&error);
+        match error {
+            AppendError::Poisoned(_) | AppendError::DiskLow { .. } | AppendError::Closed => {
+                Self::new(ErrorKind::Unusable, message)
+            }
+            AppendError::History(error) => (*error).into(),
+            AppendError::Conflict { .. }
+            | AppendError::Illegal { .. }
+            | AppendError::Invariant(_)
+            | AppendError::Shape(_)
+            | AppendError::Record(_) => Self::failed(message),
+        }
+    }
+}
+
+impl From<ProcessError> for CliError {
+    /// Where the recorder refused, the ledger's own error inside decides.
+    fn from(error: ProcessError) -> Self {
+        match error {
+            ProcessError::Io(error) => match error.downcast::<AppendError>() {
+                Ok(error) => error.into(),
+                Err(error) => Self::failed(causes(&error)),
+            },
+            error => Self::failed(error.to_string()),
+        }
+    }
+}
+
+/// An error with the errors that led to it.
+fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(text, ": {error}");
+        source = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_why_and_what_next() {
+        let error = CliError::usage("no such \x1b[31mthing").with_hint("try another");
+        assert_eq!(error.text(), "apm2-ledger: no such \\x1b[31mthing\napm2-ledger: hint: try another\n");
+        assert_eq!(error.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_reader_that_has_gone_is_no_error() {
+        let error = CliError::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!((error.exit_code(), error.text()), (0, String::new()));
+    }
+
+    #[test]
+    fn a_ledger_out_of_reach_is_told_from_a_broken_one() {
+        let locked = CliError::from(OpenError::Locked { path: "/l".into(), owner: Some(7) });
+        assert_eq!(locked.exit_code(), 5);
+        let broken = CliError::from(ReadError::Gap { seq: 7 });
+        assert_eq!(broken.exit_code(), 4);
+        assert!(broken.text().contains("event 7"), "{}", broken.text());
+    }
+
+    #[test]
+    fn the_ledgers_error_is_found_inside_the_processs() {
+        let poisoned = io::Error::other(AppendError::Poisoned("fdatasync: EIO".into()));
+        assert_eq!(CliError::from(ProcessError::Io(poisoned)).exit_code(), 5);
+        assert_eq!(CliError::from(ProcessError::Io(io::Error::other("x"))).exit_code(), 1);
+    }
+}

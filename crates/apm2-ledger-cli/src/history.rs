@@ -1,0 +1,161 @@
+//! What one stream tells, event by event: the states that each transition led between, and the runs.
+//!
+//! Beside [`Stream`], which knows where a process stands, this keeps how it got there. States come from the same
+//! [`Stream::apply`] that everything else uses.
+
+use std::time::Duration;
+
+use apm2_core::process::{Event, EventKind, IllegalEvent, RunEnd, Stamp, StartTrigger, Stream};
+
+/// One event with what it changed.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) event: Event,
+    /// The states before and after, for a transition.
+    pub(crate) transition: Option<(&'static str, &'static str)>,
+}
+
+/// One start to exit.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) number: u64,
+    pub(crate) trigger: StartTrigger,
+    /// The pid that it had; `None` when no process came to be.
+    pub(crate) pid: Option<u32>,
+    /// When the process was spawned.
+    pub(crate) started: Option<Stamp>,
+    /// When it was seen to have ended.
+    pub(crate) ended: Option<Stamp>,
+    /// How; `None` while it lives.
+    pub(crate) end: Option<RunEnd>,
+}
+
+impl Run {
+    /// From spawn to end on the boot clock; `None` where one is missing or a reboot lies between them.
+    pub(crate) fn duration(&self) -> Option<Duration> {
+        self.ended?.nanos_since(&self.started?).map(Duration::from_nanos)
+    }
+}
+
+/// Everything that happened to one instance.
+#[derive(Debug)]
+pub(crate) struct History {
+    /// Where it stands after the last step.
+    pub(crate) stream: Stream,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) runs: Vec<Run>,
+}
+
+impl History {
+    /// Begins with the first event of a stream.
+    ///
+    /// # Errors
+    /// When no stream can begin with it.
+    pub(crate) fn begin(event: Event) -> Result<Self, IllegalEvent> {
+        let stream = Stream::begin(&event)?;
+        Ok(Self { stream, steps: vec![Step { event, transition: None }], runs: Vec::new() })
+    }
+
+    /// Takes the next event in.
+    ///
+    /// # Errors
+    /// When it does not fit what came before it.
+    pub(crate) fn push(&mut self, event: Event) -> Result<(), IllegalEvent> {
+        let from = self.stream.handle.state.clone();
+        self.stream.apply(&event)?;
+        let to = &self.stream.handle.state;
+        let transition = (from != *to).then(|| (from.name(), to.name()));
+        self.note_run(&event);
+        self.steps.push(Step { event, transition });
+        Ok(())
+    }
+
+    /// The last `max` steps.
+    pub(crate) fn last_steps(&self, max: usize) -> &[Step] {
+        self.steps.get(self.steps.len().saturating_sub(max)..).unwrap_or_default()
+    }
+
+    fn note_run(&mut self, event: &Event) {
+        if let EventKind::StartRequested { trigger } = event.kind {
+            let number = event.run;
+            self.runs.push(Run { number, trigger, pid: None, started: None, ended: None, end: None });
+        }
+        let Some(run) = self.runs.last_mut() else { return };
+        match &event.kind {
+            EventKind::Starting { identity: Some(identity), .. } => {
+                run.pid = Some(identity.pid);
+                run.started = Some(event.stamp);
+            }
+            EventKind::Stopped { .. } | EventKind::Crashed { .. } | EventKind::Terminated { .. } => {
+                run.ended = Some(event.stamp);
+                run.end.clone_from(&self.stream.end);
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_core::process::{
+        Actor, Draft, Evidence, Exit, ExitOutcome, ProcessIdentity, ProcessSpec, RedactedSpec, StreamId, boot_id,
+    };
+
+    use super::*;
+
+    const TRIGGER: StartTrigger = StartTrigger::Start;
+
+    fn event(id: StreamId, number: u64, kind: EventKind) -> Event {
+        let run = u64::from(!matches!(kind, EventKind::Registered { .. }));
+        let stamp = Stamp { wall_ns: 0, boot_ns: number * 1_000_000, boot_id: boot_id() };
+        Draft { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind }.numbered(number, number)
+    }
+
+    fn history(kinds: impl IntoIterator<Item = EventKind>) -> History {
+        let spec = RedactedSpec::new(&ProcessSpec::builder().name("n").command("c").build());
+        let id = StreamId { process_id: spec.id, instance: 0 };
+        let mut history = History::begin(event(id, 1, EventKind::Registered { spec })).unwrap();
+        for (number, kind) in (2..).zip(kinds) {
+            history.push(event(id, number, kind)).unwrap();
+        }
+        history
+    }
+
+    fn started() -> [EventKind; 3] {
+        let identity = ProcessIdentity { boot_id: boot_id(), pid: 7, start_ticks: 1 };
+        [
+            EventKind::StartRequested { trigger: TRIGGER },
+            EventKind::Starting { identity: Some(identity), trigger: TRIGGER },
+            EventKind::Running,
+        ]
+    }
+
+    #[test]
+    fn a_transition_knows_the_states_on_both_sides() {
+        let history = history(started());
+        let transitions: Vec<_> = history.steps.iter().map(|step| step.transition).collect();
+        assert_eq!(transitions, [None, None, Some(("stopped", "starting")), Some(("starting", "running"))]);
+    }
+
+    #[test]
+    fn a_run_lasts_from_the_spawn_to_the_exit() {
+        let exit = Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Observed };
+        let history = history(started().into_iter().chain([EventKind::Crashed { cause: RunEnd::Exit(exit) }]));
+        let [run] = history.runs.as_slice() else { panic!("{:?}", history.runs) };
+        assert_eq!((run.number, run.pid, run.end.clone()), (1, Some(7), Some(RunEnd::Exit(exit))));
+        assert_eq!(run.duration(), Some(Duration::from_millis(2)));
+    }
+
+    #[test]
+    fn a_run_that_lives_has_no_end() {
+        let history = history(started());
+        assert!(history.runs.iter().all(|run| run.end.is_none() && run.duration().is_none()));
+    }
+
+    #[test]
+    fn the_last_steps_are_the_last_ones() {
+        let history = history(started());
+        let seqs = |max| history.last_steps(max).iter().map(|step| step.event.seq).collect::<Vec<_>>();
+        assert_eq!((seqs(2), seqs(0), seqs(99)), (vec![3, 4], vec![], vec![1, 2, 3, 4]));
+    }
+}

@@ -1,0 +1,48 @@
+//! Where the ledger is when nobody says so.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
+
+/// Under the state directory of the user.
+const UNDER_STATE_HOME: &str = "apm2/ledger";
+
+/// `$XDG_STATE_HOME/apm2/ledger`, else `~/.local/state/apm2/ledger`; `None` without a home.
+///
+/// A relative `XDG_STATE_HOME` is ignored, as the XDG base directory specification asks for.
+pub(crate) fn default_dir() -> Option<PathBuf> {
+    in_home(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+}
+
+fn in_home(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {
+    let absolute = |value: OsString| Some(PathBuf::from(value)).filter(|path| path.is_absolute());
+    state_home
+        .and_then(absolute)
+        .or_else(|| home.and_then(absolute).map(|home| home.join(Path::new(".local/state"))))
+        .map(|state| state.join(UNDER_STATE_HOME))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir(state_home: Option<&str>, home: Option<&str>) -> Option<PathBuf> {
+        in_home(state_home.map(Into::into), home.map(Into::into))
+    }
+
+    #[test]
+    fn the_state_directory_wins_over_the_home() {
+        assert_eq!(dir(Some("/s"), Some("/h")), Some("/s/apm2/ledger".into()));
+        assert_eq!(dir(None, Some("/h")), Some("/h/.local/state/apm2/ledger".into()));
+    }
+
+    #[test]
+    fn empty_and_relative_directories_are_ignored() {
+        assert_eq!(dir(Some(""), Some("/h")), dir(None, Some("/h")));
+        assert_eq!(dir(Some("state"), Some("/h")), dir(None, Some("/h")));
+        assert_eq!(dir(None, Some("")), None);
+        assert_eq!(dir(None, None), None);
+    }
+}

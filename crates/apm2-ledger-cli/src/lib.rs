@@ -1,1 +1,0 @@
-//! apm2-ledger-cli

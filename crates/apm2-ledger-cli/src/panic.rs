@@ -1,0 +1,36 @@
+//! A mistake of ours ends as an error like any other, with the place it was made at.
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::error::CliError;
+
+/// Runs `work`; a panic in it becomes an error.
+///
+/// Panics that somebody else catches stay silent: the ledger catches those of its store, and deals with them.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
+    let last = Arc::new(Mutex::new(String::new()));
+    let noted = Arc::clone(&last);
+    panic::set_hook(Box::new(move |info| {
+        *noted.lock().unwrap_or_else(PoisonError::into_inner) = info.to_string();
+    }));
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        let what = last.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(CliError::failed(format!("internal error: {what}")).with_hint("this is a mistake in apm2-ledger itself"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_an_error_that_names_its_place() {
+        let error = caught::<()>(|| panic!("seven is odd")).unwrap_err();
+        assert_eq!(error.exit_code(), 1);
+        assert!(error.text().contains("seven is odd") && error.text().contains("panic.rs"), "{}", error.text());
+        drop(std::panic::take_hook());
+    }
+}

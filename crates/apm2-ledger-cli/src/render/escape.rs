@@ -1,0 +1,80 @@
+//! Recorded text is untrusted: nothing of it may steer a terminal, hide, or reorder what is beside it (CVE-2021-25743).
+
+use std::{borrow::Cow, fmt::Write as _};
+
+/// `text` with every character written out that a terminal would obey or a person could not see.
+///
+/// For eyes only: a backslash stays as it is, so the result cannot be turned back. Programs read JSON.
+pub(crate) fn escape(text: &str) -> Cow<'_, str> {
+    if text.chars().any(is_unsafe) { Cow::Owned(escaped(text)) } else { Cow::Borrowed(text) }
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_unsafe(character) { push_escaped(&mut safe, character) } else { safe.push(character) }
+    }
+    safe
+}
+
+/// Appends the escape sequence of `character`, in a form that the `$'…'` of a shell understands too.
+pub(crate) fn push_escaped(safe: &mut String, character: char) {
+    // Writing to a string cannot fail.
+    let _ = match (character, u32::from(character)) {
+        ('\n', _) => safe.write_str("\\n"),
+        ('\r', _) => safe.write_str("\\r"),
+        ('\t', _) => safe.write_str("\\t"),
+        (_, code @ 0..=0x7f) => write!(safe, "\\x{code:02x}"),
+        (_, code @ 0x80..=0xffff) => write!(safe, "\\u{code:04x}"),
+        (_, code) => write!(safe, "\\U{code:08x}"),
+    };
+}
+
+/// Whether `character` is a control, changes the direction of text, has no width, or breaks a line.
+pub(crate) const fn is_unsafe(character: char) -> bool {
+    matches!(character,
+        // C0, DEL and C1.
+        '\0'..='\x1f' | '\x7f'..='\u{9f}'
+        // Soft hyphen, Arabic letter mark, Mongolian vowel separator, Hangul fillers: invisible.
+        | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
+        // Zero-width characters, direction marks, line and paragraph separators, embeddings and overrides.
+        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        // Invisible operators, isolates, deprecated format characters.
+        | '\u{2060}'..='\u{206f}'
+        // Byte order mark, interlinear annotations, tags.
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_text_is_left_alone() {
+        for text in ["", "exit 7", "größer – 日本語 é", r"C:\new", "\u{fffd}"] {
+            assert!(matches!(escape(text), Cow::Borrowed(same) if same == text), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_steers_a_terminal_is_written_out() {
+        assert_eq!(escape("a\x1b[31mb\x07"), "a\\x1b[31mb\\x07");
+        assert_eq!(escape("one\rtwo\nthree\t\x7f\0"), "one\\rtwo\\nthree\\t\\x7f\\x00");
+        assert_eq!(escape("\u{9b}31m"), "\\u009b31m");
+    }
+
+    #[test]
+    fn what_hides_or_reorders_is_written_out() {
+        assert_eq!(escape("a\u{202e}b\u{2066}c\u{200f}"), "a\\u202eb\\u2066c\\u200f");
+        assert_eq!(escape("a\u{200b}\u{feff}b\u{2028}"), "a\\u200b\\ufeffb\\u2028");
+        assert_eq!(escape("\u{e0041}"), "\\U000e0041");
+    }
+
+    #[test]
+    fn escaping_twice_changes_nothing() {
+        let every = (0..=0x10_ffff).filter_map(char::from_u32).collect::<String>();
+        let once = escape(&every).into_owned();
+        assert!(!once.chars().any(is_unsafe));
+        assert_eq!(escape(&once), once);
+    }
+}

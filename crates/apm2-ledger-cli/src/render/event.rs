@@ -1,0 +1,137 @@
+//! Events, for people: one a line.
+
+use std::time::Duration;
+
+use apm2_core::process::{Event, EventKind, OutputSource, ProcessIdentity, RestartRule, SignalTarget, StartTrigger};
+
+use super::{
+    process::trigger,
+    table::{
+        Align::{Left, Right},
+        Cell, Table,
+    },
+    words,
+};
+use crate::history::Step;
+
+/// Events with what they changed.
+pub(super) fn table(steps: &[Step]) -> Table<7> {
+    let mut table = Table::new([
+        ("SEQ", Right),
+        ("TIME", Left),
+        ("RUN", Right),
+        ("EVENT", Left),
+        ("CAUSE", Right),
+        ("ACTOR", Left),
+        ("DETAILS", Left),
+    ]);
+    for step in steps {
+        let event = &step.event;
+        table.push([
+            event.seq.to_string().into(),
+            words::time(event.stamp.wall()).into(),
+            event.run.to_string().into(),
+            name(step).into(),
+            event.cause.map_or_else(|| words::NOTHING.to_owned(), |seq| seq.to_string()).into(),
+            words::actor(&event.actor).into(),
+            Cell::new(details(event)),
+        ]);
+    }
+    table
+}
+
+/// The kind of the event; of a transition, both states.
+fn name(step: &Step) -> String {
+    match step.transition {
+        Some((from, to)) => format!("{from} -> {to}"),
+        None => step.event.kind.name().to_owned(),
+    }
+}
+
+/// What belongs to the kind of the event, and the reason that was given.
+fn details(event: &Event) -> String {
+    let own = of_kind(&event.kind);
+    match &event.reason {
+        None => own,
+        Some(reason) if own.is_empty() => format!("reason: {reason}"),
+        Some(reason) => format!("{own}; reason: {reason}"),
+    }
+}
+
+/// What belongs to an event of this kind, in words.
+pub(crate) fn of_kind(kind: &EventKind) -> String {
+    use EventKind as K;
+    match kind {
+        K::Unregistered | K::Running | K::BudgetReset | K::SupervisorStopped => String::new(),
+        K::Registered { spec } | K::SpecChanged { spec } => words::command_line(&spec.command, &spec.args),
+        K::StartRequested { trigger: why } => trigger(*why),
+        K::Starting { identity, trigger } => starting(identity.as_ref(), *trigger),
+        K::Unhealthy { failures } => format!("after {}", words::counted(u64::from(*failures), "failed check")),
+        K::Stopping { signal, timeout_ms, force_kill: true } => {
+            format!("{signal}, {} until SIGKILL", millis(*timeout_ms))
+        }
+        K::Stopping { signal, timeout_ms, force_kill: false } => format!("{signal}, {} to end", millis(*timeout_ms)),
+        K::Stopped { exit } | K::Terminated { exit } => exit.to_string(),
+        K::Crashed { cause } => cause.to_string(),
+        K::SignalSent { signal, target } => format!("{signal} to {}", target_words(*target)),
+        K::SignalFailed { signal, errno } => {
+            format!("{signal}: {}", std::io::Error::from_raw_os_error(*errno))
+        }
+        K::GroupSurvived { pids } => format!("still alive: {}", joined(pids)),
+        K::RestartScheduled { attempt, delay_ms } => format!("attempt {attempt}, in {}", millis(*delay_ms)),
+        K::RestartRefused { rule } => rule_words(rule),
+        K::HealthChanged { healthy, detail } => format!("{}: {detail}", if *healthy { "healthy" } else { "unhealthy" }),
+        K::Adopted { identity } => pid(identity),
+        K::OutputLeaked { source: OutputSource::Stdout } => "stdout is held by another process".to_owned(),
+        K::OutputLeaked { source: OutputSource::Stderr } => "stderr is held by another process".to_owned(),
+        K::Sampled { cpu_centipercent, memory_bytes } => {
+            let cpu_percent = f64::from(*cpu_centipercent) / 100.0;
+            format!("{cpu_percent:.1}% cpu, {} bytes", words::count(*memory_bytes))
+        }
+        K::CredentialRotated { profile, variables } => format!("{profile}: {}", variables.join(" ")),
+        K::Observed { adapter, detail } => format!("{adapter}: {detail}"),
+        K::SupervisorStarted { pid, version } => format!("pid {pid}, version {version}"),
+        K::Checkpointed { size, chain } => format!("{}, {}", words::counted(*size, "event"), words::hex(chain)),
+        K::StoreRebuilt { cause, set_aside: Some(name) } => format!("{cause}; set aside as {name}"),
+        K::StoreRebuilt { cause, set_aside: None } => cause.clone(),
+        K::TailCut { segment, offset } => format!("segment {segment}, byte {offset}"),
+    }
+}
+
+fn starting(identity: Option<&ProcessIdentity>, why: StartTrigger) -> String {
+    match identity {
+        Some(identity) => format!("{}, {}", trigger(why), pid(identity)),
+        None => format!("{}, no process", trigger(why)),
+    }
+}
+
+fn pid(identity: &ProcessIdentity) -> String {
+    format!("pid {}", identity.pid)
+}
+
+fn millis(millis: u64) -> String {
+    words::duration(Duration::from_millis(millis))
+}
+
+const fn target_words(target: SignalTarget) -> &'static str {
+    match target {
+        SignalTarget::Process => "the process",
+        SignalTarget::Group => "the group",
+    }
+}
+
+fn joined(pids: &[u32]) -> String {
+    pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+/// Why a restart was refused.
+pub(crate) fn rule_words(rule: &RestartRule) -> String {
+    match *rule {
+        RestartRule::PolicyNever => "the policy is never to restart".to_owned(),
+        RestartRule::Succeeded => "it succeeded, and the policy restarts failures".to_owned(),
+        RestartRule::BudgetSpent { restarts, max_restarts, window_ms } => {
+            format!("{restarts} restarts in {}, and {max_restarts} are allowed", millis(window_ms))
+        }
+        RestartRule::StopRequested => "a stop was asked for".to_owned(),
+    }
+}

@@ -1,0 +1,199 @@
+//! Processes, for people: the list of all, and the page of one.
+
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
+
+use apm2_core::{
+    process::{ProcessSpec, RunEnd, StartTrigger, Stream},
+    restart::{BackoffConfig, RestartPolicy},
+};
+use chrono::{DateTime, Utc};
+
+use super::{
+    color::Style,
+    event,
+    table::{
+        Align::{Left, Right},
+        Cell, Layout, Table, cut,
+    },
+    words::{self, NOTHING},
+};
+use crate::history::{History, Run};
+
+/// Characters of an id that tell processes apart in a list; any unique prefix is understood.
+const ID_PREFIX_CHARS: usize = 8;
+
+/// Every instance with its state at `now`.
+pub(crate) fn list(out: &mut dyn Write, streams: &[&Stream], now: DateTime<Utc>, layout: Layout) -> io::Result<()> {
+    if streams.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new([
+        ("NAME", Left),
+        ("ID", Left),
+        ("STATE", Left),
+        ("PID", Right),
+        ("RESTARTS", Right),
+        ("STARTED", Left),
+        ("UPTIME", Right),
+        ("COMMAND", Left),
+    ]);
+    for stream in streams {
+        let handle = &stream.handle;
+        let id = stream.id.process_id.to_string();
+        table.push([
+            handle.display_name().into(),
+            id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
+            Cell::new(words::state(stream)).styled(Style::of(&handle.state)),
+            handle.pid.map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
+            handle.restart_count.to_string().into(),
+            words::time_or_nothing(handle.started_at).into(),
+            uptime(stream, now).into(),
+            words::command_line(&handle.spec.command, &handle.spec.args).into(),
+        ]);
+    }
+    table.write(out, "", layout)
+}
+
+fn uptime(stream: &Stream, now: DateTime<Utc>) -> String {
+    let seconds = stream.handle.uptime_secs_at(now).and_then(|seconds| u64::try_from(seconds).ok());
+    seconds.map_or_else(|| NOTHING.to_owned(), |seconds| words::duration(Duration::from_secs(seconds)))
+}
+
+/// One process: its handle, its runs, its last `events_max` events.
+pub(crate) fn show(
+    out: &mut dyn Write,
+    history: &History,
+    now: DateTime<Utc>,
+    events_max: usize,
+    layout: Layout,
+) -> io::Result<()> {
+    facts(&history.stream, now).write(out, "", layout)?;
+    if !history.runs.is_empty() {
+        heading(out, "Runs", layout)?;
+        runs(&history.runs).write(out, "  ", layout)?;
+    }
+    let steps = history.last_steps(events_max);
+    if !steps.is_empty() {
+        let earlier = history.steps.len() - steps.len();
+        heading(
+            out,
+            &if earlier > 0 { format!("Events (after {earlier} more)") } else { "Events".to_owned() },
+            layout,
+        )?;
+        event::table(steps).write(out, "  ", layout)?;
+    }
+    Ok(())
+}
+
+fn heading(out: &mut dyn Write, text: &str, layout: Layout) -> io::Result<()> {
+    let text = cut(text, layout.width_columns.unwrap_or(usize::MAX));
+    let style = if layout.color { Style::Heading } else { Style::Plain };
+    writeln!(out, "\n{}", style.paint(&text))
+}
+
+/// What is known of a process now, a line each.
+fn facts(stream: &Stream, now: DateTime<Utc>) -> Table<2> {
+    let handle = &stream.handle;
+    let spec = &handle.spec;
+    let mut table = Table::untitled();
+    let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
+    fact("name", handle.display_name().into());
+    fact("id", stream.id.process_id.to_string().into());
+    fact("state", Cell::new(words::state(stream)).styled(Style::of(&handle.state)));
+    if let Some(pid) = handle.pid {
+        fact("pid", pid.to_string().into());
+        fact("uptime", uptime(stream, now).into());
+    }
+    fact("started", words::time_or_nothing(handle.started_at).into());
+    fact("restarts", handle.restart_count.to_string().into());
+    if handle.last_restart.is_some() {
+        fact("last restart", words::time_or_nothing(handle.last_restart).into());
+    }
+    if let (Some(cpu), Some(memory)) = (handle.cpu_percent, handle.memory_bytes) {
+        fact("use", format!("{cpu:.1}% cpu, {} bytes", words::count(memory)).into());
+    }
+    fact("command", words::command_line(&spec.command, &spec.args).into());
+    if let Some(cwd) = &spec.cwd {
+        fact("directory", cwd.to_string_lossy().into());
+    }
+    if !spec.env.is_empty() {
+        fact("environment", variables(spec).into());
+    }
+    fact("policy", policy(spec).into());
+    table
+}
+
+/// The names of the variables; their values are not recorded.
+fn variables(spec: &ProcessSpec) -> String {
+    let mut names: Vec<_> = spec.env.keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+fn policy(spec: &ProcessSpec) -> String {
+    let restart = &spec.restart;
+    let limits = || {
+        let window = words::duration(restart.restart_window);
+        format!("{}, at most {} in {window}", backoff(&restart.backoff), restart.max_restarts)
+    };
+    let restarts = match restart.policy {
+        RestartPolicy::Never => "never restarted".to_owned(),
+        RestartPolicy::OnFailure => format!("restarted on failure {}", limits()),
+        RestartPolicy::Always => format!("always restarted {}", limits()),
+    };
+    let shutdown = &spec.shutdown;
+    format!("{restarts}; stopped with {}, {} until SIGKILL", shutdown.signal, words::duration(shutdown.timeout))
+}
+
+fn backoff(backoff: &BackoffConfig) -> String {
+    let text = |time: &Duration| words::duration(*time);
+    match backoff {
+        BackoffConfig::Fixed { delay } => format!("after {}", text(delay)),
+        BackoffConfig::Linear { initial, step, max } => {
+            format!("after {}, {} more each time up to {}", text(initial), text(step), text(max))
+        }
+        BackoffConfig::Exponential { initial, factor, max } => {
+            format!("after {}, {factor} times longer each time up to {}", text(initial), text(max))
+        }
+    }
+}
+
+fn runs(runs: &[Run]) -> Table<7> {
+    let mut table = Table::new([
+        ("RUN", Right),
+        ("WHY", Left),
+        ("PID", Right),
+        ("STARTED", Left),
+        ("ENDED", Left),
+        ("DURATION", Right),
+        ("END", Left),
+    ]);
+    for run in runs {
+        table.push([
+            run.number.to_string().into(),
+            trigger(run.trigger).into(),
+            run.pid.map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
+            words::time_or_nothing(run.started.map(|stamp| stamp.wall())).into(),
+            words::time_or_nothing(run.ended.map(|stamp| stamp.wall())).into(),
+            run.duration().map_or_else(|| NOTHING.to_owned(), words::duration).into(),
+            run.end.as_ref().map_or_else(Cell::default, end),
+        ]);
+    }
+    table
+}
+
+/// Why a start was made.
+pub(super) fn trigger(trigger: StartTrigger) -> String {
+    match trigger {
+        StartTrigger::Start => "start".to_owned(),
+        StartTrigger::Restart { attempt } => format!("restart {attempt}"),
+    }
+}
+
+fn end(end: &RunEnd) -> Cell {
+    let well = matches!(end, RunEnd::Exit(exit) if exit.is_success());
+    Cell::new(end.to_string()).styled(if well { Style::Plain } else { Style::Bad })
+}

@@ -1,0 +1,192 @@
+//! Text in columns.
+//!
+//! A cell's text is escaped on its way in, so no table can carry a control character, on a terminal or in a pipe.
+
+use std::io::{self, Write};
+
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use crate::render::{color::Style, escape::escape};
+
+/// Between two columns.
+const GAP: &str = "  ";
+
+/// Where text was cut off.
+const ELLIPSIS: &str = "…";
+
+/// How tables are laid out on the output at hand.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Layout {
+    /// Columns of the terminal; no line is longer. `None` for what is no terminal: nothing is cut off.
+    pub(crate) width_columns: Option<usize>,
+    /// Whether styles are shown.
+    pub(crate) color: bool,
+}
+
+/// On which side a column's text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// One cell.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    /// A cell with this text, escaped.
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
+        Self { text: escape(text.as_ref()).into_owned(), style: Style::Plain }
+    }
+
+    pub(crate) fn styled(mut self, style: Style) -> Self {
+        self.style = style;
+        self
+    }
+
+    /// The cell padded to `width` columns, with at most `room` columns of it.
+    fn fit(&self, align: Align, width: usize, room: usize) -> String {
+        let text = cut(&self.text, room);
+        let pad = " ".repeat(width.min(room).saturating_sub(text.width()));
+        let painted = self.style.paint(&text);
+        match align {
+            Align::Left => painted + &pad,
+            Align::Right => pad + &painted,
+        }
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Cell {
+    fn from(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+/// Rows under a heading.
+#[derive(Debug, Clone)]
+pub(crate) struct Table<const N: usize> {
+    headings: Option<[&'static str; N]>,
+    align: [Align; N],
+    rows: Vec<[Cell; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    /// An empty table with these columns.
+    pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
+        let headings = columns.map(|(heading, _)| heading);
+        Self { headings: Some(headings), align: columns.map(|(_, align)| align), rows: Vec::new() }
+    }
+
+    /// An empty table of left-aligned columns without a heading.
+    pub(crate) const fn untitled() -> Self {
+        Self { headings: None, align: [Align::Left; N], rows: Vec::new() }
+    }
+
+    pub(crate) fn push(&mut self, row: [Cell; N]) {
+        self.rows.push(row);
+    }
+
+    /// Writes the table, each line behind `indent`.
+    pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
+        let headings = self.headings.map(|headings| headings.map(|text| Cell::new(text).styled(Style::Heading)));
+        let widths = self.widths(headings.as_ref());
+        for row in headings.iter().chain(&self.rows) {
+            writeln!(out, "{}", self.line(row, &widths, indent, layout))?;
+        }
+        Ok(())
+    }
+
+    fn widths(&self, headings: Option<&[Cell; N]>) -> [usize; N] {
+        let mut widths = [0; N];
+        for row in headings.into_iter().chain(&self.rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = cell.text.width().max(*width);
+            }
+        }
+        widths
+    }
+
+    fn line(&self, row: &[Cell; N], widths: &[usize; N], indent: &str, layout: Layout) -> String {
+        let filled = row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
+        let mut room = layout.width_columns.unwrap_or(usize::MAX).saturating_sub(indent.width());
+        let mut line = indent.to_owned();
+        for (index, ((cell, align), width)) in row.iter().zip(self.align).zip(widths).take(filled).enumerate() {
+            let is_last = index + 1 == filled;
+            // Nothing is padded at the end of a line, and a column of which nothing could be read is not begun.
+            let padded = if is_last && align == Align::Left { 0 } else { *width };
+            let cell = if layout.color { cell.clone() } else { cell.clone().styled(Style::Plain) };
+            line += &cell.fit(align, padded, room);
+            room = room.saturating_sub(*width);
+            if is_last || room <= GAP.width() {
+                break;
+            }
+            line += GAP;
+            room -= GAP.width();
+        }
+        line
+    }
+}
+
+/// `text`, or as much of it as fits into `room` columns with a mark that something is missing.
+pub(crate) fn cut(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let Some(room) = room.checked_sub(ELLIPSIS.width()) else { return String::new() };
+    let mut width = 0;
+    let fits = |character: &char| {
+        width += character.width().unwrap_or(0);
+        width <= room
+    };
+    text.chars().take_while(fits).chain(ELLIPSIS.chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(layout: Layout) -> String {
+        let mut table = Table::new([("NAME", Align::Left), ("RUNS", Align::Right), ("WHY", Align::Left)]);
+        table.push(["worker".into(), "7".into(), "exit code 1".into()]);
+        table.push(["日本".into(), "12".into(), Cell::default()]);
+        let mut out = Vec::new();
+        table.write(&mut out, "", layout).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn columns_line_up_and_no_line_ends_in_blanks() {
+        let expected = "NAME    RUNS  WHY\nworker     7  exit code 1\n日本      12\n";
+        assert_eq!(text(Layout::default()), expected);
+    }
+
+    #[test]
+    fn no_line_is_longer_than_the_terminal() {
+        for width in 1..40 {
+            let text = text(Layout { width_columns: Some(width), color: false });
+            assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
+        }
+        assert!(text(Layout { width_columns: Some(20), color: false }).contains("worker     7  exit …"));
+    }
+
+    #[test]
+    fn colour_surrounds_text_and_not_its_padding() {
+        let text = text(Layout { width_columns: None, color: true });
+        assert!(text.starts_with("\x1b[1mNAME\x1b[0m    \x1b[1mRUNS\x1b[0m"), "{text:?}");
+    }
+
+    #[test]
+    fn a_cell_cannot_carry_a_control_character() {
+        assert_eq!(Cell::new("a\x1b[2Jb\r").text, "a\\x1b[2Jb\\r");
+    }
+
+    #[test]
+    fn what_is_cut_off_is_marked() {
+        assert_eq!((cut("abc", 3), cut("abc", 2), cut("日本", 3)), ("abc".into(), "a…".into(), "日…".into()));
+        assert_eq!((cut("abc", 1), cut("abc", 0)), ("…".into(), String::new()));
+    }
+}

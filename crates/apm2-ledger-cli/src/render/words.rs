@@ -1,0 +1,163 @@
+//! Recorded facts in words: times, durations, command lines, actors, ends.
+
+use std::{borrow::Cow, time::Duration};
+
+use apm2_core::process::{Actor, ExitOutcome, RunEnd, Stream};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::render::escape::{escape, is_unsafe, push_escaped};
+
+/// What stands where there is nothing.
+pub(crate) const NOTHING: &str = "-";
+
+/// A time in UTC, to the millisecond.
+pub(crate) fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+/// The same, or a dash.
+pub(crate) fn time_or_nothing(moment: Option<DateTime<Utc>>) -> String {
+    moment.map_or_else(|| NOTHING.to_owned(), time)
+}
+
+/// A duration with the two largest units that it has: `3h 12m`, `1s 250ms`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let whole_ms = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    let text = humantime::format_duration(whole_ms).to_string();
+    text.split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
+/// A command line that a shell reads as the same words, on one line and without a control character.
+pub(crate) fn command_line<'a>(command: &'a str, args: impl IntoIterator<Item = &'a String>) -> String {
+    let words: Vec<_> = std::iter::once(command).chain(args.into_iter().map(String::as_str)).map(quote).collect();
+    words.join(" ")
+}
+
+/// One word of a command line: as it is, in `'…'`, or in `$'…'` where something has to be written out.
+fn quote(word: &str) -> Cow<'_, str> {
+    let is_bare = |character: char| character.is_ascii_alphanumeric() || "%+,-./:=@_".contains(character);
+    if word.chars().any(is_unsafe) {
+        Cow::Owned(dollar_quoted(word))
+    } else if !word.is_empty() && word.chars().all(is_bare) {
+        Cow::Borrowed(word)
+    } else {
+        Cow::Owned(format!("'{}'", word.replace('\'', r"'\''")))
+    }
+}
+
+fn dollar_quoted(word: &str) -> String {
+    let mut quoted = String::from("$'");
+    for character in word.chars() {
+        match character {
+            '\'' | '\\' => quoted.extend(['\\', character]),
+            _ if is_unsafe(character) => push_escaped(&mut quoted, character),
+            _ => quoted.push(character),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Who or what brought an event about.
+pub(crate) fn actor(actor: &Actor) -> String {
+    match actor {
+        Actor::Operator { uid, user, terminal } => {
+            let name = user.as_ref().map_or_else(|| format!("uid {uid}"), |user| escape(user).into_owned());
+            match terminal {
+                Some(terminal) => format!("{name}@{}", escape(terminal)),
+                None => name,
+            }
+        }
+        Actor::Policy => "policy".to_owned(),
+        Actor::Health => "health".to_owned(),
+        Actor::Recovery => "recovery".to_owned(),
+        Actor::System => "system".to_owned(),
+    }
+}
+
+/// The state of a process, with the code or the signal that it ended with.
+pub(crate) fn state(stream: &Stream) -> String {
+    let state = &stream.handle.state;
+    let name = state.name();
+    match &stream.end {
+        Some(RunEnd::SpawnFailed(_) | RunEnd::NeverStarted) => format!("{name} (not started)"),
+        Some(RunEnd::Exit(exit)) => match exit.outcome {
+            ExitOutcome::Code(code) => format!("{name} ({code})"),
+            ExitOutcome::Signal { signal, .. } => format!("{name} ({signal})"),
+            ExitOutcome::Unknown => format!("{name} (unknown)"),
+        },
+        None => name.to_owned(),
+    }
+}
+
+/// A count with thousands set apart.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1 event`, `2 events`.
+pub(crate) fn counted(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(words: &[&str]) -> String {
+        let (command, args) = words.split_first().unwrap();
+        let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+        command_line(command, &args)
+    }
+
+    #[test]
+    fn a_command_line_can_be_typed_again() {
+        assert_eq!(line(&["make", "-j4", "CC=gcc"]), "make -j4 CC=gcc");
+        assert_eq!(line(&["sh", "-c", "exit 7", ""]), "sh -c 'exit 7' ''");
+        assert_eq!(line(&["echo", "it's", "*", "<redacted>"]), r"echo 'it'\''s' '*' '<redacted>'");
+    }
+
+    #[test]
+    fn a_command_line_cannot_steer_a_terminal() {
+        assert_eq!(line(&["echo", "a'\x1b[2J\\\n"]), r"echo $'a\'\x1b[2J\\\n'");
+        assert_eq!(line(&["echo", "\u{202e}"]), r"echo $'\u202e'");
+    }
+
+    #[test]
+    fn durations_have_two_units_at_most() {
+        assert_eq!(duration(Duration::from_millis(1250)), "1s 250ms");
+        assert_eq!(duration(Duration::from_secs(3 * 3600 + 12 * 60 + 5)), "3h 12m");
+        assert_eq!(duration(Duration::from_nanos(999)), "0s");
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!((counted(1, "event"), counted(0, "event")), ("1 event".to_owned(), "0 events".to_owned()));
+    }
+
+    #[test]
+    fn actors_have_names() {
+        let operator = |user: Option<&str>, terminal: Option<&str>| Actor::Operator {
+            uid: 7,
+            user: user.map(Into::into),
+            terminal: terminal.map(Into::into),
+        };
+        assert_eq!(actor(&operator(Some("ada"), Some("pts/0"))), "ada@pts/0");
+        assert_eq!(actor(&operator(None, None)), "uid 7");
+        assert_eq!(actor(&operator(Some("a\x1bb"), None)), "a\\x1bb");
+    }
+}

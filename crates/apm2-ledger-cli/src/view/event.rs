@@ -1,0 +1,323 @@
+//! An event, as programs see it: the fields that all have, and beside them the fields of its type.
+
+use apm2_core::{
+    credentials::CredentialConfig,
+    health::HealthCheckConfig,
+    process::{
+        Actor, EventKind, OutputSource, ProcessIdentity, ProcessSpec, RestartRule, RunEnd, Signal, SignalTarget,
+        StartTrigger,
+    },
+    restart::RestartConfig,
+    shutdown::ShutdownConfig,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{ExitView, exit::SpawnFailureView, run::trigger};
+use crate::{history::Step, render::words::hex};
+
+/// One event.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventView<'a> {
+    seq: u64,
+    #[serde(serialize_with = "super::time")]
+    at: DateTime<Utc>,
+    process_id: String,
+    instance: u32,
+    run: u64,
+    version: u64,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// States before and after, for a transition.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<&'static str>,
+    actor: ActorView<'a>,
+    reason: Option<&'a str>,
+    /// The seq of the event that caused it.
+    cause: Option<u64>,
+    #[serde(flatten)]
+    detail: Detail<'a>,
+}
+
+impl<'a> EventView<'a> {
+    pub(crate) fn new(step: &'a Step) -> Self {
+        let event = &step.event;
+        Self {
+            seq: event.seq,
+            at: event.stamp.wall(),
+            process_id: event.stream.process_id.to_string(),
+            instance: event.stream.instance,
+            run: event.run,
+            version: event.version,
+            kind: event.kind.name(),
+            from: step.transition.map(|(from, _)| from),
+            to: step.transition.map(|(_, to)| to),
+            actor: (&event.actor).into(),
+            reason: event.reason.as_deref(),
+            cause: event.cause,
+            detail: Detail::new(&event.kind),
+        }
+    }
+}
+
+/// Who or what brought an event about.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum ActorView<'a> {
+    Operator { uid: u32, user: Option<&'a str>, terminal: Option<&'a str> },
+    Policy,
+    Health,
+    Recovery,
+    System,
+}
+
+impl<'a> From<&'a Actor> for ActorView<'a> {
+    fn from(actor: &'a Actor) -> Self {
+        match actor {
+            Actor::Operator { uid, user, terminal } => {
+                Self::Operator { uid: *uid, user: user.as_deref(), terminal: terminal.as_deref() }
+            }
+            Actor::Policy => Self::Policy,
+            Actor::Health => Self::Health,
+            Actor::Recovery => Self::Recovery,
+            Actor::System => Self::System,
+        }
+    }
+}
+
+/// The fields of each type. No name of theirs is one of [`EventView`]'s.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Detail<'a> {
+    Empty {},
+    Spec {
+        spec: SpecView<'a>,
+    },
+    Start {
+        trigger: &'static str,
+        attempt: Option<u32>,
+    },
+    Starting {
+        trigger: &'static str,
+        attempt: Option<u32>,
+        #[serde(flatten)]
+        identity: IdentityView,
+    },
+    Adopted(IdentityView),
+    Unhealthy {
+        failures: u32,
+    },
+    Stopping {
+        signal: Signal,
+        timeout_ms: u64,
+        force_kill: bool,
+    },
+    Exit {
+        exit: ExitView,
+    },
+    Crashed {
+        end: &'static str,
+        exit: Option<ExitView>,
+        spawn_failure: Option<SpawnFailureView<'a>>,
+    },
+    SignalSent {
+        signal: Signal,
+        target: &'static str,
+    },
+    SignalFailed {
+        signal: Signal,
+        errno: i32,
+    },
+    GroupSurvived {
+        pids: &'a [u32],
+    },
+    RestartScheduled {
+        attempt: u32,
+        delay_ms: u64,
+    },
+    RestartRefused(RuleView),
+    HealthChanged {
+        healthy: bool,
+        detail: &'a str,
+    },
+    OutputLeaked {
+        source: &'static str,
+    },
+    Sampled {
+        cpu_percent: f64,
+        memory_bytes: u64,
+    },
+    CredentialRotated {
+        profile: &'a str,
+        variables: &'a [String],
+    },
+    Observed {
+        adapter: &'a str,
+        detail: &'a str,
+    },
+    SupervisorStarted {
+        pid: u32,
+        supervisor_version: &'a str,
+    },
+    Checkpointed {
+        size: u64,
+        chain: String,
+    },
+    StoreRebuilt {
+        problem: &'a str,
+        set_aside: Option<&'a str>,
+    },
+    TailCut {
+        segment: u64,
+        offset: u64,
+    },
+}
+
+impl<'a> Detail<'a> {
+    fn new(kind: &'a EventKind) -> Self {
+        use EventKind as K;
+        match kind {
+            K::Unregistered | K::Running | K::BudgetReset | K::SupervisorStopped => Self::Empty {},
+            K::Registered { spec } | K::SpecChanged { spec } => Self::Spec { spec: SpecView::new(spec) },
+            K::StartRequested { trigger } => Self::start(*trigger),
+            K::Starting { identity, trigger } => Self::starting(*trigger, identity.as_ref()),
+            K::Adopted { identity } => Self::Adopted(IdentityView::new(Some(identity))),
+            K::Unhealthy { failures } => Self::Unhealthy { failures: *failures },
+            K::Stopping { signal, timeout_ms, force_kill } => {
+                Self::Stopping { signal: *signal, timeout_ms: *timeout_ms, force_kill: *force_kill }
+            }
+            K::Stopped { exit } | K::Terminated { exit } => Self::Exit { exit: exit.into() },
+            K::Crashed { cause } => Self::crashed(cause),
+            K::SignalSent { signal, target } => Self::SignalSent { signal: *signal, target: target_name(*target) },
+            K::SignalFailed { signal, errno } => Self::SignalFailed { signal: *signal, errno: *errno },
+            K::GroupSurvived { pids } => Self::GroupSurvived { pids },
+            K::RestartScheduled { attempt, delay_ms } => {
+                Self::RestartScheduled { attempt: *attempt, delay_ms: *delay_ms }
+            }
+            K::RestartRefused { rule } => Self::RestartRefused(rule.into()),
+            K::HealthChanged { healthy, detail } => Self::HealthChanged { healthy: *healthy, detail },
+            K::OutputLeaked { source } => Self::OutputLeaked { source: source_name(*source) },
+            K::Sampled { cpu_centipercent, memory_bytes } => {
+                Self::Sampled { cpu_percent: f64::from(*cpu_centipercent) / 100.0, memory_bytes: *memory_bytes }
+            }
+            K::CredentialRotated { profile, variables } => Self::CredentialRotated { profile, variables },
+            K::Observed { adapter, detail } => Self::Observed { adapter, detail },
+            K::SupervisorStarted { pid, version } => Self::SupervisorStarted { pid: *pid, supervisor_version: version },
+            K::Checkpointed { size, chain } => Self::Checkpointed { size: *size, chain: hex(chain) },
+            K::StoreRebuilt { cause, set_aside } => {
+                Self::StoreRebuilt { problem: cause, set_aside: set_aside.as_deref() }
+            }
+            K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
+        }
+    }
+
+    const fn start(start: StartTrigger) -> Self {
+        let (trigger, attempt) = trigger(start);
+        Self::Start { trigger, attempt }
+    }
+
+    fn starting(start: StartTrigger, identity: Option<&ProcessIdentity>) -> Self {
+        let (trigger, attempt) = trigger(start);
+        Self::Starting { trigger, attempt, identity: IdentityView::new(identity) }
+    }
+
+    fn crashed(cause: &'a RunEnd) -> Self {
+        let (end, exit, spawn_failure) = match cause {
+            RunEnd::Exit(exit) => ("exit", Some(exit.into()), None),
+            RunEnd::SpawnFailed(failure) => ("spawn_failed", None, Some(failure.into())),
+            RunEnd::NeverStarted => ("never_started", None, None),
+        };
+        Self::Crashed { end, exit, spawn_failure }
+    }
+}
+
+const fn target_name(target: SignalTarget) -> &'static str {
+    match target {
+        SignalTarget::Process => "process",
+        SignalTarget::Group => "group",
+    }
+}
+
+const fn source_name(source: OutputSource) -> &'static str {
+    match source {
+        OutputSource::Stdout => "stdout",
+        OutputSource::Stderr => "stderr",
+    }
+}
+
+/// Which process a pid meant; all null where none came to be.
+#[derive(Debug, Serialize)]
+struct IdentityView {
+    pid: Option<u32>,
+    start_ticks: Option<u64>,
+    boot_id: Option<String>,
+}
+
+impl IdentityView {
+    fn new(identity: Option<&ProcessIdentity>) -> Self {
+        Self {
+            pid: identity.map(|identity| identity.pid),
+            start_ticks: identity.map(|identity| identity.start_ticks),
+            boot_id: identity.map(|identity| identity.boot_id.to_string()),
+        }
+    }
+}
+
+/// The rule that said no to a restart.
+#[derive(Debug, Serialize)]
+#[serde(tag = "rule", rename_all = "snake_case")]
+enum RuleView {
+    PolicyNever,
+    Succeeded,
+    BudgetSpent { restarts: u32, max_restarts: u32, window_ms: u64 },
+    StopRequested,
+}
+
+impl From<&RestartRule> for RuleView {
+    fn from(rule: &RestartRule) -> Self {
+        match *rule {
+            RestartRule::PolicyNever => Self::PolicyNever,
+            RestartRule::Succeeded => Self::Succeeded,
+            RestartRule::BudgetSpent { restarts, max_restarts, window_ms } => {
+                Self::BudgetSpent { restarts, max_restarts, window_ms }
+            }
+            RestartRule::StopRequested => Self::StopRequested,
+        }
+    }
+}
+
+/// A specification without its secrets: of the environment the names only.
+#[derive(Debug, Serialize)]
+struct SpecView<'a> {
+    name: &'a str,
+    command: &'a str,
+    args: &'a [String],
+    cwd: Option<String>,
+    env: Vec<&'a str>,
+    instances: u32,
+    restart: &'a RestartConfig,
+    health: Option<&'a HealthCheckConfig>,
+    shutdown: &'a ShutdownConfig,
+    credentials: Option<&'a CredentialConfig>,
+}
+
+impl<'a> SpecView<'a> {
+    fn new(spec: &'a ProcessSpec) -> Self {
+        let mut env: Vec<_> = spec.env.keys().map(String::as_str).collect();
+        env.sort_unstable();
+        Self {
+            name: &spec.name,
+            command: &spec.command,
+            args: &spec.args,
+            cwd: spec.cwd.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            env,
+            instances: spec.instances,
+            restart: &spec.restart,
+            health: spec.health.as_ref(),
+            shutdown: &spec.shutdown,
+            credentials: spec.credentials.as_ref(),
+        }
+    }
+}

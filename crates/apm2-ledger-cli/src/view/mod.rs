@@ -1,0 +1,51 @@
+//! What programs read: the JSON contract. Its field names and their meaning do not change.
+//!
+//! These types belong to the screen: the log's types are converted into them, and never the other way round.
+
+mod event;
+mod exit;
+mod handle;
+mod run;
+
+use apm2_core::process::Stream;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+
+pub(crate) use self::{event::EventView, exit::ExitView, handle::HandleView, run::RunView};
+use crate::history::History;
+
+/// One process: `show`.
+#[derive(Debug, Serialize)]
+pub(crate) struct ProcessView<'a> {
+    pub(crate) handle: HandleView<'a>,
+    pub(crate) runs: Vec<RunView<'a>>,
+    pub(crate) events: Vec<EventView<'a>>,
+}
+
+impl<'a> ProcessView<'a> {
+    /// The view of a history at `now`, with its last `events_max` events.
+    pub(crate) fn new(history: &'a History, now: DateTime<Utc>, events_max: usize) -> Self {
+        Self {
+            handle: HandleView::new(&history.stream, now),
+            runs: history.runs.iter().map(RunView::new).collect(),
+            events: history.last_steps(events_max).iter().map(EventView::new).collect(),
+        }
+    }
+}
+
+/// A time with all its nanoseconds: given back to `--at`, it means the same event.
+fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
+}
+
+fn time_or_null<S: Serializer>(moment: &Option<DateTime<Utc>>, serializer: S) -> Result<S::Ok, S::Error> {
+    match moment {
+        Some(moment) => time(moment, serializer),
+        None => serializer.serialize_none(),
+    }
+}
+
+/// The handles of these streams at `now`.
+pub(crate) fn handles<'a>(streams: &[&'a Stream], now: DateTime<Utc>) -> Vec<HandleView<'a>> {
+    streams.iter().map(|stream| HandleView::new(stream, now)).collect()
+}

@@ -1,0 +1,61 @@
+//! A run, as programs see it.
+
+use apm2_core::process::{RunEnd, StartTrigger};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{ExitView, exit::SpawnFailureView};
+use crate::history::Run;
+
+/// One start to exit.
+#[derive(Debug, Serialize)]
+pub(crate) struct RunView<'a> {
+    run: u64,
+    /// `start` (somebody asked for it) or `restart` (the policy did).
+    trigger: &'static str,
+    /// Which restart since the last sustained run; null for a start.
+    attempt: Option<u32>,
+    pid: Option<u32>,
+    #[serde(serialize_with = "super::time_or_null")]
+    started_at: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "super::time_or_null")]
+    ended_at: Option<DateTime<Utc>>,
+    /// Null while it lives, and where a reboot lies between start and end.
+    duration_ms: Option<u64>,
+    /// `exit`, `spawn_failed` or `never_started`; null while it lives.
+    end: Option<&'static str>,
+    exit: Option<ExitView>,
+    spawn_failure: Option<SpawnFailureView<'a>>,
+}
+
+impl<'a> RunView<'a> {
+    pub(crate) fn new(run: &'a Run) -> Self {
+        let (trigger, attempt) = trigger(run.trigger);
+        let (end, exit, spawn_failure) = match &run.end {
+            None => (None, None, None),
+            Some(RunEnd::Exit(exit)) => (Some("exit"), Some(exit.into()), None),
+            Some(RunEnd::SpawnFailed(failure)) => (Some("spawn_failed"), None, Some(failure.into())),
+            Some(RunEnd::NeverStarted) => (Some("never_started"), None, None),
+        };
+        Self {
+            run: run.number,
+            trigger,
+            attempt,
+            pid: run.pid,
+            started_at: run.started.map(|stamp| stamp.wall()),
+            ended_at: run.ended.map(|stamp| stamp.wall()),
+            duration_ms: run.duration().map(apm2_core::duration::millis),
+            end,
+            exit,
+            spawn_failure,
+        }
+    }
+}
+
+/// The name of a trigger, and the attempt that belongs to a restart.
+pub(super) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>) {
+    match trigger {
+        StartTrigger::Start => ("start", None),
+        StartTrigger::Restart { attempt } => ("restart", Some(attempt)),
+    }
+}

@@ -1,0 +1,154 @@
+//! Group commit: callers that arrive while one commits are committed together by the next.
+//!
+//! The first caller to find nobody leading takes all that wait, itself included, makes it durable with one fdatasync,
+//! answers, and hands the lead to the first that came meanwhile. There is no timer, and a caller on its own does its
+//! append in its own thread: handing it to another would cost more than the append does.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Condvar, Mutex, MutexGuard, PoisonError,
+        mpsc::{SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use apm2_core::process::{Draft, Event, StreamId};
+
+use crate::{error::AppendError, limits::APPEND_QUEUE_LEN, writer::Writer};
+
+/// What a caller gets back.
+pub(crate) type Answer = Result<Vec<Event>, AppendError>;
+
+/// Events for one stream, and the caller who waits for them.
+pub(crate) struct Request {
+    pub(crate) stream: StreamId,
+    /// Without a version they are appended wherever the stream is.
+    pub(crate) version: Option<u64>,
+    pub(crate) drafts: Vec<Draft>,
+    caller: SyncSender<Turn>,
+}
+
+impl Request {
+    /// Tells the caller. One who went away does not want to know.
+    pub(crate) fn answer(caller: Caller, answer: Answer) {
+        drop(caller.0.send(Turn::Answer(answer)));
+    }
+
+    /// The request without its caller, who is answered later.
+    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<Draft>, Caller) {
+        (self.stream, self.version, self.drafts, Caller(self.caller))
+    }
+}
+
+/// Where a caller waits.
+pub(crate) struct Caller(SyncSender<Turn>);
+
+/// What a waiting caller is woken for.
+enum Turn {
+    Answer(Answer),
+    Lead,
+}
+
+#[derive(Default)]
+struct Waiting {
+    requests: VecDeque<Request>,
+    has_leader: bool,
+    is_closed: bool,
+}
+
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Told when there is room, or no leader any more.
+    changed: Condvar,
+    /// Locked by whoever leads. `None` once closed.
+    writer: Mutex<Option<Writer>>,
+}
+
+impl Queue {
+    pub(crate) fn new(writer: Writer) -> Self {
+        Self { waiting: Mutex::default(), changed: Condvar::new(), writer: Mutex::new(Some(writer)) }
+    }
+
+    /// Nothing is left half-done under this lock.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, waiting: MutexGuard<'a, Waiting>) -> MutexGuard<'a, Waiting> {
+        self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends, and returns when it is durable.
+    pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Answer {
+        // One place is enough: a caller is told to lead before it is answered, and reads the one before the other.
+        let (caller, turns) = sync_channel(1);
+        let mut is_leader = self.enqueue(Request { stream, version, drafts, caller })?;
+        loop {
+            if is_leader {
+                self.lead();
+            }
+            match turns.recv() {
+                Ok(Turn::Answer(answer)) => return answer,
+                Ok(Turn::Lead) => is_leader = true,
+                Err(_) => return Err(AppendError::Poisoned("the append was interrupted by a panic".to_owned())),
+            }
+        }
+    }
+
+    /// Joins those who wait. Returns whether nobody leads them yet.
+    fn enqueue(&self, request: Request) -> Result<bool, AppendError> {
+        let mut waiting = self.lock();
+        while waiting.requests.len() >= APPEND_QUEUE_LEN && !waiting.is_closed {
+            waiting = self.wait(waiting);
+        }
+        if waiting.is_closed {
+            return Err(AppendError::Closed);
+        }
+        waiting.requests.push_back(request);
+        Ok(!std::mem::replace(&mut waiting.has_leader, true))
+    }
+
+    /// Commits for everybody who waits, and hands on the lead.
+    fn lead(&self) {
+        let succession = Succession(self);
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        let requests = std::mem::take(&mut self.lock().requests);
+        self.changed.notify_all();
+        if let Some(writer) = writer.as_mut() {
+            writer.serve(requests);
+        }
+        drop(writer);
+        drop(succession);
+    }
+
+    /// Lets everybody who waits finish and nobody else begin. Returns the writer, once.
+    pub(crate) fn close(&self) -> Option<Writer> {
+        let mut waiting = self.lock();
+        waiting.is_closed = true;
+        self.changed.notify_all();
+        while waiting.has_leader {
+            waiting = self.wait(waiting);
+        }
+        drop(waiting);
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Hands on the lead when it goes, which it does even when a leader panics: nobody waits for ever.
+struct Succession<'a>(&'a Queue);
+
+impl Drop for Succession<'_> {
+    fn drop(&mut self) {
+        if thread::panicking()
+            && let Some(writer) = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
+        {
+            writer.poison("an append panicked");
+        }
+        let mut waiting = self.0.lock();
+        let next = waiting.requests.front();
+        let is_led = next.is_some_and(|next| next.caller.send(Turn::Lead).is_ok());
+        waiting.has_leader = is_led;
+        self.0.changed.notify_all();
+    }
+}

@@ -1,0 +1,47 @@
+//! The command line from the outside: the binary, real processes, real ledgers.
+//!
+//! One file for each scenario, helpers in `support`. Every program that a test starts is gone when the test is over.
+
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, in its helpers too"
+)]
+
+mod support;
+
+mod bit_flip;
+mod closed_output;
+mod exits;
+mod failing_three_times;
+mod fixture;
+mod grandchild;
+mod help;
+mod hostile_text;
+mod left_open;
+mod live_reader;
+mod missing_ledger;
+mod output;
+mod same_name;
+mod secrets;
+mod stops;
+mod terminal;
+mod usage;
+mod views;
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+#[test]
+fn every_file_of_tests_is_compiled() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests");
+    let source = fs::read_to_string(dir.join("main.rs")).unwrap();
+    let declared: BTreeSet<_> =
+        source.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_owned).collect();
+    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let present: BTreeSet<_> = names
+        .map(|name| name.trim_end_matches(".rs").to_owned())
+        .filter(|name| name != "main" && name != "snapshots")
+        .collect();
+    assert_eq!(declared, present);
+}

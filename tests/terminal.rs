@@ -1,0 +1,64 @@
+//! What a terminal gets, and a pipe does not.
+
+use std::{fs::File, io::Read as _, os::fd::OwnedFd};
+
+use nix::pty::{OpenptyResult, Winsize, openpty};
+
+use crate::{fixture, support::Place};
+
+/// What the program shows on a terminal that is so wide.
+fn on_terminal(args: &[&str], columns: u16, env: &[(&str, &str)]) -> String {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
+    let mut command = place.command(args);
+    command.env("TERM", "xterm").envs(env.iter().copied()).stdout(slave);
+    let mut child = command.spawn().unwrap();
+    // Our copy of the terminal's end goes with it: the text ends when the program does.
+    drop(command);
+    let text = read_to_end(master);
+    assert!(child.wait().unwrap().success());
+    text
+}
+
+fn read_to_end(master: OwnedFd) -> String {
+    let mut bytes = Vec::new();
+    // A terminal whose other side is closed says EIO instead of an end.
+    drop(File::from(master).read_to_end(&mut bytes));
+    String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
+}
+
+#[test]
+fn no_line_is_wider_than_the_terminal() {
+    for columns in [20, 40, 80] {
+        for args in [&["list"][..], &["show", "build"], &["verify"]] {
+            let args: Vec<_> = ["--color", "never"].iter().chain(args).copied().collect();
+            let text = on_terminal(&args, columns, &[]);
+            let widest = text.lines().map(|line| line.chars().count()).max().unwrap();
+            assert!(widest <= usize::from(columns), "{columns}: {text}");
+            assert!(columns > 40 || text.contains('…'), "{columns}: {text}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_cut_off_in_a_pipe() {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    assert!(!place.run(&["show", "build"]).succeeded().stdout.contains('…'));
+}
+
+#[test]
+fn colour_is_for_terminals_and_those_who_ask() {
+    let is_coloured = |text: &str| text.contains("\x1b[");
+    assert!(is_coloured(&on_terminal(&["list"], 80, &[])));
+    assert!(!is_coloured(&on_terminal(&["list"], 80, &[("NO_COLOR", "1")])));
+    assert!(!is_coloured(&on_terminal(&["list"], 80, &[("TERM", "dumb")])));
+    assert!(!is_coloured(&on_terminal(&["--color", "never", "list"], 80, &[])));
+    assert!(is_coloured(&on_terminal(&["--color", "always", "list"], 80, &[("NO_COLOR", "1")])));
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    assert!(!is_coloured(&place.run(&["list"]).succeeded().stdout));
+    assert!(is_coloured(&place.run(&["--color", "always", "list"]).succeeded().stdout));
+}

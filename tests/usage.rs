@@ -1,0 +1,69 @@
+//! What is asked for in a wrong way.
+
+use crate::{
+    fixture,
+    support::{Outcome, Place},
+};
+
+#[track_caller]
+fn misused(args: &[&str], words: &[&str]) {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    let outcome = place.run(args).left_with(2).said(words);
+    assert_eq!(outcome.stdout, "");
+}
+
+#[test]
+fn wrong_usage_is_2_and_says_what_is_right() {
+    misused(&[], &["Usage:"]);
+    misused(&["no-such-command"], &["no-such-command"]);
+    misused(&["run"], &["COMMAND"]);
+    misused(&["run", "true"], &["--"]);
+    misused(&["run", "--name", "a b", "--", "true"], &["--name", "letters, digits"]);
+    misused(&["run", "--backoff", "soon", "--", "true"], &["--backoff", "not a duration"]);
+    misused(&["run", "--restart", "maybe", "--", "true"], &["never", "on-failure", "always"]);
+    misused(&["run", "--stop-signal", "SIGNOPE", "--", "true"], &["is not a signal"]);
+    misused(&["run", "--env", "NOT_SET_ANYWHERE", "--", "true"], &["NOT_SET_ANYWHERE", "hint: "]);
+    misused(&["run", "--", ""], &["command"]);
+    misused(&["show"], &["<ID>"]);
+    misused(&["list", "--at", "yesterday"], &["--at", "2h ago"]);
+    misused(&["list", "--at", "1000000"], &["the ledger ends with event"]);
+    misused(&["list", "--state", "tired"], &["crashed"]);
+    misused(&["--format", "xml", "list"], &["jsonl"]);
+}
+
+fn shown(id: &str) -> Outcome {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    place.run(&["--format", "json", "show", id])
+}
+
+#[test]
+fn a_process_is_found_by_id_prefix_and_name() {
+    for id in ["01010101-0101-4101-8101-010101010101", "0101", "01010101-0101", "build"] {
+        assert_eq!(shown(id).succeeded().json()["handle"]["name"], "build", "{id}");
+    }
+    assert_eq!(shown("web-1").succeeded().json()["handle"]["instance"], 1);
+}
+
+#[test]
+fn a_process_that_is_not_there_is_3() {
+    for id in ["nobody", "ffff", "010", "web-7", "", "../ledger", "00000000-0000-0000-0000-000000000000"] {
+        let outcome = shown(id).left_with(3).said(&["no process", "hint: ", "apm2-ledger list"]);
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+#[test]
+fn several_processes_are_told_apart() {
+    // Two ids begin with these digits; one name has two instances.
+    shown("0202").left_with(3).said(&["fits several", "web", "hostile"]);
+    shown("web").left_with(3).said(&["several instances", "web-0"]);
+}
+
+#[test]
+fn a_process_that_was_not_there_yet_is_3() {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    place.run(&["show", "web-1", "--at", "1"]).left_with(3).said(&["yet"]);
+}

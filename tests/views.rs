@@ -1,0 +1,98 @@
+//! Every view of one fixed ledger, whole.
+
+use crate::{fixture, support::Place};
+
+/// The output of `args` on the fixed ledger, without what differs from one ledger to the next.
+fn view(args: &[&str]) -> String {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    let stdout = place.run(args).succeeded().stdout;
+    let steady = stdout.lines().map(|line| match line.split_once("chain") {
+        Some((before, hash)) => format!("{before}chain{}", masked(hash)),
+        None if line.contains("\"elapsed_ms\"") => "  \"elapsed_ms\": (time),".to_owned(),
+        None => line.to_owned(),
+    });
+    steady.collect::<Vec<_>>().join("\n")
+}
+
+/// The chain begins with the ledger's own random id.
+fn masked(hash: &str) -> String {
+    let is_digit = |c: char| c.is_ascii_hexdigit();
+    assert_eq!(hash.chars().filter(|c| is_digit(*c)).count(), 64, "{hash}");
+    hash.replace(is_digit, "") + "(hash)"
+}
+
+/// A time at which one process is running.
+const NOW: &str = "2026-01-31T12:10:00Z";
+
+#[test]
+fn list_table() {
+    insta::assert_snapshot!(view(&["list", "--at", NOW]));
+}
+
+#[test]
+fn list_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "list", "--at", NOW]));
+}
+
+#[test]
+fn list_jsonl() {
+    insta::assert_snapshot!(view(&["--format", "jsonl", "list", "--at", NOW]));
+}
+
+#[test]
+fn list_filtered() {
+    insta::assert_snapshot!(view(&["list", "--at", NOW, "--name", "web", "--state", "running"]));
+}
+
+#[test]
+fn show_table() {
+    insta::assert_snapshot!(view(&["show", "build"]));
+}
+
+#[test]
+fn show_every_kind_of_event() {
+    insta::assert_snapshot!(view(&["show", "web-0", "--at", NOW]));
+}
+
+#[test]
+fn show_last_events() {
+    insta::assert_snapshot!(view(&["show", "build", "--events", "2"]));
+}
+
+#[test]
+fn show_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "show", "build"]));
+}
+
+#[test]
+fn show_jsonl_of_every_kind_of_event() {
+    insta::assert_snapshot!(view(&["--format", "jsonl", "show", "web-0"]));
+}
+
+#[test]
+fn show_hostile_text() {
+    insta::assert_snapshot!(view(&["show", "02020303"]));
+}
+
+#[test]
+fn replay_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "replay", "--at", NOW]));
+}
+
+#[test]
+fn verify_table() {
+    insta::assert_snapshot!(view(&["verify"]));
+}
+
+#[test]
+fn verify_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "verify"]));
+}
+
+#[test]
+fn a_replay_says_what_a_list_says() {
+    for at in ["5", "12", NOW] {
+        assert_eq!(view(&["replay", "--at", at]), view(&["list", "--at", at]));
+    }
+}
