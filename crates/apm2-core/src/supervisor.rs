@@ -78,7 +78,8 @@ pub async fn keep_running(
         }
         let Some(restart) = schedule_restart(runner)? else { return told(runner) };
         if let Some(stop) = back_off(restart.delay, stops).await {
-            refuse_restart(runner, Origin::of(stop.request), RestartRule::StopRequested)?;
+            let origin = Origin::of(stop.request).caused_by(Some(restart.seq));
+            refuse_restart(runner, origin, RestartRule::StopRequested)?;
             return told(runner);
         }
         origin = Origin::of(Actor::Policy).caused_by(Some(restart.seq));
@@ -156,7 +157,6 @@ fn schedule_restart(runner: &mut ProcessRunner) -> Result<Option<Scheduled>, Pro
 }
 
 fn refuse_restart(runner: &mut ProcessRunner, origin: Origin, rule: RestartRule) -> Result<(), ProcessError> {
-    let origin = Origin { cause: origin.cause.or_else(|| runner.end_seq()), ..origin };
     runner.record(&origin, vec![EventKind::RestartRefused { rule }])?;
     Ok(())
 }

@@ -108,7 +108,7 @@ async fn ctr_0007_stop_sends_sigterm_then_sigkill_after_the_timeout() {
 #[tokio::test]
 async fn ctr_0008_spawn_fails_when_the_command_is_not_found() {
     let spec = ProcessSpec::builder().name("n").command("no-such-program-anywhere").build();
-    let error = spawn(&spec).unwrap_err();
+    let error = spawn(spec.clone()).unwrap_err();
     assert!(matches!(error, ProcessError::SpawnFailed(_)), "{error}");
     assert_eq!(error.to_string(), "failed to spawn process: no-such-program-anywhere: No such file or directory");
 }

@@ -29,7 +29,8 @@ fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<String> {
 
 /// Marks a clean close. The store's files are brought to the disk first: the mark must not outlive what it speaks of.
 pub(crate) fn mark(dir: &Path, store_dir: &Path, head: Head) {
-    let marked = store::sync_files(store_dir)
+    let marked = store::close_to_others(store_dir)
+        .and_then(|()| store::sync_files(store_dir))
         .and_then(|()| describe(store_dir, head.size, head.chain))
         .and_then(|text| write(dir, &text));
     if let Err(error) = marked {

@@ -186,7 +186,7 @@ impl Inner {
             tracing::warn!(%error, "the store was not closed cleanly");
             return;
         }
-        if is_fed {
+        if is_fed && self.live.poisoned().is_none() {
             clean::mark(&self.live.dir, &self.live.dir.join(STORE_DIR), head);
         }
     }

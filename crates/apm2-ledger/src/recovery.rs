@@ -98,7 +98,10 @@ fn open_journal(
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
     let is_empty = segments(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
-        return JournalWriter::open(journal_dir, options.segment_bytes, options.medium.clone());
+        // Whoever marks a clean close has had every commit acknowledged, the last one too.
+        let marked = clean::marked_size(dir, &dir.join(STORE_DIR)).map(|(size, _)| size);
+        let is_settled = |size| marked == Some(size);
+        return JournalWriter::open(journal_dir, options.segment_bytes, options.medium.clone(), is_settled);
     }
     // A store is made only after the first segment: one without a journal means that the journal was lost.
     if dir.join(STORE_DIR).exists() {

@@ -6,11 +6,18 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    thread,
+    time::Instant,
 };
 
 use apm2_core::process::{ProcessId, Stream, StreamId};
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -18,7 +25,7 @@ use crate::{
     frame::Frame,
     index::{Digest, IndexedFrame},
     key,
-    limits::STORE_CACHE_BYTES,
+    limits::{LOCK_WAIT, RETRY_INTERVAL, STORE_CACHE_BYTES},
     record::{decode_stream, encode_stream},
 };
 
@@ -26,6 +33,8 @@ use crate::{
 pub(crate) const STORE_DIR: &str = "sled";
 /// Snapshots of sled's own that it would take for the newest although they were never finished.
 const UNFINISHED: &str = ".generating";
+/// The file of sled's that it locks.
+const DB_FILE: &str = "db";
 
 /// Why the store refused.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +97,24 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
     })
 }
 
+/// Waits for an earlier store of this process to let go of its files, which sled does in threads of its own, a moment
+/// after it was dropped. No other process can have them: the ledger's lock is held.
+fn wait_until_released(path: &Path) -> io::Result<()> {
+    let mut file = match fs::File::open(path.join(DB_FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        opened => opened?,
+    };
+    let began = Instant::now();
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(_released_again) => return Ok(()),
+            Err((returned, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_WAIT => file = returned,
+            Err((_, errno)) => return Err(errno.into()),
+        }
+        thread::sleep(RETRY_INTERVAL);
+    }
+}
+
 fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(path)
@@ -100,13 +127,16 @@ fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
 impl Store {
     /// Opens the store in `path`, which exists.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+        wait_until_released(path)?;
         for entry in fs::read_dir(path)? {
             let file = entry?.path();
             if file.as_os_str().as_encoded_bytes().ends_with(UNFINISHED.as_bytes()) {
                 fs::remove_file(file)?;
             }
         }
-        Ok(Self { db: open_db(path)? })
+        let db = open_db(path)?;
+        close_to_others(path)?;
+        Ok(Self { db })
     }
 
     /// Makes an empty store in `path`, which does not exist. A crash half-way leaves nothing under that name: sled can
@@ -122,6 +152,7 @@ impl Store {
             drop(db);
             Ok(())
         })?;
+        wait_until_released(&making)?;
         sync_files(&making)?;
         fs::rename(&making, path)?;
         Self::open(path)
@@ -290,6 +321,17 @@ impl Store {
             Ok(())
         })
     }
+}
+
+/// sled makes its files as the umask has it, which belongs to the whole process: what it made is closed afterwards. Until
+/// then the ledger's directory keeps others out.
+pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let is_dir = entry.file_type()?.is_dir();
+        fs::set_permissions(entry.path(), fs::Permissions::from_mode(if is_dir { 0o700 } else { 0o600 }))?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
 /// The files below the store's directory.

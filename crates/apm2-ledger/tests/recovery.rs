@@ -39,8 +39,11 @@ fn case_01_an_empty_or_missing_directory_becomes_a_ledger_closed_to_others() {
     fs::set_permissions(&loose, fs::Permissions::from_mode(0o755)).unwrap();
     open(&loose).close().unwrap();
     assert_eq!(fs::metadata(&loose).unwrap().permissions().mode() & 0o777, 0o700);
-    for entry in fs::read_dir(loose.join("journal")).unwrap() {
-        assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o077, 0);
+    for below in ["", "journal", "sled", "sled/blobs"] {
+        for entry in fs::read_dir(loose.join(below)).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o077, 0, "{}", entry.path().display());
+        }
     }
 }
 

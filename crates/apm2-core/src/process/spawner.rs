@@ -1,6 +1,6 @@
 //! Making a process from a specification. What becomes of it afterwards is the runner's matter.
 
-use std::{env, ffi::OsString, io, path::Path, process::Stdio};
+use std::{borrow::Borrow, env, ffi::OsString, io, path::Path, process::Stdio};
 
 use nix::errno::Errno;
 use rustix::fs::{Access, access};
@@ -30,7 +30,7 @@ pub struct SpawnedProcess {
     pub pid: u32,
 }
 
-/// Spawns a process according to `spec`, with stdin null and stdout and stderr piped (CTR-0009).
+/// Spawns a process according to `spec`, owned or borrowed, with stdin null and stdout and stderr piped (CTR-0009).
 ///
 /// Returns once the program has been executed. Whoever calls it has to read both pipes, or the process will block; a
 /// [`ProcessRunner`](crate::process::ProcessRunner) does that by itself.
@@ -41,9 +41,9 @@ pub struct SpawnedProcess {
 ///
 /// # Panics
 /// When the tokio runtime was built without its I/O driver.
-pub fn spawn(spec: &ProcessSpec) -> Result<SpawnedProcess, ProcessError> {
+pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessError> {
     runtime()?;
-    spawn_with(spec, None).map_err(|failure| ProcessError::SpawnFailed(failure.message))
+    spawn_with(spec.borrow(), None).map_err(|failure| ProcessError::SpawnFailed(failure.message))
 }
 
 /// The runtime that a process is to be watched on.

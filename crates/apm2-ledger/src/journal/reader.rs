@@ -69,7 +69,11 @@ impl JournalReader {
         let mut reader = Self { journal: journal.to_owned(), current: None };
         let number = reader.segment_holding(seq)?;
         reader.load(number)?;
-        Ok(reader)
+        match &reader.current {
+            // The segments before it are gone: what is asked for cannot be read, and what comes later is no answer.
+            Some(segment) if segment.header.first_seq > seq => Err(ReadError::Gap { seq }),
+            _ => Ok(reader),
+        }
     }
 
     /// The size and chain before the next commit.

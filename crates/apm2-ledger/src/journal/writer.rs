@@ -74,10 +74,13 @@ impl JournalWriter {
     }
 
     /// Opens the journal in `journal` after its last commit. A torn last commit is removed, and said.
+    ///
+    /// `is_settled` tells whether the journal is known to be on the disk up to this event.
     pub(crate) fn open(
         journal: &Path,
         segment_bytes: u64,
         medium: Arc<dyn Medium>,
+        is_settled: impl Fn(u64) -> bool,
     ) -> Result<(Self, Option<CutTail>), OpenError> {
         let (number, path) = last_segment(journal)?;
         let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
@@ -107,7 +110,9 @@ impl JournalWriter {
             chain,
             ahead: None,
         };
-        writer.settle(&bytes, last_commit.as_ref(), cut.is_some()).map_err(OpenError::io(&path))?;
+        if cut.is_some() || !is_settled(next_seq - 1) {
+            writer.settle(&bytes, last_commit.as_ref(), cut.is_some()).map_err(OpenError::io(&path))?;
+        }
         Ok((writer, cut))
     }
 
