@@ -61,7 +61,9 @@ pub(crate) fn marked_size(dir: &Path, store_dir: &Path) -> Option<(u64, String)>
 /// Takes the mark away, before anything is changed.
 pub(crate) fn unmark(dir: &Path) -> io::Result<()> {
     match fs::remove_file(dir.join(MARK)) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+        // A power cut must not bring it back.
+        Ok(()) => sync_dir(dir),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
     }
 }

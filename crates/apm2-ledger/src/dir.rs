@@ -17,7 +17,7 @@ use nix::{
 
 use crate::{error::OpenError, limits::RETRY_INTERVAL};
 
-const LOCK_FILE: &str = "lock";
+const OWNER_FILE: &str = "owner";
 const PRIVATE_DIR: u32 = 0o700;
 const PRIVATE_FILE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
@@ -26,7 +26,9 @@ const OWNER_LEN_MAX: u64 = 16;
 
 /// Makes sure that `dir` is a directory of ours, closed to others. Makes it when `create` and it is missing.
 pub(crate) fn prepare(dir: &Path, create: bool) -> Result<(), OpenError> {
-    match fs::symlink_metadata(dir) {
+    // A slash at the end would make the link itself invisible.
+    let named: std::path::PathBuf = dir.components().collect();
+    match fs::symlink_metadata(named) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
             DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(dir).map_err(OpenError::io(dir))
         }
@@ -67,30 +69,22 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
 }
 
-/// The ledger's lock. Taken before anything is touched; gone with this value, or with the process.
+/// The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can. Taken before
+/// anything is touched; gone with this value, or with the process.
 #[derive(Debug)]
 pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
 
 impl Lock {
     /// Takes the lock, waiting for at most `wait`.
     pub(crate) fn take(dir: &Path, wait: Duration) -> Result<Self, OpenError> {
-        let path = dir.join(LOCK_FILE);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(PRIVATE_FILE)
-            .custom_flags(OFlag::O_NOFOLLOW.bits())
-            .open(&path)
-            .map_err(OpenError::io(&path))?;
         let began = Instant::now();
+        let mut file = File::open(dir).map_err(OpenError::io(dir))?;
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(mut held) => {
+                Ok(held) => {
                     // Only a hint for whoever is refused.
-                    if let Err(error) = note_owner(&mut held) {
-                        tracing::debug!(%error, "the lock file does not say who owns it");
+                    if let Err(error) = note_owner(dir) {
+                        tracing::debug!(%error, "nobody is told who owns the ledger");
                     }
                     return Ok(Self(held));
                 }
@@ -98,22 +92,40 @@ impl Lock {
                     file = returned;
                     thread::sleep(RETRY_INTERVAL);
                 }
-                Err((returned, Errno::EWOULDBLOCK)) => {
-                    return Err(OpenError::Locked { path: dir.to_owned(), owner: owner(returned) });
+                Err((_, Errno::EWOULDBLOCK)) => {
+                    return Err(OpenError::Locked { path: dir.to_owned(), owner: owner(dir) });
                 }
-                Err((_, errno)) => return Err(OpenError::io(&path)(errno.into())),
+                Err((_, errno)) => return Err(OpenError::io(dir)(errno.into())),
             }
         }
     }
 }
 
-fn note_owner(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
+fn note_owner(dir: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(PRIVATE_FILE)
+        .custom_flags(OFlag::O_NOFOLLOW.bits())
+        .open(dir.join(OWNER_FILE))?;
     writeln!(file, "{}", std::process::id())
 }
 
-fn owner(file: File) -> Option<u32> {
+fn owner(dir: &Path) -> Option<u32> {
     let mut text = String::new();
-    file.take(OWNER_LEN_MAX).read_to_string(&mut text).ok()?;
+    File::open(dir.join(OWNER_FILE)).ok()?.take(OWNER_LEN_MAX).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
+}
+
+/// Makes the names of a new directory, and of all that may have been made above it, durable.
+pub(crate) fn sync_names(dir: &Path) -> io::Result<()> {
+    for ancestor in fs::canonicalize(dir)?.ancestors() {
+        match File::open(ancestor).and_then(|opened| opened.sync_all()) {
+            // What may not be read was not made by us.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }

@@ -81,6 +81,8 @@ pub struct Events {
     /// The seq of the next event that may be returned.
     next: u64,
     last: u64,
+    /// Nothing later is shown: it may not have been acknowledged.
+    visible: u64,
     /// The version that the next event of a stream must have; an index that lost one is noticed by it.
     next_version: Option<u64>,
     current: Option<Current>,
@@ -97,13 +99,28 @@ impl Events {
         };
         let first = first.max(1);
         let next_version = (first == 1).then_some(1);
-        Self { access, source, wanted, next: first, last, next_version, current: None, scan: None, failed: false }
+        let visible = access.visible();
+        Self {
+            access,
+            source,
+            wanted,
+            next: first,
+            last,
+            visible,
+            next_version,
+            current: None,
+            scan: None,
+            failed: false,
+        }
     }
 
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
         loop {
-            if self.next > self.last {
-                return Ok(None);
+            if self.next > self.last.min(self.visible) {
+                self.visible = self.access.visible();
+                if self.next > self.last.min(self.visible) {
+                    return Ok(None);
+                }
             }
             if let Some(event) = self.next_in_frame()? {
                 return Ok(Some(event));
@@ -118,7 +135,7 @@ impl Events {
     fn next_in_frame(&mut self) -> Result<Option<Event>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         for (seq, range) in current.rest.by_ref() {
-            if seq < self.next || seq > self.last {
+            if seq < self.next || seq > self.last.min(self.visible) {
                 continue;
             }
             let bytes = current.bytes.get(range);
@@ -198,7 +215,7 @@ impl Events {
     }
 
     /// The frame of the store with the next event: the next of the scan, or looked up where there is none yet.
-    fn scanned_frame(&mut self, store: &Store) -> Result<(sled::IVec, Frame), ReadError> {
+    fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<(sled::IVec, Frame), ReadError> {
         if let Some(bytes) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten() {
             let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq: self.next, source })?;
             if frame.header().first_seq == self.next {

@@ -38,7 +38,11 @@ impl Reader {
         let Some(store) = self.store() else {
             return Ok(self.replay(u64::MAX, Origin::Genesis)?.streams.into_values().collect());
         };
+        // What the store does not have yet is in memory: few, looked at whole, and before the store is.
         let mut ids = BTreeSet::new();
+        for event in self.unfed_events() {
+            ids.insert(event?.stream);
+        }
         for name in [Some(text), text.rsplit_once('-').map(|(base, _)| base)].into_iter().flatten() {
             for process in store.named(name)? {
                 ids.extend(store.streams(process.as_bytes(), CANDIDATES_MAX)?);
@@ -46,11 +50,6 @@ impl Reader {
         }
         if is_prefix(text) {
             ids.extend(store.streams(&whole_bytes(text), CANDIDATES_MAX)?);
-        }
-        // What the store does not have yet is in the tail: few, and looked at whole.
-        for event in self.unfed_events() {
-            let event = event?;
-            ids.insert(event.stream);
         }
         ids.remove(&StreamId::SYSTEM);
         ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect()

@@ -22,7 +22,7 @@ use std::ops::Range;
 
 use crate::{
     chain::Chain,
-    limits::{COMMIT_BYTES_MAX, RECORD_BYTES_MAX},
+    limits::{APPEND_BYTES_MAX, COMMIT_BYTES_MAX, RECORD_BYTES_MAX},
 };
 
 /// Bytes before the body.
@@ -33,9 +33,10 @@ pub const TRAILER_LEN: usize = 4;
 const MAGIC: [u8; 4] = *b"a2fr";
 const LAYOUT_VERSION: u8 = 1;
 const CODEC_PLAIN: u8 = 0;
-const LENGTH_LEN: usize = 4;
-/// A commit holds at least one event, and that may be as large as events get.
-const BODY_LEN_MAX: usize = COMMIT_BYTES_MAX + RECORD_BYTES_MAX + LENGTH_LEN;
+/// The length before each event.
+pub(crate) const LENGTH_LEN: usize = 4;
+/// A commit that is just short of its limit takes one more append, which may be as large as appends get.
+const BODY_LEN_MAX: usize = COMMIT_BYTES_MAX + APPEND_BYTES_MAX;
 
 /// Bytes that are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use apm2_core::process::{Actor, Clock as _, Draft, Event, EventKind, StreamId, SystemClock};
+use apm2_core::process::{Draft, Event, EventKind, StreamId};
 
 use crate::{
     clean,
@@ -17,6 +17,7 @@ use crate::{
     limits::{FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
     live::{Head, Live},
     packer::Packer,
+    pending,
     queue::{Answer, Queue},
     reader::Reader,
     recorder::LedgerRecorder,
@@ -60,7 +61,7 @@ struct Inner {
 /// What ends when the ledger is closed.
 struct Held {
     feeder: JoinHandle<bool>,
-    _lock: Lock,
+    _lock: Arc<Lock>,
 }
 
 impl Ledger {
@@ -103,13 +104,21 @@ impl Ledger {
             .map_err(OpenError::io(&dir))?;
         let held = Mutex::new(Some(Held { feeder, _lock: lock }));
         let ledger = Self { inner: Arc::new(Inner { live, queue: Queue::new(writer), held }) };
-        for finding in findings {
-            // A disk that is full now does not make the ledger unreadable; the finding will be made again.
-            if let Err(error) = ledger.append_system(finding) {
-                tracing::warn!(%error, "what was found on opening could not be recorded");
-            }
-        }
+        ledger.record_findings(findings);
         Ok(ledger)
+    }
+
+    /// Records what was found on opening. On a disk that is full now it stays pending until the next opening.
+    fn record_findings(&self, findings: Vec<EventKind>) {
+        if findings.is_empty() {
+            return;
+        }
+        let drafts = findings.into_iter().map(pending::system_draft).collect();
+        let recorded = self.request(StreamId::SYSTEM, None, drafts).map_err(|error| error.to_string());
+        let cleared = recorded.and_then(|_| pending::clear(&self.inner.live.dir).map_err(|error| error.to_string()));
+        if let Err(error) = cleared {
+            tracing::warn!(%error, "what was found on opening is not recorded yet");
+        }
     }
 
     /// Appends events to a stream that is at `version`, which is 0 before its first event. All of them or none, durable
@@ -126,15 +135,7 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`].
     pub fn append_system(&self, kind: EventKind) -> Result<Event, AppendError> {
-        let draft = Draft {
-            stream: StreamId::SYSTEM,
-            run: 0,
-            actor: Actor::System,
-            reason: None,
-            cause: None,
-            stamp: SystemClock.now(),
-            kind,
-        };
+        let draft = pending::system_draft(kind);
         self.request(StreamId::SYSTEM, None, vec![draft])?.pop().ok_or(AppendError::Closed)
     }
 
@@ -160,8 +161,8 @@ impl Ledger {
         self.inner.live.poisoned()
     }
 
-    /// Waits for what was appended to reach the store, and lets go of the directory. Clones get
-    /// [`AppendError::Closed`] from then on.
+    /// Waits for what was appended to reach the store, and lets go of the directory, once nobody reads from the store any
+    /// more. Clones get [`AppendError::Closed`] from then on.
     ///
     /// # Errors
     /// When the ledger is poisoned.
@@ -173,8 +174,9 @@ impl Ledger {
 
 impl Inner {
     fn close(&self) {
-        let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
-        let Held { feeder, _lock } = held;
+        // Held until all is done: a second one who closes returns when it is.
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Held { feeder, _lock }) = held.take() else { return };
         if let Some(mut writer) = self.queue.close() {
             writer.keep_snapshot();
         }

@@ -60,6 +60,7 @@ mod ledger;
 pub mod limits;
 mod live;
 mod packer;
+mod pending;
 mod queue;
 mod reader;
 pub mod record;

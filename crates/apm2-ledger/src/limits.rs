@@ -5,8 +5,15 @@ use std::time::Duration;
 /// One event's bytes. An event is a few hundred bytes; a specification with long arguments is the largest.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 
+/// Zero bytes in a row in one event. A whole sector of them in the last commit would look as if it had never been written,
+/// and damage to that commit like a torn write.
+pub const ZERO_RUN_BYTES_MAX: usize = 256;
+
 /// Events in one call of `append`: what becomes durable together.
 pub const APPEND_EVENTS_MAX: usize = 1024;
+
+/// Bytes of one append, with the 4 that each event's length takes: room for one event of the largest kind.
+pub const APPEND_BYTES_MAX: usize = RECORD_BYTES_MAX + 4;
 
 /// Body of one commit in the journal. The writer drains its queue up to this much before it syncs.
 pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
@@ -15,8 +22,9 @@ pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 /// and moves nodes over 128 KiB to files that it never syncs.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024;
 
-/// A journal segment as it is made ahead: zeros, allocated and synced.
-pub const SEGMENT_BYTES: u64 = 8 * 1024 * 1024;
+/// A journal segment as it is made ahead: zeros, allocated and synced. Whoever opens a ledger reads the last one whole,
+/// and a full disk leaves at least half of one for the exits of what runs.
+pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 
 /// Appends that wait for the writer. Further callers wait for a place.
 pub const APPEND_QUEUE_LEN: usize = 1024;

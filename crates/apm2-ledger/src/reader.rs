@@ -28,6 +28,16 @@ pub(crate) enum Access {
     Journal(PathBuf),
 }
 
+impl Access {
+    /// The last event that may be shown. Whoever reads another process's journal cannot tell, and sees all of it.
+    pub(crate) fn visible(&self) -> u64 {
+        match self {
+            Self::Live(live) => live.head().size,
+            Self::Journal(_) => u64::MAX,
+        }
+    }
+}
+
 /// The journal's directory of the ledger that is read.
 pub(crate) fn journal_dir(access: &Access) -> PathBuf {
     match access {
@@ -169,15 +179,16 @@ impl Reader {
     /// # Errors
     /// When the index of times cannot be read.
     pub fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Events, ReadError> {
-        let from_ns = from.timestamp_nanos_opt().unwrap_or(i64::MIN);
-        let to_ns = to.timestamp_nanos_opt().unwrap_or(i64::MAX);
-        let frames = match self.store() {
-            Some(store) => store.frames_between(key::minute_of(from_ns), u64::MAX).ok(),
-            None => None,
+        let (from_ns, to_ns) = (wall_ns(from), wall_ns(to));
+        // The memory is asked before the store: what has left it by then is in the store.
+        let (unfed, size) = (self.first_unfed(), self.head().map_or(0, |head| head.size));
+        let first = match self.store() {
+            Some(store) => {
+                let frames = store.frames_between(key::minute_of(from_ns), u64::MAX)?;
+                frames.into_iter().min().unwrap_or(size.saturating_add(1)).min(unfed)
+            }
+            None => 1,
         };
-        // The store may be a moment behind; what it does not have yet comes after what it has.
-        let fallback = if self.store().is_some() { self.head().map_or(1, |head| head.size) } else { 1 };
-        let first = frames.map_or(1, |frames| frames.into_iter().min().unwrap_or(fallback).min(self.first_unfed()));
         Ok(Events::new(self.access.clone(), Wanted::Between(from_ns, to_ns), first, u64::MAX))
     }
 
@@ -201,7 +212,7 @@ impl Reader {
     /// # Errors
     /// When events cannot be read.
     pub fn seq_at(&self, time: DateTime<Utc>) -> Result<u64, ReadError> {
-        let limit_ns = time.timestamp_nanos_opt().unwrap_or(i64::MAX);
+        let limit_ns = wall_ns(time);
         let mut found = 0;
         for event in self.events(1, u64::MAX) {
             let event = event?;
@@ -249,6 +260,12 @@ impl Reader {
     pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
         replay(self, upto, origin)
     }
+}
+
+/// A time as events have it. What nanoseconds cannot reach, before 1677 and after 2262, is as far as they do reach.
+fn wall_ns(time: DateTime<Utc>) -> i64 {
+    let far = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
+    time.timestamp_nanos_opt().unwrap_or(far)
 }
 
 /// The head of the journal, as far as it is sound.

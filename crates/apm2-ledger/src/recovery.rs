@@ -5,6 +5,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use apm2_core::process::{Clock as _, EventKind, SystemClock};
@@ -20,11 +21,12 @@ use crate::{
         JOURNAL_DIR,
         reader::JournalReader,
         segments,
-        writer::{JournalWriter, sync_dir},
+        writer::{CutTail, JournalWriter, UnsettledJournal},
     },
     ledger::Options,
     limits::{FLUSH_EVENTS, SET_ASIDE_MAX},
     packer::Packer,
+    pending,
     store::{STORE_DIR, Store, StoreError, StoreHead},
 };
 
@@ -33,7 +35,7 @@ const SET_ASIDE: &str = "sled.set-aside.";
 /// A ledger that is in order.
 pub(crate) struct Recovered {
     pub(crate) dir: PathBuf,
-    pub(crate) lock: Lock,
+    pub(crate) lock: Arc<Lock>,
     pub(crate) journal: JournalWriter,
     /// `None` when it could neither be opened nor built: the ledger works without, and reads its journal.
     pub(crate) store: Option<Store>,
@@ -73,35 +75,45 @@ impl From<io::Error> for Unusable {
 }
 
 /// Puts the ledger in `dir` in order, and makes it when `create` and there is none.
+///
+/// Nothing is changed before it is clear that nothing acknowledged is missing.
 pub(crate) fn recover(dir: &Path, options: &Options, create: bool) -> Result<Recovered, OpenError> {
     dir::prepare(dir, create)?;
     let journal_dir = dir.join(JOURNAL_DIR);
     if !create && !journal_dir.is_dir() {
         return Err(OpenError::Missing { path: dir.to_owned() });
     }
-    let lock = Lock::take(dir, options.lock_wait)?;
-    let (journal, cut) = open_journal(dir, &journal_dir, options, create)?;
-    let mut findings = Vec::new();
-    if let Some(cut) = cut {
-        findings.push(EventKind::TailCut { segment: cut.segment, offset: cut.offset });
-    }
-    let store = open_store(dir, &journal, &mut findings)?;
+    let lock = Arc::new(Lock::take(dir, options.lock_wait)?);
+    let found = find_journal(dir, &journal_dir, options, create)?;
+    let (marked, opened) = open_store(dir, &lock, &found)?;
+    let mut findings = pending::load(dir);
+    findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
+    pending::keep(dir, &findings).map_err(OpenError::io(dir))?;
+    // Whoever marked a clean close has had every commit acknowledged, the last one too.
+    let is_settled = marked.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
+    let journal = if is_settled {
+        found.settled()
+    } else {
+        dir::sync_names(dir).and_then(|()| found.settle()).map_err(OpenError::io(&journal_dir))?
+    };
+    let store = match opened.and_then(|store| follow(store, dir, &journal, marked)) {
+        Ok(store) => Some(store),
+        Err(Unusable::Journal(error)) => return Err(error),
+        Err(cause) => rebuild_store(dir, &lock, &journal, &cause, &mut findings)?,
+    };
     Ok(Recovered { dir: dir.to_owned(), lock, journal, store, findings })
 }
 
-fn open_journal(
+fn find_journal(
     dir: &Path,
     journal_dir: &Path,
     options: &Options,
     create: bool,
-) -> Result<(JournalWriter, Option<crate::journal::writer::CutTail>), OpenError> {
+) -> Result<UnsettledJournal, OpenError> {
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
     let is_empty = segments(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
-        // Whoever marks a clean close has had every commit acknowledged, the last one too.
-        let marked = clean::marked_size(dir, &dir.join(STORE_DIR)).map(|(size, _)| size);
-        let is_settled = |size| marked == Some(size);
-        return JournalWriter::open(journal_dir, options.segment_bytes, options.medium.clone(), is_settled);
+        return JournalWriter::find(journal_dir, options.segment_bytes, options.medium.clone());
     }
     // A store is made only after the first segment: one without a journal means that the journal was lost.
     if dir.join(STORE_DIR).exists() {
@@ -111,51 +123,45 @@ fn open_journal(
     if !create {
         return Err(OpenError::Missing { path: dir.to_owned() });
     }
-    let made = JournalWriter::create(journal_dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
-        .and_then(|journal| {
-            sync_dir(dir)?;
-            dir.parent().filter(|parent| !parent.as_os_str().is_empty()).map_or(Ok(()), sync_dir)?;
-            Ok(journal)
-        })
-        .map_err(OpenError::io(journal_dir))?;
-    Ok((made, None))
+    JournalWriter::create(journal_dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
+        .map(UnsettledJournal::made)
+        .map_err(OpenError::io(journal_dir))
 }
 
-/// The store, following the journal; rebuilt if it has to be.
-fn open_store(dir: &Path, journal: &JournalWriter, findings: &mut Vec<EventKind>) -> Result<Option<Store>, OpenError> {
-    let cause = match use_store(dir, journal) {
-        Ok(store) => return Ok(Some(store)),
-        Err(Unusable::Journal(error)) => return Err(error),
-        Err(cause) => cause.to_string(),
-    };
-    match rebuild_store(dir, journal) {
-        Ok((store, set_aside)) => {
-            if journal.next_seq() > 1 {
-                tracing::warn!(%cause, "the store was rebuilt from the journal");
-                findings.push(EventKind::StoreRebuilt { cause, set_aside });
-            }
-            Ok(Some(store))
-        }
-        Err(Unusable::Journal(error)) => Err(error),
-        Err(error) => {
-            tracing::warn!(%cause, %error, "no store; the journal is read instead");
-            Ok(None)
-        }
-    }
-}
+/// What the mark of a clean close says: the size and the chain.
+type Marked = Option<(u64, String)>;
 
-/// Opens the store as it is and brings it up to the journal.
-fn use_store(dir: &Path, journal: &JournalWriter) -> Result<Store, Unusable> {
+/// Opens the store, if it can be opened, and takes the mark off it. Refuses when it has what the journal lost.
+fn open_store(
+    dir: &Path,
+    lock: &Arc<Lock>,
+    found: &UnsettledJournal,
+) -> Result<(Marked, Result<Store, Unusable>), OpenError> {
     let path = dir.join(STORE_DIR);
-    if !path.is_dir() {
-        return Err(Unusable::Misfit("it is missing".to_owned()));
-    }
-    if fs::read_dir(&path)?.next().is_none() {
-        return Err(Unusable::Misfit("it is empty".to_owned()));
-    }
     let marked = clean::marked_size(dir, &path);
-    clean::unmark(dir)?;
-    let store = Store::open(&path)?;
+    let opened = (|| {
+        if !path.is_dir() {
+            return Err(Unusable::Misfit("it is missing".to_owned()));
+        }
+        if fs::read_dir(&path)?.next().is_none() {
+            return Err(Unusable::Misfit("it is empty".to_owned()));
+        }
+        clean::unmark(dir)?;
+        let store = Store::open(&path, lock)?;
+        let head = store.head()?;
+        Ok((store, head))
+    })();
+    match opened {
+        Ok((_, Some(head))) if head.ledger == found.ledger() && head.seq > found.last_seq() => {
+            Err(OpenError::JournalShort { journal: found.last_seq(), store: head.seq })
+        }
+        Ok((store, _)) => Ok((marked, Ok(store))),
+        Err(unusable) => Ok((marked, Err(unusable))),
+    }
+}
+
+/// Brings the store up to the journal, once it is clear that it can be.
+fn follow(store: Store, dir: &Path, journal: &JournalWriter, marked: Marked) -> Result<Store, Unusable> {
     let head = match store.head()? {
         Some(head) => head,
         None if journal.next_seq() == 1 => return Ok(store),
@@ -164,10 +170,6 @@ fn use_store(dir: &Path, journal: &JournalWriter) -> Result<Store, Unusable> {
     if head.ledger != journal.ledger() {
         return Err(Unusable::Misfit("it belongs to another ledger".to_owned()));
     }
-    let last_seq = journal.next_seq() - 1;
-    if head.seq > last_seq {
-        return Err(Unusable::Journal(OpenError::JournalShort { journal: last_seq, store: head.seq }));
-    }
     if marked != Some((head.seq, head.chain.to_string())) {
         check(&store, head)?;
     }
@@ -175,8 +177,8 @@ fn use_store(dir: &Path, journal: &JournalWriter) -> Result<Store, Unusable> {
     Ok(store)
 }
 
-/// Goes through all that the store holds: every frame, every link between them, every key.
-fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
+/// Goes through all that the store holds: every event, every link between them, every key.
+pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
     let mut next_seq = 1;
     let mut chain = Chain::genesis(head.ledger);
@@ -186,7 +188,12 @@ fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         if header.first_seq != next_seq || header.chain_before != chain {
             return inconsistent(format!("no frame follows on event {}", next_seq - 1));
         }
-        (next_seq, chain) = (header.last_seq() + 1, header.chain_after);
+        // The chain is made again from the events: what was changed together with its checksum is found by it.
+        chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
+        if chain != header.chain_after {
+            return inconsistent(format!("events {next_seq} to {} are not what they were", header.last_seq()));
+        }
+        next_seq = header.last_seq() + 1;
         let keys = index::keys(frame, bytes)
             .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
         keys.iter().for_each(|key| expected.add(key));
@@ -247,23 +254,50 @@ fn catch_up(store: &Store, dir: &Path, journal: &JournalWriter, head: StoreHead)
     Ok(store.flush()?)
 }
 
-/// Sets the store aside, if there is one, and builds another from the journal. Returns the name it was given.
-fn rebuild_store(dir: &Path, journal: &JournalWriter) -> Result<(Store, Option<String>), Unusable> {
+/// Sets the store aside, if there is one, and builds another from the journal. Where that cannot be done either, the
+/// ledger works without.
+fn rebuild_store(
+    dir: &Path,
+    lock: &Arc<Lock>,
+    journal: &JournalWriter,
+    cause: &Unusable,
+    findings: &mut Vec<EventKind>,
+) -> Result<Option<Store>, OpenError> {
     let path = dir.join(STORE_DIR);
-    let set_aside = set_aside(dir, &path)?;
-    let store = Store::create(&path)?;
-    let ledger = journal.ledger();
-    let nothing = StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) };
-    catch_up(&store, dir, journal, nothing)?;
-    Ok((store, set_aside))
+    let rebuilt = (|| {
+        let name = set_aside_name(&path)?;
+        if journal.next_seq() > 1 {
+            tracing::warn!(%cause, "the store is rebuilt from the journal");
+            findings.push(EventKind::StoreRebuilt { cause: cause.to_string(), set_aside: name.clone() });
+            pending::keep(dir, findings)?;
+        }
+        set_aside(dir, &path, name.as_deref())?;
+        let store = Store::create(&path, lock)?;
+        let ledger = journal.ledger();
+        catch_up(&store, dir, journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
+        Ok(store)
+    })();
+    match rebuilt {
+        Ok(store) => Ok(Some(store)),
+        Err(Unusable::Journal(error)) => Err(error),
+        Err(error) => {
+            tracing::warn!(%cause, %error, "no store; the journal is read instead");
+            Ok(None)
+        }
+    }
 }
 
-fn set_aside(dir: &Path, path: &Path) -> io::Result<Option<String>> {
+/// The name that the store is set aside under; none where there is nothing to keep.
+fn set_aside_name(path: &Path) -> io::Result<Option<String>> {
     let is_absent = !path.exists() || (path.is_dir() && fs::read_dir(path)?.next().is_none());
-    if is_absent {
+    Ok((!is_absent).then(|| format!("{SET_ASIDE}{:020}", SystemClock.now().wall_ns.max(0))))
+}
+
+fn set_aside(dir: &Path, path: &Path, name: Option<&str>) -> io::Result<()> {
+    let Some(name) = name else {
         // An empty directory is nothing to keep.
-        return fs::remove_dir(path).or_else(ignore_missing).map(|()| None);
-    }
+        return fs::remove_dir(path).or_else(ignore_missing);
+    };
     let mut older: Vec<PathBuf> = fs::read_dir(dir)?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(SET_ASIDE.as_bytes())))
@@ -272,9 +306,7 @@ fn set_aside(dir: &Path, path: &Path) -> io::Result<Option<String>> {
     for path in older.iter().rev().skip(SET_ASIDE_MAX - 1) {
         fs::remove_dir_all(path)?;
     }
-    let name = format!("{SET_ASIDE}{:020}", SystemClock.now().wall_ns.max(0));
-    fs::rename(path, dir.join(&name))?;
-    Ok(Some(name))
+    fs::rename(path, dir.join(name))
 }
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {

@@ -11,8 +11,8 @@ use apm2_core::process::{Event, IllegalEvent, Stream, StreamId};
 use crate::{error::ReadError, reader::Reader};
 
 /// Events that are handed from the thread that decodes to the one that folds at once, and how often.
-const CHUNK_EVENTS: usize = 1024;
-const CHUNKS_WAITING_MAX: usize = 4;
+const CHUNK_EVENTS: usize = 256;
+const CHUNKS_WAITING_MAX: usize = 16;
 
 /// Where a replay begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Instant,
 };
@@ -22,6 +23,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    dir::Lock,
     frame::Frame,
     index::{Digest, IndexedFrame},
     key,
@@ -76,16 +78,23 @@ impl StoreHead {
 
 /// The frames and their indexes.
 pub(crate) struct Store {
+    /// Dropped before the lock is.
     db: sled::Db,
+    /// Whoever still reads the store keeps the ledger in use.
+    lock: Arc<Lock>,
 }
 
 /// Frames in order: what is read from front to back is read faster than frame by frame.
-pub(crate) struct FrameScan(sled::Iter);
+pub(crate) struct FrameScan {
+    frames: sled::Iter,
+    /// As long as sled is in use, the ledger is.
+    _store: Arc<Store>,
+}
 
 impl FrameScan {
     /// The bytes of the next frame; `None` at the end of what the store has by now.
     pub(crate) fn next(&mut self) -> Result<Option<sled::IVec>, StoreError> {
-        guarded(|| Ok(self.0.next().transpose()?.map(|(_, bytes)| bytes)))
+        guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| bytes)))
     }
 }
 
@@ -126,7 +135,7 @@ fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
 
 impl Store {
     /// Opens the store in `path`, which exists.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn open(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
         wait_until_released(path)?;
         for entry in fs::read_dir(path)? {
             let file = entry?.path();
@@ -136,12 +145,12 @@ impl Store {
         }
         let db = open_db(path)?;
         close_to_others(path)?;
-        Ok(Self { db })
+        Ok(Self { db, lock: Arc::clone(lock) })
     }
 
     /// Makes an empty store in `path`, which does not exist. A crash half-way leaves nothing under that name: sled can
     /// not open what it had half made.
-    pub(crate) fn create(path: &Path) -> Result<Self, StoreError> {
+    pub(crate) fn create(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
         let making = path.with_extension("new");
         if making.exists() {
             fs::remove_dir_all(&making)?;
@@ -155,7 +164,7 @@ impl Store {
         wait_until_released(&making)?;
         sync_files(&making)?;
         fs::rename(&making, path)?;
-        Self::open(path)
+        Self::open(path, lock)
     }
 
     pub(crate) fn head(&self) -> Result<Option<StoreHead>, StoreError> {
@@ -184,8 +193,9 @@ impl Store {
     }
 
     /// The frames after the one that begins at `first_seq`, in order.
-    pub(crate) fn frames_after(&self, first_seq: u64) -> FrameScan {
-        FrameScan(self.db.range(key::frame(first_seq.saturating_add(1))..=key::frame(u64::MAX)))
+    pub(crate) fn frames_after(self: &Arc<Self>, first_seq: u64) -> FrameScan {
+        let frames = self.db.range(key::frame(first_seq.saturating_add(1))..=key::frame(u64::MAX));
+        FrameScan { frames, _store: Arc::clone(self) }
     }
 
     /// The first seq of the first frame after the one that begins at `after` that has an event of `stream`.
@@ -241,13 +251,17 @@ impl Store {
     /// Keeps the folds of these streams, as they are after event `seq`.
     pub(crate) fn keep_snapshot(&self, seq: u64, streams: &[Stream]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
+        let mut are_all_kept = true;
         for stream in streams {
-            // A fold that cannot be kept is no loss: it is replayed.
-            if let Ok(bytes) = encode_stream(stream) {
-                batch.insert(key::stream_prefix(key::SNAPSHOT, stream.id), bytes);
+            match encode_stream(stream) {
+                Ok(bytes) => batch.insert(key::stream_prefix(key::SNAPSHOT, stream.id), bytes),
+                // It is replayed instead, from before the first event that it lacks: the mark stays where it is.
+                Err(_) => are_all_kept = false,
             }
         }
-        batch.insert(key::META_SNAPSHOT, seq.to_be_bytes().to_vec());
+        if are_all_kept {
+            batch.insert(key::META_SNAPSHOT, seq.to_be_bytes().to_vec());
+        }
         guarded(|| Ok(self.db.apply_batch(batch)?))
     }
 
@@ -316,10 +330,13 @@ impl Store {
     /// Lets go of the files. sled may panic here, as anywhere.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.flush()?;
-        guarded(|| {
-            drop(self.db);
+        let Self { db, lock } = self;
+        let closed = guarded(|| {
+            drop(db);
             Ok(())
-        })
+        });
+        drop(lock);
+        closed
     }
 }
 

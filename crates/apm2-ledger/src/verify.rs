@@ -1,27 +1,27 @@
 //! Has the record been touched? Checksums, numbering, chain, legality, and the store against the journal.
 
-use std::{
-    collections::HashSet,
-    fmt, fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::HashSet, fmt, fs, path::Path, thread, time::Duration};
 
 use apm2_core::process::{IllegalEvent, StreamId};
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    dir::Lock,
     error::{Damage, OpenError},
     frame::Frame,
     journal::{
         JOURNAL_DIR,
         scan::{Scan, Scanned},
-        segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader},
+        segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
         segments,
     },
+    ledger::Ledger,
+    limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     live::Head,
-    reader::{ReadAccess, Reader, Source},
+    reader::{ReadAccess, Reader},
     record::decode_event,
+    recovery::check,
     replay::Folds,
 };
 
@@ -122,16 +122,46 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
         return Err(OpenError::Missing { path: dir.to_owned() });
     }
     let mut verifier = Verifier::new(progress);
-    let count = all.len();
-    for (place, (number, path)) in all.iter().enumerate() {
-        verifier.segment(dir, *number, path, place + 1 == count)?;
+    let mut count = 0;
+    // A writer may begin another segment meanwhile: the list is made again until nothing is new.
+    while let Some(number) = next_segment(&journal, verifier.next_number)? {
+        verifier.segment(dir, number)?;
+        count += 1;
     }
-    verifier.ahead(&journal.join(AHEAD));
-    let mut report = verifier.report(count as u64);
+    verifier.ahead(dir);
+    let mut report = verifier.report(count);
     if report.findings.is_empty() {
         compare_store(dir, &mut report)?;
     }
     Ok(report)
+}
+
+/// The first segment from `number` on.
+fn next_segment(journal: &Path, number: u64) -> Result<Option<u64>, OpenError> {
+    let all = segments(journal).map_err(OpenError::io(journal))?;
+    Ok(all.into_iter().map(|(found, _)| found).find(|found| *found >= number))
+}
+
+/// The bytes of a segment, and whether it is the last. What looks broken at its end is read again for a while: another
+/// process may be writing there, or may have gone on to the next segment.
+fn read_segment(journal: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
+    let path = segment_path(journal, number);
+    for _ in 0..TAIL_READ_TRIES {
+        let (bytes, is_last) = read_segment_once(journal, &path, number)?;
+        let is_sound = SegmentHeader::parse(&bytes)
+            .is_ok_and(|header| Scan::new(&bytes, &header, is_last).all(|found| matches!(found, Scanned::Commit(..))));
+        if is_sound {
+            return Ok((bytes, is_last));
+        }
+        thread::sleep(RETRY_INTERVAL);
+    }
+    read_segment_once(journal, &path, number)
+}
+
+fn read_segment_once(journal: &Path, path: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
+    // Read first: one that is still the last afterwards was the last when it was read.
+    let bytes = fs::read(path).map_err(OpenError::io(path))?;
+    Ok((bytes, next_segment(journal, number + 1)?.is_none()))
 }
 
 struct Verifier<'a> {
@@ -179,8 +209,8 @@ impl<'a> Verifier<'a> {
         self.damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
     }
 
-    fn segment(&mut self, dir: &Path, number: u64, path: &PathBuf, is_last: bool) -> Result<(), OpenError> {
-        let bytes = fs::read(path).map_err(OpenError::io(path))?;
+    fn segment(&mut self, dir: &Path, number: u64) -> Result<(), OpenError> {
+        let (bytes, is_last) = read_segment(&dir.join(JOURNAL_DIR), number)?;
         if number != self.next_number {
             self.hole(self.next_number, self.next_seq, "the segment is missing");
         }
@@ -300,8 +330,10 @@ impl<'a> Verifier<'a> {
     }
 
     /// The segment that is ready for later holds nothing, or its own header when a crash came just then.
-    fn ahead(&mut self, path: &Path) {
-        let Ok(bytes) = fs::read(path) else { return };
+    /// Beside a writer it cannot be told: it may come into use at any moment.
+    fn ahead(&mut self, dir: &Path) {
+        let Ok(_lock) = Lock::take(dir, Duration::ZERO) else { return };
+        let Ok(bytes) = fs::read(dir.join(JOURNAL_DIR).join(AHEAD)) else { return };
         let rest =
             if SegmentHeader::parse(&bytes).is_ok() { bytes.get(SEGMENT_HEADER_LEN..) } else { Some(&bytes[..]) };
         if rest.unwrap_or_default().iter().any(|byte| *byte != 0) {
@@ -329,17 +361,32 @@ impl<'a> Verifier<'a> {
 
 /// Holds the store against the journal: what each of them folds to.
 fn compare_store(dir: &Path, report: &mut VerifyReport) -> Result<(), OpenError> {
-    let reader = Reader::open(dir, ReadAccess::Auto)?;
-    if reader.source() != Source::Store {
-        return Ok(());
-    }
+    let last = report.head.size;
+    let ledger = match Ledger::open_existing(dir) {
+        Ok(ledger) => ledger,
+        Err(error) if error.is_integrity() => {
+            report.findings.push(Finding {
+                kind: FindingKind::Store,
+                first_seq: last + 1,
+                last_seq: last + 1,
+                message: error.to_string(),
+            });
+            return Ok(());
+        }
+        Err(OpenError::Locked { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let reader = ledger.reader();
+    let Some(store) = reader.store() else { return Ok(()) };
     report.store = StoreCheck::Done;
     let journal = Reader::open(dir, ReadAccess::Journal)?;
-    let last = report.head.size;
     let mut find = |first_seq, message: String| {
         report.findings.push(Finding { kind: FindingKind::Store, first_seq, last_seq: last.max(first_seq), message });
     };
     let replayed = |reader: &Reader| reader.replay(u64::MAX, crate::replay::Origin::Genesis);
+    if let Err(error) = store.head().and_then(|head| head.map_or(Ok(()), |head| check(&store, head))) {
+        find(1, error.to_string());
+    }
     match (replayed(&reader), replayed(&journal)) {
         (Ok(stored), Ok(written)) => {
             for (id, stream) in &written.streams {

@@ -14,9 +14,9 @@ use nix::sys::statvfs::statvfs;
 use crate::{
     error::AppendError,
     feeder::Feed,
-    frame::{Frame, FrameBuilder},
+    frame::{Frame, FrameBuilder, LENGTH_LEN},
     journal::writer::JournalWriter,
-    limits::{APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, SNAPSHOT_EVENTS},
+    limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, SNAPSHOT_EVENTS},
     live::{Commit, Live},
     queue::{Answer, Caller, Request},
     reader::Reader,
@@ -267,6 +267,9 @@ fn prepare(
         }
         ends.push(scratch.len());
         events.push(event);
+    }
+    if scratch.len() + ends.len() * LENGTH_LEN > APPEND_BYTES_MAX {
+        return Err(AppendError::Shape("too many bytes"));
     }
     if let Some(number) = fold.as_ref().and_then(Stream::broken_invariant) {
         return Err(AppendError::Invariant(number));

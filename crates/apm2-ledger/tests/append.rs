@@ -3,7 +3,10 @@
 use std::{sync::Arc, thread};
 
 use apm2_core::process::{EventKind, StreamId};
-use apm2_ledger::{AppendError, Ledger, OpenError, Options, limits::APPEND_EVENTS_MAX};
+use apm2_ledger::{
+    AppendError, Ledger, OpenError, Options,
+    limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX},
+};
 
 use crate::support::{all_events, draft_at, fill, private_dir, registered, run_commits, small_segments, stream};
 
@@ -52,6 +55,19 @@ fn law_3_an_illegal_event_is_refused_and_takes_the_whole_append_with_it() {
     }
     assert!(matches!(ledger.append(id, 2, starting), Err(AppendError::Invariant("INV-0008"))));
     assert_eq!(ledger.reader().head().unwrap().size, 2);
+}
+
+#[test]
+fn an_append_of_too_many_bytes_is_refused_and_poisons_nothing() {
+    let dir = private_dir();
+    let ledger = Ledger::open(dir.path()).unwrap();
+    let started = |bytes: usize| {
+        draft_at(StreamId::SYSTEM, 0, 1, EventKind::SupervisorStarted { pid: 1, version: "x".repeat(bytes) })
+    };
+    let half = APPEND_BYTES_MAX / 2;
+    let refused = ledger.append(StreamId::SYSTEM, 0, vec![started(half), started(half)]);
+    assert!(matches!(refused, Err(AppendError::Shape("too many bytes"))), "{refused:?}");
+    ledger.append(StreamId::SYSTEM, 0, vec![started(half), started(half / 2)]).unwrap();
 }
 
 #[test]

@@ -105,10 +105,11 @@ fn redact_arg(arg: &str) -> String {
 fn redact_word(word: &str) -> String {
     let (body, space) = word.split_at(word.trim_end().len());
     let masked = match body.split_once('=') {
+        // Before any name: a token may end in `=`, and what it begins with is no name.
+        _ if has_secret_shape(body) => REDACTED.to_owned(),
         Some((name, value)) if !value.is_empty() && (is_secret_name(name) || has_secret_shape(value)) => {
             format!("{name}={REDACTED}")
         }
-        _ if has_secret_shape(body) => REDACTED.to_owned(),
         _ => mask_url_password(body),
     };
     format!("{masked}{space}")
@@ -164,8 +165,15 @@ mod tests {
     }
 
     #[test]
+    fn a_token_is_masked_whole_whatever_it_holds() {
+        assert_eq!(args_of(&["eyJ0b2tleQ=="]), [REDACTED]);
+        assert_eq!(args_of(&["eyJmYKEYQ==", "sk-1=sk-2"]), [REDACTED, REDACTED]);
+    }
+
+    #[test]
     fn redacting_twice_changes_nothing() {
-        let spec = ProcessSpec::builder().name("n").command("c").args(["--token", "x", "a=sk-1"]).env("A", "b").build();
+        let args = ["--token", "x", "a=sk-1", "sk-1=sk-2"];
+        let spec = ProcessSpec::builder().name("n").command("c").args(args).env("A", "b").build();
         let mut once = RedactedSpec::new(&spec);
         assert_eq!(RedactedSpec::new(&once), once);
         let fine = ProcessSpec {

@@ -5,7 +5,7 @@
 //!
 //! - a whole commit follows it: it had been synced, so it is damaged;
 //! - some 512-byte sector of it still holds the zeros that the segment was made with: torn, since a disk writes whole
-//!   sectors, and no sector of a commit is zero;
+//!   sectors, and no sector of a commit is zero ([`ZERO_RUN_BYTES_MAX`](crate::limits::ZERO_RUN_BYTES_MAX));
 //! - the checksum that ends it, or its header, is still zero: torn, by a write that stopped half-way;
 //! - none of these: all of it had reached the disk, so it is damaged.
 
@@ -160,13 +160,34 @@ impl<'a> Scan<'a> {
         }
         // One set bit in what should be zeros is no write: whatever part of a commit had arrived would hold more.
         let set_bits: u32 = self.rest().iter().map(|byte| byte.count_ones()).sum();
+        // Without a header the length is not known; what the header's last sector still holds of the commit is looked at.
         let len = header.map_or(HEADER_LEN, FrameHeader::frame_len);
+        let end = match header {
+            Some(header) => self.offset + header.frame_len(),
+            None => (self.offset + HEADER_LEN).next_multiple_of(SECTOR_LEN),
+        };
         let is_unwritten = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         // The checksum that ends it never arrived. Nothing may be behind a header that is not whole.
         let checksum = self.rest().get(len - CRC_LEN..len).unwrap_or_default();
         let has_no_end =
             is_unwritten(checksum) && (header.is_some() || is_unwritten(self.rest().get(len..).unwrap_or_default()));
-        set_bits > 1 && (has_no_end || self.sectors(self.offset + len).any(is_unwritten))
+        // Of the checksum some bytes may be zero by right: where a sector has nothing else, they do not decide alone.
+        let is_unwritten_sector = |sector: &[u8]| is_unwritten(sector) && sector.len() > CRC_LEN;
+        let has_half_an_end = header.is_some_and(|header| self.lacks_part_of_checksum(header, end));
+        set_bits > 1 && (has_no_end || has_half_an_end || self.sectors(end).any(is_unwritten_sector))
+    }
+
+    /// Whether the checksum lies on two sectors, the second of which was never written, and all before it is sound.
+    fn lacks_part_of_checksum(&self, header: &FrameHeader, end: usize) -> bool {
+        let missing = end % SECTOR_LEN;
+        if !(1..CRC_LEN).contains(&missing) {
+            return false;
+        }
+        let commit = self.rest().get(..header.frame_len()).unwrap_or_default();
+        let Some((covered, stored)) = commit.split_last_chunk::<CRC_LEN>() else { return false };
+        let computed = crc32c::crc32c(covered).to_le_bytes();
+        let (there, unwritten) = stored.split_at(CRC_LEN - missing);
+        computed.starts_with(there) && unwritten.iter().all(|byte| *byte == 0)
     }
 
     /// The bytes from the offset to `end`, sector by sector.
@@ -214,5 +235,54 @@ impl Iterator for Scan<'_> {
             Ok(frame) => Some(self.advance(frame)),
             Err(error) => Some(self.broken(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::frame::FrameBuilder;
+
+    const LEDGER: Uuid = Uuid::nil();
+
+    /// A segment with one commit, which ends one byte into a sector, with this byte.
+    fn segment_ending_in(is_wanted: impl Fn(u8) -> bool) -> (Vec<u8>, usize) {
+        let chain_before = Chain::genesis(LEDGER);
+        let segment = SegmentHeader { ledger: LEDGER, number: 1, first_seq: 1, chain_before, len: 2048 };
+        (0_u32..100_000)
+            .find_map(|number| {
+                let mut event = number.to_string();
+                let length = 2 * SECTOR_LEN + 1 - SEGMENT_HEADER_LEN - HEADER_LEN - 2 * CRC_LEN;
+                event.extend(std::iter::repeat_n('x', length - event.len()));
+                let mut builder = FrameBuilder::new(1, chain_before);
+                builder.push(event.as_bytes());
+                let mut bytes = [&segment.to_bytes()[..], &builder.finish()].concat();
+                let end = bytes.len();
+                bytes.resize(2048, 0);
+                is_wanted(bytes[end - 1]).then_some((bytes, end))
+            })
+            .unwrap()
+    }
+
+    fn scanned(bytes: &[u8]) -> Vec<Scanned> {
+        Scan::new(bytes, &SegmentHeader::parse(bytes).unwrap(), true).collect()
+    }
+
+    #[test]
+    fn a_checksum_that_rightly_ends_in_zero_does_not_make_damage_a_torn_write() {
+        let (mut bytes, end) = segment_ending_in(|last| last == 0);
+        assert_eq!(end % SECTOR_LEN, 1);
+        assert!(matches!(scanned(&bytes)[..], [Scanned::Commit(..)]));
+        bytes[SEGMENT_HEADER_LEN + HEADER_LEN + 20] ^= 1;
+        assert!(matches!(scanned(&bytes)[..], [Scanned::Damage(_)]));
+    }
+
+    #[test]
+    fn a_commit_whose_last_sector_alone_is_missing_is_torn() {
+        let (mut bytes, end) = segment_ending_in(|last| last != 0);
+        bytes[end - 1] = 0;
+        assert!(matches!(scanned(&bytes)[..], [Scanned::Torn(SEGMENT_HEADER_LEN)]));
     }
 }

@@ -41,6 +41,65 @@ pub(crate) struct JournalWriter {
     ahead: Option<JoinHandle<io::Result<()>>>,
 }
 
+/// A journal as it was found. Before it can be written, what was found has to be on the disk.
+pub(crate) struct UnsettledJournal {
+    writer: JournalWriter,
+    bytes: Vec<u8>,
+    last_commit: Option<(usize, Frame)>,
+    is_torn: bool,
+}
+
+impl UnsettledJournal {
+    /// A journal that was just made, and is on the disk.
+    pub(crate) fn made(writer: JournalWriter) -> Self {
+        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false }
+    }
+
+    /// The ledger's id.
+    pub(crate) const fn ledger(&self) -> Uuid {
+        self.writer.ledger
+    }
+
+    /// The seq of the last event; 0 before the first.
+    pub(crate) const fn last_seq(&self) -> u64 {
+        self.writer.next_seq - 1
+    }
+
+    /// Where a commit was cut short by a crash.
+    pub(crate) fn torn(&self) -> Option<CutTail> {
+        self.is_torn.then_some(CutTail { segment: self.writer.number, offset: self.writer.offset })
+    }
+
+    /// Makes what was found durable, whatever happened before, and takes a torn commit away.
+    ///
+    /// The page cache may show a last commit that a failed or forgotten sync never brought to the disk. All commits
+    /// before it were synced before it was written, so writing this one again and syncing closes the gap. The same goes
+    /// for the name of the last segment.
+    pub(crate) fn settle(self) -> io::Result<JournalWriter> {
+        let Self { writer, bytes, last_commit, is_torn } = self;
+        if is_torn {
+            let start = usize::try_from(writer.offset).unwrap_or(usize::MAX);
+            let residue = bytes.get(start..).unwrap_or_default();
+            let residue_len = residue.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            writer.medium.write_all_at(&writer.file, &vec![0; residue_len], writer.offset)?;
+        }
+        if let Some((at, frame)) = &last_commit {
+            let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
+            writer.medium.write_all_at(&writer.file, commit, *at as u64)?;
+        }
+        if is_torn || last_commit.is_some() {
+            writer.medium.sync_data(&writer.file)?;
+        }
+        sync_dir(&writer.journal)?;
+        Ok(writer)
+    }
+
+    /// The same journal, known to be on the disk as it is.
+    pub(crate) fn settled(self) -> JournalWriter {
+        self.writer
+    }
+}
+
 /// A commit that was cut short by a crash, and was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CutTail {
@@ -73,27 +132,24 @@ impl JournalWriter {
         })
     }
 
-    /// Opens the journal in `journal` after its last commit. A torn last commit is removed, and said.
-    ///
-    /// `is_settled` tells whether the journal is known to be on the disk up to this event.
-    pub(crate) fn open(
+    /// Reads the journal in `journal` up to its last commit, and changes nothing.
+    pub(crate) fn find(
         journal: &Path,
         segment_bytes: u64,
         medium: Arc<dyn Medium>,
-        is_settled: impl Fn(u64) -> bool,
-    ) -> Result<(Self, Option<CutTail>), OpenError> {
+    ) -> Result<UnsettledJournal, OpenError> {
         let (number, path) = last_segment(journal)?;
         let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(journal, number, error))?;
         let file = OpenOptions::new().read(true).write(true).open(&path).map_err(OpenError::io(&path))?;
         let mut scan = Scan::new(&bytes, &header, true);
         let mut last_commit = None;
-        let mut cut = None;
+        let mut is_torn = false;
         for found in scan.by_ref() {
             match found {
                 Scanned::Commit(at, frame) => last_commit = Some((at, frame)),
                 Scanned::Damage(damage) => return Err(damage.into()),
-                Scanned::Torn(at) => cut = Some(CutTail { segment: number, offset: at as u64 }),
+                Scanned::Torn(_) => is_torn = true,
             }
         }
         let (offset, next_seq, chain) = (scan.offset() as u64, scan.next_seq(), scan.next_chain());
@@ -110,28 +166,7 @@ impl JournalWriter {
             chain,
             ahead: None,
         };
-        if cut.is_some() || !is_settled(next_seq - 1) {
-            writer.settle(&bytes, last_commit.as_ref(), cut.is_some()).map_err(OpenError::io(&path))?;
-        }
-        Ok((writer, cut))
-    }
-
-    /// Makes what was read at opening durable, whatever happened before it.
-    ///
-    /// The page cache may show a last commit that a failed or forgotten sync never brought to the disk. All commits
-    /// before it were synced before it was written, so writing this one again and syncing closes the gap.
-    fn settle(&self, bytes: &[u8], last_commit: Option<&(usize, Frame)>, is_torn: bool) -> io::Result<()> {
-        if is_torn {
-            let start = usize::try_from(self.offset).unwrap_or(usize::MAX);
-            let residue = bytes.get(start..).unwrap_or_default();
-            let residue_len = residue.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            self.medium.write_all_at(&self.file, &vec![0; residue_len], self.offset)?;
-        }
-        if let Some((at, frame)) = last_commit {
-            let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
-            self.medium.write_all_at(&self.file, commit, *at as u64)?;
-        }
-        if is_torn || last_commit.is_some() { self.medium.sync_data(&self.file) } else { Ok(()) }
+        Ok(UnsettledJournal { writer, bytes, last_commit, is_torn })
     }
 
     /// The ledger's id.

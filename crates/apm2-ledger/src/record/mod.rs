@@ -15,7 +15,7 @@ use apm2_core::process::{Event, ProcessId, Stream, StreamId};
 
 use crate::{
     codec::{self, CodecError},
-    limits::RECORD_BYTES_MAX,
+    limits::{RECORD_BYTES_MAX, ZERO_RUN_BYTES_MAX},
 };
 
 /// The version of event records that is written.
@@ -35,6 +35,9 @@ pub enum RecordError {
     /// Larger than [`RECORD_BYTES_MAX`].
     #[error("a record of {0} bytes, more than {RECORD_BYTES_MAX}")]
     TooLarge(usize),
+    /// It has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a row.
+    #[error("a record with more than {ZERO_RUN_BYTES_MAX} zero bytes in a row")]
+    Zeros,
     /// Not the bytes of a value.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -46,15 +49,22 @@ pub enum RecordError {
 /// Appends the bytes of `event` to `out`. Its seq is not among them: its place in a frame tells.
 ///
 /// # Errors
-/// When it is larger than a record may be.
+/// When it is larger than a record may be, or has too many zero bytes in a row.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError> {
     let start = out.len();
     out.push(EVENT_VERSION);
     codec::encode(&event::EventV1::from(event), out)?;
-    match out.len() - start {
+    let record = out.get(start..).unwrap_or_default();
+    match record.len() {
         len if len > RECORD_BYTES_MAX => Err(RecordError::TooLarge(len)),
+        _ if has_long_zero_run(record) => Err(RecordError::Zeros),
         _ => Ok(()),
     }
+}
+
+fn has_long_zero_run(bytes: &[u8]) -> bool {
+    // Most records are shorter than that.
+    bytes.len() > ZERO_RUN_BYTES_MAX && bytes.split(|byte| *byte != 0).any(|run| run.len() > ZERO_RUN_BYTES_MAX)
 }
 
 /// The event numbered `seq` in `bytes`.
@@ -94,5 +104,28 @@ pub(crate) fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
         None => Err(RecordError::Empty),
         Some((&REDUCER_VERSION, rest)) => codec::decode::<stream::StreamV1>(rest)?.into_stream(),
         Some((version, _)) => Err(RecordError::Newer(*version)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_core::process::{Actor, EventKind, Stamp};
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn observed(detail: String) -> Event {
+        let stamp = Stamp { wall_ns: 0, boot_ns: 0, boot_id: Uuid::nil() };
+        let kind = EventKind::Observed { adapter: "a".to_owned(), detail };
+        let (stream, actor) = (StreamId::SYSTEM, Actor::System);
+        Event { seq: 1, version: 1, stream, run: 0, actor, reason: None, cause: None, stamp, kind }
+    }
+
+    #[test]
+    fn what_would_look_like_a_sector_that_was_never_written_is_refused() {
+        let mut bytes = Vec::new();
+        encode_event(&observed("\0".repeat(ZERO_RUN_BYTES_MAX)), &mut bytes).unwrap();
+        let refused = encode_event(&observed("\0".repeat(ZERO_RUN_BYTES_MAX + 1)), &mut bytes);
+        assert!(matches!(refused, Err(RecordError::Zeros)), "{refused:?}");
     }
 }
