@@ -175,7 +175,7 @@ fn web(script: &mut Script<'_>) {
     );
     script.append(&mut first, Actor::Policy, None, vec![EventKind::StartRequested { trigger: start }]);
     let never =
-        [EventKind::Starting { identity: None, trigger: start }, EventKind::Crashed { cause: RunEnd::NeverStarted }];
+        [EventKind::Starting { identity: None, trigger: start }, EventKind::Crashed { cause: RunEnd::NeverConfirmed }];
     script.append(&mut first, Actor::Recovery, None, never.to_vec());
     script.by_operator(&mut first, vec![EventKind::Unregistered]);
 }

@@ -5,10 +5,14 @@
 
 use std::time::Duration;
 
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 
 use crate::{
     duration::millis,
+    process::runner::STOP_DRAIN_MAX,
     process::{
         Actor, EventKind, Exit, Observation, Origin, ProcessError, ProcessRunner, Request, RestartRule, RunEnd, Signal,
         StartTrigger, Stream, end_event, members,
@@ -119,7 +123,8 @@ async fn stop_with(
 ) -> Result<(), ProcessError> {
     loop {
         if runner.state().has_exited() {
-            runner.wait().await;
+            // What was left to hand on may never be taken; the process is gone all the same.
+            let _ = timeout(STOP_DRAIN_MAX, runner.wait()).await;
             return Ok(());
         }
         tokio::select! {
@@ -201,7 +206,7 @@ pub fn reconcile(runner: &mut ProcessRunner) -> Result<Reconciled, ProcessError>
             return Err(alive(pid));
         }
         let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
-        let crashed = EventKind::Crashed { cause: RunEnd::NeverStarted };
+        let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
         runner.record(&Origin::of(Actor::Recovery).caused_by(Some(intent.seq)), vec![starting, crashed])?;
         return Ok(Reconciled::Closed);
     }

@@ -115,7 +115,7 @@ async fn ctr_0008_spawn_fails_when_the_command_is_not_found() {
 
 #[tokio::test]
 async fn ctr_0009_stdin_is_null_and_the_outputs_are_pipes() {
-    let spawned = spawn(&sh("readlink /proc/self/fd/0; echo err >&2")).unwrap();
+    let spawned = spawn(sh("readlink /proc/self/fd/0; echo err >&2")).unwrap();
     let mut child = spawned.child;
     assert!(child.stdin.is_none());
     let (mut stdout, mut stderr) = (String::new(), String::new());

@@ -90,5 +90,5 @@ fn without_a_runtime_nothing_is_recorded() {
     let error = runner.start().unwrap_err();
     assert!(matches!(error, ProcessError::InvalidState(_)), "{error}");
     assert!(log.events().is_empty());
-    assert!(apm2_core::process::spawn(&sh("true")).is_err());
+    assert!(apm2_core::process::spawn(sh("true")).is_err());
 }

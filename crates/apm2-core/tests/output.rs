@@ -107,7 +107,7 @@ async fn a_child_outlives_its_reader() {
         done.display()
     );
     let pid = {
-        let spawned = apm2_core::process::spawn(&sh(&script)).unwrap();
+        let spawned = apm2_core::process::spawn(sh(&script)).unwrap();
         drop(spawned.child);
         spawned.pid
     };

@@ -49,7 +49,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         Just(EventKind::Stopping { signal: Signal::TERM, timeout_ms: 1, force_kill: true }),
         exit().prop_map(|exit| EventKind::Stopped { exit }),
         exit().prop_map(|exit| EventKind::Crashed { cause: RunEnd::Exit(exit) }),
-        Just(EventKind::Crashed { cause: RunEnd::NeverStarted }),
+        Just(EventKind::Crashed { cause: RunEnd::NeverConfirmed }),
         exit().prop_map(|exit| EventKind::Terminated { exit }),
         signal.prop_map(|signal| EventKind::SignalSent { signal, target: SignalTarget::Group }),
         Just(EventKind::RestartScheduled { attempt: 1, delay_ms: 1 }),
@@ -66,7 +66,7 @@ fn commit() -> impl Strategy<Value = Vec<EventKind>> {
     kind().prop_flat_map(|kind| match kind {
         EventKind::Starting { identity: Some(_), .. } => Just(vec![kind, EventKind::Running]).boxed(),
         EventKind::Starting { identity: None, .. } => {
-            Just(vec![kind, EventKind::Crashed { cause: RunEnd::NeverStarted }]).boxed()
+            Just(vec![kind, EventKind::Crashed { cause: RunEnd::NeverConfirmed }]).boxed()
         }
         kind => Just(vec![kind]).boxed(),
     })

@@ -192,7 +192,7 @@ async fn a_start_that_never_happened_is_closed() {
     let mut runner = log.runner(spec);
     until("its process is gone", || reconcile(&mut runner).is_ok()).await;
     assert_eq!(log.names(), ["registered", "start_requested", "starting", "crashed"]);
-    assert_eq!(runner.stream().unwrap().end, Some(RunEnd::NeverStarted));
+    assert_eq!(runner.stream().unwrap().end, Some(RunEnd::NeverConfirmed));
     assert!(log.events().iter().skip(2).all(|event| event.actor == Actor::Recovery));
     assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Nothing);
     log.assert_live_equals_replayed(&runner);

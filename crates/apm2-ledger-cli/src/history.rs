@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use apm2_core::process::{Event, EventKind, IllegalEvent, RunEnd, Stamp, StartTrigger, Stream};
+use apm2_core::process::{Event, EventKind, Evidence, IllegalEvent, RunEnd, Stamp, StartTrigger, Stream};
 
 /// One event with what it changed.
 #[derive(Debug)]
@@ -31,8 +31,13 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    /// From spawn to end on the boot clock; `None` where one is missing or a reboot lies between them.
+    /// From spawn to end on the boot clock; `None` where one is missing, where the end was not seen when it came, or where
+    /// a reboot lies between them.
     pub(crate) fn duration(&self) -> Option<Duration> {
+        match &self.end {
+            Some(RunEnd::Exit(exit)) if exit.evidence == Evidence::Observed => {}
+            _ => return None,
+        }
         self.ended?.nanos_since(&self.started?).map(Duration::from_nanos)
     }
 }

@@ -134,7 +134,7 @@ pub enum RunEnd {
     /// It could not be spawned.
     SpawnFailed(SpawnFailure),
     /// Its start was asked for, and recovery found that it never happened.
-    NeverStarted,
+    NeverConfirmed,
 }
 
 impl RunEnd {
@@ -143,7 +143,7 @@ impl RunEnd {
     pub const fn exit_code(&self) -> Option<i32> {
         match self {
             Self::Exit(exit) => exit.code(),
-            Self::SpawnFailed(_) | Self::NeverStarted => None,
+            Self::SpawnFailed(_) | Self::NeverConfirmed => None,
         }
     }
 }
@@ -153,7 +153,7 @@ impl fmt::Display for RunEnd {
         match self {
             Self::Exit(exit) => exit.fmt(f),
             Self::SpawnFailed(failure) => failure.fmt(f),
-            Self::NeverStarted => f.write_str("never started"),
+            Self::NeverConfirmed => f.write_str("asked for, never confirmed"),
         }
     }
 }

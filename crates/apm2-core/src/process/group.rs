@@ -1,8 +1,16 @@
-//! Process groups and markers, as `/proc` shows them. Signals are sent elsewhere.
+//! Process groups, sessions and markers, as `/proc` shows them. A whole group is signalled elsewhere.
 
-use std::{fmt, io};
+use std::{fmt, io, os::fd::OwnedFd};
 
-use crate::process::{StreamId, identity::Stat};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
+};
+
+use crate::process::{Signal, StreamId, identity::Stat};
+
+/// Lists of processes that are read until one holds still.
+const SCANS_MAX: u32 = 32;
 
 /// A process that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,23 +19,72 @@ pub(crate) struct Member {
     pub(crate) pid: u32,
     /// Whether it is stopped, and so cannot act on a signal.
     pub(crate) stopped: bool,
+    /// Whether a signal to the group reaches it. One that is in the session alone has to be sent its own.
+    pub(crate) in_group: bool,
+    /// Its start time, by which it is told from a later process with its pid (law 6).
+    start_ticks: u64,
 }
 
-/// The members of the process group that have not ended. A zombie has.
+impl Member {
+    /// Sends it a signal of its own. One that is gone needs none.
+    ///
+    /// # Errors
+    /// The error of pidfd_send_signal(2).
+    pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
+        let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| {
+            // What the pidfd means is looked up after it was opened: from here on it cannot become a stranger.
+            let is_same = Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks);
+            if is_same { send(&pidfd, signal) } else { Ok(()) }
+        });
+        match sent {
+            Err(Errno::SRCH) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+}
+
+fn send(pidfd: &OwnedFd, signal: Signal) -> rustix::io::Result<()> {
+    // The safe wrapper has no real-time signals; SIGTERM is what those who have no handler of their own act on.
+    let named = rustix::process::Signal::from_named_raw(i32::from(signal.number()));
+    pidfd_send_signal(pidfd, named.unwrap_or(rustix::process::Signal::TERM))
+}
+
+/// The members of the process group, and of the session that its leader leads, that have not ended. A zombie has.
 ///
 /// # Errors
 /// When `/proc` cannot be read: the group is then not known to be empty.
+///
+/// A process that forks and ends while the list is read is on neither side of it. So a group counts as empty only by a
+/// list from which nothing vanished while it was read.
 pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
-    let mut members = Vec::new();
-    for pid in pids()? {
-        // A process that ends while it is looked at is gone, and nothing else may pass for that.
-        let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else { continue };
-        let Some(stat) = Stat::parse(&text) else { continue };
-        if stat.group == group && !stat.has_ended() {
-            members.push(Member { pid, stopped: stat.state == b'T' });
+    for _ in 0..SCANS_MAX {
+        let (members, has_vanished) = scan(group)?;
+        if !members.is_empty() || !has_vanished {
+            return Ok(members);
         }
     }
-    Ok(members)
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes come and go too fast to tell whether a group is empty"))
+}
+
+/// The members that one list shows, and whether some process was gone before it could be looked at.
+fn scan(group: u32) -> io::Result<(Vec<Member>, bool)> {
+    let mut members = Vec::new();
+    let mut has_vanished = false;
+    for pid in pids()? {
+        // A process that ends while it is looked at is gone, and nothing else may pass for that.
+        let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else {
+            has_vanished = true;
+            continue;
+        };
+        let Some(stat) = Stat::parse(&text) else { continue };
+        // A shell with job control puts its jobs into groups of their own, and they stay in the session.
+        if (stat.group == group || stat.session == group) && !stat.has_ended() {
+            let (in_group, start_ticks) = (stat.group == group, stat.start_ticks);
+            members.push(Member { pid, stopped: stat.state == b'T', in_group, start_ticks });
+        }
+    }
+    Ok((members, has_vanished))
 }
 
 fn pids() -> io::Result<impl Iterator<Item = u32>> {

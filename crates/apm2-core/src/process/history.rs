@@ -4,6 +4,7 @@ use std::{io, sync::Arc};
 
 use crate::process::{
     Clock, Draft, Event, EventKind, IllegalEvent, ProcessError, Recorder, Request, Stamp, Stream, StreamId,
+    redact::redact_text,
 };
 
 /// Where the events of one commit come from.
@@ -92,7 +93,7 @@ impl History {
                     stream: self.id,
                     run: trial.as_ref().map_or(0, |stream| stream.run_of(&kind)),
                     actor: origin.request.actor.clone(),
-                    reason: origin.request.reason.clone(),
+                    reason: origin.request.reason.as_deref().map(redact_text),
                     cause: origin.cause,
                     stamp,
                     kind,

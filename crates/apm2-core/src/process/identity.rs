@@ -2,6 +2,7 @@
 
 use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
+use nix::unistd::{getegid, geteuid};
 use uuid::Uuid;
 
 use crate::process::{Evidence, Exit, boot_id};
@@ -44,7 +45,7 @@ impl ProcessIdentity {
             return Observation::Gone;
         }
         match Stat::read(self.pid) {
-            Some(stat) if stat.start_ticks == self.start_ticks => stat.observation(),
+            Some(stat) if stat.start_ticks == self.start_ticks => stat.observation(self.pid),
             _ => Observation::Gone,
         }
     }
@@ -55,6 +56,7 @@ impl ProcessIdentity {
 pub(crate) struct Stat {
     pub(crate) state: u8,
     pub(crate) group: u32,
+    pub(crate) session: u32,
     pub(crate) start_ticks: u64,
     exit_status: Option<i32>,
 }
@@ -74,6 +76,7 @@ impl Stat {
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
             group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
             exit_status: fields.get(49).and_then(|field| field.parse().ok()),
         })
@@ -84,15 +87,30 @@ impl Stat {
         matches!(self.state, b'Z' | b'X')
     }
 
-    fn observation(&self) -> Observation {
+    fn observation(&self, pid: u32) -> Observation {
         match (self.has_ended(), self.exit_status) {
             (false, _) => Observation::Alive,
+            // The kernel shows 0 to whoever may not trace the process (proc(5)): a 0 is believed only where it is no mask.
+            (true, Some(0)) if !may_read_exit(pid) => Observation::Zombie(Exit::UNKNOWN),
             (true, Some(status)) => {
                 Observation::Zombie(Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
             }
             (true, None) => Observation::Zombie(Exit::UNKNOWN),
         }
     }
+}
+
+/// Whether the kernel shows us the exit status of `pid`: we are root, or every user and group id of it is ours.
+fn may_read_exit(pid: u32) -> bool {
+    if geteuid().is_root() {
+        return true;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let are_all = |field: &str, id: u32| {
+        let ids = status.lines().find_map(|line| line.strip_prefix(field));
+        ids.is_some_and(|ids| ids.split_ascii_whitespace().all(|found| found.parse() == Ok(id)))
+    };
+    are_all("Uid:", geteuid().as_raw()) && are_all("Gid:", getegid().as_raw())
 }
 
 #[cfg(test)]

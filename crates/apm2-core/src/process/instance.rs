@@ -9,19 +9,18 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    EventKind, Evidence, Exit, ProcessError, ProcessHandle, ProcessSpec, ProcessState, RedactedSpec, Request, RunEnd,
-    Signal, SpawnFailure, Stamp, StartTrigger, StreamId,
+    Actor, EventKind, Evidence, Exit, ProcessError, ProcessHandle, ProcessSpec, ProcessState, RedactedSpec, Request,
+    RunEnd, Signal, SpawnFailure, StartTrigger, StreamId,
     group::Marker,
     history::{History, Origin},
 };
+use crate::restart::RestartBudget;
 
 /// The end of the process that a run began with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LeaderEnd {
     /// Its status; `None` when somebody else took it from the kernel.
     pub(super) status: Option<ExitStatus>,
-    /// When it was seen.
-    pub(super) seen: Stamp,
     /// Whether we had sent SIGKILL before.
     pub(super) after_kill: bool,
 }
@@ -102,9 +101,12 @@ impl Instance {
     /// Records that a start is about to be made. Returns the seq of that event.
     pub(super) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
         let spec = RedactedSpec::new(&self.spec);
+        let by_hand = trigger == StartTrigger::Start && matches!(origin.request.actor, Actor::Operator { .. });
         let mut kinds = match self.history.stream() {
             None => vec![EventKind::Registered { spec }],
             Some(stream) if stream.unregistered || stream.handle.spec != *spec => vec![EventKind::SpecChanged { spec }],
+            // Whoever starts it by hand has looked at it: earlier crashes do not count against what it is now.
+            Some(stream) if by_hand && stream.budget != RestartBudget::default() => vec![EventKind::BudgetReset],
             Some(_) => Vec::new(),
         };
         kinds.push(EventKind::StartRequested { trigger });
@@ -131,7 +133,7 @@ impl Instance {
 
     /// Records the end of the run, and only then reaps the process and lets the end be told.
     pub(super) fn record_end(&mut self, end: &LeaderEnd, cause: Option<u64>) -> Result<(), ProcessError> {
-        let origin = Origin::of(Request::default()).caused_by(cause).at(end.seen);
+        let origin = Origin::of(Request::default()).caused_by(cause);
         let kind = end_event(&self.state(), end.exit(), end.after_kill);
         let recorded = self.history.record(&origin, vec![kind]);
         self.reap();

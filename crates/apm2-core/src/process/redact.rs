@@ -14,6 +14,9 @@ const SECRET_NAMES: [&str; 11] =
 /// Beginnings that make a value secret whatever its name.
 const SECRET_SHAPES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xox", "AKIA", "eyJ", "glpat-", "-----BEGIN"];
 
+/// Words between a header's name and its secret.
+const AUTH_SCHEMES: [&str; 4] = ["Bearer", "Basic", "Digest", "Token"];
+
 /// A [`ProcessSpec`] whose environment values and secret-looking arguments are replaced by [`REDACTED`].
 ///
 /// Only this type can enter an event, so a secret cannot be recorded by mistake.
@@ -27,13 +30,14 @@ impl RedactedSpec {
     pub fn new(spec: &ProcessSpec) -> Self {
         let mut safe = spec.clone();
         safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));
+        safe.command = redact_text(&safe.command);
         safe.args = redact_args(&safe.args);
         for command in &mut safe.shutdown.pre_stop {
             *command = redact_args(command);
         }
         match safe.health.as_mut().map(|health| &mut health.check) {
             Some(HealthCheck::Script { args, .. }) => *args = redact_args(args),
-            Some(HealthCheck::Http { url, .. }) => *url = redact_arg(url),
+            Some(HealthCheck::Http { url, .. }) => *url = redact_text(url),
             Some(HealthCheck::Tcp { .. } | HealthCheck::Liveness) | None => {}
         }
         durations(&mut safe).into_iter().for_each(|duration| *duration = Duration::from_millis(millis(*duration)));
@@ -68,65 +72,118 @@ fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
     all
 }
 
-/// The arguments with every secret-looking one masked, and every one that follows a secret-looking option.
+/// The arguments without their secrets. What an option or header at the end of one announces is in the next.
 fn redact_args(args: &[String]) -> Vec<String> {
-    let mut after_secret_option = false;
+    let mut is_announced = false;
     args.iter()
         .map(|arg| {
-            let masked =
-                if after_secret_option && !arg.starts_with("--") { REDACTED.to_owned() } else { redact_arg(arg) };
-            after_secret_option = is_secret_option(arg);
+            if std::mem::take(&mut is_announced) {
+                return REDACTED.to_owned();
+            }
+            let mut words = Words::default();
+            let masked = words.redact(arg);
+            is_announced = words.is_announced;
             masked
         })
         .collect()
 }
 
-/// `--token x`, `-p x`: an option without `=` whose value is the next argument.
-fn is_secret_option(arg: &str) -> bool {
-    arg == "-p" || arg.strip_prefix("--").is_some_and(|name| !name.contains('=') && is_secret_name(name))
+/// `text` without its secrets: a command, a reason, an error.
+pub(crate) fn redact_text(text: &str) -> String {
+    Words::default().redact(text)
+}
+
+/// Text, word by word: one argument may be a whole script (`sh -c 'X=… cmd'`).
+#[derive(Default)]
+struct Words {
+    /// Whether the next word is a secret.
+    is_announced: bool,
+    /// The quote that a secret began with and that it has not ended with yet.
+    open_quote: Option<char>,
+}
+
+impl Words {
+    fn redact(&mut self, text: &str) -> String {
+        // A key block spans lines and words: nothing of it is kept.
+        if text.contains("-----BEGIN") {
+            return REDACTED.to_owned();
+        }
+        // The value of an option is the rest of its argument, spaces too.
+        if let Some((name, _)) = text.split_once('=')
+            && name.starts_with('-')
+            && !name.contains(char::is_whitespace)
+            && is_secret_name(name)
+        {
+            return format!("{name}={REDACTED}");
+        }
+        text.split_inclusive(char::is_whitespace).map(|word| self.word(word)).collect()
+    }
+
+    fn word(&mut self, word: &str) -> String {
+        let (body, space) = word.split_at(word.trim_end().len());
+        if let Some(quote) = self.open_quote {
+            self.open_quote = (!body.ends_with(quote)).then_some(quote);
+            return String::new();
+        }
+        if body.is_empty() {
+            return word.to_owned();
+        }
+        format!("{}{space}", self.body(body))
+    }
+
+    fn body(&mut self, body: &str) -> String {
+        if self.is_announced {
+            // `Authorization: Bearer …`: the scheme is no secret, what follows is.
+            self.is_announced = AUTH_SCHEMES.iter().any(|scheme| body.eq_ignore_ascii_case(scheme));
+            return if self.is_announced { body.to_owned() } else { REDACTED.to_owned() };
+        }
+        if has_secret_shape(body) {
+            return REDACTED.to_owned();
+        }
+        if let Some((kept, value)) = split_secret(body) {
+            self.is_announced = value.is_empty();
+            let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
+            self.open_quote = quote.filter(|quote| value.len() == 1 || !value.ends_with(*quote));
+            return if value.is_empty() { kept.to_owned() } else { format!("{kept}{REDACTED}") };
+        }
+        self.is_announced = is_secret_option(body) || body.eq_ignore_ascii_case("bearer");
+        mask_url_login(body)
+    }
+}
+
+/// `--token x`, `-p x`, `-u user:password`: an option whose value is the next word.
+fn is_secret_option(word: &str) -> bool {
+    word == "-p" || word == "-u" || (word.starts_with('-') && is_secret_name(word))
 }
 
 fn is_secret_name(name: &str) -> bool {
     let upper = name.to_ascii_uppercase().replace('-', "_");
-    SECRET_NAMES.iter().any(|part| upper.contains(part))
+    upper.trim_matches('_') == "PW" || SECRET_NAMES.iter().any(|part| upper.contains(part))
 }
 
-/// One argument: `NAME=value` is judged by its name and by the shape of its value, anything else by its shape alone.
-///
-/// The words of an argument are judged one by one, since a whole script may be one argument (`sh -c 'X=… cmd'`).
-fn redact_arg(arg: &str) -> String {
-    // A key block spans lines and words: nothing of it is kept.
-    if arg.contains("-----BEGIN") {
-        return REDACTED.to_owned();
-    }
-    arg.split_inclusive(char::is_whitespace).map(redact_word).collect()
+/// The part of a word up to and with the first `=` or `:` that follows a secret name, and the value behind it.
+fn split_secret(word: &str) -> Option<(&str, &str)> {
+    let separators = word.char_indices().filter(|(_, c)| matches!(c, '=' | ':'));
+    separators.map(|(at, _)| word.split_at(at + 1)).find(|(kept, value)| {
+        let name = kept.trim_end_matches(['=', ':', '"', '\'']);
+        let start = name.rfind(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')));
+        let name = name.get(start.map_or(0, |start| start + 1)..).unwrap_or_default();
+        !value.starts_with("//") && is_secret_name(name)
+    })
 }
 
-fn redact_word(word: &str) -> String {
-    let (body, space) = word.split_at(word.trim_end().len());
-    let masked = match body.split_once('=') {
-        // Before any name: a token may end in `=`, and what it begins with is no name.
-        _ if has_secret_shape(body) => REDACTED.to_owned(),
-        Some((name, value)) if !value.is_empty() && (is_secret_name(name) || has_secret_shape(value)) => {
-            format!("{name}={REDACTED}")
-        }
-        _ => mask_url_password(body),
-    };
-    format!("{masked}{space}")
+fn has_secret_shape(word: &str) -> bool {
+    let mut pieces = word.split(['=', ':', ',', '&', '?', '/', '@', ';', '"', '\'', '(', '{', '[']);
+    pieces.any(|piece| SECRET_SHAPES.iter().any(|shape| piece.starts_with(shape)))
 }
 
-fn has_secret_shape(value: &str) -> bool {
-    let bare = value.trim_start_matches(['"', '\'', '(', ':', ',']);
-    SECRET_SHAPES.iter().any(|shape| bare.starts_with(shape))
-}
-
-/// `scheme://user:pass@host` with the password masked; anything else as it is.
-fn mask_url_password(word: &str) -> String {
+/// `scheme://login@host` with the login's secret masked: the password, or all of it where there is no user before it.
+fn mask_url_login(word: &str) -> String {
     let masked = || {
         let (scheme, rest) = word.split_once("://")?;
         let (login, host) = rest.rsplit_once('@')?;
-        let (user, _) = login.split_once(':')?;
-        Some(format!("{scheme}://{user}:{REDACTED}@{host}"))
+        let user = login.split_once(':').map(|(user, _)| format!("{user}:")).unwrap_or_default();
+        Some(format!("{scheme}://{user}{REDACTED}@{host}"))
     };
     masked().unwrap_or_else(|| word.to_owned())
 }
@@ -155,6 +212,42 @@ mod tests {
         assert_eq!(args_of(&["GITHUB_TOKEN=x make all"]), ["GITHUB_TOKEN=<redacted> make all"]);
         assert_eq!(args_of(&["-----BEGIN PRIVATE KEY-----\nabc def"]), [REDACTED]);
         assert_eq!(args_of(&["-c", "exit 7"]), ["-c", "exit 7"]);
+        for plain in
+            ["--max-old-space-size=4096", "http://localhost:8080/a?b=c", "2026-01-31T12:00:00Z", "a:b", "-print"]
+        {
+            assert_eq!(args_of(&[plain]), [plain]);
+        }
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_left_whatever_form_it_has() {
+        let forms: [&[&str]; 18] = [
+            &["--password=correct LEAK staple"],
+            &["-c", "PASSWORD=\"a LEAK b\" run"],
+            &["-H", "Authorization: Bearer LEAK"],
+            &["-H", "X-Api-Key: LEAK"],
+            &["-d", "{\"password\":\"LEAK\"}"],
+            &["password:LEAK"],
+            &["Bearer LEAK"],
+            &["-token", "LEAK"],
+            &["-passin", "pass:LEAK"],
+            &["-u", "user:LEAK"],
+            &["--token", "--LEAK"],
+            &["-c", "curl --token LEAK http://h"],
+            &["http://h/?a=b&token=LEAK"],
+            &["https://LEAK@github.com"],
+            &["foo:ghp_LEAK"],
+            &["a,eyJLEAK"],
+            &["--env=PW=LEAK"],
+            &["-H", "Authorization:", "LEAK"],
+        ];
+        for form in forms {
+            let masked = args_of(form);
+            assert!(!masked.join(" ").contains("LEAK"), "{form:?} became {masked:?}");
+            let again: Vec<&str> = masked.iter().map(String::as_str).collect();
+            assert_eq!(args_of(&again), masked, "redacting twice changes nothing");
+        }
+        assert!(!redact_text("because ghp_LEAK was rotated, password=LEAK").contains("LEAK"));
     }
 
     #[test]

@@ -172,11 +172,8 @@ impl Run {
     }
 
     fn leader_ended(&mut self, status: Option<ExitStatus>) {
-        let (seen, after_kill) = {
-            let instance = self.shared.lock();
-            (instance.history.clock.now(), instance.history.stream().is_some_and(|stream| stream.kill_sent))
-        };
-        self.end = Some(LeaderEnd { status, seen, after_kill });
+        let after_kill = self.shared.lock().history.stream().is_some_and(|stream| stream.kill_sent);
+        self.end = Some(LeaderEnd { status, after_kill });
         // Reaped by somebody else: the group's id may be a stranger's by now, so it is left alone (law 6).
         self.over = status.is_none();
         self.sweep();
@@ -278,7 +275,10 @@ impl Run {
     }
 
     fn deliver(&self, signal: Signal) -> Result<(), ProcessError> {
-        let Err(error) = self.leader.signal_group(signal) else { return Ok(()) };
+        // The session's other groups first: whoever waits for them may go as soon as the group is told.
+        let mut apart = self.members().unwrap_or_default().into_iter().filter(|member| !member.in_group);
+        let sent = apart.try_for_each(|member| member.signal(signal));
+        let Err(error) = self.leader.signal_group(signal).and(sent) else { return Ok(()) };
         let errno = error.raw_os_error().unwrap_or(0);
         if errno == nix::libc::ESRCH {
             return Ok(()); // Everybody is gone already, which is what it was for.

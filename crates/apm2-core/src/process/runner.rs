@@ -26,7 +26,7 @@ use crate::process::{
 };
 
 /// How long a stop waits, after the end, for the rest of the output to be handed on.
-const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
+pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Runs one instance of a [`ProcessSpec`], and records what happens to it.
 ///

@@ -9,7 +9,7 @@ use tokio::{
     runtime::Handle,
 };
 
-use crate::process::{ProcessError, ProcessSpec, SpawnFailure, SpawnStage, child};
+use crate::process::{ProcessError, ProcessSpec, SpawnFailure, SpawnStage, child, redact::redact_text};
 
 /// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
 /// supervisor (tokens, agent sockets) is not meant for everything that it runs.
@@ -105,5 +105,5 @@ fn stage_of(error: &io::Error) -> SpawnStage {
 fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> SpawnFailure {
     let errno = error.raw_os_error();
     let why = errno.map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
-    SpawnFailure { stage, errno, message: format!("{what}: {why}") }
+    SpawnFailure { stage, errno, message: redact_text(&format!("{what}: {why}")) }
 }

@@ -1,8 +1,8 @@
 //! The fold of one stream: the handle, and what a handle has no field for.
 
 use crate::process::{
-    Event, EventKind, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp, StartTrigger,
-    StreamId,
+    Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp,
+    StartTrigger, StreamId,
 };
 use crate::restart::RestartBudget;
 
@@ -229,7 +229,9 @@ impl Stream {
     fn end_run(&mut self, end: RunEnd, stamp: Stamp) {
         let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
         let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
-        if uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
+        // Only of an end that was seen is it known how long the run was.
+        let was_seen = matches!(&end, RunEnd::Exit(exit) if exit.evidence == Evidence::Observed);
+        if was_seen && uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
             self.budget.consecutive = 0;
         }
         self.end = Some(end);
@@ -240,7 +242,7 @@ impl Stream {
     pub const fn exit(&self) -> Option<&Exit> {
         match &self.end {
             Some(RunEnd::Exit(exit)) => Some(exit),
-            Some(RunEnd::SpawnFailed(_) | RunEnd::NeverStarted) | None => None,
+            Some(RunEnd::SpawnFailed(_) | RunEnd::NeverConfirmed) | None => None,
         }
     }
 

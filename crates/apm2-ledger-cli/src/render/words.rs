@@ -80,7 +80,7 @@ pub(crate) fn state(stream: &Stream) -> String {
     let state = &stream.handle.state;
     let name = state.name();
     match &stream.end {
-        Some(RunEnd::SpawnFailed(_) | RunEnd::NeverStarted) => format!("{name} (not started)"),
+        Some(RunEnd::SpawnFailed(_) | RunEnd::NeverConfirmed) => format!("{name} (not started)"),
         Some(RunEnd::Exit(exit)) => match exit.outcome {
             ExitOutcome::Code(code) => format!("{name} ({code})"),
             ExitOutcome::Signal { signal, .. } => format!("{name} ({signal})"),

@@ -227,7 +227,7 @@ impl<'a> Detail<'a> {
         let (end, exit, spawn_failure) = match cause {
             RunEnd::Exit(exit) => ("exit", Some(exit.into()), None),
             RunEnd::SpawnFailed(failure) => ("spawn_failed", None, Some(failure.into())),
-            RunEnd::NeverStarted => ("never_started", None, None),
+            RunEnd::NeverConfirmed => ("never_confirmed", None, None),
         };
         Self::Crashed { end, exit, spawn_failure }
     }

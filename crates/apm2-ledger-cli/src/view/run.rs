@@ -22,7 +22,7 @@ pub(crate) struct RunView<'a> {
     ended_at: Option<DateTime<Utc>>,
     /// Null while it lives, and where a reboot lies between start and end.
     duration_ms: Option<u64>,
-    /// `exit`, `spawn_failed` or `never_started`; null while it lives.
+    /// `exit`, `spawn_failed` or `never_confirmed`; null while it lives.
     end: Option<&'static str>,
     exit: Option<ExitView>,
     spawn_failure: Option<SpawnFailureView<'a>>,
@@ -35,7 +35,7 @@ impl<'a> RunView<'a> {
             None => (None, None, None),
             Some(RunEnd::Exit(exit)) => (Some("exit"), Some(exit.into()), None),
             Some(RunEnd::SpawnFailed(failure)) => (Some("spawn_failed"), None, Some(failure.into())),
-            Some(RunEnd::NeverStarted) => (Some("never_started"), None, None),
+            Some(RunEnd::NeverConfirmed) => (Some("never_confirmed"), None, None),
         };
         Self {
             run: run.number,

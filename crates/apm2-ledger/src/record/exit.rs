@@ -52,7 +52,7 @@ pub(super) struct ExitV1 {
 pub(super) enum RunEndV1 {
     Exit(ExitV1),
     SpawnFailed { stage: SpawnStageV1, errno: Option<i32>, message: String },
-    NeverStarted,
+    NeverConfirmed,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl From<&RunEnd> for RunEndV1 {
             RunEnd::SpawnFailed(SpawnFailure { stage, errno, message }) => {
                 Self::SpawnFailed { stage: (*stage).into(), errno: *errno, message: message.clone() }
             }
-            RunEnd::NeverStarted => Self::NeverStarted,
+            RunEnd::NeverConfirmed => Self::NeverConfirmed,
         }
     }
 }
@@ -124,7 +124,7 @@ impl RunEndV1 {
             Self::SpawnFailed { stage, errno, message } => {
                 RunEnd::SpawnFailed(SpawnFailure { stage: stage.into(), errno, message })
             }
-            Self::NeverStarted => RunEnd::NeverStarted,
+            Self::NeverConfirmed => RunEnd::NeverConfirmed,
         })
     }
 }

@@ -41,7 +41,7 @@ use crate::{context::Context, error::CliError};
 /// A command that runs again under the same --name continues the history of that name.
 ///
 /// Leaves with the exit code of the command: 128+N when signal N killed it, 127 when it was not found, 126 when it
-/// cannot be executed, 1 when it could not be supervised.
+/// cannot be executed, 1, 2 or 5 when it could not be supervised.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:

@@ -21,6 +21,10 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     let Some((command, rest)) = args.command.split_first() else {
         return Err(CliError::usage("no command to run"));
     };
+    // A shell would set the variable; here it would be recorded, with its value, as the name of a program.
+    if command.split('/').next().is_some_and(|first| first.contains('=')) {
+        return Err(CliError::usage("the command looks like an assignment; write --env NAME=VALUE before the --"));
+    }
     let restart = RestartConfig {
         policy: args.restart,
         max_restarts: args.max_restarts,

@@ -163,7 +163,7 @@ fn exit_code(end: Option<&RunEnd>) -> i32 {
             ExitOutcome::Unknown => 1,
         },
         Some(RunEnd::SpawnFailed(failure)) => spawn_failure_code(failure),
-        Some(RunEnd::NeverStarted) | None => 1,
+        Some(RunEnd::NeverConfirmed) | None => 1,
     }
 }
 
@@ -201,6 +201,6 @@ mod tests {
     fn what_nobody_knows_is_a_failure() {
         assert_eq!(exited(ExitOutcome::Unknown), 1);
         assert_eq!(unspawned(SpawnStage::WorkingDirectory, nix::libc::ENOENT), 1);
-        assert_eq!((exit_code(None), exit_code(Some(&RunEnd::NeverStarted))), (1, 1));
+        assert_eq!((exit_code(None), exit_code(Some(&RunEnd::NeverConfirmed))), (1, 1));
     }
 }
