@@ -103,3 +103,24 @@ fn a_limit_on_file_sizes_is_an_error_and_not_our_death() {
     command.args(["-c", &script]).env("APM2_LEDGER_DIR", place.ledger());
     finish(&mut command).left_with(5).said(&["File too large"]);
 }
+
+/// An ignored SIGCHLD is inherited, and would have the kernel throw the exit status away.
+#[test]
+fn a_parent_that_ignores_sigchld_does_not_hide_the_exit() {
+    let place = Place::new();
+    let direct = place.command(&["run", "--name", "it", "--", "sh", "-c", "exit 7"]);
+    let mut ignoring = std::process::Command::new("sh");
+    ignoring.args(["-c", "trap '' CHLD; exec \"$@\"", "sh"]).arg(direct.get_program()).args(direct.get_args());
+    ignoring.envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    finish(&mut ignoring).left_with(7);
+    assert_eq!(place.json(&["show", "it"])["handle"]["exit_code"], json!(7));
+}
+
+/// `run -- KEY=value command` is a slip that would put the value on record as the name of a program.
+#[test]
+fn a_command_that_looks_like_an_assignment_is_refused_and_not_recorded() {
+    let place = Place::new();
+    let outcome = place.run(&["run", "--", "API_KEY=hunter2", "true"]).left_with(2);
+    assert!(outcome.stderr.contains("--env") && !outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    assert!(!place.ledger().exists());
+}

@@ -50,3 +50,15 @@ fn a_name_that_looks_like_the_beginning_of_an_id_is_a_name() {
     assert_eq!(place.json(&["show", prefix])["handle"]["name"], prefix);
     assert_eq!(place.json(&["show", &id])["handle"]["name"], "first");
 }
+
+/// Whoever runs it again by hand has looked at it: the restarts of the last time do not count against it.
+#[test]
+fn a_run_by_hand_has_its_restarts_again() {
+    let place = Place::new();
+    let options = ["--name", "it", "--restart", "on-failure", "--max-restarts", "1", "--backoff", "1ms"];
+    for _ in 0..2 {
+        place.run_script(&options, "echo up; exit 3").left_with(3);
+    }
+    assert_eq!(place.json(&["show", "it"])["handle"]["restart_count"], 2);
+    assert_eq!(place.types("it").iter().filter(|kind| *kind == "budget_reset").count(), 1);
+}

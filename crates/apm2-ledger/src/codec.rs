@@ -23,9 +23,9 @@ fn check_limit(bytes: &[u8]) -> Result<(), CodecError> {
     if bytes.len() > RECORD_BYTES_MAX { Err(CodecError(bincode::ErrorKind::SizeLimit.into())) } else { Ok(()) }
 }
 
-/// Appends the bytes of `value` to `out`.
+/// Appends the bytes of `value` to `out`. Whoever calls it holds them against the limit.
 pub(crate) fn encode(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), CodecError> {
-    Ok(options().with_limit(RECORD_BYTES_MAX as u64).serialize_into(out, value)?)
+    Ok(options().serialize_into(out, value)?)
 }
 
 /// The value in `bytes`, all of them.

@@ -44,6 +44,9 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Time between two looks at a held lock, or at a commit that is being written.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long `verify` waits for the store to have what was just recorded.
+pub const FEED_WAIT: Duration = Duration::from_secs(5);
+
 /// Looks at a commit that another process may be writing, before it counts as damaged.
 pub const TAIL_READ_TRIES: u32 = 20;
 

@@ -1,6 +1,12 @@
 //! Has the record been touched? Checksums, numbering, chain, legality, and the store against the journal.
 
-use std::{collections::HashSet, fmt, fs, path::Path, thread, time::Duration};
+use std::{
+    collections::HashSet,
+    fmt, fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
 
 use apm2_core::process::{IllegalEvent, StreamId};
 use uuid::Uuid;
@@ -17,7 +23,7 @@ use crate::{
         segments,
     },
     ledger::Ledger,
-    limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
+    limits::{FEED_WAIT, RETRY_INTERVAL, TAIL_READ_TRIES},
     live::Head,
     reader::{ReadAccess, Reader},
     record::decode_event,
@@ -378,6 +384,13 @@ fn compare_store(dir: &Path, report: &mut VerifyReport) -> Result<(), OpenError>
     };
     let reader = ledger.reader();
     let Some(store) = reader.store() else { return Ok(()) };
+    // What was found on opening is an event too, and may still be on its way to the store.
+    let began = Instant::now();
+    while reader.head().is_some_and(|head| !matches!(store.head(), Ok(Some(fed)) if fed.seq == head.size))
+        && began.elapsed() < FEED_WAIT
+    {
+        thread::sleep(RETRY_INTERVAL);
+    }
     report.store = StoreCheck::Done;
     let journal = Reader::open(dir, ReadAccess::Journal)?;
     let mut find = |first_seq, message: String| {

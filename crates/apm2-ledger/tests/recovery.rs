@@ -176,6 +176,30 @@ fn case_08_a_snapshot_that_sled_never_finished_is_removed() {
 }
 
 #[test]
+fn case_06_a_name_that_was_given_twice_does_not_make_a_sound_store_suspect() {
+    let dir = private_dir();
+    let ledger = open(dir.path());
+    let id = stream(1);
+    let mut version = fill(&ledger, id, 20).last().unwrap().version;
+    for _ in 0..3 {
+        let EventKind::Registered { spec } = crate::support::registered(id, "p1").kind else { unreachable!() };
+        let changed = crate::support::draft_at(id, 20, 9999, EventKind::SpecChanged { spec });
+        version = ledger.append(id, version, vec![changed]).unwrap().last().unwrap().version;
+        // Enough for another frame of the store.
+        for _ in 0..80 {
+            let reset = crate::support::draft_at(id, 20, 9999, EventKind::BudgetReset);
+            version = ledger.append(id, version, vec![reset]).unwrap().last().unwrap().version;
+        }
+    }
+    let events = all_events(&ledger);
+    ledger.close().unwrap();
+    assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
+    // A copy is checked in full when it is opened.
+    let copy = copy_of(dir.path());
+    assert_eq!(all_events(&open(copy.path())), events, "nothing was rebuilt");
+}
+
+#[test]
 fn case_09_a_store_with_more_than_the_journal_is_a_refusal() {
     let (dir, _) = closed_ledger();
     let behind = copy_of(dir.path());

@@ -33,7 +33,9 @@ pub enum RecordError {
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
     /// Larger than [`RECORD_BYTES_MAX`].
-    #[error("a record of {0} bytes, more than {RECORD_BYTES_MAX}")]
+    #[error(
+        "an event of {0} bytes cannot be recorded, at most {RECORD_BYTES_MAX} can; long arguments are better passed in a file"
+    )]
     TooLarge(usize),
     /// It has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a row.
     #[error("a record with more than {ZERO_RUN_BYTES_MAX} zero bytes in a row")]
@@ -95,7 +97,7 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
 pub(crate) fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
     codec::encode(&stream::StreamV1::from(stream), &mut out)?;
-    Ok(out)
+    if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
 
 /// The snapshot in `bytes`.

@@ -19,13 +19,16 @@ use tokio::{
 /// Stop requests that wait; the first two say everything.
 pub(super) const STOPS_WAITING_MAX: usize = 4;
 
-/// Makes a file size limit (`ulimit -f`) an error of the write, for the ledger to deal with, and not our death.
+/// Takes over the signals whose inherited treatment would harm us. A file size limit (`ulimit -f`) becomes an error of the
+/// write, for the ledger to deal with, and not our death. And a SIGCHLD that our parent had ignored would make the kernel
+/// throw every exit status away (sigaction(2)).
 ///
 /// # Errors
 /// When the kernel refuses.
-pub(super) fn survive_file_size_limit() -> io::Result<()> {
+pub(super) fn take_over_inherited() -> io::Result<()> {
     // Once taken over, a signal stays so; what arrives here is not needed.
-    unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map(drop)
+    drop(unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
+    unix::signal(SignalKind::child()).map(drop)
 }
 
 /// The signals that ask us to end: SIGINT, SIGTERM and, unless we were started to survive it (nohup), SIGHUP.

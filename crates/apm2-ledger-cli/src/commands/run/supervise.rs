@@ -21,7 +21,7 @@ use super::{
     announcer::Announcer,
     operator::operator,
     pump::{pump, remarks},
-    signals::{Links, STOPS_WAITING_MAX, Signals, survive_file_size_limit},
+    signals::{Links, STOPS_WAITING_MAX, Signals, take_over_inherited},
 };
 use crate::{
     context::{Context, say},
@@ -64,7 +64,7 @@ fn runtime() -> Result<Runtime, CliError> {
     let build = || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let entered = runtime.enter();
-        survive_file_size_limit()?;
+        take_over_inherited()?;
         drop(entered);
         Ok(runtime)
     };
