@@ -30,8 +30,12 @@ pub fn registered(stream: StreamId) -> Draft {
 
 pub fn sampled(stream: StreamId, run: u64, number: u64) -> Draft {
     let memory_bytes = 100_000_000 + number;
-    let mut draft = draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes });
-    // About 150 bytes in all, the size of an event with a reason.
+    draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes })
+}
+
+/// The same with a reason: about 150 bytes in all, as much as the peers write.
+pub fn sampled_with_reason(stream: StreamId, run: u64, number: u64) -> Draft {
+    let mut draft = sampled(stream, run, number);
     draft.reason = Some("sampled by the supervisor every thirty seconds, as configured for this process".to_owned());
     draft
 }
@@ -43,10 +47,7 @@ pub fn start(stream: StreamId, run: u64) -> [Vec<Draft>; 2] {
     let identity = Some(ProcessIdentity { boot_id, pid: 4242, start_ticks: 99 });
     [
         vec![draft(stream, run, EventKind::StartRequested { trigger })],
-        vec![
-            draft(stream, run, EventKind::Starting { identity, trigger }),
-            draft(stream, run, EventKind::Running),
-        ],
+        vec![draft(stream, run, EventKind::Starting { identity, trigger }), draft(stream, run, EventKind::Running)],
     ]
 }
 

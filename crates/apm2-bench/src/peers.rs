@@ -11,7 +11,7 @@ use apm2_ledger::Ledger;
 
 use crate::{
     Result,
-    events::{registered, sampled, start, stream},
+    events::{registered, sampled_with_reason, start, stream},
 };
 
 /// What the peers write: as long as an event is in the ledger.
@@ -47,7 +47,7 @@ impl Peer for LedgerPeer {
             version = 4;
         }
         Box::new(move || {
-            self.0.append(stream, version, vec![sampled(stream, 1, version)]).expect("append");
+            self.0.append(stream, version, vec![sampled_with_reason(stream, 1, version)]).expect("append");
             version += 1;
         })
     }

@@ -17,6 +17,9 @@ const SECRET_SHAPES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xox", "
 /// Words between a header's name and its secret.
 const AUTH_SCHEMES: [&str; 4] = ["Bearer", "Basic", "Digest", "Token"];
 
+/// Passes over a text that is masked further by each. What needs more of them is masked whole.
+const PASSES_MAX: usize = 8;
+
 /// A [`ProcessSpec`] whose environment values and secret-looking arguments are replaced by [`REDACTED`].
 ///
 /// Only this type can enter an event, so a secret cannot be recorded by mistake.
@@ -72,8 +75,30 @@ fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
     all
 }
 
-/// The arguments without their secrets. What an option or header at the end of one announces is in the next.
+/// The arguments without their secrets.
 fn redact_args(args: &[String]) -> Vec<String> {
+    settled(args.to_vec(), |args| mask_args(args)).unwrap_or_else(|| vec![REDACTED.to_owned(); args.len()])
+}
+
+/// `text` without its secrets: a command, a reason, an error.
+pub(crate) fn redact_text(text: &str) -> String {
+    settled(text.to_owned(), |text| Words::default().redact(text)).unwrap_or_else(|| REDACTED.to_owned())
+}
+
+/// What is left when `mask` finds nothing more: what was recorded must not be masked further when it is read.
+fn settled<T: PartialEq>(mut text: T, mask: impl Fn(&T) -> T) -> Option<T> {
+    for _ in 0..PASSES_MAX {
+        let masked = mask(&text);
+        if masked == text {
+            return Some(masked);
+        }
+        text = masked;
+    }
+    None
+}
+
+/// Masks once. What an option or header at the end of an argument announces is in the next.
+fn mask_args(args: &[String]) -> Vec<String> {
     let mut is_announced = false;
     args.iter()
         .map(|arg| {
@@ -86,11 +111,6 @@ fn redact_args(args: &[String]) -> Vec<String> {
             masked
         })
         .collect()
-}
-
-/// `text` without its secrets: a command, a reason, an error.
-pub(crate) fn redact_text(text: &str) -> String {
-    Words::default().redact(text)
 }
 
 /// Text, word by word: one argument may be a whole script (`sh -c 'X=… cmd'`).
@@ -265,7 +285,7 @@ mod tests {
 
     #[test]
     fn redacting_twice_changes_nothing() {
-        let args = ["--token", "x", "a=sk-1", "sk-1=sk-2"];
+        let args = ["--token", "x", "a=sk-1", "sk-1=sk-2", "-:////@\u{1a}1IN////DSNE-:<redacted>"];
         let spec = ProcessSpec::builder().name("n").command("c").args(args).env("A", "b").build();
         let mut once = RedactedSpec::new(&spec);
         assert_eq!(RedactedSpec::new(&once), once);

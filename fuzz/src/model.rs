@@ -1,0 +1,192 @@
+//! Which histories of a process are legal, as tables: a second opinion, written from `docs/lifecycle.md`.
+
+use apm2_core::process::{Event, EventKind, ExitOutcome, ProcessState, RunEnd, Signal, StartTrigger, Stream, StreamId};
+
+/// From which state which event leads to which state.
+const TRANSITIONS: &[(&str, &str, &str)] = &[
+    ("stopped", "starting", "starting"),
+    ("crashed", "starting", "starting"),
+    ("terminated", "starting", "starting"),
+    ("starting", "running", "running"),
+    ("starting", "crashed", "crashed"),
+    ("starting", "stopping", "stopping"),
+    ("running", "unhealthy", "unhealthy"),
+    ("running", "stopping", "stopping"),
+    ("running", "stopped", "stopped"),
+    ("running", "crashed", "crashed"),
+    ("unhealthy", "stopping", "stopping"),
+    ("unhealthy", "stopped", "stopped"),
+    ("unhealthy", "crashed", "crashed"),
+    ("stopping", "stopped", "stopped"),
+    ("stopping", "terminated", "terminated"),
+];
+
+const UP: &[&str] = &["starting", "running", "unhealthy"];
+const ALIVE: &[&str] = &["starting", "running", "unhealthy", "stopping"];
+const OVER: &[&str] = &["stopped", "crashed", "terminated"];
+const ANY: &[&str] = &["starting", "running", "unhealthy", "stopping", "stopped", "crashed", "terminated"];
+
+/// Which event leaves which states as they are.
+const NOTES: &[(&str, &[&str])] = &[
+    ("spec_changed", ANY),
+    ("budget_reset", ANY),
+    ("output_leaked", ANY),
+    ("group_survived", ANY),
+    ("signal_sent", ALIVE),
+    ("signal_failed", ALIVE),
+    ("adopted", ALIVE),
+    ("observed", ALIVE),
+    ("health_changed", UP),
+    ("sampled", UP),
+    ("credential_rotated", UP),
+    ("start_requested", OVER),
+    ("restart_scheduled", OVER),
+    ("restart_refused", OVER),
+    ("unregistered", OVER),
+];
+
+/// What matters of a process's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Model {
+    stream: StreamId,
+    instances: u32,
+    state: &'static str,
+    version: u64,
+    run: u64,
+    asked: Option<StartTrigger>,
+    pid: Option<u32>,
+    was_spawned: bool,
+    restarts: u32,
+    killed: bool,
+    unregistered: bool,
+}
+
+impl Model {
+    /// The model after a first event, if that may be one.
+    #[must_use]
+    pub fn begin(event: &Event) -> Option<Self> {
+        let EventKind::Registered { spec } = &event.kind else { return None };
+        let fits = event.version == 1 && event.run == 0;
+        let fits = fits && spec.id == event.stream.process_id && event.stream.instance < spec.instances;
+        fits.then_some(Self {
+            stream: event.stream,
+            instances: spec.instances,
+            state: "stopped",
+            version: 1,
+            run: 0,
+            asked: None,
+            pid: None,
+            was_spawned: false,
+            restarts: 0,
+            killed: false,
+            unregistered: false,
+        })
+    }
+
+    /// The model after one more event, if that may follow.
+    #[must_use]
+    pub fn after(&self, event: &Event) -> Option<Self> {
+        let name = event.kind.name();
+        let moved = TRANSITIONS.iter().find(|(from, kind, _)| (*from, *kind) == (self.state, name));
+        let noted = NOTES.iter().any(|(kind, states)| *kind == name && states.contains(&self.state));
+        if (moved.is_none() && !noted) || !self.numbers_fit(event) || !self.details_fit(&event.kind) {
+            return None;
+        }
+        let mut next = self.clone();
+        next.version += 1;
+        if let Some((_, _, to)) = moved {
+            next.state = to;
+        }
+        next.follow(&event.kind);
+        Some(next)
+    }
+
+    fn numbers_fit(&self, event: &Event) -> bool {
+        event.stream == self.stream && event.version == self.version + 1 && event.run == self.run_of(&event.kind)
+    }
+
+    /// The run that an event of this kind belongs to.
+    #[must_use]
+    pub fn run_of(&self, kind: &EventKind) -> u64 {
+        self.run + u64::from(kind.name() == "start_requested")
+    }
+
+    fn details_fit(&self, kind: &EventKind) -> bool {
+        let by_itself = matches!(self.state, "running" | "unhealthy");
+        match kind {
+            EventKind::SpecChanged { spec } => {
+                spec.id == self.stream.process_id && self.stream.instance < spec.instances
+            }
+            _ if self.unregistered => false,
+            EventKind::StartRequested { .. } | EventKind::Unregistered => self.asked.is_none(),
+            EventKind::Starting { trigger, .. } => self.asked == Some(*trigger),
+            EventKind::Running | EventKind::Stopping { .. } => self.pid.is_some(),
+            EventKind::Stopped { exit } if by_itself => exit.outcome == ExitOutcome::Code(0),
+            EventKind::Crashed { cause: RunEnd::Exit(exit) } => {
+                self.pid.is_some() && !(by_itself && exit.outcome == ExitOutcome::Code(0))
+            }
+            EventKind::Crashed { .. } => self.pid.is_none(),
+            EventKind::Terminated { .. } => self.killed,
+            _ => true,
+        }
+    }
+
+    fn follow(&mut self, kind: &EventKind) {
+        match kind {
+            EventKind::SpecChanged { spec } => (self.instances, self.unregistered) = (spec.instances, false),
+            EventKind::Unregistered => self.unregistered = true,
+            EventKind::StartRequested { trigger } => {
+                (self.run, self.asked, self.killed) = (self.run + 1, Some(*trigger), false);
+            }
+            EventKind::Starting { identity, trigger } => {
+                self.asked = None;
+                self.pid = identity.map(|identity| identity.pid);
+                self.was_spawned |= identity.is_some();
+                self.restarts += u32::from(identity.is_some() && *trigger != StartTrigger::Start);
+            }
+            EventKind::SignalSent { signal, .. } => self.killed |= *signal == Signal::KILL,
+            _ => {}
+        }
+        if !UP.contains(&self.state) {
+            self.pid = None;
+        }
+    }
+
+    /// Whether a commit may end here: INV-0008.
+    #[must_use]
+    pub fn may_rest(&self) -> bool {
+        self.pid.is_some() == UP.contains(&self.state)
+    }
+
+    /// Holds a fold of the same events against the model.
+    ///
+    /// # Panics
+    /// When they differ, or an invariant does not hold.
+    pub fn check(&self, stream: &Stream) {
+        let handle = &stream.handle;
+        assert_eq!(state_name(&handle.state), self.state);
+        assert_eq!(handle.pid, self.pid, "INV-0008");
+        assert_eq!(handle.started_at.is_some(), self.was_spawned, "INV-0009");
+        assert_eq!((handle.instance, handle.spec.instances), (self.stream.instance, self.instances));
+        assert!(handle.instance < handle.spec.instances, "INV-0010");
+        assert!(!handle.spec.name.is_empty() && !handle.spec.command.is_empty(), "INV-0003, INV-0004");
+        assert_eq!((handle.restart_count, handle.last_restart.is_some()), (self.restarts, self.restarts > 0));
+        assert_eq!(handle.uptime_secs().is_some(), UP.contains(&self.state));
+        assert_eq!((stream.version, stream.run), (self.version, self.run));
+        assert_eq!(stream.intent.map(|intent| intent.trigger), self.asked);
+        assert_eq!((stream.kill_sent, stream.unregistered), (self.killed, self.unregistered));
+        assert_eq!(stream.broken_invariant(), None);
+    }
+}
+
+fn state_name(state: &ProcessState) -> &'static str {
+    match state {
+        ProcessState::Starting => "starting",
+        ProcessState::Running => "running",
+        ProcessState::Unhealthy => "unhealthy",
+        ProcessState::Stopping => "stopping",
+        ProcessState::Stopped { .. } => "stopped",
+        ProcessState::Crashed { .. } => "crashed",
+        ProcessState::Terminated => "terminated",
+    }
+}

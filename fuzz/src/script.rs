@@ -1,0 +1,203 @@
+//! From arbitrary bytes to drafts: mostly such as could be legal, so that a history gets somewhere.
+
+use apm2_core::process::{
+    Actor, Draft, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
+    RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Stamp, StartTrigger, StreamId,
+};
+use arbitrary::Arbitrary;
+use uuid::Uuid;
+
+/// Events of one commit; what a script has more of is left out.
+pub const COMMIT_STEPS_MAX: usize = 4;
+
+/// Length of a text, and of a list: more zeros in a row than are recorded would be no test of anything here.
+const LENGTH_MAX: usize = 64;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+const BOOT_ID: Uuid = Uuid::from_u128(1);
+
+/// One event to try.
+#[derive(Debug, Clone, Arbitrary)]
+pub struct Step {
+    /// What is to happen.
+    pub action: Action,
+    /// Seconds since the step before.
+    pub seconds: u8,
+    /// What else may be wrong with it.
+    pub slip: Slip,
+}
+
+/// A draft's numbers, for the most part right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slip {
+    /// Nothing is wrong.
+    None,
+    /// It names another run.
+    Run,
+    /// It has another version.
+    Version,
+    /// It is another stream's.
+    Stream,
+}
+
+impl<'a> Arbitrary<'a> for Slip {
+    fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(match u8::arbitrary(bytes)? {
+            253 => Self::Run,
+            254 => Self::Version,
+            255 => Self::Stream,
+            _ => Self::None,
+        })
+    }
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+#[expect(missing_docs, reason = "as apm2_core::process::ExitOutcome")]
+pub enum End {
+    Success,
+    Code(i32),
+    Signal(u8),
+    Unknown,
+}
+
+/// What is to happen: one for each kind of event.
+#[derive(Debug, Clone, Arbitrary)]
+#[expect(missing_docs, reason = "as apm2_core::process::EventKind")]
+pub enum Action {
+    Register { instances: u8, argument: String },
+    ChangeSpec { instances: u8, argument: String },
+    Unregister,
+    RequestStart { attempt: u8 },
+    Spawned { attempt: u8, pid: u16 },
+    NotSpawned { attempt: u8 },
+    Run,
+    Sicken,
+    Stop,
+    StopEnd(End),
+    Crash(End),
+    CrashUnspawned { never_confirmed: bool },
+    Terminate(End),
+    Signal(u8),
+    SignalFail,
+    GroupSurvive { pids: Vec<u32> },
+    ScheduleRestart,
+    RefuseRestart,
+    ResetBudget,
+    ChangeHealth { healthy: bool, detail: String },
+    Adopt,
+    LeakOutput,
+    Sample { cpu_centipercent: u32, memory_bytes: u64 },
+    RotateCredential { variable: String },
+    Observe { detail: String },
+    System,
+}
+
+impl Step {
+    /// The draft of this step, in run `run` unless it is to be wrong.
+    #[must_use]
+    pub fn draft(&self, stream: StreamId, run: u64, seconds: u64) -> Draft {
+        let stream = match self.slip {
+            Slip::Stream => StreamId { instance: stream.instance + 1, ..stream },
+            _ => stream,
+        };
+        let run = if self.slip == Slip::Run { run + 1 } else { run };
+        let boot_ns = seconds * NANOS_PER_SEC;
+        let stamp = Stamp { wall_ns: boot_ns.cast_signed(), boot_ns, boot_id: BOOT_ID };
+        let kind = self.action.kind(stream.process_id);
+        Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+    }
+}
+
+impl Action {
+    fn kind(&self, id: ProcessId) -> EventKind {
+        match self.clone() {
+            Self::Register { instances, argument } => EventKind::Registered { spec: spec(id, instances, &argument) },
+            Self::ChangeSpec { instances, argument } => EventKind::SpecChanged { spec: spec(id, instances, &argument) },
+            Self::Unregister => EventKind::Unregistered,
+            Self::RequestStart { attempt } => EventKind::StartRequested { trigger: trigger(attempt) },
+            Self::Spawned { attempt, pid } => {
+                EventKind::Starting { identity: Some(identity(pid)), trigger: trigger(attempt) }
+            }
+            Self::NotSpawned { attempt } => EventKind::Starting { identity: None, trigger: trigger(attempt) },
+            Self::Run => EventKind::Running,
+            Self::Sicken => EventKind::Unhealthy { failures: 3 },
+            Self::Stop => EventKind::Stopping { signal: Signal::TERM, timeout_ms: 10_000, force_kill: true },
+            Self::StopEnd(end) => EventKind::Stopped { exit: end.exit() },
+            Self::Crash(end) => EventKind::Crashed { cause: RunEnd::Exit(end.exit()) },
+            Self::CrashUnspawned { never_confirmed: true } => EventKind::Crashed { cause: RunEnd::NeverConfirmed },
+            Self::CrashUnspawned { never_confirmed: false } => {
+                let failure =
+                    SpawnFailure { stage: SpawnStage::Exec, errno: Some(2), message: "no such file".to_owned() };
+                EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) }
+            }
+            Self::Terminate(end) => EventKind::Terminated { exit: end.exit() },
+            Self::Signal(number) => EventKind::SignalSent { signal: signal(number), target: SignalTarget::Group },
+            Self::SignalFail => EventKind::SignalFailed { signal: Signal::TERM, errno: 1 },
+            Self::GroupSurvive { mut pids } => {
+                pids.truncate(LENGTH_MAX);
+                EventKind::GroupSurvived { pids }
+            }
+            Self::ScheduleRestart => EventKind::RestartScheduled { attempt: 1, delay_ms: 1000 },
+            Self::RefuseRestart => EventKind::RestartRefused { rule: RestartRule::PolicyNever },
+            Self::ResetBudget => EventKind::BudgetReset,
+            Self::ChangeHealth { healthy, detail } => EventKind::HealthChanged { healthy, detail: short(&detail) },
+            Self::Adopt => EventKind::Adopted { identity: identity(1) },
+            Self::LeakOutput => EventKind::OutputLeaked { source: OutputSource::Stdout },
+            Self::Sample { cpu_centipercent, memory_bytes } => EventKind::Sampled { cpu_centipercent, memory_bytes },
+            Self::RotateCredential { variable } => {
+                EventKind::CredentialRotated { profile: "p".to_owned(), variables: vec![short(&variable)] }
+            }
+            Self::Observe { detail } => EventKind::Observed { adapter: "a".to_owned(), detail: short(&detail) },
+            Self::System => EventKind::SupervisorStopped,
+        }
+    }
+}
+
+impl End {
+    fn exit(self) -> Exit {
+        let outcome = match self {
+            Self::Success => ExitOutcome::Code(0),
+            Self::Code(code) => ExitOutcome::Code(code),
+            Self::Signal(number) => ExitOutcome::Signal { signal: signal(number), core_dumped: number > 64 },
+            Self::Unknown => return Exit::UNKNOWN,
+        };
+        Exit { outcome, evidence: Evidence::Observed }
+    }
+}
+
+fn spec(id: ProcessId, instances: u8, argument: &str) -> RedactedSpec {
+    let spec = ProcessSpec::builder()
+        .id(id)
+        .name("p")
+        .command("c")
+        .args([short(argument)])
+        .instances(u32::from(instances % 4));
+    // A NUL byte is refused by the builder; a specification made without it is recorded like any other.
+    let spec = spec.try_build().unwrap_or_else(|_| ProcessSpec::builder().id(id).name("p").command("c").build());
+    RedactedSpec::new(&spec)
+}
+
+fn short(text: &str) -> String {
+    text.chars().take(LENGTH_MAX).collect()
+}
+
+fn trigger(attempt: u8) -> StartTrigger {
+    match attempt % 3 {
+        0 => StartTrigger::Start,
+        attempt => StartTrigger::Restart { attempt: u32::from(attempt) },
+    }
+}
+
+fn identity(pid: u16) -> ProcessIdentity {
+    ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1 }
+}
+
+/// The first numbers stand for the signals that matter.
+fn signal(number: u8) -> Signal {
+    match number {
+        0..128 => Signal::KILL,
+        128..192 => Signal::TERM,
+        _ => Signal::from_number(number - 191).unwrap_or(Signal::CONT),
+    }
+}

@@ -1,0 +1,70 @@
+//! Writes the golden ledger and the golden bytes of the current format version, `DIR/v1/` and `DIR/v1-events.txt`:
+//! `cargo run -p apm2-migrations --example write_golden DIR`.
+//!
+//! Golden files are written once, when a format version comes to be, and never again: existing ones are refused.
+
+#![expect(clippy::unwrap_used, reason = "an example that panics has failed")]
+
+#[path = "../tests/sample/mod.rs"]
+mod sample;
+
+use std::{
+    collections::HashMap,
+    env,
+    error::Error,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use apm2_ledger::{Ledger, Options, journal::segment::FORMAT_VERSION, record::encode_event};
+
+/// Small, so that the history goes over into a second segment.
+const SEGMENT_BYTES: u64 = 8 * 1024;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let golden = env::args_os().nth(1).map(PathBuf::from).ok_or("usage: write_golden DIR")?;
+    fs::create_dir_all(&golden)?;
+    let ledger = golden.join(format!("v{FORMAT_VERSION}"));
+    fs::create_dir(&ledger).map_err(|error| format!("{}: {error}", ledger.display()))?;
+    write_journal(&ledger.join("journal"))?;
+    let events = golden.join(format!("v{FORMAT_VERSION}-events.txt"));
+    File::create_new(&events)
+        .and_then(|mut file| file.write_all(event_lines()?.as_bytes()))
+        .map_err(|error| format!("{}: {error}", events.display()))?;
+    Ok(())
+}
+
+/// A ledger with the sample history. Its journal is all that is kept: the rest is made again when it is opened.
+fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
+    let work = tempfile::tempdir()?;
+    let ledger = Ledger::open_with(work.path(), &Options { segment_bytes: SEGMENT_BYTES, ..Options::default() })?;
+    let mut versions = HashMap::new();
+    for drafts in sample::commits() {
+        let Some(stream) = drafts.first().map(|draft| draft.stream) else { continue };
+        let version = versions.entry(stream).or_insert(0);
+        *version += ledger.append(stream, *version, drafts)?.len() as u64;
+    }
+    ledger.close()?;
+    fs::create_dir(to)?;
+    for entry in fs::read_dir(work.path().join("journal"))? {
+        let path = entry?.path();
+        // The segment that was made ahead holds nothing.
+        if path.extension().is_some_and(|extension| extension == "seg") {
+            fs::write(to.join(path.file_name().unwrap_or_default()), fs::read(&path)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// One line an event: its kind and its bytes in hexadecimal.
+fn event_lines() -> io::Result<String> {
+    let mut text = String::new();
+    for event in sample::events() {
+        let mut bytes = Vec::new();
+        encode_event(&event, &mut bytes).map_err(io::Error::other)?;
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        text.push_str(&format!("{} {hex}\n", event.kind.name()));
+    }
+    Ok(text)
+}
