@@ -44,7 +44,9 @@ for ((round = 1; round <= rounds; round++)); do
     mount -o loop "$scratch/image" "$disk"
     last=$(grep -a '^ACK [0-9]*$' "$scratch/acks" | tail -n 1 | cut -d' ' -f2)
     acknowledged=${last:-$acknowledged}
-    "$program" check "$disk/ledger" "$acknowledged" || {
+    # sled panics on what a power cut makes of it; the panics are caught, and only their words reach stderr.
+    "$program" check "$disk/ledger" "$acknowledged" 2>"$scratch/words" || {
+        tail -n 5 "$scratch/words" >&2
         echo "round $round: lost something of $acknowledged acknowledged appends" >&2
         exit 1
     }

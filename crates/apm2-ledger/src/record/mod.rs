@@ -2,7 +2,7 @@
 //!
 //! An event's bytes are one version byte and the value of that version. Variants and fields are added at the end of
 //! nothing: a changed type is a new type, with a new variant or version. Golden bytes of every kind hold this.
-//! How a value becomes bytes is [`codec`](crate::codec)'s matter.
+//! How a value becomes bytes is `codec`'s matter.
 
 mod event;
 mod exit;
