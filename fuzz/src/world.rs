@@ -60,6 +60,8 @@ pub enum Op {
         which: u8,
         /// How.
         damage: Damage,
+        /// Who looks at it.
+        look: Look,
     },
     /// Damage the store and go on: it has nothing that is not in the journal.
     DamageStore {
@@ -68,6 +70,18 @@ pub enum Op {
         /// How.
         damage: Damage,
     },
+}
+
+/// Who looks at a damaged ledger. Only one does at a time: each takes a while, since it looks again at what could be a
+/// commit in the making.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+pub enum Look {
+    /// A verification, which must find every single bit.
+    Verify,
+    /// A reader of the journal.
+    Read,
+    /// An opening, and a reader after it.
+    Open,
 }
 
 /// The ledger under test.
@@ -127,7 +141,7 @@ impl World {
                 self.open(&[]);
             }
             Op::Kill => self.kill(),
-            Op::DamageJournal { which, damage } => self.damage_copy(*which, *damage),
+            Op::DamageJournal { which, damage, look } => self.damage_copy(*which, *damage, *look),
             Op::DamageStore { which, damage } => self.damage_store(*which, *damage),
         }
     }
@@ -310,21 +324,21 @@ impl World {
     }
 
     /// Whatever is done to the journal: all that was acknowledged is there, or it is said that it is not.
-    fn damage_copy(&self, which: u8, damage: Damage) {
+    fn damage_copy(&self, which: u8, damage: Damage, look: Look) {
         let dir = self.copy("damaged");
         let kept = damage_journal(&dir, which, damage).expect("a journal can be damaged");
         let kept = usize::try_from(kept).unwrap_or(usize::MAX).min(self.events.len());
-        if damage.is_one_bit() {
-            let report = verify(&dir, &mut |_| {});
-            assert!(report.is_err() || report.is_ok_and(|report| !report.findings.is_empty()), "an unnoticed bit");
-        }
-        match Reader::open(&dir, ReadAccess::Journal) {
-            Ok(reader) => self.check_damaged(reader.events(1, u64::MAX), kept),
-            Err(error) => assert!(is_loud(&error), "{error}"),
-        }
-        match Ledger::open_with(&dir, &self.options()) {
-            Ok(ledger) => self.check_damaged(ledger.reader().events(1, u64::MAX), kept),
-            Err(error) => assert!(is_loud(&error), "{error}"),
+        let looked = match look {
+            Look::Verify => verify(&dir, &mut |_| {}).map(|report| {
+                assert!(!damage.is_one_bit() || !report.findings.is_empty(), "an unnoticed bit");
+            }),
+            Look::Read => Reader::open(&dir, ReadAccess::Journal)
+                .map(|reader| self.check_damaged(reader.events(1, u64::MAX), kept)),
+            Look::Open => Ledger::open_with(&dir, &self.options())
+                .map(|ledger| self.check_damaged(ledger.reader().events(1, u64::MAX), kept)),
+        };
+        if let Err(error) = looked {
+            assert!(is_loud(&error), "{error}");
         }
         fs::remove_dir_all(dir).expect("a copy can be removed");
     }

@@ -118,7 +118,19 @@ fn owner(dir: &Path) -> Option<u32> {
     text.trim().parse().ok()
 }
 
-/// Makes the names of a new directory, and of all that may have been made above it, durable.
+/// Makes the name of a directory and what is in it durable.
+pub(crate) fn sync_name(dir: &Path) -> io::Result<()> {
+    let dir = fs::canonicalize(dir)?;
+    File::open(&dir)?.sync_all()?;
+    match dir.parent().map(File::open) {
+        // What may not be read was not made by us.
+        Some(Err(error)) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        Some(parent) => parent?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// The same for a new directory, and for all that may have been made above it.
 pub(crate) fn sync_names(dir: &Path) -> io::Result<()> {
     for ancestor in fs::canonicalize(dir)?.ancestors() {
         match File::open(ancestor).and_then(|opened| opened.sync_all()) {

@@ -96,7 +96,7 @@ pub(crate) fn recover(dir: &Path, options: &Options, create: bool) -> Result<Rec
     let journal = if is_settled {
         found.settled()
     } else {
-        dir::sync_names(dir).and_then(|()| found.settle()).map_err(OpenError::io(&journal_dir))?
+        dir::sync_name(dir).and_then(|()| found.settle()).map_err(OpenError::io(&journal_dir))?
     };
     let store = match opened.and_then(|store| follow(store, dir, &journal, marked)) {
         Ok(store) => Some(store),
@@ -126,7 +126,7 @@ fn find_journal(
         return Err(OpenError::Missing { path: dir.to_owned() });
     }
     JournalWriter::create(journal_dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
-        .map(UnsettledJournal::made)
+        .and_then(|journal| dir::sync_names(dir).map(|()| UnsettledJournal::made(journal)))
         .map_err(OpenError::io(journal_dir))
 }
 
