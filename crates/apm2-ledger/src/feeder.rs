@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::{
     index::IndexedFrame,
-    limits::FLUSH_EVENTS,
+    limits::FLUSH_FRAMES,
     live::{Commit, Live},
     packer::Packer,
     store::{Store, StoreError},
@@ -80,14 +80,14 @@ impl Feeder {
                 }
             }
         }
-        if self.unflushed >= FLUSH_EVENTS { self.flush(store) } else { Ok(()) }
+        Ok(())
     }
 
     fn add(&mut self, store: &Store, frame: &IndexedFrame) -> Result<(), StoreError> {
         store.add(self.ledger, frame)?;
-        self.unflushed += u64::from(frame.header.count);
+        self.unflushed += 1;
         self.live.fed(frame.header.last_seq());
-        Ok(())
+        if self.unflushed >= FLUSH_FRAMES { self.flush(store) } else { Ok(()) }
     }
 
     fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {

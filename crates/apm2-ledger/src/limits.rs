@@ -35,8 +35,10 @@ pub const FEED_QUEUE_LEN: usize = 4096;
 /// Events after which the heads of the streams that changed are kept as a snapshot.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
 
-/// Events after which the store writes out what it holds in memory, so that little has to be fed again after a crash.
-pub const FLUSH_EVENTS: u64 = 10_000;
+/// Frames after which the store writes out what it holds in memory. Little has to be fed again after a crash, and little
+/// is under way at once in sled's thread pool, which can wait for itself for ever when it is crowded: a write that holds
+/// the lock of its segments waits for a truncation, and all threads that could truncate wait for that lock.
+pub const FLUSH_FRAMES: u64 = 32;
 
 /// How long an opener waits for another process to let go of the ledger: readers hold it for moments.
 pub const LOCK_WAIT: Duration = Duration::from_secs(2);

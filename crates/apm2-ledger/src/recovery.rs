@@ -26,7 +26,7 @@ use crate::{
     },
     key,
     ledger::Options,
-    limits::{FLUSH_EVENTS, SET_ASIDE_MAX},
+    limits::{FLUSH_FRAMES, SET_ASIDE_MAX},
     packer::Packer,
     pending,
     store::{STORE_DIR, Store, StoreError, StoreHead},
@@ -241,13 +241,13 @@ fn catch_up(store: &Store, dir: &Path, journal: &JournalWriter, head: StoreHead)
             }
             if let Some(frame) = packer.push(event_bytes)? {
                 store.add(head.ledger, &frame)?;
+                unflushed += 1;
             }
             chain = packer.chain();
-            unflushed += 1;
-        }
-        if unflushed >= FLUSH_EVENTS {
-            unflushed = 0;
-            store.flush()?;
+            if unflushed >= FLUSH_FRAMES {
+                unflushed = 0;
+                store.flush()?;
+            }
         }
     }
     if let Some(frame) = packer.finish()? {
