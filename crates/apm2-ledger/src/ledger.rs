@@ -4,6 +4,7 @@ use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError, mpsc::sync_channel},
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use apm2_core::process::{Draft, Event, EventKind, StreamId};
@@ -14,7 +15,7 @@ use crate::{
     error::{AppendError, OpenError},
     feeder::Feeder,
     journal::medium::{Disk, Medium},
-    limits::{FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
+    limits::{CLOSE_WAIT, FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
     live::{Head, Live},
     packer::Packer,
     pending,
@@ -26,13 +27,16 @@ use crate::{
     writer::Writer,
 };
 
+/// How often a close looks whether the store has everything: it is what a short command waits for.
+const CLOSE_POLL: Duration = Duration::from_micros(500);
+
 /// How a ledger is opened. The defaults are for use, other values for tests.
 #[derive(Clone)]
 pub struct Options {
     /// Length of a journal segment, in bytes.
     pub segment_bytes: u64,
     /// How long to wait for another process to let go of the ledger.
-    pub lock_wait: std::time::Duration,
+    pub lock_wait: Duration,
     /// Through what the journal is written and synced.
     pub medium: Arc<dyn Medium>,
 }
@@ -85,7 +89,7 @@ impl Ledger {
 
     /// Opens a ledger to be read, where there is one and nobody else has it.
     pub(crate) fn open_existing(dir: &Path) -> Result<Self, OpenError> {
-        let options = Options { lock_wait: std::time::Duration::ZERO, ..Options::default() };
+        let options = Options { lock_wait: Duration::ZERO, ..Options::default() };
         Self::start(recovery::recover(dir, &options, false)?)
     }
 
@@ -180,7 +184,15 @@ impl Inner {
         if let Some(mut writer) = self.queue.close() {
             writer.keep_snapshot();
         }
-        // The writer is gone, and with it what the feeder waits for.
+        // The writer is gone, and with it what the feeder waits for, unless sled stands still.
+        let began = Instant::now();
+        while !feeder.is_finished() {
+            if began.elapsed() > CLOSE_WAIT {
+                tracing::error!("the store stands still; it is fed at the next opening");
+                return;
+            }
+            thread::sleep(CLOSE_POLL);
+        }
         let is_fed = feeder.join().unwrap_or(false);
         let head = self.live.head();
         let Some(store) = self.live.take_store().and_then(Arc::into_inner) else { return };

@@ -46,6 +46,12 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// Time between two looks at a held lock, or at a commit that is being written.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
+/// How long an append waits for a store that takes nothing more, before the ledger goes on without it.
+pub const FEED_STALL: Duration = Duration::from_secs(10);
+
+/// How long a close waits for the store to have everything. What it lacks then is fed at the next opening.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
 /// How long `verify` waits for the store to have what was just recorded.
 pub const FEED_WAIT: Duration = Duration::from_secs(5);
 

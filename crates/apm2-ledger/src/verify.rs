@@ -390,9 +390,8 @@ fn compare_store(dir: &Path, report: &mut VerifyReport) -> Result<(), OpenError>
     let Some(store) = reader.store() else { return Ok(()) };
     // What was found on opening is an event too, and may still be on its way to the store.
     let began = Instant::now();
-    while reader.head().is_some_and(|head| !matches!(store.head(), Ok(Some(fed)) if fed.seq == head.size))
-        && began.elapsed() < FEED_WAIT
-    {
+    let fed_size = || store.head().map_or(0, |fed| fed.map_or(0, |fed| fed.seq));
+    while reader.head().is_some_and(|head| fed_size() != head.size) && began.elapsed() < FEED_WAIT {
         thread::sleep(RETRY_INTERVAL);
     }
     report.store = StoreCheck::Done;

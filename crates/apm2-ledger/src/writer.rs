@@ -5,7 +5,12 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     path::Path,
-    sync::{Arc, mpsc::SyncSender},
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    thread,
+    time::Instant,
 };
 
 use apm2_core::process::{Draft, Event, EventKind, Stream, StreamId};
@@ -16,7 +21,10 @@ use crate::{
     feeder::Feed,
     frame::{Frame, FrameBuilder, LENGTH_LEN},
     journal::writer::JournalWriter,
-    limits::{APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, SNAPSHOT_EVENTS},
+    limits::{
+        APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FEED_STALL, RETRY_INTERVAL,
+        SNAPSHOT_EVENTS,
+    },
     live::{Commit, Live},
     queue::{Answer, Caller, Request},
     reader::Reader,
@@ -50,7 +58,8 @@ pub(crate) struct Writer {
     journal: JournalWriter,
     live: Arc<Live>,
     history: Reader,
-    feeds: SyncSender<Feed>,
+    /// `None` once the store stood still: the journal goes on without it.
+    feeds: Option<SyncSender<Feed>>,
     /// The streams that were appended to since the ledger was opened.
     heads: HashMap<StreamId, StreamHead>,
     /// Those of them whose fold was not kept yet.
@@ -65,7 +74,7 @@ impl Writer {
             journal,
             live,
             history,
-            feeds,
+            feeds: Some(feeds),
             heads: HashMap::new(),
             changed: HashSet::new(),
             unkept: 0,
@@ -169,8 +178,7 @@ impl Writer {
                 for Accepted { events, caller } in accepted {
                     Request::answer(caller, Ok(events));
                 }
-                // The feeder ends after the writer does, so that this cannot fail while it matters.
-                drop(self.feeds.send(Feed::Commit(commit)));
+                self.feed(Feed::Commit(commit));
                 if self.unkept >= SNAPSHOT_EVENTS {
                     self.keep_snapshot();
                 }
@@ -196,7 +204,28 @@ impl Writer {
         });
         let feed = Feed::Snapshot { seq: self.journal.next_seq() - 1, streams: streams.collect() };
         self.unkept = 0;
-        drop(self.feeds.send(feed));
+        self.feed(feed);
+    }
+
+    /// Hands on to the feeder what the store is to have. Waits while it is far behind, but not for ever: an index that
+    /// stands still must not keep anything from being recorded.
+    fn feed(&mut self, mut feed: Feed) {
+        let began = Instant::now();
+        while let Some(feeds) = &self.feeds {
+            match feeds.try_send(feed) {
+                Ok(()) => return,
+                Err(TrySendError::Full(returned)) if began.elapsed() < FEED_STALL => {
+                    feed = returned;
+                    thread::sleep(RETRY_INTERVAL);
+                }
+                Err(_) => {
+                    tracing::error!("the store stands still; the journal goes on without it");
+                    drop(self.live.take_store());
+                    self.feeds = None;
+                    return;
+                }
+            }
+        }
     }
 }
 
