@@ -133,7 +133,7 @@ pub enum RunEnd {
     Exit(Exit),
     /// It could not be spawned.
     SpawnFailed(SpawnFailure),
-    /// Its start was asked for, and recovery found that it never happened.
+    /// Its start was asked for and never confirmed. Whether it ever ran, nobody can tell.
     NeverConfirmed,
 }
 
