@@ -11,7 +11,7 @@ use crate::{
     live::{Commit, Live},
     reader::{Access, journal_dir},
     record::{decode_event, peek_stream},
-    store::{FrameScan, Store},
+    store::{FrameBytes, FrameScan, Store},
 };
 
 /// Which events are wanted.
@@ -34,7 +34,7 @@ impl Wanted {
 
 /// Bytes of a frame, wherever they are kept.
 enum Bytes {
-    Stored(sled::IVec),
+    Stored(FrameBytes),
     Committed(Arc<Commit>),
     Read(Vec<u8>),
 }
@@ -215,7 +215,7 @@ impl Events {
     }
 
     /// The frame of the store with the next event: the next of the scan, or looked up where there is none yet.
-    fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<(sled::IVec, Frame), ReadError> {
+    fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<(FrameBytes, Frame), ReadError> {
         if let Some(bytes) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten() {
             let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq: self.next, source })?;
             if frame.header().first_seq == self.next {
@@ -240,7 +240,7 @@ impl Events {
 }
 
 /// The frame of the store with event `seq`.
-fn stored_frame(store: &Store, seq: u64) -> Result<(sled::IVec, Frame), ReadError> {
+fn stored_frame(store: &Store, seq: u64) -> Result<(FrameBytes, Frame), ReadError> {
     let bytes = store.frame_at(seq)?.ok_or(ReadError::Gap { seq })?;
     let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq, source })?;
     let header = frame.header();
@@ -248,7 +248,7 @@ fn stored_frame(store: &Store, seq: u64) -> Result<(sled::IVec, Frame), ReadErro
 }
 
 /// The first frame of the store with an event of `stream` from `seq` on.
-fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<(sled::IVec, Frame)>, ReadError> {
+fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<(FrameBytes, Frame)>, ReadError> {
     let begun = store.stream_frame_at(stream, seq)?;
     if let Some(first_seq) = begun {
         let (bytes, frame) = stored_frame(store, first_seq)?;

@@ -15,7 +15,7 @@ pub const APPEND_EVENTS_MAX: usize = 1024;
 /// Bytes of one append, with the 4 that each event's length takes: room for one event of the largest kind.
 pub const APPEND_BYTES_MAX: usize = RECORD_BYTES_MAX + 4;
 
-/// Body of one commit in the journal. The writer drains its queue up to this much before it syncs.
+/// Body of one commit in the journal: what waits is made durable together up to this much.
 pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 
 /// Body of one frame in the store, unless a single event is larger. Small, since sled keeps about 16 of them in a node
@@ -26,10 +26,10 @@ pub const FRAME_BYTES_MAX: usize = 4 * 1024;
 /// and a full disk leaves at least half of one for the exits of what runs.
 pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Appends that wait for the writer. Further callers wait for a place.
+/// Appends that wait to be committed. Further callers wait for a place.
 pub const APPEND_QUEUE_LEN: usize = 1024;
 
-/// Commits that wait for the store. The writer waits when it is this far ahead.
+/// Commits that wait for the store. An append waits when it is this far behind, for [`FEED_STALL`] at most.
 pub const FEED_QUEUE_LEN: usize = 4096;
 
 /// Events after which the heads of the streams that changed are kept as a snapshot.

@@ -290,6 +290,8 @@ fn rebuild_store(
         Err(Unusable::Journal(error)) => Err(error),
         Err(error) => {
             tracing::warn!(%cause, %error, "no store; the journal is read instead");
+            // Nothing was rebuilt, so nothing of it is recorded yet: it is pending until an opening succeeds.
+            findings.clear();
             Ok(None)
         }
     }

@@ -6,6 +6,7 @@
 
 use std::{
     fs, io,
+    ops::Deref,
     os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
@@ -84,6 +85,17 @@ pub(crate) struct Store {
     lock: Arc<Lock>,
 }
 
+/// The bytes of a frame, where sled keeps them.
+pub(crate) struct FrameBytes(sled::IVec);
+
+impl Deref for FrameBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// Frames in order: what is read from front to back is read faster than frame by frame.
 pub(crate) struct FrameScan {
     frames: sled::Iter,
@@ -93,8 +105,8 @@ pub(crate) struct FrameScan {
 
 impl FrameScan {
     /// The bytes of the next frame; `None` at the end of what the store has by now.
-    pub(crate) fn next(&mut self) -> Result<Option<sled::IVec>, StoreError> {
-        guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| bytes)))
+    pub(crate) fn next(&mut self) -> Result<Option<FrameBytes>, StoreError> {
+        guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| FrameBytes(bytes))))
     }
 }
 
@@ -186,10 +198,10 @@ impl Store {
     }
 
     /// The bytes of the last frame that begins at or before `seq`.
-    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<sled::IVec>, StoreError> {
+    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<FrameBytes>, StoreError> {
         let range = key::frame(0)..=key::frame(seq);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
-        Ok(last.map(|(_, bytes)| bytes))
+        Ok(last.map(|(_, bytes)| FrameBytes(bytes)))
     }
 
     /// The frames after the one that begins at `first_seq`, in order.

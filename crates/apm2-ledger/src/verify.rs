@@ -148,30 +148,35 @@ fn next_segment(journal: &Path, number: u64) -> Result<Option<u64>, OpenError> {
     Ok(all.into_iter().map(|(found, _)| found).find(|found| *found >= number))
 }
 
-/// The bytes of a segment, and whether it is the last. What looks broken at its end is read again for a while: another
-/// process may be writing there, or may have gone on to the next segment.
-fn read_segment(journal: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
-    let path = segment_path(journal, number);
-    // Where nobody has the ledger open, nobody is writing.
-    let has_owner =
-        matches!(Lock::take(journal.parent().unwrap_or(journal), Duration::ZERO), Err(OpenError::Locked { .. }));
-    let tries = if has_owner { TAIL_READ_TRIES } else { 0 };
-    for _ in 0..tries {
-        let (bytes, is_last) = read_segment_once(journal, &path, number)?;
-        let is_sound = SegmentHeader::parse(&bytes)
-            .is_ok_and(|header| Scan::new(&bytes, &header, is_last).all(|found| matches!(found, Scanned::Commit(..))));
-        if is_sound {
+/// The bytes of a segment, and whether it is the last. What looks broken at the end of the last one is read again for a
+/// while where somebody has the ledger open: they may be writing there, or have gone on to the next segment.
+fn read_segment(dir: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
+    let journal = dir.join(JOURNAL_DIR);
+    let path = segment_path(&journal, number);
+    let mut tries = 0;
+    loop {
+        let was_last = next_segment(&journal, number + 1)?.is_none();
+        let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
+        // One that is the last before and after was the last when it was read.
+        let is_last = was_last && next_segment(&journal, number + 1)?.is_none();
+        let is_settled = !was_last || is_last && is_sound(&bytes) || tries == TAIL_READ_TRIES;
+        if is_settled || (is_last && !has_owner(dir)) {
             return Ok((bytes, is_last));
         }
+        tries += 1;
         thread::sleep(RETRY_INTERVAL);
     }
-    read_segment_once(journal, &path, number)
 }
 
-fn read_segment_once(journal: &Path, path: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
-    // Read first: one that is still the last afterwards was the last when it was read.
-    let bytes = fs::read(path).map_err(OpenError::io(path))?;
-    Ok((bytes, next_segment(journal, number + 1)?.is_none()))
+/// Whether the last segment holds sound commits and nothing else.
+fn is_sound(bytes: &[u8]) -> bool {
+    SegmentHeader::parse(bytes)
+        .is_ok_and(|header| Scan::new(bytes, &header, true).all(|found| matches!(found, Scanned::Commit(..))))
+}
+
+/// Whether somebody has the ledger open.
+fn has_owner(dir: &Path) -> bool {
+    matches!(Lock::take(dir, Duration::ZERO), Err(OpenError::Locked { .. }))
 }
 
 struct Verifier<'a> {
@@ -220,7 +225,7 @@ impl<'a> Verifier<'a> {
     }
 
     fn segment(&mut self, dir: &Path, number: u64) -> Result<(), OpenError> {
-        let (bytes, is_last) = read_segment(&dir.join(JOURNAL_DIR), number)?;
+        let (bytes, is_last) = read_segment(dir, number)?;
         if number != self.next_number {
             self.hole(self.next_number, self.next_seq, "the segment is missing");
         }

@@ -14,3 +14,4 @@ mod kill;
 mod read;
 mod recovery;
 mod support;
+mod tidy;

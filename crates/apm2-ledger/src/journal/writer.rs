@@ -26,7 +26,7 @@ use crate::{
 
 const ZEROS_LEN: usize = 1 << 20;
 
-/// The journal, open for appending. One thread owns it.
+/// The journal, open for appending. Whoever leads the queue has it.
 pub(crate) struct JournalWriter {
     journal: PathBuf,
     medium: Arc<dyn Medium>,
