@@ -1,6 +1,6 @@
 //! Which credentials a process is given: names only, never a value.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,4 +16,16 @@ pub struct CredentialConfig {
     pub variables: BTreeMap<String, String>,
     /// Signal that makes the process read rotated credentials. Default: none, a restart is needed.
     pub reload_signal: Option<Signal>,
+}
+
+/// Where the values of a profile come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CredentialSource {
+    /// A file of ours with `KEY=VALUE` lines, closed to everybody else.
+    File(PathBuf),
+    /// A program, with its arguments, that prints them.
+    Command(Vec<String>),
+    /// The environment of the supervisor.
+    Environment,
 }

@@ -13,6 +13,7 @@ mod exit;
 mod group;
 mod handle;
 mod history;
+mod holder;
 mod id;
 mod identity;
 mod instance;
@@ -37,6 +38,7 @@ pub use self::{
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
     exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
     handle::ProcessHandle,
+    holder::{HeldRun, OutputHolder},
     id::ProcessId,
     identity::{Observation, ProcessIdentity},
     output::OutputChunk,

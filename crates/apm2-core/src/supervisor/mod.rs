@@ -3,6 +3,8 @@
 //! Nothing is decided here that the events do not tell: the budget of restarts is read from the stream, so it outlives
 //! every supervisor. Running a process once is the [`ProcessRunner`]'s matter.
 
+mod launch;
+
 use std::time::Duration;
 
 use tokio::{
@@ -19,6 +21,8 @@ use crate::{
     },
     restart::RestartDecision,
 };
+
+pub use self::launch::{Launch, LaunchStore};
 
 /// A request to stop a process for good.
 #[derive(Debug, Clone, PartialEq, Eq)]

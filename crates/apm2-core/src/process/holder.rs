@@ -1,0 +1,51 @@
+//! Somebody else who keeps a run's outputs open while no supervisor does.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+/// The descriptors of one run, as they come back from a holder.
+#[derive(Debug)]
+pub struct HeldRun {
+    /// The read ends of its outputs: stdout and stderr, or one for both.
+    pub outputs: Vec<OwnedFd>,
+    /// The pidfd of its process, once it was spawned.
+    pub process: Option<OwnedFd>,
+}
+
+/// Keeps descriptors of runs, under the text of their marker (`<process id>/<instance>/<run>`), beyond the death of the
+/// supervisor. What was in a pipe when the last writer had gone is then still there for the next supervisor.
+///
+/// All calls are synchronous and bounded in time.
+pub trait OutputHolder: Send + Sync {
+    /// Keeps the read ends of a run that is about to be spawned. Replaces what was held for it.
+    ///
+    /// # Errors
+    /// When they are not held. A run is then started all the same.
+    fn hold_outputs(&self, run: &str, outputs: &[BorrowedFd<'_>]) -> io::Result<()>;
+
+    /// Keeps the pidfd of a run that was spawned.
+    ///
+    /// # Errors
+    /// When it is not held.
+    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn get(&self, run: &str) -> io::Result<Option<HeldRun>>;
+
+    /// Lets go of a run.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn release(&self, run: &str) -> io::Result<()>;
+
+    /// The runs that are held.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn held(&self) -> io::Result<Vec<String>>;
+}

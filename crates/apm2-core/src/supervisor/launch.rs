@@ -1,0 +1,72 @@
+//! Everything that a process is launched with, secrets included. Never recorded: what is on record is the redacted
+//! specification.
+
+use std::{collections::BTreeMap, fmt, io, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    credentials::CredentialSource,
+    process::{ProcessId, ProcessSpec},
+};
+
+/// A specification with what it needs from outside to be started.
+///
+/// `Debug` shows no value. Serialization does: it is the form in which a launch is handed to a supervisor, and kept for
+/// the supervisor that comes after it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Launch {
+    /// What to run.
+    pub spec: ProcessSpec,
+    /// The environment that the child's begins with; `None` for the allowed part of the supervisor's own.
+    #[serde(default)]
+    pub base_env: Option<BTreeMap<String, String>>,
+    /// Where the values of `spec.credentials` come from. Default: nowhere.
+    #[serde(default)]
+    pub credential_source: Option<CredentialSource>,
+    /// Silence on both outputs for longer than this is recorded. Default: no limit.
+    #[serde(default, with = "crate::duration::option")]
+    pub silence_limit: Option<Duration>,
+    /// What it belongs to, such as the path of its ecosystem file. Default: nothing.
+    #[serde(default)]
+    pub group: Option<String>,
+}
+
+impl Launch {
+    /// `spec`, with nothing from outside but the allowed part of the supervisor's environment.
+    #[must_use]
+    pub const fn new(spec: ProcessSpec) -> Self {
+        Self { spec, base_env: None, credential_source: None, silence_limit: None, group: None }
+    }
+}
+
+impl fmt::Debug for Launch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Launch").field("spec", &self.spec).field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+/// Keeps launches for the supervisor that comes after this one.
+///
+/// Calls block for as long as a disk takes to sync.
+pub trait LaunchStore: Send + Sync {
+    /// Keeps `launch`, in the place of an earlier one of the same process. Durable when this returns.
+    ///
+    /// # Errors
+    /// When it is not kept.
+    fn save(&self, launch: &Launch) -> io::Result<()>;
+
+    /// Forgets the launch of `process`, if there is one.
+    ///
+    /// # Errors
+    /// When it may still be there.
+    fn remove(&self, process: ProcessId) -> io::Result<()>;
+
+    /// All launches that are kept. What cannot be read is left out, and reported where the supervisor's own troubles
+    /// are.
+    ///
+    /// # Errors
+    /// When nothing can be read at all.
+    fn load_all(&self) -> io::Result<Vec<Launch>>;
+}
