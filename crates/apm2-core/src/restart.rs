@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     duration::millis,
-    process::{Exit, RestartRule, Stamp},
+    process::{RestartRule, Stamp},
 };
 
 /// Restarts that a budget remembers; a larger `max_restarts` counts as this.
@@ -121,6 +121,9 @@ pub struct RestartConfig {
     pub min_uptime: Duration,
     /// How long a restart waits. Default: 1 s, doubled up to 60 s.
     pub backoff: BackoffConfig,
+    /// By how much a wait is shortened at random, at most, in percent of it: what failed together then does not come back
+    /// together. More than 100 counts as 100. Default: 0.
+    pub jitter_percent: u8,
 }
 
 impl Default for RestartConfig {
@@ -131,20 +134,21 @@ impl Default for RestartConfig {
             restart_window: Duration::from_secs(600),
             min_uptime: Duration::from_secs(10),
             backoff: BackoffConfig::default(),
+            jitter_percent: 0,
         }
     }
 }
 
-/// The restarts that count against a process: a fold over its events.
+/// Restarts of one kind that count against a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RestartBudget {
+pub struct Tally {
     /// When the latest restarts were scheduled, oldest first, at most [`RESTARTS_REMEMBERED_MAX`].
     pub recent: VecDeque<Stamp>,
     /// Restarts since the last sustained run.
     pub consecutive: u32,
 }
 
-impl RestartBudget {
+impl Tally {
     /// Counts a restart scheduled at `stamp`.
     pub fn spend(&mut self, stamp: Stamp) {
         if self.recent.len() == RESTARTS_REMEMBERED_MAX {
@@ -162,7 +166,30 @@ impl RestartBudget {
     }
 }
 
-/// What the policy says of an exit.
+/// The restarts that count against a process: a fold over its events. A program that cannot be started is another
+/// trouble than one that crashes, so the two are counted apart.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RestartBudget {
+    /// After runs, however they ended.
+    pub crashes: Tally,
+    /// After starts of which no process came.
+    pub spawn_failures: Tally,
+}
+
+/// How a run ended, as far as the policy is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunEndClass {
+    /// By itself, with 0.
+    Succeeded,
+    /// In any other way, an unknown one included.
+    Failed,
+    /// No process came to be.
+    SpawnFailed,
+    /// It was stopped because it was unhealthy.
+    Unhealthy,
+}
+
+/// What the policy says of the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartDecision {
     /// Start again after a while.
@@ -176,24 +203,52 @@ pub enum RestartDecision {
     Refuse(RestartRule),
 }
 
-impl RestartConfig {
-    /// Decides what follows the end of a run. `exit` is `None` when the process could not be spawned.
+/// Decides what follows the end of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct RestartManager<'a> {
+    config: &'a RestartConfig,
+}
+
+impl<'a> RestartManager<'a> {
+    /// One that decides by `config`.
     #[must_use]
-    pub fn decide(&self, exit: Option<&Exit>, budget: &RestartBudget, now: &Stamp) -> RestartDecision {
-        let succeeded = exit.is_some_and(Exit::is_success);
-        match self.policy {
-            RestartPolicy::Never => return RestartDecision::Refuse(RestartRule::PolicyNever),
-            RestartPolicy::OnFailure if succeeded => return RestartDecision::Refuse(RestartRule::Succeeded),
-            RestartPolicy::OnFailure | RestartPolicy::Always => {}
+    pub const fn new(config: &'a RestartConfig) -> Self {
+        Self { config }
+    }
+
+    /// Decides. `random` is any number that was drawn at random; it matters where there is jitter.
+    #[must_use]
+    pub fn decide(&self, end: RunEndClass, budget: &RestartBudget, now: &Stamp, random: u32) -> RestartDecision {
+        match (self.config.policy, end) {
+            (RestartPolicy::Never, _) => return RestartDecision::Refuse(RestartRule::PolicyNever),
+            (RestartPolicy::OnFailure, RunEndClass::Succeeded) => {
+                return RestartDecision::Refuse(RestartRule::Succeeded);
+            }
+            (RestartPolicy::OnFailure | RestartPolicy::Always, _) => {}
         }
+        let tally = if end == RunEndClass::SpawnFailed { &budget.spawn_failures } else { &budget.crashes };
         let remembered_max = u32::try_from(RESTARTS_REMEMBERED_MAX).unwrap_or(u32::MAX);
-        let max_restarts = self.max_restarts.min(remembered_max);
-        let restarts = budget.spent(now, self.restart_window);
-        if restarts >= max_restarts {
-            let window_ms = millis(self.restart_window);
-            return RestartDecision::Refuse(RestartRule::BudgetSpent { restarts, max_restarts, window_ms });
+        let max_restarts = self.config.max_restarts.min(remembered_max);
+        let spent = tally.spent(now, self.config.restart_window);
+        if spent >= max_restarts {
+            let window_ms = millis(self.config.restart_window);
+            return RestartDecision::Refuse(if end == RunEndClass::SpawnFailed {
+                RestartRule::SpawnBudgetSpent { failures: spent, max_restarts, window_ms }
+            } else {
+                RestartRule::BudgetSpent { restarts: spent, max_restarts, window_ms }
+            });
         }
-        let attempt = budget.consecutive.saturating_add(1);
-        RestartDecision::Restart { attempt, delay: self.backoff.delay(attempt) }
+        let attempt = tally.consecutive.saturating_add(1);
+        RestartDecision::Restart { attempt, delay: self.jittered(self.config.backoff.delay(attempt), random) }
+    }
+
+    /// `delay`, shortened by up to `jitter_percent` of it.
+    fn jittered(&self, delay: Duration, random: u32) -> Duration {
+        let percent = u128::from(self.config.jitter_percent.min(100));
+        let share_max = delay.as_nanos() / 100 * percent;
+        // A fraction of 2^32, which the number drawn is out of.
+        let share = (share_max >> 32).saturating_mul(u128::from(random))
+            + (((share_max & u128::from(u32::MAX)) * u128::from(random)) >> 32);
+        delay.saturating_sub(Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX)))
     }
 }

@@ -5,13 +5,18 @@ use std::{
     path::PathBuf,
 };
 
-use apm2_core::process::{Clock as _, SystemClock};
-use apm2_ledger::{ReadAccess, Reader};
+use apm2_core::process::{Clock as _, Stream, SystemClock};
+use apm2_daemon::{
+    client::{self, Received},
+    protocol::Request,
+};
+use apm2_ledger::{OpenError, ReadAccess, Reader};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
     args::{Format, GlobalArgs},
+    daemon::connect,
     error::{CliError, PREFIX},
     ledger_dir::default_dir,
     render::{color, table::Layout},
@@ -63,6 +68,36 @@ impl Context {
         self.ledger.clone().ok_or_else(|| {
             CliError::usage("no ledger is named, and HOME is not set").with_hint("name its directory with --ledger DIR")
         })
+    }
+
+    /// The directory of the ledger, which has to be there.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub(crate) fn existing_ledger_dir(&self) -> Result<PathBuf, CliError> {
+        let dir = self.ledger_dir()?;
+        if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
+    }
+
+    /// The folds of all instances, from the daemon; `None` when there is none, or the journal is to be read.
+    ///
+    /// # Errors
+    /// When the daemon cannot tell.
+    pub(crate) fn streams_of_daemon(&self) -> Result<Option<Vec<Stream>>, CliError> {
+        let dir = self.ledger_dir()?;
+        let client = if self.offline { None } else { connect(&dir)? };
+        let Some(mut client) = client else { return Ok(None) };
+        client.ask(Request::Streams, None, None)?;
+        let mut streams = Vec::new();
+        loop {
+            match client.receive()? {
+                Received::Bytes(bytes) => streams.push(client::stream(&bytes)?),
+                Received::Done(_) => break,
+                Received::Progress(_) | Received::Answer(_) => {}
+            }
+        }
+        self.remark(|| format!("reading {} from its daemon", dir.display()));
+        Ok(Some(streams))
     }
 
     /// Opens the ledger for reading, the best way there is.

@@ -28,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) ended: Option<Stamp>,
     /// How; `None` while it lives.
     pub(crate) end: Option<RunEnd>,
+    /// The last lines of its stdout and stderr, where it failed.
+    pub(crate) last_output: Option<(Vec<String>, Vec<String>)>,
 }
 
 impl Run {
@@ -83,7 +85,15 @@ impl History {
     fn note_run(&mut self, event: &Event) {
         if let EventKind::StartRequested { trigger } = event.kind {
             let number = event.run;
-            self.runs.push(Run { number, trigger, pid: None, started: None, ended: None, end: None });
+            self.runs.push(Run {
+                number,
+                trigger,
+                pid: None,
+                started: None,
+                ended: None,
+                end: None,
+                last_output: None,
+            });
         }
         let Some(run) = self.runs.last_mut() else { return };
         match &event.kind {
@@ -95,6 +105,7 @@ impl History {
                 run.ended = Some(event.stamp);
                 run.end.clone_from(&self.stream.end);
             }
+            EventKind::OutputTail { stdout, stderr } => run.last_output = Some((stdout.clone(), stderr.clone())),
             _ => {}
         }
     }

@@ -6,6 +6,8 @@
 mod args;
 mod commands;
 mod context;
+mod daemon;
+mod ecosystem;
 mod error;
 mod history;
 mod ledger_dir;

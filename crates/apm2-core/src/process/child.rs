@@ -7,6 +7,7 @@ use std::{
     ffi::CStr,
     io,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use nix::{
@@ -15,7 +16,7 @@ use nix::{
 };
 use rustix::{
     fs::{Mode, OFlags, open},
-    process::{Pid, setsid},
+    process::{Pid, Resource, Rlimit, getrlimit, setrlimit, setsid},
     stdio::{dup2_stderr, dup2_stdout},
 };
 use tokio::{
@@ -43,6 +44,32 @@ pub(super) fn isolate(command: &mut Command) {
     unsafe { command.pre_exec(before_exec) };
 }
 
+/// The soft limit on open files that a child is to have: ours, before it was raised. 0 while it was not.
+static DESCRIPTORS_BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Raises our own limit on open files as far as may be. Children keep the one that was: programs that use select(2)
+/// break with descriptors over 1023.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Some(before) = current.filter(|before| maximum.is_none_or(|maximum| *before < maximum)) {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+        DESCRIPTORS_BEFORE.store(before, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// Best effort: a limit that cannot be set stays higher than it was.
+fn lower_descriptor_limit() {
+    let before = DESCRIPTORS_BEFORE.load(Ordering::Acquire);
+    if before != 0 {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(before), maximum });
+    }
+}
+
 fn before_exec() -> io::Result<()> {
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
@@ -50,6 +77,7 @@ fn before_exec() -> io::Result<()> {
     hold_both_ends(c"/proc/self/fd/1", dup2_stdout);
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
     close_others_on_exec();
+    lower_descriptor_limit();
     Ok(())
 }
 
@@ -94,33 +122,77 @@ fn close_others_on_exec() {
     }
 }
 
-/// Sends `signal` to every member of the group that `leader` leads.
+/// Whom a signal through a pidfd is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// The process alone.
+    Process,
+    /// Every member of the group that it leads, or led (Linux 6.9).
+    Group,
+}
+
+/// Sends `signal` by a pidfd, which never comes to mean another process; so neither does the group: one whose id is used
+/// anew is another one to the kernel.
 ///
-/// The leader must be unreaped, alive or zombie: only then is the group's id certainly still its own. With a pidfd the
-/// kernel checks that by itself (Linux 6.9); whatever it refuses, kill(2) is asked, and its answer counts.
+/// # Errors
+/// `EINVAL` for a group before Linux 6.9; `ESRCH` when nobody is left; else the error of pidfd_send_signal(2).
+#[expect(unsafe_code, reason = "the safe wrappers know neither real-time signals nor groups of a pidfd")]
+pub(super) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: Reach) -> io::Result<()> {
+    let number = libc::c_int::from(signal.number());
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    let flags = match reach {
+        Reach::Process => 0,
+        Reach::Group => SIGNAL_PROCESS_GROUP,
+    };
+    // SAFETY: pidfd_send_signal(2) reads no memory of ours when `info` is null, and the descriptor is borrowed, hence
+    // open.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, flags) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sends `signal` to every member of the group that `leader`, a child of ours that is not reaped, leads: only then is
+/// the group's id certainly still its own.
 ///
 /// # Errors
 /// The error of kill(2).
-#[expect(unsafe_code, reason = "the safe wrappers know neither real-time signals nor groups of a pidfd")]
-pub(super) fn signal_group(leader: Pid, pidfd: Option<BorrowedFd<'_>>, signal: Signal) -> io::Result<()> {
+#[expect(unsafe_code, reason = "the safe wrappers know no real-time signals")]
+pub(super) fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
     let number = libc::c_int::from(signal.number());
-    if let Some(pidfd) = pidfd {
-        let no_info = std::ptr::null::<libc::siginfo_t>();
-        // SAFETY: pidfd_send_signal(2) reads no memory of ours when `info` is null, and the descriptor is borrowed,
-        // hence open.
-        let answer = unsafe {
-            libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, SIGNAL_PROCESS_GROUP)
-        };
-        if answer == 0 {
-            return Ok(());
-        }
-    }
     // SAFETY: kill(2) touches no memory. `leader` is positive by its type and not 1, since it is a child of ours, so
     // its negative means one group and never "every process".
     match unsafe { libc::kill(-leader.as_raw_nonzero().get(), number) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// `struct pidfd_info` (linux/pidfd.h) in its first published size.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xff, 11, struct pidfd_info)`, Linux 6.13.
+const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xff, 11);
+
+/// `PIDFD_INFO_EXIT` of the mask, Linux 6.15.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// The wait status of a process that somebody else has reaped, if the kernel kept it for `pidfd`.
+#[expect(unsafe_code, reason = "an ioctl has no safe form")]
+pub(super) fn kept_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request says how large the struct is, which is exclusively borrowed for the call and valid whatever
+    // integers the kernel writes into it. A kernel that does not know the request writes nothing.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
 /// Watches a pidfd for the end of its process.

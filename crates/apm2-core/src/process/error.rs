@@ -27,3 +27,18 @@ pub enum ProcessError {
     #[error("I/O error: {0}")]
     Io(#[from] std::io::Error),
 }
+
+impl ProcessError {
+    /// The same error for one more who is told.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        match self {
+            Self::SpawnFailed(text) => Self::SpawnFailed(text.clone()),
+            Self::NotFound(text) => Self::NotFound(text.clone()),
+            Self::AlreadyExists(text) => Self::AlreadyExists(text.clone()),
+            Self::InvalidState(text) => Self::InvalidState(text.clone()),
+            Self::SignalFailed(text) => Self::SignalFailed(text.clone()),
+            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), error.to_string())),
+        }
+    }
+}

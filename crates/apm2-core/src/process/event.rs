@@ -92,6 +92,17 @@ pub enum RestartRule {
     },
     /// A stop was asked for.
     StopRequested,
+    /// The budget of starts that fail is spent.
+    SpawnBudgetSpent {
+        /// Starts that failed in the window.
+        failures: u32,
+        /// Restarts allowed in it.
+        max_restarts: u32,
+        /// The window, in milliseconds.
+        window_ms: u64,
+    },
+    /// The values that it was launched with are not known to this supervisor.
+    LaunchUnknown,
 }
 
 /// The kind of an event, with what belongs to it.
@@ -223,6 +234,31 @@ pub enum EventKind {
         /// What it saw.
         detail: String,
     },
+    /// The last lines of a run that failed, secrets masked.
+    OutputTail {
+        /// Of stdout; of both where they are merged.
+        stdout: Vec<String>,
+        /// Of stderr.
+        stderr: Vec<String>,
+    },
+    /// Output could not be kept: the process went on, and what it wrote was dropped.
+    OutputDropped {
+        /// Which output.
+        source: OutputSource,
+        /// Bytes dropped; 0 when it has just begun.
+        bytes: u64,
+        /// Why.
+        cause: String,
+    },
+    /// A command that comes before the stop signal has ended.
+    PreStopEnded {
+        /// The command, secrets masked.
+        command: String,
+        /// Whether it ended with 0, in time.
+        succeeded: bool,
+        /// How it ended.
+        detail: String,
+    },
     /// System: a supervisor opened the ledger.
     SupervisorStarted {
         /// Its pid.
@@ -283,6 +319,9 @@ impl EventKind {
             Self::Sampled { .. } => "sampled",
             Self::CredentialRotated { .. } => "credential_rotated",
             Self::Observed { .. } => "observed",
+            Self::OutputTail { .. } => "output_tail",
+            Self::OutputDropped { .. } => "output_dropped",
+            Self::PreStopEnded { .. } => "pre_stop_ended",
             Self::SupervisorStarted { .. } => "supervisor_started",
             Self::SupervisorStopped => "supervisor_stopped",
             Self::Checkpointed { .. } => "checkpointed",

@@ -4,6 +4,9 @@ use std::{fmt, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use crate::process::Signal;
 
+/// The bit of a wait status that says that core was dumped (wait(2)).
+const CORE_DUMPED: i32 = 0x80;
+
 /// What the kernel said of the end of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitOutcome {
@@ -57,6 +60,19 @@ impl Exit {
         }
     }
 
+    /// The wait status (wait(2)) that says the same; `None` for an unknown exit.
+    #[must_use]
+    pub fn to_status(&self) -> Option<ExitStatus> {
+        let raw = match self.outcome {
+            ExitOutcome::Code(code) => (code & 0xff) << 8,
+            ExitOutcome::Signal { signal, core_dumped } => {
+                i32::from(signal.number()) | if core_dumped { CORE_DUMPED } else { 0 }
+            }
+            ExitOutcome::Unknown => return None,
+        };
+        Some(ExitStatus::from_raw(raw))
+    }
+
     /// The exit code, if the process ended by itself.
     #[must_use]
     pub const fn code(&self) -> Option<i32> {
@@ -107,6 +123,8 @@ pub enum SpawnStage {
     Fork,
     /// The program was not found or cannot be executed (execve(2)).
     Exec,
+    /// Its credentials could not be had.
+    Credentials,
 }
 
 /// Why no process came to be. Not a crash: there was nothing that could have crashed.

@@ -1,13 +1,18 @@
 //! Process groups, sessions and markers, as `/proc` shows them. A whole group is signalled elsewhere.
 
-use std::{fmt, io, os::fd::OwnedFd};
+use std::{fmt, io, os::fd::AsFd as _};
 
+use nix::unistd::{getpgid, getsid};
 use rustix::{
     io::Errno,
-    process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, pidfd_open},
 };
 
-use crate::process::{Signal, StreamId, identity::Stat};
+use crate::process::{
+    ProcessIdentity, Signal, StreamId,
+    child::{self, Reach},
+    identity::Stat,
+};
 
 /// Lists of processes that are read until one holds still.
 const SCANS_MAX: u32 = 32;
@@ -32,22 +37,20 @@ impl Member {
     /// The error of pidfd_send_signal(2).
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let Some(pid) = i32::try_from(self.pid).ok().and_then(Pid::from_raw) else { return Ok(()) };
-        let sent = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| {
-            // What the pidfd means is looked up after it was opened: from here on it cannot become a stranger.
-            let is_same = Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks);
-            if is_same { send(&pidfd, signal) } else { Ok(()) }
-        });
-        match sent {
-            Err(Errno::SRCH) => Ok(()),
-            sent => Ok(sent?),
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+        // What the pidfd means is looked up after it was opened: from here on it cannot become a stranger.
+        if Stat::read(self.pid).is_none_or(|stat| stat.start_ticks != self.start_ticks) {
+            return Ok(());
+        }
+        match child::signal_by(pidfd.as_fd(), signal, Reach::Process) {
+            Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
+            sent => sent,
         }
     }
-}
-
-fn send(pidfd: &OwnedFd, signal: Signal) -> rustix::io::Result<()> {
-    // The safe wrapper has no real-time signals; SIGTERM is what those who have no handler of their own act on.
-    let named = rustix::process::Signal::from_named_raw(i32::from(signal.number()));
-    pidfd_send_signal(pidfd, named.unwrap_or(rustix::process::Signal::TERM))
 }
 
 /// The members of the process group, and of the session that its leader leads, that have not ended. A zombie has.
@@ -72,6 +75,17 @@ fn scan(group: u32) -> io::Result<(Vec<Member>, bool)> {
     let mut members = Vec::new();
     let mut has_vanished = false;
     for pid in pids()? {
+        // Two system calls for each stranger, where reading its `stat` would take fifty times as long.
+        match is_near(pid, group) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(nix::errno::Errno::ESRCH) => {
+                has_vanished = true;
+                continue;
+            }
+            // Some security modules forbid to ask; the file may be read all the same.
+            Err(_) => {}
+        }
         // A process that ends while it is looked at is gone, and nothing else may pass for that.
         let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else {
             has_vanished = true;
@@ -85,6 +99,14 @@ fn scan(group: u32) -> io::Result<(Vec<Member>, bool)> {
         }
     }
     Ok((members, has_vanished))
+}
+
+/// Whether `pid` is in the process group or the session with this id. Those of kernel threads are 0.
+fn is_near(pid: u32, group: u32) -> nix::Result<bool> {
+    let Ok(pid) = i32::try_from(pid) else { return Ok(false) };
+    let pid = Some(nix::unistd::Pid::from_raw(pid));
+    let is_id = |found: nix::unistd::Pid| u32::try_from(found.as_raw()) == Ok(group);
+    Ok(is_id(getpgid(pid)?) || is_id(getsid(pid)?))
 }
 
 fn pids() -> io::Result<impl Iterator<Item = u32>> {
@@ -121,12 +143,38 @@ impl Marker {
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
     }
 
-    /// A process that carries the marker, if there is one.
+    /// The processes that carry the marker, wherever they have gone, and have not ended.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub(crate) fn holder(&self) -> io::Result<Option<u32>> {
-        Ok(pids()?.find(|pid| self.is_carried_by(*pid)))
+    pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
+        let mut carriers = Vec::new();
+        for pid in pids()? {
+            // Whose process it is is looked up before and after: a pid that changed hands meanwhile carries nothing.
+            let Some(before) = Stat::read(pid).filter(|stat| !stat.has_ended()) else { continue };
+            let carries = self.is_carried_by(pid);
+            if carries && Stat::read(pid).is_some_and(|after| after.start_ticks == before.start_ticks) {
+                carriers.push(Member {
+                    pid,
+                    stopped: before.state == b'T',
+                    in_group: false,
+                    start_ticks: before.start_ticks,
+                });
+            }
+        }
+        Ok(carriers)
+    }
+
+    /// The process that the run began with, if it is alive: the one that carries the marker and leads a session.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn leader(&self) -> io::Result<Option<ProcessIdentity>> {
+        let leads = |member: &&Member| Stat::read(member.pid).is_some_and(|stat| stat.session == member.pid);
+        // A descendant may lead a session of its own: the first of them is the one that all others come from.
+        let first =
+            self.carriers()?.iter().filter(leads).min_by_key(|member| member.start_ticks).map(|member| member.pid);
+        Ok(first.and_then(ProcessIdentity::of))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::process::{
 };
 
 /// Where the events of one commit come from.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Origin {
     /// Who brought them about, and why.
     pub(crate) request: Request,

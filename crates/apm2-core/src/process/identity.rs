@@ -1,6 +1,12 @@
 //! Which process a pid meant: `(boot_id, pid, start time)`, since pids are used again (law 6).
 
-use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+use std::{
+    os::{
+        fd::{AsRawFd as _, BorrowedFd},
+        unix::process::ExitStatusExt as _,
+    },
+    process::ExitStatus,
+};
 
 use nix::unistd::{getegid, geteuid};
 use uuid::Uuid;
@@ -51,6 +57,17 @@ impl ProcessIdentity {
     }
 }
 
+/// The identity of the process that a pidfd means; `None` once it is reaped.
+pub(super) fn identity_of(pidfd: BorrowedFd<'_>) -> Option<ProcessIdentity> {
+    // pidfd_open(2): `Pid:` is -1 once the process is reaped, and until then the pid cannot be another's.
+    let pid = || {
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+        info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse::<u32>().ok()
+    };
+    let identity = ProcessIdentity::of(pid()?)?;
+    (pid() == Some(identity.pid)).then_some(identity)
+}
+
 /// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -58,6 +75,9 @@ pub(crate) struct Stat {
     pub(crate) group: u32,
     pub(crate) session: u32,
     pub(crate) start_ticks: u64,
+    /// User and system time, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+    pub(crate) resident_pages: u64,
     exit_status: Option<i32>,
 }
 
@@ -78,6 +98,8 @@ impl Stat {
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
+            cpu_ticks: fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?),
+            resident_pages: fields.get(21)?.parse().ok()?,
             exit_status: fields.get(49).and_then(|field| field.parse().ok()),
         })
     }

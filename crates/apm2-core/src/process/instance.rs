@@ -9,8 +9,8 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    Actor, EventKind, Evidence, Exit, ProcessError, ProcessHandle, ProcessSpec, ProcessState, RedactedSpec, Request,
-    RunEnd, Signal, SpawnFailure, StartTrigger, StreamId,
+    Actor, EventKind, Exit, ProcessError, ProcessHandle, ProcessSpec, ProcessState, RedactedSpec, RunEnd, Signal,
+    SpawnFailure, StartTrigger, StreamId,
     group::Marker,
     history::{History, Origin},
 };
@@ -19,16 +19,10 @@ use crate::restart::RestartBudget;
 /// The end of the process that a run began with.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LeaderEnd {
-    /// Its status; `None` when somebody else took it from the kernel.
-    pub(super) status: Option<ExitStatus>,
+    /// How it ended.
+    pub(super) exit: Exit,
     /// Whether we had sent SIGKILL before.
     pub(super) after_kill: bool,
-}
-
-impl LeaderEnd {
-    fn exit(&self) -> Exit {
-        self.status.map_or(Exit::UNKNOWN, |status| Exit::from_status(status, Evidence::Observed))
-    }
 }
 
 /// The event that tells of this exit in this state. `killed` says whether a SIGKILL of ours came before it.
@@ -117,6 +111,23 @@ impl Instance {
         Ok(self.history.stream().map_or(0, |stream| stream.last_seq))
     }
 
+    /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
+    pub(super) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
+        let redacted = RedactedSpec::new(&spec);
+        let kind = match self.history.stream() {
+            None => Some(EventKind::Registered { spec: redacted }),
+            Some(stream) if stream.unregistered || stream.handle.spec != *redacted => {
+                Some(EventKind::SpecChanged { spec: redacted })
+            }
+            Some(_) => None,
+        };
+        if let Some(kind) = kind {
+            self.history.record(origin, vec![kind])?;
+        }
+        self.spec = Arc::new(spec);
+        Ok(())
+    }
+
     /// Records that no process came to be.
     pub(super) fn record_spawn_failure(
         &mut self,
@@ -132,15 +143,14 @@ impl Instance {
     }
 
     /// Records the end of the run, and only then reaps the process and lets the end be told.
-    pub(super) fn record_end(&mut self, end: &LeaderEnd, cause: Option<u64>) -> Result<(), ProcessError> {
-        let origin = Origin::of(Request::default()).caused_by(cause);
-        let kind = end_event(&self.state(), end.exit(), end.after_kill);
-        let recorded = self.history.record(&origin, vec![kind]);
+    pub(super) fn record_end(&mut self, end: &LeaderEnd, origin: &Origin) -> Result<(), ProcessError> {
+        let kind = end_event(&self.state(), end.exit, end.after_kill);
+        let recorded = self.history.record(origin, vec![kind]);
         self.reap();
         match recorded {
             Ok(seq) => {
                 self.end_seq = Some(seq);
-                self.unreported = end.status;
+                self.unreported = end.exit.to_status();
                 Ok(())
             }
             Err(error) => {

@@ -1,7 +1,8 @@
 //! The process that a run began with: waiting for its end, without reaping it.
 //!
-//! While it is unreaped its pid, which is the id of its group, cannot become somebody else's. So its exit is looked at
-//! first and taken from the kernel last, once its group is empty.
+//! While it is unreaped its pid, which is the id of its group, cannot become somebody else's. So the exit of a child is
+//! looked at first and taken from the kernel last, once its group is empty. A process that outlived its supervisor is
+//! nobody's child any more, or somebody else's: its exit is read where the kernel still shows it.
 
 use std::{
     io,
@@ -16,7 +17,11 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
 
-use crate::process::{Signal, child};
+use crate::process::{
+    Evidence, Exit, Observation, ProcessIdentity, Signal,
+    child::{self, Reach},
+    group::{self, Marker, Member},
+};
 
 /// How often a process is looked at on a kernel without pidfds (before Linux 5.3).
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
@@ -24,11 +29,21 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The bit of a wait status that says that core was dumped (wait(2)).
 const CORE_DUMPED: i32 = 0x80;
 
-/// A child of ours that leads its process group and has not been reaped.
+/// The leader of a process group.
 #[derive(Debug)]
 pub(super) struct Leader {
     pid: Pid,
     pidfd: Option<AsyncFd<OwnedFd>>,
+    kin: Kin,
+}
+
+/// What it is to us.
+#[derive(Debug, Clone, Copy)]
+enum Kin {
+    /// A child that we have not reaped.
+    Child,
+    /// A process that an earlier supervisor started.
+    Adopted(ProcessIdentity),
 }
 
 impl Leader {
@@ -36,14 +51,24 @@ impl Leader {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(super) fn new(pid: u32) -> Option<Self> {
+    pub(super) fn child(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())
-            .map_err(io::Error::from)
-            .and_then(child::readiness)
-            .inspect_err(|error| tracing::debug!(%error, "no pidfd: the process is polled"))
-            .ok();
-        Some(Self { pid, pidfd })
+        Some(Self { pid, pidfd: open_pidfd(pid).and_then(watched), kin: Kin::Child })
+    }
+
+    /// Takes a process that an earlier supervisor started, dead or alive, with the pidfd that was kept for it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn adopted(identity: ProcessIdentity, kept: Option<OwnedFd>) -> Option<Self> {
+        let pid = i32::try_from(identity.pid).ok().and_then(Pid::from_raw)?;
+        let opened = || {
+            let opened = open_pidfd(pid)?;
+            // What it means is looked up after it was opened: from here on it cannot become a stranger.
+            (identity.observe() != Observation::Gone).then_some(opened)
+        };
+        let pidfd = kept.or_else(opened).and_then(watched);
+        Some(Self { pid, pidfd, kin: Kin::Adopted(identity) })
     }
 
     /// The id of the group.
@@ -51,28 +76,93 @@ impl Leader {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Sends `signal` to the whole group.
-    pub(super) fn signal_group(&self, signal: Signal) -> io::Result<()> {
-        child::signal_group(self.pid, self.pidfd(), signal)
+    /// The members of its group and session that have not ended.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(super) fn members(&self, marker: &Marker) -> io::Result<Vec<Member>> {
+        let members = group::members(self.group())?;
+        match self.kin {
+            // Looked at after the list was made: if the process is still there, the id was its own all the time.
+            Kin::Adopted(identity) if identity.observe() == Observation::Gone => {
+                // The id may be a stranger's by now: only those that carry the mark of the run are its own (law 6).
+                Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
+            }
+            Kin::Adopted(_) | Kin::Child => Ok(members),
+        }
     }
 
-    /// Waits until the process has ended, and leaves it a zombie. `None` when somebody else has taken its status.
+    /// Whether the id of the group may mean another group, now that the leader has ended in this way. Of an adopted one
+    /// the members are told by other means.
+    pub(super) const fn has_lost_group(&self, exit: &Exit) -> bool {
+        matches!((self.kin, exit.evidence), (Kin::Child, Evidence::Unknown))
+    }
+
+    /// Sends `signal` to the whole group, of which `members` were seen.
     ///
-    /// Dropping the future changes nothing.
-    pub(super) async fn ended(&self) -> Option<ExitStatus> {
-        loop {
-            match self.peek() {
-                Ok(Some(status)) => return Some(status),
-                Ok(None) => self.might_have_ended().await,
-                Err(error) => {
-                    tracing::warn!(pid = self.group(), %error, "the exit status was taken by somebody else");
-                    return None;
-                }
+    /// # Errors
+    /// The error of kill(2) or pidfd_send_signal(2).
+    pub(super) fn signal_group(&self, signal: Signal, members: &[Member]) -> io::Result<()> {
+        if let Some(pidfd) = self.pidfd()
+            && child::signal_by(pidfd, signal, Reach::Group).is_ok()
+        {
+            return Ok(());
+        }
+        match self.kin {
+            Kin::Child => child::signal_group(self.pid, signal),
+            // Without a kernel that holds on to the group, each member is told by its start time.
+            Kin::Adopted(_) => {
+                members.iter().filter(|member| member.in_group).try_for_each(|member| member.signal(signal))
             }
         }
     }
 
-    /// The status, if the process has ended.
+    /// Sends `signal` to the process alone.
+    ///
+    /// # Errors
+    /// The error of pidfd_send_signal(2); `ENOSYS` on a kernel without pidfds.
+    pub(super) fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pidfd = self.pidfd().ok_or_else(|| io::Error::from(rustix::io::Errno::NOSYS))?;
+        child::signal_by(pidfd, signal, Reach::Process)
+    }
+
+    /// Waits until the process has ended, and leaves it a zombie. [`Exit::UNKNOWN`] when nobody can tell how.
+    ///
+    /// Dropping the future changes nothing.
+    pub(super) async fn ended(&self) -> Exit {
+        loop {
+            if let Some(exit) = self.look() {
+                return exit;
+            }
+            self.might_have_ended().await;
+        }
+    }
+
+    /// The exit, if the process has ended.
+    fn look(&self) -> Option<Exit> {
+        match self.kin {
+            Kin::Child => match self.peek() {
+                Ok(status) => status.map(|status| Exit::from_status(status, Evidence::Observed)),
+                Err(error) => {
+                    tracing::warn!(pid = self.group(), %error, "the exit status was taken by somebody else");
+                    Some(Exit::UNKNOWN)
+                }
+            },
+            Kin::Adopted(identity) => match identity.observe() {
+                Observation::Alive => None,
+                Observation::Zombie(exit) => Some(exit),
+                Observation::Gone => Some(self.kept_exit()),
+            },
+        }
+    }
+
+    /// The exit of a process that is reaped, if the kernel kept it for our pidfd.
+    fn kept_exit(&self) -> Exit {
+        let status = self.pidfd().and_then(child::kept_status);
+        status.map_or(Exit::UNKNOWN, |status| Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
+    }
+
+    /// The status, if the child has ended.
     fn peek(&self) -> io::Result<Option<ExitStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         loop {
@@ -94,9 +184,18 @@ impl Leader {
         }
     }
 
-    fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+    /// The descriptor that means this process and no other; `None` on a kernel without pidfds.
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsyncFd::get_ref).map(OwnedFd::as_fd)
     }
+}
+
+fn open_pidfd(pid: Pid) -> Option<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).ok()
+}
+
+fn watched(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
+    child::readiness(pidfd).inspect_err(|error| tracing::debug!(%error, "no pidfd: the process is polled")).ok()
 }
 
 /// The wait status (wait(2)) that says the same as the answer of waitid(2).

@@ -12,6 +12,7 @@ mod event;
 mod exit;
 mod group;
 mod handle;
+pub(crate) mod helper;
 mod history;
 mod holder;
 mod id;
@@ -19,6 +20,7 @@ mod identity;
 mod instance;
 mod leader;
 mod output;
+mod pipes;
 mod recorder;
 mod redact;
 mod request;
@@ -30,9 +32,11 @@ mod spec;
 mod state;
 mod stream;
 mod transition;
+mod usage;
 
 pub use self::{
     builder::{ProcessSpecBuilder, SpecError},
+    child::raise_descriptor_limit,
     clock::{Clock, Stamp, SystemClock, boot_id},
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
@@ -47,10 +51,17 @@ pub use self::{
     request::Request,
     runner::ProcessRunner,
     signal::{NotASignal, Signal},
-    spawner::{SpawnedProcess, spawn},
+    spawner::{SpawnedProcess, allowed_variables, spawn},
     spec::ProcessSpec,
     state::ProcessState,
-    stream::{IllegalEvent, Intent, Stream},
+    stream::{FollowUp, IllegalEvent, Intent, StopUnderWay, Stream},
     transition::{IllegalTransition, transition},
 };
-pub(crate) use self::{group::members, history::Origin, instance::end_event};
+pub(crate) use self::{
+    history::Origin,
+    output::{FileLogs, OutputNotice},
+    redact::redact_text,
+    run::Answer,
+    runner::{Given, Resumed, StreamView},
+    usage::{Usage, usage},
+};

@@ -1,22 +1,29 @@
-//! The output of a process: always read, handed on to whoever subscribed, and given up on in time.
+//! The output of a process: always read, handed on, and given up on in time.
 //!
-//! A process whose output nobody reads blocks once the pipe is full, so both pipes are read from the moment of the
-//! spawn. What nobody subscribed to is dropped here; keeping it is somebody else's matter.
+//! A process whose output nobody reads blocks once the pipe is full, so its pipes are read from the moment of the spawn.
+//! It goes to files, or to whoever subscribed; what nobody subscribed to is dropped here.
 
 use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _},
-    process::Child,
+    net::unix::pipe,
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
 
-use crate::process::OutputSource;
+use crate::{
+    log::{LogConfig, LogFiles, LogSink, LogsDir, Moved, OutputMeter, Shelf},
+    process::{Clock, OutputSource, ProcessHandle},
+};
+
+/// Notices that wait for the task that owns the run; more than that are left out.
+pub(super) const NOTICES_WAITING_MAX: usize = 16;
 
 /// What is read at once, in bytes: what a pipe holds (pipe(7)).
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -69,126 +76,252 @@ impl Outlet {
     }
 }
 
-/// How the reading of an output ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Drained {
-    /// At its end.
-    Complete,
-    /// Somebody who is not of the run holds it open.
-    Leaked,
+/// What an output has to say beside its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OutputNotice {
+    /// It cannot be kept, and is dropped from now on.
+    Dropping { source: OutputSource, cause: String },
+    /// So much was dropped; it is kept again, or has ended.
+    Resumed { source: OutputSource, bytes: u64 },
 }
 
-/// The two readers of one run.
+/// Our ends of the outputs of one run.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    pub(super) stdout: OwnedFd,
+    /// `None` where both are one.
+    pub(super) stderr: Option<OwnedFd>,
+}
+
+/// Files that the outputs of an instance are kept in.
+#[derive(Clone)]
+pub(crate) struct FileLogs {
+    pub(crate) dir: LogsDir,
+    /// The runtime that may block on a slow disk.
+    pub(crate) runtime: Handle,
+    pub(crate) meter: Arc<OutputMeter>,
+}
+
+impl FileLogs {
+    /// The files of this instance.
+    pub(crate) fn files(&self, config: &LogConfig, handle: &ProcessHandle) -> LogFiles {
+        self.dir.files(config, &handle.spec.name, handle.instance, handle.spec.instances)
+    }
+}
+
+/// Where the outputs of a run go.
+pub(super) enum Destination {
+    Subscriber(Outlet),
+    Files { logs: FileLogs, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
+}
+
+/// What became of the outputs of a run.
+#[derive(Debug, Default)]
+pub(super) struct Drained {
+    /// Those that somebody else holds.
+    pub(super) leaked: Vec<OutputSource>,
+    /// The last lines of each.
+    pub(super) tails: Vec<(OutputSource, Vec<String>)>,
+}
+
+/// How the reading of an output ended.
+#[derive(Debug, PartialEq, Eq)]
+struct End {
+    /// Whether somebody who is not of the run holds it open.
+    is_leaked: bool,
+    tail: Vec<String>,
+}
+
+/// The readers of one run.
 pub(super) struct Drains {
     ended: watch::Sender<bool>,
-    results: Vec<(OutputSource, oneshot::Receiver<Drained>)>,
+    ends: Vec<(OutputSource, oneshot::Receiver<End>)>,
 }
 
 impl Drains {
-    /// Starts to read both outputs of `child`.
-    pub(super) fn start(runtime: &Handle, child: &mut Child, outlet: &Outlet) -> Self {
-        let (ended, _) = watch::channel(false);
-        let mut results = Vec::new();
-        if let Some(pipe) = child.stdout.take() {
-            results.push(Reader::start(runtime, OutputSource::Stdout, pipe, outlet, &ended));
+    /// Readers of nothing.
+    pub(super) fn none() -> Self {
+        Self { ended: watch::channel(false).0, ends: Vec::new() }
+    }
+
+    /// Starts to read the outputs.
+    ///
+    /// # Errors
+    /// When they cannot be watched: they are not pipes, or the runtime has no I/O driver.
+    pub(super) fn start(runtime: &Handle, outputs: Outputs, destination: Destination) -> io::Result<Self> {
+        let mut drains = Self::none();
+        let Outputs { stdout, stderr } = outputs;
+        let pipes = [(OutputSource::Stdout, Some(stdout)), (OutputSource::Stderr, stderr)];
+        let runtime = match &destination {
+            Destination::Subscriber(_) => runtime.clone(),
+            Destination::Files { logs, .. } => logs.runtime.clone(),
+        };
+        let entered = runtime.enter();
+        for (source, pipe) in pipes.into_iter().filter_map(|(source, pipe)| Some((source, pipe?))) {
+            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
+            let target = Target::new(source, &destination);
+            let (told, end) = oneshot::channel();
+            runtime.spawn(Reader { pipe, target }.run(drains.ended.subscribe(), told));
+            drains.ends.push((source, end));
         }
-        if let Some(pipe) = child.stderr.take() {
-            results.push(Reader::start(runtime, OutputSource::Stderr, pipe, outlet, &ended));
-        }
-        Self { ended, results }
+        drop(entered);
+        Ok(drains)
     }
 
     /// Tells the readers that the process is gone, and waits until each is through with what it left.
     ///
-    /// Returns the outputs that others hold. Those are read and dropped from now on, so that nobody blocks on them.
-    /// Bounded, but for a subscriber that does not read.
-    pub(super) async fn finish(self) -> Vec<OutputSource> {
+    /// The outputs that others hold are read on and dropped, so that nobody blocks on them. Bounded, but for a subscriber
+    /// that does not read.
+    pub(super) async fn finish(self) -> Drained {
         self.ended.send_replace(true);
-        let mut leaked = Vec::new();
-        for (source, result) in self.results {
-            if result.await == Ok(Drained::Leaked) {
-                leaked.push(source);
+        let mut drained = Drained::default();
+        for (source, end) in self.ends {
+            let Ok(End { is_leaked, tail }) = end.await else { continue };
+            if is_leaked {
+                drained.leaked.push(source);
             }
+            drained.tails.push((source, tail));
         }
-        leaked
+        drained
+    }
+}
+
+/// Where one output goes.
+enum Target {
+    Subscriber { source: OutputSource, outlet: Outlet, buffer: Vec<u8> },
+    File { sink: Box<LogSink>, meter: Arc<OutputMeter>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
+}
+
+impl Target {
+    fn new(source: OutputSource, destination: &Destination) -> Self {
+        match destination {
+            Destination::Subscriber(outlet) => {
+                Self::Subscriber { source, outlet: outlet.clone(), buffer: vec![0; READ_BYTES_MAX] }
+            }
+            Destination::Files { logs, shelf, clock, notices } => Self::File {
+                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock))),
+                meter: Arc::clone(&logs.meter),
+                clock: Arc::clone(clock),
+                notices: notices.clone(),
+            },
+        }
     }
 }
 
 /// Reads one output from the spawn to its end.
-struct Reader<P> {
-    source: OutputSource,
-    pipe: P,
-    buffer: Vec<u8>,
+struct Reader {
+    pipe: pipe::Receiver,
+    target: Target,
 }
 
-impl<P: AsyncRead + Unpin + Send + 'static> Reader<P> {
-    fn start(
-        runtime: &Handle,
-        source: OutputSource,
-        pipe: P,
-        outlet: &Outlet,
-        ended: &watch::Sender<bool>,
-    ) -> (OutputSource, oneshot::Receiver<Drained>) {
-        let (result, receiver) = oneshot::channel();
-        let reader = Self { source, pipe, buffer: vec![0; READ_BYTES_MAX] };
-        runtime.spawn(reader.run(outlet.clone(), ended.subscribe(), result));
-        (source, receiver)
-    }
-
-    async fn run(mut self, outlet: Outlet, ended: watch::Receiver<bool>, result: oneshot::Sender<Drained>) {
-        let drained = match self.until_ended(&outlet, ended).await {
-            Some(drained) => drained,
-            None => self.drain(&outlet).await,
+impl Reader {
+    async fn run(mut self, ended: watch::Receiver<bool>, told: oneshot::Sender<End>) {
+        let is_leaked = match self.until_ended(ended).await {
+            Some(is_leaked) => is_leaked,
+            None => self.drain().await,
         };
+        let tail = self.finish();
+        let Self { pipe, target } = self;
         // Whoever holds the output now is not the subscriber's business: the subscription can end without it.
-        drop(outlet);
+        drop(target);
         // Nobody waits for the result when the runtime is shutting down.
-        let _ = result.send(drained);
-        if drained == Drained::Leaked {
-            while self.read().await.is_some() {}
+        let _ = told.send(End { is_leaked, tail });
+        if is_leaked {
+            discard(&pipe).await;
         }
     }
 
     /// Reads until the process is gone, `None`, or until the output ends before that.
-    async fn until_ended(&mut self, outlet: &Outlet, mut ended: watch::Receiver<bool>) -> Option<Drained> {
+    async fn until_ended(&mut self, mut ended: watch::Receiver<bool>) -> Option<bool> {
         loop {
-            let bytes = tokio::select! {
+            let ready = tokio::select! {
                 biased;
                 // An error means that nobody watches the process any more, which ends this phase too.
                 _ = ended.wait_for(|ended| *ended) => return None,
-                bytes = self.read() => bytes,
+                ready = self.pipe.readable() => ready,
             };
-            let Some(bytes) = bytes else { return Some(Drained::Complete) };
-            outlet.deliver(self.source, self.buffer.get(..bytes).unwrap_or_default()).await;
+            if ready.is_err() || self.step().await.is_some_and(|bytes| bytes == 0) {
+                return Some(false);
+            }
         }
     }
 
-    /// Reads what the process left. Time spent on a slow subscriber is nobody's fault and does not count.
-    async fn drain(&mut self, outlet: &Outlet) -> Drained {
+    /// Reads what the process left; whether somebody else holds the output. Time spent on a slow subscriber is nobody's
+    /// fault and does not count.
+    async fn drain(&mut self) -> bool {
         let mut spent = Duration::ZERO;
         while spent < DRAIN_TOTAL {
             let began = Instant::now();
-            match timeout(DRAIN_QUIET, self.read()).await {
-                Ok(Some(bytes)) => {
-                    spent = spent.saturating_add(began.elapsed());
-                    outlet.deliver(self.source, self.buffer.get(..bytes).unwrap_or_default()).await;
-                }
-                Ok(None) => return Drained::Complete,
-                Err(_) => return Drained::Leaked,
+            let Ok(ready) = timeout(DRAIN_QUIET, self.pipe.readable()).await else { return true };
+            spent = spent.saturating_add(began.elapsed());
+            if ready.is_err() || self.step().await.is_some_and(|bytes| bytes == 0) {
+                return false;
             }
         }
-        Drained::Leaked
+        true
     }
 
-    /// The number of bytes read into the buffer, at least one; `None` at the end.
-    async fn read(&mut self) -> Option<usize> {
-        match self.pipe.read(&mut self.buffer).await {
-            Ok(0) => None,
-            Ok(bytes) => Some(bytes),
-            Err(error) => {
-                tracing::warn!(source = ?self.source, %error, "an output could not be read to its end");
-                None
+    /// Reads once what there is, and hands it on. `Some(0)` at the end, `None` when there was nothing.
+    async fn step(&mut self) -> Option<usize> {
+        let read = match &mut self.target {
+            Target::Subscriber { buffer, .. } => self.pipe.try_read(buffer),
+            Target::File { sink, notices, .. } => {
+                let pipe = &self.pipe;
+                // A full queue has told that something is wrong; how much was dropped is told at the end.
+                let mut notice = |notice| drop(notices.try_send(notice));
+                pipe.try_io(|| sink.absorb(pipe.as_fd(), &mut notice)).map(bytes_of)
             }
+        };
+        let bytes = match read {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "an output could not be read to its end");
+                0
+            }
+        };
+        match &self.target {
+            Target::Subscriber { source, outlet, buffer } if bytes > 0 => {
+                outlet.deliver(*source, buffer.get(..bytes).unwrap_or_default()).await;
+            }
+            Target::File { sink, meter, clock, .. } if bytes > 0 => {
+                meter.count(sink.source(), u64::try_from(bytes).unwrap_or(u64::MAX), &clock.now());
+                // A process that writes without end must not keep the others from being read.
+                tokio::task::yield_now().await;
+            }
+            Target::Subscriber { .. } | Target::File { .. } => {}
+        }
+        Some(bytes)
+    }
+
+    /// The last lines, once all is read.
+    fn finish(&mut self) -> Vec<String> {
+        let Target::File { sink, notices, .. } = &mut self.target else { return Vec::new() };
+        if let Some(notice) = sink.finish() {
+            // Nobody listens any more when the runtime is shutting down.
+            let _ = notices.try_send(notice);
+        }
+        sink.tail()
+    }
+}
+
+const fn bytes_of(moved: Moved) -> usize {
+    match moved {
+        Moved::Kept(bytes) | Moved::Dropped(bytes) => bytes,
+        Moved::End => 0,
+    }
+}
+
+/// Reads on for those who hold an output that is not theirs.
+async fn discard(pipe: &pipe::Receiver) {
+    let mut buffer = vec![0; READ_BYTES_MAX];
+    while pipe.readable().await.is_ok() {
+        match pipe.try_read(&mut buffer) {
+            Ok(0) => return,
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
+            Ok(_) | Err(_) => {}
         }
     }
 }

@@ -4,27 +4,29 @@
 //! come between. A run is over when the process **and** its group are gone, members that it left behind included. The
 //! group is cleared while the process is an unreaped zombie, so the group's id cannot be a stranger's.
 
-use std::{cmp::min, io, process::ExitStatus, time::Duration};
+use std::{cmp::min, io, mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
 
 use crate::{
     duration::millis,
     process::{
-        EventKind, OutputSource, ProcessError, ProcessState, Request, Signal, SignalTarget,
-        group::{self, Member},
+        Actor, EventKind, Exit, OutputHolder, OutputSource, ProcessError, ProcessState, Request, Signal, SignalTarget,
+        group::{Marker, Member},
         history::Origin,
         instance::{LeaderEnd, Shared},
         leader::Leader,
-        output::Drains,
+        output::{Drained, Drains, OutputNotice},
     },
+    shutdown::{PreStopResult, run_pre_stop},
 };
 
-/// Stop orders that wait for the task.
-pub(super) const STOP_ORDERS_WAITING_MAX: usize = 16;
+/// Orders that wait for the task.
+pub(super) const ORDERS_WAITING_MAX: usize = 16;
 
 /// How often a group that should go is looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -40,6 +42,9 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// Survivors that are named in an event.
 const SURVIVORS_NAMED_MAX: usize = 16;
+
+/// What part of the time for a stop the commands before it may take: one of so many.
+const PRE_STOP_SHARE: u32 = 2;
 
 /// Stands for "never" where a deadline is too far away to be a point in time.
 const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -62,7 +67,41 @@ pub(super) struct StopOrder {
     pub(super) reply: Reply,
 }
 
-type Reply = oneshot::Sender<Result<(), ProcessError>>;
+/// A request to tell the process that its credentials were rotated.
+pub(super) struct RotateOrder {
+    /// Who asks.
+    pub(super) request: Request,
+    /// The profile.
+    pub(super) profile: String,
+    /// The names of its variables.
+    pub(super) variables: Vec<String>,
+    /// The signal by which it is told.
+    pub(super) signal: Signal,
+    /// Told how it went.
+    pub(super) reply: Reply,
+}
+
+/// What a run may be asked for.
+pub(super) enum Order {
+    Stop(StopOrder),
+    Rotate(RotateOrder),
+}
+
+/// Where an answer goes.
+pub(super) type Reply = oneshot::Sender<Result<(), ProcessError>>;
+
+/// Where an answer comes from.
+pub(crate) type Answer = oneshot::Receiver<Result<(), ProcessError>>;
+
+/// The task's ends of what connects it with others.
+pub(super) struct Ends {
+    /// What it is asked for.
+    pub(super) orders: mpsc::Receiver<Order>,
+    /// Told once the end is recorded and all output is handed on.
+    pub(super) finished: watch::Sender<bool>,
+    /// What the outputs have to say.
+    pub(super) noticed: mpsc::Receiver<OutputNotice>,
+}
 
 /// What has been done so far to make the group go.
 #[derive(Debug, Clone, Copy)]
@@ -97,8 +136,10 @@ impl Pressure {
 
 /// All that can happen to a run.
 enum Input {
-    LeaderEnded(Option<ExitStatus>),
-    Order(StopOrder),
+    LeaderEnded(Exit),
+    Order(Order),
+    Output(OutputNotice),
+    PreStopDone(Vec<PreStopResult>),
     Deadline,
     Sweep,
 }
@@ -106,36 +147,64 @@ enum Input {
 /// The task's own state.
 pub(super) struct Run {
     shared: Shared,
-    number: u64,
+    marker: Marker,
     leader: Leader,
-    orders: mpsc::Receiver<StopOrder>,
-    /// Set once the end is recorded and all output is handed on.
-    finished: watch::Sender<bool>,
+    ends: Ends,
+    holder: Option<Arc<dyn OutputHolder>>,
     drains: Drains,
     pressure: Pressure,
     /// Everybody who waits for the stop.
     waiting: Vec<Reply>,
     /// The seq of the event that everything after it is done because of.
     cause: Option<u64>,
+    /// The commands that come before the stop signal, while they run.
+    pre_stop: Option<JoinHandle<Vec<PreStopResult>>>,
     end: Option<LeaderEnd>,
+    /// Who tells of the end of a process that had ended before this task began.
+    found_ended: Option<Request>,
+    /// Whether those that left the group and the session were asked to go.
+    strays_asked: bool,
+    /// Those of them that were last seen.
+    strays: Vec<Member>,
     over: bool,
 }
 
 impl Run {
     pub(super) fn new(
         shared: Shared,
-        number: u64,
+        marker: Marker,
         leader: Leader,
         drains: Drains,
-        orders: mpsc::Receiver<StopOrder>,
-        finished: watch::Sender<bool>,
+        ends: Ends,
+        holder: Option<Arc<dyn OutputHolder>>,
     ) -> Self {
-        let (pressure, waiting, cause, end, over) = (Pressure::None, Vec::new(), None, None, false);
-        Self { shared, number, leader, orders, finished, drains, pressure, waiting, cause, end, over }
+        Self {
+            shared,
+            marker,
+            leader,
+            ends,
+            holder,
+            drains,
+            pressure: Pressure::None,
+            waiting: Vec::new(),
+            cause: None,
+            pre_stop: None,
+            end: None,
+            found_ended: None,
+            strays_asked: false,
+            strays: Vec::new(),
+            over: false,
+        }
+    }
+
+    /// The same for a run that an earlier supervisor began: its process may be alive, or gone.
+    pub(super) fn resumed(self, found_ended: Option<Request>) -> Self {
+        Self { found_ended, ..self }
     }
 
     /// Owns the run until its end.
     pub(super) async fn own(mut self) {
+        self.resume_stop();
         while !self.over {
             let input = self.next_input().await;
             self.step(input);
@@ -150,19 +219,43 @@ impl Run {
         let interval = if deadline.is_some() { SWEEP_INTERVAL } else { WATCH_INTERVAL };
         tokio::select! {
             biased;
-            status = self.leader.ended(), if !has_ended => Input::LeaderEnded(status),
-            Some(order) = self.orders.recv() => Input::Order(order),
+            exit = self.leader.ended(), if !has_ended => Input::LeaderEnded(exit),
+            Some(order) = self.ends.orders.recv() => Input::Order(order),
+            Some(notice) = self.ends.noticed.recv() => Input::Output(notice),
+            results = done(&mut self.pre_stop), if self.pre_stop.is_some() => Input::PreStopDone(results),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Input::Deadline,
             () = sleep(interval), if has_ended => Input::Sweep,
         }
     }
 
+    /// Goes on with a stop that an earlier supervisor began: nobody knows whether its signal was sent.
+    fn resume_stop(&mut self) {
+        let Some(stop) = self.shared.lock().history.stream().and_then(|stream| stream.stopping) else { return };
+        self.cause = Some(stop.seq);
+        let now = self.shared.lock().history.clock.now();
+        // Of another boot nothing is left that could be waited for.
+        let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
+        let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
+        self.pressure = Pressure::Asked { until: deadline_in(left), force_kill: stop.force_kill };
+        if self.found_ended.is_some() {
+            return;
+        }
+        if let Err(error) = self.signal(Origin::of(Actor::Recovery), None, stop.signal) {
+            tracing::warn!(%error, "a stop could not be taken up again");
+        }
+    }
+
     fn step(&mut self, input: Input) {
         match input {
-            Input::LeaderEnded(status) => self.leader_ended(status),
-            Input::Order(order) => self.order(order),
+            Input::LeaderEnded(exit) => self.leader_ended(exit),
+            Input::Order(Order::Stop(order)) => self.stop(order),
+            Input::Order(Order::Rotate(order)) => self.rotate(order),
+            Input::Output(notice) => record_notice(&self.shared, self.marker.run, &notice),
+            Input::PreStopDone(results) => self.pre_stop_done(results),
             Input::Sweep => self.sweep(),
             Input::Deadline => {
+                // Out of time: they are killed with what they started.
+                self.abort_pre_stop();
                 self.sweep();
                 if !self.over {
                     self.escalate();
@@ -171,11 +264,11 @@ impl Run {
         }
     }
 
-    fn leader_ended(&mut self, status: Option<ExitStatus>) {
+    fn leader_ended(&mut self, exit: Exit) {
         let after_kill = self.shared.lock().history.stream().is_some_and(|stream| stream.kill_sent);
-        self.end = Some(LeaderEnd { status, after_kill });
-        // Reaped by somebody else: the group's id may be a stranger's by now, so it is left alone (law 6).
-        self.over = status.is_none();
+        self.end = Some(LeaderEnd { exit, after_kill });
+        // A child that somebody else reaped: the group's id may be a stranger's by now, so it is left alone (law 6).
+        self.over = self.leader.has_lost_group(&exit);
         self.sweep();
     }
 
@@ -184,10 +277,33 @@ impl Run {
         if self.end.is_none() || self.over {
             return;
         }
+        self.strays.clear();
         self.over = self.members().is_ok_and(|members| members.is_empty());
-        if !self.over && matches!(self.pressure, Pressure::None) {
+        if self.over {
+            self.over = !self.ask_strays();
+        } else if matches!(self.pressure, Pressure::None) {
             self.clear_leftovers();
         }
+    }
+
+    /// Looks for processes of the run that left its group and session, and asks them to go, once. Only where a stop was
+    /// asked for: what a program leaves behind on purpose, having ended by itself, is its own affair.
+    fn ask_strays(&mut self) -> bool {
+        let instance = self.shared.lock();
+        let is_stop = instance.state() == ProcessState::Stopping;
+        let signal = instance.spec.shutdown.signal;
+        drop(instance);
+        if !is_stop || matches!(self.pressure, Pressure::Spent) {
+            return false;
+        }
+        self.strays = self.marker.carriers().unwrap_or_default();
+        if !self.strays.is_empty() && !mem::replace(&mut self.strays_asked, true) {
+            let origin = Origin::default().caused_by(self.cause);
+            if let Err(error) = self.signal(origin, None, signal) {
+                tracing::warn!(%error, "the processes that left the group could not be asked to end");
+            }
+        }
+        !self.strays.is_empty()
     }
 
     fn clear_leftovers(&mut self) {
@@ -199,7 +315,7 @@ impl Run {
         }
     }
 
-    fn order(&mut self, order: StopOrder) {
+    fn stop(&mut self, order: StopOrder) {
         let StopOrder { request, timeout, deadline, reply } = order;
         let (state, shutdown) = {
             let instance = self.shared.lock();
@@ -209,7 +325,12 @@ impl Run {
         // After the exit there is nothing left to stop, only something to wait for.
         if state.is_running() && self.end.is_none() {
             let stopping = EventKind::Stopping { signal, timeout_ms: millis(timeout), force_kill };
-            match self.signal(Origin::of(request), Some(stopping), signal) {
+            let asked = if shutdown.pre_stop.is_empty() {
+                self.signal(Origin::of(request), Some(stopping), signal)
+            } else {
+                self.begin_pre_stop(Origin::of(request), stopping, shutdown.pre_stop, timeout)
+            };
+            match asked {
                 Ok(()) => {}
                 // The stop is on record and goes on: SIGKILL may be allowed where the signal was not.
                 Err(error @ ProcessError::SignalFailed(_)) => {
@@ -222,6 +343,74 @@ impl Run {
         self.pressure = self.pressure.tightened(deadline, force_kill);
         self.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting.push(reply);
+    }
+
+    /// Records the stop, and runs what comes before its signal.
+    fn begin_pre_stop(
+        &mut self,
+        origin: Origin,
+        stopping: EventKind,
+        commands: Vec<Vec<String>>,
+        timeout: Duration,
+    ) -> Result<(), ProcessError> {
+        let mut instance = self.shared.lock();
+        self.cause = Some(instance.history.record(&origin, vec![stopping])?);
+        let cwd = instance.spec.cwd.clone();
+        drop(instance);
+        // The process itself is to have some of the time.
+        let limit = timeout / PRE_STOP_SHARE;
+        self.pre_stop = Some(tokio::spawn(run_pre_stop(commands, cwd, self.leader.group(), limit)));
+        Ok(())
+    }
+
+    fn pre_stop_done(&mut self, results: Vec<PreStopResult>) {
+        self.pre_stop = None;
+        let origin = Origin::default().caused_by(self.cause);
+        let kinds: Vec<EventKind> = results
+            .into_iter()
+            .map(|PreStopResult { command, succeeded, detail }| EventKind::PreStopEnded { command, succeeded, detail })
+            .collect();
+        let mut instance = self.shared.lock();
+        let signal = instance.spec.shutdown.signal;
+        if !kinds.is_empty()
+            && let Err(error) = instance.history.record(&origin, kinds)
+        {
+            tracing::warn!(%error, "what came before a stop could not be recorded");
+        }
+        drop(instance);
+        if self.end.is_none()
+            && let Err(error) = self.signal(origin, None, signal)
+        {
+            tracing::warn!(%error, "a process could not be asked to stop");
+        }
+    }
+
+    fn abort_pre_stop(&mut self) {
+        if let Some(pre_stop) = self.pre_stop.take() {
+            pre_stop.abort();
+        }
+    }
+
+    fn rotate(&mut self, order: RotateOrder) {
+        let RotateOrder { request, profile, variables, signal, reply } = order;
+        let kinds = vec![
+            EventKind::CredentialRotated { profile, variables },
+            EventKind::SignalSent { signal, target: SignalTarget::Process },
+        ];
+        let recorded = self.shared.lock().history.record(&Origin::of(request), kinds);
+        let told = recorded.and_then(|seq| match self.leader.signal(signal) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refused(signal, &error, Some(seq)),
+        });
+        answer(reply, told);
+    }
+
+    /// Records that the kernel refused a signal.
+    fn refused(&self, signal: Signal, error: &io::Error, cause: Option<u64>) -> Result<(), ProcessError> {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let origin = Origin::default().caused_by(cause);
+        self.shared.lock().history.record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
+        Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
     }
 
     /// The time that was given is over.
@@ -275,61 +464,113 @@ impl Run {
     }
 
     fn deliver(&self, signal: Signal) -> Result<(), ProcessError> {
+        let members = self.members().unwrap_or_default();
         // The session's other groups first: whoever waits for them may go as soon as the group is told.
-        let mut apart = self.members().unwrap_or_default().into_iter().filter(|member| !member.in_group);
+        let mut apart = members.iter().filter(|member| !member.in_group);
         let sent = apart.try_for_each(|member| member.signal(signal));
-        let Err(error) = self.leader.signal_group(signal).and(sent) else { return Ok(()) };
-        let errno = error.raw_os_error().unwrap_or(0);
-        if errno == nix::libc::ESRCH {
+        let Err(error) = self.leader.signal_group(signal, &members).and(sent) else { return Ok(()) };
+        if error.raw_os_error() == Some(nix::libc::ESRCH) {
             return Ok(()); // Everybody is gone already, which is what it was for.
         }
-        let origin = Origin::default().caused_by(self.cause);
-        self.shared.lock().history.record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
-        Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
+        self.refused(signal, &error, self.cause)
     }
 
     fn members(&self) -> io::Result<Vec<Member>> {
-        group::members(self.leader.group())
-            .inspect_err(|error| tracing::warn!(%error, "the members of a process group cannot be read"))
+        let mut members = self
+            .leader
+            .members(&self.marker)
+            .inspect_err(|error| tracing::warn!(%error, "the members of a process group cannot be read"))?;
+        members.extend(self.strays.iter().copied());
+        Ok(members)
     }
 
     fn answer_all(&mut self, error: &ProcessError) {
         for reply in self.waiting.drain(..) {
-            answer(reply, Err(copy_of(error)));
+            answer(reply, Err(error.copied()));
         }
     }
 
     /// Records the end, tells it, and sees the output through.
     async fn close(self) {
-        let Self { shared, number, leader, orders, finished, drains, waiting, cause, end, .. } = self;
+        let Self { shared, marker, leader, ends, holder, drains, waiting, cause, end, found_ended, pre_stop, .. } =
+            self;
+        if let Some(pre_stop) = pre_stop {
+            pre_stop.abort();
+        }
         let Some(end) = end else { return };
+        let Ends { orders, finished, mut noticed } = ends;
         let recorded = {
             let mut instance = shared.lock();
             // A natural exit has no cause on record, whatever was done about what it left behind.
             let cause = cause.filter(|_| instance.state() == ProcessState::Stopping);
-            instance.record_end(&end, cause)
+            instance.record_end(&end, &Origin::of(found_ended.unwrap_or_default()).caused_by(cause))
         };
         // Reaped: neither its pid nor its pidfd is of use any more, and whoever asks now is told so at once.
         drop((leader, orders));
         for reply in waiting {
-            answer(reply, recorded.as_ref().copied().map_err(copy_of));
+            answer(reply, recorded.as_ref().copied().map_err(ProcessError::copied));
         }
-        let leaked = drains.finish().await;
-        record_leaks(&shared, number, leaked);
+        let drained = drains.finish().await;
+        while let Ok(notice) = noticed.try_recv() {
+            record_notice(&shared, marker.run, &notice);
+        }
+        record_outputs(&shared, marker.run, drained);
+        if let Some(holder) = holder
+            && let Err(error) = holder.release(&marker.to_string())
+        {
+            tracing::debug!(%error, "a run stays held that is over");
+        }
         finished.send_replace(true);
     }
 }
 
-fn record_leaks(shared: &Shared, run: u64, leaked: Vec<OutputSource>) {
-    let kinds: Vec<EventKind> = leaked.into_iter().map(|source| EventKind::OutputLeaked { source }).collect();
+/// Records what became of the outputs of a run that is over: who holds them, and the last lines of one that failed.
+fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
+    let mut kinds: Vec<EventKind> =
+        drained.leaked.into_iter().map(|source| EventKind::OutputLeaked { source }).collect();
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    for (source, lines) in drained.tails {
+        match source {
+            OutputSource::Stdout => stdout = lines,
+            OutputSource::Stderr => stderr = lines,
+        }
+    }
     let mut instance = shared.lock();
+    let has_failed = !matches!(instance.state(), ProcessState::Stopped { .. });
+    if has_failed && !(stdout.is_empty() && stderr.is_empty()) {
+        kinds.push(EventKind::OutputTail { stdout, stderr });
+    }
     // Once the next run has begun the events of this one are closed.
     if kinds.is_empty() || instance.run() != run {
         return;
     }
     let origin = Origin::default().caused_by(instance.end_seq);
     if let Err(error) = instance.history.record(&origin, kinds) {
-        tracing::warn!(%error, "a leaked output could not be recorded");
+        tracing::warn!(%error, "the end of an output could not be recorded");
+    }
+}
+
+/// Records that output is lost, and how much it was once that is known.
+fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
+    let (source, bytes, cause) = match notice {
+        OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),
+        OutputNotice::Resumed { source, bytes } => (*source, *bytes, "kept again".to_owned()),
+    };
+    let mut instance = shared.lock();
+    if instance.run() != run {
+        return;
+    }
+    let dropped = EventKind::OutputDropped { source, bytes, cause };
+    if let Err(error) = instance.history.record(&Origin::default(), vec![dropped]) {
+        tracing::warn!(%error, "a lost output could not be recorded");
+    }
+}
+
+/// The results of the commands before a stop. To be asked while they run; loses nothing when dropped.
+async fn done(pre_stop: &mut Option<JoinHandle<Vec<PreStopResult>>>) -> Vec<PreStopResult> {
+    match pre_stop {
+        Some(running) => running.await.unwrap_or_default(),
+        None => std::future::pending().await,
     }
 }
 
@@ -340,16 +581,4 @@ fn answer(reply: Reply, result: Result<(), ProcessError>) {
 
 fn timed_out(what: String) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::TimedOut, what))
-}
-
-/// The same error for one more listener.
-fn copy_of(error: &ProcessError) -> ProcessError {
-    match error {
-        ProcessError::SpawnFailed(text) => ProcessError::SpawnFailed(text.clone()),
-        ProcessError::NotFound(text) => ProcessError::NotFound(text.clone()),
-        ProcessError::AlreadyExists(text) => ProcessError::AlreadyExists(text.clone()),
-        ProcessError::InvalidState(text) => ProcessError::InvalidState(text.clone()),
-        ProcessError::SignalFailed(text) => ProcessError::SignalFailed(text.clone()),
-        ProcessError::Io(error) => ProcessError::Io(io::Error::new(error.kind(), error.to_string())),
-    }
 }

@@ -4,26 +4,47 @@
 //! are gone, records all that happens, and reads the output. The runner's futures only ask and watch: dropping one
 //! half-way changes nothing. Restarting by policy is the [`supervisor`](crate::supervisor)'s matter.
 
-use std::{fmt, process::ExitStatus, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, io,
+    os::fd::AsFd as _,
+    process::ExitStatus,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{
     process::Child,
     runtime::Handle,
-    sync::{mpsc, oneshot, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot, watch,
+    },
     time,
 };
 
+use crate::log::{OutputMeter, Shelf};
 use crate::process::{
-    Clock, EventKind, OutputChunk, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState, Recorder,
-    Request, Signal, Stamp, StartTrigger, Stream, StreamId, SystemClock, Unrecorded,
+    Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
+    ProcessIdentity, ProcessSpec, ProcessState, Recorder, Request, RunEnd, Signal, SpawnFailure, SpawnStage,
+    StartTrigger, Stream, StreamId, SystemClock, Unrecorded, boot_id,
     group::{MARKER_VARIABLE, Marker},
     history::{History, Origin},
+    identity::identity_of,
     instance::{Instance, Shared},
     leader::Leader,
-    output::{Drains, Outlet},
-    run::{Run, STOP_ORDERS_WAITING_MAX, StopOrder, deadline_in},
-    spawner::{self, SpawnedProcess},
+    output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
+    pipes::{Pipes, have_writer},
+    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder, deadline_in},
+    spawner::{self, SpawnedProcess, Surroundings},
 };
+
+/// How long a process that was made is looked for until it has become its program.
+const EXEC_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked for.
+const EXEC_POLL: Duration = Duration::from_millis(5);
 
 /// How long a stop waits, after the end, for the rest of the output to be handed on.
 pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
@@ -35,13 +56,39 @@ pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
 pub struct ProcessRunner {
     shared: Shared,
     outlet: Outlet,
+    /// Who else keeps the outputs open.
+    holder: Option<Arc<dyn OutputHolder>>,
+    /// Where the output is kept, beside whoever subscribed.
+    files: Option<FileLogs>,
     /// The latest run that got as far as a process.
     run: Option<RunLink>,
 }
 
+/// What a start is given beside the specification.
+#[derive(Default)]
+pub(crate) struct Given {
+    /// The environment that the child's begins with; `None` for the allowed part of ours.
+    pub(crate) base_env: Option<BTreeMap<String, String>>,
+    /// Values of credentials, by the names of their variables.
+    pub(crate) credentials: Vec<(String, OsString)>,
+}
+
+/// What was found of the latest run of an earlier supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// Nothing was open.
+    Nothing,
+    /// Its process is alive, and is ours now.
+    Adopted,
+    /// Its process has ended; the end is being recorded.
+    Ended,
+    /// Its process never came to be.
+    NeverStarted,
+}
+
 /// The runner's side of a run.
 struct RunLink {
-    orders: mpsc::Sender<StopOrder>,
+    orders: mpsc::Sender<Order>,
     finished: watch::Receiver<bool>,
 }
 
@@ -68,7 +115,13 @@ impl ProcessRunner {
         let id = StreamId { process_id: spec.id, instance };
         assert!(stream.as_ref().is_none_or(|stream| stream.id == id), "the stream of another instance");
         let history = History::new(id, stream, recorder, Arc::new(SystemClock));
-        Self { shared: Shared::new(Instance::new(spec, id, history)), outlet: Outlet::default(), run: None }
+        Self {
+            shared: Shared::new(Instance::new(spec, id, history)),
+            outlet: Outlet::default(),
+            holder: None,
+            files: None,
+            run: None,
+        }
     }
 
     /// The same runner with another source of time stamps.
@@ -76,6 +129,21 @@ impl ProcessRunner {
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.shared.lock().history.clock = clock;
         self
+    }
+
+    /// The same runner, whose outputs are also held by somebody else and kept in files.
+    pub(crate) fn kept(self, holder: Option<Arc<dyn OutputHolder>>, files: Option<FileLogs>) -> Self {
+        Self { holder, files, ..self }
+    }
+
+    /// How much the instance has written, where that is counted.
+    pub(crate) fn meter(&self) -> Option<Arc<OutputMeter>> {
+        self.files.as_ref().map(|files| Arc::clone(&files.meter))
+    }
+
+    /// The error of an operation that does not fit the state.
+    pub(crate) fn refusal(&self, operation: &str) -> ProcessError {
+        self.shared.lock().refusal(operation)
     }
 
     /// Starts the process. See [`start_by`](Self::start_by).
@@ -99,13 +167,19 @@ impl ProcessRunner {
     /// # Panics
     /// When the tokio runtime was built without its I/O or time driver.
     pub fn start_by(&mut self, request: Request, trigger: StartTrigger) -> Result<(), ProcessError> {
-        self.start_as(&Origin::of(request), trigger)
+        self.start_as(&Origin::of(request), trigger, Given::default())
     }
 
     /// Starts the process as a consequence of a recorded event.
-    pub(crate) fn start_as(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
+    pub(crate) fn start_as(
+        &mut self,
+        origin: &Origin,
+        trigger: StartTrigger,
+        given: Given,
+    ) -> Result<(), ProcessError> {
         let runtime = spawner::runtime()?;
-        let mut instance = self.shared.lock();
+        let shared = self.shared.clone();
+        let mut instance = shared.lock();
         instance.check_recording()?;
         if !instance.state().has_exited() {
             return Err(instance.refusal("start"));
@@ -114,24 +188,151 @@ impl ProcessRunner {
         let origin = Origin::default().caused_by(cause);
         let marker = instance.marker().to_string();
         let spec = Arc::clone(&instance.spec);
-        let mut spawned = match spawner::spawn_with(&spec, Some((MARKER_VARIABLE, &marker))) {
+        let (outputs, spawned) = match self.spawn(&spec, &marker, given) {
             Ok(spawned) => spawned,
             Err(failure) => {
+                self.let_go(&marker);
                 let error = ProcessError::SpawnFailed(failure.message.clone());
                 instance.record_spawn_failure(&origin, trigger, failure)?;
                 return Err(error);
             }
         };
-        let drains = Drains::start(&runtime, &mut spawned.child, &self.outlet);
-        let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
+        let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime, self.holder.as_deref())?;
         instance.child = Some(child);
-        let (orders, received) = mpsc::channel(STOP_ORDERS_WAITING_MAX);
+        self.own_run(&runtime, &mut instance, leader, Some(outputs), None)
+    }
+
+    /// Makes the pipes, has them held, and spawns the process with them.
+    fn spawn(&self, spec: &ProcessSpec, marker: &str, given: Given) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
+        let pipes = Pipes::new(spec.log.merge).map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
+        let Pipes { outputs, stdout, stderr } = pipes;
+        self.hold_outputs(marker, &outputs);
+        let mut last_env: Vec<(String, OsString)> = given.credentials;
+        last_env.push((MARKER_VARIABLE.to_owned(), marker.into()));
+        let surroundings =
+            Surroundings { base_env: given.base_env, last_env, stdout: stdout.into(), stderr: stderr.into() };
+        Ok((outputs, spawner::spawn_with(spec, surroundings)?))
+    }
+
+    /// Records a start that failed before there was anything to spawn.
+    pub(crate) fn fail_start(
+        &mut self,
+        origin: &Origin,
+        trigger: StartTrigger,
+        failure: SpawnFailure,
+    ) -> Result<(), ProcessError> {
+        let mut instance = self.shared.lock();
+        instance.check_recording()?;
+        if !instance.state().has_exited() {
+            return Err(instance.refusal("start"));
+        }
+        let cause = Some(instance.request_start(origin, trigger)?);
+        instance.record_spawn_failure(&Origin::default().caused_by(cause), trigger, failure)
+    }
+
+    /// Takes up what an earlier supervisor left open, by what can be learned now. No exit is made up (law 5).
+    ///
+    /// Its process, if it is alive, is supervised from here on as if it had been started here, and its output is read on.
+    /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
+    pub(crate) fn resume(&mut self) -> Result<Resumed, ProcessError> {
+        let runtime = spawner::runtime()?;
+        let shared = self.shared.clone();
+        let mut instance = shared.lock();
+        let Some(stream) = instance.history.stream().cloned() else { return Ok(Resumed::Nothing) };
+        let marker = instance.marker();
+        let held = self.held(&marker.to_string());
+        let identity = match stream.intent {
+            Some(intent) => {
+                let origin = Origin::of(Actor::Recovery).caused_by(Some(intent.seq));
+                let Some(identity) = find_started(&marker, held.as_ref())? else {
+                    let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
+                    let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
+                    instance.history.record(&origin, vec![starting, crashed])?;
+                    self.let_go(&marker.to_string());
+                    return Ok(Resumed::NeverStarted);
+                };
+                let starting = EventKind::Starting { identity: Some(identity), trigger: intent.trigger };
+                instance.history.record(&origin, vec![starting, EventKind::Running])?;
+                Some(identity)
+            }
+            None if stream.handle.state.has_exited() => return Ok(Resumed::Nothing),
+            None => stream.identity,
+        };
+        let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
+        let (outputs, pidfd) = match held {
+            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process),
+            None => (None, None),
+        };
+        // Without a holder the process itself still has both ends of its pipes.
+        let outputs = outputs.or_else(|| Outputs::of_process(&identity));
+        let found = identity.observe();
+        let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
+        let found_ended = if found == Observation::Alive {
+            instance.history.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
+            None
+        } else {
+            Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
+        };
+        self.own_run(&runtime, &mut instance, leader, outputs, found_ended.clone())?;
+        Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
+    }
+
+    /// Hands a run to the task that owns it.
+    fn own_run(
+        &mut self,
+        runtime: &Handle,
+        instance: &mut Instance,
+        leader: Leader,
+        outputs: Option<Outputs>,
+        found_ended: Option<Request>,
+    ) -> Result<(), ProcessError> {
+        let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
+        let drains = match outputs {
+            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices))?,
+            None => Drains::none(),
+        };
+        let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
         let (told, finished) = watch::channel(false);
-        let run = Run::new(self.shared.clone(), instance.run(), leader, drains, received, told);
-        drop(instance);
+        let ends = Ends { orders: received, finished: told, noticed };
+        let holder = self.holder.clone();
+        let run = Run::new(self.shared.clone(), instance.marker(), leader, drains, ends, holder).resumed(found_ended);
         runtime.spawn(run.own());
         self.run = Some(RunLink { orders, finished });
         Ok(())
+    }
+
+    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>) -> Destination {
+        let Some(logs) = &self.files else { return Destination::Subscriber(self.outlet.clone()) };
+        let files = logs.files(&instance.spec.log, &instance.handle());
+        let clock = Arc::clone(&instance.history.clock);
+        logs.meter.begin(&clock.now());
+        Destination::Files {
+            logs: logs.clone(),
+            shelf: Arc::new(Shelf::new(files, instance.spec.log.clone())),
+            clock,
+            notices,
+        }
+    }
+
+    /// A run is started all the same when nobody else holds its outputs: then they last as long as their process.
+    fn hold_outputs(&self, marker: &str, outputs: &Outputs) {
+        let Some(holder) = &self.holder else { return };
+        if let Err(error) = holder.hold_outputs(marker, &outputs.descriptors()) {
+            tracing::warn!(%error, "nobody holds the outputs of a run beside its supervisor");
+        }
+    }
+
+    fn held(&self, marker: &str) -> Option<HeldRun> {
+        let held = self.holder.as_ref()?.get(marker);
+        held.inspect_err(|error| tracing::warn!(%error, "what is held of a run cannot be had")).ok().flatten()
+    }
+
+    fn let_go(&self, marker: &str) {
+        if let Some(holder) = &self.holder
+            && let Err(error) = holder.release(marker)
+        {
+            tracing::debug!(%error, "a run stays held that is over");
+        }
     }
 
     /// Stops the process with its whole group. See [`stop_by`](Self::stop_by).
@@ -157,7 +358,7 @@ impl ProcessRunner {
     pub async fn stop_by(&mut self, timeout: Duration, request: Request) -> Result<(), ProcessError> {
         let run = self.stoppable()?;
         let (reply, answer) = oneshot::channel();
-        let order = StopOrder { request, timeout, deadline: deadline_in(timeout), reply };
+        let order = Order::Stop(StopOrder { request, timeout, deadline: deadline_in(timeout), reply });
         // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
         if run.orders.send(order).await.is_ok()
             && let Ok(answer) = answer.await
@@ -173,6 +374,31 @@ impl ProcessRunner {
         }
         instance.unreported = None;
         Ok(())
+    }
+
+    /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
+    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Request) -> Result<Answer, ProcessError> {
+        self.ask(|reply| Order::Stop(StopOrder { request, timeout, deadline: deadline_in(timeout), reply }))
+    }
+
+    /// Tells the process by `signal` that its credentials were rotated.
+    pub(crate) fn begin_rotation(
+        &mut self,
+        request: Request,
+        profile: String,
+        variables: Vec<String>,
+        signal: Signal,
+    ) -> Result<Answer, ProcessError> {
+        self.ask(|reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
+    }
+
+    fn ask(&mut self, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
+        let run = self.stoppable()?;
+        let (reply, answer) = oneshot::channel();
+        match run.orders.try_send(order(reply)) {
+            Err(TrySendError::Full(_)) => Err(invalid("too many orders wait already")),
+            Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
+        }
     }
 
     fn stoppable(&mut self) -> Result<&mut RunLink, ProcessError> {
@@ -245,6 +471,16 @@ impl ProcessRunner {
         self.shared.lock().history.stream().cloned()
     }
 
+    /// A view of the fold that does not need the runner.
+    pub(crate) fn view(&self) -> StreamView {
+        StreamView(self.shared.clone())
+    }
+
+    /// Replaces what is run from the next start on, and records that. Begins the stream where there is none.
+    pub(crate) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
+        self.shared.lock().respec(spec, origin)
+    }
+
     /// What is run.
     #[must_use]
     pub fn spec(&self) -> Arc<ProcessSpec> {
@@ -259,16 +495,6 @@ impl ProcessRunner {
     /// The seq of the event that ended the latest run, if it was this runner's.
     pub(crate) fn end_seq(&self) -> Option<u64> {
         self.shared.lock().end_seq
-    }
-
-    /// By what the processes of the latest run are known.
-    pub(crate) fn marker(&self) -> Marker {
-        self.shared.lock().marker()
-    }
-
-    /// The present moment on the runner's clock.
-    pub(crate) fn now(&self) -> Stamp {
-        self.shared.lock().history.clock.now()
     }
 
     /// Why the end of a run could not be recorded, if that has happened.
@@ -288,6 +514,46 @@ impl fmt::Debug for ProcessRunner {
     }
 }
 
+/// The stream of a runner, for others to look at.
+#[derive(Clone)]
+pub(crate) struct StreamView(Shared);
+
+impl StreamView {
+    /// The fold of the recorded events; `None` before the first.
+    pub(crate) fn stream(&self) -> Option<Stream> {
+        self.0.lock().history.stream().cloned()
+    }
+}
+
+fn invalid(what: &str) -> ProcessError {
+    ProcessError::InvalidState(what.to_owned())
+}
+
+/// The process of a start that was never confirmed: by the pidfd that is held, else by its marker.
+///
+/// A process that was made and has not become its program yet carries no marker, but already has its outputs. So it is
+/// looked for as long as somebody may still write to them, within a bound.
+fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
+    if let Some(identity) = held.and_then(|held| held.process.as_ref()).and_then(|pidfd| identity_of(pidfd.as_fd())) {
+        return Ok(Some(identity));
+    }
+    let began = Instant::now();
+    loop {
+        if let Some(identity) = marker.leader()? {
+            return Ok(Some(identity));
+        }
+        let is_written = held.is_some_and(|held| have_writer(&held.outputs, EXEC_POLL));
+        if !is_written || began.elapsed() > EXEC_WAIT {
+            return Ok(None);
+        }
+    }
+}
+
+/// Why a process is not there, where that is known.
+fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
+    (identity.boot_id != boot_id()).then(|| "the machine was restarted".to_owned())
+}
+
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.
 fn confirm(
     instance: &mut Instance,
@@ -295,12 +561,18 @@ fn confirm(
     trigger: StartTrigger,
     spawned: SpawnedProcess,
     runtime: &Handle,
+    holder: Option<&dyn OutputHolder>,
 ) -> Result<(Leader, Child), ProcessError> {
     let SpawnedProcess { mut child, pid } = spawned;
-    let Some(leader) = Leader::new(pid) else {
+    let Some(leader) = Leader::child(pid) else {
         child.start_kill()?;
         return Err(ProcessError::Io(std::io::Error::other(format!("{pid} is no pid"))));
     };
+    if let (Some(holder), Some(pidfd)) = (holder, leader.pidfd())
+        && let Err(error) = holder.hold_process(&instance.marker().to_string(), pidfd)
+    {
+        tracing::warn!(%error, "nobody holds the process of a run beside its supervisor");
+    }
     let recorded = match ProcessIdentity::of(pid) {
         Some(identity) => {
             let starting = EventKind::Starting { identity: Some(identity), trigger };
@@ -311,7 +583,7 @@ fn confirm(
     match recorded {
         Ok(_) => Ok((leader, child)),
         Err(error) => {
-            if let Err(error) = leader.signal_group(Signal::KILL) {
+            if let Err(error) = leader.signal_group(Signal::KILL, &[]) {
                 tracing::error!(pid, %error, "a process that could not be recorded could not be killed");
             }
             runtime.spawn(async move { child.wait().await });

@@ -1,6 +1,6 @@
 //! Making a process from a specification. What becomes of it afterwards is the runner's matter.
 
-use std::{borrow::Borrow, env, ffi::OsString, io, path::Path, process::Stdio};
+use std::{borrow::Borrow, collections::BTreeMap, env, ffi::OsString, io, path::Path, process::Stdio};
 
 use nix::errno::Errno;
 use rustix::fs::{Access, access};
@@ -43,7 +43,24 @@ pub struct SpawnedProcess {
 /// When the tokio runtime was built without its I/O driver.
 pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessError> {
     runtime()?;
-    spawn_with(spec.borrow(), None).map_err(|failure| ProcessError::SpawnFailed(failure.message))
+    let spawned = spawn_with(spec.borrow(), Surroundings::default());
+    spawned.map_err(|failure| ProcessError::SpawnFailed(failure.message))
+}
+
+/// What a process is given beside its specification.
+pub(super) struct Surroundings {
+    /// The environment that its own begins with; `None` for the allowed part of ours.
+    pub(super) base_env: Option<BTreeMap<String, String>>,
+    /// Variables that go before all others, values of credentials among them.
+    pub(super) last_env: Vec<(String, OsString)>,
+    pub(super) stdout: Stdio,
+    pub(super) stderr: Stdio,
+}
+
+impl Default for Surroundings {
+    fn default() -> Self {
+        Self { base_env: None, last_env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() }
+    }
 }
 
 /// The runtime that a process is to be watched on.
@@ -51,18 +68,16 @@ pub(super) fn runtime() -> Result<Handle, ProcessError> {
     Handle::try_current().map_err(|_| ProcessError::InvalidState("no tokio runtime to run a process on".to_owned()))
 }
 
-/// Spawns `spec` with one more variable in its environment, and says in detail what went wrong if it did.
-pub(super) fn spawn_with(spec: &ProcessSpec, marker: Option<(&str, &str)>) -> Result<SpawnedProcess, SpawnFailure> {
+/// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
+pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Result<SpawnedProcess, SpawnFailure> {
+    let Surroundings { base_env, last_env, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(allowed_env())
-        .envs(&spec.env)
-        .envs(marker)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.args(&spec.args).env_clear();
+    match base_env {
+        Some(env) => command.envs(env),
+        None => command.envs(allowed_env()),
+    };
+    command.envs(&spec.env).envs(last_env).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
     if let Some(cwd) = &spec.cwd {
         // exec's error does not tell a missing directory from a missing program.
         check_cwd(cwd)?;
@@ -73,6 +88,13 @@ pub(super) fn spawn_with(spec: &ProcessSpec, marker: Option<(&str, &str)>) -> Re
     // `id` is `None` only once the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
     Ok(SpawnedProcess { child, pid })
+}
+
+/// The part of our own environment that a child may see, with the values that are text. What a client captures of its own
+/// for the processes that it asks for.
+#[must_use]
+pub fn allowed_variables() -> BTreeMap<String, String> {
+    allowed_env().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
 fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
@@ -102,7 +124,7 @@ fn stage_of(error: &io::Error) -> SpawnStage {
     }
 }
 
-fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> SpawnFailure {
+pub(super) fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> SpawnFailure {
     let errno = error.raw_os_error();
     let why = errno.map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
     SpawnFailure { stage, errno, message: redact_text(&format!("{what}: {why}")) }

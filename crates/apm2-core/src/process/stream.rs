@@ -1,10 +1,10 @@
 //! The fold of one stream: the handle, and what a handle has no field for.
 
 use crate::process::{
-    Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp,
+    Actor, Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp,
     StartTrigger, StreamId,
 };
-use crate::restart::RestartBudget;
+use crate::restart::{RestartBudget, Tally};
 
 /// A start that was asked for and has no result yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,6 +13,47 @@ pub struct Intent {
     pub seq: u64,
     /// Why it was asked for.
     pub trigger: StartTrigger,
+}
+
+/// A stop under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopUnderWay {
+    /// The seq of its `stopping`.
+    pub seq: u64,
+    /// When it was asked for.
+    pub since: Stamp,
+    /// Milliseconds from then until SIGKILL.
+    pub timeout_ms: u64,
+    /// The signal that asks.
+    pub signal: Signal,
+    /// Whether SIGKILL follows at all.
+    pub force_kill: bool,
+    /// Whether a failed health check asked: the policy then has the next word.
+    pub by_health: bool,
+}
+
+/// What the end of the latest run leaves to be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FollowUp {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// The policy has not said anything, or nothing that it records.
+    Undecided {
+        /// Whether it was stopped because it was unhealthy.
+        unhealthy: bool,
+    },
+    /// A restart is due.
+    Restart {
+        /// The seq of its `restart_scheduled`.
+        seq: u64,
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+        /// When it was scheduled.
+        since: Stamp,
+        /// Milliseconds from then until the restart.
+        delay_ms: u64,
+    },
 }
 
 /// Everything that the events of one stream say.
@@ -40,6 +81,10 @@ pub struct Stream {
     pub end: Option<RunEnd>,
     /// Whether SIGKILL was sent in the latest run.
     pub kill_sent: bool,
+    /// The stop under way.
+    pub stopping: Option<StopUnderWay>,
+    /// What the end of the latest run leaves to be done.
+    pub follow_up: FollowUp,
     /// The restarts that count against it.
     pub budget: RestartBudget,
     /// Whether it was taken out of supervision.
@@ -117,6 +162,8 @@ impl Stream {
             run_started: None,
             end: None,
             kill_sent: false,
+            stopping: None,
+            follow_up: FollowUp::Nothing,
             budget: RestartBudget::default(),
             unregistered: false,
         })
@@ -202,19 +249,43 @@ impl Stream {
                 self.budget = RestartBudget::default();
                 self.unregistered = false;
             }
-            EventKind::Unregistered => self.unregistered = true,
+            EventKind::Unregistered => {
+                self.unregistered = true;
+                self.follow_up = FollowUp::Nothing;
+            }
             EventKind::BudgetReset => self.budget = RestartBudget::default(),
-            EventKind::RestartScheduled { .. } => self.budget.spend(event.stamp),
+            EventKind::RestartScheduled { attempt, delay_ms } => {
+                self.tally().spend(event.stamp);
+                let (seq, since) = (event.seq, event.stamp);
+                self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
+            }
+            EventKind::RestartRefused { .. } => self.follow_up = FollowUp::Nothing,
             EventKind::StartRequested { trigger } => {
                 self.run = event.run;
                 self.intent = Some(Intent { seq: event.seq, trigger: *trigger });
                 self.end = None;
                 self.kill_sent = false;
+                self.stopping = None;
+                self.follow_up = FollowUp::Nothing;
             }
             EventKind::Starting { identity, .. } => {
                 self.intent = None;
                 self.identity = *identity;
                 self.run_started = identity.map(|_| event.stamp);
+                if identity.is_some() {
+                    // It can be started: what kept it from that is over.
+                    self.budget.spawn_failures = Tally::default();
+                }
+            }
+            EventKind::Stopping { signal, timeout_ms, force_kill } => {
+                self.stopping = Some(StopUnderWay {
+                    seq: event.seq,
+                    since: event.stamp,
+                    timeout_ms: *timeout_ms,
+                    signal: *signal,
+                    force_kill: *force_kill,
+                    by_health: event.actor == Actor::Health,
+                });
             }
             EventKind::Adopted { identity } => self.identity = Some(*identity),
             EventKind::SignalSent { signal: Signal::KILL, .. } => self.kill_sent = true,
@@ -226,14 +297,26 @@ impl Stream {
         }
     }
 
+    /// What a restart that is scheduled now counts as.
+    fn tally(&mut self) -> &mut Tally {
+        match self.end {
+            Some(RunEnd::SpawnFailed(_)) => &mut self.budget.spawn_failures,
+            Some(RunEnd::Exit(_) | RunEnd::NeverConfirmed) | None => &mut self.budget.crashes,
+        }
+    }
+
     fn end_run(&mut self, end: RunEnd, stamp: Stamp) {
         let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
         let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
         // Only of an end that was seen is it known how long the run was.
         let was_seen = matches!(&end, RunEnd::Exit(exit) if exit.evidence == Evidence::Observed);
         if was_seen && uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
-            self.budget.consecutive = 0;
+            self.budget.crashes.consecutive = 0;
         }
+        self.follow_up = match self.stopping.take() {
+            Some(stop) if !stop.by_health => FollowUp::Nothing,
+            stop => FollowUp::Undecided { unhealthy: stop.is_some() },
+        };
         self.end = Some(end);
     }
 

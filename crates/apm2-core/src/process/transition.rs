@@ -47,9 +47,15 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
     use EventKind as K;
     let alive = !from.has_exited();
     match kind {
-        K::SpecChanged { .. } | K::BudgetReset | K::OutputLeaked { .. } | K::GroupSurvived { .. } => true,
+        K::SpecChanged { .. }
+        | K::BudgetReset
+        | K::OutputLeaked { .. }
+        | K::OutputTail { .. }
+        | K::OutputDropped { .. }
+        | K::GroupSurvived { .. } => true,
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
+        K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
         K::StartRequested { .. } | K::RestartScheduled { .. } | K::RestartRefused { .. } | K::Unregistered => !alive,
         K::Registered { .. }
         | K::Starting { .. }

@@ -1,6 +1,8 @@
 //! `list`: every instance with its state.
 
-use apm2_core::process::Stream;
+use std::{thread, time::Duration};
+
+use apm2_core::process::{Clock as _, Stream, SystemClock};
 use apm2_ledger::Origin;
 
 use crate::{
@@ -15,12 +17,19 @@ use crate::{
 /// States by the names that programs see.
 const STATES: [&str; 7] = ["starting", "running", "unhealthy", "stopping", "stopped", "crashed", "terminated"];
 
+/// What clears a terminal and begins at its top.
+const CLEAR: &[u8] = b"\x1b[2J\x1b[H";
+
+/// The shortest time between two lists.
+const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// List every process with its state, now or at an earlier time
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger list
   apm2-ledger list --state crashed
+  apm2-ledger list --watch                     again each second, until interrupted
   apm2-ledger list --at '2h ago'
   apm2-ledger list --at 2026-01-31T12:00:00Z
   apm2-ledger list --at 1200                   just after event 1200
@@ -35,24 +44,52 @@ pub(crate) struct ListArgs {
     /// List the instances in this state only
     #[arg(long, value_parser = STATES)]
     state: Option<String>,
+    /// List again and again: each second, or as often as this says
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1s", conflicts_with = "at")]
+    #[arg(value_parser = humantime::parse_duration, require_equals = true)]
+    watch: Option<Duration>,
 }
 
 pub(super) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
-    let reader = context.reader()?;
-    let moment = context.moment(&reader, args.at)?;
-    let replayed = reader.replay(moment.seq, Origin::Snapshot)?;
+    let Some(interval) = args.watch else { return once(args, context) };
+    loop {
+        if context.layout.width_columns.is_some() {
+            context.print(|out| out.write_all(CLEAR))?;
+        }
+        once(args, context)?;
+        thread::sleep(interval.max(WATCH_INTERVAL_MIN));
+        if context.layout.width_columns.is_none() && context.format == Format::Table {
+            context.print(|out| writeln!(out))?;
+        }
+    }
+}
+
+fn once(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
+    let (streams, moment) = streams(args.at, context)?;
     let wanted = |stream: &&Stream| {
         args.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name)
             && args.state.as_ref().is_none_or(|state| *state == stream.handle.state.name())
     };
-    // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
-    drop(reader);
-    let streams = sorted(replayed.streams.values().filter(wanted));
+    let streams = sorted(streams.iter().filter(wanted));
     print(&streams, moment, context)?;
     if streams.is_empty() {
         say("no processes");
     }
     Ok(0)
+}
+
+/// All instances at that moment: from the daemon if it is now and there is one, else from the ledger.
+fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, Moment), CliError> {
+    if at.is_none()
+        && let Some(streams) = context.streams_of_daemon()?
+    {
+        return Ok((streams, Moment { seq: u64::MAX, now: SystemClock.now().wall() }));
+    }
+    // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
+    let reader = context.reader()?;
+    let moment = context.moment(&reader, at)?;
+    let replayed = reader.replay(moment.seq, Origin::Snapshot)?;
+    Ok((replayed.streams.into_values().collect(), moment))
 }
 
 /// In the order in which people look for them: by name, then instance, then id.

@@ -1,11 +1,18 @@
 //! The commands, one file each: its arguments, whose comments are its help, and one function.
 
+pub(crate) mod backoff;
 mod completions;
+mod control;
+mod daemon;
+mod down;
 mod list;
+mod logs;
 mod man;
 mod replay;
 mod run;
 mod show;
+mod tail;
+mod up;
 mod verify;
 
 use clap::Subcommand;
@@ -16,12 +23,23 @@ use crate::{context::Context, error::CliError};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::RunArgs),
+    Up(up::UpArgs),
+    Down(down::DownArgs),
+    Start(control::StartArgs),
+    Stop(control::StopArgs),
+    Restart(control::RestartArgs),
+    Reload(control::ReloadArgs),
+    Scale(control::ScaleArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Logs(logs::LogsArgs),
+    Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
     Verify(verify::VerifyArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
+    Daemon(daemon::DaemonArgs),
+    Keeper(daemon::KeeperArgs),
 }
 
 /// Does what `command` says; gives the code to leave with.
@@ -31,6 +49,17 @@ pub(crate) enum Command {
 pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliError> {
     match command {
         Command::Run(args) => run::run(args, context),
+        Command::Up(args) => up::run(args, context),
+        Command::Down(args) => down::run(args, context),
+        Command::Start(args) => control::start(args, context),
+        Command::Stop(args) => control::stop(args, context),
+        Command::Restart(args) => control::restart(args, context),
+        Command::Reload(args) => control::reload(args, context),
+        Command::Scale(args) => control::scale(args, context),
+        Command::Logs(args) => logs::run(&args, context),
+        Command::Tail(args) => tail::run(&args, context),
+        Command::Daemon(args) => daemon::run(args, context),
+        Command::Keeper(args) => daemon::keeper(&args),
         Command::List(args) => list::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),

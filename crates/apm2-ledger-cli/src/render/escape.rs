@@ -17,6 +17,25 @@ fn escaped(text: &str) -> String {
     safe
 }
 
+/// The same for what a program wrote: lines and tabs stay, and bytes that are no text are written out.
+pub(crate) fn escape_bytes(bytes: &[u8]) -> String {
+    let mut safe = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_unsafe(character) && !matches!(character, '\n' | '\t') {
+                push_escaped(&mut safe, character);
+            } else {
+                safe.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(safe, "\\x{byte:02x}");
+        }
+    }
+    safe
+}
+
 /// Appends the escape sequence of `character`, in a form that the `$'…'` of a shell understands too.
 pub(crate) fn push_escaped(safe: &mut String, character: char) {
     // Writing to a string cannot fail.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use apm2_core::process::{Event, EventKind, OutputSource, ProcessIdentity, RestartRule, SignalTarget, StartTrigger};
 
 use super::{
+    escape::escape,
     process::trigger,
     table::{
         Align::{Left, Right},
-        Cell, Table,
+        Cell, Layout, Table, cut,
     },
     words,
 };
@@ -38,6 +39,22 @@ pub(super) fn table(steps: &[Step]) -> Table<7> {
         ]);
     }
     table
+}
+
+/// One event on a line of its own, for a list that has no end.
+pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
+    let event = &step.event;
+    let text = format!(
+        "{:>8}  {}  {:<20}  {:>4}  {:<24}  {:<10}  {}",
+        event.seq,
+        words::time(event.stamp.wall()),
+        escape(name.unwrap_or(words::NOTHING)),
+        event.run,
+        self::name(step),
+        escape(&words::actor(&event.actor)),
+        escape(&details(event)),
+    );
+    cut(text.trim_end(), layout.width_columns.unwrap_or(usize::MAX))
 }
 
 /// The kind of the event; of a transition, both states.
@@ -95,6 +112,13 @@ pub(crate) fn of_kind(kind: &EventKind) -> String {
         K::StoreRebuilt { cause, set_aside: Some(name) } => format!("{cause}; set aside as {name}"),
         K::StoreRebuilt { cause, set_aside: None } => cause.clone(),
         K::TailCut { segment, offset } => format!("segment {segment}, byte {offset}"),
+        // Shown in full with the runs.
+        K::OutputTail { stdout, stderr } => stderr.last().or(stdout.last()).cloned().unwrap_or_default(),
+        K::OutputDropped { source, bytes: 0, cause } => format!("{} from here on: {cause}", source_words(*source)),
+        K::OutputDropped { source, bytes, cause } => {
+            format!("{}: {} bytes; {cause}", source_words(*source), words::count(*bytes))
+        }
+        K::PreStopEnded { command, detail, .. } => format!("{command}: {detail}"),
     }
 }
 
@@ -111,6 +135,13 @@ fn pid(identity: &ProcessIdentity) -> String {
 
 fn millis(millis: u64) -> String {
     words::duration(Duration::from_millis(millis))
+}
+
+const fn source_words(source: OutputSource) -> &'static str {
+    match source {
+        OutputSource::Stdout => "stdout",
+        OutputSource::Stderr => "stderr",
+    }
 }
 
 const fn target_words(target: SignalTarget) -> &'static str {
@@ -133,5 +164,9 @@ pub(crate) fn rule_words(rule: &RestartRule) -> String {
             format!("{restarts} restarts in {}, and {max_restarts} are allowed", millis(window_ms))
         }
         RestartRule::StopRequested => "a stop was asked for".to_owned(),
+        RestartRule::SpawnBudgetSpent { failures, max_restarts, window_ms } => {
+            format!("{failures} failed starts in {}, and {max_restarts} restarts are allowed", millis(window_ms))
+        }
+        RestartRule::LaunchUnknown => "the values that it was launched with are not known any more".to_owned(),
     }
 }

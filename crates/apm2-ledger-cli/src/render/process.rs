@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 
 use super::{
     color::Style,
+    escape::escape,
     event,
     table::{
         Align::{Left, Right},
@@ -75,6 +76,7 @@ pub(crate) fn show(
         heading(out, "Runs", layout)?;
         runs(&history.runs).write(out, "  ", layout)?;
     }
+    last_output(out, history, layout)?;
     let steps = history.last_steps(events_max);
     if !steps.is_empty() {
         let earlier = history.steps.len() - steps.len();
@@ -84,6 +86,23 @@ pub(crate) fn show(
             layout,
         )?;
         event::table(steps).write(out, "  ", layout)?;
+    }
+    Ok(())
+}
+
+/// The last lines of the latest run that failed: they may say why.
+fn last_output(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
+    let latest = history.runs.iter().rev().find_map(|run| run.last_output.as_ref().map(|lines| (run.number, lines)));
+    let Some((number, (stdout, stderr))) = latest else { return Ok(()) };
+    for (name, lines) in [("stdout", stdout), ("stderr", stderr)] {
+        if lines.is_empty() {
+            continue;
+        }
+        heading(out, &format!("Last lines of run {number}, {name}"), layout)?;
+        for line in lines {
+            let line = format!("  {}", escape(line));
+            writeln!(out, "{}", cut(&line, layout.width_columns.unwrap_or(usize::MAX)))?;
+        }
     }
     Ok(())
 }

@@ -173,6 +173,20 @@ enum Detail<'a> {
         segment: u64,
         offset: u64,
     },
+    OutputTail {
+        stdout: &'a [String],
+        stderr: &'a [String],
+    },
+    OutputDropped {
+        source: &'static str,
+        bytes: u64,
+        problem: &'a str,
+    },
+    PreStopEnded {
+        command: &'a str,
+        succeeded: bool,
+        detail: &'a str,
+    },
 }
 
 impl<'a> Detail<'a> {
@@ -210,6 +224,13 @@ impl<'a> Detail<'a> {
                 Self::StoreRebuilt { problem: cause, set_aside: set_aside.as_deref() }
             }
             K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
+            K::OutputTail { stdout, stderr } => Self::OutputTail { stdout, stderr },
+            K::OutputDropped { source, bytes, cause } => {
+                Self::OutputDropped { source: source_name(*source), bytes: *bytes, problem: cause }
+            }
+            K::PreStopEnded { command, succeeded, detail } => {
+                Self::PreStopEnded { command, succeeded: *succeeded, detail }
+            }
         }
     }
 
@@ -273,6 +294,8 @@ enum RuleView {
     Succeeded,
     BudgetSpent { restarts: u32, max_restarts: u32, window_ms: u64 },
     StopRequested,
+    SpawnBudgetSpent { failures: u32, max_restarts: u32, window_ms: u64 },
+    LaunchUnknown,
 }
 
 impl From<&RestartRule> for RuleView {
@@ -284,6 +307,10 @@ impl From<&RestartRule> for RuleView {
                 Self::BudgetSpent { restarts, max_restarts, window_ms }
             }
             RestartRule::StopRequested => Self::StopRequested,
+            RestartRule::SpawnBudgetSpent { failures, max_restarts, window_ms } => {
+                Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
+            }
+            RestartRule::LaunchUnknown => Self::LaunchUnknown,
         }
     }
 }

@@ -46,6 +46,7 @@ impl<'a> From<&'a SpawnFailure> for SpawnFailureView<'a> {
             SpawnStage::WorkingDirectory => "working_directory",
             SpawnStage::Fork => "fork",
             SpawnStage::Exec => "exec",
+            SpawnStage::Credentials => "credentials",
         };
         Self { stage, errno: failure.errno, message: &failure.message }
     }

@@ -26,6 +26,15 @@ pub(crate) struct RunView<'a> {
     end: Option<&'static str>,
     exit: Option<ExitView>,
     spawn_failure: Option<SpawnFailureView<'a>>,
+    /// The last lines that it wrote, where it failed.
+    last_output: Option<LastOutputView<'a>>,
+}
+
+/// The last lines of a run, secrets masked.
+#[derive(Debug, Serialize)]
+struct LastOutputView<'a> {
+    stdout: &'a [String],
+    stderr: &'a [String],
 }
 
 impl<'a> RunView<'a> {
@@ -48,6 +57,7 @@ impl<'a> RunView<'a> {
             end,
             exit,
             spawn_failure,
+            last_output: run.last_output.as_ref().map(|(stdout, stderr)| LastOutputView { stdout, stderr }),
         }
     }
 }

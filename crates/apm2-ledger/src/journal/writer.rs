@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io,
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -194,6 +194,10 @@ impl JournalWriter {
         }
         self.medium.write_all_at(&self.file, commit, self.offset)?;
         self.medium.sync_data(&self.file)?;
+        // Synced to a file that nobody will ever find again is not durable.
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the ledger's directory was removed"));
+        }
         self.offset += commit_len;
         (self.next_seq, self.chain) = (last_seq + 1, chain);
         self.prepare_ahead();

@@ -31,7 +31,8 @@ macro_rules! mirrored {
 pub(super) use mirrored;
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
-mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec);
+// `Credentials` came with version 2.
+mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec, Credentials);
 mirrored!(SignalTargetV1, SignalTarget, Process, Group);
 mirrored!(OutputSourceV1, OutputSource, Stdout, Stderr);
 
@@ -72,8 +73,19 @@ pub(super) enum TriggerV1 {
 pub(super) enum RestartRuleV1 {
     PolicyNever,
     Succeeded,
-    BudgetSpent { restarts: u32, max_restarts: u32, window_ms: u64 },
+    BudgetSpent {
+        restarts: u32,
+        max_restarts: u32,
+        window_ms: u64,
+    },
     StopRequested,
+    /// From version 2 on, as all that follow.
+    SpawnBudgetSpent {
+        failures: u32,
+        max_restarts: u32,
+        window_ms: u64,
+    },
+    LaunchUnknown,
 }
 
 /// The signal with this number, or a refusal: a record with another number was not written by us.
@@ -169,6 +181,10 @@ impl From<RestartRule> for RestartRuleV1 {
             RestartRule::BudgetSpent { restarts, max_restarts, window_ms } => {
                 Self::BudgetSpent { restarts, max_restarts, window_ms }
             }
+            RestartRule::SpawnBudgetSpent { failures, max_restarts, window_ms } => {
+                Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
+            }
+            RestartRule::LaunchUnknown => Self::LaunchUnknown,
             RestartRule::StopRequested => Self::StopRequested,
         }
     }
@@ -182,6 +198,10 @@ impl From<RestartRuleV1> for RestartRule {
             RestartRuleV1::BudgetSpent { restarts, max_restarts, window_ms } => {
                 Self::BudgetSpent { restarts, max_restarts, window_ms }
             }
+            RestartRuleV1::SpawnBudgetSpent { failures, max_restarts, window_ms } => {
+                Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
+            }
+            RestartRuleV1::LaunchUnknown => Self::LaunchUnknown,
             RestartRuleV1::StopRequested => Self::StopRequested,
         }
     }

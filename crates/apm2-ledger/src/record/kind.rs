@@ -1,6 +1,6 @@
 //! The record of what happened, version 1. The order of the variants is the format: new ones go to the end.
 
-use apm2_core::process::EventKind;
+use apm2_core::process::{EventKind, RestartRule, RunEnd, SpawnStage};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -39,6 +39,10 @@ pub(super) enum KindV1 {
     Checkpointed { size: u64, chain: [u8; 32] },
     StoreRebuilt { cause: String, set_aside: Option<String> },
     TailCut { segment: u64, offset: u64 },
+    // From version 2 on.
+    OutputTail { stdout: Vec<String>, stderr: Vec<String> },
+    OutputDropped { source: OutputSourceV1, bytes: u64, cause: String },
+    PreStopEnded { command: String, succeeded: bool, detail: String },
 }
 
 impl From<&EventKind> for KindV1 {
@@ -85,6 +89,13 @@ impl From<&EventKind> for KindV1 {
             }
             K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
             K::SupervisorStopped => Self::SupervisorStopped,
+            K::OutputTail { stdout, stderr } => Self::OutputTail { stdout: stdout.clone(), stderr: stderr.clone() },
+            K::OutputDropped { source, bytes, cause } => {
+                Self::OutputDropped { source: (*source).into(), bytes: *bytes, cause: cause.clone() }
+            }
+            K::PreStopEnded { command, succeeded, detail } => {
+                Self::PreStopEnded { command: command.clone(), succeeded: *succeeded, detail: detail.clone() }
+            }
         }
     }
 }
@@ -127,6 +138,21 @@ impl KindV1 {
             Self::Checkpointed { size, chain } => K::Checkpointed { size, chain },
             Self::StoreRebuilt { cause, set_aside } => K::StoreRebuilt { cause, set_aside },
             Self::TailCut { segment, offset } => K::TailCut { segment, offset },
+            Self::OutputTail { stdout, stderr } => K::OutputTail { stdout, stderr },
+            Self::OutputDropped { source, bytes, cause } => K::OutputDropped { source: source.into(), bytes, cause },
+            Self::PreStopEnded { command, succeeded, detail } => K::PreStopEnded { command, succeeded, detail },
         })
+    }
+}
+
+/// The first version of records that can hold this kind.
+pub(super) fn first_version(kind: &EventKind) -> u8 {
+    use EventKind as K;
+    match kind {
+        K::OutputTail { .. } | K::OutputDropped { .. } | K::PreStopEnded { .. } => 2,
+        K::RestartRefused { rule: RestartRule::SpawnBudgetSpent { .. } | RestartRule::LaunchUnknown } => 2,
+        K::Crashed { cause: RunEnd::SpawnFailed(failure) } if failure.stage == SpawnStage::Credentials => 2,
+        K::Registered { spec } | K::SpecChanged { spec } if spec.restart.jitter_percent > 0 => 2,
+        _ => 1,
     }
 }

@@ -1,7 +1,9 @@
 //! What is written: types of their own, apart from those that the program works with.
 //!
-//! An event's bytes are one version byte and the value of that version. Variants and fields are added at the end of
-//! nothing: a changed type is a new type, with a new variant or version. Golden bytes of every kind hold this.
+//! An event's bytes are one version byte and the value of that version. No field is ever added to a type. Variants are
+//! added at the end of an enum, and an event that holds a new one says so by its version, so that a program that does not
+//! know it refuses it as newer: version 2 has the variants that its types name as such, and is version 1 otherwise. What
+//! version 1 can hold is written as version 1. Golden bytes of every kind hold this.
 //! How a value becomes bytes is `codec`'s matter.
 
 mod event;
@@ -18,10 +20,10 @@ use crate::{
     limits::{RECORD_BYTES_MAX, ZERO_RUN_BYTES_MAX},
 };
 
-/// The version of event records that is written.
-const EVENT_VERSION: u8 = 1;
+/// The newest version of event records.
+const EVENT_VERSION_MAX: u8 = 2;
 /// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
-const REDUCER_VERSION: u8 = 1;
+const REDUCER_VERSION: u8 = 2;
 
 /// A record that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub enum RecordError {
 /// When it is larger than a record may be, or has too many zero bytes in a row.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError> {
     let start = out.len();
-    out.push(EVENT_VERSION);
+    out.push(kind::first_version(&event.kind));
     codec::encode(&event::EventV1::from(event), out)?;
     let record = out.get(start..).unwrap_or_default();
     match record.len() {
@@ -76,7 +78,7 @@ fn has_long_zero_run(bytes: &[u8]) -> bool {
 pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((&EVENT_VERSION, rest)) => codec::decode::<event::EventV1>(rest)?.into_event(seq),
+        Some((1..=EVENT_VERSION_MAX, rest)) => codec::decode::<event::EventV1>(rest)?.into_event(seq),
         Some((version, _)) => Err(RecordError::Newer(*version)),
     }
 }
@@ -85,7 +87,7 @@ pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
 pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((&EVENT_VERSION, rest)) => {
+        Some((1..=EVENT_VERSION_MAX, rest)) => {
             let (id::Id(process_id), instance) = codec::decode_prefix(rest)?;
             Ok(StreamId { process_id: ProcessId::from_bytes(process_id), instance })
         }
@@ -94,14 +96,20 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
 }
 
 /// The bytes of a snapshot of one stream.
-pub(crate) fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
+///
+/// # Errors
+/// When it is larger than a record may be.
+pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
     codec::encode(&stream::StreamV1::from(stream), &mut out)?;
     if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
 
 /// The snapshot in `bytes`.
-pub(crate) fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
+///
+/// # Errors
+/// When the bytes are not those of a snapshot of this version.
+pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
         Some((&REDUCER_VERSION, rest)) => codec::decode::<stream::StreamV1>(rest)?.into_stream(),

@@ -56,9 +56,24 @@ struct RestartV1 {
 
 #[derive(Serialize, Deserialize)]
 enum BackoffV1 {
-    Fixed { delay_ms: u64 },
-    Linear { initial_ms: u64, step_ms: u64, max_ms: u64 },
-    Exponential { initial_ms: u64, factor: u32, max_ms: u64 },
+    Fixed {
+        delay_ms: u64,
+    },
+    Linear {
+        initial_ms: u64,
+        step_ms: u64,
+        max_ms: u64,
+    },
+    Exponential {
+        initial_ms: u64,
+        factor: u32,
+        max_ms: u64,
+    },
+    /// From version 2 on: another one, shortened at random.
+    Jittered {
+        percent: u8,
+        backoff: Box<BackoffV1>,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -164,7 +179,7 @@ impl SpecV1 {
             cwd: self.cwd.map(path),
             env: self.env_names.into_iter().map(|name| (name, REDACTED.to_owned())).collect(),
             instances: self.instances,
-            restart: self.restart.into(),
+            restart: self.restart.into_config()?,
             health: self.health.map(Into::into),
             log: self.log.into(),
             shutdown,
@@ -192,6 +207,10 @@ impl From<&RestartConfig> for RestartV1 {
                 BackoffV1::Exponential { initial_ms: millis(*initial), factor: *factor, max_ms: millis(*max) }
             }
         };
+        let backoff = match config.jitter_percent {
+            0 => backoff,
+            percent => BackoffV1::Jittered { percent, backoff: Box::new(backoff) },
+        };
         Self {
             policy: config.policy.into(),
             max_restarts: config.max_restarts,
@@ -202,25 +221,38 @@ impl From<&RestartConfig> for RestartV1 {
     }
 }
 
-impl From<RestartV1> for RestartConfig {
-    fn from(record: RestartV1) -> Self {
+impl BackoffV1 {
+    /// The back-off and its jitter.
+    fn into_config(self) -> Result<(BackoffConfig, u8), RecordError> {
         let ms = Duration::from_millis;
-        let backoff = match record.backoff {
-            BackoffV1::Fixed { delay_ms } => BackoffConfig::Fixed { delay: ms(delay_ms) },
-            BackoffV1::Linear { initial_ms, step_ms, max_ms } => {
-                BackoffConfig::Linear { initial: ms(initial_ms), step: ms(step_ms), max: ms(max_ms) }
+        Ok(match self {
+            Self::Fixed { delay_ms } => (BackoffConfig::Fixed { delay: ms(delay_ms) }, 0),
+            Self::Linear { initial_ms, step_ms, max_ms } => {
+                (BackoffConfig::Linear { initial: ms(initial_ms), step: ms(step_ms), max: ms(max_ms) }, 0)
             }
-            BackoffV1::Exponential { initial_ms, factor, max_ms } => {
-                BackoffConfig::Exponential { initial: ms(initial_ms), factor, max: ms(max_ms) }
+            Self::Exponential { initial_ms, factor, max_ms } => {
+                (BackoffConfig::Exponential { initial: ms(initial_ms), factor, max: ms(max_ms) }, 0)
             }
-        };
-        Self {
-            policy: record.policy.into(),
-            max_restarts: record.max_restarts,
-            restart_window: ms(record.restart_window_ms),
-            min_uptime: ms(record.min_uptime_ms),
+            Self::Jittered { percent, backoff } => match *backoff {
+                // Bytes that nest it are nobody's.
+                Self::Jittered { .. } => return Err(RecordError::Range("jitter")),
+                backoff => (backoff.into_config()?.0, percent),
+            },
+        })
+    }
+}
+
+impl RestartV1 {
+    fn into_config(self) -> Result<RestartConfig, RecordError> {
+        let (backoff, jitter_percent) = self.backoff.into_config()?;
+        Ok(RestartConfig {
+            policy: self.policy.into(),
+            max_restarts: self.max_restarts,
+            restart_window: Duration::from_millis(self.restart_window_ms),
+            min_uptime: Duration::from_millis(self.min_uptime_ms),
             backoff,
-        }
+            jitter_percent,
+        })
     }
 }
 

@@ -1,10 +1,10 @@
-//! The record of a stream's fold, version 1: a cache, never the truth.
+//! The record of a stream's fold: a cache, never the truth. It changes with the fold, and its version with it.
 
 use std::collections::VecDeque;
 
 use apm2_core::{
-    process::{Intent, ProcessHandle, ProcessState, RedactedSpec, Stream, StreamId},
-    restart::RestartBudget,
+    process::{FollowUp, Intent, ProcessHandle, ProcessState, RedactedSpec, StopUnderWay, Stream, StreamId},
+    restart::{RestartBudget, Tally},
 };
 use chrono::{DateTime, TimeZone as _, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     RecordError,
     event::StampV1,
-    exit::{IdentityV1, RunEndV1, TriggerV1},
+    exit::{IdentityV1, RunEndV1, TriggerV1, signal},
     spec::SpecV1,
 };
 
@@ -25,6 +25,80 @@ enum StateV1 {
     Stopped { exit_code: Option<i32> },
     Crashed { exit_code: Option<i32> },
     Terminated,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StopV1 {
+    seq: u64,
+    since: StampV1,
+    timeout_ms: u64,
+    signal: u8,
+    force_kill: bool,
+    by_health: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+enum FollowUpV1 {
+    Nothing,
+    Undecided { unhealthy: bool },
+    Restart { seq: u64, attempt: u32, since: StampV1, delay_ms: u64 },
+}
+
+#[derive(Serialize, Deserialize)]
+struct TallyV1 {
+    recent: VecDeque<StampV1>,
+    consecutive: u32,
+}
+
+impl From<&Tally> for TallyV1 {
+    fn from(tally: &Tally) -> Self {
+        let recent = tally.recent.iter().map(|stamp| (*stamp).into()).collect();
+        Self { recent, consecutive: tally.consecutive }
+    }
+}
+
+impl From<TallyV1> for Tally {
+    fn from(record: TallyV1) -> Self {
+        Self { recent: record.recent.into_iter().map(Into::into).collect(), consecutive: record.consecutive }
+    }
+}
+
+impl From<&StopUnderWay> for StopV1 {
+    fn from(stop: &StopUnderWay) -> Self {
+        let StopUnderWay { seq, since, timeout_ms, signal, force_kill, by_health } = *stop;
+        Self { seq, since: since.into(), timeout_ms, signal: signal.number(), force_kill, by_health }
+    }
+}
+
+impl StopV1 {
+    fn into_stop(self) -> Result<StopUnderWay, RecordError> {
+        let Self { seq, since, timeout_ms, signal: number, force_kill, by_health } = self;
+        Ok(StopUnderWay { seq, since: since.into(), timeout_ms, signal: signal(number)?, force_kill, by_health })
+    }
+}
+
+impl From<&FollowUp> for FollowUpV1 {
+    fn from(follow_up: &FollowUp) -> Self {
+        match *follow_up {
+            FollowUp::Nothing => Self::Nothing,
+            FollowUp::Undecided { unhealthy } => Self::Undecided { unhealthy },
+            FollowUp::Restart { seq, attempt, since, delay_ms } => {
+                Self::Restart { seq, attempt, since: since.into(), delay_ms }
+            }
+        }
+    }
+}
+
+impl From<FollowUpV1> for FollowUp {
+    fn from(record: FollowUpV1) -> Self {
+        match record {
+            FollowUpV1::Nothing => Self::Nothing,
+            FollowUpV1::Undecided { unhealthy } => Self::Undecided { unhealthy },
+            FollowUpV1::Restart { seq, attempt, since, delay_ms } => {
+                Self::Restart { seq, attempt, since: since.into(), delay_ms }
+            }
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -46,8 +120,10 @@ pub(super) struct StreamV1 {
     run_started: Option<StampV1>,
     end: Option<RunEndV1>,
     kill_sent: bool,
-    budget_recent: VecDeque<StampV1>,
-    budget_consecutive: u32,
+    stopping: Option<StopV1>,
+    follow_up: FollowUpV1,
+    crashes: TallyV1,
+    spawn_failures: TallyV1,
     unregistered: bool,
 }
 
@@ -105,8 +181,10 @@ impl From<&Stream> for StreamV1 {
             run_started: stream.run_started.map(Into::into),
             end: stream.end.as_ref().map(Into::into),
             kill_sent: stream.kill_sent,
-            budget_recent: stream.budget.recent.iter().map(|stamp| (*stamp).into()).collect(),
-            budget_consecutive: stream.budget.consecutive,
+            stopping: stream.stopping.as_ref().map(Into::into),
+            follow_up: (&stream.follow_up).into(),
+            crashes: (&stream.budget.crashes).into(),
+            spawn_failures: (&stream.budget.spawn_failures).into(),
             unregistered: stream.unregistered,
         }
     }
@@ -142,10 +220,9 @@ impl StreamV1 {
             run_started: self.run_started.map(Into::into),
             end: self.end.map(RunEndV1::into_end).transpose()?,
             kill_sent: self.kill_sent,
-            budget: RestartBudget {
-                recent: self.budget_recent.into_iter().map(Into::into).collect(),
-                consecutive: self.budget_consecutive,
-            },
+            stopping: self.stopping.map(StopV1::into_stop).transpose()?,
+            follow_up: self.follow_up.into(),
+            budget: RestartBudget { crashes: self.crashes.into(), spawn_failures: self.spawn_failures.into() },
             unregistered: self.unregistered,
         })
     }

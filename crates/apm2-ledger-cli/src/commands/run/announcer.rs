@@ -1,17 +1,11 @@
-//! Says what a person waits for, as soon as it is on record.
+//! What a person waits for, in words, as soon as it is on record.
 
-use std::io;
+use apm2_core::process::{Actor, Event, EventKind, RestartRule, RunEnd};
 
-use apm2_core::process::{Actor, Draft, Event, EventKind, Recorder, RestartRule, RunEnd};
-use apm2_ledger::LedgerRecorder;
-
-use super::pump::Remarks;
 use crate::render::{escape::escape, event};
 
-/// A recorder that passes everything on to the ledger, and remarks on what came of it.
+/// Makes remarks of events.
 pub(super) struct Announcer {
-    recorder: LedgerRecorder,
-    remarks: Remarks,
     name: String,
     /// Whether every event is remarked on.
     verbose: bool,
@@ -20,20 +14,19 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn new(recorder: LedgerRecorder, remarks: Remarks, name: &str, verbose: bool) -> Self {
-        Self { recorder, remarks, name: name.to_owned(), verbose, end: None }
+    pub(super) fn new(name: &str, verbose: bool) -> Self {
+        Self { name: name.to_owned(), verbose, end: None }
     }
 
-    fn announce(&mut self, event: &Event) {
+    /// What is to be said about the event, escaped; `None` for what goes without saying.
+    pub(super) fn announce(&mut self, event: &Event) -> Option<String> {
         match &event.kind {
             EventKind::Crashed { cause } => self.end = Some(cause.to_string()),
             EventKind::Stopped { exit } | EventKind::Terminated { exit } => self.end = Some(exit.to_string()),
             _ => {}
         }
         let remark = if self.verbose { Some(full(event)) } else { self.remark(event) };
-        if let Some(remark) = remark {
-            self.remarks.say(&escape(&format!("{}: {remark}", self.name)));
-        }
+        remark.map(|remark| escape(&format!("{}: {remark}", self.name)).into_owned())
     }
 
     /// What is said without being asked for: nothing, as long as all goes well.
@@ -63,12 +56,4 @@ fn full(event: &Event) -> String {
     let details = event::of_kind(&event.kind);
     let name = event.kind.name();
     if details.is_empty() { format!("{} {name}", event.seq) } else { format!("{} {name}: {details}", event.seq) }
-}
-
-impl Recorder for Announcer {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
-        let events = self.recorder.record(version, drafts)?;
-        events.iter().for_each(|event| self.announce(event));
-        Ok(events)
-    }
 }

@@ -1,22 +1,21 @@
-//! `run`: one command under supervision, from its start to the end that its policy sees.
+//! `run`: one command under the daemon's supervision, from its start to the end that its policy sees.
 //!
 //! ```text
-//! signals --> stop requests --> keep_running --> events --> announcer --> ledger
-//!                                    |                          |
-//!                                 output ----> pump <------- remarks
+//! signals ------------------> daemon --> the process
+//! output  <-- log files <-------'
+//! remarks <-- events <----------'
 //! ```
 //!
-//! The ledger is written by the runner, through a recorder that also says what a person waits for. The pump is the only
-//! one who writes to our outputs, and it may get stuck: nothing that records or stops waits for it.
+//! The output comes from the files that the daemon keeps, so it is whole whatever happens to the daemon: when that ends,
+//! this finds the next one, which goes on where the last one was. One thread writes to our outputs, and it may get stuck:
+//! nothing that stops or waits depends on it.
 
 mod announcer;
-mod backoff;
 mod env;
-mod operator;
-mod pump;
+mod output;
 mod signals;
 mod spec;
-mod supervise;
+mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -26,7 +25,8 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use self::{backoff::BackoffArg, env::EnvArg};
+use self::env::EnvArg;
+use super::backoff::BackoffArg;
 use crate::{context::Context, error::CliError};
 
 /// Supervise a command and record what happens to it
@@ -96,5 +96,5 @@ fn policy_parser() -> impl clap::builder::TypedValueParser<Value = RestartPolicy
 pub(super) fn run(args: RunArgs, context: &Context) -> Result<i32, CliError> {
     let reason = args.reason.clone();
     let spec = spec::from_args(args)?;
-    supervise::supervise(spec, reason, context)
+    watch::watch(spec, reason, context)
 }

@@ -1,35 +1,12 @@
-//! Signals to us, as requests to stop the child.
+//! Signals to us, as requests to stop the process.
 
 use std::{
     fs, io,
     task::{Context, Poll},
-    time::Duration,
 };
 
-use apm2_core::{
-    process::{Actor, Request, Signal},
-    supervisor::StopRequest,
-};
-use tokio::{
-    signal::unix::{self, SignalKind},
-    sync::{mpsc::Sender, watch},
-    task::AbortHandle,
-};
-
-/// Stop requests that wait; the first two say everything.
-pub(super) const STOPS_WAITING_MAX: usize = 4;
-
-/// Takes over the signals whose inherited treatment would harm us. A file size limit (`ulimit -f`) becomes an error of the
-/// write, for the ledger to deal with, and not our death. And a SIGCHLD that our parent had ignored would make the kernel
-/// throw every exit status away (sigaction(2)).
-///
-/// # Errors
-/// When the kernel refuses.
-pub(super) fn take_over_inherited() -> io::Result<()> {
-    // Once taken over, a signal stays so; what arrives here is not needed.
-    drop(unix::signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
-    unix::signal(SignalKind::child()).map(drop)
-}
+use apm2_core::process::Signal;
+use tokio::signal::unix::{self, SignalKind};
 
 /// The signals that ask us to end: SIGINT, SIGTERM and, unless we were started to survive it (nohup), SIGHUP.
 pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
@@ -65,32 +42,16 @@ impl Signals {
         Poll::Pending
     }
 
-    /// Turns the first signal into a stop within `timeout` and each further one into a stop at once. From the second on
-    /// nobody waits for our outputs either: they are cut off.
-    pub(super) async fn forward(mut self, mut timeout: Duration, by: Actor, links: Links) {
+    /// Calls `stop` for each signal that arrives, for ever. The first one asks for a stop; each further one for a stop at
+    /// once, and nobody waits for our outputs then either.
+    pub(super) async fn forward(mut self, mut stop: impl FnMut(Signal, bool)) {
         let mut is_first = true;
         loop {
             let signal = self.next().await;
-            let request = Request { actor: by.clone(), reason: Some(format!("received {signal}")) };
-            // Full: a stop at once has been asked for several times already.
-            let _ = links.stops.try_send(StopRequest { timeout, request });
-            links.asked.send_replace(true);
-            if !is_first {
-                links.output.abort();
-            }
-            (is_first, timeout) = (false, Duration::ZERO);
+            stop(signal, is_first);
+            is_first = false;
         }
     }
-}
-
-/// Whom a signal concerns.
-pub(super) struct Links {
-    /// The supervisor of the child.
-    pub(super) stops: Sender<StopRequest>,
-    /// Whoever wants to know that a stop was asked for.
-    pub(super) asked: watch::Sender<bool>,
-    /// The task that writes to our outputs.
-    pub(super) output: AbortHandle,
 }
 
 /// The signals that are ignored, bit n-1 for signal n (proc(5), `SigIgn`).

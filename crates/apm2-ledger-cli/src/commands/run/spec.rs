@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, path::Path};
 
-use apm2_core::{process::ProcessSpec, restart::RestartConfig, shutdown::ShutdownConfig};
+use apm2_core::{process::ProcessSpec, restart::RestartConfig, shutdown::ShutdownConfig, supervisor::is_name};
 
 use super::RunArgs;
 use crate::error::CliError;
@@ -31,6 +31,7 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         restart_window: args.restart_window,
         min_uptime: args.min_uptime,
         backoff: args.backoff.0,
+        jitter_percent: 0,
     };
     let shutdown = ShutdownConfig { signal: args.stop_signal, timeout: args.stop_timeout, ..ShutdownConfig::default() };
     let mut builder = ProcessSpec::builder()
@@ -39,12 +40,11 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .args(rest)
         .restart(restart)
         .shutdown(shutdown);
-    if let Some(cwd) = args.cwd {
-        // Absolute, so that the record says which directory it was.
-        let cwd =
-            std::path::absolute(&cwd).map_err(|error| CliError::usage(format!("--cwd {}: {error}", cwd.display())))?;
-        builder = builder.cwd(cwd);
-    }
+    // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
+    let cwd = args.cwd.unwrap_or_else(|| ".".into());
+    let named = || CliError::usage(format!("--cwd {}: no such directory can be named", cwd.display()));
+    let absolute = if cwd == Path::new(".") { std::env::current_dir() } else { std::path::absolute(&cwd) };
+    builder = builder.cwd(absolute.map_err(|_| named())?);
     let mut given = HashSet::new();
     for variable in args.env {
         let (key, value) = variable.resolve()?;
@@ -56,16 +56,14 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     builder.try_build().map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// A name that can be recorded, shown and typed anywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+/// A name that can be recorded, shown and typed anywhere.
 pub(super) fn parse_name(text: &str) -> Result<String, String> {
-    let begins_well = text.starts_with(|first: char| first.is_ascii_alphanumeric());
-    if begins_well && text.len() <= NAME_CHARS_MAX && text.chars().all(is_name_char) {
-        Ok(text.to_owned())
-    } else {
-        Err(format!(
-            "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
-        ))
+    if is_name(text) {
+        return Ok(text.to_owned());
     }
+    Err(format!(
+        "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
+    ))
 }
 
 const fn is_name_char(character: char) -> bool {

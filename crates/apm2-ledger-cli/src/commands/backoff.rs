@@ -9,7 +9,7 @@ const FACTOR: u32 = 2;
 
 /// `1s`, `1s..1m` or `linear:1s+500ms..1m`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct BackoffArg(pub(super) BackoffConfig);
+pub(crate) struct BackoffArg(pub(crate) BackoffConfig);
 
 impl FromStr for BackoffArg {
     type Err = String;

@@ -1,10 +1,14 @@
-//! How a process is asked to stop.
+//! How a process is asked to stop, and many of them at once.
+
+mod pre_stop;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::process::Signal;
+
+pub(crate) use self::pre_stop::{PreStopResult, run_pre_stop};
 
 /// The signal, the patience and the last resort of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,5 +28,25 @@ pub struct ShutdownConfig {
 impl Default for ShutdownConfig {
     fn default() -> Self {
         Self { signal: Signal::TERM, timeout: Duration::from_secs(10), pre_stop: Vec::new(), force_kill: true }
+    }
+}
+
+/// Shares out the time in which everything has to be stopped.
+#[derive(Debug, Clone, Copy)]
+pub struct ShutdownManager {
+    deadline: Duration,
+}
+
+impl ShutdownManager {
+    /// Everything within `deadline`, all at the same time.
+    #[must_use]
+    pub const fn new(deadline: Duration) -> Self {
+        Self { deadline }
+    }
+
+    /// What a process gets that would get `timeout` by itself.
+    #[must_use]
+    pub fn timeout(&self, timeout: Duration) -> Duration {
+        timeout.min(self.deadline)
     }
 }

@@ -1,10 +1,14 @@
-//! Which credentials a process is given: names only, never a value.
+//! Which credentials a process is given: names in the configuration, values fetched when they are needed.
+
+mod profile;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::process::Signal;
+
+pub use self::profile::{CredentialError, Resolved, resolve};
 
 /// Binds a credential profile to the environment of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

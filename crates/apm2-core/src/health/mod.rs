@@ -1,8 +1,23 @@
-//! How the health of a process is checked: configuration only.
+//! How the health of a process is checked, and what the results mean. What follows from them is the
+//! [`supervisor`](crate::supervisor)'s matter.
+
+mod monitor;
+mod probe;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+pub use self::{
+    monitor::{HealthMonitor, HealthVerdict, ProbeResult},
+    probe::{ProbeTarget, probe},
+};
+
+/// Characters of the words of a result.
+pub const DETAIL_CHARS_MAX: usize = 200;
+
+/// The shortest time between two checks.
+pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// What one health check does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +80,36 @@ impl Default for HealthCheckConfig {
             grace_period: Duration::ZERO,
             failure_threshold: 3,
             success_threshold: 1,
+        }
+    }
+}
+
+impl HealthCheckConfig {
+    /// Refuses what cannot be checked.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        if self.interval < INTERVAL_MIN {
+            return Err(format!("health.interval is shorter than {}", humantime::format_duration(INTERVAL_MIN)));
+        }
+        if self.timeout.is_zero() {
+            return Err("health.timeout is zero: no check could succeed".to_owned());
+        }
+        if self.failure_threshold == 0 || self.success_threshold == 0 {
+            return Err("the thresholds of health are at least 1".to_owned());
+        }
+        match &self.check {
+            HealthCheck::Http { url, .. } if !url.starts_with("http://") => {
+                Err(format!("health: {url:?} does not begin with http://, and there is no TLS here"))
+            }
+            HealthCheck::Tcp { address } if !address.contains(':') => {
+                Err(format!("health: {address:?} is not host:port"))
+            }
+            HealthCheck::Script { command, .. } if command.is_empty() => {
+                Err("health: the script has no command".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -1,18 +1,32 @@
-//! Where the output of a process is kept: configuration only.
+//! Where the output of a process is kept, how it gets there, and how it is read back.
+
+mod files;
+mod follow;
+mod meter;
+mod rotation;
+mod sink;
+mod tail;
 
 use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::sink::{LogSink, Moved, Shelf};
+pub use self::{
+    files::{LogFiles, LogsDir},
+    follow::{LogItem, LogPosition, LogReader},
+    meter::OutputMeter,
+};
+
 /// Files for the output of a process, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// File for stdout. Default: none, the output is not kept.
+    /// File for stdout. Default: one in the supervisor's own directory, if it has one.
     pub stdout: Option<PathBuf>,
-    /// File for stderr. Default: none.
+    /// File for stderr. Default: as for stdout.
     pub stderr: Option<PathBuf>,
-    /// Whether stderr goes to the file of stdout. Default: false.
+    /// Whether both outputs are one pipe, in the order in which they were written. Default: false.
     pub merge: bool,
     /// Whether each line begins with its time. Default: false.
     pub timestamps: bool,

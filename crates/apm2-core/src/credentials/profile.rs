@@ -1,0 +1,186 @@
+//! Fetching the values of a profile, at the moment they are needed. They are kept nowhere.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    ffi::OsString,
+    fmt, io,
+    io::Read as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use nix::unistd::geteuid;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+
+use super::{CredentialConfig, CredentialSource};
+use crate::process::helper;
+
+/// The size of a profile's file.
+const FILE_BYTES_MAX: u64 = 64 << 10;
+
+/// How long a command may take that prints credentials.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Permission bits of group and others.
+const OTHERS: u32 = 0o077;
+
+/// Why there are no values. Never holds one.
+#[derive(Debug, thiserror::Error)]
+pub enum CredentialError {
+    /// The profile is not defined.
+    #[error("credential profile {0:?} is not defined")]
+    NoSource(String),
+    /// The file cannot be read.
+    #[error("credential file {path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file may be read or replaced by others.
+    #[error("credential file {path}: {why}")]
+    Unsafe {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The command failed.
+    #[error("credential command {0}")]
+    Command(String),
+    /// A key has no value.
+    #[error("credential profile {profile:?} has no {key:?}")]
+    MissingKey {
+        /// The profile.
+        profile: String,
+        /// The key.
+        key: String,
+    },
+}
+
+/// Values by the names of their variables. `Debug` shows the names.
+pub struct Resolved(BTreeMap<String, OsString>);
+
+impl Resolved {
+    /// The variables with their values.
+    #[must_use]
+    pub fn into_variables(self) -> Vec<(String, OsString)> {
+        self.0.into_iter().collect()
+    }
+}
+
+impl fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Fetches the values that `config` asks for.
+///
+/// # Errors
+/// When there is no source, or it does not have a key that is asked for.
+pub async fn resolve(
+    source: Option<&CredentialSource>,
+    config: &CredentialConfig,
+) -> Result<Resolved, CredentialError> {
+    let profile = &config.profile;
+    let found = match source {
+        None => return Err(CredentialError::NoSource(profile.clone())),
+        Some(CredentialSource::File(path)) => Found::Set(pairs(&read(path)?)),
+        Some(CredentialSource::Command(words)) => printed(words).await?,
+        Some(CredentialSource::Environment) => Found::Environment,
+    };
+    let value = |key: &String| {
+        found.get(key).ok_or_else(|| CredentialError::MissingKey { profile: profile.clone(), key: key.clone() })
+    };
+    let variables = config.variables.iter().map(|(variable, key)| Ok((variable.clone(), value(key)?)));
+    variables.collect::<Result<_, _>>().map(Resolved)
+}
+
+/// What a source has.
+enum Found {
+    Set(BTreeMap<String, String>),
+    /// One value, whatever it is called.
+    One(String),
+    Environment,
+}
+
+impl Found {
+    fn get(&self, key: &str) -> Option<OsString> {
+        match self {
+            Self::Set(pairs) => pairs.get(key).map(OsString::from),
+            Self::One(value) => Some(value.into()),
+            Self::Environment => env::var_os(key),
+        }
+    }
+}
+
+/// Reads a file that nobody else may read.
+fn read(path: &Path) -> Result<String, CredentialError> {
+    let failed = |source: io::Error| CredentialError::File { path: path.to_owned(), source };
+    let refuse = |why| Err(CredentialError::Unsafe { path: path.to_owned(), why });
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = open(path, flags, Mode::empty()).map_err(|errno| failed(errno.into()))?;
+    let stat = fstat(&file).map_err(|errno| failed(errno.into()))?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return refuse("it is not a regular file");
+    }
+    if stat.st_uid != geteuid().as_raw() && stat.st_uid != 0 {
+        return refuse("it belongs to another user");
+    }
+    if stat.st_mode & OTHERS != 0 {
+        return refuse("others may read it; chmod 0600 it");
+    }
+    let mut text = String::new();
+    std::fs::File::from(file).take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}
+
+/// What a command prints: `KEY=VALUE` lines, or one value in its first line.
+async fn printed(words: &[String]) -> Result<Found, CredentialError> {
+    let Some((program, args)) = words.split_first() else {
+        return Err(CredentialError::Command("is empty".to_owned()));
+    };
+    let printed = helper::run(helper::command(program, args), COMMAND_TIMEOUT)
+        .await
+        .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
+    // Not quoted in the error: it may hold a value.
+    let text = String::from_utf8(printed)
+        .map_err(|_| CredentialError::Command(format!("{program:?} printed what is no text")))?;
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    if lines().all(|line| pair(line).is_some()) && lines().next().is_some() {
+        return Ok(Found::Set(pairs(&text)));
+    }
+    lines()
+        .next()
+        .map(|line| Found::One(line.to_owned()))
+        .ok_or_else(|| CredentialError::Command(format!("{program:?} printed nothing")))
+}
+
+/// The `KEY=VALUE` lines of a text; empty lines and those that begin with `#` are left out.
+fn pairs(text: &str) -> BTreeMap<String, String> {
+    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(pair).collect()
+}
+
+fn pair(line: &str) -> Option<(String, String)> {
+    let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
+    let key = key.trim();
+    let is_key = !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let value = value.trim();
+    let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+    is_key.then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_a_shell_would_mean_them() {
+        let read = pairs("# comment\nA=1\nexport B = \"two words\"\n\nC='x=y'\nnot a pair\n1-2=no\n");
+        let expected = [("A", "1"), ("B", "two words"), ("C", "x=y")];
+        assert_eq!(read, expected.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect());
+    }
+}

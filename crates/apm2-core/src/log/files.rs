@@ -1,0 +1,170 @@
+//! Where the output of an instance is kept, and what the files that were rotated away are called.
+//!
+//! The file that is written to has the configured name; one that was rotated away has its generation after it, counted
+//! from 1: `stdout.log.00000007`, or `stdout.log.00000007.gz`.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::unistd::geteuid;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+
+use super::LogConfig;
+use crate::process::OutputSource;
+
+/// Digits of a generation in a file name.
+const GENERATION_DIGITS: usize = 8;
+
+/// What the name of a compressed file ends with.
+const COMPRESSED: &str = ".gz";
+
+/// The directory under which output is kept that names no file of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogsDir(PathBuf);
+
+impl LogsDir {
+    /// That directory. It is made when it is needed.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// The files of an instance: those that `config` names, else `<name>-<instance>/stdout.log` and `stderr.log` in here.
+    ///
+    /// Where there are several instances, what `config` names gets the instance before its extension.
+    #[must_use]
+    pub fn files(&self, config: &LogConfig, name: &str, instance: u32, instances: u32) -> LogFiles {
+        let dir = self.0.join(format!("{name}-{instance}"));
+        let place = |named: Option<&PathBuf>, default: &str| match named {
+            Some(path) if instances > 1 => of_instance(path, instance),
+            Some(path) => path.clone(),
+            None => dir.join(default),
+        };
+        let stdout = place(config.stdout.as_ref(), if config.merge { "output.log" } else { "stdout.log" });
+        let stderr = (!config.merge).then(|| place(config.stderr.as_ref(), "stderr.log"));
+        let stderr = stderr.filter(|stderr| *stderr != stdout);
+        LogFiles { stdout, stderr }
+    }
+}
+
+/// `app.log` as `app-1.log`.
+fn of_instance(path: &Path, instance: u32) -> PathBuf {
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
+    path.with_file_name(format!("{stem}-{instance}{extension}"))
+}
+
+/// The files of one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFiles {
+    /// For stdout, or for both.
+    pub stdout: PathBuf,
+    /// For stderr; `None` where it goes to the file of stdout.
+    pub stderr: Option<PathBuf>,
+}
+
+impl LogFiles {
+    /// The file for this output.
+    #[must_use]
+    pub fn of(&self, source: OutputSource) -> &Path {
+        match source {
+            OutputSource::Stdout => &self.stdout,
+            OutputSource::Stderr => self.stderr.as_deref().unwrap_or(&self.stdout),
+        }
+    }
+
+    /// All of them, with the output that they are for.
+    pub fn all(&self) -> impl Iterator<Item = (OutputSource, &Path)> {
+        let stderr = self.stderr.as_deref().map(|path| (OutputSource::Stderr, path));
+        [(OutputSource::Stdout, self.stdout.as_path())].into_iter().chain(stderr)
+    }
+}
+
+/// A file that was rotated away.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rotated {
+    pub(super) generation: u64,
+    pub(super) path: PathBuf,
+    pub(super) is_compressed: bool,
+}
+
+/// The name of `path` once it is rotated away as this generation.
+pub(super) fn rotated_path(path: &Path, generation: u64) -> PathBuf {
+    with_suffix(path, &format!(".{generation:0GENERATION_DIGITS$}"))
+}
+
+/// The name of `path` once it is compressed.
+pub(super) fn compressed_path(path: &Path) -> PathBuf {
+    with_suffix(path, COMPRESSED)
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What was rotated away of `path`, oldest first. Of one that is being compressed, the compressed form counts.
+///
+/// # Errors
+/// When the directory cannot be read. One that is not there holds nothing.
+pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
+    let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(Vec::new());
+    };
+    let entries = match fs::read_dir(if dir.as_os_str().is_empty() { Path::new(".") } else { dir }) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut found: Vec<Rotated> = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let Some(entry_name) = entry.file_name().to_str().map(str::to_owned) else { continue };
+        let Some(rest) = entry_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
+        let is_compressed = rest.ends_with(COMPRESSED);
+        let digits = rest.strip_suffix(COMPRESSED).unwrap_or(rest);
+        let is_generation = digits.len() >= GENERATION_DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+        if let (true, Ok(generation)) = (is_generation, digits.parse()) {
+            found.push(Rotated { generation, path: entry.path(), is_compressed });
+        }
+    }
+    found.sort_unstable_by_key(|rotated| (rotated.generation, !rotated.is_compressed));
+    found.dedup_by_key(|rotated| rotated.generation);
+    Ok(found)
+}
+
+/// Opens a log file for writing at its end, and makes it and its directory where they are missing, closed to others.
+///
+/// # Errors
+/// When it cannot be opened, or is something else than a file of ours with one name.
+pub(super) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+    }
+    let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+    // Through a descriptor: what is checked and what is opened is in the same directory, whatever is renamed meanwhile.
+    let dir = open(dir, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
+    let stat = fstat(&file)?;
+    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", path.display())));
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return refuse("it is not a regular file");
+    }
+    if stat.st_uid != geteuid().as_raw() {
+        return refuse("it belongs to another user");
+    }
+    if stat.st_nlink != 1 {
+        return refuse("it has another name, too");
+    }
+    Ok(file.into())
+}
+
+/// The inode of the file that has this name now.
+pub(super) fn inode(path: &Path) -> Option<u64> {
+    fs::symlink_metadata(path).ok().map(|metadata| metadata.ino())
+}

@@ -1,0 +1,206 @@
+//! Reading log files back: the last lines, and what is added, across rotations.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek as _, SeekFrom},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+
+use super::files::{inode, rotated, rotated_path};
+
+/// What is read at once, in bytes.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Attempts to open a file that is rotated away at that very moment.
+const OPEN_ATTEMPTS_MAX: u32 = 16;
+
+/// A place in the output of an instance: a generation of its file, and an offset in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition {
+    /// Which file, counted from 1.
+    pub generation: u64,
+    /// Where in it, in bytes.
+    pub offset: u64,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogItem<'a> {
+    /// Some bytes.
+    Bytes(&'a [u8]),
+    /// So many files that were rotated away and removed before they were read.
+    Gap(u64),
+    /// Nothing, for now.
+    End,
+}
+
+/// Reads one log file and its earlier generations, in order.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    generation: u64,
+    file: Option<Source>,
+    buffer: Vec<u8>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain { file: File, inode: u64 },
+    Compressed(Box<MultiGzDecoder<File>>),
+}
+
+impl LogReader {
+    /// Reads from the oldest that is left.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn from_start(path: &Path) -> io::Result<Self> {
+        let oldest = rotated(path)?.first().map(|oldest| oldest.generation);
+        let generation = oldest.map_or_else(|| Self::current(path), Ok)?;
+        Ok(Self::at(path, generation))
+    }
+
+    /// Reads on from `position`.
+    ///
+    /// # Errors
+    /// When what is there cannot be opened.
+    pub fn from_position(path: &Path, position: LogPosition) -> io::Result<Self> {
+        let mut reader = Self::at(path, position.generation);
+        if position.offset == 0 || !reader.open()? {
+            return Ok(reader);
+        }
+        match &mut reader.file {
+            Some(Source::Plain { file, .. }) => {
+                file.seek(SeekFrom::Start(position.offset))?;
+            }
+            Some(Source::Compressed(decoder)) => {
+                io::copy(&mut decoder.by_ref().take(position.offset), &mut io::sink())?;
+            }
+            None => {}
+        }
+        Ok(reader)
+    }
+
+    /// The end of what is there now.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn end(path: &Path) -> io::Result<LogPosition> {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let generation = Self::current(path)?;
+            let offset = match File::open(path) {
+                Ok(file) => file.metadata()?.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error),
+            };
+            if Self::current(path)? == generation {
+                return Ok(LogPosition { generation, offset });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated too fast to be read"))
+    }
+
+    /// The generation that the file that is written to will have.
+    fn current(path: &Path) -> io::Result<u64> {
+        Ok(rotated(path)?.last().map_or(0, |last| last.generation).saturating_add(1))
+    }
+
+    fn at(path: &Path, generation: u64) -> Self {
+        Self { path: path.to_owned(), generation, file: None, buffer: vec![0; READ_BYTES_MAX] }
+    }
+
+    /// What comes next. [`LogItem::End`] is not for ever: more may be written.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next_item(&mut self) -> io::Result<LogItem<'_>> {
+        loop {
+            if self.file.is_none() && !self.open()? {
+                let skipped = self.skip_removed()?;
+                if skipped == 0 {
+                    return Ok(LogItem::End);
+                }
+                return Ok(LogItem::Gap(skipped));
+            }
+            // Asked before reading: what was written before the rotation is then all there.
+            let is_closed = self.is_closed();
+            let read = match &mut self.file {
+                Some(Source::Plain { file, .. }) => file.read(&mut self.buffer)?,
+                Some(Source::Compressed(decoder)) => decoder.read(&mut self.buffer)?,
+                None => 0,
+            };
+            if read > 0 {
+                return Ok(LogItem::Bytes(self.buffer.get(..read).unwrap_or_default()));
+            }
+            if !is_closed {
+                return Ok(LogItem::End);
+            }
+            self.file = None;
+            self.generation = self.generation.saturating_add(1);
+        }
+    }
+
+    /// Whether nothing is written any more to what is open.
+    fn is_closed(&self) -> bool {
+        match &self.file {
+            Some(Source::Plain { inode: opened, .. }) => inode(&self.path) != Some(*opened),
+            Some(Source::Compressed(_)) => true,
+            None => false,
+        }
+    }
+
+    /// Opens the generation that comes next, if it is there.
+    fn open(&mut self) -> io::Result<bool> {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.generation);
+            let opened = match found {
+                Some(file) if file.is_compressed => {
+                    File::open(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
+                }
+                Some(file) => File::open(&file.path).and_then(plain),
+                None if Self::current(&self.path)? == self.generation => {
+                    let opened = File::open(&self.path).and_then(plain);
+                    // Rotated away between the two looks: then it is found under its other name.
+                    if Self::current(&self.path)? != self.generation {
+                        continue;
+                    }
+                    opened
+                }
+                None => return Ok(false),
+            };
+            match opened {
+                Ok(source) => {
+                    self.file = Some(source);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !rotated_path(&self.path, self.generation).exists()
+                        && Self::current(&self.path)? == self.generation
+                    {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes on to the oldest generation that is left, if the one that comes next is gone. How many were skipped.
+    fn skip_removed(&mut self) -> io::Result<u64> {
+        let left = rotated(&self.path)?;
+        let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.generation);
+        let next = oldest.map_or_else(|| Self::current(&self.path), Ok)?;
+        let skipped = next.saturating_sub(self.generation);
+        self.generation = next;
+        Ok(skipped)
+    }
+}
+
+fn plain(file: File) -> io::Result<Source> {
+    let inode = file.metadata()?.ino();
+    Ok(Source::Plain { file, inode })
+}

@@ -1,0 +1,88 @@
+//! What becomes of files that were rotated away: compressed if that is wanted, removed when all together are too large.
+//!
+//! Every step can be cut short and made again: a compressed file has its name only once it is whole.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufReader, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::SystemTime,
+};
+
+use flate2::{Compression, write::GzEncoder};
+
+use super::{
+    LogConfig, LogFiles,
+    files::{Rotated, compressed_path, rotated, with_suffix},
+};
+
+/// Puts the rotated files of an instance in order.
+///
+/// # Errors
+/// The first one; what can be done is done.
+pub(super) fn settle(files: &LogFiles, config: &LogConfig) -> io::Result<()> {
+    let compressed = if config.compress { compress_all(files) } else { Ok(()) };
+    compressed.and(remove_surplus(files, config.total_bytes_max))
+}
+
+fn compress_all(files: &LogFiles) -> io::Result<()> {
+    for (_, path) in files.all() {
+        for file in rotated(path)? {
+            if !file.is_compressed {
+                compress(&file.path)?;
+            } else if let Ok(true) = strip_compressed(&file.path).try_exists() {
+                // A crash came between the renaming of the compressed file and the removal of the other.
+                fs::remove_file(strip_compressed(&file.path))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn strip_compressed(path: &Path) -> std::path::PathBuf {
+    path.with_extension("")
+}
+
+fn compress(path: &Path) -> io::Result<()> {
+    let part = with_suffix(path, ".part");
+    let mut source = BufReader::new(File::open(path)?);
+    let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut encoder = GzEncoder::new(target, Compression::fast());
+    let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| file.flush());
+    if let Err(error) = written {
+        // Half a copy is of no use, and the disk may be full of them.
+        let _ = fs::remove_file(&part);
+        return Err(error);
+    }
+    fs::rename(&part, compressed_path(path))?;
+    fs::remove_file(path)
+}
+
+/// Removes the oldest until what is left fits, together with the files that are written to.
+fn remove_surplus(files: &LogFiles, total_bytes_max: u64) -> io::Result<()> {
+    let mut old: Vec<(SystemTime, u64, Rotated)> = Vec::new();
+    let mut total: u64 = 0;
+    for (_, path) in files.all() {
+        total = total.saturating_add(fs::metadata(path).map_or(0, |metadata| metadata.len()));
+        let mut rotated = rotated(path)?;
+        let newest = rotated.pop();
+        for file in rotated {
+            let Ok(metadata) = fs::metadata(&file.path) else { continue };
+            total = total.saturating_add(metadata.len());
+            old.push((metadata.modified()?, metadata.len(), file));
+        }
+        // The newest stays: the next one is counted from it.
+        let kept = newest.and_then(|newest| fs::metadata(newest.path).ok());
+        total = total.saturating_add(kept.map_or(0, |metadata| metadata.len()));
+    }
+    old.sort_by_key(|(modified, _, file)| (*modified, file.generation));
+    for (_, bytes, file) in old {
+        if total <= total_bytes_max {
+            break;
+        }
+        fs::remove_file(&file.path)?;
+        total = total.saturating_sub(bytes);
+    }
+    Ok(())
+}

@@ -1,0 +1,95 @@
+//! The pipes between a process and its supervisor, and what can be learned from one.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FileType, Mode, OFlags, fstat, open},
+};
+
+use crate::process::{ProcessIdentity, output::Outputs};
+
+/// The pipes of a process that is about to be spawned: our ends, and its own.
+pub(super) struct Pipes {
+    /// Our ends.
+    pub(super) outputs: Outputs,
+    /// Its stdout.
+    pub(super) stdout: OwnedFd,
+    /// Its stderr: the same pipe when both are merged.
+    pub(super) stderr: OwnedFd,
+}
+
+impl Pipes {
+    /// Makes the pipes; one for both outputs when they are merged.
+    ///
+    /// # Errors
+    /// Those of pipe(2).
+    pub(super) fn new(merged: bool) -> io::Result<Self> {
+        let (ours, stdout) = pipe()?;
+        if merged {
+            let stderr = stdout.try_clone()?;
+            return Ok(Self { outputs: Outputs { stdout: ours, stderr: None }, stdout, stderr });
+        }
+        let (our_stderr, stderr) = pipe()?;
+        Ok(Self { outputs: Outputs { stdout: ours, stderr: Some(our_stderr) }, stdout, stderr })
+    }
+}
+
+/// A pipe, of which our end does not block. Both ends are closed by exec.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let reader = OwnedFd::from(reader);
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer.into()))
+}
+
+impl Outputs {
+    /// Outputs that somebody held: both, or one for both.
+    pub(super) fn of(held: Vec<OwnedFd>) -> Option<Self> {
+        let mut held = held.into_iter();
+        Some(Self { stdout: held.next()?, stderr: held.next() })
+    }
+
+    /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are pipes.
+    pub(super) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
+        let stdout = open_pipe(identity, 1)?;
+        let stderr = open_pipe(identity, 2);
+        let same = |other: &OwnedFd| inode(other.as_fd()) == inode(stdout.as_fd());
+        let stderr = stderr.filter(|stderr| !same(stderr));
+        Some(Self { stdout, stderr })
+    }
+
+    /// All of them.
+    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
+        [Some(&self.stdout), self.stderr.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect()
+    }
+}
+
+fn open_pipe(identity: &ProcessIdentity, number: u32) -> Option<OwnedFd> {
+    // Not blocking from the start: opening a pipe for reading waits for a writer otherwise (fifo(7)).
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let pipe = open(format!("/proc/{}/fd/{number}", identity.pid), flags, Mode::empty()).ok()?;
+    let is_pipe = fstat(&pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    // Looked at after it was opened: then it was this process's and no stranger's.
+    (is_pipe && ProcessIdentity::of(identity.pid) == Some(*identity)).then_some(pipe)
+}
+
+fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
+    fstat(descriptor).ok().map(|stat| stat.st_ino)
+}
+
+/// Waits until nobody may write any more to the pipes that these are the reading ends of, for `wait` at most. Whether
+/// somebody still may.
+pub(super) fn have_writer(outputs: &[OwnedFd], wait: Duration) -> bool {
+    let nanos = i64::from(wait.subsec_nanos());
+    let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
+    outputs.iter().any(|output| {
+        // Asked for nothing, poll(2) tells of the hang-up all the same, and of nothing else.
+        let mut wanted = [PollFd::new(output, PollFlags::empty())];
+        matches!(poll(&mut wanted, Some(&Timespec { tv_sec: seconds, tv_nsec: nanos })), Ok(0))
+    })
+}

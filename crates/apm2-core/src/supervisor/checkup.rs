@@ -1,0 +1,72 @@
+//! The health of one run: when it is checked, the check under way, and what the results mean.
+
+use tokio::{task::JoinHandle, time::Instant};
+
+use super::Launch;
+use crate::{
+    health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult, ProbeTarget, probe},
+    process::Stamp,
+};
+
+/// The checks of a run; of nothing, by default.
+#[derive(Debug, Default)]
+pub(super) struct Checkup {
+    monitor: Option<HealthMonitor>,
+    due: Option<Instant>,
+    running: Option<JoinHandle<ProbeResult>>,
+}
+
+impl Checkup {
+    /// Begins to check a run that was started at `started`.
+    pub(super) fn started(config: Option<HealthCheckConfig>, started: &Stamp, now: &Stamp) -> Self {
+        let Some(config) = config else { return Self::default() };
+        let mut checkup = Self { monitor: Some(HealthMonitor::new(config, *started)), due: None, running: None };
+        checkup.plan_next(now);
+        checkup
+    }
+
+    pub(super) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Begins a check.
+    pub(super) fn begin(&mut self, launch: &Launch, alive: bool) {
+        self.due = None;
+        let Some(health) = &launch.spec.health else { return };
+        let (check, timeout) = (health.check.clone(), health.timeout);
+        let target = ProbeTarget { alive, cwd: launch.spec.cwd.clone() };
+        self.running = Some(tokio::spawn(async move { probe(&check, timeout, &target).await }));
+    }
+
+    /// The result of the check under way. To be asked while one is; loses nothing when dropped.
+    pub(super) async fn result(&mut self) -> ProbeResult {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let result = running.await;
+        self.running = None;
+        result.unwrap_or_else(|error| ProbeResult { healthy: false, detail: format!("the check broke off: {error}") })
+    }
+
+    /// What the result means.
+    pub(super) fn conclude(&mut self, result: &ProbeResult, now: &Stamp) -> HealthVerdict {
+        let Some(monitor) = &mut self.monitor else { return HealthVerdict::Nothing };
+        let verdict = monitor.on_result(now, result);
+        self.plan_next(now);
+        verdict
+    }
+
+    fn plan_next(&mut self, now: &Stamp) {
+        self.due = self.monitor.as_ref().map(|monitor| Instant::now() + monitor.next_probe(now));
+    }
+}
+
+impl Drop for Checkup {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What the supervisor asks the task of an instance for.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::oneshot;
+
+use crate::{
+    process::{ProcessError, Request},
+    supervisor::Launch,
+};
+
+/// Orders of one instance that wait for its task.
+pub(super) const ORDERS_WAITING_MAX: usize = 64;
+
+/// Where the answer goes.
+pub(super) type Reply = oneshot::Sender<Result<(), ProcessError>>;
+
+/// One order.
+pub(super) struct Order {
+    pub(super) what: What,
+    pub(super) reply: Reply,
+}
+
+/// What is asked for.
+pub(super) enum What {
+    /// Answered when it runs, or cannot.
+    Start(Request),
+    /// Answered when it is gone.
+    Stop(Request, Option<Duration>),
+    /// Answered when it runs again.
+    Restart(Request),
+    /// Credentials are fetched anew and the process is told. Answered when it was.
+    Rotate(Request),
+    /// It runs something else from the next start on. Answered when that is recorded.
+    Respec(Arc<Launch>, Request),
+    /// It is taken out of supervision; refused while it runs.
+    Unregister(Request),
+    /// Nothing. Answered once nothing runs and no restart is due.
+    Settle,
+}

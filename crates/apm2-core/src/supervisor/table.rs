@@ -1,0 +1,119 @@
+//! What is supervised, by name, and what was known before.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use tokio::sync::mpsc;
+
+use super::{Launch, not_found, order::Order};
+use crate::process::{ProcessError, ProcessId, Stream, StreamId, StreamView};
+
+/// The shortest beginning of an id that is taken for one.
+const ID_PREFIX_CHARS_MIN: usize = 4;
+
+/// The way to the task of one instance.
+#[derive(Clone)]
+pub(super) struct Link {
+    pub(super) id: StreamId,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) view: StreamView,
+    /// Whether it runs, or is due to.
+    pub(super) busy: Arc<AtomicBool>,
+}
+
+/// One process.
+#[derive(Clone)]
+pub(super) struct Entry {
+    pub(super) launch: Arc<Launch>,
+    /// Whether the launch has the values that it was launched with.
+    pub(super) is_launchable: bool,
+    /// By instance.
+    pub(super) links: Vec<Link>,
+}
+
+/// All processes.
+#[derive(Default)]
+pub(super) struct Table {
+    entries: BTreeMap<String, Entry>,
+    /// Streams of names that are not supervised, or of instances that are not: what comes back under them goes on with
+    /// them.
+    known: HashMap<StreamId, Stream>,
+}
+
+impl Table {
+    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+        self.entries.get(name)
+    }
+
+    pub(super) fn by_id(&self, process: ProcessId) -> Option<&Entry> {
+        self.entries.values().find(|entry| entry.launch.spec.id == process)
+    }
+
+    pub(super) fn insert(&mut self, entry: Entry) {
+        self.entries.insert(entry.launch.spec.name.clone(), entry);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    pub(super) fn launches(&self) -> Vec<Arc<Launch>> {
+        self.entries.values().map(|entry| Arc::clone(&entry.launch)).collect()
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+        self.entries.values().flat_map(|entry| &entry.links)
+    }
+
+    pub(super) fn link(&self, target: StreamId) -> Option<&Link> {
+        let entry = self.by_id(target.process_id)?;
+        entry.links.get(usize::try_from(target.instance).ok()?)
+    }
+
+    /// Keeps what is known of instances that are not supervised.
+    pub(super) fn remember(&mut self, streams: Vec<Stream>) {
+        self.known.extend(streams.into_iter().map(|stream| (stream.id, stream)));
+    }
+
+    /// The id that `name` has on record, or else `id`; and takes out the streams that are known under it.
+    ///
+    /// A name that meant several processes means the one that something happened to last.
+    pub(super) fn recall(&mut self, name: &str, id: ProcessId) -> (ProcessId, Vec<Stream>) {
+        let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
+        let id = match self.get(name) {
+            Some(entry) => entry.launch.spec.id,
+            None => named.max_by_key(|stream| stream.last_seq).map_or(id, |stream| stream.id.process_id),
+        };
+        let ids: Vec<StreamId> = self.known.keys().filter(|known| known.process_id == id).copied().collect();
+        (id, ids.iter().filter_map(|known| self.known.remove(known)).collect())
+    }
+
+    /// The instances that `text` means.
+    pub(super) fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
+        let ids = |entry: &Entry| entry.links.iter().map(|link| link.id).collect::<Vec<_>>();
+        if text == "all" {
+            return Ok(self.links().map(|link| link.id).collect());
+        }
+        if let Some(entry) = self.get(text) {
+            return Ok(ids(entry));
+        }
+        if let Some(link) = text.rsplit_once('-').and_then(|(name, instance)| {
+            let index = instance.parse::<usize>().ok()?;
+            self.get(name)?.links.get(index)
+        }) {
+            return Ok(vec![link.id]);
+        }
+        let begins = |entry: &&Entry| entry.launch.spec.id.to_string().starts_with(text);
+        let mut found = self.entries.values().filter(begins);
+        match (found.next(), found.next()) {
+            (Some(entry), None) if text.len() >= ID_PREFIX_CHARS_MIN => Ok(ids(entry)),
+            _ => Err(not_found(text)),
+        }
+    }
+}

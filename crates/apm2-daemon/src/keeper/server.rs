@@ -1,0 +1,133 @@
+//! The keeper's own process: one thread, one loop.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+    time::{Duration, Instant},
+};
+
+use nix::unistd::{Uid, chdir, geteuid, setsid};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::{
+        SocketFlags, accept_with,
+        sockopt::{Timeout, set_socket_timeout, socket_peercred},
+    },
+};
+
+use super::message::{self, Message, Word};
+
+/// How long the keeper stays when nothing is held and nobody is connected.
+const IDLE_MAX: Duration = Duration::from_secs(2);
+
+/// Connections at the same time. The owner of the ledger needs one.
+const CONNECTIONS_MAX: usize = 4;
+
+/// How long an answer may take to be accepted.
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What is held of one run.
+#[derive(Default)]
+struct Held {
+    outputs: Vec<OwnedFd>,
+    process: Option<OwnedFd>,
+}
+
+struct Keeper {
+    listener: OwnedFd,
+    connections: Vec<OwnedFd>,
+    held: BTreeMap<String, Held>,
+}
+
+/// Holds descriptors for whoever connects to `listener`, until nobody does and none is held.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn keep(listener: OwnedFd) -> io::Result<()> {
+    // Neither a terminal nor the directory that it was started in may be what it waits for, or keeps from being removed.
+    let _ = setsid();
+    let _ = chdir("/");
+    let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
+    let mut idle_since = Instant::now();
+    while idle_since.elapsed() < IDLE_MAX {
+        keeper.wait()?;
+        if !keeper.held.is_empty() || !keeper.connections.is_empty() {
+            idle_since = Instant::now();
+        }
+    }
+    Ok(())
+}
+
+impl Keeper {
+    /// Waits for something to happen, and sees to it.
+    fn wait(&mut self) -> io::Result<()> {
+        let is_idle = self.held.is_empty() && self.connections.is_empty();
+        let timeout = is_idle.then(|| Timespec { tv_sec: i64::try_from(IDLE_MAX.as_secs()).unwrap_or(1), tv_nsec: 0 });
+        let mut wanted = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        wanted.extend(self.connections.iter().map(|connection| PollFd::new(connection, PollFlags::IN)));
+        match poll(&mut wanted, timeout.as_ref()) {
+            Err(rustix::io::Errno::INTR) => return Ok(()),
+            polled => polled?,
+        };
+        let mut ready: Vec<bool> = wanted.iter().map(|polled| !polled.revents().is_empty()).collect();
+        drop(wanted);
+        let has_caller = ready.remove(0);
+        let mut asked = ready.into_iter();
+        let connections = std::mem::take(&mut self.connections);
+        for connection in connections {
+            if !asked.next().unwrap_or(false) || self.serve(&connection) {
+                self.connections.push(connection);
+            }
+        }
+        if has_caller {
+            self.accept();
+        }
+        Ok(())
+    }
+
+    fn accept(&mut self) {
+        let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let peer = socket_peercred(&connection).map(|peer| Uid::from_raw(peer.uid.as_raw()));
+        let is_ours = peer.is_ok_and(|uid| uid == geteuid() || uid.is_root());
+        let is_bounded = set_socket_timeout(&connection, Timeout::Send, Some(SEND_TIMEOUT)).is_ok();
+        if is_ours && is_bounded && self.connections.len() < CONNECTIONS_MAX {
+            self.connections.push(connection);
+        }
+    }
+
+    /// Answers one message; whether the connection is to be kept.
+    fn serve(&mut self, connection: &OwnedFd) -> bool {
+        let Ok(Some(message)) = message::receive(connection.as_fd()) else { return false };
+        self.answer(connection, message).is_ok()
+    }
+
+    fn answer(&mut self, connection: &OwnedFd, message: Message) -> io::Result<()> {
+        let Message { word, text, descriptors } = message;
+        let done = |text: &str| message::send(connection.as_fd(), Word::Done, text, &[]);
+        match word {
+            Word::HoldOutputs => {
+                self.held.insert(text, Held { outputs: descriptors, process: None });
+                done("")
+            }
+            Word::HoldProcess => {
+                self.held.entry(text).or_default().process = descriptors.into_iter().next();
+                done("")
+            }
+            Word::Release => {
+                self.held.remove(&text);
+                done("")
+            }
+            Word::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
+            Word::Get => match self.held.get(&text) {
+                Some(held) => {
+                    let all: Vec<_> = held.outputs.iter().chain(&held.process).map(OwnedFd::as_fd).collect();
+                    // How many of them are outputs.
+                    message::send(connection.as_fd(), Word::Done, &held.outputs.len().to_string(), &all)
+                }
+                None => message::send(connection.as_fd(), Word::No, "", &[]),
+            },
+            Word::Done | Word::No => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! The daemon: the one owner of a ledger, and the supervisor of what runs.
+//!
+//! ```text
+//! clients --> socket --> session --> Supervisor --> processes
+//!                                       |              | outputs, pidfds
+//!                                     Ledger         keeper
+//! ```
+//!
+//! [`serve`] opens the ledger, takes up what an earlier daemon left, and answers clients until it is told to leave or has
+//! nothing to do. The [`keeper`] is a process of its own that does nothing but hold descriptors, so that the end of the
+//! daemon loses none of them. What is supervised and how is `apm2-core`'s matter, what is recorded `apm2-ledger`'s, and
+//! what a person types and reads `apm2-ledger-cli`'s.
+
+mod address;
+pub mod client;
+mod error;
+mod frame;
+pub mod keeper;
+mod launches;
+pub mod protocol;
+mod server;
+mod session;
+
+pub use self::{
+    error::DaemonError,
+    server::{DaemonOptions, serve},
+};

@@ -1,0 +1,219 @@
+//! What a client may ask a daemon for, and what it is answered. One call for each connection.
+
+use std::{fmt, time::Duration};
+
+use apm2_core::{process::ProcessId, supervisor::Launch};
+use serde::{Deserialize, Serialize};
+
+/// The version of this protocol. A daemon refuses another one, and says which it speaks.
+pub const PROTOCOL_VERSION: u32 = 1;
+
+/// A request, with who makes it as far as the socket does not tell.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Call {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u32,
+    /// Why, in their own words.
+    pub reason: Option<String>,
+    /// Their terminal, if there is one.
+    pub terminal: Option<String>,
+    /// What is asked for.
+    pub request: Request,
+}
+
+/// What is asked for. Targets are names, `name-instance`, beginnings of ids, or `all`.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Request {
+    /// Whether there is anybody.
+    Hello,
+    /// What belongs to a group is to be exactly this, and to run.
+    Apply {
+        /// The group.
+        group: String,
+        /// What belongs to it.
+        launches: Vec<Launch>,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Stop and forget.
+    Remove {
+        /// Which.
+        targets: Targets,
+    },
+    /// Start.
+    Start {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// Stop.
+    Stop {
+        /// Which.
+        targets: Vec<String>,
+        /// Time until SIGKILL; without it, each its own.
+        #[serde(default, with = "apm2_core::duration::option")]
+        timeout: Option<Duration>,
+    },
+    /// Stop and start.
+    Restart {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// Replace credentials.
+    Reload {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// Change the number of instances.
+    Scale {
+        /// Which.
+        name: String,
+        /// How many.
+        instances: u32,
+    },
+    /// Run something once, under its policy, and wait for its end. Answered by [`Answer::Started`] and then
+    /// [`Answer::Ended`].
+    Run {
+        /// What.
+        launch: Box<Launch>,
+    },
+    /// Wait for the end of what was asked for by `Run`.
+    Wait {
+        /// Whose.
+        process_id: ProcessId,
+    },
+    /// The folds of all instances, each as bytes, then [`Answer::Done`].
+    Streams,
+    /// Events from here on as they come, each as bytes.
+    Follow {
+        /// The seq of the first.
+        first: u64,
+    },
+    /// Leave.
+    Shutdown {
+        /// Whether what runs is left running, for the next daemon.
+        leave: bool,
+    },
+}
+
+/// Which processes.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Targets {
+    /// Those of a group.
+    Group(String),
+    /// Those that are named.
+    Named(Vec<String>),
+    /// All.
+    All,
+}
+
+/// What comes back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// One thing is done; more to come.
+    Progress(Outcome),
+    /// More to come; nothing to say.
+    Alive,
+    /// An answer that others may follow, of `Run`.
+    Answer(Answer),
+    /// The last one.
+    Done(Answer),
+    /// It is not done.
+    Failed {
+        /// What kind of trouble.
+        kind: FailureKind,
+        /// In words.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// Who is there.
+    Hello {
+        /// The daemon's pid.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
+    /// What was done, or would be.
+    Outcomes(Vec<Outcome>),
+    /// It was started.
+    Started {
+        /// Its id.
+        process_id: ProcessId,
+        /// The seq of the last event before it was asked for.
+        seq: u64,
+    },
+    /// It has ended. Its fold, as bytes, came before.
+    Ended,
+    /// That is all.
+    Done,
+}
+
+/// What became of one process or instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Its name.
+    pub name: String,
+    /// What was done, or would be.
+    pub action: Action,
+    /// Why not, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// What can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "each is what its name says")]
+pub enum Action {
+    Create,
+    Change,
+    Remove,
+    Unchanged,
+    Start,
+    Stop,
+    Restart,
+    Signal,
+    Scale,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Create => "create",
+            Self::Change => "change",
+            Self::Remove => "remove",
+            Self::Unchanged => "unchanged",
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+            Self::Signal => "signal",
+            Self::Scale => "scale",
+        })
+    }
+}
+
+/// Kinds of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// It failed.
+    Failed,
+    /// It was asked for in a wrong way.
+    Usage,
+    /// There is no such process.
+    NoSuchProcess,
+    /// The ledger's integrity is broken.
+    Integrity,
+    /// The ledger cannot be used.
+    Unusable,
+}

@@ -1,0 +1,321 @@
+//! The life of a daemon: opening the ledger, taking up what was left, serving, leaving.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use apm2_core::{
+    log::LogsDir,
+    process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit},
+    supervisor::{Launch, Services, Supervisor},
+};
+use apm2_ledger::{Ledger, Origin};
+use nix::{
+    sys::stat::{Mode, umask},
+    unistd::setsid,
+};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time,
+};
+
+use crate::{
+    address::{DAEMON_SOCKET, listen},
+    error::DaemonError,
+    keeper::KeeperClient,
+    launches::LaunchFiles,
+    session,
+};
+
+/// The directory of log files, in the ledger's.
+pub(crate) const LOGS_DIR: &str = "logs";
+
+/// What was asked for by `run` belongs to this group, and is forgotten when it is over.
+pub(crate) const RUN_GROUP: &str = "run";
+
+/// Threads that answer clients and tend processes.
+const WORKERS: usize = 2;
+
+/// Clients at the same time.
+const CLIENTS_MAX: usize = 128;
+
+/// How often it is looked whether there is anything left to do.
+const IDLE_POLL: Duration = Duration::from_secs(1);
+
+/// How long leaving clients are waited for.
+const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// How a daemon serves.
+#[derive(Debug, Clone)]
+pub struct DaemonOptions {
+    /// The ledger's directory.
+    pub dir: PathBuf,
+    /// How long the daemon stays with nothing to do; for ever without it.
+    pub idle_timeout: Option<Duration>,
+    /// The time in which everything is stopped when the daemon is told to leave.
+    pub stop_deadline: Duration,
+    /// The program that becomes the keeper, with its arguments.
+    pub keeper: Vec<String>,
+}
+
+/// How the daemon is told to leave.
+#[derive(Debug)]
+pub(crate) enum Leave {
+    /// Stop everything first.
+    Stopping(Request),
+    /// Leave what runs to the next daemon.
+    Running,
+}
+
+/// What the sessions share.
+pub(crate) struct Shared {
+    pub(crate) supervisor: Supervisor,
+    pub(crate) ledger: Ledger,
+    /// Told when the daemon is to leave, with whom to tell that it is about to.
+    pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
+    clients: AtomicUsize,
+}
+
+/// Serves until told to leave by a client or by SIGTERM or SIGINT, which stop everything, or by SIGHUP, which leaves
+/// everything running for the next daemon; or until there is nothing to do.
+///
+/// # Errors
+/// When the ledger or the socket cannot be used, or something could not be stopped.
+pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
+    // The leader of a group that a shell made cannot, and need not.
+    let _ = setsid();
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
+    let ledger = Ledger::open(&options.dir)?;
+    let workers = runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_name("apm2-daemon")
+        .enable_all()
+        .build()
+        .map_err(DaemonError::io("start threads"))?;
+    let logs = LogThread::start().map_err(DaemonError::io("start a thread for logs"))?;
+    let served = workers.block_on(run(&ledger, options, &logs));
+    // What still waits in a task waits for nothing any more.
+    workers.shutdown_background();
+    let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
+    let closed = stopped.and_then(|()| ledger.close());
+    drop(logs);
+    served?;
+    Ok(closed?)
+}
+
+/// A thread with a runtime of its own, on which a slow disk delays nobody else.
+struct LogThread {
+    handle: runtime::Handle,
+    /// Ends the thread when it is dropped.
+    _stop: oneshot::Sender<()>,
+}
+
+impl LogThread {
+    fn start() -> io::Result<Self> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        std::thread::Builder::new().name("apm2-logs".to_owned()).spawn(move || {
+            // An error means that the other end was dropped, which is how it is told to end.
+            let _ = runtime.block_on(stopped);
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { handle, _stop: stop })
+    }
+}
+
+async fn run(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Result<(), DaemonError> {
+    let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
+    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let supervisor = Supervisor::new(services(ledger, options, logs));
+    let recovery = supervisor.recover(streams.into_values().collect()).await;
+    for problem in &recovery.problems {
+        tracing::error!("{problem}");
+    }
+    let (leave, left) = mpsc::channel(1);
+    let clients = AtomicUsize::new(0);
+    let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, clients });
+    session::forget_runs(&shared);
+    let listener = listen(&options.dir, DAEMON_SOCKET)
+        .and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            UnixListener::from_std(listener)
+        })
+        .map_err(DaemonError::io("listen on the socket"))?;
+    notify("READY=1");
+    let (why, told) = until_leaving(&shared, &listener, options, left, &mut signals).await;
+    drop(listener);
+    notify("STOPPING=1");
+    let problems = match why {
+        Leave::Stopping(request) => shared.supervisor.shutdown(options.stop_deadline, &request).await.problems,
+        Leave::Running => Vec::new(),
+    };
+    if let Some(told) = told {
+        // A client that is gone need not be told.
+        let _ = told.send(problems.clone());
+        farewell(&shared).await;
+    }
+    if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unstopped(problems)) }
+}
+
+/// Lets clients have the answers that are on their way.
+async fn farewell(shared: &Shared) {
+    let began = Instant::now();
+    while shared.clients.load(Ordering::Acquire) > 0 && began.elapsed() < LEAVE_MAX {
+        time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn services(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Services {
+    let recording = ledger.clone();
+    Services {
+        recorder: Box::new(move || Box::new(recording.recorder())),
+        clock: Arc::new(SystemClock),
+        launches: Arc::new(LaunchFiles::new(&options.dir)),
+        holder: Some(Arc::new(KeeperClient::new(&options.dir, options.keeper.clone()))),
+        logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), logs.handle.clone())),
+    }
+}
+
+type Told = Option<oneshot::Sender<Vec<String>>>;
+
+/// Serves clients until it is time to leave.
+async fn until_leaving(
+    shared: &Arc<Shared>,
+    listener: &UnixListener,
+    options: &DaemonOptions,
+    mut left: mpsc::Receiver<(Leave, Told)>,
+    signals: &mut Signals,
+) -> (Leave, Told) {
+    let mut busy = Instant::now();
+    let mut ticks = time::interval(IDLE_POLL);
+    loop {
+        tokio::select! {
+            biased;
+            Some(told) = left.recv() => return told,
+            leave = signals.next() => return (leave, None),
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => greet(shared, stream),
+                // Out of descriptors, perhaps: no reason to turn in circles.
+                Err(error) => {
+                    tracing::warn!(%error, "a client could not be accepted");
+                    time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+            _ = ticks.tick() => {
+                let has_clients = shared.clients.load(Ordering::Acquire) > 0;
+                if has_clients || !shared.supervisor.is_idle() {
+                    busy = Instant::now();
+                }
+                // A ledger that takes nothing any more is left as soon as nothing is lost by it.
+                let limit = if shared.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
+                if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && shared.supervisor.is_idle() {
+                    return (Leave::Running, None);
+                }
+            }
+        }
+    }
+}
+
+fn greet(shared: &Arc<Shared>, stream: UnixStream) {
+    let counted = Counted::new(shared);
+    if shared.clients.load(Ordering::Acquire) > CLIENTS_MAX {
+        tracing::warn!("too many clients at the same time");
+        return;
+    }
+    let shared = Arc::clone(shared);
+    tokio::spawn(async move {
+        session::serve(&shared, stream).await;
+        drop(counted);
+    });
+}
+
+/// One client among all.
+struct Counted(Arc<Shared>);
+
+impl Counted {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.clients.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.clients.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// The signals that tell us to leave.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        // A file size limit becomes an error of the write, and not our death. Once taken over, a signal stays so.
+        drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
+        // A SIGCHLD that our parent had ignored would make the kernel throw every exit status away (sigaction(2)).
+        drop(signal(SignalKind::child())?);
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            int: signal(SignalKind::interrupt())?,
+            hup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Leave {
+        let stopping = |name: &str| {
+            let reason = Some(format!("the supervisor received {name}"));
+            Leave::Stopping(Request { actor: Actor::System, reason })
+        };
+        tokio::select! {
+            _ = self.term.recv() => stopping("SIGTERM"),
+            _ = self.int.recv() => stopping("SIGINT"),
+            _ = self.hup.recv() => Leave::Running,
+        }
+    }
+}
+
+/// Tells the service manager, if there is one (`sd_notify(3)`).
+fn notify(state: &str) {
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    let sent = || {
+        use std::os::{
+            linux::net::SocketAddrExt as _,
+            unix::{
+                ffi::OsStrExt as _,
+                net::{SocketAddr, UnixDatagram},
+            },
+        };
+        let address = match path.as_bytes().split_first() {
+            Some((b'@', name)) => SocketAddr::from_abstract_name(name)?,
+            _ => SocketAddr::from_pathname(&path)?,
+        };
+        UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)
+    };
+    if let Err(error) = sent() {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+/// Whether a launch is one that `run` asked for.
+pub(crate) fn is_run(launch: &Launch) -> bool {
+    launch.group.as_deref() == Some(RUN_GROUP)
+}

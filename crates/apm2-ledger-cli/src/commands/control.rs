@@ -1,0 +1,124 @@
+//! `start`, `stop`, `restart`, `reload`, `scale`: what is done to processes that are supervised.
+
+use std::time::Duration;
+
+use apm2_daemon::protocol::Request;
+
+use crate::{
+    context::Context,
+    daemon::{ask, connect_or_start, print_outcomes},
+    error::CliError,
+};
+
+/// Which, and why.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Targets {
+    /// Names, name-instance, ids, or `all`
+    #[arg(required = true, value_name = "ID")]
+    ids: Vec<String>,
+    /// Why: recorded with what is done
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+/// Start what is supervised and does not run
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger start worker
+  apm2-ledger start worker-1 --reason 'disk is back'
+  apm2-ledger start all")]
+pub(crate) struct StartArgs {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+/// Stop processes with all that they started; they stay supervised
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger stop worker
+  apm2-ledger stop worker-1 --timeout 2s
+  apm2-ledger stop all --reason 'maintenance'")]
+pub(crate) struct StopArgs {
+    #[command(flatten)]
+    targets: Targets,
+    /// The time until SIGKILL. Default: that of each process
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+/// Stop and start processes
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger restart worker
+  apm2-ledger restart all --reason 'new certificate'")]
+pub(crate) struct RestartArgs {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+/// Give processes new credentials: by their reload_signal, else by a restart
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger reload agent
+  apm2-ledger reload all --reason 'key rotation'")]
+pub(crate) struct ReloadArgs {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+/// Change the number of instances of a process
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger scale worker=4
+  apm2-ledger scale worker=1 agent=2 --reason 'night'")]
+pub(crate) struct ScaleArgs {
+    /// A name and how many of it are to be: NAME=N
+    #[arg(required = true, value_name = "NAME=N", value_parser = parse_scale)]
+    scales: Vec<(String, u32)>,
+    /// Why: recorded with what is done
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+fn parse_scale(text: &str) -> Result<(String, u32), String> {
+    let (name, count) = text.split_once('=').ok_or("write NAME=N, such as worker=4")?;
+    let count = count.parse::<u32>().ok().filter(|count| *count > 0);
+    Ok((name.to_owned(), count.ok_or("N is a number, at least 1")?))
+}
+
+pub(super) fn start(args: StartArgs, context: &Context) -> Result<i32, CliError> {
+    let Targets { ids, reason } = args.targets;
+    control(Request::Start { targets: ids }, reason, context)
+}
+
+pub(super) fn stop(args: StopArgs, context: &Context) -> Result<i32, CliError> {
+    let Targets { ids, reason } = args.targets;
+    control(Request::Stop { targets: ids, timeout: args.timeout }, reason, context)
+}
+
+pub(super) fn restart(args: RestartArgs, context: &Context) -> Result<i32, CliError> {
+    let Targets { ids, reason } = args.targets;
+    control(Request::Restart { targets: ids }, reason, context)
+}
+
+pub(super) fn reload(args: ReloadArgs, context: &Context) -> Result<i32, CliError> {
+    let Targets { ids, reason } = args.targets;
+    control(Request::Reload { targets: ids }, reason, context)
+}
+
+pub(super) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError> {
+    for (name, instances) in args.scales {
+        control(Request::Scale { name, instances }, args.reason.clone(), context)?;
+    }
+    Ok(0)
+}
+
+fn control(request: Request, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
+    let dir = context.existing_ledger_dir()?;
+    print_outcomes(&ask(connect_or_start(&dir)?, request, reason)?, context)
+}

@@ -1,0 +1,97 @@
+//! `daemon`: the owner of a ledger, and the supervisor of what runs.
+
+use std::{os::fd::AsFd as _, time::Duration};
+
+use apm2_daemon::{DaemonError, DaemonOptions, keeper::keep, protocol::Request};
+
+use crate::{
+    context::{Context, say},
+    daemon::{ask, connect, own_command},
+    error::{CliError, ErrorKind},
+};
+
+/// How long a daemon that a client started stays with nothing to do.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Supervise processes until told to leave
+///
+/// There is one daemon for a ledger. Commands that need one start it by themselves; it then leaves when it has nothing to
+/// do. To have one always, run this under systemd: docs/daemon.md has a unit.
+///
+/// SIGTERM and SIGINT stop everything and leave. SIGHUP leaves everything running: the next daemon takes it over. So does
+/// the next daemon after a SIGKILL: nothing is lost.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger daemon                     until SIGTERM or SIGINT
+  apm2-ledger daemon --stop              stop everything, and the daemon
+  apm2-ledger daemon --leave             the daemon leaves, what runs goes on")]
+pub(crate) struct DaemonArgs {
+    /// Leave when there has been nothing to do for --idle-timeout
+    #[arg(long)]
+    on_demand: bool,
+    /// See --on-demand
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    idle_timeout: Option<Duration>,
+    /// The time in which everything is stopped on SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
+    stop_deadline: Duration,
+    /// Tell the daemon of this ledger to stop everything and leave
+    #[arg(long, conflicts_with_all = ["on_demand", "leave"])]
+    stop: bool,
+    /// Tell the daemon of this ledger to leave everything running
+    #[arg(long, conflicts_with = "on_demand")]
+    leave: bool,
+    /// Why: recorded with what is done
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> {
+    let dir = context.ledger_dir()?;
+    if args.stop || args.leave {
+        let Some(client) = connect(&dir)? else {
+            say("there is no daemon");
+            return Ok(0);
+        };
+        ask(client, Request::Shutdown { leave: args.leave }, args.reason)?;
+        return Ok(0);
+    }
+    tracing_subscriber::fmt()
+        .with_max_level(if context.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
+        .with_target(false)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    // A task that breaks off must not do so in silence.
+    std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
+    let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
+    let keeper = own_command(&["keeper"])?;
+    let options = DaemonOptions { dir, idle_timeout, stop_deadline: args.stop_deadline, keeper };
+    apm2_daemon::serve(&options)?;
+    Ok(0)
+}
+
+/// Hold descriptors for a daemon; started by it, with a listening socket as standard input
+#[derive(Debug, clap::Args)]
+#[command(hide = true, after_help = "Examples:\n  only a daemon starts it")]
+pub(crate) struct KeeperArgs {}
+
+pub(super) fn keeper(_args: &KeeperArgs) -> Result<i32, CliError> {
+    let failed = |error| CliError::failed(format!("cannot hold descriptors: {error}"));
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    keep(listener).map_err(failed)?;
+    Ok(0)
+}
+
+impl From<DaemonError> for CliError {
+    fn from(error: DaemonError) -> Self {
+        match error {
+            DaemonError::Open(error) => error.into(),
+            DaemonError::Append(error) => error.into(),
+            DaemonError::Read(error) => error.into(),
+            error @ DaemonError::Io { .. } => Self::new(ErrorKind::Unusable, error.to_string()),
+            error @ DaemonError::Unstopped(_) => Self::failed(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! `down`: the processes of an ecosystem file, stopped and taken out of supervision.
+
+use std::path::PathBuf;
+
+use apm2_daemon::protocol::{Answer, Request, Targets};
+use clap::ValueHint;
+
+use crate::{
+    context::{Context, say},
+    daemon::{ask, connect_or_start, print_outcomes},
+    ecosystem::{DEFAULT_FILE, group},
+    error::CliError,
+};
+
+/// Stop what an ecosystem file runs, and take it out of supervision
+///
+/// Its history stays. The file need not be there any more, only its path counts.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger down                       what ./ecosystem.toml runs
+  apm2-ledger down agents.toml
+  apm2-ledger down --name worker         one process
+  apm2-ledger down --all                 everything")]
+pub(crate) struct DownArgs {
+    /// The file. Default: ./ecosystem.toml
+    #[arg(value_hint = ValueHint::FilePath)]
+    file: Option<PathBuf>,
+    /// These processes only, whatever file they are of
+    #[arg(long, value_name = "ID", conflicts_with = "file")]
+    name: Vec<String>,
+    /// Everything that is supervised
+    #[arg(long, conflicts_with_all = ["file", "name"])]
+    all: bool,
+    /// Why: recorded with everything that is done
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
+
+pub(super) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
+    let targets = match (args.all, args.name.is_empty()) {
+        (true, _) => Targets::All,
+        (false, false) => Targets::Named(args.name),
+        (false, true) => Targets::Group(group(&args.file.unwrap_or_else(|| DEFAULT_FILE.into()))?),
+    };
+    let dir = context.ledger_dir()?;
+    if !dir.exists() {
+        say("nothing is supervised");
+        return Ok(0);
+    }
+    let answer = ask(connect_or_start(&dir)?, Request::Remove { targets }, args.reason)?;
+    if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
+        say("nothing of it is supervised");
+    }
+    print_outcomes(&answer, context)
+}

@@ -1,0 +1,202 @@
+//! `logs`: what processes wrote.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IsTerminal as _, Write},
+    path::PathBuf,
+    thread,
+    time::Duration,
+};
+
+use apm2_core::{
+    log::{LogItem, LogReader, LogsDir},
+    process::OutputSource,
+};
+
+use crate::{
+    context::{Context, say},
+    error::CliError,
+    render::escape::escape_bytes,
+};
+
+/// How often files that are followed are looked at.
+const FOLLOW_POLL: Duration = Duration::from_millis(50);
+
+/// Bytes of a line that is shown; what is longer is shown in pieces.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// Show what a process wrote
+///
+/// Reads the log files, rotated and compressed ones too; no daemon is needed. On a terminal, control characters are
+/// escaped.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger logs worker                the last 100 lines of each output
+  apm2-ledger logs worker-1 -f           and what comes
+  apm2-ledger logs agent --stderr -n 20
+  apm2-ledger logs agent --stdout -n all | grep error")]
+pub(crate) struct LogsArgs {
+    /// A process id, a unique prefix of one (4 or more), a name, or name-instance
+    id: String,
+    /// Go on with what comes
+    #[arg(long, short)]
+    follow: bool,
+    /// The last N lines of each output, or `all`
+    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
+    lines: Lines,
+    /// Standard output only
+    #[arg(long, conflicts_with = "stderr")]
+    stdout: bool,
+    /// Standard error only
+    #[arg(long)]
+    stderr: bool,
+    /// As it is, on a terminal too
+    #[arg(long)]
+    raw: bool,
+}
+
+/// How many lines.
+#[derive(Debug, Clone, Copy)]
+enum Lines {
+    All,
+    Last(usize),
+}
+
+fn parse_lines(text: &str) -> Result<Lines, String> {
+    if text == "all" {
+        return Ok(Lines::All);
+    }
+    text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
+}
+
+/// One file that is read.
+struct Log {
+    title: String,
+    path: PathBuf,
+    reader: LogReader,
+}
+
+pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
+    let mut logs = find(args, context)?;
+    let escapes = io::stdout().is_terminal() && !args.raw;
+    let is_titled = logs.len() > 1;
+    let mut out = Printer { out: io::stdout().lock(), escapes, titled: None, is_titled };
+    for log in &mut logs {
+        print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
+    }
+    out.out.flush()?;
+    while args.follow {
+        let mut has_come = false;
+        for log in &mut logs {
+            has_come |= print_new(log, &mut out)?;
+        }
+        if !has_come {
+            out.out.flush()?;
+            thread::sleep(FOLLOW_POLL);
+        }
+    }
+    Ok(0)
+}
+
+fn unreadable(log: &Log, error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)),
+        _ => CliError::failed(format!("{}: {error}", log.path.display())),
+    }
+}
+
+/// The files of the instances that are asked for, those that are there first.
+fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
+    let dir = context.ledger_dir()?;
+    let logs_dir = LogsDir::new(dir.join("logs"));
+    let reader = context.reader()?;
+    let mut logs = Vec::new();
+    for id in reader.find(&args.id)? {
+        let Some(stream) = reader.stream(id)? else { continue };
+        let spec = &stream.handle.spec;
+        let files = logs_dir.files(&spec.log, &spec.name, id.instance, spec.instances);
+        for (source, path) in files.all() {
+            let is_wanted = match source {
+                OutputSource::Stdout => !args.stderr || files.stderr.is_none(),
+                OutputSource::Stderr => !args.stdout,
+            };
+            if is_wanted {
+                let name = if source == OutputSource::Stdout { "stdout" } else { "stderr" };
+                let title = format!("{} {name}", stream.handle.display_name());
+                let opened = LogReader::from_start(path);
+                let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
+                logs.push(Log { title, path: path.to_owned(), reader });
+            }
+        }
+    }
+    if logs.is_empty() {
+        say("nothing was written");
+    }
+    Ok(logs)
+}
+
+/// Prints the last lines of what is there.
+fn print_last(log: &mut Log, lines: Lines, out: &mut Printer<'_>) -> io::Result<()> {
+    let Lines::Last(max) = lines else {
+        while print_new_item(log, out)? {}
+        return Ok(());
+    };
+    let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
+    loop {
+        match log.reader.next_item()? {
+            LogItem::End => break,
+            LogItem::Gap(_) => {}
+            LogItem::Bytes(bytes) => {
+                for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+                    match kept.back_mut().filter(|last| !last.ends_with(b"\n") && last.len() < LINE_BYTES_MAX) {
+                        Some(last) => last.extend_from_slice(piece),
+                        None => kept.push_back(piece.to_vec()),
+                    }
+                    if kept.len() > max {
+                        kept.pop_front();
+                    }
+                }
+            }
+        }
+    }
+    for line in kept {
+        out.print(&log.title, &line)?;
+    }
+    Ok(())
+}
+
+fn print_new(log: &mut Log, out: &mut Printer<'_>) -> Result<bool, CliError> {
+    print_new_item(log, out).map_err(|error| unreadable(log, &error))
+}
+
+/// Prints what comes next; whether something did.
+fn print_new_item(log: &mut Log, out: &mut Printer<'_>) -> io::Result<bool> {
+    match log.reader.next_item()? {
+        LogItem::End => Ok(false),
+        LogItem::Gap(files) => {
+            say(&format!("{}: {files} rotated files were removed before they were read", log.title));
+            Ok(true)
+        }
+        LogItem::Bytes(bytes) => out.print(&log.title, bytes).map(|()| true),
+    }
+}
+
+/// Prints pieces of several files, with a title where another one begins.
+struct Printer<'a> {
+    out: io::StdoutLock<'a>,
+    escapes: bool,
+    titled: Option<String>,
+    is_titled: bool,
+}
+
+impl Printer<'_> {
+    fn print(&mut self, title: &str, bytes: &[u8]) -> io::Result<()> {
+        if self.is_titled && self.titled.as_deref() != Some(title) {
+            let gap = if self.titled.is_some() { "\n" } else { "" };
+            writeln!(self.out, "{gap}==> {title} <==")?;
+            self.titled = Some(title.to_owned());
+        }
+        if self.escapes { self.out.write_all(escape_bytes(bytes).as_bytes()) } else { self.out.write_all(bytes) }
+    }
+}

@@ -1,0 +1,185 @@
+//! `tail`: the ledger in order.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    thread,
+    time::Duration,
+};
+
+use apm2_core::process::{Event, Stream, StreamId};
+use apm2_daemon::{
+    client::{self, ClientError, Received},
+    protocol::Request,
+};
+use apm2_ledger::{Origin, ReadError, Reader};
+
+use crate::{
+    args::Format,
+    context::{Context, say},
+    daemon::connect,
+    error::CliError,
+    history::Step,
+    render,
+    time::At,
+    view::EventView,
+};
+
+/// How often a daemon is looked for while there is none: without one nothing happens.
+const DAEMON_POLL: Duration = Duration::from_millis(200);
+
+/// Show the events of the whole ledger in order, the supervisor's own too
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger tail                       the last 20 events
+  apm2-ledger tail -f                    and what comes
+  apm2-ledger tail worker --since '1h ago' --type crashed --type restart_refused
+  apm2-ledger --format jsonl tail -n 1000 | jq .type")]
+pub(crate) struct TailArgs {
+    /// Events of these only: ids, names, name-instance
+    ids: Vec<String>,
+    /// Go on with what comes
+    #[arg(long, short)]
+    follow: bool,
+    /// The last N events
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
+    events: usize,
+    /// All events after this: a time, `2h ago`, @unix or an event's number
+    #[arg(long, value_name = "TIME|SEQ")]
+    since: Option<At>,
+    /// Events of this type only, such as crashed
+    #[arg(long = "type", value_name = "TYPE")]
+    types: Vec<String>,
+}
+
+pub(super) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
+    let reader = context.reader()?;
+    let ids = args.ids.iter().map(|id| reader.find(id)).collect::<Result<Vec<_>, _>>()?.concat();
+    let filter = Filter { ids, types: args.types.clone() };
+    let size = reader.head().map_or(0, |head| head.size);
+    let is_filtered = !filter.ids.is_empty() || !filter.types.is_empty();
+    let (after, max) = match args.since {
+        Some(since) => (context.moment(&reader, Some(since))?.seq.min(size), usize::MAX),
+        // How far back the last of a kind are, nobody knows.
+        None if is_filtered => (0, args.events),
+        None => (size.saturating_sub(u64::try_from(args.events).unwrap_or(u64::MAX)), args.events),
+    };
+    let mut tail = Tail::after(&reader, after)?;
+    let mut steps: VecDeque<Step> = VecDeque::new();
+    for event in reader.events(after.saturating_add(1), u64::MAX) {
+        let step = tail.step(event?)?;
+        if filter.wants(&step.event) {
+            steps.push_back(step);
+            if steps.len() > max {
+                steps.pop_front();
+            }
+        }
+    }
+    // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
+    drop(reader);
+    tail.print(&steps.into_iter().collect::<Vec<_>>(), context)?;
+    if args.follow { follow(tail, &filter, context) } else { Ok(0) }
+}
+
+/// Which events are wanted.
+struct Filter {
+    ids: Vec<StreamId>,
+    types: Vec<String>,
+}
+
+impl Filter {
+    fn wants(&self, event: &Event) -> bool {
+        (self.ids.is_empty() || self.ids.contains(&event.stream))
+            && (self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind.name()))
+    }
+}
+
+/// The folds after the last event that was seen: an event alone does not tell between which states it led.
+struct Tail {
+    streams: HashMap<StreamId, Stream>,
+    seen: u64,
+}
+
+impl Tail {
+    fn after(reader: &Reader, seq: u64) -> Result<Self, CliError> {
+        let streams = if seq == 0 {
+            HashMap::default()
+        } else {
+            reader.replay(seq, Origin::Snapshot)?.streams.into_iter().collect()
+        };
+        Ok(Self { streams, seen: seq })
+    }
+
+    fn step(&mut self, event: Event) -> Result<Step, ReadError> {
+        self.seen = event.seq;
+        if event.stream.is_system() {
+            return Ok(Step { event, transition: None });
+        }
+        let illegal = |source| ReadError::Illegal { seq: event.seq, source };
+        let transition = match self.streams.get_mut(&event.stream) {
+            Some(stream) => {
+                let from = stream.handle.state.clone();
+                stream.apply(&event).map_err(illegal)?;
+                (from != stream.handle.state).then(|| (from.name(), stream.handle.state.name()))
+            }
+            None => {
+                let stream = Stream::begin(&event).map_err(illegal)?;
+                self.streams.insert(event.stream, stream);
+                None
+            }
+        };
+        Ok(Step { event, transition })
+    }
+
+    fn print(&self, steps: &[Step], context: &Context) -> Result<(), CliError> {
+        match context.format {
+            Format::Json => context.print_json(&steps.iter().map(EventView::new).collect::<Vec<_>>()),
+            Format::Jsonl => context.print_jsonl(steps.iter().map(EventView::new)),
+            Format::Table => {
+                let name = |id: &StreamId| self.streams.get(id).map(|stream| stream.handle.display_name());
+                context.print(|out| {
+                    steps.iter().try_for_each(|step| {
+                        let line = render::event::line(step, name(&step.event.stream).as_deref(), context.layout);
+                        writeln!(out, "{line}")
+                    })
+                })
+            }
+        }
+    }
+}
+
+/// Prints what comes, across the ends of daemons: what one recorded the next one has.
+fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, CliError> {
+    let dir = context.ledger_dir()?;
+    loop {
+        let Some(mut client) = connect(&dir)? else {
+            thread::sleep(DAEMON_POLL);
+            continue;
+        };
+        let first = tail.seen.saturating_add(1);
+        let mut asked = client.ask(Request::Follow { first }, None, None);
+        while asked.is_ok() {
+            match client.receive() {
+                Ok(Received::Bytes(bytes)) => {
+                    let step = tail.step(client::event(&bytes)?)?;
+                    if filter.wants(&step.event) {
+                        tail.print(&[step], context)?;
+                    }
+                }
+                Ok(Received::Done(_)) => break,
+                Ok(Received::Progress(_) | Received::Answer(_)) => {}
+                Err(error) => asked = Err(error),
+            }
+        }
+        match asked {
+            Ok(()) | Err(ClientError::Gone(_)) => {
+                context.remark(|| "the daemon is gone; waiting for the next one".to_owned());
+                thread::sleep(DAEMON_POLL);
+            }
+            Err(error) => {
+                say("cannot go on");
+                return Err(error.into());
+            }
+        }
+    }
+}

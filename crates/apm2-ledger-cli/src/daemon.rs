@@ -1,0 +1,133 @@
+//! The way to the daemon: every command that changes something goes through here.
+
+use std::{
+    fs,
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
+
+use apm2_daemon::{
+    client::{Client, ClientError, Received},
+    protocol::{Answer, FailureKind, Outcome, Request},
+};
+
+use crate::{
+    args::Format,
+    context::{Context, say},
+    error::{CliError, ErrorKind},
+};
+
+/// Connects to the daemon of the ledger, and starts one where there is none.
+///
+/// # Errors
+/// When there is none and none begins.
+pub(crate) fn connect_or_start(dir: &Path) -> Result<Client, CliError> {
+    Ok(Client::connect_or_start(dir, &daemon_command(dir)?)?)
+}
+
+/// Connects to the daemon that there is.
+///
+/// # Errors
+/// When the socket cannot be used.
+pub(crate) fn connect(dir: &Path) -> Result<Option<Client>, CliError> {
+    Client::connect(dir).map_err(|error| ClientError::Gone(error).into())
+}
+
+/// The command that becomes a daemon which leaves when it has nothing to do.
+fn daemon_command(dir: &Path) -> Result<Vec<String>, CliError> {
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    own_command(&["--ledger", &dir.to_string_lossy(), "daemon", "--on-demand"])
+}
+
+/// This very program with these arguments.
+pub(crate) fn own_command(args: &[&str]) -> Result<Vec<String>, CliError> {
+    let program = own_program()?;
+    Ok(std::iter::once(program.to_string_lossy().into_owned()).chain(args.iter().map(ToString::to_string)).collect())
+}
+
+fn own_program() -> Result<PathBuf, CliError> {
+    std::env::current_exe().map_err(|error| CliError::failed(format!("cannot find this program: {error}")))
+}
+
+/// Asks for something, and waits for the last answer; what is done meanwhile is told as it is done.
+///
+/// # Errors
+/// When the daemon says no, or is gone.
+pub(crate) fn ask(mut client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
+    client.ask(request, reason, terminal())?;
+    let is_watched = std::io::stderr().is_terminal();
+    loop {
+        match client.receive()? {
+            Received::Done(answer) => return Ok(answer),
+            Received::Progress(outcome) if is_watched && outcome.error.is_none() => {
+                say(&format!("{}: {}", outcome.name, outcome.action));
+            }
+            Received::Progress(_) | Received::Bytes(_) | Received::Answer(_) => {}
+        }
+    }
+}
+
+/// The terminal that our standard input is, without `/dev/`: `pts/0`.
+pub(crate) fn terminal() -> Option<String> {
+    if !std::io::stdin().is_terminal() {
+        return None;
+    }
+    let path = fs::read_link("/proc/self/fd/0").ok()?;
+    Some(path.strip_prefix("/dev").unwrap_or(&path).to_string_lossy().into_owned())
+}
+
+/// Prints what became of each, and fails if one did.
+///
+/// # Errors
+/// When something was not done.
+pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, CliError> {
+    let Answer::Outcomes(outcomes) = answer else { return Ok(0) };
+    match context.format {
+        Format::Json => context.print_json(outcomes)?,
+        Format::Jsonl => context.print_jsonl(outcomes)?,
+        Format::Table => context.print(|out| {
+            outcomes
+                .iter()
+                .filter(|outcome| outcome.error.is_none())
+                .try_for_each(|outcome| writeln!(out, "{:<10} {}", outcome.action.to_string(), outcome.name))
+        })?,
+    }
+    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
+    let Some((last, others)) = failed.split_last() else { return Ok(0) };
+    let words = |outcome: &Outcome| {
+        format!("{}: cannot {}: {}", outcome.name, outcome.action, outcome.error.as_deref().unwrap_or_default())
+    };
+    others.iter().for_each(|outcome| say(&words(outcome)));
+    Err(CliError::failed(words(last)).with_hint(format!("`apm2-ledger show {}` says what happened", last.name)))
+}
+
+impl From<ClientError> for CliError {
+    fn from(error: ClientError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClientError::Refused { kind, message, hint } => {
+                let told = Self::new(kind_of(kind), message);
+                match hint {
+                    Some(hint) => told.with_hint(hint),
+                    None => told,
+                }
+            }
+            ClientError::NotStarted { dir, .. } => Self::new(ErrorKind::Unusable, message)
+                .with_hint(format!("{}/daemon.log has the rest, if the daemon came so far", dir.display())),
+            ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)
+                .with_hint("what runs goes on running; ask again, and a new daemon takes it over"),
+            ClientError::Protocol(_) => Self::new(ErrorKind::Unusable, message)
+                .with_hint("`apm2-ledger daemon --leave` lets a daemon of this version take over"),
+        }
+    }
+}
+
+const fn kind_of(kind: FailureKind) -> ErrorKind {
+    match kind {
+        FailureKind::Failed => ErrorKind::Failed,
+        FailureKind::Usage => ErrorKind::Usage,
+        FailureKind::NoSuchProcess => ErrorKind::NoSuchProcess,
+        FailureKind::Integrity => ErrorKind::Integrity,
+        FailureKind::Unusable => ErrorKind::Unusable,
+    }
+}

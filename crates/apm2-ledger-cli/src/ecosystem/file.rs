@@ -1,0 +1,123 @@
+//! The tables of an `ecosystem.toml`.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use apm2_core::{
+    credentials::{CredentialConfig, CredentialSource},
+    health::HealthCheckConfig,
+    log::LogConfig,
+    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    shutdown::ShutdownConfig,
+};
+use serde::Deserialize;
+
+use crate::commands::backoff::BackoffArg;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EcosystemFile {
+    #[serde(default)]
+    pub(super) process: Vec<ProcessTable>,
+    #[serde(default)]
+    pub(super) profile: BTreeMap<String, Profile>,
+}
+
+/// `[[process]]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProcessTable {
+    pub(super) name: String,
+    pub(super) command: String,
+    #[serde(default)]
+    pub(super) args: Vec<String>,
+    #[serde(default)]
+    pub(super) cwd: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) env: BTreeMap<String, String>,
+    #[serde(default = "one")]
+    pub(super) instances: u32,
+    #[serde(default)]
+    pub(super) restart: RestartTable,
+    #[serde(default)]
+    pub(super) health: Option<HealthCheckConfig>,
+    #[serde(default)]
+    pub(super) log: LogConfig,
+    #[serde(default)]
+    pub(super) shutdown: ShutdownConfig,
+    #[serde(default)]
+    pub(super) credentials: Option<CredentialConfig>,
+    #[serde(default, with = "apm2_core::duration::option")]
+    pub(super) silence_limit: Option<Duration>,
+}
+
+const fn one() -> u32 {
+    1
+}
+
+/// `restart = { … }`: as the configuration, and with a back-off in one word.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RestartTable {
+    policy: Option<RestartPolicy>,
+    max_restarts: Option<u32>,
+    #[serde(with = "apm2_core::duration::option")]
+    restart_window: Option<Duration>,
+    #[serde(with = "apm2_core::duration::option")]
+    min_uptime: Option<Duration>,
+    backoff: Option<Backoff>,
+    jitter_percent: Option<u8>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Backoff {
+    Word(String),
+    Table(BackoffConfig),
+}
+
+impl RestartTable {
+    pub(super) fn into_config(self) -> Result<RestartConfig, String> {
+        let default = RestartConfig::default();
+        let backoff = match self.backoff {
+            None => default.backoff,
+            Some(Backoff::Table(backoff)) => backoff,
+            Some(Backoff::Word(word)) => word.parse::<BackoffArg>().map_err(|why| format!("restart.backoff: {why}"))?.0,
+        };
+        Ok(RestartConfig {
+            policy: self.policy.unwrap_or(default.policy),
+            max_restarts: self.max_restarts.unwrap_or(default.max_restarts),
+            restart_window: self.restart_window.unwrap_or(default.restart_window),
+            min_uptime: self.min_uptime.unwrap_or(default.min_uptime),
+            backoff,
+            jitter_percent: self.jitter_percent.unwrap_or(default.jitter_percent),
+        })
+    }
+}
+
+/// `[profile.NAME]`: one of three.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Profile {
+    #[serde(default)]
+    file: Option<PathBuf>,
+    #[serde(default)]
+    command: Option<Vec<String>>,
+    #[serde(default)]
+    environment: bool,
+}
+
+impl Profile {
+    pub(super) fn source(&self, dir: &Path) -> Result<CredentialSource, String> {
+        match (&self.file, &self.command, self.environment) {
+            (Some(file), None, false) => Ok(CredentialSource::File(dir.join(file))),
+            (None, Some(command), false) if !command.is_empty() => Ok(CredentialSource::Command(command.clone())),
+            (None, None, true) => Ok(CredentialSource::Environment),
+            _ => Err("its profile needs one of file = \"…\", command = [\"…\"] and environment = true".to_owned()),
+        }
+    }
+}
