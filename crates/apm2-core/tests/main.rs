@@ -15,6 +15,7 @@ mod invariants;
 mod output;
 mod properties;
 mod recording;
+mod recovery;
 mod seed;
 mod stop;
 mod supervise;

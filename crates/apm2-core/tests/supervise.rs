@@ -1,31 +1,49 @@
-//! Restarting by policy, and closing what a dead supervisor left open.
+//! One process under a supervisor: restarts by policy, orders, health, changes.
 
 use std::time::Duration;
 
 use apm2_core::{
+    health::{HealthCheck, HealthCheckConfig},
     process::{
-        Actor, Event, EventKind, Evidence, Exit, ExitOutcome, ProcessError, ProcessIdentity, ProcessRunner,
-        ProcessSpec, ProcessState, RestartRule, RunEnd, StartTrigger, Stream,
+        Actor, Event, EventKind, ProcessError, ProcessSpec, ProcessState, Request, RestartRule, RunEnd, StartTrigger,
+        Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Reconciled, StopRequest, keep_running, reconcile},
+    supervisor::{Applied, Launch, Supervisor},
 };
-use tokio::sync::mpsc;
 
-use crate::support::{AMPLE, KillOnDrop, Log, in_time, is_alive, sh, sh_builder, until};
+use crate::support::{AMPLE, Log, in_time, sh, sh_builder, until};
 
 fn policy(policy: RestartPolicy, max_restarts: u32) -> RestartConfig {
     let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
     RestartConfig { policy, max_restarts, backoff, ..RestartConfig::default() }
 }
 
-fn stop_request(timeout: Duration) -> StopRequest {
-    StopRequest { timeout, request: Actor::Operator { uid: 1, user: None, terminal: None }.into() }
+fn operator() -> Request {
+    Actor::Operator { uid: 1, user: None, terminal: None }.into()
 }
 
-async fn keep(runner: &mut ProcessRunner) -> Stream {
-    let (_stop, mut stops) = mpsc::channel(1);
-    in_time(keep_running(runner, Actor::System.into(), &mut stops)).await.unwrap()
+fn id_of(spec: &ProcessSpec) -> StreamId {
+    StreamId { process_id: spec.id, instance: 0 }
+}
+
+/// Supervises `spec` and starts it. A failed spawn is the policy's affair.
+async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
+    let supervisor = log.supervisor(Vec::new());
+    in_time(supervisor.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
+    match in_time(supervisor.start(id_of(spec), &Request::default())).await {
+        Ok(()) | Err(ProcessError::SpawnFailed(_)) => supervisor,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Supervises `spec` until its policy has nothing more to do.
+async fn keep(log: &Log, spec: &ProcessSpec) -> Stream {
+    let supervisor = begin(log, spec).await;
+    let stream = in_time(supervisor.wait(id_of(spec))).await.unwrap();
+    assert_eq!(Some(&stream), log.replay().as_ref(), "law 1: live state is replayed state");
+    assert_eq!(stream.broken_invariant(), None);
+    stream
 }
 
 fn kinds(log: &Log) -> Vec<EventKind> {
@@ -35,8 +53,7 @@ fn kinds(log: &Log) -> Vec<EventKind> {
 #[tokio::test]
 async fn a_failing_process_is_restarted_until_the_budget_is_spent() {
     let log = Log::default();
-    let mut runner = log.runner(sh_builder("exit 1").restart(policy(RestartPolicy::OnFailure, 3)).build());
-    let stream = keep(&mut runner).await;
+    let stream = keep(&log, &sh_builder("exit 1").restart(policy(RestartPolicy::OnFailure, 3)).build()).await;
     assert_eq!((stream.run, stream.handle.restart_count), (4, 3));
     assert!(stream.handle.last_restart.is_some());
     let triggers: Vec<StartTrigger> = kinds(&log)
@@ -55,7 +72,6 @@ async fn a_failing_process_is_restarted_until_the_budget_is_spent() {
     ));
     assert_eq!((&refused.actor, refused.cause), (&Actor::Policy, log.seq_of("crashed")));
     assert_causes(&log.events());
-    log.assert_live_equals_replayed(&runner);
 }
 
 /// Each restart names the exit that caused it, and each start by policy the restart.
@@ -80,8 +96,11 @@ fn assert_causes(events: &[Event]) {
 async fn the_budget_outlives_the_supervisor() {
     let log = Log::default();
     let spec = sh_builder("exit 1").restart(policy(RestartPolicy::OnFailure, 3)).build();
-    keep(&mut log.runner(spec.clone())).await;
-    let stream = keep(&mut log.runner(spec)).await;
+    keep(&log, &spec).await;
+    let next = log.supervisor(vec![Launch::new(spec.clone())]);
+    next.recover(log.replay().into_iter().collect()).await;
+    next.start(id_of(&spec), &Request::default()).await.unwrap();
+    let stream = in_time(next.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.handle.restart_count, 3, "the first supervisor has spent it");
     assert_eq!(stream.run, 5);
 }
@@ -90,178 +109,178 @@ async fn the_budget_outlives_the_supervisor() {
 async fn success_ends_it_unless_the_policy_is_always() {
     for (restart, runs) in [(RestartPolicy::OnFailure, 1), (RestartPolicy::Never, 1), (RestartPolicy::Always, 3)] {
         let log = Log::default();
-        let mut runner = log.runner(sh_builder("exit 0").restart(policy(restart, 2)).build());
-        assert_eq!(keep(&mut runner).await.run, runs, "{restart}");
+        let stream = keep(&log, &sh_builder("exit 0").restart(policy(restart, 2)).build()).await;
+        assert_eq!(stream.run, runs, "{restart}");
         assert_eq!(log.names().contains(&"restart_refused"), runs > 1, "no word where nothing was to be done");
-        log.assert_live_equals_replayed(&runner);
     }
 }
 
 #[tokio::test]
-async fn a_failed_spawn_is_retried_by_policy() {
+async fn failed_spawns_are_retried_by_policy_and_counted_apart() {
     let log = Log::default();
     let spec = ProcessSpec::builder().name("n").command("/no/such/program");
-    let mut runner = log.runner(spec.restart(policy(RestartPolicy::OnFailure, 2)).build());
-    let stream = keep(&mut runner).await;
+    let stream = keep(&log, &spec.restart(policy(RestartPolicy::OnFailure, 2)).build()).await;
     assert_eq!(stream.run, 3);
     assert!(matches!(stream.end, Some(RunEnd::SpawnFailed(_))));
     assert_eq!(stream.handle.restart_count, 0, "none of them ever started");
+    assert_eq!((stream.budget.spawn_failures.consecutive, stream.budget.crashes.consecutive), (2, 0));
+    let refused = kinds(&log).pop().unwrap();
+    let rule = RestartRule::SpawnBudgetSpent { failures: 2, max_restarts: 2, window_ms: 600_000 };
+    assert_eq!(refused, EventKind::RestartRefused { rule });
     assert_causes(&log.events());
-    log.assert_live_equals_replayed(&runner);
 }
 
 #[tokio::test]
 async fn a_stop_ends_the_process_and_its_restarts() {
     let log = Log::default();
-    let mut runner = log.runner(sh_builder("sleep 1000").restart(policy(RestartPolicy::Always, 5)).build());
-    let (stop, mut stops) = mpsc::channel(1);
-    let request = async {
-        until("it runs", || log.names().contains(&"running")).await;
-        stop.send(stop_request(AMPLE)).await.unwrap();
-    };
-    let (stream, ()) = tokio::join!(in_time(keep_running(&mut runner, Actor::System.into(), &mut stops)), request);
-    assert_eq!(stream.unwrap().run, 1);
-    assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
-    log.assert_live_equals_replayed(&runner);
+    let spec = sh_builder("sleep 1000").restart(policy(RestartPolicy::Always, 5)).build();
+    let supervisor = begin(&log, &spec).await;
+    assert!(!supervisor.is_idle());
+    in_time(supervisor.stop(id_of(&spec), Some(AMPLE), &operator())).await.unwrap();
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!((stream.run, stream.handle.state), (1, ProcessState::Stopped { exit_code: None }));
+    assert!(supervisor.is_idle());
 }
 
 #[tokio::test]
-async fn a_second_stop_request_shortens_the_first() {
+async fn a_second_stop_shortens_the_first() {
     let log = Log::default();
     let script = "trap '' TERM; while :; do sleep 1000; done";
-    let mut runner = log.runner(sh_builder(script).restart(policy(RestartPolicy::Always, 5)).build());
-    let mut chunks = runner.subscribe_output();
-    let (stop, mut stops) = mpsc::channel(2);
-    let request = async {
-        until("it runs", || log.names().contains(&"running")).await;
-        stop.send(stop_request(Duration::from_secs(1000))).await.unwrap();
-        until("it is stopping", || log.names().contains(&"stopping")).await;
-        stop.send(stop_request(Duration::ZERO)).await.unwrap();
-    };
-    let (stream, ()) = tokio::join!(in_time(keep_running(&mut runner, Actor::System.into(), &mut stops)), request);
-    assert!(stream.unwrap().handle.state.has_exited());
-    assert!(chunks.try_recv().is_err());
-    log.assert_live_equals_replayed(&runner);
+    let spec = sh_builder(script).restart(policy(RestartPolicy::Always, 5)).build();
+    let supervisor = begin(&log, &spec).await;
+    let first = tokio::spawn({
+        let (supervisor, id) = (supervisor.clone(), id_of(&spec));
+        async move { supervisor.stop(id, Some(Duration::from_secs(1000)), &operator()).await }
+    });
+    until("it is stopping", || log.names().contains(&"stopping")).await;
+    in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await.unwrap();
+    in_time(first).await.unwrap().unwrap();
+    assert!(log.replay().unwrap().handle.state.has_exited());
 }
 
 #[tokio::test]
-async fn a_stop_cancels_the_restart_that_is_pending() {
+async fn a_stop_cancels_the_restart_that_is_due() {
     let log = Log::default();
-    let backoff = BackoffConfig::Fixed { delay: Duration::MAX };
-    let restart = RestartConfig { backoff, ..policy(RestartPolicy::Always, 5) };
-    let mut runner = log.runner(sh_builder("exit 1").restart(restart).build());
-    let (stop, mut stops) = mpsc::channel(1);
-    let request = async {
-        until("a restart is pending", || log.names().contains(&"restart_scheduled")).await;
-        stop.send(stop_request(AMPLE)).await.unwrap();
-    };
-    let (stream, ()) = tokio::join!(in_time(keep_running(&mut runner, Actor::System.into(), &mut stops)), request);
-    assert_eq!(stream.unwrap().run, 1);
+    let backoff = BackoffConfig::Fixed { delay: Duration::from_secs(100_000) };
+    let spec = sh_builder("exit 1").restart(RestartConfig { backoff, ..policy(RestartPolicy::Always, 5) }).build();
+    let supervisor = begin(&log, &spec).await;
+    until("a restart is due", || log.names().contains(&"restart_scheduled")).await;
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+    assert_eq!(in_time(supervisor.wait(id_of(&spec))).await.unwrap().run, 1);
     let refused = log.events().pop().unwrap();
     assert_eq!(refused.kind, EventKind::RestartRefused { rule: RestartRule::StopRequested });
     assert!(matches!(refused.actor, Actor::Operator { uid: 1, .. }));
-    log.assert_live_equals_replayed(&runner);
+    let again = in_time(supervisor.stop(id_of(&spec), None, &operator())).await;
+    assert!(matches!(again, Err(ProcessError::InvalidState(_))), "CTR-0006: {again:?}");
+}
+
+#[tokio::test]
+async fn a_restart_by_hand_stops_and_starts_and_counts_for_nothing() {
+    let log = Log::default();
+    let spec = sh("sleep 1000");
+    let supervisor = begin(&log, &spec).await;
+    in_time(supervisor.restart(id_of(&spec), &operator())).await.unwrap();
+    let stream = log.replay().unwrap();
+    assert_eq!((stream.run, stream.handle.restart_count, stream.handle.state), (2, 0, ProcessState::Running));
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
 }
 
 #[tokio::test]
 async fn an_end_that_cannot_be_recorded_ends_the_supervision_with_an_error() {
     let log = Log::refusing(|kind| matches!(kind, EventKind::Crashed { .. }));
-    let mut runner = log.runner(sh_builder("exit 1").restart(policy(RestartPolicy::Always, 5)).build());
-    let (_stop, mut stops) = mpsc::channel(1);
-    let error = in_time(keep_running(&mut runner, Actor::System.into(), &mut stops)).await.unwrap_err();
+    let spec = sh_builder("exit 1").restart(policy(RestartPolicy::Always, 5)).build();
+    let supervisor = begin(&log, &spec).await;
+    let error = in_time(supervisor.wait(id_of(&spec))).await.unwrap_err();
     assert!(matches!(error, ProcessError::Io(_)), "{error}");
 }
 
-/// A log that holds what a supervisor recorded before it died: everything but what `lost` picks.
-async fn cut_short(spec: &ProcessSpec, lost: impl Fn(&EventKind) -> bool + Send + 'static) -> Log {
-    let log = Log::refusing(lost);
-    let mut runner = log.runner(spec.clone());
-    // Whether it failed at once or at its end, the events tell.
-    if runner.start().is_ok() {
-        in_time(runner.wait()).await;
+#[tokio::test]
+async fn what_fails_its_checks_is_unhealthy_and_restarted_by_policy() {
+    let log = Log::default();
+    let check = HealthCheck::Script { command: "false".to_owned(), args: Vec::new() };
+    let interval = Duration::from_millis(100);
+    let health = HealthCheckConfig { check, interval, failure_threshold: 2, ..HealthCheckConfig::default() };
+    let spec = sh_builder("sleep 1000").health(health).restart(policy(RestartPolicy::OnFailure, 1)).build();
+    let stream = keep(&log, &spec).await;
+    assert_eq!(stream.run, 2, "restarted once, although it ended as it was asked to");
+    let events = log.events();
+    let unhealthy: Vec<&Event> = events.iter().filter(|event| event.kind.name() == "unhealthy").collect();
+    assert_eq!(unhealthy.len(), 2);
+    assert!(unhealthy.iter().all(|event| event.actor == Actor::Health && event.reason.is_some()));
+    assert!(events.iter().filter(|event| event.kind.name() == "stopping").all(|event| event.actor == Actor::Health));
+}
+
+#[tokio::test]
+async fn a_sustained_run_fills_the_budget_again() {
+    let log = Log::default();
+    let script = "test -e \"$0\" && exec sleep 1000; touch \"$0\"; exit 1";
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("seen").to_string_lossy().into_owned();
+    let restart = RestartConfig { min_uptime: Duration::from_millis(50), ..policy(RestartPolicy::OnFailure, 3) };
+    let spec = ProcessSpec::builder().name("n").command("sh").args(["-c", script, &file]).restart(restart).build();
+    let supervisor = begin(&log, &spec).await;
+    until("the budget is full again", || log.names().contains(&"budget_reset")).await;
+    assert_eq!(log.replay().unwrap().budget.crashes.consecutive, 0);
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_runs_cannot_be_unregistered_and_keeps_its_history_when_it_is() {
+    let log = Log::default();
+    let spec = sh("sleep 1000");
+    let supervisor = begin(&log, &spec).await;
+    let refused = in_time(supervisor.unregister(spec.id, &operator())).await.unwrap_err();
+    assert!(matches!(refused, ProcessError::InvalidState(_)), "{refused}");
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+    in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    in_time(supervisor.unregister(spec.id, &operator())).await.unwrap();
+    assert!(supervisor.instances().is_empty() && log.replay().unwrap().unregistered);
+
+    let again = ProcessSpec { id: sh("").id, ..spec.clone() };
+    assert_eq!(in_time(supervisor.apply(Launch::new(again), &operator())).await.unwrap(), Applied::Created);
+    let stream = supervisor.instances().pop().unwrap();
+    assert_eq!((stream.id, stream.unregistered), (id_of(&spec), false), "the name goes on under its id");
+}
+
+#[tokio::test]
+async fn a_changed_launch_stops_and_starts_what_ran() {
+    let log = Log::default();
+    let spec = sh("sleep 1000");
+    let supervisor = begin(&log, &spec).await;
+    let same = Launch::new(spec.clone());
+    assert_eq!(in_time(supervisor.apply(same, &operator())).await.unwrap(), Applied::Unchanged);
+    let other = ProcessSpec { args: vec!["-c".to_owned(), "sleep 2000".to_owned()], ..spec.clone() };
+    assert_eq!(in_time(supervisor.apply(Launch::new(other), &operator())).await.unwrap(), Applied::Changed);
+    let stream = log.replay().unwrap();
+    assert_eq!((stream.run, stream.handle.state), (2, ProcessState::Running));
+    assert!(log.names().contains(&"spec_changed"));
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_a_name_is_refused() {
+    let supervisor = Log::default().supervisor(Vec::new());
+    for name in ["-a", "a b", "a/b", "../x", "ä"] {
+        let launch = Launch::new(ProcessSpec::builder().name(name).command("true").build());
+        let refused = supervisor.apply(launch, &Request::default()).await;
+        assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{name:?}: {refused:?}");
     }
-    let kept = Log::default();
-    kept.adopt(&log);
-    kept
 }
 
 #[tokio::test]
-async fn a_start_that_never_happened_is_closed() {
-    let spec = sh("exit 0");
-    let log = cut_short(&spec, |kind| matches!(kind, EventKind::Starting { .. })).await;
-    let mut runner = log.runner(spec);
-    until("its process is gone", || reconcile(&mut runner).is_ok()).await;
-    assert_eq!(log.names(), ["registered", "start_requested", "starting", "crashed"]);
-    assert_eq!(runner.stream().unwrap().end, Some(RunEnd::NeverConfirmed));
-    assert!(log.events().iter().skip(2).all(|event| event.actor == Actor::Recovery));
-    assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Nothing);
-    log.assert_live_equals_replayed(&runner);
-    runner.start().unwrap();
-    assert!(in_time(runner.wait()).await.unwrap().success());
-}
-
-#[tokio::test]
-async fn an_end_that_nobody_saw_is_unknown() {
-    let spec = sh("exit 0");
-    let log = cut_short(&spec, |kind| matches!(kind, EventKind::Stopped { .. })).await;
-    let mut runner = log.runner(spec);
-    assert_eq!(runner.state(), ProcessState::Running);
-    assert!(matches!(runner.start().unwrap_err(), ProcessError::InvalidState(_)));
-    assert!(matches!(in_time(runner.stop(AMPLE)).await.unwrap_err(), ProcessError::InvalidState(_)));
-    assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Closed);
-    assert_eq!(runner.state(), ProcessState::Crashed { exit_code: None });
-    assert_eq!(runner.stream().unwrap().exit(), Some(&Exit::UNKNOWN));
-    log.assert_live_equals_replayed(&runner);
-}
-
-/// The stream of a run whose process is a child of this test, which has not waited for it.
-async fn orphaned(child: &std::process::Child, spec: &ProcessSpec) -> Log {
-    let log = cut_short(spec, |kind| matches!(kind, EventKind::Stopped { .. })).await;
-    let identity = ProcessIdentity::of(child.id()).unwrap();
-    log.alter(|event| {
-        if let EventKind::Starting { identity: Some(found), .. } = &mut event.kind {
-            *found = identity;
-        }
+async fn commands_before_a_stop_run_first_and_are_on_record() {
+    let log = Log::default();
+    let mut spec = sh("trap 'exit 0' TERM; while :; do sleep 0.01; done");
+    spec.shutdown.pre_stop = vec![vec!["true".to_owned()], vec!["sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()]];
+    let supervisor = begin(&log, &spec).await;
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+    let names = log.names();
+    let from = names.iter().position(|name| *name == "stopping").unwrap();
+    let expected = ["stopping", "pre_stop_ended", "pre_stop_ended", "signal_sent", "stopped"];
+    assert_eq!(names.get(from..).unwrap(), expected);
+    let ended = kinds(&log).into_iter().filter_map(|kind| match kind {
+        EventKind::PreStopEnded { succeeded, .. } => Some(succeeded),
+        _ => None,
     });
-    log
-}
-
-#[tokio::test]
-async fn an_end_that_the_kernel_still_tells_of_is_recovered() {
-    let spec = sh("exit 0");
-    let mut child = std::process::Command::new("sh").args(["-c", "exit 7"]).spawn().unwrap();
-    until("it is a zombie", || !is_alive(child.id())).await;
-    let log = orphaned(&child, &spec).await;
-    let mut runner = log.runner(spec);
-    assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Closed);
-    child.wait().unwrap();
-    let exit = Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Recovered };
-    assert_eq!(runner.stream().unwrap().exit(), Some(&exit));
-    assert_eq!(runner.state(), ProcessState::Crashed { exit_code: Some(7) });
-    log.assert_live_equals_replayed(&runner);
-}
-
-#[tokio::test]
-async fn a_process_that_lives_on_is_left_alone() {
-    let spec = sh("exit 0");
-    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-    let guard = KillOnDrop(child.id());
-    let log = orphaned(&child, &spec).await;
-    let mut runner = log.runner(spec);
-    let error = reconcile(&mut runner).unwrap_err();
-    assert!(matches!(&error, ProcessError::AlreadyExists(text) if text.contains(&child.id().to_string())), "{error}");
-    assert!(is_alive(child.id()));
-    drop(guard);
-    child.wait().unwrap();
-    assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Closed);
-    log.assert_live_equals_replayed(&runner);
-}
-
-#[tokio::test]
-async fn reconciling_what_is_supervised_is_refused() {
-    let mut runner = Log::default().runner(sh("sleep 1000"));
-    assert_eq!(reconcile(&mut runner).unwrap(), Reconciled::Nothing);
-    runner.start().unwrap();
-    assert!(matches!(reconcile(&mut runner).unwrap_err(), ProcessError::InvalidState(_)));
-    in_time(runner.stop(AMPLE)).await.unwrap();
+    assert_eq!(ended.collect::<Vec<_>>(), [true, false]);
 }

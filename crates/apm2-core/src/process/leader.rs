@@ -18,7 +18,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidf
 use tokio::io::unix::AsyncFd;
 
 use crate::process::{
-    Evidence, Exit, Observation, ProcessIdentity, Signal,
+    Evidence, Exit, Observation, ProcessIdentity, Signal, boot_id,
     child::{self, Reach},
     group::{self, Marker, Member},
 };
@@ -81,6 +81,9 @@ impl Leader {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(super) fn members(&self, marker: &Marker) -> io::Result<Vec<Member>> {
+        if !self.is_of_this_boot() {
+            return Ok(Vec::new());
+        }
         let members = group::members(self.group())?;
         match self.kin {
             // Looked at after the list was made: if the process is still there, the id was its own all the time.
@@ -89,6 +92,14 @@ impl Leader {
                 Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
             }
             Kin::Adopted(_) | Kin::Child => Ok(members),
+        }
+    }
+
+    /// Whether anything of the run can be left: nothing survives a reboot.
+    pub(super) fn is_of_this_boot(&self) -> bool {
+        match self.kin {
+            Kin::Child => true,
+            Kin::Adopted(identity) => identity.boot_id == boot_id(),
         }
     }
 

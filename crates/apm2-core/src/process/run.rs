@@ -293,7 +293,7 @@ impl Run {
         let is_stop = instance.state() == ProcessState::Stopping;
         let signal = instance.spec.shutdown.signal;
         drop(instance);
-        if !is_stop || matches!(self.pressure, Pressure::Spent) {
+        if !is_stop || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
             return false;
         }
         self.strays = self.marker.carriers().unwrap_or_default();

@@ -10,9 +10,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{
-    Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessRunner, ProcessSpec, ProcessSpecBuilder,
-    Recorder, Stream,
+use apm2_core::{
+    process::{
+        Actor, Clock as _, Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessId, ProcessRunner,
+        ProcessSpec, ProcessSpecBuilder, Recorder, Stream, SystemClock,
+    },
+    supervisor::{Launch, LaunchStore, Services, Supervisor},
 };
 use tokio::sync::mpsc;
 
@@ -94,6 +97,23 @@ impl Drop for Kept {
     }
 }
 
+/// Launches of an earlier supervisor; nothing new is kept.
+struct Known(Vec<Launch>);
+
+impl LaunchStore for Known {
+    fn save(&self, _launch: &Launch) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _process: ProcessId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn load_all(&self) -> io::Result<Vec<Launch>> {
+        Ok(self.0.clone())
+    }
+}
+
 type Check = Box<dyn FnMut(&[Draft]) -> io::Result<()> + Send>;
 
 /// A recorder that keeps every event, and asks a check before each commit.
@@ -122,6 +142,18 @@ impl Log {
         ProcessRunner::recorded(spec, 0, Box::new(self.clone()), stream)
     }
 
+    /// A supervisor that records here, and knows `launches` from one before it.
+    pub(crate) fn supervisor(&self, launches: Vec<Launch>) -> Supervisor {
+        let log = self.clone();
+        Supervisor::new(Services {
+            recorder: Box::new(move || Box::new(log.clone())),
+            clock: Arc::new(SystemClock),
+            launches: Arc::new(Known(launches)),
+            holder: None,
+            logs: None,
+        })
+    }
+
     pub(crate) fn events(&self) -> Vec<Event> {
         self.events.lock().unwrap().0.clone()
     }
@@ -129,6 +161,15 @@ impl Log {
     /// Takes over the events of another log.
     pub(crate) fn adopt(&self, other: &Self) {
         self.events.lock().unwrap().0 = other.events();
+    }
+
+    /// Adds an event, to make up a past.
+    pub(crate) fn append(&self, kind: EventKind) {
+        let stream = self.replay().expect("a past to go on with");
+        let (version, run) = (stream.version + 1, stream.run_of(&kind));
+        let stamp = SystemClock.now();
+        let draft = Draft { stream: stream.id, run, actor: Actor::System, reason: None, cause: None, stamp, kind };
+        self.events.lock().unwrap().0.push(draft.numbered(version * 10, version));
     }
 
     /// Changes what is on record, to make up a past.

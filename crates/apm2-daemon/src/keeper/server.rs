@@ -2,12 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
+    path::Path,
     time::{Duration, Instant},
 };
 
-use nix::unistd::{Uid, chdir, geteuid, setsid};
+use nix::unistd::{Uid, geteuid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
@@ -40,18 +45,21 @@ struct Keeper {
     held: BTreeMap<String, Held>,
 }
 
-/// Holds descriptors for whoever connects to `listener`, until nobody does and none is held.
+/// Holds descriptors for whoever connects to `listener`, until nobody does and none is held, or until `dir`, the ledger's
+/// directory, is removed: then nobody will ever ask for them.
 ///
 /// # Errors
-/// When the listener cannot be used.
-pub fn keep(listener: OwnedFd) -> io::Result<()> {
-    // Neither a terminal nor the directory that it was started in may be what it waits for, or keeps from being removed.
+/// When the listener or the directory cannot be used.
+pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
+    let dir = File::open(dir)?;
     let _ = setsid();
-    let _ = chdir("/");
     let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
         keeper.wait()?;
+        if keeper.connections.is_empty() && is_removed(&dir) {
+            return Ok(());
+        }
         if !keeper.held.is_empty() || !keeper.connections.is_empty() {
             idle_since = Instant::now();
         }
@@ -59,11 +67,15 @@ pub fn keep(listener: OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+fn is_removed(dir: &File) -> bool {
+    dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
 impl Keeper {
     /// Waits for something to happen, and sees to it.
     fn wait(&mut self) -> io::Result<()> {
-        let is_idle = self.held.is_empty() && self.connections.is_empty();
-        let timeout = is_idle.then(|| Timespec { tv_sec: i64::try_from(IDLE_MAX.as_secs()).unwrap_or(1), tv_nsec: 0 });
+        let is_alone = self.connections.is_empty();
+        let timeout = is_alone.then(|| Timespec { tv_sec: i64::try_from(IDLE_MAX.as_secs()).unwrap_or(1), tv_nsec: 0 });
         let mut wanted = vec![PollFd::new(&self.listener, PollFlags::IN)];
         wanted.extend(self.connections.iter().map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut wanted, timeout.as_ref()) {

@@ -66,7 +66,7 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     // A task that breaks off must not do so in silence.
     std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
-    let keeper = own_command(&["keeper"])?;
+    let keeper = own_command(&["--ledger", &dir.to_string_lossy(), "keeper"])?;
     let options = DaemonOptions { dir, idle_timeout, stop_deadline: args.stop_deadline, keeper };
     apm2_daemon::serve(&options)?;
     Ok(0)
@@ -77,10 +77,10 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
 #[command(hide = true, after_help = "Examples:\n  only a daemon starts it")]
 pub(crate) struct KeeperArgs {}
 
-pub(super) fn keeper(_args: &KeeperArgs) -> Result<i32, CliError> {
+pub(super) fn keeper(_args: &KeeperArgs, context: &Context) -> Result<i32, CliError> {
     let failed = |error| CliError::failed(format!("cannot hold descriptors: {error}"));
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    keep(listener).map_err(failed)?;
+    keep(listener, &context.ledger_dir()?).map_err(failed)?;
     Ok(0)
 }
 

@@ -59,7 +59,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Logs(args) => logs::run(&args, context),
         Command::Tail(args) => tail::run(&args, context),
         Command::Daemon(args) => daemon::run(args, context),
-        Command::Keeper(args) => daemon::keeper(&args),
+        Command::Keeper(args) => daemon::keeper(&args, context),
         Command::List(args) => list::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),

@@ -1,0 +1,291 @@
+//! What a supervisor finds of the one before it: each row of the table in `docs/recovery.md`, with real processes.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use apm2_core::{
+    process::{
+        Actor, EventKind, Evidence, Exit, ExitOutcome, ProcessIdentity, ProcessSpec, ProcessState, RedactedSpec,
+        Request, RestartRule, RunEnd, Signal, StartTrigger, StreamId,
+    },
+    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    supervisor::{Launch, Recovery, Supervisor},
+};
+use uuid::Uuid;
+
+use crate::support::{KillOnDrop, Log, in_time, is_alive, sh, sh_builder, until};
+
+fn id_of(spec: &ProcessSpec) -> StreamId {
+    StreamId { process_id: spec.id, instance: 0 }
+}
+
+/// A process of its own session, as a supervisor starts them, that nobody supervises.
+fn orphan(spec: &ProcessSpec, script: &str) -> Child {
+    Command::new("setsid")
+        .args(["sh", "-c", script])
+        .env("APM2_RUN", format!("{}/0/1", spec.id))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// The log of a supervisor that has just died: everything but what `lost` picks, with `identity` for the process.
+async fn left(spec: &ProcessSpec, identity: Option<ProcessIdentity>, lost: fn(&EventKind) -> bool) -> Log {
+    let log = Log::refusing(lost);
+    let mut runner = log.runner(ProcessSpec { command: "true".to_owned(), args: Vec::new(), ..spec.clone() });
+    if runner.start().is_ok() {
+        in_time(runner.wait()).await;
+    }
+    let kept = Log::default();
+    kept.adopt(&log);
+    kept.alter(|event| {
+        if let EventKind::Registered { spec: recorded } = &mut event.kind {
+            *recorded = RedactedSpec::new(spec);
+        }
+        if let (EventKind::Starting { identity: Some(found), .. }, Some(identity)) = (&mut event.kind, identity) {
+            *found = identity;
+        }
+    });
+    kept
+}
+
+const fn end(kind: &EventKind) -> bool {
+    matches!(kind, EventKind::Stopped { .. } | EventKind::Crashed { .. })
+}
+
+/// The next supervisor.
+async fn taken_over(log: &Log, spec: &ProcessSpec) -> (Supervisor, Recovery) {
+    let supervisor = log.supervisor(vec![Launch::new(spec.clone())]);
+    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    assert_eq!(recovery.problems, Vec::<String>::new());
+    (supervisor, recovery)
+}
+
+fn never(script: &str) -> ProcessSpec {
+    sh_builder(script).restart(RestartConfig { policy: RestartPolicy::Never, ..RestartConfig::default() }).build()
+}
+
+#[tokio::test]
+async fn what_lives_is_adopted_and_its_exit_is_exact() {
+    let spec = never("");
+    let mut child = orphan(&spec, "exec sleep 1000");
+    let _guard = KillOnDrop(child.id());
+    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!((recovery.adopted, recovery.closed), (1, 0));
+    let adopted = log.events().pop().unwrap();
+    assert_eq!((adopted.kind.name(), &adopted.actor), ("adopted", &Actor::Recovery));
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id().cast_signed()), nix::sys::signal::Signal::SIGUSR1)
+        .unwrap();
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    let signal = Signal::from_number(10).unwrap();
+    let outcome = ExitOutcome::Signal { signal, core_dumped: false };
+    assert_eq!(stream.exit(), Some(&Exit { outcome, evidence: Evidence::Recovered }));
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn what_was_adopted_is_stopped_with_its_whole_group() {
+    let spec = never("");
+    let mut child = orphan(&spec, "sleep 1000 & sleep 1001 & wait");
+    let _guard = KillOnDrop(child.id());
+    until("its children run", || children_of(child.id()).len() == 2).await;
+    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let (supervisor, _) = taken_over(&log, &spec).await;
+    let children = children_of(child.id());
+    in_time(supervisor.stop(id_of(&spec), None, &Request::default())).await.unwrap();
+    assert!(!is_alive(child.id()) && children.iter().all(|pid| !is_alive(*pid)));
+    assert_eq!(log.replay().unwrap().handle.state, ProcessState::Stopped { exit_code: None });
+    child.wait().unwrap();
+}
+
+fn children_of(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_ascii_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn of_a_zombie_the_real_exit_is_recovered() {
+    let spec = never("");
+    let mut child = orphan(&spec, "exit 7");
+    until("it is a zombie", || !is_alive(child.id())).await;
+    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!((recovery.adopted, recovery.closed), (0, 1));
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!(stream.exit(), Some(&Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Recovered }));
+    assert_eq!(stream.handle.state, ProcessState::Crashed { exit_code: Some(7) });
+    let crashed = log.events().into_iter().find(|event| event.kind.name() == "crashed").unwrap();
+    assert_eq!(crashed.actor, Actor::Recovery);
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn of_what_is_gone_the_exit_is_unknown() {
+    let spec = never("");
+    let mut child = orphan(&spec, "exit 7");
+    let identity = ProcessIdentity::of(child.id());
+    child.wait().unwrap();
+    let log = left(&spec, identity, end).await;
+    let (supervisor, _) = taken_over(&log, &spec).await;
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!(stream.exit(), Some(&Exit::UNKNOWN));
+    assert_eq!(stream.handle.state, ProcessState::Crashed { exit_code: None });
+}
+
+#[tokio::test]
+async fn a_stranger_with_the_pid_is_never_touched() {
+    let spec = never("");
+    // No marker: it is nobody's. It leads a group, whose id is that of the process that was ours.
+    let mut stranger = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
+    let _guard = KillOnDrop(stranger.id());
+    until("it leads its session", || ProcessIdentity::of(stranger.id()).is_some()).await;
+    let real = ProcessIdentity::of(stranger.id()).unwrap();
+    let ours = ProcessIdentity { start_ticks: real.start_ticks - 1, ..real };
+    for lost in [end as fn(&EventKind) -> bool, |kind| end(kind) || matches!(kind, EventKind::Running)] {
+        let log = left(&spec, Some(ours), lost).await;
+        let (supervisor, _) = taken_over(&log, &spec).await;
+        let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+        assert!(stream.handle.state.has_exited());
+        assert!(!log.names().contains(&"signal_sent"), "{:?}", log.names());
+        assert!(is_alive(stranger.id()));
+    }
+    // Nor in the middle of a stop, whose deadline has passed.
+    let log = stopping(&spec, ours, 0).await;
+    let (supervisor, _) = taken_over(&log, &spec).await;
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!((stream.exit(), is_alive(stranger.id())), (Some(&Exit::UNKNOWN), true));
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+}
+
+#[tokio::test]
+async fn after_a_reboot_it_is_gone_and_the_reboot_is_the_reason() {
+    let spec = never("");
+    let mut child = orphan(&spec, "sleep 1000");
+    let guard = KillOnDrop(child.id());
+    let identity = ProcessIdentity::of(child.id()).unwrap();
+    let log = left(&spec, Some(ProcessIdentity { boot_id: Uuid::from_u128(7), ..identity }), end).await;
+    let (supervisor, _) = taken_over(&log, &spec).await;
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!(stream.exit(), Some(&Exit::UNKNOWN));
+    let crashed = log.events().into_iter().find(|event| event.kind.name() == "crashed").unwrap();
+    assert_eq!(crashed.reason.as_deref(), Some("the machine was restarted"));
+    assert!(is_alive(child.id()));
+    drop(guard);
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
+    let spec = never("");
+    let mut child = orphan(&spec, "sleep 1000");
+    let _guard = KillOnDrop(child.id());
+    let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    until("it carries its marker", || environ_of(child.id()).contains("APM2_RUN=")).await;
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!(recovery.adopted, 1);
+    assert_eq!(log.names(), ["registered", "start_requested", "starting", "running", "adopted"]);
+    assert_eq!(log.replay().unwrap().handle.pid, Some(child.id()));
+    in_time(supervisor.stop(id_of(&spec), None, &Request::default())).await.unwrap();
+    child.wait().unwrap();
+}
+
+fn environ_of(pid: u32) -> String {
+    String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()).into_owned()
+}
+
+#[tokio::test]
+async fn a_start_without_a_result_and_without_a_process_never_happened() {
+    let spec = never("exit 0");
+    let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!(recovery.closed, 1);
+    assert_eq!(log.names(), ["registered", "start_requested", "starting", "crashed"]);
+    assert_eq!(log.replay().unwrap().end, Some(RunEnd::NeverConfirmed));
+    assert!(log.events().iter().skip(2).all(|event| event.actor == Actor::Recovery));
+    in_time(supervisor.start(id_of(&spec), &Request::default())).await.unwrap();
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!(stream.handle.state, ProcessState::Stopped { exit_code: Some(0) });
+}
+
+/// A log that ends in the middle of a stop.
+async fn stopping(spec: &ProcessSpec, identity: ProcessIdentity, timeout_ms: u64) -> Log {
+    let log = left(spec, Some(identity), end).await;
+    let stopping = EventKind::Stopping { signal: Signal::TERM, timeout_ms, force_kill: true };
+    log.append(stopping);
+    log
+}
+
+#[tokio::test]
+async fn a_stop_under_way_is_finished_with_its_deadline() {
+    let spec = never("");
+    let mut child = orphan(&spec, "trap '' TERM; while :; do sleep 0.05; done");
+    let _guard = KillOnDrop(child.id());
+    let log = stopping(&spec, ProcessIdentity::of(child.id()).unwrap(), 300).await;
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!(recovery.adopted, 1);
+    let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert!(!is_alive(child.id()));
+    assert!(stream.handle.state.has_exited() && log.names().contains(&"signal_sent"), "{:?}", log.names());
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn the_policy_goes_on_where_it_was() {
+    let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
+    let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
+    let spec = sh_builder("exit 1").restart(restart).build();
+    // The end is on record, and the policy had not said anything yet; then it had, and the restart was due.
+    for lost in [|kind: &EventKind| matches!(kind, EventKind::RestartScheduled { .. }), |_: &EventKind| false] {
+        let log = left(&spec, None, lost).await;
+        log.alter(|event| {
+            if let EventKind::Stopped { .. } = event.kind {
+                let exit = Exit { outcome: ExitOutcome::Code(1), evidence: Evidence::Observed };
+                event.kind = EventKind::Crashed { cause: RunEnd::Exit(exit) };
+            }
+        });
+        if !lost(&EventKind::RestartScheduled { attempt: 1, delay_ms: 10 }) {
+            log.append(EventKind::RestartScheduled { attempt: 1, delay_ms: 10 });
+        }
+        let (supervisor, _) = taken_over(&log, &spec).await;
+        let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+        assert_eq!((stream.run, stream.handle.restart_count), (3, 2), "{:?}", log.names());
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
+    let spec = sh("");
+    let mut child = orphan(&spec, "sleep 1000");
+    let _guard = KillOnDrop(child.id());
+    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let supervisor = log.supervisor(Vec::new());
+    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    assert_eq!(recovery.adopted, 1);
+    child.kill().unwrap();
+    in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    let refused = log.events().pop().unwrap();
+    assert_eq!(refused.kind, EventKind::RestartRefused { rule: RestartRule::LaunchUnknown });
+    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    assert!(start.is_err() && log.replay().unwrap().run == 1);
+    child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
+    let spec = never("");
+    let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    log.alter(|event| {
+        if let EventKind::StartRequested { trigger } = &mut event.kind {
+            *trigger = StartTrigger::Restart { attempt: 3 };
+        }
+    });
+    taken_over(&log, &spec).await;
+    let starting = log.events().into_iter().find(|event| event.kind.name() == "starting").unwrap();
+    let trigger = StartTrigger::Restart { attempt: 3 };
+    assert_eq!(starting.kind, EventKind::Starting { identity: None, trigger });
+}
