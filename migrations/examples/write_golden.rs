@@ -1,5 +1,5 @@
-//! Writes the golden ledger and the golden bytes of the current format version, `DIR/v1/` and `DIR/v1-events.txt`:
-//! `cargo run -p apm2-migrations --example write_golden DIR`.
+//! Writes the golden ledger and the golden bytes of the current format version, `DIR/v1/` and `DIR/v1-events.txt`, and the
+//! golden bytes of what needs version 2 of the records, `DIR/records-v2.txt`: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
 //! Golden files are written once, when a format version comes to be, and never again: existing ones are refused.
 
@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use apm2_core::process::Event;
 use apm2_ledger::{Ledger, Options, journal::segment::FORMAT_VERSION, record::encode_event};
 
 /// Small, so that the history goes over into a second segment.
@@ -25,6 +26,10 @@ const SEGMENT_BYTES: u64 = 8 * 1024;
 fn main() -> Result<(), Box<dyn Error>> {
     let golden = env::args_os().nth(1).map(PathBuf::from).ok_or("usage: write_golden DIR")?;
     fs::create_dir_all(&golden)?;
+    let records = golden.join("records-v2.txt");
+    if !records.exists() {
+        fs::write(records, lines_of(&sample::records_v2::events())?)?;
+    }
     let ledger = golden.join(format!("v{FORMAT_VERSION}"));
     fs::create_dir(&ledger).map_err(|error| format!("{}: {error}", ledger.display()))?;
     write_journal(&ledger.join("journal"))?;
@@ -59,10 +64,14 @@ fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
 
 /// One line an event: its kind and its bytes in hexadecimal.
 fn event_lines() -> io::Result<String> {
+    lines_of(&sample::events())
+}
+
+fn lines_of(events: &[Event]) -> io::Result<String> {
     let mut text = String::new();
-    for event in sample::events() {
+    for event in events {
         let mut bytes = Vec::new();
-        encode_event(&event, &mut bytes).map_err(io::Error::other)?;
+        encode_event(event, &mut bytes).map_err(io::Error::other)?;
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         text.push_str(&format!("{} {hex}\n", event.kind.name()));
     }

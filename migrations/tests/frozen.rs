@@ -77,6 +77,9 @@ fn kind(kind: &EventKind) -> Kind {
         EventKind::Checkpointed { size, chain } => Kind::Checkpointed { size, chain },
         EventKind::StoreRebuilt { cause, set_aside } => Kind::StoreRebuilt { cause, set_aside },
         EventKind::TailCut { segment, offset } => Kind::TailCut { segment, offset },
+        newer @ (EventKind::OutputTail { .. } | EventKind::OutputDropped { .. } | EventKind::PreStopEnded { .. }) => {
+            panic!("version 1 has no {}", newer.name())
+        }
     }
 }
 
@@ -132,6 +135,7 @@ fn run_end(end: now::RunEnd) -> v1::RunEnd {
                 now::SpawnStage::WorkingDirectory => v1::SpawnStage::WorkingDirectory,
                 now::SpawnStage::Fork => v1::SpawnStage::Fork,
                 now::SpawnStage::Exec => v1::SpawnStage::Exec,
+                now::SpawnStage::Credentials => panic!("version 1 has no such stage"),
             };
             v1::RunEnd::SpawnFailed { stage, errno, message }
         }
@@ -139,7 +143,7 @@ fn run_end(end: now::RunEnd) -> v1::RunEnd {
     }
 }
 
-const fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
+fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
     match rule {
         now::RestartRule::PolicyNever => v1::RestartRule::PolicyNever,
         now::RestartRule::Succeeded => v1::RestartRule::Succeeded,
@@ -147,6 +151,9 @@ const fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
             v1::RestartRule::BudgetSpent { restarts, max_restarts, window_ms }
         }
         now::RestartRule::StopRequested => v1::RestartRule::StopRequested,
+        now::RestartRule::SpawnBudgetSpent { .. } | now::RestartRule::LaunchUnknown => {
+            panic!("version 1 has no such rule")
+        }
     }
 }
 

@@ -4,5 +4,6 @@
 
 mod frozen;
 mod golden;
+mod records_v2;
 mod sample;
 mod v1;

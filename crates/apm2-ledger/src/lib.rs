@@ -9,11 +9,11 @@
 //! A process that is started, restarted by policy, and read back:
 //!
 //! ```
-//! use std::time::Duration;
+//! use std::{sync::Arc, time::Duration};
 //! use apm2_core::{
-//!     process::{ProcessRunner, ProcessSpec, ProcessState, Request},
+//!     process::{ProcessSpec, ProcessState, Request, StreamId, SystemClock},
 //!     restart::{BackoffConfig, RestartConfig},
-//!     supervisor::keep_running,
+//!     supervisor::{Launch, Services, Supervisor, Unkept},
 //! };
 //! use apm2_ledger::{Ledger, Origin};
 //!
@@ -22,20 +22,28 @@
 //! # let parent = tempfile::tempdir()?;
 //! # let dir = parent.path().join("ledger");
 //! let ledger = Ledger::open(&dir)?;
+//! let recording = ledger.clone();
+//! let supervisor = Supervisor::new(Services {
+//!     recorder: Box::new(move || Box::new(recording.recorder())),
+//!     clock: Arc::new(SystemClock),
+//!     launches: Arc::new(Unkept),
+//!     holder: None,
+//!     logs: None,
+//! });
+//!
 //! let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
 //! let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
 //! let spec = ProcessSpec::builder().name("agent").command("sh").args(["-c", "exit 3"]).restart(restart).build();
-//!
-//! let mut runner = ProcessRunner::recorded(spec, 0, Box::new(ledger.recorder()), None);
-//! let (_stop, mut stops) = tokio::sync::mpsc::channel(1);
-//! let live = keep_running(&mut runner, Request::default(), &mut stops).await?;
+//! let id = StreamId { process_id: spec.id, instance: 0 };
+//! supervisor.apply(Launch::new(spec), &Request::default()).await?;
+//! supervisor.start(id, &Request::default()).await?;
+//! let live = supervisor.wait(id).await?;
 //!
 //! let replayed = ledger.reader().replay(u64::MAX, Origin::Genesis)?.streams;
-//! let handle = &replayed[&live.id].handle;
+//! let handle = &replayed[&id].handle;
 //! println!("{}: {}, restarted {} times", handle.display_name(), handle.state, handle.restart_count);
 //! assert_eq!(handle, &live.handle);
 //! assert_eq!((&handle.state, handle.restart_count), (&ProcessState::Crashed { exit_code: Some(3) }, 2));
-//! # drop(runner);
 //! # ledger.close()?;
 //! # Ok(())
 //! # }

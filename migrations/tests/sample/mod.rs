@@ -2,6 +2,7 @@
 //!
 //! It is frozen like the ledger: a changed line here is another ledger.
 
+pub(crate) mod records_v2;
 mod specs;
 
 use apm2_core::process::{

@@ -58,6 +58,7 @@ pub(super) fn worker(id: ProcessId) -> RedactedSpec {
         restart_window: 10 * MINUTE,
         min_uptime: 10 * SECOND,
         backoff: BackoffConfig::Exponential { initial: SECOND / 2, factor: 2, max: MINUTE },
+        jitter_percent: 0,
     };
     let check = HealthCheck::Script { command: "check".to_owned(), args: vec!["-q".to_owned()] };
     let health = HealthCheckConfig {
