@@ -15,15 +15,25 @@ fn orphaned(place: &Place) -> u32 {
 }
 
 #[test]
-fn a_process_that_outlived_its_supervisor_is_not_started_twice() {
+fn a_process_whose_client_died_goes_on_under_the_daemon() {
     let place = Place::new();
     let pid = orphaned(&place);
     place.run_script(&["--name", "it"], "exit 8").left_with(1).said(&["already running", &pid.to_string(), "hint: "]);
     assert!(!gone(pid), "nor is it touched");
+    place.run(&["stop", "it"]).succeeded();
+    assert!(gone(pid));
+    place.run_script(&["--name", "it"], "exit 8").left_with(8);
+}
+
+#[test]
+fn a_run_that_ended_while_nobody_watched_is_closed_truthfully() {
+    let place = Place::new();
+    let pid = orphaned(&place);
+    place.kill_daemon();
     send(pid, Signal::SIGKILL);
     wait_until("it is gone", || gone(pid).then_some(()));
 
-    place.run_script(&["--name", "it"], "exit 8").left_with(8).said(&["closed the run"]);
+    place.run_script(&["--name", "it"], "exit 8").left_with(8);
     let events = place.events("it");
     let closed = events.iter().find(|event| event["type"] == "crashed").unwrap();
     assert_eq!((&closed["actor"]["kind"], &closed["run"]), (&Value::from("recovery"), &Value::from(1)));

@@ -19,7 +19,7 @@ fn start(place: &Place) -> Running {
 fn a_running_process_is_seen_from_outside() {
     let place = Place::new();
     let running = start(&place);
-    let outcome = place.run(&["-v", "--format", "json", "list"]).succeeded().said(&["from its journal"]);
+    let outcome = place.run(&["-v", "--format", "json", "list"]).succeeded().said(&["from its daemon"]);
     let handle = &outcome.json()[0];
     assert_eq!(handle["state"], "running");
     let pid = handle["pid"].as_u64().unwrap();
@@ -38,23 +38,28 @@ fn a_live_ledger_verifies() {
     let report = place.json(&["verify"]);
     assert_eq!((&report["ok"], &report["store"]), (&json!(true), &json!("skipped")));
     drop(running);
+    place.stop_daemon();
     let report = place.json(&["verify"]);
     assert_eq!((&report["ok"], &report["store"]), (&json!(true), &json!("done")));
 }
 
 #[test]
-fn a_second_writer_is_refused() {
+fn two_runs_share_a_ledger() {
     let place = Place::new();
     let running = start(&place);
-    let refused = place.run(&["run", "--name", "other", "--", "true"]).left_with(5);
-    refused.said(&["in use", &running.pid().to_string(), "hint: "]);
-    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 1);
+    place.run(&["run", "--name", "other", "--", "sh", "-c", "exit 3"]).left_with(3);
+    let listed = place.json(&["list"]);
+    let states: Vec<_> = listed.as_array().unwrap().iter().map(|handle| &handle["state"]).collect();
+    assert_eq!(states, ["running", "crashed"]);
+    drop(running);
 }
 
 #[test]
 fn the_source_is_said_when_it_is_asked_for() {
     let place = Place::new();
     place.run_script(&["--name", "it"], "true").succeeded();
+    place.run(&["-v", "list"]).succeeded().said(&["from its daemon"]);
+    place.stop_daemon();
     place.run(&["-v", "list"]).succeeded().said(&["from its store"]);
     place.run(&["-v", "--offline", "list"]).succeeded().said(&["from its journal"]);
     assert_eq!(place.run(&["list"]).succeeded().stderr, "");

@@ -3,7 +3,7 @@
 use std::{
     ffi::OsStr,
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::mpsc,
     thread,
@@ -13,7 +13,10 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Running, send, wait::PATIENCE};
+use super::{
+    Running, send,
+    wait::{PATIENCE, is_so_in_time},
+};
 
 /// A temporary directory with a ledger in it.
 pub(crate) struct Place {
@@ -49,6 +52,24 @@ impl Place {
         command
     }
 
+    /// Stops the daemon, and waits until it is gone.
+    pub(crate) fn stop_daemon(&self) {
+        self.run(&["daemon", "--stop"]).succeeded();
+        assert!(is_so_in_time(|| self.daemon().is_none()), "the daemon does not leave");
+    }
+
+    /// The pid of the daemon, if there is one.
+    pub(crate) fn daemon(&self) -> Option<u32> {
+        helpers_of(&self.ledger(), &["daemon"]).first().copied()
+    }
+
+    /// Kills the daemon, and waits until it is gone.
+    pub(crate) fn kill_daemon(&self) {
+        let pid = self.daemon().expect("a daemon to be killed");
+        send(pid, Signal::SIGKILL);
+        assert!(is_so_in_time(|| super::gone(pid)));
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run<S: AsRef<OsStr>>(&self, args: &[S]) -> Outcome {
         finish(&mut self.command(args))
@@ -79,6 +100,36 @@ impl Place {
     pub(crate) fn types(&self, name: &str) -> Vec<String> {
         self.events(name).iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     }
+}
+
+impl Drop for Place {
+    /// Nothing of the test is left: its daemon stops what it still supervises, and is waited for, with its keeper.
+    fn drop(&mut self) {
+        let stopped = self.command(&["daemon", "--stop"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        let all = || helpers_of(&self.ledger(), &["daemon", "keeper"]);
+        let is_clean = stopped.is_ok() && is_so_in_time(|| all().is_empty());
+        for pid in all() {
+            send(pid, Signal::SIGKILL);
+        }
+        // A second failure would hide the first.
+        assert!(is_clean || thread::panicking(), "a daemon or a keeper is left");
+    }
+}
+
+/// The processes that serve a ledger under these names.
+pub(crate) fn helpers_of(ledger: &Path, names: &[&str]) -> Vec<u32> {
+    let ledger = ledger.to_str().unwrap();
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == 0).map(String::from_utf8_lossy);
+        let is_ours = words.next().is_some_and(|program| program == env!("CARGO_BIN_EXE_apm2-ledger"));
+        let words: Vec<_> = words.collect();
+        let is_helper = words.iter().any(|word| names.contains(&&**word));
+        is_ours && is_helper && words.iter().any(|word| word == ledger) && !words.iter().any(|word| word == "--stop")
+    })
+    .collect()
 }
 
 fn script_args<'a>(options: &[&'a str], script: &'a str) -> Vec<&'a str> {

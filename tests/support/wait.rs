@@ -25,6 +25,18 @@ pub(crate) fn wait_until<T>(what: &str, mut found: impl FnMut() -> Option<T>) ->
     }
 }
 
+/// Whether `condition` comes to hold.
+pub(crate) fn is_so_in_time(mut condition: impl FnMut() -> bool) -> bool {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if condition() {
+            return true;
+        }
+        sleep(POLL_INTERVAL);
+    }
+    false
+}
+
 /// Whether the process is gone, or a zombie that nobody reaped.
 pub(crate) fn gone(pid: u32) -> bool {
     match fs::read_to_string(format!("/proc/{pid}/stat")) {

@@ -1,15 +1,15 @@
 //! The client's side: finding the daemon, starting one, asking it.
 
 use std::{
-    fs::{DirBuilder, OpenOptions},
-    io::{self, Read as _, Write as _},
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::{
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
         net::UnixStream,
         process::CommandExt as _,
     },
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -30,6 +30,12 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// How long a daemon may take to begin.
 const START_MAX: Duration = Duration::from_secs(15);
 
+/// The exit code of a daemon that found the ledger in use.
+const IN_USE_CODE: i32 = 5;
+
+/// How long the other one may take until it listens.
+const OTHER_MAX: Duration = Duration::from_secs(3);
+
 /// How often it is looked for meanwhile.
 const START_POLL: Duration = Duration::from_millis(5);
 
@@ -37,7 +43,7 @@ const START_POLL: Duration = Duration::from_millis(5);
 pub const LOG_FILE: &str = "daemon.log";
 
 /// What is quoted of it when the daemon does not begin, in bytes.
-const LOG_BYTES_QUOTED_MAX: usize = 2000;
+const LOG_BYTES_QUOTED_MAX: u64 = 4096;
 
 /// The size above which it is begun anew.
 const LOG_BYTES_MAX: u64 = 1 << 20;
@@ -82,10 +88,11 @@ impl Client {
         if let Some(client) = Self::connect(dir).map_err(ClientError::Gone)? {
             return Ok(client);
         }
-        let failed = |why: String| ClientError::NotStarted { dir: dir.to_owned(), why };
-        let mut child = start(dir, command).map_err(|error| failed(error.to_string()))?;
+        let failed = |code, why: Vec<String>| ClientError::NotStarted { code, why };
+        let said_before = fs::metadata(dir.join(LOG_FILE)).map_or(0, |metadata| metadata.len());
+        let mut child = start(dir, command).map_err(|error| failed(None, vec![error.to_string()]))?;
         let began = Instant::now();
-        let mut left = None;
+        let mut left: Option<(Instant, ExitStatus)> = None;
         loop {
             if let Some(client) = Self::connect(dir).map_err(ClientError::Gone)? {
                 // Reaped by whoever waits for it: it outlives us.
@@ -93,12 +100,13 @@ impl Client {
                 return Ok(client);
             }
             if left.is_none() {
-                left = child.try_wait().ok().flatten().map(|_| Instant::now());
+                left = child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
             }
-            // One that has left may have left the ledger to another, who is about to listen.
-            let is_lost = left.is_some_and(|left| left.elapsed() > START_MAX / 5);
+            // One that has left because the ledger is another's leaves it to that one, who is about to listen.
+            let is_lost =
+                left.is_some_and(|(at, status)| status.code() != Some(IN_USE_CODE) || at.elapsed() > OTHER_MAX);
             if is_lost || began.elapsed() > START_MAX {
-                return Err(failed(quoted(dir)));
+                return Err(failed(left.and_then(|(_, status)| status.code()), said_since(dir, said_before)));
             }
             thread::sleep(START_POLL);
         }
@@ -174,7 +182,7 @@ fn start(dir: &Path, command: &[String]) -> io::Result<std::process::Child> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
     let path = dir.join(LOG_FILE);
-    let is_long = std::fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX);
+    let is_long = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX);
     let log = OpenOptions::new()
         .append(!is_long)
         .write(true)
@@ -193,11 +201,15 @@ fn start(dir: &Path, command: &[String]) -> io::Result<std::process::Child> {
         .spawn()
 }
 
-/// The last that a daemon said.
-fn quoted(dir: &Path) -> String {
-    let bytes = std::fs::read(dir.join(LOG_FILE)).unwrap_or_default();
-    let last = bytes.get(bytes.len().saturating_sub(LOG_BYTES_QUOTED_MAX)..).unwrap_or_default();
-    let text = String::from_utf8_lossy(last);
-    let line = text.lines().rev().find(|line| !line.trim().is_empty());
-    line.map_or_else(|| "it said nothing".to_owned(), str::to_owned)
+/// What a daemon said after the first `before` bytes of its file.
+fn said_since(dir: &Path, before: u64) -> Vec<String> {
+    let said = || {
+        let mut file = File::open(dir.join(LOG_FILE))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(if length < before { 0 } else { before }))?;
+        let mut text = String::new();
+        file.take(LOG_BYTES_QUOTED_MAX).read_to_string(&mut text)?;
+        io::Result::Ok(text)
+    };
+    said().unwrap_or_default().lines().map(str::to_owned).collect()
 }

@@ -1,6 +1,6 @@
 //! Why there is no daemon, or no answer from one.
 
-use std::{io, path::PathBuf};
+use std::io;
 
 use apm2_ledger::{AppendError, OpenError, ReadError};
 
@@ -52,12 +52,12 @@ pub enum ClientError {
     #[error("the daemon does not answer: {0}")]
     Gone(#[source] io::Error),
     /// No daemon could be started.
-    #[error("no daemon could be started for {}: {why}", dir.display())]
+    #[error("{}", .why.first().map_or("no daemon could be started, and it did not say why", String::as_str))]
     NotStarted {
-        /// The ledger's directory.
-        dir: PathBuf,
-        /// Why, as the daemon put it.
-        why: String,
+        /// The exit code that it left with, if it did.
+        code: Option<i32>,
+        /// Why, in its own lines.
+        why: Vec<String>,
     },
     /// It says what nobody understands.
     #[error("the daemon speaks another language: {0}")]

@@ -97,15 +97,18 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }
-    let ledger = Ledger::open(&options.dir)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("apm2-daemon")
         .enable_all()
         .build()
         .map_err(DaemonError::io("start threads"))?;
+    let entered = workers.enter();
+    let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
+    drop(entered);
+    let ledger = Ledger::open(&options.dir)?;
     let logs = LogThread::start().map_err(DaemonError::io("start a thread for logs"))?;
-    let served = workers.block_on(run(&ledger, options, &logs));
+    let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
@@ -136,8 +139,12 @@ impl LogThread {
     }
 }
 
-async fn run(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Result<(), DaemonError> {
-    let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
+async fn run(
+    ledger: &Ledger,
+    options: &DaemonOptions,
+    logs: &LogThread,
+    signals: &mut Signals,
+) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
     ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
@@ -157,7 +164,7 @@ async fn run(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Resu
         })
         .map_err(DaemonError::io("listen on the socket"))?;
     notify("READY=1");
-    let (why, told) = until_leaving(&shared, &listener, options, left, &mut signals).await;
+    let (why, told) = until_leaving(&shared, &listener, options, left, signals).await;
     drop(listener);
     notify("STOPPING=1");
     let problems = match why {

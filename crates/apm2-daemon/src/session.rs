@@ -4,7 +4,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use apm2_core::{
     process::{Actor, ProcessError, ProcessId, Request as By, StreamId},
-    supervisor::{Applied, Launch, Reloaded},
+    supervisor::{Applied, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Origin,
@@ -442,9 +442,11 @@ async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) 
     shared.supervisor.check(&launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let present = shared.supervisor.launches().into_iter().find(|present| present.spec.name == name);
     if let Some(present) = present {
-        let is_busy = shared.supervisor.streams_of(present.spec.id).iter().any(|id| shared.supervisor.is_busy(*id));
+        let id = StreamId { process_id: present.spec.id, instance: 0 };
+        let is_busy = shared.supervisor.is_busy(id);
         if is_busy || !is_run(&present) {
-            let message = format!("{name} is already {}", if is_busy { "running" } else { "supervised" });
+            let pid = shared.supervisor.pid(id).map_or_else(String::new, |pid| format!(", pid {pid}"));
+            let message = format!("{name} is already {}{pid}", if is_busy { "running" } else { "supervised" });
             let hint = Some("stop that process, or give this one another --name".to_owned());
             return Err(Failure { kind: FailureKind::Failed, message, hint });
         }
@@ -482,6 +484,8 @@ async fn ended(shared: &Arc<Shared>, line: &mut Line, process_id: ProcessId) -> 
         }
     };
     let stream = line.wait_for(over).await??;
+    // Before anybody is told, so that nothing of what it was launched with is left by then.
+    forget(&shared.supervisor, process_id).await;
     let bytes = encode_stream(&stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
     Ok(Answer::Ended)
@@ -497,14 +501,18 @@ pub(crate) fn forget_runs(shared: &Arc<Shared>) {
 fn forget_when_over(shared: &Arc<Shared>, id: StreamId) {
     let supervisor = shared.supervisor.clone();
     tokio::spawn(async move {
-        let over = supervisor.wait(id).await;
-        // Started again meanwhile, it is somebody else's to forget.
-        if over.is_ok()
-            && let Err(error) = supervisor.release(id.process_id).await
-        {
-            tracing::debug!(%error, "a run that is over is not forgotten");
+        if supervisor.wait(id).await.is_ok() {
+            forget(&supervisor, id.process_id).await;
         }
     });
+}
+
+/// Forgets a run that is over. One that was started again meanwhile is somebody else's to forget.
+async fn forget(supervisor: &Supervisor, process: ProcessId) {
+    match supervisor.release(process).await {
+        Ok(()) | Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {}
+        Err(error) => tracing::warn!(%error, "a run that is over is not forgotten"),
+    }
 }
 
 async fn streams(shared: &Arc<Shared>, line: &mut Line) -> Result<Answer, Failure> {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use apm2_daemon::{
-    client::{Client, ClientError, Received},
+    client::{self, Client, ClientError, Received},
     protocol::{Answer, FailureKind, Outcome, Request},
 };
 
 use crate::{
     args::Format,
     context::{Context, say},
-    error::{CliError, ErrorKind},
+    error::{CliError, ErrorKind, PREFIX},
 };
 
 /// Connects to the daemon of the ledger, and starts one where there is none.
@@ -112,14 +112,26 @@ impl From<ClientError> for CliError {
                     None => told,
                 }
             }
-            ClientError::NotStarted { dir, .. } => Self::new(ErrorKind::Unusable, message)
-                .with_hint(format!("{}/daemon.log has the rest, if the daemon came so far", dir.display())),
+            ClientError::NotStarted { code, why } => not_started(code, &message, &why),
             ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("what runs goes on running; ask again, and a new daemon takes it over"),
             ClientError::Protocol(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("`apm2-ledger daemon --leave` lets a daemon of this version take over"),
         }
     }
+}
+
+/// What kept the daemon from beginning, as if it had kept us: in its words, with its exit code.
+fn not_started(code: Option<i32>, message: &str, why: &[String]) -> CliError {
+    let plain = |line: &str| line.strip_prefix(PREFIX).unwrap_or(line).to_owned();
+    let kind = match code {
+        Some(1) => ErrorKind::Failed,
+        Some(4) => ErrorKind::Integrity,
+        _ => ErrorKind::Unusable,
+    };
+    let told = CliError::new(kind, plain(message));
+    let hint = why.iter().map(|line| plain(line)).find_map(|line| line.strip_prefix("hint: ").map(str::to_owned));
+    told.with_hint(hint.unwrap_or_else(|| format!("{} in the ledger's directory may say more", client::LOG_FILE)))
 }
 
 const fn kind_of(kind: FailureKind) -> ErrorKind {

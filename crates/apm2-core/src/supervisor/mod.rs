@@ -449,6 +449,12 @@ impl Supervisor {
         self.table().link(target).is_some_and(Link::is_busy)
     }
 
+    /// The pid of an instance that runs.
+    #[must_use]
+    pub fn pid(&self, target: StreamId) -> Option<u32> {
+        self.table().link(target)?.view.stream()?.handle.pid
+    }
+
     /// What people call an instance; its id where it is not supervised.
     #[must_use]
     pub fn display_name(&self, target: StreamId) -> String {

@@ -24,7 +24,7 @@ use rustix::{
 use super::message::{self, Message, Word};
 
 /// How long the keeper stays when nothing is held and nobody is connected.
-const IDLE_MAX: Duration = Duration::from_secs(2);
+const IDLE_MAX: Duration = Duration::from_millis(500);
 
 /// Connections at the same time. The owner of the ledger needs one.
 const CONNECTIONS_MAX: usize = 4;
@@ -75,7 +75,7 @@ impl Keeper {
     /// Waits for something to happen, and sees to it.
     fn wait(&mut self) -> io::Result<()> {
         let is_alone = self.connections.is_empty();
-        let timeout = is_alone.then(|| Timespec { tv_sec: i64::try_from(IDLE_MAX.as_secs()).unwrap_or(1), tv_nsec: 0 });
+        let timeout = is_alone.then_some(Timespec { tv_sec: 0, tv_nsec: i64::from(IDLE_MAX.subsec_nanos()) });
         let mut wanted = vec![PollFd::new(&self.listener, PollFlags::IN)];
         wanted.extend(self.connections.iter().map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut wanted, timeout.as_ref()) {
