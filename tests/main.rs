@@ -13,6 +13,7 @@ mod support;
 
 mod bit_flip;
 mod closed_output;
+mod daemon_kills;
 mod exits;
 mod failing_three_times;
 mod fixture;

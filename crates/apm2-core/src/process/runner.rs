@@ -248,7 +248,6 @@ impl ProcessRunner {
                     let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
                     let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
                     instance.history.record(&origin, vec![starting, crashed])?;
-                    self.let_go(&marker.to_string());
                     return Ok(Resumed::NeverStarted);
                 };
                 let starting = EventKind::Starting { identity: Some(identity), trigger: intent.trigger };
@@ -275,6 +274,25 @@ impl ProcessRunner {
         };
         self.own_run(&runtime, &mut instance, leader, outputs, found_ended.clone())?;
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
+    }
+
+    /// Sees the output through that the latest run left when it was over and its supervisor ended before that was done.
+    pub(crate) async fn drain_held(&mut self) -> Result<(), ProcessError> {
+        let runtime = spawner::runtime()?;
+        let (marker, drains) = {
+            let instance = self.shared.lock();
+            let marker = instance.marker().to_string();
+            let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(()) };
+            // What is dropped now is told of nowhere: the run is closed.
+            let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
+            let destination = self.destination(&instance, notices);
+            (marker, Outputs::of(outputs).map(|outputs| Drains::start(&runtime, outputs, destination)).transpose()?)
+        };
+        if let Some(drains) = drains {
+            drains.finish().await;
+        }
+        self.let_go(&marker);
+        Ok(())
     }
 
     /// Hands a run to the task that owns it.
@@ -522,6 +540,11 @@ impl StreamView {
     /// The fold of the recorded events; `None` before the first.
     pub(crate) fn stream(&self) -> Option<Stream> {
         self.0.lock().history.stream().cloned()
+    }
+
+    /// The text of the marker of the latest run.
+    pub(crate) fn marker(&self) -> String {
+        self.0.lock().marker().to_string()
     }
 }
 

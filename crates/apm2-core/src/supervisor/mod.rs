@@ -21,7 +21,7 @@ mod tender;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -166,7 +166,21 @@ impl Supervisor {
                 _ => self.table().remember(streams),
             }
         }
+        self.release_strangers();
         recovery
+    }
+
+    /// Lets go of what is held of runs that nobody supervises any more.
+    fn release_strangers(&self) {
+        let Some(holder) = &self.inner.services.holder else { return };
+        // Asked first: what is started meanwhile is then known by its instance.
+        let held = holder.held().unwrap_or_default();
+        let ours: HashSet<String> = self.table().links().map(|link| link.view.marker()).collect();
+        for run in held.iter().filter(|run| !ours.contains(*run)) {
+            if let Err(error) = holder.release(run) {
+                tracing::debug!(%error, "a run stays held that is over");
+            }
+        }
     }
 
     async fn take_over(&self, launch: Launch, is_launchable: bool, streams: Vec<Stream>, recovery: &mut Recovery) {

@@ -114,6 +114,9 @@ impl Tender {
     /// When what was found cannot be recorded, or `/proc` cannot be read.
     pub(super) async fn resume(&mut self) -> Result<Resumed, ProcessError> {
         let resumed = self.runner.resume()?;
+        if matches!(resumed, Resumed::Nothing | Resumed::NeverStarted) {
+            self.runner.drain_held().await?;
+        }
         match resumed {
             Resumed::Adopted => {
                 self.up();
