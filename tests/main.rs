@@ -14,6 +14,8 @@ mod support;
 mod bit_flip;
 mod closed_output;
 mod daemon_kills;
+mod daemon_troubles;
+mod ecosystem;
 mod exits;
 mod failing_three_times;
 mod fixture;

@@ -1,0 +1,184 @@
+//! Clients that misbehave, a ledger that vanishes, a daemon that is frozen, many processes.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Place, gone, send, wait_until};
+
+fn frame(body: &[u8]) -> Vec<u8> {
+    let mut bytes = u32::try_from(body.len() + 1).unwrap().to_be_bytes().to_vec();
+    bytes.push(0);
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// What the daemon answers to these bytes, until it closes the connection.
+fn answer(place: &Place, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
+    // It may close before it has read everything.
+    let _ = stream.write_all(bytes);
+    let mut answered = Vec::new();
+    let _ = stream.read_to_end(&mut answered);
+    String::from_utf8_lossy(&answered).into_owned()
+}
+
+fn supervising(script: &str) -> Place {
+    let place = Place::new();
+    let text = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n");
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    place
+}
+
+fn pid_of(place: &Place) -> u32 {
+    u32::try_from(place.json(&["list"])[0]["pid"].as_u64().unwrap()).unwrap()
+}
+
+#[test]
+fn garbage_is_refused_and_hurts_nobody() {
+    let place = supervising("sleep 1000");
+    for (bytes, said) in [
+        (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not a call"),
+        (vec![0xff; 64], "not a call"),
+        (frame(b"{}"), "version"),
+        (frame(br#"{"version":99,"request":"hello"}"#), "version"),
+        (frame(br#"{"version":1,"request":{"conquer":{}}}"#), "not a call"),
+        (frame(&vec![b'['; 100_000]), "not a call"),
+        (vec![0, 0, 0, 0], "not a call"),
+    ] {
+        let answered = answer(&place, &bytes);
+        assert!(answered.contains(said), "{:?}: {answered:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(40)]));
+    }
+    assert_eq!(place.json(&["list"])[0]["state"], "running");
+}
+
+#[test]
+fn a_client_that_stalls_hurts_nobody() {
+    let place = supervising("sleep 1000");
+    let stalled: Vec<UnixStream> = (0..30)
+        .map(|_| {
+            let mut stream = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
+            stream.write_all(&[0, 0]).unwrap();
+            stream
+        })
+        .collect();
+    // One that asks for much and reads nothing.
+    let mut deaf = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
+    let call = br#"{"version":1,"reason":null,"terminal":null,"request":{"follow":{"first":1}}}"#;
+    deaf.write_all(&frame(call)).unwrap();
+    let began = Instant::now();
+    place.run(&["restart", "it"]).succeeded();
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    drop((stalled, deaf));
+}
+
+#[test]
+fn twenty_clients_at_once_start_one_daemon_and_are_all_served() {
+    let place = Place::new();
+    let running: Vec<_> = (0..20)
+        .map(|number| {
+            let name = format!("client-{number}");
+            let script = format!("exit {number}");
+            let mut command = place.command(&["run", "--name", &name, "--", "sh", "-c", &script]);
+            (number, command.stderr(std::process::Stdio::piped()).spawn().unwrap())
+        })
+        .collect();
+    for (number, child) in running {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(number), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 20);
+    let events: Vec<String> =
+        place.run(&["--format", "jsonl", "tail", "-n", "1000"]).succeeded().stdout.lines().map(str::to_owned).collect();
+    let started = events.iter().filter(|line| line.contains("\"supervisor_started\"")).count();
+    assert_eq!(started, 1);
+}
+
+#[test]
+fn a_ledger_that_is_removed_is_an_error_and_the_processes_run_on() {
+    let place = supervising("trap \"\" PIPE; while :; do echo line; sleep 0.01; done");
+    let pid = pid_of(&place);
+    let daemon = place.daemon().unwrap();
+    let mut client = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
+    fs::remove_dir_all(place.ledger()).unwrap_or_else(|_| fs::remove_dir_all(place.ledger()).unwrap());
+    let call = br#"{"version":1,"reason":null,"terminal":null,"request":{"stop":{"targets":["it"]}}}"#;
+    client.write_all(&frame(call)).unwrap();
+    let mut answered = Vec::new();
+    client.read_to_end(&mut answered).unwrap();
+    let answered = String::from_utf8_lossy(&answered);
+    assert!(answered.contains("the ledger's directory was removed"), "{answered}");
+    assert!(!gone(pid), "it runs on");
+    send(pid, Signal::SIGKILL);
+    wait_until("the daemon has nothing left to do, and leaves", || gone(daemon).then_some(()));
+}
+
+#[test]
+fn a_daemon_that_was_frozen_goes_on() {
+    let place = supervising("i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done");
+    let daemon = place.daemon().unwrap();
+    let count = || place.run(&["logs", "it", "--stdout", "-n", "all"]).succeeded().stdout.lines().count();
+    wait_until("it writes", || (count() > 50).then_some(()));
+    send(daemon, Signal::SIGSTOP);
+    let frozen = count();
+    wait_until("the process writes on", || {
+        fs::read_to_string(format!("/proc/{daemon}/stat")).unwrap().contains(") T ").then_some(())
+    });
+    send(daemon, Signal::SIGCONT);
+    wait_until("and is read on", || (count() > frozen + 100).then_some(()));
+    let text = place.run(&["logs", "it", "--stdout", "-n", "all"]).succeeded().stdout;
+    let numbers: Vec<usize> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    assert!(numbers.iter().copied().eq(1..=numbers.len()), "no line is lost or doubled");
+}
+
+#[test]
+fn a_run_survives_the_death_of_its_daemon() {
+    let place = Place::new();
+    let script = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i; sleep 0.005; done; exit 7";
+    let running = place.start_script(&["--name", "it"], script);
+    wait_until("it runs", || place.daemon().filter(|_| place.ledger().join("logs/it-0/stdout.log").exists()));
+    place.kill_daemon();
+    let outcome = running.outcome().left_with(7);
+    let numbers: Vec<usize> = outcome.stdout.lines().map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(1..=300), "{numbers:?}");
+    assert!(place.types("it").contains(&"adopted".to_owned()));
+}
+
+#[test]
+fn sighup_leaves_what_runs_to_the_next_daemon() {
+    let place = supervising("sleep 1000");
+    let pid = pid_of(&place);
+    let daemon = place.daemon().unwrap();
+    place.run(&["daemon", "--leave"]).succeeded();
+    wait_until("it has left", || gone(daemon).then_some(()));
+    assert!(!gone(pid));
+    place.run(&["up"]).succeeded();
+    assert_eq!(pid_of(&place), pid, "the same process, adopted");
+    place.run(&["stop", "all"]).succeeded();
+    assert!(gone(pid));
+}
+
+#[test]
+fn two_hundred_processes_are_started_adopted_and_stopped() {
+    let place = Place::new();
+    let text = "[[process]]\nname = 'many'\ncommand = 'sleep'\nargs = ['1000']\ninstances = 200\n";
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    let running = || {
+        let listed = place.json(&["list", "--state", "running"]);
+        listed.as_array().unwrap().iter().map(|handle| handle["pid"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let before = running();
+    assert_eq!(before.len(), 200);
+    place.kill_daemon();
+    place.run(&["up"]).succeeded();
+    assert_eq!(running(), before, "all adopted, none started twice");
+    place.run(&["down"]).succeeded();
+    let left: Vec<_> = before.iter().filter(|pid| !gone(u32::try_from(**pid).unwrap())).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

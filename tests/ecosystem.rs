@@ -1,0 +1,248 @@
+//! Eight processes of one file, each with a trouble of its own.
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use serde_json::Value;
+
+use crate::support::{Place, gone, wait_until};
+
+/// Answers every request with 500, on a port that it writes down.
+const SICK: &str = r#"
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(500); self.end_headers()
+    def log_message(self, *args): pass
+http.server.HTTPServer.allow_reuse_address = True
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"#;
+
+fn ecosystem(port: u16) -> String {
+    format!(
+        r#"
+[[process]]
+name = "crasher"
+command = "sh"
+args = ["-c", "echo going down; echo because of this >&2; sleep 0.05; exit 3"]
+restart = {{ policy = "on-failure", backoff = "100ms", max_restarts = 1000 }}
+
+[[process]]
+name = "flapper"
+command = "sh"
+args = ["-c", "exit 9"]
+restart = {{ policy = "always", backoff = "5ms", max_restarts = 3 }}
+
+[[process]]
+name = "sick"
+command = "python3"
+args = ["sick.py", "{port}"]
+restart = {{ backoff = "100s" }}
+health = {{ check = {{ http = {{ url = "http://127.0.0.1:{port}/", expected_status = 200 }} }}, interval = "100ms", failure_threshold = 2, grace_period = "1s" }}
+
+[[process]]
+name = "stubborn"
+command = "sh"
+args = ["-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
+shutdown = {{ timeout = "300ms" }}
+
+[[process]]
+name = "twins"
+command = "sleep"
+args = ["1000"]
+instances = 2
+
+[[process]]
+name = "chatty"
+command = "sh"
+args = ["-c", "while :; do head -c 5000000 /dev/zero | tr '\\0' 'x' | fold -w 99; sleep 0.1; done"]
+log = {{ rotate_bytes = 4000000, total_bytes_max = 20000000, compress = true }}
+
+[[process]]
+name = "secretive"
+command = "sh"
+args = ["-c", "trap 'echo rotated' HUP; [ \"$API_KEY\" = hunter2 ] && echo has it; while :; do sleep 0.02; done"]
+credentials = {{ profile = "api", variables = {{ API_KEY = "key" }}, reload_signal = "SIGHUP" }}
+
+[[process]]
+name = "parent"
+command = "sh"
+args = ["-c", "sleep 1000 & (sleep 1001 & sleep 1002) & setsid sleep 1003 & echo ready; wait"]
+
+[profile.api]
+file = "api.env"
+"#
+    )
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn prepared() -> Place {
+    let place = Place::new();
+    fs::write(place.path("ecosystem.toml"), ecosystem(free_port())).unwrap();
+    fs::write(place.path("sick.py"), SICK).unwrap();
+    fs::write(place.path("api.env"), "# of the test\nkey='hunter2'\n").unwrap();
+    fs::set_permissions(place.path("api.env"), fs::Permissions::from_mode(0o600)).unwrap();
+    place
+}
+
+fn handle(place: &Place, name: &str) -> Value {
+    let listed = place.json(&["list"]);
+    listed.as_array().unwrap().iter().find(|handle| handle["display_name"] == name).cloned().unwrap_or_default()
+}
+
+fn logs(place: &Place, name: &str) -> String {
+    place.run(&["logs", name, "-n", "all"]).succeeded().stdout
+}
+
+/// The processes that carry the name of an instance of this ledger in their environment.
+fn carriers(ids: &[String]) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        let environ = String::from_utf8_lossy(&environ);
+        ids.iter().any(|id| environ.contains(&format!("APM2_RUN={id}"))) && !gone(*pid)
+    })
+    .collect()
+}
+
+#[test]
+fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
+    let place = prepared();
+    let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
+    assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
+    assert!(!place.ledger().join("logs").exists(), "nothing was done");
+    place.run(&["up", "--reason", "the test"]).succeeded();
+
+    wait_until("the flapper has spent its budget", || {
+        place.types("flapper").contains(&"restart_refused".to_owned()).then_some(())
+    });
+    let flapper = handle(&place, "flapper");
+    assert_eq!(
+        (&flapper["state"], &flapper["exit_code"], &flapper["restart_count"]),
+        (&"crashed".into(), &9.into(), &3.into())
+    );
+    let refused = place.events("flapper").pop().unwrap();
+    assert_eq!((&refused["rule"], &refused["restarts"]), (&"budget_spent".into(), &3.into()));
+
+    wait_until("the crasher came back", || {
+        handle(&place, "crasher")["restart_count"].as_u64().filter(|count| *count > 2)
+    });
+    let runs = place.json(&["show", "crasher"])["runs"].clone();
+    assert_eq!(runs[0]["last_output"]["stderr"], serde_json::json!(["because of this"]), "it says why it died");
+    assert!(logs(&place, "crasher").contains("going down"));
+
+    wait_until("the sick one is found out", || {
+        place.types("sick").contains(&"restart_scheduled".to_owned()).then_some(())
+    });
+    let events = place.events("sick");
+    let unhealthy = events.iter().find(|event| event["type"] == "unhealthy").unwrap();
+    assert_eq!(unhealthy["actor"]["kind"], "health");
+    assert!(unhealthy["reason"].as_str().unwrap().contains("HTTP 500"), "{unhealthy}");
+
+    for name in ["stubborn", "twins-0", "twins-1", "chatty", "secretive", "parent"] {
+        assert_eq!(handle(&place, name)["state"], "running", "{name}");
+    }
+    wait_until("it has its credential", || logs(&place, "secretive").contains("has it").then_some(()));
+    place.run(&["reload", "secretive"]).succeeded();
+    wait_until("it was told", || logs(&place, "secretive").contains("rotated").then_some(()));
+    let rotated = place.events("secretive").into_iter().find(|event| event["type"] == "credential_rotated").unwrap();
+    assert_eq!((&rotated["profile"], &rotated["variables"]), (&"api".into(), &serde_json::json!(["API_KEY"])));
+    assert_nowhere(&place, "hunter2");
+
+    wait_until("chatty files are rotated and compressed", || {
+        let names = fs::read_dir(place.ledger().join("logs/chatty-0")).unwrap();
+        let mut names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        names.any(|name| name.ends_with(".gz")).then_some(())
+    });
+    assert!(logs(&place, "chatty").lines().count() > 10_000);
+
+    let list = place.json(&["list"]);
+    let ids: Vec<String> =
+        list.as_array().unwrap().iter().map(|handle| handle["id"].as_str().unwrap().into()).collect();
+    assert!(carriers(&ids).len() > 10, "{:?}", carriers(&ids));
+    place.run(&["down"]).succeeded();
+    assert_eq!(carriers(&ids), Vec::<u32>::new(), "down leaves nothing behind, not what called setsid either");
+    assert_eq!(handle(&place, "stubborn")["state"], "terminated");
+    assert_eq!(handle(&place, "twins-1")["state"], "stopped");
+    assert_eq!(fs::read_dir(place.ledger().join("launch")).unwrap().count(), 0, "what they were launched with is gone");
+    place.stop_daemon();
+    assert_eq!(place.json(&["verify"])["ok"], true);
+}
+
+/// Values of credentials are nowhere but in the profile, and in the process.
+fn assert_nowhere(place: &Place, secret: &str) {
+    let mut dirs = vec![place.ledger()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                dirs.push(path);
+            } else if path.is_file() {
+                let bytes = fs::read(&path).unwrap_or_default();
+                let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+                assert!(!found, "{secret} is in {}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn up_changes_what_differs_and_nothing_else() {
+    let place = Place::new();
+    let write = |text: &str| fs::write(place.path("ecosystem.toml"), text).unwrap();
+    let process = |name: &str, seconds: u32, instances: u32| {
+        format!("[[process]]\nname = '{name}'\ncommand = 'sleep'\nargs = ['{seconds}']\ninstances = {instances}\n")
+    };
+    write(&[process("a", 1000, 1), process("b", 1000, 1), process("c", 1000, 2)].concat());
+    place.run(&["up"]).succeeded();
+    let before = place.json(&["list"]);
+    write(&[process("a", 1000, 1), process("b", 2000, 1), process("d", 1000, 1)].concat());
+    let planned = place.json(&["up", "--dry-run"]);
+    let actions: Vec<_> =
+        planned.as_array().unwrap().iter().map(|outcome| outcome["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["unchanged", "change", "create", "remove"]);
+    place.run(&["up"]).succeeded();
+    let pid = |list: &Value, name: &str| {
+        list.as_array()
+            .unwrap()
+            .iter()
+            .find(|handle| handle["display_name"] == name)
+            .map(|handle| handle["pid"].clone())
+    };
+    let after = place.json(&["list"]);
+    assert_eq!(pid(&before, "a"), pid(&after, "a"), "what is the same runs on");
+    assert_ne!(pid(&before, "b"), pid(&after, "b"));
+    assert_eq!(pid(&after, "c-0"), Some(Value::Null));
+    place.run(&["scale", "a=3"]).succeeded();
+    let scaled = place.json(&["list"]);
+    assert_eq!(pid(&after, "a"), pid(&scaled, "a-0"), "scaling leaves what runs alone");
+    assert!(pid(&scaled, "a-2").is_some_and(|pid| pid.is_u64()));
+    place.run(&["scale", "a=1"]).succeeded();
+    place.run(&["stop", "a"]).succeeded();
+    place.run(&["stop", "a"]).left_with(1).said(&["cannot stop"]);
+    place.run(&["start", "nobody"]).left_with(3);
+    place.run(&["down"]).succeeded();
+}
+
+#[test]
+fn a_mistake_in_the_file_is_told_with_its_place_and_without_its_values() {
+    let place = Place::new();
+    for (text, said) in [
+        ("[[process]]\nname = 'a'\ncommand = 'true'\ncolour = 'red'\n", "colour"),
+        ("[[process]]\nname = 'a b'\ncommand = 'true'\n", "letters"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\n[[process]]\nname = 'a'\ncommand = 'true'\n", "two processes"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\nenv = { KEY = hunter2 }\n", "line 4"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\nrestart = { backoff = '1' }\n", "backoff"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\ncredentials = { profile = 'p' }\n", "profile.p"),
+        ("", "[[process]]"),
+    ] {
+        fs::write(place.path("ecosystem.toml"), text).unwrap();
+        let outcome = place.run(&["up"]).left_with(2).said(&["ecosystem.toml", said]);
+        assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
+    }
+    place.run(&["up", "nowhere.toml"]).left_with(2).said(&["nowhere.toml", "hint: "]);
+    assert!(!place.ledger().exists(), "no daemon was started for it");
+}
