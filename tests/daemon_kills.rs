@@ -122,8 +122,8 @@ fn nothing_is_lost_when_the_daemon_is_killed() {
             lines += assert_lines(&place, name, output);
         }
     }
-    assert_exits(&place);
-    println!("{killed} daemons killed, {lines} lines whole");
+    let exits = assert_exits(&place);
+    println!("{killed} daemons killed, {lines} lines whole, {exits}");
 }
 
 /// The pids that the ledger says run.
@@ -190,7 +190,7 @@ fn ended_by_themselves(place: &Place, name: &str) -> Vec<u64> {
 }
 
 /// An exit is what the program meant, or is said to be unknown; and it is known wherever the kernel could tell.
-fn assert_exits(place: &Place) {
+fn assert_exits(place: &Place) -> String {
     let (mut exact, mut recovered, mut unknown) = (0, 0, 0);
     for name in ["exiter-0", "exiter-1"] {
         let whole = ended_by_themselves(place, name);
@@ -211,10 +211,10 @@ fn assert_exits(place: &Place) {
         }
     }
     assert!(exact > 0);
-    println!("{exact} exits exact, {recovered} of them recovered, {unknown} unknown");
     if can_kernel_tell() {
         assert_eq!(unknown, 0, "the kernel tells the exit of every process that somebody holds a pidfd of");
     }
+    format!("{exact} exits exact, {recovered} of them recovered, {unknown} unknown")
 }
 
 /// Linux 6.15 tells the exit of a reaped process by its pidfd.

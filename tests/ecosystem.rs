@@ -60,7 +60,7 @@ log = {{ rotate_bytes = 4000000, total_bytes_max = 20000000, compress = true }}
 [[process]]
 name = "secretive"
 command = "sh"
-args = ["-c", "trap 'echo rotated' HUP; [ \"$API_KEY\" = hunter2 ] && echo has it; while :; do sleep 0.02; done"]
+args = ["-c", "trap 'echo rotated' HUP; [ ${{#API_KEY}} = 7 ] && echo has it; while :; do sleep 0.02; done"]
 credentials = {{ profile = "api", variables = {{ API_KEY = "key" }}, reload_signal = "SIGHUP" }}
 
 [[process]]

@@ -78,7 +78,7 @@ fn kind(kind: &EventKind) -> Kind {
         EventKind::StoreRebuilt { cause, set_aside } => Kind::StoreRebuilt { cause, set_aside },
         EventKind::TailCut { segment, offset } => Kind::TailCut { segment, offset },
         newer @ (EventKind::OutputTail { .. } | EventKind::OutputDropped { .. } | EventKind::PreStopEnded { .. }) => {
-            panic!("version 1 has no {}", newer.name())
+            unreachable!("version 1 has no {}", newer.name())
         }
     }
 }
@@ -135,7 +135,7 @@ fn run_end(end: now::RunEnd) -> v1::RunEnd {
                 now::SpawnStage::WorkingDirectory => v1::SpawnStage::WorkingDirectory,
                 now::SpawnStage::Fork => v1::SpawnStage::Fork,
                 now::SpawnStage::Exec => v1::SpawnStage::Exec,
-                now::SpawnStage::Credentials => panic!("version 1 has no such stage"),
+                now::SpawnStage::Credentials => unreachable!("version 1 has no such stage"),
             };
             v1::RunEnd::SpawnFailed { stage, errno, message }
         }
@@ -152,7 +152,7 @@ fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
         }
         now::RestartRule::StopRequested => v1::RestartRule::StopRequested,
         now::RestartRule::SpawnBudgetSpent { .. } | now::RestartRule::LaunchUnknown => {
-            panic!("version 1 has no such rule")
+            unreachable!("version 1 has no such rule")
         }
     }
 }

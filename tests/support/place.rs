@@ -65,7 +65,7 @@ impl Place {
 
     /// Kills the daemon, and waits until it is gone.
     pub(crate) fn kill_daemon(&self) {
-        let pid = self.daemon().expect("a daemon to be killed");
+        let pid = self.daemon().unwrap_or_else(|| panic!("no daemon runs that could be killed"));
         send(pid, Signal::SIGKILL);
         assert!(is_so_in_time(|| super::gone(pid)));
     }

@@ -42,9 +42,8 @@ impl LaunchFiles {
 
 impl LaunchStore for LaunchFiles {
     fn save(&self, launch: &Launch) -> io::Result<()> {
-        if !self.0.is_dir() {
-            DirBuilder::new().mode(0o700).create(&self.0)?;
-        }
+        // Several are saved at once: one that is there already is as good.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let path = self.path(launch.spec.id);
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;

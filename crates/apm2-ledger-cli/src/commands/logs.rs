@@ -86,7 +86,10 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
         print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
     }
     out.out.flush()?;
-    while args.follow {
+    if !args.follow {
+        return Ok(0);
+    }
+    loop {
         let mut has_come = false;
         for log in &mut logs {
             has_come |= print_new(log, &mut out)?;
@@ -96,7 +99,6 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
             thread::sleep(FOLLOW_POLL);
         }
     }
-    Ok(0)
 }
 
 fn unreadable(log: &Log, error: &io::Error) -> CliError {

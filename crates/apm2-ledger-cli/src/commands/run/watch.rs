@@ -208,9 +208,8 @@ impl Watch {
                     return;
                 }
             }
-            match news.try_recv() {
-                Ok(News::Signal { .. }) => self.stops = self.stops.saturating_add(1),
-                Ok(_) | Err(_) => {}
+            if let Ok(News::Signal { .. }) = news.try_recv() {
+                self.stops = self.stops.saturating_add(1);
             }
         }
     }
