@@ -78,7 +78,12 @@ async fn a_subscription_lasts_over_restarts() {
 #[tokio::test]
 async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
     let log = Log::default();
-    let mut runner = log.runner(sh("setsid sh -c 'while :; do echo x; done' & echo $!; exit 0"));
+    // It has escaped before the one that it escapes from ends: until then it is a member of the group as any other.
+    let session = "cut -d ' ' -f 6";
+    let mut runner = log.runner(sh(&format!(
+        "setsid sh -c 'while :; do echo x; done' & echo $!; \
+         while [ $({session} /proc/$!/stat) = $({session} /proc/$$/stat) ]; do :; done; exit 0"
+    )));
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let escaped = lines.next_pid().await;

@@ -194,6 +194,19 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     child.wait().unwrap();
 }
 
+/// The log of a supervisor that died after it had asked for a start, and of whose process nothing is left: what could
+/// not be recorded was killed, which takes a moment.
+async fn left_unstarted(spec: &ProcessSpec) -> Log {
+    let log = left(spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    let marker = format!("APM2_RUN={}/0/1", spec.id);
+    let pids = || {
+        let entries = std::fs::read_dir("/proc").unwrap();
+        entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok())
+    };
+    until("nothing of it is left", || !pids().any(|pid| environ_of(pid).contains(&marker))).await;
+    log
+}
+
 fn environ_of(pid: u32) -> String {
     String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default()).into_owned()
 }
@@ -201,7 +214,7 @@ fn environ_of(pid: u32) -> String {
 #[tokio::test]
 async fn a_start_without_a_result_and_without_a_process_never_happened() {
     let spec = never("exit 0");
-    let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    let log = left_unstarted(&spec).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!(recovery.closed, 1);
     assert_eq!(log.names(), ["registered", "start_requested", "starting", "crashed"]);
@@ -278,7 +291,7 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
 #[tokio::test]
 async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
     let spec = never("");
-    let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+    let log = left_unstarted(&spec).await;
     log.alter(|event| {
         if let EventKind::StartRequested { trigger } = &mut event.kind {
             *trigger = StartTrigger::Restart { attempt: 3 };

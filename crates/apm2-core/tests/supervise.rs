@@ -145,9 +145,12 @@ async fn a_stop_ends_the_process_and_its_restarts() {
 #[tokio::test]
 async fn a_second_stop_shortens_the_first() {
     let log = Log::default();
-    let script = "trap '' TERM; while :; do sleep 1000; done";
-    let spec = sh_builder(script).restart(policy(RestartPolicy::Always, 5)).build();
+    let dir = tempfile::tempdir().unwrap();
+    let ready = dir.path().join("ready");
+    let script = format!("trap '' TERM; touch {}; while :; do sleep 1000; done", ready.display());
+    let spec = sh_builder(&script).restart(policy(RestartPolicy::Always, 5)).build();
     let supervisor = begin(&log, &spec).await;
+    until("it ignores SIGTERM", || ready.exists()).await;
     let first = tokio::spawn({
         let (supervisor, id) = (supervisor.clone(), id_of(&spec));
         async move { supervisor.stop(id, Some(Duration::from_secs(1000)), &operator()).await }
