@@ -37,10 +37,12 @@ pub(crate) fn is_so_in_time(mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Whether the process is gone, or a zombie that nobody reaped.
+/// Whether the process is gone, or a zombie that nobody reaped. One whose first thread alone is a zombie still has its
+/// files open.
 pub(crate) fn gone(pid: u32) -> bool {
+    let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     match fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => stat.rsplit(')').next().unwrap().trim_start().starts_with('Z'),
+        Ok(stat) => stat.rsplit(')').next().unwrap().trim_start().starts_with('Z') && threads() <= 1,
         Err(_) => true,
     }
 }

@@ -12,6 +12,7 @@ mod child;
 mod contracts;
 mod failures;
 mod invariants;
+mod observe;
 mod output;
 mod properties;
 mod recording;

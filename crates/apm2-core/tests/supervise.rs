@@ -263,7 +263,7 @@ async fn a_changed_launch_stops_and_starts_what_ran() {
 #[tokio::test]
 async fn what_cannot_be_a_name_is_refused() {
     let supervisor = Log::default().supervisor(Vec::new());
-    for name in ["-a", "a b", "a/b", "../x", "ä"] {
+    for name in ["-a", "a b", "a/b", "../x", "ä", "all"] {
         let launch = Launch::new(ProcessSpec::builder().name(name).command("true").build());
         let refused = supervisor.apply(launch, &Request::default()).await;
         assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{name:?}: {refused:?}");

@@ -195,6 +195,7 @@ fn services(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Servi
         launches: Arc::new(LaunchFiles::new(&options.dir)),
         holder: Some(Arc::new(KeeperClient::new(&options.dir, options.keeper.clone()))),
         logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), logs.handle.clone())),
+        adapters: Arc::new(|_| None),
     }
 }
 

@@ -363,21 +363,13 @@ impl Work {
 async fn apply_one(shared: &Shared, launch: Launch, by: &By) -> Result<Action, ProcessError> {
     let name = launch.spec.name.clone();
     let applied = shared.supervisor.apply(launch, by).await?;
-    let mut action = action_of(applied);
-    for id in shared.supervisor.find(&name)? {
-        if shared.supervisor.is_busy(id) {
-            continue;
-        }
-        match shared.supervisor.start(id, by).await {
-            // On record, and the policy has the next word.
-            Ok(()) | Err(ProcessError::SpawnFailed(_)) => {}
-            Err(error) => return Err(error),
-        }
-        if action == Action::Unchanged {
-            action = Action::Start;
-        }
-    }
-    Ok(action)
+    let process = shared.supervisor.find(&name)?.first().map(|id| id.process_id);
+    let process = process.ok_or_else(|| ProcessError::NotFound(name))?;
+    let has_started = shared.supervisor.start_idle(process, by).await?;
+    Ok(match action_of(applied) {
+        Action::Unchanged if has_started => Action::Start,
+        action => action,
+    })
 }
 
 async fn remove_one(shared: &Shared, id: ProcessId, by: &By) -> Result<(), ProcessError> {

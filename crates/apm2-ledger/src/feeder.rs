@@ -50,7 +50,7 @@ impl Feeder {
     pub(crate) fn run(mut self, feeds: &Receiver<Feed>) -> bool {
         loop {
             let Some(store) = self.live.store() else { return drain(feeds) };
-            let fed = match feeds.recv_timeout(IDLE) {
+            let fed = match self.next(feeds) {
                 Ok(feed) => self.feed(&store, std::iter::once(feed).chain(feeds.try_iter())),
                 Err(RecvTimeoutError::Timeout) => self.add_rest(&store).and_then(|()| self.flush(&store)),
                 Err(RecvTimeoutError::Disconnected) => {
@@ -62,6 +62,14 @@ impl Feeder {
                 drop(self.live.take_store());
             }
         }
+    }
+
+    /// What comes next. Waits without a limit where nothing is left to do: an idle ledger wakes nobody.
+    fn next(&self, feeds: &Receiver<Feed>) -> Result<Feed, RecvTimeoutError> {
+        if self.packer.is_empty() && self.unflushed == 0 {
+            return feeds.recv().map_err(RecvTimeoutError::from);
+        }
+        feeds.recv_timeout(IDLE)
     }
 
     fn feed(&mut self, store: &Store, feeds: impl Iterator<Item = Feed>) -> Result<(), StoreError> {

@@ -26,6 +26,11 @@ impl Packer {
         self.builder.chain()
     }
 
+    /// Whether every event that was pushed is in a frame that was returned.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.builder.is_empty()
+    }
+
     /// Adds the next event. Returns a frame when the event would not have fitted into it.
     pub(crate) fn push(&mut self, event_bytes: &[u8]) -> Result<Option<IndexedFrame>, StoreError> {
         let fits = self.builder.body_len() + event_bytes.len() + size_of::<u32>() <= FRAME_BYTES_MAX;

@@ -2,6 +2,7 @@
 
 mod files;
 mod follow;
+mod kept;
 mod meter;
 mod rotation;
 mod sink;
@@ -11,7 +12,10 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::sink::{LogSink, Moved, Shelf};
+pub(crate) use self::{
+    kept::KeptOutput,
+    sink::{LogSink, Moved, Shelf},
+};
 pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},

@@ -24,7 +24,7 @@ use tokio::{
     time,
 };
 
-use crate::log::{OutputMeter, Shelf};
+use crate::log::{KeptOutput, Shelf};
 use crate::process::{
     Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
     ProcessIdentity, ProcessSpec, ProcessState, Recorder, Request, RunEnd, Signal, SpawnFailure, SpawnStage,
@@ -136,9 +136,12 @@ impl ProcessRunner {
         Self { holder, files, ..self }
     }
 
-    /// How much the instance has written, where that is counted.
-    pub(crate) fn meter(&self) -> Option<Arc<OutputMeter>> {
-        self.files.as_ref().map(|files| Arc::clone(&files.meter))
+    /// The output of the instance, where it is kept in files.
+    pub(crate) fn kept_output(&self) -> Option<KeptOutput> {
+        let kept = self.files.as_ref()?;
+        let instance = self.shared.lock();
+        let files = kept.files(&instance.spec.log, &instance.handle());
+        Some(KeptOutput { files, meter: Arc::clone(&kept.meter) })
     }
 
     /// The error of an operation that does not fit the state.

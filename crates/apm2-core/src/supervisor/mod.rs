@@ -38,6 +38,7 @@ use self::{
     tender::Tender,
 };
 use crate::{
+    adapter::Adapter,
     log::LogsDir,
     process::{
         Clock, FileLogs, OutputHolder, ProcessError, ProcessId, ProcessRunner, ProcessSpec, Recorder, Request, Resumed,
@@ -48,6 +49,9 @@ use crate::{
 
 /// Characters of a name.
 const NAME_CHARS_MAX: usize = 64;
+
+/// The word that means every process.
+pub(crate) const EVERYTHING: &str = "all";
 
 /// Instances of one process.
 pub const INSTANCES_MAX: u32 = 1024;
@@ -65,7 +69,12 @@ pub struct Services {
     /// Where output is kept that names no file, and the runtime that moves it there: one of its own, since it may block
     /// on a slow disk. Without them no output is kept at all.
     pub logs: Option<(LogsDir, tokio::runtime::Handle)>,
+    /// Chooses what observes a process.
+    pub adapters: AdapterFactory,
 }
+
+/// Chooses what observes a process; [`BlackBox`](crate::adapter::BlackBox) does where it chooses nothing.
+pub type AdapterFactory = Arc<dyn Fn(&Launch) -> Option<Box<dyn Adapter>> + Send + Sync>;
 
 impl Services {
     fn files(&self) -> Option<FileLogs> {
@@ -216,7 +225,8 @@ impl Supervisor {
         let id = StreamId { process_id: launch.spec.id, instance };
         let link = Link { id, orders, view: runner.view(), busy: Arc::clone(&busy) };
         let clock = Arc::clone(&services.clock);
-        (Tender::new(runner, Arc::clone(launch), launchable, clock, received, busy), link)
+        let adapters = Arc::clone(&services.adapters);
+        (Tender::new(runner, Arc::clone(launch), launchable, clock, received, busy, adapters), link)
     }
 
     /// Supervises what `launch` says from now on, under its name: a new process, stopped, or the one of that name with
@@ -301,10 +311,21 @@ impl Supervisor {
         self.add_instances(&mut changed, known, request).await?;
         self.table().insert(changed.clone());
         if ran_any {
-            let was_stopped = |link: &&Link| !link.is_busy();
-            start_all(changed.links.iter().filter(was_stopped), request).await?;
+            start_idle(&changed.links, request).await?;
         }
         Ok(Applied::Changed)
+    }
+
+    /// Starts the instances of a process that neither run nor are due to, all at once. Whether there were any.
+    ///
+    /// One that cannot be spawned is no error here: that is on record, and its policy has the next word.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start) but for a failed spawn.
+    pub async fn start_idle(&self, process: ProcessId, request: &Request) -> Result<bool, ProcessError> {
+        let links = self.table().by_id(process).map(|entry| entry.links.clone());
+        let links = links.ok_or_else(|| not_found(&process.to_string()))?;
+        start_idle(&links, request).await
     }
 
     /// Starts an instance.
@@ -544,11 +565,14 @@ async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Resu
     each(links, |request| What::Stop(request, None), request).await
 }
 
-async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
-    each(links, What::Start, request).await
+/// See [`Supervisor::start_idle`].
+async fn start_idle(links: &[Link], request: &Request) -> Result<bool, ProcessError> {
+    let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
+    each(idle.iter().copied(), What::Start, request).await?;
+    Ok(!idle.is_empty())
 }
 
-/// Asks all of them at once, and waits for all; the first error is the one to tell.
+/// Asks all of them at once, and waits for all; the first error is the one to tell. A failed spawn is none.
 async fn each(
     links: impl Iterator<Item = &Link>,
     what: impl Fn(Request) -> What,
@@ -563,7 +587,10 @@ async fn each(
     let mut result = Ok(());
     for answer in asked {
         let answer = answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error))));
-        result = result.and(answer);
+        result = result.and(match answer {
+            Err(ProcessError::SpawnFailed(_)) => Ok(()),
+            answer => answer,
+        });
     }
     result
 }
@@ -593,6 +620,9 @@ pub fn is_name(text: &str) -> bool {
 
 fn check(launch: &Launch) -> Result<(), ProcessError> {
     let refuse = |why: String| Err(ProcessError::InvalidState(format!("{:?}: {why}", launch.spec.name)));
+    if launch.spec.name == EVERYTHING {
+        return refuse("that word means every process".to_owned());
+    }
     if !is_name(&launch.spec.name) {
         return refuse(format!(
             "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"

@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Launch, not_found, order::Order};
+use super::{EVERYTHING, Launch, not_found, order::Order};
 use crate::process::{ProcessError, ProcessId, Stream, StreamId, StreamView};
 
 /// The shortest beginning of an id that is taken for one.
@@ -97,7 +97,7 @@ impl Table {
     /// The instances that `text` means.
     pub(super) fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
         let ids = |entry: &Entry| entry.links.iter().map(|link| link.id).collect::<Vec<_>>();
-        if text == "all" {
+        if text == EVERYTHING {
             return Ok(self.links().map(|link| link.id).collect());
         }
         if let Some(entry) = self.get(text) {

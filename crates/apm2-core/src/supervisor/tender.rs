@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::{
-    Launch,
+    AdapterFactory, Launch,
     checkup::Checkup,
     order::{Order, Reply, What},
     plan::{Effect, Input, Plan, Seen},
@@ -74,6 +74,7 @@ pub(super) struct Tender {
     checkup: Checkup,
     sampler: Sampler,
     watch: Watch,
+    adapters: AdapterFactory,
 }
 
 impl Tender {
@@ -84,8 +85,9 @@ impl Tender {
         clock: Arc<dyn Clock>,
         orders: mpsc::Receiver<Order>,
         busy: Arc<AtomicBool>,
+        adapters: AdapterFactory,
     ) -> Self {
-        let watch = Watch::new(&launch, runner.meter());
+        let watch = Watch::new(&launch, adapters(&launch), runner.kept_output());
         Self {
             runner,
             launch,
@@ -105,6 +107,7 @@ impl Tender {
             checkup: Checkup::default(),
             sampler: Sampler::default(),
             watch,
+            adapters,
         }
     }
 
@@ -119,6 +122,7 @@ impl Tender {
         }
         match resumed {
             Resumed::Adopted => {
+                self.watch.begin();
                 self.up();
                 self.step(Input::Resumed).await?;
             }
@@ -227,7 +231,10 @@ impl Tender {
             }
             What::Respec(launch, request) => {
                 let respecified = self.runner.respec(launch.spec.clone(), &Origin::of(request));
-                self.watch = Watch::new(&launch, self.runner.meter());
+                self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
+                if self.is_up {
+                    self.watch.begin();
+                }
                 self.launch = launch;
                 self.is_launchable = true;
                 answer(reply, respecified);
@@ -311,7 +318,10 @@ impl Tender {
         }
         self.restart_at = None;
         let started = match self.given().await {
-            Ok(given) => self.runner.start_as(origin, trigger, given),
+            Ok(given) => {
+                self.watch.begin();
+                self.runner.start_as(origin, trigger, given)
+            }
             Err(error) => {
                 let message = error.to_string();
                 let failure = SpawnFailure { stage: SpawnStage::Credentials, errno: None, message: message.clone() };
@@ -321,8 +331,12 @@ impl Tender {
         };
         match &started {
             Ok(()) => self.up(),
-            Err(ProcessError::SpawnFailed(_)) => self.next_steps.push_back(Input::RunOver),
-            Err(_) => {}
+            Err(error) => {
+                self.watch.ended();
+                if matches!(error, ProcessError::SpawnFailed(_)) {
+                    self.next_steps.push_back(Input::RunOver);
+                }
+            }
         }
         started
     }
@@ -346,7 +360,6 @@ impl Tender {
         self.sustained_at = Instant::now().checked_add(self.launch.spec.restart.min_uptime.saturating_sub(age));
         self.checkup = Checkup::started(self.launch.spec.health.clone(), &started, &now);
         self.sampler = Sampler::started(age);
-        self.watch.started();
     }
 
     fn run_over(&mut self) {
@@ -405,7 +418,7 @@ impl Tender {
     }
 
     fn observe(&mut self) {
-        let observed = self.watch.observe(&self.clock.now());
+        let observed = self.watch.observe(self.clock.now());
         if observed.is_empty() || !self.runner.state().is_running() {
             return;
         }

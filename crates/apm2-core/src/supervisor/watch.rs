@@ -1,42 +1,70 @@
 //! What an agent adapter makes of the output of an instance.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use tokio::time::Instant;
 
 use super::Launch;
 use crate::{
-    adapter::{Adapter, BlackBox},
-    log::OutputMeter,
-    process::{EventKind, Stamp},
+    adapter::{Adapter, BlackBox, Glance, LineSplitter, Observation},
+    log::{KeptOutput, LogItem, LogReader},
+    process::{EventKind, OutputSource, Stamp},
 };
 
 /// How often an adapter is asked, at most.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// An adapter, and when it is asked next.
+/// How often an adapter is asked that waits for nothing in particular.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Pieces of output that are handed to an adapter at once; the rest waits for the next time.
+const PIECES_MAX: usize = 64;
+
+/// An adapter, what it is shown, and when it is asked next.
 #[derive(Default)]
 pub(super) struct Watch {
-    adapter: Option<Box<dyn Adapter>>,
-    meter: Option<Arc<OutputMeter>>,
+    watched: Option<Watched>,
     interval: Duration,
     due: Option<Instant>,
 }
 
+struct Watched {
+    adapter: Box<dyn Adapter>,
+    output: KeptOutput,
+    lines: Vec<Lines>,
+}
+
+/// One output, read line by line.
+struct Lines {
+    source: OutputSource,
+    path: PathBuf,
+    reader: LogReader,
+    splitter: LineSplitter,
+}
+
 impl Watch {
-    /// The black-box adapter where a limit on silence is set; else none.
-    pub(super) fn new(launch: &Launch, meter: Option<Arc<OutputMeter>>) -> Self {
-        let (Some(limit), Some(meter)) = (launch.silence_limit, meter) else { return Self::default() };
-        let interval = (limit / 4).max(INTERVAL_MIN);
-        Self { adapter: Some(Box::new(BlackBox::new(limit))), meter: Some(meter), interval, due: None }
+    /// `adapter`, or the black box where there is none, of an instance whose output is kept in files; else nothing.
+    pub(super) fn new(launch: &Launch, adapter: Option<Box<dyn Adapter>>, output: Option<KeptOutput>) -> Self {
+        let Some(output) = output else { return Self::default() };
+        let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));
+        let interval = match launch.silence_limit {
+            _ if adapter.wants_lines() => INTERVAL_MIN,
+            Some(limit) => (limit / 4).clamp(INTERVAL_MIN, INTERVAL_MAX),
+            None => INTERVAL_MAX,
+        };
+        Self { watched: Some(Watched { adapter, output, lines: Vec::new() }), interval, due: None }
     }
 
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    pub(super) fn started(&mut self) {
-        self.due = self.adapter.is_some().then(|| Instant::now() + self.interval);
+    /// A run is about to begin, or was taken over: what it writes from now on is its own.
+    pub(super) fn begin(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            watched.begin();
+            self.due = Some(Instant::now() + self.interval);
+        }
     }
 
     pub(super) fn ended(&mut self) {
@@ -44,11 +72,57 @@ impl Watch {
     }
 
     /// Asks the adapter.
-    pub(super) fn observe(&mut self, now: &Stamp) -> Vec<EventKind> {
+    pub(super) fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
         self.due = Some(Instant::now() + self.interval);
-        let (Some(adapter), Some(meter)) = (&mut self.adapter, &self.meter) else { return Vec::new() };
-        let name = adapter.name();
-        let seen = adapter.tick(&meter.read(now), now);
-        seen.into_iter().map(|seen| EventKind::Observed { adapter: name.to_owned(), detail: seen.detail }).collect()
+        self.watched.as_mut().map_or_else(Vec::new, |watched| watched.observe(now))
+    }
+}
+
+impl Watched {
+    fn begin(&mut self) {
+        self.adapter.begin();
+        self.lines.clear();
+        if self.adapter.wants_lines() {
+            let opened = self.output.files.all().map(|(source, path)| {
+                let reader = LogReader::end(path).and_then(|end| LogReader::from_position(path, end))?;
+                Ok(Lines { source, path: path.to_owned(), reader, splitter: LineSplitter::default() })
+            });
+            self.lines = opened
+                .filter_map(|lines: std::io::Result<Lines>| {
+                    lines.inspect_err(|error| tracing::warn!(%error, "an output cannot be observed")).ok()
+                })
+                .collect();
+        }
+    }
+
+    fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
+        let mut seen = Vec::new();
+        for lines in &mut self.lines {
+            lines.hand_on(&mut *self.adapter, &mut seen);
+        }
+        let output = &self.output;
+        let glance = Glance { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
+        seen.extend(self.adapter.tick(&glance));
+        let adapter = self.adapter.name();
+        seen.into_iter().map(|seen| EventKind::Observed { adapter: adapter.to_owned(), detail: seen.detail }).collect()
+    }
+}
+
+impl Lines {
+    fn hand_on(&mut self, adapter: &mut dyn Adapter, seen: &mut Vec<Observation>) {
+        for _ in 0..PIECES_MAX {
+            match self.reader.next_item() {
+                Ok(LogItem::Bytes(bytes)) => {
+                    self.splitter.push(self.source, bytes, |line| seen.extend(adapter.line(line)));
+                }
+                // What was removed before it was read cannot be observed, and may have ended in the middle of a line.
+                Ok(LogItem::Gap(_)) => self.splitter = LineSplitter::default(),
+                Ok(LogItem::End) => return,
+                Err(error) => {
+                    tracing::debug!(path = %self.path.display(), %error, "an output cannot be observed for now");
+                    return;
+                }
+            }
+        }
     }
 }

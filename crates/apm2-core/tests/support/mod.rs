@@ -144,14 +144,20 @@ impl Log {
 
     /// A supervisor that records here, and knows `launches` from one before it.
     pub(crate) fn supervisor(&self, launches: Vec<Launch>) -> Supervisor {
+        Supervisor::new(self.services(launches))
+    }
+
+    /// What such a supervisor needs.
+    pub(crate) fn services(&self, launches: Vec<Launch>) -> Services {
         let log = self.clone();
-        Supervisor::new(Services {
+        Services {
             recorder: Box::new(move || Box::new(log.clone())),
             clock: Arc::new(SystemClock),
             launches: Arc::new(Known(launches)),
             holder: None,
             logs: None,
-        })
+            adapters: Arc::new(|_| None),
+        }
     }
 
     pub(crate) fn events(&self) -> Vec<Event> {

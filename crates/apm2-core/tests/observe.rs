@@ -1,0 +1,59 @@
+//! What an adapter is shown of a process, and what becomes of what it says.
+
+use std::sync::Arc;
+
+use apm2_core::{
+    adapter::{Adapter, Line, Observation},
+    log::LogsDir,
+    process::{EventKind, Request, StreamId},
+    supervisor::{Launch, Services, Supervisor},
+};
+
+use crate::support::{Log, in_time, sh, until};
+
+/// Understands lines such as `{"tool":"edit"}`, and nothing else.
+struct Tools;
+
+impl Adapter for Tools {
+    fn name(&self) -> &'static str {
+        "tools"
+    }
+
+    fn wants_lines(&self) -> bool {
+        true
+    }
+
+    fn line(&mut self, line: Line<'_>) -> Vec<Observation> {
+        let text = String::from_utf8_lossy(line.bytes);
+        let tool = text.strip_prefix("{\"tool\":\"").and_then(|rest| rest.strip_suffix("\"}"));
+        tool.map(Observation::new).into_iter().collect()
+    }
+}
+
+#[tokio::test]
+async fn lines_of_json_become_events() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let mut services: Services = log.services(Vec::new());
+    services.logs = Some((LogsDir::new(dir.path()), tokio::runtime::Handle::current()));
+    services.adapters = Arc::new(|_| Some(Box::new(Tools)));
+    let supervisor = Supervisor::new(services);
+    // The last line comes in two pieces, with something else between it and the first.
+    let spec = sh(r#"echo '{"tool":"edit"}'; echo no; printf '{"tool":'; sleep 0.1; echo '"run"}'; exec sleep 1000"#);
+    let id = StreamId { process_id: spec.id, instance: 0 };
+    in_time(supervisor.apply(Launch::new(spec), &Request::default())).await.unwrap();
+    for run in 1..=2 {
+        in_time(supervisor.start(id, &Request::default())).await.unwrap();
+        let said = || {
+            let events = log.events().into_iter().filter(|event| event.run == run);
+            let said = events.filter_map(|event| match event.kind {
+                EventKind::Observed { adapter, detail } => Some((adapter, detail)),
+                _ => None,
+            });
+            said.collect::<Vec<_>>()
+        };
+        until("both are seen", || said().len() >= 2).await;
+        let expected = ["edit", "run"].map(|tool| ("tools".to_owned(), tool.to_owned()));
+        assert_eq!(said(), expected, "run {run} sees its own lines");
+        in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
+    }
+}
