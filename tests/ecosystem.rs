@@ -1,21 +1,16 @@
 //! Eight processes of one file, each with a trouble of its own.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    os::unix::fs::PermissionsExt as _,
+    thread,
+};
 
 use serde_json::Value;
 
 use crate::support::{Place, gone, wait_until};
-
-/// Answers every request with 500, on a port that it writes down.
-const SICK: &str = r#"
-import http.server, os, sys
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(500); self.end_headers()
-    def log_message(self, *args): pass
-http.server.HTTPServer.allow_reuse_address = True
-http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
-"#;
 
 fn ecosystem(port: u16) -> String {
     format!(
@@ -34,8 +29,8 @@ restart = {{ policy = "always", backoff = "5ms", max_restarts = 3 }}
 
 [[process]]
 name = "sick"
-command = "python3"
-args = ["sick.py", "{port}"]
+command = "sleep"
+args = ["1000"]
 restart = {{ backoff = "100s" }}
 health = {{ check = {{ http = {{ url = "http://127.0.0.1:{port}/", expected_status = 200 }} }}, interval = "100ms", failure_threshold = 2, grace_period = "1s" }}
 
@@ -74,15 +69,24 @@ file = "api.env"
     )
 }
 
-/// A port that nobody listens on now.
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Answers every request with 500 for as long as the tests run. Gives its port.
+fn sick_server() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // Whoever asks has said so in one piece, and may be gone before the answer.
+            let _ = stream.read(&mut [0; 4096]);
+            let _ = stream.write_all(b"HTTP/1.1 500 Sick\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+        }
+    });
+    port
 }
 
 fn prepared() -> Place {
     let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), ecosystem(free_port())).unwrap();
-    fs::write(place.path("sick.py"), SICK).unwrap();
+    fs::write(place.path("ecosystem.toml"), ecosystem(sick_server())).unwrap();
     fs::write(place.path("api.env"), "# of the test\nkey='hunter2'\n").unwrap();
     fs::set_permissions(place.path("api.env"), fs::Permissions::from_mode(0o600)).unwrap();
     place

@@ -114,7 +114,8 @@ impl BlackBox {
         let silent = glance.meter.silent;
         match (std::mem::replace(&mut self.is_silent, silent > limit), self.is_silent) {
             (false, true) => {
-                let last = (glance.last_lines)().pop().map_or_else(String::new, |line| format!("; the last line: {line}"));
+                let last =
+                    (glance.last_lines)().pop().map_or_else(String::new, |line| format!("; the last line: {line}"));
                 Some(Observation::new(&format!("silent for {} s{last}", silent.as_secs())))
             }
             (true, false) => Some(Observation::new("not silent any more")),

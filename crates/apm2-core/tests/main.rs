@@ -8,12 +8,15 @@
     reason = "a test that panics has failed, in its helpers too"
 )]
 
+mod checks;
 mod child;
 mod contracts;
+mod credentials;
 mod failures;
 mod invariants;
 mod observe;
 mod output;
+mod policy;
 mod properties;
 mod recording;
 mod recovery;

@@ -27,7 +27,8 @@ pub enum HealthCheck {
     Http {
         /// The address to ask.
         url: String,
-        /// The status that means healthy.
+        /// The status that means healthy. Default: 200.
+        #[serde(default = "ok")]
         expected_status: u16,
     },
     /// A TCP connection; healthy when it is accepted.
@@ -39,11 +40,16 @@ pub enum HealthCheck {
     Script {
         /// The program.
         command: String,
-        /// Its arguments.
+        /// Its arguments. Default: none.
+        #[serde(default)]
         args: Vec<String>,
     },
     /// Healthy as long as the process exists.
     Liveness,
+}
+
+const fn ok() -> u16 {
+    200
 }
 
 /// When and how often a process is checked, and what crosses the threshold.

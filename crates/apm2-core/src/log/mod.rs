@@ -12,14 +12,14 @@ use std::{path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::{
-    kept::KeptOutput,
-    sink::{LogSink, Moved, Shelf},
-};
 pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},
     meter::OutputMeter,
+};
+pub(crate) use self::{
+    kept::KeptOutput,
+    sink::{LogSink, Moved, Shelf},
 };
 
 /// Files for the output of a process, and their limits.

@@ -1,18 +1,27 @@
 //! Programs that a supervisor runs for itself: checks, commands before a stop, and those that print credentials. They are
 //! nobody's business but its own, and never outlive their time.
 
-use std::{ffi::OsStr, process::Stdio, time::Duration};
+use std::{
+    ffi::OsStr,
+    io,
+    pin::pin,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
 
 use tokio::{
     io::AsyncReadExt as _,
-    process::{Child, Command},
+    process::{Child, ChildStdout, Command},
     time::timeout,
 };
 
-use crate::process::{Signal, child, group, spawner::allowed_variables};
+use crate::process::{Signal, child, group, leader::Leader, spawner::allowed_variables};
 
 /// What is kept of what such a program prints, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
+
+/// How long the rest of its output is read, once it has ended and its group is gone.
+const READ_REST_MAX: Duration = Duration::from_millis(250);
 
 /// The command, in a session of its own, with the allowed part of our environment.
 pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
@@ -23,16 +32,19 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     command
 }
 
-/// Runs the command within `limit`, and kills what is left of its group. Gives what it printed.
+/// Runs the command within `limit`, and kills what is left of its group. Gives the beginning of what it printed.
 ///
 /// # Errors
 /// In words, when it cannot be run, fails, or takes too long.
+///
+/// # Panics
+/// Outside of a tokio runtime.
 pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>, String> {
-    let child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-    let mut guard = Guard { group: child.id(), child };
-    let ended = timeout(limit, guard.outcome()).await;
-    guard.clear();
-    match ended {
+    let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
+    let stdout = child.stdout.take();
+    let Some(leader) = child.id().and_then(Leader::child) else { return Err("has no pid".to_owned()) };
+    let mut helper = Helper { leader, child, is_over: false };
+    match timeout(limit, helper.outcome(stdout)).await {
         Ok(Ok((status, printed))) if status.success() => Ok(printed),
         Ok(Ok((status, _))) => Err(format!("failed: {status}")),
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
@@ -41,34 +53,64 @@ pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>
 }
 
 /// A program with its group, which is gone when this is.
-struct Guard {
-    /// The id of its group, until that is cleared.
-    group: Option<u32>,
+struct Helper {
+    leader: Leader,
     child: Child,
+    /// Whether it was reaped: the id of its group may be anybody's from then on.
+    is_over: bool,
 }
 
-impl Guard {
-    async fn outcome(&mut self) -> std::io::Result<(std::process::ExitStatus, Vec<u8>)> {
+impl Helper {
+    async fn outcome(&mut self, stdout: Option<ChildStdout>) -> io::Result<(ExitStatus, Vec<u8>)> {
         let mut printed = Vec::new();
-        if let Some(stdout) = self.child.stdout.take() {
-            stdout.take(OUTPUT_BYTES_MAX).read_to_end(&mut printed).await?;
-        }
-        Ok((self.child.wait().await?, printed))
-    }
-
-    /// Kills what is left of the group, each member by its start time.
-    fn clear(&mut self) {
-        let Some(group) = self.group.take() else { return };
-        for member in group::members(group).unwrap_or_default() {
-            if let Err(error) = member.signal(Signal::KILL) {
-                tracing::debug!(%error, "what a program of our own left could not be killed");
+        {
+            let mut reading = pin!(read(stdout, &mut printed));
+            // Its end is waited for, and not that of its output: whoever it started may hold that for ever.
+            let is_read = tokio::select! {
+                _ = self.leader.ended() => false,
+                read = &mut reading => {
+                    read?;
+                    true
+                }
+            };
+            if is_read {
+                self.leader.ended().await;
+            }
+            self.clear();
+            if !is_read {
+                // What was printed is in the pipe. Nobody holds that any more who did not leave the group.
+                let _ = timeout(READ_REST_MAX, reading).await;
             }
         }
+        let status = self.child.wait().await?;
+        self.is_over = true;
+        Ok((status, printed))
+    }
+
+    /// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
+    fn clear(&self) {
+        let members = group::members(self.leader.group()).unwrap_or_default();
+        let apart = members.iter().filter(|member| !member.in_group);
+        let killed = apart.map(|member| member.signal(Signal::KILL));
+        let killed = killed.chain([self.leader.signal_group(Signal::KILL, &members)]);
+        for error in killed.filter_map(Result::err) {
+            tracing::debug!(%error, "what a program of our own left could not be killed");
+        }
     }
 }
 
-impl Drop for Guard {
+impl Drop for Helper {
     fn drop(&mut self) {
-        self.clear();
+        if !self.is_over {
+            self.clear();
+        }
     }
+}
+
+/// Reads to the end, and keeps the beginning: who prints more is not to be stopped by that.
+async fn read(stdout: Option<ChildStdout>, printed: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut stdout) = stdout else { return Ok(()) };
+    (&mut stdout).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;
+    tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+    Ok(())
 }

@@ -34,6 +34,12 @@ pub struct Launch {
 }
 
 impl Launch {
+    /// Whether a process launched as `other` need not be touched for this one. What merely comes along from the terminal of
+    /// whoever asks (`base_env`) makes no difference: asking again from elsewhere is not a change.
+    pub(super) fn is_as(&self, other: &Self) -> bool {
+        Self { base_env: None, ..self.clone() } == Self { base_env: None, ..other.clone() }
+    }
+
     /// `spec`, with nothing from outside but the allowed part of the supervisor's environment.
     #[must_use]
     pub const fn new(spec: ProcessSpec) -> Self {

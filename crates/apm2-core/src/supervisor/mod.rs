@@ -285,11 +285,11 @@ impl Supervisor {
 
     async fn change(&self, entry: &Entry, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         let launch = with_id(launch, entry.launch.spec.id);
-        if entry.is_launchable && *entry.launch == launch {
+        if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
         let is_same_program =
-            entry.is_launchable && *entry.launch == with_instances(&launch, entry.launch.spec.instances);
+            entry.is_launchable && entry.launch.is_as(&with_instances(&launch, entry.launch.spec.instances));
         let count = usize::try_from(launch.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = entry.links.split_at(count.min(entry.links.len()));
         let ran: Vec<bool> = entry.links.iter().map(Link::is_busy).collect();
@@ -460,7 +460,7 @@ impl Supervisor {
     pub fn plan(&self, launch: &Launch) -> Applied {
         let table = self.table();
         let Some(entry) = table.get(&launch.spec.name) else { return Applied::Created };
-        let is_same = entry.is_launchable && *entry.launch == with_id(launch.clone(), entry.launch.spec.id);
+        let is_same = entry.is_launchable && entry.launch.is_as(&with_id(launch.clone(), entry.launch.spec.id));
         if is_same { Applied::Unchanged } else { Applied::Changed }
     }
 

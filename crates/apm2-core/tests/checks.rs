@@ -1,0 +1,110 @@
+//! Health checks against real servers and real programs.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpListener,
+    thread,
+    time::{Duration, Instant},
+};
+
+use apm2_core::health::{HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe};
+
+use crate::support::{in_time, until};
+
+const LIMIT: Duration = Duration::from_secs(2);
+
+async fn checked(check: &HealthCheck, limit: Duration) -> ProbeResult {
+    in_time(probe(check, limit, &ProbeTarget::default())).await
+}
+
+/// A server that answers each connection with `answer`; with `None` it says nothing and keeps the connection.
+fn server(answer: Option<&'static str>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    thread::spawn(move || {
+        let mut kept = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            match answer {
+                // Whoever asks has said so in one piece, and may be gone before the answer.
+                Some(answer) => {
+                    let _ = stream.read(&mut [0; 4096]);
+                    let _ = stream.write_all(answer.as_bytes());
+                }
+                None => kept.push(stream),
+            }
+        }
+    });
+    address
+}
+
+fn http(address: &str) -> HealthCheck {
+    HealthCheck::Http { url: format!("http://{address}/health"), expected_status: 200 }
+}
+
+#[tokio::test]
+async fn http_is_well_with_the_expected_status_and_nothing_else() {
+    let status = |line: &str| format!("HTTP/1.1 {line}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").leak();
+    for (answer, healthy, said) in [
+        (&*status("200 OK"), true, "200"),
+        (status("500 Sick"), false, "HTTP 500 where 200 was expected"),
+        (status("302 Found\r\nLocation: http://127.0.0.1:1/"), false, "302"),
+        ("not http at all\r\n\r\n", false, "HTTP"),
+        ("", false, "HTTP"),
+    ] {
+        let result = checked(&http(&server(Some(answer))), LIMIT).await;
+        assert_eq!(result.healthy, healthy, "{answer:?}: {result:?}");
+        assert!(result.detail.contains(said), "{answer:?}: {result:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_given_up_on_in_time() {
+    let began = Instant::now();
+    let result = checked(&http(&server(None)), Duration::from_millis(200)).await;
+    assert!(!result.healthy && began.elapsed() < LIMIT, "{result:?} after {:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn tcp_is_well_when_somebody_accepts() {
+    let address = server(None);
+    assert!(checked(&HealthCheck::Tcp { address }, LIMIT).await.healthy);
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert!(!checked(&HealthCheck::Tcp { address: nobody }, LIMIT).await.healthy);
+}
+
+fn script(text: &str) -> HealthCheck {
+    HealthCheck::Script { command: "sh".to_owned(), args: vec!["-c".to_owned(), text.to_owned()] }
+}
+
+#[tokio::test]
+async fn a_script_is_well_with_0_and_leaves_nothing_behind() {
+    assert!(checked(&script("exit 0"), LIMIT).await.healthy);
+    assert!(!checked(&script("exit 3"), LIMIT).await.healthy);
+    assert!(checked(&script("head -c 10000000 /dev/zero"), LIMIT).await.healthy, "what it prints is its own affair");
+    assert!(checked(&script("sleep 1000 & exit 0"), LIMIT).await.healthy, "its end counts, not that of its output");
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pids");
+    let text = format!("trap '' TERM; sleep 1000 & echo $! $$ > {}; wait", file.display());
+    let result = checked(&script(&text), Duration::from_millis(500)).await;
+    assert!(!result.healthy && result.detail.contains("took longer"), "{result:?}");
+    let pids = std::fs::read_to_string(&file).unwrap();
+    let gone = |pid: &str| !crate::support::is_alive(pid.parse().unwrap());
+    until("it is gone with what it started", || pids.split_whitespace().all(gone)).await;
+}
+
+#[test]
+fn what_cannot_be_checked_is_refused_with_the_reason() {
+    let with = |check: HealthCheck| HealthCheckConfig { check, ..HealthCheckConfig::default() };
+    let url = "https://localhost/".to_owned();
+    for (config, said) in [
+        (with(HealthCheck::Http { url, expected_status: 200 }), "TLS"),
+        (with(HealthCheck::Tcp { address: "localhost".to_owned() }), "host:port"),
+        (with(HealthCheck::Script { command: String::new(), args: Vec::new() }), "command"),
+        (HealthCheckConfig { interval: Duration::ZERO, ..HealthCheckConfig::default() }, "interval"),
+        (HealthCheckConfig { timeout: Duration::ZERO, ..HealthCheckConfig::default() }, "timeout"),
+        (HealthCheckConfig { failure_threshold: 0, ..HealthCheckConfig::default() }, "thresholds"),
+    ] {
+        assert!(config.validate().unwrap_err().contains(said), "{config:?}");
+    }
+}
