@@ -14,6 +14,7 @@ mod contracts;
 mod credentials;
 mod failures;
 mod invariants;
+mod logs;
 mod observe;
 mod output;
 mod policy;

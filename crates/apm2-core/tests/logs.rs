@@ -1,0 +1,200 @@
+//! Output in files: whole, in order, rotated, within its limits, and never a reason to wait.
+
+use std::{fs, io, path::Path, time::Duration};
+
+use apm2_core::{
+    log::{LogConfig, LogItem, LogPosition, LogReader, LogsDir},
+    process::{EventKind, OutputSource, ProcessSpec, Request, Stream, StreamId},
+    restart::{RestartConfig, RestartPolicy},
+    supervisor::{Launch, Supervisor},
+};
+use proptest::prelude::*;
+
+use crate::support::{Log, in_time, sh, until};
+
+fn supervisor(log: &Log, dir: &Path) -> Supervisor {
+    let mut services = log.services(Vec::new());
+    services.logs = Some((LogsDir::new(dir), tokio::runtime::Handle::current()));
+    Supervisor::new(services)
+}
+
+/// Runs a script to its end with this configuration, and gives what is recorded.
+async fn ended(log: &Log, dir: &Path, config: LogConfig, script: &str) -> Stream {
+    let restart = RestartConfig { policy: RestartPolicy::Never, ..RestartConfig::default() };
+    let spec = ProcessSpec { log: config, restart, ..sh(script) };
+    let id = StreamId { process_id: spec.id, instance: 0 };
+    let supervisor = supervisor(log, dir);
+    in_time(supervisor.apply(Launch::new(spec), &Request::default())).await.unwrap();
+    in_time(supervisor.start(id, &Request::default())).await.unwrap();
+    in_time(supervisor.wait(id)).await.unwrap()
+}
+
+/// All that is there to be read, and how many files were removed before.
+fn all(path: &Path) -> (String, u64) {
+    let mut reader = LogReader::from_start(path).unwrap();
+    let (mut bytes, mut gaps) = (Vec::new(), 0);
+    loop {
+        match reader.next_item().unwrap() {
+            LogItem::Bytes(read) => bytes.extend_from_slice(read),
+            LogItem::Gap(files) => gaps += files,
+            LogItem::End => return (String::from_utf8(bytes).unwrap(), gaps),
+        }
+    }
+}
+
+fn size_of(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).unwrap();
+    // What is compressed at this moment may be gone.
+    entries.filter_map(|entry| entry.unwrap().metadata().ok()).map(|metadata| metadata.len()).sum()
+}
+
+const NUMBERS: &str = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo $i; done";
+
+fn assert_numbered(text: &str, first: Option<u64>) {
+    let numbers: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
+    let first = first.unwrap_or_else(|| *numbers.first().unwrap());
+    assert!(numbers.iter().copied().eq(first..=20_000), "from {first}: {:?}", numbers.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rotated_and_compressed_files_read_as_one() {
+    for compress in [false, true] {
+        let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+        let config = LogConfig { rotate_bytes: 5000, compress, ..LogConfig::default() };
+        ended(&log, dir.path(), config, NUMBERS).await;
+        let path = dir.path().join("test-0/stdout.log");
+        let (text, gaps) = all(&path);
+        assert_eq!(gaps, 0);
+        assert_numbered(&text, Some(1));
+        let ends_with = if compress { ".gz" } else { "2" };
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+        until("they are rotated", || {
+            fs::read_dir(path.parent().unwrap()).unwrap().map(name).any(|name| name.ends_with(ends_with))
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_limit_on_the_whole_holds_and_the_newest_is_kept() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let config = LogConfig { rotate_bytes: 5000, total_bytes_max: 30_000, ..LogConfig::default() };
+    ended(&log, dir.path(), config, NUMBERS).await;
+    let dir = dir.path().join("test-0");
+    until("the surplus is gone", || size_of(&dir) <= 30_000).await;
+    let (text, _) = all(&dir.join("stdout.log"));
+    assert_numbered(&text, None);
+    assert!(text.len() > 10_000, "{} bytes are left", text.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_file_is_rotated_however_small() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let config = LogConfig { rotate_age: Duration::from_millis(50), ..LogConfig::default() };
+    ended(&log, dir.path(), config, "echo 19999; sleep 0.2; echo 20000").await;
+    assert!(dir.path().join("test-0/stdout.log.00000001").exists());
+    assert_numbered(&all(&dir.path().join("test-0/stdout.log")).0, Some(19_999));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn merged_outputs_keep_their_order_and_apart_they_are_apart() {
+    let script = "i=0; while [ $i -lt 500 ]; do i=$((i+1)); echo $i; echo $i >&2; done";
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    ended(&log, dir.path(), LogConfig { merge: true, ..LogConfig::default() }, script).await;
+    let twice: String = (1..=500).map(|number| format!("{number}\n{number}\n")).collect();
+    assert_eq!(fs::read_to_string(dir.path().join("test-0/output.log")).unwrap(), twice);
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    ended(&log, dir.path(), LogConfig::default(), script).await;
+    let once: String = (1..=500).map(|number| format!("{number}\n")).collect();
+    for name in ["stdout.log", "stderr.log"] {
+        assert_eq!(fs::read_to_string(dir.path().join("test-0").join(name)).unwrap(), once, "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_line_begins_with_its_time_if_asked_however_it_was_written() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let script = "printf 'one\\ntw'; sleep 0.05; printf 'o\\n\\n'; sleep 0.05; printf end";
+    ended(&log, dir.path(), LogConfig { timestamps: true, ..LogConfig::default() }, script).await;
+    let text = fs::read_to_string(dir.path().join("test-0/stdout.log")).unwrap();
+    let lines: Vec<&str> = text.split('\n').map(|line| line.split_once(' ').unwrap().1).collect();
+    assert_eq!(lines, ["one", "two", "", "end"], "{text}");
+    for line in text.lines() {
+        chrono::DateTime::parse_from_rfc3339(line.split_once(' ').unwrap().0).unwrap();
+    }
+}
+
+/// What cannot be kept is dropped, with its count on record, and the process does not wait.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_kept_is_dropped_and_told() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let config = LogConfig { stdout: Some("/dev/full".into()), ..LogConfig::default() };
+    let stream = ended(&log, dir.path(), config, "head -c 1000000 /dev/zero; exit 7").await;
+    assert_eq!(stream.exit().unwrap().code(), Some(7));
+    let dropped: Vec<(u64, String)> = log
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::OutputDropped { source: OutputSource::Stdout, bytes, cause } => Some((bytes, cause)),
+            _ => None,
+        })
+        .collect();
+    assert!(dropped[0].1.contains("/dev/full: it is not a regular file"), "{dropped:?}");
+    assert_eq!(dropped.last().unwrap().0, 1_000_000, "{dropped:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_lines_are_attached_to_an_end_that_failed_with_secrets_masked() {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo line $i; done; echo password=hunter2 >&2; exit 1";
+    ended(&log, dir.path(), LogConfig::default(), script).await;
+    let tails: Vec<_> = log
+        .events()
+        .into_iter()
+        .filter_map(|event| match event.kind {
+            EventKind::OutputTail { stdout, stderr } => Some((stdout, stderr)),
+            _ => None,
+        })
+        .collect();
+    let [(stdout, stderr)] = tails.as_slice() else { panic!("{tails:?}") };
+    assert_eq!(*stdout, (3..=12).map(|number| format!("line {number}")).collect::<Vec<_>>());
+    assert_eq!(stderr.len(), 1);
+    assert!(!stderr[0].contains("hunter2"), "{stderr:?}");
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    ended(&log, dir.path(), LogConfig::default(), "echo fine").await;
+    assert!(!log.names().contains(&"output_tail"), "of one that succeeded nothing has to be explained");
+}
+
+/// Numbered bytes in files of random sizes, read on from a random place: nothing is lost or doubled.
+fn written(dir: &Path, sizes: &[usize]) -> std::path::PathBuf {
+    let path = dir.join("log");
+    let mut next = 0_usize;
+    for (generation, size) in (1..).zip(sizes) {
+        let bytes: Vec<u8> = (next..next + size).map(|number| b'a' + u8::try_from(number % 26).unwrap()).collect();
+        next += size;
+        let is_last = generation == sizes.len();
+        fs::write(if is_last { path.clone() } else { dir.join(format!("log.{generation:08}")) }, bytes).unwrap();
+    }
+    path
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn reading_goes_on_from_any_position(sizes in proptest::collection::vec(1..40_usize, 1..6), place in any::<prop::sample::Index>()) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = written(dir.path(), &sizes);
+        let whole = all(&path).0;
+        prop_assert_eq!(whole.len(), sizes.iter().sum::<usize>());
+        let generation = place.index(sizes.len());
+        let offset = place.index(sizes[generation] + 1);
+        let position = LogPosition { generation: u64::try_from(generation).unwrap() + 1, offset: u64::try_from(offset).unwrap() };
+        let mut reader = LogReader::from_position(&path, position).unwrap();
+        let mut rest = Vec::new();
+        while let LogItem::Bytes(bytes) = reader.next_item().unwrap() {
+            rest.extend_from_slice(bytes);
+        }
+        let before: usize = sizes[..generation].iter().sum();
+        prop_assert_eq!(String::from_utf8(rest).unwrap(), &whole[before + offset..]);
+    }
+}
