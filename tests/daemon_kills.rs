@@ -12,14 +12,17 @@ use std::{
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::support::{Place, gone, send, wait_until};
+use crate::{
+    ecosystem::eight,
+    support::{Place, gone, send, wait_until},
+};
 
 const KILLS: usize = 12;
 
 /// The longest time from the beginning of a change to the kill.
 const KILL_WITHIN_MS: u32 = 250;
 
-/// Each writes numbered lines that begin with its run. `counter` goes on until it is stopped, `exiter` ends with a code
+/// What runs beside the eight of `ecosystem.rs`. Each writes numbered lines that begin with its run. `counter` goes on until it is stopped, `exiter` ends with a code
 /// that its run tells, `slow` sees many daemons, `stamped` has its lines after their time, and `small` in many files.
 const ECOSYSTEM: &str = r#"
 [[process]]
@@ -79,7 +82,7 @@ fn pass(time: Duration) {
 fn nothing_is_lost_when_the_daemon_is_killed() {
     let kills = std::env::var("APM2_DAEMON_KILLS").ok().map_or(KILLS, |text| text.parse().unwrap());
     let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
+    fs::write(place.path("ecosystem.toml"), format!("{ECOSYSTEM}\n{}", eight(&place))).unwrap();
     place.run(&["up"]).succeeded();
     let mut killed = 0;
     for round in 0..kills {
@@ -122,6 +125,7 @@ fn nothing_is_lost_when_the_daemon_is_killed() {
             lines += assert_lines(&place, name, output);
         }
     }
+    lines += assert_chatty(&place);
     let exits = assert_exits(&place);
     println!("{killed} daemons killed, {lines} lines whole, {exits}");
 }
@@ -133,9 +137,16 @@ fn pids_in(place: &Place) -> Vec<u32> {
     pids.map(|pid| u32::try_from(pid).unwrap()).collect()
 }
 
-/// Of no instance are there two processes: each leads a session, and carries the name of its instance and run.
+/// A process that leads a session and carries the name of its instance and run.
+struct Leader {
+    pid: u32,
+    parent: u32,
+    run: String,
+}
+
+/// Of no instance are there two processes. One that a process of the same run started may lead a session, too.
 fn assert_none_twice() {
-    let mut leaders: BTreeMap<String, Vec<(u32, String)>> = BTreeMap::new();
+    let mut instances: BTreeMap<String, Vec<Leader>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap() {
         let name = entry.unwrap().file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
@@ -143,15 +154,32 @@ fn assert_none_twice() {
         let marker = environ.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"APM2_RUN="));
         let Some(marker) = marker.map(|marker| String::from_utf8_lossy(marker).into_owned()) else { continue };
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let session = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(3)?.parse::<u32>().ok());
-        if session == Some(pid) && !gone(pid) {
+        let Some((_, fields)) = stat.rsplit_once(')') else { continue };
+        let fields: Vec<u32> = fields.split_whitespace().skip(1).map_while(|field| field.parse().ok()).collect();
+        let [parent, _, session, ..] = fields.as_slice() else { continue };
+        if *session == pid && !gone(pid) {
             let (instance, run) = marker.rsplit_once('/').unwrap();
-            leaders.entry(instance.to_owned()).or_default().push((pid, run.to_owned()));
+            let leader = Leader { pid, parent: *parent, run: run.to_owned() };
+            instances.entry(instance.to_owned()).or_default().push(leader);
         }
     }
-    for (instance, leaders) in leaders {
-        assert_eq!(leaders.len(), 1, "{instance} runs more than once: {leaders:?}");
+    for (instance, leaders) in instances {
+        let is_first = |leader: &&Leader| leaders.iter().all(|other| other.pid != leader.parent);
+        let first: Vec<_> = leaders.iter().filter(is_first).map(|leader| (leader.pid, &leader.run)).collect();
+        assert_eq!(first.len(), 1, "{instance} runs more than once: {first:?}");
     }
+}
+
+/// Of the one that writes most the newest lines are there, without a gap over all files and daemons.
+fn assert_chatty(place: &Place) -> usize {
+    let text = place.run(&["logs", "chatty", "--stdout", "-n", "all", "--raw"]).succeeded().stdout;
+    // The oldest file that is left begins wherever the one before it was full, and the last line is cut by the stop.
+    let whole = text.split_inclusive('\n').skip(1).filter_map(|line| line.strip_suffix('\n'));
+    let numbers: Vec<u64> = whole.map(|line| line.parse().unwrap()).collect();
+    let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
+    assert_eq!(gap, None, "a line of chatty is lost or doubled");
+    assert!(numbers.len() > 10_000);
+    numbers.len()
 }
 
 /// The lines of each run are numbered from 1 without a gap, and no run begins again.

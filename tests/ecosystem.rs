@@ -49,7 +49,7 @@ instances = 2
 [[process]]
 name = "chatty"
 command = "sh"
-args = ["-c", "while :; do head -c 5000000 /dev/zero | tr '\\0' 'x' | fold -w 99; sleep 0.1; done"]
+args = ["-c", "i=0; while :; do seq $((i+1)) $((i+600000)); i=$((i+600000)); sleep 0.08; done"]
 log = {{ rotate_bytes = 4000000, total_bytes_max = 20000000, compress = true }}
 
 [[process]]
@@ -84,12 +84,11 @@ fn sick_server() -> u16 {
     port
 }
 
-fn prepared() -> Place {
-    let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), ecosystem(sick_server())).unwrap();
+/// The file, and what it names.
+pub(crate) fn eight(place: &Place) -> String {
     fs::write(place.path("api.env"), "# of the test\nkey='hunter2'\n").unwrap();
     fs::set_permissions(place.path("api.env"), fs::Permissions::from_mode(0o600)).unwrap();
-    place
+    ecosystem(sick_server())
 }
 
 fn handle(place: &Place, name: &str) -> Value {
@@ -114,7 +113,8 @@ fn carriers(ids: &[String]) -> Vec<u32> {
 
 #[test]
 fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
-    let place = prepared();
+    let place = Place::new();
+    fs::write(place.path("ecosystem.toml"), eight(&place)).unwrap();
     let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
     assert!(!place.ledger().join("logs").exists(), "nothing was done");
