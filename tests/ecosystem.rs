@@ -4,70 +4,13 @@ use std::{
     fs,
     io::{Read as _, Write as _},
     net::TcpListener,
-    os::unix::fs::PermissionsExt as _,
+    path::Path,
     thread,
 };
 
 use serde_json::Value;
 
 use crate::support::{Place, gone, wait_until};
-
-fn ecosystem(port: u16) -> String {
-    format!(
-        r#"
-[[process]]
-name = "crasher"
-command = "sh"
-args = ["-c", "echo going down; echo because of this >&2; sleep 0.05; exit 3"]
-restart = {{ policy = "on-failure", backoff = "100ms", max_restarts = 1000 }}
-
-[[process]]
-name = "flapper"
-command = "sh"
-args = ["-c", "exit 9"]
-restart = {{ policy = "always", backoff = "5ms", max_restarts = 3 }}
-
-[[process]]
-name = "sick"
-command = "sleep"
-args = ["1000"]
-restart = {{ backoff = "100s" }}
-health = {{ check = {{ http = {{ url = "http://127.0.0.1:{port}/", expected_status = 200 }} }}, interval = "100ms", failure_threshold = 2, grace_period = "1s" }}
-
-[[process]]
-name = "stubborn"
-command = "sh"
-args = ["-c", "trap '' TERM; echo ready; while :; do sleep 0.1; done"]
-shutdown = {{ timeout = "300ms" }}
-
-[[process]]
-name = "twins"
-command = "sleep"
-args = ["1000"]
-instances = 2
-
-[[process]]
-name = "chatty"
-command = "sh"
-args = ["-c", "i=0; while :; do seq $((i+1)) $((i+600000)); i=$((i+600000)); sleep 0.08; done"]
-log = {{ rotate_bytes = 4000000, total_bytes_max = 20000000, compress = true }}
-
-[[process]]
-name = "secretive"
-command = "sh"
-args = ["-c", "trap 'echo rotated' HUP; [ ${{#API_KEY}} = 7 ] && echo has it; while :; do sleep 0.02; done"]
-credentials = {{ profile = "api", variables = {{ API_KEY = "key" }}, reload_signal = "SIGHUP" }}
-
-[[process]]
-name = "parent"
-command = "sh"
-args = ["-c", "sleep 1000 & (sleep 1001 & sleep 1002) & setsid sleep 1003 & echo ready; wait"]
-
-[profile.api]
-file = "api.env"
-"#
-    )
-}
 
 /// Answers every request with 500 for as long as the tests run. Gives its port.
 fn sick_server() -> u16 {
@@ -84,11 +27,14 @@ fn sick_server() -> u16 {
     port
 }
 
-/// The file, and what it names.
+/// The example of the documentation, with a server that really answers with 500; and the file that it names.
 pub(crate) fn eight(place: &Place) -> String {
-    fs::write(place.path("api.env"), "# of the test\nkey='hunter2'\n").unwrap();
-    fs::set_permissions(place.path("api.env"), fs::Permissions::from_mode(0o600)).unwrap();
-    ecosystem(sick_server())
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/example");
+    fs::copy(example.join("api.env"), place.path("api.env")).unwrap();
+    let text = fs::read_to_string(example.join("ecosystem.toml")).unwrap();
+    let sick = format!("http://127.0.0.1:{}/", sick_server());
+    assert!(text.contains("http://127.0.0.1:9/"));
+    text.replace("http://127.0.0.1:9/", &sick)
 }
 
 fn handle(place: &Place, name: &str) -> Value {

@@ -29,6 +29,7 @@
 //!     launches: Arc::new(Unkept),
 //!     holder: None,
 //!     logs: None,
+//!     adapters: Arc::new(|_| None),
 //! });
 //!
 //! let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };

@@ -77,19 +77,20 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// Fetches the values that `config` asks for.
+/// Fetches the values that `config` asks for. A command is run in `cwd`, or in the supervisor's own directory.
 ///
 /// # Errors
 /// When there is no source, or it does not have a key that is asked for.
 pub async fn resolve(
     source: Option<&CredentialSource>,
     config: &CredentialConfig,
+    cwd: Option<&Path>,
 ) -> Result<Resolved, CredentialError> {
     let profile = &config.profile;
     let found = match source {
         None => return Err(CredentialError::NoSource(profile.clone())),
         Some(CredentialSource::File(path)) => Found::Set(pairs(&read(path)?)),
-        Some(CredentialSource::Command(words)) => printed(words).await?,
+        Some(CredentialSource::Command(words)) => printed(words, cwd).await?,
         Some(CredentialSource::Environment) => Found::Environment,
     };
     let value = |key: &String| {
@@ -139,18 +140,23 @@ fn read(path: &Path) -> Result<String, CredentialError> {
 }
 
 /// What a command prints: `KEY=VALUE` lines, or one value in its first line.
-async fn printed(words: &[String]) -> Result<Found, CredentialError> {
+async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, CredentialError> {
     let Some((program, args)) = words.split_first() else {
         return Err(CredentialError::Command("is empty".to_owned()));
     };
-    let printed = helper::run(helper::command(program, args), COMMAND_TIMEOUT)
+    let mut command = helper::command(program, args);
+    if let Some(cwd) = cwd {
+        command.current_dir(cwd);
+    }
+    let printed = helper::run(command, COMMAND_TIMEOUT)
         .await
         .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
     // Not quoted in the error: it may hold a value.
     let text = String::from_utf8(printed)
         .map_err(|_| CredentialError::Command(format!("{program:?} printed what is no text")))?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    if lines().all(|line| pair(line).is_some()) && lines().next().is_some() {
+    let mut no_comments = lines().filter(|line| !line.starts_with('#')).peekable();
+    if no_comments.peek().is_some() && no_comments.all(|line| pair(line).is_some()) {
         return Ok(Found::Set(pairs(&text)));
     }
     lines()

@@ -25,7 +25,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    credentials,
+    credentials::{self, CredentialConfig, CredentialError, Resolved},
     duration::millis,
     process::{
         Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, RestartRule,
@@ -342,13 +342,16 @@ impl Tender {
     }
 
     /// What the process is given beside its specification, credentials fetched anew.
-    async fn given(&self) -> Result<Given, credentials::CredentialError> {
+    async fn given(&self) -> Result<Given, CredentialError> {
         let base_env = self.launch.base_env.clone();
         let Some(config) = &self.launch.spec.credentials else {
             return Ok(Given { base_env, credentials: Vec::new() });
         };
-        let resolved = credentials::resolve(self.launch.credential_source.as_ref(), config).await?;
-        Ok(Given { base_env, credentials: resolved.into_variables() })
+        Ok(Given { base_env, credentials: self.resolve(config).await?.into_variables() })
+    }
+
+    async fn resolve(&self, config: &CredentialConfig) -> Result<Resolved, CredentialError> {
+        credentials::resolve(self.launch.credential_source.as_ref(), config, self.launch.spec.cwd.as_deref()).await
     }
 
     /// A run has begun, or was taken over.
@@ -388,9 +391,7 @@ impl Tender {
             return Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned()));
         };
         // Fetched to be sure that there are any: what the process makes of the signal is its own affair.
-        credentials::resolve(self.launch.credential_source.as_ref(), &config)
-            .await
-            .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
+        self.resolve(&config).await.map_err(|error| ProcessError::InvalidState(error.to_string()))?;
         let variables = config.variables.into_keys().collect();
         let answer = self.runner.begin_rotation(request, config.profile, variables, signal)?;
         answer.await.unwrap_or_else(|_| Err(ProcessError::InvalidState("it has just ended".to_owned())))
