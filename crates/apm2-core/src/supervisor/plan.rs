@@ -219,3 +219,171 @@ fn called_off(request: Request, cause: Option<u64>) -> Effect {
     let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };
     Effect::Record { origin: Origin::of(request).caused_by(cause), kind }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{
+        process::{Draft, Evidence, ExitOutcome, ProcessIdentity, ProcessSpec, RedactedSpec, Signal, StreamId},
+        restart::{BackoffConfig, RestartConfig},
+    };
+
+    const DELAY: Duration = Duration::from_secs(3);
+
+    fn stamp() -> Stamp {
+        Stamp { boot_id: Uuid::from_u128(1), boot_ns: 0, wall_ns: 0 }
+    }
+
+    /// The stream of a process under this policy to which all this happened.
+    fn stream(policy: RestartPolicy, kinds: &[EventKind]) -> Stream {
+        let backoff = BackoffConfig::Fixed { delay: DELAY };
+        let restart = RestartConfig { policy, max_restarts: 1, backoff, ..RestartConfig::default() };
+        let spec = RedactedSpec::new(&ProcessSpec::builder().name("n").command("c").restart(restart).build());
+        let id = StreamId { process_id: spec.id, instance: 0 };
+        let mut stream: Option<Stream> = None;
+        for (kind, version) in std::iter::once(&EventKind::Registered { spec }).chain(kinds).zip(1..) {
+            let run = stream.as_ref().map_or(0, |stream| stream.run_of(kind));
+            let actor = Actor::System;
+            let draft = Draft { stream: id, run, actor, reason: None, cause: None, stamp: stamp(), kind: kind.clone() };
+            let event = draft.numbered(version, version);
+            match &mut stream {
+                None => stream = Some(Stream::begin(&event).unwrap()),
+                Some(stream) => stream.apply(&event).unwrap(),
+            }
+        }
+        stream.unwrap()
+    }
+
+    fn running() -> Vec<EventKind> {
+        let identity = Some(ProcessIdentity { boot_id: Uuid::from_u128(1), pid: 7, start_ticks: 7 });
+        let trigger = StartTrigger::Start;
+        vec![EventKind::StartRequested { trigger }, EventKind::Starting { identity, trigger }, EventKind::Running]
+    }
+
+    fn after(more: &[EventKind]) -> Vec<EventKind> {
+        running().into_iter().chain(more.iter().cloned()).collect()
+    }
+
+    fn exit(code: i32) -> Exit {
+        Exit { outcome: ExitOutcome::Code(code), evidence: Evidence::Observed }
+    }
+
+    fn crashed() -> EventKind {
+        EventKind::Crashed { cause: RunEnd::Exit(exit(1)) }
+    }
+
+    fn steps(plan: &mut Plan, stream: &Stream, input: Input) -> Vec<Effect> {
+        plan.step(input, &Seen { stream, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
+    }
+
+    fn by_hand() -> Request {
+        Request { actor: Actor::Operator { uid: 1, user: None, terminal: None }, reason: None }
+    }
+
+    fn rule_of(effects: &[Effect]) -> Option<&RestartRule> {
+        match effects {
+            [Effect::Record { kind: EventKind::RestartRefused { rule }, .. }] => Some(rule),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_crash_is_restarted_after_its_delay_until_the_budget_is_spent() {
+        let first = stream(RestartPolicy::OnFailure, &after(&[crashed()]));
+        let effects = steps(&mut Plan::default(), &first, Input::RunOver);
+        assert_eq!(effects, [Effect::Schedule { attempt: 1, delay: DELAY }]);
+        let trigger = StartTrigger::Restart { attempt: 1 };
+        let identity = first.identity;
+        let again = [
+            crashed(),
+            EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 },
+            EventKind::StartRequested { trigger },
+            EventKind::Starting { identity, trigger },
+            EventKind::Running,
+            crashed(),
+        ];
+        let effects = steps(&mut Plan::default(), &stream(RestartPolicy::OnFailure, &after(&again)), Input::RunOver);
+        assert!(matches!(rule_of(&effects), Some(RestartRule::BudgetSpent { restarts: 1, max_restarts: 1, .. })));
+    }
+
+    #[test]
+    fn an_end_that_leads_to_nothing_needs_no_word() {
+        let stopped = after(&[EventKind::Stopped { exit: exit(0) }]);
+        for (policy, kinds) in [(RestartPolicy::OnFailure, stopped), (RestartPolicy::Never, after(&[crashed()]))] {
+            assert_eq!(steps(&mut Plan::default(), &stream(policy, &kinds), Input::RunOver), []);
+        }
+    }
+
+    #[test]
+    fn a_restart_by_hand_is_a_stop_and_then_a_start() {
+        let mut plan = Plan::default();
+        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &running()), Input::Restart(by_hand()));
+        assert_eq!(effects, [Effect::Stop { request: by_hand(), timeout: None }]);
+        let stop = EventKind::Stopping { signal: Signal::TERM, timeout_ms: 1, force_kill: true };
+        let over = stream(RestartPolicy::Always, &after(&[stop, EventKind::Stopped { exit: exit(0) }]));
+        let effects = steps(&mut plan, &over, Input::RunOver);
+        assert_eq!(effects, [Effect::Start { origin: Origin::of(by_hand()), trigger: StartTrigger::Start }]);
+        assert_eq!(steps(&mut plan, &over, Input::RunOver), [], "once");
+    }
+
+    #[test]
+    fn a_stop_that_comes_with_the_crash_keeps_it_from_being_restarted() {
+        let mut plan = Plan::default();
+        steps(&mut plan, &stream(RestartPolicy::Always, &running()), Input::Stop(by_hand(), None));
+        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &after(&[crashed()])), Input::RunOver);
+        assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested));
+    }
+
+    #[test]
+    fn a_restart_that_is_due_is_made_once_and_called_off_by_a_stop() {
+        let scheduled = EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 };
+        let due = stream(RestartPolicy::Always, &after(&[crashed(), scheduled]));
+        let origin = Origin::of(Actor::Policy).caused_by(Some(due.last_seq));
+        let start = Effect::Start { origin, trigger: StartTrigger::Restart { attempt: 1 } };
+        assert_eq!(steps(&mut Plan::default(), &due, Input::RestartDue), [start]);
+        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), Input::RestartDue), []);
+        let effects = steps(&mut Plan::default(), &due, Input::Stop(by_hand(), None));
+        assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested));
+    }
+
+    #[test]
+    fn an_order_that_does_not_fit_is_refused() {
+        let up = stream(RestartPolicy::Always, &running());
+        let never_started = stream(RestartPolicy::Always, &[]);
+        assert_eq!(steps(&mut Plan::default(), &up, Input::Start(by_hand())), [Effect::Refuse("start")]);
+        let effects = steps(&mut Plan::default(), &never_started, Input::Stop(by_hand(), None));
+        assert_eq!(effects, [Effect::Refuse("stop")]);
+    }
+
+    #[test]
+    fn what_is_unhealthy_is_stopped_where_the_policy_restarts_it() {
+        let verdict = || HealthVerdict::CrossedUnhealthy { failures: 3, detail: "HTTP 500".to_owned() };
+        for (policy, stops) in [(RestartPolicy::Always, 1), (RestartPolicy::OnFailure, 1), (RestartPolicy::Never, 0)] {
+            let effects = steps(&mut Plan::default(), &stream(policy, &running()), Input::Health(verdict()));
+            assert!(matches!(&effects[0], Effect::Record { kind: EventKind::Unhealthy { failures: 3 }, .. }));
+            assert_eq!(effects.len(), 1 + stops, "{policy}");
+            let again = stream(policy, &after(&[EventKind::Unhealthy { failures: 3 }]));
+            assert_eq!(steps(&mut Plan::default(), &again, Input::Health(verdict())), [], "crossed once");
+            // A supervisor that died between the two steps leaves the second one to the next.
+            assert_eq!(steps(&mut Plan::default(), &again, Input::Resumed).len(), stops, "{policy}");
+        }
+    }
+
+    #[test]
+    fn a_sustained_run_fills_a_budget_that_is_not_full() {
+        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), Input::Sustained), []);
+        let trigger = StartTrigger::Restart { attempt: 1 };
+        let identity = stream(RestartPolicy::Always, &running()).identity;
+        let again = after(&[
+            crashed(),
+            EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 },
+            EventKind::StartRequested { trigger },
+            EventKind::Starting { identity, trigger },
+            EventKind::Running,
+        ]);
+        let effects = steps(&mut Plan::default(), &stream(RestartPolicy::Always, &again), Input::Sustained);
+        assert!(matches!(&effects[..], [Effect::Record { kind: EventKind::BudgetReset, .. }]), "{effects:?}");
+    }
+}
