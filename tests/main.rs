@@ -19,6 +19,8 @@ mod ecosystem;
 mod exits;
 mod failing_three_times;
 mod fixture;
+mod follow;
+mod full_disk;
 mod grandchild;
 mod help;
 mod hostile_text;

@@ -1,0 +1,89 @@
+//! `logs -f`, `tail -f` and `list --watch`: what comes is shown, across rotations and the deaths of daemons.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Child,
+};
+
+use crate::support::{Place, wait_until};
+
+/// A command that goes on until it is killed, with what it has printed.
+struct Following {
+    child: Child,
+    path: PathBuf,
+}
+
+impl Following {
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let path = place.path("followed");
+        let out = File::create(&path).unwrap();
+        Self { child: place.command(args).stdout(out).spawn().unwrap(), path }
+    }
+
+    fn printed(&self) -> String {
+        fs::read_to_string(&self.path).unwrap()
+    }
+
+    fn lines(&self) -> usize {
+        self.printed().lines().count()
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+fn supervising(script: &str, more: &str) -> Place {
+    let place = Place::new();
+    let text = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n{more}\n");
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    place
+}
+
+#[test]
+fn logs_are_followed_across_rotations_and_daemons() {
+    let script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done";
+    let place = supervising(script, "log = { rotate_bytes = 500, total_bytes_max = 100000000 }");
+    let following = Following::start(&place, &["logs", "it", "--stdout", "-n", "all", "-f"]);
+    wait_until("it is followed", || (following.lines() > 300).then_some(()));
+    place.kill_daemon();
+    place.run(&["up"]).succeeded();
+    let seen = following.lines();
+    wait_until("and followed on", || (following.lines() > seen + 300).then_some(()));
+    let printed = following.printed();
+    let whole = printed.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n'));
+    let numbers: Vec<usize> = whole.map(|line| line.parse().unwrap()).collect();
+    assert!(numbers.iter().copied().eq(1..=numbers.len()), "nothing is lost or doubled");
+}
+
+#[test]
+fn the_ledger_is_followed_from_one_daemon_to_the_next() {
+    let place = supervising("sleep 1000", "");
+    let following = Following::start(&place, &["--format", "jsonl", "tail", "-f"]);
+    wait_until("it is followed", || following.printed().contains("\"running\"").then_some(()));
+    place.kill_daemon();
+    place.run(&["restart", "it", "--reason", "to be seen"]).succeeded();
+    wait_until("and followed on", || following.printed().contains("to be seen").then_some(()));
+    wait_until("to the end", || following.printed().matches("\"type\":\"running\"").nth(1).map(drop));
+    let seqs: Vec<u64> = following
+        .printed()
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["seq"].as_u64().unwrap())
+        .collect();
+    assert!(seqs.windows(2).all(|pair| pair[1] == pair[0] + 1), "{seqs:?}");
+}
+
+#[test]
+fn a_list_is_shown_again_when_it_is_watched() {
+    let place = supervising("sleep 1000", "");
+    let following = Following::start(&place, &["list", "--watch=100ms"]);
+    wait_until("it runs", || following.printed().contains("running").then_some(()));
+    place.run(&["stop", "it"]).succeeded();
+    wait_until("it does not any more", || following.printed().contains("stopped").then_some(()));
+    assert!(!following.printed().contains('\x1b'), "nothing for terminals goes into a pipe");
+}

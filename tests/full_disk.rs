@@ -1,0 +1,61 @@
+//! A disk that is full under the log files: the process does not wait, and what is lost is on record.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::support::{Place, wait_until};
+
+/// A small tmpfs that is unmounted when the test ends, however it ends.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    fn mount(path: &'a Path) -> Self {
+        fs::create_dir(path).unwrap();
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"]).arg(path).status();
+        assert!(status.unwrap().success(), "mount needs root");
+        Self(path)
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0).status().ok();
+    }
+}
+
+#[test]
+#[ignore = "needs root, to mount a small file system"]
+fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
+    let place = Place::new();
+    let path = place.path("small");
+    let _disk = SmallDisk::mount(&path);
+    // What fills the disk, then what is lost, and then, when there is room again, what is kept.
+    let script = "head -c 2000000 /dev/zero; : > full; until [ -e room ]; do sleep 0.01; done; echo kept; : > done; \
+                  exec sleep 1000";
+    let text = format!(
+        "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\nlog = {{ stdout = 'small/out.log' }}\n"
+    );
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    wait_until("it has written and does not wait", || place.path("full").exists().then_some(()));
+    wait_until("the loss is on record", || place.types("it").contains(&"output_dropped".to_owned()).then_some(()));
+    let dropped = place.events("it").into_iter().find(|event| event["type"] == "output_dropped").unwrap();
+    assert!(dropped["problem"].as_str().unwrap().contains("No space left"), "{dropped}");
+    let in_file = fs::metadata(path.join("out.log")).unwrap().len();
+    fs::remove_file(path.join("out.log")).unwrap();
+    let wanted = || {
+        // The next try is a moment away.
+        fs::write(place.path("room"), "").unwrap();
+        place.path("done").exists().then_some(())
+    };
+    wait_until("there is room again", wanted);
+    place.run(&["stop", "it"]).succeeded();
+    let events = place.events("it");
+    let lost: u64 = events
+        .iter()
+        .filter(|event| event["type"] == "output_dropped")
+        .map(|event| event["bytes"].as_u64().unwrap())
+        .sum();
+    let kept = fs::read(path.join("out.log")).map_or(0, |bytes| bytes.len());
+    assert_eq!(in_file + lost + u64::try_from(kept).unwrap(), 2_000_005, "each byte is kept or counted");
+    assert_eq!(place.json(&["verify"])["ok"], true);
+}
