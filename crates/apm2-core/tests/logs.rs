@@ -1,9 +1,9 @@
 //! Output in files: whole, in order, rotated, within its limits, and never a reason to wait.
 
-use std::{fs, io, path::Path, time::Duration};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use apm2_core::{
-    log::{LogConfig, LogItem, LogPosition, LogReader, LogsDir},
+    log::{LogConfig, LogItem, LogPosition, LogReader, LogThreads, LogsDir},
     process::{EventKind, OutputSource, ProcessSpec, Request, Stream, StreamId},
     restart::{RestartConfig, RestartPolicy},
     supervisor::{Launch, Supervisor},
@@ -14,7 +14,7 @@ use crate::support::{Log, in_time, sh, until};
 
 fn supervisor(log: &Log, dir: &Path) -> Supervisor {
     let mut services = log.services(Vec::new());
-    services.logs = Some((LogsDir::new(dir), tokio::runtime::Handle::current()));
+    services.logs = Some((LogsDir::new(dir), Arc::new(LogThreads::default())));
     Supervisor::new(services)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use apm2_core::{
     adapter::{Adapter, Line, Observation},
-    log::LogsDir,
+    log::{LogThreads, LogsDir},
     process::{EventKind, Request, StreamId},
     supervisor::{Launch, Services, Supervisor},
 };
@@ -34,7 +34,7 @@ impl Adapter for Tools {
 async fn lines_of_json_become_events() {
     let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
     let mut services: Services = log.services(Vec::new());
-    services.logs = Some((LogsDir::new(dir.path()), tokio::runtime::Handle::current()));
+    services.logs = Some((LogsDir::new(dir.path()), Arc::new(LogThreads::default())));
     services.adapters = Arc::new(|_| Some(Box::new(Tools)));
     let supervisor = Supervisor::new(services);
     // The last line comes in two pieces, with something else between it and the first.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use apm2_core::{
-    log::LogsDir,
+    log::{LogThreads, LogsDir},
     process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit},
     supervisor::{Launch, Services, Supervisor},
 };
@@ -107,7 +107,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
     drop(entered);
     let ledger = Ledger::open(&options.dir)?;
-    let logs = LogThread::start().map_err(DaemonError::io("start a thread for logs"))?;
+    let logs = Arc::new(LogThreads::default());
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
@@ -118,31 +118,10 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     Ok(closed?)
 }
 
-/// A thread with a runtime of its own, on which a slow disk delays nobody else.
-struct LogThread {
-    handle: runtime::Handle,
-    /// Ends the thread when it is dropped.
-    _stop: oneshot::Sender<()>,
-}
-
-impl LogThread {
-    fn start() -> io::Result<Self> {
-        let runtime = runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
-        let handle = runtime.handle().clone();
-        let (stop, stopped) = oneshot::channel::<()>();
-        std::thread::Builder::new().name("apm2-logs".to_owned()).spawn(move || {
-            // An error means that the other end was dropped, which is how it is told to end.
-            let _ = runtime.block_on(stopped);
-            runtime.shutdown_background();
-        })?;
-        Ok(Self { handle, _stop: stop })
-    }
-}
-
 async fn run(
     ledger: &Ledger,
     options: &DaemonOptions,
-    logs: &LogThread,
+    logs: &Arc<LogThreads>,
     signals: &mut Signals,
 ) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
@@ -187,14 +166,14 @@ async fn farewell(shared: &Shared) {
     }
 }
 
-fn services(ledger: &Ledger, options: &DaemonOptions, logs: &LogThread) -> Services {
+fn services(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Services {
     let recording = ledger.clone();
     Services {
         recorder: Box::new(move || Box::new(recording.recorder())),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(&options.dir)),
         holder: Some(Arc::new(KeeperClient::new(&options.dir, options.keeper.clone()))),
-        logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), logs.handle.clone())),
+        logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }
 }

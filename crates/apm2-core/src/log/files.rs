@@ -5,18 +5,29 @@
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use nix::unistd::geteuid;
-use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
+use rustix::{
+    fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open, openat},
+    io::Errno,
+};
 
 use super::LogConfig;
 use crate::process::OutputSource;
 
 /// Digits of a generation in a file name.
 const GENERATION_DIGITS: usize = 8;
+
+/// How often it is tried to lock a file, and how long is waited in between.
+const LOCK_ATTEMPTS_MAX: u32 = 10;
+const LOCK_POLL: Duration = Duration::from_millis(2);
 
 /// What the name of a compressed file ends with.
 const COMPRESSED: &str = ".gz";
@@ -34,18 +45,18 @@ impl LogsDir {
 
     /// The files of an instance: those that `config` names, else `<name>-<instance>/stdout.log` and `stderr.log` in here.
     ///
-    /// Where there are several instances, what `config` names gets the instance before its extension.
+    /// What `config` names gets the instance before its extension, but for the first: however many there are, the files of
+    /// each stay what they are.
     #[must_use]
-    pub fn files(&self, config: &LogConfig, name: &str, instance: u32, instances: u32) -> LogFiles {
+    pub fn files(&self, config: &LogConfig, name: &str, instance: u32) -> LogFiles {
         let dir = self.0.join(format!("{name}-{instance}"));
         let place = |named: Option<&PathBuf>, default: &str| match named {
-            Some(path) if instances > 1 => of_instance(path, instance),
+            Some(path) if instance > 0 => of_instance(path, instance),
             Some(path) => path.clone(),
             None => dir.join(default),
         };
         let stdout = place(config.stdout.as_ref(), if config.merge { "output.log" } else { "stdout.log" });
-        let stderr = (!config.merge).then(|| place(config.stderr.as_ref(), "stderr.log"));
-        let stderr = stderr.filter(|stderr| *stderr != stdout);
+        let stderr = (!config.is_merged()).then(|| place(config.stderr.as_ref(), "stderr.log"));
         LogFiles { stdout, stderr }
     }
 }
@@ -122,6 +133,10 @@ pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
     let mut found: Vec<Rotated> = Vec::new();
     for entry in entries {
         let entry = entry?;
+        // Whatever else has such a name is nobody's to read, compress or remove.
+        if !entry.file_type()?.is_file() {
+            continue;
+        }
         let Some(entry_name) = entry.file_name().to_str().map(str::to_owned) else { continue };
         let Some(rest) = entry_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
         let is_compressed = rest.ends_with(COMPRESSED);
@@ -160,6 +175,39 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     }
     if stat.st_nlink != 1 {
         return refuse("it has another name, too");
+    }
+    if !is_locked(&file) {
+        return refuse("the output of somebody else is kept there");
+    }
+    Ok(file.into())
+}
+
+/// Locks a log file, for as long as it is open. Two who write to one file would overwrite each other.
+///
+/// A file system without locks locks nothing.
+fn is_locked(file: &OwnedFd) -> bool {
+    for _ in 0..LOCK_ATTEMPTS_MAX {
+        match flock(file, FlockOperation::NonBlockingLockExclusive) {
+            // A process that is being made has a copy of every descriptor until it becomes its program.
+            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_POLL),
+            Ok(()) | Err(_) => return true,
+        }
+    }
+    false
+}
+
+/// Opens a log file for reading.
+///
+/// # Errors
+/// When it cannot be opened, or is something else than a file: a pipe would be waited for.
+pub(super) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("{}: it is not a regular file", path.display()),
+        ));
     }
     Ok(file.into())
 }

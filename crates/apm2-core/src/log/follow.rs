@@ -9,7 +9,7 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use super::files::{inode, rotated, rotated_path};
+use super::files::{inode, open_for_reading, rotated, rotated_path};
 
 /// What is read at once, in bytes.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -18,7 +18,7 @@ const READ_BYTES_MAX: usize = 64 << 10;
 const OPEN_ATTEMPTS_MAX: u32 = 16;
 
 /// A place in the output of an instance: a generation of its file, and an offset in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
     /// Which file, counted from 1.
     pub generation: u64,
@@ -91,7 +91,7 @@ impl LogReader {
     pub fn end(path: &Path) -> io::Result<LogPosition> {
         for _ in 0..OPEN_ATTEMPTS_MAX {
             let generation = Self::current(path)?;
-            let offset = match File::open(path) {
+            let offset = match open_for_reading(path) {
                 Ok(file) => file.metadata()?.len(),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
                 Err(error) => return Err(error),
@@ -158,11 +158,11 @@ impl LogReader {
             let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.generation);
             let opened = match found {
                 Some(file) if file.is_compressed => {
-                    File::open(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
+                    open_for_reading(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
                 }
-                Some(file) => File::open(&file.path).and_then(plain),
+                Some(file) => open_for_reading(&file.path).and_then(plain),
                 None if Self::current(&self.path)? == self.generation => {
-                    let opened = File::open(&self.path).and_then(plain);
+                    let opened = open_for_reading(&self.path).and_then(plain);
                     // Rotated away between the two looks: then it is found under its other name.
                     if Self::current(&self.path)? != self.generation {
                         continue;

@@ -3,10 +3,13 @@
 mod files;
 mod follow;
 mod kept;
+mod masks;
 mod meter;
 mod rotation;
 mod sink;
 mod tail;
+mod threads;
+mod writer;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -16,10 +19,12 @@ pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},
     meter::OutputMeter,
+    threads::LogThreads,
 };
 pub(crate) use self::{
     kept::KeptOutput,
-    sink::{LogSink, Moved, Shelf},
+    masks::Masks,
+    sink::{Begins, LogSink, Moved, Shelf},
 };
 
 /// Files for the output of a process, and their limits.
@@ -43,6 +48,19 @@ pub struct LogConfig {
     pub compress: bool,
     /// Limit on all files of one process together, in bytes. Default: 100 MiB.
     pub total_bytes_max: u64,
+}
+
+impl LogConfig {
+    /// Whether both outputs are one pipe: where that is wanted, and where they have one file.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.merge || (self.stdout.is_some() && self.stdout == self.stderr)
+    }
+
+    /// The files that are named.
+    pub fn named(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.stdout, &self.stderr].into_iter().flatten()
+    }
 }
 
 impl Default for LogConfig {

@@ -3,7 +3,7 @@
 //! Every step can be cut short and made again: a compressed file has its name only once it is whole.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, OpenOptions},
     io::{self, BufReader, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{
     LogConfig, LogFiles,
-    files::{Rotated, compressed_path, rotated, with_suffix},
+    files::{Rotated, compressed_path, open_for_reading, rotated, with_suffix},
 };
 
 /// Puts the rotated files of an instance in order.
@@ -22,15 +22,23 @@ use super::{
 /// # Errors
 /// The first one; what can be done is done.
 pub(super) fn settle(files: &LogFiles, config: &LogConfig) -> io::Result<()> {
-    let compressed = if config.compress { compress_all(files) } else { Ok(()) };
-    compressed.and(remove_surplus(files, config.total_bytes_max))
+    // First, so that nothing is compressed that has to go.
+    let removed = remove_surplus(files, config.total_bytes_max);
+    let compressed = if config.compress { compress_all(files, config.total_bytes_max) } else { Ok(()) };
+    removed.and(compressed)
 }
 
-fn compress_all(files: &LogFiles) -> io::Result<()> {
+fn compress_all(files: &LogFiles, total_bytes_max: u64) -> io::Result<()> {
     for (_, path) in files.all() {
         for file in rotated(path)? {
             if !file.is_compressed {
-                compress(&file.path)?;
+                match compress(&file.path) {
+                    // Removed meanwhile, or by somebody else.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    compressed => compressed?,
+                }
+                // More was written while that took its time.
+                remove_surplus(files, total_bytes_max)?;
             } else if let Ok(true) = strip_compressed(&file.path).try_exists() {
                 // A crash came between the renaming of the compressed file and the removal of the other.
                 fs::remove_file(strip_compressed(&file.path))?;
@@ -46,8 +54,13 @@ fn strip_compressed(path: &Path) -> std::path::PathBuf {
 
 fn compress(path: &Path) -> io::Result<()> {
     let part = with_suffix(path, ".part");
-    let mut source = BufReader::new(File::open(path)?);
-    let target = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    let mut source = BufReader::new(open_for_reading(path)?);
+    // What an earlier attempt left, or whatever else has that name.
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     let mut encoder = GzEncoder::new(target, Compression::fast());
     let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| file.flush());
     if let Err(error) = written {

@@ -9,28 +9,21 @@
 //! waits for a disk that has no room.
 
 use std::{
-    fs::{self, File},
-    io::{self, Seek as _, SeekFrom, Write as _},
-    os::{
-        fd::{AsFd as _, BorrowedFd, OwnedFd},
-        unix::fs::FileExt as _,
-    },
+    fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use chrono::SecondsFormat;
-use rustix::{
-    io::Errno,
-    pipe::{SpliceFlags, splice, tee},
-};
+use rustix::pipe::{SpliceFlags, tee};
 
 use super::{
-    LogConfig, LogFiles,
-    files::{open_for_writing, rotated, rotated_path},
+    LogConfig, LogFiles, LogPosition, LogReader, Masks,
+    files::{rotated, rotated_path},
     rotation::settle,
     tail::last_lines,
+    writer::LogWriter,
 };
 use crate::process::{Clock, OutputNotice, OutputSource};
 
@@ -38,13 +31,16 @@ use crate::process::{Clock, OutputNotice, OutputSource};
 const STEP_BYTES_MAX: usize = 1 << 20;
 
 /// What is looked at in one step to find line ends, in bytes: what a pipe holds.
-const PEEK_BYTES_MAX: usize = 64 << 10;
+pub(super) const PEEK_BYTES_MAX: usize = 64 << 10;
+
+/// Lines that are moved in one step, each after its time: others wait for this to end.
+const STEP_LINES_MAX: usize = 256;
 
 /// How long nothing is tried after the file could not be written.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Length of the time before a line: `2026-01-31T12:00:00.000Z `.
-const TIME_BYTES: usize = 25;
+/// How long a file is written to that could not be rotated, before that is tried again.
+const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What became of what was in the pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,17 +53,27 @@ pub(crate) enum Moved {
     End,
 }
 
+/// Where in its files a run begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Begins {
+    /// At their end.
+    Now,
+    /// Somewhere before, with an earlier supervisor.
+    Earlier,
+}
+
 /// What becomes of the files of an instance together.
 #[derive(Debug)]
 pub(crate) struct Shelf {
     pub(crate) files: LogFiles,
     pub(crate) config: LogConfig,
+    pub(crate) masks: Arc<Masks>,
     settling: Mutex<()>,
 }
 
 impl Shelf {
-    pub(crate) fn new(files: LogFiles, config: LogConfig) -> Self {
-        Self { files, config, settling: Mutex::new(()) }
+    pub(crate) fn new(files: LogFiles, config: LogConfig, masks: Arc<Masks>) -> Self {
+        Self { files, config, masks, settling: Mutex::new(()) }
     }
 
     /// The size at which a file is rotated: so that what is written to and the newest of what was rotated away, of each
@@ -91,35 +97,45 @@ pub(crate) struct LogSink {
     path: PathBuf,
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
-    open: Option<Open>,
-    /// Where this run began, as far as the file that it began in is still the one that is written to.
-    begins_at: u64,
+    open: Option<LogWriter>,
+    begins_at: LogPosition,
+    /// Whether what is opened next goes on with the line that the file before it ends with.
+    is_line_carried: bool,
+    rotate_again_at: Option<Instant>,
     /// Since when, and how much of it, output is dropped.
     dropping: Option<Dropping>,
     scratch: Option<(OwnedFd, OwnedFd)>,
     buffer: Vec<u8>,
 }
 
-struct Open {
-    file: File,
-    bytes: u64,
-    since_wall_ns: i64,
-    is_line_begun: bool,
-    /// Whether this file system cannot splice, and bytes have to be copied.
-    copies: bool,
-}
-
 struct Dropping {
     bytes: u64,
     retry_at: Instant,
+    /// Whether the last byte that was dropped was in the middle of a line: the rest of that is no line.
+    is_in_line: bool,
 }
 
 impl LogSink {
     /// The sink of `source`. Nothing is opened before there is something to keep.
-    pub(crate) fn new(source: OutputSource, shelf: Arc<Shelf>, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(source: OutputSource, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, begins: Begins) -> Self {
         let path = shelf.files.of(source).to_owned();
-        let begins_at = fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        Self { source, path, shelf, clock, open: None, begins_at, dropping: None, scratch: None, buffer: Vec::new() }
+        let begins_at = match begins {
+            Begins::Now => LogReader::end(&path).unwrap_or_default(),
+            Begins::Earlier => LogPosition::default(),
+        };
+        Self {
+            source,
+            path,
+            shelf,
+            clock,
+            open: None,
+            begins_at,
+            is_line_carried: false,
+            rotate_again_at: None,
+            dropping: None,
+            scratch: None,
+            buffer: Vec::new(),
+        }
     }
 
     pub(crate) const fn source(&self) -> OutputSource {
@@ -144,12 +160,12 @@ impl LogSink {
             Ok(other) => Ok(other),
             Err(error) if is_of_pipe(&error) => Err(error),
             Err(error) => {
-                self.open = None;
                 let retry_at = Instant::now() + RETRY_INTERVAL;
+                let is_in_line = self.open.take().is_some_and(|open| open.ends_in_line());
                 match &mut self.dropping {
                     Some(dropping) => dropping.retry_at = retry_at,
                     None => {
-                        self.dropping = Some(Dropping { bytes: 0, retry_at });
+                        self.dropping = Some(Dropping { bytes: 0, retry_at, is_in_line });
                         let cause = format!("{}: {error}", self.path.display());
                         notice(OutputNotice::Dropping { source: self.source, cause });
                     }
@@ -162,47 +178,63 @@ impl LogSink {
     /// How much was dropped and not told of yet, at the end of a run.
     pub(crate) fn finish(&mut self) -> Option<OutputNotice> {
         let dropping = self.dropping.take()?;
-        Some(OutputNotice::Resumed { source: self.source, bytes: dropping.bytes })
+        Some(OutputNotice::Ended { source: self.source, bytes: dropping.bytes })
     }
 
     /// The last lines that this run wrote.
     pub(crate) fn tail(&self) -> Vec<String> {
-        last_lines(&self.path, self.begins_at).unwrap_or_default()
+        last_lines(&self.path, self.begins_at, &self.shelf.masks).unwrap_or_default()
     }
 
     fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
         self.make_ready()?;
+        if self.dropping.is_some()
+            && let Some(skipped) = self.resume(pipe)?
+        {
+            return Ok(skipped);
+        }
         let moved = if self.shelf.config.timestamps { self.move_lines(pipe)? } else { self.move_bytes(pipe)? };
         Ok(if moved == 0 { Moved::End } else { Moved::Kept(moved) })
     }
 
+    /// Ends the line that was begun before something was dropped, and drops the rest of the one that is in the pipe: two
+    /// halves would pass for a line that nobody wrote. `None` once a line begins.
+    fn resume(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Option<Moved>> {
+        if let Some(open) = &mut self.open {
+            open.end_line()?;
+        }
+        if self.dropping.as_ref().is_none_or(|dropping| !dropping.is_in_line) {
+            return Ok(None);
+        }
+        let seen = self.peek(pipe)?;
+        let end = seen.iter().position(|byte| *byte == b'\n');
+        let skipped = self.drop_up_to(pipe, end.map_or(seen.len(), |end| end + 1))?;
+        if let Some(dropping) = &mut self.dropping {
+            // What has no lines is not searched for their ends for ever.
+            dropping.is_in_line = false;
+        }
+        Ok(Some(skipped))
+    }
+
     fn move_bytes(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
-        let Some(open) = &mut self.open else { return Err(io::Error::from(io::ErrorKind::NotConnected)) };
-        let moved = open.take(pipe, STEP_BYTES_MAX)?;
-        open.bytes = open.bytes.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
-        Ok(moved)
+        self.opened()?.take(pipe, STEP_BYTES_MAX)
     }
 
     /// Moves whole lines, each after its time, and the beginning of one that is not finished.
     fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let seen = self.peek(pipe)?;
-        let Some(open) = &mut self.open else { return Err(io::Error::from(io::ErrorKind::NotConnected)) };
+        let clock = Arc::clone(&self.clock);
+        let open = self.opened()?;
         let mut moved: usize = 0;
-        for line in seen.split_inclusive(|byte| *byte == b'\n') {
-            if !open.is_line_begun {
-                open.write_time(&*self.clock)?;
-            }
-            let mut left = line.len();
-            while left > 0 {
-                let taken = open.take(pipe, left)?;
-                open.is_line_begun = true;
-                open.bytes = open.bytes.saturating_add(u64::try_from(taken).unwrap_or(u64::MAX));
-                left = left.saturating_sub(taken.max(1));
-                moved = moved.saturating_add(taken);
-            }
-            open.is_line_begun = line.last() != Some(&b'\n');
+        for line in seen.split_inclusive(|byte| *byte == b'\n').take(STEP_LINES_MAX) {
+            open.take_line(pipe, line, &*clock)?;
+            moved = moved.saturating_add(line.len());
         }
         Ok(moved)
+    }
+
+    fn opened(&mut self) -> io::Result<&mut LogWriter> {
+        self.open.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
     }
 
     /// What is in the pipe, which stays there.
@@ -224,119 +256,68 @@ impl LogSink {
     }
 
     fn drop_some(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
-        self.buffer.resize(PEEK_BYTES_MAX, 0);
+        self.drop_up_to(pipe, PEEK_BYTES_MAX)
+    }
+
+    fn drop_up_to(&mut self, pipe: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Moved> {
+        self.buffer.resize(bytes_max, 0);
         let bytes = rustix::io::read(pipe, self.buffer.as_mut_slice())?;
-        if bytes == 0 {
-            return Ok(Moved::End);
-        }
+        let Some(last) = bytes.checked_sub(1).and_then(|last| self.buffer.get(last)) else { return Ok(Moved::End) };
         if let Some(dropping) = &mut self.dropping {
             dropping.bytes = dropping.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            dropping.is_in_line = *last != b'\n';
         }
         Ok(Moved::Dropped(bytes))
     }
 
     /// Opens the file, or another one when it is full, old, or not there any more.
     fn make_ready(&mut self) -> io::Result<()> {
-        if let Some(open) = &self.open {
-            let config = &self.shelf.config;
-            let age_ns = self.clock.now().wall_ns.saturating_sub(open.since_wall_ns);
-            let is_old = u128::try_from(age_ns).is_ok_and(|age| age >= config.rotate_age.as_nanos());
-            if open.bytes > 0 && (open.bytes >= self.shelf.rotate_bytes() || is_old) {
-                self.rotate()?;
-            } else if open.is_gone()? {
+        if let Some(open) = &mut self.open {
+            if open.is_gone(&self.path)? {
                 self.open = None;
+            } else if self.is_due_for_rotation() {
+                self.rotate();
             }
         }
         if self.open.is_none() {
             let now_ns = self.clock.now().wall_ns;
-            self.open = Some(Open::new(&self.path, now_ns, self.shelf.config.timestamps)?);
+            let opened = LogWriter::open(&self.path, now_ns)?;
+            let is_line_carried = std::mem::take(&mut self.is_line_carried);
+            self.open = Some(if is_line_carried && opened.bytes() == 0 { opened.continuing(true) } else { opened });
         }
         Ok(())
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
-        let generation = rotated(&self.path)?.last().map_or(0, |last| last.generation).saturating_add(1);
-        self.open = None;
-        fs::rename(&self.path, rotated_path(&self.path, generation))?;
-        self.begins_at = 0;
+    fn is_due_for_rotation(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.shelf.config.rotate_age.as_nanos();
+        open.bytes() > 0
+            && self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
+            && (open.bytes() >= self.shelf.rotate_bytes() || is_old())
+    }
+
+    /// Gives the file another name. Where that is impossible, it is written to all the same, beyond its limit: nothing is
+    /// dropped that could be kept.
+    fn rotate(&mut self) {
+        let renamed = rotated(&self.path).and_then(|rotated| {
+            let generation = rotated.last().map_or(0, |last| last.generation).saturating_add(1);
+            fs::rename(&self.path, rotated_path(&self.path, generation))
+        });
+        if let Err(error) = renamed {
+            if self.rotate_again_at.is_none() {
+                tracing::warn!(path = %self.path.display(), %error, "a log file cannot be rotated");
+            }
+            self.rotate_again_at = Some(Instant::now() + ROTATE_RETRY_INTERVAL);
+            return;
+        }
+        self.rotate_again_at = None;
+        self.is_line_carried = self.open.take().is_some_and(|open| open.is_line_begun() || open.ends_in_line());
         let shelf = Arc::clone(&self.shelf);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn_blocking(move || shelf.settle())),
             Err(_) => shelf.settle(),
         }
-        Ok(())
     }
-}
-
-impl Open {
-    fn new(path: &std::path::Path, now_ns: i64, timestamps: bool) -> io::Result<Self> {
-        let mut file = open_for_writing(path)?;
-        let mut bytes = file.seek(SeekFrom::End(0))?;
-        let mut is_line_begun = false;
-        if timestamps && bytes > 0 {
-            let end = last_bytes(&file, bytes)?;
-            let begun = end.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-            is_line_begun = !begun.is_empty();
-            if is_time(begun) {
-                // Whoever wrote it was killed before its line came after it.
-                bytes = bytes.saturating_sub(u64::try_from(TIME_BYTES).unwrap_or(0));
-                file.set_len(bytes)?;
-                file.seek(SeekFrom::Start(bytes))?;
-                is_line_begun = false;
-            }
-        }
-        let modified = file.metadata()?.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
-        let since = modified.and_then(|since| i64::try_from(since.as_nanos()).ok());
-        Ok(Self { file, bytes, since_wall_ns: since.unwrap_or(now_ns), is_line_begun, copies: false })
-    }
-
-    /// Whether nobody else finds the file any more: what is written to it then is lost.
-    fn is_gone(&self) -> io::Result<bool> {
-        Ok(rustix::fs::fstat(&self.file)?.st_nlink == 0)
-    }
-
-    /// Takes up to `bytes` out of the pipe and adds them to the file.
-    fn take(&mut self, pipe: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
-        if !self.copies {
-            match splice(pipe, None, self.file.as_fd(), None, bytes, SpliceFlags::NONBLOCK | SpliceFlags::MOVE) {
-                Err(Errno::INVAL) => self.copies = true,
-                moved => return Ok(moved?),
-            }
-        }
-        let mut buffer = vec![0; bytes.min(PEEK_BYTES_MAX)];
-        let read = rustix::io::read(pipe, buffer.as_mut_slice())?;
-        self.file.write_all(buffer.get(..read).unwrap_or_default())?;
-        Ok(read)
-    }
-
-    fn write_time(&mut self, clock: &dyn Clock) -> io::Result<()> {
-        let time = format!("{} ", clock.now().wall().to_rfc3339_opts(SecondsFormat::Millis, true));
-        if let Err(error) = self.file.write_all(time.as_bytes()) {
-            // Half a time would be taken for a line.
-            self.file.set_len(self.bytes)?;
-            return Err(error);
-        }
-        self.bytes = self.bytes.saturating_add(u64::try_from(time.len()).unwrap_or(u64::MAX));
-        Ok(())
-    }
-}
-
-/// The end of the file, a little longer than a time and a line end.
-fn last_bytes(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
-    let wanted = bytes.min(u64::try_from(TIME_BYTES + 1).unwrap_or(u64::MAX));
-    let mut end = vec![0; usize::try_from(wanted).unwrap_or(0)];
-    file.read_exact_at(&mut end, bytes.saturating_sub(wanted))?;
-    Ok(end)
-}
-
-/// Whether this is the time before a line, and nothing else.
-fn is_time(text: &[u8]) -> bool {
-    let shape = b"dddd-dd-ddTdd:dd:dd.dddZ ";
-    text.len() == TIME_BYTES
-        && text
-            .iter()
-            .zip(shape)
-            .all(|(byte, shape)| if *shape == b'd' { byte.is_ascii_digit() } else { byte == shape })
 }
 
 /// Errors that say nothing about the file.

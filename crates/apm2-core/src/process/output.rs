@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    log::{LogConfig, LogFiles, LogSink, LogsDir, Moved, OutputMeter, Shelf},
+    log::{Begins, LogConfig, LogFiles, LogSink, LogThreads, LogsDir, Masks, Moved, OutputMeter, Shelf},
     process::{Clock, OutputSource, ProcessHandle},
 };
 
@@ -81,8 +81,10 @@ impl Outlet {
 pub(crate) enum OutputNotice {
     /// It cannot be kept, and is dropped from now on.
     Dropping { source: OutputSource, cause: String },
-    /// So much was dropped; it is kept again, or has ended.
+    /// So much was dropped; it is kept again.
     Resumed { source: OutputSource, bytes: u64 },
+    /// So much was dropped, to the end of the run.
+    Ended { source: OutputSource, bytes: u64 },
 }
 
 /// Our ends of the outputs of one run.
@@ -97,22 +99,39 @@ pub(super) struct Outputs {
 #[derive(Clone)]
 pub(crate) struct FileLogs {
     pub(crate) dir: LogsDir,
-    /// The runtime that may block on a slow disk.
-    pub(crate) runtime: Handle,
+    /// The threads that may block on a slow disk.
+    pub(crate) threads: Arc<LogThreads>,
     pub(crate) meter: Arc<OutputMeter>,
+    pub(crate) masks: Arc<Masks>,
 }
 
 impl FileLogs {
     /// The files of this instance.
     pub(crate) fn files(&self, config: &LogConfig, handle: &ProcessHandle) -> LogFiles {
-        self.dir.files(config, &handle.spec.name, handle.instance, handle.spec.instances)
+        self.dir.files(config, &handle.spec.name, handle.instance)
     }
 }
 
 /// Where the outputs of a run go.
 pub(super) enum Destination {
     Subscriber(Outlet),
-    Files { logs: FileLogs, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
+    Files {
+        logs: FileLogs,
+        shelf: Arc<Shelf>,
+        clock: Arc<dyn Clock>,
+        notices: mpsc::Sender<OutputNotice>,
+        begins: Begins,
+    },
+}
+
+impl Destination {
+    /// The runtime on which an output is read: our own, or the thread of its file.
+    fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
+        match self {
+            Self::Subscriber(_) => Ok(ours.clone()),
+            Self::Files { logs, shelf, .. } => logs.threads.of(shelf.files.of(source)),
+        }
+    }
 }
 
 /// What became of the outputs of a run.
@@ -152,19 +171,16 @@ impl Drains {
         let mut drains = Self::none();
         let Outputs { stdout, stderr } = outputs;
         let pipes = [(OutputSource::Stdout, Some(stdout)), (OutputSource::Stderr, stderr)];
-        let runtime = match &destination {
-            Destination::Subscriber(_) => runtime.clone(),
-            Destination::Files { logs, .. } => logs.runtime.clone(),
-        };
-        let entered = runtime.enter();
         for (source, pipe) in pipes.into_iter().filter_map(|(source, pipe)| Some((source, pipe?))) {
+            let runtime = destination.runtime(source, runtime)?;
+            let entered = runtime.enter();
             let pipe = pipe::Receiver::from_owned_fd(pipe)?;
             let target = Target::new(source, &destination);
             let (told, end) = oneshot::channel();
             runtime.spawn(Reader { pipe, target }.run(drains.ended.subscribe(), told));
             drains.ends.push((source, end));
+            drop(entered);
         }
-        drop(entered);
         Ok(drains)
     }
 
@@ -198,8 +214,8 @@ impl Target {
             Destination::Subscriber(outlet) => {
                 Self::Subscriber { source, outlet: outlet.clone(), buffer: vec![0; READ_BYTES_MAX] }
             }
-            Destination::Files { logs, shelf, clock, notices } => Self::File {
-                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock))),
+            Destination::Files { logs, shelf, clock, notices, begins } => Self::File {
+                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock), *begins)),
                 meter: Arc::clone(&logs.meter),
                 clock: Arc::clone(clock),
                 notices: notices.clone(),

@@ -125,7 +125,7 @@ struct Words {
 impl Words {
     fn redact(&mut self, text: &str) -> String {
         // A key block spans lines and words: nothing of it is kept.
-        if text.contains("-----BEGIN") {
+        if text.contains("-----BEGIN") || text.contains("-----END") {
             return REDACTED.to_owned();
         }
         // The value of an option is the rest of its argument, spaces too.
@@ -164,7 +164,8 @@ impl Words {
             self.is_announced = value.is_empty();
             let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
             self.open_quote = quote.filter(|quote| value.len() == 1 || !value.ends_with(*quote));
-            return if value.is_empty() { kept.to_owned() } else { format!("{kept}{REDACTED}") };
+            let kept = mask_url_login(kept);
+            return if value.is_empty() { kept } else { format!("{kept}{REDACTED}") };
         }
         self.is_announced = is_secret_option(body) || body.eq_ignore_ascii_case("bearer");
         mask_url_login(body)
@@ -241,7 +242,7 @@ mod tests {
 
     #[test]
     fn no_part_of_a_secret_is_left_whatever_form_it_has() {
-        let forms: [&[&str]; 18] = [
+        let forms: [&[&str]; 20] = [
             &["--password=correct LEAK staple"],
             &["-c", "PASSWORD=\"a LEAK b\" run"],
             &["-H", "Authorization: Bearer LEAK"],
@@ -256,6 +257,8 @@ mod tests {
             &["-c", "curl --token LEAK http://h"],
             &["http://h/?a=b&token=LEAK"],
             &["https://LEAK@github.com"],
+            &["http://user:LEAK@h/?token=abc"],
+            &["half of a key LEAK\n-----END PRIVATE KEY-----"],
             &["foo:ghp_LEAK"],
             &["a,eyJLEAK"],
             &["--env=PW=LEAK"],

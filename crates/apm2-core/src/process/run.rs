@@ -555,6 +555,7 @@ fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
     let (source, bytes, cause) = match notice {
         OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),
         OutputNotice::Resumed { source, bytes } => (*source, *bytes, "kept again".to_owned()),
+        OutputNotice::Ended { source, bytes } => (*source, *bytes, "to the end of the run".to_owned()),
     };
     let mut instance = shared.lock();
     if instance.run() != run {

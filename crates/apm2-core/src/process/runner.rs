@@ -24,7 +24,7 @@ use tokio::{
     time,
 };
 
-use crate::log::{KeptOutput, Shelf};
+use crate::log::{Begins, KeptOutput, Shelf};
 use crate::process::{
     Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
     ProcessIdentity, ProcessSpec, ProcessState, Recorder, Request, RunEnd, Signal, SpawnFailure, SpawnStage,
@@ -141,7 +141,7 @@ impl ProcessRunner {
         let kept = self.files.as_ref()?;
         let instance = self.shared.lock();
         let files = kept.files(&instance.spec.log, &instance.handle());
-        Some(KeptOutput { files, meter: Arc::clone(&kept.meter) })
+        Some(KeptOutput { files, meter: Arc::clone(&kept.meter), masks: Arc::clone(&kept.masks) })
     }
 
     /// The error of an operation that does not fit the state.
@@ -191,6 +191,7 @@ impl ProcessRunner {
         let origin = Origin::default().caused_by(cause);
         let marker = instance.marker().to_string();
         let spec = Arc::clone(&instance.spec);
+        self.mask_values(&spec, &given);
         let (outputs, spawned) = match self.spawn(&spec, &marker, given) {
             Ok(spawned) => spawned,
             Err(failure) => {
@@ -202,12 +203,38 @@ impl ProcessRunner {
         };
         let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime, self.holder.as_deref())?;
         instance.child = Some(child);
-        self.own_run(&runtime, &mut instance, leader, Some(outputs), None)
+        self.own_run(&runtime, &mut instance, leader, Some(outputs), Begins::Now, None)
+    }
+
+    /// Keeps the values that a process is given from being recorded when it writes them.
+    fn mask_values(&self, spec: &ProcessSpec, given: &Given) {
+        if let Some(files) = &self.files {
+            let credentials = given.credentials.iter().map(|(_, value)| value.to_string_lossy().into_owned());
+            files.masks.set(spec.env.values().cloned().chain(credentials));
+        }
+    }
+
+    /// The same for a process that somebody else has started: its own environment tells, as long as it is alive.
+    fn mask_values_of(&self, spec: &ProcessSpec, pid: Option<u32>) {
+        let Some(files) = &self.files else { return };
+        let credentials = spec.credentials.iter().flat_map(|config| config.variables.keys());
+        let names: Vec<&String> = spec.env.keys().chain(credentials).collect();
+        let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
+        match environ.filter(|environ| !environ.is_empty()) {
+            Some(environ) => files.masks.set(environ.split(|byte| *byte == 0).filter_map(|entry| {
+                let entry = String::from_utf8_lossy(entry);
+                let (name, value) = entry.split_once('=')?;
+                names.iter().any(|wanted| *wanted == name).then(|| value.to_owned())
+            })),
+            None if spec.credentials.is_some() => files.masks.forget(),
+            None => files.masks.set(spec.env.values().cloned()),
+        }
     }
 
     /// Makes the pipes, has them held, and spawns the process with them.
     fn spawn(&self, spec: &ProcessSpec, marker: &str, given: Given) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
-        let pipes = Pipes::new(spec.log.merge).map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
+        let pipes =
+            Pipes::new(spec.log.is_merged()).map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
         let Pipes { outputs, stdout, stderr } = pipes;
         self.hold_outputs(marker, &outputs);
         let mut last_env: Vec<(String, OsString)> = given.credentials;
@@ -275,7 +302,9 @@ impl ProcessRunner {
         } else {
             Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
         };
-        self.own_run(&runtime, &mut instance, leader, outputs, found_ended.clone())?;
+        let alive = found_ended.is_none().then_some(identity.pid);
+        self.mask_values_of(&Arc::clone(&instance.spec), alive);
+        self.own_run(&runtime, &mut instance, leader, outputs, Begins::Earlier, found_ended.clone())?;
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
 
@@ -288,7 +317,7 @@ impl ProcessRunner {
             let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(()) };
             // What is dropped now is told of nowhere: the run is closed.
             let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
-            let destination = self.destination(&instance, notices);
+            let destination = self.destination(&instance, notices, Begins::Earlier);
             (marker, Outputs::of(outputs).map(|outputs| Drains::start(&runtime, outputs, destination)).transpose()?)
         };
         if let Some(drains) = drains {
@@ -305,11 +334,12 @@ impl ProcessRunner {
         instance: &mut Instance,
         leader: Leader,
         outputs: Option<Outputs>,
+        begins: Begins,
         found_ended: Option<Request>,
     ) -> Result<(), ProcessError> {
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match outputs {
-            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices))?,
+            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices, begins))?,
             None => Drains::none(),
         };
         let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
@@ -322,16 +352,17 @@ impl ProcessRunner {
         Ok(())
     }
 
-    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>) -> Destination {
+    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>, begins: Begins) -> Destination {
         let Some(logs) = &self.files else { return Destination::Subscriber(self.outlet.clone()) };
         let files = logs.files(&instance.spec.log, &instance.handle());
         let clock = Arc::clone(&instance.history.clock);
         logs.meter.begin(&clock.now());
         Destination::Files {
             logs: logs.clone(),
-            shelf: Arc::new(Shelf::new(files, instance.spec.log.clone())),
+            shelf: Arc::new(Shelf::new(files, instance.spec.log.clone(), Arc::clone(&logs.masks))),
             clock,
             notices,
+            begins,
         }
     }
 

@@ -39,7 +39,7 @@ use self::{
 };
 use crate::{
     adapter::Adapter,
-    log::LogsDir,
+    log::{LogThreads, LogsDir},
     process::{
         Clock, FileLogs, OutputHolder, ProcessError, ProcessId, ProcessRunner, ProcessSpec, Recorder, Request, Resumed,
         Stream, StreamId,
@@ -66,9 +66,8 @@ pub struct Services {
     pub launches: Arc<dyn LaunchStore>,
     /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
     pub holder: Option<Arc<dyn OutputHolder>>,
-    /// Where output is kept that names no file, and the runtime that moves it there: one of its own, since it may block
-    /// on a slow disk. Without them no output is kept at all.
-    pub logs: Option<(LogsDir, tokio::runtime::Handle)>,
+    /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
+    pub logs: Option<(LogsDir, Arc<LogThreads>)>,
     /// Chooses what observes a process.
     pub adapters: AdapterFactory,
 }
@@ -78,8 +77,8 @@ pub type AdapterFactory = Arc<dyn Fn(&Launch) -> Option<Box<dyn Adapter>> + Send
 
 impl Services {
     fn files(&self) -> Option<FileLogs> {
-        let (dir, runtime) = self.logs.clone()?;
-        Some(FileLogs { dir, runtime, meter: Arc::default() })
+        let (dir, threads) = self.logs.clone()?;
+        Some(FileLogs { dir, threads, meter: Arc::default(), masks: Arc::default() })
     }
 }
 

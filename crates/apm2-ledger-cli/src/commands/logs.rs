@@ -117,7 +117,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     for id in reader.find(&args.id)? {
         let Some(stream) = reader.stream(id)? else { continue };
         let spec = &stream.handle.spec;
-        let files = logs_dir.files(&spec.log, &spec.name, id.instance, spec.instances);
+        let files = logs_dir.files(&spec.log, &spec.name, id.instance);
         for (source, path) in files.all() {
             let is_wanted = match source {
                 OutputSource::Stdout => !args.stderr || files.stderr.is_none(),

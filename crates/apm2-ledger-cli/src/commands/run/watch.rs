@@ -74,7 +74,7 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     listen(sender.clone())?;
     let client = connect_or_start(&dir)?;
     context.remark(|| format!("recording {} in {}", spec.name, dir.display()));
-    let files = LogsDir::new(dir.join("logs")).files(&spec.log, &spec.name, 0, 1);
+    let files = LogsDir::new(dir.join("logs")).files(&spec.log, &spec.name, 0);
     let unreadable = |error: io::Error| CliError::failed(format!("the log files cannot be read: {error}"));
     let places = Places::end_of(&files).map_err(unreadable)?;
     let mut watch = Watch {
