@@ -50,12 +50,18 @@ async fn values_come_from_a_file_that_nobody_else_may_read() {
     value(CredentialSource::File(link)).await.unwrap_err();
     value(CredentialSource::File(dir.path().to_owned())).await.unwrap_err();
     value(CredentialSource::File(dir.path().join("nowhere"))).await.unwrap_err();
+    let long = dir.path().join("long");
+    fs::write(&long, format!("key={}\n", "x".repeat(70_000))).unwrap();
+    fs::set_permissions(&long, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(value(CredentialSource::File(long)).await.unwrap_err().contains("larger"), "and not cut");
 }
 
 #[tokio::test]
 async fn values_come_from_a_command_in_either_form() {
     assert_eq!(value(command(&format!("echo '{SECRET}'; echo second line"))).await.unwrap(), SECRET);
     assert_eq!(value(command(&format!("echo '# mine'; echo other=1; echo 'key={SECRET}'"))).await.unwrap(), SECRET);
+    assert_eq!(value(command("echo 'c2VjcmV0dmFsdWU='")).await.unwrap(), "c2VjcmV0dmFsdWU=", "no pair: a token");
+    assert_eq!(value(command("echo 'key=real'; echo some note")).await.unwrap(), "real");
     for (script, said) in [
         ("exit 3", "failed"),
         ("true", "printed nothing"),

@@ -22,6 +22,20 @@ pub struct CredentialConfig {
     pub reload_signal: Option<Signal>,
 }
 
+impl CredentialConfig {
+    /// Refuses variables that no environment can have.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
+        match self.variables.keys().find(|name| !is_name(name)) {
+            Some(name) => Err(format!("credentials: {name:?} cannot be the name of a variable")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Where the values of a profile come from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

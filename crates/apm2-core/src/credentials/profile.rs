@@ -51,12 +51,14 @@ pub enum CredentialError {
     #[error("credential command {0}")]
     Command(String),
     /// A key has no value.
-    #[error("credential profile {profile:?} has no {key:?}")]
+    #[error("credential profile {profile:?} has no {key:?}{place}")]
     MissingKey {
         /// The profile.
         profile: String,
         /// The key.
         key: String,
+        /// Where it was looked for, if that needs to be said.
+        place: &'static str,
     },
 }
 
@@ -93,9 +95,9 @@ pub async fn resolve(
         Some(CredentialSource::Command(words)) => printed(words, cwd).await?,
         Some(CredentialSource::Environment) => Found::Environment,
     };
-    let value = |key: &String| {
-        found.get(key).ok_or_else(|| CredentialError::MissingKey { profile: profile.clone(), key: key.clone() })
-    };
+    let place = if matches!(found, Found::Environment) { " in the environment of the supervisor" } else { "" };
+    let missing = |key: &String| CredentialError::MissingKey { profile: profile.clone(), key: key.clone(), place };
+    let value = |key: &String| found.get(key).ok_or_else(|| missing(key));
     let variables = config.variables.iter().map(|(variable, key)| Ok((variable.clone(), value(key)?)));
     variables.collect::<Result<_, _>>().map(Resolved)
 }
@@ -135,7 +137,11 @@ fn read(path: &Path) -> Result<String, CredentialError> {
         return refuse("others may read it; chmod 0600 it");
     }
     let mut text = String::new();
-    std::fs::File::from(file).take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
+    std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
+    // Cut off, a value would be another one.
+    if u64::try_from(text.len()).is_ok_and(|bytes| bytes > FILE_BYTES_MAX) {
+        return refuse("it is larger than 64 KiB");
+    }
     Ok(text)
 }
 
@@ -155,8 +161,9 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
     let text = String::from_utf8(printed)
         .map_err(|_| CredentialError::Command(format!("{program:?} printed what is no text")))?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    let mut no_comments = lines().filter(|line| !line.starts_with('#')).peekable();
-    if no_comments.peek().is_some() && no_comments.all(|line| pair(line).is_some()) {
+    // A token may well end with `=`; a pair has a value.
+    let is_pair = |line: &str| pair(line).is_some_and(|(_, value)| !value.is_empty());
+    if lines().find(|line| !line.starts_with('#')).is_some_and(is_pair) {
         return Ok(Found::Set(pairs(&text)));
     }
     lines()
@@ -173,7 +180,8 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 fn pair(line: &str) -> Option<(String, String)> {
     let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
     let key = key.trim();
-    let is_key = !key.is_empty() && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
+    let is_key = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     let value = value.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
     is_key.then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))

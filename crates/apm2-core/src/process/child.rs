@@ -6,7 +6,10 @@
 use std::{
     ffi::CStr,
     io,
-    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
     sync::atomic::{AtomicU64, Ordering},
 };
 
@@ -16,7 +19,7 @@ use nix::{
 };
 use rustix::{
     fs::{Mode, OFlags, open},
-    process::{Pid, Resource, Rlimit, getrlimit, setrlimit, setsid},
+    process::{Pid, Resource, Rlimit, getrlimit, setrlimit, setsid, umask},
     stdio::{dup2_stderr, dup2_stdout},
 };
 use tokio::{
@@ -35,13 +38,26 @@ const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 /// The size of the kernel's signal set: a bit for each signal.
 const SIGNAL_SET_BYTES: usize = Signal::MAX as usize / 8;
 
-/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
+/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr, and with
+/// this mask for the files that it makes (umask(2)), or ours.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-pub(super) fn isolate(command: &mut Command) {
+pub(super) fn isolate(command: &mut Command, umask: Option<u32>) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
     // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
-    // allocates nothing and cannot panic.
-    unsafe { command.pre_exec(before_exec) };
+    // allocates nothing and cannot panic. The closure owns a number.
+    unsafe { command.pre_exec(move || before_exec(umask)) };
+}
+
+/// Makes `command` start its child with nothing of ours but its stdin, stdout and stderr: for one that outlives us, and would
+/// keep locks, pipes and sockets open that are not its own.
+#[expect(unsafe_code, reason = "pre_exec has no safe form")]
+pub fn close_inherited(command: &mut std::process::Command) {
+    let close = || {
+        close_others_on_exec();
+        Ok(())
+    };
+    // SAFETY: as above; the hook is one system call.
+    unsafe { command.pre_exec(close) };
 }
 
 /// The soft limit on open files that a child is to have: ours, before it was raised. 0 while it was not.
@@ -70,7 +86,7 @@ fn lower_descriptor_limit() {
     }
 }
 
-fn before_exec() -> io::Result<()> {
+fn before_exec(mask: Option<u32>) -> io::Result<()> {
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
     default_signals();
@@ -78,6 +94,9 @@ fn before_exec() -> io::Result<()> {
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
     close_others_on_exec();
     lower_descriptor_limit();
+    if let Some(mask) = mask {
+        umask(Mode::from_raw_mode(mask));
+    }
     Ok(())
 }
 

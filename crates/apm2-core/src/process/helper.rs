@@ -28,7 +28,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(allowed_variables());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    child::isolate(&mut command);
+    child::isolate(&mut command, None);
     command
 }
 

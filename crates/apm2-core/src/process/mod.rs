@@ -36,7 +36,7 @@ mod usage;
 
 pub use self::{
     builder::{ProcessSpecBuilder, SpecError},
-    child::raise_descriptor_limit,
+    child::{close_inherited, raise_descriptor_limit},
     clock::{Clock, Stamp, SystemClock, boot_id},
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},

@@ -12,7 +12,20 @@ const SECRET_NAMES: [&str; 11] =
     ["KEY", "TOKEN", "SECRET", "PASS", "CRED", "AUTH", "COOKIE", "PRIVATE", "DSN", "DATABASE_URL", "BEARER"];
 
 /// Beginnings that make a value secret whatever its name.
-const SECRET_SHAPES: [&str; 9] = ["sk-", "ghp_", "gho_", "github_pat_", "xox", "AKIA", "eyJ", "glpat-", "-----BEGIN"];
+const SECRET_SHAPES: [&str; 12] = [
+    "sk-",
+    "sk_live_",
+    "ghp_",
+    "gho_",
+    "github_pat_",
+    "glpat-",
+    "xox",
+    "AKIA",
+    "AIza",
+    "hf_",
+    "eyJ",
+    "-----BEGIN",
+];
 
 /// Words between a header's name and its secret.
 const AUTH_SCHEMES: [&str; 4] = ["Bearer", "Basic", "Digest", "Token"];
@@ -120,6 +133,8 @@ struct Words {
     is_announced: bool,
     /// The quote that a secret began with and that it has not ended with yet.
     open_quote: Option<char>,
+    /// Whether the rest of the line is secret.
+    is_line_secret: bool,
 }
 
 impl Words {
@@ -141,6 +156,10 @@ impl Words {
 
     fn word(&mut self, word: &str) -> String {
         let (body, space) = word.split_at(word.trim_end().len());
+        if self.is_line_secret {
+            self.is_line_secret = !space.contains('\n');
+            return if self.is_line_secret { String::new() } else { "\n".to_owned() };
+        }
         if let Some(quote) = self.open_quote {
             self.open_quote = (!body.ends_with(quote)).then_some(quote);
             return String::new();
@@ -164,6 +183,12 @@ impl Words {
             self.is_announced = value.is_empty();
             let quote = value.chars().next().filter(|first| matches!(first, '"' | '\''));
             self.open_quote = quote.filter(|quote| value.len() == 1 || !value.ends_with(*quote));
+            if value.is_empty() && kept.to_ascii_uppercase().contains("COOKIE") {
+                // A header with many secrets: `Cookie: a=…; b=…`.
+                self.is_announced = false;
+                self.is_line_secret = true;
+                return format!("{kept}{REDACTED}");
+            }
             let kept = mask_url_login(kept);
             return if value.is_empty() { kept } else { format!("{kept}{REDACTED}") };
         }
@@ -242,7 +267,7 @@ mod tests {
 
     #[test]
     fn no_part_of_a_secret_is_left_whatever_form_it_has() {
-        let forms: [&[&str]; 20] = [
+        let forms: [&[&str]; 22] = [
             &["--password=correct LEAK staple"],
             &["-c", "PASSWORD=\"a LEAK b\" run"],
             &["-H", "Authorization: Bearer LEAK"],
@@ -258,6 +283,8 @@ mod tests {
             &["http://h/?a=b&token=LEAK"],
             &["https://LEAK@github.com"],
             &["http://user:LEAK@h/?token=abc"],
+            &["-H", "Cookie: a=LEAK; b=LEAK"],
+            &["sk_live_LEAK"],
             &["half of a key LEAK\n-----END PRIVATE KEY-----"],
             &["foo:ghp_LEAK"],
             &["a,eyJLEAK"],

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    duration::millis,
+    duration::{instant_in, millis},
     process::{
         Actor, EventKind, Exit, OutputHolder, OutputSource, ProcessError, ProcessState, Request, Signal, SignalTarget,
         group::{Marker, Member},
@@ -45,15 +45,6 @@ const SURVIVORS_NAMED_MAX: usize = 16;
 
 /// What part of the time for a stop the commands before it may take: one of so many.
 const PRE_STOP_SHARE: u32 = 2;
-
-/// Stands for "never" where a deadline is too far away to be a point in time.
-const FAR_AWAY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-
-/// The point in time after `timeout`.
-pub(super) fn deadline_in(timeout: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(timeout).unwrap_or_else(|| now + FAR_AWAY)
-}
 
 /// A request to stop the process.
 pub(super) struct StopOrder {
@@ -236,7 +227,7 @@ impl Run {
         // Of another boot nothing is left that could be waited for.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
         let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
-        self.pressure = Pressure::Asked { until: deadline_in(left), force_kill: stop.force_kill };
+        self.pressure = Pressure::Asked { until: instant_in(left), force_kill: stop.force_kill };
         if self.found_ended.is_some() {
             return;
         }
@@ -309,7 +300,7 @@ impl Run {
     fn clear_leftovers(&mut self) {
         let timeout = self.shared.lock().spec.shutdown.timeout;
         // What is left behind is not stopped but cleared away: `force_kill` is about stops, and this has to end.
-        self.pressure = Pressure::Asked { until: deadline_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
+        self.pressure = Pressure::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
         if let Err(error) = self.signal(Origin::default(), None, Signal::TERM) {
             tracing::warn!(%error, "the processes that a run left behind could not be asked to end");
         }
@@ -427,7 +418,7 @@ impl Run {
     }
 
     fn kill(&mut self) {
-        self.pressure = Pressure::Killed { until: deadline_in(KILL_WAIT) };
+        self.pressure = Pressure::Killed { until: instant_in(KILL_WAIT) };
         let origin = Origin::default().caused_by(self.cause);
         if let Err(error) = self.signal(origin, None, Signal::KILL) {
             self.answer_all(&error);

@@ -24,6 +24,7 @@ use tokio::{
     time,
 };
 
+use crate::duration::instant_in;
 use crate::log::{Begins, KeptOutput, Shelf};
 use crate::process::{
     Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
@@ -36,7 +37,7 @@ use crate::process::{
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
     pipes::{Pipes, have_writer},
-    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder, deadline_in},
+    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
 };
 
@@ -69,6 +70,8 @@ pub struct ProcessRunner {
 pub(crate) struct Given {
     /// The environment that the child's begins with; `None` for the allowed part of ours.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
+    /// The mask of the files that it makes; `None` for ours.
+    pub(crate) umask: Option<u32>,
     /// Values of credentials, by the names of their variables.
     pub(crate) credentials: Vec<(String, OsString)>,
 }
@@ -240,7 +243,7 @@ impl ProcessRunner {
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((MARKER_VARIABLE.to_owned(), marker.into()));
         let surroundings =
-            Surroundings { base_env: given.base_env, last_env, stdout: stdout.into(), stderr: stderr.into() };
+            Surroundings { base_env: given.base_env, umask: given.umask, last_env, stdout: stdout.into(), stderr: stderr.into() };
         Ok((outputs, spawner::spawn_with(spec, surroundings)?))
     }
 
@@ -410,7 +413,7 @@ impl ProcessRunner {
     pub async fn stop_by(&mut self, timeout: Duration, request: Request) -> Result<(), ProcessError> {
         let run = self.stoppable()?;
         let (reply, answer) = oneshot::channel();
-        let order = Order::Stop(StopOrder { request, timeout, deadline: deadline_in(timeout), reply });
+        let order = Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply });
         // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
         if run.orders.send(order).await.is_ok()
             && let Ok(answer) = answer.await
@@ -430,7 +433,7 @@ impl ProcessRunner {
 
     /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
     pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Request) -> Result<Answer, ProcessError> {
-        self.ask(|reply| Order::Stop(StopOrder { request, timeout, deadline: deadline_in(timeout), reply }))
+        self.ask(|reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
     }
 
     /// Tells the process by `signal` that its credentials were rotated.

@@ -13,11 +13,30 @@ use crate::process::{ProcessError, ProcessSpec, SpawnFailure, SpawnStage, child,
 
 /// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
 /// supervisor (tokens, agent sockets) is not meant for everything that it runs.
-const ENV_ALLOWED: [&str; 11] =
-    ["PATH", "HOME", "USER", "LOGNAME", "SHELL", "TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "TMPDIR"];
+const ENV_ALLOWED: [&str; 18] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    // The XDG base directories.
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_STATE_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_CONFIG_DIRS",
+    "XDG_DATA_DIRS",
+];
 
-/// Beginnings of further names that are allowed: the locale and the XDG base directories.
-const ENV_PREFIXES_ALLOWED: [&str; 2] = ["LC_", "XDG_"];
+/// The beginning of further names that are allowed: the locale.
+const ENV_PREFIX_ALLOWED: &str = "LC_";
 
 /// A process that has just been spawned, and that nobody watches yet.
 ///
@@ -51,6 +70,8 @@ pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessEr
 pub(super) struct Surroundings {
     /// The environment that its own begins with; `None` for the allowed part of ours.
     pub(super) base_env: Option<BTreeMap<String, String>>,
+    /// The mask of the files that it makes; `None` for ours.
+    pub(super) umask: Option<u32>,
     /// Variables that go before all others, values of credentials among them.
     pub(super) last_env: Vec<(String, OsString)>,
     pub(super) stdout: Stdio,
@@ -59,7 +80,7 @@ pub(super) struct Surroundings {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { base_env: None, last_env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() }
+        Self { base_env: None, umask: None, last_env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() }
     }
 }
 
@@ -70,7 +91,7 @@ pub(super) fn runtime() -> Result<Handle, ProcessError> {
 
 /// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
 pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Result<SpawnedProcess, SpawnFailure> {
-    let Surroundings { base_env, last_env, stdout, stderr } = surroundings;
+    let Surroundings { base_env, umask, last_env, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear();
     match base_env {
@@ -83,7 +104,7 @@ pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Resu
         check_cwd(cwd)?;
         command.current_dir(cwd);
     }
-    child::isolate(&mut command);
+    child::isolate(&mut command, umask);
     let child = command.spawn().map_err(|error| failure(stage_of(&error), &spec.command, &error))?;
     // `id` is `None` only once the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
@@ -100,7 +121,7 @@ pub fn allowed_variables() -> BTreeMap<String, String> {
 fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| {
-            ENV_ALLOWED.contains(&name) || ENV_PREFIXES_ALLOWED.iter().any(|prefix| name.starts_with(prefix))
+            ENV_ALLOWED.contains(&name) || name.starts_with(ENV_PREFIX_ALLOWED)
         })
     })
 }

@@ -28,15 +28,22 @@ pub(crate) async fn run_pre_stop(
     let mut results = Vec::new();
     for words in commands {
         let Some((program, args)) = words.split_first() else { continue };
+        let left = limit.saturating_sub(began.elapsed());
+        let recorded = redact_text(&words.join(" "));
+        if left.is_zero() {
+            let detail = "not run: no time was left".to_owned();
+            results.push(PreStopResult { command: recorded, succeeded: false, detail });
+            continue;
+        }
         let mut command = helper::command(program, args);
         command.env("APM2_PID", pid.to_string());
         if let Some(cwd) = &cwd {
             command.current_dir(cwd);
         }
-        let ended = helper::run(command, limit.saturating_sub(began.elapsed())).await;
+        let ended = helper::run(command, left).await;
         let succeeded = ended.is_ok();
         let detail = ended.map_or_else(|why| why, |_| "succeeded".to_owned());
-        results.push(PreStopResult { command: redact_text(&words.join(" ")), succeeded, detail });
+        results.push(PreStopResult { command: recorded, succeeded, detail });
     }
     results
 }

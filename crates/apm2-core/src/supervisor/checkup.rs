@@ -4,6 +4,7 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use super::Launch;
 use crate::{
+    duration::instant_in,
     health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult, ProbeTarget, probe},
     process::Stamp,
 };
@@ -59,7 +60,7 @@ impl Checkup {
     }
 
     fn plan_next(&mut self, now: &Stamp) {
-        self.due = self.monitor.as_ref().map(|monitor| Instant::now() + monitor.next_probe(now));
+        self.due = self.monitor.as_ref().map(|monitor| instant_in(monitor.next_probe(now)));
     }
 }
 

@@ -22,6 +22,9 @@ pub struct Launch {
     /// The environment that the child's begins with; `None` for the allowed part of the supervisor's own.
     #[serde(default)]
     pub base_env: Option<BTreeMap<String, String>>,
+    /// The mask of the files that it makes (umask(2)); `None` for the supervisor's own.
+    #[serde(default)]
+    pub umask: Option<u32>,
     /// Where the values of `spec.credentials` come from. Default: nowhere.
     #[serde(default)]
     pub credential_source: Option<CredentialSource>,
@@ -35,15 +38,16 @@ pub struct Launch {
 
 impl Launch {
     /// Whether a process launched as `other` need not be touched for this one. What merely comes along from the terminal of
-    /// whoever asks (`base_env`) makes no difference: asking again from elsewhere is not a change.
+    /// whoever asks (`base_env`, `umask`) makes no difference: asking again from elsewhere is not a change.
     pub(super) fn is_as(&self, other: &Self) -> bool {
-        Self { base_env: None, ..self.clone() } == Self { base_env: None, ..other.clone() }
+        let bare = |launch: &Self| Self { base_env: None, umask: None, ..launch.clone() };
+        bare(self) == bare(other)
     }
 
     /// `spec`, with nothing from outside but the allowed part of the supervisor's environment.
     #[must_use]
     pub const fn new(spec: ProcessSpec) -> Self {
-        Self { spec, base_env: None, credential_source: None, silence_limit: None, group: None }
+        Self { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
     }
 }
 

@@ -39,11 +39,13 @@ use self::{
 };
 use crate::{
     adapter::Adapter,
+    credentials,
     log::{LogThreads, LogsDir},
     process::{
         Clock, FileLogs, OutputHolder, ProcessError, ProcessId, ProcessRunner, ProcessSpec, Recorder, Request, Resumed,
         Stream, StreamId,
     },
+    restart::RestartConfig,
     shutdown::ShutdownManager,
 };
 
@@ -160,8 +162,11 @@ impl Supervisor {
             by_process.entry(stream.id.process_id).or_default().push(stream);
         }
         for launch in launches {
-            let streams = by_process.remove(&launch.spec.id).unwrap_or_default();
-            self.take_over(launch, true, streams, &mut recovery).await;
+            match by_process.remove(&launch.spec.id) {
+                Some(streams) => self.take_over(launch, true, streams, &mut recovery).await,
+                // The log is the only truth (law 1): what it has never heard of was never supervised.
+                None => self.forget(launch.spec.id),
+            }
         }
         for streams in by_process.into_values() {
             // What is not launched from here any more is supervised only as long as something of it is open.
@@ -242,7 +247,11 @@ impl Supervisor {
         let name = launch.spec.name.clone();
         let change = self.change_of(&name);
         let _changing = change.lock().await;
-        let existing = self.table().get(&name).cloned();
+        let existing = {
+            let table = self.table();
+            table.refuse_confusion(&launch.spec)?;
+            table.get(&name).cloned()
+        };
         match existing {
             Some(entry) => self.change(&entry, launch, request).await,
             None => {
@@ -257,9 +266,23 @@ impl Supervisor {
         self.inner.services.launches.save(&launch)?;
         let launch = Arc::new(launch);
         let mut entry = Entry { launch: Arc::clone(&launch), is_launchable: true, links: Vec::new() };
-        self.add_instances(&mut entry, known, request).await?;
+        if let Err(error) = self.add_instances(&mut entry, known.clone(), request).await {
+            self.forget(launch.spec.id);
+            let of_added: Vec<Stream> = entry.links.iter().filter_map(|link| link.view.stream()).collect();
+            let mut table = self.table();
+            table.remember(known);
+            table.remember(of_added);
+            return Err(error);
+        }
         self.table().insert(entry);
         Ok(())
+    }
+
+    /// Forgets what a process was launched with that is not supervised after all.
+    fn forget(&self, process: ProcessId) {
+        if let Err(error) = self.inner.services.launches.remove(process) {
+            tracing::warn!(%error, "a launch stays kept that is of no use");
+        }
     }
 
     /// Adds the instances that `entry` has not yet, continuing the streams that are known of them.
@@ -317,10 +340,8 @@ impl Supervisor {
 
     /// Starts the instances of a process that neither run nor are due to, all at once. Whether there were any.
     ///
-    /// One that cannot be spawned is no error here: that is on record, and its policy has the next word.
-    ///
     /// # Errors
-    /// Those of [`start`](Self::start) but for a failed spawn.
+    /// Those of [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the next word.
     pub async fn start_idle(&self, process: ProcessId, request: &Request) -> Result<bool, ProcessError> {
         let links = self.table().by_id(process).map(|entry| entry.links.clone());
         let links = links.ok_or_else(|| not_found(&process.to_string()))?;
@@ -362,12 +383,18 @@ impl Supervisor {
     /// Those of [`restart`](Self::restart); [`ProcessError::InvalidState`] when there are no credentials to be had.
     pub async fn reload(&self, target: StreamId, request: &Request) -> Result<Reloaded, ProcessError> {
         let link = self.link(target)?;
-        let stream = link.view.stream();
-        let can_be_told = stream.as_ref().is_some_and(|stream| {
-            let credentials = stream.handle.spec.credentials.as_ref();
-            stream.handle.state.is_running() && credentials.is_some_and(|config| config.reload_signal.is_some())
-        });
-        if can_be_told {
+        let launch = self.table().by_id(target.process_id).map(|entry| Arc::clone(&entry.launch));
+        let launch = launch.ok_or_else(|| not_found(&target.process_id.to_string()))?;
+        let Some(config) = &launch.spec.credentials else {
+            return Err(ProcessError::InvalidState(format!("{} has no credentials", launch.spec.name)));
+        };
+        // Fetched to be sure that there are any, before anything is stopped for them: a process that runs with old ones is
+        // better than none.
+        credentials::resolve(launch.credential_source.as_ref(), config, launch.spec.cwd.as_deref())
+            .await
+            .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
+        let is_running = link.view.stream().is_some_and(|stream| stream.handle.state.is_running());
+        if is_running && config.reload_signal.is_some() {
             link.ask(What::Rotate(request.clone())).await?;
             return Ok(Reloaded::Signalled);
         }
@@ -385,12 +412,34 @@ impl Supervisor {
         self.apply(with_instances(&launch, instances), request).await.map(drop)
     }
 
+    /// Stops what runs of a process, and takes it out of supervision.
+    ///
+    /// # Errors
+    /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister).
+    pub async fn remove(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
+        let entry = self.table().by_id(process).cloned().ok_or_else(|| not_found(&process.to_string()))?;
+        let change = self.change_of(&entry.launch.spec.name);
+        let changing = change.lock().await;
+        let links = self.table().by_id(process).map(|entry| entry.links.clone()).unwrap_or_default();
+        match stop_all(links.iter().filter(|link| link.is_busy()), request).await {
+            // It ended by itself a moment before.
+            Ok(()) | Err(ProcessError::InvalidState(_)) => {}
+            Err(error) => return Err(error),
+        }
+        for link in &links {
+            link.ask(What::Settle).await?;
+        }
+        self.take_out(process, Some(request), &changing).await
+    }
+
     /// Takes a process out of supervision, and forgets what it was launched with. Its history stays.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
     pub async fn unregister(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
-        self.take_out(process, Some(request)).await
+        let change = self.change_of_process(process)?;
+        let changing = change.lock().await;
+        self.take_out(process, Some(request), &changing).await
     }
 
     /// The same without a word in its history: for a process that was wanted for once.
@@ -398,15 +447,19 @@ impl Supervisor {
     /// # Errors
     /// Those of [`unregister`](Self::unregister).
     pub async fn release(&self, process: ProcessId) -> Result<(), ProcessError> {
-        self.take_out(process, None).await
+        let change = self.change_of_process(process)?;
+        let changing = change.lock().await;
+        self.take_out(process, None, &changing).await
     }
 
-    async fn take_out(&self, process: ProcessId, request: Option<&Request>) -> Result<(), ProcessError> {
-        let name = self.table().by_id(process).map(|entry| entry.launch.spec.name.clone());
-        let name = name.ok_or_else(|| not_found(&process.to_string()))?;
-        let change = self.change_of(&name);
-        let _changing = change.lock().await;
-        let entry = self.table().get(&name).cloned().ok_or_else(|| not_found(&name))?;
+    async fn take_out(
+        &self,
+        process: ProcessId,
+        request: Option<&Request>,
+        _changing: &tokio::sync::MutexGuard<'_, ()>,
+    ) -> Result<(), ProcessError> {
+        let entry = self.table().by_id(process).cloned().ok_or_else(|| not_found(&process.to_string()))?;
+        let name = entry.launch.spec.name.clone();
         if let Some(link) = entry.links.iter().find(|link| link.is_busy()) {
             let state =
                 link.view.stream().map_or_else(String::new, |stream| format!(": it is {}", stream.handle.state));
@@ -452,6 +505,14 @@ impl Supervisor {
     /// [`ProcessError::NotFound`] when it means none, or more than one process.
     pub fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
         self.table().find(text)
+    }
+
+    /// The process that `text` means: a name, or the beginning (4 characters or more) of an id.
+    ///
+    /// # Errors
+    /// [`ProcessError::NotFound`] when it means none, or more than one.
+    pub fn find_process(&self, text: &str) -> Result<ProcessId, ProcessError> {
+        self.table().find_process(text)
     }
 
     /// What applying `launch` would do.
@@ -535,6 +596,11 @@ impl Supervisor {
         self.table().link(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
     }
 
+    fn change_of_process(&self, process: ProcessId) -> Result<Arc<tokio::sync::Mutex<()>>, ProcessError> {
+        let name = self.table().by_id(process).map(|entry| entry.launch.spec.name.clone());
+        Ok(self.change_of(&name.ok_or_else(|| not_found(&process.to_string()))?))
+    }
+
     fn change_of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut changes = self.inner.changes.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(changes.entry(name.to_owned()).or_default())
@@ -567,11 +633,14 @@ async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Resu
 /// See [`Supervisor::start_idle`].
 async fn start_idle(links: &[Link], request: &Request) -> Result<bool, ProcessError> {
     let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
-    each(idle.iter().copied(), What::Start, request).await?;
-    Ok(!idle.is_empty())
+    match each(idle.iter().copied(), What::Start, request).await {
+        // Somebody else has started it meanwhile.
+        Err(ProcessError::InvalidState(_)) if idle.iter().all(|link| link.is_busy()) => Ok(true),
+        started => started.map(|()| !idle.is_empty()),
+    }
 }
 
-/// Asks all of them at once, and waits for all; the first error is the one to tell. A failed spawn is none.
+/// Asks all of them at once, and waits for all; the first error is the one to tell.
 async fn each(
     links: impl Iterator<Item = &Link>,
     what: impl Fn(Request) -> What,
@@ -586,10 +655,7 @@ async fn each(
     let mut result = Ok(());
     for answer in asked {
         let answer = answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error))));
-        result = result.and(match answer {
-            Err(ProcessError::SpawnFailed(_)) => Ok(()),
-            answer => answer,
-        });
+        result = result.and(answer);
     }
     result
 }
@@ -630,7 +696,14 @@ fn check(launch: &Launch) -> Result<(), ProcessError> {
     if launch.spec.instances == 0 || launch.spec.instances > INSTANCES_MAX {
         return refuse(format!("{} instances; there may be 1 to {INSTANCES_MAX}", launch.spec.instances));
     }
-    launch.spec.health.as_ref().map_or(Ok(()), |health| health.validate().or_else(refuse))
+    let RestartConfig { max_restarts, restart_window, min_uptime, .. } = launch.spec.restart;
+    if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
+        return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
+    }
+    if let Some(health) = &launch.spec.health {
+        health.validate().or_else(refuse)?;
+    }
+    launch.spec.credentials.as_ref().map_or(Ok(()), |credentials| credentials.validate().or_else(refuse))
 }
 
 /// A number nobody can foretell, for the jitter of a back-off.

@@ -144,16 +144,17 @@ impl Plan {
         let state = &seen.stream.handle.state;
         let because = |detail: String| Origin::of(Request { actor: Actor::Health, reason: Some(detail) });
         match verdict {
-            HealthVerdict::Changed { healthy, detail } if state.is_running() => {
-                let kind = EventKind::HealthChanged { healthy, detail };
-                vec![Effect::Record { origin: Origin::of(Actor::Health), kind }]
-            }
+            HealthVerdict::Changed { healthy, detail } if state.is_running() => vec![changed(healthy, detail)],
             HealthVerdict::CrossedUnhealthy { failures, detail } if *state == ProcessState::Running => {
                 let origin = because(detail);
                 let mut effects =
                     vec![Effect::Record { origin: origin.clone(), kind: EventKind::Unhealthy { failures } }];
                 effects.extend(stop_unhealthy(seen, origin.request));
                 effects
+            }
+            // Unhealthy is left by a restart alone, but what was told to be well again is not any more.
+            HealthVerdict::CrossedUnhealthy { detail, .. } if *state == ProcessState::Unhealthy => {
+                vec![changed(false, detail)]
             }
             HealthVerdict::Nothing | HealthVerdict::Changed { .. } | HealthVerdict::CrossedUnhealthy { .. } => {
                 Vec::new()
@@ -168,6 +169,10 @@ impl Plan {
         }
         Vec::new()
     }
+}
+
+fn changed(healthy: bool, detail: String) -> Effect {
+    Effect::Record { origin: Origin::of(Actor::Health), kind: EventKind::HealthChanged { healthy, detail } }
 }
 
 /// The way back from unhealthy is a restart (INV-0006), where the policy makes any.
@@ -365,7 +370,8 @@ mod tests {
             assert!(matches!(&effects[0], Effect::Record { kind: EventKind::Unhealthy { failures: 3 }, .. }));
             assert_eq!(effects.len(), 1 + stops, "{policy}");
             let again = stream(policy, &after(&[EventKind::Unhealthy { failures: 3 }]));
-            assert_eq!(steps(&mut Plan::default(), &again, Input::Health(verdict())), [], "crossed once");
+            let effects = steps(&mut Plan::default(), &again, Input::Health(verdict()));
+            assert_eq!(effects, [changed(false, "HTTP 500".to_owned())], "it is not more than unhealthy");
             // A supervisor that died between the two steps leaves the second one to the next.
             assert_eq!(steps(&mut Plan::default(), &again, Input::Resumed).len(), stops, "{policy}");
         }

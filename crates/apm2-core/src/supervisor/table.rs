@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{EVERYTHING, Launch, not_found, order::Order};
-use crate::process::{ProcessError, ProcessId, Stream, StreamId, StreamView};
+use crate::process::{ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView};
 
 /// The shortest beginning of an id that is taken for one.
 const ID_PREFIX_CHARS_MIN: usize = 4;
@@ -100,20 +100,52 @@ impl Table {
         if text == EVERYTHING {
             return Ok(self.links().map(|link| link.id).collect());
         }
-        if let Some(entry) = self.get(text) {
-            return Ok(ids(entry));
-        }
+        let entry = self.find_entry(text);
         if let Some(link) = text.rsplit_once('-').and_then(|(name, instance)| {
             let index = instance.parse::<usize>().ok()?;
             self.get(name)?.links.get(index)
-        }) {
+        }) && entry.is_none()
+        {
             return Ok(vec![link.id]);
+        }
+        entry.map(ids).ok_or_else(|| not_found(text))
+    }
+
+    /// The process that `text` means.
+    pub(super) fn find_process(&self, text: &str) -> Result<ProcessId, ProcessError> {
+        self.find_entry(text).map(|entry| entry.launch.spec.id).ok_or_else(|| not_found(text))
+    }
+
+    fn find_entry(&self, text: &str) -> Option<&Entry> {
+        if let Some(entry) = self.get(text) {
+            return Some(entry);
         }
         let begins = |entry: &&Entry| entry.launch.spec.id.to_string().starts_with(text);
         let mut found = self.entries.values().filter(begins);
         match (found.next(), found.next()) {
-            (Some(entry), None) if text.len() >= ID_PREFIX_CHARS_MIN => Ok(ids(entry)),
-            _ => Err(not_found(text)),
+            (Some(entry), None) if text.len() >= ID_PREFIX_CHARS_MIN => Some(entry),
+            _ => None,
         }
     }
+
+    /// Refuses what could be taken for something else that is supervised: a name that an instance of another process has,
+    /// or a log file that another process writes to.
+    pub(super) fn refuse_confusion(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+        let refuse = |what: String| Err(ProcessError::InvalidState(format!("{:?}: {what}", spec.name)));
+        for other in self.entries.values().map(|entry| &entry.launch.spec).filter(|other| other.name != spec.name) {
+            if is_instance_name(&spec.name, other) || is_instance_name(&other.name, spec) {
+                return refuse(format!("an instance of the one would have the name of the other: {}", other.name));
+            }
+            if let Some(path) = spec.log.named().find(|path| other.log.named().any(|named| named == *path)) {
+                return refuse(format!("{} keeps its output in {}", other.name, path.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether people call an instance of `spec` by this name.
+fn is_instance_name(name: &str, spec: &ProcessSpec) -> bool {
+    let number = name.strip_prefix(&spec.name).and_then(|rest| rest.strip_prefix('-')?.parse::<u32>().ok());
+    spec.instances > 1 && number.is_some_and(|number| number < spec.instances)
 }

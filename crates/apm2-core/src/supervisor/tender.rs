@@ -13,6 +13,7 @@ use std::{
 
 use tokio::{
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, sleep_until},
 };
 
@@ -25,8 +26,8 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    credentials::{self, CredentialConfig, CredentialError, Resolved},
-    duration::millis,
+    credentials::{self, CredentialError},
+    duration::{instant_in, millis},
     process::{
         Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, RestartRule,
         Resumed, SpawnFailure, SpawnStage, StartTrigger,
@@ -48,6 +49,21 @@ enum Happened {
     CheckupDue,
     Checked(crate::health::ProbeResult),
     WatchDue,
+    /// What a start was waiting for.
+    Fetched(Result<Given, CredentialError>),
+}
+
+/// A start whose credentials are being fetched. Nothing of it is on record yet.
+struct Fetching {
+    origin: Origin,
+    trigger: StartTrigger,
+    given: JoinHandle<Result<Given, CredentialError>>,
+}
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.given.abort();
+    }
 }
 
 /// The task's own state.
@@ -65,7 +81,9 @@ pub(super) struct Tender {
     busy: Arc<AtomicBool>,
     /// What follows at once from what was just done.
     next_steps: VecDeque<Input>,
+    fetching: Option<Fetching>,
     stop_answer: Option<Answer>,
+    starts_waiting: Vec<Reply>,
     stops_waiting: Vec<Reply>,
     restarts_waiting: Vec<Reply>,
     settles_waiting: Vec<Reply>,
@@ -98,7 +116,9 @@ impl Tender {
             is_up: false,
             busy,
             next_steps: VecDeque::new(),
+            fetching: None,
             stop_answer: None,
+            starts_waiting: Vec::new(),
             stops_waiting: Vec::new(),
             restarts_waiting: Vec::new(),
             settles_waiting: Vec::new(),
@@ -133,7 +153,7 @@ impl Tender {
                 Some(FollowUp::Restart { since, delay_ms, .. }) if self.is_launchable => {
                     let delay = Duration::from_millis(delay_ms);
                     let spent = self.clock.now().nanos_since(&since).map_or(Duration::ZERO, Duration::from_nanos);
-                    self.restart_at = Some(Instant::now() + delay.saturating_sub(spent));
+                    self.restart_at = Some(instant_in(delay.saturating_sub(spent)));
                 }
                 Some(FollowUp::Restart { seq, .. }) => self.refuse_unlaunchable(Some(seq))?,
                 Some(FollowUp::Nothing) | None => {}
@@ -161,7 +181,7 @@ impl Tender {
 
     /// The next thing that happens; `None` when nobody can send orders any more. Loses nothing when dropped.
     async fn next(&mut self) -> Option<Happened> {
-        let far = Instant::now() + Duration::from_secs(24 * 60 * 60);
+        let far = instant_in(Duration::MAX);
         let at = |when: Option<Instant>| sleep_until(when.unwrap_or(far));
         let Self { checkup, sampler, watch, .. } = self;
         let (checkup_at, sample_at, watch_at, is_checking) =
@@ -171,6 +191,7 @@ impl Tender {
             _ = self.runner.wait(), if self.is_up => Some(Happened::RunOver),
             answer = answered(&mut self.stop_answer), if self.stop_answer.is_some() => Some(Happened::StopAnswered(answer)),
             order = self.orders.recv() => order.map(Happened::Ordered),
+            given = fetched(&mut self.fetching), if self.fetching.is_some() => Some(Happened::Fetched(given)),
             () = at(self.restart_at), if self.restart_at.is_some() => Some(Happened::RestartDue),
             () = at(self.sustained_at), if self.sustained_at.is_some() => Some(Happened::Sustained),
             result = self.checkup.result(), if is_checking => Some(Happened::Checked(result)),
@@ -206,6 +227,7 @@ impl Tender {
             }
             Happened::SampleDue => self.sample(),
             Happened::WatchDue => self.observe(),
+            Happened::Fetched(given) => self.fetched(given),
         }
         std::ops::ControlFlow::Continue(())
     }
@@ -213,16 +235,22 @@ impl Tender {
     async fn ordered(&mut self, order: Order) -> std::ops::ControlFlow<()> {
         let Order { what, reply } = order;
         match what {
-            What::Start(request) => {
-                let started = self.step(Input::Start(request)).await;
-                answer(reply, started);
-            }
-            What::Stop(request, timeout) => match self.step(Input::Stop(request, timeout)).await {
-                Ok(()) if self.is_up => self.stops_waiting.push(reply),
-                stopped => answer(reply, stopped),
+            // One that is under way is joined.
+            What::Start(_) | What::Restart(_) if self.fetching.is_some() => self.starts_waiting.push(reply),
+            What::Start(request) => match self.step(Input::Start(request)).await {
+                Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
+                started => answer(reply, started),
             },
+            What::Stop(request, timeout) => {
+                let stopped = self.stop(request, timeout).await;
+                match stopped {
+                    Ok(()) if self.is_up => self.stops_waiting.push(reply),
+                    stopped => answer(reply, stopped),
+                }
+            }
             What::Restart(request) => match self.step(Input::Restart(request)).await {
                 Ok(()) if self.stop_answer.is_some() => self.restarts_waiting.push(reply),
+                Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
                 restarted => answer(reply, restarted),
             },
             What::Rotate(request) => {
@@ -252,20 +280,24 @@ impl Tender {
         std::ops::ControlFlow::Continue(())
     }
 
+    /// Stops it, or keeps it from being started. Whoever waits for it to run is told so.
+    async fn stop(&mut self, request: Request, timeout: Option<Duration>) -> Result<(), ProcessError> {
+        let was_fetching = self.fetching.take().is_some();
+        let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
+        let stopped = if was_fetching && !is_due { Ok(()) } else { self.step(Input::Stop(request, timeout)).await };
+        if stopped.is_ok() {
+            let called_off = Err(ProcessError::InvalidState("a stop was asked for".to_owned()));
+            answer_all(&mut self.starts_waiting, &called_off);
+            answer_all(&mut self.restarts_waiting, &called_off);
+        }
+        stopped
+    }
+
     /// One step that nobody waits for.
     async fn step_alone(&mut self, input: Input) {
         let is_restart = matches!(input, Input::RestartDue);
         let stepped = self.step(input).await;
-        match &stepped {
-            // On record like any other end of a run.
-            Ok(()) | Err(ProcessError::SpawnFailed(_)) => {}
-            Err(error) => {
-                tracing::error!(name = %self.launch.spec.name, %error, "a step could not be taken");
-                if is_restart {
-                    self.restart_at = Some(Instant::now() + START_RETRY);
-                }
-            }
-        }
+        self.retry_later(&stepped, is_restart);
         if !self.restarts_waiting.is_empty() && (self.is_up || stepped.is_err()) {
             answer_all(&mut self.restarts_waiting, &stepped);
         }
@@ -302,7 +334,7 @@ impl Tender {
                 let origin = Origin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now);
                 let scheduled = EventKind::RestartScheduled { attempt, delay_ms: millis(delay) };
                 self.runner.record(&origin, vec![scheduled])?;
-                self.restart_at = Some(Instant::now() + delay);
+                self.restart_at = Some(instant_in(delay));
                 Ok(())
             }
             Effect::Refuse(operation) => Err(self.runner.refusal(operation)),
@@ -317,18 +349,46 @@ impl Tender {
             return Err(ProcessError::InvalidState(what));
         }
         self.restart_at = None;
-        let started = match self.given().await {
-            Ok(given) => {
-                self.watch.begin();
-                self.runner.start_as(origin, trigger, given)
-            }
+        let given = Given { base_env: self.launch.base_env.clone(), umask: self.launch.umask, credentials: Vec::new() };
+        let Some(config) = self.launch.spec.credentials.clone() else {
+            return self.start_with(origin, trigger, given);
+        };
+        // A program may have to be asked for them, which takes its time: a stop must not wait for that.
+        let (source, cwd) = (self.launch.credential_source.clone(), self.launch.spec.cwd.clone());
+        let given = tokio::spawn(async move {
+            let resolved = credentials::resolve(source.as_ref(), &config, cwd.as_deref()).await?;
+            Ok(Given { credentials: resolved.into_variables(), ..given })
+        });
+        self.fetching = Some(Fetching { origin: origin.clone(), trigger, given });
+        Ok(())
+    }
+
+    /// Goes on with a start once its credentials are there, or are known not to be.
+    fn fetched(&mut self, given: Result<Given, CredentialError>) {
+        let Some(fetching) = self.fetching.take() else { return };
+        let (origin, trigger) = (&fetching.origin, fetching.trigger);
+        let started = match given {
+            Ok(given) => self.start_with(origin, trigger, given),
             Err(error) => {
                 let message = error.to_string();
                 let failure = SpawnFailure { stage: SpawnStage::Credentials, errno: None, message: message.clone() };
-                self.runner.fail_start(origin, trigger, failure)?;
-                Err(ProcessError::SpawnFailed(message))
+                let recorded = self.runner.fail_start(origin, trigger, failure);
+                self.started(recorded.and(Err(ProcessError::SpawnFailed(message))))
             }
         };
+        self.retry_later(&started, matches!(trigger, StartTrigger::Restart { .. }));
+        answer_all(&mut self.starts_waiting, &started);
+        answer_all(&mut self.restarts_waiting, &started);
+    }
+
+    fn start_with(&mut self, origin: &Origin, trigger: StartTrigger, given: Given) -> Result<(), ProcessError> {
+        self.watch.begin();
+        let started = self.runner.start_as(origin, trigger, given);
+        self.started(started)
+    }
+
+    /// What follows from a start, or from one that failed.
+    fn started(&mut self, started: Result<(), ProcessError>) -> Result<(), ProcessError> {
         match &started {
             Ok(()) => self.up(),
             Err(error) => {
@@ -341,17 +401,18 @@ impl Tender {
         started
     }
 
-    /// What the process is given beside its specification, credentials fetched anew.
-    async fn given(&self) -> Result<Given, CredentialError> {
-        let base_env = self.launch.base_env.clone();
-        let Some(config) = &self.launch.spec.credentials else {
-            return Ok(Given { base_env, credentials: Vec::new() });
-        };
-        Ok(Given { base_env, credentials: self.resolve(config).await?.into_variables() })
-    }
-
-    async fn resolve(&self, config: &CredentialConfig) -> Result<Resolved, CredentialError> {
-        credentials::resolve(self.launch.credential_source.as_ref(), config, self.launch.spec.cwd.as_deref()).await
+    /// A restart that could not be recorded is tried again: the disk may have room by then.
+    fn retry_later(&mut self, stepped: &Result<(), ProcessError>, is_restart: bool) {
+        match stepped {
+            // On record like any other end of a run.
+            Ok(()) | Err(ProcessError::SpawnFailed(_)) => {}
+            Err(error) => {
+                tracing::error!(name = %self.launch.spec.name, %error, "a step could not be taken");
+                if is_restart {
+                    self.restart_at = Some(instant_in(START_RETRY));
+                }
+            }
+        }
     }
 
     /// A run has begun, or was taken over.
@@ -360,7 +421,7 @@ impl Tender {
         let now = self.clock.now();
         let started = self.runner.stream().and_then(|stream| stream.run_started).unwrap_or(now);
         let age = now.nanos_since(&started).map_or(Duration::ZERO, Duration::from_nanos);
-        self.sustained_at = Instant::now().checked_add(self.launch.spec.restart.min_uptime.saturating_sub(age));
+        self.sustained_at = Some(instant_in(self.launch.spec.restart.min_uptime.saturating_sub(age)));
         self.checkup = Checkup::started(self.launch.spec.health.clone(), &started, &now);
         self.sampler = Sampler::started(age);
     }
@@ -390,15 +451,13 @@ impl Tender {
         let Some(signal) = config.reload_signal else {
             return Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned()));
         };
-        // Fetched to be sure that there are any: what the process makes of the signal is its own affair.
-        self.resolve(&config).await.map_err(|error| ProcessError::InvalidState(error.to_string()))?;
         let variables = config.variables.into_keys().collect();
         let answer = self.runner.begin_rotation(request, config.profile, variables, signal)?;
         answer.await.unwrap_or_else(|_| Err(ProcessError::InvalidState("it has just ended".to_owned())))
     }
 
     fn unregister(&mut self, request: Request) -> Result<(), ProcessError> {
-        if self.is_up {
+        if self.is_busy() {
             return Err(self.runner.refusal("unregister"));
         }
         self.runner.record(&Origin::of(request), vec![EventKind::Unregistered]).map(drop)
@@ -410,6 +469,9 @@ impl Tender {
     }
 
     fn sample(&mut self) {
+        if !self.runner.state().is_running() {
+            return;
+        }
         let Some(sampled) = self.sampler.sample(self.runner.stream().and_then(|stream| stream.identity)) else {
             return;
         };
@@ -429,14 +491,26 @@ impl Tender {
     }
 
     fn answer_settled(&mut self) {
-        if !self.is_up && self.restart_at.is_none() && self.next_steps.is_empty() {
+        if !self.is_busy() {
             answer_all(&mut self.settles_waiting, &self.runner.check_recording());
         }
     }
 
     fn note_business(&self) {
-        let is_busy = self.is_up || self.restart_at.is_some() || !self.next_steps.is_empty();
-        self.busy.store(is_busy, Ordering::Release);
+        self.busy.store(self.is_busy(), Ordering::Release);
+    }
+
+    fn is_busy(&self) -> bool {
+        self.is_up || self.restart_at.is_some() || self.fetching.is_some() || !self.next_steps.is_empty()
+    }
+}
+
+/// What a start is waiting for. To be asked while one is; loses nothing when dropped.
+async fn fetched(fetching: &mut Option<Fetching>) -> Result<Given, CredentialError> {
+    let Some(fetching) = fetching else { return std::future::pending().await };
+    match (&mut fetching.given).await {
+        Ok(given) => given,
+        Err(error) => Err(CredentialError::Command(format!("broke off: {error}"))),
     }
 }
 

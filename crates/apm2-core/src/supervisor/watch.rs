@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use super::Launch;
 use crate::{
     adapter::{Adapter, BlackBox, Glance, LineSplitter, Observation},
+    duration::instant_in,
     log::{KeptOutput, LogItem, LogReader},
     process::{EventKind, OutputSource, Stamp},
 };
@@ -63,7 +64,7 @@ impl Watch {
     pub(super) fn begin(&mut self) {
         if let Some(watched) = &mut self.watched {
             watched.begin();
-            self.due = Some(Instant::now() + self.interval);
+            self.due = Some(instant_in(self.interval));
         }
     }
 
@@ -73,7 +74,7 @@ impl Watch {
 
     /// Asks the adapter.
     pub(super) fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
-        self.due = Some(Instant::now() + self.interval);
+        self.due = Some(instant_in(self.interval));
         self.watched.as_mut().map_or_else(Vec::new, |watched| watched.observe(now))
     }
 }
