@@ -31,6 +31,8 @@ const NOTES: &[(&str, &[&str])] = &[
     ("spec_changed", ANY),
     ("budget_reset", ANY),
     ("output_leaked", ANY),
+    ("output_tail", ANY),
+    ("output_dropped", ANY),
     ("group_survived", ANY),
     ("signal_sent", ALIVE),
     ("signal_failed", ALIVE),
@@ -41,7 +43,8 @@ const NOTES: &[(&str, &[&str])] = &[
     ("credential_rotated", UP),
     ("start_requested", OVER),
     ("restart_scheduled", OVER),
-    ("restart_refused", OVER),
+    ("pre_stop_ended", &["stopping"]),
+    ("restart_refused", &["stopping", "stopped", "crashed", "terminated"]),
     ("unregistered", OVER),
 ];
 

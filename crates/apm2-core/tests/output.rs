@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apm2_core::process::{OutputSource, ProcessState};
 
-use crate::support::{AMPLE, KillOnDrop, Lines, Log, in_time, is_alive, sh, until};
+use crate::support::{AMPLE, KillOnDrop, Lines, Log, escaping, in_time, is_alive, sh, until};
 
 #[tokio::test]
 async fn a_hundred_megabytes_that_nobody_reads_do_not_block() {
@@ -78,12 +78,7 @@ async fn a_subscription_lasts_over_restarts() {
 #[tokio::test]
 async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
     let log = Log::default();
-    // It has escaped before the one that it escapes from ends: until then it is a member of the group as any other.
-    let session = "cut -d ' ' -f 6";
-    let mut runner = log.runner(sh(&format!(
-        "setsid sh -c 'while :; do echo x; done' & echo $!; \
-         while [ $({session} /proc/$!/stat) = $({session} /proc/$$/stat) ]; do :; done; exit 0"
-    )));
+    let mut runner = log.runner(sh(&escaping("sh -c 'while :; do echo x; done'")));
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let escaped = lines.next_pid().await;

@@ -19,7 +19,7 @@ use nix::{
 };
 use rustix::{
     fs::{Mode, OFlags, open},
-    process::{Pid, Resource, Rlimit, getrlimit, setrlimit, setsid, umask},
+    process::{Pid, Resource, Rlimit, getrlimit, set_parent_process_death_signal, setrlimit, setsid, umask},
     stdio::{dup2_stderr, dup2_stdout},
 };
 use tokio::{
@@ -27,7 +27,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::process::Signal;
+use crate::process::{Signal, gate::Gate};
 
 /// The descriptor after stdin, stdout and stderr.
 const FIRST_OTHER_FD: libc::c_uint = 3;
@@ -38,14 +38,24 @@ const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 /// The size of the kernel's signal set: a bit for each signal.
 const SIGNAL_SET_BYTES: usize = Signal::MAX as usize / 8;
 
-/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr, and with
-/// this mask for the files that it makes (umask(2)), or ours.
+/// What a child goes through between fork and exec.
+#[derive(Debug, Default)]
+pub(super) struct Passage {
+    /// The gate that it waits at.
+    pub(super) gate: Option<Gate>,
+    /// The mask of the files that it makes (umask(2)); `None` for ours.
+    pub(super) umask: Option<u32>,
+    /// Whether it is killed when we end.
+    pub(super) dies_with_us: bool,
+}
+
+/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-pub(super) fn isolate(command: &mut Command, umask: Option<u32>) {
+pub(super) fn isolate(command: &mut Command, passage: Passage) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
     // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
-    // allocates nothing and cannot panic. The closure owns a number.
-    unsafe { command.pre_exec(move || before_exec(umask)) };
+    // allocates nothing and cannot panic. What the closure owns was made before the fork.
+    unsafe { command.pre_exec(move || before_exec(&passage)) };
 }
 
 /// Makes `command` start its child with nothing of ours but its stdin, stdout and stderr: for one that outlives us, and would
@@ -86,7 +96,13 @@ fn lower_descriptor_limit() {
     }
 }
 
-fn before_exec(mask: Option<u32>) -> io::Result<()> {
+fn before_exec(passage: &Passage) -> io::Result<()> {
+    if let Some(gate) = &passage.gate {
+        gate.pass()?;
+    }
+    if passage.dies_with_us {
+        set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    }
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
     default_signals();
@@ -94,7 +110,7 @@ fn before_exec(mask: Option<u32>) -> io::Result<()> {
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
     close_others_on_exec();
     lower_descriptor_limit();
-    if let Some(mask) = mask {
+    if let Some(mask) = passage.umask {
         umask(Mode::from_raw_mode(mask));
     }
     Ok(())
@@ -167,6 +183,24 @@ pub(super) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: Reach) -> 
     // open.
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, flags) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the group that the process of this pidfd leads, or led, has members, zombies among them. While it has, its id is
+/// nobody else's.
+///
+/// # Errors
+/// `EINVAL` before Linux 6.9.
+#[expect(unsafe_code, reason = "the safe wrappers do not know groups of a pidfd")]
+pub(super) fn has_group(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: as in `signal_by`; signal 0 is sent to nobody.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, SIGNAL_PROCESS_GROUP) };
+    match io::Error::last_os_error() {
+        _ if answer == 0 => Ok(true),
+        error if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        error => Err(error),
+    }
 }
 
 /// Sends `signal` to every member of the group that `leader`, a child of ours that is not reaped, leads: only then is

@@ -15,7 +15,13 @@ use tokio::{
     time::timeout,
 };
 
-use crate::process::{Signal, child, group, leader::Leader, spawner::allowed_variables};
+use crate::process::{
+    Signal,
+    child::{self, Passage},
+    group,
+    leader::Leader,
+    spawner::allowed_variables,
+};
 
 /// What is kept of what such a program prints, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
@@ -28,7 +34,8 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(allowed_variables());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    child::isolate(&mut command, None);
+    // A check or a last word of a supervisor that is gone is of no use to the next one.
+    child::isolate(&mut command, Passage { dies_with_us: true, ..Passage::default() });
     command
 }
 

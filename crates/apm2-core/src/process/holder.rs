@@ -5,13 +5,24 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
+use crate::process::ProcessIdentity;
+
 /// The descriptors of one run, as they come back from a holder.
 #[derive(Debug)]
 pub struct HeldRun {
     /// The read ends of its outputs: stdout and stderr, or one for both.
     pub outputs: Vec<OwnedFd>,
-    /// The pidfd of its process, once it was spawned.
-    pub process: Option<OwnedFd>,
+    /// Its process, once there was one.
+    pub process: Option<HeldProcess>,
+}
+
+/// A process that somebody holds.
+#[derive(Debug)]
+pub struct HeldProcess {
+    /// Its pidfd.
+    pub pidfd: OwnedFd,
+    /// Which it is.
+    pub identity: ProcessIdentity,
 }
 
 /// Keeps descriptors of runs, under the text of their marker (`<process id>/<instance>/<run>`), beyond the death of the
@@ -25,11 +36,11 @@ pub trait OutputHolder: Send + Sync {
     /// When they are not held. A run is then started all the same.
     fn hold_outputs(&self, run: &str, outputs: &[BorrowedFd<'_>]) -> io::Result<()>;
 
-    /// Keeps the pidfd of a run that was spawned.
+    /// Keeps the process of a run, which exists and does not become its program before this returns.
     ///
     /// # Errors
     /// When it is not held.
-    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>) -> io::Result<()>;
+    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>, identity: &ProcessIdentity) -> io::Result<()>;
 
     /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
     ///

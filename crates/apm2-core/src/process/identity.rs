@@ -1,12 +1,6 @@
 //! Which process a pid meant: `(boot_id, pid, start time)`, since pids are used again (law 6).
 
-use std::{
-    os::{
-        fd::{AsRawFd as _, BorrowedFd},
-        unix::process::ExitStatusExt as _,
-    },
-    process::ExitStatus,
-};
+use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use nix::unistd::{getegid, geteuid};
 use uuid::Uuid;
@@ -57,17 +51,6 @@ impl ProcessIdentity {
     }
 }
 
-/// The identity of the process that a pidfd means; `None` once it is reaped.
-pub(super) fn identity_of(pidfd: BorrowedFd<'_>) -> Option<ProcessIdentity> {
-    // pidfd_open(2): `Pid:` is -1 once the process is reaped, and until then the pid cannot be another's.
-    let pid = || {
-        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
-        info.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse::<u32>().ok()
-    };
-    let identity = ProcessIdentity::of(pid()?)?;
-    (pid() == Some(identity.pid)).then_some(identity)
-}
-
 /// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
@@ -78,6 +61,8 @@ pub(crate) struct Stat {
     /// User and system time, in clock ticks.
     pub(crate) cpu_ticks: u64,
     pub(crate) resident_pages: u64,
+    /// Threads, the first one included.
+    threads: u64,
     exit_status: Option<i32>,
 }
 
@@ -97,6 +82,7 @@ impl Stat {
             state: *fields.first()?.as_bytes().first()?,
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
+            threads: fields.get(17)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
             cpu_ticks: fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?),
             resident_pages: fields.get(21)?.parse().ok()?,
@@ -104,9 +90,10 @@ impl Stat {
         })
     }
 
-    /// Whether the process has ended: a zombie, or being torn down.
+    /// Whether the process has ended: a zombie, or being torn down. One whose first thread alone has ended looks like a
+    /// zombie and runs on.
     pub(crate) const fn has_ended(&self) -> bool {
-        matches!(self.state, b'Z' | b'X')
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
 
     fn observation(&self, pid: u32) -> Observation {
@@ -145,6 +132,7 @@ mod tests {
         text.extend_from_slice(b" 0".repeat(29).as_slice());
         text.extend_from_slice(b" 1792\n");
         let stat = Stat::parse(&text).unwrap();
+        assert_eq!(stat.threads, 1);
         assert_eq!((stat.state, stat.group, stat.start_ticks, stat.exit_status), (b'S', 77, 123_456, Some(1792)));
     }
 

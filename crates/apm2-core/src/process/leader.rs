@@ -88,6 +88,10 @@ impl Leader {
         match self.kin {
             // Looked at after the list was made: if the process is still there, the id was its own all the time.
             Kin::Adopted(identity) if identity.observe() == Observation::Gone => {
+                // A group that the pidfd still knows keeps its id for itself.
+                if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {
+                    return Ok(members);
+                }
                 // The id may be a stranger's by now: only those that carry the mark of the run are its own (law 6).
                 Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
             }

@@ -10,6 +10,7 @@ mod clock;
 mod error;
 mod event;
 mod exit;
+mod gate;
 mod group;
 mod handle;
 pub(crate) mod helper;
@@ -42,7 +43,7 @@ pub use self::{
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
     exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
     handle::ProcessHandle,
-    holder::{HeldRun, OutputHolder},
+    holder::{HeldProcess, HeldRun, OutputHolder},
     id::ProcessId,
     identity::{Observation, ProcessIdentity},
     output::OutputChunk,

@@ -87,13 +87,9 @@ pub(crate) enum OutputNotice {
     Ended { source: OutputSource, bytes: u64 },
 }
 
-/// Our ends of the outputs of one run.
+/// Our ends of the outputs of one run: one for each, or one for both.
 #[derive(Debug)]
-pub(super) struct Outputs {
-    pub(super) stdout: OwnedFd,
-    /// `None` where both are one.
-    pub(super) stderr: Option<OwnedFd>,
-}
+pub(super) struct Outputs(pub(super) Vec<(OutputSource, OwnedFd)>);
 
 /// Files that the outputs of an instance are kept in.
 #[derive(Clone)]
@@ -169,9 +165,7 @@ impl Drains {
     /// When they cannot be watched: they are not pipes, or the runtime has no I/O driver.
     pub(super) fn start(runtime: &Handle, outputs: Outputs, destination: Destination) -> io::Result<Self> {
         let mut drains = Self::none();
-        let Outputs { stdout, stderr } = outputs;
-        let pipes = [(OutputSource::Stdout, Some(stdout)), (OutputSource::Stderr, stderr)];
-        for (source, pipe) in pipes.into_iter().filter_map(|(source, pipe)| Some((source, pipe?))) {
+        for (source, pipe) in outputs.0 {
             let runtime = destination.runtime(source, runtime)?;
             let entered = runtime.enter();
             let pipe = pipe::Receiver::from_owned_fd(pipe)?;

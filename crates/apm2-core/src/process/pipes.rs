@@ -11,7 +11,7 @@ use rustix::{
     fs::{FileType, Mode, OFlags, fstat, open},
 };
 
-use crate::process::{ProcessIdentity, output::Outputs};
+use crate::process::{OutputSource, ProcessIdentity, output::Outputs};
 
 /// The pipes of a process that is about to be spawned: our ends, and its own.
 pub(super) struct Pipes {
@@ -32,10 +32,11 @@ impl Pipes {
         let (ours, stdout) = pipe()?;
         if merged {
             let stderr = stdout.try_clone()?;
-            return Ok(Self { outputs: Outputs { stdout: ours, stderr: None }, stdout, stderr });
+            return Ok(Self { outputs: Outputs(vec![(OutputSource::Stdout, ours)]), stdout, stderr });
         }
         let (our_stderr, stderr) = pipe()?;
-        Ok(Self { outputs: Outputs { stdout: ours, stderr: Some(our_stderr) }, stdout, stderr })
+        let outputs = Outputs(vec![(OutputSource::Stdout, ours), (OutputSource::Stderr, our_stderr)]);
+        Ok(Self { outputs, stdout, stderr })
     }
 }
 
@@ -50,32 +51,44 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 impl Outputs {
     /// Outputs that somebody held: both, or one for both.
     pub(super) fn of(held: Vec<OwnedFd>) -> Option<Self> {
-        let mut held = held.into_iter();
-        Some(Self { stdout: held.next()?, stderr: held.next() })
+        let held: Vec<_> = [OutputSource::Stdout, OutputSource::Stderr].into_iter().zip(held).collect();
+        (!held.is_empty()).then_some(Self(held))
     }
 
-    /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are pipes.
+    /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are ours.
     pub(super) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
-        let stdout = open_pipe(identity, 1)?;
-        let stderr = open_pipe(identity, 2);
-        let same = |other: &OwnedFd| inode(other.as_fd()) == inode(stdout.as_fd());
-        let stderr = stderr.filter(|stderr| !same(stderr));
-        Some(Self { stdout, stderr })
+        let opened = [(OutputSource::Stdout, 1), (OutputSource::Stderr, 2)]
+            .map(|(source, number)| open_pipe(identity, number).map(|pipe| (source, pipe)));
+        let mut found: Vec<(OutputSource, OwnedFd)> = opened.into_iter().flatten().collect();
+        found.dedup_by_key(|(_, pipe)| inode(pipe.as_fd()));
+        (!found.is_empty()).then_some(Self(found))
     }
 
     /// All of them.
     pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        [Some(&self.stdout), self.stderr.as_ref()].into_iter().flatten().map(OwnedFd::as_fd).collect()
+        self.0.iter().map(|(_, pipe)| pipe.as_fd()).collect()
     }
 }
 
 fn open_pipe(identity: &ProcessIdentity, number: u32) -> Option<OwnedFd> {
+    // We made our pipes readable and writable for the process. One that it has made itself, and reads somewhere else, is not.
+    if !is_read_write(identity.pid, number)? {
+        return None;
+    }
     // Not blocking from the start: opening a pipe for reading waits for a writer otherwise (fifo(7)).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let pipe = open(format!("/proc/{}/fd/{number}", identity.pid), flags, Mode::empty()).ok()?;
     let is_pipe = fstat(&pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
     // Looked at after it was opened: then it was this process's and no stranger's.
     (is_pipe && ProcessIdentity::of(identity.pid) == Some(*identity)).then_some(pipe)
+}
+
+/// Whether a descriptor of a process is open for both (proc(5), `fdinfo`: the flags are octal).
+fn is_read_write(pid: u32, number: u32) -> Option<bool> {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+    let flags = OFlags::from_bits_retain(u32::from_str_radix(flags, 8).ok()?);
+    Some(flags & OFlags::RWMODE == OFlags::RDWR)
 }
 
 fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {

@@ -12,20 +12,8 @@ const SECRET_NAMES: [&str; 11] =
     ["KEY", "TOKEN", "SECRET", "PASS", "CRED", "AUTH", "COOKIE", "PRIVATE", "DSN", "DATABASE_URL", "BEARER"];
 
 /// Beginnings that make a value secret whatever its name.
-const SECRET_SHAPES: [&str; 12] = [
-    "sk-",
-    "sk_live_",
-    "ghp_",
-    "gho_",
-    "github_pat_",
-    "glpat-",
-    "xox",
-    "AKIA",
-    "AIza",
-    "hf_",
-    "eyJ",
-    "-----BEGIN",
-];
+const SECRET_SHAPES: [&str; 12] =
+    ["sk-", "sk_live_", "ghp_", "gho_", "github_pat_", "glpat-", "xox", "AKIA", "AIza", "hf_", "eyJ", "-----BEGIN"];
 
 /// Words between a header's name and its secret.
 const AUTH_SCHEMES: [&str; 4] = ["Bearer", "Basic", "Digest", "Token"];

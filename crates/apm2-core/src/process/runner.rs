@@ -8,9 +8,10 @@ use std::{
     collections::BTreeMap,
     ffi::OsString,
     fmt, io,
-    os::fd::AsFd as _,
+    os::fd::{AsFd as _, OwnedFd},
     process::ExitStatus,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,9 +31,10 @@ use crate::process::{
     Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
     ProcessIdentity, ProcessSpec, ProcessState, Recorder, Request, RunEnd, Signal, SpawnFailure, SpawnStage,
     StartTrigger, Stream, StreamId, SystemClock, Unrecorded, boot_id,
+    child::Passage,
+    gate::gate,
     group::{MARKER_VARIABLE, Marker},
     history::{History, Origin},
-    identity::identity_of,
     instance::{Instance, Shared},
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
@@ -204,7 +206,7 @@ impl ProcessRunner {
                 return Err(error);
             }
         };
-        let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime, self.holder.as_deref())?;
+        let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
         instance.child = Some(child);
         self.own_run(&runtime, &mut instance, leader, Some(outputs), Begins::Now, None)
     }
@@ -242,9 +244,15 @@ impl ProcessRunner {
         self.hold_outputs(marker, &outputs);
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((MARKER_VARIABLE.to_owned(), marker.into()));
-        let surroundings =
-            Surroundings { base_env: given.base_env, umask: given.umask, last_env, stdout: stdout.into(), stderr: stderr.into() };
-        Ok((outputs, spawner::spawn_with(spec, surroundings)?))
+        let Given { base_env, umask, .. } = given;
+        let passage = Passage { umask, ..Passage::default() };
+        let (stdout, stderr) = (stdout.into(), stderr.into());
+        let surroundings = Surroundings { base_env, passage, last_env, stdout, stderr };
+        let spawned = match &self.holder {
+            Some(holder) => spawn_held(spec, surroundings, marker, &**holder)?,
+            None => spawner::spawn_with(spec, surroundings)?,
+        };
+        Ok((outputs, spawned))
     }
 
     /// Records a start that failed before there was anything to spawn.
@@ -292,7 +300,7 @@ impl ProcessRunner {
         };
         let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
         let (outputs, pidfd) = match held {
-            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process),
+            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process.map(|process| process.pidfd)),
             None => (None, None),
         };
         // Without a holder the process itself still has both ends of its pipes.
@@ -594,8 +602,8 @@ fn invalid(what: &str) -> ProcessError {
 /// A process that was made and has not become its program yet carries no marker, but already has its outputs. So it is
 /// looked for as long as somebody may still write to them, within a bound.
 fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
-    if let Some(identity) = held.and_then(|held| held.process.as_ref()).and_then(|pidfd| identity_of(pidfd.as_fd())) {
-        return Ok(Some(identity));
+    if let Some(process) = held.and_then(|held| held.process.as_ref()) {
+        return Ok(Some(process.identity));
     }
     let began = Instant::now();
     loop {
@@ -607,6 +615,26 @@ fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<Pr
             return Ok(None);
         }
     }
+}
+
+/// Spawns a process that does not become its program before `holder` has it, or has refused to.
+fn spawn_held(
+    spec: &ProcessSpec,
+    mut surroundings: Surroundings,
+    marker: &str,
+    holder: &dyn OutputHolder,
+) -> Result<SpawnedProcess, SpawnFailure> {
+    let (gate, keeper) = gate().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
+    surroundings.passage.gate = Some(gate);
+    // The spawn returns after the exec, so somebody else has to open the gate.
+    thread::scope(|scope| {
+        let hold = |pidfd: &OwnedFd, identity: &ProcessIdentity| holder.hold_process(marker, pidfd.as_fd(), identity);
+        thread::Builder::new()
+            .name("apm2-gate".to_owned())
+            .spawn_scoped(scope, move || keeper.admit(hold))
+            .map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
+        spawner::spawn_with(spec, surroundings)
+    })
 }
 
 /// Why a process is not there, where that is known.
@@ -621,18 +649,12 @@ fn confirm(
     trigger: StartTrigger,
     spawned: SpawnedProcess,
     runtime: &Handle,
-    holder: Option<&dyn OutputHolder>,
 ) -> Result<(Leader, Child), ProcessError> {
     let SpawnedProcess { mut child, pid } = spawned;
     let Some(leader) = Leader::child(pid) else {
         child.start_kill()?;
         return Err(ProcessError::Io(std::io::Error::other(format!("{pid} is no pid"))));
     };
-    if let (Some(holder), Some(pidfd)) = (holder, leader.pidfd())
-        && let Err(error) = holder.hold_process(&instance.marker().to_string(), pidfd)
-    {
-        tracing::warn!(%error, "nobody holds the process of a run beside its supervisor");
-    }
     let recorded = match ProcessIdentity::of(pid) {
         Some(identity) => {
             let starting = EventKind::Starting { identity: Some(identity), trigger };

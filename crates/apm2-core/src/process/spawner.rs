@@ -9,7 +9,11 @@ use tokio::{
     runtime::Handle,
 };
 
-use crate::process::{ProcessError, ProcessSpec, SpawnFailure, SpawnStage, child, redact::redact_text};
+use crate::process::{
+    ProcessError, ProcessSpec, SpawnFailure, SpawnStage,
+    child::{self, Passage},
+    redact::redact_text,
+};
 
 /// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
 /// supervisor (tokens, agent sockets) is not meant for everything that it runs.
@@ -70,8 +74,8 @@ pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessEr
 pub(super) struct Surroundings {
     /// The environment that its own begins with; `None` for the allowed part of ours.
     pub(super) base_env: Option<BTreeMap<String, String>>,
-    /// The mask of the files that it makes; `None` for ours.
-    pub(super) umask: Option<u32>,
+    /// What it goes through before it becomes its program.
+    pub(super) passage: Passage,
     /// Variables that go before all others, values of credentials among them.
     pub(super) last_env: Vec<(String, OsString)>,
     pub(super) stdout: Stdio,
@@ -80,7 +84,13 @@ pub(super) struct Surroundings {
 
 impl Default for Surroundings {
     fn default() -> Self {
-        Self { base_env: None, umask: None, last_env: Vec::new(), stdout: Stdio::piped(), stderr: Stdio::piped() }
+        Self {
+            base_env: None,
+            passage: Passage::default(),
+            last_env: Vec::new(),
+            stdout: Stdio::piped(),
+            stderr: Stdio::piped(),
+        }
     }
 }
 
@@ -91,7 +101,7 @@ pub(super) fn runtime() -> Result<Handle, ProcessError> {
 
 /// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
 pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Result<SpawnedProcess, SpawnFailure> {
-    let Surroundings { base_env, umask, last_env, stdout, stderr } = surroundings;
+    let Surroundings { base_env, passage, last_env, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear();
     match base_env {
@@ -104,7 +114,7 @@ pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Resu
         check_cwd(cwd)?;
         command.current_dir(cwd);
     }
-    child::isolate(&mut command, umask);
+    child::isolate(&mut command, passage);
     let child = command.spawn().map_err(|error| failure(stage_of(&error), &spec.command, &error))?;
     // `id` is `None` only once the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
@@ -120,9 +130,7 @@ pub fn allowed_variables() -> BTreeMap<String, String> {
 
 fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os().filter(|(name, _)| {
-        name.to_str().is_some_and(|name| {
-            ENV_ALLOWED.contains(&name) || name.starts_with(ENV_PREFIX_ALLOWED)
-        })
+        name.to_str().is_some_and(|name| ENV_ALLOWED.contains(&name) || name.starts_with(ENV_PREFIX_ALLOWED))
     })
 }
 

@@ -28,7 +28,7 @@ pub struct StopUnderWay {
     pub signal: Signal,
     /// Whether SIGKILL follows at all.
     pub force_kill: bool,
-    /// Whether a failed health check asked: the policy then has the next word.
+    /// Whether a failed health check asked, and nobody else: the policy then has the next word.
     pub by_health: bool,
 }
 
@@ -259,7 +259,12 @@ impl Stream {
                 let (seq, since) = (event.seq, event.stamp);
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
-            EventKind::RestartRefused { .. } => self.follow_up = FollowUp::Nothing,
+            EventKind::RestartRefused { .. } => {
+                self.follow_up = FollowUp::Nothing;
+                if let Some(stop) = &mut self.stopping {
+                    stop.by_health = false;
+                }
+            }
             EventKind::StartRequested { trigger } => {
                 self.run = event.run;
                 self.intent = Some(Intent { seq: event.seq, trigger: *trigger });

@@ -56,7 +56,9 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
         K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
-        K::StartRequested { .. } | K::RestartScheduled { .. } | K::RestartRefused { .. } | K::Unregistered => !alive,
+        // While a stop is under way it says that nothing is to come after it, whoever asked for the stop.
+        K::RestartRefused { .. } => !alive || matches!(from, ProcessState::Stopping),
+        K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered => !alive,
         K::Registered { .. }
         | K::Starting { .. }
         | K::Running

@@ -33,8 +33,10 @@ pub(super) enum What {
     Rotate(Request),
     /// It runs something else from the next start on. Answered when that is recorded.
     Respec(Arc<Launch>, Request),
-    /// It is taken out of supervision; refused while it runs.
+    /// It is taken out of supervision, which is recorded; refused while it runs.
     Unregister(Request),
+    /// The same, and not recorded.
+    Release,
     /// Nothing. Answered once nothing runs and no restart is due.
     Settle,
 }

@@ -73,6 +73,8 @@ pub(super) struct Plan {
 pub(super) struct Seen<'a> {
     /// The instance.
     pub(super) stream: &'a Stream,
+    /// Whether there is a run that is not over: its process may have ended, and its output not be through yet.
+    pub(super) is_up: bool,
     /// The event that ended its latest run.
     pub(super) end_seq: Option<u64>,
     /// The time.
@@ -89,16 +91,26 @@ impl Plan {
             Input::Stop(request, timeout) => self.stop(request, timeout, seen),
             Input::Restart(request) => self.restart(request, seen),
             Input::RunOver => self.run_over(seen),
-            Input::RestartDue => restart_due(seen),
+            Input::RestartDue => self.restart_due(seen),
             Input::Health(verdict) => self.health(verdict, seen),
             Input::Sustained => sustained(seen),
             Input::Resumed => self.resumed(seen),
         }
     }
 
+    /// Whether it will be started once its run is over.
+    pub(super) const fn awaits_start(&self) -> bool {
+        matches!(self.then, Then::Start(_))
+    }
+
     fn start(&mut self, request: Request, seen: &Seen<'_>) -> Vec<Effect> {
         if !seen.stream.handle.state.has_exited() {
             return vec![Effect::Refuse("start")];
+        }
+        if seen.is_up {
+            // The run before still has to be seen through.
+            self.then = Then::Start(request);
+            return Vec::new();
         }
         self.then = Then::Policy;
         vec![Effect::Start { origin: Origin::of(request), trigger: StartTrigger::Start }]
@@ -107,10 +119,18 @@ impl Plan {
     fn stop(&mut self, request: Request, timeout: Option<Duration>, seen: &Seen<'_>) -> Vec<Effect> {
         if !seen.stream.handle.state.has_exited() {
             self.then = Then::Stay(request.clone());
-            return vec![Effect::Stop { request, timeout }];
+            // On record, since a supervisor that takes over would have the policy decide.
+            let joined = seen.stream.stopping.filter(|stop| stop.by_health);
+            let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
+            return joined.into_iter().chain([Effect::Stop { request, timeout }]).collect();
         }
+        let awaited = self.awaits_start();
+        self.then = Then::Policy;
         match seen.stream.follow_up {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
+            // It has just ended, and the policy has not been asked yet.
+            FollowUp::Undecided { .. } if seen.is_up => vec![called_off(request, seen.end_seq)],
+            FollowUp::Nothing | FollowUp::Undecided { .. } if awaited => Vec::new(),
             FollowUp::Nothing | FollowUp::Undecided { .. } => vec![Effect::Refuse("stop")],
         }
     }
@@ -137,6 +157,18 @@ impl Plan {
                 vec![decide(seen, unhealthy)].into_iter().flatten().collect()
             }
             (Then::Stay(_) | Then::Policy, _) => Vec::new(),
+        }
+    }
+
+    fn restart_due(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
+        match seen.stream.follow_up {
+            FollowUp::Restart { seq, attempt, .. } => {
+                let origin = Origin::of(Actor::Policy).caused_by(Some(seq));
+                vec![Effect::Start { origin, trigger: StartTrigger::Restart { attempt } }]
+            }
+            // What the policy said could not be recorded then.
+            FollowUp::Undecided { .. } => self.run_over(seen),
+            FollowUp::Nothing => Vec::new(),
         }
     }
 
@@ -179,12 +211,6 @@ fn changed(healthy: bool, detail: String) -> Effect {
 fn stop_unhealthy(seen: &Seen<'_>, request: Request) -> Option<Effect> {
     let restarts = seen.stream.handle.spec.restart.policy != RestartPolicy::Never;
     restarts.then_some(Effect::Stop { request, timeout: None })
-}
-
-fn restart_due(seen: &Seen<'_>) -> Vec<Effect> {
-    let FollowUp::Restart { seq, attempt, .. } = seen.stream.follow_up else { return Vec::new() };
-    let origin = Origin::of(Actor::Policy).caused_by(Some(seq));
-    vec![Effect::Start { origin, trigger: StartTrigger::Restart { attempt } }]
 }
 
 fn sustained(seen: &Seen<'_>) -> Vec<Effect> {
@@ -280,7 +306,8 @@ mod tests {
     }
 
     fn steps(plan: &mut Plan, stream: &Stream, input: Input) -> Vec<Effect> {
-        plan.step(input, &Seen { stream, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
+        let is_up = !stream.handle.state.has_exited();
+        plan.step(input, &Seen { stream, is_up, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
     }
 
     fn by_hand() -> Request {
@@ -342,6 +369,23 @@ mod tests {
     }
 
     #[test]
+    fn an_order_that_comes_while_the_output_of_a_run_is_read_is_heeded() {
+        let over = stream(RestartPolicy::Always, &after(&[crashed()]));
+        let seen = Seen { stream: &over, is_up: true, end_seq: Some(over.last_seq), now: stamp(), random: 0 };
+        let mut plan = Plan::default();
+        assert_eq!(rule_of(&plan.step(Input::Stop(by_hand(), None), &seen)), Some(&RestartRule::StopRequested));
+        let mut plan = Plan::default();
+        assert_eq!(plan.step(Input::Restart(by_hand()), &seen), []);
+        assert!(plan.awaits_start());
+        let start = Effect::Start { origin: Origin::of(by_hand()), trigger: StartTrigger::Start };
+        assert_eq!(steps(&mut plan, &over, Input::RunOver), [start]);
+        assert_eq!(plan.step(Input::Start(by_hand()), &seen), []);
+        let effects = plan.step(Input::Stop(by_hand(), None), &seen);
+        assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested), "and a stop calls that off");
+        assert!(!plan.awaits_start());
+    }
+
+    #[test]
     fn a_restart_that_is_due_is_made_once_and_called_off_by_a_stop() {
         let scheduled = EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 };
         let due = stream(RestartPolicy::Always, &after(&[crashed(), scheduled]));
@@ -375,6 +419,18 @@ mod tests {
             // A supervisor that died between the two steps leaves the second one to the next.
             assert_eq!(steps(&mut Plan::default(), &again, Input::Resumed).len(), stops, "{policy}");
         }
+    }
+
+    #[test]
+    fn a_stop_that_joins_one_for_health_is_on_record() {
+        let unhealthy = EventKind::Unhealthy { failures: 3 };
+        let stop = EventKind::Stopping { signal: Signal::TERM, timeout_ms: 1, force_kill: true };
+        let mut stopping = stream(RestartPolicy::Always, &after(&[unhealthy, stop]));
+        stopping.stopping = stopping.stopping.map(|stop| crate::process::StopUnderWay { by_health: true, ..stop });
+        let mut plan = Plan::default();
+        let effects = steps(&mut plan, &stopping, Input::Stop(by_hand(), None));
+        assert_eq!(rule_of(&effects[..1]), Some(&RestartRule::StopRequested));
+        assert_eq!(effects[1], Effect::Stop { request: by_hand(), timeout: None });
     }
 
     #[test]

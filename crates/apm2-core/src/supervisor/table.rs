@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{EVERYTHING, Launch, not_found, order::Order};
+use super::{Launch, name::EVERYTHING, not_found, order::Order};
 use crate::process::{ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView};
 
 /// The shortest beginning of an id that is taken for one.
@@ -31,6 +31,24 @@ pub(super) struct Entry {
     pub(super) is_launchable: bool,
     /// By instance.
     pub(super) links: Vec<Link>,
+}
+
+impl Entry {
+    /// Whether an instance runs, or is due to.
+    pub(super) fn is_busy(&self) -> bool {
+        self.links.iter().any(Link::is_busy)
+    }
+
+    /// In words: what it is called, and what of it runs.
+    pub(super) fn description(&self) -> String {
+        let name = &self.launch.spec.name;
+        let pid = self.links.iter().find_map(|link| link.view.stream()?.handle.pid);
+        match (self.is_busy(), pid) {
+            (true, Some(pid)) => format!("{name} is already running, pid {pid}"),
+            (true, None) => format!("{name} is already running"),
+            (false, _) => format!("{name} is already supervised"),
+        }
+    }
 }
 
 /// All processes.

@@ -77,6 +77,8 @@ pub(super) struct Tender {
     orders: mpsc::Receiver<Order>,
     /// Whether there is a run that is not over.
     is_up: bool,
+    /// Whether the run before may have left output that is not in its files yet.
+    has_rest: bool,
     /// Whether something runs or is due: for whoever wants to know if there is anything to wait for.
     busy: Arc<AtomicBool>,
     /// What follows at once from what was just done.
@@ -114,6 +116,7 @@ impl Tender {
             plan: Plan::default(),
             orders,
             is_up: false,
+            has_rest: false,
             busy,
             next_steps: VecDeque::new(),
             fetching: None,
@@ -135,21 +138,19 @@ impl Tender {
     ///
     /// # Errors
     /// When what was found cannot be recorded, or `/proc` cannot be read.
-    pub(super) async fn resume(&mut self) -> Result<Resumed, ProcessError> {
+    pub(super) fn resume(&mut self) -> Result<Resumed, ProcessError> {
         let resumed = self.runner.resume()?;
-        if matches!(resumed, Resumed::Nothing | Resumed::NeverStarted) {
-            self.runner.drain_held().await?;
-        }
+        self.has_rest = matches!(resumed, Resumed::Nothing | Resumed::NeverStarted);
         match resumed {
             Resumed::Adopted => {
                 self.watch.begin();
                 self.up();
-                self.step(Input::Resumed).await?;
+                self.next_steps.push_back(Input::Resumed);
             }
             Resumed::Ended => self.is_up = true,
-            Resumed::NeverStarted => self.step(Input::RunOver).await?,
+            Resumed::NeverStarted => self.next_steps.push_back(Input::RunOver),
             Resumed::Nothing => match self.runner.stream().map(|stream| stream.follow_up) {
-                Some(FollowUp::Undecided { .. }) => self.step(Input::RunOver).await?,
+                Some(FollowUp::Undecided { .. }) => self.next_steps.push_back(Input::RunOver),
                 Some(FollowUp::Restart { since, delay_ms, .. }) if self.is_launchable => {
                     let delay = Duration::from_millis(delay_ms);
                     let spent = self.clock.now().nanos_since(&since).map_or(Duration::ZERO, Duration::from_nanos);
@@ -163,16 +164,32 @@ impl Tender {
         Ok(resumed)
     }
 
+    /// Begins its history where there is none.
+    ///
+    /// # Errors
+    /// When that cannot be recorded.
+    pub(super) fn register(&mut self, origin: &Origin) -> Result<(), ProcessError> {
+        if self.runner.stream().is_some() {
+            return Ok(());
+        }
+        self.runner.respec(self.launch.spec.clone(), origin)
+    }
+
     /// Tends the instance until nobody can send orders any more, or it is taken out of supervision.
     pub(super) async fn tend(mut self) {
+        if std::mem::take(&mut self.has_rest)
+            && let Err(error) = self.runner.drain_held().await
+        {
+            tracing::warn!(name = %self.launch.spec.name, %error, "the rest of an output is lost");
+        }
         loop {
             while let Some(input) = self.next_steps.pop_front() {
-                self.step_alone(input).await;
+                self.step_alone(input);
             }
             self.answer_settled();
             self.note_business();
             let Some(happened) = self.next().await else { return };
-            if self.handle(happened).await.is_break() {
+            if self.handle(happened).is_break() {
                 self.busy.store(false, Ordering::Release);
                 return;
             }
@@ -201,9 +218,9 @@ impl Tender {
         }
     }
 
-    async fn handle(&mut self, happened: Happened) -> std::ops::ControlFlow<()> {
+    fn handle(&mut self, happened: Happened) -> std::ops::ControlFlow<()> {
         match happened {
-            Happened::Ordered(order) => return self.ordered(order).await,
+            Happened::Ordered(order) => return self.ordered(order),
             Happened::RunOver => self.run_over(),
             Happened::StopAnswered(answer) => {
                 self.stop_answer = None;
@@ -232,31 +249,29 @@ impl Tender {
         std::ops::ControlFlow::Continue(())
     }
 
-    async fn ordered(&mut self, order: Order) -> std::ops::ControlFlow<()> {
+    fn ordered(&mut self, order: Order) -> std::ops::ControlFlow<()> {
         let Order { what, reply } = order;
         match what {
             // One that is under way is joined.
             What::Start(_) | What::Restart(_) if self.fetching.is_some() => self.starts_waiting.push(reply),
-            What::Start(request) => match self.step(Input::Start(request)).await {
+            What::Start(request) => match self.step(Input::Start(request)) {
                 Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
+                Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
                 started => answer(reply, started),
             },
             What::Stop(request, timeout) => {
-                let stopped = self.stop(request, timeout).await;
+                let stopped = self.stop(request, timeout);
                 match stopped {
                     Ok(()) if self.is_up => self.stops_waiting.push(reply),
                     stopped => answer(reply, stopped),
                 }
             }
-            What::Restart(request) => match self.step(Input::Restart(request)).await {
-                Ok(()) if self.stop_answer.is_some() => self.restarts_waiting.push(reply),
+            What::Restart(request) => match self.step(Input::Restart(request)) {
+                Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
                 Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
                 restarted => answer(reply, restarted),
             },
-            What::Rotate(request) => {
-                let rotated = self.rotate(request).await;
-                answer(reply, rotated);
-            }
+            What::Rotate(request) => self.rotate(request, reply),
             What::Respec(launch, request) => {
                 let respecified = self.runner.respec(launch.spec.clone(), &Origin::of(request));
                 self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
@@ -267,10 +282,11 @@ impl Tender {
                 self.is_launchable = true;
                 answer(reply, respecified);
             }
-            What::Unregister(request) => {
-                let unregistered = self.unregister(request);
-                let is_out = unregistered.is_ok();
-                answer(reply, unregistered);
+            What::Unregister(_) | What::Release => {
+                let request = if let What::Unregister(request) = what { Some(request) } else { None };
+                let taken_out = self.take_out(request);
+                let is_out = taken_out.is_ok();
+                answer(reply, taken_out);
                 if is_out {
                     return std::ops::ControlFlow::Break(());
                 }
@@ -281,10 +297,10 @@ impl Tender {
     }
 
     /// Stops it, or keeps it from being started. Whoever waits for it to run is told so.
-    async fn stop(&mut self, request: Request, timeout: Option<Duration>) -> Result<(), ProcessError> {
+    fn stop(&mut self, request: Request, timeout: Option<Duration>) -> Result<(), ProcessError> {
         let was_fetching = self.fetching.take().is_some();
         let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
-        let stopped = if was_fetching && !is_due { Ok(()) } else { self.step(Input::Stop(request, timeout)).await };
+        let stopped = if was_fetching && !is_due { Ok(()) } else { self.step(Input::Stop(request, timeout)) };
         if stopped.is_ok() {
             let called_off = Err(ProcessError::InvalidState("a stop was asked for".to_owned()));
             answer_all(&mut self.starts_waiting, &called_off);
@@ -294,30 +310,31 @@ impl Tender {
     }
 
     /// One step that nobody waits for.
-    async fn step_alone(&mut self, input: Input) {
-        let is_restart = matches!(input, Input::RestartDue);
-        let stepped = self.step(input).await;
+    fn step_alone(&mut self, input: Input) {
+        let is_restart = matches!(input, Input::RestartDue | Input::RunOver);
+        let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
         if !self.restarts_waiting.is_empty() && (self.is_up || stepped.is_err()) {
             answer_all(&mut self.restarts_waiting, &stepped);
         }
     }
 
-    async fn step(&mut self, input: Input) -> Result<(), ProcessError> {
+    fn step(&mut self, input: Input) -> Result<(), ProcessError> {
         let Some(stream) = self.runner.stream() else {
             return Err(ProcessError::NotFound("a process that has no events".to_owned()));
         };
-        let seen =
-            Seen { stream: &stream, end_seq: self.runner.end_seq(), now: self.clock.now(), random: super::random() };
+        let (is_up, end_seq) = (self.is_up, self.runner.end_seq());
+        let seen = Seen { stream: &stream, is_up, end_seq, now: self.clock.now(), random: super::random() };
         for effect in self.plan.step(input, &seen) {
-            self.perform(effect, &seen).await?;
+            self.perform(effect, &seen)?;
         }
+        self.note_business();
         Ok(())
     }
 
-    async fn perform(&mut self, effect: Effect, seen: &Seen<'_>) -> Result<(), ProcessError> {
+    fn perform(&mut self, effect: Effect, seen: &Seen<'_>) -> Result<(), ProcessError> {
         match effect {
-            Effect::Start { origin, trigger } => self.start(&origin, trigger).await,
+            Effect::Start { origin, trigger } => self.start(&origin, trigger),
             Effect::Stop { request, timeout } => {
                 let timeout = timeout.unwrap_or(self.launch.spec.shutdown.timeout);
                 self.stop_answer = Some(self.runner.begin_stop(timeout, request)?);
@@ -341,7 +358,7 @@ impl Tender {
         }
     }
 
-    async fn start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
+    fn start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
         if !self.is_launchable {
             self.refuse_unlaunchable(origin.cause)?;
             let what =
@@ -444,23 +461,35 @@ impl Tender {
         }
     }
 
-    async fn rotate(&mut self, request: Request) -> Result<(), ProcessError> {
-        let Some(config) = self.launch.spec.credentials.clone() else {
-            return Err(ProcessError::InvalidState("it has no credentials".to_owned()));
+    fn rotate(&mut self, request: Request, reply: Reply) {
+        let (signal, config) = match &self.launch.spec.credentials {
+            Some(config) => (config.reload_signal, config),
+            None => return answer(reply, Err(ProcessError::InvalidState("it has no credentials".to_owned()))),
         };
-        let Some(signal) = config.reload_signal else {
-            return Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned()));
+        let Some(signal) = signal else {
+            return answer(reply, Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned())));
         };
-        let variables = config.variables.into_keys().collect();
-        let answer = self.runner.begin_rotation(request, config.profile, variables, signal)?;
-        answer.await.unwrap_or_else(|_| Err(ProcessError::InvalidState("it has just ended".to_owned())))
+        let variables = config.variables.keys().cloned().collect();
+        match self.runner.begin_rotation(request, config.profile.clone(), variables, signal) {
+            Err(error) => answer(reply, Err(error)),
+            Ok(told) => drop(tokio::spawn(async move {
+                let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
+                answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
+            })),
+        }
     }
 
-    fn unregister(&mut self, request: Request) -> Result<(), ProcessError> {
+    fn take_out(&mut self, request: Option<Request>) -> Result<(), ProcessError> {
         if self.is_busy() {
             return Err(self.runner.refusal("unregister"));
         }
-        self.runner.record(&Origin::of(request), vec![EventKind::Unregistered]).map(drop)
+        match request {
+            // What was never registered need not be taken out.
+            Some(request) if self.runner.stream().is_some_and(|stream| !stream.unregistered) => {
+                self.runner.record(&Origin::of(request), vec![EventKind::Unregistered]).map(drop)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn refuse_unlaunchable(&mut self, cause: Option<u64>) -> Result<(), ProcessError> {

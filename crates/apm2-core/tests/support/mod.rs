@@ -35,6 +35,16 @@ pub(crate) fn sh(script: &str) -> ProcessSpec {
     sh_builder(script).build()
 }
 
+/// A script that starts a command which leaves its session, prints its pid, and ends with 0 once that has left: until then
+/// it is a member of the group as any other.
+pub(crate) fn escaping(command: &str) -> String {
+    let session = "cut -d ' ' -f 6";
+    format!(
+        "setsid {command} & echo $!; \
+         while [ $({session} /proc/$!/stat) = $({session} /proc/$$/stat) ]; do :; done; exit 0"
+    )
+}
+
 /// Polls until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;

@@ -1,0 +1,90 @@
+//! The gate between fork and exec: no child becomes its program before it is known to somebody who outlives us.
+//!
+//! ```text
+//! child    report its pid --> wait -------------------------------> exec
+//! keeper                      (thread) pidfd, identity held --> open
+//! ```
+//!
+//! Without it a supervisor that dies right after a fork would leave a process of which nobody can say later that it ran,
+//! once it has ended. A child whose supervisor dies while it waits is killed by the kernel, and never was that program.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, OwnedFd},
+};
+
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal};
+
+use crate::process::ProcessIdentity;
+
+/// The child's side.
+#[derive(Debug)]
+pub(super) struct Gate {
+    supervisor: Pid,
+    report: OwnedFd,
+    pass: OwnedFd,
+}
+
+/// The supervisor's side.
+#[derive(Debug)]
+pub(super) struct Gatekeeper {
+    reported: OwnedFd,
+    open: OwnedFd,
+}
+
+/// A gate, closed.
+///
+/// # Errors
+/// Those of pipe(2).
+pub(super) fn gate() -> io::Result<(Gate, Gatekeeper)> {
+    let (reported, report) = io::pipe()?;
+    let (pass, open) = io::pipe()?;
+    let gate = Gate { supervisor: getpid(), report: report.into(), pass: pass.into() };
+    Ok((gate, Gatekeeper { reported: reported.into(), open: open.into() }))
+}
+
+impl Gate {
+    /// Waits in the child until the gate is open. Makes system calls and nothing else, as a forked child must.
+    ///
+    /// # Errors
+    /// When the supervisor is gone.
+    pub(super) fn pass(&self) -> io::Result<()> {
+        // The end of a pipe would not tell: other children that wait here have copies of both ends.
+        set_parent_process_death_signal(Some(Signal::KILL))?;
+        if getppid() != Some(self.supervisor) {
+            return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
+        }
+        let pid = getpid().as_raw_nonzero().get().to_ne_bytes();
+        rustix::io::retry_on_intr(|| rustix::io::write(&self.report, &pid))?;
+        let mut passed = [0];
+        if rustix::io::retry_on_intr(|| rustix::io::read(&self.pass, &mut passed))? == 0 {
+            return Err(io::Error::from_raw_os_error(nix::libc::EPIPE));
+        }
+        set_parent_process_death_signal(None)?;
+        Ok(())
+    }
+}
+
+impl Gatekeeper {
+    /// Waits for a child, has it held by `hold`, and opens the gate, whether or not it is held. Ends without one, too.
+    pub(super) fn admit(self, hold: impl FnOnce(&OwnedFd, &ProcessIdentity) -> io::Result<()>) {
+        let mut pid = [0; 4];
+        if rustix::io::retry_on_intr(|| rustix::io::read(&self.reported, &mut pid)) != Ok(pid.len()) {
+            return;
+        }
+        let held = Pid::from_raw(i32::from_ne_bytes(pid)).ok_or_else(not_there).and_then(|pid| {
+            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+            let identity = ProcessIdentity::of(pid.as_raw_nonzero().get().unsigned_abs()).ok_or_else(not_there)?;
+            hold(&pidfd, &identity)
+        });
+        if let Err(error) = held {
+            tracing::warn!(%error, "nobody holds the process of a run beside its supervisor");
+        }
+        // A child that is gone needs no gate.
+        let _ = rustix::io::write(self.open.as_fd(), &[1]);
+    }
+}
+
+fn not_there() -> io::Error {
+    io::Error::from(io::ErrorKind::NotFound)
+}

@@ -1,0 +1,306 @@
+//! Changing what is supervised: one change of a process at a time, and no order that comes between.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+};
+
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+
+use super::{
+    Applied, Launch, Supervisor,
+    name::check,
+    not_found,
+    order::What,
+    table::{Entry, Link},
+};
+use crate::process::{ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
+
+/// A lock for each name. Changes hold it alone; orders that start something hold it with others, so that nothing is started
+/// in the middle of a change.
+#[derive(Default)]
+pub(super) struct Changes(Mutex<HashMap<String, Arc<RwLock<()>>>>);
+
+impl Changes {
+    fn of(&self, name: &str) -> Arc<RwLock<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(name.to_owned()).or_default())
+    }
+}
+
+impl Supervisor {
+    /// Supervises what `launch` says from now on, under its name: a new process, stopped, or the one of that name with
+    /// what differs changed. What ran and differs is stopped and started again; other instances are only added or taken
+    /// away where nothing else differs.
+    ///
+    /// A name that the history knows continues that history: the id of `launch` then gives way to the one on record.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`] when the name or a setting cannot be; otherwise those of a start and a stop, and
+    /// [`ProcessError::Io`] when something is not recorded or kept.
+    pub async fn apply(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+        let _changing = self.changing(&launch.spec.name).await;
+        self.apply_alone(launch, request).await
+    }
+
+    /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
+    /// group.
+    ///
+    /// # Errors
+    /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
+    /// [`ProcessError::SpawnFailed`] it is supervised all the same.
+    pub async fn launch(&self, launch: Launch, request: &Request) -> Result<StreamId, ProcessError> {
+        let name = launch.spec.name.clone();
+        let _changing = self.changing(&name).await;
+        let present = self.table().get(&name).cloned();
+        if let Some(present) = present.filter(|present| present.is_busy() || present.launch.group != launch.group) {
+            return Err(ProcessError::AlreadyExists(present.description()));
+        }
+        self.apply_alone(launch, request).await?;
+        let link = self.table().get(&name).and_then(|entry| entry.links.first()).cloned();
+        let link = link.ok_or_else(|| not_found(&name))?;
+        link.ask(What::Start(request.clone())).await?;
+        Ok(link.id)
+    }
+
+    /// Changes the number of instances. New ones run if any did; surplus ones are stopped, the last first.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply).
+    pub async fn scale(&self, process: ProcessId, instances: u32, request: &Request) -> Result<(), ProcessError> {
+        let _changing = self.changing(&self.name_of(process)?).await;
+        let found = self.table().by_id(process).map(|entry| Arc::clone(&entry.launch));
+        let launch = found.ok_or_else(|| not_found(&process.to_string()))?;
+        self.apply_alone(with_instances(&launch, instances), request).await.map(drop)
+    }
+
+    /// Starts the instances of a process that neither run nor are due to, all at once. Whether there were any.
+    ///
+    /// # Errors
+    /// Those of [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the next word.
+    pub async fn start_idle(&self, process: ProcessId, request: &Request) -> Result<bool, ProcessError> {
+        let _no_change = self.steady_process(process).await?;
+        let links = self.table().by_id(process).map(|entry| entry.links.clone());
+        let links = links.ok_or_else(|| not_found(&process.to_string()))?;
+        let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
+        match each(idle.iter().copied(), What::Start, request).await {
+            // Somebody else has started it meanwhile.
+            Err(ProcessError::InvalidState(_)) if idle.iter().all(|link| link.is_busy()) => Ok(true),
+            started => started.map(|()| !idle.is_empty()),
+        }
+    }
+
+    /// Stops what runs of a process, and takes it out of supervision. Its history stays.
+    ///
+    /// # Errors
+    /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister).
+    pub async fn remove(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
+        let _changing = self.changing(&self.name_of(process)?).await;
+        let links = self.table().by_id(process).map(|entry| entry.links.clone());
+        let links = links.ok_or_else(|| not_found(&process.to_string()))?;
+        stop_all(links.iter().filter(|link| link.is_busy()), request).await?;
+        for link in &links {
+            link.ask(What::Settle).await?;
+        }
+        self.take_out(process, || What::Unregister(request.clone())).await
+    }
+
+    /// Takes a process out of supervision, and forgets what it was launched with. Its history stays.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
+    pub async fn unregister(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
+        let _changing = self.changing(&self.name_of(process)?).await;
+        self.take_out(process, || What::Unregister(request.clone())).await
+    }
+
+    /// The same without a word in its history: for a process that was wanted for once.
+    ///
+    /// # Errors
+    /// Those of [`unregister`](Self::unregister).
+    pub async fn release(&self, process: ProcessId) -> Result<(), ProcessError> {
+        let _changing = self.changing(&self.name_of(process)?).await;
+        self.take_out(process, || What::Release).await
+    }
+
+    async fn take_out(&self, process: ProcessId, what: impl Fn() -> What) -> Result<(), ProcessError> {
+        let entry = self.table().by_id(process).cloned().ok_or_else(|| not_found(&process.to_string()))?;
+        let name = &entry.launch.spec.name;
+        if let Some(link) = entry.links.iter().find(|link| link.is_busy()) {
+            let state =
+                link.view.stream().map_or_else(String::new, |stream| format!(": it is {}", stream.handle.state));
+            return Err(ProcessError::InvalidState(format!("cannot unregister {name}{state}")));
+        }
+        for link in &entry.links {
+            link.ask(what()).await?;
+        }
+        self.inner.services.launches.remove(process)?;
+        let mut table = self.table();
+        table.remove(name);
+        table.remember(entry.links.iter().filter_map(|link| link.view.stream()).collect());
+        Ok(())
+    }
+
+    async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+        check(&launch)?;
+        self.refuse_when_leaving()?;
+        let name = launch.spec.name.clone();
+        let existing = {
+            let table = self.table();
+            table.refuse_confusion(&launch.spec)?;
+            table.get(&name).cloned()
+        };
+        match existing {
+            Some(entry) => self.change(&entry, launch, request).await,
+            None => {
+                let (id, known) = self.table().recall(&name, launch.spec.id);
+                self.create(with_id(launch, id), known, request).await?;
+                Ok(Applied::Created)
+            }
+        }
+    }
+
+    async fn create(&self, launch: Launch, known: Vec<Stream>, request: &Request) -> Result<(), ProcessError> {
+        let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, links: Vec::new() };
+        let saved = self.inner.services.launches.save(&entry.launch).map_err(ProcessError::from);
+        let added = match saved {
+            Ok(()) => self.add_instances(&mut entry, known.clone(), request).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = added {
+            self.forget(entry.launch.spec.id);
+            let mut table = self.table();
+            table.remember(known);
+            table.remember(entry.links.iter().filter_map(|link| link.view.stream()).collect());
+            return Err(error);
+        }
+        self.table().insert(entry);
+        Ok(())
+    }
+
+    /// Adds the instances that `entry` has not yet, continuing the streams that are known of them.
+    async fn add_instances(
+        &self,
+        entry: &mut Entry,
+        known: Vec<Stream>,
+        request: &Request,
+    ) -> Result<(), ProcessError> {
+        let mut known: HashMap<u32, Stream> = known.into_iter().map(|stream| (stream.id.instance, stream)).collect();
+        let launch = Arc::clone(&entry.launch);
+        let first = u32::try_from(entry.links.len()).unwrap_or(u32::MAX);
+        for instance in first..launch.spec.instances {
+            let (tender, link) = self.tender(&launch, instance, known.remove(&instance), true);
+            tokio::spawn(tender.tend());
+            link.ask(What::Respec(Arc::clone(&launch), request.clone())).await?;
+            entry.links.push(link);
+        }
+        self.table().remember(known.into_values().collect());
+        Ok(())
+    }
+
+    async fn change(&self, entry: &Entry, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+        let launch = with_id(launch, entry.launch.spec.id);
+        if entry.is_launchable && entry.launch.is_as(&launch) {
+            return Ok(Applied::Unchanged);
+        }
+        let is_same_program =
+            entry.is_launchable && entry.launch.is_as(&with_instances(&launch, entry.launch.spec.instances));
+        let count = usize::try_from(launch.spec.instances).unwrap_or(usize::MAX);
+        let (kept, surplus) = entry.links.split_at(count.min(entry.links.len()));
+        let stopped: &[Link] = if is_same_program { surplus } else { &entry.links };
+        let ran_any = entry.is_busy();
+        // What was stopped already stays so.
+        let to_stop: Vec<Link> = stopped.iter().filter(|link| link.is_busy()).cloned().collect();
+        stop_all(to_stop.iter(), request).await?;
+        for link in surplus.iter().rev() {
+            link.ask(What::Settle).await?;
+            link.ask(What::Unregister(request.clone())).await?;
+            self.table().remember(link.view.stream().into_iter().collect());
+        }
+        self.inner.services.launches.save(&launch)?;
+        let launch = Arc::new(launch);
+        for link in kept {
+            if !is_same_program {
+                link.ask(What::Settle).await?;
+            }
+            link.ask(What::Respec(Arc::clone(&launch), request.clone())).await?;
+        }
+        let (id, known) = self.table().recall(&launch.spec.name, launch.spec.id);
+        debug_assert_eq!(id, launch.spec.id, "a name means one process");
+        let mut changed = Entry { launch, is_launchable: true, links: kept.to_vec() };
+        self.add_instances(&mut changed, known, request).await?;
+        self.table().insert(changed.clone());
+        let (old, new) = changed.links.split_at(kept.len());
+        let restarted = old.iter().filter(|link| to_stop.iter().any(|stopped| stopped.id == link.id));
+        let added = new.iter().filter(|_| ran_any);
+        each(restarted.chain(added), What::Start, request).await?;
+        Ok(Applied::Changed)
+    }
+
+    /// Keeps others from changing what has this name, and from starting it.
+    async fn changing(&self, name: &str) -> OwnedRwLockWriteGuard<()> {
+        self.inner.changes.of(name).write_owned().await
+    }
+
+    /// Keeps others from changing a process while something of it is started.
+    pub(super) async fn steady(&self, target: StreamId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
+        self.steady_process(target.process_id).await
+    }
+
+    async fn steady_process(&self, process: ProcessId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
+        let steady = self.inner.changes.of(&self.name_of(process)?).read_owned().await;
+        self.refuse_when_leaving()?;
+        Ok(steady)
+    }
+
+    fn refuse_when_leaving(&self) -> Result<(), ProcessError> {
+        if self.inner.is_leaving.load(Ordering::Acquire) {
+            return Err(ProcessError::InvalidState("everything is being stopped".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn name_of(&self, process: ProcessId) -> Result<String, ProcessError> {
+        let name = self.table().by_id(process).map(|entry| entry.launch.spec.name.clone());
+        name.ok_or_else(|| not_found(&process.to_string()))
+    }
+}
+
+/// Stops all of them at once. One that ended by itself a moment before needs no stop.
+async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+    match each(links, |request| What::Stop(request, None), request).await {
+        Ok(()) | Err(ProcessError::InvalidState(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Asks all of them at once, and waits for all; the first error is the one to tell.
+async fn each(
+    links: impl Iterator<Item = &Link>,
+    what: impl Fn(Request) -> What,
+    request: &Request,
+) -> Result<(), ProcessError> {
+    let asked: Vec<_> = links
+        .map(|link| {
+            let (link, what) = (link.clone(), what(request.clone()));
+            tokio::spawn(async move { link.ask(what).await })
+        })
+        .collect();
+    let mut result = Ok(());
+    for answer in asked {
+        let answer = answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error))));
+        result = result.and(answer);
+    }
+    result
+}
+
+pub(super) fn with_id(mut launch: Launch, id: ProcessId) -> Launch {
+    launch.spec.id = id;
+    launch
+}
+
+pub(super) fn with_instances(launch: &Launch, instances: u32) -> Launch {
+    let spec = ProcessSpec { instances, ..launch.spec.clone() };
+    Launch { spec, ..launch.clone() }
+}

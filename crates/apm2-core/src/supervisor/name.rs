@@ -1,0 +1,46 @@
+//! What a process may be called, and what else of a launch cannot be.
+
+use super::Launch;
+use crate::{process::ProcessError, restart::RestartConfig};
+
+/// Characters of a name.
+const NAME_CHARS_MAX: usize = 64;
+
+/// The word that means every process.
+pub(super) const EVERYTHING: &str = "all";
+
+/// Instances of one process.
+pub const INSTANCES_MAX: u32 = 1024;
+
+/// Whether a name can be recorded, shown, typed and made into a file name anywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
+    let is_name_char = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
+    text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.len() <= NAME_CHARS_MAX
+        && text.chars().all(is_name_char)
+}
+
+/// Refuses what could not be supervised.
+pub(super) fn check(launch: &Launch) -> Result<(), ProcessError> {
+    let refuse = |why: String| Err(ProcessError::InvalidState(format!("{:?}: {why}", launch.spec.name)));
+    if launch.spec.name == EVERYTHING {
+        return refuse("that word means every process".to_owned());
+    }
+    if !is_name(&launch.spec.name) {
+        return refuse(format!(
+            "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        ));
+    }
+    if launch.spec.instances == 0 || launch.spec.instances > INSTANCES_MAX {
+        return refuse(format!("{} instances; there may be 1 to {INSTANCES_MAX}", launch.spec.instances));
+    }
+    let RestartConfig { max_restarts, restart_window, min_uptime, .. } = launch.spec.restart;
+    if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
+        return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
+    }
+    if let Some(health) = &launch.spec.health {
+        health.validate().or_else(refuse)?;
+    }
+    launch.spec.credentials.as_ref().map_or(Ok(()), |credentials| credentials.validate().or_else(refuse))
+}

@@ -1,0 +1,128 @@
+//! Taking up what an earlier supervisor left.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tokio::task::JoinSet;
+
+use super::{Launch, Recovery, Supervisor, change::with_instances, table::Entry};
+use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
+
+impl Supervisor {
+    /// Takes up what an earlier supervisor left open, of all these streams. To be called once, before anything else.
+    ///
+    /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
+    /// restarts that are due are made.
+    pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
+        let mut recovery = Recovery::default();
+        let launches = self.inner.services.launches.load_all().unwrap_or_else(|error| {
+            recovery.problems.push(format!("what processes are launched with cannot be read: {error}"));
+            Vec::new()
+        });
+        let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
+        for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
+            by_process.entry(stream.id.process_id).or_default().push(stream);
+        }
+        let mut taken_over = JoinSet::new();
+        for launch in launches {
+            match by_process.remove(&launch.spec.id) {
+                Some(streams) => {
+                    let supervisor = self.clone();
+                    taken_over.spawn(async move { supervisor.take_over(launch, true, streams) });
+                }
+                // The log is the only truth (law 1): what it has never heard of was never supervised.
+                None => self.forget(launch.spec.id),
+            }
+        }
+        for streams in by_process.into_values() {
+            // What is not launched from here any more is supervised only as long as something of it is open.
+            match streams.first() {
+                Some(first) if streams.iter().any(is_open) => {
+                    let launch = Launch::new(first.handle.spec.clone());
+                    let supervisor = self.clone();
+                    taken_over.spawn(async move { supervisor.take_over(launch, false, streams) });
+                }
+                _ => self.table().remember(streams),
+            }
+        }
+        while let Some(taken_over) = taken_over.join_next().await {
+            match taken_over {
+                Ok(of_one) => recovery.add(of_one),
+                Err(error) => recovery.problems.push(format!("the recovery of a process broke off: {error}")),
+            }
+        }
+        self.release_strangers();
+        recovery
+    }
+
+    /// Lets go of what is held of runs that nobody supervises any more.
+    fn release_strangers(&self) {
+        let Some(holder) = &self.inner.services.holder else { return };
+        // Asked first: what is started meanwhile is then known by its instance.
+        let held = holder.held().unwrap_or_default();
+        let ours: HashSet<String> = self.table().links().map(|link| link.view.marker()).collect();
+        for run in held.iter().filter(|run| !ours.contains(*run)) {
+            if let Err(error) = holder.release(run) {
+                tracing::debug!(%error, "a run stays held that is over");
+            }
+        }
+    }
+
+    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>) -> Recovery {
+        let mut recovery = Recovery::default();
+        // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
+        let open = streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
+        if let Some(instances) = open.max().filter(|instances| *instances > launch.spec.instances) {
+            launch = with_instances(&launch, instances);
+        }
+        let launch = Arc::new(launch);
+        let (ours, surplus): (Vec<_>, Vec<_>) =
+            streams.into_iter().partition(|stream| stream.id.instance < launch.spec.instances);
+        let mut of_instance: HashMap<u32, Stream> =
+            ours.into_iter().map(|stream| (stream.id.instance, stream)).collect();
+        self.table().remember(surplus);
+        let mut links = Vec::new();
+        for instance in 0..launch.spec.instances {
+            let (mut tender, link) = self.tender(&launch, instance, of_instance.remove(&instance), is_launchable);
+            // It was being added when the supervisor died.
+            let registered = tender.register(&Origin::of(Actor::Recovery));
+            let resumed = registered.and_then(|()| tender.resume());
+            recovery.note(&launch, resumed);
+            tokio::spawn(tender.tend());
+            links.push(link);
+        }
+        self.table().insert(Entry { launch, is_launchable, links });
+        recovery
+    }
+
+    /// Forgets what a process was launched with that is not supervised after all.
+    pub(super) fn forget(&self, process: ProcessId) {
+        if let Err(error) = self.inner.services.launches.remove(process) {
+            tracing::warn!(%error, "a launch stays kept that is of no use");
+        }
+    }
+}
+
+impl Recovery {
+    fn note(&mut self, launch: &Launch, resumed: Result<Resumed, ProcessError>) {
+        match resumed {
+            Ok(Resumed::Nothing) => {}
+            Ok(Resumed::Adopted) => self.adopted = self.adopted.saturating_add(1),
+            Ok(Resumed::Ended | Resumed::NeverStarted) => self.closed = self.closed.saturating_add(1),
+            Err(error) => self.problems.push(format!("{}: {error}", launch.spec.name)),
+        }
+    }
+
+    fn add(&mut self, other: Self) {
+        self.adopted = self.adopted.saturating_add(other.adopted);
+        self.closed = self.closed.saturating_add(other.closed);
+        self.problems.extend(other.problems);
+    }
+}
+
+/// Whether a run of it is not over, or may have begun.
+fn is_open(stream: &Stream) -> bool {
+    stream.intent.is_some() || !stream.handle.state.has_exited()
+}
