@@ -1,6 +1,7 @@
 //! The client's side: finding the daemon, starting one, asking it.
 
 use std::{
+    ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::unix::{
@@ -14,8 +15,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{Event, Stream};
-use apm2_ledger::record::{decode_event, decode_stream};
+use apm2_core::process::{Event, RUN_VARIABLE, Stream, close_inherited};
+use apm2_ledger::{
+    OpenError, check_private,
+    record::{decode_event, decode_stream},
+};
+use nix::unistd::{Uid, geteuid};
+use rustix::net::sockopt::socket_peercred;
 
 pub use crate::error::ClientError;
 use crate::{
@@ -33,8 +39,11 @@ const START_MAX: Duration = Duration::from_secs(15);
 /// The exit code of a daemon that found the ledger in use.
 const IN_USE_CODE: i32 = 5;
 
-/// How long the other one may take until it listens.
-const OTHER_MAX: Duration = Duration::from_secs(3);
+/// How long the other one may take until it listens, before it is tried again.
+const OTHER_MAX: Duration = Duration::from_secs(1);
+
+/// How long another one may take to leave, with all that it stops.
+const LEAVING_MAX: Duration = Duration::from_secs(45);
 
 /// How often it is looked for meanwhile.
 const START_POLL: Duration = Duration::from_millis(5);
@@ -70,12 +79,25 @@ impl Client {
     /// Connects to the daemon of the ledger in `dir`; `None` when there is none.
     ///
     /// # Errors
-    /// When the socket cannot be used.
-    pub fn connect(dir: &Path) -> io::Result<Option<Self>> {
-        let Some(stream) = connect(dir, DAEMON_SOCKET)? else { return Ok(None) };
+    /// When the directory is not a ledger's as it has to be, or the socket cannot be used, or is another user's.
+    pub fn connect(dir: &Path) -> Result<Option<Self>, ClientError> {
+        // What is asked for may hold secrets: it is told to nobody but the owner of a ledger that is closed to others.
+        match check_private(dir) {
+            Err(OpenError::Missing { .. }) => return Ok(None),
+            checked => checked?,
+        }
+        let Some(stream) = connect(dir, DAEMON_SOCKET).map_err(ClientError::Gone)? else { return Ok(None) };
+        Self::of(stream).map(Some).map_err(ClientError::Gone)
+    }
+
+    fn of(stream: UnixStream) -> io::Result<Self> {
+        let uid = Uid::from_raw(socket_peercred(&stream)?.uid.as_raw());
+        if uid != geteuid() && !uid.is_root() {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is user {uid}'s")));
+        }
         stream.set_read_timeout(Some(SILENCE_MAX))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
-        Ok(Some(Self { stream }))
+        Ok(Self { stream })
     }
 
     /// Connects to the daemon of the ledger in `dir`, and starts one with `command` where there is none.
@@ -84,8 +106,8 @@ impl Client {
     ///
     /// # Errors
     /// When none begins in time, with what it had to say.
-    pub fn connect_or_start(dir: &Path, command: &[String]) -> Result<Self, ClientError> {
-        if let Some(client) = Self::connect(dir).map_err(ClientError::Gone)? {
+    pub fn connect_or_start(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
+        if let Some(client) = Self::connect(dir)? {
             return Ok(client);
         }
         let failed = |code, why: Vec<String>| ClientError::NotStarted { code, why };
@@ -94,7 +116,7 @@ impl Client {
         let began = Instant::now();
         let mut left: Option<(Instant, ExitStatus)> = None;
         loop {
-            if let Some(client) = Self::connect(dir).map_err(ClientError::Gone)? {
+            if let Some(client) = Self::connect(dir)? {
                 // Reaped by whoever waits for it: it outlives us.
                 thread::spawn(move || child.wait());
                 return Ok(client);
@@ -102,10 +124,15 @@ impl Client {
             if left.is_none() {
                 left = child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
             }
-            // One that has left because the ledger is another's leaves it to that one, who is about to listen.
-            let is_lost =
-                left.is_some_and(|(at, status)| status.code() != Some(IN_USE_CODE) || at.elapsed() > OTHER_MAX);
-            if is_lost || began.elapsed() > START_MAX {
+            let is_in_use = left.is_some_and(|(_, status)| status.code() == Some(IN_USE_CODE));
+            // One that has left because the ledger is another's leaves it to that one, who is about to listen, or to leave.
+            if is_in_use && left.is_some_and(|(at, _)| at.elapsed() > OTHER_MAX) && began.elapsed() < LEAVING_MAX {
+                child = start(dir, command).map_err(|error| failed(None, vec![error.to_string()]))?;
+                left = None;
+                continue;
+            }
+            let time_max = if is_in_use { LEAVING_MAX } else { START_MAX };
+            if (left.is_some() && !is_in_use) || began.elapsed() > time_max {
                 return Err(failed(left.and_then(|(_, status)| status.code()), said_since(dir, said_before)));
             }
             thread::sleep(START_POLL);
@@ -176,7 +203,7 @@ pub fn stream(bytes: &[u8]) -> Result<Stream, ClientError> {
 }
 
 /// Starts a daemon of its own session, which says what it has to say in a file.
-fn start(dir: &Path, command: &[String]) -> io::Result<std::process::Child> {
+fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let (program, args) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     if !dir.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
@@ -191,14 +218,19 @@ fn start(dir: &Path, command: &[String]) -> io::Result<std::process::Child> {
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)?;
-    // A group of its own for now: the daemon makes itself a session.
-    Command::new(program)
+    let mut command = Command::new(program);
+    // A group of its own for now: the daemon makes itself a session. It outlives us, so it keeps nothing of ours open or
+    // busy; and if we are a supervised process ourselves, it is no part of that run.
+    command
         .args(args)
+        .env_remove(RUN_VARIABLE)
+        .current_dir("/")
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::from(log))
-        .spawn()
+        .stderr(Stdio::from(log));
+    close_inherited(&mut command);
+    command.spawn()
 }
 
 /// What a daemon said after the first `before` bytes of its file.

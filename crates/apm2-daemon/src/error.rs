@@ -59,6 +59,9 @@ pub enum ClientError {
         /// Why, in its own lines.
         why: Vec<String>,
     },
+    /// The ledger's directory is not as it has to be.
+    #[error(transparent)]
+    Unsafe(#[from] OpenError),
     /// It says what nobody understands.
     #[error("the daemon speaks another language: {0}")]
     Protocol(String),

@@ -1,6 +1,7 @@
 //! The life of a daemon: opening the ledger, taking up what was left, serving, leaving.
 
 use std::{
+    ffi::OsString,
     io,
     path::PathBuf,
     sync::{
@@ -64,7 +65,7 @@ pub struct DaemonOptions {
     /// The time in which everything is stopped when the daemon is told to leave.
     pub stop_deadline: Duration,
     /// The program that becomes the keeper, with its arguments.
-    pub keeper: Vec<String>,
+    pub keeper: Vec<OsString>,
 }
 
 /// How the daemon is told to leave.

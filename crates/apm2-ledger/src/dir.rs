@@ -24,6 +24,14 @@ const OTHERS: u32 = 0o077;
 /// A pid has at most this many digits and a line end.
 const OWNER_LEN_MAX: u64 = 16;
 
+/// Makes sure that `dir` is a directory of ours, closed to others, as a ledger's has to be. An empty one counts as missing.
+///
+/// # Errors
+/// When it is not, or is missing.
+pub fn check_private(dir: &Path) -> Result<(), OpenError> {
+    prepare(dir, false)
+}
+
 /// Makes sure that `dir` is a directory of ours, closed to others. Makes it when `create` and it is missing.
 pub(crate) fn prepare(dir: &Path, create: bool) -> Result<(), OpenError> {
     // A slash at the end would make the link itself invisible.

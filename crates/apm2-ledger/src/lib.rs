@@ -83,6 +83,7 @@ mod writer;
 pub use self::{
     chain::Chain,
     codec::CodecError,
+    dir::check_private,
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     events::Events,
     ledger::{Ledger, Options},

@@ -124,9 +124,9 @@ fn read_unless_gone(path: &str) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// The environment variable by which the processes of a run are known, whatever became of their supervisor.
-pub(crate) const MARKER_VARIABLE: &str = "APM2_RUN";
+pub const RUN_VARIABLE: &str = "APM2_RUN";
 
-/// The value of [`MARKER_VARIABLE`] for one run: `<process id>/<instance>/<run>`.
+/// The value of [`RUN_VARIABLE`] for one run: `<process id>/<instance>/<run>`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marker {
     /// Whose run.
@@ -138,7 +138,7 @@ pub(crate) struct Marker {
 impl Marker {
     /// Whether the process was started with this marker in its environment. Not when that may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
-        let variable = format!("{MARKER_VARIABLE}={self}");
+        let variable = format!("{RUN_VARIABLE}={self}");
         std::fs::read(format!("/proc/{pid}/environ"))
             .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
     }
@@ -149,7 +149,8 @@ impl Marker {
     /// When `/proc` cannot be read.
     pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
         let mut carriers = Vec::new();
-        for pid in pids()? {
+        let us = std::process::id();
+        for pid in pids()?.filter(|pid| *pid != us) {
             // Whose process it is is looked up before and after: a pid that changed hands meanwhile carries nothing.
             let Some(before) = Stat::read(pid).filter(|stat| !stat.has_ended()) else { continue };
             let carries = self.is_carried_by(pid);

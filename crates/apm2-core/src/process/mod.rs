@@ -42,6 +42,7 @@ pub use self::{
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
     exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
+    group::RUN_VARIABLE,
     handle::ProcessHandle,
     holder::{HeldProcess, HeldRun, OutputHolder},
     id::ProcessId,

@@ -33,7 +33,7 @@ use crate::process::{
     StartTrigger, Stream, StreamId, SystemClock, Unrecorded, boot_id,
     child::Passage,
     gate::gate,
-    group::{MARKER_VARIABLE, Marker},
+    group::{RUN_VARIABLE, Marker},
     history::{History, Origin},
     instance::{Instance, Shared},
     leader::Leader,
@@ -243,7 +243,7 @@ impl ProcessRunner {
         let Pipes { outputs, stdout, stderr } = pipes;
         self.hold_outputs(marker, &outputs);
         let mut last_env: Vec<(String, OsString)> = given.credentials;
-        last_env.push((MARKER_VARIABLE.to_owned(), marker.into()));
+        last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
         let Given { base_env, umask, .. } = given;
         let passage = Passage { umask, ..Passage::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());

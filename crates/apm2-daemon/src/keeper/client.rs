@@ -7,36 +7,43 @@ use std::{
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
     process::{Command, Stdio},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    thread,
     time::Duration,
 };
 
-use apm2_core::process::{HeldRun, OutputHolder};
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
-    sockopt::{Timeout, set_socket_timeout},
+use apm2_core::process::{HeldProcess, HeldRun, OutputHolder, ProcessIdentity, close_inherited};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::{Errno, retry_on_intr},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
+    },
 };
 
 use super::message::{self, Message, Word};
 use crate::address::{KEEPER_SOCKET, short};
 
-/// How long the keeper may take for an answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
+const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4;
 
 /// A holder of outputs in a process of its own.
-pub struct KeeperClient {
+pub struct KeeperClient(Arc<Shared>);
+
+struct Shared {
     dir: PathBuf,
     /// The program that becomes the keeper, with its arguments. Its stdin is the listening socket.
-    command: Vec<String>,
+    command: Vec<std::ffi::OsString>,
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    connection: Option<OwnedFd>,
+    connection: Option<Arc<OwnedFd>>,
     /// What the keeper was given, for another one if it dies.
     given: BTreeMap<String, Given>,
 }
@@ -44,55 +51,99 @@ struct State {
 #[derive(Default)]
 struct Given {
     outputs: Vec<OwnedFd>,
-    process: Option<OwnedFd>,
+    process: Option<(OwnedFd, ProcessIdentity)>,
 }
 
 impl KeeperClient {
     /// The keeper of the ledger in `dir`, of which the caller is the owner. `command` starts one where there is none.
     #[must_use]
-    pub fn new(dir: &Path, command: Vec<String>) -> Self {
-        Self { dir: dir.to_owned(), command, state: Mutex::default() }
+    pub fn new(dir: &Path, command: Vec<std::ffi::OsString>) -> Self {
+        Self(Arc::new(Shared { dir: dir.to_owned(), command, state: Mutex::default() }))
     }
+}
 
+impl Shared {
     /// Nothing is left half-done under this lock that a second try would not do again.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message and waits for its answer; once more with a new keeper if the old one is gone.
-    fn ask(&self, state: &mut State, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Message> {
-        if let Some(connection) = &state.connection {
-            match exchange(connection, word, text, descriptors) {
-                Ok(answer) => return Ok(answer),
-                Err(error) => tracing::warn!(%error, "the keeper is gone; another one takes its place"),
+    /// Sends a message and waits for its answer; once more with a new keeper if the old one is gone or does not answer.
+    fn ask(
+        self: &Arc<Self>,
+        state: &mut State,
+        word: Word,
+        text: &str,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<Message> {
+        let connection = match &state.connection {
+            Some(connection) => Arc::clone(connection),
+            None => self.connect(state)?,
+        };
+        match exchange(&connection, word, text, descriptors) {
+            Ok(answer) => Ok(answer),
+            Err(error) => {
+                tracing::warn!(%error, "the keeper is gone; another one takes its place");
+                let connection = self.replace(state)?;
+                exchange(&connection, word, text, descriptors)
             }
-            state.connection = None;
         }
-        let connection = self.connect(state)?;
-        let answer = exchange(&connection, word, text, descriptors)?;
-        state.connection = Some(connection);
-        Ok(answer)
     }
 
-    /// Connects to the keeper that is there, or to a new one, and gives it what it does not have.
-    fn connect(&self, state: &State) -> io::Result<OwnedFd> {
+    /// Connects to the keeper that an earlier daemon has left, or to a new one.
+    fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+        let dir = File::open(&self.dir)?;
+        match to(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
+            Ok(connection) => Ok(self.connected(state, connection)),
+            Err(_) => self.replace(state),
+        }
+    }
+
+    /// Starts a keeper, and gives it what the one before it held.
+    fn replace(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+        state.connection = None;
         let dir = File::open(&self.dir)?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        let connection = match to(&address) {
-            Ok(connection) => connection,
-            Err(_) => {
-                self.start(&dir, &address)?;
-                to(&address)?
-            }
-        };
+        self.start(&dir, &address)?;
+        let connection = to(&address)?;
         for (run, given) in &state.given {
             let outputs: Vec<_> = given.outputs.iter().map(OwnedFd::as_fd).collect();
             exchange(&connection, Word::HoldOutputs, run, &outputs)?;
-            if let Some(process) = &given.process {
-                exchange(&connection, Word::HoldProcess, run, &[process.as_fd()])?;
+            if let Some((pidfd, identity)) = &given.process {
+                exchange(&connection, Word::HoldProcess, &message::of_process(run, identity), &[pidfd.as_fd()])?;
             }
         }
-        Ok(connection)
+        Ok(self.connected(state, connection))
+    }
+
+    fn connected(self: &Arc<Self>, state: &mut State, connection: OwnedFd) -> Arc<OwnedFd> {
+        let connection = Arc::new(connection);
+        state.connection = Some(Arc::clone(&connection));
+        self.watch(&connection);
+        connection
+    }
+
+    /// Waits, on a thread, for the end of a keeper, and puts another one in its place: until there is one, nobody else has
+    /// what it held.
+    fn watch(self: &Arc<Self>, connection: &Arc<OwnedFd>) {
+        let (shared, watched) = (Arc::downgrade(self), Arc::downgrade(connection));
+        let Ok(copy) = connection.try_clone() else { return };
+        let waiting = thread::Builder::new().name("apm2-keeper-end".to_owned()).spawn(move || {
+            let mut ended = [PollFd::new(&copy, PollFlags::RDHUP)];
+            let polled = retry_on_intr(|| poll(&mut ended, None));
+            let (Some(shared), Some(watched)) = (Weak::upgrade(&shared), Weak::upgrade(&watched)) else { return };
+            let mut state = shared.state();
+            let is_current = state.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, &watched));
+            if polled.is_ok()
+                && is_current
+                && let Err(error) = shared.replace(&mut state)
+            {
+                tracing::warn!(%error, "no keeper can be started");
+            }
+        });
+        if let Err(error) = waiting {
+            tracing::warn!(%error, "the end of the keeper will not be noticed before it is asked");
+        }
     }
 
     /// Starts a keeper. The socket listens before the keeper runs: nobody has to wait for it.
@@ -107,61 +158,69 @@ impl KeeperClient {
         let listener = socket()?;
         bind(&listener, address)?;
         listen(&listener, BACKLOG)?;
-        let mut child = Command::new(program)
+        // It outlives us, and whoever started us: nothing of ours is its business.
+        let mut command = Command::new(program);
+        command
             .args(args)
+            .env_clear()
+            .current_dir("/")
             .stdin(Stdio::from(listener))
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        // Reaped by whoever waits for it: it may well outlive us.
-        std::thread::Builder::new().name("apm2-keeper-end".to_owned()).spawn(move || child.wait())?;
+            .stderr(Stdio::null());
+        close_inherited(&mut command);
+        let mut child = command.spawn()?;
+        // Reaped by whoever waits for it.
+        thread::Builder::new().name("apm2-keeper".to_owned()).spawn(move || child.wait())?;
         Ok(())
     }
 }
 
 impl OutputHolder for KeeperClient {
     fn hold_outputs(&self, run: &str, outputs: &[BorrowedFd<'_>]) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.0.state();
         let copies = outputs.iter().map(|output| output.try_clone_to_owned()).collect::<io::Result<_>>()?;
         // Known after it is held: a new keeper is given it once.
-        accepted(&self.ask(&mut state, Word::HoldOutputs, run, outputs)?)?;
+        accepted(&self.0.ask(&mut state, Word::HoldOutputs, run, outputs)?)?;
         state.given.insert(run.to_owned(), Given { outputs: copies, process: None });
         Ok(())
     }
 
-    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>) -> io::Result<()> {
-        let mut state = self.state();
-        accepted(&self.ask(&mut state, Word::HoldProcess, run, &[pidfd])?)?;
+    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>, identity: &ProcessIdentity) -> io::Result<()> {
+        let mut state = self.0.state();
+        let text = message::of_process(run, identity);
+        accepted(&self.0.ask(&mut state, Word::HoldProcess, &text, &[pidfd])?)?;
         if let Some(given) = state.given.get_mut(run) {
-            given.process = Some(pidfd.try_clone_to_owned()?);
+            given.process = Some((pidfd.try_clone_to_owned()?, *identity));
         }
         Ok(())
     }
 
     fn get(&self, run: &str) -> io::Result<Option<HeldRun>> {
-        let mut state = self.state();
-        let Message { word, text, descriptors } = self.ask(&mut state, Word::Get, run, &[])?;
+        let mut state = self.0.state();
+        let Message { word, text, descriptors } = self.0.ask(&mut state, Word::Get, run, &[])?;
         if word != Word::Done {
             return Ok(None);
         }
-        let count: usize = text.parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
+        let (count, identity) = message::held(&text).ok_or_else(invalid)?;
         let mut outputs = descriptors;
-        let process = outputs.split_off(count.min(outputs.len())).into_iter().next();
+        let pidfd = outputs.split_off(count.min(outputs.len())).into_iter().next();
         let copies = outputs.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
-        let copy = process.as_ref().map(OwnedFd::try_clone).transpose()?;
-        state.given.insert(run.to_owned(), Given { outputs: copies, process: copy });
-        Ok(Some(HeldRun { outputs, process }))
+        let process = identity.zip(pidfd);
+        let copy = process.as_ref().map(|(identity, pidfd)| Ok::<_, io::Error>((pidfd.try_clone()?, *identity)));
+        state.given.insert(run.to_owned(), Given { outputs: copies, process: copy.transpose()? });
+        Ok(Some(HeldRun { outputs, process: process.map(|(identity, pidfd)| HeldProcess { pidfd, identity }) }))
     }
 
     fn release(&self, run: &str) -> io::Result<()> {
-        let mut state = self.state();
+        let mut state = self.0.state();
         state.given.remove(run);
-        accepted(&self.ask(&mut state, Word::Release, run, &[])?)
+        accepted(&self.0.ask(&mut state, Word::Release, run, &[])?)
     }
 
     fn held(&self) -> io::Result<Vec<String>> {
-        let mut state = self.state();
-        let Message { text, .. } = self.ask(&mut state, Word::List, "", &[])?;
+        let mut state = self.0.state();
+        let Message { text, .. } = self.0.ask(&mut state, Word::List, "", &[])?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 }
@@ -174,7 +233,11 @@ fn to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
     let connection = socket()?;
     set_socket_timeout(&connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
     set_socket_timeout(&connection, Timeout::Send, Some(ANSWER_TIMEOUT))?;
-    connect(&connection, address)?;
+    // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
+    retry_on_intr(|| match connect(&connection, address) {
+        Err(Errno::ISCONN) => Ok(()),
+        connected => connected,
+    })?;
     Ok(connection)
 }
 

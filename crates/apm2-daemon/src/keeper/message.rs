@@ -6,9 +6,13 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-    recvmsg, sendmsg,
+use apm2_core::process::ProcessIdentity;
+use rustix::{
+    io::retry_on_intr,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+        recvmsg, sendmsg,
+    },
 };
 
 /// Bytes of a message: an answer that lists runs is the longest.
@@ -62,8 +66,42 @@ pub(super) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: 
     if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
     }
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL)?;
+    // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
+    retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL))?;
     Ok(())
+}
+
+/// The text that says which process a run has: the run, and the process in a line of its own.
+pub(super) fn of_process(run: &str, identity: &ProcessIdentity) -> String {
+    format!("{run}\n{}", process_text(identity))
+}
+
+/// The run and the process in such a text.
+pub(super) fn run_and_process(text: &str) -> Option<(&str, ProcessIdentity)> {
+    let (run, process) = text.split_once('\n')?;
+    Some((run, process_of(process)?))
+}
+
+/// The text that says what is held of a run: how many outputs, and which process, if any.
+pub(super) fn of_held(outputs: usize, process: Option<&ProcessIdentity>) -> String {
+    format!("{outputs}\n{}", process.map(process_text).unwrap_or_default())
+}
+
+/// What such a text says.
+pub(super) fn held(text: &str) -> Option<(usize, Option<ProcessIdentity>)> {
+    let (outputs, process) = text.split_once('\n')?;
+    let process = if process.is_empty() { None } else { Some(process_of(process)?) };
+    Some((outputs.parse().ok()?, process))
+}
+
+fn process_text(identity: &ProcessIdentity) -> String {
+    format!("{} {} {}", identity.pid, identity.start_ticks, identity.boot_id)
+}
+
+fn process_of(text: &str) -> Option<ProcessIdentity> {
+    let mut words = text.split(' ');
+    let (pid, start_ticks) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    Some(ProcessIdentity { pid, start_ticks, boot_id: words.next()?.parse().ok()? })
 }
 
 /// Receives a message; `None` at the end.
@@ -71,7 +109,9 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)?;
+    let received = retry_on_intr(|| {
+        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)
+    })?;
     let mut descriptors = Vec::new();
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(sent) = message {
@@ -83,4 +123,20 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let word = Word::of(*first).ok_or_else(invalid)?;
     let text = String::from_utf8(text.to_vec()).map_err(|_| invalid())?;
     Ok(Some(Message { word, text, descriptors }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_understood_as_it_was_meant() {
+        let identity = ProcessIdentity { pid: 7, start_ticks: 8, boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap() };
+        assert_eq!(run_and_process(&of_process("a/0/1", &identity)), Some(("a/0/1", identity)));
+        assert_eq!(held(&of_held(2, Some(&identity))), Some((2, Some(identity))));
+        assert_eq!(held(&of_held(1, None)), Some((1, None)));
+        for text in ["", "2", "x\n", "2\n1 2", "2\n1 2 x"] {
+            assert_eq!(held(text), None, "{text:?}");
+        }
+    }
 }

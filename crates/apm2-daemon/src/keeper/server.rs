@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use apm2_core::process::{ProcessIdentity, raise_descriptor_limit};
 use nix::unistd::{Uid, geteuid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -22,6 +23,7 @@ use rustix::{
 };
 
 use super::message::{self, Message, Word};
+use crate::address::{KEEPER_SOCKET, short};
 
 /// How long the keeper stays when nothing is held and nobody is connected.
 const IDLE_MAX: Duration = Duration::from_millis(500);
@@ -36,7 +38,7 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Held {
     outputs: Vec<OwnedFd>,
-    process: Option<OwnedFd>,
+    process: Option<(OwnedFd, ProcessIdentity)>,
 }
 
 struct Keeper {
@@ -53,11 +55,16 @@ struct Keeper {
 pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     let dir = File::open(dir)?;
     let _ = setsid();
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::debug!(%error, "the limit on open files stays as it is");
+    }
+    let socket = socket_in(&dir);
     let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
         keeper.wait()?;
-        if keeper.connections.is_empty() && is_removed(&dir) {
+        // Nobody can ask for anything any more: the ledger is removed, or another keeper has taken this one's place.
+        if keeper.connections.is_empty() && (is_removed(&dir) || socket_in(&dir) != socket) {
             return Ok(());
         }
         if !keeper.held.is_empty() || !keeper.connections.is_empty() {
@@ -65,6 +72,11 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Which socket has the keeper's name.
+fn socket_in(dir: &File) -> Option<u64> {
+    std::fs::symlink_metadata(short(dir, KEEPER_SOCKET)).ok().map(|metadata| metadata.ino())
 }
 
 fn is_removed(dir: &File) -> bool {
@@ -122,10 +134,13 @@ impl Keeper {
                 self.held.insert(text, Held { outputs: descriptors, process: None });
                 done("")
             }
-            Word::HoldProcess => {
-                self.held.entry(text).or_default().process = descriptors.into_iter().next();
-                done("")
-            }
+            Word::HoldProcess => match (message::run_and_process(&text), descriptors.into_iter().next()) {
+                (Some((run, identity)), Some(pidfd)) => {
+                    self.held.entry(run.to_owned()).or_default().process = Some((pidfd, identity));
+                    done("")
+                }
+                _ => message::send(connection.as_fd(), Word::No, "", &[]),
+            },
             Word::Release => {
                 self.held.remove(&text);
                 done("")
@@ -133,9 +148,10 @@ impl Keeper {
             Word::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
             Word::Get => match self.held.get(&text) {
                 Some(held) => {
-                    let all: Vec<_> = held.outputs.iter().chain(&held.process).map(OwnedFd::as_fd).collect();
-                    // How many of them are outputs.
-                    message::send(connection.as_fd(), Word::Done, &held.outputs.len().to_string(), &all)
+                    let (pidfd, identity) = held.process.as_ref().map(|(pidfd, identity)| (pidfd, identity)).unzip();
+                    let all: Vec<_> = held.outputs.iter().chain(pidfd).map(OwnedFd::as_fd).collect();
+                    let text = message::of_held(held.outputs.len(), identity);
+                    message::send(connection.as_fd(), Word::Done, &text, &all)
                 }
                 None => message::send(connection.as_fd(), Word::No, "", &[]),
             },
