@@ -17,6 +17,7 @@ mod error;
 mod frame;
 pub mod keeper;
 mod launches;
+mod lobby;
 pub mod protocol;
 mod server;
 mod session;

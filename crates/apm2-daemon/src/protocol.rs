@@ -183,6 +183,7 @@ pub enum Action {
     Stop,
     Restart,
     Signal,
+    Reload,
     Scale,
 }
 
@@ -197,6 +198,7 @@ impl fmt::Display for Action {
             Self::Stop => "stop",
             Self::Restart => "restart",
             Self::Signal => "signal",
+            Self::Reload => "reload",
             Self::Scale => "scale",
         })
     }

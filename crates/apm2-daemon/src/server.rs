@@ -34,6 +34,7 @@ use crate::{
     error::DaemonError,
     keeper::KeeperClient,
     launches::LaunchFiles,
+    lobby::Lobby,
     session,
 };
 
@@ -46,8 +47,8 @@ pub(crate) const RUN_GROUP: &str = "run";
 /// Threads that answer clients and tend processes.
 const WORKERS: usize = 2;
 
-/// Clients at the same time.
-const CLIENTS_MAX: usize = 128;
+/// Clients that are being served at the same time.
+pub(crate) const CLIENTS_MAX: usize = 256;
 
 /// How often it is looked whether there is anything left to do.
 const IDLE_POLL: Duration = Duration::from_secs(1);
@@ -83,6 +84,7 @@ pub(crate) struct Shared {
     pub(crate) ledger: Ledger,
     /// Told when the daemon is to leave, with whom to tell that it is about to.
     pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
+    pub(crate) lobby: Lobby,
     clients: AtomicUsize,
 }
 
@@ -135,7 +137,8 @@ async fn run(
     }
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
-    let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, clients });
+    let lobby = Lobby::default();
+    let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, lobby, clients });
     session::forget_runs(&shared);
     let listener = listen(&options.dir, DAEMON_SOCKET)
         .and_then(|listener| {
@@ -205,7 +208,7 @@ async fn until_leaving(
                 }
             },
             _ = ticks.tick() => {
-                let has_clients = shared.clients.load(Ordering::Acquire) > 0;
+                let has_clients = shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();
                 if has_clients || !shared.supervisor.is_idle() {
                     busy = Instant::now();
                 }
@@ -220,29 +223,31 @@ async fn until_leaving(
 }
 
 fn greet(shared: &Arc<Shared>, stream: UnixStream) {
-    let counted = Counted::new(shared);
-    if shared.clients.load(Ordering::Acquire) > CLIENTS_MAX {
-        tracing::warn!("too many clients at the same time");
-        return;
-    }
-    let shared = Arc::clone(shared);
-    tokio::spawn(async move {
-        session::serve(&shared, stream).await;
-        drop(counted);
+    let (admit, admitted) = oneshot::channel();
+    let ours = Arc::clone(shared);
+    let task = tokio::spawn(async move {
+        // It has a number before it does anything, so that it can give that back.
+        if let Ok(number) = admitted.await {
+            session::serve(&ours, stream, number).await;
+        }
     });
+    // A task that was aborted at once needs no number.
+    let _ = admit.send(shared.lobby.enter(task.abort_handle()));
 }
 
-/// One client among all.
-struct Counted(Arc<Shared>);
+/// One client that is being served.
+pub(crate) struct Served(Arc<Shared>);
 
-impl Counted {
-    fn new(shared: &Arc<Shared>) -> Self {
-        shared.clients.fetch_add(1, Ordering::AcqRel);
-        Self(Arc::clone(shared))
+impl Served {
+    /// `None` when there are too many already.
+    pub(crate) fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let before = shared.clients.fetch_add(1, Ordering::AcqRel);
+        let served = Self(Arc::clone(shared));
+        (before < CLIENTS_MAX).then_some(served)
     }
 }
 
-impl Drop for Counted {
+impl Drop for Served {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::AcqRel);
     }

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
-    server::{Leave, RUN_GROUP, Shared, is_run},
+    server::{Leave, RUN_GROUP, Served, Shared, is_run},
 };
 
 /// How long a client may take to say what it wants.
@@ -57,6 +57,10 @@ impl From<ProcessError> for Failure {
     fn from(error: ProcessError) -> Self {
         let kind = match &error {
             ProcessError::NotFound(_) => FailureKind::NoSuchProcess,
+            ProcessError::AlreadyExists(what) => {
+                let hint = Some("stop that process, or give this one another --name".to_owned());
+                return Self { kind: FailureKind::Failed, message: what.clone(), hint };
+            }
             ProcessError::Io(error) if error.get_ref().is_some_and(|inner| inner.is::<AppendError>()) => {
                 FailureKind::Unusable
             }
@@ -66,27 +70,33 @@ impl From<ProcessError> for Failure {
     }
 }
 
-/// Serves one client to its end. What it asked for goes on if it leaves.
-pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream) {
-    let by = match peer(&stream) {
-        Ok(uid) => uid,
-        Err(why) => {
-            tracing::warn!("a client was refused: {why}");
-            return;
-        }
-    };
+/// Serves the client with this number in the lobby to its end. What it asked for goes on if it leaves.
+pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
     let mut line = Line { stream };
-    let answered = match line.call().await {
-        Ok(call) => match answer(shared, &mut line, call, by).await {
-            Ok(answer) => line.reply(&Reply::Done(answer)).await,
-            Err(Failure { kind, message, hint }) => line.reply(&Reply::Failed { kind, message, hint }).await,
-        },
-        Err(error) => {
-            let message = format!("not a call that this daemon understands: {error}");
-            line.reply(&Reply::Failed { kind: FailureKind::Usage, message, hint: None }).await
+    let by = match peer(&line.stream) {
+        Ok(by) => by,
+        Err(why) => {
+            shared.lobby.leave(number);
+            return tracing::warn!("a client was refused: {why}");
         }
     };
-    if let Err(error) = answered {
+    let call = line.call().await;
+    // Counted before it leaves the lobby: at no time is it nowhere.
+    let served = Served::begin(shared);
+    shared.lobby.leave(number);
+    let answered = match (call, &served) {
+        (_, None) => Err(Failure::new(FailureKind::Failed, "too many clients at the same time; ask again")),
+        (Err(error), _) => {
+            let message = format!("not a call that this daemon understands: {error}");
+            Err(Failure::new(FailureKind::Usage, message))
+        }
+        (Ok(call), Some(_)) => answer(shared, &mut line, call, by).await,
+    };
+    let told = match answered {
+        Ok(answer) => line.reply(&Reply::Done(answer)).await,
+        Err(Failure { kind, message, hint }) => line.reply(&Reply::Failed { kind, message, hint }).await,
+    };
+    if let Err(error) = told {
         tracing::debug!(%error, "a client has left before its answer");
     }
 }
@@ -192,7 +202,16 @@ impl Verb {
             Self::Start => Action::Start,
             Self::Stop(_) => Action::Stop,
             Self::Restart => Action::Restart,
-            Self::Reload => Action::Signal,
+            Self::Reload => Action::Reload,
+        }
+    }
+
+    fn applies_to(self, supervisor: &Supervisor, id: StreamId) -> bool {
+        let is_busy = supervisor.is_busy(id);
+        match self {
+            Self::Start => !is_busy,
+            Self::Stop(_) | Self::Restart => is_busy,
+            Self::Reload => is_busy && supervisor.has_credentials(id.process_id),
         }
     }
 }
@@ -211,10 +230,9 @@ async fn each(
     }
     ids.sort_unstable();
     ids.dedup();
-    // Of many, those to which it does not apply are left as they are: `stop all` stops what runs.
-    if ids.len() > 1 && matches!(verb, Verb::Start | Verb::Stop(_)) {
-        let wants = |id: &StreamId| shared.supervisor.is_busy(*id) == matches!(verb, Verb::Stop(_));
-        ids.retain(wants);
+    // Of many, those to which it does not apply are left as they are: `stop all` stops what runs, `restart all` restarts it.
+    if ids.len() > 1 {
+        ids.retain(|id| verb.applies_to(&shared.supervisor, *id));
     }
     outcomes(line, ids.into_iter().map(|id| act(Arc::clone(shared), id, verb, by.clone()))).await
 }
@@ -228,9 +246,10 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
         Verb::Stop(timeout) => supervisor.stop(id, timeout, &by).await,
         Verb::Restart => supervisor.restart(id, &by).await,
         Verb::Reload => supervisor.reload(id, &by).await.map(|reloaded| {
-            if reloaded == Reloaded::Restarted {
-                action = Action::Restart;
-            }
+            action = match reloaded {
+                Reloaded::Signalled => Action::Signal,
+                Reloaded::Restarted => Action::Restart,
+            };
         }),
     };
     Outcome { name, action, error: result.err().map(|error| error.to_string()) }
@@ -270,11 +289,15 @@ async fn outcomes(
 }
 
 fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
-    shared.supervisor.find(target).map_err(|_| Failure {
+    shared.supervisor.find(target).map_err(|_| unknown(target))
+}
+
+fn unknown(target: &str) -> Failure {
+    Failure {
         kind: FailureKind::NoSuchProcess,
         message: format!("no process {target:?} is supervised"),
         hint: Some("`apm2-ledger list` shows what there is; `up` or `run` supervises something".to_owned()),
-    })
+    }
 }
 
 /// Makes a group what it is to be.
@@ -294,13 +317,7 @@ async fn apply(
         let name = &launch.spec.name;
         let same = present.iter().find(|present| present.spec.name == *name);
         if let Some(other) = same.filter(|present| present.group.as_ref() != Some(&group)) {
-            let owner = other.group.as_deref().unwrap_or("somebody else");
-            let message = format!("{name} is supervised already, by {owner}");
-            return Err(Failure {
-                kind: FailureKind::Failed,
-                message,
-                hint: Some(format!("give it another name, or stop it: `apm2-ledger down {owner}`")),
-            });
+            return Err(taken(other));
         }
         shared.supervisor.check(launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     }
@@ -311,9 +328,7 @@ async fn apply(
         .map(|launch| (launch.spec.id, launch.spec.name.clone()))
         .collect();
     if dry_run {
-        let plan = |launch: &Launch| shared.supervisor.plan(launch);
-        let mut all: Vec<Outcome> =
-            launches.iter().map(|launch| outcome(&launch.spec.name, action_of(plan(launch)))).collect();
+        let mut all: Vec<Outcome> = launches.iter().map(|launch| planned(&shared.supervisor, launch)).collect();
         all.extend(surplus.iter().map(|(_, name)| outcome(name, Action::Remove)));
         return Ok(Answer::Outcomes(all));
     }
@@ -321,6 +336,34 @@ async fn apply(
     let works = removals.chain(launches.into_iter().map(|launch| Work::Apply(Box::new(launch))));
     let works: Vec<_> = works.map(|work| work.done(Arc::clone(shared), by.clone())).collect();
     outcomes(line, works.into_iter()).await
+}
+
+/// The name is another file's, or that of something that was asked for by `run`.
+fn taken(other: &Launch) -> Failure {
+    let name = &other.spec.name;
+    let (owner, hint) = match other.group.as_deref() {
+        Some(RUN_GROUP) => ("`run`", format!("`apm2-ledger stop {name}`")),
+        Some(group) => (group, format!("`apm2-ledger down {group}`")),
+        None => ("somebody else", format!("`apm2-ledger down --name {name}`")),
+    };
+    Failure {
+        kind: FailureKind::Failed,
+        message: format!("{name} is supervised already, by {owner}"),
+        hint: Some(format!("give it another name, or stop it: {hint}")),
+    }
+}
+
+/// What would be done about a launch.
+fn planned(supervisor: &Supervisor, launch: &Launch) -> Outcome {
+    let name = &launch.spec.name;
+    let is_idle = || {
+        let ids = supervisor.find_process(name).map(|process| supervisor.streams_of(process)).unwrap_or_default();
+        ids.into_iter().any(|id| !supervisor.is_busy(id))
+    };
+    outcome(name, match supervisor.plan(launch) {
+        Applied::Unchanged if is_idle() => Action::Start,
+        applied => action_of(applied),
+    })
 }
 
 fn outcome(name: &str, action: Action) -> Outcome {
@@ -352,7 +395,11 @@ impl Work {
                 }
             }
             Self::Remove(id, name) => {
-                let error = remove_one(&shared, id, &by).await.err().map(|error| error.to_string());
+                let error = match shared.supervisor.remove(id, &by).await {
+                    // What was asked for by `run` is forgotten once it is over.
+                    Ok(()) | Err(ProcessError::NotFound(_)) => None,
+                    Err(error) => Some(error.to_string()),
+                };
                 Outcome { name, action: Action::Remove, error }
             }
         }
@@ -363,34 +410,12 @@ impl Work {
 async fn apply_one(shared: &Shared, launch: Launch, by: &By) -> Result<Action, ProcessError> {
     let name = launch.spec.name.clone();
     let applied = shared.supervisor.apply(launch, by).await?;
-    let process = shared.supervisor.find(&name)?.first().map(|id| id.process_id);
-    let process = process.ok_or_else(|| ProcessError::NotFound(name))?;
+    let process = shared.supervisor.find_process(&name)?;
     let has_started = shared.supervisor.start_idle(process, by).await?;
     Ok(match action_of(applied) {
         Action::Unchanged if has_started => Action::Start,
         action => action,
     })
-}
-
-async fn remove_one(shared: &Shared, id: ProcessId, by: &By) -> Result<(), ProcessError> {
-    let streams = shared.supervisor.streams_of(id);
-    let mut stops = JoinSet::new();
-    for id in streams.into_iter().filter(|id| shared.supervisor.is_busy(*id)) {
-        let (supervisor, by) = (shared.supervisor.clone(), by.clone());
-        stops.spawn(async move { supervisor.stop(id, None, &by).await });
-    }
-    while let Some(stopped) = stops.join_next().await {
-        match stopped {
-            // It ended by itself a moment before.
-            Ok(Ok(()) | Err(ProcessError::InvalidState(_))) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(error) => return Err(ProcessError::Io(io::Error::other(error))),
-        }
-    }
-    for id in shared.supervisor.streams_of(id) {
-        shared.supervisor.wait(id).await?;
-    }
-    shared.supervisor.unregister(id, by).await
 }
 
 async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By) -> Result<Answer, Failure> {
@@ -399,7 +424,7 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Named(names) => {
             let mut ids = Vec::new();
             for name in names {
-                ids.extend(find(shared, name)?.into_iter().map(|id| id.process_id));
+                ids.push(shared.supervisor.find_process(name).map_err(|_| unknown(name))?);
             }
             ids
         }
@@ -419,9 +444,7 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
 }
 
 async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u32, by: By) -> Result<Answer, Failure> {
-    let id = find(shared, &name)?.first().map(|id| id.process_id);
-    let id =
-        id.ok_or_else(|| Failure::new(FailureKind::NoSuchProcess, format!("no process {name:?} is supervised")))?;
+    let id = shared.supervisor.find_process(&name).map_err(|_| unknown(&name))?;
     let supervisor = shared.supervisor.clone();
     line.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
     Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
@@ -429,36 +452,29 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
 
 /// Runs something once. It is forgotten when it is over, whether or not the client still waits.
 async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) -> Result<Answer, Failure> {
-    let name = launch.spec.name.clone();
     launch.group = Some(RUN_GROUP.to_owned());
     shared.supervisor.check(&launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
-    let present = shared.supervisor.launches().into_iter().find(|present| present.spec.name == name);
-    if let Some(present) = present {
-        let id = StreamId { process_id: present.spec.id, instance: 0 };
-        let is_busy = shared.supervisor.is_busy(id);
-        if is_busy || !is_run(&present) {
-            let pid = shared.supervisor.pid(id).map_or_else(String::new, |pid| format!(", pid {pid}"));
-            let message = format!("{name} is already {}{pid}", if is_busy { "running" } else { "supervised" });
-            let hint = Some("stop that process, or give this one another --name".to_owned());
-            return Err(Failure { kind: FailureKind::Failed, message, hint });
-        }
-    }
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
-    let supervisor = shared.supervisor.clone();
-    let started = async move {
-        supervisor.apply(launch, &by).await?;
-        let id = supervisor.find(&name)?.first().copied().ok_or_else(|| ProcessError::NotFound(name.clone()))?;
-        match supervisor.start(id, &by).await {
-            // On record, and the policy has the next word.
-            Ok(()) | Err(ProcessError::SpawnFailed(_)) => Ok(id),
-            Err(error) => Err(error),
+    let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
+    let launched = line.wait_for(async move { supervisor.launch(launch, &by).await }).await?;
+    let id = match launched {
+        Ok(id) => id,
+        // On record, and the policy has the next word.
+        Err(ProcessError::SpawnFailed(_)) => first_of(&shared.supervisor, &name)?,
+        Err(error) => {
+            // What could be supervised and not be started is not wanted any more.
+            forget_runs(shared);
+            return Err(error.into());
         }
     };
-    let id = line.wait_for(started).await??;
     forget_when_over(shared, id);
     let process_id = id.process_id;
     line.reply(&Reply::Answer(Answer::Started { process_id, seq })).await.map_err(|_| gone())?;
     ended(shared, line, process_id).await
+}
+
+fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, ProcessError> {
+    Ok(StreamId { process_id: supervisor.find_process(name)?, instance: 0 })
 }
 
 /// Waits for the end of a process, and tells how it ended.

@@ -53,7 +53,7 @@ pub use self::{
     request::Request,
     runner::ProcessRunner,
     signal::{NotASignal, Signal},
-    spawner::{SpawnedProcess, allowed_variables, spawn},
+    spawner::{SpawnedProcess, allowed_variables, current_umask, spawn},
     spec::ProcessSpec,
     state::ProcessState,
     stream::{FollowUp, IllegalEvent, Intent, StopUnderWay, Stream},

@@ -128,6 +128,16 @@ pub fn allowed_variables() -> BTreeMap<String, String> {
     allowed_env().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
+/// The mask of the files that we make (umask(2)); `None` where `/proc` does not tell. For a client that wants the processes
+/// it asks for to have its own.
+#[must_use]
+pub fn current_umask() -> Option<u32> {
+    // The system call can only be asked by setting another one, which other threads would notice.
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    u32::from_str_radix(mask.trim(), 8).ok()
+}
+
 fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| ENV_ALLOWED.contains(&name) || name.starts_with(ENV_PREFIX_ALLOWED))

@@ -283,10 +283,10 @@ impl Supervisor {
         self.table().link(target).is_some_and(Link::is_busy)
     }
 
-    /// The pid of an instance that runs.
+    /// Whether a process is given credentials.
     #[must_use]
-    pub fn pid(&self, target: StreamId) -> Option<u32> {
-        self.table().link(target)?.view.stream()?.handle.pid
+    pub fn has_credentials(&self, process: ProcessId) -> bool {
+        self.table().by_id(process).is_some_and(|entry| entry.launch.spec.credentials.is_some())
     }
 
     /// What people call an instance; its id where it is not supervised.
