@@ -187,12 +187,14 @@ fn a_mistake_in_the_file_is_told_with_its_place_and_without_its_values() {
         ("[[process]]\nname = 'a'\ncommand = 'true'\nenv = { KEY = hunter2 }\n", "line 4"),
         ("[[process]]\nname = 'a'\ncommand = 'true'\nrestart = { backoff = '1' }\n", "backoff"),
         ("[[process]]\nname = 'a'\ncommand = 'true'\ncredentials = { profile = 'p' }\n", "profile.p"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\nenv = 'hunter2'\n", "string, expected a map"),
         ("", "[[process]]"),
     ] {
         fs::write(place.path("ecosystem.toml"), text).unwrap();
         let outcome = place.run(&["up"]).left_with(2).said(&["ecosystem.toml", said]);
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
     }
+    place.run(&["up", "/dev/zero"]).left_with(2).said(&["larger than"]);
     place.run(&["up", "nowhere.toml"]).left_with(2).said(&["nowhere.toml", "hint: "]);
     assert!(!place.ledger().exists(), "no daemon was started for it");
 }
