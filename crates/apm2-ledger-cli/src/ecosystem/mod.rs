@@ -111,7 +111,7 @@ impl EcosystemFile {
     }
 }
 
-/// Notes whose the log files of a process are, if they are nobody's: two writers would rotate them away from each other.
+/// Notes whose the log files of a process are, if they are nobody's yet: a log file has one writer.
 fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Result<(), String> {
     if spec.log.named().next().is_none() {
         return Ok(());
