@@ -63,7 +63,7 @@ fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
     fs::write(place.path("ecosystem.toml"), eight(&place)).unwrap();
     let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
-    assert!(!place.ledger().join("logs").exists(), "nothing was done");
+    assert!(!place.ledger().exists(), "nothing was done, and no daemon was started for it");
     place.run(&["up", "--reason", "the test"]).succeeded();
 
     wait_until("the flapper has spent its budget", || {
@@ -171,10 +171,17 @@ fn up_changes_what_differs_and_nothing_else() {
     assert_eq!(pid(&after, "a"), pid(&scaled, "a-0"), "scaling leaves what runs alone");
     assert!(pid(&scaled, "a-2").is_some_and(|pid| pid.is_u64()));
     place.run(&["scale", "a=1"]).succeeded();
+    let two =
+        place.run(&["--format", "json", "scale", "a=2", "nobody=2", "b=2"]).left_with(3).said(&["nobody", "list"]);
+    let failed: Vec<_> = two.json().as_array().unwrap().iter().map(|outcome| outcome["error"].is_string()).collect();
+    assert_eq!(failed, [false, true, false], "one that is not there keeps nobody from the others");
+    place.run(&["scale", "a=1", "b=1"]).succeeded();
     place.run(&["stop", "a"]).succeeded();
     place.run(&["stop", "a"]).left_with(1).said(&["cannot stop"]);
     place.run(&["start", "nobody"]).left_with(3);
     place.run(&["down"]).succeeded();
+    place.run(&["down"]).succeeded().said(&["nothing of it is supervised"]);
+    place.run(&["down", "--all"]).succeeded().said(&["nothing is supervised"]);
 }
 
 #[test]
