@@ -151,10 +151,7 @@ impl Context {
     /// # Errors
     /// As [`print`](Self::print).
     pub(crate) fn print_json(&self, document: &impl Serialize) -> Result<(), CliError> {
-        self.print(|out| {
-            serde_json::to_writer_pretty(&mut *out, document)?;
-            writeln!(out)
-        })
+        self.print(|out| write_json(out, document))
     }
 
     /// Prints one JSON object a line.
@@ -162,13 +159,7 @@ impl Context {
     /// # Errors
     /// As [`print`](Self::print).
     pub(crate) fn print_jsonl<T: Serialize>(&self, objects: impl IntoIterator<Item = T>) -> Result<(), CliError> {
-        self.print(|out| {
-            for object in objects {
-                serde_json::to_writer(&mut *out, &object)?;
-                writeln!(out)?;
-            }
-            Ok(())
-        })
+        self.print(|out| write_jsonl(out, objects))
     }
 
     /// Says something on standard error, if more was asked for than the result.
@@ -177,6 +168,21 @@ impl Context {
             say(&text());
         }
     }
+}
+
+/// Writes `document` as one JSON document.
+pub(crate) fn write_json(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
+    writeln!(out)
+}
+
+/// Writes one JSON object a line.
+pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoIterator<Item = T>) -> io::Result<()> {
+    for object in objects {
+        serde_json::to_writer(&mut *out, &object)?;
+        writeln!(out)?;
+    }
+    Ok(())
 }
 
 fn beyond_the_end(seq: u64, reader: &Reader) -> CliError {
