@@ -64,7 +64,7 @@ fn logs_are_followed_across_rotations_and_daemons() {
 #[test]
 fn the_ledger_is_followed_from_one_daemon_to_the_next() {
     let place = supervising("sleep 1000", "");
-    let following = Following::start(&place, &["--format", "jsonl", "tail", "-f"]);
+    let following = Following::start(&place, &["--format", "json", "tail", "-f"]);
     wait_until("it is followed", || following.printed().contains("\"running\"").then_some(()));
     place.kill_daemon();
     place.run(&["restart", "it", "--reason", "to be seen"]).succeeded();

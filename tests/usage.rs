@@ -30,6 +30,7 @@ fn wrong_usage_is_2_and_says_what_is_right() {
     misused(&["list", "--at", "yesterday"], &["--at", "2h ago"]);
     misused(&["list", "--at", "1000000"], &["the ledger ends with event"]);
     misused(&["list", "--state", "tired"], &["crashed"]);
+    misused(&["tail", "--type", "tired"], &["crashed", "tail_cut"]);
     misused(&["--format", "xml", "list"], &["jsonl"]);
 }
 
