@@ -137,6 +137,23 @@ fn a_daemon_that_was_frozen_goes_on() {
 }
 
 #[test]
+fn a_daemon_that_is_frozen_keeps_nobody_from_reading() {
+    let place = supervising("echo written; sleep 1000");
+    let pid = pid_of(&place);
+    let daemon = place.daemon().unwrap();
+    send(daemon, Signal::SIGSTOP);
+    let began = Instant::now();
+    let listed = place.run(&["--format", "json", "list"]).succeeded().said(&["the daemon does not answer"]).json();
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert_eq!((&listed[0]["state"], &listed[0]["pid"]), (&"running".into(), &pid.into()));
+    for args in [&["show", "it"][..], &["tail"], &["replay"], &["logs", "it"], &["verify"]] {
+        place.run(args).succeeded();
+    }
+    send(daemon, Signal::SIGCONT);
+    assert_eq!(place.run(&["list"]).succeeded().stderr, "");
+}
+
+#[test]
 fn a_run_survives_the_death_of_its_daemon() {
     let place = Place::new();
     let script = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i; sleep 0.005; done; exit 7";

@@ -63,7 +63,7 @@ fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
     fs::write(place.path("ecosystem.toml"), eight(&place)).unwrap();
     let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
-    assert!(!place.ledger().join("logs").exists(), "nothing was done");
+    assert!(!place.ledger().exists(), "nothing was done, and no daemon was started for it");
     place.run(&["up", "--reason", "the test"]).succeeded();
 
     wait_until("the flapper has spent its budget", || {
@@ -171,10 +171,17 @@ fn up_changes_what_differs_and_nothing_else() {
     assert_eq!(pid(&after, "a"), pid(&scaled, "a-0"), "scaling leaves what runs alone");
     assert!(pid(&scaled, "a-2").is_some_and(|pid| pid.is_u64()));
     place.run(&["scale", "a=1"]).succeeded();
+    let two =
+        place.run(&["--format", "json", "scale", "a=2", "nobody=2", "b=2"]).left_with(3).said(&["nobody", "list"]);
+    let failed: Vec<_> = two.json().as_array().unwrap().iter().map(|outcome| outcome["error"].is_string()).collect();
+    assert_eq!(failed, [false, true, false], "one that is not there keeps nobody from the others");
+    place.run(&["scale", "a=1", "b=1"]).succeeded();
     place.run(&["stop", "a"]).succeeded();
     place.run(&["stop", "a"]).left_with(1).said(&["cannot stop"]);
     place.run(&["start", "nobody"]).left_with(3);
     place.run(&["down"]).succeeded();
+    place.run(&["down"]).succeeded().said(&["nothing of it is supervised"]);
+    place.run(&["down", "--all"]).succeeded().said(&["nothing is supervised"]);
 }
 
 #[test]
@@ -187,12 +194,14 @@ fn a_mistake_in_the_file_is_told_with_its_place_and_without_its_values() {
         ("[[process]]\nname = 'a'\ncommand = 'true'\nenv = { KEY = hunter2 }\n", "line 4"),
         ("[[process]]\nname = 'a'\ncommand = 'true'\nrestart = { backoff = '1' }\n", "backoff"),
         ("[[process]]\nname = 'a'\ncommand = 'true'\ncredentials = { profile = 'p' }\n", "profile.p"),
+        ("[[process]]\nname = 'a'\ncommand = 'true'\nenv = 'hunter2'\n", "string, expected a map"),
         ("", "[[process]]"),
     ] {
         fs::write(place.path("ecosystem.toml"), text).unwrap();
         let outcome = place.run(&["up"]).left_with(2).said(&["ecosystem.toml", said]);
         assert!(!outcome.stderr.contains("hunter2"), "{}", outcome.stderr);
     }
+    place.run(&["up", "/dev/zero"]).left_with(2).said(&["larger than"]);
     place.run(&["up", "nowhere.toml"]).left_with(2).said(&["nowhere.toml", "hint: "]);
     assert!(!place.ledger().exists(), "no daemon was started for it");
 }

@@ -132,3 +132,19 @@ fn an_earlier_moment_is_shown_as_it_was() {
     assert_eq!(place.json(&["replay", "--at", &seq])["handles"], by_seq);
     assert_eq!(place.json(&["list", "--at", "1h ago"]), json!([]));
 }
+
+#[test]
+fn a_table_has_the_last_runs_and_json_has_all() {
+    let place = Place::new();
+    let options = ["--name", NAME, "--restart", "on-failure", "--max-restarts", "11", "--backoff", "1ms"];
+    place.run_script(&options, "exit 7").left_with(7);
+    let heading = |args: &[&str]| {
+        let page = place.run(&[&["show", NAME], args].concat()).succeeded().stdout;
+        page.lines().find(|line| line.starts_with("Runs")).unwrap().to_owned()
+    };
+    assert_eq!(heading(&[]), "Runs (after 2 more, see --runs)");
+    assert_eq!(heading(&["--runs", "1"]), "Runs (after 11 more, see --runs)");
+    assert_eq!(heading(&["--runs", "12"]), "Runs");
+    let runs = |args: &[&str]| place.json(&[&["show", NAME], args].concat())["runs"].as_array().unwrap().len();
+    assert_eq!((runs(&[]), runs(&["--runs", "3"])), (12, 3));
+}

@@ -62,9 +62,27 @@ fn logs_are_followed_across_rotations_and_daemons() {
 }
 
 #[test]
+fn lines_of_several_outputs_are_whole_and_have_their_title() {
+    let script = "echo before; printf begun; echo error >&2; while [ ! -e go ]; do sleep 0.01; done; echo \" ended\"; \
+                  echo late >&2; printf half; while :; do echo more >&2; sleep 0.01; done";
+    let place = supervising(script, "");
+    let logs = || place.run(&["logs", "it"]).succeeded().stdout;
+    wait_until("both outputs are there", || (logs().contains("begun") && logs().contains("error")).then_some(()));
+    assert_eq!(logs(), "==> it stdout <==\nbefore\nbegun\n==> it stderr <==\nerror\n");
+    let following = Following::start(&place, &["logs", "it", "-f"]);
+    wait_until("what is there is shown", || following.printed().contains("error").then_some(()));
+    assert_eq!(following.printed(), "==> it stdout <==\nbefore\n\n==> it stderr <==\nerror\n");
+    fs::write(place.path("go"), "").unwrap();
+    wait_until("what comes is shown", || following.printed().contains("it stderr | more\n").then_some(()));
+    wait_until("the line has ended", || following.printed().contains("it stdout | begun ended\n").then_some(()));
+    assert!(following.printed().contains("it stderr | late\n"), "{}", following.printed());
+    assert!(!following.printed().contains("half"), "{}", following.printed());
+}
+
+#[test]
 fn the_ledger_is_followed_from_one_daemon_to_the_next() {
     let place = supervising("sleep 1000", "");
-    let following = Following::start(&place, &["--format", "jsonl", "tail", "-f"]);
+    let following = Following::start(&place, &["--format", "json", "tail", "-f"]);
     wait_until("it is followed", || following.printed().contains("\"running\"").then_some(()));
     place.kill_daemon();
     place.run(&["restart", "it", "--reason", "to be seen"]).succeeded();

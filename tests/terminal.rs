@@ -10,6 +10,13 @@ use crate::{fixture, support::Place};
 fn on_terminal(args: &[&str], columns: u16, env: &[(&str, &str)]) -> String {
     let place = Place::new();
     fixture::write(&place.ledger());
+    let (text, code) = terminal(&place, args, columns, env);
+    assert_eq!(code, Some(0), "{text}");
+    text
+}
+
+/// What the program shows on a terminal, and the code that it leaves with.
+fn terminal(place: &Place, args: &[&str], columns: u16, env: &[(&str, &str)]) -> (String, Option<i32>) {
     let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
     let mut command = place.command(args);
@@ -18,8 +25,7 @@ fn on_terminal(args: &[&str], columns: u16, env: &[(&str, &str)]) -> String {
     // Our copy of the terminal's end goes with it: the text ends when the program does.
     drop(command);
     let text = read_to_end(master);
-    assert!(child.wait().unwrap().success());
-    text
+    (text, child.wait().unwrap().code())
 }
 
 fn read_to_end(master: OwnedFd) -> String {
@@ -47,6 +53,11 @@ fn nothing_is_cut_off_in_a_pipe() {
     let place = Place::new();
     fixture::write(&place.ledger());
     assert!(!place.run(&["show", "build"]).succeeded().stdout.contains('…'));
+}
+
+#[test]
+fn a_terminal_is_not_cleared_before_there_is_something_to_show() {
+    assert_eq!(terminal(&Place::new(), &["list", "--watch"], 80, &[]), (String::new(), Some(5)));
 }
 
 #[test]

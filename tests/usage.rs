@@ -25,10 +25,12 @@ fn wrong_usage_is_2_and_says_what_is_right() {
     misused(&["run", "--stop-signal", "SIGNOPE", "--", "true"], &["is not a signal"]);
     misused(&["run", "--env", "NOT_SET_ANYWHERE", "--", "true"], &["NOT_SET_ANYWHERE", "hint: "]);
     misused(&["run", "--", ""], &["command"]);
+    misused(&["daemon", "--idle-timeout", "1s"], &["--on-demand"]);
     misused(&["show"], &["<ID>"]);
     misused(&["list", "--at", "yesterday"], &["--at", "2h ago"]);
     misused(&["list", "--at", "1000000"], &["the ledger ends with event"]);
     misused(&["list", "--state", "tired"], &["crashed"]);
+    misused(&["tail", "--type", "tired"], &["crashed", "tail_cut"]);
     misused(&["--format", "xml", "list"], &["jsonl"]);
 }
 

@@ -139,6 +139,15 @@ impl Client {
         }
     }
 
+    /// Waits only so long for the daemon to say something. A zero is refused.
+    ///
+    /// # Errors
+    /// When the socket cannot be told.
+    pub fn patience(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))?;
+        self.stream.set_write_timeout(Some(patience))
+    }
+
     /// Asks for something.
     ///
     /// # Errors

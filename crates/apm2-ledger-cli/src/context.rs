@@ -3,11 +3,12 @@
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
     path::PathBuf,
+    time::Duration,
 };
 
 use apm2_core::process::{Clock as _, Stream, SystemClock};
 use apm2_daemon::{
-    client::{self, Received},
+    client::{self, Client, ClientError, Received},
     protocol::Request,
 };
 use apm2_ledger::{OpenError, ReadAccess, Reader};
@@ -22,6 +23,9 @@ use crate::{
     render::{color, table::Layout},
     time::At,
 };
+
+/// How long a daemon may be silent that is only asked what can be read without it.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The global options, made ready for use.
 pub(crate) struct Context {
@@ -79,25 +83,26 @@ impl Context {
         if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
     }
 
-    /// The folds of all instances, from the daemon; `None` when there is none, or the journal is to be read.
+    /// The folds of all instances, from the daemon; `None` when there is none, it does not answer, or the journal is to be
+    /// read.
     ///
     /// # Errors
     /// When the daemon cannot tell.
     pub(crate) fn streams_of_daemon(&self) -> Result<Option<Vec<Stream>>, CliError> {
         let dir = self.ledger_dir()?;
         let client = if self.offline { None } else { connect(&dir)? };
-        let Some(mut client) = client else { return Ok(None) };
-        client.ask(Request::Streams, None, None)?;
-        let mut streams = Vec::new();
-        loop {
-            match client.receive()? {
-                Received::Bytes(bytes) => streams.push(client::stream(&bytes)?),
-                Received::Done(_) => break,
-                Received::Progress(_) | Received::Answer(_) => {}
+        let Some(client) = client else { return Ok(None) };
+        match streams_of(client) {
+            Ok(streams) => {
+                self.remark(|| format!("reading {} from its daemon", dir.display()));
+                Ok(Some(streams))
             }
+            Err(ClientError::Gone(_)) => {
+                say("the daemon does not answer; the ledger is read without it");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
-        self.remark(|| format!("reading {} from its daemon", dir.display()));
-        Ok(Some(streams))
     }
 
     /// Opens the ledger for reading, the best way there is.
@@ -151,10 +156,7 @@ impl Context {
     /// # Errors
     /// As [`print`](Self::print).
     pub(crate) fn print_json(&self, document: &impl Serialize) -> Result<(), CliError> {
-        self.print(|out| {
-            serde_json::to_writer_pretty(&mut *out, document)?;
-            writeln!(out)
-        })
+        self.print(|out| write_json(out, document))
     }
 
     /// Prints one JSON object a line.
@@ -162,19 +164,41 @@ impl Context {
     /// # Errors
     /// As [`print`](Self::print).
     pub(crate) fn print_jsonl<T: Serialize>(&self, objects: impl IntoIterator<Item = T>) -> Result<(), CliError> {
-        self.print(|out| {
-            for object in objects {
-                serde_json::to_writer(&mut *out, &object)?;
-                writeln!(out)?;
-            }
-            Ok(())
-        })
+        self.print(|out| write_jsonl(out, objects))
     }
 
     /// Says something on standard error, if more was asked for than the result.
     pub(crate) fn remark(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             say(&text());
+        }
+    }
+}
+
+/// Writes `document` as one JSON document.
+pub(crate) fn write_json(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, document)?;
+    writeln!(out)
+}
+
+/// Writes one JSON object a line.
+pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoIterator<Item = T>) -> io::Result<()> {
+    for object in objects {
+        serde_json::to_writer(&mut *out, &object)?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
+    client.patience(PATIENCE).map_err(ClientError::Gone)?;
+    client.ask(Request::Streams, None, None)?;
+    let mut streams = Vec::new();
+    loop {
+        match client.receive()? {
+            Received::Bytes(bytes) => streams.push(client::stream(&bytes)?),
+            Received::Done(_) => return Ok(streams),
+            Received::Progress(_) | Received::Answer(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::IsTerminal as _,
+    io::{self, IsTerminal as _},
     path::{Path, PathBuf},
 };
 
@@ -55,7 +55,7 @@ fn own_program() -> Result<PathBuf, CliError> {
 /// When the daemon says no, or is gone.
 pub(crate) fn ask(mut client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
     client.ask(request, reason, terminal())?;
-    let is_watched = std::io::stderr().is_terminal();
+    let is_watched = io::stderr().is_terminal();
     loop {
         match client.receive()? {
             Received::Done(answer) => return Ok(answer),
@@ -69,7 +69,7 @@ pub(crate) fn ask(mut client: Client, request: Request, reason: Option<String>) 
 
 /// The terminal that our standard input is, without `/dev/`: `pts/0`.
 pub(crate) fn terminal() -> Option<String> {
-    if !std::io::stdin().is_terminal() {
+    if !io::stdin().is_terminal() {
         return None;
     }
     let path = fs::read_link("/proc/self/fd/0").ok()?;
@@ -113,12 +113,22 @@ impl From<ClientError> for CliError {
                 }
             }
             ClientError::NotStarted { code, why } => not_started(code, &message, &why),
+            ClientError::Gone(error) if is_silent(&error) => {
+                Self::new(ErrorKind::Unusable, "the daemon is there and does not answer").with_hint(
+                    "it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs",
+                )
+            }
             ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("what runs goes on running; ask again, and a new daemon takes it over"),
             ClientError::Protocol(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("`apm2-ledger daemon --leave` lets a daemon of this version take over"),
         }
     }
+}
+
+/// Whether somebody holds the other end of the socket, and says nothing.
+fn is_silent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
 /// What kept the daemon from beginning, as if it had kept us: in its words, with its exit code.
@@ -141,5 +151,19 @@ const fn kind_of(kind: FailureKind) -> ErrorKind {
         FailureKind::NoSuchProcess => ErrorKind::NoSuchProcess,
         FailureKind::Integrity => ErrorKind::Integrity,
         FailureKind::Unusable => ErrorKind::Unusable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_is_silent_is_told_from_one_that_is_gone() {
+        let told = |kind: io::ErrorKind| CliError::from(ClientError::Gone(kind.into())).text();
+        for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut] {
+            assert!(told(kind).contains("is there and does not answer"), "{}", told(kind));
+        }
+        assert!(told(io::ErrorKind::UnexpectedEof).contains("ask again"));
     }
 }

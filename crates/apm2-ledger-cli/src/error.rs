@@ -67,6 +67,15 @@ impl CliError {
         self
     }
 
+    /// The same message, of the kind of `cause` and with what it says to do next.
+    pub(crate) fn because_of(self, cause: Self) -> Self {
+        Self { kind: cause.kind, hint: cause.hint, ..self }
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) const fn exit_code(&self) -> i32 {
         self.kind.exit_code()
     }
@@ -103,9 +112,9 @@ impl From<OpenError> for CliError {
             OpenError::Missing { .. } => {
                 told.with_hint("`apm2-ledger run -- COMMAND` makes one; --ledger DIR names another")
             }
-            OpenError::Locked { .. } => told.with_hint(
-                "one supervisor writes at a time; it can be read meanwhile, and `run` takes another --ledger",
-            ),
+            OpenError::Locked { .. } => {
+                told.with_hint("another program has it open, and only one writes at a time; it can be read meanwhile")
+            }
             OpenError::Newer { .. } => told.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
             OpenError::Damaged(_) | OpenError::JournalShort { .. } => {
                 told.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")

@@ -44,6 +44,13 @@ impl Run {
     }
 }
 
+/// How much of a history is shown: the last so many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    pub(crate) runs: usize,
+    pub(crate) events: usize,
+}
+
 /// Everything that happened to one instance.
 #[derive(Debug)]
 pub(crate) struct History {
@@ -79,7 +86,12 @@ impl History {
 
     /// The last `max` steps.
     pub(crate) fn last_steps(&self, max: usize) -> &[Step] {
-        self.steps.get(self.steps.len().saturating_sub(max)..).unwrap_or_default()
+        last(&self.steps, max)
+    }
+
+    /// The last `max` runs.
+    pub(crate) fn last_runs(&self, max: usize) -> &[Run] {
+        last(&self.runs, max)
     }
 
     fn note_run(&mut self, event: &Event) {
@@ -109,6 +121,10 @@ impl History {
             _ => {}
         }
     }
+}
+
+fn last<T>(all: &[T], max: usize) -> &[T] {
+    all.get(all.len().saturating_sub(max)..).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use apm2_daemon::protocol::Request;
+use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
 
 use crate::{
     context::Context,
@@ -70,7 +70,7 @@ pub(crate) struct ReloadArgs {
     targets: Targets,
 }
 
-/// Change the number of instances of a process
+/// Change the number of instances of processes
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -112,10 +112,26 @@ pub(super) fn reload(args: ReloadArgs, context: &Context) -> Result<i32, CliErro
 }
 
 pub(super) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError> {
+    let dir = context.existing_ledger_dir()?;
+    let mut outcomes = Vec::new();
+    let mut refusal = None;
     for (name, instances) in args.scales {
-        control(Request::Scale { name, instances }, args.reason.clone(), context)?;
+        let request = Request::Scale { name: name.clone(), instances };
+        match connect_or_start(&dir).and_then(|client| ask(client, request, args.reason.clone())) {
+            Ok(Answer::Outcomes(done)) => outcomes.extend(done),
+            Ok(_) => {}
+            Err(error) => {
+                outcomes.push(Outcome { name, action: Action::Scale, error: Some(error.message().to_owned()) });
+                refusal = Some(error);
+            }
+        }
     }
-    Ok(0)
+    let printed = print_outcomes(&Answer::Outcomes(outcomes), context);
+    match refusal {
+        // Why one was refused tells more than that not all was done.
+        Some(refusal) => printed.map_err(|error| error.because_of(refusal)),
+        None => printed,
+    }
 }
 
 fn control(request: Request, reason: Option<String>, context: &Context) -> Result<i32, CliError> {

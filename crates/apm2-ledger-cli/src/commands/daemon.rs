@@ -31,7 +31,7 @@ pub(crate) struct DaemonArgs {
     #[arg(long)]
     on_demand: bool,
     /// See --on-demand
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "DURATION", requires = "on_demand", value_parser = humantime::parse_duration)]
     idle_timeout: Option<Duration>,
     /// The time in which everything is stopped on SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]

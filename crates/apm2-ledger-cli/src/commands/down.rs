@@ -48,9 +48,10 @@ pub(super) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
         say("nothing is supervised");
         return Ok(0);
     }
+    let nothing = if matches!(targets, Targets::All) { "nothing is supervised" } else { "nothing of it is supervised" };
     let answer = ask(connect_or_start(&dir)?, Request::Remove { targets }, args.reason)?;
     if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
-        say("nothing of it is supervised");
+        say(nothing);
     }
     print_outcomes(&answer, context)
 }

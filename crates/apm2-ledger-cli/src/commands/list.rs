@@ -7,7 +7,7 @@ use apm2_ledger::Origin;
 
 use crate::{
     args::Format,
-    context::{Context, Moment, say},
+    context::{Context, Moment, say, write_json, write_jsonl},
     error::CliError,
     render,
     time::At,
@@ -51,12 +51,10 @@ pub(crate) struct ListArgs {
 }
 
 pub(super) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
-    let Some(interval) = args.watch else { return once(args, context) };
+    let Some(interval) = args.watch else { return once(args, &[], context) };
+    let clear = if context.layout.width_columns.is_some() { CLEAR } else { &[] };
     loop {
-        if context.layout.width_columns.is_some() {
-            context.print(|out| out.write_all(CLEAR))?;
-        }
-        once(args, context)?;
+        once(args, clear, context)?;
         thread::sleep(interval.max(WATCH_INTERVAL_MIN));
         if context.layout.width_columns.is_none() && context.format == Format::Table {
             context.print(|out| writeln!(out))?;
@@ -64,14 +62,15 @@ pub(super) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
     }
 }
 
-fn once(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
+/// Prints one list, behind what makes place for it.
+fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliError> {
     let (streams, moment) = streams(args.at, context)?;
     let wanted = |stream: &&Stream| {
         args.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name)
             && args.state.as_ref().is_none_or(|state| *state == stream.handle.state.name())
     };
     let streams = sorted(streams.iter().filter(wanted));
-    print(&streams, moment, context)?;
+    print(&streams, moment, clear, context)?;
     if streams.is_empty() {
         say("no processes");
     }
@@ -99,10 +98,13 @@ pub(super) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a S
     streams
 }
 
-fn print(streams: &[&Stream], moment: Moment, context: &Context) -> Result<(), CliError> {
+fn print(streams: &[&Stream], moment: Moment, clear: &[u8], context: &Context) -> Result<(), CliError> {
+    // In one piece: a terminal that is empty meanwhile flickers.
+    let mut text = clear.to_vec();
     match context.format {
-        Format::Json => context.print_json(&view::handles(streams, moment.now)),
-        Format::Jsonl => context.print_jsonl(view::handles(streams, moment.now)),
-        Format::Table => context.print(|out| render::process::list(out, streams, moment.now, context.layout)),
+        Format::Json => write_json(&mut text, &view::handles(streams, moment.now))?,
+        Format::Jsonl => write_jsonl(&mut text, view::handles(streams, moment.now))?,
+        Format::Table => render::process::list(&mut text, streams, moment.now, context.layout)?,
     }
+    context.print(|out| out.write_all(&text))
 }

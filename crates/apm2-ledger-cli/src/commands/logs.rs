@@ -16,7 +16,7 @@ use apm2_core::{
 use crate::{
     context::{Context, say},
     error::CliError,
-    render::escape::escape_bytes,
+    render::escape::{escape, escape_bytes},
 };
 
 /// How often files that are followed are looked at.
@@ -27,8 +27,8 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// Show what a process wrote
 ///
-/// Reads the log files, rotated and compressed ones too; no daemon is needed. On a terminal, control characters are
-/// escaped.
+/// Reads the log files, rotated and compressed ones too; no daemon is needed. Of several files, what is there has a title
+/// above it, and each line that comes later has it in front. On a terminal, control characters are escaped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -75,19 +75,27 @@ struct Log {
     title: String,
     path: PathBuf,
     reader: LogReader,
+    /// The beginning of a line whose end has not come: the lines of several files do not mix.
+    begun: Vec<u8>,
 }
 
 pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     let mut logs = find(args, context)?;
     let escapes = io::stdout().is_terminal() && !args.raw;
-    let is_titled = logs.len() > 1;
-    let mut out = Printer { out: io::stdout().lock(), escapes, titled: None, is_titled };
+    let titles = if logs.len() > 1 { Titles::Above } else { Titles::None };
+    let mut out = Printer { out: io::stdout().lock(), escapes, titles, titled: None };
     for log in &mut logs {
         print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
+        if !args.follow {
+            out.print_begun(log)?;
+        }
     }
     out.out.flush()?;
     if !args.follow {
         return Ok(0);
+    }
+    if out.titles == Titles::Above {
+        out.titles = Titles::InFront;
     }
     loop {
         let mut has_come = false;
@@ -125,10 +133,10 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
             };
             if is_wanted {
                 let name = if source == OutputSource::Stdout { "stdout" } else { "stderr" };
-                let title = format!("{} {name}", stream.handle.display_name());
+                let title = format!("{} {name}", escape(&stream.handle.display_name()));
                 let opened = LogReader::from_start(path);
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-                logs.push(Log { title, path: path.to_owned(), reader });
+                logs.push(Log { title, path: path.to_owned(), reader, begun: Vec::new() });
             }
         }
     }
@@ -163,7 +171,7 @@ fn print_last(log: &mut Log, lines: Lines, out: &mut Printer<'_>) -> io::Result<
         }
     }
     for line in kept {
-        out.print(&log.title, &line)?;
+        out.print(&log.title, &mut log.begun, &line)?;
     }
     Ok(())
 }
@@ -180,25 +188,68 @@ fn print_new_item(log: &mut Log, out: &mut Printer<'_>) -> io::Result<bool> {
             say(&format!("{}: {files} rotated files were removed before they were read", log.title));
             Ok(true)
         }
-        LogItem::Bytes(bytes) => out.print(&log.title, bytes).map(|()| true),
+        LogItem::Bytes(bytes) => out.print(&log.title, &mut log.begun, bytes).map(|()| true),
     }
 }
 
-/// Prints pieces of several files, with a title where another one begins.
+/// Where it stands which file something is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Titles {
+    /// Nowhere: there is one file.
+    None,
+    /// Above what is of one file.
+    Above,
+    /// In front of each line.
+    InFront,
+}
+
+/// Prints what is in one file as it is, and whole lines of several.
 struct Printer<'a> {
     out: io::StdoutLock<'a>,
     escapes: bool,
+    titles: Titles,
     titled: Option<String>,
-    is_titled: bool,
 }
 
 impl Printer<'_> {
-    fn print(&mut self, title: &str, bytes: &[u8]) -> io::Result<()> {
-        if self.is_titled && self.titled.as_deref() != Some(title) {
+    /// Prints the lines that `bytes` end, the first of which has `begun` before. What they begin is kept there.
+    fn print(&mut self, title: &str, begun: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+        if self.titles == Titles::None {
+            return self.write(bytes);
+        }
+        let ended = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        let (lines, rest) = bytes.split_at_checked(ended).unwrap_or_default();
+        if !lines.is_empty() {
+            begun.extend_from_slice(lines);
+            self.print_lines(title, &std::mem::take(begun))?;
+        }
+        begun.extend_from_slice(rest);
+        if begun.len() > LINE_BYTES_MAX { self.print_lines(title, &std::mem::take(begun)) } else { Ok(()) }
+    }
+
+    /// Prints the beginning of a line that is not waited for any longer.
+    fn print_begun(&mut self, log: &mut Log) -> io::Result<()> {
+        let begun = std::mem::take(&mut log.begun);
+        if begun.is_empty() { Ok(()) } else { self.print_lines(&log.title, &begun) }
+    }
+
+    fn print_lines(&mut self, title: &str, lines: &[u8]) -> io::Result<()> {
+        if self.titles == Titles::InFront {
+            return lines.split_inclusive(|byte| *byte == b'\n').try_for_each(|line| {
+                write!(self.out, "{title} | ")?;
+                self.write(line)?;
+                if line.ends_with(b"\n") { Ok(()) } else { writeln!(self.out) }
+            });
+        }
+        if self.titled.as_deref() != Some(title) {
             let gap = if self.titled.is_some() { "\n" } else { "" };
             writeln!(self.out, "{gap}==> {title} <==")?;
             self.titled = Some(title.to_owned());
         }
+        self.write(lines)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if self.escapes { self.out.write_all(escape_bytes(bytes).as_bytes()) } else { self.out.write_all(bytes) }
     }
 }

@@ -7,11 +7,14 @@ use crate::{
     args::Format,
     context::{Context, Moment},
     error::{CliError, ErrorKind},
-    history::History,
+    history::{History, Shown},
     render,
     time::At,
     view::{EventView, ProcessView},
 };
+
+/// The runs that a table shows unless more are asked for: what fails again and again has hundreds.
+const RUNS_SHOWN: usize = 10;
 
 /// Show one process: its state, its runs and its events
 #[derive(Debug, clap::Args)]
@@ -19,6 +22,7 @@ use crate::{
 Examples:
   apm2-ledger show build
   apm2-ledger show worker-3 --events 20        the last 20 events
+  apm2-ledger show worker-3 --runs 100         the last 100 runs
   apm2-ledger show 3f2a --at '1h ago'
   apm2-ledger --format json show build | jq '.runs[] | select(.exit.signal)'
   apm2-ledger --format jsonl show build        one event a line")]
@@ -31,6 +35,9 @@ pub(crate) struct ShowArgs {
     /// Show the last N events only
     #[arg(long, value_name = "N")]
     events: Option<usize>,
+    /// Show the last N runs only. Default: 10, and all of them in JSON
+    #[arg(long, value_name = "N")]
+    runs: Option<usize>,
 }
 
 pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
@@ -40,7 +47,9 @@ pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
         history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
     // As in `list`: nobody waits for whoever reads the page.
     drop(reader);
-    print(&history, moment, args.events.unwrap_or(usize::MAX), context)?;
+    let runs_max = if context.format == Format::Table { RUNS_SHOWN } else { usize::MAX };
+    let shown = Shown { runs: args.runs.unwrap_or(runs_max), events: args.events.unwrap_or(usize::MAX) };
+    print(&history, moment, shown, context)?;
     Ok(0)
 }
 
@@ -81,12 +90,10 @@ fn not_yet(id: &str, seq: u64) -> CliError {
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }
 
-fn print(history: &History, moment: Moment, events_max: usize, context: &Context) -> Result<(), CliError> {
+fn print(history: &History, moment: Moment, shown: Shown, context: &Context) -> Result<(), CliError> {
     match context.format {
-        Format::Json => context.print_json(&ProcessView::new(history, moment.now, events_max)),
-        Format::Jsonl => context.print_jsonl(history.last_steps(events_max).iter().map(EventView::new)),
-        Format::Table => {
-            context.print(|out| render::process::show(out, history, moment.now, events_max, context.layout))
-        }
+        Format::Json => context.print_json(&ProcessView::new(history, moment.now, shown)),
+        Format::Jsonl => context.print_jsonl(history.last_steps(shown.events).iter().map(EventView::new)),
+        Format::Table => context.print(|out| render::process::show(out, history, moment.now, shown, context.layout)),
     }
 }

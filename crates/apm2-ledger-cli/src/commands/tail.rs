@@ -21,7 +21,7 @@ use crate::{
     history::Step,
     render,
     time::At,
-    view::EventView,
+    view::{EventView, KINDS},
 };
 
 /// How often a daemon is looked for while there is none: without one nothing happens.
@@ -38,7 +38,7 @@ Examples:
 pub(crate) struct TailArgs {
     /// Events of these only: ids, names, name-instance
     ids: Vec<String>,
-    /// Go on with what comes
+    /// Go on with what comes; in JSON, one object a line
     #[arg(long, short)]
     follow: bool,
     /// The last N events
@@ -48,7 +48,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "TIME|SEQ")]
     since: Option<At>,
     /// Events of this type only, such as crashed
-    #[arg(long = "type", value_name = "TYPE")]
+    #[arg(long = "type", value_name = "TYPE", value_parser = KINDS)]
     types: Vec<String>,
 }
 
@@ -64,7 +64,10 @@ pub(super) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
         None if is_filtered => (0, args.events),
         None => (size.saturating_sub(u64::try_from(args.events).unwrap_or(u64::MAX)), args.events),
     };
-    let mut tail = Tail::after(&reader, after)?;
+    // A list that has no end is no document.
+    let is_endless = args.follow && context.format == Format::Json;
+    let format = if is_endless { Format::Jsonl } else { context.format };
+    let mut tail = Tail::after(&reader, after, format)?;
     let mut steps: VecDeque<Step> = VecDeque::new();
     for event in reader.events(after.saturating_add(1), u64::MAX) {
         let step = tail.step(event?)?;
@@ -98,16 +101,17 @@ impl Filter {
 struct Tail {
     streams: HashMap<StreamId, Stream>,
     seen: u64,
+    format: Format,
 }
 
 impl Tail {
-    fn after(reader: &Reader, seq: u64) -> Result<Self, CliError> {
+    fn after(reader: &Reader, seq: u64, format: Format) -> Result<Self, CliError> {
         let streams = if seq == 0 {
             HashMap::default()
         } else {
             reader.replay(seq, Origin::Snapshot)?.streams.into_iter().collect()
         };
-        Ok(Self { streams, seen: seq })
+        Ok(Self { streams, seen: seq, format })
     }
 
     fn step(&mut self, event: Event) -> Result<Step, ReadError> {
@@ -132,7 +136,7 @@ impl Tail {
     }
 
     fn print(&self, steps: &[Step], context: &Context) -> Result<(), CliError> {
-        match context.format {
+        match self.format {
             Format::Json => context.print_json(&steps.iter().map(EventView::new).collect::<Vec<_>>()),
             Format::Jsonl => context.print_jsonl(steps.iter().map(EventView::new)),
             Format::Table => {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use apm2_daemon::protocol::Request;
+use apm2_core::supervisor::Launch;
+use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
 use clap::ValueHint;
 
 use crate::{
@@ -12,18 +13,13 @@ use crate::{
     error::CliError,
 };
 
-/// Run what an ecosystem file says: create, change and remove what differs
-///
-/// What the file names and is not supervised is created and started, what differs is stopped and started as the file
-/// says, what the file does not name any more is stopped and removed. Processes of other files are left alone.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
+const EXAMPLES: &str = "\
 Examples:
   apm2-ledger up                         what ./ecosystem.toml says
   apm2-ledger up agents.toml --dry-run   only say what would be done
   apm2-ledger up --reason 'new model'
 
-A file:
+A file, of which docs/ecosystem.md has every setting:
   [[process]]
   name = 'agent'
   command = 'claude'
@@ -31,15 +27,29 @@ A file:
   cwd = 'work'                           # beside this file
   instances = 2
   env = { MODE = 'batch' }
-  restart = { policy = 'always', max_restarts = 5, restart_window = '10m', backoff = '1s..1m' }
-  health = { check = { http = { url = 'http://127.0.0.1:8080/', expected_status = 200 } }, interval = '10s' }
-  log = { timestamps = true, rotate_bytes = 1000000, compress = true }
-  shutdown = { signal = 'SIGINT', timeout = '30s', pre_stop = [['./drain.sh']] }
-  credentials = { profile = 'api', variables = { API_KEY = 'key' }, reload_signal = 'SIGHUP' }
   silence_limit = '5m'
+  restart = { policy = 'always', max_restarts = 5, backoff = '1s..1m' }
+  log = { timestamps = true, rotate_bytes = 1000000, compress = true }
+  shutdown = { timeout = '30s', pre_stop = [['./drain.sh']] }
+
+  [process.health]
+  check = { http = { url = 'http://127.0.0.1:8080/' } }
+  interval = '10s'
+
+  [process.credentials]
+  profile = 'api'
+  variables = { API_KEY = 'key' }
+  reload_signal = 'SIGHUP'
 
   [profile.api]
-  file = 'api.env'                       # 0600; or command = ['pass', 'show', 'api']; or environment = true")]
+  file = 'api.env'                       # 0600, KEY=VALUE lines";
+
+/// Run what an ecosystem file says: create, change and remove what differs
+///
+/// What the file names and is not supervised is created and started, what differs is stopped and started as the file
+/// says, what the file does not name any more is stopped and removed. Processes of other files are left alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
     /// The file. Default: ./ecosystem.toml
     #[arg(value_hint = ValueHint::FilePath)]
@@ -55,7 +65,32 @@ pub(crate) struct UpArgs {
 pub(super) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     let file = args.file.unwrap_or_else(|| DEFAULT_FILE.into());
     let Ecosystem { group, launches } = Ecosystem::read(&file)?;
+    let dir = context.ledger_dir()?;
+    if args.dry_run && !dir.exists() {
+        return print_outcomes(&Answer::Outcomes(launches.iter().map(created).collect()), context);
+    }
     let request = Request::Apply { group, launches, dry_run: args.dry_run };
-    let answer = ask(connect_or_start(&context.ledger_dir()?)?, request, args.reason)?;
+    let answer = ask(connect_or_start(&dir)?, request, args.reason)?;
     print_outcomes(&answer, context)
+}
+
+/// What would become of `launch` where nothing is supervised.
+fn created(launch: &Launch) -> Outcome {
+    Outcome { name: launch.spec.name.clone(), action: Action::Create, error: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_one_and_fits_into_a_terminal() {
+        let (_, example) = EXAMPLES.split_once("setting:\n").unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join(DEFAULT_FILE);
+        std::fs::write(&file, example).unwrap();
+        let Ok(ecosystem) = Ecosystem::read(&file) else { panic!("{example}") };
+        assert_eq!(ecosystem.launches.len(), 1);
+        assert!(EXAMPLES.lines().all(|line| line.chars().count() < 80));
+    }
 }

@@ -74,7 +74,11 @@ pub(super) struct RestartTable {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a back-off is \"1s\", \"1s..1m\", \"linear:1s+500ms..1m\", or a table: \
+                 { fixed = { delay }}, { linear = { initial, step, max }} or { exponential = { initial, factor, max }}"
+)]
 enum Backoff {
     Word(String),
     Table(BackoffConfig),
@@ -115,7 +119,11 @@ impl Profile {
     pub(super) fn source(&self, dir: &Path) -> Result<CredentialSource, String> {
         match (&self.file, &self.command, self.environment) {
             (Some(file), None, false) => Ok(CredentialSource::File(dir.join(file))),
-            (None, Some(command), false) if !command.is_empty() => Ok(CredentialSource::Command(command.clone())),
+            (None, Some(command), false) if !command.is_empty() => {
+                let mut words = command.clone();
+                super::place_program(dir, &mut words);
+                Ok(CredentialSource::Command(words))
+            }
             (None, None, true) => Ok(CredentialSource::Environment),
             _ => Err("its profile needs one of file = \"…\", command = [\"…\"] and environment = true".to_owned()),
         }

@@ -6,13 +6,16 @@ mod file;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs,
+    fs::{self, File},
+    io::{self, Read as _},
     path::{Path, PathBuf},
 };
 
 use apm2_core::{
+    health::HealthCheck,
+    log::LogsDir,
     process::{ProcessSpec, allowed_variables},
-    supervisor::{Launch, is_name},
+    supervisor::{INSTANCES_MAX, Launch, is_name},
 };
 
 use self::file::{EcosystemFile, ProcessTable};
@@ -45,30 +48,46 @@ impl Ecosystem {
     /// When it cannot be read, or does not say what to run.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let failed = |what: String| CliError::usage(format!("{}: {what}", path.display()));
-        let length = fs::metadata(path).map_err(|error| missing(path, &error))?.len();
-        if length > FILE_BYTES_MAX {
-            return Err(failed(format!("it is larger than {FILE_BYTES_MAX} bytes")));
-        }
-        let text = fs::read_to_string(path).map_err(|error| missing(path, &error))?;
+        let text = bounded(path).map_err(|error| missing(path, &error))?;
+        let text = text.ok_or_else(|| failed(format!("it is larger than {FILE_BYTES_MAX} bytes")))?;
         let group = group(path)?;
         let dir = Path::new(&group).parent().unwrap_or(Path::new("/")).to_owned();
-        // The message without the text: the line may hold the value of a variable.
         let file: EcosystemFile = toml::from_str(&text).map_err(|error| failed(located(&text, &error)))?;
         let launches = file.into_launches(&dir).map_err(failed)?;
         Ok(Self { group, launches })
     }
 }
 
-fn missing(path: &Path, error: &std::io::Error) -> CliError {
+/// The text of the file; `None` when it is too long. A device or a pipe has no length that could be asked for.
+fn bounded(path: &Path) -> io::Result<Option<String>> {
+    let mut text = String::new();
+    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let is_whole = u64::try_from(text.len()).is_ok_and(|length| length <= FILE_BYTES_MAX);
+    Ok(is_whole.then_some(text))
+}
+
+fn missing(path: &Path, error: &io::Error) -> CliError {
     CliError::usage(format!("{}: {error}", path.display()))
         .with_hint("name the file: `apm2-ledger up FILE`; `apm2-ledger up --help` shows one")
 }
 
-/// A mistake with its line.
+/// A mistake with its line, and not the line itself: it may hold the value of a variable.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
-    let message = error.message();
-    line.map_or_else(|| message.to_owned(), |line| format!("line {line}: {message}"))
+    let message = without_value(error.message());
+    line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
+}
+
+/// `invalid type: string "hunter2", expected a map` without the value: its kind, and what was expected.
+fn without_value(message: &str) -> String {
+    for what in ["invalid type: ", "invalid value: "] {
+        let Some(found) = message.strip_prefix(what) else { continue };
+        // The value may hold anything, what follows the last comma and is expected may not.
+        let (value, expected) = found.rsplit_once(", expected ").unwrap_or((found, "something else"));
+        let kind = value.split(['"', '`']).next().unwrap_or_default().trim_end();
+        return format!("{what}{kind}, expected {expected}");
+    }
+    message.to_owned()
 }
 
 impl EcosystemFile {
@@ -77,6 +96,7 @@ impl EcosystemFile {
             return Err("it names no [[process]]".to_owned());
         }
         let mut names: HashMap<String, ()> = HashMap::new();
+        let mut logs = HashMap::new();
         let mut launches = Vec::new();
         for table in self.process {
             if names.insert(table.name.clone(), ()).is_some() {
@@ -84,10 +104,29 @@ impl EcosystemFile {
             }
             let name = table.name.clone();
             let launch = table.into_launch(dir, &self.profile).map_err(|why| format!("process {name:?}: {why}"))?;
+            keep_apart(&launch.spec, &mut logs)?;
             launches.push(launch);
         }
         Ok(launches)
     }
+}
+
+/// Notes whose the log files of a process are, if they are nobody's yet: a log file has one writer.
+fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Result<(), String> {
+    if spec.log.named().next().is_none() {
+        return Ok(());
+    }
+    // Whatever is not named is in a directory of the process's own.
+    let dir = LogsDir::new("");
+    for instance in 0..spec.instances {
+        for (_, path) in dir.files(&spec.log, &spec.name, instance).all() {
+            let owner = owners.entry(path.to_owned()).or_insert_with(|| spec.name.clone());
+            if *owner != spec.name {
+                return Err(format!("{owner:?} and {:?} both write their log to {}", spec.name, path.display()));
+            }
+        }
+    }
+    Ok(())
 }
 
 impl ProcessTable {
@@ -97,7 +136,12 @@ impl ProcessTable {
                 "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit".to_owned()
             );
         }
+        if self.instances == 0 || self.instances > INSTANCES_MAX {
+            return Err(format!("{} instances; there may be 1 to {INSTANCES_MAX}", self.instances));
+        }
         let in_dir = |path: PathBuf| dir.join(path);
+        let mut shutdown = self.shutdown;
+        shutdown.pre_stop.iter_mut().for_each(|words| place_program(dir, words));
         let mut builder = ProcessSpec::builder()
             .name(self.name)
             .command(program(dir, &self.command))
@@ -105,7 +149,7 @@ impl ProcessTable {
             .cwd(self.cwd.map_or_else(|| dir.to_owned(), in_dir))
             .instances(self.instances)
             .restart(self.restart.into_config()?)
-            .shutdown(self.shutdown);
+            .shutdown(shutdown);
         for (key, value) in self.env {
             builder = builder.env(key, value);
         }
@@ -113,7 +157,11 @@ impl ProcessTable {
         log.stdout = log.stdout.map(in_dir);
         log.stderr = log.stderr.map(in_dir);
         builder = builder.log(log);
-        if let Some(health) = self.health {
+        if let Some(mut health) = self.health {
+            if let HealthCheck::Script { command, .. } = &mut health.check {
+                *command = program(dir, command);
+            }
+            health.validate()?;
             builder = builder.health(health);
         }
         let mut credential_source = None;
@@ -138,5 +186,92 @@ fn program(dir: &Path, command: &str) -> String {
         dir.join(command).to_string_lossy().into_owned()
     } else {
         command.to_owned()
+    }
+}
+
+/// The same for a command of several words.
+fn place_program(dir: &Path, words: &mut [String]) {
+    if let Some(first) = words.first_mut() {
+        *first = program(dir, first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_core::credentials::CredentialSource;
+
+    use super::*;
+
+    fn launches(text: &str) -> Result<Vec<Launch>, String> {
+        let file: EcosystemFile = toml::from_str(text).map_err(|error| located(text, &error))?;
+        file.into_launches(Path::new("/d"))
+    }
+
+    #[test]
+    fn a_mistake_is_told_without_the_value() {
+        for (line, said) in [
+            ("env = 'hunter2'", "line 4: invalid type: string, expected a map"),
+            ("env = { TOKEN = 4711 }", "line 4: invalid type: integer, expected a string"),
+            ("env = { TOKEN = 47.11 }", "line 4: invalid type: floating point, expected a string"),
+            ("env = [1]", "line 4: invalid type: sequence, expected a map"),
+            ("env = 'hunter2, expected hunter2'", "line 4: invalid type: string, expected a map"),
+            ("env = \"hunter2\\\", expected `hunter2`\"", "line 4: invalid type: string, expected a map"),
+            ("instances = -4711", "line 4: invalid value: integer, expected u32"),
+        ] {
+            let told = launches(&format!("[[process]]\nname = 'a'\ncommand = 'true'\n{line}\n")).unwrap_err();
+            assert_eq!(told, said, "{line}");
+        }
+    }
+
+    #[test]
+    fn every_program_is_beside_the_file() {
+        let text = "
+            [[process]]
+            name = 'a'
+            command = './serve'
+            shutdown = { pre_stop = [['./drain', './now'], ['echo']] }
+            health = { check = { script = { command = 'bin/check' } } }
+            credentials = { profile = 'p', variables = { KEY = 'key' } }
+            [profile.p]
+            command = ['../pass', 'show']";
+        let launches = launches(text).unwrap();
+        let [Launch { spec, credential_source, .. }] = launches.as_slice() else { panic!("{launches:?}") };
+        assert_eq!(spec.command, "/d/./serve");
+        assert_eq!(spec.shutdown.pre_stop, [vec!["/d/./drain", "./now"], vec!["echo"]]);
+        let check = spec.health.as_ref().map(|health| &health.check);
+        assert_eq!(check, Some(&HealthCheck::Script { command: "/d/bin/check".to_owned(), args: vec![] }));
+        let source = CredentialSource::Command(vec!["/d/../pass".to_owned(), "show".to_owned()]);
+        assert_eq!(credential_source, &Some(source));
+    }
+
+    #[test]
+    fn a_log_file_has_one_writer() {
+        let two = |a: &str, b: &str| {
+            let process = |name, more| format!("[[process]]\nname = '{name}'\ncommand = 'true'\n{more}\n");
+            launches(&(process("a", a) + &process("b", b))).map(|_| ())
+        };
+        let said = Err("\"a\" and \"b\" both write their log to /d/x.log".to_owned());
+        assert_eq!(two("log.stdout = './x.log'", "log.stdout = 'x.log'"), said);
+        assert_eq!(two("log.stdout = 'x.log'", "log.stderr = '/d/x.log'"), said);
+        assert!(two("log.stdout = 'x.log'\ninstances = 2", "log.stdout = 'x-1.log'").is_err());
+        assert_eq!(two("log.stdout = 'x.log'\nlog.stderr = 'x.log'", "log.stdout = 'y.log'"), Ok(()));
+        assert_eq!(two("", ""), Ok(()));
+    }
+
+    #[test]
+    fn a_back_off_that_is_none_is_told_what_to_write() {
+        for backoff in ["1", "{ cubic = {} }", "{ fixed = { delay = 1 } }"] {
+            let table = format!("[[process]]\nname = 'a'\ncommand = 'true'\nrestart = {{ backoff = {backoff} }}\n");
+            let told = launches(&table).unwrap_err();
+            assert!(told.starts_with("line 4: ") && told.contains("linear:1s+500ms..1m"), "{told}");
+        }
+    }
+
+    #[test]
+    fn there_are_as_many_instances_as_there_may_be() {
+        for instances in [0, 1025] {
+            let table = format!("[[process]]\nname = 'a'\ncommand = 'true'\ninstances = {instances}\n");
+            assert!(launches(&table).is_err_and(|told| told.contains("1 to 1024")));
+        }
     }
 }

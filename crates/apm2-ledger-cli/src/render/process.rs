@@ -21,7 +21,7 @@ use super::{
     },
     words::{self, NOTHING},
 };
-use crate::history::{History, Run};
+use crate::history::{History, Run, Shown};
 
 /// Characters of an id that tell processes apart in a list; any unique prefix is understood.
 const ID_PREFIX_CHARS: usize = 8;
@@ -63,21 +63,26 @@ fn uptime(stream: &Stream, now: DateTime<Utc>) -> String {
     seconds.map_or_else(|| NOTHING.to_owned(), |seconds| words::duration(Duration::from_secs(seconds)))
 }
 
-/// One process: its handle, its runs, its last `events_max` events.
+/// One process: its handle, its last runs, its last events.
 pub(crate) fn show(
     out: &mut dyn Write,
     history: &History,
     now: DateTime<Utc>,
-    events_max: usize,
+    shown: Shown,
     layout: Layout,
 ) -> io::Result<()> {
     facts(&history.stream, now).write(out, "", layout)?;
-    if !history.runs.is_empty() {
-        heading(out, "Runs", layout)?;
-        runs(&history.runs).write(out, "  ", layout)?;
+    let last = history.last_runs(shown.runs);
+    if !last.is_empty() {
+        let more = match history.runs.len() - last.len() {
+            0 => String::new(),
+            earlier => format!(" (after {earlier} more, see --runs)"),
+        };
+        heading(out, &format!("Runs{more}"), layout)?;
+        runs(last).write(out, "  ", layout)?;
     }
     last_output(out, history, layout)?;
-    let steps = history.last_steps(events_max);
+    let steps = history.last_steps(shown.events);
     if !steps.is_empty() {
         let earlier = history.steps.len() - steps.len();
         heading(

@@ -5,14 +5,15 @@
 mod event;
 mod exit;
 mod handle;
+mod kinds;
 mod run;
 
 use apm2_core::process::Stream;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-pub(crate) use self::{event::EventView, exit::ExitView, handle::HandleView, run::RunView};
-use crate::history::History;
+pub(crate) use self::{event::EventView, exit::ExitView, handle::HandleView, kinds::KINDS, run::RunView};
+use crate::history::{History, Shown};
 
 /// One process: `show`.
 #[derive(Debug, Serialize)]
@@ -23,12 +24,12 @@ pub(crate) struct ProcessView<'a> {
 }
 
 impl<'a> ProcessView<'a> {
-    /// The view of a history at `now`, with its last `events_max` events.
-    pub(crate) fn new(history: &'a History, now: DateTime<Utc>, events_max: usize) -> Self {
+    /// The view of a history at `now`.
+    pub(crate) fn new(history: &'a History, now: DateTime<Utc>, shown: Shown) -> Self {
         Self {
             handle: HandleView::new(&history.stream, now),
-            runs: history.runs.iter().map(RunView::new).collect(),
-            events: history.last_steps(events_max).iter().map(EventView::new).collect(),
+            runs: history.last_runs(shown.runs).iter().map(RunView::new).collect(),
+            events: history.last_steps(shown.events).iter().map(EventView::new).collect(),
         }
     }
 }

@@ -32,11 +32,13 @@ use crate::{context::Context, error::CliError};
 /// Supervise a command and record what happens to it
 ///
 /// The command's output passes through as it comes. SIGINT, SIGTERM and SIGHUP stop it, with everything that it
-/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal.
+/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal. A `run` that gets SIGKILL
+/// itself can stop nothing: the command goes on under the daemon, until `apm2-ledger stop`.
 ///
 /// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
-/// LANG, LANGUAGE, LC_*, TZ, TMPDIR, XDG_*); everything else is given with --env. The ledger keeps the names of
-/// variables and never a value, and masks what looks like a secret in arguments.
+/// LANG, LANGUAGE, LC_*, TZ, TMPDIR, and the base directories XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME,
+/// XDG_STATE_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_DIRS, XDG_DATA_DIRS); everything else is given with --env. The ledger
+/// keeps the names of variables and never a value, and masks what looks like a secret in arguments.
 ///
 /// A command that runs again under the same --name continues the history of that name.
 ///
