@@ -360,10 +360,13 @@ fn planned(supervisor: &Supervisor, launch: &Launch) -> Outcome {
         let ids = supervisor.find_process(name).map(|process| supervisor.streams_of(process)).unwrap_or_default();
         ids.into_iter().any(|id| !supervisor.is_busy(id))
     };
-    outcome(name, match supervisor.plan(launch) {
-        Applied::Unchanged if is_idle() => Action::Start,
-        applied => action_of(applied),
-    })
+    outcome(
+        name,
+        match supervisor.plan(launch) {
+            Applied::Unchanged if is_idle() => Action::Start,
+            applied => action_of(applied),
+        },
+    )
 }
 
 fn outcome(name: &str, action: Action) -> Outcome {

@@ -1,6 +1,7 @@
 //! The way to the daemon: every command that changes something goes through here.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
@@ -30,19 +31,19 @@ pub(crate) fn connect_or_start(dir: &Path) -> Result<Client, CliError> {
 /// # Errors
 /// When the socket cannot be used.
 pub(crate) fn connect(dir: &Path) -> Result<Option<Client>, CliError> {
-    Client::connect(dir).map_err(|error| ClientError::Gone(error).into())
+    Ok(Client::connect(dir)?)
 }
 
 /// The command that becomes a daemon which leaves when it has nothing to do.
-fn daemon_command(dir: &Path) -> Result<Vec<String>, CliError> {
+fn daemon_command(dir: &Path) -> Result<Vec<OsString>, CliError> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    own_command(&["--ledger", &dir.to_string_lossy(), "daemon", "--on-demand"])
+    own_command(&["--ledger".as_ref(), dir.as_os_str(), "daemon".as_ref(), "--on-demand".as_ref()])
 }
 
 /// This very program with these arguments.
-pub(crate) fn own_command(args: &[&str]) -> Result<Vec<String>, CliError> {
+pub(crate) fn own_command(args: &[&OsStr]) -> Result<Vec<OsString>, CliError> {
     let program = own_program()?;
-    Ok(std::iter::once(program.to_string_lossy().into_owned()).chain(args.iter().map(ToString::to_string)).collect())
+    Ok(std::iter::once(program.into_os_string()).chain(args.iter().map(OsString::from)).collect())
 }
 
 fn own_program() -> Result<PathBuf, CliError> {
@@ -112,6 +113,7 @@ impl From<ClientError> for CliError {
                     None => told,
                 }
             }
+            ClientError::Unsafe(error) => error.into(),
             ClientError::NotStarted { code, why } => not_started(code, &message, &why),
             ClientError::Gone(error) if is_silent(&error) => {
                 Self::new(ErrorKind::Unusable, "the daemon is there and does not answer").with_hint(

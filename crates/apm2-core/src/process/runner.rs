@@ -33,7 +33,7 @@ use crate::process::{
     StartTrigger, Stream, StreamId, SystemClock, Unrecorded, boot_id,
     child::Passage,
     gate::gate,
-    group::{RUN_VARIABLE, Marker},
+    group::{Marker, RUN_VARIABLE},
     history::{History, Origin},
     instance::{Instance, Shared},
     leader::Leader,

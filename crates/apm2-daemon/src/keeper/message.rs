@@ -109,9 +109,8 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);
-    let received = retry_on_intr(|| {
-        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC)
-    })?;
+    let received =
+        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC))?;
     let mut descriptors = Vec::new();
     for message in beside.drain() {
         if let RecvAncillaryMessage::ScmRights(sent) = message {
@@ -131,7 +130,11 @@ mod tests {
 
     #[test]
     fn what_is_held_is_understood_as_it_was_meant() {
-        let identity = ProcessIdentity { pid: 7, start_ticks: 8, boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap() };
+        let identity = ProcessIdentity {
+            pid: 7,
+            start_ticks: 8,
+            boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap(),
+        };
         assert_eq!(run_and_process(&of_process("a/0/1", &identity)), Some(("a/0/1", identity)));
         assert_eq!(held(&of_held(2, Some(&identity))), Some((2, Some(identity))));
         assert_eq!(held(&of_held(1, None)), Some((1, None)));

@@ -66,7 +66,8 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     // A task that breaks off must not do so in silence.
     std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
-    let keeper = own_command(&["--ledger", &dir.to_string_lossy(), "keeper"])?;
+    let absolute = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
+    let keeper = own_command(&["--ledger".as_ref(), absolute.as_os_str(), "keeper".as_ref()])?;
     let options = DaemonOptions { dir, idle_timeout, stop_deadline: args.stop_deadline, keeper };
     apm2_daemon::serve(&options)?;
     Ok(0)

@@ -14,7 +14,7 @@ use std::{
 use apm2_core::{
     health::HealthCheck,
     log::LogsDir,
-    process::{ProcessSpec, allowed_variables},
+    process::{ProcessSpec, allowed_variables, current_umask},
     supervisor::{INSTANCES_MAX, Launch, is_name},
 };
 
@@ -174,6 +174,7 @@ impl ProcessTable {
         let spec = builder.try_build().map_err(|error| error.to_string())?;
         let mut launch = Launch::new(spec);
         launch.base_env = Some(allowed_variables());
+        launch.umask = current_umask();
         launch.credential_source = credential_source;
         launch.silence_limit = self.silence_limit;
         Ok(launch)

@@ -88,6 +88,7 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     };
     let mut launch = Launch::new(spec);
     launch.base_env = Some(allowed_variables());
+    launch.umask = apm2_core::process::current_umask();
     let follower = Follower { dir: watch.dir.clone(), news: sender.clone() };
     let call = Call { client, dir: watch.dir.clone(), news: sender, follower };
     thread::spawn(move || call.run(launch, reason));
