@@ -54,7 +54,9 @@ fn strip_compressed(path: &Path) -> std::path::PathBuf {
 
 fn compress(path: &Path) -> io::Result<()> {
     let part = with_suffix(path, ".part");
-    let mut source = BufReader::new(open_for_reading(path)?);
+    let source = open_for_reading(path)?;
+    let modified = source.metadata()?.modified()?;
+    let mut source = BufReader::new(source);
     // What an earlier attempt left, or whatever else has that name.
     match fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -62,7 +64,11 @@ fn compress(path: &Path) -> io::Result<()> {
     }
     let target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     let mut encoder = GzEncoder::new(target, Compression::fast());
-    let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| file.flush());
+    let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| {
+        file.flush()?;
+        // It is as old as what it holds: the oldest is removed first.
+        file.set_modified(modified)
+    });
     if let Err(error) = written {
         // Half a copy is of no use, and the disk may be full of them.
         let _ = fs::remove_file(&part);
