@@ -109,8 +109,8 @@ impl ProcessRunner {
 
     /// A runner whose events are kept by `recorder`, and which continues `stream` where there is one.
     ///
-    /// A stream that was left in the middle of a run has to be closed before the next start, see
-    /// [`reconcile`](crate::supervisor::reconcile).
+    /// A stream that was left in the middle of a run cannot be started; a [`Supervisor`](crate::supervisor::Supervisor)
+    /// takes it up.
     ///
     /// # Panics
     /// When `instance` is not less than `spec.instances` (INV-0010), or when `stream` is another instance's.

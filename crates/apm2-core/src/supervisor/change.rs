@@ -84,7 +84,7 @@ impl Supervisor {
         let links = self.table().by_id(process).map(|entry| entry.links.clone());
         let links = links.ok_or_else(|| not_found(&process.to_string()))?;
         let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
-        match each(idle.iter().copied(), What::Start, request).await {
+        match start_all(idle.iter().copied(), request).await {
             // Somebody else has started it meanwhile.
             Err(ProcessError::InvalidState(_)) if idle.iter().all(|link| link.is_busy()) => Ok(true),
             started => started.map(|()| !idle.is_empty()),
@@ -234,7 +234,7 @@ impl Supervisor {
         let (old, new) = changed.links.split_at(kept.len());
         let restarted = old.iter().filter(|link| to_stop.iter().any(|stopped| stopped.id == link.id));
         let added = new.iter().filter(|_| ran_any);
-        each(restarted.chain(added), What::Start, request).await?;
+        start_all(restarted.chain(added), request).await?;
         Ok(Applied::Changed)
     }
 
@@ -269,30 +269,32 @@ impl Supervisor {
 
 /// Stops all of them at once. One that ended by itself a moment before needs no stop.
 async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
-    match each(links, |request| What::Stop(request, None), request).await {
-        Ok(()) | Err(ProcessError::InvalidState(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
+    let answers = ask_each(links, |request| What::Stop(request, None), request).await;
+    answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
-/// Asks all of them at once, and waits for all; the first error is the one to tell.
-async fn each(
+/// Starts all of them at once; the first error is the one to tell.
+async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+    ask_each(links, What::Start, request).await.into_iter().collect()
+}
+
+/// Asks all of them at once, and waits for all.
+async fn ask_each(
     links: impl Iterator<Item = &Link>,
     what: impl Fn(Request) -> What,
     request: &Request,
-) -> Result<(), ProcessError> {
+) -> Vec<Result<(), ProcessError>> {
     let asked: Vec<_> = links
         .map(|link| {
             let (link, what) = (link.clone(), what(request.clone()));
             tokio::spawn(async move { link.ask(what).await })
         })
         .collect();
-    let mut result = Ok(());
+    let mut answers = Vec::with_capacity(asked.len());
     for answer in asked {
-        let answer = answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error))));
-        result = result.and(answer);
+        answers.push(answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error)))));
     }
-    result
+    answers
 }
 
 pub(super) fn with_id(mut launch: Launch, id: ProcessId) -> Launch {
