@@ -78,7 +78,11 @@ fn has_long_zero_run(bytes: &[u8]) -> bool {
 pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((1..=EVENT_VERSION_MAX, rest)) => codec::decode::<event::EventV1>(rest)?.into_event(seq),
+        Some((version @ 1..=EVENT_VERSION_MAX, rest)) => {
+            let event = codec::decode::<event::EventV1>(rest)?.into_event(seq)?;
+            // There is one way to write an event: nobody ever wrote it with another version.
+            if kind::first_version(&event.kind) == *version { Ok(event) } else { Err(RecordError::Range("version")) }
+        }
         Some((version, _)) => Err(RecordError::Newer(*version)),
     }
 }
