@@ -3,9 +3,13 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    time::Duration,
 };
 
-use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
+use tokio::{
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    time::timeout,
+};
 
 use super::{
     Applied, Launch, Supervisor,
@@ -14,7 +18,10 @@ use super::{
     order::What,
     table::{Entry, Link},
 };
-use crate::process::{ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
+use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
+
+/// How long a run that has ended is waited for until its end is recorded and its output is in its files.
+const SEE_THROUGH_MAX: Duration = Duration::from_secs(1);
 
 /// A lock for each name. Changes hold it alone; orders that start something hold it with others, so that nothing is started
 /// in the middle of a change.
@@ -54,6 +61,9 @@ impl Supervisor {
         let name = launch.spec.name.clone();
         let _changing = self.changing(&name).await;
         let present = self.table().get(&name).cloned();
+        if let Some(present) = &present {
+            see_through(present).await;
+        }
         if let Some(present) = present.filter(|present| present.is_busy() || present.launch.group != launch.group) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
@@ -264,6 +274,18 @@ impl Supervisor {
     fn name_of(&self, process: ProcessId) -> Result<String, ProcessError> {
         let name = self.table().by_id(process).map(|entry| entry.launch.spec.name.clone());
         name.ok_or_else(|| not_found(&process.to_string()))
+    }
+}
+
+/// Waits, for a while, where all processes have ended and only what they left is seen through: that is not running.
+async fn see_through(entry: &Entry) {
+    let is_alive = |link: &Link| {
+        let identity = link.view.stream().and_then(|stream| stream.identity);
+        identity.is_some_and(|identity| identity.observe() == Observation::Alive)
+    };
+    for link in entry.links.iter().filter(|link| link.is_busy() && !is_alive(link)) {
+        // Whether it took too long, or its end could not be recorded, shows in what is asked next.
+        let _ = timeout(SEE_THROUGH_MAX, link.ask(What::Settle)).await;
     }
 }
 
