@@ -84,7 +84,7 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
         output: None,
         seen: 0,
         stops: 0,
-        is_stopped_early: false,
+        early: None,
     };
     let mut launch = Launch::new(spec);
     launch.base_env = Some(allowed_variables());
@@ -119,8 +119,8 @@ struct Watch {
     seen: u64,
     /// Signals that were received.
     stops: u32,
-    /// Whether a signal came before there was a process to stop.
-    is_stopped_early: bool,
+    /// The signal that came before there was a process to stop.
+    early: Option<Signal>,
 }
 
 impl Watch {
@@ -147,8 +147,8 @@ impl Watch {
         match news {
             News::Started(process) => {
                 self.process = Some(process);
-                if self.is_stopped_early {
-                    self.stop(Signal::TERM, self.stops < 2);
+                if let Some(signal) = self.early.take() {
+                    self.stop(signal, self.stops < 2);
                 }
             }
             News::Event(event) if self.process == Some(event.stream.process_id) => {
@@ -168,7 +168,7 @@ impl Watch {
     /// Has the process stopped, by a thread of its own: the answer comes when it is gone.
     fn stop(&mut self, signal: Signal, is_first: bool) {
         let Some(process) = self.process else {
-            self.is_stopped_early = true;
+            self.early.get_or_insert(signal);
             return;
         };
         let timeout = (!is_first).then_some(Duration::ZERO);
