@@ -82,6 +82,15 @@ async fn the_limit_on_the_whole_holds_and_the_newest_is_kept() {
     ended(&log, dir.path(), config, NUMBERS).await;
     let dir = dir.path().join("test-0");
     until("the surplus is gone", || size_of(&dir) <= 30_000).await;
+    for entry in fs::read_dir(&dir).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        assert!(
+            text.len() <= 5000 && (text.is_empty() || text.ends_with('\n')),
+            "{} bytes, {:?}",
+            text.len(),
+            text.lines().last()
+        );
+    }
     let (text, _) = all(&dir.join("stdout.log"));
     assert_numbered(&text, None);
     assert!(text.len() > 10_000, "{} bytes are left", text.len());

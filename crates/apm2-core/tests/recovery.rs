@@ -1,14 +1,18 @@
 //! What a supervisor finds of the one before it: each row of the table in `docs/recovery.md`, with real processes.
 
 use std::{
+    fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
     process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use apm2_core::{
+    log::{LogPosition, LogThreads, LogsDir},
     process::{
-        Actor, EventKind, Evidence, Exit, ExitOutcome, ProcessIdentity, ProcessSpec, ProcessState, RedactedSpec,
-        Request, RestartRule, RunEnd, Signal, StartTrigger, StreamId,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldProcess, HeldRun, OutputHolder, ProcessIdentity,
+        ProcessSpec, ProcessState, RedactedSpec, Request, RestartRule, RunEnd, Signal, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
     supervisor::{Launch, Recovery, Supervisor},
@@ -301,4 +305,106 @@ async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
     let starting = log.events().into_iter().find(|event| event.kind.name() == "starting").unwrap();
     let trigger = StartTrigger::Restart { attempt: 3 };
     assert_eq!(starting.kind, EventKind::Starting { identity: None, trigger });
+}
+
+/// A keeper that has this run.
+struct Keeper(Mutex<Option<HeldRun>>);
+
+impl OutputHolder for Keeper {
+    fn hold_outputs(&self, _run: &str, _outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn hold_process(&self, _run: &str, _pidfd: BorrowedFd<'_>, _identity: &ProcessIdentity) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn get(&self, _run: &str) -> io::Result<Option<HeldRun>> {
+        Ok(self.0.lock().unwrap().take())
+    }
+
+    fn release(&self, _run: &str) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn held(&self) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+}
+
+/// The next supervisor, to which a keeper gives `held`; the logs are in `logs`.
+async fn given_over(log: &Log, spec: &ProcessSpec, held: HeldRun, logs: &std::path::Path) -> Supervisor {
+    let mut services = log.services(vec![Launch::new(spec.clone())]);
+    services.holder = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
+    services.logs = Some((LogsDir::new(logs.to_owned()), Arc::new(LogThreads::default())));
+    let supervisor = Supervisor::new(services);
+    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    assert_eq!(recovery.problems, Vec::<String>::new());
+    supervisor
+}
+
+fn pidfd_of(pid: u32) -> OwnedFd {
+    let pid = rustix::process::Pid::from_raw(pid.cast_signed()).unwrap();
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap()
+}
+
+#[tokio::test]
+async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended() {
+    for (script, expected) in [
+        ("kill -16 $$", None),
+        ("exit 7", Some((ExitOutcome::Code(7), Evidence::Recovered))),
+        (
+            "kill -KILL $$",
+            Some((ExitOutcome::Signal { signal: Signal::KILL, core_dumped: false }, Evidence::Recovered)),
+        ),
+    ] {
+        let spec = never("");
+        let mut child = orphan(&spec, script);
+        let (pidfd, identity) = (pidfd_of(child.id()), ProcessIdentity::of(child.id()).unwrap());
+        until("it is a zombie", || !is_alive(child.id())).await;
+        let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
+        let logs = tempfile::tempdir().unwrap();
+        let process = Some(HeldProcess { pidfd, identity });
+        given_over(&log, &spec, HeldRun { outputs: Vec::new(), process }, logs.path()).await;
+        until("its end is on record", || log.replay().is_some_and(|stream| stream.handle.state.has_exited())).await;
+        let end =
+            expected.map_or(RunEnd::NeverConfirmed, |(outcome, evidence)| RunEnd::Exit(Exit { outcome, evidence }));
+        assert_eq!(log.replay().unwrap().end, Some(end), "{script}");
+        child.wait().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
+    let file = "stdout.log";
+    for (written, begins_at, expected) in [
+        ("earlier\n", Some(8), &[][..]),
+        ("earlier\nits own\n", Some(8), &["its own"]),
+        // Whose they are nobody knows.
+        ("earlier\nperhaps its own\n", None, &[]),
+    ] {
+        let spec = never("");
+        let mut child = orphan(&spec, "exit 7");
+        until("it is a zombie", || !is_alive(child.id())).await;
+        let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+        let logs = tempfile::tempdir().unwrap();
+        let dir = logs.path().join(format!("{}-0", spec.name));
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join(file), written).unwrap();
+        let (pipe, _) = io::pipe().unwrap();
+        let begins_at = begins_at.map(|offset| LogPosition { generation: 1, offset });
+        let outputs = vec![HeldOutput { pipe: pipe.into(), begins_at }];
+        let supervisor = given_over(&log, &spec, HeldRun { outputs, process: None }, logs.path()).await;
+        in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+        let tails: Vec<_> = log
+            .events()
+            .into_iter()
+            .filter_map(|event| match event.kind {
+                EventKind::OutputTail { stdout, .. } => Some(stdout),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(tails.concat(), expected, "{written:?}");
+        child.wait().unwrap();
+    }
 }

@@ -24,7 +24,7 @@ pub use self::{
 pub(crate) use self::{
     kept::KeptOutput,
     masks::Masks,
-    sink::{Begins, LogSink, Moved, Shelf},
+    sink::{LogSink, Moved, Shelf},
 };
 
 /// Files for the output of a process, and their limits.

@@ -17,18 +17,19 @@ use super::{
     files::{Rotated, compressed_path, open_for_reading, rotated, with_suffix},
 };
 
-/// Puts the rotated files of an instance in order.
+/// Puts the rotated files of an instance in order. Those that are written to get as large as `rotate_bytes`.
 ///
 /// # Errors
 /// The first one; what can be done is done.
-pub(super) fn settle(files: &LogFiles, config: &LogConfig) -> io::Result<()> {
+pub(super) fn settle(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
+    let remove_surplus = || remove_surplus(files, config.total_bytes_max, rotate_bytes);
     // First, so that nothing is compressed that has to go.
-    let removed = remove_surplus(files, config.total_bytes_max);
-    let compressed = if config.compress { compress_all(files, config.total_bytes_max) } else { Ok(()) };
+    let removed = remove_surplus();
+    let compressed = if config.compress { compress_all(files, &remove_surplus) } else { Ok(()) };
     removed.and(compressed)
 }
 
-fn compress_all(files: &LogFiles, total_bytes_max: u64) -> io::Result<()> {
+fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) -> io::Result<()> {
     for (_, path) in files.all() {
         for file in rotated(path)? {
             if !file.is_compressed {
@@ -38,7 +39,7 @@ fn compress_all(files: &LogFiles, total_bytes_max: u64) -> io::Result<()> {
                     compressed => compressed?,
                 }
                 // More was written while that took its time.
-                remove_surplus(files, total_bytes_max)?;
+                remove_surplus()?;
             } else if let Ok(true) = strip_compressed(&file.path).try_exists() {
                 // A crash came between the renaming of the compressed file and the removal of the other.
                 fs::remove_file(strip_compressed(&file.path))?;
@@ -78,12 +79,12 @@ fn compress(path: &Path) -> io::Result<()> {
     fs::remove_file(path)
 }
 
-/// Removes the oldest until what is left fits, together with the files that are written to.
-fn remove_surplus(files: &LogFiles, total_bytes_max: u64) -> io::Result<()> {
+/// Removes the oldest until what is left fits, together with the files that are written to, which may still grow.
+fn remove_surplus(files: &LogFiles, total_bytes_max: u64, rotate_bytes: u64) -> io::Result<()> {
     let mut old: Vec<(SystemTime, u64, Rotated)> = Vec::new();
     let mut total: u64 = 0;
     for (_, path) in files.all() {
-        total = total.saturating_add(fs::metadata(path).map_or(0, |metadata| metadata.len()));
+        total = total.saturating_add(fs::metadata(path).map_or(0, |metadata| metadata.len()).max(rotate_bytes));
         let mut rotated = rotated(path)?;
         let newest = rotated.pop();
         for file in rotated {

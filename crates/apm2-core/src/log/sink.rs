@@ -19,7 +19,7 @@ use std::{
 use rustix::pipe::{SpliceFlags, tee};
 
 use super::{
-    LogConfig, LogFiles, LogPosition, LogReader, Masks,
+    LogConfig, LogFiles, LogPosition, Masks,
     files::{rotated, rotated_path},
     rotation::settle,
     tail::last_lines,
@@ -53,15 +53,6 @@ pub(crate) enum Moved {
     End,
 }
 
-/// Where in its files a run begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begins {
-    /// At their end.
-    Now,
-    /// Somewhere before, with an earlier supervisor.
-    Earlier,
-}
-
 /// What becomes of the files of an instance together.
 #[derive(Debug)]
 pub(crate) struct Shelf {
@@ -85,7 +76,7 @@ impl Shelf {
 
     fn settle(&self) {
         let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = settle(&self.files, &self.config) {
+        if let Err(error) = settle(&self.files, &self.config, self.rotate_bytes()) {
             tracing::warn!(%error, "rotated log files could not be put in order");
         }
     }
@@ -98,9 +89,12 @@ pub(crate) struct LogSink {
     shelf: Arc<Shelf>,
     clock: Arc<dyn Clock>,
     open: Option<LogWriter>,
-    begins_at: LogPosition,
+    /// Where in its files the run begins, where that is known.
+    begins_at: Option<LogPosition>,
     /// Whether what is opened next goes on with the line that the file before it ends with.
     is_line_carried: bool,
+    /// Whether the next line does not fit into the file any more.
+    is_full: bool,
     rotate_again_at: Option<Instant>,
     /// Since when, and how much of it, output is dropped.
     dropping: Option<Dropping>,
@@ -117,12 +111,13 @@ struct Dropping {
 
 impl LogSink {
     /// The sink of `source`. Nothing is opened before there is something to keep.
-    pub(crate) fn new(source: OutputSource, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, begins: Begins) -> Self {
+    pub(crate) fn new(
+        source: OutputSource,
+        shelf: Arc<Shelf>,
+        clock: Arc<dyn Clock>,
+        begins_at: Option<LogPosition>,
+    ) -> Self {
         let path = shelf.files.of(source).to_owned();
-        let begins_at = match begins {
-            Begins::Now => LogReader::end(&path).unwrap_or_default(),
-            Begins::Earlier => LogPosition::default(),
-        };
         Self {
             source,
             path,
@@ -131,6 +126,7 @@ impl LogSink {
             open: None,
             begins_at,
             is_line_carried: false,
+            is_full: false,
             rotate_again_at: None,
             dropping: None,
             scratch: None,
@@ -181,9 +177,10 @@ impl LogSink {
         Some(OutputNotice::Ended { source: self.source, bytes: dropping.bytes })
     }
 
-    /// The last lines that this run wrote.
+    /// The last lines that this run wrote. None where it is not known where it begins: they might be another's.
     pub(crate) fn tail(&self) -> Vec<String> {
-        last_lines(&self.path, self.begins_at, &self.shelf.masks).unwrap_or_default()
+        let lines = self.begins_at.map(|begins_at| last_lines(&self.path, begins_at, &self.shelf.masks));
+        lines.and_then(Result::ok).unwrap_or_default()
     }
 
     fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
@@ -217,20 +214,49 @@ impl LogSink {
     }
 
     fn move_bytes(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
-        self.opened()?.take(pipe, STEP_BYTES_MAX)
+        let room = self.room(pipe)?;
+        self.opened()?.take(pipe, room)
     }
 
     /// Moves whole lines, each after its time, and the beginning of one that is not finished.
     fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let seen = self.peek(pipe)?;
-        let clock = Arc::clone(&self.clock);
+        let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.shelf.rotate_bytes());
         let open = self.opened()?;
         let mut moved: usize = 0;
         for line in seen.split_inclusive(|byte| *byte == b'\n').take(STEP_LINES_MAX) {
             open.take_line(pipe, line, &*clock)?;
             moved = moved.saturating_add(line.len());
+            if open.bytes() >= rotate_bytes {
+                break;
+            }
         }
         Ok(moved)
+    }
+
+    /// How much may be moved at once, so that the file does not grow beyond its limit, and ends with a line where it can.
+    fn room(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
+        let written = self.open.as_ref().map_or(0, LogWriter::bytes);
+        let left = usize::try_from(self.shelf.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
+        if left == 0 || left >= STEP_BYTES_MAX {
+            // One that could not be rotated has no limit.
+            return Ok(STEP_BYTES_MAX);
+        }
+        if left >= PEEK_BYTES_MAX {
+            return Ok(PEEK_BYTES_MAX);
+        }
+        let seen = self.peek(pipe)?;
+        let Some(fitting) = seen.get(..left) else { return Ok(seen.len()) };
+        let end = fitting.iter().rposition(|byte| *byte == b'\n');
+        let is_between_lines = || self.open.as_ref().is_some_and(|open| !open.ends_in_line());
+        if end.is_none() && written > 0 && self.rotate_again_at.is_none() && is_between_lines() {
+            self.is_full = true;
+            self.make_ready()?;
+            // Into an empty file, or one that could not be rotated.
+            return self.room(pipe);
+        }
+        self.is_full = end.is_some();
+        Ok(end.map_or(left, |end| end + 1))
     }
 
     fn opened(&mut self) -> io::Result<&mut LogWriter> {
@@ -293,7 +319,7 @@ impl LogSink {
         let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.shelf.config.rotate_age.as_nanos();
         open.bytes() > 0
             && self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
-            && (open.bytes() >= self.shelf.rotate_bytes() || is_old())
+            && (self.is_full || open.bytes() >= self.shelf.rotate_bytes() || is_old())
     }
 
     /// Gives the file another name. Where that is impossible, it is written to all the same, beyond its limit: nothing is
@@ -311,6 +337,7 @@ impl LogSink {
             return;
         }
         self.rotate_again_at = None;
+        self.is_full = false;
         self.is_line_carried = self.open.take().is_some_and(|open| open.is_line_begun() || open.ends_in_line());
         let shelf = Arc::clone(&self.shelf);
         match tokio::runtime::Handle::try_current() {

@@ -97,15 +97,16 @@ fn lower_descriptor_limit() {
 }
 
 fn before_exec(passage: &Passage) -> io::Result<()> {
+    // A session of its own also is a process group of its own, both with the child's pid as their id.
+    setsid()?;
+    // Before the gate, which counts on it.
+    default_signals();
     if let Some(gate) = &passage.gate {
         gate.pass()?;
     }
     if passage.dies_with_us {
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     }
-    // A session of its own also is a process group of its own, both with the child's pid as their id.
-    setsid()?;
-    default_signals();
     hold_both_ends(c"/proc/self/fd/1", dup2_stdout);
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
     close_others_on_exec();

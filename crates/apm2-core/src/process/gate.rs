@@ -6,16 +6,23 @@
 //! ```
 //!
 //! Without it a supervisor that dies right after a fork would leave a process of which nobody can say later that it ran,
-//! once it has ended. A child whose supervisor dies while it waits is killed by the kernel, and never was that program.
+//! once it has ended. A child whose supervisor dies while it waits is ended too, by a signal that tells so: it never was
+//! that program.
 
 use std::{
     io,
     os::fd::{AsFd as _, OwnedFd},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_parent_process_death_signal,
+};
 
-use crate::process::ProcessIdentity;
+use crate::process::{Exit, ProcessIdentity};
+
+/// Ends a child that waits when its supervisor is gone. The kernel has no use for it (signal(7)), nor has anybody else, so an
+/// exit by it says what happened.
+const SHUT: Signal = Signal::STKFLT;
 
 /// The child's side.
 #[derive(Debug)]
@@ -44,13 +51,14 @@ pub(super) fn gate() -> io::Result<(Gate, Gatekeeper)> {
 }
 
 impl Gate {
-    /// Waits in the child until the gate is open. Makes system calls and nothing else, as a forked child must.
+    /// Waits in the child until the gate is open. Makes system calls and nothing else, as a forked child must. No signal may
+    /// be ignored or blocked.
     ///
     /// # Errors
     /// When the supervisor is gone.
     pub(super) fn pass(&self) -> io::Result<()> {
         // The end of a pipe would not tell: other children that wait here have copies of both ends.
-        set_parent_process_death_signal(Some(Signal::KILL))?;
+        set_parent_process_death_signal(Some(SHUT))?;
         if getppid() != Some(self.supervisor) {
             return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
         }
@@ -58,11 +66,18 @@ impl Gate {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.report, &pid))?;
         let mut passed = [0];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.pass, &mut passed))? == 0 {
+            // It is ending: its pipes are gone before its children are told.
+            kill_process(getpid(), SHUT)?;
             return Err(io::Error::from_raw_os_error(nix::libc::EPIPE));
         }
         set_parent_process_death_signal(None)?;
         Ok(())
     }
+}
+
+/// Whether a child with this exit never got through its gate.
+pub(super) fn was_shut_out(exit: &Exit) -> bool {
+    exit.signal().is_some_and(|signal| i32::from(signal.number()) == SHUT.as_raw())
 }
 
 impl Gatekeeper {
@@ -87,4 +102,29 @@ impl Gatekeeper {
 
 fn not_there() -> io::Error {
     io::Error::from(io::ErrorKind::NotFound)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::{CommandExt as _, ExitStatusExt as _},
+        process::Command,
+    };
+
+    use super::*;
+    use crate::process::Evidence;
+
+    #[test]
+    #[expect(unsafe_code, reason = "pre_exec has no safe form")]
+    fn a_child_whose_supervisor_is_going_tells_so_by_its_end() {
+        let (gate, keeper) = gate().unwrap();
+        // As the kernel closes it when the supervisor is killed.
+        drop(keeper.open);
+        let mut command = Command::new("true");
+        // SAFETY: `pass` makes system calls and nothing else.
+        unsafe { command.pre_exec(move || gate.pass()) };
+        let status = command.spawn().unwrap().wait().unwrap();
+        assert_eq!(status.signal(), Some(SHUT.as_raw()));
+        assert!(was_shut_out(&Exit::from_status(status, Evidence::Observed)));
+    }
 }

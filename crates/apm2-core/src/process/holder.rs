@@ -5,15 +5,24 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-use crate::process::ProcessIdentity;
+use crate::{log::LogPosition, process::ProcessIdentity};
 
 /// The descriptors of one run, as they come back from a holder.
 #[derive(Debug)]
 pub struct HeldRun {
-    /// The read ends of its outputs: stdout and stderr, or one for both.
-    pub outputs: Vec<OwnedFd>,
+    /// Its outputs: stdout and stderr, or one for both.
+    pub outputs: Vec<HeldOutput>,
     /// Its process, once there was one.
     pub process: Option<HeldProcess>,
+}
+
+/// An output that somebody holds.
+#[derive(Debug)]
+pub struct HeldOutput {
+    /// The read end of its pipe.
+    pub pipe: OwnedFd,
+    /// Where in its log file it begins; `None` where that is not known.
+    pub begins_at: Option<LogPosition>,
 }
 
 /// A process that somebody holds.
@@ -30,11 +39,12 @@ pub struct HeldProcess {
 ///
 /// All calls are synchronous and bounded in time.
 pub trait OutputHolder: Send + Sync {
-    /// Keeps the read ends of a run that is about to be spawned. Replaces what was held for it.
+    /// Keeps the read ends of a run that is about to be spawned, and where in its log file each output begins. Replaces
+    /// what was held for it.
     ///
     /// # Errors
     /// When they are not held. A run is then started all the same.
-    fn hold_outputs(&self, run: &str, outputs: &[BorrowedFd<'_>]) -> io::Result<()>;
+    fn hold_outputs(&self, run: &str, outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()>;
 
     /// Keeps the process of a run, which exists and does not become its program before this returns.
     ///

@@ -18,7 +18,7 @@ use tokio::{
 };
 
 use crate::{
-    log::{Begins, LogConfig, LogFiles, LogSink, LogThreads, LogsDir, Masks, Moved, OutputMeter, Shelf},
+    log::{LogConfig, LogFiles, LogPosition, LogSink, LogThreads, LogsDir, Masks, Moved, OutputMeter, Shelf},
     process::{Clock, OutputSource, ProcessHandle},
 };
 
@@ -89,7 +89,22 @@ pub(crate) enum OutputNotice {
 
 /// Our ends of the outputs of one run: one for each, or one for both.
 #[derive(Debug)]
-pub(super) struct Outputs(pub(super) Vec<(OutputSource, OwnedFd)>);
+pub(super) struct Outputs(pub(super) Vec<Output>);
+
+/// Our end of one.
+#[derive(Debug)]
+pub(super) struct Output {
+    pub(super) source: OutputSource,
+    pub(super) pipe: OwnedFd,
+    /// Where in its file it begins, where it is kept in one and that is known.
+    pub(super) begins_at: Option<LogPosition>,
+}
+
+impl Output {
+    pub(super) const fn new(source: OutputSource, pipe: OwnedFd) -> Self {
+        Self { source, pipe, begins_at: None }
+    }
+}
 
 /// Files that the outputs of an instance are kept in.
 #[derive(Clone)]
@@ -111,13 +126,7 @@ impl FileLogs {
 /// Where the outputs of a run go.
 pub(super) enum Destination {
     Subscriber(Outlet),
-    Files {
-        logs: FileLogs,
-        shelf: Arc<Shelf>,
-        clock: Arc<dyn Clock>,
-        notices: mpsc::Sender<OutputNotice>,
-        begins: Begins,
-    },
+    Files { logs: FileLogs, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
 }
 
 impl Destination {
@@ -165,11 +174,11 @@ impl Drains {
     /// When they cannot be watched: they are not pipes, or the runtime has no I/O driver.
     pub(super) fn start(runtime: &Handle, outputs: Outputs, destination: Destination) -> io::Result<Self> {
         let mut drains = Self::none();
-        for (source, pipe) in outputs.0 {
+        for Output { source, pipe, begins_at } in outputs.0 {
             let runtime = destination.runtime(source, runtime)?;
             let entered = runtime.enter();
             let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-            let target = Target::new(source, &destination);
+            let target = Target::new(source, begins_at, &destination);
             let (told, end) = oneshot::channel();
             runtime.spawn(Reader { pipe, target }.run(drains.ended.subscribe(), told));
             drains.ends.push((source, end));
@@ -203,13 +212,13 @@ enum Target {
 }
 
 impl Target {
-    fn new(source: OutputSource, destination: &Destination) -> Self {
+    fn new(source: OutputSource, begins_at: Option<LogPosition>, destination: &Destination) -> Self {
         match destination {
             Destination::Subscriber(outlet) => {
                 Self::Subscriber { source, outlet: outlet.clone(), buffer: vec![0; READ_BYTES_MAX] }
             }
-            Destination::Files { logs, shelf, clock, notices, begins } => Self::File {
-                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock), *begins)),
+            Destination::Files { logs, shelf, clock, notices } => Self::File {
+                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock), begins_at)),
                 meter: Arc::clone(&logs.meter),
                 clock: Arc::clone(clock),
                 notices: notices.clone(),

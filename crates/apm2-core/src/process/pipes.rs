@@ -11,7 +11,13 @@ use rustix::{
     fs::{FileType, Mode, OFlags, fstat, open},
 };
 
-use crate::process::{OutputSource, ProcessIdentity, output::Outputs};
+use crate::{
+    log::{LogFiles, LogPosition, LogReader},
+    process::{
+        HeldOutput, OutputSource, ProcessIdentity,
+        output::{Output, Outputs},
+    },
+};
 
 /// The pipes of a process that is about to be spawned: our ends, and its own.
 pub(super) struct Pipes {
@@ -32,11 +38,11 @@ impl Pipes {
         let (ours, stdout) = pipe()?;
         if merged {
             let stderr = stdout.try_clone()?;
-            return Ok(Self { outputs: Outputs(vec![(OutputSource::Stdout, ours)]), stdout, stderr });
+            return Ok(Self { outputs: Outputs(vec![Output::new(OutputSource::Stdout, ours)]), stdout, stderr });
         }
         let (our_stderr, stderr) = pipe()?;
-        let outputs = Outputs(vec![(OutputSource::Stdout, ours), (OutputSource::Stderr, our_stderr)]);
-        Ok(Self { outputs, stdout, stderr })
+        let outputs = vec![Output::new(OutputSource::Stdout, ours), Output::new(OutputSource::Stderr, our_stderr)];
+        Ok(Self { outputs: Outputs(outputs), stdout, stderr })
     }
 }
 
@@ -50,23 +56,33 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 impl Outputs {
     /// Outputs that somebody held: both, or one for both.
-    pub(super) fn of(held: Vec<OwnedFd>) -> Option<Self> {
-        let held: Vec<_> = [OutputSource::Stdout, OutputSource::Stderr].into_iter().zip(held).collect();
+    pub(super) fn of(held: Vec<HeldOutput>) -> Option<Self> {
+        let sources = [OutputSource::Stdout, OutputSource::Stderr];
+        let outputs = sources.into_iter().zip(held);
+        let held: Vec<_> =
+            outputs.map(|(source, HeldOutput { pipe, begins_at })| Output { source, pipe, begins_at }).collect();
         (!held.is_empty()).then_some(Self(held))
     }
 
     /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are ours.
     pub(super) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
         let opened = [(OutputSource::Stdout, 1), (OutputSource::Stderr, 2)]
-            .map(|(source, number)| open_pipe(identity, number).map(|pipe| (source, pipe)));
-        let mut found: Vec<(OutputSource, OwnedFd)> = opened.into_iter().flatten().collect();
-        found.dedup_by_key(|(_, pipe)| inode(pipe.as_fd()));
+            .map(|(source, number)| open_pipe(identity, number).map(|pipe| Output::new(source, pipe)));
+        let mut found: Vec<Output> = opened.into_iter().flatten().collect();
+        found.dedup_by_key(|output| inode(output.pipe.as_fd()));
         (!found.is_empty()).then_some(Self(found))
     }
 
-    /// All of them.
-    pub(super) fn descriptors(&self) -> Vec<BorrowedFd<'_>> {
-        self.0.iter().map(|(_, pipe)| pipe.as_fd()).collect()
+    /// Notes where in `files` they are going to begin.
+    pub(super) fn begin_in(&mut self, files: &LogFiles) {
+        for output in &mut self.0 {
+            output.begins_at = LogReader::end(files.of(output.source)).ok();
+        }
+    }
+
+    /// All of them, for somebody to hold.
+    pub(super) fn to_hold(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
+        self.0.iter().map(|output| (output.pipe.as_fd(), output.begins_at)).collect()
     }
 }
 
@@ -97,12 +113,12 @@ fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
 
 /// Waits until nobody may write any more to the pipes that these are the reading ends of, for `wait` at most. Whether
 /// somebody still may.
-pub(super) fn have_writer(outputs: &[OwnedFd], wait: Duration) -> bool {
+pub(super) fn have_writer(outputs: &[HeldOutput], wait: Duration) -> bool {
     let nanos = i64::from(wait.subsec_nanos());
     let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
     outputs.iter().any(|output| {
         // Asked for nothing, poll(2) tells of the hang-up all the same, and of nothing else.
-        let mut wanted = [PollFd::new(output, PollFlags::empty())];
+        let mut wanted = [PollFd::new(&output.pipe, PollFlags::empty())];
         matches!(poll(&mut wanted, Some(&Timespec { tv_sec: seconds, tv_nsec: nanos })), Ok(0))
     })
 }

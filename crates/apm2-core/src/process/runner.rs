@@ -4,15 +4,17 @@
 //! are gone, records all that happens, and reads the output. The runner's futures only ask and watch: dropping one
 //! half-way changes nothing. Restarting by policy is the [`supervisor`](crate::supervisor)'s matter.
 
+mod resume;
+
 use std::{
     collections::BTreeMap,
     ffi::OsString,
-    fmt, io,
+    fmt,
     os::fd::{AsFd as _, OwnedFd},
     process::ExitStatus,
     sync::Arc,
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
@@ -25,29 +27,24 @@ use tokio::{
     time,
 };
 
+pub(crate) use self::resume::Resumed;
 use crate::duration::instant_in;
-use crate::log::{Begins, KeptOutput, Shelf};
+use crate::log::{KeptOutput, LogFiles, Shelf};
 use crate::process::{
-    Actor, Clock, EventKind, HeldRun, Observation, OutputChunk, OutputHolder, ProcessError, ProcessHandle,
-    ProcessIdentity, ProcessSpec, ProcessState, Recorder, Request, RunEnd, Signal, SpawnFailure, SpawnStage,
-    StartTrigger, Stream, StreamId, SystemClock, Unrecorded, boot_id,
+    Clock, EventKind, HeldRun, OutputChunk, OutputHolder, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec,
+    ProcessState, Recorder, Request, Signal, SpawnFailure, SpawnStage, StartTrigger, Stream, StreamId, SystemClock,
+    Unrecorded,
     child::Passage,
     gate::gate,
-    group::{Marker, RUN_VARIABLE},
+    group::RUN_VARIABLE,
     history::{History, Origin},
     instance::{Instance, Shared},
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
-    pipes::{Pipes, have_writer},
+    pipes::Pipes,
     run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
 };
-
-/// How long a process that was made is looked for until it has become its program.
-const EXEC_WAIT: Duration = Duration::from_secs(2);
-
-/// How often it is looked for.
-const EXEC_POLL: Duration = Duration::from_millis(5);
 
 /// How long a stop waits, after the end, for the rest of the output to be handed on.
 pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
@@ -76,19 +73,6 @@ pub(crate) struct Given {
     pub(crate) umask: Option<u32>,
     /// Values of credentials, by the names of their variables.
     pub(crate) credentials: Vec<(String, OsString)>,
-}
-
-/// What was found of the latest run of an earlier supervisor.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resumed {
-    /// Nothing was open.
-    Nothing,
-    /// Its process is alive, and is ours now.
-    Adopted,
-    /// Its process has ended; the end is being recorded.
-    Ended,
-    /// Its process never came to be.
-    NeverStarted,
 }
 
 /// The runner's side of a run.
@@ -197,7 +181,8 @@ impl ProcessRunner {
         let marker = instance.marker().to_string();
         let spec = Arc::clone(&instance.spec);
         self.mask_values(&spec, &given);
-        let (outputs, spawned) = match self.spawn(&spec, &marker, given) {
+        let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &instance.handle()));
+        let (outputs, spawned) = match self.spawn(&spec, &marker, files.as_ref(), given) {
             Ok(spawned) => spawned,
             Err(failure) => {
                 self.let_go(&marker);
@@ -208,7 +193,7 @@ impl ProcessRunner {
         };
         let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
         instance.child = Some(child);
-        self.own_run(&runtime, &mut instance, leader, Some(outputs), Begins::Now, None)
+        self.own_run(&runtime, &mut instance, leader, Some(outputs), None)
     }
 
     /// Keeps the values that a process is given from being recorded when it writes them.
@@ -219,28 +204,20 @@ impl ProcessRunner {
         }
     }
 
-    /// The same for a process that somebody else has started: its own environment tells, as long as it is alive.
-    fn mask_values_of(&self, spec: &ProcessSpec, pid: Option<u32>) {
-        let Some(files) = &self.files else { return };
-        let credentials = spec.credentials.iter().flat_map(|config| config.variables.keys());
-        let names: Vec<&String> = spec.env.keys().chain(credentials).collect();
-        let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
-        match environ.filter(|environ| !environ.is_empty()) {
-            Some(environ) => files.masks.set(environ.split(|byte| *byte == 0).filter_map(|entry| {
-                let entry = String::from_utf8_lossy(entry);
-                let (name, value) = entry.split_once('=')?;
-                names.iter().any(|wanted| *wanted == name).then(|| value.to_owned())
-            })),
-            None if spec.credentials.is_some() => files.masks.forget(),
-            None => files.masks.set(spec.env.values().cloned()),
-        }
-    }
-
     /// Makes the pipes, has them held, and spawns the process with them.
-    fn spawn(&self, spec: &ProcessSpec, marker: &str, given: Given) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
+    fn spawn(
+        &self,
+        spec: &ProcessSpec,
+        marker: &str,
+        files: Option<&LogFiles>,
+        given: Given,
+    ) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
         let pipes =
             Pipes::new(spec.log.is_merged()).map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
-        let Pipes { outputs, stdout, stderr } = pipes;
+        let Pipes { mut outputs, stdout, stderr } = pipes;
+        if let Some(files) = files {
+            outputs.begin_in(files);
+        }
         self.hold_outputs(marker, &outputs);
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
@@ -271,73 +248,6 @@ impl ProcessRunner {
         instance.record_spawn_failure(&Origin::default().caused_by(cause), trigger, failure)
     }
 
-    /// Takes up what an earlier supervisor left open, by what can be learned now. No exit is made up (law 5).
-    ///
-    /// Its process, if it is alive, is supervised from here on as if it had been started here, and its output is read on.
-    /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
-    pub(crate) fn resume(&mut self) -> Result<Resumed, ProcessError> {
-        let runtime = spawner::runtime()?;
-        let shared = self.shared.clone();
-        let mut instance = shared.lock();
-        let Some(stream) = instance.history.stream().cloned() else { return Ok(Resumed::Nothing) };
-        let marker = instance.marker();
-        let held = self.held(&marker.to_string());
-        let identity = match stream.intent {
-            Some(intent) => {
-                let origin = Origin::of(Actor::Recovery).caused_by(Some(intent.seq));
-                let Some(identity) = find_started(&marker, held.as_ref())? else {
-                    let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
-                    let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
-                    instance.history.record(&origin, vec![starting, crashed])?;
-                    return Ok(Resumed::NeverStarted);
-                };
-                let starting = EventKind::Starting { identity: Some(identity), trigger: intent.trigger };
-                instance.history.record(&origin, vec![starting, EventKind::Running])?;
-                Some(identity)
-            }
-            None if stream.handle.state.has_exited() => return Ok(Resumed::Nothing),
-            None => stream.identity,
-        };
-        let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
-        let (outputs, pidfd) = match held {
-            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process.map(|process| process.pidfd)),
-            None => (None, None),
-        };
-        // Without a holder the process itself still has both ends of its pipes.
-        let outputs = outputs.or_else(|| Outputs::of_process(&identity));
-        let found = identity.observe();
-        let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
-        let found_ended = if found == Observation::Alive {
-            instance.history.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
-            None
-        } else {
-            Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
-        };
-        let alive = found_ended.is_none().then_some(identity.pid);
-        self.mask_values_of(&Arc::clone(&instance.spec), alive);
-        self.own_run(&runtime, &mut instance, leader, outputs, Begins::Earlier, found_ended.clone())?;
-        Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
-    }
-
-    /// Sees the output through that the latest run left when it was over and its supervisor ended before that was done.
-    pub(crate) async fn drain_held(&mut self) -> Result<(), ProcessError> {
-        let runtime = spawner::runtime()?;
-        let (marker, drains) = {
-            let instance = self.shared.lock();
-            let marker = instance.marker().to_string();
-            let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(()) };
-            // What is dropped now is told of nowhere: the run is closed.
-            let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
-            let destination = self.destination(&instance, notices, Begins::Earlier);
-            (marker, Outputs::of(outputs).map(|outputs| Drains::start(&runtime, outputs, destination)).transpose()?)
-        };
-        if let Some(drains) = drains {
-            drains.finish().await;
-        }
-        self.let_go(&marker);
-        Ok(())
-    }
-
     /// Hands a run to the task that owns it.
     fn own_run(
         &mut self,
@@ -345,12 +255,11 @@ impl ProcessRunner {
         instance: &mut Instance,
         leader: Leader,
         outputs: Option<Outputs>,
-        begins: Begins,
         found_ended: Option<Request>,
     ) -> Result<(), ProcessError> {
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match outputs {
-            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices, begins))?,
+            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices))?,
             None => Drains::none(),
         };
         let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
@@ -363,7 +272,7 @@ impl ProcessRunner {
         Ok(())
     }
 
-    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>, begins: Begins) -> Destination {
+    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>) -> Destination {
         let Some(logs) = &self.files else { return Destination::Subscriber(self.outlet.clone()) };
         let files = logs.files(&instance.spec.log, &instance.handle());
         let clock = Arc::clone(&instance.history.clock);
@@ -373,14 +282,13 @@ impl ProcessRunner {
             shelf: Arc::new(Shelf::new(files, instance.spec.log.clone(), Arc::clone(&logs.masks))),
             clock,
             notices,
-            begins,
         }
     }
 
     /// A run is started all the same when nobody else holds its outputs: then they last as long as their process.
     fn hold_outputs(&self, marker: &str, outputs: &Outputs) {
         let Some(holder) = &self.holder else { return };
-        if let Err(error) = holder.hold_outputs(marker, &outputs.descriptors()) {
+        if let Err(error) = holder.hold_outputs(marker, &outputs.to_hold()) {
             tracing::warn!(%error, "nobody holds the outputs of a run beside its supervisor");
         }
     }
@@ -597,26 +505,6 @@ fn invalid(what: &str) -> ProcessError {
     ProcessError::InvalidState(what.to_owned())
 }
 
-/// The process of a start that was never confirmed: by the pidfd that is held, else by its marker.
-///
-/// A process that was made and has not become its program yet carries no marker, but already has its outputs. So it is
-/// looked for as long as somebody may still write to them, within a bound.
-fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
-    if let Some(process) = held.and_then(|held| held.process.as_ref()) {
-        return Ok(Some(process.identity));
-    }
-    let began = Instant::now();
-    loop {
-        if let Some(identity) = marker.leader()? {
-            return Ok(Some(identity));
-        }
-        let is_written = held.is_some_and(|held| have_writer(&held.outputs, EXEC_POLL));
-        if !is_written || began.elapsed() > EXEC_WAIT {
-            return Ok(None);
-        }
-    }
-}
-
 /// Spawns a process that does not become its program before `holder` has it, or has refused to.
 fn spawn_held(
     spec: &ProcessSpec,
@@ -635,11 +523,6 @@ fn spawn_held(
             .map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
         spawner::spawn_with(spec, surroundings)
     })
-}
-
-/// Why a process is not there, where that is known.
-fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
-    (identity.boot_id != boot_id()).then(|| "the machine was restarted".to_owned())
 }
 
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.

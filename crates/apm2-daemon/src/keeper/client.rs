@@ -12,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::{HeldProcess, HeldRun, OutputHolder, ProcessIdentity, close_inherited};
+use apm2_core::{
+    log::LogPosition,
+    process::{HeldOutput, HeldProcess, HeldRun, OutputHolder, ProcessIdentity, close_inherited},
+};
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
@@ -50,7 +53,7 @@ struct State {
 
 #[derive(Default)]
 struct Given {
-    outputs: Vec<OwnedFd>,
+    outputs: Vec<(OwnedFd, Option<LogPosition>)>,
     process: Option<(OwnedFd, ProcessIdentity)>,
 }
 
@@ -107,8 +110,9 @@ impl Shared {
         self.start(&dir, &address)?;
         let connection = to(&address)?;
         for (run, given) in &state.given {
-            let outputs: Vec<_> = given.outputs.iter().map(OwnedFd::as_fd).collect();
-            exchange(&connection, Word::HoldOutputs, run, &outputs)?;
+            let outputs: Vec<_> = given.outputs.iter().map(|(output, _)| output.as_fd()).collect();
+            let text = message::of_outputs(run, given.outputs.iter().map(|(_, begins_at)| *begins_at));
+            exchange(&connection, Word::HoldOutputs, &text, &outputs)?;
             if let Some((pidfd, identity)) = &given.process {
                 exchange(&connection, Word::HoldProcess, &message::of_process(run, identity), &[pidfd.as_fd()])?;
             }
@@ -176,11 +180,14 @@ impl Shared {
 }
 
 impl OutputHolder for KeeperClient {
-    fn hold_outputs(&self, run: &str, outputs: &[BorrowedFd<'_>]) -> io::Result<()> {
+    fn hold_outputs(&self, run: &str, outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()> {
         let mut state = self.0.state();
-        let copies = outputs.iter().map(|output| output.try_clone_to_owned()).collect::<io::Result<_>>()?;
+        let copied = outputs.iter().map(|(output, begins_at)| Ok((output.try_clone_to_owned()?, *begins_at)));
+        let copies = copied.collect::<io::Result<_>>()?;
+        let (outputs, begin): (Vec<_>, Vec<_>) = outputs.iter().copied().unzip();
+        let text = message::of_outputs(run, begin.into_iter());
         // Known after it is held: a new keeper is given it once.
-        accepted(&self.0.ask(&mut state, Word::HoldOutputs, run, outputs)?)?;
+        accepted(&self.0.ask(&mut state, Word::HoldOutputs, &text, &outputs)?)?;
         state.given.insert(run.to_owned(), Given { outputs: copies, process: None });
         Ok(())
     }
@@ -202,10 +209,14 @@ impl OutputHolder for KeeperClient {
             return Ok(None);
         }
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let (count, identity) = message::held(&text).ok_or_else(invalid)?;
-        let mut outputs = descriptors;
-        let pidfd = outputs.split_off(count.min(outputs.len())).into_iter().next();
-        let copies = outputs.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>()?;
+        let (begin, identity) = message::held(&text).ok_or_else(invalid)?;
+        let mut descriptors = descriptors.into_iter();
+        let pipes = descriptors.by_ref().take(begin.len());
+        let outputs: Vec<HeldOutput> =
+            pipes.zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
+        let pidfd = descriptors.next();
+        let copied = outputs.iter().map(|output| Ok((output.pipe.try_clone()?, output.begins_at)));
+        let copies = copied.collect::<io::Result<_>>()?;
         let process = identity.zip(pidfd);
         let copy = process.as_ref().map(|(identity, pidfd)| Ok::<_, io::Error>((pidfd.try_clone()?, *identity)));
         state.given.insert(run.to_owned(), Given { outputs: copies, process: copy.transpose()? });

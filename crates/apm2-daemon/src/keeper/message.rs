@@ -6,7 +6,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
 };
 
-use apm2_core::process::ProcessIdentity;
+use apm2_core::{log::LogPosition, process::ProcessIdentity};
 use rustix::{
     io::retry_on_intr,
     net::{
@@ -82,16 +82,32 @@ pub(super) fn run_and_process(text: &str) -> Option<(&str, ProcessIdentity)> {
     Some((run, process_of(process)?))
 }
 
-/// The text that says what is held of a run: how many outputs, and which process, if any.
-pub(super) fn of_held(outputs: usize, process: Option<&ProcessIdentity>) -> String {
-    format!("{outputs}\n{}", process.map(process_text).unwrap_or_default())
+/// The text that says which run some outputs are of: the run, and where each begins in a line of its own.
+pub(super) fn of_outputs(run: &str, begin: impl Iterator<Item = Option<LogPosition>>) -> String {
+    let begin: Vec<String> = begin.map(|at| at.map_or_else(|| "?".to_owned(), position_text)).collect();
+    format!("{run}\n{}", begin.join(" "))
+}
+
+/// The text that says what is held of a run: where each output begins, as it was told, and which process, if any.
+pub(super) fn of_held(begin: &str, process: Option<&ProcessIdentity>) -> String {
+    format!("{begin}\n{}", process.map(process_text).unwrap_or_default())
 }
 
 /// What such a text says.
-pub(super) fn held(text: &str) -> Option<(usize, Option<ProcessIdentity>)> {
-    let (outputs, process) = text.split_once('\n')?;
+pub(super) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, Option<ProcessIdentity>)> {
+    let (begin, process) = text.split_once('\n')?;
     let process = if process.is_empty() { None } else { Some(process_of(process)?) };
-    Some((outputs.parse().ok()?, process))
+    let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
+    Some((begin.collect::<Option<_>>()?, process))
+}
+
+fn position_text(at: LogPosition) -> String {
+    format!("{}:{}", at.generation, at.offset)
+}
+
+fn position_of(text: &str) -> Option<LogPosition> {
+    let (generation, offset) = text.split_once(':')?;
+    Some(LogPosition { generation: generation.parse().ok()?, offset: offset.parse().ok()? })
 }
 
 fn process_text(identity: &ProcessIdentity) -> String {
@@ -136,9 +152,14 @@ mod tests {
             boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap(),
         };
         assert_eq!(run_and_process(&of_process("a/0/1", &identity)), Some(("a/0/1", identity)));
-        assert_eq!(held(&of_held(2, Some(&identity))), Some((2, Some(identity))));
-        assert_eq!(held(&of_held(1, None)), Some((1, None)));
-        for text in ["", "2", "x\n", "2\n1 2", "2\n1 2 x"] {
+        let begin = [Some(LogPosition { generation: 3, offset: u64::MAX }), None];
+        let text = of_outputs("a/0/1", begin.into_iter());
+        let (run, told) = text.split_once('\n').unwrap();
+        assert_eq!(run, "a/0/1");
+        assert_eq!(held(&of_held(told, Some(&identity))), Some((begin.to_vec(), Some(identity))));
+        assert_eq!(held(&of_held(told, None)), Some((begin.to_vec(), None)));
+        assert_eq!(held(&of_held("", None)), Some((Vec::new(), None)));
+        for text in ["", "1:1", "x\n", "1:x\n", "1:1\n1 2", "1:1\n1 2 x"] {
             assert_eq!(held(text), None, "{text:?}");
         }
     }

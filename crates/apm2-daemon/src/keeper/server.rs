@@ -38,6 +38,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Default)]
 struct Held {
     outputs: Vec<OwnedFd>,
+    /// Where each begins, in the words of whoever gave it.
+    begin: String,
     process: Option<(OwnedFd, ProcessIdentity)>,
 }
 
@@ -131,7 +133,9 @@ impl Keeper {
         let done = |text: &str| message::send(connection.as_fd(), Word::Done, text, &[]);
         match word {
             Word::HoldOutputs => {
-                self.held.insert(text, Held { outputs: descriptors, process: None });
+                let (run, begin) = text.split_once('\n').unwrap_or((&text, ""));
+                let held = Held { outputs: descriptors, begin: begin.to_owned(), process: None };
+                self.held.insert(run.to_owned(), held);
                 done("")
             }
             Word::HoldProcess => match (message::run_and_process(&text), descriptors.into_iter().next()) {
@@ -150,7 +154,7 @@ impl Keeper {
                 Some(held) => {
                     let (pidfd, identity) = held.process.as_ref().map(|(pidfd, identity)| (pidfd, identity)).unzip();
                     let all: Vec<_> = held.outputs.iter().chain(pidfd).map(OwnedFd::as_fd).collect();
-                    let text = message::of_held(held.outputs.len(), identity);
+                    let text = message::of_held(&held.begin, identity);
                     message::send(connection.as_fd(), Word::Done, &text, &all)
                 }
                 None => message::send(connection.as_fd(), Word::No, "", &[]),

@@ -1,0 +1,173 @@
+//! Taking up the run that an earlier supervisor left, by what can be learned of it now.
+
+use std::{
+    io,
+    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
+    process::ExitStatus,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+use super::{ProcessRunner, invalid};
+use crate::process::{
+    Actor, EventKind, Evidence, Exit, HeldProcess, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec,
+    Request, RunEnd, boot_id, child,
+    gate::was_shut_out,
+    group::Marker,
+    history::Origin,
+    leader::Leader,
+    output::{Drains, NOTICES_WAITING_MAX, Outputs},
+    pipes::have_writer,
+    spawner,
+};
+
+/// How long a process that was made is looked for until it has become its program.
+const EXEC_WAIT: Duration = Duration::from_secs(2);
+
+/// How often it is looked for.
+const EXEC_POLL: Duration = Duration::from_millis(5);
+
+/// What was found of the latest run of an earlier supervisor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resumed {
+    /// Nothing was open.
+    Nothing,
+    /// Its process is alive, and is ours now.
+    Adopted,
+    /// Its process has ended; the end is being recorded.
+    Ended,
+    /// Its process never came to be.
+    NeverStarted,
+}
+
+impl ProcessRunner {
+    /// Takes up what an earlier supervisor left open, by what can be learned now. No exit is made up (law 5).
+    ///
+    /// Its process, if it is alive, is supervised from here on as if it had been started here, and its output is read on.
+    /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
+    pub(crate) fn resume(&mut self) -> Result<Resumed, ProcessError> {
+        let runtime = spawner::runtime()?;
+        let shared = self.shared.clone();
+        let mut instance = shared.lock();
+        let Some(stream) = instance.history.stream().cloned() else { return Ok(Resumed::Nothing) };
+        let marker = instance.marker();
+        let held = self.held(&marker.to_string());
+        let identity = match stream.intent {
+            Some(intent) => {
+                let origin = Origin::of(Actor::Recovery).caused_by(Some(intent.seq));
+                let Some(identity) = find_started(&marker, held.as_ref())? else {
+                    let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
+                    let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
+                    instance.history.record(&origin, vec![starting, crashed])?;
+                    return Ok(Resumed::NeverStarted);
+                };
+                let starting = EventKind::Starting { identity: Some(identity), trigger: intent.trigger };
+                instance.history.record(&origin, vec![starting, EventKind::Running])?;
+                Some(identity)
+            }
+            None if stream.handle.state.has_exited() => return Ok(Resumed::Nothing),
+            None => stream.identity,
+        };
+        let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
+        let (outputs, pidfd) = match held {
+            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process.map(|process| process.pidfd)),
+            None => (None, None),
+        };
+        // Without a holder the process itself still has both ends of its pipes.
+        let outputs = outputs.or_else(|| Outputs::of_process(&identity));
+        let found = identity.observe();
+        let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
+        let found_ended = if found == Observation::Alive {
+            instance.history.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
+            None
+        } else {
+            Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
+        };
+        let alive = found_ended.is_none().then_some(identity.pid);
+        self.mask_values_of(&Arc::clone(&instance.spec), alive);
+        self.own_run(&runtime, &mut instance, leader, outputs, found_ended.clone())?;
+        Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
+    }
+
+    /// Sees the output through that the latest run left when it was over and its supervisor ended before that was done.
+    pub(crate) async fn drain_held(&mut self) -> Result<(), ProcessError> {
+        let runtime = spawner::runtime()?;
+        let (marker, drains) = {
+            let instance = self.shared.lock();
+            let marker = instance.marker().to_string();
+            let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(()) };
+            // What is dropped now is told of nowhere: the run is closed.
+            let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
+            let destination = self.destination(&instance, notices);
+            (marker, Outputs::of(outputs).map(|outputs| Drains::start(&runtime, outputs, destination)).transpose()?)
+        };
+        if let Some(drains) = drains {
+            drains.finish().await;
+        }
+        self.let_go(&marker);
+        Ok(())
+    }
+
+    /// The same for a process that somebody else has started: its own environment tells, as long as it is alive.
+    fn mask_values_of(&self, spec: &ProcessSpec, pid: Option<u32>) {
+        let Some(files) = &self.files else { return };
+        let credentials = spec.credentials.iter().flat_map(|config| config.variables.keys());
+        let names: Vec<&String> = spec.env.keys().chain(credentials).collect();
+        let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
+        match environ.filter(|environ| !environ.is_empty()) {
+            Some(environ) => files.masks.set(environ.split(|byte| *byte == 0).filter_map(|entry| {
+                let entry = String::from_utf8_lossy(entry);
+                let (name, value) = entry.split_once('=')?;
+                names.iter().any(|wanted| *wanted == name).then(|| value.to_owned())
+            })),
+            None if spec.credentials.is_some() => files.masks.forget(),
+            None => files.masks.set(spec.env.values().cloned()),
+        }
+    }
+}
+
+/// The process of a start that was never confirmed: by the pidfd that is held, else by its marker.
+///
+/// A process that was made and has not become its program yet carries no marker, but already has its outputs. So it is
+/// looked for as long as somebody may still write to them, within a bound.
+fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
+    if let Some(process) = held.and_then(|held| held.process.as_ref()) {
+        return Ok(has_begun(marker, process).then_some(process.identity));
+    }
+    let began = Instant::now();
+    loop {
+        if let Some(identity) = marker.leader()? {
+            return Ok(Some(identity));
+        }
+        let is_written = held.is_some_and(|held| have_writer(&held.outputs, EXEC_POLL));
+        if !is_written || began.elapsed() > EXEC_WAIT {
+            return Ok(None);
+        }
+    }
+}
+
+/// Whether a process that was made has become its program: it carries its marker, or ended otherwise than at its gate. One
+/// that may not be looked at has.
+fn has_begun(marker: &Marker, HeldProcess { pidfd, identity }: &HeldProcess) -> bool {
+    let began = Instant::now();
+    loop {
+        match identity.observe() {
+            Observation::Alive if marker.is_carried_by(identity.pid) || began.elapsed() > EXEC_WAIT => return true,
+            Observation::Alive => thread::sleep(EXEC_POLL),
+            Observation::Zombie(exit) => return !was_shut_out(&exit),
+            Observation::Gone => {
+                let status = child::kept_status(pidfd.as_fd()).map(ExitStatus::from_raw);
+                let exit = status.map(|status| Exit::from_status(status, Evidence::Recovered));
+                return !exit.is_some_and(|exit| was_shut_out(&exit));
+            }
+        }
+    }
+}
+
+/// Why a process is not there, where that is known.
+fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
+    (identity.boot_id != boot_id()).then(|| "the machine was restarted".to_owned())
+}
