@@ -194,7 +194,8 @@ class Pueue:
         return run(self.program, "-c", self.file, *args, check=check)
 
     def daemonize(self):
-        run(self.daemon, "-c", self.file, "-d")
+        # It keeps what it inherits, so that nobody who reads its output would come to an end.
+        subprocess.run([self.daemon, "-c", self.file, "-d"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: subprocess.run([self.program, "-c", self.file, "status"], capture_output=True).returncode == 0)
 
     def start(self):
@@ -269,7 +270,7 @@ def measured(peer):
 def main():
     if len(sys.argv) not in (6, 7):
         sys.exit(__doc__)
-    ours, pm2, supervisord, pueue, pueued = sys.argv[1:6]
+    ours, pm2, supervisord, pueue, pueued = map(os.path.abspath, sys.argv[1:6])
     rounds = int(sys.argv[6]) if len(sys.argv) == 7 else 5
     makers = [
         lambda home: Ours(home, ours),
