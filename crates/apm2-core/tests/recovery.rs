@@ -11,8 +11,8 @@ use std::{
 use apm2_core::{
     log::{LogPosition, LogThreads, LogsDir},
     process::{
-        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldProcess, HeldRun, OutputHolder, ProcessIdentity,
-        ProcessSpec, ProcessState, RedactedSpec, Request, RestartRule, RunEnd, Signal, StartTrigger, StreamId,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldRun, ProcessIdentity, ProcessSpec, ProcessState,
+        RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
     supervisor::{Launch, Recovery, Supervisor},
@@ -310,12 +310,14 @@ async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
 /// A keeper that has this run.
 struct Keeper(Mutex<Option<HeldRun>>);
 
-impl OutputHolder for Keeper {
-    fn hold_outputs(&self, _run: &str, _outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn hold_process(&self, _run: &str, _pidfd: BorrowedFd<'_>, _identity: &ProcessIdentity) -> io::Result<()> {
+impl RunHolder for Keeper {
+    fn hold(
+        &self,
+        _run: &str,
+        _outputs: &[(BorrowedFd<'_>, Option<LogPosition>)],
+        _pidfd: BorrowedFd<'_>,
+        _identity: &ProcessIdentity,
+    ) -> io::Result<()> {
         Ok(())
     }
 
@@ -364,8 +366,7 @@ async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended()
         until("it is a zombie", || !is_alive(child.id())).await;
         let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
         let logs = tempfile::tempdir().unwrap();
-        let process = Some(HeldProcess { pidfd, identity });
-        given_over(&log, &spec, HeldRun { outputs: Vec::new(), process }, logs.path()).await;
+        given_over(&log, &spec, HeldRun { outputs: Vec::new(), pidfd, identity }, logs.path()).await;
         until("its end is on record", || log.replay().is_some_and(|stream| stream.handle.state.has_exited())).await;
         let end =
             expected.map_or(RunEnd::NeverConfirmed, |(outcome, evidence)| RunEnd::Exit(Exit { outcome, evidence }));
@@ -386,7 +387,8 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         let spec = never("");
         let mut child = orphan(&spec, "exit 7");
         until("it is a zombie", || !is_alive(child.id())).await;
-        let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+        let (pidfd, identity) = (pidfd_of(child.id()), ProcessIdentity::of(child.id()).unwrap());
+        let log = left(&spec, Some(identity), end).await;
         let logs = tempfile::tempdir().unwrap();
         let dir = logs.path().join(format!("{}-0", spec.name));
         fs::create_dir_all(&dir).unwrap();
@@ -394,7 +396,7 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         let (pipe, _) = io::pipe().unwrap();
         let begins_at = begins_at.map(|offset| LogPosition { generation: 1, offset });
         let outputs = vec![HeldOutput { pipe: pipe.into(), begins_at }];
-        let supervisor = given_over(&log, &spec, HeldRun { outputs, process: None }, logs.path()).await;
+        let supervisor = given_over(&log, &spec, HeldRun { outputs, pidfd, identity }, logs.path()).await;
         in_time(supervisor.wait(id_of(&spec))).await.unwrap();
         let tails: Vec<_> = log
             .events()

@@ -1,4 +1,4 @@
-//! Somebody else who keeps a run's outputs open while no supervisor does.
+//! Somebody else who keeps a run's outputs and process while no supervisor does.
 
 use std::{
     io,
@@ -12,8 +12,10 @@ use crate::{log::LogPosition, process::ProcessIdentity};
 pub struct HeldRun {
     /// Its outputs: stdout and stderr, or one for both.
     pub outputs: Vec<HeldOutput>,
-    /// Its process, once there was one.
-    pub process: Option<HeldProcess>,
+    /// The pidfd of its process.
+    pub pidfd: OwnedFd,
+    /// Which process that is.
+    pub identity: ProcessIdentity,
 }
 
 /// An output that somebody holds.
@@ -25,32 +27,23 @@ pub struct HeldOutput {
     pub begins_at: Option<LogPosition>,
 }
 
-/// A process that somebody holds.
-#[derive(Debug)]
-pub struct HeldProcess {
-    /// Its pidfd.
-    pub pidfd: OwnedFd,
-    /// Which it is.
-    pub identity: ProcessIdentity,
-}
-
 /// Keeps descriptors of runs, under the text of their marker (`<process id>/<instance>/<run>`), beyond the death of the
 /// supervisor. What was in a pipe when the last writer had gone is then still there for the next supervisor.
 ///
 /// All calls are synchronous and bounded in time.
-pub trait OutputHolder: Send + Sync {
-    /// Keeps the read ends of a run that is about to be spawned, and where in its log file each output begins. Replaces
-    /// what was held for it.
+pub trait RunHolder: Send + Sync {
+    /// Keeps a run: the read ends of its outputs, with where in its log file each begins, and its process, which exists and
+    /// does not become its program before this returns.
     ///
     /// # Errors
-    /// When they are not held. A run is then started all the same.
-    fn hold_outputs(&self, run: &str, outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()>;
-
-    /// Keeps the process of a run, which exists and does not become its program before this returns.
-    ///
-    /// # Errors
-    /// When it is not held.
-    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>, identity: &ProcessIdentity) -> io::Result<()>;
+    /// When it is not held. It runs all the same, and its outputs last as long as its process.
+    fn hold(
+        &self,
+        run: &str,
+        outputs: &[(BorrowedFd<'_>, Option<LogPosition>)],
+        pidfd: BorrowedFd<'_>,
+        identity: &ProcessIdentity,
+    ) -> io::Result<()>;
 
     /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
     ///

@@ -44,7 +44,7 @@ pub use self::{
     exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
     group::RUN_VARIABLE,
     handle::ProcessHandle,
-    holder::{HeldOutput, HeldProcess, HeldRun, OutputHolder},
+    holder::{HeldOutput, HeldRun, RunHolder},
     id::ProcessId,
     identity::{Observation, ProcessIdentity},
     output::OutputChunk,

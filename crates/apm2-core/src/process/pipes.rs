@@ -3,13 +3,9 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    time::Duration,
 };
 
-use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
-    fs::{FileType, Mode, OFlags, fstat, open},
-};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use crate::{
     log::{LogFiles, LogPosition, LogReader},
@@ -109,16 +105,4 @@ fn is_read_write(pid: u32, number: u32) -> Option<bool> {
 
 fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
     fstat(descriptor).ok().map(|stat| stat.st_ino)
-}
-
-/// Waits until nobody may write any more to the pipes that these are the reading ends of, for `wait` at most. Whether
-/// somebody still may.
-pub(super) fn have_writer(outputs: &[HeldOutput], wait: Duration) -> bool {
-    let nanos = i64::from(wait.subsec_nanos());
-    let seconds = i64::try_from(wait.as_secs()).unwrap_or(i64::MAX);
-    outputs.iter().any(|output| {
-        // Asked for nothing, poll(2) tells of the hang-up all the same, and of nothing else.
-        let mut wanted = [PollFd::new(&output.pipe, PollFlags::empty())];
-        matches!(poll(&mut wanted, Some(&Timespec { tv_sec: seconds, tv_nsec: nanos })), Ok(0))
-    })
 }

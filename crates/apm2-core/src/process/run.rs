@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     duration::{instant_in, millis},
     process::{
-        Actor, EventKind, Exit, OutputHolder, OutputSource, ProcessError, ProcessState, Request, Signal, SignalTarget,
+        Actor, EventKind, Exit, OutputSource, ProcessError, ProcessState, Request, RunHolder, Signal, SignalTarget,
         group::{Marker, Member},
         history::Origin,
         instance::{LeaderEnd, Shared},
@@ -141,7 +141,7 @@ pub(super) struct Run {
     marker: Marker,
     leader: Leader,
     ends: Ends,
-    holder: Option<Arc<dyn OutputHolder>>,
+    holder: Option<Arc<dyn RunHolder>>,
     drains: Drains,
     pressure: Pressure,
     /// Everybody who waits for the stop.
@@ -167,7 +167,7 @@ impl Run {
         leader: Leader,
         drains: Drains,
         ends: Ends,
-        holder: Option<Arc<dyn OutputHolder>>,
+        holder: Option<Arc<dyn RunHolder>>,
     ) -> Self {
         Self {
             shared,

@@ -7,14 +7,7 @@
 mod resume;
 
 use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fmt,
-    os::fd::{AsFd as _, OwnedFd},
-    process::ExitStatus,
-    sync::Arc,
-    thread,
-    time::Duration,
+    collections::BTreeMap, ffi::OsString, fmt, io, os::fd::AsFd as _, process::ExitStatus, sync::Arc, time::Duration,
 };
 
 use tokio::{
@@ -31,8 +24,8 @@ pub(crate) use self::resume::Resumed;
 use crate::duration::instant_in;
 use crate::log::{KeptOutput, LogFiles, Shelf};
 use crate::process::{
-    Clock, EventKind, HeldRun, OutputChunk, OutputHolder, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec,
-    ProcessState, Recorder, Request, Signal, SpawnFailure, SpawnStage, StartTrigger, Stream, StreamId, SystemClock,
+    Clock, EventKind, HeldRun, OutputChunk, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
+    Recorder, Request, RunHolder, Signal, SpawnFailure, SpawnStage, StartTrigger, Stream, StreamId, SystemClock,
     Unrecorded,
     child::Passage,
     gate::gate,
@@ -57,7 +50,7 @@ pub struct ProcessRunner {
     shared: Shared,
     outlet: Outlet,
     /// Who else keeps the outputs open.
-    holder: Option<Arc<dyn OutputHolder>>,
+    holder: Option<Arc<dyn RunHolder>>,
     /// Where the output is kept, beside whoever subscribed.
     files: Option<FileLogs>,
     /// The latest run that got as far as a process.
@@ -121,7 +114,7 @@ impl ProcessRunner {
     }
 
     /// The same runner, whose outputs are also held by somebody else and kept in files.
-    pub(crate) fn kept(self, holder: Option<Arc<dyn OutputHolder>>, files: Option<FileLogs>) -> Self {
+    pub(crate) fn kept(self, holder: Option<Arc<dyn RunHolder>>, files: Option<FileLogs>) -> Self {
         Self { holder, files, ..self }
     }
 
@@ -218,18 +211,16 @@ impl ProcessRunner {
         if let Some(files) = files {
             outputs.begin_in(files);
         }
-        self.hold_outputs(marker, &outputs);
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
         let Given { base_env, umask, .. } = given;
         let passage = Passage { umask, ..Passage::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());
         let surroundings = Surroundings { base_env, passage, last_env, stdout, stderr };
-        let spawned = match &self.holder {
-            Some(holder) => spawn_held(spec, surroundings, marker, &**holder)?,
-            None => spawner::spawn_with(spec, surroundings)?,
-        };
-        Ok((outputs, spawned))
+        match &self.holder {
+            Some(holder) => spawn_held(spec, surroundings, marker, Arc::clone(holder), outputs),
+            None => Ok((outputs, spawner::spawn_with(spec, surroundings)?)),
+        }
     }
 
     /// Records a start that failed before there was anything to spawn.
@@ -282,14 +273,6 @@ impl ProcessRunner {
             shelf: Arc::new(Shelf::new(files, instance.spec.log.clone(), Arc::clone(&logs.masks))),
             clock,
             notices,
-        }
-    }
-
-    /// A run is started all the same when nobody else holds its outputs: then they last as long as their process.
-    fn hold_outputs(&self, marker: &str, outputs: &Outputs) {
-        let Some(holder) = &self.holder else { return };
-        if let Err(error) = holder.hold_outputs(marker, &outputs.to_hold()) {
-            tracing::warn!(%error, "nobody holds the outputs of a run beside its supervisor");
         }
     }
 
@@ -505,24 +488,30 @@ fn invalid(what: &str) -> ProcessError {
     ProcessError::InvalidState(what.to_owned())
 }
 
-/// Spawns a process that does not become its program before `holder` has it, or has refused to.
+/// Spawns a process that does not become its program before `holder` has it with its outputs, or has refused to.
 fn spawn_held(
     spec: &ProcessSpec,
     mut surroundings: Surroundings,
     marker: &str,
-    holder: &dyn OutputHolder,
-) -> Result<SpawnedProcess, SpawnFailure> {
+    holder: Arc<dyn RunHolder>,
+    outputs: Outputs,
+) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
     let (gate, keeper) = gate().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
     surroundings.passage.gate = Some(gate);
+    let marker = marker.to_owned();
+    let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
     // The spawn returns after the exec, so somebody else has to open the gate.
-    thread::scope(|scope| {
-        let hold = |pidfd: &OwnedFd, identity: &ProcessIdentity| holder.hold_process(marker, pidfd.as_fd(), identity);
-        thread::Builder::new()
-            .name("apm2-gate".to_owned())
-            .spawn_scoped(scope, move || keeper.admit(hold))
-            .map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
-        spawner::spawn_with(spec, surroundings)
-    })
+    tokio::task::spawn_blocking(move || {
+        keeper.admit(|pidfd, identity| holder.hold(&marker, &outputs.to_hold(), pidfd.as_fd(), identity));
+        // Nobody waits for it when the spawn has failed.
+        let _ = give_back.send(outputs);
+    });
+    let spawned = spawner::spawn_with(spec, surroundings)?;
+    let outputs = given_back.recv().map_err(|_| {
+        let error = io::Error::other("the runtime is shutting down");
+        spawner::failure(SpawnStage::Fork, &spec.command, &error)
+    })?;
+    Ok((outputs, spawned))
 }
 
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.

@@ -49,7 +49,7 @@ use crate::{
     credentials,
     log::{LogThreads, LogsDir},
     process::{
-        Clock, FileLogs, OutputHolder, ProcessError, ProcessId, ProcessRunner, Recorder, Request, Stream, StreamId,
+        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, Recorder, Request, RunHolder, Stream, StreamId,
     },
     shutdown::ShutdownManager,
 };
@@ -63,7 +63,7 @@ pub struct Services {
     /// Keeps launches for the next supervisor.
     pub launches: Arc<dyn LaunchStore>,
     /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
-    pub holder: Option<Arc<dyn OutputHolder>>,
+    pub holder: Option<Arc<dyn RunHolder>>,
     /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
     pub logs: Option<(LogsDir, Arc<LogThreads>)>,
     /// Chooses what observes a process.

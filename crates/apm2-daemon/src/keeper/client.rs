@@ -14,7 +14,7 @@ use std::{
 
 use apm2_core::{
     log::LogPosition,
-    process::{HeldOutput, HeldProcess, HeldRun, OutputHolder, ProcessIdentity, close_inherited},
+    process::{HeldOutput, HeldRun, ProcessIdentity, RunHolder, close_inherited},
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -51,10 +51,18 @@ struct State {
     given: BTreeMap<String, Given>,
 }
 
-#[derive(Default)]
 struct Given {
-    outputs: Vec<(OwnedFd, Option<LogPosition>)>,
-    process: Option<(OwnedFd, ProcessIdentity)>,
+    /// The outputs, and the process.
+    descriptors: Vec<OwnedFd>,
+    /// What they are.
+    text: String,
+}
+
+impl Given {
+    fn copy(descriptors: &[BorrowedFd<'_>], text: &str) -> io::Result<Self> {
+        let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>()?;
+        Ok(Self { descriptors: copies, text: text.to_owned() })
+    }
 }
 
 impl KeeperClient {
@@ -110,12 +118,8 @@ impl Shared {
         self.start(&dir, &address)?;
         let connection = to(&address)?;
         for (run, given) in &state.given {
-            let outputs: Vec<_> = given.outputs.iter().map(|(output, _)| output.as_fd()).collect();
-            let text = message::of_outputs(run, given.outputs.iter().map(|(_, begins_at)| *begins_at));
-            exchange(&connection, Word::HoldOutputs, &text, &outputs)?;
-            if let Some((pidfd, identity)) = &given.process {
-                exchange(&connection, Word::HoldProcess, &message::of_process(run, identity), &[pidfd.as_fd()])?;
-            }
+            let descriptors: Vec<_> = given.descriptors.iter().map(OwnedFd::as_fd).collect();
+            exchange(&connection, Word::Hold, &message::of_run(run, &given.text), &descriptors)?;
         }
         Ok(self.connected(state, connection))
     }
@@ -179,26 +183,22 @@ impl Shared {
     }
 }
 
-impl OutputHolder for KeeperClient {
-    fn hold_outputs(&self, run: &str, outputs: &[(BorrowedFd<'_>, Option<LogPosition>)]) -> io::Result<()> {
+impl RunHolder for KeeperClient {
+    fn hold(
+        &self,
+        run: &str,
+        outputs: &[(BorrowedFd<'_>, Option<LogPosition>)],
+        pidfd: BorrowedFd<'_>,
+        identity: &ProcessIdentity,
+    ) -> io::Result<()> {
         let mut state = self.0.state();
-        let copied = outputs.iter().map(|(output, begins_at)| Ok((output.try_clone_to_owned()?, *begins_at)));
-        let copies = copied.collect::<io::Result<_>>()?;
-        let (outputs, begin): (Vec<_>, Vec<_>) = outputs.iter().copied().unzip();
-        let text = message::of_outputs(run, begin.into_iter());
+        let (mut descriptors, begin): (Vec<_>, Vec<_>) = outputs.iter().copied().unzip();
+        descriptors.push(pidfd);
+        let text = message::of_held(begin.into_iter(), identity);
+        let given = Given::copy(&descriptors, &text)?;
+        accepted(&self.0.ask(&mut state, Word::Hold, &message::of_run(run, &text), &descriptors)?)?;
         // Known after it is held: a new keeper is given it once.
-        accepted(&self.0.ask(&mut state, Word::HoldOutputs, &text, &outputs)?)?;
-        state.given.insert(run.to_owned(), Given { outputs: copies, process: None });
-        Ok(())
-    }
-
-    fn hold_process(&self, run: &str, pidfd: BorrowedFd<'_>, identity: &ProcessIdentity) -> io::Result<()> {
-        let mut state = self.0.state();
-        let text = message::of_process(run, identity);
-        accepted(&self.0.ask(&mut state, Word::HoldProcess, &text, &[pidfd])?)?;
-        if let Some(given) = state.given.get_mut(run) {
-            given.process = Some((pidfd.try_clone_to_owned()?, *identity));
-        }
+        state.given.insert(run.to_owned(), given);
         Ok(())
     }
 
@@ -210,17 +210,12 @@ impl OutputHolder for KeeperClient {
         }
         let invalid = || io::Error::from(io::ErrorKind::InvalidData);
         let (begin, identity) = message::held(&text).ok_or_else(invalid)?;
-        let mut descriptors = descriptors.into_iter();
-        let pipes = descriptors.by_ref().take(begin.len());
-        let outputs: Vec<HeldOutput> =
-            pipes.zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
-        let pidfd = descriptors.next();
-        let copied = outputs.iter().map(|output| Ok((output.pipe.try_clone()?, output.begins_at)));
-        let copies = copied.collect::<io::Result<_>>()?;
-        let process = identity.zip(pidfd);
-        let copy = process.as_ref().map(|(identity, pidfd)| Ok::<_, io::Error>((pidfd.try_clone()?, *identity)));
-        state.given.insert(run.to_owned(), Given { outputs: copies, process: copy.transpose()? });
-        Ok(Some(HeldRun { outputs, process: process.map(|(identity, pidfd)| HeldProcess { pidfd, identity }) }))
+        let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
+        state.given.insert(run.to_owned(), Given::copy(&borrowed, &text)?);
+        let mut pipes = descriptors;
+        let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
+        let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
+        Ok(Some(HeldRun { outputs, pidfd, identity }))
     }
 
     fn release(&self, run: &str) -> io::Result<()> {

@@ -24,8 +24,7 @@ pub(super) const DESCRIPTORS_MAX: usize = 4;
 /// What is asked for, or answered, in the first byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
-    HoldOutputs,
-    HoldProcess,
+    Hold,
     Get,
     Release,
     List,
@@ -36,8 +35,7 @@ pub(super) enum Word {
 }
 
 impl Word {
-    const ALL: [Self; 7] =
-        [Self::HoldOutputs, Self::HoldProcess, Self::Get, Self::Release, Self::List, Self::Done, Self::No];
+    const ALL: [Self; 6] = [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No];
 
     fn byte(self) -> u8 {
         let place = Self::ALL.iter().position(|word| *word == self).unwrap_or_default();
@@ -71,34 +69,22 @@ pub(super) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: 
     Ok(())
 }
 
-/// The text that says which process a run has: the run, and the process in a line of its own.
-pub(super) fn of_process(run: &str, identity: &ProcessIdentity) -> String {
-    format!("{run}\n{}", process_text(identity))
+/// The text that says which run is to be held, in a line of its own, and what of it.
+pub(super) fn of_run(run: &str, held: &str) -> String {
+    format!("{run}\n{held}")
 }
 
-/// The run and the process in such a text.
-pub(super) fn run_and_process(text: &str) -> Option<(&str, ProcessIdentity)> {
-    let (run, process) = text.split_once('\n')?;
-    Some((run, process_of(process)?))
-}
-
-/// The text that says which run some outputs are of: the run, and where each begins in a line of its own.
-pub(super) fn of_outputs(run: &str, begin: impl Iterator<Item = Option<LogPosition>>) -> String {
+/// The text that says what is held of a run: where each output begins, and, in a line of its own, which process it is.
+pub(super) fn of_held(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
     let begin: Vec<String> = begin.map(|at| at.map_or_else(|| "?".to_owned(), position_text)).collect();
-    format!("{run}\n{}", begin.join(" "))
-}
-
-/// The text that says what is held of a run: where each output begins, as it was told, and which process, if any.
-pub(super) fn of_held(begin: &str, process: Option<&ProcessIdentity>) -> String {
-    format!("{begin}\n{}", process.map(process_text).unwrap_or_default())
+    format!("{}\n{}", begin.join(" "), process_text(identity))
 }
 
 /// What such a text says.
-pub(super) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, Option<ProcessIdentity>)> {
+pub(super) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
     let (begin, process) = text.split_once('\n')?;
-    let process = if process.is_empty() { None } else { Some(process_of(process)?) };
     let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
-    Some((begin.collect::<Option<_>>()?, process))
+    Some((begin.collect::<Option<_>>()?, process_of(process)?))
 }
 
 fn position_text(at: LogPosition) -> String {
@@ -151,15 +137,10 @@ mod tests {
             start_ticks: 8,
             boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap(),
         };
-        assert_eq!(run_and_process(&of_process("a/0/1", &identity)), Some(("a/0/1", identity)));
         let begin = [Some(LogPosition { generation: 3, offset: u64::MAX }), None];
-        let text = of_outputs("a/0/1", begin.into_iter());
-        let (run, told) = text.split_once('\n').unwrap();
-        assert_eq!(run, "a/0/1");
-        assert_eq!(held(&of_held(told, Some(&identity))), Some((begin.to_vec(), Some(identity))));
-        assert_eq!(held(&of_held(told, None)), Some((begin.to_vec(), None)));
-        assert_eq!(held(&of_held("", None)), Some((Vec::new(), None)));
-        for text in ["", "1:1", "x\n", "1:x\n", "1:1\n1 2", "1:1\n1 2 x"] {
+        assert_eq!(held(&of_held(begin.into_iter(), &identity)), Some((begin.to_vec(), identity)));
+        assert_eq!(held(&of_held([].into_iter(), &identity)), Some((Vec::new(), identity)));
+        for text in ["", "1:1", "x\n", "1:x\n", "1:1\n", "1:1\n1 2", "1:1\n1 2 x"] {
             assert_eq!(held(text), None, "{text:?}");
         }
     }

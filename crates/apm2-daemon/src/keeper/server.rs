@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{ProcessIdentity, raise_descriptor_limit};
+use apm2_core::process::raise_descriptor_limit;
 use nix::unistd::{Uid, geteuid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -35,12 +35,11 @@ const CONNECTIONS_MAX: usize = 4;
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What is held of one run.
-#[derive(Default)]
 struct Held {
-    outputs: Vec<OwnedFd>,
-    /// Where each begins, in the words of whoever gave it.
-    begin: String,
-    process: Option<(OwnedFd, ProcessIdentity)>,
+    /// Its outputs, and its process.
+    descriptors: Vec<OwnedFd>,
+    /// What they are, in the words of whoever gave them.
+    text: String,
 }
 
 struct Keeper {
@@ -132,18 +131,12 @@ impl Keeper {
         let Message { word, text, descriptors } = message;
         let done = |text: &str| message::send(connection.as_fd(), Word::Done, text, &[]);
         match word {
-            Word::HoldOutputs => {
-                let (run, begin) = text.split_once('\n').unwrap_or((&text, ""));
-                let held = Held { outputs: descriptors, begin: begin.to_owned(), process: None };
-                self.held.insert(run.to_owned(), held);
-                done("")
-            }
-            Word::HoldProcess => match (message::run_and_process(&text), descriptors.into_iter().next()) {
-                (Some((run, identity)), Some(pidfd)) => {
-                    self.held.entry(run.to_owned()).or_default().process = Some((pidfd, identity));
+            Word::Hold => match text.split_once('\n') {
+                Some((run, text)) => {
+                    self.held.insert(run.to_owned(), Held { descriptors, text: text.to_owned() });
                     done("")
                 }
-                _ => message::send(connection.as_fd(), Word::No, "", &[]),
+                None => message::send(connection.as_fd(), Word::No, "", &[]),
             },
             Word::Release => {
                 self.held.remove(&text);
@@ -151,11 +144,9 @@ impl Keeper {
             }
             Word::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
             Word::Get => match self.held.get(&text) {
-                Some(held) => {
-                    let (pidfd, identity) = held.process.as_ref().map(|(pidfd, identity)| (pidfd, identity)).unzip();
-                    let all: Vec<_> = held.outputs.iter().chain(pidfd).map(OwnedFd::as_fd).collect();
-                    let text = message::of_held(&held.begin, identity);
-                    message::send(connection.as_fd(), Word::Done, &text, &all)
+                Some(Held { descriptors, text }) => {
+                    let all: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
+                    message::send(connection.as_fd(), Word::Done, text, &all)
                 }
                 None => message::send(connection.as_fd(), Word::No, "", &[]),
             },

@@ -13,14 +13,13 @@ use tokio::sync::mpsc;
 
 use super::{ProcessRunner, invalid};
 use crate::process::{
-    Actor, EventKind, Evidence, Exit, HeldProcess, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec,
-    Request, RunEnd, boot_id, child,
+    Actor, EventKind, Evidence, Exit, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec, Request,
+    RunEnd, boot_id, child,
     gate::was_shut_out,
     group::Marker,
     history::Origin,
     leader::Leader,
     output::{Drains, NOTICES_WAITING_MAX, Outputs},
-    pipes::have_writer,
     spawner,
 };
 
@@ -73,7 +72,7 @@ impl ProcessRunner {
         };
         let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
         let (outputs, pidfd) = match held {
-            Some(HeldRun { outputs, process }) => (Outputs::of(outputs), process.map(|process| process.pidfd)),
+            Some(HeldRun { outputs, pidfd, .. }) => (Outputs::of(outputs), Some(pidfd)),
             None => (None, None),
         };
         // Without a holder the process itself still has both ends of its pipes.
@@ -129,29 +128,19 @@ impl ProcessRunner {
     }
 }
 
-/// The process of a start that was never confirmed: by the pidfd that is held, else by its marker.
+/// The process of a start that was never confirmed: the one that is held, else the one that carries its marker.
 ///
-/// A process that was made and has not become its program yet carries no marker, but already has its outputs. So it is
-/// looked for as long as somebody may still write to them, within a bound.
+/// Nobody has one that is neither: it is ended at its gate, or, without a holder, is looked for too early.
 fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
-    if let Some(process) = held.and_then(|held| held.process.as_ref()) {
-        return Ok(has_begun(marker, process).then_some(process.identity));
-    }
-    let began = Instant::now();
-    loop {
-        if let Some(identity) = marker.leader()? {
-            return Ok(Some(identity));
-        }
-        let is_written = held.is_some_and(|held| have_writer(&held.outputs, EXEC_POLL));
-        if !is_written || began.elapsed() > EXEC_WAIT {
-            return Ok(None);
-        }
+    match held {
+        Some(held) => Ok(has_begun(marker, held).then_some(held.identity)),
+        None => marker.leader(),
     }
 }
 
 /// Whether a process that was made has become its program: it carries its marker, or ended otherwise than at its gate. One
 /// that may not be looked at has.
-fn has_begun(marker: &Marker, HeldProcess { pidfd, identity }: &HeldProcess) -> bool {
+fn has_begun(marker: &Marker, HeldRun { pidfd, identity, .. }: &HeldRun) -> bool {
     let began = Instant::now();
     loop {
         match identity.observe() {
