@@ -287,3 +287,52 @@ async fn commands_before_a_stop_run_first_and_are_on_record() {
     });
     assert_eq!(ended.collect::<Vec<_>>(), [true, false]);
 }
+
+/// What is recorded from the stop on.
+fn names_of_stop(log: &Log) -> Vec<&'static str> {
+    let names = log.names();
+    let from = names.iter().position(|name| *name == "stopping").unwrap();
+    names.get(from..).unwrap().to_vec()
+}
+
+fn details(log: &Log) -> Vec<String> {
+    let details = kinds(log).into_iter().filter_map(|kind| match kind {
+        EventKind::PreStopEnded { detail, .. } => Some(detail),
+        _ => None,
+    });
+    details.collect()
+}
+
+#[tokio::test]
+async fn a_stop_that_is_hurried_cuts_its_commands_short_and_still_asks_the_process() {
+    let log = Log::default();
+    let mut spec = sh("trap 'exit 0' TERM; while :; do sleep 0.01; done");
+    spec.shutdown.pre_stop = vec![vec!["sleep".to_owned(), "1000".to_owned()], vec!["true".to_owned()]];
+    spec.shutdown.force_kill = false;
+    spec.shutdown.timeout = Duration::from_secs(1000);
+    let supervisor = begin(&log, &spec).await;
+    let first = {
+        let (supervisor, id) = (supervisor.clone(), id_of(&spec));
+        tokio::spawn(async move { supervisor.stop(id, None, &operator()).await })
+    };
+    until("the stop is on record", || log.names().contains(&"stopping")).await;
+    // It may not be killed, and so takes longer than it is given.
+    let _ = in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await;
+    let _ = in_time(first).await.unwrap();
+    in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    assert_eq!(names_of_stop(&log), ["stopping", "pre_stop_ended", "pre_stop_ended", "signal_sent", "stopped"]);
+    assert_eq!(details(&log), ["cut short: no time was left", "not run: no time was left"]);
+}
+
+#[tokio::test]
+async fn a_process_that_ends_before_its_signal_ends_the_commands_before_it() {
+    let log = Log::default();
+    let mut spec = sh("exec sleep 1000");
+    spec.shutdown.timeout = Duration::from_secs(1000);
+    spec.shutdown.pre_stop =
+        vec![vec!["sh".to_owned(), "-c".to_owned(), "kill -KILL $APM2_PID; sleep 1000".to_owned()]];
+    let supervisor = begin(&log, &spec).await;
+    in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+    assert_eq!(names_of_stop(&log), ["stopping", "pre_stop_ended", "stopped"]);
+    assert_eq!(details(&log), ["cut short: no time was left"]);
+}

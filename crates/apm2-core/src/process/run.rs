@@ -8,7 +8,6 @@ use std::{cmp::min, io, mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -22,7 +21,7 @@ use crate::{
         leader::Leader,
         output::{Drained, Drains, OutputNotice},
     },
-    shutdown::{PreStopResult, run_pre_stop},
+    shutdown::{PreStop, PreStopResult},
 };
 
 /// Orders that wait for the task.
@@ -149,7 +148,7 @@ pub(super) struct Run {
     /// The seq of the event that everything after it is done because of.
     cause: Option<u64>,
     /// The commands that come before the stop signal, while they run.
-    pre_stop: Option<JoinHandle<Vec<PreStopResult>>>,
+    pre_stop: Option<PreStop>,
     end: Option<LeaderEnd>,
     /// Who tells of the end of a process that had ended before this task began.
     found_ended: Option<Request>,
@@ -196,7 +195,7 @@ impl Run {
     /// Owns the run until its end.
     pub(super) async fn own(mut self) {
         self.resume_stop();
-        while !self.over {
+        while !self.over || self.pre_stop.is_some() {
             let input = self.next_input().await;
             self.step(input);
         }
@@ -208,6 +207,8 @@ impl Run {
         let has_ended = self.end.is_some();
         let deadline = self.pressure.deadline();
         let interval = if deadline.is_some() { SWEEP_INTERVAL } else { WATCH_INTERVAL };
+        // The commands have a limit of their own, and the signal comes after them.
+        let deadline = deadline.filter(|_| self.pre_stop.is_none());
         tokio::select! {
             biased;
             exit = self.leader.ended(), if !has_ended => Input::LeaderEnded(exit),
@@ -245,8 +246,6 @@ impl Run {
             Input::PreStopDone(results) => self.pre_stop_done(results),
             Input::Sweep => self.sweep(),
             Input::Deadline => {
-                // Out of time: they are killed with what they started.
-                self.abort_pre_stop();
                 self.sweep();
                 if !self.over {
                     self.escalate();
@@ -260,6 +259,10 @@ impl Run {
         self.end = Some(LeaderEnd { exit, after_kill });
         // A child that somebody else reaped: the group's id may be a stranger's by now, so it is left alone (law 6).
         self.over = self.leader.has_lost_group(&exit);
+        if let Some(pre_stop) = &self.pre_stop {
+            // There is nothing left to prepare, and its end is to be on record.
+            pre_stop.hurry(Instant::now());
+        }
         self.sweep();
     }
 
@@ -319,7 +322,7 @@ impl Run {
             let asked = if shutdown.pre_stop.is_empty() {
                 self.signal(Origin::of(request), Some(stopping), signal)
             } else {
-                self.begin_pre_stop(Origin::of(request), stopping, shutdown.pre_stop, timeout)
+                self.begin_pre_stop(Origin::of(request), stopping, shutdown.pre_stop, deadline)
             };
             match asked {
                 Ok(()) => {}
@@ -332,6 +335,9 @@ impl Run {
             }
         }
         self.pressure = self.pressure.tightened(deadline, force_kill);
+        if let Some(pre_stop) = &self.pre_stop {
+            pre_stop.hurry(pre_stop_until(deadline));
+        }
         self.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting.push(reply);
     }
@@ -342,15 +348,13 @@ impl Run {
         origin: Origin,
         stopping: EventKind,
         commands: Vec<Vec<String>>,
-        timeout: Duration,
+        deadline: Instant,
     ) -> Result<(), ProcessError> {
         let mut instance = self.shared.lock();
         self.cause = Some(instance.history.record(&origin, vec![stopping])?);
         let cwd = instance.spec.cwd.clone();
         drop(instance);
-        // The process itself is to have some of the time.
-        let limit = timeout / PRE_STOP_SHARE;
-        self.pre_stop = Some(tokio::spawn(run_pre_stop(commands, cwd, self.leader.group(), limit)));
+        self.pre_stop = Some(PreStop::begin(commands, cwd, self.leader.group(), pre_stop_until(deadline)));
         Ok(())
     }
 
@@ -373,12 +377,6 @@ impl Run {
             && let Err(error) = self.signal(origin, None, signal)
         {
             tracing::warn!(%error, "a process could not be asked to stop");
-        }
-    }
-
-    fn abort_pre_stop(&mut self) {
-        if let Some(pre_stop) = self.pre_stop.take() {
-            pre_stop.abort();
         }
     }
 
@@ -483,11 +481,7 @@ impl Run {
 
     /// Records the end, tells it, and sees the output through.
     async fn close(self) {
-        let Self { shared, marker, leader, ends, holder, drains, waiting, cause, end, found_ended, pre_stop, .. } =
-            self;
-        if let Some(pre_stop) = pre_stop {
-            pre_stop.abort();
-        }
+        let Self { shared, marker, leader, ends, holder, drains, waiting, cause, end, found_ended, .. } = self;
         let Some(end) = end else { return };
         let Ends { orders, finished, mut noticed } = ends;
         let recorded = {
@@ -558,10 +552,16 @@ fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
     }
 }
 
+/// Until when the commands before a stop may take: the process itself is to have some of the time.
+fn pre_stop_until(deadline: Instant) -> Instant {
+    let now = Instant::now();
+    now + deadline.saturating_duration_since(now) / PRE_STOP_SHARE
+}
+
 /// The results of the commands before a stop. To be asked while they run; loses nothing when dropped.
-async fn done(pre_stop: &mut Option<JoinHandle<Vec<PreStopResult>>>) -> Vec<PreStopResult> {
+async fn done(pre_stop: &mut Option<PreStop>) -> Vec<PreStopResult> {
     match pre_stop {
-        Some(running) => running.await.unwrap_or_default(),
+        Some(running) => running.done().await,
         None => std::future::pending().await,
     }
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::process::Signal;
 
-pub(crate) use self::pre_stop::{PreStopResult, run_pre_stop};
+pub(crate) use self::pre_stop::{PreStop, PreStopResult};
 
 /// The signal, the patience and the last resort of a stop.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,12 @@
 //! The commands that are run before a process is asked to stop.
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use tokio::time::Instant;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use crate::process::{helper, redact_text};
 
@@ -17,19 +21,55 @@ pub(crate) struct PreStopResult {
     pub(crate) detail: String,
 }
 
-/// Runs the commands one after another, all of them within `limit`. `pid` tells them the process, as `APM2_PID`.
-pub(crate) async fn run_pre_stop(
+/// The commands of one stop, while they run. They end with this.
+#[derive(Debug)]
+pub(crate) struct PreStop {
+    running: JoinHandle<Vec<PreStopResult>>,
+    until: watch::Sender<Instant>,
+}
+
+impl PreStop {
+    /// Runs the commands one after another, all of them until `until`. `pid` tells them the process, as `APM2_PID`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn begin(commands: Vec<Vec<String>>, cwd: Option<PathBuf>, pid: u32, until: Instant) -> Self {
+        let (until, reached) = watch::channel(until);
+        Self { running: tokio::spawn(run(commands, cwd, pid, reached)), until }
+    }
+
+    /// Gives them less time. Those that do not come to their end are on record as such.
+    pub(crate) fn hurry(&self, until: Instant) {
+        self.until.send_if_modified(|before| {
+            let is_earlier = until < *before;
+            *before = until.min(*before);
+            is_earlier
+        });
+    }
+
+    /// How they went. Loses nothing when dropped; to be awaited to its end once.
+    pub(crate) async fn done(&mut self) -> Vec<PreStopResult> {
+        (&mut self.running).await.unwrap_or_default()
+    }
+}
+
+impl Drop for PreStop {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+async fn run(
     commands: Vec<Vec<String>>,
     cwd: Option<PathBuf>,
     pid: u32,
-    limit: Duration,
+    mut until: watch::Receiver<Instant>,
 ) -> Vec<PreStopResult> {
-    let began = Instant::now();
     let mut results = Vec::new();
     for words in commands {
         let Some((program, args)) = words.split_first() else { continue };
-        let left = limit.saturating_sub(began.elapsed());
         let recorded = redact_text(&words.join(" "));
+        let left = until.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
             let detail = "not run: no time was left".to_owned();
             results.push(PreStopResult { command: recorded, succeeded: false, detail });
@@ -40,10 +80,26 @@ pub(crate) async fn run_pre_stop(
         if let Some(cwd) = &cwd {
             command.current_dir(cwd);
         }
-        let ended = helper::run(command, left).await;
+        let ended = tokio::select! {
+            biased;
+            ended = helper::run(command, left) => ended,
+            () = reached(&mut until) => Err("cut short: no time was left".to_owned()),
+        };
         let succeeded = ended.is_ok();
         let detail = ended.map_or_else(|why| why, |_| "succeeded".to_owned());
         results.push(PreStopResult { command: recorded, succeeded, detail });
     }
     results
+}
+
+/// Waits for a moment that may be brought forward.
+async fn reached(until: &mut watch::Receiver<Instant>) {
+    loop {
+        let moment = *until.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(moment) => return,
+            // Nobody can bring it forward any more, and nobody waits for it.
+            changed = until.changed() => if changed.is_err() { return },
+        }
+    }
 }
