@@ -91,6 +91,9 @@ pub enum Action {
     RotateCredential { variable: String },
     Observe { detail: String },
     System,
+    Tail { line: String },
+    DropOutput { bytes: u64, cause: String },
+    EndPreStop { succeeded: bool, detail: String },
 }
 
 impl Step {
@@ -150,6 +153,13 @@ impl Action {
             }
             Self::Observe { detail } => EventKind::Observed { adapter: "a".to_owned(), detail: short(&detail) },
             Self::System => EventKind::SupervisorStopped,
+            Self::Tail { line } => EventKind::OutputTail { stdout: vec![short(&line)], stderr: Vec::new() },
+            Self::DropOutput { bytes, cause } => {
+                EventKind::OutputDropped { source: OutputSource::Stderr, bytes, cause: short(&cause) }
+            }
+            Self::EndPreStop { succeeded, detail } => {
+                EventKind::PreStopEnded { command: "c".to_owned(), succeeded, detail: short(&detail) }
+            }
         }
     }
 }
