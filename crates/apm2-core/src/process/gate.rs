@@ -106,24 +106,22 @@ fn not_there() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        os::unix::process::{CommandExt as _, ExitStatusExt as _},
-        process::Command,
-    };
+    use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
-    use crate::process::Evidence;
+    use crate::process::{
+        Evidence,
+        child::{Passage, isolate},
+    };
 
-    #[test]
-    #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-    fn a_child_whose_supervisor_is_going_tells_so_by_its_end() {
+    #[tokio::test]
+    async fn a_child_whose_supervisor_is_going_tells_so_by_its_end() {
         let (gate, keeper) = gate().unwrap();
         // As the kernel closes it when the supervisor is killed.
         drop(keeper.open);
-        let mut command = Command::new("true");
-        // SAFETY: `pass` makes system calls and nothing else.
-        unsafe { command.pre_exec(move || gate.pass()) };
-        let status = command.spawn().unwrap().wait().unwrap();
+        let mut command = tokio::process::Command::new("true");
+        isolate(&mut command, Passage { gate: Some(gate), ..Passage::default() });
+        let status = command.spawn().unwrap().wait().await.unwrap();
         assert_eq!(status.signal(), Some(SHUT.as_raw()));
         assert!(was_shut_out(&Exit::from_status(status, Evidence::Observed)));
     }
