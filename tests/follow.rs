@@ -105,3 +105,17 @@ fn a_list_is_shown_again_when_it_is_watched() {
     wait_until("it does not any more", || following.printed().contains("stopped").then_some(()));
     assert!(!following.printed().contains('\x1b'), "nothing for terminals goes into a pipe");
 }
+
+#[test]
+fn the_last_lines_are_those_of_one_moment_however_much_is_written() {
+    let place = supervising("seq 1000000000", "log = { rotate_bytes = 1000000, total_bytes_max = 200000000 }");
+    let number = |line: &str| line.parse::<u64>().unwrap();
+    for wanted in [1, 3, 50_000] {
+        let count = wanted.to_string();
+        let text = place.run(&["logs", "it", "--stdout", "-n", &count, "--raw"]).succeeded().stdout;
+        // The last one may not have come to its end.
+        let whole: Vec<&str> = text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')).collect();
+        assert!(whole.len() + 1 >= wanted && whole.len() <= wanted, "{} of {wanted}", whole.len());
+        assert!(whole.windows(2).all(|pair| number(pair[1]) == number(pair[0]) + 1), "{:?}", whole.first());
+    }
+}

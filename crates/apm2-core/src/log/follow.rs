@@ -41,7 +41,8 @@ pub enum LogItem<'a> {
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    generation: u64,
+    /// What has been read.
+    position: LogPosition,
     file: Option<Source>,
     buffer: Vec<u8>,
 }
@@ -72,6 +73,7 @@ impl LogReader {
         if position.offset == 0 || !reader.open()? {
             return Ok(reader);
         }
+        reader.position = position;
         match &mut reader.file {
             Some(Source::Plain { file, .. }) => {
                 file.seek(SeekFrom::Start(position.offset))?;
@@ -109,7 +111,14 @@ impl LogReader {
     }
 
     fn at(path: &Path, generation: u64) -> Self {
-        Self { path: path.to_owned(), generation, file: None, buffer: vec![0; READ_BYTES_MAX] }
+        let position = LogPosition { generation, offset: 0 };
+        Self { path: path.to_owned(), position, file: None, buffer: vec![0; READ_BYTES_MAX] }
+    }
+
+    /// Where what comes next begins.
+    #[must_use]
+    pub const fn position(&self) -> LogPosition {
+        self.position
     }
 
     /// What comes next. [`LogItem::End`] is not for ever: more may be written.
@@ -133,13 +142,14 @@ impl LogReader {
                 None => 0,
             };
             if read > 0 {
+                self.position.offset = self.position.offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
                 return Ok(LogItem::Bytes(self.buffer.get(..read).unwrap_or_default()));
             }
             if !is_closed {
                 return Ok(LogItem::End);
             }
             self.file = None;
-            self.generation = self.generation.saturating_add(1);
+            self.go_to(self.position.generation.saturating_add(1));
         }
     }
 
@@ -155,16 +165,16 @@ impl LogReader {
     /// Opens the generation that comes next, if it is there.
     fn open(&mut self) -> io::Result<bool> {
         for _ in 0..OPEN_ATTEMPTS_MAX {
-            let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.generation);
+            let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.position.generation);
             let opened = match found {
                 Some(file) if file.is_compressed => {
                     open_for_reading(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
                 }
                 Some(file) => open_for_reading(&file.path).and_then(plain),
-                None if Self::current(&self.path)? == self.generation => {
+                None if Self::current(&self.path)? == self.position.generation => {
                     let opened = open_for_reading(&self.path).and_then(plain);
                     // Rotated away between the two looks: then it is found under its other name.
-                    if Self::current(&self.path)? != self.generation {
+                    if Self::current(&self.path)? != self.position.generation {
                         continue;
                     }
                     opened
@@ -177,8 +187,8 @@ impl LogReader {
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    if !rotated_path(&self.path, self.generation).exists()
-                        && Self::current(&self.path)? == self.generation
+                    if !rotated_path(&self.path, self.position.generation).exists()
+                        && Self::current(&self.path)? == self.position.generation
                     {
                         return Ok(false);
                     }
@@ -192,11 +202,15 @@ impl LogReader {
     /// Goes on to the oldest generation that is left, if the one that comes next is gone. How many were skipped.
     fn skip_removed(&mut self) -> io::Result<u64> {
         let left = rotated(&self.path)?;
-        let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.generation);
+        let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);
         let next = oldest.map_or_else(|| Self::current(&self.path), Ok)?;
-        let skipped = next.saturating_sub(self.generation);
-        self.generation = next;
+        let skipped = next.saturating_sub(self.position.generation);
+        self.go_to(next);
         Ok(skipped)
+    }
+
+    const fn go_to(&mut self, generation: u64) {
+        self.position = LogPosition { generation, offset: 0 };
     }
 }
 

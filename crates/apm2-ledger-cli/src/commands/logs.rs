@@ -3,13 +3,13 @@
 use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
 use apm2_core::{
-    log::{LogItem, LogReader, LogsDir},
+    log::{LogItem, LogPosition, LogReader, LogsDir},
     process::OutputSource,
 };
 
@@ -146,14 +146,16 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     Ok(logs)
 }
 
-/// Prints the last lines of what is there.
+/// Prints the last lines of what is there now. A process may write faster than anybody reads.
 fn print_last(log: &mut Log, lines: Lines, out: &mut Printer<'_>) -> io::Result<()> {
+    let end = LogReader::end(&log.path)?;
     let Lines::Last(max) = lines else {
-        while print_new_item(log, out)? {}
+        while log.reader.position() < end && print_new_item(log, out)? {}
         return Ok(());
     };
+    log.reader = from_last(&log.path, max, end)?;
     let mut kept: VecDeque<Vec<u8>> = VecDeque::new();
-    loop {
+    while log.reader.position() < end {
         match log.reader.next_item()? {
             LogItem::End => break,
             LogItem::Gap(_) => {}
@@ -174,6 +176,31 @@ fn print_last(log: &mut Log, lines: Lines, out: &mut Printer<'_>) -> io::Result<
         out.print(&log.title, &mut log.begun, &line)?;
     }
     Ok(())
+}
+
+/// A reader of the newest files that have so many lines together before `end`.
+fn from_last(path: &Path, lines: usize, end: LogPosition) -> io::Result<LogReader> {
+    let oldest = LogReader::from_start(path)?.position().generation;
+    let mut start = LogPosition { offset: 0, ..end };
+    let (mut file_end, mut count) = (end, 0);
+    loop {
+        let mut reader = LogReader::from_position(path, start)?;
+        while reader.position() < file_end {
+            let ended = match reader.next_item()? {
+                LogItem::End => break,
+                LogItem::Gap(_) => 0,
+                LogItem::Bytes(bytes) => bytes.iter().filter(|byte| **byte == b'\n').count(),
+            };
+            // What is in the file after it was counted before.
+            count += if reader.position().generation == start.generation { ended } else { 0 };
+        }
+        // One more: the first file may begin in the middle of a line.
+        if count > lines || start.generation <= oldest {
+            return LogReader::from_position(path, start);
+        }
+        file_end = start;
+        start.generation = start.generation.saturating_sub(1);
+    }
 }
 
 fn print_new(log: &mut Log, out: &mut Printer<'_>) -> Result<bool, CliError> {
