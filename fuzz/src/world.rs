@@ -10,7 +10,7 @@ use std::{
 };
 
 use apm2_core::process::{Event, EventKind, ProcessId, StreamId};
-use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, ReadAccess, Reader, verify};
+use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, Origin, ReadAccess, Reader, verify};
 use apm2_migrations::v1;
 use arbitrary::Arbitrary;
 use tempfile::TempDir;
@@ -283,6 +283,9 @@ impl World {
         assert_eq!(reader.head().map(|head| head.size), Some(self.events.len() as u64));
         let journal = Reader::open(&self.dir(), ReadAccess::Journal).expect("a sound journal can be read");
         assert_eq!(whole(journal.events(1, u64::MAX)), self.events);
+        let kept = reader.replay(u64::MAX, Origin::Snapshot).expect("a sound ledger can be replayed");
+        let whole_replay = reader.replay(u64::MAX, Origin::Genesis).expect("a sound ledger can be replayed");
+        assert_eq!(kept.streams, whole_replay.streams, "the kept folds are those of the events");
         for (id, model) in STREAMS.iter().zip(&self.models) {
             let of_stream: Vec<Event> = self.events.iter().filter(|event| event.stream == *id).cloned().collect();
             assert_eq!(whole(reader.stream_events(*id)), of_stream);

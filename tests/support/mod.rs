@@ -5,7 +5,7 @@ mod running;
 mod wait;
 
 pub(crate) use self::{
-    place::{Outcome, Place, finish},
+    place::{Outcome, Place, finish, helpers_of},
     running::Running,
     wait::{gone, wait_until},
 };

@@ -29,6 +29,7 @@ use crate::{
     queue::{Answer, Caller, Request},
     reader::Reader,
     record::{decode_event, encode_event},
+    replay::Origin,
 };
 
 /// Where a stream stands.
@@ -65,6 +66,8 @@ pub(crate) struct Writer {
     /// Those of them whose fold was not kept yet.
     changed: HashSet<StreamId>,
     unkept: u64,
+    /// Whether the kept folds have everything from before the ledger was opened. They have not after a kill.
+    has_past: bool,
     scratch: Vec<u8>,
 }
 
@@ -78,6 +81,7 @@ impl Writer {
             heads: HashMap::new(),
             changed: HashSet::new(),
             unkept: 0,
+            has_past: false,
             scratch: Vec::new(),
         }
     }
@@ -198,13 +202,28 @@ impl Writer {
         if self.changed.is_empty() || self.live.poisoned().is_some() {
             return;
         }
-        let streams = self.changed.drain().filter_map(|id| match self.heads.get(&id) {
+        let seq = self.journal.next_seq() - 1;
+        self.unkept = 0;
+        if let Some(streams) = self.unkept_streams(seq) {
+            self.changed.clear();
+            self.feed(Feed::Snapshot { seq, streams });
+        }
+    }
+
+    /// The folds that have to be kept before the kept ones can count as those after event `seq`.
+    fn unkept_streams(&mut self, seq: u64) -> Option<Vec<Stream>> {
+        if !self.has_past {
+            // From the last ones that were kept: whoever wrote the events after them may have been killed.
+            let replayed = self.history.replay(seq, Origin::Snapshot);
+            let replayed = replayed.inspect_err(|error| tracing::warn!(%error, "the folds cannot be kept")).ok()?;
+            self.has_past = true;
+            return Some(replayed.streams.into_values().collect());
+        }
+        let folds = self.changed.iter().filter_map(|id| match self.heads.get(id) {
             Some(StreamHead::Process(stream)) => Some((**stream).clone()),
             Some(StreamHead::Counted(_)) | None => None,
         });
-        let feed = Feed::Snapshot { seq: self.journal.next_seq() - 1, streams: streams.collect() };
-        self.unkept = 0;
-        self.feed(feed);
+        Some(folds.collect())
     }
 
     /// Hands on to the feeder what the store is to have. Waits while it is far behind, but not for ever: an index that

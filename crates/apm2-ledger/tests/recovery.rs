@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_core::process::{Event, EventKind};
-use apm2_ledger::{Ledger, OpenError, Options, ReadAccess, Reader, verify};
+use apm2_ledger::{Ledger, OpenError, Options, Origin, ReadAccess, Reader, verify};
 
 use crate::support::{all_events, closed_ledger, copy_of, fill, private_dir, segments, small_segments, stream};
 
@@ -253,4 +253,26 @@ fn case_12_a_ledger_that_was_never_begun_can_be_begun() {
     fill(&ledger, stream(1), 3);
     ledger.close().unwrap();
     assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
+}
+
+/// What a kill leaves is in no fold that was kept; one that opens and closes the ledger after it must not make it seem so.
+#[test]
+fn what_was_not_kept_before_a_kill_is_replayed_after_the_next_close_too() {
+    let dir = private_dir();
+    let ledger = open(dir.path());
+    fill(&ledger, stream(1), 3);
+    let killed = copy_of(dir.path());
+    drop(ledger);
+    for number in 2..4 {
+        let ledger = open(killed.path());
+        if number == 3 {
+            fill(&ledger, stream(number), 1);
+        }
+        ledger.append_system(EventKind::SupervisorStopped).unwrap();
+        ledger.close().unwrap();
+        let reader = Reader::open(killed.path(), ReadAccess::Auto).unwrap();
+        let kept = reader.replay(u64::MAX, Origin::Snapshot).unwrap();
+        let whole = reader.replay(u64::MAX, Origin::Genesis).unwrap();
+        assert!(!whole.streams.is_empty() && kept.streams == whole.streams, "{:?}", kept.streams.keys());
+    }
 }

@@ -158,7 +158,7 @@ pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
 pub(super) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        make_dir(dir)?;
     }
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     // Through a descriptor: what is checked and what is opened is in the same directory, whatever is renamed meanwhile.
@@ -180,6 +180,24 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
         return refuse("the output of somebody else is kept there");
     }
     Ok(file.into())
+}
+
+/// Makes a directory, and the one that it is in: no more, so that a ledger that was removed does not come back as a
+/// directory with nothing but logs in it.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    let make = |dir: &Path| fs::DirBuilder::new().mode(0o700).create(dir);
+    let made = match (make(dir), dir.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => match make(parent) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Ok(()) | Err(_) => make(dir),
+        },
+        (made, _) => made,
+    };
+    match made {
+        // Made by somebody else at the same time.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 /// Locks a log file, for as long as it is open. Two who write to one file would overwrite each other.

@@ -307,7 +307,7 @@ impl LogSink {
         }
         if self.open.is_none() {
             let now_ns = self.clock.now().wall_ns;
-            let opened = LogWriter::open(&self.path, now_ns)?;
+            let opened = LogWriter::open(&self.path, now_ns, self.shelf.config.timestamps)?;
             let is_line_carried = std::mem::take(&mut self.is_line_carried);
             self.open = Some(if is_line_carried && opened.bytes() == 0 { opened.continuing(true) } else { opened });
         }

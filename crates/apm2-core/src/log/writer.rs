@@ -34,6 +34,8 @@ pub(super) struct LogWriter {
     /// Its length.
     bytes: u64,
     since_wall_ns: i64,
+    /// Whether each line begins with its time.
+    has_times: bool,
     /// Whether the last line has no end yet, and so is not to be interrupted.
     is_line_begun: bool,
     /// Whether this file system cannot splice, and bytes have to be copied.
@@ -41,11 +43,12 @@ pub(super) struct LogWriter {
 }
 
 impl LogWriter {
-    /// Opens the file at `path`, and makes it where it is missing. `now_ns` is the wall-clock time.
+    /// Opens the file at `path`, and makes it where it is missing. `now_ns` is the wall-clock time; `has_times` says whether
+    /// each line begins with its own.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(super) fn open(path: &Path, now_ns: i64) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, now_ns: i64, has_times: bool) -> io::Result<Self> {
         let mut file = open_for_writing(path)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         let metadata = file.metadata()?;
@@ -53,7 +56,7 @@ impl LogWriter {
         let since = created.and_then(|since| i64::try_from(since.as_nanos()).ok());
         let since_wall_ns = since.unwrap_or(now_ns);
         let mut opened =
-            Self { file, inode: metadata.ino(), bytes, since_wall_ns, is_line_begun: false, copies: false };
+            Self { file, inode: metadata.ino(), bytes, since_wall_ns, has_times, is_line_begun: false, copies: false };
         // Whoever wrote it was killed before its line came after it.
         opened.remove_time()?;
         opened.is_line_begun = opened.ends_in_line();
@@ -154,6 +157,10 @@ impl LogWriter {
 
     /// Takes away a time that no line follows.
     fn remove_time(&mut self) -> io::Result<()> {
+        if !self.has_times {
+            // Then it is what the process wrote.
+            return Ok(());
+        }
         let end = last_bytes(&self.file, self.bytes)?;
         if is_time(end.rsplit(|byte| *byte == b'\n').next().unwrap_or_default()) {
             self.bytes = self.bytes.saturating_sub(u64::try_from(TIME_BYTES).unwrap_or(0));

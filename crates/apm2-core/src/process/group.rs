@@ -139,8 +139,7 @@ impl Marker {
     /// Whether the process was started with this marker in its environment. Not when that may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
         let variable = format!("{RUN_VARIABLE}={self}");
-        std::fs::read(format!("/proc/{pid}/environ"))
-            .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes()))
+        has_variable(pid, |entry| entry == variable.as_bytes())
     }
 
     /// The processes that carry the marker, wherever they have gone, and have not ended.
@@ -148,12 +147,25 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
+        Self::who_carry(|pid| self.is_carried_by(pid))
+    }
+
+    /// The processes that carry a marker of this instance, of whatever run, and have not ended.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
+        let beginning = format!("{RUN_VARIABLE}={}/{}/", self.stream.process_id, self.stream.instance);
+        Self::who_carry(|pid| has_variable(pid, |entry| entry.starts_with(beginning.as_bytes())))
+    }
+
+    fn who_carry(is_carried_by: impl Fn(u32) -> bool) -> io::Result<Vec<Member>> {
         let mut carriers = Vec::new();
         let us = std::process::id();
         for pid in pids()?.filter(|pid| *pid != us) {
             // Whose process it is is looked up before and after: a pid that changed hands meanwhile carries nothing.
             let Some(before) = Stat::read(pid).filter(|stat| !stat.has_ended()) else { continue };
-            let carries = self.is_carried_by(pid);
+            let carries = is_carried_by(pid);
             if carries && Stat::read(pid).is_some_and(|after| after.start_ticks == before.start_ticks) {
                 carriers.push(Member {
                     pid,
@@ -177,6 +189,11 @@ impl Marker {
             self.carriers()?.iter().filter(leads).min_by_key(|member| member.start_ticks).map(|member| member.pid);
         Ok(first.and_then(ProcessIdentity::of))
     }
+}
+
+/// Whether the environment that a process was started with has such an entry. Not when it may not be read.
+fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> bool {
+    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|byte| *byte == 0).any(is_it))
 }
 
 impl fmt::Display for Marker {

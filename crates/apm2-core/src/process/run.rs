@@ -290,7 +290,8 @@ impl Run {
         if !is_stop || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
             return false;
         }
-        self.strays = self.marker.carriers().unwrap_or_default();
+        // Those of an earlier run, too: whoever stops an instance wants nothing of it to be left.
+        self.strays = self.marker.carriers_of_any_run().unwrap_or_default();
         if !self.strays.is_empty() && !mem::replace(&mut self.strays_asked, true) {
             let origin = Origin::default().caused_by(self.cause);
             if let Err(error) = self.signal(origin, None, signal) {

@@ -1,7 +1,10 @@
 //! What a process may be called, and what else of a launch cannot be.
 
 use super::Launch;
-use crate::{process::ProcessError, restart::RestartConfig};
+use crate::{
+    process::ProcessError,
+    restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
+};
 
 /// Characters of a name.
 const NAME_CHARS_MAX: usize = 64;
@@ -36,6 +39,9 @@ pub(super) fn check(launch: &Launch) -> Result<(), ProcessError> {
         return refuse(format!("{} instances; there may be 1 to {INSTANCES_MAX}", launch.spec.instances));
     }
     let RestartConfig { max_restarts, restart_window, min_uptime, .. } = launch.spec.restart;
+    if usize::try_from(max_restarts).map_or(true, |max| max > RESTARTS_REMEMBERED_MAX) {
+        return refuse(format!("max_restarts is {max_restarts}; it may be {RESTARTS_REMEMBERED_MAX} at most"));
+    }
     if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
         return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
     }

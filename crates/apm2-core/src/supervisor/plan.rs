@@ -63,7 +63,7 @@ enum Then {
 }
 
 /// The plan for one instance.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Plan {
     then: Then,
 }
@@ -101,6 +101,11 @@ impl Plan {
     /// Whether it will be started once its run is over.
     pub(super) const fn awaits_start(&self) -> bool {
         matches!(self.then, Then::Start(_))
+    }
+
+    /// Forgets what was to come after a stop that did not begin.
+    pub(super) fn forget(&mut self) {
+        self.then = Then::Policy;
     }
 
     fn start(&mut self, request: Request, seen: &Seen<'_>) -> Vec<Effect> {
@@ -168,6 +173,8 @@ impl Plan {
             }
             // What the policy said could not be recorded then.
             FollowUp::Undecided { .. } => self.run_over(seen),
+            // Nor could the start that somebody asked for.
+            FollowUp::Nothing if self.awaits_start() && !seen.is_up => self.run_over(seen),
             FollowUp::Nothing => Vec::new(),
         }
     }

@@ -226,6 +226,9 @@ impl Tender {
                 self.stop_answer = None;
                 answer_all(&mut self.stops_waiting, &answer);
                 if answer.is_err() {
+                    if self.runner.state().is_running() {
+                        self.plan.forget();
+                    }
                     answer_all(&mut self.restarts_waiting, &answer);
                 }
             }
@@ -325,8 +328,17 @@ impl Tender {
         };
         let (is_up, end_seq) = (self.is_up, self.runner.end_seq());
         let seen = Seen { stream: &stream, is_up, end_seq, now: self.clock.now(), random: super::random() };
+        let before = self.plan.clone();
         for effect in self.plan.step(input, &seen) {
-            self.perform(effect, &seen)?;
+            match self.perform(effect, &seen) {
+                Ok(()) => {}
+                Err(error @ ProcessError::SpawnFailed(_)) => return Err(error),
+                Err(error) => {
+                    // What could not be done has no consequences, and is still to be done where nobody asks again.
+                    self.plan = before;
+                    return Err(error);
+                }
+            }
         }
         self.note_business();
         Ok(())

@@ -20,7 +20,7 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
     net::{
-        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, shutdown, socket_with,
         sockopt::{Timeout, set_socket_timeout},
     },
 };
@@ -112,7 +112,10 @@ impl Shared {
 
     /// Starts a keeper, and gives it what the one before it held.
     fn replace(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
-        state.connection = None;
+        if let Some(connection) = state.connection.take() {
+            // A frozen one leaves when it goes on, and who waits for its end waits no longer.
+            let _ = shutdown(&connection, Shutdown::Both);
+        }
         let dir = File::open(&self.dir)?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
         self.start(&dir, &address)?;

@@ -61,7 +61,7 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         .with_max_level(if context.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
         .with_target(false)
         .with_ansi(false)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Aside)
         .init();
     // A task that breaks off must not do so in silence.
     std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
@@ -71,6 +71,20 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     let options = DaemonOptions { dir, idle_timeout, stop_deadline: args.stop_deadline, keeper };
     apm2_daemon::serve(&options)?;
     Ok(0)
+}
+
+/// Standard error, which is a file on a disk that may be full: what cannot be said there is no reason to end.
+struct Aside;
+
+impl std::io::Write for Aside {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let _ = std::io::stderr().write_all(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Hold descriptors for a daemon; started by it, with a listening socket as standard input
