@@ -86,7 +86,7 @@ async fn an_end_that_cannot_be_recorded_is_not_told() {
     runner.start().unwrap();
     let pid = runner.pid().unwrap();
     assert_eq!(in_time(runner.wait()).await, None);
-    assert_eq!(state_of(pid), None, "it is reaped all the same");
+    assert_eq!(state_of(pid), Some('Z'), "the kernel keeps it for the next supervisor");
     assert!(matches!(runner.start().unwrap_err(), ProcessError::Io(_)));
     assert!(matches!(in_time(runner.stop(AMPLE)).await.unwrap_err(), ProcessError::Io(_)));
     assert_eq!(runner.state(), ProcessState::Running, "no state without its event");

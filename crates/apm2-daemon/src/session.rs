@@ -496,7 +496,9 @@ async fn ended(shared: &Arc<Shared>, line: &mut Line, process_id: ProcessId) -> 
     };
     let stream = line.wait_for(over).await??;
     // Before anybody is told, so that nothing of what it was launched with is left by then.
-    forget(&shared.supervisor, process_id).await;
+    if shared.supervisor.launches().iter().any(|launch| launch.spec.id == process_id && is_run(launch)) {
+        forget(&shared.supervisor, process_id).await;
+    }
     let bytes = encode_stream(&stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
     Ok(Answer::Ended)

@@ -135,8 +135,14 @@ impl Events {
     fn next_in_frame(&mut self) -> Result<Option<Event>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         for (seq, range) in current.rest.by_ref() {
-            if seq < self.next || seq > self.last.min(self.visible) {
+            if seq < self.next {
                 continue;
+            }
+            if seq > self.last.min(self.visible) {
+                // The store has put what came later into the same frame. It is read once it may be seen.
+                self.next = seq;
+                self.current = None;
+                return Ok(None);
             }
             let bytes = current.bytes.get(range);
             let unreadable = |source| ReadError::Record { seq, source };

@@ -29,7 +29,14 @@ impl std::fmt::Debug for Known {
 impl Masks {
     /// Masks these values from now on.
     pub(crate) fn set(&self, values: impl Iterator<Item = String>) {
-        let mut values: Vec<String> = values.filter(|value| value.chars().count() >= VALUE_CHARS_MIN).collect();
+        let mut known: Vec<String> = Vec::new();
+        for value in values {
+            // Each line by itself, too: the lines may be more than are kept, or have a time between them.
+            known.extend(value.lines().filter(|line| *line != value).map(str::to_owned));
+            known.push(value);
+        }
+        let mut values: Vec<String> =
+            known.into_iter().filter(|value| value.chars().count() >= VALUE_CHARS_MIN).collect();
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
         self.put(Known::Values(values));
     }

@@ -142,13 +142,14 @@ impl Instance {
         Ok(())
     }
 
-    /// Records the end of the run, and only then reaps the process and lets the end be told.
+    /// Records the end of the run, and only then reaps the process and lets the end be told. One that could not be recorded
+    /// stays with the kernel, for the next supervisor.
     pub(super) fn record_end(&mut self, end: &LeaderEnd, origin: &Origin) -> Result<(), ProcessError> {
         let kind = end_event(&self.state(), end.exit, end.after_kill);
         let recorded = self.history.record(origin, vec![kind]);
-        self.reap();
         match recorded {
             Ok(seq) => {
+                self.reap();
                 self.end_seq = Some(seq);
                 self.unreported = end.exit.to_status();
                 Ok(())

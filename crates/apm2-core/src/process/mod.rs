@@ -62,7 +62,7 @@ pub use self::{
 pub(crate) use self::{
     history::Origin,
     output::{FileLogs, OutputNotice},
-    redact::redact_text,
+    redact::{redact_args, redact_text},
     run::Answer,
     runner::{Given, Resumed, StreamView},
     usage::{Usage, usage},

@@ -77,7 +77,7 @@ fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
 }
 
 /// The arguments without their secrets.
-fn redact_args(args: &[String]) -> Vec<String> {
+pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
     settled(args.to_vec(), |args| mask_args(args)).unwrap_or_else(|| vec![REDACTED.to_owned(); args.len()])
 }
 

@@ -502,6 +502,7 @@ impl Run {
         }
         record_outputs(&shared, marker.run, drained);
         if let Some(holder) = holder
+            && recorded.is_ok()
             && let Err(error) = holder.release(&marker.to_string())
         {
             tracing::debug!(%error, "a run stays held that is over");

@@ -500,15 +500,17 @@ fn spawn_held(
     surroundings.passage.gate = Some(gate);
     let marker = marker.to_owned();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
-    // The spawn returns after the exec, so somebody else has to open the gate.
-    tokio::task::spawn_blocking(move || {
+    // The spawn returns after the exec, so somebody else has to open the gate: a thread that nothing else can keep busy.
+    let opening = move || {
         keeper.admit(|pidfd, identity| holder.hold(&marker, &outputs.to_hold(), pidfd.as_fd(), identity));
         // Nobody waits for it when the spawn has failed.
         let _ = give_back.send(outputs);
-    });
+    };
+    let opener = std::thread::Builder::new().name("apm2-gate".to_owned()).spawn(opening);
+    opener.map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
     let spawned = spawner::spawn_with(spec, surroundings)?;
     let outputs = given_back.recv().map_err(|_| {
-        let error = io::Error::other("the runtime is shutting down");
+        let error = io::Error::other("the thread at its gate is gone");
         spawner::failure(SpawnStage::Fork, &spec.command, &error)
     })?;
     Ok((outputs, spawned))

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::process::{helper, redact_text};
+use crate::process::{helper, redact_args};
 
 /// How one command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ async fn run(
     let mut results = Vec::new();
     for words in commands {
         let Some((program, args)) = words.split_first() else { continue };
-        let recorded = redact_text(&words.join(" "));
+        let recorded = redact_args(&words).join(" ");
         let left = until.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
             let detail = "not run: no time was left".to_owned();

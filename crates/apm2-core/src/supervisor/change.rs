@@ -80,8 +80,13 @@ impl Supervisor {
     /// Those of [`apply`](Self::apply).
     pub async fn scale(&self, process: ProcessId, instances: u32, request: &Request) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
-        let found = self.table().by_id(process).map(|entry| Arc::clone(&entry.launch));
-        let launch = found.ok_or_else(|| not_found(&process.to_string()))?;
+        let found = self.table().by_id(process).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
+        let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
+        if !is_launchable {
+            // All that is left of them is the record, which has no values.
+            let what = format!("{}: the values it was launched with are not known; `up` gives them", launch.spec.name);
+            return Err(ProcessError::InvalidState(what));
+        }
         self.apply_alone(with_instances(&launch, instances), request).await.map(drop)
     }
 

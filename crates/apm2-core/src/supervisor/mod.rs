@@ -38,7 +38,7 @@ use self::{
     name::check,
     order::{ORDERS_WAITING_MAX, Order, What},
     table::{Link, Table},
-    tender::Tender,
+    tender::{Flags, Tender},
 };
 pub use self::{
     launch::{Launch, LaunchStore, Unkept},
@@ -133,7 +133,8 @@ struct Inner {
     table: Mutex<Table>,
     changes: Changes,
     /// Whether everything is being stopped, and nothing is to be started any more.
-    is_leaving: AtomicBool,
+    /// Whether everything is being stopped, so that nothing may be started: the tenders look at it, too.
+    is_leaving: Arc<AtomicBool>,
 }
 
 impl Supervisor {
@@ -141,7 +142,7 @@ impl Supervisor {
     #[must_use]
     pub fn new(services: Services) -> Self {
         let (table, changes) = (Mutex::default(), Changes::default());
-        let inner = Inner { services, table, changes, is_leaving: AtomicBool::new(false) };
+        let inner = Inner { services, table, changes, is_leaving: Arc::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -156,7 +157,9 @@ impl Supervisor {
         let link = Link { id, orders, view: runner.view(), busy: Arc::clone(&busy) };
         let clock = Arc::clone(&services.clock);
         let adapters = Arc::clone(&services.adapters);
-        (Tender::new(runner, Arc::clone(launch), launchable, clock, received, busy, adapters), link)
+        let flags = Flags { busy, is_leaving: Arc::clone(&self.inner.is_leaving) };
+        let tender = Tender::new(runner, Arc::clone(launch), launchable, clock, received, flags, adapters);
+        (tender, link)
     }
 
     /// Starts an instance.
@@ -318,13 +321,16 @@ impl Supervisor {
             .into_iter()
             .map(|(name, timeout, link)| {
                 let what = What::Stop(request.clone(), Some(manager.timeout(timeout)));
-                (name, tokio::spawn(async move { link.ask(what).await }))
+                let view = link.view.clone();
+                (name, view, tokio::spawn(async move { link.ask(what).await }))
             })
             .collect();
         let mut report = ShutdownReport::default();
-        for (name, stop) in stops {
+        for (name, view, stop) in stops {
             match stop.await {
                 Ok(Ok(())) => report.stopped = report.stopped.saturating_add(1),
+                // It has ended meanwhile, or there was nothing but a restart that will not come.
+                Ok(Err(ProcessError::InvalidState(_))) if link_has_exited(&view) => {}
                 Ok(Err(error)) => report.problems.push(format!("{name}: {error}")),
                 Err(error) => report.problems.push(format!("{name}: {error}")),
             }
@@ -340,6 +346,10 @@ impl Supervisor {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn link_has_exited(view: &crate::process::StreamView) -> bool {
+    view.stream().is_none_or(|stream| stream.handle.state.has_exited())
 }
 
 impl Link {

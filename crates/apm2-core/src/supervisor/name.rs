@@ -1,7 +1,10 @@
 //! What a process may be called, and what else of a launch cannot be.
 
+use std::time::Duration;
+
 use super::Launch;
 use crate::{
+    log::LogConfig,
     process::ProcessError,
     restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
 };
@@ -11,6 +14,12 @@ const NAME_CHARS_MAX: usize = 64;
 
 /// The word that means every process.
 pub(super) const EVERYTHING: &str = "all";
+
+/// The smallest log file that is of any use, in bytes: to rotate one takes longer than to write it.
+const LOG_BYTES_MIN: u64 = 100;
+
+/// The shortest time for which a log file is of any use.
+const LOG_AGE_MIN: Duration = Duration::from_millis(10);
 
 /// Instances of one process.
 pub const INSTANCES_MAX: u32 = 1024;
@@ -44,6 +53,13 @@ pub(super) fn check(launch: &Launch) -> Result<(), ProcessError> {
     }
     if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
         return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
+    }
+    let LogConfig { rotate_bytes, total_bytes_max, rotate_age, .. } = launch.spec.log;
+    if rotate_bytes.min(total_bytes_max) < LOG_BYTES_MIN || rotate_age < LOG_AGE_MIN {
+        return refuse(format!(
+            "rotate_bytes and total_bytes_max are {LOG_BYTES_MIN} at least, and rotate_age {}",
+            humantime::format_duration(LOG_AGE_MIN)
+        ));
     }
     if let Some(health) = &launch.spec.health {
         health.validate().or_else(refuse)?;

@@ -28,6 +28,11 @@ impl Supervisor {
         let mut taken_over = JoinSet::new();
         for launch in launches {
             match by_process.remove(&launch.spec.id) {
+                // It was being taken out of supervision.
+                Some(streams) if streams.iter().all(|stream| stream.unregistered) => {
+                    self.table().remember(streams);
+                    self.forget(launch.spec.id);
+                }
                 Some(streams) => {
                     let supervisor = self.clone();
                     taken_over.spawn(async move { supervisor.take_over(launch, true, streams) });

@@ -66,6 +66,14 @@ impl Drop for Fetching {
     }
 }
 
+/// What others see of a tender, and it of them.
+pub(super) struct Flags {
+    /// Whether something runs or is due: for whoever wants to know if there is anything to wait for.
+    pub(super) busy: Arc<AtomicBool>,
+    /// Whether nothing may be started any more.
+    pub(super) is_leaving: Arc<AtomicBool>,
+}
+
 /// The task's own state.
 pub(super) struct Tender {
     runner: ProcessRunner,
@@ -79,8 +87,7 @@ pub(super) struct Tender {
     is_up: bool,
     /// Whether the run before may have left output that is not in its files yet.
     has_rest: bool,
-    /// Whether something runs or is due: for whoever wants to know if there is anything to wait for.
-    busy: Arc<AtomicBool>,
+    flags: Flags,
     /// What follows at once from what was just done.
     next_steps: VecDeque<Input>,
     fetching: Option<Fetching>,
@@ -104,7 +111,7 @@ impl Tender {
         is_launchable: bool,
         clock: Arc<dyn Clock>,
         orders: mpsc::Receiver<Order>,
-        busy: Arc<AtomicBool>,
+        flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
         let watch = Watch::new(&launch, adapters(&launch), runner.kept_output());
@@ -117,7 +124,7 @@ impl Tender {
             orders,
             is_up: false,
             has_rest: false,
-            busy,
+            flags,
             next_steps: VecDeque::new(),
             fetching: None,
             stop_answer: None,
@@ -190,7 +197,7 @@ impl Tender {
             self.note_business();
             let Some(happened) = self.next().await else { return };
             if self.handle(happened).is_break() {
-                self.busy.store(false, Ordering::Release);
+                self.flags.busy.store(false, Ordering::Release);
                 return;
             }
         }
@@ -268,6 +275,14 @@ impl Tender {
                     Ok(()) if self.is_up => self.stops_waiting.push(reply),
                     stopped => answer(reply, stopped),
                 }
+            }
+            // What cannot be started again is not stopped for it.
+            What::Restart(_) if !self.is_launchable => {
+                let what = format!(
+                    "{}: the values it was launched with are not known; `up` gives them",
+                    self.launch.spec.name
+                );
+                answer(reply, Err(ProcessError::InvalidState(what)));
             }
             What::Restart(request) => match self.step(Input::Restart(request)) {
                 Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
@@ -371,6 +386,9 @@ impl Tender {
     }
 
     fn start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
+        if self.flags.is_leaving.load(Ordering::Acquire) {
+            return Err(ProcessError::InvalidState("the supervisor is stopping".to_owned()));
+        }
         if !self.is_launchable {
             self.refuse_unlaunchable(origin.cause)?;
             let what =
@@ -538,7 +556,7 @@ impl Tender {
     }
 
     fn note_business(&self) {
-        self.busy.store(self.is_busy(), Ordering::Release);
+        self.flags.busy.store(self.is_busy(), Ordering::Release);
     }
 
     fn is_busy(&self) -> bool {

@@ -31,6 +31,9 @@ use crate::address::{KEEPER_SOCKET, short};
 /// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The same for what a daemon before this one has left: nobody else has it, so it is waited for.
+const LEGACY_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4;
 
@@ -207,7 +210,14 @@ impl RunHolder for KeeperClient {
 
     fn get(&self, run: &str) -> io::Result<Option<HeldRun>> {
         let mut state = self.0.state();
-        let Message { word, text, descriptors } = self.0.ask(&mut state, Word::Get, run, &[])?;
+        let connection = match &state.connection {
+            Some(connection) => Arc::clone(connection),
+            None => self.0.connect(&mut state)?,
+        };
+        set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
+        let asked = self.0.ask(&mut state, Word::Get, run, &[]);
+        set_socket_timeout(&*connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+        let Message { word, text, descriptors } = asked?;
         if word != Word::Done {
             return Ok(None);
         }

@@ -1,6 +1,7 @@
 //! Taking up the run that an earlier supervisor left, by what can be learned of it now.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
     process::ExitStatus,
@@ -117,11 +118,19 @@ impl ProcessRunner {
         let names: Vec<&String> = spec.env.keys().chain(credentials).collect();
         let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
         match environ.filter(|environ| !environ.is_empty()) {
-            Some(environ) => files.masks.set(environ.split(|byte| *byte == 0).filter_map(|entry| {
-                let entry = String::from_utf8_lossy(entry);
-                let (name, value) = entry.split_once('=')?;
-                names.iter().any(|wanted| *wanted == name).then(|| value.to_owned())
-            })),
+            Some(environ) => {
+                let entries = environ.split(|byte| *byte == 0).filter_map(|entry| {
+                    let entry = String::from_utf8_lossy(entry).into_owned();
+                    entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+                });
+                let found: BTreeMap<String, String> = entries.collect();
+                // A process may write over its own.
+                if names.iter().all(|name| found.contains_key(*name)) {
+                    files.masks.set(names.iter().filter_map(|name| found.get(*name)).cloned());
+                } else {
+                    files.masks.forget();
+                }
+            }
             None if spec.credentials.is_some() => files.masks.forget(),
             None => files.masks.set(spec.env.values().cloned()),
         }
@@ -148,9 +157,10 @@ fn has_begun(marker: &Marker, HeldRun { pidfd, identity, .. }: &HeldRun) -> bool
             Observation::Alive => thread::sleep(EXEC_POLL),
             Observation::Zombie(exit) => return !was_shut_out(&exit),
             Observation::Gone => {
+                // Before Linux 6.15 the kernel does not tell, and nobody knows whether it got that far.
                 let status = child::kept_status(pidfd.as_fd()).map(ExitStatus::from_raw);
                 let exit = status.map(|status| Exit::from_status(status, Evidence::Recovered));
-                return !exit.is_some_and(|exit| was_shut_out(&exit));
+                return exit.is_some_and(|exit| !was_shut_out(&exit));
             }
         }
     }
