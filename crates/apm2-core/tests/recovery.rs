@@ -11,8 +11,8 @@ use std::{
 use apm2_core::{
     log::{LogPosition, LogThreads, LogsDir},
     process::{
-        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldRun, ProcessIdentity, ProcessSpec, ProcessState,
-        RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, StartTrigger, StreamId,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldRun, ProcessError, ProcessIdentity, ProcessSpec,
+        ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
     supervisor::{Launch, Recovery, Supervisor},
@@ -283,6 +283,10 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let supervisor = log.supervisor(Vec::new());
     let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
     assert_eq!(recovery.adopted, 1);
+    // What would have to be made up is refused, and what runs is left alone.
+    assert!(in_time(supervisor.scale(spec.id, 2, &Request::default())).await.is_err());
+    assert!(in_time(supervisor.restart(id_of(&spec), &Request::default())).await.is_err());
+    assert!(is_alive(child.id()) && !log.names().contains(&"stopping"), "{:?}", log.names());
     child.kill().unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();
     let refused = log.events().pop().unwrap();
@@ -409,4 +413,16 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         assert_eq!(tails.concat(), expected, "{written:?}");
         child.wait().unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_removal_that_was_cut_off_is_finished() {
+    let spec = never("");
+    let log = left(&spec, None, |_| false).await;
+    log.append(EventKind::Unregistered);
+    let events = log.events().len();
+    let (supervisor, recovery) = taken_over(&log, &spec).await;
+    assert_eq!((recovery, log.events().len()), (Recovery::default(), events));
+    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    assert!(matches!(start, Err(ProcessError::NotFound(_))), "{start:?}");
 }

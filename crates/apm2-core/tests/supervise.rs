@@ -336,3 +336,23 @@ async fn a_process_that_ends_before_its_signal_ends_the_commands_before_it() {
     assert_eq!(names_of_stop(&log), ["stopping", "pre_stop_ended", "stopped"]);
     assert_eq!(details(&log), ["cut short: no time was left"]);
 }
+
+#[tokio::test]
+async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
+    let log = Log::default();
+    let spec = sh("trap '' TERM; while :; do sleep 0.01; done");
+    let supervisor = begin(&log, &spec).await;
+    let mut changed = spec.clone();
+    changed.args.push("changed".to_owned());
+    changed.shutdown.timeout = Duration::from_millis(300);
+    let changing = {
+        let supervisor = supervisor.clone();
+        tokio::spawn(async move { supervisor.apply(Launch::new(changed), &operator()).await })
+    };
+    until("what runs is being stopped", || log.names().contains(&"stopping")).await;
+    let report = in_time(supervisor.shutdown(Duration::from_millis(300), &operator())).await;
+    assert_eq!(report.problems, Vec::<String>::new());
+    let _ = in_time(changing).await.unwrap();
+    assert!(log.replay().unwrap().handle.state.has_exited());
+    assert_eq!(log.names().iter().filter(|name| **name == "start_requested").count(), 1, "{:?}", log.names());
+}

@@ -76,4 +76,12 @@ mod tests {
         assert_eq!(masks.mask("ghp_LEAK").unwrap(), REDACTED);
         assert!(!format!("{masks:?}").contains("hunter2"));
     }
+
+    #[test]
+    fn each_line_of_a_value_is_masked_by_itself() {
+        let masks = Masks::default();
+        masks.set(["first line of it\nsecond line of it".to_owned()].into_iter());
+        let masked = masks.mask("12:00 first line of it\n12:01 second line of it").unwrap();
+        assert!(!masked.contains("line of it"), "{masked}");
+    }
 }
