@@ -5,11 +5,11 @@ use std::time::Duration;
 use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
     process::{
-        Actor, Event, EventKind, ProcessError, ProcessSpec, ProcessState, Request, RestartRule, RunEnd, StartTrigger,
-        Stream, StreamId,
+        Actor, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Request, RestartRule, RunEnd,
+        StartTrigger, Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, Launch, Supervisor},
+    supervisor::{Applied, Launch, LaunchStore, Supervisor},
 };
 
 use crate::support::{AMPLE, Log, in_time, sh, sh_builder, until};
@@ -342,6 +342,14 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
     let log = Log::default();
     let spec = sh("trap '' TERM; while :; do sleep 0.01; done");
     let supervisor = begin(&log, &spec).await;
+    let pid = log.replay().unwrap().handle.pid.unwrap();
+    // The bit of SIGTERM (proc(5)).
+    let ignores = |line: &str| u64::from_str_radix(line.trim(), 16).unwrap() & (1 << 14) != 0;
+    until("it ignores SIGTERM", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("SigIgn:")).is_some_and(ignores)
+    })
+    .await;
     let mut changed = spec.clone();
     changed.args.push("changed".to_owned());
     changed.shutdown.timeout = Duration::from_millis(300);
@@ -355,4 +363,43 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
     let _ = in_time(changing).await.unwrap();
     assert!(log.replay().unwrap().handle.state.has_exited());
     assert_eq!(log.names().iter().filter(|name| **name == "start_requested").count(), 1, "{:?}", log.names());
+}
+
+/// A store of launches on a disk that is full from some time on.
+struct Full(std::sync::atomic::AtomicBool);
+
+impl LaunchStore for Full {
+    fn save(&self, _launch: &Launch) -> std::io::Result<()> {
+        if self.0.load(std::sync::atomic::Ordering::Acquire) {
+            return Err(std::io::Error::other("the disk is full"));
+        }
+        Ok(())
+    }
+
+    fn remove(&self, _process: ProcessId) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn load_all(&self) -> std::io::Result<Vec<Launch>> {
+        Ok(Vec::new())
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
+    let full = std::sync::Arc::new(Full(false.into()));
+    let mut services = Log::default().services(Vec::new());
+    // Each instance has a log of its own.
+    services.recorder = Box::new(|| Box::new(Log::default()));
+    services.launches = full.clone();
+    let supervisor = Supervisor::new(services);
+    let spec = ProcessSpec { instances: 3, ..sh("exec sleep 1000") };
+    in_time(supervisor.apply(Launch::new(spec.clone()), &operator())).await.unwrap();
+    in_time(supervisor.start_idle(spec.id, &operator())).await.unwrap();
+    full.0.store(true, std::sync::atomic::Ordering::Release);
+    assert!(in_time(supervisor.scale(spec.id, 1, &operator())).await.is_err());
+    full.0.store(false, std::sync::atomic::Ordering::Release);
+    in_time(supervisor.scale(spec.id, 1, &operator())).await.unwrap();
+    in_time(supervisor.remove(spec.id, &operator())).await.unwrap();
+    assert!(supervisor.is_idle());
 }

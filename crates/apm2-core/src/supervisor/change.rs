@@ -233,7 +233,13 @@ impl Supervisor {
             link.ask(What::Unregister(request.clone())).await?;
             self.table().remember(link.view.stream().into_iter().collect());
         }
-        self.inner.services.launches.save(&launch)?;
+        if let Err(error) = self.inner.services.launches.save(&launch) {
+            // What is gone is gone. What is left is still supervised, as what it was.
+            let launch =
+                Arc::new(with_instances(&entry.launch, launch.spec.instances.min(entry.launch.spec.instances)));
+            self.table().insert(Entry { launch, is_launchable: entry.is_launchable, links: kept.to_vec() });
+            return Err(error.into());
+        }
         let launch = Arc::new(launch);
         for link in kept {
             if !is_same_program {
