@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
@@ -12,7 +11,10 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Outcome, Place, gone, helpers_of, send, wait_until};
+use crate::{
+    daemon_troubles::{answer, frame},
+    support::{Outcome, Place, Running, gone, helpers_of, send, wait_until},
+};
 
 fn with(text: &str) -> Place {
     let place = Place::new();
@@ -141,7 +143,7 @@ fn changes_at_the_same_time_leave_each_instance_once() {
     let place = with(&script("it", "sleep 1000", "instances = 2"));
     place.run(&["up"]).succeeded();
     let asked = [&["scale", "it=4"][..], &["up"], &["scale", "it=1"], &["restart", "it"], &["up"], &["scale", "it=3"]];
-    let asking: Vec<_> = asked.iter().map(|args| crate::support::Running::start(&mut place.command(args))).collect();
+    let asking: Vec<_> = asked.iter().map(|args| Running::start(&mut place.command(args))).collect();
     for asking in asking {
         // An instance may be gone before it can be restarted.
         drop(asking.outcome());
@@ -227,14 +229,7 @@ fn an_order_that_is_too_long_to_be_recorded_has_no_consequences() {
     for order in [r#"{"stop":{"targets":["it"],"timeout":null}}"#, r#"{"restart":{"targets":["it"]}}"#] {
         let reason = "x".repeat(300_000);
         let call = format!(r#"{{"version":1,"reason":"{reason}","terminal":null,"request":{order}}}"#);
-        let mut line = u32::try_from(call.len() + 1).unwrap().to_be_bytes().to_vec();
-        line.push(0);
-        line.extend_from_slice(call.as_bytes());
-        let mut stream = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
-        stream.write_all(&line).unwrap();
-        let mut answered = Vec::new();
-        stream.read_to_end(&mut answered).unwrap();
-        let answered = String::from_utf8_lossy(&answered);
+        let answered = answer(&place, &frame(call.as_bytes()));
         assert!(answered.contains("cannot be recorded"), "{answered}");
     }
     let pid = place.json(&["list"])[0]["pid"].as_u64().unwrap();

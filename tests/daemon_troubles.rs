@@ -11,7 +11,8 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Place, gone, send, wait_until};
 
-fn frame(body: &[u8]) -> Vec<u8> {
+/// A call as it is sent.
+pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
     let mut bytes = u32::try_from(body.len() + 1).unwrap().to_be_bytes().to_vec();
     bytes.push(0);
     bytes.extend_from_slice(body);
@@ -19,7 +20,7 @@ fn frame(body: &[u8]) -> Vec<u8> {
 }
 
 /// What the daemon answers to these bytes, until it closes the connection.
-fn answer(place: &Place, bytes: &[u8]) -> String {
+pub(crate) fn answer(place: &Place, bytes: &[u8]) -> String {
     let mut stream = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
     // It may close before it has read everything.
     let _ = stream.write_all(bytes);

@@ -84,8 +84,7 @@ impl Supervisor {
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
         if !is_launchable {
             // All that is left of them is the record, which has no values.
-            let what = format!("{}: the values it was launched with are not known; `up` gives them", launch.spec.name);
-            return Err(ProcessError::InvalidState(what));
+            return Err(launch.unknown());
         }
         self.apply_alone(with_instances(&launch, instances), request).await.map(drop)
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     credentials::CredentialSource,
-    process::{ProcessId, ProcessSpec},
+    process::{ProcessError, ProcessId, ProcessSpec},
 };
 
 /// A specification with what it needs from outside to be started.
@@ -42,6 +42,12 @@ impl Launch {
     pub(super) fn is_as(&self, other: &Self) -> bool {
         let bare = |launch: &Self| Self { base_env: None, umask: None, ..launch.clone() };
         bare(self) == bare(other)
+    }
+
+    /// The error of an order that would have to start a process of which only the record is left, which has no values.
+    pub(super) fn unknown(&self) -> ProcessError {
+        let name = &self.spec.name;
+        ProcessError::InvalidState(format!("{name}: the values it was launched with are not known; `up` gives them"))
     }
 
     /// `spec`, with nothing from outside but the allowed part of the supervisor's environment.

@@ -277,13 +277,7 @@ impl Tender {
                 }
             }
             // What cannot be started again is not stopped for it.
-            What::Restart(_) if !self.is_launchable => {
-                let what = format!(
-                    "{}: the values it was launched with are not known; `up` gives them",
-                    self.launch.spec.name
-                );
-                answer(reply, Err(ProcessError::InvalidState(what)));
-            }
+            What::Restart(_) if !self.is_launchable => answer(reply, Err(self.launch.unknown())),
             What::Restart(request) => match self.step(Input::Restart(request)) {
                 Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
                 Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),

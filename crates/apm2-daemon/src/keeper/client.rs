@@ -90,10 +90,7 @@ impl Shared {
         text: &str,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<Message> {
-        let connection = match &state.connection {
-            Some(connection) => Arc::clone(connection),
-            None => self.connect(state)?,
-        };
+        let connection = self.connection(state)?;
         match exchange(&connection, word, text, descriptors) {
             Ok(answer) => Ok(answer),
             Err(error) => {
@@ -101,6 +98,14 @@ impl Shared {
                 let connection = self.replace(state)?;
                 exchange(&connection, word, text, descriptors)
             }
+        }
+    }
+
+    /// The connection that there is, or a new one.
+    fn connection(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+        match &state.connection {
+            Some(connection) => Ok(Arc::clone(connection)),
+            None => self.connect(state),
         }
     }
 
@@ -210,10 +215,7 @@ impl RunHolder for KeeperClient {
 
     fn get(&self, run: &str) -> io::Result<Option<HeldRun>> {
         let mut state = self.0.state();
-        let connection = match &state.connection {
-            Some(connection) => Arc::clone(connection),
-            None => self.0.connect(&mut state)?,
-        };
+        let connection = self.0.connection(&mut state)?;
         set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
         let asked = self.0.ask(&mut state, Word::Get, run, &[]);
         set_socket_timeout(&*connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
