@@ -38,7 +38,8 @@ pub(crate) fn write_long(dir: &Path) {
     let spec = ProcessSpec::builder().id(pen.stream.process_id).name("long").command("true").build();
     script.by_system(&mut pen, vec![registered(&spec), EventKind::StartRequested { trigger: StartTrigger::Start }]);
     script.by_system(&mut pen, up(7000, StartTrigger::Start));
-    script.by_system(&mut pen, vec![EventKind::Sampled { cpu_centipercent: 1, memory_bytes: 1 }; 1000]);
+    script
+        .by_system(&mut pen, vec![EventKind::Sampled { cpu_centipercent: 1, memory_bytes: 1, processes: None }; 1000]);
     ledger.close().unwrap();
 }
 
@@ -92,7 +93,7 @@ fn registered(spec: &ProcessSpec) -> EventKind {
 }
 
 fn up(pid: u32, trigger: StartTrigger) -> Vec<EventKind> {
-    let identity = ProcessIdentity { boot_id: BOOT, pid, start_ticks: u64::from(pid) * 10 };
+    let identity = ProcessIdentity { boot_id: BOOT, pid, start_ticks: u64::from(pid) * 10, pid_namespace: None };
     vec![EventKind::Starting { identity: Some(identity), trigger }, EventKind::Running]
 }
 
@@ -149,7 +150,10 @@ fn web(script: &mut Script<'_>) {
         script.by_operator(pen, vec![registered(&spec), EventKind::StartRequested { trigger: start }]);
         script.by_system(pen, up(5000 + pen.stream.instance, start));
     }
-    script.by_system(&mut second, vec![EventKind::Sampled { cpu_centipercent: 1250, memory_bytes: 73_400_320 }]);
+    script.by_system(
+        &mut second,
+        vec![EventKind::Sampled { cpu_centipercent: 1250, memory_bytes: 73_400_320, processes: None }],
+    );
     eventful(script, &mut first);
     let signal = Signal::TERM;
     script.by_operator(
@@ -181,11 +185,11 @@ fn web(script: &mut Script<'_>) {
 }
 
 fn eventful(script: &mut Script<'_>, pen: &mut Pen) {
-    let adopted = ProcessIdentity { boot_id: BOOT, pid: 5000, start_ticks: 50_000 };
+    let adopted = ProcessIdentity { boot_id: BOOT, pid: 5000, start_ticks: 50_000, pid_namespace: None };
     script.by_system(
         pen,
         vec![
-            EventKind::Sampled { cpu_centipercent: 150, memory_bytes: 1_048_576 },
+            EventKind::Sampled { cpu_centipercent: 150, memory_bytes: 1_048_576, processes: None },
             EventKind::Observed { adapter: "claude".to_owned(), detail: "session began".to_owned() },
             EventKind::CredentialRotated { profile: "work".to_owned(), variables: vec!["API_TOKEN".to_owned()] },
         ],

@@ -147,7 +147,7 @@ impl Action {
             Self::ChangeHealth { healthy, detail } => EventKind::HealthChanged { healthy, detail: short(&detail) },
             Self::Adopt => EventKind::Adopted { identity: identity(1) },
             Self::LeakOutput => EventKind::OutputLeaked { source: OutputSource::Stdout },
-            Self::Sample { cpu_centipercent, memory_bytes } => EventKind::Sampled { cpu_centipercent, memory_bytes },
+            Self::Sample { cpu_centipercent, memory_bytes } => EventKind::Sampled { cpu_centipercent, memory_bytes, processes: None },
             Self::RotateCredential { variable } => {
                 EventKind::CredentialRotated { profile: "p".to_owned(), variables: vec![short(&variable)] }
             }
@@ -200,7 +200,7 @@ fn trigger(attempt: u8) -> StartTrigger {
 }
 
 fn identity(pid: u16) -> ProcessIdentity {
-    ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1 }
+    ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1, pid_namespace: None }
 }
 
 /// The first numbers stand for the signals that matter.

@@ -1,5 +1,5 @@
 //! Writes the golden ledger and the golden bytes of the current format version, `DIR/v1/` and `DIR/v1-events.txt`, and the
-//! golden bytes of what needs version 2 of the records, `DIR/records-v2.txt`: `cargo run -p apm2-migrations --example write_golden DIR`.
+//! golden bytes of what needs version 2 or 3 of the records, `DIR/records-v2.txt` and `DIR/records-v3.txt`: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
 //! Golden files are written once, when a format version comes to be, and never again: existing ones are refused.
 
@@ -26,9 +26,11 @@ const SEGMENT_BYTES: u64 = 8 * 1024;
 fn main() -> Result<(), Box<dyn Error>> {
     let golden = env::args_os().nth(1).map(PathBuf::from).ok_or("usage: write_golden DIR")?;
     fs::create_dir_all(&golden)?;
-    let records = golden.join("records-v2.txt");
-    if !records.exists() {
-        fs::write(records, lines_of(&sample::records_v2::events())?)?;
+    let records = [("records-v2.txt", sample::records_v2::events()), ("records-v3.txt", sample::records_v3::events())];
+    for (name, events) in records {
+        if !golden.join(name).exists() {
+            fs::write(golden.join(name), lines_of(&events)?)?;
+        }
     }
     let ledger = golden.join(format!("v{FORMAT_VERSION}"));
     fs::create_dir(&ledger).map_err(|error| format!("{}: {error}", ledger.display()))?;

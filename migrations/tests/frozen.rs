@@ -69,7 +69,9 @@ fn kind(kind: &EventKind) -> Kind {
         EventKind::HealthChanged { healthy, detail } => Kind::HealthChanged { healthy, detail },
         EventKind::Adopted { identity: it } => Kind::Adopted { identity: identity(it) },
         EventKind::OutputLeaked { source } => Kind::OutputLeaked { source: output_source(source) },
-        EventKind::Sampled { cpu_centipercent, memory_bytes } => Kind::Sampled { cpu_centipercent, memory_bytes },
+        EventKind::Sampled { cpu_centipercent, memory_bytes, processes: None } => {
+            Kind::Sampled { cpu_centipercent, memory_bytes }
+        }
         EventKind::CredentialRotated { profile, variables } => Kind::CredentialRotated { profile, variables },
         EventKind::Observed { adapter, detail } => Kind::Observed { adapter, detail },
         EventKind::SupervisorStarted { pid, version } => Kind::SupervisorStarted { pid, version },
@@ -77,7 +79,12 @@ fn kind(kind: &EventKind) -> Kind {
         EventKind::Checkpointed { size, chain } => Kind::Checkpointed { size, chain },
         EventKind::StoreRebuilt { cause, set_aside } => Kind::StoreRebuilt { cause, set_aside },
         EventKind::TailCut { segment, offset } => Kind::TailCut { segment, offset },
-        newer @ (EventKind::OutputTail { .. } | EventKind::OutputDropped { .. } | EventKind::PreStopEnded { .. }) => {
+        newer @ (EventKind::OutputTail { .. }
+        | EventKind::OutputDropped { .. }
+        | EventKind::PreStopEnded { .. }
+        | EventKind::Sampled { processes: Some(_), .. }
+        | EventKind::OrphansEnded { .. }
+        | EventKind::EndUnobserved { .. }) => {
             unreachable!("version 1 has no {}", newer.name())
         }
     }
@@ -87,6 +94,7 @@ const fn trigger(trigger: now::StartTrigger) -> v1::Trigger {
     match trigger {
         now::StartTrigger::Start => v1::Trigger::Start,
         now::StartTrigger::Restart { attempt } => v1::Trigger::Restart { attempt },
+        now::StartTrigger::Boot => unreachable!(),
     }
 }
 
@@ -109,7 +117,8 @@ const fn output_source(source: now::OutputSource) -> v1::OutputSource {
 }
 
 fn identity(identity: now::ProcessIdentity) -> v1::Identity {
-    let now::ProcessIdentity { boot_id, pid, start_ticks } = identity;
+    let now::ProcessIdentity { boot_id, pid, start_ticks, pid_namespace } = identity;
+    assert_eq!(pid_namespace, None, "version 1 has no namespace");
     v1::Identity { boot_id: v1::Id(boot_id.into_bytes()), pid, start_ticks }
 }
 
@@ -135,7 +144,7 @@ fn run_end(end: now::RunEnd) -> v1::RunEnd {
                 now::SpawnStage::WorkingDirectory => v1::SpawnStage::WorkingDirectory,
                 now::SpawnStage::Fork => v1::SpawnStage::Fork,
                 now::SpawnStage::Exec => v1::SpawnStage::Exec,
-                now::SpawnStage::Credentials => unreachable!("version 1 has no such stage"),
+                now::SpawnStage::Credentials | now::SpawnStage::Stdin => unreachable!("version 1 has no such stage"),
             };
             v1::RunEnd::SpawnFailed { stage, errno, message }
         }
@@ -210,7 +219,10 @@ fn restart(config: &RestartConfig) -> v1::Restart {
 
 fn health(config: &HealthCheckConfig) -> v1::Health {
     let check = match config.check.clone() {
-        HealthCheck::Http { url, expected_status } => v1::Check::Http { url, expected_status },
+        HealthCheck::Http { url, expected_status } => {
+            v1::Check::Http { url, expected_status: expected_status.all()[0] }
+        }
+        HealthCheck::Unix { .. } => unreachable!("version 1 has no such check"),
         HealthCheck::Tcp { address } => v1::Check::Tcp { address },
         HealthCheck::Script { command, args } => v1::Check::Script { command, args },
         HealthCheck::Liveness => v1::Check::Liveness,
@@ -240,7 +252,8 @@ fn log(config: &LogConfig) -> v1::Log {
 }
 
 fn shutdown(config: &ShutdownConfig) -> v1::Shutdown {
-    let ShutdownConfig { signal: it, timeout, pre_stop, force_kill } = config.clone();
+    let ShutdownConfig { signal: it, timeout, pre_stop, force_kill, end_orphans } = config.clone();
+    assert!(end_orphans, "version 1 has no such setting");
     v1::Shutdown { signal: signal(it), timeout_ms: ms(timeout), pre_stop, force_kill }
 }
 

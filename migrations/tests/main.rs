@@ -4,6 +4,6 @@
 
 mod frozen;
 mod golden;
-mod records_v2;
+mod records;
 mod sample;
 mod v1;

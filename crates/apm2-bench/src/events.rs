@@ -30,7 +30,7 @@ pub fn registered(stream: StreamId) -> Draft {
 
 pub fn sampled(stream: StreamId, run: u64, number: u64) -> Draft {
     let memory_bytes = 100_000_000 + number;
-    draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes })
+    draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes, processes: None })
 }
 
 /// The same with a reason: about 150 bytes in all, as much as the peers write.
@@ -44,7 +44,7 @@ pub fn sampled_with_reason(stream: StreamId, run: u64, number: u64) -> Draft {
 pub fn start(stream: StreamId, run: u64) -> [Vec<Draft>; 2] {
     let trigger = StartTrigger::Start;
     let boot_id = uuid::Uuid::from_u128(7);
-    let identity = Some(ProcessIdentity { boot_id, pid: 4242, start_ticks: 99 });
+    let identity = Some(ProcessIdentity { boot_id, pid: 4242, start_ticks: 99, pid_namespace: None });
     [
         vec![draft(stream, run, EventKind::StartRequested { trigger })],
         vec![draft(stream, run, EventKind::Starting { identity, trigger }), draft(stream, run, EventKind::Running)],

@@ -48,6 +48,29 @@ impl FromStr for RestartPolicy {
     }
 }
 
+/// What a new supervisor does with a process that does not run when it takes over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnBoot {
+    /// It is started if it ran, or was to be restarted, when the supervisor or the machine was shut down.
+    #[default]
+    AsBefore,
+    /// It is started in any case.
+    Start,
+    /// It stays as it is.
+    Stay,
+}
+
+impl fmt::Display for OnBoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AsBefore => "as-before",
+            Self::Start => "start",
+            Self::Stay => "stay",
+        })
+    }
+}
+
 /// How long a restart waits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -124,6 +147,8 @@ pub struct RestartConfig {
     /// By how much a wait is shortened at random, at most, in percent of it: what failed together then does not come back
     /// together. More than 100 counts as 100. Default: 0.
     pub jitter_percent: u8,
+    /// What a new supervisor does with it. Default: as before.
+    pub on_boot: OnBoot,
 }
 
 impl Default for RestartConfig {
@@ -135,6 +160,7 @@ impl Default for RestartConfig {
             min_uptime: Duration::from_secs(10),
             backoff: BackoffConfig::default(),
             jitter_percent: 0,
+            on_boot: OnBoot::default(),
         }
     }
 }

@@ -39,7 +39,7 @@ fn server(answer: Option<&'static str>) -> String {
 }
 
 fn http(address: &str) -> HealthCheck {
-    HealthCheck::Http { url: format!("http://{address}/health"), expected_status: 200 }
+    HealthCheck::Http { url: format!("http://{address}/health"), expected_status: 200.into() }
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ fn what_cannot_be_checked_is_refused_with_the_reason() {
     let with = |check: HealthCheck| HealthCheckConfig { check, ..HealthCheckConfig::default() };
     let url = "https://localhost/".to_owned();
     for (config, said) in [
-        (with(HealthCheck::Http { url, expected_status: 200 }), "TLS"),
+        (with(HealthCheck::Http { url, expected_status: 200.into() }), "TLS"),
         (with(HealthCheck::Tcp { address: "localhost".to_owned() }), "host:port"),
         (with(HealthCheck::Script { command: String::new(), args: Vec::new() }), "command"),
         (HealthCheckConfig { interval: Duration::ZERO, ..HealthCheckConfig::default() }, "interval"),

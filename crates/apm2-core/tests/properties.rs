@@ -28,7 +28,11 @@ fn exit() -> impl Strategy<Value = Exit> {
 }
 
 fn trigger() -> impl Strategy<Value = StartTrigger> {
-    prop_oneof![Just(StartTrigger::Start), (0..3_u32).prop_map(|attempt| StartTrigger::Restart { attempt })]
+    prop_oneof![
+        Just(StartTrigger::Start),
+        Just(StartTrigger::Boot),
+        (0..3_u32).prop_map(|attempt| StartTrigger::Restart { attempt })
+    ]
 }
 
 fn kind() -> impl Strategy<Value = EventKind> {
@@ -36,6 +40,7 @@ fn kind() -> impl Strategy<Value = EventKind> {
         boot_id: Uuid::from_u128(1),
         pid,
         start_ticks: 9,
+        pid_namespace: None,
     }));
     let signal = (1..=64_u8).prop_map(|number| Signal::from_number(number).unwrap());
     prop_oneof![
@@ -56,7 +61,12 @@ fn kind() -> impl Strategy<Value = EventKind> {
         Just(EventKind::RestartRefused { rule: RestartRule::PolicyNever }),
         Just(EventKind::BudgetReset),
         Just(EventKind::OutputLeaked { source: OutputSource::Stdout }),
-        any::<u32>().prop_map(|cpu_centipercent| EventKind::Sampled { cpu_centipercent, memory_bytes: 1 }),
+        any::<u32>().prop_map(|processes| EventKind::OrphansEnded { processes }),
+        any::<u32>().prop_map(|cpu_centipercent| EventKind::Sampled {
+            cpu_centipercent,
+            memory_bytes: 1,
+            processes: None
+        }),
         Just(EventKind::SupervisorStopped),
     ]
 }

@@ -154,7 +154,7 @@ mod tests {
     }
 
     fn started() -> [EventKind; 3] {
-        let identity = ProcessIdentity { boot_id: boot_id(), pid: 7, start_ticks: 1 };
+        let identity = ProcessIdentity { boot_id: boot_id(), pid: 7, start_ticks: 1, pid_namespace: None };
         [
             EventKind::StartRequested { trigger: TRIGGER },
             EventKind::Starting { identity: Some(identity), trigger: TRIGGER },

@@ -31,7 +31,8 @@ pub(crate) fn registered(stream: StreamId, name: &str) -> Draft {
 /// The events of one run that exits with `code`, beginning at `seconds`: three commits, as a runner makes them.
 pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -> [Vec<Draft>; 3] {
     let trigger = StartTrigger::Start;
-    let identity = Some(ProcessIdentity { boot_id: uuid::Uuid::from_u128(7), pid: 4242, start_ticks: 99 });
+    let identity =
+        Some(ProcessIdentity { boot_id: uuid::Uuid::from_u128(7), pid: 4242, start_ticks: 99, pid_namespace: None });
     let exit = Exit { outcome: ExitOutcome::Code(code), evidence: Evidence::Observed };
     let end = if code == 0 { EventKind::Stopped { exit } } else { EventKind::Crashed { cause: RunEnd::Exit(exit) } };
     [

@@ -3,6 +3,7 @@
 //! It is frozen like the ledger: a changed line here is another ledger.
 
 pub(crate) mod records_v2;
+pub(crate) mod records_v3;
 mod specs;
 
 use apm2_core::process::{
@@ -68,7 +69,7 @@ impl Script {
 }
 
 fn identity(pid: u32) -> ProcessIdentity {
-    ProcessIdentity { boot_id: BOOT_ID, pid, start_ticks: u64::from(pid) * 100 }
+    ProcessIdentity { boot_id: BOOT_ID, pid, start_ticks: u64::from(pid) * 100, pid_namespace: None }
 }
 
 const fn observed(outcome: ExitOutcome) -> Exit {
@@ -113,7 +114,10 @@ fn run_that_is_killed(script: &mut Script) {
     );
     script.worker(Actor::System, spawned(4242, StartTrigger::Start));
     script.worker(Actor::Health, vec![EventKind::HealthChanged { healthy: false, detail: "no answer".to_owned() }]);
-    script.worker(Actor::System, vec![EventKind::Sampled { cpu_centipercent: 12_345, memory_bytes: 5 << 30 }]);
+    script.worker(
+        Actor::System,
+        vec![EventKind::Sampled { cpu_centipercent: 12_345, memory_bytes: 5 << 30, processes: None }],
+    );
     script.worker(Actor::Health, vec![EventKind::Unhealthy { failures: 3 }]);
     let variables = vec!["API_KEY".to_owned(), "TOKEN".to_owned()];
     script.worker(Actor::System, vec![EventKind::CredentialRotated { profile: "prod".to_owned(), variables }]);

@@ -7,7 +7,7 @@ use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
     log::LogConfig,
     process::{ProcessId, ProcessSpec, ProcessSpecBuilder, RedactedSpec, Signal},
-    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
     shutdown::ShutdownConfig,
 };
 
@@ -30,6 +30,7 @@ fn worker_builder(id: ProcessId) -> ProcessSpecBuilder {
         timeout: 30 * SECOND,
         pre_stop: vec![vec!["drain".to_owned(), "--fast".to_owned()], vec!["sync".to_owned()]],
         force_kill: false,
+        ..ShutdownConfig::default()
     };
     let credentials = CredentialConfig {
         profile: "prod".to_owned(),
@@ -59,6 +60,7 @@ pub(super) fn worker(id: ProcessId) -> RedactedSpec {
         min_uptime: 10 * SECOND,
         backoff: BackoffConfig::Exponential { initial: SECOND / 2, factor: 2, max: MINUTE },
         jitter_percent: 0,
+        on_boot: OnBoot::default(),
     };
     let check = HealthCheck::Script { command: "check".to_owned(), args: vec!["-q".to_owned()] };
     let health = HealthCheckConfig {
@@ -69,6 +71,7 @@ pub(super) fn worker(id: ProcessId) -> RedactedSpec {
         grace_period: 5 * SECOND,
         failure_threshold: 3,
         success_threshold: 2,
+        env: std::collections::BTreeMap::new(),
     };
     RedactedSpec::new(&worker_builder(id).restart(restart).health(health).build())
 }
@@ -77,7 +80,7 @@ pub(super) fn worker(id: ProcessId) -> RedactedSpec {
 pub(super) fn worker_changed(id: ProcessId) -> RedactedSpec {
     let backoff = BackoffConfig::Linear { initial: SECOND, step: SECOND, max: MINUTE };
     let restart = RestartConfig { policy: RestartPolicy::OnFailure, backoff, ..RestartConfig::default() };
-    let check = HealthCheck::Http { url: "http://127.0.0.1:8080/health".to_owned(), expected_status: 204 };
+    let check = HealthCheck::Http { url: "http://127.0.0.1:8080/health".to_owned(), expected_status: 204.into() };
     let health = HealthCheckConfig { check, ..HealthCheckConfig::default() };
     RedactedSpec::new(&worker_builder(id).restart(restart).health(health).build())
 }

@@ -4,7 +4,7 @@
 mod monitor;
 mod probe;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -23,18 +23,23 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthCheck {
-    /// An HTTP GET; healthy when the status is the expected one.
+    /// An HTTP GET; healthy when the status is an expected one.
     Http {
         /// The address to ask.
         url: String,
-        /// The status that means healthy. Default: 200.
-        #[serde(default = "ok")]
-        expected_status: u16,
+        /// The statuses that mean healthy. Default: 200.
+        #[serde(default)]
+        expected_status: ExpectedStatus,
     },
     /// A TCP connection; healthy when it is accepted.
     Tcp {
         /// `host:port`.
         address: String,
+    },
+    /// A connection to a Unix socket; healthy when it is accepted.
+    Unix {
+        /// The path of the socket.
+        path: PathBuf,
     },
     /// A program; healthy when it exits with 0.
     Script {
@@ -48,8 +53,68 @@ pub enum HealthCheck {
     Liveness,
 }
 
-const fn ok() -> u16 {
-    200
+/// HTTP statuses that mean healthy: one, or several. Written as a number, or as a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "OneOrMany", into = "OneOrMany")]
+pub struct ExpectedStatus(Vec<u16>);
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected_status is a number such as 200, or a list of them")]
+enum OneOrMany {
+    One(u16),
+    Many(Vec<u16>),
+}
+
+impl ExpectedStatus {
+    /// The statuses, in the order in which they were given.
+    #[must_use]
+    pub fn all(&self) -> &[u16] {
+        &self.0
+    }
+}
+
+impl Default for ExpectedStatus {
+    /// 200.
+    fn default() -> Self {
+        200.into()
+    }
+}
+
+impl From<u16> for ExpectedStatus {
+    fn from(status: u16) -> Self {
+        Self(vec![status])
+    }
+}
+
+impl From<Vec<u16>> for ExpectedStatus {
+    fn from(statuses: Vec<u16>) -> Self {
+        Self(statuses)
+    }
+}
+
+impl From<OneOrMany> for ExpectedStatus {
+    fn from(statuses: OneOrMany) -> Self {
+        match statuses {
+            OneOrMany::One(status) => status.into(),
+            OneOrMany::Many(statuses) => statuses.into(),
+        }
+    }
+}
+
+impl From<ExpectedStatus> for OneOrMany {
+    fn from(ExpectedStatus(statuses): ExpectedStatus) -> Self {
+        match statuses[..] {
+            [status] => Self::One(status),
+            _ => Self::Many(statuses),
+        }
+    }
+}
+
+impl fmt::Display for ExpectedStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: Vec<String> = self.0.iter().map(u16::to_string).collect();
+        f.write_str(&words.join(" or "))
+    }
 }
 
 /// When and how often a process is checked, and what crosses the threshold.
@@ -74,6 +139,8 @@ pub struct HealthCheckConfig {
     pub failure_threshold: u32,
     /// Successes in a row that are recorded as a recovery. Default: 1.
     pub success_threshold: u32,
+    /// Variables that a script is given beside those of its process. Default: none.
+    pub env: BTreeMap<String, String>,
 }
 
 impl Default for HealthCheckConfig {
@@ -86,6 +153,7 @@ impl Default for HealthCheckConfig {
             grace_period: Duration::ZERO,
             failure_threshold: 3,
             success_threshold: 1,
+            env: BTreeMap::new(),
         }
     }
 }
@@ -111,6 +179,12 @@ impl HealthCheckConfig {
             }
             HealthCheck::Tcp { address } if !address.contains(':') => {
                 Err(format!("health: {address:?} is not host:port"))
+            }
+            HealthCheck::Http { expected_status, .. } if expected_status.all().is_empty() => {
+                Err("health: expected_status names no status".to_owned())
+            }
+            HealthCheck::Unix { path } if path.as_os_str().is_empty() => {
+                Err("health: the path of the socket is empty".to_owned())
             }
             HealthCheck::Script { command, .. } if command.is_empty() => {
                 Err("health: the script has no command".to_owned())

@@ -1,10 +1,16 @@
 //! One health check, made.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
 
-use super::{DETAIL_CHARS_MAX, HealthCheck, ProbeResult};
+use super::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck, ProbeResult};
 use crate::process::{helper, redact_text};
 
 /// What a check is told of the process.
@@ -19,8 +25,9 @@ pub struct ProbeTarget {
 /// Makes one check within `limit`. Leaves no process behind.
 pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
     let outcome = match check {
-        HealthCheck::Http { url, expected_status } => http(url, *expected_status, limit).await,
+        HealthCheck::Http { url, expected_status } => http(url, expected_status, limit).await,
         HealthCheck::Tcp { address } => tcp(address, limit).await,
+        HealthCheck::Unix { path } => unix(path, limit).await,
         HealthCheck::Script { command, args } => script(command, args, limit, target).await,
         HealthCheck::Liveness if target.alive => Ok("it exists".to_owned()),
         HealthCheck::Liveness => Err("it does not exist".to_owned()),
@@ -30,7 +37,7 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
     ProbeResult { healthy, detail: redact_text(&detail).chars().take(DETAIL_CHARS_MAX).collect() }
 }
 
-async fn http(url: &str, expected_status: u16, limit: Duration) -> Result<String, String> {
+async fn http(url: &str, expected: &ExpectedStatus, limit: Duration) -> Result<String, String> {
     let url = url.to_owned();
     let asking = tokio::task::spawn_blocking(move || {
         let agent: ureq::Agent = ureq::Agent::config_builder()
@@ -44,8 +51,8 @@ async fn http(url: &str, expected_status: u16, limit: Duration) -> Result<String
         agent.get(&url).call().map(|response| response.status().as_u16())
     });
     match asking.await {
-        Ok(Ok(status)) if status == expected_status => Ok(format!("HTTP {status}")),
-        Ok(Ok(status)) => Err(format!("HTTP {status} where {expected_status} was expected")),
+        Ok(Ok(status)) if expected.all().contains(&status) => Ok(format!("HTTP {status}")),
+        Ok(Ok(status)) => Err(format!("HTTP {status} where {expected} was expected")),
         Ok(Err(error)) => Err(format!("HTTP: {error}")),
         Err(error) => Err(format!("the check broke off: {error}")),
     }
@@ -56,6 +63,15 @@ async fn tcp(address: &str, limit: Duration) -> Result<String, String> {
         Ok(Ok(_)) => Ok(format!("{address} accepts")),
         Ok(Err(error)) => Err(format!("{address}: {error}")),
         Err(_) => Err(format!("{address} did not accept in time")),
+    }
+}
+
+async fn unix(path: &Path, limit: Duration) -> Result<String, String> {
+    let name = path.display();
+    match timeout(limit, UnixStream::connect(path)).await {
+        Ok(Ok(_)) => Ok(format!("{name} accepts")),
+        Ok(Err(error)) => Err(format!("{name}: {error}")),
+        Err(_) => Err(format!("{name} did not accept in time")),
     }
 }
 

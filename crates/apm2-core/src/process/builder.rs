@@ -26,6 +26,7 @@ pub struct ProcessSpecBuilder {
     log: LogConfig,
     shutdown: ShutdownConfig,
     credentials: Option<CredentialConfig>,
+    stdin: Option<PathBuf>,
 }
 
 /// Why a specification cannot be built.
@@ -134,6 +135,13 @@ impl ProcessSpecBuilder {
         self
     }
 
+    /// Sets the file that is opened as standard input at each start.
+    #[must_use]
+    pub fn stdin(mut self, stdin: impl Into<PathBuf>) -> Self {
+        self.stdin = Some(stdin.into());
+        self
+    }
+
     /// Builds the specification.
     ///
     /// # Panics
@@ -173,6 +181,7 @@ impl ProcessSpecBuilder {
             log: self.log,
             shutdown: self.shutdown,
             credentials: self.credentials,
+            stdin: self.stdin,
         })
     }
 }

@@ -54,6 +54,8 @@ pub enum StartTrigger {
         /// Which attempt since the last sustained run, from 1.
         attempt: u32,
     },
+    /// A new supervisor found that it is to run, and did not: after a shutdown of the supervisor or of the machine.
+    Boot,
 }
 
 /// Whom a signal was for.
@@ -219,6 +221,8 @@ pub enum EventKind {
         cpu_centipercent: u32,
         /// Resident memory, in bytes.
         memory_bytes: u64,
+        /// Processes of the run that were measured together; `None` where the first one alone was.
+        processes: Option<u32>,
     },
     /// Credentials were replaced while it ran.
     CredentialRotated {
@@ -258,6 +262,19 @@ pub enum EventKind {
         succeeded: bool,
         /// How it ended.
         detail: String,
+    },
+    /// Processes of a run that had left its session were found by their marker after its end, and were ended.
+    OrphansEnded {
+        /// How many.
+        processes: u32,
+    },
+    /// The end that was recorded just before was found later than it happened: no supervisor watched. It lies between
+    /// these two times.
+    EndUnobserved {
+        /// When a supervisor last recorded anything before the end was found.
+        not_before: Stamp,
+        /// When the end was found.
+        not_after: Stamp,
     },
     /// System: a supervisor opened the ledger.
     SupervisorStarted {
@@ -322,6 +339,8 @@ impl EventKind {
             Self::OutputTail { .. } => "output_tail",
             Self::OutputDropped { .. } => "output_dropped",
             Self::PreStopEnded { .. } => "pre_stop_ended",
+            Self::OrphansEnded { .. } => "orphans_ended",
+            Self::EndUnobserved { .. } => "end_unobserved",
             Self::SupervisorStarted { .. } => "supervisor_started",
             Self::SupervisorStopped => "supervisor_stopped",
             Self::Checkpointed { .. } => "checkpointed",

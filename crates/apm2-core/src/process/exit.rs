@@ -125,6 +125,8 @@ pub enum SpawnStage {
     Exec,
     /// Its credentials could not be had.
     Credentials,
+    /// Its standard input could not be opened.
+    Stdin,
 }
 
 /// Why no process came to be. Not a crash: there was nothing that could have crashed.

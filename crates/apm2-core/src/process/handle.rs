@@ -27,6 +27,8 @@ pub struct ProcessHandle {
     pub cpu_percent: Option<f32>,
     /// Resident memory at the last sample, in bytes.
     pub memory_bytes: Option<u64>,
+    /// Processes that the last sample measured together; `None` where it measured the main process alone.
+    pub processes: Option<u32>,
 }
 
 impl ProcessHandle {
@@ -47,6 +49,7 @@ impl ProcessHandle {
             last_restart: None,
             cpu_percent: None,
             memory_bytes: None,
+            processes: None,
         }
     }
 
@@ -80,6 +83,7 @@ impl ProcessHandle {
                 self.pid = None;
                 self.cpu_percent = None;
                 self.memory_bytes = None;
+                self.processes = None;
             }
         }
         match &event.kind {
@@ -92,9 +96,10 @@ impl ProcessHandle {
                     self.last_restart = self.started_at;
                 }
             }
-            EventKind::Sampled { cpu_centipercent, memory_bytes } => {
+            EventKind::Sampled { cpu_centipercent, memory_bytes, processes } => {
                 self.cpu_percent = Some(percent(*cpu_centipercent));
                 self.memory_bytes = Some(*memory_bytes);
+                self.processes = *processes;
             }
             _ => {}
         }

@@ -1,6 +1,10 @@
-//! Which process a pid meant: `(boot_id, pid, start time)`, since pids are used again (law 6).
+//! Which process a pid meant: `(boot id, pid namespace, pid, start time)`, since pids are used again (law 6).
 
-use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+use std::{
+    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
+    process::ExitStatus,
+    sync::OnceLock,
+};
 
 use nix::unistd::{getegid, geteuid};
 use uuid::Uuid;
@@ -16,6 +20,16 @@ pub struct ProcessIdentity {
     pub pid: u32,
     /// Its start time in clock ticks since boot (proc(5), field 22 of `stat`).
     pub start_ticks: u64,
+    /// The inode of the pid namespace in which `pid` was read (pid_namespaces(7)); `None` in records from before it was
+    /// recorded, and where `/proc` does not show it.
+    pub pid_namespace: Option<u64>,
+}
+
+/// The inode of the pid namespace of this process; `None` where `/proc` does not show it.
+#[must_use]
+pub fn pid_namespace() -> Option<u64> {
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
 }
 
 /// What became of a process.
@@ -34,7 +48,7 @@ impl ProcessIdentity {
     #[must_use]
     pub fn of(pid: u32) -> Option<Self> {
         let stat = Stat::read(pid)?;
-        Some(Self { boot_id: boot_id(), pid, start_ticks: stat.start_ticks })
+        Some(Self { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
     }
 
     /// Looks whether the process is still there. Missing or different means gone: never a stranger.

@@ -46,7 +46,7 @@ pub use self::{
     handle::ProcessHandle,
     holder::{HeldOutput, HeldRun, RunHolder},
     id::ProcessId,
-    identity::{Observation, ProcessIdentity},
+    identity::{Observation, ProcessIdentity, pid_namespace},
     output::OutputChunk,
     recorder::{Recorder, Unrecorded},
     redact::{REDACTED, RedactedSpec},

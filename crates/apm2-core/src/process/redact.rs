@@ -42,7 +42,10 @@ impl RedactedSpec {
         match safe.health.as_mut().map(|health| &mut health.check) {
             Some(HealthCheck::Script { args, .. }) => *args = redact_args(args),
             Some(HealthCheck::Http { url, .. }) => *url = redact_text(url),
-            Some(HealthCheck::Tcp { .. } | HealthCheck::Liveness) | None => {}
+            Some(HealthCheck::Tcp { .. } | HealthCheck::Unix { .. } | HealthCheck::Liveness) | None => {}
+        }
+        if let Some(health) = &mut safe.health {
+            health.env.values_mut().for_each(|value| REDACTED.clone_into(value));
         }
         durations(&mut safe).into_iter().for_each(|duration| *duration = Duration::from_millis(millis(*duration)));
         Self(Box::new(safe))

@@ -43,6 +43,9 @@ pub struct ProcessSpec {
     pub shutdown: ShutdownConfig,
     /// Which credentials it is given. Default: none.
     pub credentials: Option<CredentialConfig>,
+    /// The file that is opened as its standard input at each start. Default: none, which is `/dev/null` (CTR-0009).
+    #[serde(default)]
+    pub stdin: Option<PathBuf>,
 }
 
 impl ProcessSpec {
@@ -69,6 +72,7 @@ impl fmt::Debug for ProcessSpec {
             .field("log", &safe.log)
             .field("shutdown", &safe.shutdown)
             .field("credentials", &safe.credentials)
+            .field("stdin", &safe.stdin)
             .finish()
     }
 }

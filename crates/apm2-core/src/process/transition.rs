@@ -52,13 +52,14 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         | K::OutputLeaked { .. }
         | K::OutputTail { .. }
         | K::OutputDropped { .. }
-        | K::GroupSurvived { .. } => true,
+        | K::GroupSurvived { .. }
+        | K::OrphansEnded { .. } => true,
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
         K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
         // While a stop is under way it says that nothing is to come after it, whoever asked for the stop.
         K::RestartRefused { .. } => !alive || matches!(from, ProcessState::Stopping),
-        K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered => !alive,
+        K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered | K::EndUnobserved { .. } => !alive,
         K::Registered { .. }
         | K::Starting { .. }
         | K::Running

@@ -23,11 +23,19 @@ pub struct ShutdownConfig {
     pub pre_stop: Vec<Vec<String>>,
     /// Whether SIGKILL follows when the timeout has passed. Default: true.
     pub force_kill: bool,
+    /// Whether processes that left the session of a run are ended after every end of it. Default: true.
+    pub end_orphans: bool,
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { signal: Signal::TERM, timeout: Duration::from_secs(10), pre_stop: Vec::new(), force_kill: true }
+        Self {
+            signal: Signal::TERM,
+            timeout: Duration::from_secs(10),
+            pre_stop: Vec::new(),
+            force_kill: true,
+            end_orphans: true,
+        }
     }
 }
 

@@ -295,7 +295,8 @@ mod tests {
     }
 
     fn running() -> Vec<EventKind> {
-        let identity = Some(ProcessIdentity { boot_id: Uuid::from_u128(1), pid: 7, start_ticks: 7 });
+        let identity =
+            Some(ProcessIdentity { boot_id: Uuid::from_u128(1), pid: 7, start_ticks: 7, pid_namespace: None });
         let trigger = StartTrigger::Start;
         vec![EventKind::StartRequested { trigger }, EventKind::Starting { identity, trigger }, EventKind::Running]
     }

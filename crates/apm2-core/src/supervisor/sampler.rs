@@ -44,6 +44,7 @@ impl Sampler {
         Some(EventKind::Sampled {
             cpu_centipercent: u32::try_from(centipercent).unwrap_or(u32::MAX),
             memory_bytes: usage.memory_bytes,
+            processes: None,
         })
     }
 }

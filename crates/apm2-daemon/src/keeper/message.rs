@@ -103,7 +103,7 @@ fn process_text(identity: &ProcessIdentity) -> String {
 fn process_of(text: &str) -> Option<ProcessIdentity> {
     let mut words = text.split(' ');
     let (pid, start_ticks) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(ProcessIdentity { pid, start_ticks, boot_id: words.next()?.parse().ok()? })
+    Some(ProcessIdentity { pid, start_ticks, boot_id: words.next()?.parse().ok()?, pid_namespace: None })
 }
 
 /// Receives a message; `None` at the end.
@@ -136,6 +136,7 @@ mod tests {
             pid: 7,
             start_ticks: 8,
             boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap(),
+            pid_namespace: None,
         };
         let begin = [Some(LogPosition { generation: 3, offset: u64::MAX }), None];
         assert_eq!(held(&of_held(begin.into_iter(), &identity)), Some((begin.to_vec(), identity)));

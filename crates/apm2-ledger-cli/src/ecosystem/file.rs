@@ -10,7 +10,7 @@ use apm2_core::{
     credentials::{CredentialConfig, CredentialSource},
     health::HealthCheckConfig,
     log::LogConfig,
-    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
     shutdown::ShutdownConfig,
 };
 use serde::Deserialize;
@@ -53,6 +53,8 @@ pub(super) struct ProcessTable {
     pub(super) credentials: Option<CredentialConfig>,
     #[serde(default, with = "apm2_core::duration::option")]
     pub(super) silence_limit: Option<Duration>,
+    #[serde(default)]
+    pub(super) stdin: Option<PathBuf>,
 }
 
 const fn one() -> u32 {
@@ -71,6 +73,7 @@ pub(super) struct RestartTable {
     min_uptime: Option<Duration>,
     backoff: Option<Backoff>,
     jitter_percent: Option<u8>,
+    on_boot: Option<OnBoot>,
 }
 
 #[derive(Deserialize)]
@@ -99,6 +102,7 @@ impl RestartTable {
             min_uptime: self.min_uptime.unwrap_or(default.min_uptime),
             backoff,
             jitter_percent: self.jitter_percent.unwrap_or(default.jitter_percent),
+            on_boot: self.on_boot.unwrap_or(default.on_boot),
         })
     }
 }

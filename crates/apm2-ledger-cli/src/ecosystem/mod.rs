@@ -150,6 +150,9 @@ impl ProcessTable {
             .instances(self.instances)
             .restart(self.restart.into_config()?)
             .shutdown(shutdown);
+        if let Some(stdin) = self.stdin {
+            builder = builder.stdin(in_dir(stdin));
+        }
         for (key, value) in self.env {
             builder = builder.env(key, value);
         }
@@ -160,6 +163,9 @@ impl ProcessTable {
         if let Some(mut health) = self.health {
             if let HealthCheck::Script { command, .. } = &mut health.check {
                 *command = program(dir, command);
+            }
+            if let HealthCheck::Unix { path } = &mut health.check {
+                *path = dir.join(&*path);
             }
             health.validate()?;
             builder = builder.health(health);

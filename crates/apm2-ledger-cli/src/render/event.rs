@@ -101,9 +101,10 @@ pub(crate) fn of_kind(kind: &EventKind) -> String {
         K::Adopted { identity } => pid(identity),
         K::OutputLeaked { source: OutputSource::Stdout } => "stdout is held by another process".to_owned(),
         K::OutputLeaked { source: OutputSource::Stderr } => "stderr is held by another process".to_owned(),
-        K::Sampled { cpu_centipercent, memory_bytes } => {
+        K::Sampled { cpu_centipercent, memory_bytes, processes } => {
             let cpu_percent = f64::from(*cpu_centipercent) / 100.0;
-            format!("{cpu_percent:.1}% cpu, {} bytes", words::count(*memory_bytes))
+            let of = processes.map(|count| format!(", {}", words::counted(u64::from(count), "process")));
+            format!("{cpu_percent:.1}% cpu, {} bytes{}", words::count(*memory_bytes), of.unwrap_or_default())
         }
         K::CredentialRotated { profile, variables } => format!("{profile}: {}", variables.join(" ")),
         K::Observed { adapter, detail } => format!("{adapter}: {detail}"),
@@ -119,6 +120,12 @@ pub(crate) fn of_kind(kind: &EventKind) -> String {
             format!("{}: {} bytes; {cause}", source_words(*source), words::count(*bytes))
         }
         K::PreStopEnded { command, detail, .. } => format!("{command}: {detail}"),
+        K::OrphansEnded { processes } => {
+            format!("{} outside of its session", words::counted(u64::from(*processes), "process"))
+        }
+        K::EndUnobserved { not_before, not_after } => {
+            format!("ended between {} and {}", words::time(not_before.wall()), words::time(not_after.wall()))
+        }
     }
 }
 

@@ -214,6 +214,7 @@ pub(super) fn trigger(trigger: StartTrigger) -> String {
     match trigger {
         StartTrigger::Start => "start".to_owned(),
         StartTrigger::Restart { attempt } => format!("restart {attempt}"),
+        StartTrigger::Boot => "boot".to_owned(),
     }
 }
 

@@ -148,6 +148,8 @@ enum Detail<'a> {
     Sampled {
         cpu_percent: f64,
         memory_bytes: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        processes: Option<u32>,
     },
     CredentialRotated {
         profile: &'a str,
@@ -187,6 +189,15 @@ enum Detail<'a> {
         succeeded: bool,
         detail: &'a str,
     },
+    OrphansEnded {
+        processes: u32,
+    },
+    EndUnobserved {
+        #[serde(serialize_with = "super::time")]
+        not_before: DateTime<Utc>,
+        #[serde(serialize_with = "super::time")]
+        not_after: DateTime<Utc>,
+    },
 }
 
 impl<'a> Detail<'a> {
@@ -213,9 +224,11 @@ impl<'a> Detail<'a> {
             K::RestartRefused { rule } => Self::RestartRefused(rule.into()),
             K::HealthChanged { healthy, detail } => Self::HealthChanged { healthy: *healthy, detail },
             K::OutputLeaked { source } => Self::OutputLeaked { source: source_name(*source) },
-            K::Sampled { cpu_centipercent, memory_bytes } => {
-                Self::Sampled { cpu_percent: f64::from(*cpu_centipercent) / 100.0, memory_bytes: *memory_bytes }
-            }
+            K::Sampled { cpu_centipercent, memory_bytes, processes } => Self::Sampled {
+                cpu_percent: f64::from(*cpu_centipercent) / 100.0,
+                memory_bytes: *memory_bytes,
+                processes: *processes,
+            },
             K::CredentialRotated { profile, variables } => Self::CredentialRotated { profile, variables },
             K::Observed { adapter, detail } => Self::Observed { adapter, detail },
             K::SupervisorStarted { pid, version } => Self::SupervisorStarted { pid: *pid, supervisor_version: version },
@@ -230,6 +243,10 @@ impl<'a> Detail<'a> {
             }
             K::PreStopEnded { command, succeeded, detail } => {
                 Self::PreStopEnded { command, succeeded: *succeeded, detail }
+            }
+            K::OrphansEnded { processes } => Self::OrphansEnded { processes: *processes },
+            K::EndUnobserved { not_before, not_after } => {
+                Self::EndUnobserved { not_before: not_before.wall(), not_after: not_after.wall() }
             }
         }
     }
@@ -274,6 +291,8 @@ struct IdentityView {
     pid: Option<u32>,
     start_ticks: Option<u64>,
     boot_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid_namespace: Option<u64>,
 }
 
 impl IdentityView {
@@ -282,6 +301,7 @@ impl IdentityView {
             pid: identity.map(|identity| identity.pid),
             start_ticks: identity.map(|identity| identity.start_ticks),
             boot_id: identity.map(|identity| identity.boot_id.to_string()),
+            pid_namespace: identity.and_then(|identity| identity.pid_namespace),
         }
     }
 }
@@ -328,6 +348,8 @@ struct SpecView<'a> {
     health: Option<&'a HealthCheckConfig>,
     shutdown: &'a ShutdownConfig,
     credentials: Option<&'a CredentialConfig>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin: Option<String>,
 }
 
 impl<'a> SpecView<'a> {
@@ -345,6 +367,7 @@ impl<'a> SpecView<'a> {
             health: spec.health.as_ref(),
             shutdown: &spec.shutdown,
             credentials: spec.credentials.as_ref(),
+            stdin: spec.stdin.as_ref().map(|path| path.to_string_lossy().into_owned()),
         }
     }
 }

@@ -47,6 +47,7 @@ impl<'a> From<&'a SpawnFailure> for SpawnFailureView<'a> {
             SpawnStage::Fork => "fork",
             SpawnStage::Exec => "exec",
             SpawnStage::Credentials => "credentials",
+            SpawnStage::Stdin => "stdin",
         };
         Self { stage, errno: failure.errno, message: &failure.message }
     }

@@ -1,7 +1,7 @@
 //! The types of events, by the names that programs see.
 
 /// In the order in which they are documented: what happens to a process, then to the ledger.
-pub(crate) const KINDS: [&str; 31] = [
+pub(crate) const KINDS: [&str; 33] = [
     "registered",
     "spec_changed",
     "unregistered",
@@ -28,6 +28,8 @@ pub(crate) const KINDS: [&str; 31] = [
     "output_tail",
     "output_dropped",
     "pre_stop_ended",
+    "orphans_ended",
+    "end_unobserved",
     "supervisor_started",
     "supervisor_stopped",
     "checkpointed",
@@ -45,7 +47,7 @@ mod tests {
     fn every_type_that_was_ever_recorded_is_known() {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
         let read = |name| fs::read_to_string(golden.join(name)).unwrap();
-        let records = read("v1-events.txt") + &read("records-v2.txt");
+        let records = read("v1-events.txt") + &read("records-v2.txt") + &read("records-v3.txt");
         let recorded: BTreeSet<&str> = records.lines().filter_map(|line| line.split(' ').next()).collect();
         assert_eq!(recorded, BTreeSet::from(KINDS));
     }

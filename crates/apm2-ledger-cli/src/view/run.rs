@@ -67,5 +67,6 @@ pub(super) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>
     match trigger {
         StartTrigger::Start => ("start", None),
         StartTrigger::Restart { attempt } => ("restart", Some(attempt)),
+        StartTrigger::Boot => ("boot", None),
     }
 }

@@ -31,8 +31,8 @@ macro_rules! mirrored {
 pub(super) use mirrored;
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
-// `Credentials` came with version 2.
-mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec, Credentials);
+// `Credentials` came with version 2, `Stdin` with version 3.
+mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec, Credentials, Stdin);
 mirrored!(SignalTargetV1, SignalTarget, Process, Group);
 mirrored!(OutputSourceV1, OutputSource, Stdout, Stderr);
 
@@ -63,10 +63,28 @@ pub(super) struct IdentityV1 {
     start_ticks: u64,
 }
 
+/// An identity with its pid namespace.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct IdentityV3 {
+    identity: IdentityV1,
+    pid_namespace: u64,
+}
+
+/// The identity of a kept fold, with its pid namespace where that is known.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(super) struct KeptIdentity {
+    identity: IdentityV1,
+    pid_namespace: Option<u64>,
+}
+
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(super) enum TriggerV1 {
     Start,
-    Restart { attempt: u32 },
+    Restart {
+        attempt: u32,
+    },
+    /// From version 3 on.
+    Boot,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -143,7 +161,7 @@ impl RunEndV1 {
 
 impl From<ProcessIdentity> for IdentityV1 {
     fn from(identity: ProcessIdentity) -> Self {
-        let ProcessIdentity { boot_id, pid, start_ticks } = identity;
+        let ProcessIdentity { boot_id, pid, start_ticks, pid_namespace: _ } = identity;
         Self { boot_id: Id(boot_id.into_bytes()), pid, start_ticks }
     }
 }
@@ -151,7 +169,32 @@ impl From<ProcessIdentity> for IdentityV1 {
 impl From<IdentityV1> for ProcessIdentity {
     fn from(identity: IdentityV1) -> Self {
         let IdentityV1 { boot_id, pid, start_ticks } = identity;
-        Self { boot_id: Uuid::from_bytes(boot_id.0), pid, start_ticks }
+        Self { boot_id: Uuid::from_bytes(boot_id.0), pid, start_ticks, pid_namespace: None }
+    }
+}
+
+impl IdentityV3 {
+    /// The record of an identity whose namespace is known.
+    pub(super) fn of(identity: ProcessIdentity) -> Option<Self> {
+        Some(Self { identity: identity.into(), pid_namespace: identity.pid_namespace? })
+    }
+}
+
+impl From<IdentityV3> for ProcessIdentity {
+    fn from(IdentityV3 { identity, pid_namespace }: IdentityV3) -> Self {
+        Self { pid_namespace: Some(pid_namespace), ..identity.into() }
+    }
+}
+
+impl From<ProcessIdentity> for KeptIdentity {
+    fn from(identity: ProcessIdentity) -> Self {
+        Self { identity: identity.into(), pid_namespace: identity.pid_namespace }
+    }
+}
+
+impl From<KeptIdentity> for ProcessIdentity {
+    fn from(KeptIdentity { identity, pid_namespace }: KeptIdentity) -> Self {
+        Self { pid_namespace, ..identity.into() }
     }
 }
 
@@ -160,6 +203,7 @@ impl From<StartTrigger> for TriggerV1 {
         match trigger {
             StartTrigger::Start => Self::Start,
             StartTrigger::Restart { attempt } => Self::Restart { attempt },
+            StartTrigger::Boot => Self::Boot,
         }
     }
 }
@@ -169,6 +213,7 @@ impl From<TriggerV1> for StartTrigger {
         match trigger {
             TriggerV1::Start => Self::Start,
             TriggerV1::Restart { attempt } => Self::Restart { attempt },
+            TriggerV1::Boot => Self::Boot,
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The record of what happened, version 1. The order of the variants is the format: new ones go to the end.
 
-use apm2_core::process::{EventKind, RestartRule, RunEnd, SpawnStage};
+use apm2_core::process::{EventKind, RestartRule, RunEnd, SpawnStage, StartTrigger};
 use serde::{Deserialize, Serialize};
 
 use super::{
     RecordError,
-    exit::{ExitV1, IdentityV1, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal},
-    spec::SpecV1,
+    event::StampV1,
+    exit::{
+        ExitV1, IdentityV1, IdentityV3, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal,
+    },
+    spec::{SpecV1, SpecV3, needs_version_3},
 };
 
 #[derive(Serialize, Deserialize)]
@@ -43,19 +46,30 @@ pub(super) enum KindV1 {
     OutputTail { stdout: Vec<String>, stderr: Vec<String> },
     OutputDropped { source: OutputSourceV1, bytes: u64, cause: String },
     PreStopEnded { command: String, succeeded: bool, detail: String },
+    // From version 3 on.
+    RegisteredV3 { spec: Box<SpecV3> },
+    SpecChangedV3 { spec: Box<SpecV3> },
+    StartingV3 { identity: IdentityV3, trigger: TriggerV1 },
+    AdoptedV3 { identity: IdentityV3 },
+    SampledV3 { cpu_centipercent: u32, memory_bytes: u64, processes: u32 },
+    OrphansEnded { processes: u32 },
+    EndUnobserved { not_before: StampV1, not_after: StampV1 },
 }
 
 impl From<&EventKind> for KindV1 {
     fn from(kind: &EventKind) -> Self {
         use EventKind as K;
         match kind {
+            K::Registered { spec } if needs_version_3(spec) => Self::RegisteredV3 { spec: Box::new(spec.into()) },
             K::Registered { spec } => Self::Registered { spec: Box::new(spec.into()) },
+            K::SpecChanged { spec } if needs_version_3(spec) => Self::SpecChangedV3 { spec: Box::new(spec.into()) },
             K::SpecChanged { spec } => Self::SpecChanged { spec: Box::new(spec.into()) },
             K::Unregistered => Self::Unregistered,
             K::StartRequested { trigger } => Self::StartRequested { trigger: (*trigger).into() },
-            K::Starting { identity, trigger } => {
-                Self::Starting { identity: identity.map(Into::into), trigger: (*trigger).into() }
-            }
+            K::Starting { identity, trigger } => match identity.and_then(IdentityV3::of) {
+                Some(identity) => Self::StartingV3 { identity, trigger: (*trigger).into() },
+                None => Self::Starting { identity: identity.map(Into::into), trigger: (*trigger).into() },
+            },
             K::Running => Self::Running,
             K::Unhealthy { failures } => Self::Unhealthy { failures: *failures },
             K::Stopping { signal, timeout_ms, force_kill } => {
@@ -73,10 +87,17 @@ impl From<&EventKind> for KindV1 {
             K::RestartRefused { rule } => Self::RestartRefused { rule: (*rule).into() },
             K::BudgetReset => Self::BudgetReset,
             K::HealthChanged { healthy, detail } => Self::HealthChanged { healthy: *healthy, detail: detail.clone() },
-            K::Adopted { identity } => Self::Adopted { identity: (*identity).into() },
+            K::Adopted { identity } => match IdentityV3::of(*identity) {
+                Some(identity) => Self::AdoptedV3 { identity },
+                None => Self::Adopted { identity: (*identity).into() },
+            },
             K::OutputLeaked { source } => Self::OutputLeaked { source: (*source).into() },
-            K::Sampled { cpu_centipercent, memory_bytes } => {
-                Self::Sampled { cpu_centipercent: *cpu_centipercent, memory_bytes: *memory_bytes }
+            K::Sampled { cpu_centipercent, memory_bytes, processes } => {
+                let (cpu_centipercent, memory_bytes) = (*cpu_centipercent, *memory_bytes);
+                match *processes {
+                    Some(processes) => Self::SampledV3 { cpu_centipercent, memory_bytes, processes },
+                    None => Self::Sampled { cpu_centipercent, memory_bytes },
+                }
             }
             K::CredentialRotated { profile, variables } => {
                 Self::CredentialRotated { profile: profile.clone(), variables: variables.clone() }
@@ -96,6 +117,10 @@ impl From<&EventKind> for KindV1 {
             K::PreStopEnded { command, succeeded, detail } => {
                 Self::PreStopEnded { command: command.clone(), succeeded: *succeeded, detail: detail.clone() }
             }
+            K::OrphansEnded { processes } => Self::OrphansEnded { processes: *processes },
+            K::EndUnobserved { not_before, not_after } => {
+                Self::EndUnobserved { not_before: (*not_before).into(), not_after: (*not_after).into() }
+            }
         }
     }
 }
@@ -106,10 +131,15 @@ impl KindV1 {
         Ok(match self {
             Self::Registered { spec } => K::Registered { spec: spec.into_spec()? },
             Self::SpecChanged { spec } => K::SpecChanged { spec: spec.into_spec()? },
+            Self::RegisteredV3 { spec } => K::Registered { spec: spec.into_spec()? },
+            Self::SpecChangedV3 { spec } => K::SpecChanged { spec: spec.into_spec()? },
             Self::Unregistered => K::Unregistered,
             Self::StartRequested { trigger } => K::StartRequested { trigger: trigger.into() },
             Self::Starting { identity, trigger } => {
                 K::Starting { identity: identity.map(Into::into), trigger: trigger.into() }
+            }
+            Self::StartingV3 { identity, trigger } => {
+                K::Starting { identity: Some(identity.into()), trigger: trigger.into() }
             }
             Self::Running => K::Running,
             Self::Unhealthy { failures } => K::Unhealthy { failures },
@@ -129,8 +159,14 @@ impl KindV1 {
             Self::BudgetReset => K::BudgetReset,
             Self::HealthChanged { healthy, detail } => K::HealthChanged { healthy, detail },
             Self::Adopted { identity } => K::Adopted { identity: identity.into() },
+            Self::AdoptedV3 { identity } => K::Adopted { identity: identity.into() },
             Self::OutputLeaked { source } => K::OutputLeaked { source: source.into() },
-            Self::Sampled { cpu_centipercent, memory_bytes } => K::Sampled { cpu_centipercent, memory_bytes },
+            Self::Sampled { cpu_centipercent, memory_bytes } => {
+                K::Sampled { cpu_centipercent, memory_bytes, processes: None }
+            }
+            Self::SampledV3 { cpu_centipercent, memory_bytes, processes } => {
+                K::Sampled { cpu_centipercent, memory_bytes, processes: Some(processes) }
+            }
             Self::CredentialRotated { profile, variables } => K::CredentialRotated { profile, variables },
             Self::Observed { adapter, detail } => K::Observed { adapter, detail },
             Self::SupervisorStarted { pid, version } => K::SupervisorStarted { pid, version },
@@ -141,6 +177,10 @@ impl KindV1 {
             Self::OutputTail { stdout, stderr } => K::OutputTail { stdout, stderr },
             Self::OutputDropped { source, bytes, cause } => K::OutputDropped { source: source.into(), bytes, cause },
             Self::PreStopEnded { command, succeeded, detail } => K::PreStopEnded { command, succeeded, detail },
+            Self::OrphansEnded { processes } => K::OrphansEnded { processes },
+            Self::EndUnobserved { not_before, not_after } => {
+                K::EndUnobserved { not_before: not_before.into(), not_after: not_after.into() }
+            }
         })
     }
 }
@@ -149,6 +189,11 @@ impl KindV1 {
 pub(super) fn first_version(kind: &EventKind) -> u8 {
     use EventKind as K;
     match kind {
+        K::OrphansEnded { .. } | K::EndUnobserved { .. } | K::Sampled { processes: Some(_), .. } => 3,
+        K::Registered { spec } | K::SpecChanged { spec } if needs_version_3(spec) => 3,
+        K::StartRequested { trigger: StartTrigger::Boot } | K::Starting { trigger: StartTrigger::Boot, .. } => 3,
+        K::Starting { identity: Some(identity), .. } | K::Adopted { identity } if identity.pid_namespace.is_some() => 3,
+        K::Crashed { cause: RunEnd::SpawnFailed(failure) } if failure.stage == SpawnStage::Stdin => 3,
         K::OutputTail { .. } | K::OutputDropped { .. } | K::PreStopEnded { .. } => 2,
         K::RestartRefused { rule: RestartRule::SpawnBudgetSpent { .. } | RestartRule::LaunchUnknown } => 2,
         K::Crashed { cause: RunEnd::SpawnFailed(failure) } if failure.stage == SpawnStage::Credentials => 2,

@@ -2,8 +2,8 @@
 //!
 //! An event's bytes are one version byte and the value of that version. No field is ever added to a type. Variants are
 //! added at the end of an enum, and an event that holds a new one says so by its version, so that a program that does not
-//! know it refuses it as newer: version 2 has the variants that its types name as such, and is version 1 otherwise. What
-//! version 1 can hold is written as version 1. Golden bytes of every kind hold this.
+//! know it refuses it as newer: versions 2 and 3 have the variants that their types name as such. An event is written as
+//! the lowest version that can hold it. Golden bytes of every kind hold this.
 //! How a value becomes bytes is `codec`'s matter.
 
 mod event;
@@ -21,9 +21,9 @@ use crate::{
 };
 
 /// The newest version of event records.
-const EVENT_VERSION_MAX: u8 = 2;
+const EVENT_VERSION_MAX: u8 = 3;
 /// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
-const REDUCER_VERSION: u8 = 2;
+const REDUCER_VERSION: u8 = 3;
 
 /// A record that cannot be read or written.
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! The record of a specification, version 1. Built from redacted specifications only.
+//! The record of a specification, version 1, and what version 3 adds to it. Built from redacted specifications only.
 
 use std::{
     collections::BTreeMap,
@@ -11,10 +11,10 @@ use std::{
 use apm2_core::{
     credentials::CredentialConfig,
     duration::millis,
-    health::{HealthCheck, HealthCheckConfig},
+    health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
     log::LogConfig,
     process::{ProcessId, ProcessSpec, REDACTED, RedactedSpec},
-    restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
     shutdown::ShutdownConfig,
 };
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,31 @@ pub(super) struct SpecV1 {
     log: LogV1,
     shutdown: ShutdownV1,
     credentials: Option<CredentialsV1>,
+}
+
+/// A specification that sets what version 1 has no place for.
+#[derive(Serialize, Deserialize)]
+pub(super) struct SpecV3 {
+    base: SpecV1,
+    on_boot: OnBootV3,
+    end_orphans: bool,
+    stdin: Option<Vec<u8>>,
+    /// Names of the variables of a health check, in order.
+    health_env_names: Vec<String>,
+}
+
+mirrored!(OnBootV3, OnBoot, AsBefore, Start, Stay);
+
+/// Whether version 1 has no place for something that `spec` sets.
+pub(super) fn needs_version_3(spec: &ProcessSpec) -> bool {
+    let has_new_check = spec.health.as_ref().is_some_and(|health| match &health.check {
+        HealthCheck::Http { expected_status, .. } => expected_status.all().len() != 1,
+        HealthCheck::Unix { .. } => true,
+        HealthCheck::Tcp { .. } | HealthCheck::Script { .. } | HealthCheck::Liveness => false,
+    });
+    let has_env = spec.health.as_ref().is_some_and(|health| !health.env.is_empty());
+    let is_new = spec.restart.on_boot != OnBoot::default() || !spec.shutdown.end_orphans || spec.stdin.is_some();
+    has_new_check || has_env || is_new
 }
 
 mirrored!(PolicyV1, RestartPolicy, Never, OnFailure, Always);
@@ -93,6 +118,9 @@ enum CheckV1 {
     Tcp { address: String },
     Script { command: String, args: Vec<String> },
     Liveness,
+    // From version 3 on.
+    HttpAny { url: String, statuses: Vec<u16> },
+    Unix { path: Vec<u8> },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,8 +188,56 @@ impl From<&RedactedSpec> for SpecV1 {
     }
 }
 
-impl SpecV1 {
+impl From<&RedactedSpec> for SpecV3 {
+    fn from(spec: &RedactedSpec) -> Self {
+        Self {
+            base: spec.into(),
+            on_boot: spec.restart.on_boot.into(),
+            end_orphans: spec.shutdown.end_orphans,
+            stdin: spec.stdin.as_deref().map(bytes),
+            health_env_names: spec.health.iter().flat_map(|health| health.env.keys().cloned()).collect(),
+        }
+    }
+}
+
+impl SpecV3 {
+    /// The specification of an event.
+    ///
+    /// # Errors
+    /// When version 1 has a place for all of it: then it is not what is written.
     pub(super) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+        let spec = self.into_kept()?;
+        if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }
+    }
+
+    /// The specification of a kept fold, which is of this form whatever it holds.
+    pub(super) fn into_kept(self) -> Result<RedactedSpec, RecordError> {
+        let mut spec = self.base.into_plain()?;
+        spec.restart.on_boot = self.on_boot.into();
+        spec.shutdown.end_orphans = self.end_orphans;
+        spec.stdin = self.stdin.map(path);
+        match &mut spec.health {
+            Some(health) => {
+                health.env = self.health_env_names.into_iter().map(|name| (name, REDACTED.to_owned())).collect();
+            }
+            None if self.health_env_names.is_empty() => {}
+            None => return Err(RecordError::Range("variables of a health check")),
+        }
+        Ok(RedactedSpec::new(&spec))
+    }
+}
+
+impl SpecV1 {
+    /// The specification of an event.
+    ///
+    /// # Errors
+    /// When it holds what only version 3 has.
+    pub(super) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+        let spec = RedactedSpec::new(&self.into_plain()?);
+        if needs_version_3(&spec) { Err(RecordError::Range("version of a specification")) } else { Ok(spec) }
+    }
+
+    fn into_plain(self) -> Result<ProcessSpec, RecordError> {
         if self.name.is_empty() || self.command.is_empty() || self.instances == 0 {
             return Err(RecordError::Range("specification"));
         }
@@ -170,8 +246,9 @@ impl SpecV1 {
             timeout: Duration::from_millis(self.shutdown.timeout_ms),
             pre_stop: self.shutdown.pre_stop,
             force_kill: self.shutdown.force_kill,
+            ..ShutdownConfig::default()
         };
-        let spec = ProcessSpec {
+        Ok(ProcessSpec {
             id: ProcessId::from_bytes(self.id.0),
             name: self.name,
             command: self.command,
@@ -184,8 +261,8 @@ impl SpecV1 {
             log: self.log.into(),
             shutdown,
             credentials: self.credentials.map(CredentialsV1::into_config).transpose()?,
-        };
-        Ok(RedactedSpec::new(&spec))
+            stdin: None,
+        })
     }
 }
 
@@ -252,6 +329,7 @@ impl RestartV1 {
             min_uptime: Duration::from_millis(self.min_uptime_ms),
             backoff,
             jitter_percent,
+            on_boot: OnBoot::default(),
         })
     }
 }
@@ -259,7 +337,11 @@ impl RestartV1 {
 impl From<&HealthCheckConfig> for HealthV1 {
     fn from(config: &HealthCheckConfig) -> Self {
         let check = match config.check.clone() {
-            HealthCheck::Http { url, expected_status } => CheckV1::Http { url, expected_status },
+            HealthCheck::Http { url, expected_status } => match expected_status.all() {
+                [status] => CheckV1::Http { url, expected_status: *status },
+                statuses => CheckV1::HttpAny { url, statuses: statuses.to_vec() },
+            },
+            HealthCheck::Unix { path } => CheckV1::Unix { path: bytes(&path) },
             HealthCheck::Tcp { address } => CheckV1::Tcp { address },
             HealthCheck::Script { command, args } => CheckV1::Script { command, args },
             HealthCheck::Liveness => CheckV1::Liveness,
@@ -279,7 +361,13 @@ impl From<&HealthCheckConfig> for HealthV1 {
 impl From<HealthV1> for HealthCheckConfig {
     fn from(record: HealthV1) -> Self {
         let check = match record.check {
-            CheckV1::Http { url, expected_status } => HealthCheck::Http { url, expected_status },
+            CheckV1::Http { url, expected_status } => {
+                HealthCheck::Http { url, expected_status: ExpectedStatus::from(expected_status) }
+            }
+            CheckV1::HttpAny { url, statuses } => {
+                HealthCheck::Http { url, expected_status: ExpectedStatus::from(statuses) }
+            }
+            CheckV1::Unix { path: bytes } => HealthCheck::Unix { path: path(bytes) },
             CheckV1::Tcp { address } => HealthCheck::Tcp { address },
             CheckV1::Script { command, args } => HealthCheck::Script { command, args },
             CheckV1::Liveness => HealthCheck::Liveness,
@@ -292,6 +380,7 @@ impl From<HealthV1> for HealthCheckConfig {
             grace_period: Duration::from_millis(record.grace_period_ms),
             failure_threshold: record.failure_threshold,
             success_threshold: record.success_threshold,
+            env: BTreeMap::new(),
         }
     }
 }

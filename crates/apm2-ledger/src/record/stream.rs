@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     RecordError,
     event::StampV1,
-    exit::{IdentityV1, RunEndV1, TriggerV1, signal},
-    spec::SpecV1,
+    exit::{KeptIdentity, RunEndV1, TriggerV1, signal},
+    spec::SpecV3,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -103,7 +103,7 @@ impl From<FollowUpV1> for FollowUp {
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct StreamV1 {
-    spec: SpecV1,
+    spec: SpecV3,
     instance: u32,
     state: StateV1,
     pid: Option<u32>,
@@ -112,11 +112,12 @@ pub(super) struct StreamV1 {
     last_restart_ns: Option<i64>,
     cpu_percent: Option<f32>,
     memory_bytes: Option<u64>,
+    processes: Option<u32>,
     version: u64,
     last_seq: u64,
     run: u64,
     intent: Option<(u64, TriggerV1)>,
-    identity: Option<IdentityV1>,
+    identity: Option<KeptIdentity>,
     run_started: Option<StampV1>,
     end: Option<RunEndV1>,
     kill_sent: bool,
@@ -173,6 +174,7 @@ impl From<&Stream> for StreamV1 {
             last_restart_ns: handle.last_restart.and_then(nanos),
             cpu_percent: handle.cpu_percent,
             memory_bytes: handle.memory_bytes,
+            processes: handle.processes,
             version: stream.version,
             last_seq: stream.last_seq,
             run: stream.run,
@@ -192,7 +194,7 @@ impl From<&Stream> for StreamV1 {
 
 impl StreamV1 {
     pub(super) fn into_stream(self) -> Result<Stream, RecordError> {
-        let spec = self.spec.into_spec()?;
+        let spec = self.spec.into_kept()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));
         }
@@ -208,6 +210,7 @@ impl StreamV1 {
             last_restart: self.last_restart_ns.map(time),
             cpu_percent: self.cpu_percent,
             memory_bytes: self.memory_bytes,
+            processes: self.processes,
         };
         Ok(Stream {
             id,

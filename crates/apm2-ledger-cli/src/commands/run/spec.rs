@@ -2,7 +2,12 @@
 
 use std::{collections::HashSet, path::Path};
 
-use apm2_core::{process::ProcessSpec, restart::RestartConfig, shutdown::ShutdownConfig, supervisor::is_name};
+use apm2_core::{
+    process::ProcessSpec,
+    restart::{OnBoot, RestartConfig},
+    shutdown::ShutdownConfig,
+    supervisor::is_name,
+};
 
 use super::RunArgs;
 use crate::error::CliError;
@@ -32,6 +37,7 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         min_uptime: args.min_uptime,
         backoff: args.backoff.0,
         jitter_percent: 0,
+        on_boot: OnBoot::default(),
     };
     let shutdown = ShutdownConfig { signal: args.stop_signal, timeout: args.stop_timeout, ..ShutdownConfig::default() };
     let mut builder = ProcessSpec::builder()

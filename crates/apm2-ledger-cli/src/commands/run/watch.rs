@@ -323,7 +323,7 @@ const fn spawn_failure_code(failure: &SpawnFailure) -> i32 {
     match (failure.stage, failure.errno) {
         (SpawnStage::Exec, Some(nix::libc::ENOENT)) => NOT_FOUND_CODE,
         (SpawnStage::Exec, _) => NOT_EXECUTABLE_CODE,
-        (SpawnStage::WorkingDirectory | SpawnStage::Fork | SpawnStage::Credentials, _) => 1,
+        (SpawnStage::WorkingDirectory | SpawnStage::Fork | SpawnStage::Credentials | SpawnStage::Stdin, _) => 1,
     }
 }
 
