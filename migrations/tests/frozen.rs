@@ -220,7 +220,8 @@ fn restart(config: &RestartConfig) -> v1::Restart {
 fn health(config: &HealthCheckConfig) -> v1::Health {
     let check = match config.check.clone() {
         HealthCheck::Http { url, expected_status } => {
-            v1::Check::Http { url, expected_status: expected_status.all()[0] }
+            let expected_status = *expected_status.all().first().unwrap();
+            v1::Check::Http { url, expected_status }
         }
         HealthCheck::Unix { .. } => unreachable!("version 1 has no such check"),
         HealthCheck::Tcp { address } => v1::Check::Tcp { address },
