@@ -33,6 +33,7 @@ mod same_name;
 mod secrets;
 mod stops;
 mod terminal;
+mod upgrade;
 mod usage;
 mod views;
 

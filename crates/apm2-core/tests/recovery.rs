@@ -15,11 +15,11 @@ use apm2_core::{
         ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Launch, Recovery, Supervisor},
+    supervisor::{Launch, Recovery, Supervisor, UnreadableLaunch},
 };
 use uuid::Uuid;
 
-use crate::support::{KillOnDrop, Log, in_time, is_alive, sh, sh_builder, until};
+use crate::support::{KillOnDrop, Known, Log, in_time, is_alive, sh, sh_builder, until};
 
 fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
@@ -294,6 +294,29 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
     assert!(start.is_err() && log.replay().unwrap().run == 1);
     child.wait().unwrap();
+}
+
+#[tokio::test]
+async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
+    let spec = sh("exit 0");
+    let log = Log::default();
+    let first = log.supervisor(Vec::new());
+    in_time(first.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
+    in_time(first.start_idle(spec.id, &Request::default())).await.unwrap();
+    in_time(first.wait(id_of(&spec))).await.unwrap();
+    let why = "it has version 2".to_owned();
+    let mut services = log.services(Vec::new());
+    services.launches = Arc::new(Known(Vec::new(), vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
+    let supervisor = Supervisor::new(services);
+    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    assert_eq!(recovery.problems, [why]);
+    assert_eq!(supervisor.find_process(&spec.name).unwrap(), spec.id);
+    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    assert!(start.is_err_and(|error| error.to_string().contains("not known")) && log.replay().unwrap().run == 1);
+    // Given anew, it is a process as any other.
+    in_time(supervisor.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
+    in_time(supervisor.start(id_of(&spec), &Request::default())).await.unwrap();
+    assert_eq!(in_time(supervisor.wait(id_of(&spec))).await.unwrap().run, 2);
 }
 
 #[tokio::test]

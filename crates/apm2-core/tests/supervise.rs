@@ -9,7 +9,7 @@ use apm2_core::{
         StartTrigger, Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, Launch, LaunchStore, Supervisor},
+    supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
 
 use crate::support::{AMPLE, Log, in_time, sh, sh_builder, until};
@@ -380,8 +380,8 @@ impl LaunchStore for Full {
         Ok(())
     }
 
-    fn load_all(&self) -> std::io::Result<Vec<Launch>> {
-        Ok(Vec::new())
+    fn load_all(&self) -> std::io::Result<KeptLaunches> {
+        Ok(KeptLaunches::default())
     }
 }
 

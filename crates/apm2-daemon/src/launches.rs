@@ -12,14 +12,16 @@ use std::{
 
 use apm2_core::{
     process::ProcessId,
-    supervisor::{Launch, LaunchStore},
+    supervisor::{KeptLaunches, Launch, LaunchStore, UnreadableLaunch},
 };
+
+use crate::launch_file;
 
 /// The directory of the files, in the ledger's.
 const DIR: &str = "launch";
 
-/// The size of a file.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+/// The ending of a file that is kept beside the one that took its place: the program that wrote it may come back.
+const SET_ASIDE: &str = "set-aside";
 
 /// Launches in files.
 #[derive(Debug)]
@@ -38,6 +40,18 @@ impl LaunchFiles {
     fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
     }
+
+    /// Keeps what this program cannot read before something else takes its name. One that was kept before goes: it is older.
+    fn set_aside(&self, path: &Path) -> io::Result<()> {
+        match read(path) {
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "a launch is set aside"),
+        }
+        let aside = path.with_extension(SET_ASIDE);
+        removed(&aside)?;
+        fs::hard_link(path, aside)
+    }
 }
 
 impl LaunchStore for LaunchFiles {
@@ -45,44 +59,64 @@ impl LaunchStore for LaunchFiles {
         // Several are saved at once: one that is there already is as good.
         DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let path = self.path(launch.spec.id);
+        let bytes = launch_file::encode(launch)?;
         let new = path.with_extension("new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&serde_json::to_vec(launch)?)?;
+        file.write_all(&bytes)?;
         file.sync_all()?;
+        self.set_aside(&path)?;
         fs::rename(new, path)?;
         self.sync()
     }
 
     fn remove(&self, process: ProcessId) -> io::Result<()> {
-        match fs::remove_file(self.path(process)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.and_then(|()| self.sync()),
-        }
+        let path = self.path(process);
+        if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? { self.sync() } else { Ok(()) }
     }
 
-    fn load_all(&self) -> io::Result<Vec<Launch>> {
+    fn load_all(&self) -> io::Result<KeptLaunches> {
         let entries = match fs::read_dir(&self.0) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptLaunches::default()),
             entries => entries?,
         };
-        let mut launches = Vec::new();
+        let mut kept = KeptLaunches::default();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
+            let Some(process) = process_of(&path) else { continue };
             match read(&path) {
-                Ok(launch) => launches.push(launch),
-                Err(error) => tracing::error!(path = %path.display(), %error, "a launch cannot be read"),
+                // Copied under another's name, it would be launched as somebody else.
+                Ok(launch) if launch.spec.id != process => {
+                    let why = format!("{}: it is the launch of process {}", path.display(), launch.spec.id);
+                    kept.unreadable.push(UnreadableLaunch { process, why });
+                }
+                Ok(launch) => kept.launches.push(launch),
+                Err(error) => {
+                    let why = format!("{}: {error}", path.display());
+                    kept.unreadable.push(UnreadableLaunch { process, why });
+                }
             }
         }
-        Ok(launches)
+        Ok(kept)
+    }
+}
+
+/// Whose launch a file is by its name.
+fn process_of(path: &Path) -> Option<ProcessId> {
+    let name = path.file_name()?.to_str()?;
+    name.strip_suffix(".json")?.parse().ok()
+}
+
+/// Removes a file; whether it was there.
+fn removed(path: &Path) -> io::Result<bool> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
     }
 }
 
 fn read(path: &Path) -> io::Result<Launch> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX).read_to_end(&mut bytes)?;
-    // Not quoted: a syntax error may stand beside a secret.
-    serde_json::from_slice(&bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not a launch"))
+    File::open(path)?.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    launch_file::decode(&bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }

@@ -16,6 +16,7 @@ pub mod client;
 mod error;
 mod frame;
 pub mod keeper;
+mod launch_file;
 mod launches;
 mod lobby;
 pub mod protocol;

@@ -79,12 +79,29 @@ pub trait LaunchStore: Send + Sync {
     /// When it may still be there.
     fn remove(&self, process: ProcessId) -> io::Result<()>;
 
-    /// All launches that are kept. What cannot be read is left out, and reported where the supervisor's own troubles
-    /// are.
+    /// All launches that are kept.
     ///
     /// # Errors
     /// When nothing can be read at all.
-    fn load_all(&self) -> io::Result<Vec<Launch>>;
+    fn load_all(&self) -> io::Result<KeptLaunches>;
+}
+
+/// What a store of launches has.
+#[derive(Debug, Default)]
+pub struct KeptLaunches {
+    /// Those that can be used.
+    pub launches: Vec<Launch>,
+    /// Those that this program cannot read, and leaves as they are.
+    pub unreadable: Vec<UnreadableLaunch>,
+}
+
+/// A launch that is kept in a form which this program does not know, or is damaged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableLaunch {
+    /// Whose it is.
+    pub process: ProcessId,
+    /// What is wrong with it, in words. Holds no part of the launch.
+    pub why: String,
 }
 
 /// Keeps nothing: for supervisors that nobody comes after.
@@ -100,7 +117,7 @@ impl LaunchStore for Unkept {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<Vec<Launch>> {
-        Ok(Vec::new())
+    fn load_all(&self) -> io::Result<KeptLaunches> {
+        Ok(KeptLaunches::default())
     }
 }

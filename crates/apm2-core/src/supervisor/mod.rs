@@ -41,7 +41,7 @@ use self::{
     tender::{Flags, Tender},
 };
 pub use self::{
-    launch::{Launch, LaunchStore, Unkept},
+    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
     name::{INSTANCES_MAX, is_name},
 };
 use crate::{

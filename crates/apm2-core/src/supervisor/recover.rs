@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Launch, Recovery, Supervisor, change::with_instances, table::Entry};
+use super::{KeptLaunches, Launch, Recovery, Supervisor, change::with_instances, table::Entry};
 use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
 impl Supervisor {
@@ -17,10 +17,17 @@ impl Supervisor {
     /// restarts that are due are made.
     pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
         let mut recovery = Recovery::default();
-        let launches = self.inner.services.launches.load_all().unwrap_or_else(|error| {
+        let KeptLaunches { launches, unreadable } = self.inner.services.launches.load_all().unwrap_or_else(|error| {
             recovery.problems.push(format!("what processes are launched with cannot be read: {error}"));
-            Vec::new()
+            KeptLaunches::default()
         });
+        let unreadable: HashSet<ProcessId> = unreadable
+            .into_iter()
+            .map(|launch| {
+                recovery.problems.push(launch.why);
+                launch.process
+            })
+            .collect();
         let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
         for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
             by_process.entry(stream.id.process_id).or_default().push(stream);
@@ -41,10 +48,12 @@ impl Supervisor {
                 None => self.forget(launch.spec.id),
             }
         }
-        for streams in by_process.into_values() {
-            // What is not launched from here any more is supervised only as long as something of it is open.
+        for (process, streams) in by_process {
+            // What is not launched from here any more is supervised only as long as something of it is open. What is, with
+            // values that cannot be read, stays supervised.
+            let is_wanted = unreadable.contains(&process) && streams.iter().any(|stream| !stream.unregistered);
             match streams.first() {
-                Some(first) if streams.iter().any(is_open) => {
+                Some(first) if is_wanted || streams.iter().any(is_open) => {
                     let launch = Launch::new(first.handle.spec.clone());
                     let supervisor = self.clone();
                     taken_over.spawn(async move { supervisor.take_over(launch, false, streams) });

@@ -15,7 +15,7 @@ use apm2_core::{
         Actor, Clock as _, Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessId, ProcessRunner,
         ProcessSpec, ProcessSpecBuilder, Recorder, Stream, SystemClock,
     },
-    supervisor::{Launch, LaunchStore, Services, Supervisor},
+    supervisor::{KeptLaunches, Launch, LaunchStore, Services, Supervisor, UnreadableLaunch},
 };
 use tokio::sync::mpsc;
 
@@ -108,7 +108,7 @@ impl Drop for Kept {
 }
 
 /// Launches of an earlier supervisor; nothing new is kept.
-struct Known(Vec<Launch>);
+pub(crate) struct Known(pub(crate) Vec<Launch>, pub(crate) Vec<UnreadableLaunch>);
 
 impl LaunchStore for Known {
     fn save(&self, _launch: &Launch) -> io::Result<()> {
@@ -119,8 +119,8 @@ impl LaunchStore for Known {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<Vec<Launch>> {
-        Ok(self.0.clone())
+    fn load_all(&self) -> io::Result<KeptLaunches> {
+        Ok(KeptLaunches { launches: self.0.clone(), unreadable: self.1.clone() })
     }
 }
 
@@ -163,7 +163,7 @@ impl Log {
         Services {
             recorder: Box::new(move || Box::new(log.clone())),
             clock: Arc::new(SystemClock),
-            launches: Arc::new(Known(launches)),
+            launches: Arc::new(Known(launches, Vec::new())),
             holder: None,
             logs: None,
             adapters: Arc::new(|_| None),

@@ -112,7 +112,7 @@ impl Shared {
     /// Connects to the keeper that an earlier daemon has left, or to a new one.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(&self.dir)?;
-        match to(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
+        match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
             Ok(connection) => Ok(self.connected(state, connection)),
             Err(_) => self.replace(state),
         }
@@ -127,7 +127,7 @@ impl Shared {
         let dir = File::open(&self.dir)?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
         self.start(&dir, &address)?;
-        let connection = to(&address)?;
+        let connection = meet(&address)?;
         for (run, given) in &state.given {
             let descriptors: Vec<_> = given.descriptors.iter().map(OwnedFd::as_fd).collect();
             exchange(&connection, Word::Hold, &message::of_run(run, &given.text), &descriptors)?;
@@ -262,6 +262,23 @@ fn to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
     Ok(connection)
 }
 
+/// A connection to a keeper of which it is known what it speaks.
+fn meet(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
+    let connection = to(address)?;
+    match exchange(&connection, Word::Hello, &message::VERSION.to_string(), &[]) {
+        Ok(Message { word: Word::Done, text, .. }) if text == message::VERSION.to_string() => Ok(connection),
+        Ok(_) => {
+            let what = format!("it does not speak version {} of the keeper's protocol", message::VERSION);
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
+        // Version 0 leaves at a word that it does not know. All that is said otherwise it knows.
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            to(address)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn exchange(connection: &OwnedFd, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Message> {
     message::send(connection.as_fd(), word, text, descriptors)?;
     message::receive(connection.as_fd())?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
@@ -269,4 +286,60 @@ fn exchange(connection: &OwnedFd, word: Word, text: &str, descriptors: &[Borrowe
 
 fn accepted(answer: &Message) -> io::Result<()> {
     if answer.word == Word::Done { Ok(()) } else { Err(io::Error::other("the keeper refused")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::pipe, os::fd::AsFd as _};
+
+    use rustix::net::{SocketFlags, accept_with};
+
+    use super::*;
+    use crate::keeper::golden::{self, Side};
+
+    /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
+    fn play(version: &'static str, listener: OwnedFd) -> thread::JoinHandle<()> {
+        thread::spawn(move || {
+            let (_reader, writer) = pipe().unwrap();
+            let mut client = accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
+            if version == "v0" {
+                assert_eq!(golden::receive(&client), (b"\x061".to_vec(), 0));
+                drop(client);
+                client = accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
+            }
+            for message in golden::transcript(version) {
+                match message.side {
+                    Side::Client => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
+                    Side::Keeper => golden::send(&client, &message, &writer),
+                }
+            }
+        })
+    }
+
+    #[test]
+    fn every_keeper_that_was_left_is_spoken_to() {
+        for version in ["v0", "v1"] {
+            let dir = tempfile::tempdir().unwrap();
+            let keeper = play(version, golden::listener(dir.path()));
+            let client = KeeperClient::new(dir.path(), Vec::new());
+            let hold =
+                golden::transcript(version).into_iter().find(|message| message.bytes.first() == Some(&0)).unwrap();
+            let text = String::from_utf8(hold.bytes.get(1..).unwrap().to_vec()).unwrap();
+            let (run, held) = text.split_once('\n').unwrap();
+            let (begin, identity) = message::held(held).unwrap();
+            let (reader, _writer) = pipe().unwrap();
+            let outputs: Vec<_> = begin.iter().map(|at| (reader.as_fd(), *at)).collect();
+            assert_eq!(client.held().unwrap(), [""; 0]);
+            client.hold(run, &outputs, reader.as_fd(), &identity).unwrap();
+            assert_eq!(client.held().unwrap(), [run]);
+            let got = client.get(run).unwrap().unwrap();
+            assert_eq!(
+                (got.outputs.iter().map(|output| output.begins_at).collect::<Vec<_>>(), got.identity),
+                (begin, identity)
+            );
+            client.release(run).unwrap();
+            assert!(client.get(run).unwrap().is_none());
+            keeper.join().unwrap();
+        }
+    }
 }

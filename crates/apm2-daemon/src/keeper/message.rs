@@ -1,4 +1,14 @@
 //! What is said to the keeper: one packet a message, with descriptors beside it.
+//!
+//! ```text
+//! word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
+//!                              from version 1 on: 6 hello, text: the version in decimal
+//! ```
+//!
+//! A keeper outlives the program that started it, so a client may meet an older one, and the other way round. A client
+//! says hello first, with the highest version it speaks; the answer is the version that is spoken. A keeper of version 0
+//! knows no hello and closes the connection. Words are only ever added, at the end; whoever reads a text ignores words
+//! after those it knows.
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -21,6 +31,9 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Descriptors of a message.
 pub(super) const DESCRIPTORS_MAX: usize = 4;
 
+/// The version of what is said. Version 0 is without [`Word::Hello`].
+pub(super) const VERSION: u32 = 1;
+
 /// What is asked for, or answered, in the first byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
@@ -32,10 +45,12 @@ pub(super) enum Word {
     Done,
     /// It is not there, or cannot be done.
     No,
+    /// Which version is spoken.
+    Hello,
 }
 
 impl Word {
-    const ALL: [Self; 6] = [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No];
+    const ALL: [Self; 7] = [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No, Self::Hello];
 
     fn byte(self) -> u8 {
         let place = Self::ALL.iter().position(|word| *word == self).unwrap_or_default();

@@ -9,6 +9,8 @@
 //! and root, and leaves when it holds nothing and nobody is connected.
 
 mod client;
+#[cfg(test)]
+mod golden;
 mod message;
 mod server;
 

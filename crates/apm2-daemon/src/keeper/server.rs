@@ -150,7 +150,44 @@ impl Keeper {
                 }
                 None => message::send(connection.as_fd(), Word::No, "", &[]),
             },
+            Word::Hello => match text.parse::<u32>() {
+                Ok(version) => done(&version.min(message::VERSION).to_string()),
+                Err(_) => message::send(connection.as_fd(), Word::No, "", &[]),
+            },
             Word::Done | Word::No => Err(io::Error::from(io::ErrorKind::InvalidData)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::pipe, thread};
+
+    use super::*;
+    use crate::keeper::golden::{self, Side};
+
+    /// A client of every version that there was, byte for byte.
+    #[test]
+    fn every_client_is_answered_as_it_always_was() {
+        for version in ["v0", "v1"] {
+            let dir = tempfile::tempdir().unwrap();
+            let (listener, client) = golden::pair(dir.path());
+            let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
+            let serving = thread::spawn(move || {
+                keeper.wait().unwrap();
+                while !keeper.connections.is_empty() {
+                    keeper.wait().unwrap();
+                }
+            });
+            let (_reader, writer) = pipe().unwrap();
+            for message in golden::transcript(version) {
+                match message.side {
+                    Side::Client => golden::send(&client, &message, &writer),
+                    Side::Keeper => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
+                }
+            }
+            drop(client);
+            serving.join().unwrap();
         }
     }
 }

@@ -1,0 +1,94 @@
+//! What was said to and by keepers of every version, in `migrations/golden/keeper-v*.txt`: side, descriptors, bytes.
+
+use std::{
+    fs::{self, File},
+    io::{IoSlice, IoSliceMut, PipeWriter},
+    mem::MaybeUninit,
+    os::fd::{AsFd as _, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
+};
+
+use crate::address::{KEEPER_SOCKET, short};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Side {
+    Client,
+    Keeper,
+}
+
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) side: Side,
+    pub(super) descriptors: usize,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A conversation of this version.
+pub(super) fn transcript(version: &str) -> Vec<Said> {
+    let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
+    let text = fs::read_to_string(golden.join(format!("keeper-{version}.txt"))).unwrap();
+    text.lines()
+        .map(|line| {
+            let mut words = line.split(' ');
+            let side = if words.next() == Some(">") { Side::Client } else { Side::Keeper };
+            let descriptors = words.next().unwrap().parse().unwrap();
+            let hex = words.next().unwrap().as_bytes();
+            let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+            Said { side, descriptors, bytes: hex.chunks(2).map(byte).collect() }
+        })
+        .collect()
+}
+
+fn socket() -> OwnedFd {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+fn address(dir: &File) -> SocketAddrUnix {
+    SocketAddrUnix::new(short(dir, KEEPER_SOCKET)).unwrap()
+}
+
+/// The socket of the keeper in `dir`.
+pub(super) fn listener(dir: &Path) -> OwnedFd {
+    let (dir, listener) = (File::open(dir).unwrap(), socket());
+    bind(&listener, &address(&dir)).unwrap();
+    listen(&listener, 4).unwrap();
+    listener
+}
+
+/// The same, with a connection to it.
+pub(super) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
+    let (listener, client) = (listener(dir), socket());
+    connect(&client, &address(&File::open(dir).unwrap())).unwrap();
+    (listener, client)
+}
+
+/// Sends the bytes, with as many duplicates of `descriptor` as were sent then.
+pub(super) fn send(socket: &OwnedFd, said: &Said, descriptor: &PipeWriter) {
+    let descriptors = vec![descriptor.as_fd(); said.descriptors];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut beside = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() {
+        assert!(beside.push(SendAncillaryMessage::ScmRights(&descriptors)));
+    }
+    sendmsg(socket, &[IoSlice::new(&said.bytes)], &mut beside, SendFlags::NOSIGNAL).unwrap();
+}
+
+/// The bytes of the next message, and how many descriptors came beside it.
+pub(super) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
+    let mut bytes = vec![0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let received =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+    bytes.truncate(received);
+    let sent = beside.drain().map(|message| match message {
+        RecvAncillaryMessage::ScmRights(sent) => sent.count(),
+        _ => 0,
+    });
+    (bytes, sent.sum())
+}
