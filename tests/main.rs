@@ -14,6 +14,7 @@ mod support;
 mod bit_flip;
 mod closed_output;
 mod daemon_clients;
+mod daemon_inheritance;
 mod daemon_kills;
 mod daemon_troubles;
 mod ecosystem;

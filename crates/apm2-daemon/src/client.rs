@@ -7,7 +7,6 @@ use std::{
     os::unix::{
         fs::{DirBuilderExt as _, OpenOptionsExt as _},
         net::UnixStream,
-        process::CommandExt as _,
     },
     path::Path,
     process::{Command, ExitStatus, Stdio},
@@ -15,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{Event, RUN_VARIABLE, Stream, close_inherited};
+use apm2_core::process::{Event, Stream, allowed_variables, detach};
 use apm2_ledger::{
     OpenError, check_private,
     record::{decode_event, decode_stream},
@@ -228,17 +227,17 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
         .custom_flags(nix::libc::O_NOFOLLOW)
         .open(path)?;
     let mut command = Command::new(program);
-    // A group of its own for now: the daemon makes itself a session. It outlives us, so it keeps nothing of ours open or
-    // busy; and if we are a supervised process ourselves, it is no part of that run.
+    // It outlives us, and serves others than us: it leads a session of its own and inherits no descriptor, no variable but
+    // those that say where things are, and no terminal. What is left is given up when it begins (`reset_inherited`).
     command
         .args(args)
-        .env_remove(RUN_VARIABLE)
+        .env_clear()
+        .envs(allowed_variables())
         .current_dir("/")
-        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::from(log));
-    close_inherited(&mut command);
+    detach(&mut command);
     command.spawn()
 }
 

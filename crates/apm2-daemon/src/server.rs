@@ -13,13 +13,13 @@ use std::{
 
 use apm2_core::{
     log::{LogThreads, LogsDir},
-    process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit},
+    process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit, reset_inherited},
     supervisor::{Launch, Services, Supervisor},
 };
 use apm2_ledger::{Ledger, Origin};
 use nix::{
     sys::stat::{Mode, umask},
-    unistd::setsid,
+    unistd::{getpid, getsid, setsid},
 };
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -67,6 +67,8 @@ pub struct DaemonOptions {
     pub stop_deadline: Duration,
     /// The program that becomes the keeper, with its arguments.
     pub keeper: Vec<OsString>,
+    /// Whether a client started it for itself and others: then what the client happened to have does not count.
+    pub is_started_by_client: bool,
 }
 
 /// How the daemon is told to leave.
@@ -94,12 +96,7 @@ pub(crate) struct Shared {
 /// # Errors
 /// When the ledger or the socket cannot be used, or something could not be stopped.
 pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
-    // The leader of a group that a shell made cannot, and need not.
-    let _ = setsid();
-    umask(Mode::S_IRWXG | Mode::S_IRWXO);
-    if let Err(error) = raise_descriptor_limit() {
-        tracing::warn!(%error, "the limit on open files cannot be raised");
-    }
+    settle(options)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .thread_name("apm2-daemon")
@@ -119,6 +116,28 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     drop(logs);
     served?;
     Ok(closed?)
+}
+
+/// Makes this process independent of what started it. Before any thread is made.
+fn settle(options: &DaemonOptions) -> Result<(), DaemonError> {
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    if options.is_started_by_client {
+        // Seen to before exec; a daemon in another's session would end with it.
+        let session = getsid(None).map_err(|errno| DaemonError::io("find its session")(errno.into()))?;
+        if session != getpid() {
+            setsid().map_err(|errno| DaemonError::io("lead a session of its own")(errno.into()))?;
+        }
+        for kept in reset_inherited() {
+            tracing::warn!("kept from the command that started this daemon: {kept}");
+        }
+    } else if let Err(errno) = setsid() {
+        // A shell or a service manager has made it the leader of a group or a session, to which it belongs by intent.
+        tracing::debug!(%errno, "it stays in the session that it was started in");
+    }
+    if let Err(error) = raise_descriptor_limit() {
+        tracing::warn!(%error, "the limit on open files cannot be raised");
+    }
+    Ok(())
 }
 
 async fn run(

@@ -95,12 +95,16 @@ pub async fn resolve(
         Some(CredentialSource::Command(words)) => printed(words, cwd).await?,
         Some(CredentialSource::Environment) => Found::Environment,
     };
-    let place = if matches!(found, Found::Environment) { " in the environment of the supervisor" } else { "" };
+    let place = if matches!(found, Found::Environment) { ENVIRONMENT_PLACE } else { "" };
     let missing = |key: &String| CredentialError::MissingKey { profile: profile.clone(), key: key.clone(), place };
     let value = |key: &String| found.get(key).ok_or_else(|| missing(key));
     let variables = config.variables.iter().map(|(variable, key)| Ok((variable.clone(), value(key)?)));
     variables.collect::<Result<_, _>>().map(Resolved)
 }
+
+/// Where a key is missing that should be in our environment.
+const ENVIRONMENT_PLACE: &str =
+    " in the environment of the supervisor (one that a command started has no variable of the command's)";
 
 /// What a source has.
 enum Found {

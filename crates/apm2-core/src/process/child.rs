@@ -58,16 +58,21 @@ pub(super) fn isolate(command: &mut Command, passage: Passage) {
     unsafe { command.pre_exec(move || before_exec(&passage)) };
 }
 
-/// Makes `command` start its child with nothing of ours but its stdin, stdout and stderr: for one that outlives us, and would
-/// keep locks, pipes and sockets open that are not its own.
+/// Makes `command` start its child detached from us, for one that outlives us: before exec it leads a session of its own, has
+/// the default disposition of every signal and none blocked, the default personality, and of our descriptors only its
+/// stdin, stdout and stderr. A step that fails is an error of the spawn.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-pub fn close_inherited(command: &mut std::process::Command) {
-    let close = || {
-        close_others_on_exec();
-        Ok(())
-    };
-    // SAFETY: as above; the hook is one system call.
-    unsafe { command.pre_exec(close) };
+pub fn detach(command: &mut std::process::Command) {
+    // SAFETY: as above; `before_exec_detached` makes system calls and nothing else.
+    unsafe { command.pre_exec(before_exec_detached) };
+}
+
+fn before_exec_detached() -> io::Result<()> {
+    // Fails for the leader of a process group only, which a forked child is not unless it was made one.
+    setsid()?;
+    default_signals()?;
+    default_personality()?;
+    close_others_on_exec()
 }
 
 /// The soft limit on open files that a child is to have: ours, before it was raised. 0 while it was not.
@@ -87,20 +92,21 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Best effort: a limit that cannot be set stays higher than it was.
-fn lower_descriptor_limit() {
+/// Gives a child the soft limit that we had before [`raise_descriptor_limit`].
+fn lower_descriptor_limit() -> io::Result<()> {
     let before = DESCRIPTORS_BEFORE.load(Ordering::Acquire);
     if before != 0 {
         let maximum = getrlimit(Resource::Nofile).maximum;
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(before), maximum });
+        setrlimit(Resource::Nofile, Rlimit { current: Some(before), maximum })?;
     }
+    Ok(())
 }
 
 fn before_exec(passage: &Passage) -> io::Result<()> {
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
     // Before the gate, which counts on it.
-    default_signals();
+    default_signals()?;
     if let Some(gate) = &passage.gate {
         gate.pass()?;
     }
@@ -109,8 +115,8 @@ fn before_exec(passage: &Passage) -> io::Result<()> {
     }
     hold_both_ends(c"/proc/self/fd/1", dup2_stdout);
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
-    close_others_on_exec();
-    lower_descriptor_limit();
+    close_others_on_exec()?;
+    lower_descriptor_limit()?;
     if let Some(mask) = passage.umask {
         umask(Mode::from_raw_mode(mask));
     }
@@ -122,18 +128,69 @@ fn before_exec(passage: &Passage) -> io::Result<()> {
     unsafe_code,
     reason = "the C library hides the signals that it keeps for itself, which a parent may ignore too"
 )]
-fn default_signals() {
+fn default_signals() -> io::Result<()> {
     // The kernel's `struct sigaction` is smaller than this on every architecture, and all zeros are `SIG_DFL`, no flags
     // and an empty mask in each of its layouts.
     let default = [0_u64; 8];
     let nothing = std::ptr::null_mut::<u64>();
     for number in 1..=libc::c_int::from(Signal::MAX) {
+        // These two are always at their default, and the kernel refuses to be told so.
+        if number == libc::SIGKILL || number == libc::SIGSTOP {
+            continue;
+        }
         // SAFETY: rt_sigaction(2) reads `default`, which lives until it returns, and writes nothing since the place for
-        // the old action is null. `SIG_DFL` installs no code. SIGKILL and SIGSTOP are refused, and cannot be ignored.
-        unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), nothing, SIGNAL_SET_BYTES) };
+        // the old action is null. `SIG_DFL` installs no code.
+        let answer =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), nothing, SIGNAL_SET_BYTES) };
+        if answer != 0 {
+            return Err(io::Error::last_os_error());
+        }
     }
-    // An empty mask is always valid, so there is no error to tell of.
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+/// The value by which personality(2) is asked, and not set.
+const PERSONALITY_QUERY: libc::c_ulong = 0xffff_ffff;
+
+/// `PER_LINUX`, without any flag.
+const PERSONALITY_DEFAULT: libc::c_int = 0;
+
+/// Undoes what setarch(8) or a debugger has set, such as addresses that are the same each time. Set only where it differs:
+/// a system call filter may refuse to set it.
+#[expect(unsafe_code, reason = "personality(2) has no safe wrapper here")]
+fn default_personality() -> io::Result<()> {
+    // SAFETY: personality(2) touches no memory; what it changes concerns programs that are executed later.
+    let is_default = unsafe { libc::personality(PERSONALITY_QUERY) } == PERSONALITY_DEFAULT;
+    // SAFETY: as above.
+    if is_default || unsafe { libc::personality(0) } != -1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `IOPRIO_WHO_PROCESS` of ioprio_set(2).
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+
+/// Gives the calling thread, and those that it makes from now on, the ordinary scheduling policy.
+///
+/// # Errors
+/// The error of sched_setscheduler(2).
+#[expect(unsafe_code, reason = "sched_setscheduler(2) has no safe wrapper here")]
+pub(super) fn set_default_policy() -> io::Result<()> {
+    // SAFETY: a plain old structure of integers, for which all zeros is valid.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: `param` is read until the call returns, and lives longer. 0 means the calling thread.
+    let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const param) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the calling thread, and those that it makes from now on, the I/O priority that follows from its niceness.
+///
+/// # Errors
+/// The error of ioprio_set(2).
+#[expect(unsafe_code, reason = "ioprio_set(2) has no safe wrapper")]
+pub(super) fn set_default_io_priority() -> io::Result<()> {
+    // SAFETY: ioprio_set(2) takes three integers. The second 0 means the calling thread, the third no class.
+    let answer = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Re-opens an output read-write, so that the child itself keeps the pipe alive: a supervisor that dies then breaks
@@ -147,15 +204,32 @@ fn hold_both_ends(path: &CStr, put_in_place: fn(OwnedFd) -> rustix::io::Result<(
 }
 
 /// Every descriptor but the first three is closed by exec, whoever opened it and however.
-///
-/// Best effort: before Linux 5.11 only those stay out that were opened close-on-exec, as all of ours are.
 #[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
-fn close_others_on_exec() {
+fn close_others_on_exec() -> io::Result<()> {
     // SAFETY: a system call on this process's own descriptors, which sets a flag and closes nothing: whoever owns
     // them until exec still does.
-    unsafe {
-        libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC);
+    let answer =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if answer == 0 { Ok(()) } else { close_each_on_exec() }
+}
+
+/// The descriptors that are looked at one by one where the kernel cannot be asked for all.
+const DESCRIPTORS_TRIED_MAX: libc::c_int = 1 << 16;
+
+/// The same before Linux 5.11, and where a filter of system calls refuses close_range(2).
+#[expect(unsafe_code, reason = "the descriptors are known by their numbers only")]
+fn close_each_on_exec() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).current.and_then(|limit| libc::c_int::try_from(limit).ok());
+    for number in 3..maximum.unwrap_or(DESCRIPTORS_TRIED_MAX).min(DESCRIPTORS_TRIED_MAX) {
+        // SAFETY: fcntl(2) sets a flag of a descriptor of this process, or fails if there is none.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::EBADF) {
+                return Err(error);
+            }
+        }
     }
+    Ok(())
 }
 
 /// Whom a signal through a pidfd is for.

@@ -18,6 +18,7 @@ mod history;
 mod holder;
 mod id;
 mod identity;
+mod inherited;
 mod instance;
 mod leader;
 mod output;
@@ -37,7 +38,7 @@ mod usage;
 
 pub use self::{
     builder::{ProcessSpecBuilder, SpecError},
-    child::{close_inherited, raise_descriptor_limit},
+    child::{detach, raise_descriptor_limit},
     clock::{Clock, Stamp, SystemClock, boot_id},
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
@@ -47,6 +48,7 @@ pub use self::{
     holder::{HeldOutput, HeldRun, RunHolder},
     id::ProcessId,
     identity::{Observation, ProcessIdentity, pid_namespace},
+    inherited::reset_inherited,
     output::OutputChunk,
     recorder::{Recorder, Unrecorded},
     redact::{REDACTED, RedactedSpec},

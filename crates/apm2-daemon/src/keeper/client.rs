@@ -14,7 +14,7 @@ use std::{
 
 use apm2_core::{
     log::LogPosition,
-    process::{HeldOutput, HeldRun, ProcessIdentity, RunHolder, close_inherited},
+    process::{HeldOutput, HeldRun, ProcessIdentity, RunHolder, detach},
 };
 use rustix::{
     event::{PollFd, PollFlags, poll},
@@ -177,7 +177,8 @@ impl Shared {
         let listener = socket()?;
         bind(&listener, address)?;
         listen(&listener, BACKLOG)?;
-        // It outlives us, and whoever started us: nothing of ours is its business.
+        // It outlives us, and whoever started us: it leads a session of its own and inherits no variable, no descriptor
+        // and no disposition of a signal.
         let mut command = Command::new(program);
         command
             .args(args)
@@ -186,7 +187,7 @@ impl Shared {
             .stdin(Stdio::from(listener))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        close_inherited(&mut command);
+        detach(&mut command);
         let mut child = command.spawn()?;
         // Reaped by whoever waits for it.
         thread::Builder::new().name("apm2-keeper".to_owned()).spawn(move || child.wait())?;

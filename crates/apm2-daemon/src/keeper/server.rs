@@ -13,7 +13,7 @@ use std::{
 };
 
 use apm2_core::process::raise_descriptor_limit;
-use nix::unistd::{Uid, geteuid, setsid};
+use nix::unistd::{Uid, geteuid, getpid, getsid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
@@ -55,7 +55,10 @@ struct Keeper {
 /// When the listener or the directory cannot be used.
 pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     let dir = File::open(dir)?;
-    let _ = setsid();
+    // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
+    if getsid(None).map_err(io::Error::from)? != getpid() {
+        setsid().map_err(io::Error::from)?;
+    }
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }

@@ -1,8 +1,15 @@
 //! `daemon`: the owner of a ledger, and the supervisor of what runs.
 
-use std::{os::fd::AsFd as _, time::Duration};
+use std::{ffi::OsStr, os::fd::AsFd as _, path::Path, time::Duration};
 
-use apm2_daemon::{DaemonError, DaemonOptions, keeper::keep, protocol::Request};
+use apm2_core::process::RUN_VARIABLE;
+use apm2_daemon::{
+    DaemonError, DaemonOptions,
+    client::Client,
+    keeper::keep,
+    protocol::{Answer, Request},
+};
+use nix::unistd::{getpid, getsid};
 
 use crate::{
     context::{Context, say},
@@ -57,6 +64,9 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         ask(client, Request::Shutdown { leave: args.leave }, args.reason)?;
         return Ok(0);
     }
+    if is_part_of_a_run() && connect(&dir)?.is_none() {
+        return run_apart(&dir, &args);
+    }
     tracing_subscriber::fmt()
         .with_max_level(if context.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
         .with_target(false)
@@ -68,8 +78,40 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
     let absolute = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
     let keeper = own_command(&["--ledger".as_ref(), absolute.as_os_str(), "keeper".as_ref()])?;
-    let options = DaemonOptions { dir, idle_timeout, stop_deadline: args.stop_deadline, keeper };
+    let options = DaemonOptions {
+        dir,
+        idle_timeout,
+        stop_deadline: args.stop_deadline,
+        keeper,
+        is_started_by_client: args.on_demand,
+    };
     apm2_daemon::serve(&options)?;
+    Ok(0)
+}
+
+/// Whether this is a process that a supervised one has started, and would be ended with it. The supervised process itself may
+/// be a daemon: it is stopped when its supervisor stops it, which is what was asked for.
+fn is_part_of_a_run() -> bool {
+    std::env::var_os(RUN_VARIABLE).is_some() && getsid(None) != Ok(getpid())
+}
+
+/// Starts the same daemon detached from the run that this process is a part of, and leaves once it listens.
+fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let deadline = args.stop_deadline.as_nanos().to_string() + "ns";
+    let mut words: Vec<&OsStr> = vec!["--ledger".as_ref(), absolute.as_os_str(), "daemon".as_ref()];
+    words.extend(["--stop-deadline".as_ref(), OsStr::new(&deadline)]);
+    let idle = args.idle_timeout.map(|idle| idle.as_nanos().to_string() + "ns");
+    if args.on_demand {
+        words.push("--on-demand".as_ref());
+        words.extend(idle.iter().flat_map(|idle| [OsStr::new("--idle-timeout"), OsStr::new(idle)]));
+    }
+    let client = Client::connect_or_start(dir, &own_command(&words)?)?;
+    if let Answer::Hello { pid, .. } = ask(client, Request::Hello, None)? {
+        say(&format!(
+            "{RUN_VARIABLE} is set: this is part of a supervised run, so the daemon is detached from it, as process {pid}"
+        ));
+    }
     Ok(0)
 }
 
