@@ -30,6 +30,7 @@ mod left_open;
 mod live_reader;
 mod missing_ledger;
 mod output;
+mod ownership;
 mod same_name;
 mod secrets;
 mod stops;

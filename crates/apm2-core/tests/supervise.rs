@@ -400,6 +400,6 @@ async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
     assert!(in_time(supervisor.scale(spec.id, 1, &operator())).await.is_err());
     full.0.store(false, std::sync::atomic::Ordering::Release);
     in_time(supervisor.scale(spec.id, 1, &operator())).await.unwrap();
-    in_time(supervisor.remove(spec.id, &operator())).await.unwrap();
+    in_time(supervisor.remove(spec.id, None, &operator())).await.unwrap();
     assert!(supervisor.is_idle());
 }

@@ -312,15 +312,11 @@ async fn apply(
     for launch in &mut launches {
         launch.group = Some(group.clone());
     }
-    let present = shared.supervisor.launches();
     for launch in &launches {
-        let name = &launch.spec.name;
-        let same = present.iter().find(|present| present.spec.name == *name);
-        if let Some(other) = same.filter(|present| present.group.as_ref() != Some(&group)) {
-            return Err(taken(other));
-        }
+        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
         shared.supervisor.check(launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     }
+    let present = shared.supervisor.launches();
     let wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
     let surplus: Vec<_> = present
         .iter()
@@ -332,25 +328,24 @@ async fn apply(
         all.extend(surplus.iter().map(|(_, name)| outcome(name, Action::Remove)));
         return Ok(Answer::Outcomes(all));
     }
-    let removals = surplus.into_iter().map(|(id, name)| Work::Remove(id, name));
+    let removals = surplus.into_iter().map(|(id, name)| Work::Remove { id, name, group: Some(group.clone()) });
     let works = removals.chain(launches.into_iter().map(|launch| Work::Apply(Box::new(launch))));
     let works: Vec<_> = works.map(|work| work.done(Arc::clone(shared), by.clone())).collect();
     outcomes(line, works.into_iter()).await
 }
 
 /// The name is another file's, or that of something that was asked for by `run`.
-fn taken(other: &Launch) -> Failure {
-    let name = &other.spec.name;
-    let (owner, hint) = match other.group.as_deref() {
-        Some(RUN_GROUP) => ("`run`", format!("`apm2-ledger stop {name}`")),
-        Some(group) => (group, format!("`apm2-ledger down {group}`")),
-        None => ("somebody else", format!("`apm2-ledger down --name {name}`")),
+fn taken(shared: &Shared, launch: &Launch, error: ProcessError) -> Failure {
+    let name = &launch.spec.name;
+    let present = shared.supervisor.launches();
+    let owner = present.iter().find(|present| present.spec.name == *name).and_then(|present| present.group.as_deref());
+    let command = match owner {
+        Some(RUN_GROUP) => format!("`apm2-ledger stop {name}`"),
+        Some(group) => format!("`apm2-ledger down {group}`"),
+        None => format!("`apm2-ledger down --name {name}`"),
     };
-    Failure {
-        kind: FailureKind::Failed,
-        message: format!("{name} is supervised already, by {owner}"),
-        hint: Some(format!("give it another name, or stop it: {hint}")),
-    }
+    let hint = Some(format!("give it another name, or stop it: {command}"));
+    Failure { hint, ..error.into() }
 }
 
 /// What would be done about a launch.
@@ -384,7 +379,12 @@ const fn action_of(applied: Applied) -> Action {
 /// One thing that an `up` or a `down` does.
 enum Work {
     Apply(Box<Launch>),
-    Remove(ProcessId, String),
+    Remove {
+        id: ProcessId,
+        name: String,
+        /// Only if it belongs to this one by then.
+        group: Option<String>,
+    },
 }
 
 impl Work {
@@ -392,14 +392,17 @@ impl Work {
         match self {
             Self::Apply(launch) => {
                 let name = launch.spec.name.clone();
+                let planned = action_of(shared.supervisor.plan(&launch));
                 match apply_one(&shared, *launch, &by).await {
                     Ok(action) => outcome(&name, action),
-                    Err(error) => Outcome { name, action: Action::Start, error: Some(error.to_string()) },
+                    Err(error) => {
+                        Outcome { name, action: failed_action(planned, &error), error: Some(in_words(error)) }
+                    }
                 }
             }
-            Self::Remove(id, name) => {
-                let error = match shared.supervisor.remove(id, &by).await {
-                    // What was asked for by `run` is forgotten once it is over.
+            Self::Remove { id, name, group } => {
+                let error = match shared.supervisor.remove(id, group.as_deref(), &by).await {
+                    // What was asked for by `run` is forgotten once it is over; another file may have the name now.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(error.to_string()),
                 };
@@ -409,12 +412,25 @@ impl Work {
     }
 }
 
+/// What of an `up` has failed.
+const fn failed_action(planned: Action, error: &ProcessError) -> Action {
+    match (planned, error) {
+        (Action::Unchanged, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
+        (planned, _) => planned,
+    }
+}
+
+/// The words of an error, once: those of a kind that says nothing by itself are left out.
+fn in_words(error: ProcessError) -> String {
+    match error {
+        ProcessError::AlreadyExists(what) => what,
+        error => error.to_string(),
+    }
+}
+
 /// Applies a launch, and starts what does not run.
 async fn apply_one(shared: &Shared, launch: Launch, by: &By) -> Result<Action, ProcessError> {
-    let name = launch.spec.name.clone();
-    let applied = shared.supervisor.apply(launch, by).await?;
-    let process = shared.supervisor.find_process(&name)?;
-    let has_started = shared.supervisor.start_idle(process, by).await?;
+    let (applied, has_started) = shared.supervisor.bring_up(launch, by).await?;
     Ok(match action_of(applied) {
         Action::Unchanged if has_started => Action::Start,
         action => action,
@@ -438,10 +454,13 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Group(group) => launch.group.as_ref() == Some(group),
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
+    let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
+    let work =
+        |launch: &Launch| Work::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group: group.clone() };
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
-        .map(|launch| Work::Remove(launch.spec.id, launch.spec.name.clone()).done(Arc::clone(shared), by.clone()))
+        .map(|launch| work(launch).done(Arc::clone(shared), by.clone()))
         .collect();
     outcomes(line, works.into_iter()).await
 }
@@ -522,7 +541,7 @@ fn forget_when_over(shared: &Arc<Shared>, id: StreamId) {
 
 /// Forgets a run that is over. One that was started again meanwhile is somebody else's to forget.
 async fn forget(supervisor: &Supervisor, process: ProcessId) {
-    match supervisor.release(process).await {
+    match supervisor.release(process, RUN_GROUP).await {
         Ok(()) | Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {}
         Err(error) => tracing::warn!(%error, "a run that is over is not forgotten"),
     }

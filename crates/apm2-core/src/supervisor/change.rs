@@ -36,6 +36,18 @@ impl Changes {
     }
 }
 
+/// What a change in progress is about to name. Ends with the change.
+struct Claim {
+    supervisor: Supervisor,
+    name: String,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.supervisor.table().end_claim(&self.name);
+    }
+}
+
 impl Supervisor {
     /// Supervises what `launch` says from now on, under its name: a new process, stopped, or the one of that name with
     /// what differs changed. What ran and differs is stopped and started again; other instances are only added or taken
@@ -44,11 +56,27 @@ impl Supervisor {
     /// A name that the history knows continues that history: the id of `launch` then gives way to the one on record.
     ///
     /// # Errors
+    /// [`ProcessError::AlreadyExists`] when the name belongs to another group than `launch` does;
     /// [`ProcessError::InvalidState`] when the name or a setting cannot be; otherwise those of a start and a stop, and
     /// [`ProcessError::Io`] when something is not recorded or kept.
     pub async fn apply(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
         self.apply_alone(launch, request).await
+    }
+
+    /// The same, and starts the instances that neither run nor are due to. What was changed, and whether anything had to
+    /// be started beside that. No other change comes between the two.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
+    /// next word.
+    pub async fn bring_up(&self, launch: Launch, request: &Request) -> Result<(Applied, bool), ProcessError> {
+        let name = launch.spec.name.clone();
+        let changing = self.changing(&name).await;
+        let applied = self.apply_alone(launch, request).await?;
+        let _no_change = changing.downgrade();
+        let links = self.table().get(&name).map(|entry| entry.links.clone()).ok_or_else(|| not_found(&name))?;
+        Ok((applied, self.start_idle_of(&links, request).await?))
     }
 
     /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
@@ -64,7 +92,8 @@ impl Supervisor {
         if let Some(present) = &present {
             see_through(present).await;
         }
-        if let Some(present) = present.filter(|present| present.is_busy() || present.launch.group != launch.group) {
+        let group = launch.group.as_deref();
+        if let Some(present) = present.filter(|present| present.is_busy() || !present.is_owned_by(group)) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
         self.apply_alone(launch, request).await?;
@@ -96,7 +125,11 @@ impl Supervisor {
     pub async fn start_idle(&self, process: ProcessId, request: &Request) -> Result<bool, ProcessError> {
         let _no_change = self.steady_process(process).await?;
         let links = self.table().by_id(process).map(|entry| entry.links.clone());
-        let links = links.ok_or_else(|| not_found(&process.to_string()))?;
+        self.start_idle_of(&links.ok_or_else(|| not_found(&process.to_string()))?, request).await
+    }
+
+    async fn start_idle_of(&self, links: &[Link], request: &Request) -> Result<bool, ProcessError> {
+        self.refuse_when_leaving()?;
         let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
         match start_all(idle.iter().copied(), request).await {
             // Somebody else has started it meanwhile.
@@ -105,14 +138,15 @@ impl Supervisor {
         }
     }
 
-    /// Stops what runs of a process, and takes it out of supervision. Its history stays.
+    /// Stops what runs of a process, and takes it out of supervision. Its history stays. Where a group is named, only if
+    /// the process belongs to it.
     ///
     /// # Errors
-    /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister).
-    pub async fn remove(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
+    /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process
+    /// belongs to another group.
+    pub async fn remove(&self, process: ProcessId, group: Option<&str>, request: &Request) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
-        let links = self.table().by_id(process).map(|entry| entry.links.clone());
-        let links = links.ok_or_else(|| not_found(&process.to_string()))?;
+        let links = self.entry_of(process, group)?.links;
         stop_all(links.iter().filter(|link| link.is_busy()), request).await?;
         for link in &links {
             link.ask(What::Settle).await?;
@@ -129,12 +163,13 @@ impl Supervisor {
         self.take_out(process, || What::Unregister(request.clone())).await
     }
 
-    /// The same without a word in its history: for a process that was wanted for once.
+    /// The same without a word in its history, if the process belongs to `group`: for one that was wanted for once.
     ///
     /// # Errors
-    /// Those of [`unregister`](Self::unregister).
-    pub async fn release(&self, process: ProcessId) -> Result<(), ProcessError> {
+    /// Those of [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process belongs to another group.
+    pub async fn release(&self, process: ProcessId, group: &str) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
+        self.entry_of(process, Some(group))?;
         self.take_out(process, || What::Release).await
     }
 
@@ -156,15 +191,28 @@ impl Supervisor {
         Ok(())
     }
 
+    /// What is supervised of a process, if it belongs to `group` where one is named.
+    fn entry_of(&self, process: ProcessId, group: Option<&str>) -> Result<Entry, ProcessError> {
+        let entry = self.table().by_id(process).cloned();
+        let is_meant = |entry: &Entry| group.is_none_or(|group| entry.launch.group.as_deref() == Some(group));
+        entry.filter(is_meant).ok_or_else(|| not_found(&process.to_string()))
+    }
+
+    /// Claims the name, the names of instances and the log files of `spec` until the guard is dropped.
+    fn claim(&self, spec: &ProcessSpec) -> Result<Claim, ProcessError> {
+        self.table().claim(spec)?;
+        Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
+    }
+
     async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         check(&launch)?;
         self.refuse_when_leaving()?;
         let name = launch.spec.name.clone();
-        let existing = {
-            let table = self.table();
-            table.refuse_confusion(&launch.spec)?;
-            table.get(&name).cloned()
-        };
+        let existing = self.table().get(&name).cloned();
+        if let Some(entry) = &existing {
+            entry.refuse_others(launch.group.as_deref())?;
+        }
+        let _claim = self.claim(&launch.spec)?;
         match existing {
             Some(entry) => self.change(&entry, launch, request).await,
             None => {

@@ -132,7 +132,6 @@ struct Inner {
     services: Services,
     table: Mutex<Table>,
     changes: Changes,
-    /// Whether everything is being stopped, and nothing is to be started any more.
     /// Whether everything is being stopped, so that nothing may be started: the tenders look at it, too.
     is_leaving: Arc<AtomicBool>,
 }
@@ -266,12 +265,21 @@ impl Supervisor {
         if is_same { Applied::Unchanged } else { Applied::Changed }
     }
 
-    /// Refuses what could not be applied.
+    /// Refuses what could not be applied, whatever else is supervised.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`], in words.
     pub fn check(&self, launch: &Launch) -> Result<(), ProcessError> {
         check(launch)
+    }
+
+    /// Refuses a name that belongs to another group than `launch` does. To know early: what counts is the check in
+    /// [`apply`](Self::apply).
+    ///
+    /// # Errors
+    /// [`ProcessError::AlreadyExists`].
+    pub fn check_owner(&self, launch: &Launch) -> Result<(), ProcessError> {
+        self.table().get(&launch.spec.name).map_or(Ok(()), |entry| entry.refuse_others(launch.group.as_deref()))
     }
 
     /// The instances of a process.

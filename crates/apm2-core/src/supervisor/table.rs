@@ -39,6 +39,22 @@ impl Entry {
         self.links.iter().any(Link::is_busy)
     }
 
+    /// Whether `group` may change it. What only the record is left of belongs to no group: its launch, which named the
+    /// group, is lost.
+    pub(super) fn is_owned_by(&self, group: Option<&str>) -> bool {
+        let owner = self.launch.group.as_deref();
+        owner == group || (owner.is_none() && !self.is_launchable)
+    }
+
+    /// Refuses a change by a group that it does not belong to.
+    pub(super) fn refuse_others(&self, group: Option<&str>) -> Result<(), ProcessError> {
+        if self.is_owned_by(group) {
+            return Ok(());
+        }
+        let (name, owner) = (&self.launch.spec.name, self.launch.group.as_deref().unwrap_or("no group"));
+        Err(ProcessError::AlreadyExists(format!("{name} is supervised already, by {owner}")))
+    }
+
     /// In words: what it is called, and what of it runs.
     pub(super) fn description(&self) -> String {
         let name = &self.launch.spec.name;
@@ -55,6 +71,9 @@ impl Entry {
 #[derive(Default)]
 pub(super) struct Table {
     entries: BTreeMap<String, Entry>,
+    /// What is about to be supervised, by name: changes of different names run at the same time, and must not end up with
+    /// the same instance name or log file.
+    claims: HashMap<String, ProcessSpec>,
     /// Streams of names that are not supervised, or of instances that are not: what comes back under them goes on with
     /// them.
     known: HashMap<StreamId, Stream>,
@@ -146,19 +165,34 @@ impl Table {
         }
     }
 
-    /// Refuses what could be taken for something else that is supervised: a name that an instance of another process has,
-    /// or a log file that another process writes to.
-    pub(super) fn refuse_confusion(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
-        let refuse = |what: String| Err(ProcessError::InvalidState(format!("{:?}: {what}", spec.name)));
-        for other in self.entries.values().map(|entry| &entry.launch.spec).filter(|other| other.name != spec.name) {
-            if is_instance_name(&spec.name, other) || is_instance_name(&other.name, spec) {
-                return refuse(format!("an instance of the one would have the name of the other: {}", other.name));
-            }
-            if let Some(path) = spec.log.named().find(|path| other.log.named().any(|named| named == *path)) {
-                return refuse(format!("{} keeps its output in {}", other.name, path.display()));
-            }
-        }
+    /// Claims what `spec` names until [`end_claim`](Self::end_claim).
+    ///
+    /// Refuses what could be taken for something else that is supervised, or is about to be: see [`refuse_confusion`].
+    pub(super) fn claim(&mut self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
+        supervised.chain(self.claims.values()).try_for_each(|other| refuse_confusion(spec, other))?;
+        self.claims.insert(spec.name.clone(), spec.clone());
         Ok(())
+    }
+
+    pub(super) fn end_claim(&mut self, name: &str) {
+        self.claims.remove(name);
+    }
+}
+
+/// Refuses two processes that could be taken for each other: a name that an instance of the other process has, or a log
+/// file that the other process writes to.
+pub(super) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Result<(), ProcessError> {
+    if spec.name == other.name {
+        return Ok(());
+    }
+    let refuse = |what: String| Err(ProcessError::InvalidState(format!("{:?}: {what}", spec.name)));
+    if is_instance_name(&spec.name, other) || is_instance_name(&other.name, spec) {
+        return refuse(format!("an instance of the one would have the name of the other: {}", other.name));
+    }
+    match spec.log.named().find(|path| other.log.named().any(|named| named == *path)) {
+        Some(path) => refuse(format!("{} keeps its output in {}", other.name, path.display())),
+        None => Ok(()),
     }
 }
 
