@@ -12,6 +12,7 @@
 mod support;
 
 mod bit_flip;
+mod change_refused;
 mod closed_output;
 mod daemon_clients;
 mod daemon_inheritance;

@@ -1,11 +1,22 @@
 //! Changes of what is supervised: who may make them, and what is left when one fails.
 
-use apm2_core::{
-    process::{ProcessError, ProcessSpec, Request},
-    supervisor::{Applied, Launch, Supervisor},
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
-use crate::support::{Log, in_time, sh};
+use apm2_core::{
+    process::{
+        Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
+        Unrecorded,
+    },
+    supervisor::{Applied, Launch, LaunchStore, Supervisor},
+};
+
+use crate::support::{KillOnDrop, Log, in_time, sh};
 
 /// A supervisor in which each instance has a log of its own.
 fn supervisor() -> Supervisor {
@@ -46,4 +57,190 @@ async fn changes_at_the_same_time_cannot_end_up_with_one_name_for_two_instances(
     let (two, one) = in_time(async { tokio::join!(supervisor.apply(two, &by), supervisor.apply(one, &by)) }).await;
     assert!(two.is_ok() != one.is_ok(), "{two:?} {one:?}");
     assert_eq!(supervisor.launches().len(), 1);
+}
+
+/// Launches that are kept, until the disk is full.
+#[derive(Default)]
+struct Kept {
+    launches: Mutex<Vec<Launch>>,
+    is_full: AtomicBool,
+}
+
+impl LaunchStore for Kept {
+    fn save(&self, launch: &Launch) -> io::Result<()> {
+        if self.is_full.swap(false, Ordering::AcqRel) {
+            return Err(io::Error::other("the disk is full"));
+        }
+        let mut launches = self.launches.lock().unwrap();
+        launches.retain(|kept| kept.spec.id != launch.spec.id);
+        launches.push(launch.clone());
+        Ok(())
+    }
+
+    fn remove(&self, process: ProcessId) -> io::Result<()> {
+        self.launches.lock().unwrap().retain(|kept| kept.spec.id != process);
+        Ok(())
+    }
+
+    fn load_all(&self) -> io::Result<Vec<Launch>> {
+        Ok(self.launches.lock().unwrap().clone())
+    }
+}
+
+/// Keeps nothing, and refuses what it is told to refuse.
+struct Picky(Arc<Mutex<Option<Refused>>>);
+
+impl Recorder for Picky {
+    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        let refuse = *self.0.lock().unwrap();
+        if refuse.is_some_and(|refuse| drafts.iter().any(refuse)) {
+            return Err(io::Error::other("it cannot be recorded"));
+        }
+        Unrecorded.record(version, drafts)
+    }
+}
+
+/// Two instances that run, in a place where a change can fail in many ways.
+struct Scene {
+    supervisor: Supervisor,
+    kept: Arc<Kept>,
+    refused: Arc<Mutex<Option<Refused>>>,
+    spec: ProcessSpec,
+}
+
+/// Which drafts are refused.
+type Refused = fn(&Draft) -> bool;
+
+impl Drop for Scene {
+    /// A test that fails leaves nothing running.
+    fn drop(&mut self) {
+        let pids = self.supervisor.instances().into_iter().filter_map(|stream| stream.handle.pid);
+        pids.for_each(|pid| drop(KillOnDrop(pid)));
+    }
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let (kept, refused) = (Arc::<Kept>::default(), Arc::<Mutex<Option<Refused>>>::default());
+        let mut services = Log::default().services(Vec::new());
+        services.launches = kept.clone();
+        let refuse = refused.clone();
+        services.recorder = Box::new(move || Box::new(Picky(refuse.clone())));
+        let scene = Self { supervisor: Supervisor::new(services), kept, refused, spec: named("web", 2) };
+        in_time(scene.supervisor.bring_up(Launch::new(scene.spec.clone()), &Request::default())).await.unwrap();
+        scene
+    }
+
+    async fn change(&self, spec: ProcessSpec) -> Result<(Applied, bool), ProcessError> {
+        in_time(self.supervisor.bring_up(Launch::new(spec), &Request::default())).await
+    }
+
+    /// The states of all instances, with the arguments that each was recorded with.
+    fn instances(&self) -> Vec<(ProcessState, Vec<String>)> {
+        let streams = self.supervisor.instances();
+        streams.into_iter().map(|stream| (stream.handle.state.clone(), stream.handle.spec.args.clone())).collect()
+    }
+
+    /// What was there before a change that failed is there, runs, and can be told to do everything.
+    async fn assert_as_before(&self, by: &Request) {
+        *self.refused.lock().unwrap() = None;
+        assert_eq!(*self.kept.launches.lock().unwrap(), [Launch::new(self.spec.clone())]);
+        assert_eq!(self.supervisor.launches(), [Arc::new(Launch::new(self.spec.clone()))]);
+        assert_eq!(self.instances(), vec![(ProcessState::Running, self.spec.args.clone()); 2]);
+        assert_eq!(self.change(self.spec.clone()).await.unwrap(), (Applied::Unchanged, false));
+        for instance in [0, 1] {
+            let id = StreamId { process_id: self.spec.id, instance };
+            in_time(self.supervisor.restart(id, by)).await.unwrap();
+            in_time(self.supervisor.stop(id, None, by)).await.unwrap();
+            in_time(self.supervisor.start(id, by)).await.unwrap();
+        }
+        in_time(self.supervisor.scale(self.spec.id, 3, by)).await.unwrap();
+        in_time(self.supervisor.remove(self.spec.id, None, by)).await.unwrap();
+        assert!(self.kept.launches.lock().unwrap().is_empty() && self.supervisor.launches().is_empty());
+    }
+}
+
+fn changed(spec: &ProcessSpec, instances: u32) -> ProcessSpec {
+    let args = vec!["-c".to_owned(), "exec sleep 2000".to_owned()];
+    ProcessSpec { args, instances, ..spec.clone() }
+}
+
+#[tokio::test]
+async fn a_launch_that_cannot_be_kept_changes_nothing() {
+    let scene = Scene::new().await;
+    scene.kept.is_full.store(true, Ordering::Release);
+    assert!(matches!(scene.change(changed(&scene.spec, 2)).await, Err(ProcessError::Io(_))));
+    scene.assert_as_before(&Request::default()).await;
+}
+
+#[tokio::test]
+async fn a_stop_that_fails_changes_nothing() {
+    let scene = Scene::new().await;
+    *scene.refused.lock().unwrap() =
+        Some(|draft| draft.stream.instance == 1 && matches!(draft.kind, EventKind::Stopping { .. }));
+    assert!(scene.change(changed(&scene.spec, 2)).await.is_err());
+    scene.assert_as_before(&Request::default()).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_changed_leaves_all_as_they_were() {
+    let scene = Scene::new().await;
+    *scene.refused.lock().unwrap() = Some(|draft| match &draft.kind {
+        EventKind::SpecChanged { spec } => {
+            draft.stream.instance == 1 && spec.args.iter().any(|arg| arg.contains("2000"))
+        }
+        _ => false,
+    });
+    let refused = scene.change(changed(&scene.spec, 2)).await;
+    assert!(matches!(refused, Err(ProcessError::Io(_))), "{refused:?}");
+    scene.assert_as_before(&Request::default()).await;
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_added_leaves_all_as_they_were() {
+    for is_other_program in [false, true] {
+        let scene = Scene::new().await;
+        *scene.refused.lock().unwrap() =
+            Some(|draft| draft.stream.instance == 3 && matches!(draft.kind, EventKind::Registered { .. }));
+        let (more, other) = (ProcessSpec { instances: 5, ..scene.spec.clone() }, changed(&scene.spec, 5));
+        assert!(scene.change(if is_other_program { other } else { more }).await.is_err());
+        scene.assert_as_before(&Request::default()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_cannot_be_taken_away_stays_and_is_taken_away_next_time() {
+    let scene = Scene::new().await;
+    *scene.refused.lock().unwrap() = Some(|draft| matches!(draft.kind, EventKind::Unregistered));
+    assert!(scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.is_err());
+    assert!(in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.is_err());
+    *scene.refused.lock().unwrap() = None;
+    let (applied, _) = scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.unwrap();
+    assert_eq!((applied, scene.supervisor.instances().len()), (Applied::Changed, 1));
+    in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_after_a_change_can_be_changed_again() {
+    let scene = Scene::new().await;
+    let broken = ProcessSpec { command: "/no/such/program".to_owned(), ..scene.spec.clone() };
+    assert!(matches!(scene.change(broken).await, Err(ProcessError::SpawnFailed(_))));
+    let (applied, _) = scene.change(scene.spec.clone()).await.unwrap();
+    assert_eq!(applied, Applied::Changed);
+    scene.assert_as_before(&Request::default()).await;
+}
+
+#[tokio::test]
+async fn a_creation_that_fails_leaves_the_name_free() {
+    let scene = Scene::new().await;
+    *scene.refused.lock().unwrap() =
+        Some(|draft| draft.stream.instance == 1 && matches!(draft.kind, EventKind::Registered { .. }));
+    let other = named("other", 2);
+    assert!(scene.change(other.clone()).await.is_err());
+    assert_eq!(scene.kept.launches.lock().unwrap().len(), 1);
+    *scene.refused.lock().unwrap() = None;
+    let (applied, _) = scene.change(ProcessSpec { id: sh("").id, ..other.clone() }).await.unwrap();
+    assert_eq!(applied, Applied::Created);
+    in_time(scene.supervisor.remove(other.id, None, &Request::default())).await.unwrap();
+    scene.assert_as_before(&Request::default()).await;
 }

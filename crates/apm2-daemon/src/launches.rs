@@ -20,6 +20,9 @@ use crate::launch_file;
 /// The directory of the files, in the ledger's.
 const DIR: &str = "launch";
 
+/// The ending of a file that is about to take the place of the one that is kept.
+const NEW: &str = "new";
+
 /// The ending of a file that is kept beside the one that took its place: the program that wrote it may come back.
 const SET_ASIDE: &str = "set-aside";
 
@@ -35,6 +38,27 @@ impl LaunchFiles {
 
     fn path(&self, process: ProcessId) -> PathBuf {
         self.0.join(format!("{process}.json"))
+    }
+
+    /// Writes `launch` beside the one that is kept, and gives the path of that file. A failed attempt leaves none.
+    fn write_new(&self, launch: &Launch) -> io::Result<PathBuf> {
+        let bytes = launch_file::encode(launch)?;
+        // Several are saved at once: one that is there already is as good.
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        let new = self.path(launch.spec.id).with_extension(NEW);
+        let written = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(&bytes)?;
+            file.sync_all()
+        };
+        match written() {
+            Ok(()) => Ok(new),
+            Err(error) => {
+                // It holds values, and is of no use.
+                let _ = fs::remove_file(&new);
+                Err(error)
+            }
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -55,15 +79,13 @@ impl LaunchFiles {
 }
 
 impl LaunchStore for LaunchFiles {
+    fn prepare(&self, launch: &Launch) -> io::Result<()> {
+        self.write_new(launch).map(drop)
+    }
+
     fn save(&self, launch: &Launch) -> io::Result<()> {
-        // Several are saved at once: one that is there already is as good.
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
         let path = self.path(launch.spec.id);
-        let bytes = launch_file::encode(launch)?;
-        let new = path.with_extension("new");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
+        let new = self.write_new(launch)?;
         self.set_aside(&path)?;
         fs::rename(new, path)?;
         self.sync()
@@ -71,7 +93,9 @@ impl LaunchStore for LaunchFiles {
 
     fn remove(&self, process: ProcessId) -> io::Result<()> {
         let path = self.path(process);
-        if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? { self.sync() } else { Ok(()) }
+        // What was prepared and not kept holds values as well.
+        let was_prepared = removed(&path.with_extension(NEW))?;
+        if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? | was_prepared { self.sync() } else { Ok(()) }
     }
 
     fn load_all(&self) -> io::Result<KeptLaunches> {

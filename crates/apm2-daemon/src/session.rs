@@ -314,7 +314,7 @@ async fn apply(
     }
     for launch in &launches {
         shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
-        shared.supervisor.check(launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
+        shared.supervisor.check(launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     }
     let present = shared.supervisor.launches();
     let wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
@@ -475,7 +475,7 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
 /// Runs something once. It is forgotten when it is over, whether or not the client still waits.
 async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) -> Result<Answer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
-    shared.supervisor.check(&launch).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
+    shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
     let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
     let launched = line.wait_for(async move { supervisor.launch(launch, &by).await }).await?;

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// One event's bytes. An event is a few hundred bytes; a specification with long arguments is the largest.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 
+/// What a specification may take of an event: its event is a record, and so is the fold of its stream, which remembers two
+/// times 1,024 restarts of up to 36 bytes beside it.
+pub const SPEC_BYTES_MAX: usize = RECORD_BYTES_MAX - 80 * 1024;
+
 /// Zero bytes in a row in one event. A whole sector of them in the last commit would look as if it had never been written,
 /// and damage to that commit like a torn write.
 pub const ZERO_RUN_BYTES_MAX: usize = 256;

@@ -15,6 +15,15 @@ pub trait Recorder: Send {
     /// # Errors
     /// When they were not recorded. The runner then refuses to go on.
     fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>>;
+
+    /// Refuses a draft that could not be recorded whatever the state of the disk, such as one that is too large. Records
+    /// nothing.
+    ///
+    /// # Errors
+    /// Why it could not be.
+    fn check(&self, _draft: &Draft) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A recorder that numbers events and keeps none: for runners of which no history is wanted.

@@ -181,14 +181,15 @@ impl Supervisor {
                 link.view.stream().map_or_else(String::new, |stream| format!(": it is {}", stream.handle.state));
             return Err(ProcessError::InvalidState(format!("cannot unregister {name}{state}")));
         }
-        for link in &entry.links {
-            link.ask(what()).await?;
+        let mut left = entry.links.clone();
+        let taken_out = self.take_out_last(&mut left, 0, what).await;
+        if let Err(error) = taken_out {
+            // What is left is supervised on, as fewer instances.
+            self.shrink(&entry, left);
+            return Err(error);
         }
-        self.inner.services.launches.remove(process)?;
-        let mut table = self.table();
-        table.remove(name);
-        table.remember(entry.links.iter().filter_map(|link| link.view.stream()).collect());
-        Ok(())
+        self.table().remove(name);
+        Ok(self.inner.services.launches.remove(process)?)
     }
 
     /// What is supervised of a process, if it belongs to `group` where one is named.
@@ -213,8 +214,9 @@ impl Supervisor {
             entry.refuse_others(launch.group.as_deref())?;
         }
         let _claim = self.claim(&launch.spec)?;
+        self.check_record(&launch, request)?;
         match existing {
-            Some(entry) => self.change(&entry, launch, request).await,
+            Some(entry) => self.replace(&entry, launch, request).await,
             None => {
                 let (id, known) = self.table().recall(&name, launch.spec.id);
                 self.create(with_id(launch, id), known, request).await?;
@@ -227,83 +229,19 @@ impl Supervisor {
         let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, links: Vec::new() };
         let saved = self.inner.services.launches.save(&entry.launch).map_err(ProcessError::from);
         let added = match saved {
-            Ok(()) => self.add_instances(&mut entry, known.clone(), request).await,
-            Err(error) => Err(error),
+            Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.links, known, request).await,
+            Err(error) => {
+                self.table().remember(known);
+                Err(error)
+            }
         };
         if let Err(error) = added {
+            self.withdraw(entry.links, request).await;
             self.forget(entry.launch.spec.id);
-            let mut table = self.table();
-            table.remember(known);
-            table.remember(entry.links.iter().filter_map(|link| link.view.stream()).collect());
             return Err(error);
         }
         self.table().insert(entry);
         Ok(())
-    }
-
-    /// Adds the instances that `entry` has not yet, continuing the streams that are known of them.
-    async fn add_instances(
-        &self,
-        entry: &mut Entry,
-        known: Vec<Stream>,
-        request: &Request,
-    ) -> Result<(), ProcessError> {
-        let mut known: HashMap<u32, Stream> = known.into_iter().map(|stream| (stream.id.instance, stream)).collect();
-        let launch = Arc::clone(&entry.launch);
-        let first = u32::try_from(entry.links.len()).unwrap_or(u32::MAX);
-        for instance in first..launch.spec.instances {
-            let (tender, link) = self.tender(&launch, instance, known.remove(&instance), true);
-            tokio::spawn(tender.tend());
-            link.ask(What::Respec(Arc::clone(&launch), request.clone())).await?;
-            entry.links.push(link);
-        }
-        self.table().remember(known.into_values().collect());
-        Ok(())
-    }
-
-    async fn change(&self, entry: &Entry, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
-        let launch = with_id(launch, entry.launch.spec.id);
-        if entry.is_launchable && entry.launch.is_as(&launch) {
-            return Ok(Applied::Unchanged);
-        }
-        let is_same_program =
-            entry.is_launchable && entry.launch.is_as(&with_instances(&launch, entry.launch.spec.instances));
-        let count = usize::try_from(launch.spec.instances).unwrap_or(usize::MAX);
-        let (kept, surplus) = entry.links.split_at(count.min(entry.links.len()));
-        let stopped: &[Link] = if is_same_program { surplus } else { &entry.links };
-        let ran_any = entry.is_busy();
-        // What was stopped already stays so.
-        let to_stop: Vec<Link> = stopped.iter().filter(|link| link.is_busy()).cloned().collect();
-        stop_all(to_stop.iter(), request).await?;
-        for link in surplus.iter().rev() {
-            link.ask(What::Settle).await?;
-            link.ask(What::Unregister(request.clone())).await?;
-            self.table().remember(link.view.stream().into_iter().collect());
-        }
-        if let Err(error) = self.inner.services.launches.save(&launch) {
-            // What is gone is gone. What is left is still supervised, as what it was.
-            let launch =
-                Arc::new(with_instances(&entry.launch, launch.spec.instances.min(entry.launch.spec.instances)));
-            self.table().insert(Entry { launch, is_launchable: entry.is_launchable, links: kept.to_vec() });
-            return Err(error.into());
-        }
-        let launch = Arc::new(launch);
-        for link in kept {
-            if !is_same_program {
-                link.ask(What::Settle).await?;
-            }
-            link.ask(What::Respec(Arc::clone(&launch), request.clone())).await?;
-        }
-        let (id, known) = self.table().recall(&launch.spec.name, launch.spec.id);
-        debug_assert_eq!(id, launch.spec.id, "a name means one process");
-        let mut changed = Entry { launch, is_launchable: true, links: kept.to_vec() };
-        self.add_instances(&mut changed, known, request).await?;
-        self.table().insert(changed.clone());
-        let (old, new) = changed.links.split_at(kept.len());
-        let restarted = old.iter().filter(|link| to_stop.iter().any(|stopped| stopped.id == link.id));
-        let added = new.iter().filter(|_| ran_any);
-        start_all(restarted.chain(added), request).await?;
-        Ok(Applied::Changed)
     }
 
     /// Keeps others from changing what has this name, and from starting it.
@@ -348,13 +286,13 @@ async fn see_through(entry: &Entry) {
 }
 
 /// Stops all of them at once. One that ended by itself a moment before needs no stop.
-async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+pub(super) async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
     let answers = ask_each(links, |request| What::Stop(request, None), request).await;
     answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
 /// Starts all of them at once; the first error is the one to tell.
-async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+pub(super) async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
     ask_each(links, What::Start, request).await.into_iter().collect()
 }
 

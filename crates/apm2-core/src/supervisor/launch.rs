@@ -67,6 +67,14 @@ impl fmt::Debug for Launch {
 ///
 /// Calls block for as long as a disk takes to sync.
 pub trait LaunchStore: Send + Sync {
+    /// Makes sure, as far as that is possible, that `launch` can be kept: there is room for it. The earlier one stays.
+    ///
+    /// # Errors
+    /// When it could not be kept.
+    fn prepare(&self, _launch: &Launch) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Keeps `launch`, in the place of an earlier one of the same process. Durable when this returns.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod name;
 mod order;
 mod plan;
 mod recover;
+mod replace;
 mod sampler;
 mod table;
 mod tender;
@@ -265,12 +266,13 @@ impl Supervisor {
         if is_same { Applied::Unchanged } else { Applied::Changed }
     }
 
-    /// Refuses what could not be applied, whatever else is supervised.
+    /// Refuses what could not be applied by `request`, whatever else is supervised.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`], in words.
-    pub fn check(&self, launch: &Launch) -> Result<(), ProcessError> {
-        check(launch)
+    pub fn check(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
+        check(launch)?;
+        self.check_record(launch, request)
     }
 
     /// Refuses a name that belongs to another group than `launch` does. To know early: what counts is the check in

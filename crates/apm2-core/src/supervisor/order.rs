@@ -31,8 +31,13 @@ pub(super) enum What {
     Restart(Request),
     /// Credentials are fetched anew and the process is told. Answered when it was.
     Rotate(Request),
-    /// It runs something else from the next start on. Answered when that is recorded.
-    Respec(Arc<Launch>, Request),
+    /// It runs something else from the next start on. Answered when that is recorded; without that it stays as it was.
+    Respec {
+        launch: Arc<Launch>,
+        /// Whether the launch has its values.
+        is_launchable: bool,
+        request: Request,
+    },
     /// It is taken out of supervision, which is recorded; refused while it runs.
     Unregister(Request),
     /// The same, and not recorded.

@@ -284,15 +284,8 @@ impl Tender {
                 restarted => answer(reply, restarted),
             },
             What::Rotate(request) => self.rotate(request, reply),
-            What::Respec(launch, request) => {
-                let respecified = self.runner.respec(launch.spec.clone(), &Origin::of(request));
-                self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
-                if self.is_up {
-                    self.watch.begin();
-                }
-                self.launch = launch;
-                self.is_launchable = true;
-                answer(reply, respecified);
+            What::Respec { launch, is_launchable, request } => {
+                answer(reply, self.respec(launch, is_launchable, request));
             }
             What::Unregister(_) | What::Release => {
                 let request = if let What::Unregister(request) = what { Some(request) } else { None };
@@ -306,6 +299,18 @@ impl Tender {
             What::Settle => self.settles_waiting.push(reply),
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    /// Runs `launch` from the next start on. Stays as it is where that cannot be recorded.
+    fn respec(&mut self, launch: Arc<Launch>, is_launchable: bool, request: Request) -> Result<(), ProcessError> {
+        self.runner.respec(launch.spec.clone(), &Origin::of(request))?;
+        self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
+        if self.is_up {
+            self.watch.begin();
+        }
+        self.launch = launch;
+        self.is_launchable = is_launchable;
+        Ok(())
     }
 
     /// Stops it, or keeps it from being started. Whoever waits for it to run is told so.

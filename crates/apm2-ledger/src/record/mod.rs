@@ -13,11 +13,11 @@ mod kind;
 mod spec;
 mod stream;
 
-use apm2_core::process::{Event, ProcessId, Stream, StreamId};
+use apm2_core::process::{Draft, Event, EventKind, ProcessId, Stream, StreamId};
 
 use crate::{
     codec::{self, CodecError},
-    limits::{RECORD_BYTES_MAX, ZERO_RUN_BYTES_MAX},
+    limits::{RECORD_BYTES_MAX, SPEC_BYTES_MAX, ZERO_RUN_BYTES_MAX},
 };
 
 /// The newest version of event records.
@@ -39,6 +39,11 @@ pub enum RecordError {
         "an event of {0} bytes cannot be recorded, at most {RECORD_BYTES_MAX} can; long arguments are better passed in a file"
     )]
     TooLarge(usize),
+    /// With a specification larger than [`SPEC_BYTES_MAX`].
+    #[error(
+        "a specification of {0} bytes cannot be recorded, at most {SPEC_BYTES_MAX} can; long arguments are better passed in a file"
+    )]
+    SpecTooLarge(usize),
     /// It has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a row.
     #[error("a record with more than {ZERO_RUN_BYTES_MAX} zero bytes in a row")]
     Zeros,
@@ -64,6 +69,18 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError>
         _ if has_long_zero_run(record) => Err(RecordError::Zeros),
         _ => Ok(()),
     }
+}
+
+/// Refuses a draft whose event could not be recorded, or whose specification would make the fold of its stream too large to
+/// be kept.
+///
+/// # Errors
+/// Those of [`encode_event`]; [`RecordError::SpecTooLarge`].
+pub(crate) fn check_draft(draft: &Draft) -> Result<(), RecordError> {
+    let mut bytes = Vec::new();
+    encode_event(&draft.clone().numbered(u64::MAX, u64::MAX), &mut bytes)?;
+    let has_spec = matches!(draft.kind, EventKind::Registered { .. } | EventKind::SpecChanged { .. });
+    if has_spec && bytes.len() > SPEC_BYTES_MAX { Err(RecordError::SpecTooLarge(bytes.len())) } else { Ok(()) }
 }
 
 fn has_long_zero_run(bytes: &[u8]) -> bool {
