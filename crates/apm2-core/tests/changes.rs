@@ -13,10 +13,10 @@ use apm2_core::{
         Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
         Unrecorded,
     },
-    supervisor::{Applied, Launch, LaunchStore, Supervisor},
+    supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
 
-use crate::support::{KillOnDrop, Log, in_time, sh};
+use crate::support::{KillOnDrop, Log, PATIENCE, in_time, sh, until};
 
 /// A supervisor in which each instance has a log of its own.
 fn supervisor() -> Supervisor {
@@ -82,8 +82,8 @@ impl LaunchStore for Kept {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<Vec<Launch>> {
-        Ok(self.launches.lock().unwrap().clone())
+    fn load_all(&self) -> io::Result<KeptLaunches> {
+        Ok(KeptLaunches { launches: self.launches.lock().unwrap().clone(), ..KeptLaunches::default() })
     }
 }
 
@@ -243,4 +243,47 @@ async fn a_creation_that_fails_leaves_the_name_free() {
     assert_eq!(applied, Applied::Created);
     in_time(scene.supervisor.remove(other.id, None, &Request::default())).await.unwrap();
     scene.assert_as_before(&Request::default()).await;
+}
+
+/// A start that is recorded when it is let go on.
+struct SlowStart {
+    has_begun: Arc<AtomicBool>,
+    may_go_on: Arc<AtomicBool>,
+}
+
+impl Recorder for SlowStart {
+    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        if drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
+            self.has_begun.store(true, Ordering::Release);
+            let begun = std::time::Instant::now();
+            while !self.may_go_on.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
+                std::thread::yield_now();
+            }
+        }
+        Unrecorded.record(version, drafts)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
+    let (has_begun, may_go_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let mut services = Log::default().services(Vec::new());
+    let (begun, go_on) = (has_begun.clone(), may_go_on.clone());
+    services.recorder = Box::new(move || Box::new(SlowStart { has_begun: begun.clone(), may_go_on: go_on.clone() }));
+    let supervisor = Supervisor::new(services);
+    let spec = named("slow", 1);
+    let ours = supervisor.clone();
+    let up = tokio::spawn(async move { ours.bring_up(Launch::new(spec), &Request::default()).await });
+    until("it is being started", || has_begun.load(Ordering::Acquire)).await;
+    let ours = supervisor.clone();
+    let stopping =
+        tokio::spawn(async move { ours.shutdown(std::time::Duration::from_secs(10), &Request::default()).await });
+    until("nothing may be started any more", || supervisor.check_leaving().is_err()).await;
+    may_go_on.store(true, Ordering::Release);
+    let report = in_time(stopping).await.unwrap();
+    let pid = supervisor.instances().first().and_then(|stream| stream.handle.pid);
+    let _guard = pid.map(KillOnDrop);
+    assert_eq!((report.problems, pid), (Vec::<String>::new(), None), "it was started and stopped, or not started");
+    let _ = in_time(up).await.unwrap();
+    assert!(supervisor.is_idle());
 }

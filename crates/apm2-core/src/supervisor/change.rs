@@ -129,7 +129,7 @@ impl Supervisor {
     }
 
     async fn start_idle_of(&self, links: &[Link], request: &Request) -> Result<bool, ProcessError> {
-        self.refuse_when_leaving()?;
+        self.check_leaving()?;
         let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
         match start_all(idle.iter().copied(), request).await {
             // Somebody else has started it meanwhile.
@@ -207,7 +207,7 @@ impl Supervisor {
 
     async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         check(&launch)?;
-        self.refuse_when_leaving()?;
+        self.check_leaving()?;
         let name = launch.spec.name.clone();
         let existing = self.table().get(&name).cloned();
         if let Some(entry) = &existing {
@@ -256,11 +256,15 @@ impl Supervisor {
 
     async fn steady_process(&self, process: ProcessId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
         let steady = self.inner.changes.of(&self.name_of(process)?).read_owned().await;
-        self.refuse_when_leaving()?;
+        self.check_leaving()?;
         Ok(steady)
     }
 
-    fn refuse_when_leaving(&self) -> Result<(), ProcessError> {
+    /// Refuses once everything is being stopped: nothing is started from then on.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`].
+    pub fn check_leaving(&self) -> Result<(), ProcessError> {
         if self.inner.is_leaving.load(Ordering::Acquire) {
             return Err(ProcessError::InvalidState("everything is being stopped".to_owned()));
         }

@@ -20,6 +20,7 @@ mod plan;
 mod recover;
 mod replace;
 mod sampler;
+mod shutdown;
 mod table;
 mod tender;
 mod watch;
@@ -52,7 +53,6 @@ use crate::{
     process::{
         Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, Recorder, Request, RunHolder, Stream, StreamId,
     },
-    shutdown::ShutdownManager,
 };
 
 /// What a supervisor needs from outside.
@@ -315,39 +315,6 @@ impl Supervisor {
         !self.table().links().any(Link::is_busy)
     }
 
-    /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
-    pub async fn shutdown(&self, deadline: Duration, request: &Request) -> ShutdownReport {
-        self.inner.is_leaving.store(true, Ordering::Release);
-        let links: Vec<(String, Duration, Link)> = {
-            let table = self.table();
-            let with_timeout = table.entries().flat_map(|entry| {
-                let (name, timeout) = (&entry.launch.spec.name, entry.launch.spec.shutdown.timeout);
-                entry.links.iter().map(move |link| (name.clone(), timeout, link.clone()))
-            });
-            with_timeout.filter(|(_, _, link)| link.is_busy()).collect()
-        };
-        let manager = ShutdownManager::new(deadline);
-        let stops: Vec<_> = links
-            .into_iter()
-            .map(|(name, timeout, link)| {
-                let what = What::Stop(request.clone(), Some(manager.timeout(timeout)));
-                let view = link.view.clone();
-                (name, view, tokio::spawn(async move { link.ask(what).await }))
-            })
-            .collect();
-        let mut report = ShutdownReport::default();
-        for (name, view, stop) in stops {
-            match stop.await {
-                Ok(Ok(())) => report.stopped = report.stopped.saturating_add(1),
-                // It has ended meanwhile, or there was nothing but a restart that will not come.
-                Ok(Err(ProcessError::InvalidState(_))) if link_has_exited(&view) => {}
-                Ok(Err(error)) => report.problems.push(format!("{name}: {error}")),
-                Err(error) => report.problems.push(format!("{name}: {error}")),
-            }
-        }
-        report
-    }
-
     fn link(&self, target: StreamId) -> Result<Link, ProcessError> {
         self.table().link(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
     }
@@ -356,10 +323,6 @@ impl Supervisor {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn link_has_exited(view: &crate::process::StreamView) -> bool {
-    view.stream().is_none_or(|stream| stream.handle.state.has_exited())
 }
 
 impl Link {

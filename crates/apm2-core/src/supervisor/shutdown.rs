@@ -1,0 +1,68 @@
+//! Stopping everything: no instance is left out, whatever it is doing.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::timeout;
+
+use super::{ShutdownReport, Supervisor, order::What, table::Link};
+use crate::{
+    process::{ProcessError, Request},
+    shutdown::ShutdownManager,
+};
+
+/// How long the task of an instance may take to answer beyond the time in which its process is stopped: it may be in the
+/// middle of a start on a slow disk.
+const ANSWER_MARGIN: Duration = Duration::from_secs(10);
+
+impl Supervisor {
+    /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
+    ///
+    /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
+    /// first and then stopped; the tenders make none after it, and an instance that is not supervised yet is not started.
+    pub async fn shutdown(&self, deadline: Duration, request: &Request) -> ShutdownReport {
+        // Before the instances are looked at: who starts something has looked at this after the instance was there.
+        self.inner.is_leaving.store(true, Ordering::SeqCst);
+        let links: Vec<(String, Duration, Link)> = {
+            let table = self.table();
+            let with_timeout = table.entries().flat_map(|entry| {
+                let (name, timeout) = (&entry.launch.spec.name, entry.launch.spec.shutdown.timeout);
+                entry.links.iter().map(move |link| (name.clone(), timeout, link.clone()))
+            });
+            with_timeout.collect()
+        };
+        let manager = ShutdownManager::new(deadline);
+        let stops: Vec<_> = links
+            .into_iter()
+            .map(|(name, of_process, link)| {
+                let within = manager.timeout(of_process);
+                let what = What::Stop(request.clone(), Some(within));
+                (name, tokio::spawn(async move { stop(&link, what, within.saturating_add(ANSWER_MARGIN)).await }))
+            })
+            .collect();
+        let mut report = ShutdownReport::default();
+        for (name, stop) in stops {
+            match stop.await {
+                Ok(Ok(true)) => report.stopped = report.stopped.saturating_add(1),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => report.problems.push(format!("{name}: {error}")),
+                Err(error) => report.problems.push(format!("{name}: {error}")),
+            }
+        }
+        report
+    }
+}
+
+/// Stops an instance. Whether there was anything to stop.
+async fn stop(link: &Link, what: What, limit: Duration) -> Result<bool, ProcessError> {
+    let Ok(stopped) = timeout(limit, link.ask(what)).await else {
+        let late = format!("no answer within {}; it may still run", humantime::format_duration(limit));
+        return Err(ProcessError::Io(std::io::Error::other(late)));
+    };
+    let has_exited = || link.view.stream().is_none_or(|stream| stream.handle.state.has_exited());
+    match stopped {
+        Ok(()) => Ok(true),
+        // It did not run, or has ended meanwhile; or it is not supervised any more.
+        Err(ProcessError::InvalidState(_) | ProcessError::NotFound(_)) if has_exited() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
