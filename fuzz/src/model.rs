@@ -34,6 +34,8 @@ const NOTES: &[(&str, &[&str])] = &[
     ("output_tail", ANY),
     ("output_dropped", ANY),
     ("group_survived", ANY),
+    ("orphans_ended", ANY),
+    ("end_unobserved", OVER),
     ("signal_sent", ALIVE),
     ("signal_failed", ALIVE),
     ("adopted", ALIVE),
@@ -145,7 +147,7 @@ impl Model {
                 self.asked = None;
                 self.pid = identity.map(|identity| identity.pid);
                 self.was_spawned |= identity.is_some();
-                self.restarts += u32::from(identity.is_some() && *trigger != StartTrigger::Start);
+                self.restarts += u32::from(identity.is_some() && matches!(trigger, StartTrigger::Restart { .. }));
             }
             EventKind::SignalSent { signal, .. } => self.killed |= *signal == Signal::KILL,
             _ => {}

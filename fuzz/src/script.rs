@@ -4,6 +4,7 @@ use apm2_core::process::{
     Actor, Draft, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Stamp, StartTrigger, StreamId,
 };
+use apm2_core::shutdown::ShutdownConfig;
 use arbitrary::Arbitrary;
 use uuid::Uuid;
 
@@ -147,15 +148,24 @@ impl Action {
             Self::ChangeHealth { healthy, detail } => EventKind::HealthChanged { healthy, detail: short(&detail) },
             Self::Adopt => EventKind::Adopted { identity: identity(1) },
             Self::LeakOutput => EventKind::OutputLeaked { source: OutputSource::Stdout },
-            Self::Sample { cpu_centipercent, memory_bytes } => EventKind::Sampled { cpu_centipercent, memory_bytes, processes: None },
+            Self::Sample { cpu_centipercent, memory_bytes } => {
+                // What newer records hold is chosen by values that the corpus does not use: its scripts keep their meaning.
+                let processes = (memory_bytes >> 63 == 1).then_some(cpu_centipercent);
+                EventKind::Sampled { cpu_centipercent, memory_bytes, processes }
+            }
             Self::RotateCredential { variable } => {
                 EventKind::CredentialRotated { profile: "p".to_owned(), variables: vec![short(&variable)] }
             }
             Self::Observe { detail } => EventKind::Observed { adapter: "a".to_owned(), detail: short(&detail) },
             Self::System => EventKind::SupervisorStopped,
+            Self::Tail { line } if line.is_empty() => EventKind::OrphansEnded { processes: 1 },
             Self::Tail { line } => EventKind::OutputTail { stdout: vec![short(&line)], stderr: Vec::new() },
             Self::DropOutput { bytes, cause } => {
                 EventKind::OutputDropped { source: OutputSource::Stderr, bytes, cause: short(&cause) }
+            }
+            Self::EndPreStop { detail, .. } if detail.is_empty() => {
+                let not_before = Stamp { wall_ns: 0, boot_ns: 0, boot_id: BOOT_ID };
+                EventKind::EndUnobserved { not_before, not_after: Stamp { boot_ns: 1, ..not_before } }
             }
             Self::EndPreStop { succeeded, detail } => {
                 EventKind::PreStopEnded { command: "c".to_owned(), succeeded, detail: short(&detail) }
@@ -182,7 +192,8 @@ fn spec(id: ProcessId, instances: u8, argument: &str) -> RedactedSpec {
         .name("p")
         .command("c")
         .args([short(argument)])
-        .instances(u32::from(instances % 4));
+        .instances(u32::from(instances % 4))
+        .shutdown(ShutdownConfig { end_orphans: instances < 192, ..ShutdownConfig::default() });
     // A NUL byte is refused by the builder; a specification made without it is recorded like any other.
     let spec = spec.try_build().unwrap_or_else(|_| ProcessSpec::builder().id(id).name("p").command("c").build());
     RedactedSpec::new(&spec)
@@ -193,14 +204,16 @@ fn short(text: &str) -> String {
 }
 
 fn trigger(attempt: u8) -> StartTrigger {
-    match attempt % 3 {
-        0 => StartTrigger::Start,
-        attempt => StartTrigger::Restart { attempt: u32::from(attempt) },
+    match (attempt, attempt % 3) {
+        (192.., _) => StartTrigger::Boot,
+        (_, 0) => StartTrigger::Start,
+        (_, attempt) => StartTrigger::Restart { attempt: u32::from(attempt) },
     }
 }
 
 fn identity(pid: u16) -> ProcessIdentity {
-    ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1, pid_namespace: None }
+    let pid_namespace = (pid >= 1 << 15).then_some(u64::MAX);
+    ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1, pid_namespace }
 }
 
 /// The first numbers stand for the signals that matter.
