@@ -17,14 +17,15 @@ fn a_command_whose_reader_has_gone_runs_on_and_is_recorded() {
     drop(stdout);
     running.outcome().left_with(3);
     assert!(place.path("done").exists());
-    assert_eq!(place.json(&["list"])[0]["exit_code"], 3);
+    assert_eq!(place.json(&["list", "--all"])[0]["exit_code"], 3);
 }
 
 #[test]
 fn a_list_whose_reader_has_gone_ends_quietly() {
     let place = Place::new();
     place.run_script(&["--name", "it"], "true").succeeded();
-    for args in [&["list"][..], &["show", "it"], &["replay", "--from-snapshot"], &["verify"], &["completions", "bash"]]
+    for args in
+        [&["list", "--all"][..], &["show", "it"], &["replay", "--from-snapshot"], &["verify"], &["completions", "bash"]]
     {
         for format in ["table", "json", "jsonl"] {
             let (reader, writer) = std::io::pipe().unwrap();
@@ -42,7 +43,7 @@ fn a_full_disk_is_an_error() {
     let place = Place::new();
     place.run_script(&["--name", "it"], "true").succeeded();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let child = place.command(&["list"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let child = place.command(&["list", "--all"]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("cannot write the output"), "{output:?}");
@@ -58,7 +59,7 @@ fn a_full_disk_behind_run_is_said_and_the_command_recorded() {
     assert_eq!(output.status.code(), Some(6));
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(said.matches("stdout is lost").count(), 1, "{said}");
-    assert_eq!(place.json(&["list"])[0]["exit_code"], 6);
+    assert_eq!(place.json(&["list", "--all"])[0]["exit_code"], 6);
 }
 
 #[test]

@@ -134,7 +134,7 @@ fn of_several_who_run_one_name_at_once_one_does() {
     let running: Vec<_> = (0..5).map(|_| place.start_script(&["--name", "it"], "echo ran; sleep 0.5")).collect();
     let codes: Vec<i32> = running.into_iter().map(|running| running.outcome().code).collect();
     assert_eq!(codes.iter().filter(|code| **code == 0).count(), 1, "{codes:?}");
-    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["list", "--all"]).as_array().unwrap().len(), 1);
     assert_eq!(place.json(&["show", "it"])["runs"].as_array().unwrap().len(), 1);
 }
 

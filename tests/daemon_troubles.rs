@@ -94,7 +94,7 @@ fn twenty_clients_at_once_start_one_daemon_and_are_all_served() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(number), "{}", String::from_utf8_lossy(&output.stderr));
     }
-    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 20);
+    assert_eq!(place.json(&["list", "--all"]).as_array().unwrap().len(), 20);
     let events: Vec<String> =
         place.run(&["--format", "jsonl", "tail", "-n", "1000"]).succeeded().stdout.lines().map(str::to_owned).collect();
     let started = events.iter().filter(|line| line.contains("\"supervisor_started\"")).count();

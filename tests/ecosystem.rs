@@ -38,7 +38,7 @@ pub(crate) fn eight(place: &Place) -> String {
 }
 
 fn handle(place: &Place, name: &str) -> Value {
-    let listed = place.json(&["list"]);
+    let listed = place.json(&["list", "--all"]);
     listed.as_array().unwrap().iter().find(|handle| handle["display_name"] == name).cloned().unwrap_or_default()
 }
 
@@ -162,7 +162,7 @@ fn up_changes_what_differs_and_nothing_else() {
             .find(|handle| handle["display_name"] == name)
             .map(|handle| handle["pid"].clone())
     };
-    let after = place.json(&["list"]);
+    let after = place.json(&["list", "--all"]);
     assert_eq!(pid(&before, "a"), pid(&after, "a"), "what is the same runs on");
     assert_ne!(pid(&before, "b"), pid(&after, "b"));
     assert_eq!(pid(&after, "c-0"), Some(Value::Null));

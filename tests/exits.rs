@@ -70,14 +70,14 @@ fn a_failed_start_is_retried_by_policy() {
     place.run(&args).left_with(127);
     let types = place.types("missing");
     assert_eq!(types.iter().filter(|kind| *kind == "crashed").count(), 2, "{types:?}");
-    assert_eq!(place.json(&["list"])[0]["restart_count"], 0, "a start that failed is no restart");
+    assert_eq!(place.json(&["list", "--all"])[0]["restart_count"], 0, "a start that failed is no restart");
 }
 
 #[test]
 fn always_means_after_a_success_too() {
     let place = Place::new();
     place.run_script(&["--name", "it", "--restart", "always", "--max-restarts", "2", "--backoff", "1ms"], "exit 0");
-    assert_eq!(place.json(&["list"])[0]["restart_count"], 2);
+    assert_eq!(place.json(&["list", "--all"])[0]["restart_count"], 2);
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn every_view_agrees_here_and_in_a_copy() {
         for offline in [&["--ledger", dir][..], &["--ledger", dir, "--offline"]] {
             let json = |args: &[&str]| place.json(&[offline, args].concat());
             assert_eq!(json(&["show", NAME]), here);
-            assert_eq!(json(&["list"]), json!([here["handle"]]));
+            assert_eq!(json(&["list", "--all"]), json!([here["handle"]]));
             assert_eq!(json(&["replay"])["handles"], json!([here["handle"]]));
             assert_eq!(json(&["replay", "--from-snapshot"])["handles"], json!([here["handle"]]));
             assert_eq!(json(&["verify"])["ok"], true);

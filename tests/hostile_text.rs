@@ -18,7 +18,7 @@ fn assert_harmless(text: &str) {
 fn tables_are_escaped_and_json_is_faithful() {
     let place = Place::new();
     place.run(&["run", "--name", "it", "--reason", HOSTILE, "--", "true", HOSTILE]).succeeded();
-    for args in [&["list"][..], &["show", "it"], &["replay"], &["list", "--at", "3"]] {
+    for args in [&["list", "--all"][..], &["show", "it"], &["replay"], &["list", "--at", "3"]] {
         let outcome = place.run(args).succeeded();
         assert_harmless(&outcome.stdout);
         assert_harmless(&outcome.stderr);
@@ -44,7 +44,7 @@ fn a_name_is_made_of_harmless_characters() {
     let place = Place::new();
     std::fs::copy("/bin/true", place.path(HOSTILE)).unwrap();
     place.run(&["run", "--", &format!("./{HOSTILE}")]).succeeded();
-    let name = place.json(&["list"])[0]["name"].as_str().unwrap().to_owned();
+    let name = place.json(&["list", "--all"])[0]["name"].as_str().unwrap().to_owned();
     assert!(name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c)), "{name:?}");
     place.run(&["show", &name]).succeeded();
 }

@@ -48,7 +48,7 @@ fn two_runs_share_a_ledger() {
     let place = Place::new();
     let running = start(&place);
     place.run(&["run", "--name", "other", "--", "sh", "-c", "exit 3"]).left_with(3);
-    let listed = place.json(&["list"]);
+    let listed = place.json(&["list", "--all"]);
     let states: Vec<_> = listed.as_array().unwrap().iter().map(|handle| &handle["state"]).collect();
     assert_eq!(states, ["running", "crashed"]);
     drop(running);
@@ -62,7 +62,7 @@ fn the_source_is_said_when_it_is_asked_for() {
     place.stop_daemon();
     place.run(&["-v", "list"]).succeeded().said(&["from its store"]);
     place.run(&["-v", "--offline", "list"]).succeeded().said(&["from its journal"]);
-    assert_eq!(place.run(&["list"]).succeeded().stderr, "");
+    assert_eq!(place.run(&["list", "--all"]).succeeded().stderr, "");
 }
 
 #[test]

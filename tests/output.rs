@@ -29,7 +29,7 @@ fn a_hundred_megabytes_pass_through_whole() {
     }
     assert_eq!(total, SIZE);
     running.outcome().succeeded();
-    assert_eq!(place.json(&["list"])[0]["state"], "stopped");
+    assert_eq!(place.json(&["list", "--all"])[0]["state"], "stopped");
 }
 
 #[test]
@@ -83,5 +83,5 @@ fn a_stop_does_not_wait_for_an_output_that_nobody_reads() {
     running.signal(nix::sys::signal::Signal::SIGTERM);
     wait_until("the supervisor leaves", || crate::support::gone(pid).then_some(()));
     running.outcome().left_with(143);
-    assert_eq!(place.json(&["list"])[0]["state"], "stopped");
+    assert_eq!(place.json(&["list", "--all"])[0]["state"], "stopped");
 }

@@ -8,13 +8,13 @@ use crate::support::Place;
 fn the_same_name_is_the_same_process() {
     let place = Place::new();
     place.run_script(&["--name", "it"], "exit 1").left_with(1);
-    let id = place.json(&["list"])[0]["id"].clone();
+    let id = place.json(&["list", "--all"])[0]["id"].clone();
     place.run_script(&["--name", "it"], "exit 1").left_with(1);
     let shown = place.json(&["show", "it"]);
     assert_eq!(shown["handle"]["id"], id);
     assert_eq!(shown["runs"].as_array().unwrap().len(), 2);
     assert_eq!(shown["handle"]["restart_count"], 0, "a start by an operator is no restart");
-    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 1);
+    assert_eq!(place.json(&["list", "--all"]).as_array().unwrap().len(), 1);
     assert!(!place.types("it").contains(&"spec_changed".to_owned()), "nothing changed");
 }
 
@@ -34,7 +34,7 @@ fn another_name_is_another_process() {
     for name in ["a", "b", "A"] {
         place.run_script(&["--name", name], "true").succeeded();
     }
-    let list = place.json(&["list"]);
+    let list = place.json(&["list", "--all"]);
     let names: Vec<_> = list.as_array().unwrap().iter().map(|handle| handle["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["A", "a", "b"]);
 }
@@ -43,10 +43,10 @@ fn another_name_is_another_process() {
 fn a_name_that_looks_like_the_beginning_of_an_id_is_a_name() {
     let place = Place::new();
     place.run_script(&["--name", "first"], "true").succeeded();
-    let id = place.json(&["list"])[0]["id"].as_str().unwrap().to_owned();
+    let id = place.json(&["list", "--all"])[0]["id"].as_str().unwrap().to_owned();
     let prefix = &id[..8];
     place.run_script(&["--name", prefix], "exit 1").left_with(1);
-    assert_eq!(place.json(&["list"]).as_array().unwrap().len(), 2);
+    assert_eq!(place.json(&["list", "--all"]).as_array().unwrap().len(), 2);
     assert_eq!(place.json(&["show", prefix])["handle"]["name"], prefix);
     assert_eq!(place.json(&["show", &id])["handle"]["name"], "first");
 }

@@ -62,7 +62,7 @@ fn a_command_that_ignores_the_stop_is_killed() {
     running.outcome().left_with(137);
     let terminated = event(&place, "terminated");
     assert_eq!(terminated["exit"]["signal"], "SIGKILL");
-    assert_eq!(place.json(&["list"])[0]["state"], "terminated");
+    assert_eq!(place.json(&["list", "--all"])[0]["state"], "terminated");
     let signals: Vec<_> = place
         .events("it")
         .iter()

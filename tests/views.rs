@@ -31,6 +31,11 @@ fn list_table() {
 }
 
 #[test]
+fn list_all() {
+    insta::assert_snapshot!(view(&["list", "--all", "--at", NOW]));
+}
+
+#[test]
 fn list_json() {
     insta::assert_snapshot!(view(&["--format", "json", "list", "--at", NOW]));
 }
@@ -93,6 +98,6 @@ fn verify_json() {
 #[test]
 fn a_replay_says_what_a_list_says() {
     for at in ["5", "12", NOW] {
-        assert_eq!(view(&["replay", "--at", at]), view(&["list", "--at", at]));
+        assert_eq!(view(&["replay", "--at", at]), view(&["list", "--all", "--at", at]));
     }
 }

@@ -4,6 +4,7 @@
 //! made of them, and each goes when its process is taken out of supervision.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
@@ -76,6 +77,25 @@ impl LaunchFiles {
         removed(&aside)?;
         fs::hard_link(path, aside)
     }
+}
+
+/// The processes that the daemon of the ledger in `ledger` launches, or the next one will, by the names of their files;
+/// `None` where no daemon ever kept any.
+///
+/// # Errors
+/// When the directory cannot be read.
+pub fn launched(ledger: &Path) -> io::Result<Option<HashSet<ProcessId>>> {
+    let entries = match fs::read_dir(ledger.join(DIR)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        entries => entries?,
+    };
+    let mut launched = HashSet::new();
+    for entry in entries {
+        let name = entry?.file_name();
+        let id: Option<ProcessId> = name.to_str().and_then(|name| name.strip_suffix(".json")?.parse().ok());
+        launched.extend(id);
+    }
+    Ok(Some(launched))
 }
 
 impl LaunchStore for LaunchFiles {

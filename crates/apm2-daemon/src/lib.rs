@@ -25,5 +25,6 @@ mod session;
 
 pub use self::{
     error::DaemonError,
+    launches::launched,
     server::{DaemonOptions, serve},
 };

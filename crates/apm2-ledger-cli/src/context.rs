@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -21,6 +21,7 @@ use crate::{
     error::{CliError, PREFIX},
     ledger_dir::default_dir,
     render::{color, table::Layout},
+    standing::{Scene, Supervision},
     time::At,
 };
 
@@ -43,6 +44,28 @@ pub(crate) struct Moment {
     pub(crate) seq: u64,
     /// What the time was.
     pub(crate) now: DateTime<Utc>,
+    /// Whether that is now.
+    pub(crate) is_present: bool,
+}
+
+impl Moment {
+    /// Now, with all that is on record.
+    pub(crate) fn present() -> Self {
+        // Not the head's size: it stops short of a damage, which must not go unnoticed.
+        Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true }
+    }
+
+    const fn past(seq: u64, now: DateTime<Utc>) -> Self {
+        Self { seq, now, is_present: false }
+    }
+}
+
+/// The folds of all instances, as far as the daemon told.
+pub(crate) enum FromDaemon {
+    /// All of them.
+    Streams(Vec<Stream>),
+    /// None: this is why.
+    Nothing(Supervision),
 }
 
 impl Context {
@@ -83,26 +106,72 @@ impl Context {
         if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
     }
 
-    /// The folds of all instances, from the daemon; `None` when there is none, it does not answer, or the journal is to be
+    /// The folds of all instances, from the daemon; nothing when there is none, it does not answer, or the journal is to be
     /// read.
     ///
     /// # Errors
     /// When the daemon cannot tell.
-    pub(crate) fn streams_of_daemon(&self) -> Result<Option<Vec<Stream>>, CliError> {
+    pub(crate) fn streams_of_daemon(&self) -> Result<FromDaemon, CliError> {
         let dir = self.ledger_dir()?;
-        let client = if self.offline { None } else { connect(&dir)? };
-        let Some(client) = client else { return Ok(None) };
+        let client = match self.daemon(&dir)? {
+            Ok(client) => client,
+            Err(supervision) => return Ok(FromDaemon::Nothing(supervision)),
+        };
         match streams_of(client) {
             Ok(streams) => {
                 self.remark(|| format!("reading {} from its daemon", dir.display()));
-                Ok(Some(streams))
+                Ok(FromDaemon::Streams(streams))
             }
-            Err(ClientError::Gone(_)) => {
-                say("the daemon does not answer; the ledger is read without it");
-                Ok(None)
-            }
+            Err(ClientError::Gone(_)) => Ok(FromDaemon::Nothing(unanswered())),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Who supervises what is in the ledger.
+    ///
+    /// # Errors
+    /// When the socket cannot be used.
+    pub(crate) fn supervision(&self) -> Result<Supervision, CliError> {
+        let client = match self.daemon(&self.ledger_dir()?)? {
+            Ok(client) => client,
+            Err(supervision) => return Ok(supervision),
+        };
+        match hello(client) {
+            Ok(()) => Ok(Supervision::Answered),
+            Err(ClientError::Gone(_)) => Ok(unanswered()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The daemon that can be asked, or who supervises without being asked.
+    fn daemon(&self, dir: &Path) -> Result<Result<Client, Supervision>, CliError> {
+        if self.offline {
+            // Whether there is one, and not a word more.
+            let is_there = connect(dir).is_ok_and(|client| client.is_some());
+            return Ok(Err(if is_there { Supervision::Unanswered } else { Supervision::Absent }));
+        }
+        Ok(connect(dir)?.ok_or(Supervision::Absent))
+    }
+
+    /// What is known beside the record about `moment`.
+    ///
+    /// # Errors
+    /// When the end of the record cannot be read.
+    pub(crate) fn scene(
+        &self,
+        moment: Moment,
+        supervision: Supervision,
+        reader: Option<&Reader>,
+    ) -> Result<Scene, CliError> {
+        if !moment.is_present {
+            return Ok(Scene::past(moment));
+        }
+        let launched = apm2_daemon::launched(&self.ledger_dir()?).unwrap_or_else(|error| {
+            self.remark(|| format!("what is launched cannot be read: {error}"));
+            None
+        });
+        let recorded_until = reader.map(last_time).transpose()?.flatten();
+        Ok(Scene { moment, supervision: Some(supervision), launched, recorded_until })
     }
 
     /// Opens the ledger for reading, the best way there is.
@@ -124,19 +193,18 @@ impl Context {
     pub(crate) fn moment(&self, reader: &Reader, at: Option<At>) -> Result<Moment, CliError> {
         let now = SystemClock.now().wall();
         match at {
-            // Not the head's size: it stops short of a damage, which must not go unnoticed.
-            None => Ok(Moment { seq: u64::MAX, now }),
-            Some(At::Time(time)) => Ok(Moment { seq: reader.seq_at(time)?, now: time }),
+            None => Ok(Moment::present()),
+            Some(At::Time(time)) => Ok(Moment::past(reader.seq_at(time)?, time)),
             Some(At::Ago(ago)) => {
                 let time =
                     now.checked_sub_signed(ago).ok_or_else(|| CliError::usage("--at: no such time: too long ago"))?;
-                Ok(Moment { seq: reader.seq_at(time)?, now: time })
+                Ok(Moment::past(reader.seq_at(time)?, time))
             }
-            Some(At::Seq(0)) => Ok(Moment { seq: 0, now }),
+            Some(At::Seq(0)) => Ok(Moment::past(0, now)),
             Some(At::Seq(seq)) => {
                 let event = reader.events(seq, seq).next().transpose()?;
                 let event = event.ok_or_else(|| beyond_the_end(seq, reader))?;
-                Ok(Moment { seq, now: event.stamp.wall() })
+                Ok(Moment::past(seq, event.stamp.wall()))
             }
         }
     }
@@ -188,6 +256,23 @@ pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoI
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// The time of the last event on record, as far as it is sound.
+fn last_time(reader: &Reader) -> Result<Option<DateTime<Utc>>, CliError> {
+    let Some(head) = reader.head() else { return Ok(None) };
+    Ok(reader.events(head.size, head.size).next().transpose()?.map(|event| event.stamp.wall()))
+}
+
+fn unanswered() -> Supervision {
+    say("the daemon does not answer; the ledger is read without it");
+    Supervision::Unanswered
+}
+
+fn hello(mut client: Client) -> Result<(), ClientError> {
+    client.patience(PATIENCE).map_err(ClientError::Gone)?;
+    client.ask(Request::Hello, None, None)?;
+    client.receive().map(drop)
 }
 
 fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {

@@ -13,6 +13,7 @@ mod history;
 mod ledger_dir;
 mod panic;
 mod render;
+mod standing;
 mod time;
 mod view;
 

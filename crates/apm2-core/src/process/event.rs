@@ -107,6 +107,17 @@ pub enum RestartRule {
     LaunchUnknown,
 }
 
+impl RestartRule {
+    /// Whether the policy asks for a restart that cannot be made, so that the process stays down although it failed.
+    #[must_use]
+    pub const fn is_giving_up(&self) -> bool {
+        match self {
+            Self::BudgetSpent { .. } | Self::SpawnBudgetSpent { .. } | Self::LaunchUnknown => true,
+            Self::PolicyNever | Self::Succeeded | Self::StopRequested => false,
+        }
+    }
+}
+
 /// The kind of an event, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {

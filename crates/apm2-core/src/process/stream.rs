@@ -1,8 +1,8 @@
 //! The fold of one stream: the handle, and what a handle has no field for.
 
 use crate::process::{
-    Actor, Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RunEnd, Signal, Stamp,
-    StartTrigger, StreamId,
+    Actor, Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RestartRule, RunEnd,
+    Signal, Stamp, StartTrigger, StreamId,
 };
 use crate::restart::{RestartBudget, Tally};
 
@@ -89,6 +89,9 @@ pub struct Stream {
     pub budget: RestartBudget,
     /// Whether it was taken out of supervision.
     pub unregistered: bool,
+    /// Why the policy does not start it again, though it would like to: its budget is spent, or the values that it was
+    /// launched with are lost.
+    pub gave_up: Option<RestartRule>,
 }
 
 /// An event that does not fit what came before it.
@@ -166,6 +169,7 @@ impl Stream {
             follow_up: FollowUp::Nothing,
             budget: RestartBudget::default(),
             unregistered: false,
+            gave_up: None,
         })
     }
 
@@ -248,10 +252,12 @@ impl Stream {
                 // A storm of crashes of what it was must not block what it is now.
                 self.budget = RestartBudget::default();
                 self.unregistered = false;
+                self.gave_up = None;
             }
             EventKind::Unregistered => {
                 self.unregistered = true;
                 self.follow_up = FollowUp::Nothing;
+                self.gave_up = None;
             }
             EventKind::BudgetReset => self.budget = RestartBudget::default(),
             EventKind::RestartScheduled { attempt, delay_ms } => {
@@ -259,8 +265,9 @@ impl Stream {
                 let (seq, since) = (event.seq, event.stamp);
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
-            EventKind::RestartRefused { .. } => {
+            EventKind::RestartRefused { rule } => {
                 self.follow_up = FollowUp::Nothing;
+                self.gave_up = rule.is_giving_up().then_some(*rule);
                 if let Some(stop) = &mut self.stopping {
                     stop.by_health = false;
                 }
@@ -270,6 +277,7 @@ impl Stream {
                 self.intent = Some(Intent { seq: event.seq, trigger: *trigger });
                 self.end = None;
                 self.kill_sent = false;
+                self.gave_up = None;
                 self.stopping = None;
                 self.follow_up = FollowUp::Nothing;
             }

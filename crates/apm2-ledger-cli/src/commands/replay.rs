@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use apm2_core::{duration::millis, process::Stream};
+use apm2_core::duration::millis;
 use apm2_ledger::Origin;
 use serde::Serialize;
 
@@ -47,25 +47,30 @@ struct ReplayView<'a> {
 }
 
 pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError> {
+    let supervision = context.supervision()?;
     let reader = context.reader()?;
     let moment = context.moment(&reader, args.at)?;
     let origin = if args.from_snapshot { Origin::Snapshot } else { Origin::Genesis };
     let begun = Instant::now();
     let replayed = reader.replay(moment.seq, origin)?;
     let elapsed = begun.elapsed();
+    let scene = context.scene(moment, supervision, Some(&reader))?;
     // As in `list`: nobody waits for whoever reads the result.
     drop(reader);
 
-    let streams: Vec<&Stream> = sorted(replayed.streams.values());
+    let standings = scene.standings(&sorted(replayed.streams.values()));
     match context.format {
         Format::Json => context.print_json(&ReplayView {
             seq: replayed.seq,
             events: replayed.events,
             elapsed_ms: millis(elapsed),
-            handles: view::handles(&streams, moment.now),
+            handles: view::handles(&standings),
         })?,
-        Format::Jsonl => context.print_jsonl(view::handles(&streams, moment.now))?,
-        Format::Table => context.print(|out| render::process::list(out, &streams, moment.now, context.layout))?,
+        Format::Jsonl => context.print_jsonl(view::handles(&standings))?,
+        Format::Table => context.print(|out| render::process::list(out, &standings, context.layout))?,
+    }
+    if let Some(caveat) = scene.caveat(&standings) {
+        say(&caveat);
     }
     if context.format != Format::Json {
         say(&summary(replayed.events, elapsed));

@@ -5,10 +5,11 @@ use apm2_ledger::{FindError, ReadError, Reader};
 
 use crate::{
     args::Format,
-    context::{Context, Moment},
+    context::{Context, say},
     error::{CliError, ErrorKind},
     history::{History, Shown},
     render,
+    standing::Standing,
     time::At,
     view::{EventView, ProcessView},
 };
@@ -41,15 +42,21 @@ pub(crate) struct ShowArgs {
 }
 
 pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
+    let supervision = context.supervision()?;
     let reader = context.reader()?;
     let moment = context.moment(&reader, args.at)?;
     let history =
         history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    let scene = context.scene(moment, supervision, Some(&reader))?;
     // As in `list`: nobody waits for whoever reads the page.
     drop(reader);
     let runs_max = if context.format == Format::Table { RUNS_SHOWN } else { usize::MAX };
     let shown = Shown { runs: args.runs.unwrap_or(runs_max), events: args.events.unwrap_or(usize::MAX) };
-    print(&history, moment, shown, context)?;
+    let standing = scene.standing(&history.stream);
+    print(&history, &standing, shown, context)?;
+    if let Some(caveat) = scene.caveat(std::slice::from_ref(&standing)) {
+        say(&caveat);
+    }
     Ok(0)
 }
 
@@ -90,10 +97,10 @@ fn not_yet(id: &str, seq: u64) -> CliError {
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }
 
-fn print(history: &History, moment: Moment, shown: Shown, context: &Context) -> Result<(), CliError> {
+fn print(history: &History, standing: &Standing<'_>, shown: Shown, context: &Context) -> Result<(), CliError> {
     match context.format {
-        Format::Json => context.print_json(&ProcessView::new(history, moment.now, shown)),
+        Format::Json => context.print_json(&ProcessView::new(history, standing, shown)),
         Format::Jsonl => context.print_jsonl(history.last_steps(shown.events).iter().map(EventView::new)),
-        Format::Table => context.print(|out| render::process::show(out, history, moment.now, shown, context.layout)),
+        Format::Table => context.print(|out| render::process::show(out, history, standing, shown, context.layout)),
     }
 }

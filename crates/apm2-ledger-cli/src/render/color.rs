@@ -4,7 +4,10 @@ use std::{env, io::IsTerminal as _};
 
 use apm2_core::process::ProcessState;
 
-use crate::args::When;
+use crate::{
+    args::When,
+    standing::{Observed, Standing},
+};
 
 /// What a piece of text means, where colour says it too. Never where colour alone says it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,13 +28,13 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// The style of a state.
-    pub(crate) const fn of(state: &ProcessState) -> Self {
-        match state {
-            ProcessState::Running => Self::Good,
-            ProcessState::Starting | ProcessState::Stopping => Self::Busy,
-            ProcessState::Unhealthy | ProcessState::Crashed { .. } | ProcessState::Terminated => Self::Bad,
-            ProcessState::Stopped { .. } => Self::Quiet,
+    /// The style of a state, as far as it is known.
+    pub(crate) const fn of(standing: &Standing<'_>) -> Self {
+        match standing.state() {
+            Ok(ProcessState::Running) => Self::Good,
+            Ok(ProcessState::Starting | ProcessState::Stopping) | Err(Observed::Unknown) => Self::Busy,
+            Ok(ProcessState::Unhealthy | ProcessState::Crashed { .. } | ProcessState::Terminated) | Err(_) => Self::Bad,
+            Ok(ProcessState::Stopped { .. }) => Self::Quiet,
         }
     }
 

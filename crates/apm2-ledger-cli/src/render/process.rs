@@ -6,10 +6,9 @@ use std::{
 };
 
 use apm2_core::{
-    process::{ProcessSpec, RunEnd, StartTrigger, Stream},
+    process::{ProcessSpec, RunEnd, StartTrigger},
     restart::{BackoffConfig, RestartPolicy},
 };
-use chrono::{DateTime, Utc};
 
 use super::{
     color::Style,
@@ -21,14 +20,17 @@ use super::{
     },
     words::{self, NOTHING},
 };
-use crate::history::{History, Run, Shown};
+use crate::{
+    history::{History, Run, Shown},
+    standing::Standing,
+};
 
 /// Characters of an id that tell processes apart in a list; any unique prefix is understood.
 const ID_PREFIX_CHARS: usize = 8;
 
-/// Every instance with its state at `now`.
-pub(crate) fn list(out: &mut dyn Write, streams: &[&Stream], now: DateTime<Utc>, layout: Layout) -> io::Result<()> {
-    if streams.is_empty() {
+/// Every instance with its state.
+pub(crate) fn list(out: &mut dyn Write, standings: &[Standing<'_>], layout: Layout) -> io::Result<()> {
+    if standings.is_empty() {
         return Ok(());
     }
     let mut table = Table::new([
@@ -41,25 +43,25 @@ pub(crate) fn list(out: &mut dyn Write, streams: &[&Stream], now: DateTime<Utc>,
         ("UPTIME", Right),
         ("COMMAND", Left),
     ]);
-    for stream in streams {
-        let handle = &stream.handle;
-        let id = stream.id.process_id.to_string();
+    for standing in standings {
+        let handle = &standing.stream.handle;
+        let id = standing.stream.id.process_id.to_string();
         table.push([
             handle.display_name().into(),
             id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-            Cell::new(words::state(stream)).styled(Style::of(&handle.state)),
-            handle.pid.map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
+            Cell::new(words::standing(standing)).styled(Style::of(standing)),
+            standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
             handle.restart_count.to_string().into(),
             words::time_or_nothing(handle.started_at).into(),
-            uptime(stream, now).into(),
+            uptime(standing).into(),
             words::command_line(&handle.spec.command, &handle.spec.args).into(),
         ]);
     }
     table.write(out, "", layout)
 }
 
-fn uptime(stream: &Stream, now: DateTime<Utc>) -> String {
-    let seconds = stream.handle.uptime_secs_at(now).and_then(|seconds| u64::try_from(seconds).ok());
+fn uptime(standing: &Standing<'_>) -> String {
+    let seconds = standing.uptime_secs().and_then(|seconds| u64::try_from(seconds).ok());
     seconds.map_or_else(|| NOTHING.to_owned(), |seconds| words::duration(Duration::from_secs(seconds)))
 }
 
@@ -67,11 +69,11 @@ fn uptime(stream: &Stream, now: DateTime<Utc>) -> String {
 pub(crate) fn show(
     out: &mut dyn Write,
     history: &History,
-    now: DateTime<Utc>,
+    standing: &Standing<'_>,
     shown: Shown,
     layout: Layout,
 ) -> io::Result<()> {
-    facts(&history.stream, now).write(out, "", layout)?;
+    facts(standing).write(out, "", layout)?;
     let last = history.last_runs(shown.runs);
     if !last.is_empty() {
         let more = match history.runs.len() - last.len() {
@@ -119,24 +121,25 @@ fn heading(out: &mut dyn Write, text: &str, layout: Layout) -> io::Result<()> {
 }
 
 /// What is known of a process now, a line each.
-fn facts(stream: &Stream, now: DateTime<Utc>) -> Table<2> {
+fn facts(standing: &Standing<'_>) -> Table<2> {
+    let stream = standing.stream;
     let handle = &stream.handle;
     let spec = &handle.spec;
     let mut table = Table::untitled();
     let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("name", handle.display_name().into());
     fact("id", stream.id.process_id.to_string().into());
-    fact("state", Cell::new(words::state(stream)).styled(Style::of(&handle.state)));
-    if let Some(pid) = handle.pid {
+    fact("state", Cell::new(words::standing(standing)).styled(Style::of(standing)));
+    if let Some(pid) = standing.pid() {
         fact("pid", pid.to_string().into());
-        fact("uptime", uptime(stream, now).into());
+        fact("uptime", uptime(standing).into());
     }
     fact("started", words::time_or_nothing(handle.started_at).into());
     fact("restarts", handle.restart_count.to_string().into());
     if handle.last_restart.is_some() {
         fact("last restart", words::time_or_nothing(handle.last_restart).into());
     }
-    if let (Some(cpu), Some(memory)) = (handle.cpu_percent, handle.memory_bytes) {
+    if let (Some(cpu), Some(memory)) = standing.usage() {
         fact("use", format!("{cpu:.1}% cpu, {} bytes", words::count(memory)).into());
     }
     fact("command", words::command_line(&spec.command, &spec.args).into());

@@ -5,7 +5,10 @@ use std::{borrow::Cow, time::Duration};
 use apm2_core::process::{Actor, ExitOutcome, RunEnd, Stream};
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::render::escape::{escape, is_unsafe, push_escaped};
+use crate::{
+    render::escape::{escape, is_unsafe, push_escaped},
+    standing::{Observed, Standing, Supervision},
+};
 
 /// What stands where there is nothing.
 pub(crate) const NOTHING: &str = "-";
@@ -75,8 +78,36 @@ pub(crate) fn actor(actor: &Actor) -> String {
     }
 }
 
-/// The state of a process, with the code or the signal that it ended with.
-pub(crate) fn state(stream: &Stream) -> String {
+/// The state of a process as far as it is known, with what follows from it.
+pub(crate) fn standing(standing: &Standing<'_>) -> String {
+    let stream = standing.stream;
+    let is_absent = standing.supervision == Some(Supervision::Absent);
+    let state = state(stream);
+    match (standing.observed, standing.restart) {
+        (Some(Observed::Gone), _) => "gone (not recorded)".to_owned(),
+        (Some(Observed::Unknown), _) => "unknown (another host or boot)".to_owned(),
+        (Some(Observed::Alive), _) if is_absent => format!("{state} (not supervised)"),
+        (Some(Observed::Alive), _) => format!("{state} (last known)"),
+        (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
+        (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
+        (None, Some(restart)) => format!("{state}, restarts in {}", duration(coarse(restart.left))),
+        (None, None) if stream.unregistered => format!("{state}, removed"),
+        (None, None) if stream.gave_up.is_some() => format!("{state}, gave up"),
+        (None, None) => state,
+    }
+}
+
+/// Whole seconds, rounded up, of what lasts longer than one.
+fn coarse(duration: Duration) -> Duration {
+    let seconds = duration.as_secs();
+    match (seconds, duration.subsec_nanos()) {
+        (0, _) | (_, 0) => duration,
+        _ => Duration::from_secs(seconds.saturating_add(1)),
+    }
+}
+
+/// The state on record, with the code or the signal that it ended with.
+fn state(stream: &Stream) -> String {
     let state = &stream.handle.state;
     let name = state.name();
     match &stream.end {

@@ -1,8 +1,10 @@
 //! A handle, as programs see it.
 
-use apm2_core::process::{Exit, ProcessId, Signal, Stream};
+use apm2_core::process::{Exit, ProcessId, Signal};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
+
+use crate::standing::{Observed, Standing};
 
 /// One instance with its state.
 #[derive(Debug, Serialize)]
@@ -24,12 +26,27 @@ pub(crate) struct HandleView<'a> {
     uptime_secs: Option<i64>,
     cpu_percent: Option<f32>,
     memory_bytes: Option<u64>,
+    /// Whether a daemon supervises it; null where a moment of the past is shown.
+    supervised: Option<bool>,
+    /// What the kernel says of a process that no daemon answers for: `alive`, `gone` (ended, and that is not on record) or
+    /// `unknown` (of another host or boot). `state` is then the last one on record. Null where it was not asked.
+    observed: Option<&'static str>,
+    /// When the restart is due for which it waits.
+    #[serde(serialize_with = "super::time_or_null")]
+    restart_at: Option<DateTime<Utc>>,
+    /// Whether the restart policy will not start it again, though it failed: its budget is spent, or what it was launched
+    /// with is lost.
+    gave_up: bool,
+    /// Whether it was taken out of supervision.
+    removed: bool,
 }
 
 impl<'a> HandleView<'a> {
-    /// The handle of `stream`, its uptime as of `now`.
-    pub(crate) fn new(stream: &'a Stream, now: DateTime<Utc>) -> Self {
+    /// The handle as it stands. What is known of a process that may be gone is not told as if it were there.
+    pub(crate) fn new(standing: &Standing<'a>) -> Self {
+        let stream = standing.stream;
         let handle = &stream.handle;
+        let (cpu_percent, memory_bytes) = standing.usage();
         Self {
             id: stream.id.process_id,
             name: &handle.spec.name,
@@ -38,13 +55,18 @@ impl<'a> HandleView<'a> {
             state: handle.state.name(),
             exit_code: handle.state.exit_code(),
             signal: stream.exit().filter(|_| handle.state.has_exited()).and_then(Exit::signal),
-            pid: handle.pid,
+            pid: standing.pid(),
             started_at: handle.started_at,
             restart_count: handle.restart_count,
             last_restart: handle.last_restart,
-            uptime_secs: handle.uptime_secs_at(now),
-            cpu_percent: handle.cpu_percent,
-            memory_bytes: handle.memory_bytes,
+            uptime_secs: standing.uptime_secs(),
+            cpu_percent,
+            memory_bytes,
+            supervised: standing.supervised,
+            observed: standing.observed.map(Observed::name),
+            restart_at: standing.restart.map(|restart| restart.at),
+            gave_up: stream.gave_up.is_some(),
+            removed: stream.unregistered,
         }
     }
 }

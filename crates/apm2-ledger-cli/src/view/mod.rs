@@ -8,12 +8,14 @@ mod handle;
 mod kinds;
 mod run;
 
-use apm2_core::process::Stream;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 pub(crate) use self::{event::EventView, exit::ExitView, handle::HandleView, kinds::KINDS, run::RunView};
-use crate::history::{History, Shown};
+use crate::{
+    history::{History, Shown},
+    standing::Standing,
+};
 
 /// One process: `show`.
 #[derive(Debug, Serialize)]
@@ -24,10 +26,10 @@ pub(crate) struct ProcessView<'a> {
 }
 
 impl<'a> ProcessView<'a> {
-    /// The view of a history at `now`.
-    pub(crate) fn new(history: &'a History, now: DateTime<Utc>, shown: Shown) -> Self {
+    /// The view of a history that stands so.
+    pub(crate) fn new(history: &'a History, standing: &Standing<'a>, shown: Shown) -> Self {
         Self {
-            handle: HandleView::new(&history.stream, now),
+            handle: HandleView::new(standing),
             runs: history.last_runs(shown.runs).iter().map(RunView::new).collect(),
             events: history.last_steps(shown.events).iter().map(EventView::new).collect(),
         }
@@ -46,7 +48,7 @@ fn time_or_null<S: Serializer>(moment: &Option<DateTime<Utc>>, serializer: S) ->
     }
 }
 
-/// The handles of these streams at `now`.
-pub(crate) fn handles<'a>(streams: &[&'a Stream], now: DateTime<Utc>) -> Vec<HandleView<'a>> {
-    streams.iter().map(|stream| HandleView::new(stream, now)).collect()
+/// The handles of these.
+pub(crate) fn handles<'a>(standings: &[Standing<'a>]) -> Vec<HandleView<'a>> {
+    standings.iter().map(HandleView::new).collect()
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     RecordError,
     event::StampV1,
-    exit::{KeptIdentity, RunEndV1, TriggerV1, signal},
+    exit::{KeptIdentity, RestartRuleV1, RunEndV1, TriggerV1, signal},
     spec::SpecV3,
 };
 
@@ -126,6 +126,7 @@ pub(super) struct StreamV1 {
     crashes: TallyV1,
     spawn_failures: TallyV1,
     unregistered: bool,
+    gave_up: Option<RestartRuleV1>,
 }
 
 impl From<&ProcessState> for StateV1 {
@@ -188,6 +189,7 @@ impl From<&Stream> for StreamV1 {
             crashes: (&stream.budget.crashes).into(),
             spawn_failures: (&stream.budget.spawn_failures).into(),
             unregistered: stream.unregistered,
+            gave_up: stream.gave_up.map(Into::into),
         }
     }
 }
@@ -227,6 +229,7 @@ impl StreamV1 {
             follow_up: self.follow_up.into(),
             budget: RestartBudget { crashes: self.crashes.into(), spawn_failures: self.spawn_failures.into() },
             unregistered: self.unregistered,
+            gave_up: self.gave_up.map(Into::into),
         })
     }
 }
