@@ -17,6 +17,8 @@ mod closed_output;
 mod daemon_clients;
 mod daemon_inheritance;
 mod daemon_kills;
+mod daemon_socket;
+mod daemon_start;
 mod daemon_troubles;
 mod ecosystem;
 mod exits;

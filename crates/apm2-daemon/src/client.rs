@@ -9,7 +9,7 @@ use std::{
         net::UnixStream,
     },
     path::Path,
-    process::{Command, ExitStatus, Stdio},
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -19,24 +19,23 @@ use apm2_ledger::{
     OpenError, check_private,
     record::{decode_event, decode_stream},
 };
-use nix::unistd::{Uid, geteuid};
-use rustix::net::sockopt::socket_peercred;
+use nix::unistd::geteuid;
 
 pub use crate::error::ClientError;
 use crate::{
     address::{DAEMON_SOCKET, connect},
     frame::{Frame, LENGTH_BYTES},
+    owner::{Ownership, ownership},
+    peer::{is_in_another_namespace, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
+    start::{Progress, StartOutcome, Starting},
 };
 
 /// How long the daemon may be silent. It says that it is alive more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// How long a daemon may take to begin.
-const START_MAX: Duration = Duration::from_secs(15);
-
-/// The exit code of a daemon that found the ledger in use.
-const IN_USE_CODE: i32 = 5;
+/// How long a daemon may take to begin: it reads the ledger and takes over what runs. It is not ended after that.
+const START_MAX: Duration = Duration::from_secs(60);
 
 /// How long the other one may take until it listens, before it is tried again.
 const OTHER_MAX: Duration = Duration::from_secs(1);
@@ -86,55 +85,44 @@ impl Client {
             checked => checked?,
         }
         let Some(stream) = connect(dir, DAEMON_SOCKET).map_err(ClientError::Gone)? else { return Ok(None) };
-        Self::of(stream).map(Some).map_err(ClientError::Gone)
+        let uid = peer_uid(&stream).map_err(ClientError::Gone)?;
+        if uid != geteuid() && !uid.is_root() {
+            return Err(ClientError::Foreign { uid: uid.as_raw() });
+        }
+        stream.set_read_timeout(Some(SILENCE_MAX)).map_err(ClientError::Gone)?;
+        stream.set_write_timeout(Some(SILENCE_MAX)).map_err(ClientError::Gone)?;
+        Ok(Some(Self { stream }))
     }
 
-    fn of(stream: UnixStream) -> io::Result<Self> {
-        let uid = Uid::from_raw(socket_peercred(&stream)?.uid.as_raw());
-        if uid != geteuid() && !uid.is_root() {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, format!("it is user {uid}'s")));
+    /// The same for a call that has something started: not from another pid namespace than the daemon's, where it would be
+    /// started in another place than the caller's.
+    fn connect_near(dir: &Path) -> Result<Option<Self>, ClientError> {
+        let client = Self::connect(dir)?;
+        let is_far = |client: &Self| is_in_another_namespace(&client.stream).map_err(ClientError::Gone);
+        match client {
+            Some(client) if is_far(&client)? => Err(ClientError::OtherNamespace),
+            client => Ok(client),
         }
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
-        stream.set_write_timeout(Some(SILENCE_MAX))?;
-        Ok(Self { stream })
     }
 
     /// Connects to the daemon of the ledger in `dir`, and starts one with `command` where there is none.
     ///
-    /// Of several that are started at the same time one gets the ledger; the others leave, and their clients find it.
+    /// Of several that are started at the same time one gets the ledger; the others leave, and their clients find it. One
+    /// that cannot serve says so at once.
     ///
     /// # Errors
     /// When none begins in time, with what it had to say.
     pub fn connect_or_start(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
-        if let Some(client) = Self::connect(dir)? {
+        if let Some(client) = Self::connect_near(dir)? {
             return Ok(client);
         }
-        let failed = |code, why: Vec<String>| ClientError::NotStarted { code, why };
-        let said_before = fs::metadata(dir.join(LOG_FILE)).map_or(0, |metadata| metadata.len());
-        let mut child = start(dir, command).map_err(|error| failed(None, vec![error.to_string()]))?;
         let began = Instant::now();
-        let mut left: Option<(Instant, ExitStatus)> = None;
+        let mut attempt = Attempt::begin(dir, command)?;
         loop {
-            if let Some(client) = Self::connect(dir)? {
-                // Reaped by whoever waits for it: it outlives us.
-                thread::spawn(move || child.wait());
+            if let Some(client) = Self::connect_near(dir)? {
                 return Ok(client);
             }
-            if left.is_none() {
-                left = child.try_wait().ok().flatten().map(|status| (Instant::now(), status));
-            }
-            let is_in_use = left.is_some_and(|(_, status)| status.code() == Some(IN_USE_CODE));
-            // One that has left because the ledger is another's leaves it to that one, who is about to listen, or to leave.
-            if is_in_use && left.is_some_and(|(at, _)| at.elapsed() > OTHER_MAX) && began.elapsed() < LEAVING_MAX {
-                child = start(dir, command).map_err(|error| failed(None, vec![error.to_string()]))?;
-                left = None;
-                continue;
-            }
-            let time_max = if is_in_use { LEAVING_MAX } else { START_MAX };
-            if (left.is_some() && !is_in_use) || began.elapsed() > time_max {
-                return Err(failed(left.and_then(|(_, status)| status.code()), said_since(dir, said_before)));
-            }
-            thread::sleep(START_POLL);
+            attempt = attempt.go_on(dir, command, began)?;
         }
     }
 
@@ -210,7 +198,97 @@ pub fn stream(bytes: &[u8]) -> Result<Stream, ClientError> {
     decode_stream(bytes).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-/// Starts a daemon of its own session, which says what it has to say in a file.
+/// How far a client is with getting a daemon.
+enum Attempt {
+    /// One was started, and has not said how that went.
+    Starting { starting: Starting, since: Instant, said_before: u64 },
+    /// The ledger is another's, or a daemon that was ready a moment ago: it is about to listen, or to leave.
+    Other { since: Instant },
+}
+
+impl Attempt {
+    fn begin(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
+        let said_before = fs::metadata(dir.join(LOG_FILE)).map_or(0, |metadata| metadata.len());
+        let starting = start(dir, command).and_then(Starting::new).map_err(|error| ClientError::NotStarted {
+            code: None,
+            message: format!("no daemon could be started: {error}"),
+            hint: None,
+        })?;
+        Ok(Self::Starting { starting, since: Instant::now(), said_before })
+    }
+
+    /// Waits a little, and sees what that has brought. `began` is when the first attempt was made.
+    fn go_on(self, dir: &Path, command: &[OsString], began: Instant) -> Result<Self, ClientError> {
+        match self {
+            Self::Starting { mut starting, since, said_before } => {
+                let progress = starting.progress(START_POLL).map_err(ClientError::Gone)?;
+                match progress {
+                    Progress::Waiting if since.elapsed() > START_MAX => {
+                        let pid = starting.child.id();
+                        reap(starting);
+                        Err(ClientError::StillStarting { pid })
+                    }
+                    Progress::Waiting => Ok(Self::Starting { starting, since, said_before }),
+                    Progress::Told(outcome) => {
+                        reap(starting);
+                        match outcome {
+                            StartOutcome::Ready | StartOutcome::InUse => Ok(Self::Other { since: Instant::now() }),
+                            StartOutcome::Failed { code, message, hint } => {
+                                Err(ClientError::NotStarted { code: Some(code), message, hint })
+                            }
+                        }
+                    }
+                    Progress::Silent => Err(ended_silently(starting, dir, said_before)),
+                }
+            }
+            Self::Other { since } if since.elapsed() < OTHER_MAX => {
+                thread::sleep(START_POLL);
+                Ok(self)
+            }
+            Self::Other { .. } if began.elapsed() < LEAVING_MAX && !is_out_of_sight(dir) => Self::begin(dir, command),
+            Self::Other { .. } => Err(unreachable_owner(dir)),
+        }
+    }
+}
+
+/// A daemon outlives its client: it is reaped by a thread for as long as that is there, and then by the system.
+fn reap(mut starting: Starting) {
+    thread::spawn(move || starting.child.wait());
+}
+
+fn is_out_of_sight(dir: &Path) -> bool {
+    matches!(ownership(dir), Ok(Ownership::Unseen))
+}
+
+/// Why there is no connection to the process that has the ledger open.
+fn unreachable_owner(dir: &Path) -> ClientError {
+    match ownership(dir) {
+        Ok(Ownership::Unseen) => ClientError::OtherNamespace,
+        Ok(Ownership::Process(owner)) => ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() },
+        Ok(Ownership::Free) => ClientError::Gone(io::Error::from(io::ErrorKind::ConnectionRefused)),
+        Err(error) => ClientError::Gone(error),
+    }
+}
+
+/// The error for a daemon that has ended, or is about to, and has not said why to us; to its log, perhaps.
+fn ended_silently(mut starting: Starting, dir: &Path, said_before: u64) -> ClientError {
+    let began = Instant::now();
+    let status = loop {
+        match starting.child.try_wait() {
+            Ok(Some(status)) => break status.to_string(),
+            Ok(None) if began.elapsed() < OTHER_MAX => thread::sleep(START_POLL),
+            Ok(None) | Err(_) => break "closed its output".to_owned(),
+        }
+    };
+    let said = said_since(dir, said_before);
+    let message = match said.last() {
+        Some(last) => format!("the daemon ended before it listened ({status}): {last}"),
+        None => format!("the daemon ended before it listened ({status})"),
+    };
+    ClientError::NotStarted { code: None, message, hint: None }
+}
+
+/// Starts a daemon of its own session, which says what it has to say in a file, and on its standard output how it began.
 fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let (program, args) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     if !dir.exists() {
@@ -225,7 +303,8 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
         .create(true)
         .mode(0o600)
         .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(path)?;
+        .open(&path)
+        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let mut command = Command::new(program);
     // It outlives us, and serves others than us: it leads a session of its own and inherits no descriptor, no variable but
     // those that say where things are, and no terminal. What is left is given up when it begins (`reset_inherited`).
@@ -235,7 +314,7 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
         .envs(allowed_variables())
         .current_dir("/")
         .stdin(Stdio::null())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::from(log));
     detach(&mut command);
     command.spawn()

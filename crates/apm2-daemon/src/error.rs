@@ -52,12 +52,37 @@ pub enum ClientError {
     #[error("the daemon does not answer: {0}")]
     Gone(#[source] io::Error),
     /// No daemon could be started.
-    #[error("{}", .why.first().map_or("no daemon could be started, and it did not say why", String::as_str))]
+    #[error("{message}")]
     NotStarted {
-        /// The exit code that it left with, if it did.
+        /// The exit code that it leaves with, if it says so.
         code: Option<i32>,
-        /// Why, in its own lines.
-        why: Vec<String>,
+        /// Why.
+        message: String,
+        /// What to do next.
+        hint: Option<String>,
+    },
+    /// The daemon takes longer to begin than anybody waits.
+    #[error("the daemon, process {pid}, has not begun to listen yet")]
+    StillStarting {
+        /// Its pid.
+        pid: u32,
+    },
+    /// Another process has the ledger open, and does not listen.
+    #[error("process {pid} has the ledger open and does not listen on its socket: {command}")]
+    Unreachable {
+        /// Its pid.
+        pid: u32,
+        /// Its command line.
+        command: String,
+    },
+    /// The daemon is not where the client is.
+    #[error("the daemon of this ledger runs in another pid namespace, and what it starts would run there")]
+    OtherNamespace,
+    /// The socket is another user's.
+    #[error("the socket of the daemon is user {uid}'s")]
+    Foreign {
+        /// Whose.
+        uid: u32,
     },
     /// The ledger's directory is not as it has to be.
     #[error(transparent)]

@@ -15,13 +15,17 @@ mod address;
 pub mod client;
 mod error;
 mod frame;
+mod guard;
 pub mod keeper;
 mod launch_file;
 mod launches;
 mod lobby;
+pub mod owner;
+mod peer;
 pub mod protocol;
 mod server;
 mod session;
+pub mod start;
 
 pub use self::{
     error::DaemonError,

@@ -32,10 +32,12 @@ use tokio::{
 use crate::{
     address::{DAEMON_SOCKET, listen},
     error::DaemonError,
+    guard::{Guard, registered},
     keeper::KeeperClient,
     launches::LaunchFiles,
     lobby::Lobby,
     session,
+    start::{StartOutcome, report},
 };
 
 /// The directory of log files, in the ledger's.
@@ -159,15 +161,14 @@ async fn run(
     let lobby = Lobby::default();
     let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, lobby, clients });
     session::forget_runs(&shared);
-    let listener = listen(&options.dir, DAEMON_SOCKET)
-        .and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            UnixListener::from_std(listener)
-        })
+    let (listener, file) = listen(&options.dir, DAEMON_SOCKET)
+        .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
     notify("READY=1");
-    let (why, told) = until_leaving(&shared, &listener, options, left, signals).await;
-    drop(listener);
+    if options.is_started_by_client {
+        report(StartOutcome::Ready);
+    }
+    let (why, told) = until_leaving(&shared, (listener, Guard::new(file)), options, left, signals).await;
     notify("STOPPING=1");
     let problems = match why {
         Leave::Stopping(request) => shared.supervisor.shutdown(options.stop_deadline, &request).await.problems,
@@ -206,7 +207,7 @@ type Told = Option<oneshot::Sender<Vec<String>>>;
 /// Serves clients until it is time to leave.
 async fn until_leaving(
     shared: &Arc<Shared>,
-    listener: &UnixListener,
+    (mut listener, mut guard): (UnixListener, Guard),
     options: &DaemonOptions,
     mut left: mpsc::Receiver<(Leave, Told)>,
     signals: &mut Signals,
@@ -225,6 +226,10 @@ async fn until_leaving(
                     tracing::warn!(%error, "a client could not be accepted");
                     time::sleep(Duration::from_millis(50)).await;
                 }
+            },
+            made = guard.made() => match registered(made) {
+                Ok(made) => listener = made,
+                Err(error) => tracing::error!(%error, "the socket that was made again cannot be listened on"),
             },
             _ = ticks.tick() => {
                 let has_clients = shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();

@@ -15,7 +15,7 @@ use apm2_daemon::{
 use crate::{
     args::Format,
     context::{Context, say},
-    error::{CliError, ErrorKind, PREFIX},
+    error::{CliError, ErrorKind},
 };
 
 /// Connects to the daemon of the ledger, and starts one where there is none.
@@ -37,7 +37,13 @@ pub(crate) fn connect(dir: &Path) -> Result<Option<Client>, CliError> {
 /// The command that becomes a daemon which leaves when it has nothing to do.
 fn daemon_command(dir: &Path) -> Result<Vec<OsString>, CliError> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    own_command(&["--ledger".as_ref(), dir.as_os_str(), "daemon".as_ref(), "--on-demand".as_ref()])
+    own_command(&[
+        "--ledger".as_ref(),
+        dir.as_os_str(),
+        "daemon".as_ref(),
+        "--on-demand".as_ref(),
+        "--report-start".as_ref(),
+    ])
 }
 
 /// This very program with these arguments.
@@ -114,7 +120,17 @@ impl From<ClientError> for CliError {
                 }
             }
             ClientError::Unsafe(error) => error.into(),
-            ClientError::NotStarted { code, why } => not_started(code, &message, &why),
+            ClientError::NotStarted { code, hint, .. } => not_started(code, message, hint),
+            ClientError::StillStarting { .. } => Self::new(ErrorKind::Unusable, message)
+                .with_hint("it goes on: ask again later; `apm2-ledger daemon --stop` ends it"),
+            ClientError::Unreachable { .. } => Self::new(ErrorKind::Unusable, message).with_hint(
+                "`apm2-ledger daemon --stop` ends a daemon that has lost its socket; others end by themselves",
+            ),
+            ClientError::OtherNamespace => Self::new(ErrorKind::Unusable, message).with_hint(
+                "give this command where the daemon runs (in its container), or stop the daemon there first",
+            ),
+            ClientError::Foreign { .. } => Self::new(ErrorKind::Unusable, message)
+                .with_hint("a daemon answers its own user only; is this a container that maps users otherwise?"),
             ClientError::Gone(error) if is_silent(&error) => {
                 Self::new(ErrorKind::Unusable, "the daemon is there and does not answer").with_hint(
                     "it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs",
@@ -134,15 +150,13 @@ fn is_silent(error: &io::Error) -> bool {
 }
 
 /// What kept the daemon from beginning, as if it had kept us: in its words, with its exit code.
-fn not_started(code: Option<i32>, message: &str, why: &[String]) -> CliError {
-    let plain = |line: &str| line.strip_prefix(PREFIX).unwrap_or(line).to_owned();
+fn not_started(code: Option<i32>, message: String, hint: Option<String>) -> CliError {
     let kind = match code {
         Some(1) => ErrorKind::Failed,
         Some(4) => ErrorKind::Integrity,
         _ => ErrorKind::Unusable,
     };
-    let told = CliError::new(kind, plain(message));
-    let hint = why.iter().map(|line| plain(line)).find_map(|line| line.strip_prefix("hint: ").map(str::to_owned));
+    let told = CliError::new(kind, message);
     told.with_hint(hint.unwrap_or_else(|| format!("{} in the ledger's directory may say more", client::LOG_FILE)))
 }
 

@@ -76,6 +76,10 @@ impl CliError {
         &self.message
     }
 
+    pub(crate) fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
     pub(crate) const fn exit_code(&self) -> i32 {
         self.kind.exit_code()
     }

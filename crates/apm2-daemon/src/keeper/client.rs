@@ -4,12 +4,15 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apm2_core::{
@@ -26,13 +29,19 @@ use rustix::{
 };
 
 use super::message::{self, Message, Word};
-use crate::address::{KEEPER_SOCKET, short};
+use crate::address::{Existing, KEEPER_SOCKET, SocketFile, is_unanswered, short};
 
 /// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The same for what a daemon before this one has left: nobody else has it, so it is waited for.
 const LEGACY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a keeper is given to make its socket again. It looks after it once a second.
+const SOCKET_MAX: Duration = Duration::from_secs(3);
+
+/// How often it is tried meanwhile.
+const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 4;
@@ -112,10 +121,26 @@ impl Shared {
     /// Connects to the keeper that an earlier daemon has left, or to a new one.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(&self.dir)?;
-        match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
+        let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
+        let met = match meet(&address) {
+            Err(error) if is_unanswered(&error) && self.is_running() => meet_within(&address, SOCKET_MAX),
+            met => met,
+        };
+        match met {
             Ok(connection) => Ok(self.connected(state, connection)),
             Err(_) => self.replace(state),
         }
+    }
+
+    /// Whether a keeper of this ledger runs: a process with the command line of one, whatever version its program has.
+    /// Another one in its place would not have what it holds.
+    fn is_running(&self) -> bool {
+        let Some((_, args)) = self.command.split_first() else { return false };
+        let is_keeper = |entry: std::fs::DirEntry| {
+            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            line.split(|byte| *byte == 0).skip(1).take(args.len()).eq(args.iter().map(|arg| arg.as_bytes()))
+        };
+        std::fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(is_keeper))
     }
 
     /// Starts a keeper, and gives it what the one before it held.
@@ -126,7 +151,7 @@ impl Shared {
         }
         let dir = File::open(&self.dir)?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        self.start(&dir, &address)?;
+        self.start(&dir)?;
         let connection = meet(&address)?;
         for (run, given) in &state.given {
             let descriptors: Vec<_> = given.descriptors.iter().map(OwnedFd::as_fd).collect();
@@ -166,17 +191,12 @@ impl Shared {
     }
 
     /// Starts a keeper. The socket listens before the keeper runs: nobody has to wait for it.
-    fn start(&self, dir: &File, address: &SocketAddrUnix) -> io::Result<()> {
+    fn start(&self, dir: &File) -> io::Result<()> {
         let Some((program, args)) = self.command.split_first() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no program to keep outputs"));
         };
-        match std::fs::remove_file(short(dir, KEEPER_SOCKET)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = socket()?;
-        bind(&listener, address)?;
-        listen(&listener, BACKLOG)?;
+        let mut file = SocketFile::present_in(dir.try_clone()?, KEEPER_SOCKET);
+        let listener = file.make(Existing::Replaced, listening)?;
         // It outlives us, and whoever started us: it leads a session of its own and inherits no variable, no descriptor
         // and no disposition of a signal.
         let mut command = Command::new(program);
@@ -247,6 +267,14 @@ impl RunHolder for KeeperClient {
     }
 }
 
+/// A socket that listens at `path`.
+pub(super) fn listening(path: PathBuf) -> io::Result<OwnedFd> {
+    let listener = socket()?;
+    bind(&listener, &SocketAddrUnix::new(path)?)?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
 fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
@@ -277,6 +305,17 @@ fn meet(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
             to(address)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// The same, once the keeper has noticed that its socket is gone, and made it again.
+fn meet_within(address: &SocketAddrUnix, max: Duration) -> io::Result<OwnedFd> {
+    let began = Instant::now();
+    loop {
+        match meet(address) {
+            Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
+            met => return met,
+        }
     }
 }
 

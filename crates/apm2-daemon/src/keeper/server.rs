@@ -2,31 +2,36 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
     io,
-    os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::fd::{AsFd as _, OwnedFd},
     path::Path,
     time::{Duration, Instant},
 };
 
 use apm2_core::process::raise_descriptor_limit;
-use nix::unistd::{Uid, geteuid, getpid, getsid, setsid};
+use nix::unistd::{geteuid, getpid, getsid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
         SocketFlags, accept_with,
-        sockopt::{Timeout, set_socket_timeout, socket_peercred},
+        sockopt::{Timeout, set_socket_timeout},
     },
 };
 
-use super::message::{self, Message, Word};
-use crate::address::{KEEPER_SOCKET, short};
+use super::{
+    client::listening,
+    message::{self, Message, Word},
+};
+use crate::{
+    address::{Existing, KEEPER_SOCKET, Place, SocketFile},
+    peer::peer_uid,
+};
 
 /// How long the keeper stays when nothing is held and nobody is connected.
 const IDLE_MAX: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether the socket is in its place.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Connections at the same time. The owner of the ledger needs one.
 const CONNECTIONS_MAX: usize = 4;
@@ -54,7 +59,7 @@ struct Keeper {
 /// # Errors
 /// When the listener or the directory cannot be used.
 pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
-    let dir = File::open(dir)?;
+    let mut file = SocketFile::present(dir, KEEPER_SOCKET)?;
     // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;
@@ -62,14 +67,18 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }
-    let socket = socket_in(&dir);
     let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
         keeper.wait()?;
-        // Nobody can ask for anything any more: the ledger is removed, or another keeper has taken this one's place.
-        if keeper.connections.is_empty() && (is_removed(&dir) || socket_in(&dir) != socket) {
-            return Ok(());
+        match file.place() {
+            Place::Own => {}
+            // Without it the next daemon would start another keeper, which has nothing of what this one holds. One that
+            // could not be made is tried again soon.
+            Place::Missing => keeper.listener = file.make(Existing::Kept, listening).unwrap_or(keeper.listener),
+            // The ledger is removed, or another keeper has taken this one's place: nothing is asked for any more.
+            Place::NoDirectory | Place::Taken if keeper.connections.is_empty() => return Ok(()),
+            Place::NoDirectory | Place::Taken => {}
         }
         if !keeper.held.is_empty() || !keeper.connections.is_empty() {
             idle_since = Instant::now();
@@ -78,20 +87,11 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Which socket has the keeper's name.
-fn socket_in(dir: &File) -> Option<u64> {
-    std::fs::symlink_metadata(short(dir, KEEPER_SOCKET)).ok().map(|metadata| metadata.ino())
-}
-
-fn is_removed(dir: &File) -> bool {
-    dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
-}
-
 impl Keeper {
     /// Waits for something to happen, and sees to it.
     fn wait(&mut self) -> io::Result<()> {
-        let is_alone = self.connections.is_empty();
-        let timeout = is_alone.then_some(Timespec { tv_sec: 0, tv_nsec: i64::from(IDLE_MAX.subsec_nanos()) });
+        let max = if self.connections.is_empty() { IDLE_MAX } else { LOOK_INTERVAL };
+        let timeout = Timespec::try_from(max).ok();
         let mut wanted = vec![PollFd::new(&self.listener, PollFlags::IN)];
         wanted.extend(self.connections.iter().map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut wanted, timeout.as_ref()) {
@@ -116,8 +116,7 @@ impl Keeper {
 
     fn accept(&mut self) {
         let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
-        let peer = socket_peercred(&connection).map(|peer| Uid::from_raw(peer.uid.as_raw()));
-        let is_ours = peer.is_ok_and(|uid| uid == geteuid() || uid.is_root());
+        let is_ours = peer_uid(&connection).is_ok_and(|uid| uid == geteuid() || uid.is_root());
         let is_bounded = set_socket_timeout(&connection, Timeout::Send, Some(SEND_TIMEOUT)).is_ok();
         if is_ours && is_bounded && self.connections.len() < CONNECTIONS_MAX {
             self.connections.push(connection);

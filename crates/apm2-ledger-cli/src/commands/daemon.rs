@@ -1,14 +1,17 @@
 //! `daemon`: the owner of a ledger, and the supervisor of what runs.
 
-use std::{ffi::OsStr, os::fd::AsFd as _, path::Path, time::Duration};
+use std::{ffi::OsStr, io, os::fd::AsFd as _, path::Path, time::Duration};
 
 use apm2_core::process::RUN_VARIABLE;
 use apm2_daemon::{
     DaemonError, DaemonOptions,
-    client::Client,
+    client::{Client, ClientError},
     keeper::keep,
+    owner::{Ownership, ownership},
     protocol::{Answer, Request},
+    start::{StartOutcome, report},
 };
+use apm2_ledger::OpenError;
 use nix::unistd::{getpid, getsid};
 
 use crate::{
@@ -19,6 +22,9 @@ use crate::{
 
 /// How long a daemon that a client started stays with nothing to do.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a daemon that was sent a signal may take to end, with all that it stops.
+const END_MAX: Duration = Duration::from_secs(60);
 
 /// Supervise processes until told to leave
 ///
@@ -40,6 +46,9 @@ pub(crate) struct DaemonArgs {
     /// See --on-demand
     #[arg(long, value_name = "DURATION", requires = "on_demand", value_parser = humantime::parse_duration)]
     idle_timeout: Option<Duration>,
+    /// A client starts it, for itself and others, and reads on its standard output how that went
+    #[arg(long, hide = true)]
+    report_start: bool,
     /// The time in which everything is stopped on SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     stop_deadline: Duration,
@@ -57,12 +66,7 @@ pub(crate) struct DaemonArgs {
 pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     if args.stop || args.leave {
-        let Some(client) = connect(&dir)? else {
-            say("there is no daemon");
-            return Ok(0);
-        };
-        ask(client, Request::Shutdown { leave: args.leave }, args.reason)?;
-        return Ok(0);
+        return end(&dir, args.leave, args.reason);
     }
     if is_part_of_a_run() && connect(&dir)?.is_none() {
         return run_apart(&dir, &args);
@@ -83,10 +87,55 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         idle_timeout,
         stop_deadline: args.stop_deadline,
         keeper,
-        is_started_by_client: args.on_demand,
+        is_started_by_client: args.report_start,
     };
-    apm2_daemon::serve(&options)?;
-    Ok(0)
+    let served = apm2_daemon::serve(&options);
+    let is_in_use = matches!(&served, Err(DaemonError::Open(OpenError::Locked { .. })));
+    let served = served.map_err(CliError::from);
+    if let (Err(error), true) = (&served, args.report_start) {
+        report(if is_in_use {
+            StartOutcome::InUse
+        } else {
+            let hint = error.hint().map(str::to_owned);
+            StartOutcome::Failed { code: error.exit_code(), message: error.message().to_owned(), hint }
+        });
+    }
+    served.map(|()| 0)
+}
+
+/// Has the daemon leave, with or without what it runs.
+fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError> {
+    let failed = |error: io::Error| CliError::new(ErrorKind::Unusable, format!("{}: {error}", dir.display()));
+    let owner = match connect(dir)? {
+        Some(client) => {
+            ask(client, Request::Shutdown { leave }, reason)?;
+            return Ok(0);
+        }
+        None => match ownership(dir).map_err(failed)? {
+            Ownership::Process(owner) => owner,
+            Ownership::Unseen => return Err(ClientError::OtherNamespace.into()),
+            Ownership::Free => {
+                say("there is no daemon");
+                return Ok(0);
+            }
+        },
+    };
+    let pid = owner.pid();
+    if !owner.is_daemon() {
+        return Err(ClientError::Unreachable { pid, command: owner.command_line() }.into());
+    }
+    if let Some(client) = owner.client(dir)? {
+        ask(client, Request::Shutdown { leave }, reason)?;
+        return Ok(0);
+    }
+    owner.end(leave).map_err(failed)?;
+    let signal = if leave { "SIGHUP" } else { "SIGTERM" };
+    say(&format!("the daemon, process {pid}, does not listen on its socket; it was sent {signal}"));
+    if owner.has_ended(END_MAX) {
+        return Ok(0);
+    }
+    Err(CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
+        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs"))
 }
 
 /// Whether this is a process that a supervised one has started, and would be ended with it. The supervised process itself may
@@ -100,7 +149,7 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let deadline = args.stop_deadline.as_nanos().to_string() + "ns";
     let mut words: Vec<&OsStr> = vec!["--ledger".as_ref(), absolute.as_os_str(), "daemon".as_ref()];
-    words.extend(["--stop-deadline".as_ref(), OsStr::new(&deadline)]);
+    words.extend(["--report-start".as_ref(), "--stop-deadline".as_ref(), OsStr::new(&deadline)]);
     let idle = args.idle_timeout.map(|idle| idle.as_nanos().to_string() + "ns");
     if args.on_demand {
         words.push("--on-demand".as_ref());

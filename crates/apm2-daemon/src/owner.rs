@@ -1,0 +1,219 @@
+//! Which process has a ledger open, for when its daemon cannot be reached by the socket.
+//!
+//! The lock on the ledger's directory is the evidence (flock(2)), and the kernel's list of locks (`/proc/locks`) says whose
+//! it is. A pid alone is evidence of nothing.
+
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{FlockOperation, flock, major, minor},
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+
+use crate::client::{Client, ClientError};
+
+/// The kernel's list of locks.
+const LOCKS_FILE: &str = "/proc/locks";
+
+/// The file in which the owner of a ledger notes its pid: a hint.
+const OWNER_FILE: &str = "owner";
+
+/// How long a daemon is given to make its socket again. It looks after it once a second.
+const SOCKET_MAX: Duration = Duration::from_secs(3);
+
+/// How often it is looked for meanwhile.
+const SOCKET_POLL: Duration = Duration::from_millis(20);
+
+/// The word of its command line by which a daemon is known.
+const DAEMON_WORD: &[u8] = b"daemon";
+
+/// Who has a ledger open.
+#[derive(Debug)]
+pub enum Ownership {
+    /// No process.
+    Free,
+    /// This process.
+    Process(Owner),
+    /// A process that cannot be seen from here: it is in another pid namespace.
+    Unseen,
+}
+
+/// The process that has a ledger open.
+#[derive(Debug)]
+pub struct Owner {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+/// Who has the ledger in `dir` open now.
+///
+/// # Errors
+/// When the directory cannot be opened or locked.
+pub fn ownership(dir: &Path) -> io::Result<Ownership> {
+    let opened = match File::open(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ownership::Free),
+        opened => opened?,
+    };
+    for pid in holders(dir, &opened)? {
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Err(Errno::SRCH) => continue,
+            pidfd => pidfd?,
+        };
+        // Looked up after the descriptor was opened: from here on it cannot mean another process.
+        if holders(dir, &opened)?.contains(&pid) {
+            return Ok(Ownership::Process(Owner { pid, pidfd }));
+        }
+    }
+    // Asked for and given back at once, when the descriptor is closed. An owner that begins meanwhile waits longer than that.
+    match flock(&opened, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(Ownership::Free),
+        Err(Errno::WOULDBLOCK) => Ok(Ownership::Unseen),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The processes that hold an exclusive lock on the directory. Of a file system whose devices have two numbers (btrfs), the
+/// one that says itself that it is the owner.
+fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
+    let metadata = opened.metadata()?;
+    let device = (major(metadata.dev()), minor(metadata.dev()));
+    let hint = fs::read_to_string(dir.join(OWNER_FILE)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let text = fs::read_to_string(LOCKS_FILE)?;
+    let of_inode = text.lines().filter_map(flock_of_line).filter(|lock| lock.inode == metadata.ino());
+    let of_dir = of_inode.filter(|lock| lock.device == device || Some(lock.pid) == hint);
+    Ok(of_dir.filter_map(|lock| Pid::from_raw(lock.pid)).collect())
+}
+
+/// An exclusive flock(2) of the kernel's list.
+#[derive(Debug, PartialEq, Eq)]
+struct HeldLock {
+    pid: i32,
+    device: (u32, u32),
+    inode: u64,
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 708 00:13:405 0 EOF` (proc(5)); the numbers of the device are hexadecimal.
+fn flock_of_line(line: &str) -> Option<HeldLock> {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    if (words.next()?, words.next()?, words.next()?) != ("FLOCK", "ADVISORY", "WRITE") {
+        return None;
+    }
+    let pid = words.next()?.parse().ok()?;
+    let mut place = words.next()?.split(':');
+    let mut number = || u32::from_str_radix(place.next()?, 16).ok();
+    let device = (number()?, number()?);
+    Some(HeldLock { pid, device, inode: place.next()?.parse().ok()? })
+}
+
+impl Owner {
+    /// Its pid.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Its command line, for people; empty when it has none.
+    #[must_use]
+    pub fn command_line(&self) -> String {
+        self.words().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+    }
+
+    /// Whether it is a daemon, and not another program that has the ledger open for a moment.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.words().iter().any(|word| word == DAEMON_WORD)
+    }
+
+    fn words(&self) -> Vec<Vec<u8>> {
+        let line = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
+        line.split(|byte| *byte == 0).map(<[u8]>::to_vec).filter(|word| !word.is_empty()).collect()
+    }
+
+    /// A connection to it, once it has made its socket again; `None` when it does not.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub fn client(&self, dir: &Path) -> Result<Option<Client>, ClientError> {
+        let began = Instant::now();
+        while began.elapsed() < SOCKET_MAX && !self.has_ended(Duration::ZERO) {
+            if let Some(client) = Client::connect(dir)? {
+                return Ok(Some(client));
+            }
+            thread::sleep(SOCKET_POLL);
+        }
+        Ok(None)
+    }
+
+    /// Sends it the signal by which a daemon stops everything and leaves, or leaves everything running. One that has ended
+    /// needs none.
+    ///
+    /// # Errors
+    /// Those of pidfd_send_signal(2).
+    pub fn end(&self, leave: bool) -> io::Result<()> {
+        match pidfd_send_signal(&self.pidfd, if leave { Signal::HUP } else { Signal::TERM }) {
+            Err(Errno::SRCH) => Ok(()),
+            sent => Ok(sent?),
+        }
+    }
+
+    /// Waits for its end for at most `max`; whether it has come.
+    #[must_use]
+    pub fn has_ended(&self, max: Duration) -> bool {
+        let began = Instant::now();
+        loop {
+            let left = max.saturating_sub(began.elapsed());
+            let Ok(timeout) = Timespec::try_from(left) else { return false };
+            let polled = poll(&mut [PollFd::new(&self.pidfd, PollFlags::IN)], Some(&timeout));
+            match polled {
+                Ok(ready) => return ready > 0,
+                Err(Errno::INTR) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_the_list_of_locks_is_understood() {
+        let lock = flock_of_line("12: FLOCK  ADVISORY  WRITE 708 fe:1a:405 0 EOF").unwrap();
+        assert_eq!(lock, HeldLock { pid: 708, device: (0xfe, 0x1a), inode: 405 });
+        for line in [
+            "12: FLOCK  ADVISORY  READ 708 fe:1a:405 0 EOF",
+            "12: -> FLOCK  ADVISORY  WRITE 708 fe:1a:405 0 EOF",
+            "1: POSIX  ADVISORY  WRITE 708 fe:1a:405 0 EOF",
+            "",
+        ] {
+            assert_eq!(flock_of_line(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn the_holder_of_the_lock_is_found_and_no_one_else() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
+        // A note that is wrong deceives nobody.
+        fs::write(dir.path().join(OWNER_FILE), "1\n").unwrap();
+        assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
+        let held = File::open(dir.path()).unwrap();
+        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        let Ownership::Process(owner) = ownership(dir.path()).unwrap() else { panic!("it is not found") };
+        assert_eq!(owner.pid(), std::process::id());
+        assert!(!owner.is_daemon() && !owner.has_ended(Duration::ZERO));
+        drop(held);
+        assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
+        assert!(matches!(ownership(&dir.path().join("missing")).unwrap(), Ownership::Free));
+    }
+}

@@ -1,0 +1,43 @@
+//! Who is at the other end of a socket.
+
+use std::{fs, io, os::fd::AsFd};
+
+use nix::{
+    sys::socket::{getsockopt, sockopt::PeerCredentials},
+    unistd::Uid,
+};
+
+/// The user at the other end. Its pid need not be known: it is 0 for a process of another pid namespace.
+pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
+    Ok(Uid::from_raw(getsockopt(socket, PeerCredentials)?.uid()))
+}
+
+/// Whether the process at the other end is known to be in another pid namespace (pid_namespaces(7)): it is not visible from
+/// here, or has a pid of its own where it is. One that cannot be looked at is taken for one of ours.
+pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
+    let pid = getsockopt(socket, PeerCredentials)?.pid();
+    if pid == 0 {
+        return Ok(true);
+    }
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    Ok(status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))
+        .is_some_and(|pids| pids.split_whitespace().count() > 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use nix::unistd::geteuid;
+
+    use super::*;
+
+    #[test]
+    fn a_process_is_its_own_peer() {
+        let (one, _other) = UnixStream::pair().unwrap();
+        assert_eq!(peer_uid(&one).unwrap(), geteuid());
+        assert!(!is_in_another_namespace(&one).unwrap());
+    }
+}

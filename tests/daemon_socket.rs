@@ -1,0 +1,112 @@
+//! The files of the daemon's and the keeper's sockets are removed, by a cleaner of old files or a copy that deletes what it
+//! does not know.
+
+use std::{
+    fs,
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::support::{Place, gone, helpers_of, wait_until};
+
+fn supervising(script: &str) -> Place {
+    let place = Place::new();
+    let text = format!(
+        "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\nrestart = {{ policy = 'never' }}\n"
+    );
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    place
+}
+
+fn pid_of(place: &Place) -> u32 {
+    u32::try_from(place.json(&["show", "it"])["handle"]["pid"].as_u64().unwrap()).unwrap()
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+#[test]
+fn a_daemon_makes_its_socket_again() {
+    let place = supervising("sleep 1000");
+    let (daemon, socket) = (place.daemon().unwrap(), place.ledger().join("daemon.sock"));
+    for taken in [false, true] {
+        fs::remove_file(&socket).unwrap();
+        if taken {
+            fs::write(&socket, "no socket").unwrap();
+        }
+        let began = Instant::now();
+        place.run(&["restart", "it"]).succeeded();
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        assert!(is_socket(&socket));
+        assert_eq!(place.daemon(), Some(daemon));
+    }
+    let said = fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
+    assert_eq!(said.matches("socket was removed").count(), 2, "{said}");
+}
+
+#[test]
+fn a_daemon_without_its_socket_is_stopped_all_the_same() {
+    let place = supervising("sleep 1000");
+    let (daemon, pid) = (place.daemon().unwrap(), pid_of(&place));
+    fs::remove_file(place.ledger().join("daemon.sock")).unwrap();
+    let stopped = place.run(&["daemon", "--stop", "--reason", "by its reason"]).succeeded();
+    assert!(!stopped.stderr.contains("there is no daemon"), "{stopped:?}");
+    wait_until("it ends", || gone(daemon).then_some(()));
+    assert!(gone(pid));
+    assert!(place.run(&["show", "it"]).succeeded().stdout.contains("by its reason"));
+}
+
+#[test]
+fn a_daemon_that_cannot_make_its_socket_again_is_found_by_its_lock() {
+    for (option, signal) in [("--leave", "SIGHUP"), ("--stop", "SIGTERM")] {
+        let place = supervising("sleep 1000");
+        let (daemon, pid) = (place.daemon().unwrap(), pid_of(&place));
+        let socket = place.ledger().join("daemon.sock");
+        fs::remove_file(&socket).unwrap();
+        // Nothing can be renamed over a directory.
+        fs::create_dir(&socket).unwrap();
+        place.run(&["daemon", option]).succeeded().said(&[&daemon.to_string(), signal]);
+        assert!(gone(daemon));
+        assert_eq!(gone(pid), option == "--stop");
+        fs::remove_dir(&socket).unwrap();
+        place.run(&["down"]).succeeded();
+        assert!(gone(pid));
+    }
+}
+
+#[test]
+fn another_program_that_has_the_ledger_open_is_named_and_not_ended() {
+    let place = supervising("sleep 1000");
+    place.stop_daemon();
+    let locked = Flock::lock(fs::File::open(place.ledger()).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
+    let refused = place.run(&["daemon", "--stop"]).left_with(5);
+    assert!(refused.stderr.contains(&format!("process {}", std::process::id())), "{refused:?}");
+    drop(locked);
+    place.run(&["daemon", "--stop"]).succeeded().said(&["there is no daemon"]);
+}
+
+/// What the keeper holds is the next daemon's, though that does not find the keeper at once.
+#[test]
+fn a_keeper_makes_its_socket_again() {
+    let place = supervising("while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7");
+    let keepers = || helpers_of(&place.ledger(), &["keeper"]);
+    let (keeper, socket, pid) = (keepers(), place.ledger().join("keeper.sock"), pid_of(&place));
+    fs::remove_file(&socket).unwrap();
+    wait_until("the socket is there again", || is_socket(&socket).then_some(()));
+    assert_eq!(keepers(), keeper, "of the same keeper");
+    place.kill_daemon();
+    fs::write(place.path("go"), "").unwrap();
+    wait_until("it ends while nothing supervises it", || gone(pid).then_some(()));
+    fs::remove_file(&socket).unwrap();
+    place.run(&["start", "it"]).succeeded();
+    let run = place.json(&["show", "it"])["runs"][0].clone();
+    assert_eq!((&run["exit"]["code"], &run["exit"]["evidence"]), (&7.into(), &"recovered".into()), "{run}");
+    assert!(place.run(&["logs", "it"]).succeeded().stdout.contains("the last line"));
+    assert_eq!(keepers(), keeper);
+    fs::write(place.path("go"), "").unwrap();
+}
