@@ -46,7 +46,11 @@ fn a_keeper_that_is_killed_is_replaced_and_what_it_held_is_kept() {
     place.run(&["up"]).succeeded();
     let first = wait_until("there is a keeper", || keeper(&place));
     send(first, Signal::SIGKILL);
-    wait_until("another one takes its place", || keeper(&place).filter(|pid| *pid != first));
+    let has_its_pipe = |pid: &u32| {
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        open.filter_map(|fd| fs::read_link(fd.path()).ok()).any(|path| path.to_string_lossy().starts_with("pipe:"))
+    };
+    wait_until("another one has what it held", || keeper(&place).filter(|pid| *pid != first).filter(has_its_pipe));
     place.kill_daemon();
     let pid = u32::try_from(place.json(&["list"])[0]["pid"].as_u64().unwrap()).unwrap();
     fs::write(place.path("go"), "").unwrap();
