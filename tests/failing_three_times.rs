@@ -142,8 +142,8 @@ fn a_table_has_the_last_runs_and_json_has_all() {
         let page = place.run(&[&["show", NAME], args].concat()).succeeded().stdout;
         page.lines().find(|line| line.starts_with("Runs")).unwrap().to_owned()
     };
-    assert_eq!(heading(&[]), "Runs (after 2 more, see --runs)");
-    assert_eq!(heading(&["--runs", "1"]), "Runs (after 11 more, see --runs)");
+    assert_eq!(heading(&[]), "Runs (after 2 more, see --runs all)");
+    assert_eq!(heading(&["--runs", "1"]), "Runs (after 11 more, see --runs all)");
     assert_eq!(heading(&["--runs", "12"]), "Runs");
     let runs = |args: &[&str]| place.json(&[&["show", NAME], args].concat())["runs"].as_array().unwrap().len();
     assert_eq!((runs(&[]), runs(&["--runs", "3"])), (12, 3));

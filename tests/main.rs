@@ -32,6 +32,7 @@ mod hostile_text;
 mod left_open;
 mod live_reader;
 mod missing_ledger;
+mod moments;
 mod output;
 mod ownership;
 mod same_name;

@@ -73,3 +73,19 @@ fn colour_is_for_terminals_and_those_who_ask() {
     assert!(!is_coloured(&place.run(&["list"]).succeeded().stdout));
     assert!(is_coloured(&place.run(&["--color", "always", "list"]).succeeded().stdout));
 }
+
+/// What is shown can be given back: local time with its offset, and UTC where a program may read it.
+#[test]
+fn times_are_local_on_a_terminal_and_utc_elsewhere() {
+    let three_hours_east = [("TZ", "XYZ-3")];
+    for args in [&["list", "--at", "@1769861400"][..], &["show", "build"], &["tail"]] {
+        let text = on_terminal(args, 200, &three_hours_east);
+        assert!(text.contains("2026-01-31T15:00:") && text.contains("+03:00") && !text.contains("T12:00:"), "{text}");
+    }
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    let piped = place.command(&["show", "build"]).envs(three_hours_east).output().unwrap();
+    assert!(String::from_utf8_lossy(&piped.stdout).contains("2026-01-31T12:00:09.000Z"), "{piped:?}");
+    let json = terminal(&place, &["--format", "json", "show", "build"], 200, &three_hours_east).0;
+    assert!(json.contains("\"2026-01-31T12:00:09.000000000Z\"") && !json.contains("+03:00"), "{json}");
+}

@@ -27,8 +27,13 @@ fn wrong_usage_is_2_and_says_what_is_right() {
     misused(&["run", "--", ""], &["command"]);
     misused(&["daemon", "--idle-timeout", "1s"], &["--on-demand"]);
     misused(&["show"], &["<ID>"]);
-    misused(&["list", "--at", "yesterday"], &["--at", "2h ago"]);
-    misused(&["list", "--at", "1000000"], &["the ledger ends with event"]);
+    misused(&["list", "--at", "soon"], &["--at", "2h ago", "14:00"]);
+    for (command, option) in [("list", "--at"), ("replay", "--at"), ("tail", "--since"), ("tail", "--until")] {
+        misused(&[command, option, "1000000"], &[&format!("{option} 1000000: the ledger ends with event")]);
+        misused(&[command, option, "99999999d ago"], &[option, "too long ago"]);
+    }
+    misused(&["tail", "-f", "--until", "14:00"], &["--until"]);
+    misused(&["show", "build", "--events", "some"], &["--events", "all"]);
     misused(&["list", "--state", "tired"], &["crashed"]);
     misused(&["tail", "--type", "tired"], &["crashed", "tail_cut"]);
     misused(&["--format", "xml", "list"], &["jsonl"]);

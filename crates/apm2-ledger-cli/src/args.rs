@@ -18,7 +18,9 @@ The ledger is the directory --ledger, else $APM2_LEDGER_DIR, else $XDG_STATE_HOM
 else ~/.local/state/apm2/ledger.
 
 An <ID> is a process id, a unique prefix of one (4 characters or more), a name, or name-instance.
-A <TIME> is RFC 3339 (2026-01-31T12:00:00Z), `2h ago` or @unix; a <SEQ> is an event's number.
+A <TIME> is RFC 3339 (2026-01-31T12:00:00Z), a date or a time of day or both ('2026-01-31 14:00',
+yesterday, local time), `2h ago` or @unix; a <SEQ> is an event's number. Times are shown in local
+time on a terminal, and in UTC in pipes and in JSON.
 
 Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no such process; 4 the ledger's integrity is broken;
 5 the ledger cannot be used (locked, poisoned, newer format, no permission). `run` leaves with the

@@ -20,7 +20,7 @@ use crate::{
     daemon::connect,
     error::{CliError, PREFIX},
     ledger_dir::default_dir,
-    render::{color, table::Layout},
+    render::{color, table::Layout, words::Zone},
     standing::{Scene, Supervision},
     time::At,
 };
@@ -71,8 +71,8 @@ pub(crate) enum FromDaemon {
 impl Context {
     pub(crate) fn new(global: &GlobalArgs) -> Self {
         let stdout = io::stdout();
-        let width_columns = stdout
-            .is_terminal()
+        let is_terminal = stdout.is_terminal();
+        let width_columns = is_terminal
             .then(|| terminal_size::terminal_size_of(&stdout))
             .flatten()
             .map(|(width, _)| usize::from(width.0))
@@ -81,7 +81,7 @@ impl Context {
         Self {
             ledger: global.ledger.clone().or_else(default_dir),
             format: global.format,
-            layout: Layout { width_columns, color: color::wanted(global.color) },
+            layout: Layout { width_columns, color: color::wanted(global.color), zone: Zone::of(is_terminal) },
             verbose: global.verbose,
             offline: global.offline,
         }
@@ -186,24 +186,19 @@ impl Context {
         Ok(reader)
     }
 
-    /// The moment that `at` means; without one, now.
+    /// The moment that `at` means, which was given with `option`; without one, now.
     ///
     /// # Errors
     /// When the ledger does not reach as far as the sequence number, or cannot be read.
-    pub(crate) fn moment(&self, reader: &Reader, at: Option<At>) -> Result<Moment, CliError> {
+    pub(crate) fn moment(&self, reader: &Reader, at: Option<At>, option: &str) -> Result<Moment, CliError> {
         let now = SystemClock.now().wall();
         match at {
             None => Ok(Moment::present()),
             Some(At::Time(time)) => Ok(Moment::past(reader.seq_at(time)?, time)),
-            Some(At::Ago(ago)) => {
-                let time =
-                    now.checked_sub_signed(ago).ok_or_else(|| CliError::usage("--at: no such time: too long ago"))?;
-                Ok(Moment::past(reader.seq_at(time)?, time))
-            }
             Some(At::Seq(0)) => Ok(Moment::past(0, now)),
             Some(At::Seq(seq)) => {
                 let event = reader.events(seq, seq).next().transpose()?;
-                let event = event.ok_or_else(|| beyond_the_end(seq, reader))?;
+                let event = event.ok_or_else(|| beyond_the_end(option, seq, reader))?;
                 Ok(Moment::past(seq, event.stamp.wall()))
             }
         }
@@ -288,9 +283,9 @@ fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
     }
 }
 
-fn beyond_the_end(seq: u64, reader: &Reader) -> CliError {
+fn beyond_the_end(option: &str, seq: u64, reader: &Reader) -> CliError {
     let size = reader.head().map_or(0, |head| head.size);
-    CliError::usage(format!("--at {seq}: the ledger ends with event {size}"))
+    CliError::usage(format!("{option} {seq}: the ledger ends with event {size}"))
 }
 
 /// Says one line on standard error. Without a standard error there is nobody to tell.

@@ -7,7 +7,10 @@ use apm2_core::process::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::{context::Moment, render::words};
+use crate::{
+    context::Moment,
+    render::words::{self, Zone},
+};
 
 /// Who keeps the record of a ledger up to date while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Scene {
             Some(time) => {
                 let ago = (self.moment.now - time).to_std().unwrap_or_default();
                 let ago = words::duration(Duration::from_secs(ago.as_secs()));
-                format!("{what} {} ({ago} ago)", words::time(time))
+                format!("{what} {} ({ago} ago)", Zone::of_stderr().time(time))
             }
             None => format!("{what} its beginning"),
         };

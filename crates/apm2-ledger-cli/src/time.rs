@@ -1,8 +1,15 @@
-//! Moments as a person writes them: a sequence number, RFC 3339, `2h ago` or `@unix`.
+//! Moments as a person writes them: a sequence number, RFC 3339, a date, `14:00`, `yesterday`, `2h ago` or `@unix`.
+//!
+//! What has no offset is local time, as the tables show it on a terminal.
 
 use std::str::FromStr;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use apm2_core::process::{Clock as _, SystemClock};
+use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
+
+/// What is said where nothing of it is understood.
+const FORMS: &str = "write an event's number (1200), a time (2026-01-31T12:00:00Z, '2026-01-31 14:00', 2026-01-31, 14:00, \
+                     yesterday), `2h ago` or @1769860800";
 
 /// A moment in the history of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,8 +18,6 @@ pub(crate) enum At {
     Seq(u64),
     /// At this time.
     Time(DateTime<Utc>),
-    /// So long before now.
-    Ago(TimeDelta),
 }
 
 impl FromStr for At {
@@ -20,19 +25,48 @@ impl FromStr for At {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let text = text.trim();
-        if let Ok(seq) = text.parse() {
-            return Ok(Self::Seq(seq));
+        match text.parse() {
+            Ok(seq) => Ok(Self::Seq(seq)),
+            Err(_) => time_in(text, &SystemClock.now().wall().with_timezone(&Local))
+                .map(Self::Time)
+                .map_err(|error| error.unwrap_or_else(|| FORMS.to_owned())),
         }
-        if let Some(seconds) = text.strip_prefix('@') {
-            return unix_time(seconds).map(Self::Time);
-        }
-        if let Some(duration) = text.strip_suffix("ago") {
-            return time_ago(duration.trim()).map(Self::Ago);
-        }
-        let time = DateTime::parse_from_rfc3339(text).map_err(|_| {
-            "write a sequence number (1200), a time (2026-01-31T12:00:00Z), `2h ago` or `@1769860800`".to_owned()
-        })?;
-        Ok(Self::Time(time.to_utc()))
+    }
+}
+
+/// The time that `text` means where and when it is `now`; an error without words where it has no form of a time.
+fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, Option<String>> {
+    if let Some(seconds) = text.strip_prefix('@') {
+        return unix_time(seconds).map_err(Some);
+    }
+    if let Some(duration) = text.strip_suffix("ago") {
+        return time_ago(duration.trim(), now).map_err(Some);
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let local = local_time(text, now.date_naive()).ok_or(None)?;
+    // Of a time that there is twice, when the clock is put back, the first is meant.
+    let time = now.timezone().from_local_datetime(&local).earliest();
+    let time = time.ok_or_else(|| Some(format!("{local} is skipped here: the clock is put forward then")))?;
+    Ok(time.to_utc())
+}
+
+/// A date, a time of day, or both, `today` and `yesterday` among the dates. Without a time of day, the beginning of the day.
+fn local_time(text: &str, today: NaiveDate) -> Option<NaiveDateTime> {
+    let date = |text: &str| match text {
+        "today" => Some(today),
+        "yesterday" => today.checked_sub_days(Days::new(1)),
+        _ => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok(),
+    };
+    let time_of_day =
+        |text: &str| ["%H:%M:%S%.f", "%H:%M"].iter().find_map(|form| NaiveTime::parse_from_str(text, form).ok());
+    match text.split_once([' ', 'T']) {
+        Some((day, time)) => Some(date(day)?.and_time(time_of_day(time.trim_start())?)),
+        None => match time_of_day(text) {
+            Some(time) => Some(today.and_time(time)),
+            None => Some(date(text)?.and_time(NaiveTime::MIN)),
+        },
     }
 }
 
@@ -41,37 +75,53 @@ fn unix_time(seconds: &str) -> Result<DateTime<Utc>, String> {
     DateTime::from_timestamp(seconds, 0).ok_or_else(|| "no such time: too many seconds after `@`".to_owned())
 }
 
-fn time_ago(duration: &str) -> Result<TimeDelta, String> {
+fn time_ago<Z: TimeZone>(duration: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, String> {
     let duration = humantime::parse_duration(duration)
         .map_err(|error| format!("{error}; before `ago` comes a duration such as 90s or 2h"))?;
-    TimeDelta::from_std(duration).map_err(|_| "no such time: too long ago".to_owned())
+    let ago = TimeDelta::from_std(duration).ok().and_then(|ago| now.to_utc().checked_sub_signed(ago));
+    ago.ok_or_else(|| "no such time: too long ago".to_owned())
 }
 
 #[cfg(test)]
 mod tests {
+    use chrono::FixedOffset;
+
     use super::*;
 
-    fn at(text: &str) -> Result<At, String> {
-        text.parse()
+    /// 14:30 of 31 January 2026, two hours east of Greenwich.
+    fn here() -> DateTime<FixedOffset> {
+        DateTime::parse_from_rfc3339("2026-01-31T14:30:00+02:00").unwrap()
+    }
+
+    fn utc(text: &str) -> Result<DateTime<Utc>, Option<String>> {
+        Ok(DateTime::parse_from_rfc3339(text).unwrap().to_utc())
     }
 
     #[test]
     fn each_form_is_understood() {
-        let noon = DateTime::from_timestamp(1_769_860_800, 0).unwrap();
-        assert_eq!(at("1200"), Ok(At::Seq(1200)));
-        assert_eq!(at("2026-01-31T12:00:00Z"), Ok(At::Time(noon)));
-        assert_eq!(at("2026-01-31T13:00:00+01:00"), Ok(At::Time(noon)));
-        assert_eq!(at("@1769860800"), Ok(At::Time(noon)));
-        assert_eq!(at("2h ago"), Ok(At::Ago(TimeDelta::hours(2))));
-        assert_eq!(at(" 1h 30m ago "), Ok(At::Ago(TimeDelta::minutes(90))));
+        let means = |text: &str, time: &str| assert_eq!(time_in(text, &here()), utc(time), "{text:?}");
+        means("2026-01-31T12:00:00Z", "2026-01-31T12:00:00Z");
+        means("2026-01-31T13:00:00+01:00", "2026-01-31T12:00:00Z");
+        means("@1769860800", "2026-01-31T12:00:00Z");
+        means("2h ago", "2026-01-31T10:30:00Z");
+        means("1h 30m ago", "2026-01-31T11:00:00Z");
+        means("2026-01-30", "2026-01-29T22:00:00Z");
+        means("2026-01-30 14:00", "2026-01-30T12:00:00Z");
+        means("2026-01-30T14:00:05.5", "2026-01-30T12:00:05.5Z");
+        means("14:00", "2026-01-31T12:00:00Z");
+        means("00:15:30", "2026-01-30T22:15:30Z");
+        means("today", "2026-01-30T22:00:00Z");
+        means("yesterday", "2026-01-29T22:00:00Z");
+        means("yesterday 23:59", "2026-01-30T21:59:00Z");
+        assert_eq!(" 1200 ".parse(), Ok(At::Seq(1200)));
     }
 
     #[test]
     fn anything_else_is_refused_and_never_panics() {
-        let too_large = ["99999999999999999999", "@99999999999999999", "584942417355y ago"];
-        let malformed = ["", "ago", "yesterday", "@", "@1.5", "-1", "2026-01-31", "2h"];
+        let too_large = ["99999999999999999999", "@99999999999999999", "584942417355y ago", "99999999d ago"];
+        let malformed = ["", "ago", "tomorrow", "@", "@1.5", "-1", "2026-02-30", "2h", "24:00", "yesterday 25:00", "T"];
         for text in too_large.into_iter().chain(malformed) {
-            assert!(at(text).is_err(), "{text:?} was accepted");
+            assert!(text.parse::<At>().is_err(), "{text:?} was accepted");
         }
     }
 }

@@ -37,12 +37,12 @@ Examples:
   apm2-ledger list --all                       what was removed and each `run` that is over, too
   apm2-ledger list --state crashed
   apm2-ledger list --watch                     again each second, until interrupted
-  apm2-ledger list --at '2h ago'
+  apm2-ledger list --at '2h ago'               or 14:00, yesterday, '2026-01-31 14:00'
   apm2-ledger list --at 2026-01-31T12:00:00Z
   apm2-ledger list --at 1200                   just after event 1200
   apm2-ledger --format json list | jq '.[] | select(.restart_count > 3) | .display_name'")]
 pub(crate) struct ListArgs {
-    /// List what there was then: a time, `2h ago`, @unix or an event's number
+    /// List what there was then: a time or an event's number
     #[arg(long, value_name = "TIME|SEQ")]
     at: Option<At>,
     /// List the instances of this name only
@@ -120,7 +120,7 @@ fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, Scene), Cl
     };
     // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
     let reader = context.reader()?;
-    let moment = context.moment(&reader, at)?;
+    let moment = context.moment(&reader, at, "--at")?;
     let replayed = reader.replay(moment.seq, Origin::Snapshot)?;
     let scene = context.scene(moment, supervision, Some(&reader))?;
     Ok((replayed.streams.into_values().collect(), scene))

@@ -27,7 +27,7 @@ Examples:
   apm2-ledger replay --from-snapshot           begin with the latest snapshot
   apm2-ledger --format json replay | jq .elapsed_ms")]
 pub(crate) struct ReplayArgs {
-    /// Stop there: a time, `2h ago`, @unix or an event's number
+    /// Stop there: a time or an event's number
     #[arg(long, value_name = "TIME|SEQ")]
     at: Option<At>,
     /// Begin with the latest snapshot instead of the first event
@@ -49,7 +49,7 @@ struct ReplayView<'a> {
 pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError> {
     let supervision = context.supervision()?;
     let reader = context.reader()?;
-    let moment = context.moment(&reader, args.at)?;
+    let moment = context.moment(&reader, args.at, "--at")?;
     let origin = if args.from_snapshot { Origin::Snapshot } else { Origin::Genesis };
     let begun = Instant::now();
     let replayed = reader.replay(moment.seq, origin)?;

@@ -17,12 +17,15 @@ use crate::{
 /// The runs that a table shows unless more are asked for: what fails again and again has hundreds.
 const RUNS_SHOWN: usize = 10;
 
+/// The events that a table shows unless more are asked for: a health check that flaps leaves thousands.
+const EVENTS_SHOWN: usize = 50;
+
 /// Show one process: its state, its runs and its events
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger show build
-  apm2-ledger show worker-3 --events 20        the last 20 events
+  apm2-ledger show worker-3 --events all       not the last 50 events only
   apm2-ledger show worker-3 --runs 100         the last 100 runs
   apm2-ledger show 3f2a --at '1h ago'
   apm2-ledger --format json show build | jq '.runs[] | select(.exit.signal)'
@@ -30,28 +33,35 @@ Examples:
 pub(crate) struct ShowArgs {
     /// A process id, a unique prefix of one (4 or more), a name, or name-instance
     id: String,
-    /// Show what was known then: a time, `2h ago`, @unix or an event's number
+    /// Show what was known then: a time or an event's number
     #[arg(long, value_name = "TIME|SEQ")]
     at: Option<At>,
-    /// Show the last N events only
-    #[arg(long, value_name = "N")]
+    /// Show the last N events only, or `all`. Default: 50, and all of them in JSON
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     events: Option<usize>,
-    /// Show the last N runs only. Default: 10, and all of them in JSON
-    #[arg(long, value_name = "N")]
+    /// Show the last N runs only, or `all`. Default: 10, and all of them in JSON
+    #[arg(long, value_name = "N", value_parser = parse_count)]
     runs: Option<usize>,
+}
+
+/// A number, or `all`.
+pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+    if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "write a number, or `all`".to_owned()) }
 }
 
 pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let supervision = context.supervision()?;
     let reader = context.reader()?;
-    let moment = context.moment(&reader, args.at)?;
+    let moment = context.moment(&reader, args.at, "--at")?;
     let history =
         history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
     let scene = context.scene(moment, supervision, Some(&reader))?;
     // As in `list`: nobody waits for whoever reads the page.
     drop(reader);
-    let runs_max = if context.format == Format::Table { RUNS_SHOWN } else { usize::MAX };
-    let shown = Shown { runs: args.runs.unwrap_or(runs_max), events: args.events.unwrap_or(usize::MAX) };
+    let is_table = context.format == Format::Table;
+    // What programs read is whole unless they ask for less.
+    let count = |given: Option<usize>, of_table| given.unwrap_or(if is_table { of_table } else { usize::MAX });
+    let shown = Shown { runs: count(args.runs, RUNS_SHOWN), events: count(args.events, EVENTS_SHOWN) };
     let standing = scene.standing(&history.stream);
     print(&history, &standing, shown, context)?;
     if let Some(caveat) = scene.caveat(std::slice::from_ref(&standing)) {

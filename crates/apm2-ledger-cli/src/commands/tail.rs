@@ -13,6 +13,7 @@ use apm2_daemon::{
 };
 use apm2_ledger::{Origin, ReadError, Reader};
 
+use super::show::parse_count;
 use crate::{
     args::Format,
     context::{Context, say},
@@ -24,6 +25,9 @@ use crate::{
     view::{EventView, KINDS},
 };
 
+/// The events that are shown unless more are asked for.
+const EVENTS_SHOWN: usize = 20;
+
 /// How often a daemon is looked for while there is none: without one nothing happens.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
 
@@ -34,6 +38,7 @@ Examples:
   apm2-ledger tail                       the last 20 events
   apm2-ledger tail -f                    and what comes
   apm2-ledger tail worker --since '1h ago' --type crashed --type restart_refused
+  apm2-ledger tail --since yesterday --until '14:00'
   apm2-ledger --format jsonl tail -n 1000 | jq .type")]
 pub(crate) struct TailArgs {
     /// Events of these only: ids, names, name-instance
@@ -41,12 +46,15 @@ pub(crate) struct TailArgs {
     /// Go on with what comes; in JSON, one object a line
     #[arg(long, short)]
     follow: bool,
-    /// The last N events
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 20)]
-    events: usize,
-    /// All events after this: a time, `2h ago`, @unix or an event's number
+    /// The last N events, or `all`. Default: 20, and all of them with --since
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    events: Option<usize>,
+    /// Events after this only: a time or an event's number
     #[arg(long, value_name = "TIME|SEQ")]
     since: Option<At>,
+    /// Events up to this only: a time or an event's number
+    #[arg(long, value_name = "TIME|SEQ", conflicts_with = "follow")]
+    until: Option<At>,
     /// Events of this type only, such as crashed
     #[arg(long = "type", value_name = "TYPE", value_parser = KINDS)]
     types: Vec<String>,
@@ -56,20 +64,25 @@ pub(super) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     let reader = context.reader()?;
     let ids = args.ids.iter().map(|id| reader.find(id)).collect::<Result<Vec<_>, _>>()?.concat();
     let filter = Filter { ids, types: args.types.clone() };
-    let size = reader.head().map_or(0, |head| head.size);
+    let head = reader.head().map_or(0, |head| head.size);
+    let until = match args.until {
+        Some(until) => context.moment(&reader, Some(until), "--until")?.seq,
+        None => u64::MAX,
+    };
+    let max = args.events.unwrap_or(if args.since.is_some() { usize::MAX } else { EVENTS_SHOWN });
     let is_filtered = !filter.ids.is_empty() || !filter.types.is_empty();
-    let (after, max) = match args.since {
-        Some(since) => (context.moment(&reader, Some(since))?.seq.min(size), usize::MAX),
+    let after = match args.since {
+        Some(since) => context.moment(&reader, Some(since), "--since")?.seq.min(head),
         // How far back the last of a kind are, nobody knows.
-        None if is_filtered => (0, args.events),
-        None => (size.saturating_sub(u64::try_from(args.events).unwrap_or(u64::MAX)), args.events),
+        None if is_filtered => 0,
+        None => until.min(head).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)),
     };
     // A list that has no end is no document.
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
     let mut tail = Tail::after(&reader, after, format)?;
     let mut steps: VecDeque<Step> = VecDeque::new();
-    for event in reader.events(after.saturating_add(1), u64::MAX) {
+    for event in reader.events(after.saturating_add(1), until) {
         let step = tail.step(event?)?;
         if filter.wants(&step.event) {
             steps.push_back(step);

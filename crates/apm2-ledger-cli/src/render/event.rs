@@ -11,12 +11,12 @@ use super::{
         Align::{Left, Right},
         Cell, Layout, Table, cut,
     },
-    words,
+    words::{self, Zone},
 };
 use crate::history::Step;
 
 /// Events with what they changed.
-pub(super) fn table(steps: &[Step]) -> Table<7> {
+pub(super) fn table(steps: &[Step], zone: Zone) -> Table<7> {
     let mut table = Table::new([
         ("SEQ", Right),
         ("TIME", Left),
@@ -30,12 +30,12 @@ pub(super) fn table(steps: &[Step]) -> Table<7> {
         let event = &step.event;
         table.push([
             event.seq.to_string().into(),
-            words::time(event.stamp.wall()).into(),
+            zone.time(event.stamp.wall()).into(),
             event.run.to_string().into(),
             name(step).into(),
             event.cause.map_or_else(|| words::NOTHING.to_owned(), |seq| seq.to_string()).into(),
             words::actor(&event.actor).into(),
-            Cell::new(details(event)),
+            Cell::new(details(event, zone)),
         ]);
     }
     table
@@ -47,12 +47,12 @@ pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
     let text = format!(
         "{:>8}  {}  {:<20}  {:>4}  {:<24}  {:<10}  {}",
         event.seq,
-        words::time(event.stamp.wall()),
+        layout.zone.time(event.stamp.wall()),
         escape(name.unwrap_or(words::NOTHING)),
         event.run,
         self::name(step),
         escape(&words::actor(&event.actor)),
-        escape(&details(event)),
+        escape(&details(event, layout.zone)),
     );
     cut(text.trim_end(), layout.width_columns.unwrap_or(usize::MAX))
 }
@@ -66,8 +66,8 @@ fn name(step: &Step) -> String {
 }
 
 /// What belongs to the kind of the event, and the reason that was given.
-fn details(event: &Event) -> String {
-    let own = of_kind(&event.kind);
+fn details(event: &Event, zone: Zone) -> String {
+    let own = of_kind(&event.kind, zone);
     match &event.reason {
         None => own,
         Some(reason) if own.is_empty() => format!("reason: {reason}"),
@@ -76,7 +76,7 @@ fn details(event: &Event) -> String {
 }
 
 /// What belongs to an event of this kind, in words.
-pub(crate) fn of_kind(kind: &EventKind) -> String {
+pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
     use EventKind as K;
     match kind {
         K::Unregistered | K::Running | K::BudgetReset | K::SupervisorStopped => String::new(),
@@ -124,7 +124,7 @@ pub(crate) fn of_kind(kind: &EventKind) -> String {
             format!("{} outside of its session", words::counted(u64::from(*processes), "process"))
         }
         K::EndUnobserved { not_before, not_after } => {
-            format!("ended between {} and {}", words::time(not_before.wall()), words::time(not_after.wall()))
+            format!("ended between {} and {}", zone.time(not_before.wall()), zone.time(not_after.wall()))
         }
     }
 }

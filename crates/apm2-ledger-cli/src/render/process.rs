@@ -18,7 +18,7 @@ use super::{
         Align::{Left, Right},
         Cell, Layout, Table, cut,
     },
-    words::{self, NOTHING},
+    words::{self, NOTHING, Zone},
 };
 use crate::{
     history::{History, Run, Shown},
@@ -52,7 +52,7 @@ pub(crate) fn list(out: &mut dyn Write, standings: &[Standing<'_>], layout: Layo
             Cell::new(words::standing(standing)).styled(Style::of(standing)),
             standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
             handle.restart_count.to_string().into(),
-            words::time_or_nothing(handle.started_at).into(),
+            layout.zone.time_or_nothing(handle.started_at).into(),
             uptime(standing).into(),
             words::command_line(&handle.spec.command, &handle.spec.args).into(),
         ]);
@@ -73,26 +73,27 @@ pub(crate) fn show(
     shown: Shown,
     layout: Layout,
 ) -> io::Result<()> {
-    facts(standing).write(out, "", layout)?;
+    facts(standing, layout.zone).write(out, "", layout)?;
     let last = history.last_runs(shown.runs);
     if !last.is_empty() {
         let more = match history.runs.len() - last.len() {
             0 => String::new(),
-            earlier => format!(" (after {earlier} more, see --runs)"),
+            earlier => format!(" (after {earlier} more, see --runs all)"),
         };
         heading(out, &format!("Runs{more}"), layout)?;
-        runs(last).write(out, "  ", layout)?;
+        runs(last, layout.zone).write(out, "  ", layout)?;
     }
     last_output(out, history, layout)?;
     let steps = history.last_steps(shown.events);
     if !steps.is_empty() {
-        let earlier = history.steps.len() - steps.len();
-        heading(
-            out,
-            &if earlier > 0 { format!("Events (after {earlier} more)") } else { "Events".to_owned() },
-            layout,
-        )?;
-        event::table(steps).write(out, "  ", layout)?;
+        let more = match history.steps.len() - steps.len() {
+            0 => String::new(),
+            earlier => {
+                format!(" (after {} more, see --events all)", words::count(u64::try_from(earlier).unwrap_or(u64::MAX)))
+            }
+        };
+        heading(out, &format!("Events{more}"), layout)?;
+        event::table(steps, layout.zone).write(out, "  ", layout)?;
     }
     Ok(())
 }
@@ -121,7 +122,7 @@ fn heading(out: &mut dyn Write, text: &str, layout: Layout) -> io::Result<()> {
 }
 
 /// What is known of a process now, a line each.
-fn facts(standing: &Standing<'_>) -> Table<2> {
+fn facts(standing: &Standing<'_>, zone: Zone) -> Table<2> {
     let stream = standing.stream;
     let handle = &stream.handle;
     let spec = &handle.spec;
@@ -134,10 +135,10 @@ fn facts(standing: &Standing<'_>) -> Table<2> {
         fact("pid", pid.to_string().into());
         fact("uptime", uptime(standing).into());
     }
-    fact("started", words::time_or_nothing(handle.started_at).into());
+    fact("started", zone.time_or_nothing(handle.started_at).into());
     fact("restarts", handle.restart_count.to_string().into());
     if handle.last_restart.is_some() {
-        fact("last restart", words::time_or_nothing(handle.last_restart).into());
+        fact("last restart", zone.time_or_nothing(handle.last_restart).into());
     }
     if let (Some(cpu), Some(memory)) = standing.usage() {
         fact("use", format!("{cpu:.1}% cpu, {} bytes", words::count(memory)).into());
@@ -188,7 +189,7 @@ fn backoff(backoff: &BackoffConfig) -> String {
     }
 }
 
-fn runs(runs: &[Run]) -> Table<7> {
+fn runs(runs: &[Run], zone: Zone) -> Table<7> {
     let mut table = Table::new([
         ("RUN", Right),
         ("WHY", Left),
@@ -203,8 +204,8 @@ fn runs(runs: &[Run]) -> Table<7> {
             run.number.to_string().into(),
             trigger(run.trigger).into(),
             run.pid.map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
-            words::time_or_nothing(run.started.map(|stamp| stamp.wall())).into(),
-            words::time_or_nothing(run.ended.map(|stamp| stamp.wall())).into(),
+            zone.time_or_nothing(run.started.map(|stamp| stamp.wall())).into(),
+            zone.time_or_nothing(run.ended.map(|stamp| stamp.wall())).into(),
             run.duration().map_or_else(|| NOTHING.to_owned(), words::duration).into(),
             run.end.as_ref().map_or_else(Cell::default, end),
         ]);

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::render::{color::Style, escape::escape};
+use crate::render::{color::Style, escape::escape, words::Zone};
 
 /// Between two columns.
 const GAP: &str = "  ";
@@ -21,6 +21,8 @@ pub(crate) struct Layout {
     pub(crate) width_columns: Option<usize>,
     /// Whether styles are shown.
     pub(crate) color: bool,
+    /// In whose time times are told.
+    pub(crate) zone: Zone,
 }
 
 /// On which side a column's text stands.
@@ -167,15 +169,15 @@ mod tests {
     #[test]
     fn no_line_is_longer_than_the_terminal() {
         for width in 1..40 {
-            let text = text(Layout { width_columns: Some(width), color: false });
+            let text = text(Layout { width_columns: Some(width), ..Layout::default() });
             assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
         }
-        assert!(text(Layout { width_columns: Some(20), color: false }).contains("worker     7  exit …"));
+        assert!(text(Layout { width_columns: Some(20), ..Layout::default() }).contains("worker     7  exit …"));
     }
 
     #[test]
     fn colour_surrounds_text_and_not_its_padding() {
-        let text = text(Layout { width_columns: None, color: true });
+        let text = text(Layout { color: true, ..Layout::default() });
         assert!(text.starts_with("\x1b[1mNAME\x1b[0m    \x1b[1mRUNS\x1b[0m"), "{text:?}");
     }
 

@@ -2,7 +2,7 @@
 
 use apm2_core::process::{Actor, Event, EventKind, RestartRule, RunEnd};
 
-use crate::render::{escape::escape, event};
+use crate::render::{escape::escape, event, words::Zone};
 
 /// Makes remarks of events.
 pub(super) struct Announcer {
@@ -31,7 +31,7 @@ impl Announcer {
 
     /// What is said without being asked for: nothing, as long as all goes well.
     fn remark(&self, event: &Event) -> Option<String> {
-        let details = event::of_kind(&event.kind);
+        let details = event::of_kind(&event.kind, Zone::of_stderr());
         let end = self.end.as_deref().unwrap_or("ended");
         match &event.kind {
             EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => Some(format!("cannot be started: {failure}")),
@@ -53,7 +53,7 @@ impl Announcer {
 
 /// Everything about an event, on a line.
 fn full(event: &Event) -> String {
-    let details = event::of_kind(&event.kind);
+    let details = event::of_kind(&event.kind, Zone::of_stderr());
     let name = event.kind.name();
     if details.is_empty() { format!("{} {name}", event.seq) } else { format!("{} {name}: {details}", event.seq) }
 }

@@ -1,0 +1,58 @@
+//! Moments as they are typed, and how much of a history is shown.
+
+use serde_json::Value;
+
+use crate::{fixture, support::Place};
+
+/// The fixed ledger: from 12:00:01 UTC of 31 January 2026 on, an event or more each second.
+fn fixed() -> Place {
+    let place = Place::new();
+    fixture::write(&place.ledger());
+    place
+}
+
+/// The sequence numbers that these arguments print, three hours east of Greenwich.
+fn seqs(place: &Place, args: &[&str]) -> Vec<u64> {
+    let args: Vec<_> = ["--format", "jsonl"].iter().chain(args).copied().collect();
+    let output = place.command(&args).env("TZ", "XYZ-3").output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let seq = |line: &str| serde_json::from_str::<Value>(line).unwrap()["seq"].as_u64().unwrap();
+    String::from_utf8(output.stdout).unwrap().lines().map(seq).collect()
+}
+
+#[test]
+fn a_tail_has_a_beginning_and_an_end() {
+    let place = fixed();
+    assert_eq!(seqs(&place, &["tail", "--since", "3", "--until", "6"]), [4, 5, 6]);
+    assert_eq!(seqs(&place, &["tail", "--until", "6", "-n", "2"]), [5, 6]);
+    assert_eq!(seqs(&place, &["tail", "--since", "3", "--until", "6", "-n", "1"]), [6]);
+    assert_eq!(seqs(&place, &["tail", "--since", "6", "--until", "3"]), Vec::<u64>::new());
+    assert_eq!(seqs(&place, &["tail", "build", "--until", "20", "-n", "all"]), (1..=15).collect::<Vec<_>>());
+    // The second of 12:00:02 has the events 3 and 4.
+    for time in ["2026-01-31T12:00:02Z", "2026-01-31T15:00:02+03:00", "2026-01-31 15:00:02", "@1769860802"] {
+        assert_eq!(seqs(&place, &["tail", "--until", time, "-n", "all"]), [1, 2, 3, 4], "{time}");
+    }
+    assert_eq!(seqs(&place, &["tail", "--until", "2026-01-31"]), Vec::<u64>::new(), "a day begins at local midnight");
+    assert_eq!(seqs(&place, &["tail", "--until", "yesterday", "-n", "1"]).len(), 1);
+}
+
+#[test]
+fn a_page_has_the_last_events_and_says_how_to_get_all() {
+    let place = Place::new();
+    fixture::write_long(&place.ledger());
+    let heading = |args: &[&str]| {
+        let page = place.run(&[&["show", "long"], args].concat()).succeeded().stdout;
+        let (before, events) = page.split_at(page.find("Events").unwrap());
+        assert!(before.starts_with("name"), "{before}");
+        let mut lines = events.lines();
+        // Behind the heading comes the head of the table.
+        (lines.next().unwrap().to_owned(), lines.count() - 1)
+    };
+    assert_eq!(heading(&[]), ("Events (after 954 more, see --events all)".to_owned(), 50));
+    assert_eq!(heading(&["--events", "2"]), ("Events (after 1,002 more, see --events all)".to_owned(), 2));
+    assert_eq!(heading(&["--events", "all"]), ("Events".to_owned(), 1004));
+    // A program gets all of them, unless it asks for less.
+    assert_eq!(seqs(&place, &["show", "long"]).len(), 1004);
+    assert_eq!(seqs(&place, &["show", "long", "--events", "2"]), [1003, 1004]);
+    assert_eq!(place.json(&["show", "long"])["events"].as_array().unwrap().len(), 1004);
+}
