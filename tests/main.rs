@@ -35,6 +35,7 @@ mod missing_ledger;
 mod moments;
 mod output;
 mod ownership;
+mod pid_namespace;
 mod same_name;
 mod secrets;
 mod stops;

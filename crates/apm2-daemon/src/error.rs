@@ -24,6 +24,12 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+    /// Processes of the ledger may be alive where they cannot be seen.
+    #[error("this ledger has processes in another pid namespace, where it cannot be seen whether they are alive: {}", .0.join(", "))]
+    OutOfSight(Vec<String>),
+    /// `/proc` is of no use.
+    #[error("/proc shows another pid namespace than the one that this process is in")]
+    ForeignProc,
     /// Processes could not be stopped.
     #[error("could not stop {}", .0.join("; "))]
     Unstopped(Vec<String>),

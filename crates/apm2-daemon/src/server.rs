@@ -13,7 +13,10 @@ use std::{
 
 use apm2_core::{
     log::{LogThreads, LogsDir},
-    process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit, reset_inherited},
+    process::{
+        Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
+        reset_inherited,
+    },
     supervisor::{Launch, Services, Supervisor},
 };
 use apm2_ledger::{Ledger, Origin};
@@ -69,6 +72,8 @@ pub struct DaemonOptions {
     pub stop_deadline: Duration,
     /// The program that becomes the keeper, with its arguments.
     pub keeper: Vec<OsString>,
+    /// Whether processes that may be alive in another pid namespace are taken for ended.
+    pub forget_other_namespaces: bool,
     /// Whether a client started it for itself and others: then what the client happened to have does not count.
     pub is_started_by_client: bool,
 }
@@ -98,6 +103,9 @@ pub(crate) struct Shared {
 /// # Errors
 /// When the ledger or the socket cannot be used, or something could not be stopped.
 pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
+    if !proc_is_of_our_namespace() {
+        return Err(DaemonError::ForeignProc);
+    }
     settle(options)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
@@ -113,6 +121,11 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
+    if matches!(served, Err(DaemonError::OutOfSight(_))) {
+        // Nothing was begun, and nothing is recorded.
+        ledger.close()?;
+        return served;
+    }
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
     drop(logs);
@@ -142,6 +155,16 @@ fn settle(options: &DaemonOptions) -> Result<(), DaemonError> {
     Ok(())
 }
 
+/// The pid of the supervisor before this one, where it ran.
+fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
+    let events = ledger.reader().stream_events(StreamId::SYSTEM).filter_map(Result::ok);
+    let started = events.filter_map(|event| match event.kind {
+        EventKind::SupervisorStarted { pid, .. } => Some(pid),
+        _ => None,
+    });
+    started.last()
+}
+
 async fn run(
     ledger: &Ledger,
     options: &DaemonOptions,
@@ -150,9 +173,14 @@ async fn run(
 ) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
-    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let streams: Vec<_> = streams.into_values().collect();
     let supervisor = Supervisor::new(services(ledger, options, logs));
-    let recovery = supervisor.recover(streams.into_values().collect()).await;
+    let out_of_sight = supervisor.out_of_sight(&streams, || pid_of_latest_supervisor(ledger));
+    if !out_of_sight.is_empty() && !options.forget_other_namespaces {
+        return Err(DaemonError::OutOfSight(out_of_sight));
+    }
+    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let recovery = supervisor.recover(streams).await;
     for problem in &recovery.problems {
         tracing::error!("{problem}");
     }

@@ -52,6 +52,7 @@ impl Observed {
         match identity.observe() {
             Observation::Alive => Self::Alive,
             Observation::Zombie(_) | Observation::Gone => Self::Gone,
+            Observation::Unverifiable => Self::Unknown,
         }
     }
 }

@@ -18,6 +18,7 @@ use nix::{
     sys::signal::{SigSet, SigmaskHow, sigprocmask},
 };
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, open},
     process::{Pid, Resource, Rlimit, getrlimit, set_parent_process_death_signal, setrlimit, setsid, umask},
     stdio::{dup2_stderr, dup2_stdout},
@@ -321,6 +322,19 @@ pub(super) fn kept_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     // integers the kernel writes into it. A kernel that does not know the request writes nothing.
     let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// Whether the process of a pidfd has ended, as the kernel tells by the descriptor alone: whatever `/proc` shows or hides, and
+/// in whatever pid namespace it is. `None` when the descriptor cannot be asked.
+#[must_use]
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
+    let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::io::retry_on_intr(|| poll(&mut asked, Some(&at_once))) {
+        Ok(0) => Some(false),
+        Ok(_) if asked.iter().any(|polled| polled.revents().contains(PollFlags::IN)) => Some(true),
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Watches a pidfd for the end of its process.

@@ -51,6 +51,14 @@ pub trait RunHolder: Send + Sync {
     /// When the holder does not answer.
     fn get(&self, run: &str) -> io::Result<Option<HeldRun>>;
 
+    /// The same, if the holder is there: none is started to be asked.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
+        self.get(run)
+    }
+
     /// Lets go of a run.
     ///
     /// # Errors

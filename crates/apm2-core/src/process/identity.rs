@@ -7,6 +7,10 @@ use std::{
 };
 
 use nix::unistd::{getegid, geteuid};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
 use uuid::Uuid;
 
 use crate::process::{Evidence, Exit, boot_id};
@@ -32,6 +36,14 @@ pub fn pid_namespace() -> Option<u64> {
     *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
 }
 
+/// Whether `/proc` shows the pid namespace that this process is in. Where it shows another one, pids in it are not those that
+/// system calls know. True without `/proc`.
+#[must_use]
+pub fn proc_is_of_our_namespace() -> bool {
+    let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
+    shown.is_none_or(|pid: u32| pid == std::process::id())
+}
+
 /// What became of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Observation {
@@ -41,6 +53,8 @@ pub enum Observation {
     Zombie(Exit),
     /// It is gone, or its pid is somebody else's by now.
     Gone,
+    /// It cannot be seen from here, which says nothing of it: it is in another pid namespace, or `/proc` hides it.
+    Unverifiable,
 }
 
 impl ProcessIdentity {
@@ -54,15 +68,35 @@ impl ProcessIdentity {
     /// Looks whether the process is still there. Missing or different means gone: never a stranger.
     #[must_use]
     pub fn observe(&self) -> Observation {
-        // A kernel without a boot id cannot tell one boot from another: unverifiable, so not ours.
+        // A kernel without a boot id cannot tell one boot from another: not ours.
         if self.boot_id.is_nil() || self.boot_id != boot_id() {
             return Observation::Gone;
         }
+        if self.is_in_another_namespace() {
+            return Observation::Unverifiable;
+        }
         match Stat::read(self.pid) {
             Some(stat) if stat.start_ticks == self.start_ticks => stat.observation(self.pid),
-            _ => Observation::Gone,
+            Some(_) => Observation::Gone,
+            None if is_hidden(self.pid) => Observation::Unverifiable,
+            None => Observation::Gone,
         }
     }
+
+    /// Whether its pid was read in another pid namespace than ours, on this boot: here it means nothing, or another process.
+    #[must_use]
+    pub fn is_in_another_namespace(&self) -> bool {
+        let ours = pid_namespace();
+        self.boot_id == boot_id() && ours.is_some() && self.pid_namespace.is_some() && self.pid_namespace != ours
+    }
+}
+
+/// Whether there is a process with this pid of which `/proc` shows nothing (its option `hidepid`, proc(5)).
+fn is_hidden(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    let exists = || test_kill_process(pid) != Err(Errno::SRCH);
+    // One that has ended between two looks is not hidden.
+    exists() && Stat::read(pid.as_raw_nonzero().get().unsigned_abs()).is_none() && exists()
 }
 
 /// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
@@ -156,6 +190,10 @@ mod tests {
         assert_eq!(me.observe(), Observation::Alive);
         let other = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
         assert_eq!(other.observe(), Observation::Gone);
+        let elsewhere = ProcessIdentity { pid_namespace: me.pid_namespace.map(|inode| inode + 1), ..me };
+        assert_eq!(elsewhere.observe(), Observation::Unverifiable);
+        let before_it_was_recorded = ProcessIdentity { pid_namespace: None, ..me };
+        assert_eq!(before_it_was_recorded.observe(), Observation::Alive);
         let earlier_boot = ProcessIdentity { boot_id: Uuid::from_u128(1), ..me };
         assert_eq!(earlier_boot.observe(), Observation::Gone);
     }

@@ -65,7 +65,7 @@ impl Leader {
         let opened = || {
             let opened = open_pidfd(pid)?;
             // What it means is looked up after it was opened: from here on it cannot become a stranger.
-            (identity.observe() != Observation::Gone).then_some(opened)
+            matches!(identity.observe(), Observation::Alive | Observation::Zombie(_)).then_some(opened)
         };
         let pidfd = kept.or_else(opened).and_then(watched);
         Some(Self { pid, pidfd, kin: Kin::Adopted(identity) })
@@ -87,7 +87,7 @@ impl Leader {
         let members = group::members(self.group())?;
         match self.kin {
             // Looked at after the list was made: if the process is still there, the id was its own all the time.
-            Kin::Adopted(identity) if identity.observe() == Observation::Gone => {
+            Kin::Adopted(_) if !self.keeps_its_pid() => {
                 // A group that the pidfd still knows keeps its id for itself.
                 if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {
                     return Ok(members);
@@ -163,12 +163,28 @@ impl Leader {
                     Some(Exit::UNKNOWN)
                 }
             },
-            Kin::Adopted(identity) => match identity.observe() {
-                Observation::Alive => None,
-                Observation::Zombie(exit) => Some(exit),
-                Observation::Gone => Some(self.kept_exit()),
+            Kin::Adopted(identity) => match (self.has_ended(), identity.observe()) {
+                // The descriptor is asked first: what `/proc` does not show may be hidden.
+                (Some(false), _) | (None, Observation::Alive) => None,
+                // Of another namespace it was taken over only because that is gone (`Supervisor::out_of_sight`).
+                (None, Observation::Unverifiable) if !identity.is_in_another_namespace() => None,
+                (_, Observation::Zombie(exit)) => Some(exit),
+                // Between the two looks.
+                (Some(true), Observation::Alive) => None,
+                (_, Observation::Gone | Observation::Unverifiable) => Some(self.kept_exit()),
             },
         }
+    }
+
+    /// Whether the process has ended, by its descriptor; `None` without one.
+    fn has_ended(&self) -> Option<bool> {
+        self.pidfd().and_then(child::has_ended)
+    }
+
+    /// Whether its pid, and so the id of its group, certainly is its own: it has not ended, or is a zombie.
+    fn keeps_its_pid(&self) -> bool {
+        let Kin::Adopted(identity) = self.kin else { return true };
+        self.has_ended() == Some(false) || matches!(identity.observe(), Observation::Alive | Observation::Zombie(_))
     }
 
     /// The exit of a process that is reaped, if the kernel kept it for our pidfd.

@@ -38,7 +38,7 @@ mod usage;
 
 pub use self::{
     builder::{ProcessSpecBuilder, SpecError},
-    child::{detach, raise_descriptor_limit},
+    child::{detach, has_ended, raise_descriptor_limit},
     clock::{Clock, Stamp, SystemClock, boot_id},
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
@@ -47,7 +47,7 @@ pub use self::{
     handle::ProcessHandle,
     holder::{HeldOutput, HeldRun, RunHolder},
     id::ProcessId,
-    identity::{Observation, ProcessIdentity, pid_namespace},
+    identity::{Observation, ProcessIdentity, pid_namespace, proc_is_of_our_namespace},
     inherited::reset_inherited,
     output::OutputChunk,
     recorder::{Recorder, Unrecorded},
@@ -62,6 +62,7 @@ pub use self::{
     transition::{IllegalTransition, transition},
 };
 pub(crate) use self::{
+    group::Marker,
     history::Origin,
     output::{FileLogs, OutputNotice},
     redact::{redact_args, redact_text},

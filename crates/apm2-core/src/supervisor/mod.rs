@@ -15,6 +15,7 @@ mod change;
 mod checkup;
 mod launch;
 mod name;
+mod namespace;
 mod order;
 mod plan;
 mod recover;

@@ -14,7 +14,7 @@ impl Supervisor {
     /// Takes up what an earlier supervisor left open, of all these streams. To be called once, before anything else.
     ///
     /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
-    /// restarts that are due are made.
+    /// restarts that are due are made. Not to be called when something is [`out_of_sight`](Self::out_of_sight).
     pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
         let mut recovery = Recovery::default();
         let KeptLaunches { launches, unreadable } = self.inner.services.launches.load_all().unwrap_or_else(|error| {

@@ -240,18 +240,26 @@ impl RunHolder for KeeperClient {
         set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
         let asked = self.0.ask(&mut state, Word::Get, run, &[]);
         set_socket_timeout(&*connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
-        let Message { word, text, descriptors } = asked?;
-        if word != Word::Done {
-            return Ok(None);
+        match answered(asked?)? {
+            Some((held, given)) => {
+                state.given.insert(run.to_owned(), given);
+                Ok(Some(held))
+            }
+            None => Ok(None),
         }
-        let invalid = || io::Error::from(io::ErrorKind::InvalidData);
-        let (begin, identity) = message::held(&text).ok_or_else(invalid)?;
-        let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
-        state.given.insert(run.to_owned(), Given::copy(&borrowed, &text)?);
-        let mut pipes = descriptors;
-        let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
-        let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
-        Ok(Some(HeldRun { outputs, pidfd, identity }))
+    }
+
+    fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
+        let mut state = self.0.state();
+        if state.connection.is_none() {
+            let dir = File::open(&self.0.dir)?;
+            match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
+                Err(error) if is_unanswered(&error) => return Ok(None),
+                met => drop(self.0.connected(&mut state, met?)),
+            }
+        }
+        drop(state);
+        self.get(run)
     }
 
     fn release(&self, run: &str) -> io::Result<()> {
@@ -265,6 +273,22 @@ impl RunHolder for KeeperClient {
         let Message { text, .. } = self.0.ask(&mut state, Word::List, "", &[])?;
         Ok(text.lines().map(str::to_owned).collect())
     }
+}
+
+/// What a keeper answers that was asked for a run, and a copy of it; `None` when it does not hold the run.
+fn answered(message: Message) -> io::Result<Option<(HeldRun, Given)>> {
+    let Message { word, text, descriptors, is_cut } = message;
+    if word != Word::Done {
+        return Ok(None);
+    }
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not all that is held has arrived");
+    let (begin, identity) = message::held(&text).filter(|_| !is_cut).ok_or_else(invalid)?;
+    let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
+    let given = Given::copy(&borrowed, &text)?;
+    let mut pipes = descriptors;
+    let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
+    let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
+    Ok(Some((HeldRun { outputs, pidfd, identity }, given)))
 }
 
 /// A socket that listens at `path`.

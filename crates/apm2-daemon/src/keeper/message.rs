@@ -20,8 +20,8 @@ use apm2_core::{log::LogPosition, process::ProcessIdentity};
 use rustix::{
     io::retry_on_intr,
     net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
-        recvmsg, sendmsg,
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg,
     },
 };
 
@@ -68,6 +68,8 @@ pub(super) struct Message {
     pub(super) word: Word,
     pub(super) text: String,
     pub(super) descriptors: Vec<OwnedFd>,
+    /// Whether the kernel dropped descriptors, or a part of the text, for want of room (`MSG_CTRUNC`, `MSG_TRUNC`).
+    pub(super) is_cut: bool,
 }
 
 /// Sends a message.
@@ -102,6 +104,12 @@ pub(super) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdent
     Some((begin.collect::<Option<_>>()?, process_of(process)?))
 }
 
+/// How many descriptors belong to such a text: one for each output, and one for the process.
+pub(super) fn descriptors_of(text: &str) -> Option<usize> {
+    let (begin, _) = text.split_once('\n')?;
+    Some(begin.split_whitespace().count().saturating_add(1))
+}
+
 fn position_text(at: LogPosition) -> String {
     format!("{}:{}", at.generation, at.offset)
 }
@@ -112,13 +120,17 @@ fn position_of(text: &str) -> Option<LogPosition> {
 }
 
 fn process_text(identity: &ProcessIdentity) -> String {
-    format!("{} {} {}", identity.pid, identity.start_ticks, identity.boot_id)
+    let namespace = identity.pid_namespace.map(|inode| format!(" {inode}")).unwrap_or_default();
+    format!("{} {} {}{namespace}", identity.pid, identity.start_ticks, identity.boot_id)
 }
 
 fn process_of(text: &str) -> Option<ProcessIdentity> {
     let mut words = text.split(' ');
     let (pid, start_ticks) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(ProcessIdentity { pid, start_ticks, boot_id: words.next()?.parse().ok()?, pid_namespace: None })
+    let boot_id = words.next()?.parse().ok()?;
+    // Keepers that were given it before it was recorded do not say.
+    let pid_namespace = words.next().map(str::parse).transpose().ok()?;
+    Some(ProcessIdentity { pid, start_ticks, boot_id, pid_namespace })
 }
 
 /// Receives a message; `None` at the end.
@@ -138,7 +150,8 @@ pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a message of a keeper");
     let word = Word::of(*first).ok_or_else(invalid)?;
     let text = String::from_utf8(text.to_vec()).map_err(|_| invalid())?;
-    Ok(Some(Message { word, text, descriptors }))
+    let is_cut = received.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC);
+    Ok(Some(Message { word, text, descriptors, is_cut }))
 }
 
 #[cfg(test)]
@@ -153,10 +166,22 @@ mod tests {
             boot_id: "00000000-0000-0000-0000-000000000009".parse().unwrap(),
             pid_namespace: None,
         };
+        let identity = ProcessIdentity { pid_namespace: None, ..identity };
+        assert_eq!(held(&of_held([].into_iter(), &identity)), Some((Vec::new(), identity)));
+        let identity = ProcessIdentity { pid_namespace: Some(4_026_531_836), ..identity };
         let begin = [Some(LogPosition { generation: 3, offset: u64::MAX }), None];
         assert_eq!(held(&of_held(begin.into_iter(), &identity)), Some((begin.to_vec(), identity)));
         assert_eq!(held(&of_held([].into_iter(), &identity)), Some((Vec::new(), identity)));
-        for text in ["", "1:1", "x\n", "1:x\n", "1:1\n", "1:1\n1 2", "1:1\n1 2 x"] {
+        for text in [
+            "",
+            "1:1",
+            "x\n",
+            "1:x\n",
+            "1:1\n",
+            "1:1\n1 2",
+            "1:1\n1 2 x",
+            "1:1\n1 2 00000000-0000-0000-0000-000000000009 x",
+        ] {
             assert_eq!(held(text), None, "{text:?}");
         }
     }

@@ -130,10 +130,14 @@ impl Keeper {
     }
 
     fn answer(&mut self, connection: &OwnedFd, message: Message) -> io::Result<()> {
-        let Message { word, text, descriptors } = message;
+        let Message { word, text, descriptors, is_cut } = message;
         let done = |text: &str| message::send(connection.as_fd(), Word::Done, text, &[]);
         match word {
             Word::Hold => match text.split_once('\n') {
+                // Confirmed is what has arrived: each output, and the process.
+                Some((_, held)) if is_cut || message::descriptors_of(held) != Some(descriptors.len()) => {
+                    message::send(connection.as_fd(), Word::No, "", &[])
+                }
                 Some((run, text)) => {
                     self.held.insert(run.to_owned(), Held { descriptors, text: text.to_owned() });
                     done("")

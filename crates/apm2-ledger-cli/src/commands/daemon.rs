@@ -46,6 +46,9 @@ pub(crate) struct DaemonArgs {
     /// See --on-demand
     #[arg(long, value_name = "DURATION", requires = "on_demand", value_parser = humantime::parse_duration)]
     idle_timeout: Option<Duration>,
+    /// Take processes that ran in another pid namespace, such as a container that is gone, for ended
+    #[arg(long)]
+    forget_other_namespaces: bool,
     /// A client starts it, for itself and others, and reads on its standard output how that went
     #[arg(long, hide = true)]
     report_start: bool,
@@ -87,6 +90,7 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         idle_timeout,
         stop_deadline: args.stop_deadline,
         keeper,
+        forget_other_namespaces: args.forget_other_namespaces,
         is_started_by_client: args.report_start,
     };
     let served = apm2_daemon::serve(&options);
@@ -196,6 +200,12 @@ impl From<DaemonError> for CliError {
             DaemonError::Open(error) => error.into(),
             DaemonError::Append(error) => error.into(),
             DaemonError::Read(error) => error.into(),
+            error @ DaemonError::OutOfSight(_) => Self::new(ErrorKind::Unusable, error.to_string()).with_hint(
+                "run this where they run (their container); or if that is gone, `apm2-ledger daemon --forget-other-namespaces` \
+                 once records that they have ended",
+            ),
+            error @ DaemonError::ForeignProc => Self::new(ErrorKind::Unusable, error.to_string())
+                .with_hint("mount /proc anew in this namespace (`unshare --mount-proc`)"),
             error @ DaemonError::Io { .. } => Self::new(ErrorKind::Unusable, error.to_string()),
             error @ DaemonError::Unstopped(_) => Self::failed(error.to_string()),
         }

@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     io,
-    os::{fd::AsFd as _, unix::process::ExitStatusExt as _},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::process::ExitStatusExt as _,
+    },
     process::ExitStatus,
     sync::Arc,
     thread,
@@ -78,7 +81,10 @@ impl ProcessRunner {
         };
         // Without a holder the process itself still has both ends of its pipes.
         let outputs = outputs.or_else(|| Outputs::of_process(&identity));
-        let found = identity.observe();
+        let found = observe(&identity, pidfd.as_ref());
+        if found == Observation::Unverifiable {
+            return Err(unverifiable(&identity));
+        }
         let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
         let found_ended = if found == Observation::Alive {
             instance.history.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
@@ -152,7 +158,8 @@ fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<Pr
 fn has_begun(marker: &Marker, HeldRun { pidfd, identity, .. }: &HeldRun) -> bool {
     let began = Instant::now();
     loop {
-        match identity.observe() {
+        match observe(identity, Some(pidfd)) {
+            Observation::Unverifiable => return true,
             Observation::Alive if marker.is_carried_by(identity.pid) || began.elapsed() > EXEC_WAIT => return true,
             Observation::Alive => thread::sleep(EXEC_POLL),
             Observation::Zombie(exit) => return !was_shut_out(&exit),
@@ -166,7 +173,28 @@ fn has_begun(marker: &Marker, HeldRun { pidfd, identity, .. }: &HeldRun) -> bool
     }
 }
 
+/// Looks at a process by the descriptor that is held for it, and where there is none, or it has ended, by its pid.
+fn observe(identity: &ProcessIdentity, pidfd: Option<&OwnedFd>) -> Observation {
+    match (pidfd.and_then(|pidfd| child::has_ended(pidfd.as_fd())), identity.observe()) {
+        (Some(false), _) => Observation::Alive,
+        (Some(true), Observation::Unverifiable) => Observation::Gone,
+        // That no process of the other namespace is alive was made sure before (`Supervisor::out_of_sight`).
+        (None, Observation::Unverifiable) if identity.is_in_another_namespace() => Observation::Gone,
+        (_, observed) => observed,
+    }
+}
+
+fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
+    let pid = identity.pid;
+    invalid(&format!(
+        "process {pid} cannot be seen from here, so it is not known whether it is alive; it is left alone"
+    ))
+}
+
 /// Why a process is not there, where that is known.
 fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
-    (identity.boot_id != boot_id()).then(|| "the machine was restarted".to_owned())
+    if identity.boot_id != boot_id() {
+        return Some("the machine was restarted".to_owned());
+    }
+    identity.is_in_another_namespace().then(|| "it ran in another pid namespace".to_owned())
 }

@@ -1,0 +1,90 @@
+//! Whether the processes that an earlier supervisor left can be seen from here at all.
+//!
+//! A pid means something in its pid namespace only (pid_namespaces(7)). A supervisor in another one finds no process by it,
+//! or a stranger, and must neither record an end nor start a second process. So before it touches anything it makes sure
+//! that none of them can be alive where it does not see it.
+
+use std::{
+    fs,
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
+};
+
+use super::Supervisor;
+use crate::process::{Marker, ProcessIdentity, Stream, has_ended, pid_namespace};
+
+/// The inode of the first pid namespace of a boot, in which all processes are visible (`PROC_PID_INIT_INO` of the kernel).
+const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
+
+/// The pid of the process whose end ends all others of its pid namespace.
+const INIT_PID: u32 = 1;
+
+impl Supervisor {
+    /// The processes of these streams that may be alive in another pid namespace, in words. To be called before
+    /// [`recover`](Self::recover), which must not be called when there are any. Changes nothing.
+    ///
+    /// `supervisor_pid` tells the pid that the latest supervisor of the ledger had where it ran, and which has ended.
+    #[must_use]
+    pub fn out_of_sight(&self, streams: &[Stream], supervisor_pid: impl FnOnce() -> Option<u32>) -> Vec<String> {
+        let open = streams.iter().filter(|stream| !stream.handle.state.has_exited());
+        let of_open = open.filter_map(|stream| Some((stream, stream.identity?)));
+        let elsewhere: Vec<_> = of_open.filter(|(_, identity)| identity.is_in_another_namespace()).collect();
+        if elsewhere.is_empty() {
+            return Vec::new();
+        }
+        let supervisor_pid = supervisor_pid();
+        let unseen = elsewhere.iter().filter(|(stream, identity)| self.may_be_alive(stream, identity, supervisor_pid));
+        unseen
+            .map(|(stream, identity)| format!("{} (pid {} there)", stream.handle.display_name(), identity.pid))
+            .collect()
+    }
+
+    fn may_be_alive(&self, stream: &Stream, identity: &ProcessIdentity, supervisor_pid: Option<u32>) -> bool {
+        // Its descriptor tells, wherever the process is.
+        let held = self.inner.services.holder.as_ref().and_then(|holder| holder.peek(&marker(stream)).ok().flatten());
+        if let Some(has_ended) = held.and_then(|held| has_ended(held.pidfd.as_fd())) {
+            return !has_ended;
+        }
+        // The end of the first process of a namespace is the end of all of them.
+        if supervisor_pid == Some(INIT_PID) {
+            return false;
+        }
+        // Where every process can be seen, the namespace is gone if no process is in it.
+        !(pid_namespace() == Some(FIRST_NAMESPACE) && identity.pid_namespace.is_some_and(is_empty))
+    }
+}
+
+fn marker(stream: &Stream) -> String {
+    Marker { stream: stream.id, run: stream.run }.to_string()
+}
+
+/// Whether no process of ours is in this pid namespace, as far as `/proc` shows; not when something cannot be looked at.
+fn is_empty(namespace: u64) -> bool {
+    let Ok(entries) = fs::read_dir("/proc") else { return false };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_none_or(|name| !name.bytes().all(|byte| byte.is_ascii_digit())) {
+            continue;
+        }
+        // One with a single pid is in the namespace of this `/proc`, which is not the one that is asked for.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        if status
+            .lines()
+            .find_map(|line| line.strip_prefix("NSpid:"))
+            .is_some_and(|pids| pids.split_whitespace().count() == 1)
+        {
+            continue;
+        }
+        match fs::metadata(entry.path().join("ns/pid")) {
+            Ok(metadata) if metadata.ino() == namespace => return false,
+            Ok(_) => {}
+            // One that has ended, or is another user's: what is supervised here runs as our user, or as one that it may become.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) if is_another_users(&entry) => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+fn is_another_users(entry: &fs::DirEntry) -> bool {
+    entry.metadata().is_ok_and(|metadata| metadata.uid() != nix::unistd::geteuid().as_raw())
+}
