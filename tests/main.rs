@@ -37,6 +37,7 @@ mod output;
 mod ownership;
 mod same_name;
 mod secrets;
+mod slow_disk;
 mod stops;
 mod supervised;
 mod terminal;

@@ -12,6 +12,7 @@ use std::{
 };
 
 use apm2_core::{
+    blocking,
     log::{LogThreads, LogsDir},
     process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit, reset_inherited},
     supervisor::{Launch, Services, Supervisor},
@@ -51,6 +52,9 @@ const WORKERS: usize = 2;
 
 /// Clients that are being served at the same time.
 pub(crate) const CLIENTS_MAX: usize = 256;
+
+/// Blocking threads for what only reads, beside those for steps, which may wait for a slow disk: one for each client.
+const READS_MAX: usize = CLIENTS_MAX;
 
 /// How often it is looked whether there is anything left to do.
 const IDLE_POLL: Duration = Duration::from_secs(1);
@@ -101,6 +105,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     settle(options)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
         .thread_name("apm2-daemon")
         .enable_all()
         .build()
@@ -149,8 +154,13 @@ async fn run(
     signals: &mut Signals,
 ) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
-    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let recording = ledger.clone();
+    let begun = blocking::step(move || -> Result<_, DaemonError> {
+        let streams = recording.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
+        recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+        Ok(streams)
+    });
+    let streams = begun.await.map_err(DaemonError::io("read the ledger"))??;
     let supervisor = Supervisor::new(services(ledger, options, logs));
     let recovery = supervisor.recover(streams.into_values().collect()).await;
     for problem in &recovery.problems {

@@ -17,6 +17,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
 
+use crate::blocking;
 use crate::process::{
     Evidence, Exit, Observation, ProcessIdentity, Signal, boot_id,
     child::{self, Reach},
@@ -146,7 +147,7 @@ impl Leader {
     /// Dropping the future changes nothing.
     pub(super) async fn ended(&self) -> Exit {
         loop {
-            if let Some(exit) = self.look() {
+            if let Some(exit) = self.look().await {
                 return exit;
             }
             self.might_have_ended().await;
@@ -154,7 +155,7 @@ impl Leader {
     }
 
     /// The exit, if the process has ended.
-    fn look(&self) -> Option<Exit> {
+    async fn look(&self) -> Option<Exit> {
         match self.kin {
             Kin::Child => match self.peek() {
                 Ok(status) => status.map(|status| Exit::from_status(status, Evidence::Observed)),
@@ -163,10 +164,11 @@ impl Leader {
                     Some(Exit::UNKNOWN)
                 }
             },
-            Kin::Adopted(identity) => match identity.observe() {
-                Observation::Alive => None,
-                Observation::Zombie(exit) => Some(exit),
-                Observation::Gone => Some(self.kept_exit()),
+            Kin::Adopted(identity) => match blocking::step(move || identity.observe()).await {
+                // Nothing was seen when the runtime is shutting down.
+                Ok(Observation::Alive) | Err(_) => None,
+                Ok(Observation::Zombie(exit)) => Some(exit),
+                Ok(Observation::Gone) => Some(self.kept_exit()),
             },
         }
     }
