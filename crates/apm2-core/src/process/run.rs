@@ -160,6 +160,8 @@ pub(super) struct Run {
     strays_asked: bool,
     /// Those of them that were last seen.
     strays: Vec<Member>,
+    /// Those of them that were sent a signal.
+    asked: Vec<Member>,
     over: bool,
     /// Whether the end is on record, once that was tried.
     recorded: Option<Result<(), ProcessError>>,
@@ -189,6 +191,7 @@ impl Run {
             found_ended: None,
             strays_asked: false,
             strays: Vec::new(),
+            asked: Vec::new(),
             over: false,
             recorded: None,
         }
@@ -316,14 +319,36 @@ impl Run {
             return false;
         }
         // Those of an earlier run, too: whoever stops an instance wants nothing of it to be left.
-        self.strays = self.marker.carriers_of_any_run().unwrap_or_default();
-        if !self.strays.is_empty() && !mem::replace(&mut self.strays_asked, true) {
-            let origin = Origin::default().caused_by(self.cause);
-            if let Err(error) = self.signal(origin, None, signal) {
-                tracing::warn!(%error, "the processes that left the group could not be asked to end");
+        match self.marker.carriers_of_any_run() {
+            Ok(strays) => self.strays = strays,
+            // Whether there are any is not known: it is looked again, until the time is over.
+            Err(error) => {
+                tracing::debug!(%error, "whether any process left the group is not known yet");
+                return true;
             }
         }
-        !self.strays.is_empty()
+        if self.strays.is_empty() {
+            return false;
+        }
+        if mem::replace(&mut self.strays_asked, true) {
+            self.signal_again(signal);
+        } else if let Err(error) = self.signal(Origin::default().caused_by(self.cause), None, signal) {
+            tracing::warn!(%error, "the processes that left the group could not be asked to end");
+        }
+        self.asked.clone_from(&self.strays);
+        true
+    }
+
+    /// Sends what is on record already to those who came after it was sent: SIGKILL to all that are left, what asked for the
+    /// stop to those that were not asked yet.
+    fn signal_again(&mut self, signal: Signal) {
+        let is_killing = matches!(self.pressure, Pressure::Killed { .. });
+        let signal = if is_killing { Signal::KILL } else { signal };
+        for stray in self.strays.iter().filter(|stray| is_killing || !self.asked.contains(stray)) {
+            if let Err(error) = stray.signal(signal) {
+                tracing::debug!(%error, pid = stray.pid, "a process that left the group could not be signalled");
+            }
+        }
     }
 
     fn clear_leftovers(&mut self) {

@@ -386,7 +386,9 @@ impl Tender {
         let is_restart = matches!(input, Input::RestartDue | Input::RunOver);
         let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
-        if !self.restarts_waiting.is_empty() && (self.is_up || stepped.is_err()) {
+        // Not while the stop before it is still under way.
+        let is_restarted = self.is_up && !self.plan.awaits_start();
+        if is_restart && !self.restarts_waiting.is_empty() && (is_restarted || stepped.is_err()) {
             answer_all(&mut self.restarts_waiting, &stepped);
         }
     }
