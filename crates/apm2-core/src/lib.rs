@@ -7,6 +7,7 @@
 //! What does not live here: bytes on a disk (`apm2-ledger`) and anything a person reads (`apm2-ledger-cli`).
 
 pub mod adapter;
+pub mod blocking;
 pub mod credentials;
 pub mod duration;
 pub mod health;

@@ -23,6 +23,7 @@ mod properties;
 mod recording;
 mod recovery;
 mod seed;
+mod slow_disk;
 mod stop;
 mod supervise;
 mod support;

@@ -1,7 +1,9 @@
 //! Stopping: a signal, a deadline, and nobody left behind.
 
 use std::{
+    fs,
     io::ErrorKind,
+    os::unix::fs::PermissionsExt as _,
     time::{Duration, Instant},
 };
 
@@ -9,6 +11,7 @@ use apm2_core::{
     process::{Actor, EventKind, ProcessError, ProcessState, Request, Signal},
     shutdown::ShutdownConfig,
 };
+use tokio::time::timeout;
 
 use crate::support::{
     AMPLE, KillOnDrop, Lines, Log, PATIENCE, begin, in_time, is_alive, sh, sh_builder, state_of, until,
@@ -243,4 +246,32 @@ async fn jobs_in_groups_of_their_own_are_gone_after_a_stop() {
     in_time(runner.stop(Duration::from_secs(5))).await.unwrap();
     assert!(!is_alive(job));
     log.assert_live_equals_replayed(&runner);
+}
+
+/// Each of its generations leaves the session, forks the next one and ends, faster than all of `/proc` can be looked at.
+#[tokio::test]
+async fn a_stop_tells_the_truth_of_what_forks_and_leaves_the_session_faster_than_it_can_be_seen() {
+    let dir = tempfile::tempdir().unwrap();
+    let (program, trace) = (dir.path().join("hop"), dir.path().join("trace"));
+    let script = format!(
+        "#!/bin/sh\ntrap '' TERM\nprintf . >> {0}\n[ -e {0}.end ] || setsid {1} &\n",
+        trace.display(),
+        program.display()
+    );
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o700)).unwrap();
+    let generations = || fs::metadata(&trace).map_or(0, |file| file.len());
+    let log = Log::default();
+    let mut runner = log.runner(sh(&format!("{} & exec sleep 1000", program.display())));
+    runner.start().unwrap();
+    until("it is on its way", || generations() > 20).await;
+    let stopped = runner.stop(Duration::from_millis(500)).await;
+    let seen = generations();
+    // Longer than a generation takes: what is left would have gone on.
+    let is_left = timeout(Duration::from_secs(1), until("it goes on", || generations() > seen)).await.is_ok();
+    fs::write(trace.with_extension("end"), "").unwrap();
+    match stopped {
+        Ok(()) => assert!(!is_left, "the stop succeeded, and it goes on: {:?}", log.names()),
+        Err(_) => assert!(log.names().contains(&"group_survived"), "{:?}", log.names()),
+    }
 }

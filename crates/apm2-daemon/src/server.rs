@@ -12,6 +12,7 @@ use std::{
 };
 
 use apm2_core::{
+    blocking,
     log::{LogThreads, LogsDir},
     process::{
         Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
@@ -54,6 +55,9 @@ const WORKERS: usize = 2;
 
 /// Clients that are being served at the same time.
 pub(crate) const CLIENTS_MAX: usize = 256;
+
+/// Blocking threads for what only reads, beside those for steps, which may wait for a slow disk: one for each client.
+const READS_MAX: usize = CLIENTS_MAX;
 
 /// How often it is looked whether there is anything left to do.
 const IDLE_POLL: Duration = Duration::from_secs(1);
@@ -109,6 +113,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     settle(options)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
         .thread_name("apm2-daemon")
         .enable_all()
         .build()
@@ -172,14 +177,20 @@ async fn run(
     signals: &mut Signals,
 ) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
-    let streams: Vec<_> = streams.into_values().collect();
     let supervisor = Supervisor::new(services(ledger, options, logs));
-    let out_of_sight = supervisor.out_of_sight(&streams, || pid_of_latest_supervisor(ledger));
-    if !out_of_sight.is_empty() && !options.forget_other_namespaces {
-        return Err(DaemonError::OutOfSight(out_of_sight));
-    }
-    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let (recording, looking) = (ledger.clone(), supervisor.clone());
+    let forget_other_namespaces = options.forget_other_namespaces;
+    let begun = blocking::step(move || -> Result<_, DaemonError> {
+        let streams = recording.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
+        let streams: Vec<_> = streams.into_values().collect();
+        let out_of_sight = looking.out_of_sight(&streams, || pid_of_latest_supervisor(&recording));
+        if !out_of_sight.is_empty() && !forget_other_namespaces {
+            return Err(DaemonError::OutOfSight(out_of_sight));
+        }
+        recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+        Ok(streams)
+    });
+    let streams = begun.await.map_err(DaemonError::io("read the ledger"))??;
     let recovery = supervisor.recover(streams).await;
     for problem in &recovery.problems {
         tracing::error!("{problem}");

@@ -10,7 +10,7 @@ use apm2_ledger::{
     AppendError, Origin,
     record::{encode_event, encode_stream},
 };
-use nix::unistd::{Uid, User, geteuid};
+use nix::unistd::{Uid, geteuid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -23,6 +23,7 @@ use crate::{
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     server::{Leave, RUN_GROUP, Served, Shared, is_run},
+    user,
 };
 
 /// How long a client may take to say what it wants.
@@ -168,7 +169,7 @@ fn gone() -> Failure {
 }
 
 async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
-    let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
+    let user = if is_recorded(&call.request) { user::name_of(uid).await } else { None };
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
@@ -185,6 +186,11 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Follow { first } => follow(shared, line, first).await,
         Request::Shutdown { leave } => shutdown(shared, line, leave, by).await,
     }
+}
+
+/// Whether events tell who asked for it.
+const fn is_recorded(request: &Request) -> bool {
+    !matches!(request, Request::Hello | Request::Wait { .. } | Request::Streams | Request::Follow { .. })
 }
 
 /// What is done to each of several instances.

@@ -14,6 +14,7 @@ use nix::unistd::geteuid;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use super::{CredentialConfig, CredentialSource};
+use crate::blocking;
 use crate::process::helper;
 
 /// The size of a profile's file.
@@ -91,7 +92,7 @@ pub async fn resolve(
     let profile = &config.profile;
     let found = match source {
         None => return Err(CredentialError::NoSource(profile.clone())),
-        Some(CredentialSource::File(path)) => Found::Set(pairs(&read(path)?)),
+        Some(CredentialSource::File(path)) => Found::Set(pairs(&read_file(path).await?)),
         Some(CredentialSource::Command(words)) => printed(words, cwd).await?,
         Some(CredentialSource::Environment) => Found::Environment,
     };
@@ -122,6 +123,13 @@ impl Found {
             Self::Environment => env::var_os(key),
         }
     }
+}
+
+/// Reads a file on a thread that may wait for its disk.
+async fn read_file(path: &Path) -> Result<String, CredentialError> {
+    let owned = path.to_owned();
+    let text = blocking::step(move || read(&owned)).await;
+    text.unwrap_or_else(|source| Err(CredentialError::File { path: path.to_owned(), source }))
 }
 
 /// Reads a file that nobody else may read.

@@ -11,6 +11,7 @@ use tokio::{
 };
 
 use super::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck, ProbeResult};
+use crate::blocking;
 use crate::process::{helper, redact_text};
 
 /// What a check is told of the process.
@@ -39,7 +40,7 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
 
 async fn http(url: &str, expected: &ExpectedStatus, limit: Duration) -> Result<String, String> {
     let url = url.to_owned();
-    let asking = tokio::task::spawn_blocking(move || {
+    let asking = blocking::check(move || {
         let agent: ureq::Agent = ureq::Agent::config_builder()
             .timeout_global(Some(limit))
             .http_status_as_error(false)

@@ -1,6 +1,6 @@
 //! Process groups, sessions and markers, as `/proc` shows them. A whole group is signalled elsewhere.
 
-use std::{fmt, io, os::fd::AsFd as _};
+use std::{collections::HashSet, fmt, io, os::fd::AsFd as _};
 
 use nix::unistd::{getpgid, getsid};
 use rustix::{
@@ -14,8 +14,8 @@ use crate::process::{
     identity::Stat,
 };
 
-/// Lists of processes that are read until one holds still.
-const SCANS_MAX: u32 = 32;
+/// Looks at all processes until one is complete.
+const LOOKS_MAX: u32 = 32;
 
 /// A process that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,10 @@ pub(crate) struct Member {
 }
 
 impl Member {
+    const fn of(pid: u32, stat: &Stat, in_group: bool) -> Self {
+        Self { pid, stopped: stat.state == b'T', in_group, start_ticks: stat.start_ticks }
+    }
+
     /// Sends it a signal of its own. One that is gone needs none.
     ///
     /// # Errors
@@ -53,52 +57,63 @@ impl Member {
     }
 }
 
-/// The members of the process group, and of the session that its leader leads, that have not ended. A zombie has.
+/// What a process turned out to be.
+enum Sighting {
+    /// One of those that are looked for.
+    Member(Member),
+    /// Another one, or one that has ended. Neither it nor a child of it becomes one of them.
+    Stranger,
+    /// It ended before it could be looked at.
+    Gone,
+}
+
+/// Looks at all processes until a look finds some of those that are looked for, or is complete and finds none.
 ///
-/// # Errors
-/// When `/proc` cannot be read: the group is then not known to be empty.
-///
-/// A process that forks and ends while the list is read is on neither side of it. So a group counts as empty only by a
-/// list from which nothing vanished while it was read.
-pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
-    for _ in 0..SCANS_MAX {
-        let (members, has_vanished) = scan(group)?;
+/// A process that forks and ends between the list and the look is on neither side of it, and neither is its child: so a look
+/// is complete only when nobody has vanished from it that could have been one of them. Whom an earlier look has seen is
+/// known, so that the next one is over as fast as others come and go.
+fn survey(mut examine: impl FnMut(u32) -> io::Result<Sighting>) -> io::Result<Vec<Member>> {
+    let mut strangers = HashSet::new();
+    for _ in 0..LOOKS_MAX {
+        let (mut members, mut has_vanished) = (Vec::new(), false);
+        let mut unknown: Vec<u32> = pids()?.filter(|pid| !strangers.contains(pid)).collect();
+        // The newest are the first to be gone.
+        unknown.reverse();
+        for pid in unknown {
+            match examine(pid)? {
+                Sighting::Member(member) => members.push(member),
+                Sighting::Stranger => drop(strangers.insert(pid)),
+                Sighting::Gone => has_vanished = true,
+            }
+        }
         if !members.is_empty() || !has_vanished {
             return Ok(members);
         }
     }
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes come and go too fast to tell whether a group is empty"))
+    Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes come and go too fast to tell whether any is left"))
 }
 
-/// The members that one list shows, and whether some process was gone before it could be looked at.
-fn scan(group: u32) -> io::Result<(Vec<Member>, bool)> {
-    let mut members = Vec::new();
-    let mut has_vanished = false;
-    for pid in pids()? {
+/// The members of the process group, and of the session that its leader leads, that have not ended. A zombie has.
+///
+/// # Errors
+/// When `/proc` cannot be read: the group is then not known to be empty.
+pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
+    survey(|pid| {
         // Two system calls for each stranger, where reading its `stat` would take fifty times as long.
         match is_near(pid, group) {
             Ok(true) => {}
-            Ok(false) => continue,
-            Err(nix::errno::Errno::ESRCH) => {
-                has_vanished = true;
-                continue;
-            }
+            Ok(false) => return Ok(Sighting::Stranger),
+            Err(nix::errno::Errno::ESRCH) => return Ok(Sighting::Gone),
             // Some security modules forbid to ask; the file may be read all the same.
             Err(_) => {}
         }
         // A process that ends while it is looked at is gone, and nothing else may pass for that.
-        let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else {
-            has_vanished = true;
-            continue;
-        };
-        let Some(stat) = Stat::parse(&text) else { continue };
+        let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else { return Ok(Sighting::Gone) };
         // A shell with job control puts its jobs into groups of their own, and they stay in the session.
-        if (stat.group == group || stat.session == group) && !stat.has_ended() {
-            let (in_group, start_ticks) = (stat.group == group, stat.start_ticks);
-            members.push(Member { pid, stopped: stat.state == b'T', in_group, start_ticks });
-        }
-    }
-    Ok((members, has_vanished))
+        let found =
+            Stat::parse(&text).filter(|stat| (stat.group == group || stat.session == group) && !stat.has_ended());
+        Ok(found.map_or(Sighting::Stranger, |stat| Sighting::Member(Member::of(pid, &stat, stat.group == group))))
+    })
 }
 
 /// Whether `pid` is in the process group or the session with this id. Those of kernel threads are 0.
@@ -139,7 +154,7 @@ impl Marker {
     /// Whether the process was started with this marker in its environment. Not when that may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
         let variable = format!("{RUN_VARIABLE}={self}");
-        has_variable(pid, |entry| entry == variable.as_bytes())
+        has_variable(pid, |entry| entry == variable.as_bytes()).is_ok_and(|found| found == Some(true))
     }
 
     /// The processes that carry the marker, wherever they have gone, and have not ended.
@@ -147,7 +162,8 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
-        Self::who_carry(|pid| self.is_carried_by(pid))
+        let variable = format!("{RUN_VARIABLE}={self}");
+        Self::who_carry(|entry| entry == variable.as_bytes())
     }
 
     /// The processes that carry a marker of this instance, of whatever run, and have not ended.
@@ -156,26 +172,31 @@ impl Marker {
     /// When `/proc` cannot be read.
     pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
         let beginning = format!("{RUN_VARIABLE}={}/{}/", self.stream.process_id, self.stream.instance);
-        Self::who_carry(|pid| has_variable(pid, |entry| entry.starts_with(beginning.as_bytes())))
+        Self::who_carry(|entry| entry.starts_with(beginning.as_bytes()))
     }
 
-    fn who_carry(is_carried_by: impl Fn(u32) -> bool) -> io::Result<Vec<Member>> {
-        let mut carriers = Vec::new();
+    fn who_carry(is_it: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Member>> {
         let us = std::process::id();
-        for pid in pids()?.filter(|pid| *pid != us) {
-            // Whose process it is is looked up before and after: a pid that changed hands meanwhile carries nothing.
-            let Some(before) = Stat::read(pid).filter(|stat| !stat.has_ended()) else { continue };
-            let carries = is_carried_by(pid);
-            if carries && Stat::read(pid).is_some_and(|after| after.start_ticks == before.start_ticks) {
-                carriers.push(Member {
-                    pid,
-                    stopped: before.state == b'T',
-                    in_group: false,
-                    start_ticks: before.start_ticks,
-                });
+        survey(|pid| {
+            if pid == us {
+                return Ok(Sighting::Stranger);
             }
-        }
-        Ok(carriers)
+            match has_variable(pid, &is_it) {
+                // What may not be read is not ours.
+                Ok(Some(false)) | Err(_) => return Ok(Sighting::Stranger),
+                Ok(None) => return Ok(Sighting::Gone),
+                Ok(Some(true)) => {}
+            }
+            // Whose environment it is is looked up before it is read again: a pid that changed hands meanwhile carries nothing.
+            let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
+            if stat.has_ended() {
+                return Ok(Sighting::Stranger);
+            }
+            Ok(match has_variable(pid, &is_it) {
+                Ok(Some(true)) => Sighting::Member(Member::of(pid, &stat, false)),
+                _ => Sighting::Gone,
+            })
+        })
     }
 
     /// The process that the run began with, if it is alive: the one that carries the marker and leads a session.
@@ -191,9 +212,13 @@ impl Marker {
     }
 }
 
-/// Whether the environment that a process was started with has such an entry. Not when it may not be read.
-fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> bool {
-    std::fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environ| environ.split(|byte| *byte == 0).any(is_it))
+/// Whether the environment that a process was started with has such an entry; `None` when it is gone.
+///
+/// # Errors
+/// When it may not be read.
+fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bool>> {
+    let environ = read_unless_gone(&format!("/proc/{pid}/environ"))?;
+    Ok(environ.map(|environ| environ.split(|byte| *byte == 0).any(is_it)))
 }
 
 impl fmt::Display for Marker {

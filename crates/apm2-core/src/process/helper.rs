@@ -6,15 +6,18 @@ use std::{
     io,
     pin::pin,
     process::{ExitStatus, Stdio},
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::AsyncReadExt as _,
     process::{Child, ChildStdout, Command},
+    runtime::Handle,
     time::timeout,
 };
 
+use crate::blocking;
 use crate::process::{
     Signal,
     child::{self, Passage},
@@ -47,10 +50,10 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
 /// # Panics
 /// Outside of a tokio runtime.
 pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>, String> {
-    let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-    let stdout = child.stdout.take();
-    let Some(leader) = child.id().and_then(Leader::child) else { return Err("has no pid".to_owned()) };
-    let mut helper = Helper { leader, child, is_over: false };
+    let started =
+        blocking::step(move || Helper::start(&mut command)).await.map_err(|error| format!("broke off: {error}"))?;
+    let mut helper = started?;
+    let stdout = helper.child.as_mut().and_then(|child| child.stdout.take());
     match timeout(limit, helper.outcome(stdout)).await {
         Ok(Ok((status, printed))) if status.success() => Ok(printed),
         Ok(Ok((status, _))) => Err(format!("failed: {status}")),
@@ -61,13 +64,18 @@ pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>
 
 /// A program with its group, which is gone when this is.
 struct Helper {
-    leader: Leader,
-    child: Child,
-    /// Whether it was reaped: the id of its group may be anybody's from then on.
-    is_over: bool,
+    leader: Arc<Leader>,
+    /// `None` once it was reaped: the id of its group may be anybody's from then on.
+    child: Option<Child>,
 }
 
 impl Helper {
+    fn start(command: &mut Command) -> Result<Self, String> {
+        let child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
+        let Some(leader) = child.id().and_then(Leader::child) else { return Err("has no pid".to_owned()) };
+        Ok(Self { leader: Arc::new(leader), child: Some(child) })
+    }
+
     async fn outcome(&mut self, stdout: Option<ChildStdout>) -> io::Result<(ExitStatus, Vec<u8>)> {
         let mut printed = Vec::new();
         {
@@ -83,34 +91,51 @@ impl Helper {
             if is_read {
                 self.leader.ended().await;
             }
-            self.clear();
+            self.clear().await;
             if !is_read {
                 // What was printed is in the pipe. Nobody holds that any more who did not leave the group.
                 let _ = timeout(READ_REST_MAX, reading).await;
             }
         }
-        let status = self.child.wait().await?;
-        self.is_over = true;
+        let Some(child) = &mut self.child else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
+        let status = child.wait().await?;
+        self.child = None;
         Ok((status, printed))
     }
 
-    /// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
-    fn clear(&self) {
-        let members = group::members(self.leader.group()).unwrap_or_default();
-        let apart = members.iter().filter(|member| !member.in_group);
-        let killed = apart.map(|member| member.signal(Signal::KILL));
-        let killed = killed.chain([self.leader.signal_group(Signal::KILL, &members)]);
-        for error in killed.filter_map(Result::err) {
-            tracing::debug!(%error, "what a program of our own left could not be killed");
+    /// Kills what is left of the group and the session.
+    async fn clear(&self) {
+        let leader = Arc::clone(&self.leader);
+        if let Err(error) = blocking::step(move || clear(&leader)).await {
+            tracing::debug!(%error, "what a program of our own left was not cleared away");
         }
     }
 }
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        if !self.is_over {
-            self.clear();
+        let Some(child) = self.child.take() else { return };
+        let leader = Arc::clone(&self.leader);
+        let end = move || {
+            clear(&leader);
+            // Not before that: from then on it is reaped.
+            drop(child);
+        };
+        match Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(end)),
+            Err(_) => end(),
         }
+    }
+}
+
+/// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
+fn clear(leader: &Leader) {
+    let members = group::members(leader.group()).unwrap_or_default();
+    let apart = members.iter().filter(|member| !member.in_group);
+    let killed = apart.map(|member| member.signal(Signal::KILL));
+    let killed = killed.chain([leader.signal_group(Signal::KILL, &members)]);
+    for error in killed.filter_map(Result::err) {
+        tracing::debug!(%error, "what a program of our own left could not be killed");
     }
 }
 

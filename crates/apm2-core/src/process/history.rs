@@ -38,7 +38,7 @@ impl Origin {
 /// A stream together with the recorder that keeps its events.
 pub(crate) struct History {
     id: StreamId,
-    stream: Option<Stream>,
+    stream: Option<Arc<Stream>>,
     recorder: Box<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -51,11 +51,16 @@ impl History {
         recorder: Box<dyn Recorder>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { id, stream, recorder, clock }
+        Self { id, stream: stream.map(Arc::new), recorder, clock }
+    }
+
+    /// Whose events these are.
+    pub(crate) const fn id(&self) -> StreamId {
+        self.id
     }
 
     /// The fold of all that was recorded; `None` before the first event.
-    pub(crate) const fn stream(&self) -> Option<&Stream> {
+    pub(crate) const fn stream(&self) -> Option<&Arc<Stream>> {
         self.stream.as_ref()
     }
 
@@ -74,18 +79,18 @@ impl History {
         if events.len() != expected {
             return Err(misnumbered(&format!("{} of {expected} events came back", events.len())));
         }
-        let mut next = self.stream.clone();
+        let mut next = self.stream.as_deref().cloned();
         for event in &events {
             fold(&mut next, event).map_err(|error| misnumbered(&error.to_string()))?;
         }
-        self.stream = next;
+        self.stream = next.map(Arc::new);
         Ok(events.first().map_or(0, |event| event.seq))
     }
 
     /// The drafts of a commit, each in the run that it belongs to, tried on a copy of the stream.
     fn drafts(&self, origin: &Origin, kinds: Vec<EventKind>) -> Result<Vec<Draft>, IllegalEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
-        let mut trial = self.stream.clone();
+        let mut trial = self.stream.as_deref().cloned();
         kinds
             .into_iter()
             .map(|kind| {

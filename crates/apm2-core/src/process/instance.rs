@@ -9,8 +9,8 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    Actor, EventKind, Exit, ProcessError, ProcessHandle, ProcessSpec, ProcessState, RedactedSpec, RunEnd, Signal,
-    SpawnFailure, StartTrigger, StreamId,
+    Actor, Clock, EventKind, Exit, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
+    RedactedSpec, RunEnd, Signal, SpawnFailure, StartTrigger, Stream, StreamId,
     group::Marker,
     history::{History, Origin},
 };
@@ -35,16 +35,18 @@ pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> Event
     }
 }
 
-/// One instance of a specification.
-pub(super) struct Instance {
-    /// What runs, with its secrets: never recorded as it is.
-    pub(super) spec: Arc<ProcessSpec>,
+/// What is known of an instance as of its last commit. Read without waiting for a step that records.
+pub(super) struct Facts {
     /// Whose events these are.
     pub(super) id: StreamId,
-    /// The events, and the state that follows from them.
-    pub(super) history: History,
-    /// The process, from the spawn until it is reaped: there is one iff it is actively running (INV-0011).
-    pub(super) child: Option<Child>,
+    /// What runs, with its secrets: never recorded as it is.
+    pub(super) spec: Arc<ProcessSpec>,
+    /// Where time stamps come from.
+    pub(super) clock: Arc<dyn Clock>,
+    /// The fold of the recorded events; `None` before the first.
+    pub(super) stream: Option<Arc<Stream>>,
+    /// Whether there is a process: spawned, and not reaped yet (INV-0011).
+    pub(super) has_child: bool,
     /// The end of the latest run, until it is reported to somebody. Each is reported once.
     pub(super) unreported: Option<ExitStatus>,
     /// The seq of the event that ended the latest run of this runner.
@@ -53,25 +55,21 @@ pub(super) struct Instance {
     failure: Option<String>,
 }
 
-impl Instance {
-    pub(super) fn new(spec: ProcessSpec, id: StreamId, history: History) -> Self {
-        Self { spec: Arc::new(spec), id, history, child: None, unreported: None, end_seq: None, failure: None }
-    }
-
+impl Facts {
     /// The state that the events tell; that of a new handle before the first.
     pub(super) fn state(&self) -> ProcessState {
-        self.history.stream().map_or(ProcessState::Stopped { exit_code: None }, |stream| stream.handle.state.clone())
+        self.stream.as_ref().map_or(ProcessState::Stopped { exit_code: None }, |stream| stream.handle.state.clone())
     }
 
     pub(super) fn handle(&self) -> ProcessHandle {
-        self.history
-            .stream()
+        self.stream
+            .as_ref()
             .map_or_else(|| ProcessHandle::new((*self.spec).clone(), self.id.instance), |stream| stream.handle.clone())
     }
 
     /// The latest run, 0 before the first.
     pub(super) fn run(&self) -> u64 {
-        self.history.stream().map_or(0, |stream| stream.run)
+        self.stream.as_ref().map_or(0, |stream| stream.run)
     }
 
     pub(super) fn marker(&self) -> Marker {
@@ -91,12 +89,45 @@ impl Instance {
         let handle = self.handle();
         ProcessError::InvalidState(format!("cannot {operation} {}: it is {}", handle.display_name(), handle.state))
     }
+}
+
+/// A process whose start could not be recorded.
+pub(super) struct Unconfirmed {
+    pub(super) error: ProcessError,
+    pub(super) child: Box<Child>,
+}
+
+/// One instance of a specification, for one step at a time.
+pub(super) struct Instance {
+    facts: Arc<Mutex<Facts>>,
+    history: History,
+    /// The process, from the spawn until it is reaped: there is one iff it is actively running (INV-0011).
+    child: Option<Child>,
+}
+
+impl Instance {
+    /// What is known now. To be held for a moment only.
+    pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
+        lock(&self.facts)
+    }
+
+    /// The fold of the recorded events; `None` before the first.
+    pub(super) const fn stream(&self) -> Option<&Arc<Stream>> {
+        self.history.stream()
+    }
+
+    /// Records `kinds` as one commit, and lets the fold be seen. See [`History::record`].
+    pub(super) fn record(&mut self, origin: &Origin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
+        let seq = self.history.record(origin, kinds)?;
+        self.facts().stream = self.history.stream().cloned();
+        Ok(seq)
+    }
 
     /// Records that a start is about to be made. Returns the seq of that event.
     pub(super) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
-        let spec = RedactedSpec::new(&self.spec);
+        let spec = RedactedSpec::new(&self.facts().spec);
         let by_hand = trigger == StartTrigger::Start && matches!(origin.request.actor, Actor::Operator { .. });
-        let mut kinds = match self.history.stream() {
+        let mut kinds = match self.stream() {
             None => vec![EventKind::Registered { spec }],
             Some(stream) if stream.unregistered || stream.handle.spec != *spec => vec![EventKind::SpecChanged { spec }],
             // Whoever starts it by hand has looked at it: earlier crashes do not count against what it is now.
@@ -104,17 +135,18 @@ impl Instance {
             Some(_) => Vec::new(),
         };
         kinds.push(EventKind::StartRequested { trigger });
-        self.history.record(origin, kinds)?;
-        self.unreported = None;
-        self.end_seq = None;
+        self.record(origin, kinds)?;
+        let mut facts = self.facts();
+        facts.unreported = None;
+        facts.end_seq = None;
         // The request is the last event of its commit.
-        Ok(self.history.stream().map_or(0, |stream| stream.last_seq))
+        Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
     }
 
     /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
     pub(super) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
         let redacted = RedactedSpec::new(&spec);
-        let kind = match self.history.stream() {
+        let kind = match self.stream() {
             None => Some(EventKind::Registered { spec: redacted }),
             Some(stream) if stream.unregistered || stream.handle.spec != *redacted => {
                 Some(EventKind::SpecChanged { spec: redacted })
@@ -122,9 +154,9 @@ impl Instance {
             Some(_) => None,
         };
         if let Some(kind) = kind {
-            self.history.record(origin, vec![kind])?;
+            self.record(origin, vec![kind])?;
         }
-        self.spec = Arc::new(spec);
+        self.facts().spec = Arc::new(spec);
         Ok(())
     }
 
@@ -137,26 +169,51 @@ impl Instance {
     ) -> Result<(), ProcessError> {
         let starting = EventKind::Starting { identity: None, trigger };
         let crashed = EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) };
-        self.history.record(origin, vec![starting, crashed])?;
-        self.end_seq = self.history.stream().map(|stream| stream.last_seq);
+        self.record(origin, vec![starting, crashed])?;
+        let end_seq = self.stream().map(|stream| stream.last_seq);
+        self.facts().end_seq = end_seq;
+        Ok(())
+    }
+
+    /// Records that the process is there, and keeps it until it is reaped. One that could not be recorded is given back.
+    pub(super) fn record_started(
+        &mut self,
+        origin: &Origin,
+        trigger: StartTrigger,
+        identity: ProcessIdentity,
+        child: Child,
+    ) -> Result<(), Unconfirmed> {
+        let starting = EventKind::Starting { identity: Some(identity), trigger };
+        if let Err(error) = self.history.record(origin, vec![starting, EventKind::Running]) {
+            return Err(Unconfirmed { error, child: Box::new(child) });
+        }
+        self.child = Some(child);
+        let mut facts = lock(&self.facts);
+        facts.stream = self.history.stream().cloned();
+        facts.has_child = true;
         Ok(())
     }
 
     /// Records the end of the run, and only then reaps the process and lets the end be told. One that could not be recorded
     /// stays with the kernel, for the next supervisor.
     pub(super) fn record_end(&mut self, end: &LeaderEnd, origin: &Origin) -> Result<(), ProcessError> {
-        let kind = end_event(&self.state(), end.exit, end.after_kill);
-        let recorded = self.history.record(origin, vec![kind]);
+        let state = self.facts().state();
+        let recorded = self.history.record(origin, vec![end_event(&state, end.exit, end.after_kill)]);
+        if recorded.is_ok() {
+            self.reap();
+        }
+        let mut facts = lock(&self.facts);
         match recorded {
             Ok(seq) => {
-                self.reap();
-                self.end_seq = Some(seq);
-                self.unreported = end.exit.to_status();
+                facts.stream = self.history.stream().cloned();
+                facts.has_child = false;
+                facts.end_seq = Some(seq);
+                facts.unreported = end.exit.to_status();
                 Ok(())
             }
             Err(error) => {
                 tracing::error!(%error, "the end of a run could not be recorded");
-                self.failure = Some(format!("the end of the latest run could not be recorded: {error}"));
+                facts.failure = Some(format!("the end of the latest run could not be recorded: {error}"));
                 Err(error)
             }
         }
@@ -173,17 +230,50 @@ impl Instance {
     }
 }
 
-/// The instance, as its runner and the task that owns its run share it. The lock is held for synchronous steps only.
+/// The instance, as its runner and the task that owns its run share it.
 #[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<Instance>>);
+pub(super) struct Shared {
+    instance: Arc<Mutex<Instance>>,
+    facts: Arc<Mutex<Facts>>,
+}
 
 impl Shared {
-    pub(super) fn new(instance: Instance) -> Self {
-        Self(Arc::new(Mutex::new(instance)))
+    pub(super) fn new(spec: ProcessSpec, history: History) -> Self {
+        let facts = Facts {
+            id: history.id(),
+            spec: Arc::new(spec),
+            clock: Arc::clone(&history.clock),
+            stream: history.stream().cloned(),
+            has_child: false,
+            unreported: None,
+            end_seq: None,
+            failure: None,
+        };
+        let facts = Arc::new(Mutex::new(facts));
+        let instance = Arc::new(Mutex::new(Instance { facts: Arc::clone(&facts), history, child: None }));
+        Self { instance, facts }
     }
 
+    /// The instance, for one synchronous step. Held while the step waits for a disk or a fork: never asked for on an async
+    /// worker.
+    ///
     /// A recorder that panicked has recorded nothing, and the fold changes last: what is behind the lock is whole.
     pub(super) fn lock(&self) -> MutexGuard<'_, Instance> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.instance)
     }
+
+    /// What is known now. To be held for a moment only.
+    pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
+        lock(&self.facts)
+    }
+
+    /// Takes time stamps from elsewhere.
+    pub(super) fn set_clock(&self, clock: Arc<dyn Clock>) {
+        self.lock().history.clock = Arc::clone(&clock);
+        self.facts().clock = clock;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -17,6 +17,7 @@ use std::{
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitIdStatus, pidfd_open, waitid};
 use tokio::io::unix::AsyncFd;
 
+use crate::blocking;
 use crate::process::{
     Evidence, Exit, Observation, ProcessIdentity, Signal, boot_id,
     child::{self, Reach},
@@ -146,7 +147,7 @@ impl Leader {
     /// Dropping the future changes nothing.
     pub(super) async fn ended(&self) -> Exit {
         loop {
-            if let Some(exit) = self.look() {
+            if let Some(exit) = self.look().await {
                 return exit;
             }
             self.might_have_ended().await;
@@ -154,7 +155,7 @@ impl Leader {
     }
 
     /// The exit, if the process has ended.
-    fn look(&self) -> Option<Exit> {
+    async fn look(&self) -> Option<Exit> {
         match self.kin {
             Kin::Child => match self.peek() {
                 Ok(status) => status.map(|status| Exit::from_status(status, Evidence::Observed)),
@@ -163,16 +164,21 @@ impl Leader {
                     Some(Exit::UNKNOWN)
                 }
             },
-            Kin::Adopted(identity) => match (self.has_ended(), identity.observe()) {
-                // The descriptor is asked first: what `/proc` does not show may be hidden.
-                (Some(false), _) | (None, Observation::Alive) => None,
-                // Of another namespace it was taken over only because that is gone (`Supervisor::out_of_sight`).
-                (None, Observation::Unverifiable) if !identity.is_in_another_namespace() => None,
-                (_, Observation::Zombie(exit)) => Some(exit),
-                // Between the two looks.
-                (Some(true), Observation::Alive) => None,
-                (_, Observation::Gone | Observation::Unverifiable) => Some(self.kept_exit()),
-            },
+            Kin::Adopted(identity) => {
+                let has_ended = self.has_ended();
+                // Nothing is seen when the runtime is shutting down.
+                let observed = blocking::step(move || identity.observe()).await.ok()?;
+                match (has_ended, observed) {
+                    // The descriptor is asked first: what `/proc` does not show may be hidden.
+                    (Some(false), _) | (None, Observation::Alive) => None,
+                    // Of another namespace it was taken over only because that is gone (`Supervisor::out_of_sight`).
+                    (None, Observation::Unverifiable) if !identity.is_in_another_namespace() => None,
+                    (_, Observation::Zombie(exit)) => Some(exit),
+                    // Between the two looks.
+                    (Some(true), Observation::Alive) => None,
+                    (_, Observation::Gone | Observation::Unverifiable) => Some(self.kept_exit()),
+                }
+            }
         }
     }
 

@@ -67,6 +67,6 @@ pub(crate) use self::{
     output::{FileLogs, OutputNotice},
     redact::{redact_args, redact_text},
     run::Answer,
-    runner::{Given, Resumed, StreamView},
+    runner::{Given, Rest, Resumed, STOP_DRAIN_MAX, StreamView},
     usage::{Usage, usage},
 };

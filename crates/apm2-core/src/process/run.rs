@@ -1,7 +1,8 @@
 //! One run, from the spawn until the process is reaped: a task that waits for one input and takes one step.
 //!
 //! The steps are synchronous: what they record is durable before they act, and nothing that is dropped half-way can
-//! come between. A run is over when the process **and** its group are gone, members that it left behind included. The
+//! come between. Each is taken on a blocking thread, which the task's state moves to and back from; the task itself only
+//! waits. A run is over when the process **and** its group are gone, members that it left behind included. The
 //! group is cleared while the process is an unreaped zombie, so the group's id cannot be a stranger's.
 
 use std::{cmp::min, io, mem, sync::Arc, time::Duration};
@@ -12,14 +13,17 @@ use tokio::{
 };
 
 use crate::{
+    blocking,
     duration::{instant_in, millis},
     process::{
         Actor, EventKind, Exit, OutputSource, ProcessError, ProcessState, Request, RunHolder, Signal, SignalTarget,
+        StopUnderWay,
         group::{Marker, Member},
         history::Origin,
         instance::{LeaderEnd, Shared},
         leader::Leader,
         output::{Drained, Drains, OutputNotice},
+        runner::let_go,
     },
     shutdown::{PreStop, PreStopResult},
 };
@@ -156,18 +160,22 @@ pub(super) struct Run {
     strays_asked: bool,
     /// Those of them that were last seen.
     strays: Vec<Member>,
+    /// Those of them that were sent a signal.
+    asked: Vec<Member>,
     over: bool,
+    /// Whether the end is on record, once that was tried.
+    recorded: Option<Result<(), ProcessError>>,
 }
 
 impl Run {
     pub(super) fn new(
         shared: Shared,
-        marker: Marker,
         leader: Leader,
         drains: Drains,
         ends: Ends,
         holder: Option<Arc<dyn RunHolder>>,
     ) -> Self {
+        let marker = shared.facts().marker();
         Self {
             shared,
             marker,
@@ -183,7 +191,9 @@ impl Run {
             found_ended: None,
             strays_asked: false,
             strays: Vec::new(),
+            asked: Vec::new(),
             over: false,
+            recorded: None,
         }
     }
 
@@ -193,13 +203,29 @@ impl Run {
     }
 
     /// Owns the run until its end.
-    pub(super) async fn own(mut self) {
-        self.resume_stop();
-        while !self.over || self.pre_stop.is_some() {
-            let input = self.next_input().await;
-            self.step(input);
+    pub(super) async fn own(self) {
+        let stop = self.shared.facts().stream.as_ref().and_then(|stream| stream.stopping);
+        let resumed = match stop {
+            Some(stop) => self.off_worker(move |run| run.resume_stop(stop)).await,
+            None => Some(self),
+        };
+        let Some(mut run) = resumed else { return };
+        while run.recorded.is_none() {
+            let input = run.next_input().await;
+            let Some(stepped) = run.off_worker(move |run| run.step(input)).await else { return };
+            run = stepped;
         }
-        self.close().await;
+        run.close().await;
+    }
+
+    /// Takes a step on a blocking thread. `None` when it broke off, and with it what was known of the run.
+    async fn off_worker(mut self, step: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
+        let stepped = blocking::step(move || {
+            step(&mut self);
+            self
+        });
+        let stepped = stepped.await;
+        stepped.inspect_err(|error| tracing::error!(%error, "a step broke off: the run is not watched any more")).ok()
     }
 
     /// The next thing that happens. Loses nothing when dropped.
@@ -221,10 +247,9 @@ impl Run {
     }
 
     /// Goes on with a stop that an earlier supervisor began: nobody knows whether its signal was sent.
-    fn resume_stop(&mut self) {
-        let Some(stop) = self.shared.lock().history.stream().and_then(|stream| stream.stopping) else { return };
+    fn resume_stop(&mut self, stop: StopUnderWay) {
         self.cause = Some(stop.seq);
-        let now = self.shared.lock().history.clock.now();
+        let now = self.shared.facts().clock.now();
         // Of another boot nothing is left that could be waited for.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
         let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
@@ -252,10 +277,13 @@ impl Run {
                 }
             }
         }
+        if self.over && self.pre_stop.is_none() {
+            self.record_end();
+        }
     }
 
     fn leader_ended(&mut self, exit: Exit) {
-        let after_kill = self.shared.lock().history.stream().is_some_and(|stream| stream.kill_sent);
+        let after_kill = self.shared.facts().stream.as_ref().is_some_and(|stream| stream.kill_sent);
         self.end = Some(LeaderEnd { exit, after_kill });
         // A child that somebody else reaped: the group's id may be a stranger's by now, so it is left alone (law 6).
         self.over = self.leader.has_lost_group(&exit);
@@ -283,26 +311,48 @@ impl Run {
     /// Looks for processes of the run that left its group and session, and asks them to go, once. Only where a stop was
     /// asked for: what a program leaves behind on purpose, having ended by itself, is its own affair.
     fn ask_strays(&mut self) -> bool {
-        let instance = self.shared.lock();
-        let is_stop = instance.state() == ProcessState::Stopping;
-        let signal = instance.spec.shutdown.signal;
-        drop(instance);
+        let (is_stop, signal) = {
+            let facts = self.shared.facts();
+            (facts.state() == ProcessState::Stopping, facts.spec.shutdown.signal)
+        };
         if !is_stop || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
             return false;
         }
         // Those of an earlier run, too: whoever stops an instance wants nothing of it to be left.
-        self.strays = self.marker.carriers_of_any_run().unwrap_or_default();
-        if !self.strays.is_empty() && !mem::replace(&mut self.strays_asked, true) {
-            let origin = Origin::default().caused_by(self.cause);
-            if let Err(error) = self.signal(origin, None, signal) {
-                tracing::warn!(%error, "the processes that left the group could not be asked to end");
+        match self.marker.carriers_of_any_run() {
+            Ok(strays) => self.strays = strays,
+            // Whether there are any is not known: it is looked again, until the time is over.
+            Err(error) => {
+                tracing::debug!(%error, "whether any process left the group is not known yet");
+                return true;
             }
         }
-        !self.strays.is_empty()
+        if self.strays.is_empty() {
+            return false;
+        }
+        if mem::replace(&mut self.strays_asked, true) {
+            self.signal_again(signal);
+        } else if let Err(error) = self.signal(Origin::default().caused_by(self.cause), None, signal) {
+            tracing::warn!(%error, "the processes that left the group could not be asked to end");
+        }
+        self.asked.clone_from(&self.strays);
+        true
+    }
+
+    /// Sends what is on record already to those who came after it was sent: SIGKILL to all that are left, what asked for the
+    /// stop to those that were not asked yet.
+    fn signal_again(&mut self, signal: Signal) {
+        let is_killing = matches!(self.pressure, Pressure::Killed { .. });
+        let signal = if is_killing { Signal::KILL } else { signal };
+        for stray in self.strays.iter().filter(|stray| is_killing || !self.asked.contains(stray)) {
+            if let Err(error) = stray.signal(signal) {
+                tracing::debug!(%error, pid = stray.pid, "a process that left the group could not be signalled");
+            }
+        }
     }
 
     fn clear_leftovers(&mut self) {
-        let timeout = self.shared.lock().spec.shutdown.timeout;
+        let timeout = self.shared.facts().spec.shutdown.timeout;
         // What is left behind is not stopped but cleared away: `force_kill` is about stops, and this has to end.
         self.pressure = Pressure::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
         if let Err(error) = self.signal(Origin::default(), None, Signal::TERM) {
@@ -313,8 +363,8 @@ impl Run {
     fn stop(&mut self, order: StopOrder) {
         let StopOrder { request, timeout, deadline, reply } = order;
         let (state, shutdown) = {
-            let instance = self.shared.lock();
-            (instance.state(), instance.spec.shutdown.clone())
+            let facts = self.shared.facts();
+            (facts.state(), facts.spec.shutdown.clone())
         };
         let (signal, force_kill) = (shutdown.signal, shutdown.force_kill);
         // After the exit there is nothing left to stop, only something to wait for.
@@ -351,10 +401,8 @@ impl Run {
         commands: Vec<Vec<String>>,
         deadline: Instant,
     ) -> Result<(), ProcessError> {
-        let mut instance = self.shared.lock();
-        self.cause = Some(instance.history.record(&origin, vec![stopping])?);
-        let cwd = instance.spec.cwd.clone();
-        drop(instance);
+        self.cause = Some(self.shared.lock().record(&origin, vec![stopping])?);
+        let cwd = self.shared.facts().spec.cwd.clone();
         self.pre_stop = Some(PreStop::begin(commands, cwd, self.leader.group(), pre_stop_until(deadline)));
         Ok(())
     }
@@ -366,14 +414,12 @@ impl Run {
             .into_iter()
             .map(|PreStopResult { command, succeeded, detail }| EventKind::PreStopEnded { command, succeeded, detail })
             .collect();
-        let mut instance = self.shared.lock();
-        let signal = instance.spec.shutdown.signal;
+        let signal = self.shared.facts().spec.shutdown.signal;
         if !kinds.is_empty()
-            && let Err(error) = instance.history.record(&origin, kinds)
+            && let Err(error) = self.shared.lock().record(&origin, kinds)
         {
             tracing::warn!(%error, "what came before a stop could not be recorded");
         }
-        drop(instance);
         if self.end.is_none()
             && let Err(error) = self.signal(origin, None, signal)
         {
@@ -387,7 +433,7 @@ impl Run {
             EventKind::CredentialRotated { profile, variables },
             EventKind::SignalSent { signal, target: SignalTarget::Process },
         ];
-        let recorded = self.shared.lock().history.record(&Origin::of(request), kinds);
+        let recorded = self.shared.lock().record(&Origin::of(request), kinds);
         let told = recorded.and_then(|seq| match self.leader.signal(signal) {
             Ok(()) => Ok(()),
             Err(error) => self.refused(signal, &error, Some(seq)),
@@ -399,7 +445,7 @@ impl Run {
     fn refused(&self, signal: Signal, error: &io::Error, cause: Option<u64>) -> Result<(), ProcessError> {
         let errno = error.raw_os_error().unwrap_or(0);
         let origin = Origin::default().caused_by(cause);
-        self.shared.lock().history.record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
+        self.shared.lock().record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
         Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
     }
 
@@ -430,12 +476,12 @@ impl Run {
             self.members().unwrap_or_default().iter().map(|member| member.pid).take(SURVIVORS_NAMED_MAX).collect();
         let error = timed_out(format!("processes outlived SIGKILL: {pids:?}"));
         let origin = Origin::default().caused_by(self.cause);
-        let recorded = self.shared.lock().history.record(&origin, vec![EventKind::GroupSurvived { pids }]);
+        let recorded = self.shared.lock().record(&origin, vec![EventKind::GroupSurvived { pids }]);
         if let Err(error) = recorded {
             tracing::error!(%error, "survivors of SIGKILL could not be recorded");
         }
         self.pressure = Pressure::Spent;
-        self.over = self.end.is_some() && self.shared.lock().state().is_running();
+        self.over = self.end.is_some() && self.shared.facts().state().is_running();
         self.answer_all(&error);
     }
 
@@ -448,7 +494,7 @@ impl Run {
         }
         let sent = signals.iter().map(|signal| EventKind::SignalSent { signal: *signal, target: SignalTarget::Group });
         let kinds = first.into_iter().chain(sent).collect();
-        let seq = self.shared.lock().history.record(&origin, kinds)?;
+        let seq = self.shared.lock().record(&origin, kinds)?;
         self.cause.get_or_insert(seq);
         signals.into_iter().try_for_each(|signal| self.deliver(signal))
     }
@@ -480,32 +526,37 @@ impl Run {
         }
     }
 
-    /// Records the end, tells it, and sees the output through.
+    /// Records the end, now that process and group are gone.
+    fn record_end(&mut self) {
+        let Some(end) = &self.end else { return };
+        // A natural exit has no cause on record, whatever was done about what it left behind.
+        let cause = self.cause.filter(|_| self.shared.facts().state() == ProcessState::Stopping);
+        let origin = Origin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);
+        self.recorded = Some(self.shared.lock().record_end(end, &origin));
+    }
+
+    /// Tells the end, and sees the output through.
     async fn close(self) {
-        let Self { shared, marker, leader, ends, holder, drains, waiting, cause, end, found_ended, .. } = self;
-        let Some(end) = end else { return };
+        let Self { shared, marker, leader, ends, holder, drains, waiting, recorded, .. } = self;
         let Ends { orders, finished, mut noticed } = ends;
-        let recorded = {
-            let mut instance = shared.lock();
-            // A natural exit has no cause on record, whatever was done about what it left behind.
-            let cause = cause.filter(|_| instance.state() == ProcessState::Stopping);
-            instance.record_end(&end, &Origin::of(found_ended.unwrap_or_default()).caused_by(cause))
-        };
         // Reaped: neither its pid nor its pidfd is of use any more, and whoever asks now is told so at once.
         drop((leader, orders));
+        let recorded = recorded.unwrap_or(Ok(()));
         for reply in waiting {
             answer(reply, recorded.as_ref().copied().map_err(ProcessError::copied));
         }
         let drained = drains.finish().await;
-        while let Ok(notice) = noticed.try_recv() {
-            record_notice(&shared, marker.run, &notice);
-        }
-        record_outputs(&shared, marker.run, drained);
-        if let Some(holder) = holder
-            && recorded.is_ok()
-            && let Err(error) = holder.release(&marker.to_string())
-        {
-            tracing::debug!(%error, "a run stays held that is over");
+        let seen_through = blocking::step(move || {
+            while let Ok(notice) = noticed.try_recv() {
+                record_notice(&shared, marker.run, &notice);
+            }
+            record_outputs(&shared, marker.run, drained);
+            if recorded.is_ok() {
+                let_go(holder.as_deref(), &marker.to_string());
+            }
+        });
+        if let Err(error) = seen_through.await {
+            tracing::error!(%error, "the rest of a run was not seen through");
         }
         finished.send_replace(true);
     }
@@ -523,16 +574,20 @@ fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
         }
     }
     let mut instance = shared.lock();
-    let has_failed = !matches!(instance.state(), ProcessState::Stopped { .. });
+    let (state, latest, end_seq) = {
+        let facts = instance.facts();
+        (facts.state(), facts.run(), facts.end_seq)
+    };
+    let has_failed = !matches!(state, ProcessState::Stopped { .. });
     if has_failed && !(stdout.is_empty() && stderr.is_empty()) {
         kinds.push(EventKind::OutputTail { stdout, stderr });
     }
     // Once the next run has begun the events of this one are closed.
-    if kinds.is_empty() || instance.run() != run {
+    if kinds.is_empty() || latest != run {
         return;
     }
-    let origin = Origin::default().caused_by(instance.end_seq);
-    if let Err(error) = instance.history.record(&origin, kinds) {
+    let origin = Origin::default().caused_by(end_seq);
+    if let Err(error) = instance.record(&origin, kinds) {
         tracing::warn!(%error, "the end of an output could not be recorded");
     }
 }
@@ -545,11 +600,12 @@ fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
         OutputNotice::Ended { source, bytes } => (*source, *bytes, "to the end of the run".to_owned()),
     };
     let mut instance = shared.lock();
-    if instance.run() != run {
+    let latest = instance.facts().run();
+    if latest != run {
         return;
     }
     let dropped = EventKind::OutputDropped { source, bytes, cause };
-    if let Err(error) = instance.history.record(&Origin::default(), vec![dropped]) {
+    if let Err(error) = instance.record(&Origin::default(), vec![dropped]) {
         tracing::warn!(%error, "a lost output could not be recorded");
     }
 }

@@ -11,7 +11,6 @@ use std::{
 };
 
 use tokio::{
-    process::Child,
     runtime::Handle,
     sync::{
         mpsc::{self, error::TrySendError},
@@ -20,7 +19,7 @@ use tokio::{
     time,
 };
 
-pub(crate) use self::resume::Resumed;
+pub(crate) use self::resume::{Rest, Resumed};
 use crate::duration::instant_in;
 use crate::log::{KeptOutput, LogFiles, Shelf};
 use crate::process::{
@@ -31,7 +30,7 @@ use crate::process::{
     gate::gate,
     group::RUN_VARIABLE,
     history::{History, Origin},
-    instance::{Instance, Shared},
+    instance::{Instance, Shared, Unconfirmed},
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
     pipes::Pipes,
@@ -97,19 +96,13 @@ impl ProcessRunner {
         let id = StreamId { process_id: spec.id, instance };
         assert!(stream.as_ref().is_none_or(|stream| stream.id == id), "the stream of another instance");
         let history = History::new(id, stream, recorder, Arc::new(SystemClock));
-        Self {
-            shared: Shared::new(Instance::new(spec, id, history)),
-            outlet: Outlet::default(),
-            holder: None,
-            files: None,
-            run: None,
-        }
+        Self { shared: Shared::new(spec, history), outlet: Outlet::default(), holder: None, files: None, run: None }
     }
 
     /// The same runner with another source of time stamps.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
-        self.shared.lock().history.clock = clock;
+        self.shared.set_clock(clock);
         self
     }
 
@@ -121,14 +114,14 @@ impl ProcessRunner {
     /// The output of the instance, where it is kept in files.
     pub(crate) fn kept_output(&self) -> Option<KeptOutput> {
         let kept = self.files.as_ref()?;
-        let instance = self.shared.lock();
-        let files = kept.files(&instance.spec.log, &instance.handle());
+        let facts = self.shared.facts();
+        let files = kept.files(&facts.spec.log, &facts.handle());
         Some(KeptOutput { files, meter: Arc::clone(&kept.meter), masks: Arc::clone(&kept.masks) })
     }
 
     /// The error of an operation that does not fit the state.
     pub(crate) fn refusal(&self, operation: &str) -> ProcessError {
-        self.shared.lock().refusal(operation)
+        self.shared.facts().refusal(operation)
     }
 
     /// Starts the process. See [`start_by`](Self::start_by).
@@ -165,28 +158,26 @@ impl ProcessRunner {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
         let mut instance = shared.lock();
-        instance.check_recording()?;
-        if !instance.state().has_exited() {
-            return Err(instance.refusal("start"));
-        }
+        startable(&instance)?;
         let cause = Some(instance.request_start(origin, trigger)?);
         let origin = Origin::default().caused_by(cause);
-        let marker = instance.marker().to_string();
-        let spec = Arc::clone(&instance.spec);
+        let (spec, handle, marker) = {
+            let facts = instance.facts();
+            (Arc::clone(&facts.spec), facts.handle(), facts.marker().to_string())
+        };
         self.mask_values(&spec, &given);
-        let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &instance.handle()));
+        let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
         let (outputs, spawned) = match self.spawn(&spec, &marker, files.as_ref(), given) {
             Ok(spawned) => spawned,
             Err(failure) => {
-                self.let_go(&marker);
+                let_go(self.holder.as_deref(), &marker);
                 let error = ProcessError::SpawnFailed(failure.message.clone());
                 instance.record_spawn_failure(&origin, trigger, failure)?;
                 return Err(error);
             }
         };
-        let (leader, child) = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
-        instance.child = Some(child);
-        self.own_run(&runtime, &mut instance, leader, Some(outputs), None)
+        let leader = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
+        self.own_run(&runtime, leader, Some(outputs), None)
     }
 
     /// Keeps the values that a process is given from being recorded when it writes them.
@@ -231,10 +222,7 @@ impl ProcessRunner {
         failure: SpawnFailure,
     ) -> Result<(), ProcessError> {
         let mut instance = self.shared.lock();
-        instance.check_recording()?;
-        if !instance.state().has_exited() {
-            return Err(instance.refusal("start"));
-        }
+        startable(&instance)?;
         let cause = Some(instance.request_start(origin, trigger)?);
         instance.record_spawn_failure(&Origin::default().caused_by(cause), trigger, failure)
     }
@@ -243,34 +231,36 @@ impl ProcessRunner {
     fn own_run(
         &mut self,
         runtime: &Handle,
-        instance: &mut Instance,
         leader: Leader,
         outputs: Option<Outputs>,
         found_ended: Option<Request>,
     ) -> Result<(), ProcessError> {
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match outputs {
-            Some(outputs) => Drains::start(runtime, outputs, self.destination(instance, notices))?,
+            Some(outputs) => Drains::start(runtime, outputs, self.destination(notices))?,
             None => Drains::none(),
         };
         let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
         let (told, finished) = watch::channel(false);
         let ends = Ends { orders: received, finished: told, noticed };
         let holder = self.holder.clone();
-        let run = Run::new(self.shared.clone(), instance.marker(), leader, drains, ends, holder).resumed(found_ended);
+        let run = Run::new(self.shared.clone(), leader, drains, ends, holder).resumed(found_ended);
         runtime.spawn(run.own());
         self.run = Some(RunLink { orders, finished });
         Ok(())
     }
 
-    fn destination(&self, instance: &Instance, notices: mpsc::Sender<OutputNotice>) -> Destination {
+    fn destination(&self, notices: mpsc::Sender<OutputNotice>) -> Destination {
         let Some(logs) = &self.files else { return Destination::Subscriber(self.outlet.clone()) };
-        let files = logs.files(&instance.spec.log, &instance.handle());
-        let clock = Arc::clone(&instance.history.clock);
+        let (spec, handle, clock) = {
+            let facts = self.shared.facts();
+            (Arc::clone(&facts.spec), facts.handle(), Arc::clone(&facts.clock))
+        };
+        let files = logs.files(&spec.log, &handle);
         logs.meter.begin(&clock.now());
         Destination::Files {
             logs: logs.clone(),
-            shelf: Arc::new(Shelf::new(files, instance.spec.log.clone(), Arc::clone(&logs.masks))),
+            shelf: Arc::new(Shelf::new(files, spec.log.clone(), Arc::clone(&logs.masks))),
             clock,
             notices,
         }
@@ -279,14 +269,6 @@ impl ProcessRunner {
     fn held(&self, marker: &str) -> Option<HeldRun> {
         let held = self.holder.as_ref()?.get(marker);
         held.inspect_err(|error| tracing::warn!(%error, "what is held of a run cannot be had")).ok().flatten()
-    }
-
-    fn let_go(&self, marker: &str) {
-        if let Some(holder) = &self.holder
-            && let Err(error) = holder.release(marker)
-        {
-            tracing::debug!(%error, "a run stays held that is over");
-        }
     }
 
     /// Stops the process with its whole group. See [`stop_by`](Self::stop_by).
@@ -321,12 +303,12 @@ impl ProcessRunner {
         }
         // Whoever reads the output may be waiting for this very call, so it is not waited for without a bound.
         let _ = time::timeout(STOP_DRAIN_MAX, run.finished.wait_for(|finished| *finished)).await;
-        let mut instance = self.shared.lock();
-        instance.check_recording()?;
-        if !instance.state().has_exited() {
+        let mut facts = self.shared.facts();
+        facts.check_recording()?;
+        if !facts.state().has_exited() {
             return Err(ProcessError::Io(std::io::Error::other("the task that owns the run is gone")));
         }
-        instance.unreported = None;
+        facts.unreported = None;
         Ok(())
     }
 
@@ -356,11 +338,11 @@ impl ProcessRunner {
     }
 
     fn stoppable(&mut self) -> Result<&mut RunLink, ProcessError> {
-        let instance = self.shared.lock();
-        instance.check_recording()?;
+        let facts = self.shared.facts();
+        facts.check_recording()?;
         match &mut self.run {
-            Some(run) if !instance.state().has_exited() => Ok(run),
-            _ => Err(instance.refusal("stop")),
+            Some(run) if !facts.state().has_exited() => Ok(run),
+            _ => Err(facts.refusal("stop")),
         }
     }
 
@@ -376,13 +358,13 @@ impl ProcessRunner {
         let run = self.run.as_mut()?;
         // An error means that the task is gone without an end to report.
         run.finished.wait_for(|finished| *finished).await.ok()?;
-        self.shared.lock().unreported.take()
+        self.shared.facts().unreported.take()
     }
 
     /// The exit that [`wait`](Self::wait) would report, if it would not have to wait for it.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         let finished = *self.run.as_ref()?.finished.borrow();
-        if finished { self.shared.lock().unreported.take() } else { None }
+        if finished { self.shared.facts().unreported.take() } else { None }
     }
 
     /// Subscribes to the output, over all runs from now on, in the place of an earlier subscriber.
@@ -398,31 +380,31 @@ impl ProcessRunner {
     /// The state that the recorded events tell.
     #[must_use]
     pub fn state(&self) -> ProcessState {
-        self.shared.lock().state()
+        self.shared.facts().state()
     }
 
     /// The pid, while the state is running (INV-0008).
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.shared.lock().history.stream().and_then(|stream| stream.handle.pid)
+        self.shared.facts().stream.as_ref().and_then(|stream| stream.handle.pid)
     }
 
     /// Whether there is a process: spawned, and not reaped yet (INV-0011).
     #[must_use]
     pub fn has_child(&self) -> bool {
-        self.shared.lock().child.is_some()
+        self.shared.facts().has_child
     }
 
     /// The handle: a new one before the first start, and the fold of the recorded events from then on.
     #[must_use]
     pub fn handle(&self) -> ProcessHandle {
-        self.shared.lock().handle()
+        self.shared.facts().handle()
     }
 
     /// The fold of the recorded events; `None` before the first.
     #[must_use]
     pub fn stream(&self) -> Option<Stream> {
-        self.shared.lock().history.stream().cloned()
+        self.shared.facts().stream.as_deref().cloned()
     }
 
     /// A view of the fold that does not need the runner.
@@ -438,22 +420,22 @@ impl ProcessRunner {
     /// What is run.
     #[must_use]
     pub fn spec(&self) -> Arc<ProcessSpec> {
-        Arc::clone(&self.shared.lock().spec)
+        Arc::clone(&self.shared.facts().spec)
     }
 
     /// Records events that are no part of a run. See [`History::record`].
     pub(crate) fn record(&mut self, origin: &Origin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
-        self.shared.lock().history.record(origin, kinds)
+        self.shared.lock().record(origin, kinds)
     }
 
     /// The seq of the event that ended the latest run, if it was this runner's.
     pub(crate) fn end_seq(&self) -> Option<u64> {
-        self.shared.lock().end_seq
+        self.shared.facts().end_seq
     }
 
     /// Why the end of a run could not be recorded, if that has happened.
     pub(crate) fn check_recording(&self) -> Result<(), ProcessError> {
-        self.shared.lock().check_recording()
+        self.shared.facts().check_recording()
     }
 }
 
@@ -468,19 +450,19 @@ impl fmt::Debug for ProcessRunner {
     }
 }
 
-/// The stream of a runner, for others to look at.
+/// The stream of a runner as of its last commit, for others to look at. Waits for no step.
 #[derive(Clone)]
 pub(crate) struct StreamView(Shared);
 
 impl StreamView {
     /// The fold of the recorded events; `None` before the first.
     pub(crate) fn stream(&self) -> Option<Stream> {
-        self.0.lock().history.stream().cloned()
+        self.0.facts().stream.as_deref().cloned()
     }
 
     /// The text of the marker of the latest run.
     pub(crate) fn marker(&self) -> String {
-        self.0.lock().marker().to_string()
+        self.0.facts().marker().to_string()
     }
 }
 
@@ -516,6 +498,22 @@ fn spawn_held(
     Ok((outputs, spawned))
 }
 
+/// Lets go of what is held of a run that is over.
+pub(super) fn let_go(holder: Option<&dyn RunHolder>, marker: &str) {
+    if let Some(holder) = holder
+        && let Err(error) = holder.release(marker)
+    {
+        tracing::debug!(%error, "a run stays held that is over");
+    }
+}
+
+/// Refuses a start that does not fit the state.
+fn startable(instance: &Instance) -> Result<(), ProcessError> {
+    let facts = instance.facts();
+    facts.check_recording()?;
+    if facts.state().has_exited() { Ok(()) } else { Err(facts.refusal("start")) }
+}
+
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.
 fn confirm(
     instance: &mut Instance,
@@ -523,27 +521,23 @@ fn confirm(
     trigger: StartTrigger,
     spawned: SpawnedProcess,
     runtime: &Handle,
-) -> Result<(Leader, Child), ProcessError> {
+) -> Result<Leader, ProcessError> {
     let SpawnedProcess { mut child, pid } = spawned;
     let Some(leader) = Leader::child(pid) else {
         child.start_kill()?;
         return Err(ProcessError::Io(std::io::Error::other(format!("{pid} is no pid"))));
     };
     let recorded = match ProcessIdentity::of(pid) {
-        Some(identity) => {
-            let starting = EventKind::Starting { identity: Some(identity), trigger };
-            instance.history.record(origin, vec![starting, EventKind::Running])
+        Some(identity) => instance.record_started(origin, trigger, identity, child),
+        None => {
+            let error = ProcessError::Io(io::Error::other(format!("/proc/{pid}/stat cannot be read")));
+            Err(Unconfirmed { error, child: Box::new(child) })
         }
-        None => Err(ProcessError::Io(std::io::Error::other(format!("/proc/{pid}/stat cannot be read")))),
     };
-    match recorded {
-        Ok(_) => Ok((leader, child)),
-        Err(error) => {
-            if let Err(error) = leader.signal_group(Signal::KILL, &[]) {
-                tracing::error!(pid, %error, "a process that could not be recorded could not be killed");
-            }
-            runtime.spawn(async move { child.wait().await });
-            Err(error)
-        }
+    let Err(Unconfirmed { error, mut child }) = recorded else { return Ok(leader) };
+    if let Err(error) = leader.signal_group(Signal::KILL, &[]) {
+        tracing::error!(pid, %error, "a process that could not be recorded could not be killed");
     }
+    runtime.spawn(async move { child.wait().await });
+    Err(error)
 }

@@ -18,6 +18,7 @@ use super::{
     order::What,
     table::{Entry, Link},
 };
+use crate::blocking;
 use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
 
 /// How long a run that has ended is waited for until its end is recorded and its output is in its files.
@@ -185,11 +186,11 @@ impl Supervisor {
         let taken_out = self.take_out_last(&mut left, 0, what).await;
         if let Err(error) = taken_out {
             // What is left is supervised on, as fewer instances.
-            self.shrink(&entry, left);
+            self.shrink(&entry, left).await;
             return Err(error);
         }
         self.table().remove(name);
-        Ok(self.inner.services.launches.remove(process)?)
+        Ok(self.with_launches(move |launches| launches.remove(process)).await?)
     }
 
     /// What is supervised of a process, if it belongs to `group` where one is named.
@@ -227,7 +228,7 @@ impl Supervisor {
 
     async fn create(&self, launch: Launch, known: Vec<Stream>, request: &Request) -> Result<(), ProcessError> {
         let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, links: Vec::new() };
-        let saved = self.inner.services.launches.save(&entry.launch).map_err(ProcessError::from);
+        let saved = self.save(&entry.launch).await;
         let added = match saved {
             Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.links, known, request).await,
             Err(error) => {
@@ -237,7 +238,7 @@ impl Supervisor {
         };
         if let Err(error) = added {
             self.withdraw(entry.links, request).await;
-            self.forget(entry.launch.spec.id);
+            self.forget(entry.launch.spec.id).await;
             return Err(error);
         }
         self.table().insert(entry);
@@ -279,11 +280,12 @@ impl Supervisor {
 
 /// Waits, for a while, where all processes have ended and only what they left is seen through: that is not running.
 async fn see_through(entry: &Entry) {
-    let is_alive = |link: &Link| {
+    for link in entry.links.iter().filter(|link| link.is_busy()) {
         let identity = link.view.stream().and_then(|stream| stream.identity);
-        identity.is_some_and(|identity| identity.observe() == Observation::Alive)
-    };
-    for link in entry.links.iter().filter(|link| link.is_busy() && !is_alive(link)) {
+        let observed = blocking::step(move || identity.map(|identity| identity.observe())).await;
+        if matches!(observed, Ok(Some(Observation::Alive))) {
+            continue;
+        }
         // Whether it took too long, or its end could not be recorded, shows in what is asked next.
         let _ = timeout(SEE_THROUGH_MAX, link.ask(What::Settle)).await;
     }

@@ -2,12 +2,14 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    io,
     sync::Arc,
 };
 
 use tokio::task::JoinSet;
 
-use super::{KeptLaunches, Launch, Recovery, Supervisor, change::with_instances, table::Entry};
+use super::{KeptLaunches, Launch, LaunchStore, Recovery, Supervisor, change::with_instances, table::Entry};
+use crate::blocking;
 use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
 impl Supervisor {
@@ -17,7 +19,8 @@ impl Supervisor {
     /// restarts that are due are made. Not to be called when something is [`out_of_sight`](Self::out_of_sight).
     pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
         let mut recovery = Recovery::default();
-        let KeptLaunches { launches, unreadable } = self.inner.services.launches.load_all().unwrap_or_else(|error| {
+        let loaded = self.with_launches(|launches| launches.load_all()).await;
+        let KeptLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {
             recovery.problems.push(format!("what processes are launched with cannot be read: {error}"));
             KeptLaunches::default()
         });
@@ -38,14 +41,14 @@ impl Supervisor {
                 // It was being taken out of supervision.
                 Some(streams) if streams.iter().all(|stream| stream.unregistered) => {
                     self.table().remember(streams);
-                    self.forget(launch.spec.id);
+                    self.forget(launch.spec.id).await;
                 }
                 Some(streams) => {
                     let supervisor = self.clone();
-                    taken_over.spawn(async move { supervisor.take_over(launch, true, streams) });
+                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, true, streams)));
                 }
                 // The log is the only truth (law 1): what it has never heard of was never supervised.
-                None => self.forget(launch.spec.id),
+                None => self.forget(launch.spec.id).await,
             }
         }
         for (process, streams) in by_process {
@@ -56,18 +59,21 @@ impl Supervisor {
                 Some(first) if is_wanted || streams.iter().any(is_open) => {
                     let launch = Launch::new(first.handle.spec.clone());
                     let supervisor = self.clone();
-                    taken_over.spawn(async move { supervisor.take_over(launch, false, streams) });
+                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, false, streams)));
                 }
                 _ => self.table().remember(streams),
             }
         }
         while let Some(taken_over) = taken_over.join_next().await {
-            match taken_over {
+            match taken_over.map_err(io::Error::other).flatten() {
                 Ok(of_one) => recovery.add(of_one),
                 Err(error) => recovery.problems.push(format!("the recovery of a process broke off: {error}")),
             }
         }
-        self.release_strangers();
+        let supervisor = self.clone();
+        if let Err(error) = blocking::step(move || supervisor.release_strangers()).await {
+            recovery.problems.push(format!("what is held of other runs was not released: {error}"));
+        }
         recovery
     }
 
@@ -112,10 +118,25 @@ impl Supervisor {
     }
 
     /// Forgets what a process was launched with that is not supervised after all.
-    pub(super) fn forget(&self, process: ProcessId) {
-        if let Err(error) = self.inner.services.launches.remove(process) {
+    pub(super) async fn forget(&self, process: ProcessId) {
+        if let Err(error) = self.with_launches(move |launches| launches.remove(process)).await {
             tracing::warn!(%error, "a launch stays kept that is of no use");
         }
+    }
+
+    /// Keeps a launch for the supervisor that comes after this one.
+    pub(super) async fn save(&self, launch: &Arc<Launch>) -> Result<(), ProcessError> {
+        let launch = Arc::clone(launch);
+        Ok(self.with_launches(move |launches| launches.save(&launch)).await?)
+    }
+
+    /// Asks the store of launches, on a thread that may wait for its disk.
+    pub(super) async fn with_launches<T: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&dyn LaunchStore) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let launches = Arc::clone(&self.inner.services.launches);
+        blocking::step(move || ask(&*launches)).await.flatten()
     }
 }
 

@@ -29,14 +29,14 @@ struct Replacement<'a> {
 }
 
 impl<'a> Replacement<'a> {
-    fn new(old: &'a Entry, new: Launch, request: &'a Request) -> Self {
+    fn new(old: &'a Entry, new: Arc<Launch>, request: &'a Request) -> Self {
         let is_same_program = old.is_launchable && old.launch.is_as(&with_instances(&new, old.launch.spec.instances));
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = old.links.split_at(count.min(old.links.len()));
         let stopped: &[Link] = if is_same_program { surplus } else { &old.links };
         // What was stopped already stays so.
         let to_stop = stopped.iter().filter(|link| link.is_busy()).cloned().collect();
-        Self { old, new: Arc::new(new), request, kept, surplus, to_stop, added: Vec::new() }
+        Self { old, new, request, kept, surplus, to_stop, added: Vec::new() }
     }
 }
 
@@ -68,7 +68,9 @@ impl Supervisor {
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
-        self.inner.services.launches.prepare(&launch)?;
+        let launch = Arc::new(launch);
+        let prepared = Arc::clone(&launch);
+        self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         let ran_any = entry.is_busy();
         let mut replacement = Replacement::new(entry, launch, request);
         if let Err(error) = self.install(&mut replacement).await {
@@ -82,7 +84,7 @@ impl Supervisor {
         let changed = Entry { launch: new, is_launchable: true, links: links.clone() };
         match &taken_out {
             Ok(()) => self.table().insert(changed),
-            Err(_) => self.shrink(&changed, links),
+            Err(_) => self.shrink(&changed, links).await,
         }
         let restarted = kept.iter().filter(|link| to_stop.iter().any(|stopped| stopped.id == link.id));
         start_all(restarted.chain(added.iter().filter(|_| ran_any)), request).await?;
@@ -96,7 +98,7 @@ impl Supervisor {
         for link in to_stop.iter() {
             link.ask(What::Settle).await?;
         }
-        self.inner.services.launches.save(new)?;
+        self.save(new).await?;
         for link in *kept {
             link.ask(What::Respec { launch: Arc::clone(new), is_launchable: true, request: request.clone() }).await?;
         }
@@ -115,7 +117,7 @@ impl Supervisor {
         }
         // What has no values has no launch that could be put back.
         if old.is_launchable {
-            note_undone(old, self.inner.services.launches.save(&old.launch).map_err(ProcessError::from));
+            note_undone(old, self.save(&old.launch).await);
         }
         let idle = to_stop.iter().filter(|link| !link.is_busy());
         let started = start_all(idle, request).await;
@@ -179,11 +181,11 @@ impl Supervisor {
     }
 
     /// Goes on with as many instances of `entry` as there are `links`.
-    pub(super) fn shrink(&self, entry: &Entry, links: Vec<Link>) {
+    pub(super) async fn shrink(&self, entry: &Entry, links: Vec<Link>) {
         let instances = u32::try_from(links.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
         if entry.is_launchable
-            && let Err(error) = self.inner.services.launches.save(&launch)
+            && let Err(error) = self.save(&launch).await
         {
             tracing::error!(name = %launch.spec.name, %error, "a launch could not be kept");
         }

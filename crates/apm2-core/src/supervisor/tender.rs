@@ -1,6 +1,8 @@
 //! The task that tends one instance: it waits for one thing to happen, asks the plan, and does what the plan says.
 //!
-//! It owns the runner. Nobody else starts, stops or respecifies the instance; others look at its stream and send orders.
+//! What it does is done in synchronous steps on blocking threads, which its state moves to and back from; the task itself
+//! only waits. It owns the runner. Nobody else starts, stops or respecifies the instance; others look at its stream and send
+//! orders.
 
 use std::{
     collections::VecDeque,
@@ -26,11 +28,12 @@ use super::{
     watch::Watch,
 };
 use crate::{
+    blocking,
     credentials::{self, CredentialError},
     duration::{instant_in, millis},
     process::{
-        Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, RestartRule,
-        Resumed, SpawnFailure, SpawnStage, StartTrigger,
+        Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, Rest,
+        RestartRule, Resumed, STOP_DRAIN_MAX, SpawnFailure, SpawnStage, StartTrigger,
     },
 };
 
@@ -43,6 +46,8 @@ enum Happened {
     /// The run is over, recorded, and its output is through.
     RunOver,
     StopAnswered(Result<(), ProcessError>),
+    /// The process is gone, and what it left takes its time.
+    StopDrainDue,
     RestartDue,
     Sustained,
     SampleDue,
@@ -94,6 +99,10 @@ pub(super) struct Tender {
     stop_answer: Option<Answer>,
     starts_waiting: Vec<Reply>,
     stops_waiting: Vec<Reply>,
+    /// Until when the rest of the output is waited for before those are answered.
+    stop_drained_at: Option<Instant>,
+    /// What those are to be told, once it is seen how things stand.
+    stopped: Option<Result<(), ProcessError>>,
     restarts_waiting: Vec<Reply>,
     settles_waiting: Vec<Reply>,
     restart_at: Option<Instant>,
@@ -130,6 +139,8 @@ impl Tender {
             stop_answer: None,
             starts_waiting: Vec::new(),
             stops_waiting: Vec::new(),
+            stop_drained_at: None,
+            stopped: None,
             restarts_waiting: Vec::new(),
             settles_waiting: Vec::new(),
             restart_at: None,
@@ -183,23 +194,57 @@ impl Tender {
     }
 
     /// Tends the instance until nobody can send orders any more, or it is taken out of supervision.
-    pub(super) async fn tend(mut self) {
-        if std::mem::take(&mut self.has_rest)
-            && let Err(error) = self.runner.drain_held().await
-        {
-            tracing::warn!(name = %self.launch.spec.name, %error, "the rest of an output is lost");
+    pub(super) async fn tend(self) {
+        let Some((mut tender, rest)) = self.off_worker(Self::begin_rest).await else { return };
+        if let Some(rest) = rest {
+            // Before the next run writes to the same files.
+            rest.finish().await;
         }
-        loop {
-            while let Some(input) = self.next_steps.pop_front() {
-                self.step_alone(input);
-            }
-            self.answer_settled();
-            self.note_business();
-            let Some(happened) = self.next().await else { return };
-            if self.handle(happened).is_break() {
-                self.flags.busy.store(false, Ordering::Release);
+        let Some((stepped, ())) = tender.off_worker(Self::follow_through).await else { return };
+        tender = stepped;
+        while let Some(happened) = tender.next().await {
+            let Some((stepped, flow)) = tender.off_worker(move |tender| tender.handle(happened)).await else { return };
+            if flow.is_break() {
                 return;
             }
+            tender = stepped;
+        }
+    }
+
+    /// Takes a step on a blocking thread, to its end. `None` when it broke off, and with it what was known here.
+    async fn off_worker<T: Send + 'static>(
+        mut self,
+        step: impl FnOnce(&mut Self) -> T + Send + 'static,
+    ) -> Option<(Self, T)> {
+        let stepped = blocking::step(move || {
+            let result = step(&mut self);
+            (self, result)
+        });
+        let stepped = stepped.await;
+        stepped.inspect_err(|error| tracing::error!(%error, "a step broke off: it is not supervised any more")).ok()
+    }
+
+    /// Begins to read the output that the run before may have left.
+    fn begin_rest(&mut self) -> Option<Rest> {
+        if !std::mem::take(&mut self.has_rest) {
+            return None;
+        }
+        self.runner.begin_rest().unwrap_or_else(|error| {
+            tracing::warn!(name = %self.launch.spec.name, %error, "the rest of an output is lost");
+            None
+        })
+    }
+
+    /// Takes the steps that follow at once, and tells how things stand then.
+    fn follow_through(&mut self) {
+        while let Some(input) = self.next_steps.pop_front() {
+            self.step_alone(input);
+        }
+        self.answer_settled();
+        self.note_business();
+        if let Some(stopped) = self.stopped.take() {
+            self.stop_drained_at = None;
+            answer_all(&mut self.stops_waiting, &stopped);
         }
     }
 
@@ -216,6 +261,7 @@ impl Tender {
             answer = answered(&mut self.stop_answer), if self.stop_answer.is_some() => Some(Happened::StopAnswered(answer)),
             order = self.orders.recv() => order.map(Happened::Ordered),
             given = fetched(&mut self.fetching), if self.fetching.is_some() => Some(Happened::Fetched(given)),
+            () = at(self.stop_drained_at), if self.stop_drained_at.is_some() => Some(Happened::StopDrainDue),
             () = at(self.restart_at), if self.restart_at.is_some() => Some(Happened::RestartDue),
             () = at(self.sustained_at), if self.sustained_at.is_some() => Some(Happened::Sustained),
             result = self.checkup.result(), if is_checking => Some(Happened::Checked(result)),
@@ -227,18 +273,26 @@ impl Tender {
 
     fn handle(&mut self, happened: Happened) -> std::ops::ControlFlow<()> {
         match happened {
-            Happened::Ordered(order) => return self.ordered(order),
+            Happened::Ordered(order) => {
+                if self.ordered(order).is_break() {
+                    self.flags.busy.store(false, Ordering::Release);
+                    return std::ops::ControlFlow::Break(());
+                }
+            }
             Happened::RunOver => self.run_over(),
             Happened::StopAnswered(answer) => {
                 self.stop_answer = None;
-                answer_all(&mut self.stops_waiting, &answer);
-                if answer.is_err() {
+                if answer.is_ok() {
+                    self.stop_drained_at = Some(instant_in(STOP_DRAIN_MAX));
+                } else {
+                    answer_all(&mut self.stops_waiting, &answer);
                     if self.runner.state().is_running() {
                         self.plan.forget();
                     }
                     answer_all(&mut self.restarts_waiting, &answer);
                 }
             }
+            Happened::StopDrainDue => self.stopped = Some(Ok(())),
             Happened::RestartDue => {
                 self.restart_at = None;
                 self.next_steps.push_back(Input::RestartDue);
@@ -256,6 +310,7 @@ impl Tender {
             Happened::WatchDue => self.observe(),
             Happened::Fetched(given) => self.fetched(given),
         }
+        self.follow_through();
         std::ops::ControlFlow::Continue(())
     }
 
@@ -331,7 +386,9 @@ impl Tender {
         let is_restart = matches!(input, Input::RestartDue | Input::RunOver);
         let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
-        if !self.restarts_waiting.is_empty() && (self.is_up || stepped.is_err()) {
+        // Not while the stop before it is still under way.
+        let is_restarted = self.is_up && !self.plan.awaits_start();
+        if is_restart && !self.restarts_waiting.is_empty() && (is_restarted || stepped.is_err()) {
             answer_all(&mut self.restarts_waiting, &stepped);
         }
     }
@@ -480,7 +537,7 @@ impl Tender {
         self.watch.ended();
         self.stop_answer = None;
         let recorded = self.runner.check_recording();
-        answer_all(&mut self.stops_waiting, &recorded);
+        self.stopped = Some(recorded.as_ref().copied().map_err(ProcessError::copied));
         match recorded {
             Ok(()) => self.next_steps.push_back(Input::RunOver),
             Err(error) => {

@@ -15,10 +15,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{ProcessRunner, invalid};
+use super::{ProcessRunner, invalid, let_go};
+use crate::blocking;
 use crate::process::{
     Actor, EventKind, Evidence, Exit, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec, Request,
-    RunEnd, boot_id, child,
+    RunEnd, RunHolder, boot_id, child,
     gate::was_shut_out,
     group::Marker,
     history::Origin,
@@ -55,8 +56,8 @@ impl ProcessRunner {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
         let mut instance = shared.lock();
-        let Some(stream) = instance.history.stream().cloned() else { return Ok(Resumed::Nothing) };
-        let marker = instance.marker();
+        let Some(stream) = instance.stream().cloned() else { return Ok(Resumed::Nothing) };
+        let marker = instance.facts().marker();
         let held = self.held(&marker.to_string());
         let identity = match stream.intent {
             Some(intent) => {
@@ -64,11 +65,11 @@ impl ProcessRunner {
                 let Some(identity) = find_started(&marker, held.as_ref())? else {
                     let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
                     let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
-                    instance.history.record(&origin, vec![starting, crashed])?;
+                    instance.record(&origin, vec![starting, crashed])?;
                     return Ok(Resumed::NeverStarted);
                 };
                 let starting = EventKind::Starting { identity: Some(identity), trigger: intent.trigger };
-                instance.history.record(&origin, vec![starting, EventKind::Running])?;
+                instance.record(&origin, vec![starting, EventKind::Running])?;
                 Some(identity)
             }
             None if stream.handle.state.has_exited() => return Ok(Resumed::Nothing),
@@ -87,34 +88,33 @@ impl ProcessRunner {
         }
         let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
         let found_ended = if found == Observation::Alive {
-            instance.history.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
+            instance.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
             None
         } else {
             Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
         };
         let alive = found_ended.is_none().then_some(identity.pid);
-        self.mask_values_of(&Arc::clone(&instance.spec), alive);
-        self.own_run(&runtime, &mut instance, leader, outputs, found_ended.clone())?;
+        let spec = Arc::clone(&instance.facts().spec);
+        self.mask_values_of(&spec, alive);
+        self.own_run(&runtime, leader, outputs, found_ended.clone())?;
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
 
-    /// Sees the output through that the latest run left when it was over and its supervisor ended before that was done.
-    pub(crate) async fn drain_held(&mut self) -> Result<(), ProcessError> {
+    /// Takes up the reading of what the latest run left, when it was over and its supervisor ended before its output was
+    /// through. The run is closed, so nothing is recorded of it any more.
+    ///
+    /// # Errors
+    /// When the outputs cannot be read.
+    pub(crate) fn begin_rest(&self) -> Result<Option<Rest>, ProcessError> {
         let runtime = spawner::runtime()?;
-        let (marker, drains) = {
-            let instance = self.shared.lock();
-            let marker = instance.marker().to_string();
-            let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(()) };
-            // What is dropped now is told of nowhere: the run is closed.
-            let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
-            let destination = self.destination(&instance, notices);
-            (marker, Outputs::of(outputs).map(|outputs| Drains::start(&runtime, outputs, destination)).transpose()?)
+        let marker = self.shared.facts().marker().to_string();
+        let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
+        let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
+        let drains = match Outputs::of(outputs) {
+            Some(outputs) => Drains::start(&runtime, outputs, self.destination(notices))?,
+            None => Drains::none(),
         };
-        if let Some(drains) = drains {
-            drains.finish().await;
-        }
-        self.let_go(&marker);
-        Ok(())
+        Ok(Some(Rest { drains, marker, holder: self.holder.clone() }))
     }
 
     /// The same for a process that somebody else has started: its own environment tells, as long as it is alive.
@@ -139,6 +139,25 @@ impl ProcessRunner {
             }
             None if spec.credentials.is_some() => files.masks.forget(),
             None => files.masks.set(spec.env.values().cloned()),
+        }
+    }
+}
+
+/// The output of a run that is over, which is being read to its end.
+pub(crate) struct Rest {
+    drains: Drains,
+    marker: String,
+    holder: Option<Arc<dyn RunHolder>>,
+}
+
+impl Rest {
+    /// Waits until it is through, and lets go of it.
+    pub(crate) async fn finish(self) {
+        let Self { drains, marker, holder } = self;
+        drains.finish().await;
+        let released = blocking::step(move || let_go(holder.as_deref(), &marker)).await;
+        if let Err(error) = released {
+            tracing::debug!(%error, "a run stays held that is over");
         }
     }
 }

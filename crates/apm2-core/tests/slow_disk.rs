@@ -1,0 +1,141 @@
+//! A recorder that takes its time: it delays what is recorded, and nothing else.
+
+use std::{
+    io,
+    sync::{Arc, Condvar, Mutex},
+    time::Duration,
+};
+
+use apm2_core::{
+    process::{Draft, Event, ProcessSpec, ProcessState, Recorder, Request, StreamId, Unrecorded},
+    supervisor::{Launch, Services, Supervisor},
+};
+
+use crate::support::{Log, PATIENCE, in_time, until};
+
+/// A disk on which every append waits until it is released.
+#[derive(Clone, Default)]
+struct Disk(Arc<(Mutex<State>, Condvar)>);
+
+#[derive(Default)]
+struct State {
+    is_stuck: bool,
+    waiting: usize,
+    /// Appends that nobody released in time.
+    forgotten: usize,
+}
+
+impl Disk {
+    fn set_stuck(&self, is_stuck: bool) {
+        self.0.0.lock().unwrap().is_stuck = is_stuck;
+        self.0.1.notify_all();
+    }
+
+    fn waiting(&self) -> usize {
+        self.0.0.lock().unwrap().waiting
+    }
+
+    fn supervisor(&self) -> Supervisor {
+        let disk = self.clone();
+        let recorder = Box::new(move || -> Box<dyn Recorder> { Box::new(disk.clone()) });
+        Supervisor::new(Services { recorder, ..Log::default().services(Vec::new()) })
+    }
+
+    fn assert_nothing_was_forgotten(&self) {
+        assert_eq!(self.0.0.lock().unwrap().forgotten, 0, "an append waited although everything was released");
+    }
+}
+
+impl Recorder for Disk {
+    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.waiting += 1;
+        // Bounded, so that a test whose only thread waits here fails instead of hanging.
+        let (mut state, waited) = changed.wait_timeout_while(state, PATIENCE / 4, |state| state.is_stuck).unwrap();
+        state.waiting -= 1;
+        state.forgotten += usize::from(waited.timed_out());
+        drop(state);
+        Unrecorded.record(version, drafts)
+    }
+}
+
+fn sleeper(name: &str) -> Launch {
+    Launch::new(ProcessSpec::builder().name(name).command("sleep").args(["1000"]).build())
+}
+
+async fn running(supervisor: &Supervisor, name: &str) -> StreamId {
+    supervisor.apply(sleeper(name), &Request::default()).await.unwrap();
+    let id = supervisor.find(name).unwrap()[0];
+    supervisor.start(id, &Request::default()).await.unwrap();
+    id
+}
+
+/// The runtime has one thread: whatever blocks on it blocks the test.
+#[tokio::test]
+async fn what_is_known_can_be_asked_while_an_append_waits() {
+    let disk = Disk::default();
+    let supervisor = disk.supervisor();
+    let id = running(&supervisor, "one").await;
+    disk.set_stuck(true);
+    let stopping = tokio::spawn({
+        let supervisor = supervisor.clone();
+        async move { supervisor.stop(id, None, &Request::default()).await }
+    });
+    until("the intent to stop waits for the disk", || disk.waiting() == 1).await;
+    let known = supervisor.instances();
+    assert_eq!((known.len(), &known[0].handle.state), (1, &ProcessState::Running), "what is not durable is not known");
+    assert!(supervisor.is_busy(id) && !supervisor.is_idle());
+    assert_eq!(supervisor.display_name(id), "one");
+    assert_eq!(supervisor.find("one").unwrap(), [id]);
+    assert_eq!(disk.waiting(), 1, "nothing of that waited for the disk");
+    disk.set_stuck(false);
+    in_time(stopping).await.unwrap().unwrap();
+    disk.assert_nothing_was_forgotten();
+}
+
+#[tokio::test]
+async fn the_appends_of_all_instances_wait_at_the_same_time() {
+    const INSTANCES: usize = 20;
+    let disk = Disk::default();
+    let supervisor = disk.supervisor();
+    let mut ids = Vec::new();
+    for number in 0..INSTANCES {
+        ids.push(running(&supervisor, &format!("it{number}")).await);
+    }
+    disk.set_stuck(true);
+    let restarts: Vec<_> = ids
+        .iter()
+        .map(|id| {
+            let (supervisor, id) = (supervisor.clone(), *id);
+            tokio::spawn(async move { supervisor.restart(id, &Request::default()).await })
+        })
+        .collect();
+    until("all of them wait, to be committed together", || disk.waiting() == INSTANCES).await;
+    disk.set_stuck(false);
+    for restart in restarts {
+        in_time(restart).await.unwrap().unwrap();
+    }
+    disk.assert_nothing_was_forgotten();
+    supervisor.shutdown(Duration::from_secs(10), &Request::default()).await;
+}
+
+/// A step that has begun is not broken off by whoever gives up on it.
+#[tokio::test]
+async fn a_start_that_nobody_waits_for_any_more_is_seen_through() {
+    let disk = Disk::default();
+    let supervisor = disk.supervisor();
+    supervisor.apply(sleeper("one"), &Request::default()).await.unwrap();
+    let id = supervisor.find("one").unwrap()[0];
+    disk.set_stuck(true);
+    let starting = tokio::spawn({
+        let supervisor = supervisor.clone();
+        async move { supervisor.start(id, &Request::default()).await }
+    });
+    until("the intent waits for the disk", || disk.waiting() == 1).await;
+    starting.abort();
+    disk.set_stuck(false);
+    until("it runs", || supervisor.instances()[0].handle.state == ProcessState::Running).await;
+    supervisor.stop(id, None, &Request::default()).await.unwrap();
+    disk.assert_nothing_was_forgotten();
+}
