@@ -11,8 +11,8 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt as _,
-    process::{Child, ChildStdout, Command},
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, ChildStderr, ChildStdout, Command},
     runtime::Handle,
     time::timeout,
 };
@@ -49,14 +49,34 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>, String> {
+pub(crate) async fn run(command: Command, limit: Duration) -> Result<Vec<u8>, String> {
+    let mut printed = Printed::default();
+    run_into(command, limit, &mut printed).await.map(|()| printed.stdout)
+}
+
+/// What a program printed: the beginning of it.
+#[derive(Default)]
+pub(crate) struct Printed {
+    pub(crate) stdout: Vec<u8>,
+    /// Empty where the command does not pipe it.
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// The same, and keeps what was printed however it ends.
+///
+/// # Errors
+/// As of [`run`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mut Printed) -> Result<(), String> {
     let started =
         blocking::step(move || Helper::start(&mut command)).await.map_err(|error| format!("broke off: {error}"))?;
     let mut helper = started?;
-    let stdout = helper.child.as_mut().and_then(|child| child.stdout.take());
-    match timeout(limit, helper.outcome(stdout)).await {
-        Ok(Ok((status, printed))) if status.success() => Ok(printed),
-        Ok(Ok((status, _))) => Err(format!("failed: {status}")),
+    let outputs = helper.child.as_mut().map_or((None, None), |child| (child.stdout.take(), child.stderr.take()));
+    match timeout(limit, helper.outcome(outputs, printed)).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("failed: {status}")),
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
         Err(_) => Err(format!("took longer than {}", humantime::format_duration(limit))),
     }
@@ -76,10 +96,14 @@ impl Helper {
         Ok(Self { leader: Arc::new(leader), child: Some(child) })
     }
 
-    async fn outcome(&mut self, stdout: Option<ChildStdout>) -> io::Result<(ExitStatus, Vec<u8>)> {
-        let mut printed = Vec::new();
+    async fn outcome(
+        &mut self,
+        (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
+        printed: &mut Printed,
+    ) -> io::Result<ExitStatus> {
         {
-            let mut reading = pin!(read(stdout, &mut printed));
+            let Printed { stdout: from_stdout, stderr: from_stderr } = printed;
+            let mut reading = pin!(async { tokio::try_join!(read(stdout, from_stdout), read(stderr, from_stderr)) });
             // Its end is waited for, and not that of its output: whoever it started may hold that for ever.
             let is_read = tokio::select! {
                 _ = self.leader.ended() => false,
@@ -100,7 +124,7 @@ impl Helper {
         let Some(child) = &mut self.child else { return Err(io::Error::from(io::ErrorKind::NotFound)) };
         let status = child.wait().await?;
         self.child = None;
-        Ok((status, printed))
+        Ok(status)
     }
 
     /// Kills what is left of the group and the session.
@@ -140,9 +164,9 @@ fn clear(leader: &Leader) {
 }
 
 /// Reads to the end, and keeps the beginning: who prints more is not to be stopped by that.
-async fn read(stdout: Option<ChildStdout>, printed: &mut Vec<u8>) -> io::Result<()> {
-    let Some(mut stdout) = stdout else { return Ok(()) };
-    (&mut stdout).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;
-    tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+async fn read(pipe: Option<impl AsyncRead + Unpin>, printed: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    (&mut pipe).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;
+    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     Ok(())
 }
