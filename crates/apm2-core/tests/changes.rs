@@ -11,7 +11,7 @@ use std::{
 use apm2_core::{
     process::{
         Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
-        Unrecorded,
+        Unrecorded, id_query::UnclearId,
     },
     supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
@@ -286,4 +286,22 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     assert_eq!((report.problems, pid), (Vec::<String>::new(), None), "it was started and stopped, or not started");
     let _ = in_time(up).await.unwrap();
     assert!(supervisor.is_idle());
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() {
+    let (supervisor, by) = (supervisor(), Request::default());
+    for (name, last) in [("a", 1), ("b", 2)] {
+        let mut bytes = [0xab; 16];
+        bytes[15] = last;
+        let spec = ProcessSpec { id: ProcessId::from_bytes(bytes), ..named(name, 1) };
+        in_time(supervisor.apply(Launch::new(spec), &by)).await.unwrap();
+    }
+    let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
+    assert_eq!(candidates.len(), 2, "{candidates:?}");
+    // What was supervised once counts as well, as it does for those who read the ledger.
+    in_time(supervisor.remove(supervisor.find_process("b").unwrap(), None, &by)).await.unwrap();
+    assert!(matches!(supervisor.find("abab"), Err(UnclearId::Ambiguous { .. })));
+    assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
+    assert_eq!(supervisor.find("a").unwrap().len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use apm2_core::{
-    process::{Actor, ProcessError, ProcessId, Request as By, StreamId},
+    process::{Actor, ProcessError, ProcessId, Request as By, StreamId, id_query::UnclearId},
     supervisor::{Applied, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
@@ -289,14 +289,22 @@ async fn outcomes(
 }
 
 fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
-    shared.supervisor.find(target).map_err(|_| unknown(target))
+    Ok(shared.supervisor.find(target)?)
 }
 
-fn unknown(target: &str) -> Failure {
-    Failure {
-        kind: FailureKind::NoSuchProcess,
-        message: format!("no process {target:?} is supervised"),
-        hint: Some("`apm2-ledger list` shows what there is; `up` or `run` supervises something".to_owned()),
+impl From<UnclearId> for Failure {
+    fn from(unclear: UnclearId) -> Self {
+        let (message, hint) = match &unclear {
+            UnclearId::Unknown(text) => (
+                format!("no process {text:?} is supervised"),
+                "`apm2-ledger list` shows what there is; `up` or `run` supervises something".to_owned(),
+            ),
+            UnclearId::Ambiguous { candidates, .. } => {
+                (unclear.to_string(), format!("it fits {}; write more of the id", candidates.join(", ")))
+            }
+            UnclearId::OneInstance { name, .. } => (unclear.to_string(), format!("name the process: {name}")),
+        };
+        Self { kind: FailureKind::NoSuchProcess, message, hint: Some(hint) }
     }
 }
 
@@ -316,6 +324,7 @@ async fn apply(
         shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
         shared.supervisor.check(launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     }
+    Supervisor::check_together(&launches).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let present = shared.supervisor.launches();
     let wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
     let surplus: Vec<_> = present
@@ -443,7 +452,7 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Named(names) => {
             let mut ids = Vec::new();
             for name in names {
-                ids.push(shared.supervisor.find_process(name).map_err(|_| unknown(name))?);
+                ids.push(shared.supervisor.find_process(name)?);
             }
             ids
         }
@@ -466,7 +475,7 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
 }
 
 async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u32, by: By) -> Result<Answer, Failure> {
-    let id = shared.supervisor.find_process(&name).map_err(|_| unknown(&name))?;
+    let id = shared.supervisor.find_process(&name)?;
     let supervisor = shared.supervisor.clone();
     line.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
     Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
@@ -495,7 +504,7 @@ async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) 
     ended(shared, line, process_id).await
 }
 
-fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, ProcessError> {
+fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, UnclearId> {
     Ok(StreamId { process_id: supervisor.find_process(name)?, instance: 0 })
 }
 

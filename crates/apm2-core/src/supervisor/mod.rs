@@ -39,7 +39,7 @@ use self::{
     change::{Changes, with_id},
     name::check,
     order::{ORDERS_WAITING_MAX, Order, What},
-    table::{Link, Table},
+    table::{Link, Table, refuse_confusion},
     tender::{Flags, Tender},
 };
 pub use self::{
@@ -52,6 +52,7 @@ use crate::{
     log::{LogThreads, LogsDir},
     process::{
         Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, Recorder, Request, RunHolder, Stream, StreamId,
+        id_query::UnclearId,
     },
 };
 
@@ -241,20 +242,33 @@ impl Supervisor {
         self.table().launches()
     }
 
-    /// The process that `text` means: a name, or the beginning (4 characters or more) of an id.
+    /// The process that `text` means, by the rule of [`id_query`](crate::process::id_query).
     ///
     /// # Errors
-    /// [`ProcessError::NotFound`] when it means none, or more than one.
-    pub fn find_process(&self, text: &str) -> Result<ProcessId, ProcessError> {
+    /// When it means none that is supervised, several, or one instance of several.
+    pub fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         self.table().find_process(text)
     }
 
-    /// The instances that `text` means: `all`, a name, `name-instance`, or the beginning (4 characters or more) of an id.
+    /// The instances that `text` means, by the same rule; those of all processes for `all`.
     ///
     /// # Errors
-    /// [`ProcessError::NotFound`] when it means none, or more than one process.
-    pub fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
+    /// When it means none that is supervised, or several processes.
+    pub fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         self.table().find(text)
+    }
+
+    /// Refuses launches that could not be supervised beside each other.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
+    /// file.
+    pub fn check_together(launches: &[Launch]) -> Result<(), ProcessError> {
+        let pairs = launches.iter().enumerate().flat_map(|(number, one)| {
+            let others = launches.iter().skip(number.saturating_add(1));
+            others.map(move |other| (one, other))
+        });
+        pairs.map(|(one, other)| refuse_confusion(&one.spec, &other.spec)).collect()
     }
 
     /// What applying `launch` would do.
