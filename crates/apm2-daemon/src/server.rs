@@ -14,7 +14,7 @@ use std::{
 use apm2_core::{
     log::{LogThreads, LogsDir},
     process::{Actor, EventKind, Request, SystemClock, raise_descriptor_limit, reset_inherited},
-    supervisor::{Launch, Services, Supervisor},
+    supervisor::{Boot, Launch, Services, Supervisor},
 };
 use apm2_ledger::{Ledger, Origin};
 use nix::{
@@ -150,9 +150,11 @@ async fn run(
 ) -> Result<(), DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let streams = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
-    ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+    let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
     let supervisor = Supervisor::new(services(ledger, options, logs));
-    let recovery = supervisor.recover(streams.into_values().collect()).await;
+    // Nobody waits any more for what `run` has started before a shutdown.
+    let boot = Boot { cause: Some(started.seq), stays: is_run };
+    let recovery = supervisor.recover_after(boot, streams.into_values().collect()).await;
     for problem in &recovery.problems {
         tracing::error!("{problem}");
     }

@@ -603,9 +603,21 @@ async fn follow(shared: &Arc<Shared>, line: &mut Line, first: u64) -> Result<Ans
     }
 }
 
+/// That the supervisor leaves is no word about its processes: what it stops for that is its own doing, as on SIGTERM, and
+/// is still wanted.
+fn own_shutdown(by: By) -> By {
+    let who = match by.actor {
+        Actor::Operator { user: Some(user), .. } => user,
+        Actor::Operator { uid, .. } => format!("user {uid}"),
+        _ => "an unknown user".to_owned(),
+    };
+    let reason = by.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    By { actor: Actor::System, reason: Some(format!("`daemon --stop` by {who}{reason}")) }
+}
+
 async fn shutdown(shared: &Arc<Shared>, line: &mut Line, leave: bool, by: By) -> Result<Answer, Failure> {
     let (told, problems) = oneshot::channel();
-    let why = if leave { Leave::Running } else { Leave::Stopping(by) };
+    let why = if leave { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     shared.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = line.wait_for(problems).await?.map_err(|_| leaving())?;

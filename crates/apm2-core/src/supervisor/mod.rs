@@ -11,6 +11,7 @@
 //! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
 //! [`ProcessRunner`]'s matter, keeping events a [`Recorder`]'s.
 
+mod boot;
 mod change;
 mod checkup;
 mod launch;
@@ -35,16 +36,17 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::{
+    boot::Boot,
+    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
+    name::{INSTANCES_MAX, is_name},
+};
 use self::{
     change::{Changes, with_id},
     name::check,
     order::{ORDERS_WAITING_MAX, Order, What},
     table::{Link, Table, refuse_confusion},
     tender::{Flags, Tender},
-};
-pub use self::{
-    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
-    name::{INSTANCES_MAX, is_name},
 };
 use crate::{
     adapter::Adapter,

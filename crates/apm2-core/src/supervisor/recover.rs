@@ -7,7 +7,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{KeptLaunches, Launch, Recovery, Supervisor, change::with_instances, table::Entry};
+use super::{Boot, KeptLaunches, Launch, Recovery, Supervisor, change::with_instances, table::Entry};
 use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
 impl Supervisor {
@@ -15,7 +15,14 @@ impl Supervisor {
     ///
     /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
     /// restarts that are due are made.
+    ///
+    /// What ran when the supervisor or the machine was shut down runs again, as each process's `on_boot` says.
     pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
+        self.recover_after(Boot::default(), streams).await
+    }
+
+    /// The same after a boot of which more is known.
+    pub async fn recover_after(&self, boot: Boot, streams: Vec<Stream>) -> Recovery {
         let mut recovery = Recovery::default();
         let KeptLaunches { launches, unreadable } = self.inner.services.launches.load_all().unwrap_or_else(|error| {
             recovery.problems.push(format!("what processes are launched with cannot be read: {error}"));
@@ -42,7 +49,7 @@ impl Supervisor {
                 }
                 Some(streams) => {
                     let supervisor = self.clone();
-                    taken_over.spawn(async move { supervisor.take_over(launch, true, streams) });
+                    taken_over.spawn(async move { supervisor.take_over(launch, true, streams, boot) });
                 }
                 // The log is the only truth (law 1): what it has never heard of was never supervised.
                 None => self.forget(launch.spec.id),
@@ -56,7 +63,7 @@ impl Supervisor {
                 Some(first) if is_wanted || streams.iter().any(is_open) => {
                     let launch = Launch::new(first.handle.spec.clone());
                     let supervisor = self.clone();
-                    taken_over.spawn(async move { supervisor.take_over(launch, false, streams) });
+                    taken_over.spawn(async move { supervisor.take_over(launch, false, streams, boot) });
                 }
                 _ => self.table().remember(streams),
             }
@@ -84,7 +91,7 @@ impl Supervisor {
         }
     }
 
-    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>) -> Recovery {
+    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
         // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
         let open = streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
@@ -102,7 +109,7 @@ impl Supervisor {
             let (mut tender, link) = self.tender(&launch, instance, of_instance.remove(&instance), is_launchable);
             // It was being added when the supervisor died.
             let registered = tender.register(&Origin::of(Actor::Recovery));
-            let resumed = registered.and_then(|()| tender.resume());
+            let resumed = registered.and_then(|()| tender.resume(boot));
             recovery.note(&launch, resumed);
             tokio::spawn(tender.tend());
             links.push(link);
@@ -137,6 +144,6 @@ impl Recovery {
 }
 
 /// Whether a run of it is not over, or may have begun.
-fn is_open(stream: &Stream) -> bool {
+pub(super) fn is_open(stream: &Stream) -> bool {
     stream.intent.is_some() || !stream.handle.state.has_exited()
 }
