@@ -34,7 +34,7 @@ fn operator() -> Request {
 /// Started by an operator.
 async fn begun(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.bring_up(Launch::new(spec.clone()), &operator())).await.unwrap();
+    in_time(supervisor.bring_up(Launch::new(spec.clone()), false, &operator())).await.unwrap();
     supervisor
 }
 

@@ -4,7 +4,7 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 
 use apm2_core::{
     process::{Actor, ProcessError, ProcessId, Request as By, StreamId, id_query::UnclearId},
-    supervisor::{Applied, Launch, Reloaded, Supervisor},
+    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Origin,
@@ -14,7 +14,7 @@ use nix::unistd::{Uid, User, geteuid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinSet,
     time,
 };
@@ -172,7 +172,17 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
-        Request::Apply { group, launches, dry_run } => apply(shared, line, group, launches, dry_run, by).await,
+        Request::Apply { group, launches, dry_run, rerun } => {
+            let launches = grouped(launches, &group);
+            checked(shared, &launches, &by)?;
+            let surplus = surplus(shared, &group, &launches);
+            if dry_run {
+                let planned = launches.iter().map(|launch| planned(&shared.supervisor, launch, rerun));
+                let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
+                return Ok(Answer::Outcomes(planned.chain(removed).collect()));
+            }
+            apply(shared, line, launches, &surplus, rerun, by).await
+        }
         Request::Remove { targets } => remove(shared, line, &targets, by).await,
         Request::Start { targets } => each(shared, line, &targets, Verb::Start, by).await,
         Request::Stop { targets, timeout } => each(shared, line, &targets, Verb::Stop(timeout), by).await,
@@ -206,6 +216,16 @@ impl Verb {
         }
     }
 
+    /// Whether what is asked for is so already, in words.
+    fn is_so(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
+        let state = supervisor.state(id)?;
+        match self {
+            Self::Start if state.is_running() => Some("it runs already"),
+            Self::Stop(_) if state.has_exited() => Some("it does not run"),
+            Self::Start | Self::Stop(_) | Self::Restart | Self::Reload => None,
+        }
+    }
+
     fn applies_to(self, supervisor: &Supervisor, id: StreamId) -> bool {
         let is_busy = supervisor.is_busy(id);
         match self {
@@ -226,14 +246,13 @@ async fn each(
 ) -> Result<Answer, Failure> {
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
-        ids.extend(find(shared, target)?);
+        let found = find(shared, target)?;
+        // `stop all` stops what runs, `restart all` restarts it. What is named is told of in any case.
+        let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&shared.supervisor, *id);
+        ids.extend(found.into_iter().filter(is_meant));
     }
     ids.sort_unstable();
     ids.dedup();
-    // Of many, those to which it does not apply are left as they are: `stop all` stops what runs, `restart all` restarts it.
-    if ids.len() > 1 {
-        ids.retain(|id| verb.applies_to(&shared.supervisor, *id));
-    }
     outcomes(line, ids.into_iter().map(|id| act(Arc::clone(shared), id, verb, by.clone()))).await
 }
 
@@ -252,7 +271,13 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
             };
         }),
     };
-    Outcome { name, action, error: result.err().map(|error| error.to_string()) }
+    match result {
+        Ok(()) => outcome(&name, action),
+        Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
+            Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
+        }
+        Err(error) => Outcome { error: Some(error.to_string()), ..outcome(&name, action) },
+    }
 }
 
 /// Does all of it at the same time, and tells of each as it is done.
@@ -308,38 +333,52 @@ impl From<UnclearId> for Failure {
     }
 }
 
-/// Makes a group what it is to be.
+fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
+    launches.into_iter().map(|launch| Launch { group: Some(group.to_owned()), ..launch }).collect()
+}
+
+/// Refuses what cannot be, before anything is touched.
+fn checked(shared: &Shared, launches: &[Launch], by: &By) -> Result<(), Failure> {
+    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error.to_string());
+    for launch in launches {
+        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
+        shared.supervisor.check(launch, by).map_err(usage)?;
+    }
+    Supervisor::check_together(launches).map_err(usage)
+}
+
+/// What belongs to the group and is not among `launches`.
+fn surplus(shared: &Shared, group: &str, launches: &[Launch]) -> Vec<Arc<Launch>> {
+    let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
+    let is_surplus = |launch: &Arc<Launch>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
+    shared.supervisor.launches().into_iter().filter(is_surplus).collect()
+}
+
+/// Makes a group what it is to be. What goes is gone before anything is started: a process with another name may need what
+/// it holds.
 async fn apply(
     shared: &Arc<Shared>,
     line: &mut Line,
-    group: String,
-    mut launches: Vec<Launch>,
-    dry_run: bool,
+    launches: Vec<Launch>,
+    surplus: &[Arc<Launch>],
+    rerun: bool,
     by: By,
 ) -> Result<Answer, Failure> {
-    for launch in &mut launches {
-        launch.group = Some(group.clone());
-    }
-    for launch in &launches {
-        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
-        shared.supervisor.check(launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
-    }
-    Supervisor::check_together(&launches).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
-    let present = shared.supervisor.launches();
-    let wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
-    let surplus: Vec<_> = present
-        .iter()
-        .filter(|launch| launch.group.as_ref() == Some(&group) && !wanted(&launch.spec.name))
-        .map(|launch| (launch.spec.id, launch.spec.name.clone()))
-        .collect();
-    if dry_run {
-        let mut all: Vec<Outcome> = launches.iter().map(|launch| planned(&shared.supervisor, launch)).collect();
-        all.extend(surplus.iter().map(|(_, name)| outcome(name, Action::Remove)));
-        return Ok(Answer::Outcomes(all));
-    }
-    let removals = surplus.into_iter().map(|(id, name)| Work::Remove { id, name, group: Some(group.clone()) });
-    let works = removals.chain(launches.into_iter().map(|launch| Work::Apply(Box::new(launch))));
-    let works: Vec<_> = works.map(|work| work.done(Arc::clone(shared), by.clone())).collect();
+    let (removing, removed) = watch::channel(());
+    let work = |work: Work, removing: Option<watch::Sender<()>>| {
+        let (shared, by, mut removed) = (Arc::clone(shared), by.clone(), removed.clone());
+        async move {
+            if removing.is_none() {
+                // Nothing is ever sent: this ends when all removals have let go of their end.
+                let _ = removed.changed().await;
+            }
+            work.done(shared, by).await
+        }
+    };
+    let mut works: Vec<_> =
+        surplus.iter().map(|launch| work(Work::remove(launch, launch.group.clone()), Some(removing.clone()))).collect();
+    drop(removing);
+    works.extend(launches.into_iter().map(|launch| work(Work::Apply(Box::new(launch), rerun), None)));
     outcomes(line, works.into_iter()).await
 }
 
@@ -358,36 +397,29 @@ fn taken(shared: &Shared, launch: &Launch, error: ProcessError) -> Failure {
 }
 
 /// What would be done about a launch.
-fn planned(supervisor: &Supervisor, launch: &Launch) -> Outcome {
-    let name = &launch.spec.name;
-    let is_idle = || {
-        let ids = supervisor.find_process(name).map(|process| supervisor.streams_of(process)).unwrap_or_default();
-        ids.into_iter().any(|id| !supervisor.is_busy(id))
-    };
-    outcome(
-        name,
-        match supervisor.plan(launch) {
-            Applied::Unchanged if is_idle() => Action::Start,
-            applied => action_of(applied),
-        },
-    )
+fn planned(supervisor: &Supervisor, launch: &Launch, rerun: bool) -> Outcome {
+    let (would_start, has_finished) = supervisor.would_start(launch, rerun);
+    outcome(&launch.spec.name, action_of(supervisor.plan(launch), would_start, has_finished))
 }
 
 fn outcome(name: &str, action: Action) -> Outcome {
-    Outcome { name: name.to_owned(), action, error: None }
+    Outcome { name: name.to_owned(), action, error: None, note: None }
 }
 
-const fn action_of(applied: Applied) -> Action {
+const fn action_of(applied: Applied, has_started: bool, has_finished: bool) -> Action {
     match applied {
         Applied::Created => Action::Create,
         Applied::Changed => Action::Change,
+        Applied::Unchanged if has_started => Action::Start,
+        Applied::Unchanged if has_finished => Action::Finished,
         Applied::Unchanged => Action::Unchanged,
     }
 }
 
 /// One thing that an `up` or a `down` does.
 enum Work {
-    Apply(Box<Launch>),
+    /// With whether what has finished is started, too.
+    Apply(Box<Launch>, bool),
     Remove {
         id: ProcessId,
         name: String,
@@ -397,15 +429,23 @@ enum Work {
 }
 
 impl Work {
+    fn remove(launch: &Launch, group: Option<String>) -> Self {
+        Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
+    }
+
     async fn done(self, shared: Arc<Shared>, by: By) -> Outcome {
         match self {
-            Self::Apply(launch) => {
+            Self::Apply(launch, rerun) => {
                 let name = launch.spec.name.clone();
-                let planned = action_of(shared.supervisor.plan(&launch));
-                match apply_one(&shared, *launch, &by).await {
-                    Ok(action) => outcome(&name, action),
+                let planned = planned(&shared.supervisor, &launch, rerun).action;
+                match shared.supervisor.bring_up(*launch, rerun, &by).await {
+                    Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
+                        None => outcome(&name, action_of(applied, has_started, has_finished)),
+                        error => Outcome { error, ..outcome(&name, Action::Start) },
+                    },
                     Err(error) => {
-                        Outcome { name, action: failed_action(planned, &error), error: Some(in_words(error)) }
+                        let action = failed_action(planned, &error);
+                        Outcome { error: Some(in_words(error)), ..outcome(&name, action) }
                     }
                 }
             }
@@ -415,7 +455,7 @@ impl Work {
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(error.to_string()),
                 };
-                Outcome { name, action: Action::Remove, error }
+                Outcome { error, ..outcome(&name, Action::Remove) }
             }
         }
     }
@@ -424,7 +464,7 @@ impl Work {
 /// What of an `up` has failed.
 const fn failed_action(planned: Action, error: &ProcessError) -> Action {
     match (planned, error) {
-        (Action::Unchanged, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
+        (Action::Unchanged | Action::Finished, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
         (planned, _) => planned,
     }
 }
@@ -435,15 +475,6 @@ fn in_words(error: ProcessError) -> String {
         ProcessError::AlreadyExists(what) => what,
         error => error.to_string(),
     }
-}
-
-/// Applies a launch, and starts what does not run.
-async fn apply_one(shared: &Shared, launch: Launch, by: &By) -> Result<Action, ProcessError> {
-    let (applied, has_started) = shared.supervisor.bring_up(launch, by).await?;
-    Ok(match action_of(applied) {
-        Action::Unchanged if has_started => Action::Start,
-        action => action,
-    })
 }
 
 async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By) -> Result<Answer, Failure> {
@@ -464,12 +495,10 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
-    let work =
-        |launch: &Launch| Work::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group: group.clone() };
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
-        .map(|launch| work(launch).done(Arc::clone(shared), by.clone()))
+        .map(|launch| Work::remove(launch, group.clone()).done(Arc::clone(shared), by.clone()))
         .collect();
     outcomes(line, works.into_iter()).await
 }

@@ -93,10 +93,10 @@ pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, 
         Format::Json => context.print_json(outcomes)?,
         Format::Jsonl => context.print_jsonl(outcomes)?,
         Format::Table => context.print(|out| {
-            outcomes
-                .iter()
-                .filter(|outcome| outcome.error.is_none())
-                .try_for_each(|outcome| writeln!(out, "{:<10} {}", outcome.action.to_string(), outcome.name))
+            outcomes.iter().filter(|outcome| outcome.error.is_none()).try_for_each(|outcome| {
+                let note = outcome.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
+                writeln!(out, "{:<10} {}{note}", outcome.action.to_string(), outcome.name)
+            })
         })?,
     }
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();

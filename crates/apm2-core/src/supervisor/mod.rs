@@ -12,6 +12,7 @@
 //! [`ProcessRunner`]'s matter, keeping events a [`Recorder`]'s.
 
 mod boot;
+mod bring_up;
 mod change;
 mod checkup;
 mod launch;
@@ -38,8 +39,9 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use self::{
     boot::Boot,
+    bring_up::BroughtUp,
     launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
-    name::{INSTANCES_MAX, is_name},
+    name::{EVERYTHING, INSTANCES_MAX, is_name},
 };
 use self::{
     change::{Changes, with_id},
@@ -53,8 +55,8 @@ use crate::{
     credentials,
     log::{LogThreads, LogsDir},
     process::{
-        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, Recorder, Request, RunHolder, Stream, StreamId,
-        id_query::UnclearId,
+        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request, RunHolder, Stream,
+        StreamId, id_query::UnclearId,
     },
 };
 
@@ -304,6 +306,13 @@ impl Supervisor {
     #[must_use]
     pub fn streams_of(&self, process: ProcessId) -> Vec<StreamId> {
         self.table().by_id(process).map(|entry| entry.links.iter().map(|link| link.id).collect()).unwrap_or_default()
+    }
+
+    /// The state of an instance, as recorded.
+    #[must_use]
+    pub fn state(&self, target: StreamId) -> Option<ProcessState> {
+        let view = self.table().link(target).map(|link| link.view.clone())?;
+        view.stream().map(|stream| stream.handle.state)
     }
 
     /// Whether an instance runs, or is due to.

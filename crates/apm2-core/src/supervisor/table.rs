@@ -118,6 +118,12 @@ impl Table {
         self.known.extend(streams.into_iter().map(|stream| (stream.id, stream)));
     }
 
+    /// The latest run of each instance that is not supervised and had this name.
+    pub(super) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
+        let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
+        named.map(|stream| (stream.id, stream.run)).collect()
+    }
+
     /// The id that `name` has on record, or else `id`; and takes out the streams that are known under it.
     ///
     /// A name that meant several processes means the one that something happened to last.
