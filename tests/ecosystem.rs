@@ -65,7 +65,10 @@ fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
     assert!(!place.ledger().exists(), "nothing was done, and no daemon was started for it");
     // Two of them fail at once, which is what they are for.
-    place.run(&["up", "--reason", "the test"]).left_with(1).said(&["flapper: cannot start: it ended right after its start"]);
+    place
+        .run(&["up", "--reason", "the test"])
+        .left_with(1)
+        .said(&["flapper: cannot start: it ended right after its start"]);
 
     wait_until("the flapper has spent its budget", || {
         place.types("flapper").contains(&"restart_refused".to_owned()).then_some(())

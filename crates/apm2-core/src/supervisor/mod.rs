@@ -268,11 +268,11 @@ impl Supervisor {
     /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
     /// file.
     pub fn check_together(launches: &[Launch]) -> Result<(), ProcessError> {
-        let pairs = launches.iter().enumerate().flat_map(|(number, one)| {
+        let mut pairs = launches.iter().enumerate().flat_map(|(number, one)| {
             let others = launches.iter().skip(number.saturating_add(1));
             others.map(move |other| (one, other))
         });
-        pairs.map(|(one, other)| refuse_confusion(&one.spec, &other.spec)).collect()
+        pairs.try_for_each(|(one, other)| refuse_confusion(&one.spec, &other.spec))
     }
 
     /// What applying `launch` would do.
