@@ -11,12 +11,15 @@ use std::{
 use apm2_core::{
     process::{
         Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
-        Unrecorded,
+        Unrecorded, id_query::UnclearId,
     },
-    supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor},
+    supervisor::{Applied, BroughtUp, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
 
 use crate::support::{KillOnDrop, Log, PATIENCE, in_time, sh, until};
+
+const UNTOUCHED: BroughtUp =
+    BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
 
 /// A supervisor in which each instance has a log of its own.
 fn supervisor() -> Supervisor {
@@ -37,16 +40,16 @@ fn named(name: &str, instances: u32) -> ProcessSpec {
 async fn what_a_group_owns_is_changed_and_taken_away_by_that_group_alone() {
     let supervisor = supervisor();
     let (spec, by) = (sh("exec sleep 1000"), Request::default());
-    in_time(supervisor.bring_up(launch_of("a", &spec), &by)).await.unwrap();
+    in_time(supervisor.bring_up(launch_of("a", &spec), false, &by)).await.unwrap();
     for foreign in [launch_of("b", &sh("true")), Launch::new(sh("true"))] {
-        let refused = in_time(supervisor.bring_up(foreign, &by)).await;
+        let refused = in_time(supervisor.bring_up(foreign, false, &by)).await;
         assert!(matches!(&refused, Err(ProcessError::AlreadyExists(what)) if what.contains("by a")), "{refused:?}");
     }
     for gone in [supervisor.remove(spec.id, Some("b"), &by).await, supervisor.release(spec.id, "b").await] {
         assert!(matches!(gone, Err(ProcessError::NotFound(_))), "{gone:?}");
     }
-    let unchanged = in_time(supervisor.bring_up(launch_of("a", &spec), &by)).await.unwrap();
-    assert_eq!(unchanged, (Applied::Unchanged, false), "it runs on");
+    let unchanged = in_time(supervisor.bring_up(launch_of("a", &spec), false, &by)).await.unwrap();
+    assert_eq!(unchanged, UNTOUCHED, "it runs on");
     in_time(supervisor.remove(spec.id, Some("a"), &by)).await.unwrap();
 }
 
@@ -127,12 +130,12 @@ impl Scene {
         let refuse = refused.clone();
         services.recorder = Box::new(move || Box::new(Picky(refuse.clone())));
         let scene = Self { supervisor: Supervisor::new(services), kept, refused, spec: named("web", 2) };
-        in_time(scene.supervisor.bring_up(Launch::new(scene.spec.clone()), &Request::default())).await.unwrap();
+        in_time(scene.supervisor.bring_up(Launch::new(scene.spec.clone()), false, &Request::default())).await.unwrap();
         scene
     }
 
-    async fn change(&self, spec: ProcessSpec) -> Result<(Applied, bool), ProcessError> {
-        in_time(self.supervisor.bring_up(Launch::new(spec), &Request::default())).await
+    async fn change(&self, spec: ProcessSpec) -> Result<BroughtUp, ProcessError> {
+        in_time(self.supervisor.bring_up(Launch::new(spec), false, &Request::default())).await
     }
 
     /// The states of all instances, with the arguments that each was recorded with.
@@ -147,7 +150,7 @@ impl Scene {
         assert_eq!(*self.kept.launches.lock().unwrap(), [Launch::new(self.spec.clone())]);
         assert_eq!(self.supervisor.launches(), [Arc::new(Launch::new(self.spec.clone()))]);
         assert_eq!(self.instances(), vec![(ProcessState::Running, self.spec.args.clone()); 2]);
-        assert_eq!(self.change(self.spec.clone()).await.unwrap(), (Applied::Unchanged, false));
+        assert_eq!(self.change(self.spec.clone()).await.unwrap(), UNTOUCHED);
         for instance in [0, 1] {
             let id = StreamId { process_id: self.spec.id, instance };
             in_time(self.supervisor.restart(id, by)).await.unwrap();
@@ -215,7 +218,7 @@ async fn an_instance_that_cannot_be_taken_away_stays_and_is_taken_away_next_time
     assert!(scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.is_err());
     assert!(in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.is_err());
     *scene.refused.lock().unwrap() = None;
-    let (applied, _) = scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.unwrap();
+    let BroughtUp { applied, .. } = scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.unwrap();
     assert_eq!((applied, scene.supervisor.instances().len()), (Applied::Changed, 1));
     in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.unwrap();
 }
@@ -225,7 +228,7 @@ async fn what_cannot_be_started_after_a_change_can_be_changed_again() {
     let scene = Scene::new().await;
     let broken = ProcessSpec { command: "/no/such/program".to_owned(), ..scene.spec.clone() };
     assert!(matches!(scene.change(broken).await, Err(ProcessError::SpawnFailed(_))));
-    let (applied, _) = scene.change(scene.spec.clone()).await.unwrap();
+    let BroughtUp { applied, .. } = scene.change(scene.spec.clone()).await.unwrap();
     assert_eq!(applied, Applied::Changed);
     scene.assert_as_before(&Request::default()).await;
 }
@@ -239,7 +242,7 @@ async fn a_creation_that_fails_leaves_the_name_free() {
     assert!(scene.change(other.clone()).await.is_err());
     assert_eq!(scene.kept.launches.lock().unwrap().len(), 1);
     *scene.refused.lock().unwrap() = None;
-    let (applied, _) = scene.change(ProcessSpec { id: sh("").id, ..other.clone() }).await.unwrap();
+    let BroughtUp { applied, .. } = scene.change(ProcessSpec { id: sh("").id, ..other.clone() }).await.unwrap();
     assert_eq!(applied, Applied::Created);
     in_time(scene.supervisor.remove(other.id, None, &Request::default())).await.unwrap();
     scene.assert_as_before(&Request::default()).await;
@@ -273,7 +276,7 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     let supervisor = Supervisor::new(services);
     let spec = named("slow", 1);
     let ours = supervisor.clone();
-    let up = tokio::spawn(async move { ours.bring_up(Launch::new(spec), &Request::default()).await });
+    let up = tokio::spawn(async move { ours.bring_up(Launch::new(spec), false, &Request::default()).await });
     until("it is being started", || has_begun.load(Ordering::Acquire)).await;
     let ours = supervisor.clone();
     let stopping =
@@ -286,4 +289,22 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     assert_eq!((report.problems, pid), (Vec::<String>::new(), None), "it was started and stopped, or not started");
     let _ = in_time(up).await.unwrap();
     assert!(supervisor.is_idle());
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() {
+    let (supervisor, by) = (supervisor(), Request::default());
+    for (name, last) in [("a", 1), ("b", 2)] {
+        let mut bytes = [0xab; 16];
+        bytes[15] = last;
+        let spec = ProcessSpec { id: ProcessId::from_bytes(bytes), ..named(name, 1) };
+        in_time(supervisor.apply(Launch::new(spec), &by)).await.unwrap();
+    }
+    let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
+    assert_eq!(candidates.len(), 2, "{candidates:?}");
+    // What was supervised once counts as well, as it does for those who read the ledger.
+    in_time(supervisor.remove(supervisor.find_process("b").unwrap(), None, &by)).await.unwrap();
+    assert!(matches!(supervisor.find("abab"), Err(UnclearId::Ambiguous { .. })));
+    assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
+    assert_eq!(supervisor.find("a").unwrap().len(), 1);
 }

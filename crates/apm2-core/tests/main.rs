@@ -8,6 +8,7 @@
     reason = "a test that panics has failed, in its helpers too"
 )]
 
+mod boot;
 mod changes;
 mod checks;
 mod child;

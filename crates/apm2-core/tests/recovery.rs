@@ -302,7 +302,7 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     let log = Log::default();
     let first = log.supervisor(Vec::new());
     in_time(first.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
-    in_time(first.start_idle(spec.id, &Request::default())).await.unwrap();
+    in_time(first.bring_up(Launch::new(spec.clone()), false, &Request::default())).await.unwrap();
     in_time(first.wait(id_of(&spec))).await.unwrap();
     let why = "it has version 2".to_owned();
     let mut services = log.services(Vec::new());

@@ -395,11 +395,35 @@ async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
     let supervisor = Supervisor::new(services);
     let spec = ProcessSpec { instances: 3, ..sh("exec sleep 1000") };
     in_time(supervisor.apply(Launch::new(spec.clone()), &operator())).await.unwrap();
-    in_time(supervisor.start_idle(spec.id, &operator())).await.unwrap();
+    in_time(supervisor.bring_up(Launch::new(spec.clone()), false, &operator())).await.unwrap();
     full.0.store(true, std::sync::atomic::Ordering::Release);
     assert!(in_time(supervisor.scale(spec.id, 1, &operator())).await.is_err());
     full.0.store(false, std::sync::atomic::Ordering::Release);
     in_time(supervisor.scale(spec.id, 1, &operator())).await.unwrap();
     in_time(supervisor.remove(spec.id, None, &operator())).await.unwrap();
     assert!(supervisor.is_idle());
+}
+
+#[tokio::test]
+async fn what_waits_for_a_restart_is_started_by_a_bring_up_and_what_has_finished_is_not() {
+    let log = Log::default();
+    let backoff = BackoffConfig::Fixed { delay: Duration::from_secs(100_000) };
+    let dir = tempfile::tempdir().unwrap();
+    let flag = dir.path().join("flag");
+    let spec = sh_builder(&format!("test -e {}", flag.display()))
+        .restart(RestartConfig { backoff, ..policy(RestartPolicy::OnFailure, 5) })
+        .build();
+    let supervisor = log.supervisor(Vec::new());
+    let by = operator();
+    let up = || supervisor.bring_up(Launch::new(spec.clone()), false, &by);
+    let ended = in_time(up()).await.unwrap().ended_at_once;
+    assert!(ended.as_ref().is_some_and(|words| words.contains("right after its start")), "{ended:?}");
+    until("a restart is due", || log.names().contains(&"restart_scheduled")).await;
+    std::fs::write(&flag, "").unwrap();
+    let again = in_time(up()).await.unwrap();
+    assert_eq!((again.applied, again.has_started, again.ended_at_once), (Applied::Unchanged, true, None));
+    in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+    let done = in_time(up()).await.unwrap();
+    assert_eq!((done.has_started, done.has_finished), (false, true));
+    assert_eq!(log.replay().unwrap().run, 2);
 }

@@ -36,6 +36,9 @@ pub enum Request {
         launches: Vec<Launch>,
         /// Only say what would be done.
         dry_run: bool,
+        /// Whether what has finished is started, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rerun: bool,
     },
     /// Stop and forget.
     Remove {
@@ -175,6 +178,9 @@ pub struct Outcome {
     /// Why not, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Why nothing had to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
 }
 
 /// What can be done.
@@ -186,6 +192,8 @@ pub enum Action {
     Change,
     Remove,
     Unchanged,
+    /// It has done what it was started for: nothing is to be done.
+    Finished,
     Start,
     Stop,
     Restart,
@@ -203,6 +211,7 @@ impl fmt::Display for Action {
             Self::Change => "change",
             Self::Remove => "remove",
             Self::Unchanged => "unchanged",
+            Self::Finished => "finished",
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",

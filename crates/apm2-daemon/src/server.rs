@@ -18,7 +18,7 @@ use apm2_core::{
         Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
         reset_inherited,
     },
-    supervisor::{Launch, Services, Supervisor},
+    supervisor::{Boot, Launch, Services, Supervisor},
 };
 use apm2_ledger::{Ledger, Origin};
 use nix::{
@@ -191,11 +191,13 @@ async fn run(
         if !out_of_sight.is_empty() && !forget_other_namespaces {
             return Err(DaemonError::OutOfSight(out_of_sight));
         }
-        recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
-        Ok(streams)
+        let started = recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
+        Ok((streams, started.seq))
     });
-    let streams = begun.await.map_err(DaemonError::io("read the ledger"))??;
-    let recovery = supervisor.recover(streams).await;
+    let (streams, started) = begun.await.map_err(DaemonError::io("read the ledger"))??;
+    // No client waits any more for what `run` has started before a shutdown.
+    let boot = Boot { cause: Some(started), stays: is_run };
+    let recovery = supervisor.recover_after(boot, streams).await;
     for problem in &recovery.problems {
         tracing::error!("{problem}");
     }

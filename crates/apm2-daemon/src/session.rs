@@ -3,8 +3,8 @@
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use apm2_core::{
-    process::{Actor, ProcessError, ProcessId, Request as By, StreamId},
-    supervisor::{Applied, Launch, Reloaded, Supervisor},
+    process::{Actor, ProcessError, ProcessId, Request as By, StreamId, id_query::UnclearId},
+    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Origin,
@@ -14,7 +14,7 @@ use nix::unistd::{Uid, geteuid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
-    sync::oneshot,
+    sync::{oneshot, watch},
     task::JoinSet,
     time,
 };
@@ -174,7 +174,17 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
-        Request::Apply { group, launches, dry_run } => apply(shared, line, group, launches, dry_run, by).await,
+        Request::Apply { group, launches, dry_run, rerun } => {
+            let launches = grouped(launches, &group);
+            checked(shared, &launches, &by)?;
+            let surplus = surplus(shared, &group, &launches);
+            if dry_run {
+                let planned = launches.iter().map(|launch| planned(&shared.supervisor, launch, rerun));
+                let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
+                return Ok(Answer::Outcomes(planned.chain(removed).collect()));
+            }
+            apply(shared, line, launches, &surplus, rerun, by).await
+        }
         Request::Remove { targets, purge: false } => remove(shared, line, &targets, by).await,
         Request::Remove { targets, purge: true } => purge(shared, line, targets, by).await,
         Request::Start { targets } => each(shared, line, &targets, Verb::Start, by).await,
@@ -214,6 +224,16 @@ impl Verb {
         }
     }
 
+    /// Whether what is asked for is so already, in words.
+    fn is_so(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
+        let state = supervisor.state(id)?;
+        match self {
+            Self::Start if state.is_running() => Some("it runs already"),
+            Self::Stop(_) if state.has_exited() => Some("it does not run"),
+            Self::Start | Self::Stop(_) | Self::Restart | Self::Reload => None,
+        }
+    }
+
     fn applies_to(self, supervisor: &Supervisor, id: StreamId) -> bool {
         let is_busy = supervisor.is_busy(id);
         match self {
@@ -234,14 +254,13 @@ async fn each(
 ) -> Result<Answer, Failure> {
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
-        ids.extend(find(shared, target)?);
+        let found = find(shared, target)?;
+        // `stop all` stops what runs, `restart all` restarts it. What is named is told of in any case.
+        let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&shared.supervisor, *id);
+        ids.extend(found.into_iter().filter(is_meant));
     }
     ids.sort_unstable();
     ids.dedup();
-    // Of many, those to which it does not apply are left as they are: `stop all` stops what runs, `restart all` restarts it.
-    if ids.len() > 1 {
-        ids.retain(|id| verb.applies_to(&shared.supervisor, *id));
-    }
     outcomes(line, ids.into_iter().map(|id| act(Arc::clone(shared), id, verb, by.clone()))).await
 }
 
@@ -260,7 +279,13 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
             };
         }),
     };
-    Outcome { error: result.err().map(|error| error.to_string()), ..outcome(&name, action) }
+    match result {
+        Ok(()) => outcome(&name, action),
+        Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
+            Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
+        }
+        Err(error) => Outcome { error: Some(error.to_string()), ..outcome(&name, action) },
+    }
 }
 
 /// Does all of it at the same time, and tells of each as it is done.
@@ -297,48 +322,71 @@ async fn outcomes(
 }
 
 fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
-    shared.supervisor.find(target).map_err(|_| unknown(target))
+    Ok(shared.supervisor.find(target)?)
 }
 
-fn unknown(target: &str) -> Failure {
-    Failure {
-        kind: FailureKind::NoSuchProcess,
-        message: format!("no process {target:?} is supervised"),
-        hint: Some("`apm2-ledger list` shows what there is; `up` or `run` supervises something".to_owned()),
+impl From<UnclearId> for Failure {
+    fn from(unclear: UnclearId) -> Self {
+        let (message, hint) = match &unclear {
+            UnclearId::Unknown(text) => (
+                format!("no process {text:?} is supervised"),
+                "`apm2-ledger list` shows what there is; `up` or `run` supervises something".to_owned(),
+            ),
+            UnclearId::Ambiguous { candidates, .. } => {
+                (unclear.to_string(), format!("it fits {}; write more of the id", candidates.join(", ")))
+            }
+            UnclearId::OneInstance { name, .. } => (unclear.to_string(), format!("name the process: {name}")),
+        };
+        Self { kind: FailureKind::NoSuchProcess, message, hint: Some(hint) }
     }
 }
 
-/// Makes a group what it is to be.
+fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
+    launches.into_iter().map(|launch| Launch { group: Some(group.to_owned()), ..launch }).collect()
+}
+
+/// Refuses what cannot be, before anything is touched.
+fn checked(shared: &Shared, launches: &[Launch], by: &By) -> Result<(), Failure> {
+    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error.to_string());
+    for launch in launches {
+        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
+        shared.supervisor.check(launch, by).map_err(usage)?;
+    }
+    Supervisor::check_together(launches).map_err(usage)
+}
+
+/// What belongs to the group and is not among `launches`.
+fn surplus(shared: &Shared, group: &str, launches: &[Launch]) -> Vec<Arc<Launch>> {
+    let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
+    let is_surplus = |launch: &Arc<Launch>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
+    shared.supervisor.launches().into_iter().filter(is_surplus).collect()
+}
+
+/// Makes a group what it is to be. What goes is gone before anything is started: a process with another name may need what
+/// it holds.
 async fn apply(
     shared: &Arc<Shared>,
     line: &mut Line,
-    group: String,
-    mut launches: Vec<Launch>,
-    dry_run: bool,
+    launches: Vec<Launch>,
+    surplus: &[Arc<Launch>],
+    rerun: bool,
     by: By,
 ) -> Result<Answer, Failure> {
-    for launch in &mut launches {
-        launch.group = Some(group.clone());
-    }
-    for launch in &launches {
-        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
-        shared.supervisor.check(launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
-    }
-    let present = shared.supervisor.launches();
-    let wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
-    let surplus: Vec<_> = present
-        .iter()
-        .filter(|launch| launch.group.as_ref() == Some(&group) && !wanted(&launch.spec.name))
-        .map(|launch| (launch.spec.id, launch.spec.name.clone()))
-        .collect();
-    if dry_run {
-        let mut all: Vec<Outcome> = launches.iter().map(|launch| planned(&shared.supervisor, launch)).collect();
-        all.extend(surplus.iter().map(|(_, name)| outcome(name, Action::Remove)));
-        return Ok(Answer::Outcomes(all));
-    }
-    let removals = surplus.into_iter().map(|(id, name)| Work::Remove { id, name, group: Some(group.clone()) });
-    let works = removals.chain(launches.into_iter().map(|launch| Work::Apply(Box::new(launch))));
-    let works: Vec<_> = works.map(|work| work.done(Arc::clone(shared), by.clone())).collect();
+    let (removing, removed) = watch::channel(());
+    let work = |work: Work, removing: Option<watch::Sender<()>>| {
+        let (shared, by, mut removed) = (Arc::clone(shared), by.clone(), removed.clone());
+        async move {
+            if removing.is_none() {
+                // Nothing is ever sent: this ends when all removals have let go of their end.
+                let _ = removed.changed().await;
+            }
+            work.done(shared, by).await
+        }
+    };
+    let mut works: Vec<_> =
+        surplus.iter().map(|launch| work(Work::remove(launch, launch.group.clone()), Some(removing.clone()))).collect();
+    drop(removing);
+    works.extend(launches.into_iter().map(|launch| work(Work::Apply(Box::new(launch), rerun), None)));
     outcomes(line, works.into_iter()).await
 }
 
@@ -357,36 +405,29 @@ fn taken(shared: &Shared, launch: &Launch, error: ProcessError) -> Failure {
 }
 
 /// What would be done about a launch.
-fn planned(supervisor: &Supervisor, launch: &Launch) -> Outcome {
-    let name = &launch.spec.name;
-    let is_idle = || {
-        let ids = supervisor.find_process(name).map(|process| supervisor.streams_of(process)).unwrap_or_default();
-        ids.into_iter().any(|id| !supervisor.is_busy(id))
-    };
-    outcome(
-        name,
-        match supervisor.plan(launch) {
-            Applied::Unchanged if is_idle() => Action::Start,
-            applied => action_of(applied),
-        },
-    )
+fn planned(supervisor: &Supervisor, launch: &Launch, rerun: bool) -> Outcome {
+    let (would_start, has_finished) = supervisor.would_start(launch, rerun);
+    outcome(&launch.spec.name, action_of(supervisor.plan(launch), would_start, has_finished))
 }
 
 fn outcome(name: &str, action: Action) -> Outcome {
-    Outcome { name: name.to_owned(), action, bytes: None, error: None }
+    Outcome { name: name.to_owned(), action, bytes: None, error: None, note: None }
 }
 
-const fn action_of(applied: Applied) -> Action {
+const fn action_of(applied: Applied, has_started: bool, has_finished: bool) -> Action {
     match applied {
         Applied::Created => Action::Create,
         Applied::Changed => Action::Change,
+        Applied::Unchanged if has_started => Action::Start,
+        Applied::Unchanged if has_finished => Action::Finished,
         Applied::Unchanged => Action::Unchanged,
     }
 }
 
 /// One thing that an `up` or a `down` does.
 enum Work {
-    Apply(Box<Launch>),
+    /// With whether what has finished is started, too.
+    Apply(Box<Launch>, bool),
     Remove {
         id: ProcessId,
         name: String,
@@ -396,13 +437,20 @@ enum Work {
 }
 
 impl Work {
+    fn remove(launch: &Launch, group: Option<String>) -> Self {
+        Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
+    }
+
     async fn done(self, shared: Arc<Shared>, by: By) -> Outcome {
         match self {
-            Self::Apply(launch) => {
+            Self::Apply(launch, rerun) => {
                 let name = launch.spec.name.clone();
-                let planned = action_of(shared.supervisor.plan(&launch));
-                match apply_one(&shared, *launch, &by).await {
-                    Ok(action) => outcome(&name, action),
+                let planned = planned(&shared.supervisor, &launch, rerun).action;
+                match shared.supervisor.bring_up(*launch, rerun, &by).await {
+                    Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
+                        None => outcome(&name, action_of(applied, has_started, has_finished)),
+                        error => Outcome { error, ..outcome(&name, Action::Start) },
+                    },
                     Err(error) => {
                         let action = failed_action(planned, &error);
                         Outcome { error: Some(in_words(error)), ..outcome(&name, action) }
@@ -424,7 +472,7 @@ impl Work {
 /// What of an `up` has failed.
 const fn failed_action(planned: Action, error: &ProcessError) -> Action {
     match (planned, error) {
-        (Action::Unchanged, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
+        (Action::Unchanged | Action::Finished, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
         (planned, _) => planned,
     }
 }
@@ -437,22 +485,13 @@ fn in_words(error: ProcessError) -> String {
     }
 }
 
-/// Applies a launch, and starts what does not run.
-async fn apply_one(shared: &Shared, launch: Launch, by: &By) -> Result<Action, ProcessError> {
-    let (applied, has_started) = shared.supervisor.bring_up(launch, by).await?;
-    Ok(match action_of(applied) {
-        Action::Unchanged if has_started => Action::Start,
-        action => action,
-    })
-}
-
 async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By) -> Result<Answer, Failure> {
     let launches = shared.supervisor.launches();
     let named = match targets {
         Targets::Named(names) => {
             let mut ids = Vec::new();
             for name in names {
-                ids.push(shared.supervisor.find_process(name).map_err(|_| unknown(name))?);
+                ids.push(shared.supervisor.find_process(name)?);
             }
             ids
         }
@@ -464,12 +503,10 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
-    let work =
-        |launch: &Launch| Work::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group: group.clone() };
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
-        .map(|launch| work(launch).done(Arc::clone(shared), by.clone()))
+        .map(|launch| Work::remove(launch, group.clone()).done(Arc::clone(shared), by.clone()))
         .collect();
     outcomes(line, works.into_iter()).await
 }
@@ -519,7 +556,7 @@ async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) 
 }
 
 async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u32, by: By) -> Result<Answer, Failure> {
-    let id = shared.supervisor.find_process(&name).map_err(|_| unknown(&name))?;
+    let id = shared.supervisor.find_process(&name)?;
     let supervisor = shared.supervisor.clone();
     line.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
     Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
@@ -548,7 +585,7 @@ async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) 
     ended(shared, line, process_id).await
 }
 
-fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, ProcessError> {
+fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, UnclearId> {
     Ok(StreamId { process_id: supervisor.find_process(name)?, instance: 0 })
 }
 
@@ -647,9 +684,21 @@ async fn follow(shared: &Arc<Shared>, line: &mut Line, first: u64) -> Result<Ans
     }
 }
 
+/// That the supervisor leaves is no word about its processes: what it stops for that is its own doing, as on SIGTERM, and
+/// is still wanted.
+fn own_shutdown(by: By) -> By {
+    let who = match by.actor {
+        Actor::Operator { user: Some(user), .. } => user,
+        Actor::Operator { uid, .. } => format!("user {uid}"),
+        _ => "an unknown user".to_owned(),
+    };
+    let reason = by.reason.map_or_else(String::new, |reason| format!(": {reason}"));
+    By { actor: Actor::System, reason: Some(format!("`daemon --stop` by {who}{reason}")) }
+}
+
 async fn shutdown(shared: &Arc<Shared>, line: &mut Line, leave: bool, by: By) -> Result<Answer, Failure> {
     let (told, problems) = oneshot::channel();
-    let why = if leave { Leave::Running } else { Leave::Stopping(by) };
+    let why = if leave { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     shared.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = line.wait_for(problems).await?.map_err(|_| leaving())?;

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt::Write as _, io};
 
-use apm2_core::process::ProcessError;
+use apm2_core::process::{ProcessError, id_query::UnclearId};
 use apm2_ledger::{AppendError, FindError, OpenError, ReadError};
 
 use crate::render::escape::escape;
@@ -143,11 +143,14 @@ impl From<FindError> for CliError {
     fn from(error: FindError) -> Self {
         let message = error.to_string();
         match error {
-            FindError::NoSuchProcess(_) => {
+            FindError::Unclear(UnclearId::Unknown(_)) => {
                 Self::new(ErrorKind::NoSuchProcess, message).with_hint("`apm2-ledger list` shows those that there are")
             }
-            FindError::Ambiguous { candidates, .. } => Self::new(ErrorKind::NoSuchProcess, message)
+            FindError::Unclear(UnclearId::Ambiguous { candidates, .. }) => Self::new(ErrorKind::NoSuchProcess, message)
                 .with_hint(format!("it fits {}; write more of the id", candidates.join(", "))),
+            FindError::Unclear(UnclearId::OneInstance { name, .. }) => {
+                Self::new(ErrorKind::NoSuchProcess, message).with_hint(format!("name the process: {name}"))
+            }
             FindError::Read(error) => error.into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use apm2_core::process::{IllegalEvent, StreamId};
+use apm2_core::process::{IllegalEvent, StreamId, id_query::UnclearId};
 
 use crate::{frame::FrameError, record::RecordError, store::StoreError};
 
@@ -208,17 +208,9 @@ impl ReadError {
 /// Why a process was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// There is none of this id or name.
-    #[error("no process {0:?}")]
-    NoSuchProcess(String),
-    /// There are several.
-    #[error("{text:?} fits several processes")]
-    Ambiguous {
-        /// What was looked for.
-        text: String,
-        /// What it fits: ids with names.
-        candidates: Vec<String>,
-    },
+    /// It means none, or several.
+    #[error(transparent)]
+    Unclear(#[from] UnclearId),
     /// The ledger could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),

@@ -1,6 +1,6 @@
 //! What can be asked, from the store and from the journal alike.
 
-use apm2_core::process::StreamId;
+use apm2_core::process::{StreamId, id_query::UnclearId};
 use apm2_ledger::{FindError, Ledger, Origin, ReadAccess, Reader, Source};
 use chrono::{DateTime, Utc};
 
@@ -85,11 +85,12 @@ fn processes_are_found_by_id_prefix_name_and_instance() {
     let check = |reader: &Reader| {
         let found = |text: &str| reader.find(text).unwrap();
         assert_eq!(found("p171"), [stream(0xab)]);
+        assert_eq!(found("p171-0"), [stream(0xab)]);
         assert_eq!(found("abab"), [stream(0xab)]);
         assert_eq!(found("ABABABA"), [stream(0xab)]);
         assert_eq!(found(&stream(0xac).process_id.to_string()), [stream(0xac)]);
-        for missing in ["p999", "ab", "dead", "", "p171-0"] {
-            assert!(matches!(reader.find(missing), Err(FindError::NoSuchProcess(_))), "{missing}");
+        for missing in ["p999", "ab", "dead", "", "p171-1"] {
+            assert!(matches!(reader.find(missing), Err(FindError::Unclear(UnclearId::Unknown(_)))), "{missing}");
         }
     };
     check(&reader);
@@ -100,7 +101,9 @@ fn processes_are_found_by_id_prefix_name_and_instance() {
         instance: 0,
     };
     ledger.append(twin, 0, vec![registered(twin, "twin")]).unwrap();
-    assert!(matches!(reader.find("abab"), Err(FindError::Ambiguous { candidates, .. }) if candidates.len() == 2));
+    assert!(
+        matches!(reader.find("abab"), Err(FindError::Unclear(UnclearId::Ambiguous { candidates, .. })) if candidates.len() == 2)
+    );
     assert_eq!(reader.find("abababab01").unwrap(), [twin]);
     ledger.close().unwrap();
     both(dir.path(), |reader| assert_eq!(reader.find("p171").unwrap(), [stream(0xab)]));

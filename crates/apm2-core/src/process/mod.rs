@@ -17,6 +17,7 @@ pub(crate) mod helper;
 mod history;
 mod holder;
 mod id;
+pub mod id_query;
 mod identity;
 mod inherited;
 mod instance;

@@ -1,10 +1,10 @@
 //! The fold of one stream: the handle, and what a handle has no field for.
 
 use crate::process::{
-    Actor, Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, RestartRule, RunEnd,
-    Signal, Stamp, StartTrigger, StreamId,
+    Actor, Event, EventKind, Evidence, Exit, IllegalTransition, ProcessHandle, ProcessIdentity, ProcessSpec,
+    RestartRule, RunEnd, Signal, Stamp, StartTrigger, StreamId,
 };
-use crate::restart::{RestartBudget, Tally};
+use crate::restart::{RestartBudget, RestartPolicy, Tally};
 
 /// A start that was asked for and has no result yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +92,14 @@ pub struct Stream {
     /// Why the policy does not start it again, though it would like to: its budget is spent, or the values that it was
     /// launched with are lost.
     pub gave_up: Option<RestartRule>,
+    /// Whether it is to run: it was started, and since then no operator has stopped it, it has not finished, and its
+    /// restarts have not been given up. What the supervisor stops when it leaves is still wanted.
+    pub wanted: bool,
+    /// Whether it has done what it was started for: its latest run ended by itself with 0, and its policy restarts only
+    /// failures. Until it is started again, or is another program.
+    pub finished: bool,
+    /// When its latest start was requested.
+    pub asked_at: Option<Stamp>,
 }
 
 /// An event that does not fit what came before it.
@@ -170,6 +178,9 @@ impl Stream {
             budget: RestartBudget::default(),
             unregistered: false,
             gave_up: None,
+            wanted: false,
+            finished: false,
+            asked_at: None,
         })
     }
 
@@ -179,6 +190,9 @@ impl Stream {
     /// When the event does not fit; the stream is then unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.check(event)?;
+        if self.becomes_another_program(&event.kind) {
+            self.finished = false;
+        }
         self.handle.apply(event)?;
         self.version = event.version;
         self.last_seq = event.seq;
@@ -193,6 +207,13 @@ impl Stream {
             EventKind::StartRequested { .. } => self.run.saturating_add(1),
             _ => self.run,
         }
+    }
+
+    /// Whether the event changes more of the specification than the number of instances.
+    fn becomes_another_program(&self, kind: &EventKind) -> bool {
+        let EventKind::SpecChanged { spec } = kind else { return false };
+        let before = &self.handle.spec;
+        **spec != ProcessSpec { instances: spec.instances, ..before.clone() }
     }
 
     /// What the state alone cannot tell.
@@ -256,6 +277,8 @@ impl Stream {
             }
             EventKind::Unregistered => {
                 self.unregistered = true;
+                self.wanted = false;
+                self.finished = false;
                 self.follow_up = FollowUp::Nothing;
                 self.gave_up = None;
             }
@@ -266,6 +289,10 @@ impl Stream {
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
             EventKind::RestartRefused { rule } => {
+                // The supervisor itself stops what is to run again.
+                if *rule != RestartRule::StopRequested || is_operator(&event.actor) {
+                    self.wanted = false;
+                }
                 self.follow_up = FollowUp::Nothing;
                 self.gave_up = rule.is_giving_up().then_some(*rule);
                 if let Some(stop) = &mut self.stopping {
@@ -274,6 +301,9 @@ impl Stream {
             }
             EventKind::StartRequested { trigger } => {
                 self.run = event.run;
+                self.wanted = true;
+                self.finished = false;
+                self.asked_at = Some(event.stamp);
                 self.intent = Some(Intent { seq: event.seq, trigger: *trigger });
                 self.end = None;
                 self.kill_sent = false;
@@ -291,6 +321,9 @@ impl Stream {
                 }
             }
             EventKind::Stopping { signal, timeout_ms, force_kill } => {
+                if is_operator(&event.actor) {
+                    self.wanted = false;
+                }
                 self.stopping = Some(StopUnderWay {
                     seq: event.seq,
                     since: event.stamp,
@@ -330,6 +363,12 @@ impl Stream {
             Some(stop) if !stop.by_health => FollowUp::Nothing,
             stop => FollowUp::Undecided { unhealthy: stop.is_some() },
         };
+        let has_succeeded = matches!(&end, RunEnd::Exit(exit) if exit.is_success());
+        let is_final = self.handle.spec.restart.policy != RestartPolicy::Always;
+        if has_succeeded && is_final && self.follow_up == (FollowUp::Undecided { unhealthy: false }) {
+            self.finished = true;
+            self.wanted = false;
+        }
         self.end = Some(end);
     }
 
@@ -358,4 +397,8 @@ impl Stream {
         ];
         checks.iter().find(|(_, holds)| !holds).map(|(number, _)| *number)
     }
+}
+
+const fn is_operator(actor: &Actor) -> bool {
+    matches!(actor, Actor::Operator { .. })
 }

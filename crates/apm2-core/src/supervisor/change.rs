@@ -65,21 +65,6 @@ impl Supervisor {
         self.apply_alone(launch, request).await
     }
 
-    /// The same, and starts the instances that neither run nor are due to. What was changed, and whether anything had to
-    /// be started beside that. No other change comes between the two.
-    ///
-    /// # Errors
-    /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
-    /// next word.
-    pub async fn bring_up(&self, launch: Launch, request: &Request) -> Result<(Applied, bool), ProcessError> {
-        let name = launch.spec.name.clone();
-        let changing = self.changing(&name).await;
-        let applied = self.apply_alone(launch, request).await?;
-        let _no_change = changing.downgrade();
-        let links = self.table().get(&name).map(|entry| entry.links.clone()).ok_or_else(|| not_found(&name))?;
-        Ok((applied, self.start_idle_of(&links, request).await?))
-    }
-
     /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
     /// group.
     ///
@@ -117,26 +102,6 @@ impl Supervisor {
             return Err(launch.unknown());
         }
         self.apply_alone(with_instances(&launch, instances), request).await.map(drop)
-    }
-
-    /// Starts the instances of a process that neither run nor are due to, all at once. Whether there were any.
-    ///
-    /// # Errors
-    /// Those of [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the next word.
-    pub async fn start_idle(&self, process: ProcessId, request: &Request) -> Result<bool, ProcessError> {
-        let _no_change = self.steady_process(process).await?;
-        let links = self.table().by_id(process).map(|entry| entry.links.clone());
-        self.start_idle_of(&links.ok_or_else(|| not_found(&process.to_string()))?, request).await
-    }
-
-    async fn start_idle_of(&self, links: &[Link], request: &Request) -> Result<bool, ProcessError> {
-        self.check_leaving()?;
-        let idle: Vec<&Link> = links.iter().filter(|link| !link.is_busy()).collect();
-        match start_all(idle.iter().copied(), request).await {
-            // Somebody else has started it meanwhile.
-            Err(ProcessError::InvalidState(_)) if idle.iter().all(|link| link.is_busy()) => Ok(true),
-            started => started.map(|()| !idle.is_empty()),
-        }
     }
 
     /// Stops what runs of a process, and takes it out of supervision. Its history stays. Where a group is named, only if
@@ -206,7 +171,7 @@ impl Supervisor {
         Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
     }
 
-    async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+    pub(super) async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         check(&launch)?;
         self.check_leaving()?;
         let name = launch.spec.name.clone();
@@ -246,7 +211,7 @@ impl Supervisor {
     }
 
     /// Keeps others from changing what has this name, and from starting it.
-    async fn changing(&self, name: &str) -> OwnedRwLockWriteGuard<()> {
+    pub(super) async fn changing(&self, name: &str) -> OwnedRwLockWriteGuard<()> {
         self.inner.changes.of(name).write_owned().await
     }
 
@@ -307,7 +272,7 @@ pub(super) async fn start_all(links: impl Iterator<Item = &Link>, request: &Requ
 }
 
 /// Asks all of them at once, and waits for all.
-async fn ask_each(
+pub(super) async fn ask_each(
     links: impl Iterator<Item = &Link>,
     what: impl Fn(Request) -> What,
     request: &Request,

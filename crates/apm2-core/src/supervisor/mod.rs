@@ -11,6 +11,8 @@
 //! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
 //! [`ProcessRunner`]'s matter, keeping events a [`Recorder`]'s.
 
+mod boot;
+mod bring_up;
 mod change;
 mod checkup;
 mod launch;
@@ -36,23 +38,26 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::{
+    boot::Boot,
+    bring_up::BroughtUp,
+    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
+    name::{EVERYTHING, INSTANCES_MAX, is_name},
+};
 use self::{
     change::{Changes, with_id},
     name::check,
     order::{ORDERS_WAITING_MAX, Order, What},
-    table::{Link, Table},
+    table::{Link, Table, refuse_confusion},
     tender::{Flags, Tender},
-};
-pub use self::{
-    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
-    name::{INSTANCES_MAX, is_name},
 };
 use crate::{
     adapter::Adapter,
     credentials,
     log::{LogThreads, LogsDir},
     process::{
-        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, Recorder, Request, RunHolder, Stream, StreamId,
+        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request, RunHolder, Stream,
+        StreamId, id_query::UnclearId,
     },
 };
 
@@ -242,20 +247,33 @@ impl Supervisor {
         self.table().launches()
     }
 
-    /// The process that `text` means: a name, or the beginning (4 characters or more) of an id.
+    /// The process that `text` means, by the rule of [`id_query`](crate::process::id_query).
     ///
     /// # Errors
-    /// [`ProcessError::NotFound`] when it means none, or more than one.
-    pub fn find_process(&self, text: &str) -> Result<ProcessId, ProcessError> {
+    /// When it means none that is supervised, several, or one instance of several.
+    pub fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         self.table().find_process(text)
     }
 
-    /// The instances that `text` means: `all`, a name, `name-instance`, or the beginning (4 characters or more) of an id.
+    /// The instances that `text` means, by the same rule; those of all processes for `all`.
     ///
     /// # Errors
-    /// [`ProcessError::NotFound`] when it means none, or more than one process.
-    pub fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
+    /// When it means none that is supervised, or several processes.
+    pub fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         self.table().find(text)
+    }
+
+    /// Refuses launches that could not be supervised beside each other.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
+    /// file.
+    pub fn check_together(launches: &[Launch]) -> Result<(), ProcessError> {
+        let mut pairs = launches.iter().enumerate().flat_map(|(number, one)| {
+            let others = launches.iter().skip(number.saturating_add(1));
+            others.map(move |other| (one, other))
+        });
+        pairs.try_for_each(|(one, other)| refuse_confusion(&one.spec, &other.spec))
     }
 
     /// What applying `launch` would do.
@@ -289,6 +307,13 @@ impl Supervisor {
     #[must_use]
     pub fn streams_of(&self, process: ProcessId) -> Vec<StreamId> {
         self.table().by_id(process).map(|entry| entry.links.iter().map(|link| link.id).collect()).unwrap_or_default()
+    }
+
+    /// The state of an instance, as recorded.
+    #[must_use]
+    pub fn state(&self, target: StreamId) -> Option<ProcessState> {
+        let view = self.table().link(target).map(|link| link.view.clone())?;
+        view.stream().map(|stream| stream.handle.state)
     }
 
     /// Whether an instance runs, or is due to.

@@ -13,7 +13,7 @@ use crate::{
 const NAME_CHARS_MAX: usize = 64;
 
 /// The word that means every process.
-pub(super) const EVERYTHING: &str = "all";
+pub const EVERYTHING: &str = "all";
 
 /// The smallest log file that is of any use, in bytes: to rotate one takes longer than to write it.
 const LOG_BYTES_MIN: u64 = 100;

@@ -33,6 +33,10 @@ pub(super) enum Input {
     Sustained,
     /// An earlier supervisor's run was taken over.
     Resumed,
+    /// It is to run as it did before its supervisor, or the machine, was shut down. The seq of the event that says so.
+    Boot(Option<u64>),
+    /// It was to run before the machine was shut down, and is to stay as it is.
+    Stay,
 }
 
 /// What is to be done about it, in this order.
@@ -58,8 +62,8 @@ enum Then {
     Policy,
     /// Nothing: somebody wanted it to end.
     Stay(Request),
-    /// The next run: somebody wanted a restart.
-    Start(Request),
+    /// The next run: somebody wanted a restart, or it is to run as before its supervisor was shut down.
+    Start(Origin, StartTrigger),
 }
 
 /// The plan for one instance.
@@ -95,12 +99,17 @@ impl Plan {
             Input::Health(verdict) => self.health(verdict, seen),
             Input::Sustained => sustained(seen),
             Input::Resumed => self.resumed(seen),
+            Input::Boot(cause) => {
+                self.then = Then::Start(Origin::of(Actor::System).caused_by(cause), StartTrigger::Boot);
+                Vec::new()
+            }
+            Input::Stay => self.stay(seen),
         }
     }
 
     /// Whether it will be started once its run is over.
     pub(super) const fn awaits_start(&self) -> bool {
-        matches!(self.then, Then::Start(_))
+        matches!(self.then, Then::Start(..))
     }
 
     /// Forgets what was to come after a stop that did not begin.
@@ -114,7 +123,7 @@ impl Plan {
         }
         if seen.is_up {
             // The run before still has to be seen through.
-            self.then = Then::Start(request);
+            self.then = Then::Start(Origin::of(request), StartTrigger::Start);
             return Vec::new();
         }
         self.then = Then::Policy;
@@ -135,6 +144,10 @@ impl Plan {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
             // It has just ended, and the policy has not been asked yet.
             FollowUp::Undecided { .. } if seen.is_up => vec![called_off(request, seen.end_seq)],
+            // On record, or a later supervisor would start it.
+            FollowUp::Nothing | FollowUp::Undecided { .. } if awaited && seen.stream.wanted => {
+                vec![called_off(request, None)]
+            }
             FollowUp::Nothing | FollowUp::Undecided { .. } if awaited => Vec::new(),
             FollowUp::Nothing | FollowUp::Undecided { .. } => vec![Effect::Refuse("stop")],
         }
@@ -144,16 +157,14 @@ impl Plan {
         if seen.stream.handle.state.has_exited() {
             return self.start(request, seen);
         }
-        self.then = Then::Start(request.clone());
+        self.then = Then::Start(Origin::of(request.clone()), StartTrigger::Start);
         vec![Effect::Stop { request, timeout: None }]
     }
 
     fn run_over(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
         let stream = seen.stream;
         match (std::mem::take(&mut self.then), stream.follow_up) {
-            (Then::Start(request), _) => {
-                vec![Effect::Start { origin: Origin::of(request), trigger: StartTrigger::Start }]
-            }
+            (Then::Start(origin, trigger), _) => vec![Effect::Start { origin, trigger }],
             // Whoever wanted it to end came after a failed health check, or after the end itself.
             (Then::Stay(request), FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
@@ -199,6 +210,17 @@ impl Plan {
                 Vec::new()
             }
         }
+    }
+
+    /// On record, or a later supervisor would have the policy decide.
+    fn stay(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
+        let reason = Some("on_boot is stay".to_owned());
+        let request = Request { actor: Actor::Recovery, reason };
+        if seen.is_up {
+            self.then = Then::Stay(request);
+            return Vec::new();
+        }
+        vec![called_off(request, seen.end_seq)]
     }
 
     fn resumed(&self, seen: &Seen<'_>) -> Vec<Effect> {

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{KeptLaunches, Launch, LaunchStore, Recovery, Supervisor, change::with_instances, table::Entry};
+use super::{Boot, KeptLaunches, Launch, LaunchStore, Recovery, Supervisor, change::with_instances, table::Entry};
 use crate::blocking;
 use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
@@ -17,7 +17,14 @@ impl Supervisor {
     ///
     /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
     /// restarts that are due are made. Not to be called when something is [`out_of_sight`](Self::out_of_sight).
+    ///
+    /// What ran when the supervisor or the machine was shut down runs again, as each process's `on_boot` says.
     pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
+        self.recover_after(Boot::default(), streams).await
+    }
+
+    /// The same after a boot of which more is known.
+    pub async fn recover_after(&self, boot: Boot, streams: Vec<Stream>) -> Recovery {
         let mut recovery = Recovery::default();
         let loaded = self.with_launches(|launches| launches.load_all()).await;
         let KeptLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {
@@ -45,7 +52,7 @@ impl Supervisor {
                 }
                 Some(streams) => {
                     let supervisor = self.clone();
-                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, true, streams)));
+                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, true, streams, boot)));
                 }
                 // The log is the only truth (law 1): what it has never heard of was never supervised.
                 None => self.forget(launch.spec.id).await,
@@ -59,7 +66,7 @@ impl Supervisor {
                 Some(first) if is_wanted || streams.iter().any(is_open) => {
                     let launch = Launch::new(first.handle.spec.clone());
                     let supervisor = self.clone();
-                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, false, streams)));
+                    taken_over.spawn(blocking::step(move || supervisor.take_over(launch, false, streams, boot)));
                 }
                 _ => self.table().remember(streams),
             }
@@ -90,7 +97,7 @@ impl Supervisor {
         }
     }
 
-    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>) -> Recovery {
+    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
         // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
         let open = streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
@@ -108,7 +115,7 @@ impl Supervisor {
             let (mut tender, link) = self.tender(&launch, instance, of_instance.remove(&instance), is_launchable);
             // It was being added when the supervisor died.
             let registered = tender.register(&Origin::of(Actor::Recovery));
-            let resumed = registered.and_then(|()| tender.resume());
+            let resumed = registered.and_then(|()| tender.resume(boot));
             recovery.note(&launch, resumed);
             tokio::spawn(tender.tend());
             links.push(link);
@@ -158,6 +165,6 @@ impl Recovery {
 }
 
 /// Whether a run of it is not over, or may have begun.
-fn is_open(stream: &Stream) -> bool {
+pub(super) fn is_open(stream: &Stream) -> bool {
     stream.intent.is_some() || !stream.handle.state.has_exited()
 }

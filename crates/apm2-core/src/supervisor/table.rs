@@ -7,11 +7,11 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Launch, name::EVERYTHING, not_found, order::Order};
-use crate::process::{ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView};
-
-/// The shortest beginning of an id that is taken for one.
-const ID_PREFIX_CHARS_MIN: usize = 4;
+use super::{Launch, name::EVERYTHING, order::Order};
+use crate::process::{
+    ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView,
+    id_query::{Candidate, Meant, UnclearId, resolve},
+};
 
 /// The way to the task of one instance.
 #[derive(Clone)]
@@ -118,6 +118,12 @@ impl Table {
         self.known.extend(streams.into_iter().map(|stream| (stream.id, stream)));
     }
 
+    /// The latest run of each instance that is not supervised and had this name.
+    pub(super) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
+        let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
+        named.map(|stream| (stream.id, stream.run)).collect()
+    }
+
     /// The id that `name` has on record, or else `id`; and takes out the streams that are known under it.
     ///
     /// A name that meant several processes means the one that something happened to last.
@@ -131,38 +137,42 @@ impl Table {
         (id, ids.iter().filter_map(|known| self.known.remove(known)).collect())
     }
 
-    /// The instances that `text` means.
-    pub(super) fn find(&self, text: &str) -> Result<Vec<StreamId>, ProcessError> {
-        let ids = |entry: &Entry| entry.links.iter().map(|link| link.id).collect::<Vec<_>>();
+    /// The instances that `text` means, of what is supervised.
+    pub(super) fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         if text == EVERYTHING {
             return Ok(self.links().map(|link| link.id).collect());
         }
-        let entry = self.find_entry(text);
-        if let Some(link) = text.rsplit_once('-').and_then(|(name, instance)| {
-            let index = instance.parse::<usize>().ok()?;
-            self.get(name)?.links.get(index)
-        }) && entry.is_none()
-        {
-            return Ok(vec![link.id]);
-        }
-        entry.map(ids).ok_or_else(|| not_found(text))
+        let meant = self.resolve(text)?;
+        let found: Vec<StreamId> = self.links().map(|link| link.id).filter(|id| meant.includes(*id)).collect();
+        // It may be one that was supervised once.
+        if found.is_empty() { Err(UnclearId::Unknown(text.to_owned())) } else { Ok(found) }
     }
 
-    /// The process that `text` means.
-    pub(super) fn find_process(&self, text: &str) -> Result<ProcessId, ProcessError> {
-        self.find_entry(text).map(|entry| entry.launch.spec.id).ok_or_else(|| not_found(text))
+    /// The process that `text` means, of what is supervised.
+    pub(super) fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
+        let meant = self.resolve(text)?;
+        let entry = self.by_id(meant.process_id()).ok_or_else(|| UnclearId::Unknown(text.to_owned()))?;
+        if matches!(meant, Meant::Instance(_)) && entry.links.len() > 1 {
+            return Err(UnclearId::OneInstance { text: text.to_owned(), name: entry.launch.spec.name.clone() });
+        }
+        Ok(meant.process_id())
     }
 
-    fn find_entry(&self, text: &str) -> Option<&Entry> {
-        if let Some(entry) = self.get(text) {
-            return Some(entry);
-        }
-        let begins = |entry: &&Entry| entry.launch.spec.id.to_string().starts_with(text);
-        let mut found = self.entries.values().filter(begins);
-        match (found.next(), found.next()) {
-            (Some(entry), None) if text.len() >= ID_PREFIX_CHARS_MIN => Some(entry),
-            _ => None,
-        }
+    /// By the same rule as those who read the ledger, and of the same candidates: what was supervised once is among them.
+    fn resolve(&self, text: &str) -> Result<Meant, UnclearId> {
+        // What is supervised is the latest of its name.
+        let supervised = self.entries.values().flat_map(|entry| {
+            let spec = &entry.launch.spec;
+            let candidate = |link: &Link| Candidate {
+                id: link.id,
+                name: &spec.name,
+                instances: spec.instances,
+                last_seq: u64::MAX,
+            };
+            entry.links.iter().map(candidate)
+        });
+        let candidates: Vec<Candidate<'_>> = supervised.chain(self.known.values().map(Candidate::from)).collect();
+        resolve(text, &candidates)
     }
 
     /// Claims what `spec` names until [`end_claim`](Self::end_claim).

@@ -20,7 +20,8 @@ use tokio::{
 };
 
 use super::{
-    AdapterFactory, Launch,
+    AdapterFactory, Boot, Launch,
+    boot::{AtBoot, at_boot},
     checkup::Checkup,
     order::{Order, Reply, What},
     plan::{Effect, Input, Plan, Seen},
@@ -156,7 +157,8 @@ impl Tender {
     ///
     /// # Errors
     /// When what was found cannot be recorded, or `/proc` cannot be read.
-    pub(super) fn resume(&mut self) -> Result<Resumed, ProcessError> {
+    pub(super) fn resume(&mut self, boot: Boot) -> Result<Resumed, ProcessError> {
+        let left = self.runner.stream();
         let resumed = self.runner.resume()?;
         self.has_rest = matches!(resumed, Resumed::Nothing | Resumed::NeverStarted);
         match resumed {
@@ -178,8 +180,26 @@ impl Tender {
                 Some(FollowUp::Nothing) | None => {}
             },
         }
+        if let Some(left) = left.filter(|_| self.is_launchable && resumed != Resumed::Adopted) {
+            self.boot(at_boot(&left, boot.on_boot(&self.launch), &self.clock.now()), boot.cause);
+        }
         self.note_business();
         Ok(resumed)
+    }
+
+    /// Does what is to be done after a boot, before anything else.
+    fn boot(&mut self, what: AtBoot, cause: Option<u64>) {
+        let input = match what {
+            AtBoot::Nothing => return,
+            AtBoot::Start => Input::Boot(cause),
+            AtBoot::Stay => Input::Stay,
+        };
+        self.restart_at = None;
+        self.next_steps.clear();
+        self.next_steps.push_back(input);
+        if what == AtBoot::Start && !self.is_up {
+            self.next_steps.push_back(Input::RunOver);
+        }
     }
 
     /// Begins its history where there is none.

@@ -126,6 +126,7 @@ pub(super) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
                     action: Action::Scale,
                     bytes: None,
                     error: Some(error.message().to_owned()),
+                    note: None,
                 });
                 refusal = Some(error);
             }

@@ -1,6 +1,6 @@
 //! `show`: one process, its runs and its events.
 
-use apm2_core::process::StreamId;
+use apm2_core::process::{StreamId, id_query::UnclearId};
 use apm2_ledger::{FindError, ReadError, Reader};
 
 use crate::{
@@ -73,7 +73,7 @@ pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
 /// The one stream that `id` means.
 fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
     match reader.find(id)?.as_slice() {
-        [] => Err(FindError::NoSuchProcess(id.to_owned()).into()),
+        [] => Err(FindError::from(UnclearId::Unknown(id.to_owned())).into()),
         [stream] => Ok(*stream),
         [first, .., last] => {
             let (first, last) = (first.instance, last.instance);

@@ -47,7 +47,10 @@ A file, of which docs/ecosystem.md has every setting:
 /// Run what an ecosystem file says: create, change and remove what differs
 ///
 /// What the file names and is not supervised is created and started, what differs is stopped and started as the file
-/// says, what the file does not name any more is stopped and removed. Processes of other files are left alone.
+/// says, what the file does not name any more is stopped and removed. Processes of other files are left alone. What has
+/// finished is done until it is changed or started.
+///
+/// Fails if something of the file does not run, also if it ended right after its start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
@@ -57,6 +60,9 @@ pub(crate) struct UpArgs {
     /// Only say what would be done
     #[arg(long)]
     dry_run: bool,
+    /// Also start what has finished: what ended with 0 and is restarted after failures only, or never
+    #[arg(long)]
+    rerun: bool,
     /// Why: recorded with everything that is done
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -69,14 +75,14 @@ pub(super) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     if args.dry_run && !dir.exists() {
         return print_outcomes(&Answer::Outcomes(launches.iter().map(created).collect()), context);
     }
-    let request = Request::Apply { group, launches, dry_run: args.dry_run };
+    let request = Request::Apply { group, launches, dry_run: args.dry_run, rerun: args.rerun };
     let answer = ask(connect_or_start(&dir)?, request, args.reason)?;
     print_outcomes(&answer, context)
 }
 
 /// What would become of `launch` where nothing is supervised.
 fn created(launch: &Launch) -> Outcome {
-    Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None }
+    Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None, note: None }
 }
 
 #[cfg(test)]

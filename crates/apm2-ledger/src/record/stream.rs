@@ -127,6 +127,9 @@ pub(super) struct StreamV1 {
     spawn_failures: TallyV1,
     unregistered: bool,
     gave_up: Option<RestartRuleV1>,
+    wanted: bool,
+    finished: bool,
+    asked_at: Option<StampV1>,
 }
 
 impl From<&ProcessState> for StateV1 {
@@ -190,6 +193,9 @@ impl From<&Stream> for StreamV1 {
             spawn_failures: (&stream.budget.spawn_failures).into(),
             unregistered: stream.unregistered,
             gave_up: stream.gave_up.map(Into::into),
+            wanted: stream.wanted,
+            finished: stream.finished,
+            asked_at: stream.asked_at.map(Into::into),
         }
     }
 }
@@ -230,6 +236,9 @@ impl StreamV1 {
             budget: RestartBudget { crashes: self.crashes.into(), spawn_failures: self.spawn_failures.into() },
             unregistered: self.unregistered,
             gave_up: self.gave_up.map(Into::into),
+            wanted: self.wanted,
+            finished: self.finished,
+            asked_at: self.asked_at.map(Into::into),
         })
     }
 }

@@ -1,0 +1,138 @@
+//! Making a process run as its launch says, and looking whether it does.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Applied, Launch, Supervisor,
+    change::{ask_each, with_id, with_instances},
+    order::What,
+    table::Link,
+};
+use crate::process::{ProcessError, ProcessState, Request, Stream, StreamId};
+
+/// How long what was just started is looked at: a program that cannot do its work at all mostly ends within it.
+const LOOK_MAX: Duration = Duration::from_millis(300);
+
+/// How often it is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What became of a launch that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroughtUp {
+    /// What was changed.
+    pub applied: Applied,
+    /// Whether an instance was started that had not been changed.
+    pub has_started: bool,
+    /// Whether an instance has finished, and so was not started.
+    pub has_finished: bool,
+    /// What ended with a failure right after its start, in words.
+    pub ended_at_once: Option<String>,
+}
+
+impl Supervisor {
+    /// Applies `launch`, and starts the instances that do not run, also those that wait for a restart. What has finished is
+    /// left as it is unless it is another program now, or `rerun` says otherwise. No other change comes between the two.
+    ///
+    /// # Errors
+    /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
+    /// next word.
+    pub async fn bring_up(&self, launch: Launch, rerun: bool, request: &Request) -> Result<BroughtUp, ProcessError> {
+        let name = launch.spec.name.clone();
+        let changing = self.changing(&name).await;
+        let begun_anew = rerun || !self.is_same_program(&launch);
+        let before = self.runs_of(&name);
+        let applied = self.apply_alone(launch, request).await?;
+        let no_change = changing.downgrade();
+        self.check_leaving()?;
+        let links = self.links_of(&name);
+        let (down, has_finished) = down(&links, begun_anew);
+        let started = ask_each(down.iter(), What::Start, request).await;
+        for (link, started) in down.iter().zip(started) {
+            match started {
+                // It was started meanwhile, by its policy or by somebody else.
+                Err(ProcessError::InvalidState(_)) if !is_down(link) => {}
+                started => started?,
+            }
+        }
+        drop(no_change);
+        let ended_at_once = look(&links, &before).await;
+        Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
+    }
+
+    /// Whether [`bring_up`](Self::bring_up) would start something that it would not change, and whether something has
+    /// finished.
+    #[must_use]
+    pub fn would_start(&self, launch: &Launch, rerun: bool) -> (bool, bool) {
+        let (down, has_finished) = down(&self.links_of(&launch.spec.name), rerun || !self.is_same_program(launch));
+        (!down.is_empty(), has_finished)
+    }
+
+    /// The latest run of each instance that has had this name, supervised or not.
+    fn runs_of(&self, name: &str) -> Vec<(StreamId, u64)> {
+        let supervised: Vec<Stream> = self.links_of(name).iter().filter_map(|link| link.view.stream()).collect();
+        let mut runs = self.table().known_runs(name);
+        runs.extend(supervised.iter().map(|stream| (stream.id, stream.run)));
+        runs
+    }
+
+    fn links_of(&self, name: &str) -> Vec<Link> {
+        self.table().get(name).map(|entry| entry.links.clone()).unwrap_or_default()
+    }
+
+    /// Whether `launch` differs from what is supervised in its number of instances at most.
+    fn is_same_program(&self, launch: &Launch) -> bool {
+        self.table().get(&launch.spec.name).is_some_and(|entry| {
+            let present = &entry.launch;
+            let launch = with_id(with_instances(launch, present.spec.instances), present.spec.id);
+            entry.is_launchable && present.is_as(&launch)
+        })
+    }
+}
+
+/// The instances that do not run and are to, and whether others have finished.
+fn down(links: &[Link], begun_anew: bool) -> (Vec<Link>, bool) {
+    let (finished, down): (Vec<Link>, Vec<Link>) =
+        links.iter().filter(|link| is_down(link)).cloned().partition(|link| !begun_anew && has_finished(link));
+    (down, !finished.is_empty())
+}
+
+fn is_down(link: &Link) -> bool {
+    link.view.stream().is_none_or(|stream| stream.handle.state.has_exited())
+}
+
+fn has_finished(link: &Link) -> bool {
+    link.view.stream().is_some_and(|stream| stream.finished)
+}
+
+/// Looks for a while at what was started since `before`; gives what has failed, in words.
+async fn look(links: &[Link], before: &[(StreamId, u64)]) -> Option<String> {
+    let run_before = |link: &Link| before.iter().find(|(id, _)| *id == link.id).map_or(0, |(_, run)| *run);
+    let begun: Vec<(&Link, u64)> = links.iter().map(|link| (link, run_before(link))).collect();
+    let until = Instant::now() + LOOK_MAX;
+    loop {
+        let streams = begun.iter().filter_map(|(link, before)| Some((link.view.stream()?, *before)));
+        let started: Vec<(Stream, u64)> = streams.filter(|(stream, before)| stream.run > *before).collect();
+        if let Some(failure) = started.iter().find_map(|(stream, before)| failure(stream, *before)) {
+            return Some(failure);
+        }
+        if started.is_empty() || Instant::now() >= until {
+            return None;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// How the run that was begun after run `before` has failed, if it has.
+fn failure(stream: &Stream, before: u64) -> Option<String> {
+    // Of several instances it has to be told which; a process is named by whoever tells of it.
+    let name = if stream.handle.spec.instances > 1 { stream.handle.display_name() } else { "it".to_owned() };
+    match &stream.handle.state {
+        state @ ProcessState::Crashed { .. } => Some(format!("{name} ended right after its start: {state}")),
+        _ if stream.run > before.saturating_add(1) => {
+            Some(format!("{name} ended right after its start, and was started again"))
+        }
+        _ => None,
+    }
+}

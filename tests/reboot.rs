@@ -1,0 +1,111 @@
+//! What runs again after its daemon was shut down, as at the end of a machine, and what does not.
+
+use std::fs;
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Place, gone, send, wait_until};
+
+fn state(place: &Place, name: &str) -> String {
+    place.json(&["show", name])["handle"]["state"].as_str().unwrap().to_owned()
+}
+
+/// The trigger, the actor and the cause of the latest start.
+fn start(place: &Place, name: &str) -> (String, String, u64) {
+    let event = place.events(name).into_iter().rev().find(|event| event["type"] == "start_requested").unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    (text(&event["trigger"]), text(&event["actor"]["kind"]), event["cause"].as_u64().unwrap())
+}
+
+fn with_five(place: &Place) {
+    let process = |name: &str, script: &str, restart: &str| {
+        let command = format!("command = 'sh'\nargs = ['-c', '{script}']");
+        format!("[[process]]\nname = '{name}'\n{command}\nrestart = {{ {restart} }}\n")
+    };
+    let forever = "exec sleep 1000";
+    let text = [
+        process("never", forever, "policy = 'never'"),
+        process("always", forever, "policy = 'always'"),
+        process("stays", forever, "on_boot = 'stay'"),
+        process("stopped", forever, "policy = 'always'"),
+        process("done", "exit 0", "policy = 'never'"),
+    ];
+    fs::write(place.path("ecosystem.toml"), text.concat()).unwrap();
+    place.run(&["up"]).succeeded();
+    place.run(&["stop", "stopped"]).succeeded();
+    wait_until("it has finished", || (state(place, "done") == "stopped").then_some(()));
+}
+
+/// The next daemon, which is started by whatever has to be asked.
+fn next(place: &Place) {
+    place.run(&["stop", "done"]).succeeded();
+    for name in ["never", "always"] {
+        wait_until("it runs again", || (state(place, name) == "running").then_some(()));
+    }
+}
+
+#[test]
+fn what_ran_before_a_shutdown_runs_again_after_it() {
+    let place = Place::new();
+    with_five(&place);
+    for round in 0..3 {
+        match round {
+            // As at a shutdown of the machine, and as by hand.
+            0 | 1 => {
+                let daemon = place.daemon().unwrap();
+                send(daemon, Signal::SIGTERM);
+                wait_until("the daemon leaves", || gone(daemon).then_some(()));
+            }
+            _ => place.stop_daemon(),
+        }
+        assert_eq!(state(&place, "always"), "stopped");
+        next(&place);
+        for name in ["never", "always"] {
+            let (trigger, actor, cause) = start(&place, name);
+            assert_eq!((&*trigger, &*actor), ("boot", "system"), "{name}");
+            let told = place.run(&["--format", "jsonl", "tail", "-n", "1000"]).succeeded().stdout;
+            let caused = told.lines().find(|line| line.contains(&format!("\"seq\":{cause},"))).unwrap();
+            assert!(caused.contains("supervisor_started"), "{caused}");
+        }
+        for name in ["stays", "stopped", "done"] {
+            assert_eq!(state(&place, name), "stopped", "{name}");
+        }
+    }
+    let stopping = place.events("always").into_iter().rev().find(|event| event["type"] == "stopping").unwrap();
+    assert_eq!(stopping["actor"]["kind"], "system", "{stopping}");
+    assert!(stopping["reason"].as_str().unwrap().contains("`daemon --stop` by "), "{stopping}");
+    // What is asked for goes before what was.
+    place.run(&["start", "stays"]).succeeded();
+    place.run(&["down"]).succeeded();
+    place.stop_daemon();
+    place.run(&["stop", "all"]).succeeded();
+    assert_eq!(place.json(&["list", "--state", "running"]), serde_json::json!([]));
+}
+
+#[test]
+fn a_daemon_that_leaves_everything_running_has_nothing_started_again() {
+    let place = Place::new();
+    with_five(&place);
+    let pid = |name: &str| place.json(&["show", name])["handle"]["pid"].clone();
+    let before = (pid("never"), pid("always"));
+    let daemon = place.daemon().unwrap();
+    place.run(&["daemon", "--leave"]).succeeded();
+    wait_until("the daemon leaves", || gone(daemon).then_some(()));
+    next(&place);
+    assert_eq!((pid("never"), pid("always")), before);
+}
+
+#[test]
+fn what_run_has_started_is_not_started_again() {
+    let place = Place::new();
+    let run = place.start_script(&["--name", "it", "--restart", "always"], "echo $$; exec sleep 1000");
+    wait_until("it runs", || {
+        let listed = place.run(&["--format", "json", "list"]);
+        (listed.code == 0 && listed.json()[0]["state"] == "running").then_some(())
+    });
+    place.stop_daemon();
+    drop(run.outcome());
+    place.run(&["stop", "all"]).succeeded();
+    assert_eq!(state(&place, "it"), "stopped");
+    assert_eq!(place.json(&["show", "it"])["runs"].as_array().unwrap().len(), 1);
+}
