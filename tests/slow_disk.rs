@@ -25,8 +25,7 @@ const PROCESSES: usize = 20;
 fn wait_for_answer(place: &Place) {
     let hello = frame(br#"{"version":1,"reason":null,"terminal":null,"request":"hello"}"#);
     let socket = place.ledger().join("daemon.sock");
-    let mut asked =
-        || std::os::unix::net::UnixStream::connect(&socket).is_ok() && answer(place, &hello).contains("pid");
+    let asked = || std::os::unix::net::UnixStream::connect(&socket).is_ok() && answer(place, &hello).contains("pid");
     wait_until("the daemon answers", || asked().then_some(()));
 }
 

@@ -544,7 +544,7 @@ async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) 
         })?;
         // A name that nothing ever had is a mistake.
         if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {
-            return Err(unknown(&name));
+            return Err(ProcessError::NotFound(name).into());
         }
         all.extend(
             removed

@@ -110,6 +110,9 @@ fn print_done(out: &mut dyn io::Write, outcome: &Outcome) -> io::Result<()> {
     if let Some(bytes) = outcome.bytes {
         write!(out, ": {bytes} bytes of logs")?;
     }
+    if let Some(note) = &outcome.note {
+        write!(out, ": {note}")?;
+    }
     writeln!(out)
 }
 

@@ -68,11 +68,13 @@ async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<S
     let Some(process) = process else { return Err("it does not exist".to_owned()) };
     let began = Instant::now();
     loop {
-        let looked = tokio::task::spawn_blocking(move || (process.observe(), process.is_stopped()));
+        let looked = blocking::check(move || (process.observe(), process.is_stopped()));
         let is_stopped = match looked.await {
             Ok((Observation::Alive, is_stopped)) => is_stopped,
             Ok((Observation::Zombie(_), _)) => return Err("it has ended, and its exit was not read yet".to_owned()),
             Ok((Observation::Gone, _)) => return Err("it is gone".to_owned()),
+            // Its end is observed by its descriptor; what `/proc` hides is no failure.
+            Ok((Observation::Unverifiable, _)) => return Ok("it cannot be seen, and has not ended".to_owned()),
             Err(error) => return Err(format!("the check broke off: {error}")),
         };
         if !is_stopped {
