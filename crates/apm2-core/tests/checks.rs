@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::health::{HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe};
+use apm2_core::{
+    health::{HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe},
+    process::ProcessIdentity,
+};
 
 use crate::support::{in_time, until};
 
@@ -106,5 +109,61 @@ fn what_cannot_be_checked_is_refused_with_the_reason() {
         (HealthCheckConfig { failure_threshold: 0, ..HealthCheckConfig::default() }, "thresholds"),
     ] {
         assert!(config.validate().unwrap_err().contains(said), "{config:?}");
+    }
+}
+
+#[tokio::test]
+async fn liveness_sees_a_process_that_is_stopped_or_gone() {
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let _guard = crate::support::KillOnDrop(child.id());
+    let process = ProcessIdentity::of(child.id());
+    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let signal = |signal| nix::sys::signal::kill(pid, signal).unwrap();
+    let look = || async {
+        let target = ProbeTarget { process, ..ProbeTarget::default() };
+        in_time(probe(&HealthCheck::Liveness, Duration::from_millis(300), &target)).await
+    };
+    assert!(look().await.healthy);
+    signal(nix::sys::signal::Signal::SIGSTOP);
+    until("it is stopped", || crate::support::state_of(child.id()) == Some('T')).await;
+    let stopped = look().await;
+    assert!(!stopped.healthy && stopped.detail.contains("stopped (SIGSTOP) for 300ms"), "{stopped:?}");
+    signal(nix::sys::signal::Signal::SIGCONT);
+    assert!(look().await.healthy);
+    signal(nix::sys::signal::Signal::SIGKILL);
+    until("it has ended", || crate::support::state_of(child.id()) == Some('Z')).await;
+    assert!(look().await.detail.contains("has ended"));
+    child.wait().unwrap();
+    assert!(look().await.detail.contains("is gone"));
+    let none = in_time(probe(&HealthCheck::Liveness, LIMIT, &ProbeTarget::default())).await;
+    assert!(!none.healthy);
+}
+
+#[tokio::test]
+async fn a_script_is_given_what_its_process_was_started_with() {
+    let script = r#"[ "$MODE" = batch ] && [ "$APM2_PID" = "$WANTED" ]"#.to_owned();
+    let check = HealthCheck::Script { command: "sh".to_owned(), args: vec!["-c".to_owned(), script] };
+    let process = ProcessIdentity::of(std::process::id());
+    let variable = |name: &str, value: String| (name.to_owned(), value);
+    let env = vec![variable("MODE", "batch".to_owned()), variable("WANTED", std::process::id().to_string())];
+    let told = ProbeTarget { process, env, ..ProbeTarget::default() };
+    let result = in_time(probe(&check, LIMIT, &told)).await;
+    assert!(result.healthy, "{result:?}");
+    assert!(!checked(&check, LIMIT).await.healthy);
+}
+
+#[tokio::test]
+async fn what_a_script_said_last_is_kept_without_what_is_secret() {
+    let masked = vec!["correcthorse".to_owned()];
+    let target = ProbeTarget { masked, ..ProbeTarget::default() };
+    for (text, said) in [
+        ("echo begins; echo no room left; exit 3", "exit status: 3: no room left"),
+        ("echo on stdout; echo on stderr >&2; echo >&2; exit 1", "exit status: 1: on stderr"),
+        ("echo connecting as correcthorse; exit 1", "connecting as "),
+        ("echo slow; sleep 1000", "took longer than 500ms: slow"),
+    ] {
+        let result = in_time(probe(&script(text), Duration::from_millis(500), &target)).await;
+        assert!(!result.healthy && result.detail.contains(said), "{text}: {result:?}");
+        assert!(!result.detail.contains("correcthorse"), "{result:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! How the health of a process is checked, and what the results mean. What follows from them is the
 //! [`supervisor`](crate::supervisor)'s matter.
 
+mod address;
 mod monitor;
 mod probe;
 
@@ -15,6 +16,10 @@ pub use self::{
 
 /// Characters of the words of a result.
 pub const DETAIL_CHARS_MAX: usize = 200;
+
+/// HTTP statuses (RFC 9110, section 15).
+const STATUS_MIN: u16 = 100;
+const STATUS_MAX: u16 = 599;
 
 /// The shortest time between two checks.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
@@ -49,7 +54,7 @@ pub enum HealthCheck {
         #[serde(default)]
         args: Vec<String>,
     },
-    /// Healthy as long as the process exists.
+    /// Healthy as long as the process exists and is not stopped by a signal for as long as the check may take.
     Liveness,
 }
 
@@ -117,8 +122,8 @@ impl fmt::Display for ExpectedStatus {
     }
 }
 
-/// When and how often a process is checked, and what crosses the threshold.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// When and how often a process is checked, and what crosses the threshold. `Debug` shows no value of a variable.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthCheckConfig {
     /// What is checked. Default: liveness.
@@ -173,23 +178,59 @@ impl HealthCheckConfig {
         if self.failure_threshold == 0 || self.success_threshold == 0 {
             return Err("the thresholds of health are at least 1".to_owned());
         }
-        match &self.check {
-            HealthCheck::Http { url, .. } if !url.starts_with("http://") => {
-                Err(format!("health: {url:?} does not begin with http://, and there is no TLS here"))
+        let is_script = matches!(self.check, HealthCheck::Script { .. });
+        if !is_script && !self.env.is_empty() {
+            return Err("health.env is for a script, and the check is none".to_owned());
+        }
+        if self.env.iter().any(|(name, value)| !is_variable(name) || value.contains('\0')) {
+            return Err("health.env: a name is not empty and has no '=', and nothing has a NUL byte".to_owned());
+        }
+        self.check.validate()
+    }
+}
+
+impl HealthCheck {
+    /// Refuses what can never be healthy, whatever the process does.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        match self {
+            HealthCheck::Http { url, expected_status } => {
+                let is_status = |status: &u16| (STATUS_MIN..=STATUS_MAX).contains(status);
+                if expected_status.all().is_empty() {
+                    return Err("health: expected_status names no status".to_owned());
+                }
+                if !expected_status.all().iter().all(is_status) {
+                    return Err(format!("health: an expected_status is {STATUS_MIN} to {STATUS_MAX}"));
+                }
+                address::check_url(url)
             }
-            HealthCheck::Tcp { address } if !address.contains(':') => {
-                Err(format!("health: {address:?} is not host:port"))
-            }
-            HealthCheck::Http { expected_status, .. } if expected_status.all().is_empty() => {
-                Err("health: expected_status names no status".to_owned())
-            }
-            HealthCheck::Unix { path } if path.as_os_str().is_empty() => {
-                Err("health: the path of the socket is empty".to_owned())
-            }
+            HealthCheck::Tcp { address } => address::check_address(address),
+            HealthCheck::Unix { path } => address::check_socket(path),
             HealthCheck::Script { command, .. } if command.is_empty() => {
                 Err("health: the script has no command".to_owned())
             }
-            _ => Ok(()),
+            HealthCheck::Script { .. } | HealthCheck::Liveness => Ok(()),
         }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['=', '\0'])
+}
+
+impl fmt::Debug for HealthCheckConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HealthCheckConfig")
+            .field("check", &self.check)
+            .field("interval", &self.interval)
+            .field("timeout", &self.timeout)
+            .field("initial_delay", &self.initial_delay)
+            .field("grace_period", &self.grace_period)
+            .field("failure_threshold", &self.failure_threshold)
+            .field("success_threshold", &self.success_threshold)
+            .field("env", &self.env.keys())
+            .finish()
     }
 }

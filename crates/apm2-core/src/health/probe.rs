@@ -1,25 +1,47 @@
 //! One health check, made.
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::timeout,
+    time::{Instant, sleep, timeout},
 };
 
 use super::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck, ProbeResult};
-use crate::process::{helper, redact_text};
+use crate::log::Masks;
+use crate::process::{
+    Observation, ProcessIdentity,
+    helper::{self, Printed},
+};
+
+/// Time between two looks at a process that is stopped.
+const STOPPED_POLL: Duration = Duration::from_millis(50);
+
+/// The variable that tells a script the pid of the process that it checks.
+const PID_VARIABLE: &str = "APM2_PID";
 
 /// What a check is told of the process.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ProbeTarget {
-    /// Whether the process exists.
-    pub alive: bool,
+    /// The main process; `None` where there is none.
+    pub process: Option<ProcessIdentity>,
     /// The directory that a script starts in; that of the supervisor without one.
     pub cwd: Option<PathBuf>,
+    /// Variables that a script is given beside the allowed part of the supervisor's environment.
+    pub env: Vec<(String, String)>,
+    /// Values that are masked in what a script says.
+    pub masked: Vec<String>,
+}
+
+impl fmt::Debug for ProbeTarget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProbeTarget").field("process", &self.process).field("cwd", &self.cwd).finish_non_exhaustive()
+    }
 }
 
 /// Makes one check within `limit`. Leaves no process behind.
@@ -29,12 +51,39 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
         HealthCheck::Tcp { address } => tcp(address, limit).await,
         HealthCheck::Unix { path } => unix(path, limit).await,
         HealthCheck::Script { command, args } => script(command, args, limit, target).await,
-        HealthCheck::Liveness if target.alive => Ok("it exists".to_owned()),
-        HealthCheck::Liveness => Err("it does not exist".to_owned()),
+        HealthCheck::Liveness => liveness(target.process, limit).await,
     };
     let healthy = outcome.is_ok();
     let detail = outcome.unwrap_or_else(|why| why);
-    ProbeResult { healthy, detail: redact_text(&detail).chars().take(DETAIL_CHARS_MAX).collect() }
+    let masks = Masks::default();
+    masks.set(target.masked.iter().cloned());
+    let detail = masks.mask(&detail).unwrap_or_default();
+    ProbeResult { healthy, detail: detail.chars().take(DETAIL_CHARS_MAX).collect() }
+}
+
+/// Whether the process exists and can run: one that is stopped (SIGSTOP) for as long as the check may take does neither
+/// work nor end. One that a debugger holds is left to the debugger.
+async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<String, String> {
+    let Some(process) = process else { return Err("it does not exist".to_owned()) };
+    let began = Instant::now();
+    loop {
+        let looked = tokio::task::spawn_blocking(move || (process.observe(), process.is_stopped()));
+        let is_stopped = match looked.await {
+            Ok((Observation::Alive, is_stopped)) => is_stopped,
+            Ok((Observation::Zombie(_), _)) => return Err("it has ended, and its exit was not read yet".to_owned()),
+            Ok((Observation::Gone, _)) => return Err("it is gone".to_owned()),
+            // No evidence against it.
+            Ok((Observation::Unverifiable, _)) => return Ok("it cannot be seen from here".to_owned()),
+            Err(error) => return Err(format!("the check broke off: {error}")),
+        };
+        if !is_stopped {
+            return Ok("it exists".to_owned());
+        }
+        if began.elapsed() >= limit {
+            return Err(format!("it has been stopped (SIGSTOP) for {}", humantime::format_duration(limit)));
+        }
+        sleep(STOPPED_POLL.min(limit)).await;
+    }
 }
 
 async fn http(url: &str, expected: &ExpectedStatus, limit: Duration) -> Result<String, String> {
@@ -80,5 +129,24 @@ async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeT
     if let Some(cwd) = &target.cwd {
         helper.current_dir(cwd);
     }
-    helper::run(helper, limit).await.map(|_| format!("{command} succeeded")).map_err(|why| format!("{command}: {why}"))
+    helper.envs(target.env.iter().map(|(name, value)| (name, value)));
+    if let Some(process) = target.process {
+        helper.env(PID_VARIABLE, process.pid.to_string());
+    }
+    helper.stderr(Stdio::piped());
+    let mut printed = Printed::default();
+    match helper::run_into(helper, limit, &mut printed).await {
+        Ok(()) => Ok(format!("{command} succeeded")),
+        Err(why) => {
+            // What it has to say about itself comes last, as a rule.
+            let last = last_line(&printed.stderr).or_else(|| last_line(&printed.stdout));
+            Err(last.map_or_else(|| format!("{command}: {why}"), |last| format!("{command}: {why}: {last}")))
+        }
+    }
+}
+
+/// The last line that is not blank.
+fn last_line(printed: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(printed);
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

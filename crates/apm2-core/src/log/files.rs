@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::LogConfig;
+use super::{LogConfig, is_nowhere};
 use crate::process::OutputSource;
 
 /// Digits of a generation in a file name.
@@ -32,9 +32,12 @@ const LOCK_POLL: Duration = Duration::from_millis(2);
 /// What the name of a compressed file ends with.
 const COMPRESSED: &str = ".gz";
 
+/// What the name of a file ends with that is being compressed.
+pub(super) const PART: &str = ".part";
+
 /// The directory under which output is kept that names no file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogsDir(PathBuf);
+pub struct LogsDir(pub(super) PathBuf);
 
 impl LogsDir {
     /// That directory. It is made when it is needed.
@@ -51,7 +54,7 @@ impl LogsDir {
     pub fn files(&self, config: &LogConfig, name: &str, instance: u32) -> LogFiles {
         let dir = self.0.join(format!("{name}-{instance}"));
         let place = |named: Option<&PathBuf>, default: &str| match named {
-            Some(path) if instance > 0 => of_instance(path, instance),
+            Some(path) if instance > 0 && !is_nowhere(path) => of_instance(path, instance),
             Some(path) => path.clone(),
             None => dir.join(default),
         };
@@ -87,10 +90,11 @@ impl LogFiles {
         }
     }
 
-    /// All of them, with the output that they are for.
+    /// Those that are written to, with the output that they are for.
     pub fn all(&self) -> impl Iterator<Item = (OutputSource, &Path)> {
         let stderr = self.stderr.as_deref().map(|path| (OutputSource::Stderr, path));
-        [(OutputSource::Stdout, self.stdout.as_path())].into_iter().chain(stderr)
+        let all = [(OutputSource::Stdout, self.stdout.as_path())].into_iter().chain(stderr);
+        all.filter(|(_, path)| !is_nowhere(path))
     }
 }
 
@@ -123,6 +127,34 @@ pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// # Errors
 /// When the directory cannot be read. One that is not there holds nothing.
 pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
+    let mut found = Vec::new();
+    for (rest, path) in beside(path)? {
+        let is_compressed = rest.ends_with(COMPRESSED);
+        if let Some(generation) = generation(rest.strip_suffix(COMPRESSED).unwrap_or(&rest)) {
+            found.push(Rotated { generation, path, is_compressed });
+        }
+    }
+    found.sort_unstable_by_key(|rotated| (rotated.generation, !rotated.is_compressed));
+    found.dedup_by_key(|rotated| rotated.generation);
+    Ok(found)
+}
+
+/// Copies of rotated files of `path` that were not compressed to their end.
+///
+/// # Errors
+/// As of [`rotated`].
+pub(super) fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_part = |rest: &str| rest.strip_suffix(PART).and_then(generation).is_some();
+    Ok(beside(path)?.into_iter().filter(|(rest, _)| is_part(rest)).map(|(_, path)| path).collect())
+}
+
+fn generation(digits: &str) -> Option<u64> {
+    let is_generation = digits.len() >= GENERATION_DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if is_generation { digits.parse().ok() } else { None }
+}
+
+/// The regular files beside `path` that have its name and more, each with what follows the dot after the name.
+fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
     };
@@ -130,7 +162,7 @@ pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut found: Vec<Rotated> = Vec::new();
+    let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
         // Whatever else has such a name is nobody's to read, compress or remove.
@@ -138,17 +170,25 @@ pub(super) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
             continue;
         }
         let Some(entry_name) = entry.file_name().to_str().map(str::to_owned) else { continue };
-        let Some(rest) = entry_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) else { continue };
-        let is_compressed = rest.ends_with(COMPRESSED);
-        let digits = rest.strip_suffix(COMPRESSED).unwrap_or(rest);
-        let is_generation = digits.len() >= GENERATION_DIGITS && digits.bytes().all(|digit| digit.is_ascii_digit());
-        if let (true, Ok(generation)) = (is_generation, digits.parse()) {
-            found.push(Rotated { generation, path: entry.path(), is_compressed });
+        if let Some(rest) = entry_name.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')) {
+            found.push((rest.to_owned(), entry.path()));
         }
     }
-    found.sort_unstable_by_key(|rotated| (rotated.generation, !rotated.is_compressed));
-    found.dedup_by_key(|rotated| rotated.generation);
     Ok(found)
+}
+
+/// What stands where a log is to be written, and is no file for it. What can be found out only by opening it is not.
+pub(super) fn obstacle(path: &Path) -> Option<&'static str> {
+    let kind = fs::symlink_metadata(path).ok()?.file_type();
+    if kind.is_file() {
+        None
+    } else if kind.is_dir() {
+        Some("it is a directory; name a file in it")
+    } else if kind.is_symlink() {
+        Some("it is a symbolic link, and no log is written through one; name the file that it means")
+    } else {
+        Some("it is not a regular file; to keep nothing, write \"none\"")
+    }
 }
 
 /// Opens a log file for writing at its end, and makes it and its directory where they are missing, closed to others.

@@ -3,7 +3,7 @@
 //! Every step can be cut short and made again: a compressed file has its name only once it is whole.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, File, OpenOptions},
     io::{self, BufReader, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
@@ -14,7 +14,7 @@ use flate2::{Compression, write::GzEncoder};
 
 use super::{
     LogConfig, LogFiles,
-    files::{Rotated, compressed_path, open_for_reading, rotated, with_suffix},
+    files::{PART, Rotated, compressed_path, open_for_reading, parts, rotated, with_suffix},
 };
 
 /// Puts the rotated files of an instance in order. Those that are written to get as large as `rotate_bytes`.
@@ -23,6 +23,9 @@ use super::{
 /// The first one; what can be done is done.
 pub(super) fn settle(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
     let remove_surplus = || remove_surplus(files, config.total_bytes_max, rotate_bytes);
+    for (_, path) in files.all() {
+        remove_parts(path)?;
+    }
     // First, so that nothing is compressed that has to go.
     let removed = remove_surplus();
     let compressed = if config.compress { compress_all(files, &remove_surplus) } else { Ok(()) };
@@ -49,12 +52,24 @@ fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) 
     Ok(())
 }
 
+/// Removes copies of `path` that were being compressed when a supervisor died. Nobody else makes one now: whoever puts the
+/// files of an instance in order does so alone.
+fn remove_parts(path: &Path) -> io::Result<()> {
+    for part in parts(path)? {
+        match fs::remove_file(part) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 fn strip_compressed(path: &Path) -> std::path::PathBuf {
     path.with_extension("")
 }
 
 fn compress(path: &Path) -> io::Result<()> {
-    let part = with_suffix(path, ".part");
+    let part = with_suffix(path, PART);
     let source = open_for_reading(path)?;
     let modified = source.metadata()?.modified()?;
     let mut source = BufReader::new(source);
@@ -68,7 +83,8 @@ fn compress(path: &Path) -> io::Result<()> {
     let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| {
         file.flush()?;
         // It is as old as what it holds: the oldest is removed first.
-        file.set_modified(modified)
+        file.set_modified(modified)?;
+        file.sync_all()
     });
     if let Err(error) = written {
         // Half a copy is of no use, and the disk may be full of them.
@@ -76,7 +92,14 @@ fn compress(path: &Path) -> io::Result<()> {
         return Err(error);
     }
     fs::rename(&part, compressed_path(path))?;
+    // Before a power cut can take the one away, the other is there under its name.
+    sync_dir_of(path)?;
     fs::remove_file(path)
+}
+
+fn sync_dir_of(path: &Path) -> io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }
 
 /// Removes the oldest until what is left fits, together with the files that are written to, which may still grow.

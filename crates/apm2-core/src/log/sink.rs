@@ -21,6 +21,7 @@ use rustix::pipe::{SpliceFlags, tee};
 use super::{
     LogConfig, LogFiles, LogPosition, Masks,
     files::{rotated, rotated_path},
+    is_nowhere,
     rotation::settle,
     tail::last_lines,
     writer::LogWriter,
@@ -70,7 +71,7 @@ impl Shelf {
     /// The size at which a file is rotated: so that what is written to and the newest of what was rotated away, of each
     /// output, fit into the limit on all.
     fn rotate_bytes(&self) -> u64 {
-        let files = u64::try_from(self.files.all().count()).unwrap_or(1);
+        let files = u64::try_from(self.files.all().count()).unwrap_or(1).max(1);
         self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)
     }
 
@@ -91,6 +92,8 @@ pub(crate) struct LogSink {
     open: Option<LogWriter>,
     /// Where in its files the run begins, where that is known.
     begins_at: Option<LogPosition>,
+    /// Whether nothing is kept, because that is wanted.
+    is_nowhere: bool,
     /// Whether what is opened next goes on with the line that the file before it ends with.
     is_line_carried: bool,
     /// Whether the next line does not fit into the file any more.
@@ -120,6 +123,7 @@ impl LogSink {
         let path = shelf.files.of(source).to_owned();
         Self {
             source,
+            is_nowhere: is_nowhere(&path),
             path,
             shelf,
             clock,
@@ -143,6 +147,13 @@ impl LogSink {
     /// # Errors
     /// `WouldBlock` when the pipe is empty; others when it cannot be read.
     pub(crate) fn absorb(&mut self, pipe: BorrowedFd<'_>, notice: &mut dyn FnMut(OutputNotice)) -> io::Result<Moved> {
+        if self.is_nowhere {
+            // Nothing is lost that was to be kept.
+            return Ok(match self.drop_some(pipe)? {
+                Moved::Dropped(bytes) => Moved::Kept(bytes),
+                moved => moved,
+            });
+        }
         if self.dropping.as_ref().is_some_and(|dropping| Instant::now() < dropping.retry_at) {
             return self.drop_some(pipe);
         }

@@ -10,8 +10,8 @@ use std::{
 };
 
 use tokio::{
-    io::AsyncReadExt as _,
-    process::{Child, ChildStdout, Command},
+    io::{AsyncRead, AsyncReadExt as _},
+    process::{Child, ChildStderr, ChildStdout, Command},
     time::timeout,
 };
 
@@ -46,14 +46,34 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
 ///
 /// # Panics
 /// Outside of a tokio runtime.
-pub(crate) async fn run(mut command: Command, limit: Duration) -> Result<Vec<u8>, String> {
+pub(crate) async fn run(command: Command, limit: Duration) -> Result<Vec<u8>, String> {
+    let mut printed = Printed::default();
+    run_into(command, limit, &mut printed).await.map(|()| printed.stdout)
+}
+
+/// What a program printed: the beginning of it.
+#[derive(Default)]
+pub(crate) struct Printed {
+    pub(crate) stdout: Vec<u8>,
+    /// Empty where the command does not pipe it.
+    pub(crate) stderr: Vec<u8>,
+}
+
+/// The same, and keeps what was printed however it ends.
+///
+/// # Errors
+/// As of [`run`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mut Printed) -> Result<(), String> {
     let mut child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-    let stdout = child.stdout.take();
+    let outputs = (child.stdout.take(), child.stderr.take());
     let Some(leader) = child.id().and_then(Leader::child) else { return Err("has no pid".to_owned()) };
     let mut helper = Helper { leader, child, is_over: false };
-    match timeout(limit, helper.outcome(stdout)).await {
-        Ok(Ok((status, printed))) if status.success() => Ok(printed),
-        Ok(Ok((status, _))) => Err(format!("failed: {status}")),
+    match timeout(limit, helper.outcome(outputs, printed)).await {
+        Ok(Ok(status)) if status.success() => Ok(()),
+        Ok(Ok(status)) => Err(format!("failed: {status}")),
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
         Err(_) => Err(format!("took longer than {}", humantime::format_duration(limit))),
     }
@@ -68,10 +88,14 @@ struct Helper {
 }
 
 impl Helper {
-    async fn outcome(&mut self, stdout: Option<ChildStdout>) -> io::Result<(ExitStatus, Vec<u8>)> {
-        let mut printed = Vec::new();
+    async fn outcome(
+        &mut self,
+        (stdout, stderr): (Option<ChildStdout>, Option<ChildStderr>),
+        printed: &mut Printed,
+    ) -> io::Result<ExitStatus> {
         {
-            let mut reading = pin!(read(stdout, &mut printed));
+            let Printed { stdout: from_stdout, stderr: from_stderr } = printed;
+            let mut reading = pin!(async { tokio::try_join!(read(stdout, from_stdout), read(stderr, from_stderr)) });
             // Its end is waited for, and not that of its output: whoever it started may hold that for ever.
             let is_read = tokio::select! {
                 _ = self.leader.ended() => false,
@@ -91,7 +115,7 @@ impl Helper {
         }
         let status = self.child.wait().await?;
         self.is_over = true;
-        Ok((status, printed))
+        Ok(status)
     }
 
     /// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
@@ -115,9 +139,9 @@ impl Drop for Helper {
 }
 
 /// Reads to the end, and keeps the beginning: who prints more is not to be stopped by that.
-async fn read(stdout: Option<ChildStdout>, printed: &mut Vec<u8>) -> io::Result<()> {
-    let Some(mut stdout) = stdout else { return Ok(()) };
-    (&mut stdout).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;
-    tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await?;
+async fn read(pipe: Option<impl AsyncRead + Unpin>, printed: &mut Vec<u8>) -> io::Result<()> {
+    let Some(mut pipe) = pipe else { return Ok(()) };
+    (&mut pipe).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;
+    tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await?;
     Ok(())
 }

@@ -99,6 +99,15 @@ fn is_hidden(pid: u32) -> bool {
     exists() && Stat::read(pid.as_raw_nonzero().get().unsigned_abs()).is_none() && exists()
 }
 
+impl ProcessIdentity {
+    /// Whether the process is there and stopped by a signal, not by a debugger (proc(5): `T` and not `t`).
+    #[must_use]
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.boot_id == boot_id()
+            && Stat::read(self.pid).is_some_and(|stat| stat.start_ticks == self.start_ticks && stat.state == b'T')
+    }
+}
+
 /// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {

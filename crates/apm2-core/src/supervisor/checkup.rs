@@ -6,7 +6,7 @@ use super::Launch;
 use crate::{
     duration::instant_in,
     health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult, ProbeTarget, probe},
-    process::Stamp,
+    process::{ProcessIdentity, Stamp},
 };
 
 /// The checks of a run; of nothing, by default.
@@ -34,12 +34,13 @@ impl Checkup {
         self.running.is_some()
     }
 
-    /// Begins a check.
-    pub(super) fn begin(&mut self, launch: &Launch, alive: bool) {
+    /// Begins a check of the process.
+    pub(super) fn begin(&mut self, launch: &Launch, process: Option<ProcessIdentity>) {
         self.due = None;
         let Some(health) = &launch.spec.health else { return };
         let (check, timeout) = (health.check.clone(), health.timeout);
-        let target = ProbeTarget { alive, cwd: launch.spec.cwd.clone() };
+        let masked = launch.spec.env.values().chain(health.env.values()).cloned().collect();
+        let target = ProbeTarget { process, cwd: launch.spec.cwd.clone(), env: variables(launch, health), masked };
         self.running = Some(tokio::spawn(async move { probe(&check, timeout, &target).await }));
     }
 
@@ -62,6 +63,13 @@ impl Checkup {
     fn plan_next(&mut self, now: &Stamp) {
         self.due = self.monitor.as_ref().map(|monitor| instant_in(monitor.next_probe(now)));
     }
+}
+
+/// What a script is given: what its process was started with, and what is its own. Later ones replace earlier ones.
+fn variables(launch: &Launch, health: &HealthCheckConfig) -> Vec<(String, String)> {
+    let base = launch.base_env.iter().flatten();
+    let all = base.chain(&launch.spec.env).chain(&health.env);
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 impl Drop for Checkup {

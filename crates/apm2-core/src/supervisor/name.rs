@@ -54,6 +54,7 @@ pub(super) fn check(launch: &Launch) -> Result<(), ProcessError> {
     if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
         return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
     }
+    launch.spec.log.validate().or_else(refuse)?;
     let LogConfig { rotate_bytes, total_bytes_max, rotate_age, .. } = launch.spec.log;
     if rotate_bytes.min(total_bytes_max) < LOG_BYTES_MIN || rotate_age < LOG_AGE_MIN {
         return refuse(format!(

@@ -247,7 +247,10 @@ impl Tender {
                 self.sustained_at = None;
                 self.next_steps.push_back(Input::Sustained);
             }
-            Happened::CheckupDue => self.checkup.begin(&self.launch, self.runner.pid().is_some()),
+            Happened::CheckupDue => {
+                let process = self.runner.stream().and_then(|stream| stream.identity);
+                self.checkup.begin(&self.launch, process.filter(|_| self.runner.pid().is_some()));
+            }
             Happened::Checked(result) => {
                 let verdict = self.checkup.conclude(&result, &self.clock.now());
                 self.next_steps.push_back(Input::Health(verdict));

@@ -12,11 +12,13 @@ use std::{
 };
 
 use apm2_core::{
-    health::HealthCheck,
-    log::LogsDir,
+    health::{HealthCheck, HealthCheckConfig},
+    log::{LogConfig, LogsDir},
     process::{ProcessSpec, allowed_variables, current_umask},
     supervisor::{INSTANCES_MAX, Launch, is_name},
 };
+
+use toml::de::DeTable;
 
 use self::file::{EcosystemFile, ProcessTable};
 use crate::{error::CliError, utf8};
@@ -53,7 +55,7 @@ impl Ecosystem {
         let group = group(path)?;
         let dir = Path::new(&group).parent().unwrap_or(Path::new("/")).to_owned();
         let file: EcosystemFile = toml::from_str(&text).map_err(|error| failed(located(&text, &error)))?;
-        let launches = file.into_launches(&dir).map_err(failed)?;
+        let launches = file.into_launches(&dir).map_err(|mistake| failed(mistake.located(&text)))?;
         Ok(Self { group, launches })
     }
 }
@@ -73,7 +75,7 @@ fn missing(path: &Path, error: &io::Error) -> CliError {
 
 /// A mistake with its line, and not the line itself: it may hold the value of a variable.
 fn located(text: &str, error: &toml::de::Error) -> String {
-    let line = error.span().map(|span| text.get(..span.start).unwrap_or_default().matches('\n').count() + 1);
+    let line = error.span().map(|span| line_at(text, span.start));
     let message = without_value(error.message());
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
@@ -90,21 +92,74 @@ fn without_value(message: &str) -> String {
     message.to_owned()
 }
 
+/// Something in the file that cannot be, where it stands, and why.
+#[derive(Debug, PartialEq, Eq)]
+struct Mistake {
+    /// The process that it is about, by its place in the file.
+    process: Option<usize>,
+    /// The settings that lead to it, from the process on.
+    keys: &'static [&'static str],
+    why: String,
+}
+
+impl Mistake {
+    /// One of a setting of a process.
+    fn at(keys: &'static [&'static str]) -> impl Fn(String) -> Self {
+        move |why| Self { process: None, keys, why }
+    }
+
+    /// In words, with the line of the setting, or of the nearest one above it that is there.
+    fn located(self, text: &str) -> String {
+        let line = self.process.and_then(|process| line_of(text, process, self.keys));
+        line.map_or_else(|| self.why.clone(), |line| format!("line {line}: {}", self.why))
+    }
+}
+
+impl From<String> for Mistake {
+    fn from(why: String) -> Self {
+        Self { process: None, keys: &[], why }
+    }
+}
+
+/// The line of a setting of a process, counted from 1.
+fn line_of(text: &str, process: usize, keys: &[&str]) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let (_, processes) = file.get_ref().iter().find(|(key, _)| key.get_ref() == "process")?;
+    let mut value = processes.get_ref().as_array()?.get(process)?;
+    let mut start = value.span().start;
+    for name in keys {
+        let Some(table) = value.get_ref().as_table() else { break };
+        let Some((key, below)) = table.iter().find(|(key, _)| key.get_ref() == name) else { break };
+        start = key.span().start;
+        value = below;
+    }
+    Some(line_at(text, start))
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    text.get(..offset).unwrap_or_default().matches('\n').count() + 1
+}
+
 impl EcosystemFile {
-    fn into_launches(self, dir: &Path) -> Result<Vec<Launch>, String> {
+    fn into_launches(self, dir: &Path) -> Result<Vec<Launch>, Mistake> {
         if self.process.is_empty() {
-            return Err("it names no [[process]]".to_owned());
+            return Err("it names no [[process]]".to_owned().into());
         }
         let mut names: HashMap<String, ()> = HashMap::new();
         let mut logs = HashMap::new();
         let mut launches = Vec::new();
-        for table in self.process {
+        for (process, table) in self.process.into_iter().enumerate() {
+            let place = |mistake: Mistake| Mistake { process: Some(process), ..mistake };
             if names.insert(table.name.clone(), ()).is_some() {
-                return Err(format!("there are two processes with the name {:?}", table.name));
+                let why = format!("there are two processes with the name {:?}", table.name);
+                return Err(place(Mistake::at(&["name"])(why)));
             }
             let name = table.name.clone();
-            let launch = table.into_launch(dir, &self.profile).map_err(|why| format!("process {name:?}: {why}"))?;
-            keep_apart(&launch.spec, &mut logs)?;
+            let launch = table.into_launch(dir, &self.profile).map_err(|mistake| {
+                let why = format!("process {name:?}: {}", mistake.why);
+                place(Mistake { why, ..mistake })
+            })?;
+            keep_apart(&launch.spec, &mut logs).map_err(|why| place(Mistake::at(&["log"])(why)))?;
             launches.push(launch);
         }
         Ok(launches)
@@ -130,14 +185,14 @@ fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Resu
 }
 
 impl ProcessTable {
-    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<Launch, String> {
+    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<Launch, Mistake> {
         if !is_name(&self.name) {
-            return Err(
-                "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit".to_owned()
-            );
+            let why = "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit";
+            return Err(Mistake::at(&["name"])(why.to_owned()));
         }
         if self.instances == 0 || self.instances > INSTANCES_MAX {
-            return Err(format!("{} instances; there may be 1 to {INSTANCES_MAX}", self.instances));
+            let why = format!("{} instances; there may be 1 to {INSTANCES_MAX}", self.instances);
+            return Err(Mistake::at(&["instances"])(why));
         }
         let in_dir = |path: PathBuf| dir.join(path);
         let mut shutdown = self.shutdown;
@@ -148,7 +203,7 @@ impl ProcessTable {
             .args(self.args)
             .cwd(self.cwd.map_or_else(|| dir.to_owned(), in_dir))
             .instances(self.instances)
-            .restart(self.restart.into_config()?)
+            .restart(self.restart.into_config().map_err(Mistake::at(&["restart", "backoff"]))?)
             .shutdown(shutdown);
         if let Some(stdin) = self.stdin {
             builder = builder.stdin(in_dir(stdin));
@@ -156,28 +211,20 @@ impl ProcessTable {
         for (key, value) in self.env {
             builder = builder.env(key, value);
         }
-        let mut log = self.log;
-        log.stdout = log.stdout.map(in_dir);
-        log.stderr = log.stderr.map(in_dir);
-        builder = builder.log(log);
-        if let Some(mut health) = self.health {
-            if let HealthCheck::Script { command, .. } = &mut health.check {
-                *command = program(dir, command);
-            }
-            if let HealthCheck::Unix { path } = &mut health.check {
-                *path = dir.join(&*path);
-            }
-            health.validate()?;
-            builder = builder.health(health);
+        builder = builder.log(placed_log(self.log, dir)?);
+        if let Some(health) = self.health {
+            builder = builder.health(placed_health(health, dir)?);
         }
         let mut credential_source = None;
         if let Some(credentials) = self.credentials {
             let profile = profiles.get(&credentials.profile);
-            let profile = profile.ok_or_else(|| format!("there is no [profile.{}]", credentials.profile))?;
-            credential_source = Some(profile.source(dir)?);
+            let missing = || format!("there is no [profile.{}]", credentials.profile);
+            let at = Mistake::at(&["credentials", "profile"]);
+            let profile = profile.ok_or_else(|| at(missing()))?;
+            credential_source = Some(profile.source(dir).map_err(at)?);
             builder = builder.credentials(credentials);
         }
-        let spec = builder.try_build().map_err(|error| error.to_string())?;
+        let spec = builder.try_build().map_err(|error| Mistake::from(error.to_string()))?;
         let mut launch = Launch::new(spec);
         launch.base_env = Some(allowed_variables());
         launch.umask = current_umask();
@@ -185,6 +232,35 @@ impl ProcessTable {
         launch.silence_limit = self.silence_limit;
         Ok(launch)
     }
+}
+
+/// Log settings with their files beside the file, if they can be written to.
+fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, Mistake> {
+    let log = log.placed_in(dir);
+    log.validate_targets().map_err(|why| {
+        let is_stderr = why.starts_with("log.stderr");
+        Mistake::at(if is_stderr { &["log", "stderr"] } else { &["log", "stdout"] })(why)
+    })?;
+    Ok(log)
+}
+
+/// A health check that can be made, with what it names beside the file.
+fn placed_health(mut health: HealthCheckConfig, dir: &Path) -> Result<HealthCheckConfig, Mistake> {
+    let keys: &[&str] = match &health.check {
+        HealthCheck::Http { .. } => &["health", "check", "http", "url"],
+        HealthCheck::Tcp { .. } => &["health", "check", "tcp", "address"],
+        HealthCheck::Unix { .. } => &["health", "check", "unix", "path"],
+        HealthCheck::Script { .. } => &["health", "check", "script", "command"],
+        HealthCheck::Liveness => &["health", "check"],
+    };
+    health.check.validate().map_err(Mistake::at(keys))?;
+    match &mut health.check {
+        HealthCheck::Script { command, .. } => *command = program(dir, command),
+        HealthCheck::Unix { path } => *path = dir.join(&path),
+        HealthCheck::Http { .. } | HealthCheck::Tcp { .. } | HealthCheck::Liveness => {}
+    }
+    health.validate().map_err(Mistake::at(&["health"]))?;
+    Ok(health)
 }
 
 /// A program named by a relative path is in the file's directory, as everything else in it.
@@ -211,7 +287,7 @@ mod tests {
 
     fn launches(text: &str) -> Result<Vec<Launch>, String> {
         let file: EcosystemFile = toml::from_str(text).map_err(|error| located(text, &error))?;
-        file.into_launches(Path::new("/d"))
+        file.into_launches(Path::new("/d")).map_err(|mistake| mistake.located(text))
     }
 
     #[test]
@@ -257,12 +333,55 @@ mod tests {
             let process = |name, more| format!("[[process]]\nname = '{name}'\ncommand = 'true'\n{more}\n");
             launches(&(process("a", a) + &process("b", b))).map(|_| ())
         };
-        let said = Err("\"a\" and \"b\" both write their log to /d/x.log".to_owned());
+        let said = Err("line 8: \"a\" and \"b\" both write their log to /d/x.log".to_owned());
         assert_eq!(two("log.stdout = './x.log'", "log.stdout = 'x.log'"), said);
         assert_eq!(two("log.stdout = 'x.log'", "log.stderr = '/d/x.log'"), said);
         assert!(two("log.stdout = 'x.log'\ninstances = 2", "log.stdout = 'x-1.log'").is_err());
         assert_eq!(two("log.stdout = 'x.log'\nlog.stderr = 'x.log'", "log.stdout = 'y.log'"), Ok(()));
         assert_eq!(two("", ""), Ok(()));
+    }
+
+    #[test]
+    fn what_can_never_be_healthy_or_written_is_told_with_its_line() {
+        let head = "[[process]]\nname = 'first'\ncommand = 'true'\n\n[[process]]\nname = 'a'\ncommand = 'true'\n";
+        for (settings, line, said) in [
+            ("health = { check = { http = { url = 'http://127.0.0.1:99999/' } } }", 8, "port"),
+            ("[process.health]\ninterval = '1s'\n[process.health.check.http]\nurl = 'http://a b/'", 11, "URL"),
+            ("[process.health]\ncheck = { http = { url = 'http://' } }", 9, "host"),
+            ("[process.health]\n\ncheck.tcp.address = 'unix:/run/x.sock'", 10, "unix = { path"),
+            ("health = { check = { tcp = { address = 'tcp://127.0.0.1:80' } } }", 8, "host:port"),
+            ("health = { check = { tcp = { address = '127.0.0.1:99999' } } }", 8, "port"),
+            ("health = { check = { unix = { path = '' } } }", 8, "empty"),
+            ("health = { check = { http = { url = 'http://a/', expected_status = [] } } }", 8, "no status"),
+            ("health = { check = { http = { url = 'http://a/', expected_status = [200, 7] } } }", 8, "100 to 599"),
+            ("\nhealth = { check = 'liveness', env = { A = 'hunter2' } }", 9, "for a script"),
+            ("health = { check = { script = { command = 'x' } }, env = { 'A=B' = 'hunter2' } }", 8, "health.env"),
+            ("[process.log]\nmerge = true\nstdout = ''", 10, "log.stdout is empty"),
+            ("[process.log]\nstdout = 'x'\nstderr = '/'", 10, "log.stderr names no file"),
+            ("log = { stdout = '/etc' }", 8, "a directory"),
+            ("log = { stderr = '/dev/zero' }", 8, "not a regular file"),
+            ("log = { stderr = '/proc/self' }", 8, "a symbolic link"),
+            ("instances = 0", 8, "1 to 1024"),
+            ("credentials = { profile = 'p', variables = { A = 'a' } }", 8, "[profile.p]"),
+        ] {
+            let told = launches(&format!("{head}{settings}\n")).unwrap_err();
+            assert!(told.starts_with(&format!("line {line}: process \"a\": ")), "{settings}: {told}");
+            assert!(told.contains(said) && !told.contains("hunter2"), "{settings}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_asked_and_written_is_beside_the_file() {
+        let of = |settings: &str| {
+            let text = format!("[[process]]\nname = 'a'\ncommand = 'true'\n{settings}\n");
+            launches(&text).unwrap().remove(0).spec
+        };
+        let check = of("health = { check = { unix = { path = 'x.sock' } } }").health.unwrap().check;
+        assert_eq!(check, HealthCheck::Unix { path: "/d/x.sock".into() });
+        let nowhere = Some(PathBuf::from(apm2_core::log::NOWHERE));
+        let log = of("log = { stdout = 'none', stderr = '/dev/null' }").log;
+        assert_eq!((&log.stdout, &log.stderr, log.named().count()), (&nowhere, &nowhere, 0));
+        assert_eq!(of("log = { stdout = './none' }").log.stdout, Some("/d/./none".into()));
     }
 
     #[test]
