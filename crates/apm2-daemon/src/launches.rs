@@ -7,8 +7,9 @@ use std::{
     collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use apm2_core::{
@@ -44,8 +45,7 @@ impl LaunchFiles {
     /// Writes `launch` beside the one that is kept, and gives the path of that file. A failed attempt leaves none.
     fn write_new(&self, launch: &Launch) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
-        // Several are saved at once: one that is there already is as good.
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        self.make()?;
         let new = self.path(launch.spec.id).with_extension(NEW);
         let written = || {
             let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
@@ -64,6 +64,41 @@ impl LaunchFiles {
 
     fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()
+    }
+
+    /// Makes the directory where it is missing, durably: what is synced in a directory that is lost is lost with it.
+    fn make(&self) -> io::Result<()> {
+        match DirBuilder::new().mode(0o700).create(&self.0) {
+            Ok(()) => self.0.parent().map_or(Ok(()), |ledger| File::open(ledger)?.sync_all()),
+            // Several are saved at once: one that is there already is as good.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes launches that were set aside longer than `age_max` ago.
+    ///
+    /// # Errors
+    /// When they cannot be listed. What cannot be removed stays.
+    pub(crate) fn sweep(&self, now: SystemTime, age_max: Duration) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.0) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut gone = Vec::new();
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != SET_ASIDE) {
+                continue;
+            }
+            // When it was given its name, and not when it was written.
+            let changed = fs::symlink_metadata(&path).ok().and_then(|metadata| u64::try_from(metadata.ctime()).ok());
+            let age = changed.and_then(|secs| now.duration_since(UNIX_EPOCH + Duration::from_secs(secs)).ok());
+            if age.is_some_and(|age| age > age_max) && removed(&path)? {
+                gone.push(path);
+            }
+        }
+        Ok(gone)
     }
 
     /// Keeps what this program cannot read before something else takes its name. One that was kept before goes: it is older.
@@ -126,6 +161,13 @@ impl LaunchStore for LaunchFiles {
         let mut kept = KeptLaunches::default();
         for entry in entries {
             let path = entry?.path();
+            // Left by a daemon that died while it wrote it. There is one daemon, and it does not write yet.
+            if path.extension().is_some_and(|extension| extension == NEW) {
+                if let Err(error) = removed(&path) {
+                    tracing::warn!(path = %path.display(), %error, "a launch that was never finished stays");
+                }
+                continue;
+            }
             let Some(process) = process_of(&path) else { continue };
             match read(&path) {
                 // Copied under another's name, it would be launched as somebody else.

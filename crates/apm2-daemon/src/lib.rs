@@ -23,6 +23,7 @@ mod lobby;
 pub mod owner;
 mod peer;
 pub mod protocol;
+mod retention;
 mod server;
 mod session;
 pub mod start;

@@ -41,6 +41,10 @@ pub enum Request {
     Remove {
         /// Which.
         targets: Targets,
+        /// Whether their logs are removed, too, and those of what was removed before. Not sent where it is not wanted: a
+        /// daemon from before it would refuse it.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        purge: bool,
     },
     /// Start.
     Start {
@@ -165,6 +169,9 @@ pub struct Outcome {
     pub name: String,
     /// What was done, or would be.
     pub action: Action,
+    /// How much was removed, of logs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
     /// Why not, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -185,6 +192,8 @@ pub enum Action {
     Signal,
     Reload,
     Scale,
+    /// Its logs were removed.
+    Purge,
 }
 
 impl fmt::Display for Action {
@@ -200,6 +209,7 @@ impl fmt::Display for Action {
             Self::Signal => "signal",
             Self::Reload => "reload",
             Self::Scale => "scale",
+            Self::Purge => "purge",
         })
     }
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use apm2_core::{
-    log::{LogThreads, LogsDir},
+    log::{LogThreads, LogsDir, Retention},
     process::{
         Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
         reset_inherited,
@@ -39,7 +39,7 @@ use crate::{
     keeper::KeeperClient,
     launches::LaunchFiles,
     lobby::Lobby,
-    session,
+    retention, session,
     start::{StartOutcome, report},
 };
 
@@ -70,6 +70,8 @@ pub struct DaemonOptions {
     pub idle_timeout: Option<Duration>,
     /// The time in which everything is stopped when the daemon is told to leave.
     pub stop_deadline: Duration,
+    /// The limits on all logs together.
+    pub retention: Retention,
     /// The program that becomes the keeper, with its arguments.
     pub keeper: Vec<OsString>,
     /// Whether processes that may be alive in another pid namespace are taken for ended.
@@ -91,6 +93,8 @@ pub(crate) enum Leave {
 pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
+    /// The ledger's directory.
+    pub(crate) dir: PathBuf,
     /// Told when the daemon is to leave, with whom to tell that it is about to.
     pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
     pub(crate) lobby: Lobby,
@@ -187,11 +191,13 @@ async fn run(
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
     let lobby = Lobby::default();
-    let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, lobby, clients });
+    let shared =
+        Arc::new(Shared { supervisor, ledger: ledger.clone(), dir: options.dir.clone(), leave, lobby, clients });
     session::forget_runs(&shared);
     let (listener, file) = listen(&options.dir, DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
+    tokio::spawn(retention::keep(Arc::clone(&shared), options.retention));
     notify("READY=1");
     if options.is_started_by_client {
         report(StartOutcome::Ready);

@@ -22,6 +22,7 @@ use tokio::{
 use crate::{
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
+    retention,
     server::{Leave, RUN_GROUP, Served, Shared, is_run},
 };
 
@@ -173,7 +174,8 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
         Request::Apply { group, launches, dry_run } => apply(shared, line, group, launches, dry_run, by).await,
-        Request::Remove { targets } => remove(shared, line, &targets, by).await,
+        Request::Remove { targets, purge: false } => remove(shared, line, &targets, by).await,
+        Request::Remove { targets, purge: true } => purge(shared, line, targets, by).await,
         Request::Start { targets } => each(shared, line, &targets, Verb::Start, by).await,
         Request::Stop { targets, timeout } => each(shared, line, &targets, Verb::Stop(timeout), by).await,
         Request::Restart { targets } => each(shared, line, &targets, Verb::Restart, by).await,
@@ -252,7 +254,7 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
             };
         }),
     };
-    Outcome { name, action, error: result.err().map(|error| error.to_string()) }
+    Outcome { error: result.err().map(|error| error.to_string()), ..outcome(&name, action) }
 }
 
 /// Does all of it at the same time, and tells of each as it is done.
@@ -365,7 +367,7 @@ fn planned(supervisor: &Supervisor, launch: &Launch) -> Outcome {
 }
 
 fn outcome(name: &str, action: Action) -> Outcome {
-    Outcome { name: name.to_owned(), action, error: None }
+    Outcome { name: name.to_owned(), action, bytes: None, error: None }
 }
 
 const fn action_of(applied: Applied) -> Action {
@@ -396,7 +398,8 @@ impl Work {
                 match apply_one(&shared, *launch, &by).await {
                     Ok(action) => outcome(&name, action),
                     Err(error) => {
-                        Outcome { name, action: failed_action(planned, &error), error: Some(in_words(error)) }
+                        let action = failed_action(planned, &error);
+                        Outcome { error: Some(in_words(error)), ..outcome(&name, action) }
                     }
                 }
             }
@@ -406,7 +409,7 @@ impl Work {
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(error.to_string()),
                 };
-                Outcome { name, action: Action::Remove, error }
+                Outcome { error, ..outcome(&name, Action::Remove) }
             }
         }
     }
@@ -463,6 +466,50 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         .map(|launch| work(launch).done(Arc::clone(shared), by.clone()))
         .collect();
     outcomes(line, works.into_iter()).await
+}
+
+/// The same, and removes the logs of what is taken out, and of what was taken out before.
+async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) -> Result<Answer, Failure> {
+    let present: Vec<String> = shared.supervisor.launches().iter().map(|launch| launch.spec.name.clone()).collect();
+    let (supervised, names) = match targets {
+        Targets::All => (Targets::All, vec![None]),
+        Targets::Group(group) => {
+            let launches = shared.supervisor.launches();
+            let of_group = launches.iter().filter(|launch| launch.group.as_ref() == Some(&group));
+            let names = of_group.map(|launch| Some(launch.spec.name.clone())).collect();
+            (Targets::Group(group), names)
+        }
+        Targets::Named(names) => {
+            let is_known = |name: &String| shared.supervisor.find_process(name).is_ok();
+            let supervised = names.iter().filter(|name| is_known(name)).cloned().collect();
+            let named = names.into_iter().map(|name| match shared.supervisor.find_process(&name) {
+                Ok(id) => shared.supervisor.name_of(id).unwrap_or(name),
+                Err(_) => name,
+            });
+            (Targets::Named(supervised), named.map(Some).collect::<Vec<_>>())
+        }
+    };
+    let mut all = match remove(shared, line, &supervised, by).await? {
+        Answer::Outcomes(outcomes) => outcomes,
+        other => return Ok(other),
+    };
+    for name in names {
+        let (supervisor, dir, named) = (shared.supervisor.clone(), shared.dir.clone(), name.clone());
+        let removed = line.wait_for(async move { retention::purge(&supervisor, &dir, named).await }).await?;
+        let removed = removed.map_err(|error| {
+            Failure::new(FailureKind::Failed, format!("the logs in {} cannot be listed: {error}", shared.dir.display()))
+        })?;
+        // A name that nothing ever had is a mistake.
+        if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {
+            return Err(unknown(&name));
+        }
+        all.extend(
+            removed
+                .into_iter()
+                .map(|logs| Outcome { bytes: Some(logs.bytes), ..outcome(&logs.instance, Action::Purge) }),
+        );
+    }
+    Ok(Answer::Outcomes(all))
 }
 
 async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u32, by: By) -> Result<Answer, Failure> {

@@ -93,10 +93,7 @@ pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, 
         Format::Json => context.print_json(outcomes)?,
         Format::Jsonl => context.print_jsonl(outcomes)?,
         Format::Table => context.print(|out| {
-            outcomes
-                .iter()
-                .filter(|outcome| outcome.error.is_none())
-                .try_for_each(|outcome| writeln!(out, "{:<10} {}", outcome.action.to_string(), outcome.name))
+            outcomes.iter().filter(|outcome| outcome.error.is_none()).try_for_each(|outcome| print_done(out, outcome))
         })?,
     }
     let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
@@ -106,6 +103,14 @@ pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, 
     };
     others.iter().for_each(|outcome| say(&words(outcome)));
     Err(CliError::failed(words(last)).with_hint(format!("`apm2-ledger show {}` says what happened", last.name)))
+}
+
+fn print_done(out: &mut dyn io::Write, outcome: &Outcome) -> io::Result<()> {
+    write!(out, "{:<10} {}", outcome.action.to_string(), outcome.name)?;
+    if let Some(bytes) = outcome.bytes {
+        write!(out, ": {bytes} bytes of logs")?;
+    }
+    writeln!(out)
 }
 
 impl From<ClientError> for CliError {

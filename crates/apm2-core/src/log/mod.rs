@@ -5,13 +5,17 @@ mod follow;
 mod kept;
 mod masks;
 mod meter;
+mod retention;
 mod rotation;
 mod sink;
 mod tail;
 mod threads;
 mod writer;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +23,7 @@ pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},
     meter::OutputMeter,
+    retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
     threads::LogThreads,
 };
 pub(crate) use self::{
@@ -27,11 +32,22 @@ pub(crate) use self::{
     sink::{LogSink, Moved, Shelf},
 };
 
+/// The target that keeps nothing. What is written to it is read and dropped.
+pub const NOWHERE: &str = "/dev/null";
+
+/// The word for it.
+const NONE: &str = "none";
+
+/// Whether output that goes here is kept nowhere.
+pub(crate) fn is_nowhere(path: &Path) -> bool {
+    path == Path::new(NOWHERE)
+}
+
 /// Files for the output of a process, and their limits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LogConfig {
-    /// File for stdout. Default: one in the supervisor's own directory, if it has one.
+    /// File for stdout, or [`NOWHERE`]. Default: one in the supervisor's own directory, if it has one.
     pub stdout: Option<PathBuf>,
     /// File for stderr. Default: as for stdout.
     pub stderr: Option<PathBuf>,
@@ -59,8 +75,58 @@ impl LogConfig {
 
     /// The files that are named.
     pub fn named(&self) -> impl Iterator<Item = &PathBuf> {
-        [&self.stdout, &self.stderr].into_iter().flatten()
+        [&self.stdout, &self.stderr].into_iter().flatten().filter(|path| !is_nowhere(path))
     }
+
+    /// The same with the word `none` as the target that keeps nothing, and other relative targets in `dir`.
+    #[must_use]
+    pub fn placed_in(mut self, dir: &Path) -> Self {
+        for target in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+            *target = match target.as_os_str() {
+                word if word == NONE => NOWHERE.into(),
+                // Joined, it would be the directory itself.
+                word if word.is_empty() => continue,
+                _ => dir.join(&target),
+            };
+        }
+        self
+    }
+
+    /// Refuses targets that no log can be written to, as far as their names tell.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        match [("stdout", &self.stdout), ("stderr", &self.stderr)].into_iter().find(|(_, target)| is_no_file(target)) {
+            Some((output, Some(path))) if path.as_os_str().is_empty() => {
+                Err(format!("log.{output} is empty: leave it out, or write \"{NONE}\" to keep nothing"))
+            }
+            Some((output, _)) => Err(format!("log.{output} names no file")),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses targets that are there and are no files that a log can be written to. Looks at the disk.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate_targets(&self) -> Result<(), String> {
+        self.validate()?;
+        let all = [("stdout", &self.stdout), ("stderr", &self.stderr)];
+        for (output, path) in all.into_iter().filter_map(|(output, path)| Some((output, path.as_deref()?))) {
+            if !is_nowhere(path)
+                && let Some(why) = files::obstacle(path)
+            {
+                return Err(format!("log.{output}: {}: {why}", path.display()));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a target is named that has no file name.
+fn is_no_file(target: &Option<PathBuf>) -> bool {
+    target.as_ref().is_some_and(|path| path.file_name().is_none())
 }
 
 impl Default for LogConfig {

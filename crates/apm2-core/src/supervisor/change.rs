@@ -271,7 +271,11 @@ impl Supervisor {
         Ok(())
     }
 
-    fn name_of(&self, process: ProcessId) -> Result<String, ProcessError> {
+    /// The name of a process.
+    ///
+    /// # Errors
+    /// [`ProcessError::NotFound`] when it is not supervised.
+    pub fn name_of(&self, process: ProcessId) -> Result<String, ProcessError> {
         let name = self.table().by_id(process).map(|entry| entry.launch.spec.name.clone());
         name.ok_or_else(|| not_found(&process.to_string()))
     }

@@ -121,7 +121,12 @@ pub(super) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
             Ok(Answer::Outcomes(done)) => outcomes.extend(done),
             Ok(_) => {}
             Err(error) => {
-                outcomes.push(Outcome { name, action: Action::Scale, error: Some(error.message().to_owned()) });
+                outcomes.push(Outcome {
+                    name,
+                    action: Action::Scale,
+                    bytes: None,
+                    error: Some(error.message().to_owned()),
+                });
                 refusal = Some(error);
             }
         }

@@ -2,7 +2,10 @@
 
 use std::{ffi::OsStr, io, os::fd::AsFd as _, path::Path, time::Duration};
 
-use apm2_core::process::RUN_VARIABLE;
+use apm2_core::{
+    log::{LOGS_BYTES_MAX, Retention},
+    process::RUN_VARIABLE,
+};
 use apm2_daemon::{
     DaemonError, DaemonOptions,
     client::{Client, ClientError},
@@ -55,6 +58,12 @@ pub(crate) struct DaemonArgs {
     /// The time in which everything is stopped on SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     stop_deadline: Duration,
+    /// All logs in the ledger's directory together. Beyond it, the oldest of what is not supervised any more are removed
+    #[arg(long, value_name = "BYTES", default_value_t = LOGS_BYTES_MAX)]
+    logs_bytes_max: u64,
+    /// How long the logs of what is not supervised any more are kept
+    #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = humantime::parse_duration)]
+    logs_age_max: Duration,
     /// Tell the daemon of this ledger to stop everything and leave
     #[arg(long, conflicts_with_all = ["on_demand", "leave"])]
     stop: bool,
@@ -89,6 +98,7 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         dir,
         idle_timeout,
         stop_deadline: args.stop_deadline,
+        retention: Retention { bytes_max: args.logs_bytes_max, age_max: args.logs_age_max },
         keeper,
         forget_other_namespaces: args.forget_other_namespaces,
         is_started_by_client: args.report_start,

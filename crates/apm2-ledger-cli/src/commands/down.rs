@@ -14,14 +14,16 @@ use crate::{
 
 /// Stop what an ecosystem file runs, and take it out of supervision
 ///
-/// Its history stays. The file need not be there any more, only its path counts.
+/// Its history stays, and so do its logs, until they are older or more than the daemon keeps (`daemon --help`), or until
+/// --purge. The file need not be there any more, only its path counts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger down                       what ./ecosystem.toml runs
   apm2-ledger down agents.toml
   apm2-ledger down --name worker         one process
-  apm2-ledger down --all                 everything")]
+  apm2-ledger down --all                 everything
+  apm2-ledger down --name worker --purge and its logs; also later, when it is gone")]
 pub(crate) struct DownArgs {
     /// The file. Default: ./ecosystem.toml
     #[arg(value_hint = ValueHint::FilePath)]
@@ -32,6 +34,9 @@ pub(crate) struct DownArgs {
     /// Everything that is supervised
     #[arg(long, conflicts_with_all = ["file", "name"])]
     all: bool,
+    /// Remove their logs, too, and with --name or --all those of what was taken out before
+    #[arg(long)]
+    purge: bool,
     /// Why: recorded with everything that is done
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
@@ -49,7 +54,7 @@ pub(super) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
         return Ok(0);
     }
     let nothing = if matches!(targets, Targets::All) { "nothing is supervised" } else { "nothing of it is supervised" };
-    let answer = ask(connect_or_start(&dir)?, Request::Remove { targets }, args.reason)?;
+    let answer = ask(connect_or_start(&dir)?, Request::Remove { targets, purge: args.purge }, args.reason)?;
     if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
         say(nothing);
     }

@@ -76,7 +76,7 @@ pub(super) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
 
 /// What would become of `launch` where nothing is supervised.
 fn created(launch: &Launch) -> Outcome {
-    Outcome { name: launch.spec.name.clone(), action: Action::Create, error: None }
+    Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None }
 }
 
 #[cfg(test)]

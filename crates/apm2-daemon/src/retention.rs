@@ -1,0 +1,75 @@
+//! Removes, now and then, what is kept of processes that are not supervised any more.
+
+use std::{
+    io,
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use apm2_core::{
+    log::{LogsDir, RemovedLogs, Retention},
+    process::{Clock as _, SystemClock},
+    supervisor::Supervisor,
+};
+use tokio::{task::spawn_blocking, time};
+
+use crate::{
+    launches::LaunchFiles,
+    server::{LOGS_DIR, Shared},
+};
+
+/// Time between two looks.
+const INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Keeps the logs of the ledger within their limits, for as long as the daemon is there.
+pub(crate) async fn keep(shared: Arc<Shared>, retention: Retention) {
+    let mut ticks = time::interval(INTERVAL);
+    ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let (supervisor, dir) = (shared.supervisor.clone(), shared.dir.clone());
+        let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
+        if let Err(error) = swept {
+            tracing::error!(%error, "the removal of old logs broke off");
+        }
+    }
+}
+
+fn sweep(supervisor: &Supervisor, dir: &Path, retention: Retention) {
+    let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(SystemClock.now().wall_ns).unwrap_or(0));
+    let logs = logs_in(dir).sweep(retention, now, &|name, instance| is_supervised(supervisor, name, instance));
+    match logs {
+        Ok(removed) => removed.iter().for_each(|RemovedLogs { instance, bytes }| {
+            tracing::warn!(%instance, bytes, "the logs of an instance that is not supervised any more are removed");
+        }),
+        Err(error) => tracing::warn!(%error, "logs cannot be listed; they stay"),
+    }
+    match LaunchFiles::new(dir).sweep(now, retention.age_max) {
+        Ok(removed) => removed.iter().for_each(|path| {
+            tracing::warn!(path = %path.display(), "a launch that was set aside is removed");
+        }),
+        Err(error) => tracing::warn!(%error, "launches that were set aside cannot be listed; they stay"),
+    }
+}
+
+/// Removes the logs of what has this name, or of everything without one, but for what is supervised.
+///
+/// # Errors
+/// When the logs cannot be listed.
+pub(crate) async fn purge(supervisor: &Supervisor, dir: &Path, name: Option<String>) -> io::Result<Vec<RemovedLogs>> {
+    let (supervisor, logs) = (supervisor.clone(), logs_in(dir));
+    let purged = spawn_blocking(move || {
+        logs.purge(name.as_deref(), &|name, instance| is_supervised(&supervisor, name, instance))
+    });
+    purged.await.map_err(io::Error::other)?
+}
+
+fn logs_in(dir: &Path) -> LogsDir {
+    LogsDir::new(dir.join(LOGS_DIR))
+}
+
+/// Whether logs of this name are those of an instance that is supervised. What is to be scaled down keeps them until then.
+fn is_supervised(supervisor: &Supervisor, name: &str, instance: u32) -> bool {
+    supervisor.launches().iter().any(|launch| launch.spec.name == name && instance < launch.spec.instances)
+}
