@@ -32,6 +32,7 @@ mod help;
 mod hostile_text;
 mod left_open;
 mod live_reader;
+mod messages;
 mod missing_ledger;
 mod moments;
 mod names;

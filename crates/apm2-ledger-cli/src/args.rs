@@ -44,9 +44,9 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// The directory of the ledger
-    #[arg(long, global = true, value_name = "DIR", env = "APM2_LEDGER_DIR", hide_env_values = true)]
-    #[arg(value_hint = ValueHint::DirPath)]
+    /// The directory of the ledger. Default: $APM2_LEDGER_DIR
+    // Not read by clap: an empty variable is as good as none.
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) ledger: Option<PathBuf>,
     /// How results are printed
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]

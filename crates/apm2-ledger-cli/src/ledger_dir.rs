@@ -9,11 +9,19 @@ use std::{
 /// Under the state directory of the user.
 const UNDER_STATE_HOME: &str = "apm2/ledger";
 
-/// `$XDG_STATE_HOME/apm2/ledger`, else `~/.local/state/apm2/ledger`; `None` without a home.
+/// The variable that names it.
+const VARIABLE: &str = "APM2_LEDGER_DIR";
+
+/// `$APM2_LEDGER_DIR` if it is not empty, else `$XDG_STATE_HOME/apm2/ledger`, else `~/.local/state/apm2/ledger`; `None` without a home.
 ///
 /// A relative `XDG_STATE_HOME` is ignored, as the XDG base directory specification asks for.
 pub(crate) fn default_dir() -> Option<PathBuf> {
-    in_home(env::var_os("XDG_STATE_HOME"), env::var_os("HOME"))
+    named(env::var_os(VARIABLE)).or_else(|| in_home(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")))
+}
+
+/// What the variable says; one that is empty says nothing.
+fn named(variable: Option<OsString>) -> Option<PathBuf> {
+    variable.filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 fn in_home(state_home: Option<OsString>, home: Option<OsString>) -> Option<PathBuf> {

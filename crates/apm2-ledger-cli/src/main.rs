@@ -15,6 +15,7 @@ mod panic;
 mod render;
 mod standing;
 mod time;
+mod utf8;
 mod view;
 
 use std::io::{self, Write as _};

@@ -9,6 +9,7 @@ mod child;
 mod clock;
 mod error;
 mod event;
+mod exec_failure;
 mod exit;
 mod gate;
 mod group;

@@ -115,7 +115,7 @@ pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Resu
         command.current_dir(cwd);
     }
     child::isolate(&mut command, passage);
-    let child = command.spawn().map_err(|error| failure(stage_of(&error), &spec.command, &error))?;
+    let child = command.spawn().map_err(|error| not_spawned(spec, command.as_std(), &error))?;
     // `id` is `None` only once the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
     Ok(SpawnedProcess { child, pid })
@@ -160,6 +160,18 @@ fn stage_of(error: &io::Error) -> SpawnStage {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => SpawnStage::Fork,
         _ => SpawnStage::Exec,
+    }
+}
+
+/// Why there is no process of `spec`, which `command` was to become.
+fn not_spawned(spec: &ProcessSpec, command: &std::process::Command, error: &io::Error) -> SpawnFailure {
+    let (stage, what) = (stage_of(error), &spec.command);
+    let search = super::exec_failure::search_path(command);
+    match super::exec_failure::reason(what, spec.cwd.as_deref(), search.as_deref(), error) {
+        Some(why) if stage == SpawnStage::Exec => {
+            SpawnFailure { stage, errno: error.raw_os_error(), message: redact_text(&format!("{what}: {why}")) }
+        }
+        _ => failure(stage, what, error),
     }
 }
 

@@ -105,7 +105,8 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     };
     let served = apm2_daemon::serve(&options);
     let is_in_use = matches!(&served, Err(DaemonError::Open(OpenError::Locked { .. })));
-    let served = served.map_err(CliError::from);
+    let served =
+        served.map_err(|error| runs_already(&options.dir).filter(|_| is_in_use).unwrap_or_else(|| error.into()));
     if let (Err(error), true) = (&served, args.report_start) {
         report(if is_in_use {
             StartOutcome::InUse
@@ -115,6 +116,14 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         });
     }
     served.map(|()| 0)
+}
+
+/// What there is to say where the ledger is in use by a daemon, as it should be.
+fn runs_already(dir: &Path) -> Option<CliError> {
+    let Ok(Ownership::Process(owner)) = ownership(dir) else { return None };
+    let message = format!("a daemon of this ledger runs already, as process {}", owner.pid());
+    let error = CliError::new(ErrorKind::Unusable, message);
+    owner.is_daemon().then(|| error.with_hint("`apm2-ledger daemon --leave` has it leave, and what it runs goes on"))
 }
 
 /// Has the daemon leave, with or without what it runs.

@@ -21,7 +21,7 @@ use apm2_core::{
 use toml::de::DeTable;
 
 use self::file::{EcosystemFile, ProcessTable};
-use crate::error::CliError;
+use crate::{error::CliError, utf8};
 
 /// What the file is called where none is named.
 pub(crate) const DEFAULT_FILE: &str = "ecosystem.toml";
@@ -40,7 +40,7 @@ pub(crate) struct Ecosystem {
 pub(crate) fn group(path: &Path) -> Result<String, CliError> {
     let whole = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
     let whole = whole.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
-    Ok(whole.to_string_lossy().into_owned())
+    Ok(utf8::text(&whole, "the ecosystem file")?.to_owned())
 }
 
 impl Ecosystem {

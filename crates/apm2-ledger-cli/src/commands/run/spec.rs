@@ -1,6 +1,10 @@
 //! From the arguments of `run` to a specification.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+};
 
 use apm2_core::{
     process::ProcessSpec,
@@ -10,7 +14,7 @@ use apm2_core::{
 };
 
 use super::RunArgs;
-use crate::error::CliError;
+use crate::{error::CliError, utf8};
 
 /// Characters of a name.
 const NAME_CHARS_MAX: usize = 64;
@@ -47,10 +51,7 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .restart(restart)
         .shutdown(shutdown);
     // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
-    let cwd = args.cwd.unwrap_or_else(|| ".".into());
-    let named = || CliError::usage(format!("--cwd {}: no such directory can be named", cwd.display()));
-    let absolute = if cwd == Path::new(".") { std::env::current_dir() } else { std::path::absolute(&cwd) };
-    builder = builder.cwd(absolute.map_err(|_| named())?);
+    builder = builder.cwd(directory(args.cwd)?);
     let mut given = HashSet::new();
     for variable in args.env {
         let (key, value) = variable.resolve()?;
@@ -60,6 +61,27 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         builder = builder.env(key, value);
     }
     builder.try_build().map_err(|error| CliError::usage(error.to_string()))
+}
+
+/// The directory to start in, as a whole path.
+fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
+    let what = if given.is_some() { "--cwd" } else { "the current directory" };
+    let here = |error: &io::Error| {
+        let why = if error.kind() == io::ErrorKind::NotFound {
+            "it does not exist any more".into()
+        } else {
+            error.to_string()
+        };
+        CliError::usage(format!("the current directory cannot be named: {why}"))
+            .with_hint("give the command a directory with --cwd and a whole path, or go to another one first")
+    };
+    let whole = match given {
+        Some(given) if given != Path::new(".") => std::path::absolute(given),
+        _ => std::env::current_dir(),
+    };
+    let whole = whole.map_err(|error| here(&error))?;
+    utf8::text(&whole, what)?;
+    Ok(whole)
 }
 
 /// A name that can be recorded, shown and typed anywhere.
