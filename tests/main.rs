@@ -33,6 +33,7 @@ mod left_open;
 mod live_reader;
 mod missing_ledger;
 mod moments;
+mod moved_ledger;
 mod output;
 mod ownership;
 mod same_name;

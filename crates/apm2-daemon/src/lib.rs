@@ -26,6 +26,7 @@ pub mod protocol;
 mod server;
 mod session;
 pub mod start;
+mod watch;
 
 pub use self::{
     error::DaemonError,

@@ -170,6 +170,11 @@ fn gone() -> Failure {
 async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
+    if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
+        && let Some(failure) = unusable(shared).await
+    {
+        return Err(failure);
+    }
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
         Request::Apply { group, launches, dry_run } => apply(shared, line, group, launches, dry_run, by).await,
@@ -185,6 +190,24 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Follow { first } => follow(shared, line, first).await,
         Request::Shutdown { leave } => shutdown(shared, line, leave, by).await,
     }
+}
+
+/// Why nothing can be answered: the ledger is not written any more, so what is known of it is not how things are.
+async fn unusable(shared: &Shared) -> Option<Failure> {
+    let ledger = shared.ledger.clone();
+    // The disk may keep it waiting.
+    let poison = tokio::task::spawn_blocking(move || {
+        ledger.check_place();
+        ledger.poisoned()
+    });
+    let poison = poison.await.ok().flatten()?;
+    let hint =
+        "what runs goes on running, and the next daemon takes it over; ask again, of the directory that is meant";
+    Some(Failure {
+        kind: FailureKind::Unusable,
+        message: format!("the ledger is {poison}"),
+        hint: Some(hint.to_owned()),
+    })
 }
 
 /// What is done to each of several instances.
