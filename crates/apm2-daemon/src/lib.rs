@@ -28,6 +28,7 @@ mod server;
 mod session;
 pub mod start;
 mod user;
+mod watch;
 
 pub use self::{
     error::DaemonError,

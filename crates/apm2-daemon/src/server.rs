@@ -20,7 +20,7 @@ use apm2_core::{
     },
     supervisor::{Boot, Launch, Services, Supervisor},
 };
-use apm2_ledger::{Ledger, Origin};
+use apm2_ledger::{Ledger, Origin, Place};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -42,6 +42,7 @@ use crate::{
     lobby::Lobby,
     retention, session,
     start::{StartOutcome, report},
+    watch,
 };
 
 /// The directory of log files, in the ledger's.
@@ -127,6 +128,9 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     drop(entered);
     let ledger = Ledger::open(&options.dir)?;
     let logs = Arc::new(LogThreads::default());
+    // Its descriptor is a part of paths that threads use for as long as this process lives.
+    let dir = Arc::clone(ledger.dir());
+    watch::watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
@@ -138,6 +142,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
     drop(logs);
+    std::mem::forget(dir);
     served?;
     Ok(closed?)
 }
@@ -207,7 +212,7 @@ async fn run(
     let shared =
         Arc::new(Shared { supervisor, ledger: ledger.clone(), dir: options.dir.clone(), leave, lobby, clients });
     session::forget_runs(&shared);
-    let (listener, file) = listen(&options.dir, DAEMON_SOCKET)
+    let (listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
     tokio::spawn(retention::keep(Arc::clone(&shared), options.retention));
@@ -242,9 +247,9 @@ fn services(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) ->
     Services {
         recorder: Box::new(move || Box::new(recording.recorder())),
         clock: Arc::new(SystemClock),
-        launches: Arc::new(LaunchFiles::new(&options.dir)),
-        holder: Some(Arc::new(KeeperClient::new(&options.dir, options.keeper.clone()))),
-        logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), Arc::clone(logs))),
+        launches: Arc::new(LaunchFiles::new(ledger.dir())),
+        holder: Some(Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()))),
+        logs: Some((LogsDir::new(ledger.dir().at().join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }
 }
@@ -261,10 +266,14 @@ async fn until_leaving(
 ) -> (Leave, Told) {
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);
+    let mut poisoned = watch::poisoned(&shared.ledger);
     loop {
         tokio::select! {
             biased;
             Some(told) = left.recv() => return told,
+            Some(place) = poisoned.recv() => if place == Place::Moved {
+                return (Leave::Running, None);
+            },
             leave = signals.next() => return (leave, None),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => greet(shared, stream),

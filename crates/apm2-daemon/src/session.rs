@@ -172,6 +172,11 @@ fn gone() -> Failure {
 async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
     let user = if is_recorded(&call.request) { user::name_of(uid).await } else { None };
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
+    if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
+        && let Some(failure) = unusable(shared).await
+    {
+        return Err(failure);
+    }
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
         Request::Apply { group, launches, dry_run, rerun } => {
@@ -203,6 +208,24 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
 /// Whether events tell who asked for it.
 const fn is_recorded(request: &Request) -> bool {
     !matches!(request, Request::Hello | Request::Wait { .. } | Request::Streams | Request::Follow { .. })
+}
+
+/// Why nothing can be answered: the ledger is not written any more, so what is known of it is not how things are.
+async fn unusable(shared: &Shared) -> Option<Failure> {
+    let ledger = shared.ledger.clone();
+    // The disk may keep it waiting.
+    let poison = tokio::task::spawn_blocking(move || {
+        ledger.check_place();
+        ledger.poisoned()
+    });
+    let poison = poison.await.ok().flatten()?;
+    let hint =
+        "what runs goes on running, and the next daemon takes it over; ask again, of the directory that is meant";
+    Some(Failure {
+        kind: FailureKind::Unusable,
+        message: format!("the ledger is {poison}"),
+        hint: Some(hint.to_owned()),
+    })
 }
 
 /// What is done to each of several instances.
