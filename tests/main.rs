@@ -38,6 +38,7 @@ mod ownership;
 mod pid_namespace;
 mod same_name;
 mod secrets;
+mod signals;
 mod stops;
 mod supervised;
 mod terminal;

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use apm2_core::{process::ProcessId, supervisor::Launch};
+use apm2_core::{
+    process::{ProcessId, Signal},
+    supervisor::Launch,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. A daemon refuses another one, and says which it speaks.
@@ -59,6 +62,13 @@ pub enum Request {
     Restart {
         /// Which.
         targets: Vec<String>,
+    },
+    /// Pass a signal on to the process group. It is no stop.
+    Signal {
+        /// Whose.
+        targets: Vec<String>,
+        /// The signal.
+        signal: Signal,
     },
     /// Replace credentials.
     Reload {

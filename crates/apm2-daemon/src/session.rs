@@ -3,7 +3,7 @@
 use std::{future::Future, io, sync::Arc, time::Duration};
 
 use apm2_core::{
-    process::{Actor, ProcessError, ProcessId, Request as By, StreamId},
+    process::{Actor, ProcessError, ProcessId, Request as By, Signal, StreamId},
     supervisor::{Applied, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
@@ -177,6 +177,7 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Start { targets } => each(shared, line, &targets, Verb::Start, by).await,
         Request::Stop { targets, timeout } => each(shared, line, &targets, Verb::Stop(timeout), by).await,
         Request::Restart { targets } => each(shared, line, &targets, Verb::Restart, by).await,
+        Request::Signal { targets, signal } => each(shared, line, &targets, Verb::Signal(signal), by).await,
         Request::Reload { targets } => each(shared, line, &targets, Verb::Reload, by).await,
         Request::Scale { name, instances } => scale(shared, line, name, instances, by).await,
         Request::Run { launch } => run(shared, line, *launch, by).await,
@@ -193,6 +194,7 @@ enum Verb {
     Start,
     Stop(Option<Duration>),
     Restart,
+    Signal(Signal),
     Reload,
 }
 
@@ -202,6 +204,7 @@ impl Verb {
             Self::Start => Action::Start,
             Self::Stop(_) => Action::Stop,
             Self::Restart => Action::Restart,
+            Self::Signal(_) => Action::Signal,
             Self::Reload => Action::Reload,
         }
     }
@@ -210,7 +213,7 @@ impl Verb {
         let is_busy = supervisor.is_busy(id);
         match self {
             Self::Start => !is_busy,
-            Self::Stop(_) | Self::Restart => is_busy,
+            Self::Stop(_) | Self::Restart | Self::Signal(_) => is_busy,
             Self::Reload => is_busy && supervisor.has_credentials(id.process_id),
         }
     }
@@ -245,6 +248,7 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
         Verb::Start => supervisor.start(id, &by).await,
         Verb::Stop(timeout) => supervisor.stop(id, timeout, &by).await,
         Verb::Restart => supervisor.restart(id, &by).await,
+        Verb::Signal(signal) => supervisor.signal(id, signal, &by).await,
         Verb::Reload => supervisor.reload(id, &by).await.map(|reloaded| {
             action = match reloaded {
                 Reloaded::Signalled => Action::Signal,

@@ -35,7 +35,7 @@ use crate::process::{
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
     pipes::Pipes,
-    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder},
+    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
 };
 
@@ -310,7 +310,7 @@ impl ProcessRunner {
     /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`,
     /// when the group was still there after all that may be done. It is then still watched, and a later stop joins.
     pub async fn stop_by(&mut self, timeout: Duration, request: Request) -> Result<(), ProcessError> {
-        let run = self.stoppable()?;
+        let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
         let order = Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply });
         // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
@@ -332,7 +332,7 @@ impl ProcessRunner {
 
     /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
     pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Request) -> Result<Answer, ProcessError> {
-        self.ask(|reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
+        self.ask("stop", |reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
     }
 
     /// Tells the process by `signal` that its credentials were rotated.
@@ -343,11 +343,19 @@ impl ProcessRunner {
         variables: Vec<String>,
         signal: Signal,
     ) -> Result<Answer, ProcessError> {
-        self.ask(|reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
+        self.ask("signal", |reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
     }
 
-    fn ask(&mut self, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
-        let run = self.stoppable()?;
+    /// Passes a signal on to the group. SIGKILL is a stop, and nothing that may be passed on.
+    pub(crate) fn begin_signal(&mut self, request: Request, signal: Signal) -> Result<Answer, ProcessError> {
+        if signal == Signal::KILL {
+            return Err(invalid("SIGKILL is not passed on; stop it, with a timeout of 0"));
+        }
+        self.ask("signal", |reply| Order::Signal(SignalOrder { request, signal, reply }))
+    }
+
+    fn ask(&mut self, operation: &str, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
+        let run = self.running(operation)?;
         let (reply, answer) = oneshot::channel();
         match run.orders.try_send(order(reply)) {
             Err(TrySendError::Full(_)) => Err(invalid("too many orders wait already")),
@@ -355,12 +363,12 @@ impl ProcessRunner {
         }
     }
 
-    fn stoppable(&mut self) -> Result<&mut RunLink, ProcessError> {
+    fn running(&mut self, operation: &str) -> Result<&mut RunLink, ProcessError> {
         let instance = self.shared.lock();
         instance.check_recording()?;
         match &mut self.run {
             Some(run) if !instance.state().has_exited() => Ok(run),
-            _ => Err(instance.refusal("stop")),
+            _ => Err(instance.refusal(operation)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    process::{ProcessError, Request},
+    process::{ProcessError, Request, Signal},
     supervisor::Launch,
 };
 
@@ -29,6 +29,8 @@ pub(super) enum What {
     Stop(Request, Option<Duration>),
     /// Answered when it runs again.
     Restart(Request),
+    /// A signal is passed on to it. Answered when it was sent.
+    Signal(Request, Signal),
     /// Credentials are fetched anew and the process is told. Answered when it was.
     Rotate(Request),
     /// It runs something else from the next start on. Answered when that is recorded; without that it stays as it was.

@@ -284,6 +284,7 @@ impl Tender {
                 restarted => answer(reply, restarted),
             },
             What::Rotate(request) => self.rotate(request, reply),
+            What::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
             What::Respec { launch, is_launchable, request } => {
                 answer(reply, self.respec(launch, is_launchable, request));
             }
@@ -499,13 +500,7 @@ impl Tender {
             return answer(reply, Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned())));
         };
         let variables = config.variables.keys().cloned().collect();
-        match self.runner.begin_rotation(request, config.profile.clone(), variables, signal) {
-            Err(error) => answer(reply, Err(error)),
-            Ok(told) => drop(tokio::spawn(async move {
-                let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
-                answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
-            })),
-        }
+        answer_later(reply, self.runner.begin_rotation(request, config.profile.clone(), variables, signal));
     }
 
     fn take_out(&mut self, request: Option<Request>) -> Result<(), ProcessError> {
@@ -577,6 +572,17 @@ async fn answered(waited: &mut Option<Answer>) -> Result<(), ProcessError> {
     match waited {
         Some(answer) => answer.await.unwrap_or(Ok(())),
         None => Ok(()),
+    }
+}
+
+/// Answers once the run has. The tender goes on meanwhile.
+fn answer_later(reply: Reply, asked: Result<Answer, ProcessError>) {
+    match asked {
+        Err(error) => answer(reply, Err(error)),
+        Ok(told) => drop(tokio::spawn(async move {
+            let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
+            answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
+        })),
     }
 }
 

@@ -11,7 +11,10 @@
 //! nothing that stops or waits depends on it.
 
 mod announcer;
+mod call;
+mod code;
 mod env;
+mod orders;
 mod output;
 mod signals;
 mod spec;
@@ -32,8 +35,13 @@ use crate::{context::Context, error::CliError};
 /// Supervise a command and record what happens to it
 ///
 /// The command's output passes through as it comes. SIGINT, SIGTERM and SIGHUP stop it, with everything that it
-/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal. A `run` that gets SIGKILL
-/// itself can stop nothing: the command goes on under the daemon, until `apm2-ledger stop`.
+/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal. Should that not work, either,
+/// a further signal two seconds later leaves without the command.
+///
+/// SIGQUIT (Ctrl-\), SIGUSR1, SIGUSR2, SIGCONT, the timers' and the real-time signals are passed on to the command and
+/// everything in its session, and recorded; what they mean is up to the command. Ctrl-Z suspends the command and `run`
+/// together. A `run` that gets SIGKILL itself can stop nothing: the command goes on under the daemon, until
+/// `apm2-ledger stop`.
 ///
 /// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
 /// LANG, LANGUAGE, LC_*, TZ, TMPDIR, and the base directories XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME,
