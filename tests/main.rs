@@ -29,6 +29,7 @@ mod full_disk;
 mod grandchild;
 mod help;
 mod hostile_text;
+mod idle;
 mod left_open;
 mod live_reader;
 mod missing_ledger;

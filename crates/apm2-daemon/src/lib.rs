@@ -28,6 +28,7 @@ mod session;
 pub mod start;
 
 pub use self::{
+    address::DAEMON_SOCKET,
     error::DaemonError,
     launches::launched,
     server::{DaemonOptions, serve},

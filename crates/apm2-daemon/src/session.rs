@@ -32,10 +32,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a client that waits is told that we are alive.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often events that somebody follows are looked for.
-const FOLLOW_POLL: Duration = Duration::from_millis(20);
+const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
 /// Events that are read at once for somebody who follows.
 const FOLLOW_EVENTS_MAX: u64 = 256;
@@ -146,6 +143,13 @@ impl Line {
     async fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let bytes = frame.to_bytes()?;
         time::timeout(ACCEPT_TIMEOUT, self.stream.write_all(&bytes)).await?
+    }
+
+    /// Waits until the client has left: it has said all that it has to say, so whatever comes is the end. Loses nothing when
+    /// dropped.
+    async fn left(&mut self) {
+        // Read, and not waited for to be readable: that stays so until a read finds nothing.
+        let _ = self.stream.read(&mut [0]).await;
     }
 
     /// Waits for `work`, which goes on by itself if the client leaves, and says meanwhile that we are alive.
@@ -571,19 +575,16 @@ async fn streams(shared: &Arc<Shared>, line: &mut Line) -> Result<Answer, Failur
 /// Sends events from `first` on, until the client leaves.
 async fn follow(shared: &Arc<Shared>, line: &mut Line, first: u64) -> Result<Answer, Failure> {
     let mut next = first.max(1);
-    let mut said = time::Instant::now();
+    let mut size = shared.head.clone();
     loop {
-        let head = shared.ledger.reader().head().map_or(0, |head| head.size);
+        let head = *size.borrow_and_update();
         if head < next {
-            if said.elapsed() > ALIVE_INTERVAL {
-                line.reply(&Reply::Alive).await.map_err(|_| gone())?;
-                said = time::Instant::now();
-            }
-            // The client has nothing to say: when something can be read, it has left.
             tokio::select! {
-                _ = line.stream.readable() => return Ok(Answer::Done),
-                () = time::sleep(FOLLOW_POLL) => continue,
+                grown = size.changed() => grown.map_err(|_| Failure::new(FailureKind::Failed, "the daemon is leaving"))?,
+                () = line.left() => return Ok(Answer::Done),
+                () = time::sleep(ALIVE_INTERVAL) => line.reply(&Reply::Alive).await.map_err(|_| gone())?,
             }
+            continue;
         }
         let (ledger, last) = (shared.ledger.clone(), head.min(next.saturating_add(FOLLOW_EVENTS_MAX - 1)));
         let read = move || ledger.reader().events(next, last).collect::<Result<Vec<_>, _>>();

@@ -86,6 +86,7 @@ pub use self::{
     dir::check_private,
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     events::Events,
+    journal::JOURNAL_DIR,
     ledger::{Ledger, Options},
     live::Head,
     reader::{ReadAccess, Reader, Source},

@@ -4,12 +4,12 @@ use std::{
     collections::VecDeque,
     io::{self, IsTerminal as _, Write},
     path::{Path, PathBuf},
-    thread,
     time::Duration,
 };
 
 use apm2_core::{
     log::{LogItem, LogPosition, LogReader, LogsDir},
+    notify::FileWatch,
     process::OutputSource,
 };
 
@@ -19,8 +19,8 @@ use crate::{
     render::escape::{escape, escape_bytes},
 };
 
-/// How often files that are followed are looked at.
-const FOLLOW_POLL: Duration = Duration::from_millis(50);
+/// How long is waited at most before files that are followed are looked at again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Bytes of a line that is shown; what is longer is shown in pieces.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -81,6 +81,10 @@ struct Log {
 
 pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     let mut logs = find(args, context)?;
+    let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
+    if args.follow {
+        logs.iter().for_each(|log| watch.add_file(&log.path));
+    }
     let escapes = io::stdout().is_terminal() && !args.raw;
     let titles = if logs.len() > 1 { Titles::Above } else { Titles::None };
     let mut out = Printer { out: io::stdout().lock(), escapes, titles, titled: None };
@@ -104,7 +108,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
         }
         if !has_come {
             out.out.flush()?;
-            thread::sleep(FOLLOW_POLL);
+            watch.wait(LOOK_MAX);
         }
     }
 }
