@@ -25,6 +25,7 @@ mod exits;
 mod failing_three_times;
 mod fixture;
 mod follow;
+mod follow_output;
 mod full_disk;
 mod grandchild;
 mod help;

@@ -3,6 +3,7 @@
 mod files;
 mod follow;
 mod kept;
+mod last;
 mod masks;
 mod meter;
 mod rotation;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},
+    last::last_lines_begin,
     meter::OutputMeter,
     threads::LogThreads,
 };

@@ -14,6 +14,7 @@ mod announcer;
 mod call;
 mod code;
 mod env;
+mod merge;
 mod orders;
 mod output;
 mod signals;
@@ -28,7 +29,7 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use self::env::EnvArg;
+use self::{env::EnvArg, merge::MergeArg};
 use super::backoff::BackoffArg;
 use crate::{context::Context, error::CliError};
 
@@ -91,6 +92,10 @@ pub(crate) struct RunArgs {
     /// The signal that asks it to stop
     #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
     stop_signal: Signal,
+    /// Whether both outputs are one, in the order in which they are written: auto (where ours are the same terminal, pipe or
+    /// file), always or never. Of two, each is in order for itself alone
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_enum, hide_possible_values = true)]
+    merge: MergeArg,
     /// Why it is run: recorded with the start
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,

@@ -3,6 +3,7 @@
 use std::{collections::HashSet, path::Path};
 
 use apm2_core::{
+    log::LogConfig,
     process::ProcessSpec,
     restart::{OnBoot, RestartConfig},
     shutdown::ShutdownConfig,
@@ -45,7 +46,8 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .command(command)
         .args(rest)
         .restart(restart)
-        .shutdown(shutdown);
+        .shutdown(shutdown)
+        .log(LogConfig { merge: args.merge.is_merged(), ..LogConfig::default() });
     // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
     let cwd = args.cwd.unwrap_or_else(|| ".".into());
     let named = || CliError::usage(format!("--cwd {}: no such directory can be named", cwd.display()));
