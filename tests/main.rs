@@ -41,6 +41,7 @@ mod pid_namespace;
 mod same_name;
 mod secrets;
 mod signals;
+mod standard_input;
 mod stops;
 mod supervised;
 mod terminal;

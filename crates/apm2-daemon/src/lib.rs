@@ -13,6 +13,7 @@
 
 mod address;
 pub mod client;
+mod descriptor;
 mod error;
 mod frame;
 mod guard;

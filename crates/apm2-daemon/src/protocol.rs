@@ -87,6 +87,9 @@ pub enum Request {
     Run {
         /// What.
         launch: Box<Launch>,
+        /// Whether the standard input of its first run comes beside the call (`SCM_RIGHTS`, unix(7)).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stdin: bool,
     },
     /// Wait for the end of what was asked for by `Run`.
     Wait {

@@ -1,6 +1,6 @@
 //! One client: its call, and the answers.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
     process::{Actor, ProcessError, ProcessId, Request as By, Signal, StreamId},
@@ -12,7 +12,7 @@ use apm2_ledger::{
 };
 use nix::unistd::{Uid, User, geteuid};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
     sync::oneshot,
     task::JoinSet,
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    descriptor,
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     server::{Leave, RUN_GROUP, Served, Shared, is_run},
@@ -87,7 +88,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
             let message = format!("not a call that this daemon understands: {error}");
             Err(Failure::new(FailureKind::Usage, message))
         }
-        (Ok(call), Some(_)) => answer(shared, &mut line, call, by).await,
+        (Ok((call, stdin)), Some(_)) => answer(shared, &mut line, call, stdin, by).await,
     };
     let told = match answered {
         Ok(answer) => line.reply(&Reply::Done(answer)).await,
@@ -111,16 +112,17 @@ struct Line {
 }
 
 impl Line {
-    async fn call(&mut self) -> io::Result<Call> {
+    /// What the client asks for, and the descriptor that came beside it.
+    async fn call(&mut self) -> io::Result<(Call, Option<OwnedFd>)> {
         let read = async {
             let mut length = [0; LENGTH_BYTES];
-            self.stream.read_exact(&mut length).await?;
+            let descriptor = self.begin(&mut length).await?;
             let mut body = vec![0; Frame::length(length)?];
             self.stream.read_exact(&mut body).await?;
-            Frame::from_body(body)
+            io::Result::Ok((Frame::from_body(body)?, descriptor))
         };
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let Frame::Json(body) = time::timeout(CALL_TIMEOUT, read).await?? else {
+        let (Frame::Json(body), descriptor) = time::timeout(CALL_TIMEOUT, read).await?? else {
             return Err(invalid("it is not JSON".to_owned()));
         };
         let version = serde_json::from_slice::<serde_json::Value>(&body)
@@ -132,8 +134,27 @@ impl Line {
             )));
         }
         // What is wrong may stand beside a secret: the place is told, and no more.
-        serde_json::from_slice(&body)
-            .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))
+        let call = serde_json::from_slice(&body)
+            .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))?;
+        Ok((call, descriptor))
+    }
+
+    /// Reads the first bytes of a call, and the descriptor that came beside them.
+    async fn begin(&mut self, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
+        let (mut read, mut descriptor) = (0, None);
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            self.stream.readable().await?;
+            match self.stream.try_io(Interest::READABLE, || descriptor::receive(&self.stream, rest)) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((received, beside)) => {
+                    read += received;
+                    descriptor = descriptor.or(beside);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(descriptor)
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
@@ -171,7 +192,13 @@ fn gone() -> Failure {
     Failure::new(FailureKind::Failed, "the client has left")
 }
 
-async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
+async fn answer(
+    shared: &Arc<Shared>,
+    line: &mut Line,
+    call: Call,
+    stdin: Option<OwnedFd>,
+    uid: Uid,
+) -> Result<Answer, Failure> {
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     match call.request {
@@ -184,7 +211,11 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Signal { targets, signal } => each(shared, line, &targets, Verb::Signal(signal), by).await,
         Request::Reload { targets } => each(shared, line, &targets, Verb::Reload, by).await,
         Request::Scale { name, instances } => scale(shared, line, name, instances, by).await,
-        Request::Run { launch } => run(shared, line, *launch, by).await,
+        Request::Run { launch, stdin: true } if stdin.is_none() => {
+            let name = launch.spec.name;
+            Err(Failure::new(FailureKind::Failed, format!("the standard input for {name} did not arrive")))
+        }
+        Request::Run { launch, stdin: is_given } => run(shared, line, *launch, stdin.filter(|_| is_given), by).await,
         Request::Wait { process_id } => ended(shared, line, process_id).await,
         Request::Streams => streams(shared, line).await,
         Request::Follow { first } => follow(shared, line, first).await,
@@ -481,12 +512,18 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
 }
 
 /// Runs something once. It is forgotten when it is over, whether or not the client still waits.
-async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) -> Result<Answer, Failure> {
+async fn run(
+    shared: &Arc<Shared>,
+    line: &mut Line,
+    mut launch: Launch,
+    stdin: Option<OwnedFd>,
+    by: By,
+) -> Result<Answer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
     shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
     let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
-    let launched = line.wait_for(async move { supervisor.launch(launch, &by).await }).await?;
+    let launched = line.wait_for(async move { supervisor.launch_with(launch, stdin, &by).await }).await?;
     let id = match launched {
         Ok(id) => id,
         // On record, and the policy has the next word.

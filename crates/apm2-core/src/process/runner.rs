@@ -7,7 +7,13 @@
 mod resume;
 
 use std::{
-    collections::BTreeMap, ffi::OsString, fmt, io, os::fd::AsFd as _, process::ExitStatus, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, io,
+    os::fd::{AsFd as _, OwnedFd},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -37,6 +43,7 @@ use crate::process::{
     pipes::Pipes,
     run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
+    stdin::open_stdin,
 };
 
 /// How long a stop waits, after the end, for the rest of the output to be handed on.
@@ -66,6 +73,8 @@ pub(crate) struct Given {
     pub(crate) umask: Option<u32>,
     /// Values of credentials, by the names of their variables.
     pub(crate) credentials: Vec<(String, OsString)>,
+    /// Its standard input, in the place of the specification's.
+    pub(crate) stdin: Option<OwnedFd>,
 }
 
 /// The runner's side of a run.
@@ -213,10 +222,17 @@ impl ProcessRunner {
         }
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
-        let Given { base_env, umask, .. } = given;
+        let Given { base_env, umask, stdin, .. } = given;
+        let stdin = match (stdin, &spec.stdin) {
+            (Some(stdin), _) => stdin.into(),
+            (None, Some(path)) => open_stdin(path).map(Stdio::from).map_err(|error| {
+                spawner::failure(SpawnStage::Stdin, &format!("standard input {}", path.display()), &error)
+            })?,
+            (None, None) => Stdio::null(),
+        };
         let passage = Passage { umask, ..Passage::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());
-        let surroundings = Surroundings { base_env, passage, last_env, stdout, stderr };
+        let surroundings = Surroundings { base_env, passage, last_env, stdin, stdout, stderr };
         match &self.holder {
             Some(holder) => spawn_held(spec, surroundings, marker, Arc::clone(holder), outputs),
             None => Ok((outputs, spawner::spawn_with(spec, surroundings)?)),

@@ -4,6 +4,7 @@
 
 use std::{
     collections::VecDeque,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -91,6 +92,8 @@ pub(super) struct Tender {
     /// What follows at once from what was just done.
     next_steps: VecDeque<Input>,
     fetching: Option<Fetching>,
+    /// The standard input of the next start, in the place of the specification's.
+    next_stdin: Option<OwnedFd>,
     stop_answer: Option<Answer>,
     starts_waiting: Vec<Reply>,
     stops_waiting: Vec<Reply>,
@@ -127,6 +130,7 @@ impl Tender {
             flags,
             next_steps: VecDeque::new(),
             fetching: None,
+            next_stdin: None,
             stop_answer: None,
             starts_waiting: Vec::new(),
             stops_waiting: Vec::new(),
@@ -284,6 +288,10 @@ impl Tender {
                 restarted => answer(reply, restarted),
             },
             What::Rotate(request) => self.rotate(request, reply),
+            What::Input(stdin) => {
+                self.next_stdin = Some(stdin);
+                answer(reply, Ok(()));
+            }
             What::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
             What::Respec { launch, is_launchable, request } => {
                 answer(reply, self.respec(launch, is_launchable, request));
@@ -396,7 +404,8 @@ impl Tender {
             return Err(ProcessError::InvalidState(what));
         }
         self.restart_at = None;
-        let given = Given { base_env: self.launch.base_env.clone(), umask: self.launch.umask, credentials: Vec::new() };
+        let (base_env, umask) = (self.launch.base_env.clone(), self.launch.umask);
+        let given = Given { base_env, umask, credentials: Vec::new(), stdin: self.next_stdin.take() };
         let Some(config) = self.launch.spec.credentials.clone() else {
             return self.start_with(origin, trigger, given);
         };

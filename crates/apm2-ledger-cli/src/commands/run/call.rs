@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
     sync::{
         Arc,
@@ -84,6 +85,8 @@ impl Once {
 pub(super) struct Call {
     pub(super) dir: PathBuf,
     pub(super) launch: Launch,
+    /// What its first run reads.
+    pub(super) stdin: Option<OwnedFd>,
     pub(super) reason: Option<String>,
     /// Where the output of the command is kept.
     pub(super) files: LogFiles,
@@ -95,7 +98,7 @@ pub(super) struct Call {
 impl Call {
     /// Connects, asks for the run, and waits for its end.
     pub(super) fn run(self) {
-        let Self { dir, launch, reason, files, news, once } = self;
+        let Self { dir, launch, stdin, reason, files, news, once } = self;
         let client = match begin(&dir, &files, &news) {
             Ok(client) => client,
             Err(error) => return tell(&news, News::Failed { error, is_refused: true }),
@@ -104,7 +107,7 @@ impl Call {
             return;
         }
         let mut waiting = Waiting { dir, news, process: None, lost_at: None, losses: 0 };
-        let over = match waiting.until_over(client, launch, reason) {
+        let over = match waiting.until_over(client, launch, stdin, reason) {
             Ok(stream) => News::Ended(Box::new(stream)),
             Err(Over { error, is_refused }) => News::Failed { error, is_refused },
         };
@@ -145,9 +148,21 @@ struct Waiting {
 
 impl Waiting {
     /// Asks for the run and waits for its end, from one daemon to the next.
-    fn until_over(&mut self, mut client: Client, launch: Launch, reason: Option<String>) -> Result<Stream, Over> {
+    fn until_over(
+        &mut self,
+        mut client: Client,
+        launch: Launch,
+        stdin: Option<OwnedFd>,
+        reason: Option<String>,
+    ) -> Result<Stream, Over> {
         let mut end = None;
-        let mut asked = client.ask(Request::Run { launch: Box::new(launch) }, reason, terminal());
+        let request = Request::Run { launch: Box::new(launch), stdin: stdin.is_some() };
+        let mut asked = match &stdin {
+            Some(stdin) => client.ask_with(request, stdin.as_fd(), reason, terminal()),
+            None => client.ask(request, reason, terminal()),
+        };
+        // Whoever writes into it is to notice when the command has ended.
+        drop(stdin);
         loop {
             match asked.and_then(|()| client.receive()) {
                 Ok(Received::Answer(Answer::Started { process_id, seq })) => {

@@ -19,6 +19,7 @@ mod orders;
 mod output;
 mod signals;
 mod spec;
+mod stdin;
 mod watch;
 
 use std::{path::PathBuf, time::Duration};
@@ -44,6 +45,9 @@ use crate::{context::Context, error::CliError};
 /// together. A `run` that gets SIGKILL itself can stop nothing: the command goes on under the daemon, until
 /// `apm2-ledger stop`.
 ///
+/// The command's first run reads our standard input, if that is a pipe or a file; a terminal is not passed on, and a restart
+/// reads nothing (/dev/null): what was read cannot be read again.
+///
 /// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
 /// LANG, LANGUAGE, LC_*, TZ, TMPDIR, and the base directories XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME,
 /// XDG_STATE_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_DIRS, XDG_DATA_DIRS); everything else is given with --env. The ledger
@@ -57,6 +61,7 @@ use crate::{context::Context, error::CliError};
 #[command(after_help = "\
 Examples:
   apm2-ledger run -- make -j4
+  cat prompt.md | apm2-ledger run --name agent -- claude -p
   apm2-ledger run --name tests --reason 'nightly' -- cargo test
   apm2-ledger run --name agent --restart on-failure --backoff 1s..1m -- agent --serve
   apm2-ledger run --name worker --env API_TOKEN --env MODE=batch --cwd /srv -- ./worker

@@ -25,6 +25,7 @@ use super::{
     orders::{self, Passing},
     output::Output,
     signals::{Heard, Signals},
+    stdin,
 };
 use crate::{
     context::{Context, say},
@@ -81,7 +82,9 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     let mut launch = Launch::new(spec);
     launch.base_env = Some(allowed_variables());
     launch.umask = apm2_core::process::current_umask();
-    let call = Call { dir, launch, reason, files, news: sender, once };
+    let stdin =
+        stdin::take().map_err(|error| CliError::failed(format!("the standard input cannot be used: {error}")))?;
+    let call = Call { dir, launch, stdin, reason, files, news: sender, once };
     thread::spawn(move || call.run());
     watch.until_over(&news, context)
 }
