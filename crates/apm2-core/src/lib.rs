@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod duration;
 pub mod health;
 pub mod log;
+pub mod notify;
 pub mod process;
 pub mod restart;
 pub mod shutdown;

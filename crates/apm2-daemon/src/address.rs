@@ -15,8 +15,8 @@ use std::{
 
 use rustix::fs::{RenameFlags, renameat_with};
 
-/// The socket of the daemon.
-pub(crate) const DAEMON_SOCKET: &str = "daemon.sock";
+/// The socket of the daemon, in the ledger's directory.
+pub const DAEMON_SOCKET: &str = "daemon.sock";
 
 /// The socket of the keeper.
 pub(crate) const KEEPER_SOCKET: &str = "keeper.sock";

@@ -4,9 +4,12 @@ use std::{
     ffi::OsString,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
-    os::unix::{
-        fs::{DirBuilderExt as _, OpenOptionsExt as _},
-        net::UnixStream,
+    os::{
+        fd::BorrowedFd,
+        unix::{
+            fs::{DirBuilderExt as _, OpenOptionsExt as _},
+            net::UnixStream,
+        },
     },
     path::Path,
     process::{Command, Stdio},
@@ -24,6 +27,7 @@ use nix::unistd::geteuid;
 pub use crate::error::ClientError;
 use crate::{
     address::{DAEMON_SOCKET, connect},
+    descriptor,
     frame::{Frame, LENGTH_BYTES},
     owner::{Ownership, ownership},
     peer::{is_in_another_namespace, peer_uid},
@@ -145,10 +149,24 @@ impl Client {
         reason: Option<String>,
         terminal: Option<String>,
     ) -> Result<(), ClientError> {
-        let call = Call { version: PROTOCOL_VERSION, reason, terminal, request };
-        let body = serde_json::to_vec(&call).map_err(|error| ClientError::Protocol(error.to_string()))?;
-        let bytes = Frame::Json(body).to_bytes().map_err(|error| ClientError::Protocol(error.to_string()))?;
+        let bytes = call_bytes(request, reason, terminal)?;
         self.stream.write_all(&bytes).map_err(ClientError::Gone)
+    }
+
+    /// Asks for something with a descriptor beside it.
+    ///
+    /// # Errors
+    /// When the daemon is gone.
+    pub fn ask_with(
+        &mut self,
+        request: Request,
+        descriptor: BorrowedFd<'_>,
+        reason: Option<String>,
+        terminal: Option<String>,
+    ) -> Result<(), ClientError> {
+        let bytes = call_bytes(request, reason, terminal)?;
+        let sent = descriptor::send(&self.stream, &bytes, descriptor).map_err(ClientError::Gone)?;
+        self.stream.write_all(bytes.get(sent..).unwrap_or_default()).map_err(ClientError::Gone)
     }
 
     /// What comes next.
@@ -179,6 +197,13 @@ impl Client {
         self.stream.read_exact(&mut body)?;
         Frame::from_body(body)
     }
+}
+
+/// The frame of a call.
+fn call_bytes(request: Request, reason: Option<String>, terminal: Option<String>) -> Result<Vec<u8>, ClientError> {
+    let call = Call { version: PROTOCOL_VERSION, reason, terminal, request };
+    let body = serde_json::to_vec(&call).map_err(|error| ClientError::Protocol(error.to_string()))?;
+    Frame::Json(body).to_bytes().map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
 /// The event in these bytes.

@@ -13,6 +13,7 @@
 
 mod address;
 pub mod client;
+mod descriptor;
 mod error;
 mod frame;
 mod guard;
@@ -31,6 +32,7 @@ mod user;
 mod watch;
 
 pub use self::{
+    address::DAEMON_SOCKET,
     error::DaemonError,
     launches::launched,
     server::{DaemonOptions, serve},

@@ -2,7 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use apm2_core::{process::ProcessId, supervisor::Launch};
+use apm2_core::{
+    process::{ProcessId, Signal},
+    supervisor::Launch,
+};
 use serde::{Deserialize, Serialize};
 
 /// The version of this protocol. A daemon refuses another one, and says which it speaks.
@@ -67,6 +70,13 @@ pub enum Request {
         /// Which.
         targets: Vec<String>,
     },
+    /// Pass a signal on to the process group. It is no stop.
+    Signal {
+        /// Whose.
+        targets: Vec<String>,
+        /// The signal.
+        signal: Signal,
+    },
     /// Replace credentials.
     Reload {
         /// Which.
@@ -84,6 +94,9 @@ pub enum Request {
     Run {
         /// What.
         launch: Box<Launch>,
+        /// Whether the standard input of its first run comes beside the call (`SCM_RIGHTS`, unix(7)).
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        stdin: bool,
     },
     /// Wait for the end of what was asked for by `Run`.
     Wait {

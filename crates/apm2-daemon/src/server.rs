@@ -29,7 +29,7 @@ use tokio::{
     net::{UnixListener, UnixStream},
     runtime,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time,
 };
 
@@ -62,6 +62,9 @@ const READS_MAX: usize = CLIENTS_MAX;
 
 /// How often it is looked whether there is anything left to do.
 const IDLE_POLL: Duration = Duration::from_secs(1);
+
+/// The same while there is: it wakes two threads.
+const BUSY_POLL: Duration = Duration::from_secs(5);
 
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -103,6 +106,8 @@ pub(crate) struct Shared {
     /// Told when the daemon is to leave, with whom to tell that it is about to.
     pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
     pub(crate) lobby: Lobby,
+    /// The size of the ledger, which is told when it grows.
+    pub(crate) head: watch::Receiver<u64>,
     clients: AtomicUsize,
 }
 
@@ -209,8 +214,8 @@ async fn run(
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
     let lobby = Lobby::default();
-    let shared =
-        Arc::new(Shared { supervisor, ledger: ledger.clone(), dir: options.dir.clone(), leave, lobby, clients });
+    let (ledger_copy, dir, head) = (ledger.clone(), options.dir.clone(), watch_head(ledger));
+    let shared = Arc::new(Shared { supervisor, ledger: ledger_copy, dir, leave, lobby, head, clients });
     session::forget_runs(&shared);
     let (listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
@@ -232,6 +237,20 @@ async fn run(
         farewell(&shared).await;
     }
     if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unstopped(problems)) }
+}
+
+/// The size of the ledger, as it grows.
+fn watch_head(ledger: &Ledger) -> watch::Receiver<u64> {
+    let (sender, head) = watch::channel(0);
+    let sender = Arc::new(sender);
+    let grown = Arc::clone(&sender);
+    // Of two sizes the larger one is the later one, in whatever order they come.
+    let grow = |to: u64| move |size: &mut u64| std::mem::replace(size, to.max(*size)) < to;
+    ledger.on_commit(move |size| {
+        grown.send_if_modified(grow(size));
+    });
+    sender.send_if_modified(grow(ledger.reader().head().map_or(0, |head| head.size)));
+    head
 }
 
 /// Lets clients have the answers that are on their way.
@@ -291,6 +310,7 @@ async fn until_leaving(
                 let has_clients = shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();
                 if has_clients || !shared.supervisor.is_idle() {
                     busy = Instant::now();
+                    ticks.reset_after(BUSY_POLL);
                 }
                 // A ledger that takes nothing any more is left as soon as nothing is lost by it.
                 let limit = if shared.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };

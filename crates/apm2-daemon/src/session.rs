@@ -1,9 +1,9 @@
 //! One client: its call, and the answers.
 
-use std::{future::Future, io, sync::Arc, time::Duration};
+use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
-    process::{Actor, ProcessError, ProcessId, Request as By, StreamId, id_query::UnclearId},
+    process::{Actor, ProcessError, ProcessId, Request as By, Signal, StreamId, id_query::UnclearId},
     supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
@@ -12,7 +12,7 @@ use apm2_ledger::{
 };
 use nix::unistd::{Uid, geteuid};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
     sync::{oneshot, watch},
     task::JoinSet,
@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    descriptor,
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     retention,
@@ -34,10 +35,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How often a client that waits is told that we are alive.
-const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
-
-/// How often events that somebody follows are looked for.
-const FOLLOW_POLL: Duration = Duration::from_millis(20);
+const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
 /// Events that are read at once for somebody who follows.
 const FOLLOW_EVENTS_MAX: u64 = 256;
@@ -92,7 +90,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
             let message = format!("not a call that this daemon understands: {error}");
             Err(Failure::new(FailureKind::Usage, message))
         }
-        (Ok(call), Some(_)) => answer(shared, &mut line, call, by).await,
+        (Ok((call, stdin)), Some(_)) => answer(shared, &mut line, call, stdin, by).await,
     };
     let told = match answered {
         Ok(answer) => line.reply(&Reply::Done(answer)).await,
@@ -116,16 +114,17 @@ struct Line {
 }
 
 impl Line {
-    async fn call(&mut self) -> io::Result<Call> {
+    /// What the client asks for, and the descriptor that came beside it.
+    async fn call(&mut self) -> io::Result<(Call, Option<OwnedFd>)> {
         let read = async {
             let mut length = [0; LENGTH_BYTES];
-            self.stream.read_exact(&mut length).await?;
+            let descriptor = self.begin(&mut length).await?;
             let mut body = vec![0; Frame::length(length)?];
             self.stream.read_exact(&mut body).await?;
-            Frame::from_body(body)
+            io::Result::Ok((Frame::from_body(body)?, descriptor))
         };
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let Frame::Json(body) = time::timeout(CALL_TIMEOUT, read).await?? else {
+        let (Frame::Json(body), descriptor) = time::timeout(CALL_TIMEOUT, read).await?? else {
             return Err(invalid("it is not JSON".to_owned()));
         };
         let version = serde_json::from_slice::<serde_json::Value>(&body)
@@ -137,8 +136,27 @@ impl Line {
             )));
         }
         // What is wrong may stand beside a secret: the place is told, and no more.
-        serde_json::from_slice(&body)
-            .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))
+        let call = serde_json::from_slice(&body)
+            .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))?;
+        Ok((call, descriptor))
+    }
+
+    /// Reads the first bytes of a call, and the descriptor that came beside them.
+    async fn begin(&mut self, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
+        let (mut read, mut descriptor) = (0, None);
+        while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
+            self.stream.readable().await?;
+            match self.stream.try_io(Interest::READABLE, || descriptor::receive(&self.stream, rest)) {
+                Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok((received, beside)) => {
+                    read += received;
+                    descriptor = descriptor.or(beside);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(descriptor)
     }
 
     async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
@@ -148,6 +166,13 @@ impl Line {
     async fn send(&mut self, frame: &Frame) -> io::Result<()> {
         let bytes = frame.to_bytes()?;
         time::timeout(ACCEPT_TIMEOUT, self.stream.write_all(&bytes)).await?
+    }
+
+    /// Waits until the client has left: it has said all that it has to say, so whatever comes is the end. Loses nothing when
+    /// dropped.
+    async fn left(&mut self) {
+        // Read, and not waited for to be readable: that stays so until a read finds nothing.
+        let _ = self.stream.read(&mut [0]).await;
     }
 
     /// Waits for `work`, which goes on by itself if the client leaves, and says meanwhile that we are alive.
@@ -169,7 +194,13 @@ fn gone() -> Failure {
     Failure::new(FailureKind::Failed, "the client has left")
 }
 
-async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
+async fn answer(
+    shared: &Arc<Shared>,
+    line: &mut Line,
+    call: Call,
+    stdin: Option<OwnedFd>,
+    uid: Uid,
+) -> Result<Answer, Failure> {
     let user = if is_recorded(&call.request) { user::name_of(uid).await } else { None };
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
@@ -195,9 +226,14 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Start { targets } => each(shared, line, &targets, Verb::Start, by).await,
         Request::Stop { targets, timeout } => each(shared, line, &targets, Verb::Stop(timeout), by).await,
         Request::Restart { targets } => each(shared, line, &targets, Verb::Restart, by).await,
+        Request::Signal { targets, signal } => each(shared, line, &targets, Verb::Signal(signal), by).await,
         Request::Reload { targets } => each(shared, line, &targets, Verb::Reload, by).await,
         Request::Scale { name, instances } => scale(shared, line, name, instances, by).await,
-        Request::Run { launch } => run(shared, line, *launch, by).await,
+        Request::Run { launch, stdin: true } if stdin.is_none() => {
+            let name = launch.spec.name;
+            Err(Failure::new(FailureKind::Failed, format!("the standard input for {name} did not arrive")))
+        }
+        Request::Run { launch, stdin: is_given } => run(shared, line, *launch, stdin.filter(|_| is_given), by).await,
         Request::Wait { process_id } => ended(shared, line, process_id).await,
         Request::Streams => streams(shared, line).await,
         Request::Follow { first } => follow(shared, line, first).await,
@@ -234,6 +270,7 @@ enum Verb {
     Start,
     Stop(Option<Duration>),
     Restart,
+    Signal(Signal),
     Reload,
 }
 
@@ -243,6 +280,7 @@ impl Verb {
             Self::Start => Action::Start,
             Self::Stop(_) => Action::Stop,
             Self::Restart => Action::Restart,
+            Self::Signal(_) => Action::Signal,
             Self::Reload => Action::Reload,
         }
     }
@@ -261,7 +299,7 @@ impl Verb {
         let is_busy = supervisor.is_busy(id);
         match self {
             Self::Start => !is_busy,
-            Self::Stop(_) | Self::Restart => is_busy,
+            Self::Stop(_) | Self::Restart | Self::Signal(_) => is_busy,
             Self::Reload => is_busy && supervisor.has_credentials(id.process_id),
         }
     }
@@ -295,6 +333,7 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
         Verb::Start => supervisor.start(id, &by).await,
         Verb::Stop(timeout) => supervisor.stop(id, timeout, &by).await,
         Verb::Restart => supervisor.restart(id, &by).await,
+        Verb::Signal(signal) => supervisor.signal(id, signal, &by).await,
         Verb::Reload => supervisor.reload(id, &by).await.map(|reloaded| {
             action = match reloaded {
                 Reloaded::Signalled => Action::Signal,
@@ -586,12 +625,18 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
 }
 
 /// Runs something once. It is forgotten when it is over, whether or not the client still waits.
-async fn run(shared: &Arc<Shared>, line: &mut Line, mut launch: Launch, by: By) -> Result<Answer, Failure> {
+async fn run(
+    shared: &Arc<Shared>,
+    line: &mut Line,
+    mut launch: Launch,
+    stdin: Option<OwnedFd>,
+    by: By,
+) -> Result<Answer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
     shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
     let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
-    let launched = line.wait_for(async move { supervisor.launch(launch, &by).await }).await?;
+    let launched = line.wait_for(async move { supervisor.launch_with(launch, stdin, &by).await }).await?;
     let id = match launched {
         Ok(id) => id,
         // On record, and the policy has the next word.
@@ -680,19 +725,16 @@ async fn streams(shared: &Arc<Shared>, line: &mut Line) -> Result<Answer, Failur
 /// Sends events from `first` on, until the client leaves.
 async fn follow(shared: &Arc<Shared>, line: &mut Line, first: u64) -> Result<Answer, Failure> {
     let mut next = first.max(1);
-    let mut said = time::Instant::now();
+    let mut size = shared.head.clone();
     loop {
-        let head = shared.ledger.reader().head().map_or(0, |head| head.size);
+        let head = *size.borrow_and_update();
         if head < next {
-            if said.elapsed() > ALIVE_INTERVAL {
-                line.reply(&Reply::Alive).await.map_err(|_| gone())?;
-                said = time::Instant::now();
-            }
-            // The client has nothing to say: when something can be read, it has left.
             tokio::select! {
-                _ = line.stream.readable() => return Ok(Answer::Done),
-                () = time::sleep(FOLLOW_POLL) => continue,
+                grown = size.changed() => grown.map_err(|_| Failure::new(FailureKind::Failed, "the daemon is leaving"))?,
+                () = line.left() => return Ok(Answer::Done),
+                () = time::sleep(ALIVE_INTERVAL) => line.reply(&Reply::Alive).await.map_err(|_| gone())?,
             }
+            continue;
         }
         let (ledger, last) = (shared.ledger.clone(), head.min(next.saturating_add(FOLLOW_EVENTS_MAX - 1)));
         let read = move || ledger.reader().events(next, last).collect::<Result<Vec<_>, _>>();

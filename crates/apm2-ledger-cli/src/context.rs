@@ -127,6 +127,11 @@ impl Context {
         }
     }
 
+    /// Whether the journal is to be read, and no daemon asked.
+    pub(crate) const fn is_offline(&self) -> bool {
+        self.offline
+    }
+
     /// Who supervises what is in the ledger.
     ///
     /// # Errors

@@ -143,6 +143,12 @@ impl Ledger {
         self.inner.queue.append(stream, version, drafts)
     }
 
+    /// Has `observer` told the size of the ledger after each commit from now on, once readers see it. It is called by the
+    /// thread that commits, which it must not keep.
+    pub fn on_commit(&self, observer: impl Fn(u64) + Send + Sync + 'static) {
+        self.inner.live.observe(Box::new(observer));
+    }
+
     /// A recorder for a runner.
     #[must_use]
     pub fn recorder(&self) -> LedgerRecorder {

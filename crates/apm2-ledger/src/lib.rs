@@ -89,6 +89,7 @@ pub use self::{
     dir::{LedgerDir, Place, check_private},
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     events::Events,
+    journal::JOURNAL_DIR,
     ledger::{Ledger, Options},
     live::{Head, Poison},
     reader::{Reader, Source},

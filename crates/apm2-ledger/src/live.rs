@@ -55,6 +55,9 @@ impl fmt::Display for Poison {
 /// What is called once a ledger is poisoned.
 type OnPoison = Box<dyn FnOnce() + Send>;
 
+/// Is told the size of the ledger after each commit.
+pub(crate) type Observer = Box<dyn Fn(u64) + Send + Sync>;
+
 /// The shared part of an open ledger.
 pub(crate) struct Live {
     pub(crate) dir: Arc<LedgerDir>,
@@ -62,12 +65,14 @@ pub(crate) struct Live {
     on_poison: Mutex<Vec<OnPoison>>,
     /// `None` once it failed or was closed: what is read then comes from the journal.
     store: RwLock<Option<Arc<Store>>>,
+    observers: RwLock<Vec<Observer>>,
 }
 
 impl Live {
     pub(crate) fn new(dir: Arc<LedgerDir>, head: Head, store: Option<Store>) -> Self {
         let acknowledged = Mutex::new(Acknowledged { head, tail: VecDeque::new(), poison: None });
-        Self { dir, acknowledged, on_poison: Mutex::default(), store: RwLock::new(store.map(Arc::new)) }
+        let (on_poison, observers) = (Mutex::default(), RwLock::default());
+        Self { dir, acknowledged, on_poison, store: RwLock::new(store.map(Arc::new)), observers }
     }
 
     /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
@@ -87,6 +92,15 @@ impl Live {
         if self.store().is_some() {
             acknowledged.tail.push_back(Arc::clone(commit));
         }
+        drop(acknowledged);
+        for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
+            observer(header.last_seq());
+        }
+    }
+
+    /// Has `observer` told of each commit from now on.
+    pub(crate) fn observe(&self, observer: Observer) {
+        self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
     /// Lets go of the commits that the store has.

@@ -1,7 +1,7 @@
 //! Reading log files back: the last lines, and what is added, across rotations.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek as _, SeekFrom},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use super::files::{inode, open_for_reading, rotated, rotated_path};
+use super::files::{open_for_reading, rotated, rotated_path};
 
 /// What is read at once, in bytes.
 const READ_BYTES_MAX: usize = 64 << 10;
@@ -45,6 +45,14 @@ pub struct LogReader {
     position: LogPosition,
     file: Option<Source>,
     buffer: Vec<u8>,
+}
+
+/// What has the name of the file that is written to.
+enum Named {
+    /// The file that is open, as long as this.
+    Same { length: u64 },
+    /// Another one, or none.
+    Other,
 }
 
 #[derive(Debug)]
@@ -135,7 +143,7 @@ impl LogReader {
                 return Ok(LogItem::Gap(skipped));
             }
             // Asked before reading: what was written before the rotation is then all there.
-            let is_closed = self.is_closed();
+            let named = self.named();
             let read = match &mut self.file {
                 Some(Source::Plain { file, .. }) => file.read(&mut self.buffer)?,
                 Some(Source::Compressed(decoder)) => decoder.read(&mut self.buffer)?,
@@ -145,20 +153,34 @@ impl LogReader {
                 self.position.offset = self.position.offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
                 return Ok(LogItem::Bytes(self.buffer.get(..read).unwrap_or_default()));
             }
-            if !is_closed {
-                return Ok(LogItem::End);
+            match named {
+                Named::Same { length } if length < self.position.offset => self.begin_anew()?,
+                Named::Same { .. } => return Ok(LogItem::End),
+                Named::Other => {
+                    self.file = None;
+                    self.go_to(self.position.generation.saturating_add(1));
+                }
             }
-            self.file = None;
-            self.go_to(self.position.generation.saturating_add(1));
         }
     }
 
-    /// Whether nothing is written any more to what is open.
-    fn is_closed(&self) -> bool {
-        match &self.file {
-            Some(Source::Plain { inode: opened, .. }) => inode(&self.path) != Some(*opened),
-            Some(Source::Compressed(_)) => true,
-            None => false,
+    /// What has the name of the file that is written to. When it is another one than is open, nothing is written to that
+    /// any more.
+    fn named(&self) -> Named {
+        match (&self.file, fs::symlink_metadata(&self.path)) {
+            (Some(Source::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
+                Named::Same { length: metadata.len() }
+            }
+            _ => Named::Other,
+        }
+    }
+
+    /// Reads from the beginning of a file that was cut short: what is written now comes there.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.position.offset = 0;
+        match &mut self.file {
+            Some(Source::Plain { file, .. }) => file.rewind(),
+            Some(Source::Compressed(_)) | None => Ok(()),
         }
     }
 

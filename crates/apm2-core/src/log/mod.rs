@@ -3,6 +3,7 @@
 mod files;
 mod follow;
 mod kept;
+mod last;
 mod masks;
 mod meter;
 mod retention;
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     files::{LogFiles, LogsDir},
     follow::{LogItem, LogPosition, LogReader},
+    last::last_lines_begin,
     meter::OutputMeter,
     retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
     threads::LogThreads,

@@ -34,6 +34,7 @@ mod signal;
 pub mod spawner;
 mod spec;
 mod state;
+mod stdin;
 mod stream;
 mod transition;
 mod usage;

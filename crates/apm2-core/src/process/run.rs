@@ -75,10 +75,21 @@ pub(super) struct RotateOrder {
     pub(super) reply: Reply,
 }
 
+/// A request to pass a signal on, which is no stop.
+pub(super) struct SignalOrder {
+    /// Who asks.
+    pub(super) request: Request,
+    /// The signal.
+    pub(super) signal: Signal,
+    /// Told how it went.
+    pub(super) reply: Reply,
+}
+
 /// What a run may be asked for.
 pub(super) enum Order {
     Stop(StopOrder),
     Rotate(RotateOrder),
+    Signal(SignalOrder),
 }
 
 /// Where an answer goes.
@@ -267,6 +278,7 @@ impl Run {
             Input::LeaderEnded(exit) => self.leader_ended(exit),
             Input::Order(Order::Stop(order)) => self.stop(order),
             Input::Order(Order::Rotate(order)) => self.rotate(order),
+            Input::Order(Order::Signal(order)) => self.pass_on(order),
             Input::Output(notice) => record_notice(&self.shared, self.marker.run, &notice),
             Input::PreStopDone(results) => self.pre_stop_done(results),
             Input::Sweep => self.sweep(),
@@ -441,6 +453,17 @@ impl Run {
         answer(reply, told);
     }
 
+    /// Passes a signal on to the group and the session. No SIGCONT goes with it: what is stopped has it when it continues.
+    fn pass_on(&mut self, order: SignalOrder) {
+        let SignalOrder { request, signal, reply } = order;
+        if self.end.is_some() {
+            return answer(reply, Err(ProcessError::InvalidState("it has just ended".to_owned())));
+        }
+        let sent = EventKind::SignalSent { signal, target: SignalTarget::Group };
+        let recorded = self.shared.lock().history.record(&Origin::of(request), vec![sent]);
+        answer(reply, recorded.and_then(|seq| self.deliver(signal, Some(seq))));
+    }
+
     /// Records that the kernel refused a signal.
     fn refused(&self, signal: Signal, error: &io::Error, cause: Option<u64>) -> Result<(), ProcessError> {
         let errno = error.raw_os_error().unwrap_or(0);
@@ -496,10 +519,10 @@ impl Run {
         let kinds = first.into_iter().chain(sent).collect();
         let seq = self.shared.lock().record(&origin, kinds)?;
         self.cause.get_or_insert(seq);
-        signals.into_iter().try_for_each(|signal| self.deliver(signal))
+        signals.into_iter().try_for_each(|signal| self.deliver(signal, self.cause))
     }
 
-    fn deliver(&self, signal: Signal) -> Result<(), ProcessError> {
+    fn deliver(&self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
         let members = self.members().unwrap_or_default();
         // The session's other groups first: whoever waits for them may go as soon as the group is told.
         let mut apart = members.iter().filter(|member| !member.in_group);
@@ -508,7 +531,7 @@ impl Run {
         if error.raw_os_error() == Some(nix::libc::ESRCH) {
             return Ok(()); // Everybody is gone already, which is what it was for.
         }
-        self.refused(signal, &error, self.cause)
+        self.refused(signal, &error, cause)
     }
 
     fn members(&self) -> io::Result<Vec<Member>> {

@@ -7,7 +7,13 @@
 mod resume;
 
 use std::{
-    collections::BTreeMap, ffi::OsString, fmt, io, os::fd::AsFd as _, process::ExitStatus, sync::Arc, time::Duration,
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt, io,
+    os::fd::{AsFd as _, OwnedFd},
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
 };
 
 use tokio::{
@@ -34,8 +40,9 @@ use crate::process::{
     leader::Leader,
     output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
     pipes::Pipes,
-    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, StopOrder},
+    run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
+    stdin::open_stdin,
 };
 
 /// How long a stop waits, after the end, for the rest of the output to be handed on.
@@ -65,6 +72,8 @@ pub(crate) struct Given {
     pub(crate) umask: Option<u32>,
     /// Values of credentials, by the names of their variables.
     pub(crate) credentials: Vec<(String, OsString)>,
+    /// Its standard input, in the place of the specification's.
+    pub(crate) stdin: Option<OwnedFd>,
 }
 
 /// The runner's side of a run.
@@ -204,10 +213,17 @@ impl ProcessRunner {
         }
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
-        let Given { base_env, umask, .. } = given;
+        let Given { base_env, umask, stdin, .. } = given;
+        let stdin = match (stdin, &spec.stdin) {
+            (Some(stdin), _) => stdin.into(),
+            (None, Some(path)) => open_stdin(path).map(Stdio::from).map_err(|error| {
+                spawner::failure(SpawnStage::Stdin, &format!("standard input {}", path.display()), &error)
+            })?,
+            (None, None) => Stdio::null(),
+        };
         let passage = Passage { umask, ..Passage::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());
-        let surroundings = Surroundings { base_env, passage, last_env, stdout, stderr };
+        let surroundings = Surroundings { base_env, passage, last_env, stdin, stdout, stderr };
         match &self.holder {
             Some(holder) => spawn_held(spec, surroundings, marker, Arc::clone(holder), outputs),
             None => Ok((outputs, spawner::spawn_with(spec, surroundings)?)),
@@ -292,7 +308,7 @@ impl ProcessRunner {
     /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`,
     /// when the group was still there after all that may be done. It is then still watched, and a later stop joins.
     pub async fn stop_by(&mut self, timeout: Duration, request: Request) -> Result<(), ProcessError> {
-        let run = self.stoppable()?;
+        let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
         let order = Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply });
         // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
@@ -314,7 +330,7 @@ impl ProcessRunner {
 
     /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
     pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Request) -> Result<Answer, ProcessError> {
-        self.ask(|reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
+        self.ask("stop", |reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
     }
 
     /// Tells the process by `signal` that its credentials were rotated.
@@ -325,11 +341,19 @@ impl ProcessRunner {
         variables: Vec<String>,
         signal: Signal,
     ) -> Result<Answer, ProcessError> {
-        self.ask(|reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
+        self.ask("signal", |reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
     }
 
-    fn ask(&mut self, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
-        let run = self.stoppable()?;
+    /// Passes a signal on to the group. SIGKILL is a stop, and nothing that may be passed on.
+    pub(crate) fn begin_signal(&mut self, request: Request, signal: Signal) -> Result<Answer, ProcessError> {
+        if signal == Signal::KILL {
+            return Err(invalid("SIGKILL is not passed on; stop it, with a timeout of 0"));
+        }
+        self.ask("signal", |reply| Order::Signal(SignalOrder { request, signal, reply }))
+    }
+
+    fn ask(&mut self, operation: &str, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
+        let run = self.running(operation)?;
         let (reply, answer) = oneshot::channel();
         match run.orders.try_send(order(reply)) {
             Err(TrySendError::Full(_)) => Err(invalid("too many orders wait already")),
@@ -337,12 +361,12 @@ impl ProcessRunner {
         }
     }
 
-    fn stoppable(&mut self) -> Result<&mut RunLink, ProcessError> {
+    fn running(&mut self, operation: &str) -> Result<&mut RunLink, ProcessError> {
         let facts = self.shared.facts();
         facts.check_recording()?;
         match &mut self.run {
             Some(run) if !facts.state().has_exited() => Ok(run),
-            _ => Err(facts.refusal("stop")),
+            _ => Err(facts.refusal(operation)),
         }
     }
 

@@ -55,6 +55,8 @@ pub struct SpawnedProcess {
 
 /// Spawns a process according to `spec`, owned or borrowed, with stdin null and stdout and stderr piped (CTR-0009).
 ///
+/// `spec.stdin` is not looked at: the [`ProcessRunner`](crate::process::ProcessRunner) opens it.
+///
 /// Returns once the program has been executed. Whoever calls it has to read both pipes, or the process will block; a
 /// [`ProcessRunner`](crate::process::ProcessRunner) does that by itself.
 ///
@@ -78,6 +80,7 @@ pub(super) struct Surroundings {
     pub(super) passage: Passage,
     /// Variables that go before all others, values of credentials among them.
     pub(super) last_env: Vec<(String, OsString)>,
+    pub(super) stdin: Stdio,
     pub(super) stdout: Stdio,
     pub(super) stderr: Stdio,
 }
@@ -88,6 +91,7 @@ impl Default for Surroundings {
             base_env: None,
             passage: Passage::default(),
             last_env: Vec::new(),
+            stdin: Stdio::null(),
             stdout: Stdio::piped(),
             stderr: Stdio::piped(),
         }
@@ -101,14 +105,14 @@ pub(super) fn runtime() -> Result<Handle, ProcessError> {
 
 /// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
 pub(super) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Result<SpawnedProcess, SpawnFailure> {
-    let Surroundings { base_env, passage, last_env, stdout, stderr } = surroundings;
+    let Surroundings { base_env, passage, last_env, stdin, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear();
     match base_env {
         Some(env) => command.envs(env),
         None => command.envs(allowed_env()),
     };
-    command.envs(&spec.env).envs(last_env).stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+    command.envs(&spec.env).envs(last_env).stdin(stdin).stdout(stdout).stderr(stderr);
     if let Some(cwd) = &spec.cwd {
         // exec's error does not tell a missing directory from a missing program.
         check_cwd(cwd)?;

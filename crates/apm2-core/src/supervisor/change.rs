@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
     time::Duration,
 };
@@ -72,6 +73,20 @@ impl Supervisor {
     /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
     /// [`ProcessError::SpawnFailed`] it is supervised all the same.
     pub async fn launch(&self, launch: Launch, request: &Request) -> Result<StreamId, ProcessError> {
+        self.launch_with(launch, None, request).await
+    }
+
+    /// The same, where the first run of the instance is given this standard input. Later ones have that of the
+    /// specification: what was read cannot be read again.
+    ///
+    /// # Errors
+    /// Those of [`launch`](Self::launch).
+    pub async fn launch_with(
+        &self,
+        launch: Launch,
+        stdin: Option<OwnedFd>,
+        request: &Request,
+    ) -> Result<StreamId, ProcessError> {
         let name = launch.spec.name.clone();
         let _changing = self.changing(&name).await;
         let present = self.table().get(&name).cloned();
@@ -85,6 +100,9 @@ impl Supervisor {
         self.apply_alone(launch, request).await?;
         let link = self.table().get(&name).and_then(|entry| entry.links.first()).cloned();
         let link = link.ok_or_else(|| not_found(&name))?;
+        if let Some(stdin) = stdin {
+            link.ask(What::Input(stdin)).await?;
+        }
         link.ask(What::Start(request.clone())).await?;
         Ok(link.id)
     }

@@ -56,8 +56,8 @@ use crate::{
     credentials,
     log::{LogThreads, LogsDir},
     process::{
-        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request, RunHolder, Stream,
-        StreamId, id_query::UnclearId,
+        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request, RunHolder, Signal,
+        Stream, StreamId, id_query::UnclearId,
     },
 };
 
@@ -197,6 +197,15 @@ impl Supervisor {
     pub async fn restart(&self, target: StreamId, request: &Request) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
         self.link(target)?.ask(What::Restart(request.clone())).await
+    }
+
+    /// Passes a signal on to an instance with its whole group. It is no stop, whatever the process makes of it.
+    ///
+    /// # Errors
+    /// [`ProcessError::InvalidState`] when it does not run, and for SIGKILL, which is a stop's;
+    /// [`ProcessError::SignalFailed`]; [`ProcessError::NotFound`] when it is not supervised.
+    pub async fn signal(&self, target: StreamId, signal: Signal, request: &Request) -> Result<(), ProcessError> {
+        self.link(target)?.ask(What::Signal(request.clone(), signal)).await
     }
 
     /// Gives an instance new credentials: by its `reload_signal` where it has one and runs, else by a restart.

@@ -1,11 +1,11 @@
 //! What the supervisor asks the task of an instance for.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
 use crate::{
-    process::{ProcessError, Request},
+    process::{ProcessError, Request, Signal},
     supervisor::Launch,
 };
 
@@ -29,6 +29,10 @@ pub(super) enum What {
     Stop(Request, Option<Duration>),
     /// Answered when it runs again.
     Restart(Request),
+    /// This is the standard input of its next start. Answered at once.
+    Input(OwnedFd),
+    /// A signal is passed on to it. Answered when it was sent.
+    Signal(Request, Signal),
     /// Credentials are fetched anew and the process is told. Answered when it was.
     Rotate(Request),
     /// It runs something else from the next start on. Answered when that is recorded; without that it stays as it was.

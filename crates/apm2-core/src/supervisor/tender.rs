@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    os::fd::OwnedFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -97,6 +98,8 @@ pub(super) struct Tender {
     /// What follows at once from what was just done.
     next_steps: VecDeque<Input>,
     fetching: Option<Fetching>,
+    /// The standard input of the next start, in the place of the specification's.
+    next_stdin: Option<OwnedFd>,
     stop_answer: Option<Answer>,
     starts_waiting: Vec<Reply>,
     stops_waiting: Vec<Reply>,
@@ -137,6 +140,7 @@ impl Tender {
             flags,
             next_steps: VecDeque::new(),
             fetching: None,
+            next_stdin: None,
             stop_answer: None,
             starts_waiting: Vec::new(),
             stops_waiting: Vec::new(),
@@ -362,6 +366,11 @@ impl Tender {
                 restarted => answer(reply, restarted),
             },
             What::Rotate(request) => self.rotate(request, reply),
+            What::Input(stdin) => {
+                self.next_stdin = Some(stdin);
+                answer(reply, Ok(()));
+            }
+            What::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
             What::Respec { launch, is_launchable, request } => {
                 answer(reply, self.respec(launch, is_launchable, request));
             }
@@ -475,7 +484,8 @@ impl Tender {
             return Err(ProcessError::InvalidState(what));
         }
         self.restart_at = None;
-        let given = Given { base_env: self.launch.base_env.clone(), umask: self.launch.umask, credentials: Vec::new() };
+        let (base_env, umask) = (self.launch.base_env.clone(), self.launch.umask);
+        let given = Given { base_env, umask, credentials: Vec::new(), stdin: self.next_stdin.take() };
         let Some(config) = self.launch.spec.credentials.clone() else {
             return self.start_with(origin, trigger, given);
         };
@@ -579,13 +589,7 @@ impl Tender {
             return answer(reply, Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned())));
         };
         let variables = config.variables.keys().cloned().collect();
-        match self.runner.begin_rotation(request, config.profile.clone(), variables, signal) {
-            Err(error) => answer(reply, Err(error)),
-            Ok(told) => drop(tokio::spawn(async move {
-                let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
-                answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
-            })),
-        }
+        answer_later(reply, self.runner.begin_rotation(request, config.profile.clone(), variables, signal));
     }
 
     fn take_out(&mut self, request: Option<Request>) -> Result<(), ProcessError> {
@@ -657,6 +661,17 @@ async fn answered(waited: &mut Option<Answer>) -> Result<(), ProcessError> {
     match waited {
         Some(answer) => answer.await.unwrap_or(Ok(())),
         None => Ok(()),
+    }
+}
+
+/// Answers once the run has. The tender goes on meanwhile.
+fn answer_later(reply: Reply, asked: Result<Answer, ProcessError>) {
+    match asked {
+        Err(error) => answer(reply, Err(error)),
+        Ok(told) => drop(tokio::spawn(async move {
+            let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
+            answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
+        })),
     }
 }
 

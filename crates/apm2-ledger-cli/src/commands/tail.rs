@@ -6,12 +6,16 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::{Event, Stream, StreamId};
+use apm2_core::{
+    notify::FileWatch,
+    process::{Event, Stream, StreamId},
+};
 use apm2_daemon::{
-    client::{self, ClientError, Received},
+    DAEMON_SOCKET,
+    client::{self, Client, ClientError, Received},
     protocol::Request,
 };
-use apm2_ledger::{Origin, ReadError, Reader};
+use apm2_ledger::{JOURNAL_DIR, Origin, ReadAccess, ReadError, Reader};
 
 use super::show::parse_count;
 use crate::{
@@ -28,8 +32,11 @@ use crate::{
 /// The events that are shown unless more are asked for.
 const EVENTS_SHOWN: usize = 20;
 
-/// How often a daemon is looked for while there is none: without one nothing happens.
+/// How long a daemon that has just gone is given to leave before it is looked for again.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
+
+/// How long is waited at most before the journal is looked at again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Show the events of the whole ledger in order, the supervisor's own too
 #[derive(Debug, clap::Args)]
@@ -148,6 +155,12 @@ impl Tail {
         Ok(Step { event, transition })
     }
 
+    /// Folds an event in, and prints it if it is wanted.
+    fn take(&mut self, event: Event, filter: &Filter, context: &Context) -> Result<(), CliError> {
+        let step = self.step(event)?;
+        if filter.wants(&step.event) { self.print(&[step], context) } else { Ok(()) }
+    }
+
     fn print(&self, steps: &[Step], context: &Context) -> Result<(), CliError> {
         match self.format {
             Format::Json => context.print_json(&steps.iter().map(EventView::new).collect::<Vec<_>>()),
@@ -165,38 +178,50 @@ impl Tail {
     }
 }
 
-/// Prints what comes, across the ends of daemons: what one recorded the next one has.
+/// Prints what comes, across the ends of daemons: what one recorded the next one has. While there is none the journal is
+/// watched.
 fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
+    let unwatched = |error| CliError::failed(format!("the ledger cannot be watched: {error}"));
+    let mut watch = FileWatch::new().map_err(unwatched)?;
+    watch.add_file(&dir.join(DAEMON_SOCKET));
+    watch.add_dir(&dir.join(JOURNAL_DIR));
     loop {
-        let Some(mut client) = connect(&dir)? else {
-            thread::sleep(DAEMON_POLL);
-            continue;
-        };
-        let first = tail.seen.saturating_add(1);
-        let mut asked = client.ask(Request::Follow { first }, None, None);
-        while asked.is_ok() {
-            match client.receive() {
-                Ok(Received::Bytes(bytes)) => {
-                    let step = tail.step(client::event(&bytes)?)?;
-                    if filter.wants(&step.event) {
-                        tail.print(&[step], context)?;
-                    }
-                }
-                Ok(Received::Done(_)) => break,
-                Ok(Received::Progress(_) | Received::Answer(_)) => {}
-                Err(error) => asked = Err(error),
-            }
-        }
-        match asked {
-            Ok(()) | Err(ClientError::Gone(_)) => {
+        let client = if context.is_offline() { None } else { connect(&dir)? };
+        match client {
+            Some(client) => {
+                from_daemon(client, &mut tail, filter, context)?;
                 context.remark(|| "the daemon is gone; waiting for the next one".to_owned());
                 thread::sleep(DAEMON_POLL);
             }
-            Err(error) => {
-                say("cannot go on");
-                return Err(error.into());
+            None => {
+                let reader = Reader::open(&dir, ReadAccess::Journal)?;
+                for event in reader.events(tail.seen.saturating_add(1), u64::MAX) {
+                    tail.take(event?, filter, context)?;
+                }
+                watch.wait(LOOK_MAX);
             }
+        }
+    }
+}
+
+/// Prints what a daemon tells until it is gone.
+fn from_daemon(mut client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
+    let first = tail.seen.saturating_add(1);
+    let mut asked = client.ask(Request::Follow { first }, None, None);
+    while asked.is_ok() {
+        match client.receive() {
+            Ok(Received::Bytes(bytes)) => tail.take(client::event(&bytes)?, filter, context)?,
+            Ok(Received::Done(_)) => return Ok(()),
+            Ok(Received::Progress(_) | Received::Answer(_)) => {}
+            Err(error) => asked = Err(error),
+        }
+    }
+    match asked {
+        Ok(()) | Err(ClientError::Gone(_)) => Ok(()),
+        Err(error) => {
+            say("cannot go on");
+            Err(error.into())
         }
     }
 }

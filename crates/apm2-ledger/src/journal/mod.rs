@@ -16,7 +16,7 @@ use std::{
 };
 
 /// The journal's directory within the ledger's.
-pub(crate) const JOURNAL_DIR: &str = "journal";
+pub const JOURNAL_DIR: &str = "journal";
 
 /// The segments in the journal's directory by number, in order. What has another name than this program gives to a segment
 /// is none.

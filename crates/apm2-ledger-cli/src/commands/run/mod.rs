@@ -11,10 +11,15 @@
 //! nothing that stops or waits depends on it.
 
 mod announcer;
+mod call;
+mod code;
 mod env;
+mod merge;
+mod orders;
 mod output;
 mod signals;
 mod spec;
+mod stdin;
 mod watch;
 
 use std::{path::PathBuf, time::Duration};
@@ -25,15 +30,23 @@ use clap::{
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use self::env::EnvArg;
+use self::{env::EnvArg, merge::MergeArg};
 use super::backoff::BackoffArg;
 use crate::{context::Context, error::CliError};
 
 /// Supervise a command and record what happens to it
 ///
 /// The command's output passes through as it comes. SIGINT, SIGTERM and SIGHUP stop it, with everything that it
-/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal. A `run` that gets SIGKILL
-/// itself can stop nothing: the command goes on under the daemon, until `apm2-ledger stop`.
+/// started: first --stop-signal, and SIGKILL after --stop-timeout or upon a second signal. Should that not work, either,
+/// a further signal two seconds later leaves without the command.
+///
+/// SIGQUIT (Ctrl-\), SIGUSR1, SIGUSR2, SIGCONT, the timers' and the real-time signals are passed on to the command and
+/// everything in its session, and recorded; what they mean is up to the command. Ctrl-Z suspends the command and `run`
+/// together. A `run` that gets SIGKILL itself can stop nothing: the command goes on under the daemon, until
+/// `apm2-ledger stop`.
+///
+/// The command's first run reads our standard input, if that is a pipe or a file; a terminal is not passed on, and a restart
+/// reads nothing (/dev/null): what was read cannot be read again.
 ///
 /// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
 /// LANG, LANGUAGE, LC_*, TZ, TMPDIR, and the base directories XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME,
@@ -48,6 +61,7 @@ use crate::{context::Context, error::CliError};
 #[command(after_help = "\
 Examples:
   apm2-ledger run -- make -j4
+  cat prompt.md | apm2-ledger run --name agent -- claude -p
   apm2-ledger run --name tests --reason 'nightly' -- cargo test
   apm2-ledger run --name agent --restart on-failure --backoff 1s..1m -- agent --serve
   apm2-ledger run --name worker --env API_TOKEN --env MODE=batch --cwd /srv -- ./worker
@@ -83,6 +97,10 @@ pub(crate) struct RunArgs {
     /// The signal that asks it to stop
     #[arg(long, value_name = "SIGNAL", default_value = "SIGTERM")]
     stop_signal: Signal,
+    /// Whether both outputs are one, in the order in which they are written: auto (where ours are the same terminal, pipe or
+    /// file), always or never. Of two, each is in order for itself alone
+    #[arg(long, value_name = "WHEN", default_value = "auto", value_enum, hide_possible_values = true)]
+    merge: MergeArg,
     /// Why it is run: recorded with the start
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,

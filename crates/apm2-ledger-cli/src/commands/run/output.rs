@@ -6,20 +6,21 @@
 use std::{
     io::{self, Write},
     path::PathBuf,
-    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     thread,
     time::Duration,
 };
 
 use apm2_core::{
     log::{LogFiles, LogItem, LogPosition, LogReader},
+    notify::{FileWatch, Waker},
     process::OutputSource,
 };
 
 use crate::error::PREFIX;
 
-/// How often the files are looked at.
-const POLL: Duration = Duration::from_millis(5);
+/// How long is waited at most before the files are looked at again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Where the files end now: what comes after it is the run's.
 pub(super) struct Places(Vec<(OutputSource, PathBuf, LogPosition)>);
@@ -44,6 +45,7 @@ enum Word {
 /// The thread that writes to our outputs.
 pub(super) struct Output {
     words: Sender<Word>,
+    waker: Waker,
     /// Ended by the thread when it is through.
     through: Receiver<()>,
 }
@@ -53,24 +55,31 @@ impl Output {
     pub(super) fn start(places: Places) -> io::Result<Self> {
         let (words, told) = channel();
         let (done, through) = channel::<()>();
+        let mut watch = FileWatch::new()?;
+        for (_, path, _) in &places.0 {
+            watch.add_file(path);
+        }
+        let waker = watch.waker();
         thread::Builder::new().name("output".to_owned()).spawn(move || {
-            if let Err(error) = write_all(places, &told) {
+            if let Err(error) = write_all(places, &told, &mut watch) {
                 let _ = writeln!(io::stderr(), "{PREFIX}the log files cannot be read: {error}");
             }
             drop(done);
         })?;
-        Ok(Self { words, through })
+        Ok(Self { words, waker, through })
     }
 
     /// Leaves one line to be said; `text` is escaped already.
     pub(super) fn remark(&self, text: String) {
         // A thread that has ended says nothing any more.
         let _ = self.words.send(Word::Remark(text));
+        self.waker.wake();
     }
 
     /// Tells that nothing more will come.
     pub(super) fn finish(&self) {
         let _ = self.words.send(Word::Finish);
+        self.waker.wake();
     }
 
     /// Waits until all is written, for `limit` at most; whether it is.
@@ -80,7 +89,7 @@ impl Output {
     }
 }
 
-fn write_all(places: Places, told: &Receiver<Word>) -> io::Result<()> {
+fn write_all(places: Places, told: &Receiver<Word>, watch: &mut FileWatch) -> io::Result<()> {
     let mut stdout: Outlet<io::Stdout> = Outlet(Some(io::stdout()));
     let mut stderr: Outlet<io::Stderr> = Outlet(Some(io::stderr()));
     let open = |(source, path, position): (OutputSource, PathBuf, LogPosition)| {
@@ -88,7 +97,7 @@ fn write_all(places: Places, told: &Receiver<Word>) -> io::Result<()> {
     };
     let mut readers = places.0.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
     loop {
-        let word = told.recv_timeout(POLL);
+        let word = told.try_recv();
         // Output first: what a run wrote is in the files before anything is remarked on its end.
         for (source, reader) in &mut readers {
             copy_all(*source, reader, &mut stdout, &mut stderr)?;
@@ -97,8 +106,8 @@ fn write_all(places: Places, told: &Receiver<Word>) -> io::Result<()> {
             Ok(Word::Remark(text)) => {
                 stderr.write(format!("{PREFIX}{text}\n").as_bytes());
             }
-            Ok(Word::Finish) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
+            Ok(Word::Finish) | Err(TryRecvError::Disconnected) => return Ok(()),
+            Err(TryRecvError::Empty) => watch.wait(LOOK_MAX),
         }
     }
 }

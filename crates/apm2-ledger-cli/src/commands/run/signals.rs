@@ -1,4 +1,7 @@
-//! Signals to us, as requests to stop the process.
+//! Signals to us: what stops the command, what is passed on to it, and what suspends both.
+//!
+//! A `run` that a signal ended would leave its command running unseen. So every signal that would end or suspend us, and
+//! that can be taken over, is. Those that are ignored here (nohup, a shell's background jobs) stay ignored.
 
 use std::{
     fs, io,
@@ -6,20 +9,53 @@ use std::{
 };
 
 use apm2_core::process::Signal;
+use nix::libc;
 use tokio::signal::unix::{self, SignalKind};
 
-/// The signals that ask us to end: SIGINT, SIGTERM and, unless we were started to survive it (nohup), SIGHUP.
+/// Those that ask us to end.
+const STOPPING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
+
+/// Those that mean what the command makes of them. Real-time signals are, too.
+const PASSED_ON: [i32; 11] = [
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+    libc::SIGVTALRM,
+    libc::SIGPROF,
+    libc::SIGIO,
+    libc::SIGPWR,
+    libc::SIGSTKFLT,
+    libc::SIGXCPU,
+    libc::SIGCONT,
+];
+
+/// What a signal asks us for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// To stop the command; to kill it, if it is not the first.
+    Stop { signal: Signal, is_first: bool },
+    /// To pass it on to the command.
+    PassOn(Signal),
+    /// To suspend the command and ourselves (Ctrl-Z).
+    Suspend,
+}
+
+/// The signals that are taken over.
 pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
-    /// Takes the signals over, from the default that would end us.
+    /// Takes the signals over, from the default that would end or suspend us.
     ///
     /// # Errors
     /// When the kernel refuses.
     pub(super) fn listen() -> io::Result<Self> {
+        // A limit on file sizes becomes an error of the write, and not our death.
+        drop(unix::signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let ignored = ignored_mask(&fs::read_to_string("/proc/self/status").unwrap_or_default());
-        let hangup = Signal::from_number(1).into_iter();
-        let wanted = [Signal::INT, Signal::TERM].into_iter().chain(hangup);
+        let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+        let wanted = STOPPING.into_iter().chain(PASSED_ON).chain([libc::SIGTSTP]).chain(real_time);
+        let wanted = wanted.filter_map(|number| Signal::from_number(u8::try_from(number).ok()?));
         let heeded = wanted.filter(|signal| ignored & (1 << (signal.number() - 1)) == 0);
         let listening = heeded.map(|signal| {
             let kind = SignalKind::from_raw(i32::from(signal.number()));
@@ -42,14 +78,18 @@ impl Signals {
         Poll::Pending
     }
 
-    /// Calls `stop` for each signal that arrives, for ever. The first one asks for a stop; each further one for a stop at
-    /// once, and nobody waits for our outputs then either.
-    pub(super) async fn forward(mut self, mut stop: impl FnMut(Signal, bool)) {
+    /// Calls `heard` for each signal that arrives, for ever.
+    pub(super) async fn forward(mut self, mut heard: impl FnMut(Heard)) {
         let mut is_first = true;
         loop {
             let signal = self.next().await;
-            stop(signal, is_first);
-            is_first = false;
+            heard(match i32::from(signal.number()) {
+                libc::SIGTSTP => Heard::Suspend,
+                number if STOPPING.contains(&number) => {
+                    Heard::Stop { signal, is_first: std::mem::replace(&mut is_first, false) }
+                }
+                _ => Heard::PassOn(signal),
+            });
         }
     }
 }

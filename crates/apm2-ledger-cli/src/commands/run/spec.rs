@@ -7,6 +7,7 @@ use std::{
 };
 
 use apm2_core::{
+    log::LogConfig,
     process::ProcessSpec,
     restart::{OnBoot, RestartConfig},
     shutdown::ShutdownConfig,
@@ -49,7 +50,8 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .command(command)
         .args(rest)
         .restart(restart)
-        .shutdown(shutdown);
+        .shutdown(shutdown)
+        .log(LogConfig { merge: args.merge.is_merged(), ..LogConfig::default() });
     // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
     builder = builder.cwd(directory(args.cwd)?);
     let mut given = HashSet::new();

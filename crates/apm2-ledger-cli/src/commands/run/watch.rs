@@ -1,4 +1,4 @@
-//! From a specification to an exit code: asking the daemon, and watching what comes of it.
+//! From a specification to an exit code: what comes of the run, and what signals to us make of it.
 
 use std::{
     io,
@@ -10,59 +10,45 @@ use std::{
 
 use apm2_core::{
     log::LogsDir,
-    process::{
-        Event, ExitOutcome, ProcessId, ProcessSpec, RunEnd, Signal, SpawnFailure, SpawnStage, Stream, allowed_variables,
-    },
+    process::{Event, EventKind, ProcessId, ProcessIdentity, ProcessSpec, Signal, allowed_variables},
     supervisor::Launch,
 };
-use apm2_daemon::{
-    client::{self, Client, ClientError, Received},
-    protocol::{Answer, Request},
+use nix::{
+    sys::signal::{Signal as Known, kill},
+    unistd::Pid,
 };
 
 use super::{
     announcer::Announcer,
-    output::{Output, Places},
-    signals::Signals,
+    call::{Call, News, Once, tell},
+    code,
+    orders::{self, Passing},
+    output::Output,
+    signals::{Heard, Signals},
+    stdin,
 };
 use crate::{
-    context::Context,
-    daemon::{connect, connect_or_start, terminal},
+    context::{Context, say},
     error::CliError,
 };
 
-/// The first exit code that means a signal (sh(1)).
-const SIGNAL_CODE_BASE: i32 = 128;
-
-/// The exit codes of a program that is not found, and of one that cannot be executed (sh(1)).
-const NOT_FOUND_CODE: i32 = 127;
-const NOT_EXECUTABLE_CODE: i32 = 126;
-
-/// How long our outputs are given for what is left, when somebody waits for us to leave.
+/// How long our outputs are given for what is left, when we are to leave.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether our outputs are through.
+const FLUSH_POLL: Duration = Duration::from_millis(20);
 
 /// How long the last events are waited for, once the end is known.
 const EVENTS_MAX: Duration = Duration::from_secs(1);
 
-/// How often a daemon that takes the place of a dead one is tried.
-const RETRY: Duration = Duration::from_millis(100);
+/// How long SIGKILL is given before a further signal makes us leave without the command.
+const KILL_MAX: Duration = Duration::from_secs(2);
 
-/// How often in a row it is tried.
-const RETRIES_MAX: u32 = 50;
+/// How long the command may take to be suspended before we are.
+const SUSPEND_MAX: Duration = Duration::from_secs(2);
 
-/// All that can happen.
-enum News {
-    /// The daemon has it.
-    Started(ProcessId),
-    /// It is over.
-    Ended(Box<Stream>),
-    /// The daemon said no, or no daemon answers any more.
-    Failed(CliError),
-    /// Something was recorded.
-    Event(Box<Event>),
-    /// We are told to stop it, for the first time or again.
-    Signal { signal: Signal, is_first: bool },
-}
+/// Signals that may wait for the command to be started.
+const EARLY_MAX: usize = 16;
 
 /// Has `spec` run until its policy or a signal says that it is over; gives the code to leave with.
 ///
@@ -72,27 +58,35 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     let dir = context.ledger_dir()?;
     let (sender, news) = channel();
     listen(sender.clone())?;
-    let client = connect_or_start(&dir)?;
-    context.remark(|| format!("recording {} in {}", spec.name, dir.display()));
-    let files = LogsDir::new(dir.join("logs")).files(&spec.log, &spec.name, 0);
-    let unreadable = |error: io::Error| CliError::failed(format!("the log files cannot be read: {error}"));
-    let places = Places::end_of(&files).map_err(unreadable)?;
+    let once = Once::default();
     let mut watch = Watch {
-        dir,
+        name: spec.name.clone(),
+        remark: format!("recording {} in {}", spec.name, dir.display()),
         announcer: Announcer::new(&spec.name, context.verbose),
+        passing: Passing::start(dir.clone(), sender.clone()),
+        news: sender.clone(),
+        once: once.clone(),
+        dir: dir.clone(),
+        may_run: false,
         process: None,
+        identity: None,
         output: None,
         seen: 0,
         stops: 0,
-        early: None,
+        killed_at: None,
+        early_stop: None,
+        early: Vec::new(),
+        is_suspended_early: false,
     };
+    let files = LogsDir::new(dir.join("logs")).files(&spec.log, &spec.name, 0);
     let mut launch = Launch::new(spec);
     launch.base_env = Some(allowed_variables());
     launch.umask = apm2_core::process::current_umask();
-    let follower = Follower { dir: watch.dir.clone(), news: sender.clone() };
-    let call = Call { client, dir: watch.dir.clone(), news: sender, follower };
-    thread::spawn(move || call.run(launch, reason));
-    watch.until_over(places, &news)
+    let stdin =
+        stdin::take().map_err(|error| CliError::failed(format!("the standard input cannot be used: {error}")))?;
+    let call = Call { dir, launch, stdin, reason, files, news: sender, once };
+    thread::spawn(move || call.run());
+    watch.until_over(&news, context)
 }
 
 /// Turns signals into news, on a thread of its own.
@@ -102,87 +96,196 @@ fn listen(news: Sender<News>) -> Result<(), CliError> {
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(failed)?;
     drop(entered);
-    thread::spawn(move || {
-        // Nobody hears it when we are leaving already.
-        let tell = |signal, is_first| drop(news.send(News::Signal { signal, is_first }));
-        runtime.block_on(signals.forward(tell));
-    });
+    thread::spawn(move || runtime.block_on(signals.forward(|heard| tell(&news, News::Signal(heard)))));
     Ok(())
 }
 
 struct Watch {
-    dir: PathBuf,
+    name: String,
+    /// What is said at the beginning, if more is wanted than the output.
+    remark: String,
     announcer: Announcer,
+    passing: Passing,
+    news: Sender<News>,
+    once: Once,
+    dir: PathBuf,
+    /// Whether it was asked for.
+    may_run: bool,
     process: Option<ProcessId>,
+    /// The process of the latest run that was seen to begin.
+    identity: Option<ProcessIdentity>,
     output: Option<Output>,
     /// The seq of the last event that was seen of the process.
     seen: u64,
-    /// Signals that were received.
+    /// Signals to stop that were received.
     stops: u32,
-    /// The signal that came before there was a process to stop.
-    early: Option<Signal>,
+    /// When SIGKILL was asked for.
+    killed_at: Option<Instant>,
+    /// The signal to stop that came before there was a process to stop.
+    early_stop: Option<Signal>,
+    /// Those to be passed on.
+    early: Vec<Signal>,
+    /// Whether it is to be suspended as soon as it is started.
+    is_suspended_early: bool,
+}
+
+/// How the watch goes on.
+enum Next {
+    Watch,
+    /// A signal says to leave at once, with its code.
+    Leave(Signal),
 }
 
 impl Watch {
-    fn until_over(&mut self, places: Places, news: &Receiver<News>) -> Result<i32, CliError> {
-        let output =
-            Output::start(places).map_err(|error| CliError::failed(format!("no thread for output: {error}")))?;
-        self.output = Some(output);
+    fn until_over(&mut self, news: &Receiver<News>, context: &Context) -> Result<i32, CliError> {
         let end = loop {
             match news.recv() {
+                // The thread that sent it asks for the run now, unless it was called off.
+                Ok(News::Connected(output)) => {
+                    context.remark(|| self.remark.clone());
+                    self.output = Some(output);
+                    self.may_run = true;
+                }
                 Ok(News::Ended(stream)) => break Ok(stream),
-                Ok(News::Failed(error)) => break Err(error),
+                Ok(News::Failed { error, is_refused }) => {
+                    self.may_run &= !is_refused;
+                    break Err(error);
+                }
+                Ok(News::Signal(heard)) => match self.hear(heard) {
+                    Next::Watch => {}
+                    Next::Leave(signal) => {
+                        self.flush(true, news);
+                        self.say_what_is_left();
+                        return Ok(code::of_signal(signal));
+                    }
+                },
                 Ok(other) => self.take_in(other),
-                Err(_) => break Err(CliError::failed("nobody watches the process any more")),
+                Err(_) => break Err(CliError::failed("the process is not watched any more")),
             }
         };
         if let Ok(stream) = &end {
             self.last_events(stream.last_seq, news);
         }
         self.flush(end.is_err(), news);
-        end.map(|stream| exit_code(stream.end.as_ref()))
+        if end.is_err() {
+            self.say_what_is_left();
+        }
+        end.map(|stream| code::of_end(stream.end.as_ref()))
     }
 
     fn take_in(&mut self, news: News) {
         match news {
             News::Started(process) => {
                 self.process = Some(process);
-                if let Some(signal) = self.early.take() {
-                    self.stop(signal, self.stops < 2);
+                if let Some(signal) = self.early_stop.take() {
+                    self.stop(process, signal);
+                }
+                for signal in std::mem::take(&mut self.early) {
+                    self.passing.pass(process, signal);
+                }
+                if std::mem::take(&mut self.is_suspended_early) {
+                    self.suspend();
                 }
             }
-            News::Event(event) if self.process == Some(event.stream.process_id) => {
-                self.seen = event.seq;
-                if let (Some(remark), Some(output)) = (self.announcer.announce(&event), &self.output) {
-                    output.remark(remark);
-                }
-            }
-            News::Signal { signal, is_first } => {
-                self.stops = self.stops.saturating_add(1);
-                self.stop(signal, is_first);
-            }
-            News::Event(_) | News::Ended(_) | News::Failed(_) => {}
+            News::Event(event) if self.process == Some(event.stream.process_id) => self.recorded(&event),
+            News::Remark(text) => self.remark(&text),
+            // What has ended meanwhile could not be stopped or signalled, and need not be.
+            News::Refused(text) if self.is_left() => self.remark(&text),
+            News::Refused(_)
+            | News::Event(_)
+            | News::Connected(_)
+            | News::Signal(_)
+            | News::Ended(_)
+            | News::Failed { .. } => {}
         }
     }
 
-    /// Has the process stopped, by a thread of its own: the answer comes when it is gone.
-    fn stop(&mut self, signal: Signal, is_first: bool) {
-        let Some(process) = self.process else {
-            self.early.get_or_insert(signal);
-            return;
-        };
-        let timeout = (!is_first).then_some(Duration::ZERO);
-        let request = Request::Stop { targets: vec![process.to_string()], timeout };
-        let dir = self.dir.clone();
-        thread::spawn(move || {
-            let asked = connect(&dir).ok().flatten().map(|mut client| {
-                client.ask(request, Some(format!("received {signal}")), terminal())?;
-                while !matches!(client.receive()?, Received::Done(_)) {}
-                Ok::<(), ClientError>(())
-            });
-            // What could not be stopped is still watched; a second signal tries again.
-            drop(asked);
-        });
+    fn recorded(&mut self, event: &Event) {
+        self.seen = event.seq;
+        if let EventKind::Starting { identity, .. } = &event.kind {
+            self.identity = *identity;
+        }
+        if let (Some(remark), Some(output)) = (self.announcer.announce(event), &self.output) {
+            output.remark(remark);
+        }
+    }
+
+    fn remark(&self, text: &str) {
+        let text = format!("{}: {text}", self.name);
+        match &self.output {
+            Some(output) => output.remark(crate::render::escape::escape(&text).into_owned()),
+            None => say(&text),
+        }
+    }
+
+    fn hear(&mut self, heard: Heard) -> Next {
+        match (heard, self.process) {
+            (Heard::Stop { signal, is_first }, process) => {
+                self.stops = self.stops.saturating_add(1);
+                return self.stop_heard(signal, is_first, process);
+            }
+            (Heard::PassOn(signal), Some(process)) => self.passing.pass(process, signal),
+            (Heard::PassOn(signal), None) => {
+                if i32::from(signal.number()) == nix::libc::SIGQUIT && self.is_called_off(signal) {
+                    return Next::Leave(signal);
+                }
+                if self.early.len() < EARLY_MAX {
+                    self.early.push(signal);
+                }
+            }
+            (Heard::Suspend, None) if self.may_run => self.is_suspended_early = true,
+            (Heard::Suspend, _) => self.suspend(),
+        }
+        Next::Watch
+    }
+
+    fn stop_heard(&mut self, signal: Signal, is_first: bool, process: Option<ProcessId>) -> Next {
+        if (process.is_none() && self.is_called_off(signal)) || self.killed_at.is_some_and(|at| at.elapsed() > KILL_MAX)
+        {
+            return Next::Leave(signal);
+        }
+        if !is_first {
+            self.killed_at.get_or_insert_with(Instant::now);
+        }
+        match process {
+            // Each further one would ask for the same as the second.
+            Some(process) if self.stops <= 2 => self.stop(process, signal),
+            Some(_) => {}
+            None => self.early_stop = self.early_stop.or(Some(signal)),
+        }
+        Next::Watch
+    }
+
+    /// Whether the signal came before the run was asked for, so that it never is.
+    fn is_called_off(&mut self, signal: Signal) -> bool {
+        let is_called_off = self.once.take();
+        if is_called_off {
+            self.may_run = false;
+            self.remark(&format!("received {signal}; it was not started"));
+        }
+        is_called_off
+    }
+
+    /// Has the process stopped within its own time, and at once upon a second signal.
+    fn stop(&self, process: ProcessId, signal: Signal) {
+        let timeout = (self.stops > 1).then_some(Duration::ZERO);
+        orders::stop(&self.dir, process, signal, timeout, &self.news);
+    }
+
+    /// Suspends the process, and then ourselves, until we get SIGCONT, which is passed on.
+    ///
+    /// It is sent SIGSTOP: the kernel ignores SIGTSTP in a group that has no shell.
+    fn suspend(&self) {
+        let [suspend, stop] = [nix::libc::SIGTSTP, nix::libc::SIGSTOP]
+            .map(|number| u8::try_from(number).ok().and_then(Signal::from_number));
+        if let (Some(process), Some(received), Some(sent)) = (self.process, suspend, stop) {
+            let (done, told) = channel();
+            self.passing.suspend(process, received, sent, done);
+            let _ = told.recv_timeout(SUSPEND_MAX);
+        }
+        if let Err(error) = kill(Pid::this(), Known::SIGSTOP) {
+            self.remark(&format!("cannot be suspended: {error}"));
+        }
     }
 
     /// Waits for the events up to `last`, so that each is remarked on.
@@ -202,157 +305,36 @@ impl Watch {
         let Some(output) = self.output.take() else { return };
         output.finish();
         let mut began = None;
-        while self.stops < 2 && !output.is_through_in(POLL) {
+        while self.stops < 2 && !output.is_through_in(FLUSH_POLL) {
             if self.stops > 0 || is_hurried {
                 let began = began.get_or_insert_with(Instant::now);
                 if began.elapsed() > FLUSH_MAX {
                     return;
                 }
             }
-            if let Ok(News::Signal { .. }) = news.try_recv() {
+            if let Ok(News::Signal(Heard::Stop { .. })) = news.try_recv() {
                 self.stops = self.stops.saturating_add(1);
             }
         }
     }
-}
 
-/// How often it is looked whether our outputs are through.
-const POLL: Duration = Duration::from_millis(20);
+    /// Whether the process that was last seen to begin is there.
+    fn is_left(&self) -> bool {
+        self.identity.is_some_and(|identity| ProcessIdentity::of(identity.pid) == Some(identity))
+    }
 
-/// The thread that asks the daemon, and the next one when that ends.
-struct Call {
-    client: Client,
-    dir: PathBuf,
-    news: Sender<News>,
-    follower: Follower,
-}
-
-impl Call {
-    fn run(self, launch: Launch, reason: Option<String>) {
-        let Self { mut client, dir, news, follower } = self;
-        let mut follower = Some(follower);
-        let mut process = None;
-        let mut result = client.ask(Request::Run { launch: Box::new(launch) }, reason, terminal());
-        let mut retries = 0;
-        let mut end = None;
-        loop {
-            let received = result.and_then(|()| client.receive());
-            result = Ok(());
-            match received {
-                Ok(Received::Answer(Answer::Started { process_id, seq })) => {
-                    process = Some(process_id);
-                    tell(&news, News::Started(process_id));
-                    if let Some(follower) = follower.take() {
-                        thread::spawn(move || follower.run(seq.saturating_add(1)));
-                    }
-                }
-                Ok(Received::Bytes(bytes)) => end = client::stream(&bytes).ok(),
-                Ok(Received::Done(_)) => {
-                    let over = end.ok_or_else(|| CliError::failed("the daemon did not say how it ended"));
-                    return tell(&news, over.map_or_else(News::Failed, |stream| News::Ended(Box::new(stream))));
-                }
-                Ok(Received::Progress(_) | Received::Answer(_)) => {}
-                // The daemon is gone: the process is not, and the next daemon takes it over.
-                Err(ClientError::Gone(error)) => match (process, retries < RETRIES_MAX) {
-                    (Some(process_id), true) => {
-                        retries += 1;
-                        let Ok(next) = connect_or_start(&dir) else {
-                            thread::sleep(RETRY);
-                            result = Err(ClientError::Gone(error));
-                            continue;
-                        };
-                        client = next;
-                        result = client.ask(Request::Wait { process_id }, None, None);
-                    }
-                    _ => return tell(&news, News::Failed(ClientError::Gone(error).into())),
-                },
-                Err(error) => return tell(&news, News::Failed(error.into())),
+    /// Says that the command goes on without us, if it does.
+    fn say_what_is_left(&self) {
+        let name = &self.name;
+        match self.identity {
+            Some(identity) if self.is_left() => {
+                let pid = identity.pid;
+                say(&format!("{name} (pid {pid}) is left running; `apm2-ledger stop {name}` stops it"));
             }
+            Some(_) => {}
+            // What was refused, or called off, does not run. All else may.
+            None if self.may_run => say(&format!("{name} may be running; `apm2-ledger show {name}` tells")),
+            None => {}
         }
-    }
-}
-
-/// The thread that follows the events, from one daemon to the next.
-struct Follower {
-    dir: PathBuf,
-    news: Sender<News>,
-}
-
-impl Follower {
-    fn run(self, mut next: u64) {
-        loop {
-            if let Ok(Some(client)) = connect(&self.dir) {
-                // The other thread finds out what a daemon that is gone means.
-                let _ = self.follow(client, &mut next);
-            }
-            thread::sleep(RETRY);
-        }
-    }
-
-    fn follow(&self, mut client: Client, next: &mut u64) -> Result<(), ClientError> {
-        client.ask(Request::Follow { first: *next }, None, None)?;
-        loop {
-            if let Received::Bytes(bytes) = client.receive()? {
-                let event = client::event(&bytes)?;
-                *next = event.seq.saturating_add(1);
-                tell(&self.news, News::Event(Box::new(event)));
-            }
-        }
-    }
-}
-
-/// Nobody hears it when we are leaving already.
-fn tell(news: &Sender<News>, what: News) {
-    let _ = news.send(what);
-}
-
-/// The code that tells how the last run ended, as a shell would put it.
-fn exit_code(end: Option<&RunEnd>) -> i32 {
-    match end {
-        Some(RunEnd::Exit(exit)) => match exit.outcome {
-            ExitOutcome::Code(code) => code,
-            ExitOutcome::Signal { signal, .. } => SIGNAL_CODE_BASE + i32::from(signal.number()),
-            ExitOutcome::Unknown => 1,
-        },
-        Some(RunEnd::SpawnFailed(failure)) => spawn_failure_code(failure),
-        Some(RunEnd::NeverConfirmed) | None => 1,
-    }
-}
-
-const fn spawn_failure_code(failure: &SpawnFailure) -> i32 {
-    match (failure.stage, failure.errno) {
-        (SpawnStage::Exec, Some(nix::libc::ENOENT)) => NOT_FOUND_CODE,
-        (SpawnStage::Exec, _) => NOT_EXECUTABLE_CODE,
-        (SpawnStage::WorkingDirectory | SpawnStage::Fork | SpawnStage::Credentials | SpawnStage::Stdin, _) => 1,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use apm2_core::process::{Evidence, Exit};
-
-    use super::*;
-
-    fn exited(outcome: ExitOutcome) -> i32 {
-        exit_code(Some(&RunEnd::Exit(Exit { outcome, evidence: Evidence::Observed })))
-    }
-
-    fn unspawned(stage: SpawnStage, errno: i32) -> i32 {
-        exit_code(Some(&RunEnd::SpawnFailed(SpawnFailure { stage, errno: Some(errno), message: String::new() })))
-    }
-
-    #[test]
-    fn exit_codes_are_those_of_a_shell() {
-        assert_eq!(exited(ExitOutcome::Code(7)), 7);
-        assert_eq!(exited(ExitOutcome::Signal { signal: Signal::KILL, core_dumped: false }), 137);
-        assert_eq!(unspawned(SpawnStage::Exec, nix::libc::ENOENT), 127);
-        assert_eq!(unspawned(SpawnStage::Exec, nix::libc::EACCES), 126);
-    }
-
-    #[test]
-    fn what_nobody_knows_is_a_failure() {
-        assert_eq!(exited(ExitOutcome::Unknown), 1);
-        assert_eq!(unspawned(SpawnStage::WorkingDirectory, nix::libc::ENOENT), 1);
-        assert_eq!((exit_code(None), exit_code(Some(&RunEnd::NeverConfirmed))), (1, 1));
     }
 }

@@ -1,0 +1,225 @@
+//! `logs`: what processes wrote.
+
+mod print;
+
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use apm2_core::{
+    log::{LogItem, LogReader, LogsDir, last_lines_begin},
+    notify::FileWatch,
+    process::{OutputSource, ProcessId},
+};
+
+use self::print::{Begun, Printer};
+use crate::{
+    args::Format,
+    context::{Context, say},
+    error::CliError,
+    render::escape::escape,
+};
+
+/// How long is waited at most before files that are followed are looked at again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// How long a line that is followed may have no end before what there is of it is shown: a prompt never gets one.
+const UNFINISHED_MAX: Duration = Duration::from_millis(300);
+
+/// Show what a process wrote
+///
+/// Reads the log files, rotated and compressed ones too; no daemon is needed. Of several files, what is there has a title
+/// above it, and each line that comes later has it in front; the beginning of a line that does not go on for a moment, such
+/// as a prompt, is shown without its end. On a terminal, control characters are escaped.
+///
+/// In JSON, each line is an object: process_id, name, instance, output, text, is_complete. With --follow, one a line.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger logs worker                the last 100 lines of each output
+  apm2-ledger logs worker-1 -f           and what comes
+  apm2-ledger logs agent --stderr -n 20
+  apm2-ledger logs agent --stdout -n all | grep error
+  apm2-ledger --format jsonl logs agent -f | jq -r .text")]
+pub(crate) struct LogsArgs {
+    /// A process id, a unique prefix of one (4 or more), a name, or name-instance
+    id: String,
+    /// Go on with what comes
+    #[arg(long, short)]
+    follow: bool,
+    /// The last N lines of each output, or `all`
+    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
+    lines: Lines,
+    /// Standard output only
+    #[arg(long, conflicts_with = "stderr")]
+    stdout: bool,
+    /// Standard error only
+    #[arg(long)]
+    stderr: bool,
+    /// As it is, on a terminal too
+    #[arg(long)]
+    raw: bool,
+}
+
+/// How many lines.
+#[derive(Debug, Clone, Copy)]
+enum Lines {
+    All,
+    Last(usize),
+}
+
+fn parse_lines(text: &str) -> Result<Lines, String> {
+    if text == "all" {
+        return Ok(Lines::All);
+    }
+    text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
+}
+
+/// Whose output it is.
+struct Origin {
+    process_id: ProcessId,
+    name: String,
+    instance: u32,
+    output: OutputSource,
+    /// What it is called where several are shown.
+    title: String,
+}
+
+/// One file that is read.
+struct Log {
+    origin: Origin,
+    path: PathBuf,
+    reader: LogReader,
+    /// The line whose end has not come: the lines of several files do not mix.
+    begun: Begun,
+}
+
+pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
+    let mut logs = find(args, context)?;
+    let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
+    if args.follow {
+        logs.iter().for_each(|log| watch.add_file(&log.path));
+    }
+    let escapes = io::stdout().is_terminal() && !args.raw;
+    // A list that has no end is no document.
+    let is_endless = args.follow && context.format == Format::Json;
+    let mut out = match if is_endless { Format::Jsonl } else { context.format } {
+        Format::Table => Printer::text(escapes, logs.len() > 1),
+        Format::Json => Printer::array(),
+        Format::Jsonl => Printer::objects(),
+    };
+    out.begin()?;
+    for log in &mut logs {
+        print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
+        if !args.follow {
+            log.begun.print(&log.origin, &mut out)?;
+        }
+    }
+    if !args.follow {
+        out.end()?;
+        return Ok(0);
+    }
+    out.flush()?;
+    out.go_on();
+    follow(&mut logs, &mut watch, &mut out)
+}
+
+fn follow(logs: &mut [Log], watch: &mut FileWatch, out: &mut Printer) -> Result<i32, CliError> {
+    loop {
+        let mut has_come = false;
+        for log in logs.iter_mut() {
+            has_come |= print_next(log, out).map_err(|error| unreadable(log, &error))?;
+        }
+        if has_come {
+            continue;
+        }
+        let now = Instant::now();
+        let mut wait = LOOK_MAX;
+        for log in logs.iter_mut() {
+            match log.begun.since().map(|since| UNFINISHED_MAX.saturating_sub(now.duration_since(since))) {
+                Some(Duration::ZERO) => log.begun.print(&log.origin, out)?,
+                Some(left) => wait = wait.min(left),
+                None => {}
+            }
+        }
+        out.flush()?;
+        watch.wait(wait);
+    }
+}
+
+fn unreadable(log: &Log, error: &io::Error) -> CliError {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::from(io::Error::from(io::ErrorKind::BrokenPipe)),
+        _ => CliError::failed(format!("{}: {error}", log.path.display())),
+    }
+}
+
+/// The files of the instances that are asked for, those that are there first.
+fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
+    let dir = context.ledger_dir()?;
+    let logs_dir = LogsDir::new(dir.join("logs"));
+    let reader = context.reader()?;
+    let mut logs = Vec::new();
+    for id in reader.find(&args.id)? {
+        let Some(stream) = reader.stream(id)? else { continue };
+        let spec = &stream.handle.spec;
+        let files = logs_dir.files(&spec.log, &spec.name, id.instance);
+        for (output, path) in files.all() {
+            let is_wanted = match output {
+                OutputSource::Stdout => !args.stderr || files.stderr.is_none(),
+                OutputSource::Stderr => !args.stdout,
+            };
+            if is_wanted {
+                let title = format!("{} {}", escape(&stream.handle.display_name()), print::name_of(output));
+                let opened = LogReader::from_start(path);
+                let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
+                let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
+                let origin = Origin { process_id, name, instance, output, title };
+                logs.push(Log { origin, path: path.to_owned(), reader, begun: Begun::default() });
+            }
+        }
+    }
+    if logs.is_empty() {
+        say("nothing was written");
+    }
+    Ok(logs)
+}
+
+/// Prints the last lines of what is there now. A process may write faster than it is read.
+fn print_last(log: &mut Log, lines: Lines, out: &mut Printer) -> io::Result<()> {
+    let end = LogReader::end(&log.path)?;
+    if let Lines::Last(max) = lines {
+        log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
+    }
+    while log.reader.position() < end {
+        let bytes = match log.reader.next_item()? {
+            LogItem::End => break,
+            LogItem::Gap(_) => continue,
+            LogItem::Bytes(bytes) => bytes.to_vec(),
+        };
+        let position = log.reader.position();
+        let is_beyond = position.generation == end.generation && position.offset > end.offset;
+        let beyond = if is_beyond { position.offset.saturating_sub(end.offset) } else { 0 };
+        let wanted = bytes.len().saturating_sub(usize::try_from(beyond).unwrap_or(usize::MAX));
+        log.begun.take(&log.origin, bytes.get(..wanted).unwrap_or_default(), out)?;
+        if is_beyond {
+            log.reader = LogReader::from_position(&log.path, end)?;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Prints what comes next; whether something did.
+fn print_next(log: &mut Log, out: &mut Printer) -> io::Result<bool> {
+    match log.reader.next_item()? {
+        LogItem::End => Ok(false),
+        LogItem::Gap(files) => {
+            say(&format!("{}: {files} rotated files were removed before they were read", log.origin.title));
+            Ok(true)
+        }
+        LogItem::Bytes(bytes) => log.begun.take(&log.origin, bytes, out).map(|()| true),
+    }
+}

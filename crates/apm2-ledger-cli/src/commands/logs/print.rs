@@ -1,0 +1,213 @@
+//! How what was written is shown: as it is, with titles, or as objects.
+
+use std::{
+    io::{self, BufWriter, Stdout, Write as _},
+    time::Instant,
+};
+
+use apm2_core::process::OutputSource;
+use serde::Serialize;
+
+use super::Origin;
+use crate::render::escape::escape_bytes;
+
+/// Bytes of a line that are kept until its end comes; what is longer is shown in pieces.
+const LINE_BYTES_MAX: usize = 1 << 20;
+
+/// The same for an object, of which there should be one for each line.
+const OBJECT_BYTES_MAX: usize = 16 << 20;
+
+/// What an output is called.
+pub(super) const fn name_of(output: OutputSource) -> &'static str {
+    match output {
+        OutputSource::Stdout => "stdout",
+        OutputSource::Stderr => "stderr",
+    }
+}
+
+/// A line whose end has not come.
+#[derive(Default)]
+pub(super) struct Begun {
+    bytes: Vec<u8>,
+    /// When the last of it came.
+    since: Option<Instant>,
+}
+
+impl Begun {
+    /// Since when it waits for more; `None` when no line is begun.
+    pub(super) const fn since(&self) -> Option<Instant> {
+        self.since
+    }
+
+    /// Prints the lines that `bytes` end, and keeps what they begin.
+    pub(super) fn take(&mut self, origin: &Origin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
+        if out.is_plain() {
+            return out.write(bytes);
+        }
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if self.bytes.is_empty() && piece.ends_with(b"\n") {
+                out.print(origin, piece)?;
+                continue;
+            }
+            self.bytes.extend_from_slice(piece);
+            self.since = Some(Instant::now());
+            if piece.ends_with(b"\n") || self.bytes.len() > out.bytes_max() {
+                self.print(origin, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what there is of the line.
+    pub(super) fn print(&mut self, origin: &Origin, out: &mut Printer) -> io::Result<()> {
+        self.since = None;
+        let bytes = std::mem::take(&mut self.bytes);
+        if bytes.is_empty() { Ok(()) } else { out.print(origin, &bytes) }
+    }
+}
+
+/// How it is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Style {
+    /// As it is: there is one file.
+    Plain,
+    /// With the title above what is of one file.
+    TitlesAbove,
+    /// With the title in front of each line.
+    TitlesInFront,
+    /// Objects, one a line.
+    Objects,
+    /// An array of objects.
+    Array,
+}
+
+/// One line, or a part of one.
+#[derive(Serialize)]
+struct LineView<'a> {
+    process_id: String,
+    name: &'a str,
+    instance: u32,
+    output: &'static str,
+    /// Without the line end. What is not UTF-8 is replaced.
+    text: &'a str,
+    /// Whether the line ends here: more of it may follow otherwise.
+    is_complete: bool,
+}
+
+/// Prints to standard output.
+pub(super) struct Printer {
+    out: BufWriter<Stdout>,
+    escapes: bool,
+    style: Style,
+    /// Whose title was printed last.
+    titled: Option<String>,
+    /// Whose line stands at the end of the output, not ended.
+    open: Option<String>,
+    /// Objects that were printed.
+    objects: u64,
+}
+
+impl Printer {
+    /// Text, of one file or of several.
+    pub(super) fn text(escapes: bool, has_titles: bool) -> Self {
+        Self { escapes, ..Self::of(if has_titles { Style::TitlesAbove } else { Style::Plain }) }
+    }
+
+    /// A JSON array.
+    pub(super) fn array() -> Self {
+        Self::of(Style::Array)
+    }
+
+    /// JSON objects, one a line.
+    pub(super) fn objects() -> Self {
+        Self::of(Style::Objects)
+    }
+
+    fn of(style: Style) -> Self {
+        let out = BufWriter::new(io::stdout());
+        Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
+    }
+
+    pub(super) fn begin(&mut self) -> io::Result<()> {
+        if self.style == Style::Array { self.out.write_all(b"[") } else { Ok(()) }
+    }
+
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        if self.style == Style::Array {
+            self.out.write_all(if self.objects > 0 { b"\n]\n" } else { b"]\n" })?;
+        }
+        self.flush()
+    }
+
+    /// From now on lines come one by one.
+    pub(super) fn go_on(&mut self) {
+        if self.style == Style::TitlesAbove {
+            self.style = Style::TitlesInFront;
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Whether bytes are printed as they come.
+    fn is_plain(&self) -> bool {
+        self.style == Style::Plain
+    }
+
+    /// How much of a line is to be waited for.
+    const fn bytes_max(&self) -> usize {
+        match self.style {
+            Style::Objects | Style::Array => OBJECT_BYTES_MAX,
+            Style::Plain | Style::TitlesAbove | Style::TitlesInFront => LINE_BYTES_MAX,
+        }
+    }
+
+    /// Prints a line, or a part of one.
+    fn print(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+        match self.style {
+            Style::Plain => self.write(line),
+            Style::TitlesAbove => {
+                if self.titled.as_deref() != Some(&origin.title) {
+                    let gap = if self.titled.is_some() { "\n" } else { "" };
+                    writeln!(self.out, "{gap}==> {} <==", origin.title)?;
+                    self.titled = Some(origin.title.clone());
+                }
+                self.write(line)
+            }
+            Style::TitlesInFront => self.print_titled(origin, line),
+            Style::Objects | Style::Array => self.print_object(origin, line),
+        }
+    }
+
+    /// Prints a line with its title. One whose beginning stands at the end of the output goes on there.
+    fn print_titled(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+        if self.open.as_deref() != Some(&origin.title) {
+            if self.open.is_some() {
+                writeln!(self.out)?;
+            }
+            write!(self.out, "{} | ", origin.title)?;
+        }
+        self.write(line)?;
+        self.open = (!line.ends_with(b"\n")).then(|| origin.title.clone());
+        Ok(())
+    }
+
+    fn print_object(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+        let is_complete = line.ends_with(b"\n");
+        let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+        let (process_id, output) = (origin.process_id.to_string(), name_of(origin.output));
+        let (name, instance) = (origin.name.as_str(), origin.instance);
+        let view = LineView { process_id, name, instance, output, text: &text, is_complete };
+        if self.style == Style::Array {
+            self.out.write_all(if self.objects > 0 { b",\n  " } else { b"\n  " })?;
+        }
+        self.objects = self.objects.saturating_add(1);
+        serde_json::to_writer(&mut self.out, &view)?;
+        if self.style == Style::Array { Ok(()) } else { writeln!(self.out) }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.escapes { self.out.write_all(escape_bytes(bytes).as_bytes()) } else { self.out.write_all(bytes) }
+    }
+}

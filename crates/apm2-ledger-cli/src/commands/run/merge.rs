@@ -1,0 +1,45 @@
+//! `--merge`: whether both outputs of the command are one pipe.
+//!
+//! Of two pipes it cannot be told which was written to first. So where our own two outputs are one file, in which the order
+//! is what counts, the command is given one pipe for both.
+
+use std::io;
+
+use nix::{
+    libc,
+    sys::stat::{SFlag, fstat, major, minor},
+};
+
+/// The device number of `/dev/null`.
+const NULL_DEVICE: (u64, u64) = (1, 3);
+
+/// When both outputs are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum MergeArg {
+    /// Where ours are.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl MergeArg {
+    /// Whether they are to be one.
+    pub(super) fn is_merged(self) -> bool {
+        match self {
+            Self::Auto => is_one_file(),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+/// Whether our stdout and stderr are the same terminal, pipe or file; not where they are thrown away.
+fn is_one_file() -> bool {
+    let (Ok(stdout), Ok(stderr)) = (fstat(io::stdout()), fstat(io::stderr())) else { return false };
+    let is_device = stdout.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
+    let is_null = is_device && (major(stdout.st_rdev), minor(stdout.st_rdev)) == NULL_DEVICE;
+    let is_same = |of: fn(&libc::stat) -> u64| of(&stdout) == of(&stderr);
+    !is_null && is_same(|stat| stat.st_dev) && is_same(|stat| stat.st_ino)
+}

@@ -1,0 +1,126 @@
+//! What waits costs nothing: few system calls while nothing happens.
+
+use std::{
+    fs::{self, File},
+    process::{Child, Command, Stdio},
+};
+
+use crate::support::{Place, wait_until};
+
+/// How long is counted. The calls that strace(1) itself interrupts, and begins again, do not count.
+const COUNTED_SECS: u64 = 10;
+
+/// Calls that are too many.
+const CALLS_A_SECOND: u64 = 5;
+
+/// How often it is counted.
+const COUNTS_MAX: u32 = 3;
+
+/// Counts the system calls of a process with all its threads. What has the name says what it is.
+struct Count {
+    name: &'static str,
+    tracer: Child,
+    path: std::path::PathBuf,
+}
+
+impl Count {
+    fn start(place: &Place, name: &'static str, pid: u32) -> Self {
+        let path = place.path(&format!("{}.strace", name.replace(' ', "-")));
+        let mut command = Command::new("timeout");
+        command.args(["-s", "INT", &COUNTED_SECS.to_string(), "strace", "-f", "-c", "-p", &pid.to_string(), "-o"]);
+        let tracer = command.arg(&path).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        Self { name, tracer, path }
+    }
+
+    /// The calls, once they are counted; `None` where the kernel lets nobody trace.
+    fn calls(&mut self) -> Option<u64> {
+        self.tracer.wait().unwrap();
+        let table = fs::read_to_string(&self.path).ok()?;
+        // `% time, seconds, usecs/call, calls, errors, syscall`; the errors may be missing.
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let calls = rows.filter(|row| row.len() >= 5 && !["total", "restart_syscall"].contains(row.last().unwrap()));
+        Some(calls.filter_map(|row| row[3].parse::<u64>().ok()).sum())
+    }
+}
+
+/// Something that goes on until it is killed.
+struct Following(Child);
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+fn follow(place: &Place, name: &str, args: &[&str]) -> Following {
+    let out = place.path(&format!("{name}.out"));
+    let child = place.command(args).stdout(File::create(&out).unwrap()).spawn().unwrap();
+    let following = Following(child);
+    wait_until(name, || (!fs::read_to_string(&out).unwrap().is_empty()).then_some(()));
+    following
+}
+
+#[expect(clippy::print_stderr, reason = "the reader of the test's output is to know that nothing was tested")]
+fn skip(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+fn can_trace() -> bool {
+    let traced = Command::new("strace").args(["-c", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    traced.is_ok_and(|status| status.success())
+}
+
+/// Counts, and counts again those that were still busy with their beginning: what looks again and again is so each time.
+fn assert_few_calls(place: &Place, counted: &[(&'static str, u32)]) {
+    let mut left = counted.to_vec();
+    let mut tables = String::new();
+    for _ in 0..COUNTS_MAX {
+        let mut counts: Vec<_> = left.iter().map(|(name, pid)| (Count::start(place, name, *pid), *pid)).collect();
+        left.clear();
+        tables.clear();
+        for (count, pid) in &mut counts {
+            let Some(calls) = count.calls() else { return skip("strace(1) may not attach here") };
+            if calls >= CALLS_A_SECOND * COUNTED_SECS {
+                left.push((count.name, *pid));
+                tables.push_str(&format!("{}: {}\n", count.name, fs::read_to_string(&count.path).unwrap()));
+            }
+        }
+        if left.is_empty() {
+            return;
+        }
+    }
+    panic!("too many system calls:\n{tables}");
+}
+
+#[test]
+fn who_waits_makes_next_to_no_system_calls() {
+    if !can_trace() {
+        return skip("strace(1) is missing, or may not trace here");
+    }
+    let place = Place::new();
+    let running = place.start_script(&["--name", "it"], "echo out; echo err >&2; exec sleep 1000");
+    wait_until("it runs", || place.run(&["logs", "it"]).stdout.contains("err").then_some(()));
+    let tail = follow(&place, "tail", &["tail", "-f"]);
+    let logs = follow(&place, "logs", &["logs", "it", "-f"]);
+    let counted = [
+        ("run", running.pid()),
+        ("tail -f", tail.0.id()),
+        ("logs -f", logs.0.id()),
+        ("daemon", place.daemon().unwrap()),
+    ];
+    assert_few_calls(&place, &counted);
+}
+
+#[test]
+fn who_waits_without_a_daemon_makes_next_to_no_system_calls() {
+    if !can_trace() {
+        return skip("strace(1) is missing, or may not trace here");
+    }
+    let place = Place::new();
+    place.run_script(&["--name", "it"], "echo out; echo err >&2").succeeded();
+    place.stop_daemon();
+    let tail = follow(&place, "tail", &["tail", "-f"]);
+    let logs = follow(&place, "logs", &["logs", "it", "-f"]);
+    assert_few_calls(&place, &[("tail -f", tail.0.id()), ("logs -f", logs.0.id())]);
+}
