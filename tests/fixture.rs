@@ -43,6 +43,23 @@ pub(crate) fn write_long(dir: &Path) {
     ledger.close().unwrap();
 }
 
+/// Writes a ledger whose one process, `unseen`, ended while no supervisor watched.
+pub(crate) fn write_unobserved(dir: &Path) {
+    let ledger = Ledger::open(dir).unwrap();
+    let mut script = Script { ledger: &ledger, seconds: 0 };
+    let mut pen = pen(0x0505_0505_0505_4505_8505_0505_0505_0505, 0);
+    let spec = ProcessSpec::builder().id(pen.stream.process_id).name("unseen").command("true").build();
+    script.by_system(&mut pen, vec![registered(&spec), EventKind::StartRequested { trigger: StartTrigger::Start }]);
+    script.by_system(&mut pen, up(8000, StartTrigger::Start));
+    let not_before = script.stamp();
+    script.seconds += 3600;
+    let not_after = Stamp { wall_ns: script.stamp().wall_ns - 1_000_000_000, ..script.stamp() };
+    let exit = Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Recovered };
+    let end = EventKind::Crashed { cause: RunEnd::Exit(exit) };
+    script.append(&mut pen, Actor::Recovery, None, vec![end, EventKind::EndUnobserved { not_before, not_after }]);
+    ledger.close().unwrap();
+}
+
 /// Appends events, one second after the other.
 struct Script<'a> {
     ledger: &'a Ledger,
@@ -57,10 +74,15 @@ struct Pen {
 }
 
 impl Script<'_> {
+    /// The second that it is.
+    fn stamp(&self) -> Stamp {
+        let wall_ns = BEGINNING_NS + i64::try_from(self.seconds * SECOND_NS).unwrap();
+        Stamp { wall_ns, boot_ns: self.seconds * SECOND_NS, boot_id: BOOT }
+    }
+
     fn append(&mut self, pen: &mut Pen, actor: Actor, cause: Option<u64>, kinds: Vec<EventKind>) {
         self.seconds += 1;
-        let wall_ns = BEGINNING_NS + i64::try_from(self.seconds * SECOND_NS).unwrap();
-        let stamp = Stamp { wall_ns, boot_ns: self.seconds * SECOND_NS, boot_id: BOOT };
+        let stamp = self.stamp();
         let drafts = kinds.into_iter().map(|kind| {
             pen.run += u64::from(matches!(kind, EventKind::StartRequested { .. }));
             let reason = matches!(kind, EventKind::StartRequested { .. }).then(|| "nightly".to_owned());

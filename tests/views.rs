@@ -101,3 +101,21 @@ fn a_replay_says_what_a_list_says() {
         assert_eq!(view(&["replay", "--at", at]), view(&["list", "--all", "--at", at]));
     }
 }
+
+/// The time at which an end was found is not shown as that of the end.
+#[test]
+fn show_an_end_that_was_not_observed() {
+    let place = Place::new();
+    fixture::write_unobserved(&place.ledger());
+    let page = place.run(&["show", "unseen"]).succeeded().stdout;
+    let between = "ended between 2026-01-31T12:00:02.000Z and 2026-01-31T13:00:01.000Z";
+    let of_run = format!("  -             -  exit code 7 (recovered); found at 2026-01-31T13:00:03.000Z, {between}\n");
+    assert!(page.contains(&of_run), "{page}");
+    assert_eq!(page.matches(between).count(), 2, "with the run and with its event: {page}");
+    let run = place.json(&["show", "unseen"])["runs"][0].clone();
+    let time = |field: &str| run[field].as_str().unwrap_or_default().to_owned();
+    assert_eq!(time("ended_not_before"), "2026-01-31T12:00:02.000000000Z");
+    assert_eq!(time("ended_not_after"), "2026-01-31T13:00:01.000000000Z");
+    assert_eq!(time("ended_at"), "2026-01-31T13:00:03.000000000Z");
+    assert_eq!(run["duration_ms"], serde_json::Value::Null);
+}

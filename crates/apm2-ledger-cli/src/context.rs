@@ -9,6 +9,7 @@ use std::{
 use apm2_core::process::{Clock as _, Stream, SystemClock};
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
+    owner::{Ownership, ownership},
     protocol::Request,
 };
 use apm2_ledger::{OpenError, Reader};
@@ -153,9 +154,9 @@ impl Context {
         if self.offline {
             // Whether there is one, and not a word more.
             let is_there = connect(dir).is_ok_and(|client| client.is_some());
-            return Ok(Err(if is_there { Supervision::Unanswered } else { Supervision::Absent }));
+            return Ok(Err(if is_there { Supervision::Unanswered } else { without_socket(dir) }));
         }
-        Ok(connect(dir)?.ok_or(Supervision::Absent))
+        Ok(connect(dir)?.ok_or_else(|| without_socket(dir)))
     }
 
     /// What is known beside the record about `moment`.
@@ -255,6 +256,16 @@ pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoI
         writeln!(out)?;
     }
     Ok(())
+}
+
+/// Who supervises a ledger on whose socket no daemon listens.
+fn without_socket(dir: &Path) -> Supervision {
+    match ownership(dir) {
+        Ok(Ownership::Process(owner)) if owner.is_daemon() => Supervision::Unanswered,
+        // Whoever it is: not to be seen from here does not mean that there is none.
+        Ok(Ownership::Unseen) => Supervision::Unanswered,
+        Ok(Ownership::Process(_) | Ownership::Free) | Err(_) => Supervision::Absent,
+    }
 }
 
 /// The time of the last event on record, as far as it is sound.

@@ -26,6 +26,8 @@ pub(crate) struct Run {
     pub(crate) started: Option<Stamp>,
     /// When it was seen to have ended.
     pub(crate) ended: Option<Stamp>,
+    /// Where no supervisor watched: the times between which it ended. Its end was found at `ended`.
+    pub(crate) unobserved: Option<(Stamp, Stamp)>,
     /// How; `None` while it lives.
     pub(crate) end: Option<RunEnd>,
     /// The last lines of its stdout and stderr, where it failed.
@@ -39,6 +41,10 @@ impl Run {
         match &self.end {
             Some(RunEnd::Exit(exit)) if exit.evidence == Evidence::Observed => {}
             _ => return None,
+        }
+        // The time at which an end was found is not that of the end.
+        if self.unobserved.is_some() {
+            return None;
         }
         self.ended?.nanos_since(&self.started?).map(Duration::from_nanos)
     }
@@ -103,6 +109,7 @@ impl History {
                 pid: None,
                 started: None,
                 ended: None,
+                unobserved: None,
                 end: None,
                 last_output: None,
             });
@@ -117,6 +124,7 @@ impl History {
                 run.ended = Some(event.stamp);
                 run.end.clone_from(&self.stream.end);
             }
+            EventKind::EndUnobserved { not_before, not_after } => run.unobserved = Some((*not_before, *not_after)),
             EventKind::OutputTail { stdout, stderr } => run.last_output = Some((stdout.clone(), stderr.clone())),
             _ => {}
         }

@@ -31,7 +31,9 @@ pub(crate) enum Observed {
     /// It has ended, and its end is not on record.
     Gone,
     /// This kernel cannot tell: the process is of another boot, or of another host.
-    Unknown,
+    Elsewhere,
+    /// It cannot be seen from here: it is in another pid namespace, or `/proc` does not show it.
+    Unseen,
 }
 
 impl Observed {
@@ -40,19 +42,19 @@ impl Observed {
         match self {
             Self::Alive => "alive",
             Self::Gone => "gone",
-            Self::Unknown => "unknown",
+            Self::Elsewhere | Self::Unseen => "unknown",
         }
     }
 
     /// Looks at the process. The one place where this program asks.
     fn of(identity: &ProcessIdentity) -> Self {
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
-            return Self::Unknown;
+            return Self::Elsewhere;
         }
         match identity.observe() {
             Observation::Alive => Self::Alive,
             Observation::Zombie(_) | Observation::Gone => Self::Gone,
-            Observation::Unverifiable => Self::Unknown,
+            Observation::Unverifiable => Self::Unseen,
         }
     }
 }
@@ -90,7 +92,7 @@ impl Scene {
             None | Some(Supervision::Answered) => None,
             Some(Supervision::Unanswered | Supervision::Absent) if stream.handle.state.has_exited() => None,
             Some(Supervision::Unanswered | Supervision::Absent) => {
-                Some(stream.identity.as_ref().map_or(Observed::Unknown, Observed::of))
+                Some(stream.identity.as_ref().map_or(Observed::Elsewhere, Observed::of))
             }
         };
         Standing {
@@ -151,13 +153,13 @@ pub(crate) struct Standing<'a> {
 impl Standing<'_> {
     /// Whether the process is known not to be alive, or cannot be known to be, against what the record says.
     pub(crate) const fn is_doubtful(&self) -> bool {
-        matches!(self.observed, Some(Observed::Gone | Observed::Unknown))
+        matches!(self.observed, Some(Observed::Gone | Observed::Elsewhere | Observed::Unseen))
     }
 
     /// The state on record, where nothing speaks against it.
     pub(crate) const fn state(&self) -> Result<&ProcessState, Observed> {
         match self.observed {
-            Some(observed @ (Observed::Gone | Observed::Unknown)) => Err(observed),
+            Some(observed @ (Observed::Gone | Observed::Elsewhere | Observed::Unseen)) => Err(observed),
             Some(Observed::Alive) | None => Ok(&self.stream.handle.state),
         }
     }

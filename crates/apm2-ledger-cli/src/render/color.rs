@@ -32,7 +32,9 @@ impl Style {
     pub(crate) const fn of(standing: &Standing<'_>) -> Self {
         match standing.state() {
             Ok(ProcessState::Running) => Self::Good,
-            Ok(ProcessState::Starting | ProcessState::Stopping) | Err(Observed::Unknown) => Self::Busy,
+            Ok(ProcessState::Starting | ProcessState::Stopping) | Err(Observed::Elsewhere | Observed::Unseen) => {
+                Self::Busy
+            }
             Ok(ProcessState::Unhealthy | ProcessState::Crashed { .. } | ProcessState::Terminated) | Err(_) => Self::Bad,
             Ok(ProcessState::Stopped { .. }) => Self::Quiet,
         }

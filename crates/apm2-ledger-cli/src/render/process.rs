@@ -6,7 +6,7 @@ use std::{
 };
 
 use apm2_core::{
-    process::{ProcessSpec, RunEnd, StartTrigger},
+    process::{ProcessSpec, RunEnd, Stamp, StartTrigger},
     restart::{BackoffConfig, RestartPolicy},
 };
 
@@ -205,9 +205,9 @@ fn runs(runs: &[Run], zone: Zone) -> Table<7> {
             trigger(run.trigger).into(),
             run.pid.map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
             zone.time_or_nothing(run.started.map(|stamp| stamp.wall())).into(),
-            zone.time_or_nothing(run.ended.map(|stamp| stamp.wall())).into(),
+            ended(run, zone).into(),
             run.duration().map_or_else(|| NOTHING.to_owned(), words::duration).into(),
-            run.end.as_ref().map_or_else(Cell::default, end),
+            run.end.as_ref().map_or_else(Cell::default, |how| end(how, run, zone)),
         ]);
     }
     table
@@ -222,7 +222,21 @@ pub(super) fn trigger(trigger: StartTrigger) -> String {
     }
 }
 
-fn end(end: &RunEnd) -> Cell {
+/// When a run ended, where that was seen.
+fn ended(run: &Run, zone: Zone) -> String {
+    zone.time_or_nothing(run.ended.filter(|_| run.unobserved.is_none()).map(|stamp| stamp.wall()))
+}
+
+/// How a run ended; where nobody watched, also when that was found and when it may have happened.
+fn end(end: &RunEnd, run: &Run, zone: Zone) -> Cell {
     let well = matches!(end, RunEnd::Exit(exit) if exit.is_success());
-    Cell::new(end.to_string()).styled(if well { Style::Plain } else { Style::Bad })
+    let time = |stamp: Stamp| zone.time(stamp.wall());
+    let text = match (run.unobserved, run.ended) {
+        (Some((not_before, not_after)), Some(found)) => {
+            let (not_before, not_after) = (time(not_before), time(not_after));
+            format!("{end}; found at {}, ended between {not_before} and {not_after}", time(found))
+        }
+        _ => end.to_string(),
+    };
+    Cell::new(text).styled(if well { Style::Plain } else { Style::Bad })
 }

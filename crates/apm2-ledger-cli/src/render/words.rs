@@ -114,7 +114,8 @@ pub(crate) fn standing(standing: &Standing<'_>) -> String {
     let state = state(stream);
     match (standing.observed, standing.restart) {
         (Some(Observed::Gone), _) => "gone (not recorded)".to_owned(),
-        (Some(Observed::Unknown), _) => "unknown (another host or boot)".to_owned(),
+        (Some(Observed::Elsewhere), _) => "unknown (another host or boot)".to_owned(),
+        (Some(Observed::Unseen), _) => "unknown (not visible from here)".to_owned(),
         (Some(Observed::Alive), _) if is_absent => format!("{state} (not supervised)"),
         (Some(Observed::Alive), _) => format!("{state} (last known)"),
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),

@@ -20,6 +20,11 @@ pub(crate) struct RunView<'a> {
     started_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "super::time_or_null")]
     ended_at: Option<DateTime<Utc>>,
+    /// Where no supervisor watched: it ended after this time, and before the next. `ended_at` is when that was found.
+    #[serde(serialize_with = "super::time_or_null")]
+    ended_not_before: Option<DateTime<Utc>>,
+    #[serde(serialize_with = "super::time_or_null")]
+    ended_not_after: Option<DateTime<Utc>>,
     /// Null while it lives, and where a reboot lies between start and end.
     duration_ms: Option<u64>,
     /// `exit`, `spawn_failed` or `never_confirmed`; null while it lives.
@@ -53,6 +58,8 @@ impl<'a> RunView<'a> {
             pid: run.pid,
             started_at: run.started.map(|stamp| stamp.wall()),
             ended_at: run.ended.map(|stamp| stamp.wall()),
+            ended_not_before: run.unobserved.map(|(not_before, _)| not_before.wall()),
+            ended_not_after: run.unobserved.map(|(_, not_after)| not_after.wall()),
             duration_ms: run.duration().map(apm2_core::duration::millis),
             end,
             exit,
