@@ -20,7 +20,7 @@ use apm2_core::{
     },
     supervisor::{Boot, Launch, Services, Supervisor},
 };
-use apm2_ledger::{Ledger, Origin, Place};
+use apm2_ledger::{Ledger, LedgerDir, Origin, Place};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -42,7 +42,7 @@ use crate::{
     lobby::Lobby,
     retention, session,
     start::{StartOutcome, report},
-    watch,
+    watch::{poisoned, watch_place},
 };
 
 /// The directory of log files, in the ledger's.
@@ -102,7 +102,7 @@ pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
     /// The ledger's directory.
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Arc<LedgerDir>,
     /// Told when the daemon is to leave, with whom to tell that it is about to.
     pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
     pub(crate) lobby: Lobby,
@@ -135,7 +135,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let logs = Arc::new(LogThreads::default());
     // Its descriptor is a part of paths that threads use for as long as this process lives.
     let dir = Arc::clone(ledger.dir());
-    watch::watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
+    watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
@@ -214,7 +214,7 @@ async fn run(
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
     let lobby = Lobby::default();
-    let (ledger_copy, dir, head) = (ledger.clone(), options.dir.clone(), watch_head(ledger));
+    let (ledger_copy, dir, head) = (ledger.clone(), ledger.dir().clone(), watch_head(ledger));
     let shared = Arc::new(Shared { supervisor, ledger: ledger_copy, dir, leave, lobby, head, clients });
     session::forget_runs(&shared);
     let (listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
@@ -285,7 +285,7 @@ async fn until_leaving(
 ) -> (Leave, Told) {
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);
-    let mut poisoned = watch::poisoned(&shared.ledger);
+    let mut poisoned = poisoned(&shared.ledger);
     loop {
         tokio::select! {
             biased;

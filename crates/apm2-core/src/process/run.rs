@@ -460,7 +460,7 @@ impl Run {
             return answer(reply, Err(ProcessError::InvalidState("it has just ended".to_owned())));
         }
         let sent = EventKind::SignalSent { signal, target: SignalTarget::Group };
-        let recorded = self.shared.lock().history.record(&Origin::of(request), vec![sent]);
+        let recorded = self.shared.lock().record(&Origin::of(request), vec![sent]);
         answer(reply, recorded.and_then(|seq| self.deliver(signal, Some(seq))));
     }
 

@@ -254,7 +254,7 @@ impl RunHolder for KeeperClient {
     fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
         let mut state = self.0.state();
         if state.connection.is_none() {
-            let dir = File::open(&self.0.dir)?;
+            let dir = File::open(self.0.dir.at())?;
             match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
                 Err(error) if is_unanswered(&error) => return Ok(None),
                 met => drop(self.0.connected(&mut state, met?)),
