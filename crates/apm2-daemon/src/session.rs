@@ -602,7 +602,10 @@ async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) 
         let (supervisor, dir, named) = (shared.supervisor.clone(), shared.dir.clone(), name.clone());
         let removed = line.wait_for(async move { retention::purge(&supervisor, &dir, named).await }).await?;
         let removed = removed.map_err(|error| {
-            Failure::new(FailureKind::Failed, format!("the logs in {} cannot be listed: {error}", shared.dir.named().display()))
+            Failure::new(
+                FailureKind::Failed,
+                format!("the logs in {} cannot be listed: {error}", shared.dir.named().display()),
+            )
         })?;
         // A name that nothing ever had is a mistake.
         if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {

@@ -15,7 +15,7 @@ use apm2_daemon::{
     client::{self, Client, ClientError, Received},
     protocol::Request,
 };
-use apm2_ledger::{JOURNAL_DIR, Origin, ReadAccess, ReadError, Reader};
+use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
 
 use super::show::parse_count;
 use crate::{
@@ -195,7 +195,7 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
                 thread::sleep(DAEMON_POLL);
             }
             None => {
-                let reader = Reader::open(&dir, ReadAccess::Journal)?;
+                let reader = Reader::open(&dir)?;
                 for event in reader.events(tail.seen.saturating_add(1), u64::MAX) {
                     tail.take(event?, filter, context)?;
                 }
