@@ -60,7 +60,7 @@ fn the_source_is_said_when_it_is_asked_for() {
     place.run_script(&["--name", "it"], "true").succeeded();
     place.run(&["-v", "list"]).succeeded().said(&["from its daemon"]);
     place.stop_daemon();
-    place.run(&["-v", "list"]).succeeded().said(&["from its store"]);
+    place.run(&["-v", "list"]).succeeded().said(&["from its journal"]);
     place.run(&["-v", "--offline", "list"]).succeeded().said(&["from its journal"]);
     assert_eq!(place.run(&["list", "--all"]).succeeded().stderr, "");
 }

@@ -35,6 +35,7 @@ mod live_reader;
 mod messages;
 mod missing_ledger;
 mod moments;
+mod moved_ledger;
 mod output;
 mod ownership;
 mod pid_namespace;

@@ -10,7 +10,7 @@ use std::{
 };
 
 use apm2_core::process::{Event, EventKind, ProcessId, StreamId};
-use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, Origin, ReadAccess, Reader, verify};
+use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, Origin, Reader, verify};
 use apm2_migrations::v1;
 use arbitrary::Arbitrary;
 use tempfile::TempDir;
@@ -281,7 +281,7 @@ impl World {
     fn check(&self, reader: &Reader) {
         assert_eq!(whole(reader.events(1, u64::MAX)), self.events);
         assert_eq!(reader.head().map(|head| head.size), Some(self.events.len() as u64));
-        let journal = Reader::open(&self.dir(), ReadAccess::Journal).expect("a sound journal can be read");
+        let journal = Reader::open(&self.dir()).expect("a sound journal can be read");
         assert_eq!(whole(journal.events(1, u64::MAX)), self.events);
         let kept = reader.replay(u64::MAX, Origin::Snapshot).expect("a sound ledger can be replayed");
         let whole_replay = reader.replay(u64::MAX, Origin::Genesis).expect("a sound ledger can be replayed");
@@ -339,7 +339,7 @@ impl World {
             Look::Verify => verify(&dir, &mut |_| {}).map(|report| {
                 assert!(!damage.is_one_bit() || !report.findings.is_empty(), "an unnoticed bit");
             }),
-            Look::Read => Reader::open(&dir, ReadAccess::Journal)
+            Look::Read => Reader::open(&dir)
                 .map(|reader| self.check_damaged(reader.events(1, u64::MAX), kept)),
             Look::Open => Ledger::open_with(&dir, &self.options())
                 .map(|ledger| self.check_damaged(ledger.reader().events(1, u64::MAX), kept)),

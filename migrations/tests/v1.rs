@@ -8,7 +8,7 @@ use std::{
 
 use apm2_core::process::Event;
 use apm2_ledger::{
-    Ledger, OpenError, ReadAccess, Reader,
+    Ledger, OpenError, Reader,
     record::{decode_event, encode_event},
     verify,
 };
@@ -54,7 +54,7 @@ fn the_golden_ledger_opens_and_gives_back_every_event() {
     let copy = golden::copy_of("v1");
     let expected = sample::events();
 
-    let journal = Reader::open(copy.path(), ReadAccess::Journal).unwrap();
+    let journal = Reader::open(copy.path()).unwrap();
     let head = journal.head().unwrap();
     assert_eq!((head.size, head.chain.to_string().as_str()), (expected.len() as u64, GOLDEN_CHAIN));
     assert_eq!(events_of(&journal), expected);
@@ -128,8 +128,8 @@ fn a_newer_ledger_is_refused_and_left_as_it_was() {
 
     let refused = |error: Option<OpenError>| matches!(error, Some(OpenError::Newer { found: 2, known: 1, .. }));
     assert!(refused(Ledger::open(copy.path()).err()));
-    assert!(refused(Reader::open(copy.path(), ReadAccess::Auto).err()));
-    assert!(refused(Reader::open(copy.path(), ReadAccess::Journal).err()));
+    assert!(refused(Reader::open(copy.path()).err()));
+    assert!(refused(Reader::open(copy.path()).err()));
     assert!(refused(verify(copy.path(), &mut |_| {}).err()));
 
     assert_eq!(contents(&copy.path().join("journal")), before);

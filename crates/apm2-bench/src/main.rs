@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_ledger::{Ledger, Origin, ReadAccess, Reader};
+use apm2_ledger::{Ledger, Origin, Reader};
 
 use crate::{
     events::{Fill, stream},
@@ -107,7 +107,7 @@ fn fill(dir: &Path, events: u64) -> Result<()> {
 }
 
 fn replay(dir: &Path) -> Result<()> {
-    let reader = Reader::open(dir, ReadAccess::Auto)?;
+    let reader = Reader::open(dir)?;
     for origin in [Origin::Genesis, Origin::Genesis, Origin::Genesis, Origin::Snapshot] {
         let began = Instant::now();
         let replayed = reader.replay(u64::MAX, origin)?;

@@ -9,6 +9,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -16,6 +17,7 @@ use apm2_core::{
     process::ProcessId,
     supervisor::{KeptLaunches, Launch, LaunchStore, UnreadableLaunch},
 };
+use apm2_ledger::LedgerDir;
 
 use crate::launch_file;
 
@@ -30,21 +32,25 @@ const SET_ASIDE: &str = "set-aside";
 
 /// Launches in files.
 #[derive(Debug)]
-pub(crate) struct LaunchFiles(PathBuf);
+pub(crate) struct LaunchFiles {
+    ledger: Arc<LedgerDir>,
+    path: PathBuf,
+}
 
 impl LaunchFiles {
     /// Those of the ledger in `ledger`.
-    pub(crate) fn new(ledger: &Path) -> Self {
-        Self(ledger.join(DIR))
+    pub(crate) fn new(ledger: &Arc<LedgerDir>) -> Self {
+        Self { ledger: Arc::clone(ledger), path: ledger.at().join(DIR) }
     }
 
     fn path(&self, process: ProcessId) -> PathBuf {
-        self.0.join(format!("{process}.json"))
+        self.path.join(format!("{process}.json"))
     }
 
     /// Writes `launch` beside the one that is kept, and gives the path of that file. A failed attempt leaves none.
     fn write_new(&self, launch: &Launch) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
+        self.ledger.check_place()?;
         self.make()?;
         let new = self.path(launch.spec.id).with_extension(NEW);
         let written = || {
@@ -63,13 +69,13 @@ impl LaunchFiles {
     }
 
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.0)?.sync_all()
+        File::open(&self.path)?.sync_all()
     }
 
     /// Makes the directory where it is missing, durably: what is synced in a directory that is lost is lost with it.
     fn make(&self) -> io::Result<()> {
-        match DirBuilder::new().mode(0o700).create(&self.0) {
-            Ok(()) => self.0.parent().map_or(Ok(()), |ledger| File::open(ledger)?.sync_all()),
+        match DirBuilder::new().mode(0o700).create(&self.path) {
+            Ok(()) => File::open(self.ledger.at())?.sync_all(),
             // Several are saved at once: one that is there already is as good.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
@@ -81,7 +87,7 @@ impl LaunchFiles {
     /// # Errors
     /// When they cannot be listed. What cannot be removed stays.
     pub(crate) fn sweep(&self, now: SystemTime, age_max: Duration) -> io::Result<Vec<PathBuf>> {
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
@@ -106,7 +112,7 @@ impl LaunchFiles {
         match read(path) {
             Ok(_) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => tracing::warn!(path = %path.display(), %error, "a launch is set aside"),
+            Err(error) => tracing::warn!(path = %self.ledger.shown(path).display(), %error, "a launch is set aside"),
         }
         let aside = path.with_extension(SET_ASIDE);
         removed(&aside)?;
@@ -154,7 +160,7 @@ impl LaunchStore for LaunchFiles {
     }
 
     fn load_all(&self) -> io::Result<KeptLaunches> {
-        let entries = match fs::read_dir(&self.0) {
+        let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptLaunches::default()),
             entries => entries?,
         };
@@ -172,12 +178,16 @@ impl LaunchStore for LaunchFiles {
             match read(&path) {
                 // Copied under another's name, it would be launched as somebody else.
                 Ok(launch) if launch.spec.id != process => {
-                    let why = format!("{}: it is the launch of process {}", path.display(), launch.spec.id);
+                    let why = format!(
+                        "{}: it is the launch of process {}",
+                        self.ledger.shown(&path).display(),
+                        launch.spec.id
+                    );
                     kept.unreadable.push(UnreadableLaunch { process, why });
                 }
                 Ok(launch) => kept.launches.push(launch),
                 Err(error) => {
-                    let why = format!("{}: {error}", path.display());
+                    let why = format!("{}: {error}", self.ledger.shown(&path).display());
                     kept.unreadable.push(UnreadableLaunch { process, why });
                 }
             }
@@ -203,6 +213,12 @@ fn removed(path: &Path) -> io::Result<bool> {
 
 fn read(path: &Path) -> io::Result<Launch> {
     let mut bytes = Vec::new();
-    File::open(path)?.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    // Nothing waits for a FIFO that has the name of a launch.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    file.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
     launch_file::decode(&bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }

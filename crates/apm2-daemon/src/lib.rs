@@ -27,6 +27,7 @@ mod retention;
 mod server;
 mod session;
 pub mod start;
+mod watch;
 
 pub use self::{
     error::DaemonError,

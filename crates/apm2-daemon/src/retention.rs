@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -12,6 +11,7 @@ use apm2_core::{
     process::{Clock as _, SystemClock},
     supervisor::Supervisor,
 };
+use apm2_ledger::LedgerDir;
 use tokio::{task::spawn_blocking, time};
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, retention: Retention) {
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (supervisor, dir) = (shared.supervisor.clone(), shared.dir.clone());
+        let (supervisor, dir) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()));
         let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
         if let Err(error) = swept {
             tracing::error!(%error, "the removal of old logs broke off");
@@ -36,7 +36,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, retention: Retention) {
     }
 }
 
-fn sweep(supervisor: &Supervisor, dir: &Path, retention: Retention) {
+fn sweep(supervisor: &Supervisor, dir: &Arc<LedgerDir>, retention: Retention) {
     let now = SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(SystemClock.now().wall_ns).unwrap_or(0));
     let logs = logs_in(dir).sweep(retention, now, &|name, instance| is_supervised(supervisor, name, instance));
     match logs {
@@ -57,7 +57,11 @@ fn sweep(supervisor: &Supervisor, dir: &Path, retention: Retention) {
 ///
 /// # Errors
 /// When the logs cannot be listed.
-pub(crate) async fn purge(supervisor: &Supervisor, dir: &Path, name: Option<String>) -> io::Result<Vec<RemovedLogs>> {
+pub(crate) async fn purge(
+    supervisor: &Supervisor,
+    dir: &Arc<LedgerDir>,
+    name: Option<String>,
+) -> io::Result<Vec<RemovedLogs>> {
     let (supervisor, logs) = (supervisor.clone(), logs_in(dir));
     let purged = spawn_blocking(move || {
         logs.purge(name.as_deref(), &|name, instance| is_supervised(&supervisor, name, instance))
@@ -65,8 +69,8 @@ pub(crate) async fn purge(supervisor: &Supervisor, dir: &Path, name: Option<Stri
     purged.await.map_err(io::Error::other)?
 }
 
-fn logs_in(dir: &Path) -> LogsDir {
-    LogsDir::new(dir.join(LOGS_DIR))
+fn logs_in(dir: &Arc<LedgerDir>) -> LogsDir {
+    LogsDir::new(dir.at().join(LOGS_DIR))
 }
 
 /// Whether logs of this name are those of an instance that is supervised. What is to be scaled down keeps them until then.

@@ -19,7 +19,7 @@ use apm2_core::{
     },
     supervisor::{Launch, Services, Supervisor},
 };
-use apm2_ledger::{Ledger, Origin};
+use apm2_ledger::{Ledger, Origin, Place};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -41,6 +41,7 @@ use crate::{
     lobby::Lobby,
     retention, session,
     start::{StartOutcome, report},
+    watch,
 };
 
 /// The directory of log files, in the ledger's.
@@ -93,8 +94,6 @@ pub(crate) enum Leave {
 pub(crate) struct Shared {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
-    /// The ledger's directory.
-    pub(crate) dir: PathBuf,
     /// Told when the daemon is to leave, with whom to tell that it is about to.
     pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
     pub(crate) lobby: Lobby,
@@ -122,6 +121,9 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     drop(entered);
     let ledger = Ledger::open(&options.dir)?;
     let logs = Arc::new(LogThreads::default());
+    // Its descriptor is a part of paths that threads use for as long as this process lives.
+    let dir = Arc::clone(ledger.dir());
+    watch::watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
     // What still waits in a task waits for nothing any more.
     workers.shutdown_background();
@@ -133,6 +135,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
     drop(logs);
+    std::mem::forget(dir);
     served?;
     Ok(closed?)
 }
@@ -191,10 +194,9 @@ async fn run(
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
     let lobby = Lobby::default();
-    let shared =
-        Arc::new(Shared { supervisor, ledger: ledger.clone(), dir: options.dir.clone(), leave, lobby, clients });
+    let shared = Arc::new(Shared { supervisor, ledger: ledger.clone(), leave, lobby, clients });
     session::forget_runs(&shared);
-    let (listener, file) = listen(&options.dir, DAEMON_SOCKET)
+    let (listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
     tokio::spawn(retention::keep(Arc::clone(&shared), options.retention));
@@ -229,9 +231,9 @@ fn services(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) ->
     Services {
         recorder: Box::new(move || Box::new(recording.recorder())),
         clock: Arc::new(SystemClock),
-        launches: Arc::new(LaunchFiles::new(&options.dir)),
-        holder: Some(Arc::new(KeeperClient::new(&options.dir, options.keeper.clone()))),
-        logs: Some((LogsDir::new(options.dir.join(LOGS_DIR)), Arc::clone(logs))),
+        launches: Arc::new(LaunchFiles::new(ledger.dir())),
+        holder: Some(Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()))),
+        logs: Some((LogsDir::new(ledger.dir().at().join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }
 }
@@ -248,10 +250,14 @@ async fn until_leaving(
 ) -> (Leave, Told) {
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);
+    let mut poisoned = watch::poisoned(&shared.ledger);
     loop {
         tokio::select! {
             biased;
             Some(told) = left.recv() => return told,
+            Some(place) = poisoned.recv() => if place == Place::Moved {
+                return (Leave::Running, None);
+            },
             leave = signals.next() => return (leave, None),
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => greet(shared, stream),

@@ -171,6 +171,11 @@ fn gone() -> Failure {
 async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> Result<Answer, Failure> {
     let user = User::from_uid(uid).ok().flatten().map(|user| user.name);
     let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
+    if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
+        && let Some(failure) = unusable(shared).await
+    {
+        return Err(failure);
+    }
     match call.request {
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
         Request::Apply { group, launches, dry_run } => apply(shared, line, group, launches, dry_run, by).await,
@@ -187,6 +192,24 @@ async fn answer(shared: &Arc<Shared>, line: &mut Line, call: Call, uid: Uid) -> 
         Request::Follow { first } => follow(shared, line, first).await,
         Request::Shutdown { leave } => shutdown(shared, line, leave, by).await,
     }
+}
+
+/// Why nothing can be answered: the ledger is not written any more, so what is known of it is not how things are.
+async fn unusable(shared: &Shared) -> Option<Failure> {
+    let ledger = shared.ledger.clone();
+    // The disk may keep it waiting.
+    let poison = tokio::task::spawn_blocking(move || {
+        ledger.check_place();
+        ledger.poisoned()
+    });
+    let poison = poison.await.ok().flatten()?;
+    let hint =
+        "what runs goes on running, and the next daemon takes it over; ask again, of the directory that is meant";
+    Some(Failure {
+        kind: FailureKind::Unusable,
+        message: format!("the ledger is {poison}"),
+        hint: Some(hint.to_owned()),
+    })
 }
 
 /// What is done to each of several instances.
@@ -494,10 +517,13 @@ async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) 
         other => return Ok(other),
     };
     for name in names {
-        let (supervisor, dir, named) = (shared.supervisor.clone(), shared.dir.clone(), name.clone());
+        let (supervisor, dir, named) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()), name.clone());
         let removed = line.wait_for(async move { retention::purge(&supervisor, &dir, named).await }).await?;
         let removed = removed.map_err(|error| {
-            Failure::new(FailureKind::Failed, format!("the logs in {} cannot be listed: {error}", shared.dir.display()))
+            Failure::new(
+                FailureKind::Failed,
+                format!("the logs in {} cannot be listed: {error}", shared.ledger.dir().named().display()),
+            )
         })?;
         // A name that nothing ever had is a mistake.
         if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {

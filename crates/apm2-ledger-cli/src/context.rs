@@ -12,7 +12,7 @@ use apm2_daemon::{
     owner::{Ownership, ownership},
     protocol::Request,
 };
-use apm2_ledger::{OpenError, ReadAccess, Reader};
+use apm2_ledger::{OpenError, Reader};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -175,14 +175,13 @@ impl Context {
         Ok(Scene { moment, supervision: Some(supervision), launched, recorded_until })
     }
 
-    /// Opens the ledger for reading, the best way there is.
+    /// Opens the ledger for reading, without a daemon.
     ///
     /// # Errors
     /// When it is missing, of a newer format, damaged, or out of reach.
     pub(crate) fn reader(&self) -> Result<Reader, CliError> {
         let dir = self.ledger_dir()?;
-        let access = if self.offline { ReadAccess::Journal } else { ReadAccess::Auto };
-        let reader = Reader::open(&dir, access)?;
+        let reader = Reader::open(&dir)?;
         self.remark(|| format!("reading {} from its {}", dir.display(), reader.source()));
         Ok(reader)
     }

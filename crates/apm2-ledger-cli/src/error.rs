@@ -120,6 +120,10 @@ impl From<OpenError> for CliError {
                 told.with_hint("another program has it open, and only one writes at a time; it can be read meanwhile")
             }
             OpenError::Newer { .. } => told.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
+            OpenError::Moved { .. } => told.with_hint("ask again, of the directory that is meant"),
+            OpenError::Diverged { .. } => told.with_hint(
+                "nothing was changed; keep a copy of the directory. If journal/ is the true one, move sled/ out of it",
+            ),
             OpenError::Damaged(_) | OpenError::JournalShort { .. } => {
                 told.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
             }

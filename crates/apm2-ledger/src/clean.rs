@@ -3,18 +3,14 @@
 //! With it the next opening need not check the whole store. It counts only while every file still has the size and the
 //! times that it had: whatever was changed, copied, cut or lost is checked in full.
 
-use std::{
-    fs, io,
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::{chain::Chain, journal::writer::sync_dir, live::Head, store};
+use crate::{chain::Chain, file, journal::writer::sync_dir, live::Head, store};
 
 const MARK: &str = "clean";
 
 /// One line for the head, and one for each file.
-fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<String> {
+pub(crate) fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<String> {
     let mut text = format!("{size} {chain}\n");
     for file in store::files(store_dir)? {
         let metadata = fs::symlink_metadata(&file)?;
@@ -32,25 +28,15 @@ pub(crate) fn mark(dir: &Path, store_dir: &Path, head: Head) {
     let marked = store::close_to_others(store_dir)
         .and_then(|()| store::sync_files(store_dir))
         .and_then(|()| describe(store_dir, head.size, head.chain))
-        .and_then(|text| write(dir, &text));
+        .and_then(|text| file::replace(dir, MARK, text.as_bytes()));
     if let Err(error) = marked {
         tracing::debug!(%error, "no mark of a clean close; the store is checked when it is next opened");
     }
 }
 
-fn write(dir: &Path, text: &str) -> io::Result<()> {
-    let making = dir.join("clean.new");
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&making)?;
-    io::Write::write_all(&mut file, text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&making, dir.join(MARK))?;
-    sync_dir(dir)
-}
-
 /// The size that the mark speaks of, if it still speaks of these files. To be asked before they are opened.
 pub(crate) fn marked_size(dir: &Path, store_dir: &Path) -> Option<(u64, String)> {
-    let text = fs::read_to_string(dir.join(MARK)).ok()?;
+    let text = String::from_utf8(file::read(&dir.join(MARK)).ok()?).ok()?;
     let (size, chain) = text.lines().next()?.split_once(' ')?;
     let size = size.parse().ok()?;
     let files = describe(store_dir, size, Chain([0; 32])).ok()?;

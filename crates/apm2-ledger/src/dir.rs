@@ -1,28 +1,21 @@
-//! The ledger's directory: who may have it, and that nobody else has it open.
+//! The ledger's directory: which one may be it, and a way to it that stays right when it is renamed.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
-    path::Path,
-    thread,
-    time::{Duration, Instant},
+    io,
+    os::{
+        fd::AsRawFd as _,
+        unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    },
+    path::{Path, PathBuf},
 };
 
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg, OFlag},
-    unistd::geteuid,
-};
+use nix::{fcntl::OFlag, unistd::geteuid};
 
-use crate::{error::OpenError, limits::RETRY_INTERVAL};
+use crate::error::OpenError;
 
-const OWNER_FILE: &str = "owner";
 const PRIVATE_DIR: u32 = 0o700;
-const PRIVATE_FILE: u32 = 0o600;
 const OTHERS: u32 = 0o077;
-/// A pid has at most this many digits and a line end.
-const OWNER_LEN_MAX: u64 = 16;
 
 /// Makes sure that `dir` is a directory of ours, closed to others, as a ledger's has to be. An empty one counts as missing.
 ///
@@ -35,7 +28,7 @@ pub fn check_private(dir: &Path) -> Result<(), OpenError> {
 /// Makes sure that `dir` is a directory of ours, closed to others. Makes it when `create` and it is missing.
 pub(crate) fn prepare(dir: &Path, create: bool) -> Result<(), OpenError> {
     // A slash at the end would make the link itself invisible.
-    let named: std::path::PathBuf = dir.components().collect();
+    let named: PathBuf = dir.components().collect();
     match fs::symlink_metadata(named) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => {
             DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(dir).map_err(OpenError::io(dir))
@@ -77,53 +70,111 @@ pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
 }
 
-/// The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can. Taken before
-/// anything is touched; gone with this value, or with the process.
-#[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] Flock<File>);
+/// Whether the path of an open directory still names that directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It does, or it cannot be known now.
+    Same,
+    /// The directory was renamed: the path names another one, or none.
+    Moved,
+    /// The directory was removed.
+    Removed,
+}
 
-impl Lock {
-    /// Takes the lock, waiting for at most `wait`.
-    pub(crate) fn take(dir: &Path, wait: Duration) -> Result<Self, OpenError> {
-        let began = Instant::now();
-        let mut file = File::open(dir).map_err(OpenError::io(dir))?;
-        loop {
-            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-                Ok(held) => {
-                    // Only a hint for whoever is refused.
-                    if let Err(error) = note_owner(dir) {
-                        tracing::debug!(%error, "nobody is told who owns the ledger");
-                    }
-                    return Ok(Self(held));
-                }
-                Err((returned, Errno::EWOULDBLOCK)) if began.elapsed() < wait => {
-                    file = returned;
-                    thread::sleep(RETRY_INTERVAL);
-                }
-                Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(OpenError::Locked { path: dir.to_owned(), owner: owner(dir) });
-                }
-                Err((_, errno)) => return Err(OpenError::io(dir)(errno.into())),
+/// A ledger's directory, open. What is done below it is done in this very directory, however its path is renamed.
+#[derive(Debug)]
+pub struct LedgerDir {
+    file: File,
+    /// How it is reached.
+    at: PathBuf,
+    /// How it is called.
+    named: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl LedgerDir {
+    /// Opens the directory that `dir` names, if it is ours and closed to others.
+    ///
+    /// # Errors
+    /// When it is not, or is missing.
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
+        let named: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
+        let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&named).map_err(OpenError::io(dir))?;
+        let metadata = file.metadata().map_err(OpenError::io(dir))?;
+        check(dir, &metadata, false)?;
+        let (device, inode) = (metadata.dev(), metadata.ino());
+        let through_descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let is_same = |found: fs::Metadata| (found.dev(), found.ino()) == (device, inode);
+        // Without a /proc there is the path alone.
+        let at = if fs::metadata(&through_descriptor).is_ok_and(is_same) { through_descriptor } else { named.clone() };
+        Ok(Self { file, at, named, device, inode })
+    }
+
+    pub(crate) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// A path to the directory that stays right when it is renamed. Of this process alone.
+    #[must_use]
+    pub fn at(&self) -> &Path {
+        &self.at
+    }
+
+    /// The path that it was opened by.
+    #[must_use]
+    pub fn named(&self) -> &Path {
+        &self.named
+    }
+
+    /// A path below [`at`](Self::at) as others know it.
+    #[must_use]
+    pub fn shown(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.at).map_or_else(|_| path.to_owned(), |below| self.named.join(below))
+    }
+
+    /// A text with the paths in it as others know them.
+    #[must_use]
+    pub fn shown_text(&self, text: &str) -> String {
+        let (at, named) = (format!("{}/", self.at.display()), format!("{}/", self.named.display()));
+        text.replace(&at, &named)
+    }
+
+    /// The same error, with the file that it is about.
+    pub(crate) fn naming(&self, path: &Path, error: &io::Error) -> io::Error {
+        io::Error::new(error.kind(), format!("{}: {error}", self.shown(path).display()))
+    }
+
+    /// Whether its path still names it. Costs two calls of stat(2).
+    #[must_use]
+    pub fn place(&self) -> Place {
+        if self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
+            return Place::Removed;
+        }
+        match fs::symlink_metadata(&self.named) {
+            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Place::Same,
+            Ok(_) => Place::Moved,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Place::Moved
             }
+            Err(_) => Place::Same,
         }
     }
-}
 
-fn note_owner(dir: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(PRIVATE_FILE)
-        .custom_flags(OFlag::O_NOFOLLOW.bits())
-        .open(dir.join(OWNER_FILE))?;
-    writeln!(file, "{}", std::process::id())
-}
-
-fn owner(dir: &Path) -> Option<u32> {
-    let mut text = String::new();
-    File::open(dir.join(OWNER_FILE)).ok()?.take(OWNER_LEN_MAX).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    /// The same, as an error that says what happened.
+    ///
+    /// # Errors
+    /// When the path does not name it any more.
+    pub fn check_place(&self) -> io::Result<()> {
+        let named = self.named.display();
+        let why = match self.place() {
+            Place::Same => return Ok(()),
+            Place::Moved => format!("the ledger's directory was moved: {named} is another directory now, or none"),
+            Place::Removed => "the ledger's directory was removed".to_owned(),
+        };
+        Err(io::Error::new(io::ErrorKind::NotFound, why))
+    }
 }
 
 /// Makes the name of a directory and what is in it durable.

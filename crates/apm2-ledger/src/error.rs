@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use apm2_core::process::{IllegalEvent, StreamId};
 
-use crate::{frame::FrameError, record::RecordError, store::StoreError};
+use crate::{dir::LedgerDir, frame::FrameError, record::RecordError, store::StoreError};
 
 /// Damage in the journal: bytes that were written once and are not what they were.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,6 +39,12 @@ pub enum OpenError {
         /// Who, where that is known.
         owner: Option<u32>,
     },
+    /// Its path came to name another directory, or none, while its lock was waited for.
+    #[error("the ledger in {} was moved or removed while its lock was waited for", path.display())]
+    Moved {
+        /// Its directory.
+        path: PathBuf,
+    },
     /// Its directory is not one that a ledger may be kept in.
     #[error("{} cannot hold a ledger: {why}", path.display())]
     Unsafe {
@@ -70,6 +76,14 @@ pub enum OpenError {
         /// The last event of the store.
         store: u64,
     },
+    /// The journal and the store are both whole, of the same ledger, and tell different histories. No crash does that.
+    #[error(
+        "the journal and the store are both whole and differ from event {seq} on: one of them was edited or exchanged"
+    )]
+    Diverged {
+        /// The first event that differs.
+        seq: u64,
+    },
     /// The store could not be used, nor rebuilt.
     #[error("the store beside the journal cannot be rebuilt")]
     Store(#[from] StoreError),
@@ -87,12 +101,20 @@ impl OpenError {
     /// Whether the record itself is broken, rather than out of reach.
     #[must_use]
     pub const fn is_integrity(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::JournalShort { .. })
+        matches!(self, Self::Damaged(_) | Self::JournalShort { .. } | Self::Diverged { .. })
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+
+    /// The same error with the path in it as others know it.
+    pub(crate) fn shown(self, dir: &LedgerDir) -> Self {
+        match self {
+            Self::Io { path, source } => Self::Io { path: dir.shown(&path), source },
+            other => other,
+        }
     }
 }
 
@@ -138,7 +160,7 @@ pub enum AppendError {
         min_bytes: u64,
     },
     /// A write or sync failed, now or before: what is on the disk is not known until the ledger is opened again.
-    #[error("the ledger is poisoned until it is opened again: {0}")]
+    #[error("the ledger is {0}")]
     Poisoned(String),
     /// The ledger was closed.
     #[error("the ledger is closed")]

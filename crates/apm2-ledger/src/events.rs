@@ -9,7 +9,7 @@ use crate::{
     frame::Frame,
     journal::reader::JournalReader,
     live::{Commit, Live},
-    reader::{Access, journal_dir},
+    reader::Access,
     record::{decode_event, peek_stream},
     store::{FrameBytes, FrameScan, Store},
 };
@@ -237,7 +237,7 @@ impl Events {
         let Source::Journal(reader) = &mut self.source else { return Ok(false) };
         let reader = match reader {
             Some(reader) => reader,
-            None => reader.insert(Box::new(JournalReader::starting_at(&journal_dir(&self.access), self.next)?)),
+            None => reader.insert(Box::new(JournalReader::starting_at(self.access.dir(), self.next)?)),
         };
         let Some(commit) = reader.next_commit()? else { return Ok(false) };
         self.current = Some(Current::new(Bytes::Read(commit.bytes), &commit.frame));

@@ -11,12 +11,13 @@ use apm2_core::process::{Draft, Event, EventKind, StreamId};
 
 use crate::{
     clean,
-    dir::Lock,
+    dir::LedgerDir,
     error::{AppendError, OpenError},
     feeder::Feeder,
     journal::medium::{Disk, Medium},
     limits::{CLOSE_WAIT, FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
-    live::{Head, Live},
+    live::{Head, Live, Poison},
+    lock::Lock,
     packer::Packer,
     pending,
     queue::{Answer, Queue},
@@ -84,28 +85,23 @@ impl Ledger {
     /// # Errors
     /// See [`open`](Self::open).
     pub fn open_with(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        Self::start(recovery::recover(dir, options, true)?)
-    }
-
-    /// Opens a ledger to be read, where there is one and nobody else has it.
-    pub(crate) fn open_existing(dir: &Path) -> Result<Self, OpenError> {
-        let options = Options { lock_wait: Duration::ZERO, ..Options::default() };
-        Self::start(recovery::recover(dir, &options, false)?)
+        Self::start(recovery::recover(dir, options)?)
     }
 
     fn start(recovered: Recovered) -> Result<Self, OpenError> {
-        let Recovered { dir, lock, journal, store, findings } = recovered;
+        let Recovered { lock, journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
         let packer = Packer::new(journal.next_seq(), journal.chain());
         let id = journal.ledger();
-        let live = Arc::new(Live::new(dir.clone(), head, store));
+        let dir = Arc::clone(lock.dir());
+        let live = Arc::new(Live::new(Arc::clone(&dir), head, store));
         let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
         let feeder = Feeder::new(Arc::clone(&live), id, packer);
         let writer = Writer::new(journal, Arc::clone(&live), Reader::live(Arc::clone(&live)), feeds);
         let feeder = thread::Builder::new()
             .name("apm2-feeder".to_owned())
             .spawn(move || feeder.run(&fed))
-            .map_err(OpenError::io(&dir))?;
+            .map_err(OpenError::io(dir.named()))?;
         let held = Mutex::new(Some(Held { feeder, _lock: lock }));
         let ledger = Self { inner: Arc::new(Inner { live, queue: Queue::new(writer), held }) };
         ledger.record_findings(findings);
@@ -119,7 +115,7 @@ impl Ledger {
         }
         let drafts = findings.into_iter().map(pending::system_draft).collect();
         let recorded = self.request(StreamId::SYSTEM, None, drafts).map_err(|error| error.to_string());
-        let cleared = recorded.and_then(|_| pending::clear(&self.inner.live.dir).map_err(|error| error.to_string()));
+        let cleared = recorded.and_then(|_| pending::clear(self.dir().at()).map_err(|error| error.to_string()));
         if let Err(error) = cleared {
             tracing::warn!(%error, "what was found on opening is not recorded yet");
         }
@@ -161,8 +157,29 @@ impl Ledger {
 
     /// Why the ledger is poisoned, if it is.
     #[must_use]
-    pub fn poisoned(&self) -> Option<String> {
+    pub fn poisoned(&self) -> Option<Poison> {
         self.inner.live.poisoned()
+    }
+
+    /// Has `call` called once the ledger is poisoned, on the thread that finds it so.
+    pub fn when_poisoned(&self, call: impl FnOnce() + Send + 'static) {
+        self.inner.live.when_poisoned(Box::new(call));
+    }
+
+    /// The directory that this ledger is in.
+    #[must_use]
+    pub fn dir(&self) -> &Arc<LedgerDir> {
+        &self.inner.live.dir
+    }
+
+    /// Poisons the ledger if its directory was moved or removed. To be called now and then: an append does not look.
+    pub fn check_place(&self) {
+        if let Err(error) = self.dir().check_place()
+            && self.poisoned().is_none()
+        {
+            tracing::error!(%error, "the ledger is not written any more");
+            self.inner.live.poison(error.to_string());
+        }
     }
 
     /// Waits for what was appended to reach the store, and lets go of the directory, once nobody reads from the store any
@@ -172,7 +189,7 @@ impl Ledger {
     /// When the ledger is poisoned.
     pub fn close(self) -> Result<(), AppendError> {
         self.inner.close();
-        self.inner.live.poisoned().map_or(Ok(()), |why| Err(AppendError::Poisoned(why)))
+        self.inner.live.poisoned().map_or(Ok(()), |poison| Err(AppendError::Poisoned(poison.to_string())))
     }
 }
 
@@ -201,7 +218,7 @@ impl Inner {
             return;
         }
         if is_fed && self.live.poisoned().is_none() {
-            clean::mark(&self.live.dir, &self.live.dir.join(STORE_DIR), head);
+            clean::mark(self.live.dir.at(), &self.live.dir.at().join(STORE_DIR), head);
         }
     }
 }

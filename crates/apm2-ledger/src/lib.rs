@@ -56,10 +56,12 @@
 mod chain;
 mod clean;
 mod codec;
+mod compare;
 mod dir;
 mod error;
 mod events;
 mod feeder;
+mod file;
 mod find;
 pub mod frame;
 mod index;
@@ -68,6 +70,7 @@ mod key;
 mod ledger;
 pub mod limits;
 mod live;
+mod lock;
 mod packer;
 mod pending;
 mod queue;
@@ -83,12 +86,12 @@ mod writer;
 pub use self::{
     chain::Chain,
     codec::CodecError,
-    dir::check_private,
+    dir::{LedgerDir, Place, check_private},
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     events::Events,
     ledger::{Ledger, Options},
-    live::Head,
-    reader::{ReadAccess, Reader, Source},
+    live::{Head, Poison},
+    reader::{Reader, Source},
     recorder::LedgerRecorder,
     replay::{Origin, Replayed},
     store::StoreError,

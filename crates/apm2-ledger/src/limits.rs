@@ -56,9 +56,6 @@ pub const FEED_STALL: Duration = Duration::from_secs(10);
 /// How long a close waits for the store to have everything. What it lacks then is fed at the next opening.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
-/// How long `verify` waits for the store to have what was just recorded.
-pub const FEED_WAIT: Duration = Duration::from_secs(5);
-
 /// Looks at a commit that another process may be writing, before it counts as damaged.
 pub const TAIL_READ_TRIES: u32 = 20;
 

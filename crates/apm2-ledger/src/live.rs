@@ -2,11 +2,14 @@
 
 use std::{
     collections::VecDeque,
-    path::PathBuf,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use crate::{chain::Chain, frame::Frame, store::Store};
+use apm2_core::process::{Clock as _, SystemClock};
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::{chain::Chain, dir::LedgerDir, frame::Frame, store::Store};
 
 /// How long a ledger is, and the hash of it all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,21 +34,40 @@ struct Acknowledged {
     /// Commits that the store may not have yet, in order.
     tail: VecDeque<Arc<Commit>>,
     /// Why nothing is acknowledged any more.
-    poison: Option<String>,
+    poison: Option<Poison>,
 }
+
+/// Why a ledger takes nothing any more, and since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Poison {
+    /// Since when, by wall clock.
+    pub since: DateTime<Utc>,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for Poison {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "poisoned since {}, because {}", self.since.to_rfc3339_opts(SecondsFormat::Secs, true), self.why)
+    }
+}
+
+/// What is called once a ledger is poisoned.
+type OnPoison = Box<dyn FnOnce() + Send>;
 
 /// The shared part of an open ledger.
 pub(crate) struct Live {
-    pub(crate) dir: PathBuf,
+    pub(crate) dir: Arc<LedgerDir>,
     acknowledged: Mutex<Acknowledged>,
+    on_poison: Mutex<Vec<OnPoison>>,
     /// `None` once it failed or was closed: what is read then comes from the journal.
     store: RwLock<Option<Arc<Store>>>,
 }
 
 impl Live {
-    pub(crate) fn new(dir: PathBuf, head: Head, store: Option<Store>) -> Self {
+    pub(crate) fn new(dir: Arc<LedgerDir>, head: Head, store: Option<Store>) -> Self {
         let acknowledged = Mutex::new(Acknowledged { head, tail: VecDeque::new(), poison: None });
-        Self { dir, acknowledged, store: RwLock::new(store.map(Arc::new)) }
+        Self { dir, acknowledged, on_poison: Mutex::default(), store: RwLock::new(store.map(Arc::new)) }
     }
 
     /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
@@ -102,11 +124,28 @@ impl Live {
         store
     }
 
-    pub(crate) fn poison(&self, why: String) {
-        self.lock().poison.get_or_insert(why);
+    /// Poisons the ledger. What was first stays the reason, and is returned.
+    pub(crate) fn poison(&self, why: String) -> Poison {
+        let since = SystemClock.now().wall();
+        let poison = self.lock().poison.get_or_insert(Poison { since, why }).clone();
+        let called = std::mem::take(&mut *self.on_poison.lock().unwrap_or_else(PoisonError::into_inner));
+        called.into_iter().for_each(|call| call());
+        poison
     }
 
-    pub(crate) fn poisoned(&self) -> Option<String> {
+    pub(crate) fn poisoned(&self) -> Option<Poison> {
         self.lock().poison.clone()
+    }
+
+    /// Has `call` called once the ledger is poisoned, which may be now.
+    pub(crate) fn when_poisoned(&self, call: OnPoison) {
+        // Under the lock of the list: a poison either finds the call in it, or is found here.
+        let mut calls = self.on_poison.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.poisoned().is_none() {
+            calls.push(call);
+            return;
+        }
+        drop(calls);
+        call();
     }
 }

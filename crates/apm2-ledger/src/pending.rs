@@ -3,13 +3,14 @@
 //!
 //! The file is a frame of events, as everything else is; their numbers mean nothing until they are recorded.
 
-use std::{fs, io, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+use std::{fs, io, path::Path};
 
 use apm2_core::process::{Actor, Clock as _, Draft, EventKind, StreamId, SystemClock};
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    file,
     frame::{Frame, FrameBuilder},
     journal::writer::sync_dir,
     record::{decode_event, encode_event},
@@ -34,17 +35,12 @@ pub(crate) fn keep(dir: &Path, findings: &[EventKind]) -> io::Result<()> {
         encode_event(&system_draft(kind.clone()).numbered(1, 1), &mut bytes).map_err(io::Error::other)?;
         frame.push(&bytes);
     }
-    let making = dir.join("pending.new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;
-    file.write_all(&frame.finish())?;
-    file.sync_all()?;
-    fs::rename(&making, dir.join(PENDING))?;
-    sync_dir(dir)
+    file::replace(dir, PENDING, &frame.finish())
 }
 
 /// What an opening found that was interrupted before it could record it.
 pub(crate) fn load(dir: &Path) -> Vec<EventKind> {
-    let Ok(bytes) = fs::read(dir.join(PENDING)) else { return Vec::new() };
+    let Ok(bytes) = file::read(&dir.join(PENDING)) else { return Vec::new() };
     let Ok(frame) = Frame::parse(&bytes) else { return Vec::new() };
     frame.iter(&bytes).filter_map(|(seq, event)| Some(decode_event(seq, event).ok()?.kind)).collect()
 }

@@ -91,7 +91,11 @@ impl Queue {
             match turns.recv() {
                 Ok(Turn::Answer(answer)) => return answer,
                 Ok(Turn::Lead) => is_leader = true,
-                Err(_) => return Err(AppendError::Poisoned("the append was interrupted by a panic".to_owned())),
+                Err(_) => {
+                    return Err(AppendError::Poisoned(
+                        "poisoned, because the append was interrupted by a panic".to_owned(),
+                    ));
+                }
             }
         }
     }

@@ -1,20 +1,21 @@
 //! Everything that can be asked of a ledger.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::Path, sync::Arc};
 
 use apm2_core::process::{Stream, StreamId};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    dir::LedgerDir,
     error::{OpenError, ReadError},
     events::{Events, Wanted},
-    journal::{JOURNAL_DIR, reader::JournalReader},
+    journal::{
+        JOURNAL_DIR,
+        reader::{JournalReader, read_header},
+        segment::{FORMAT_VERSION, SegmentError},
+        segments,
+    },
     key,
-    ledger::Ledger,
     live::{Head, Live},
     replay::{Origin, Replayed, replay},
     store::Store,
@@ -25,7 +26,7 @@ use crate::{
 pub(crate) enum Access {
     Live(Arc<Live>),
     /// The ledger's directory.
-    Journal(PathBuf),
+    Journal(Arc<LedgerDir>),
 }
 
 impl Access {
@@ -36,13 +37,13 @@ impl Access {
             Self::Journal(_) => u64::MAX,
         }
     }
-}
 
-/// The journal's directory of the ledger that is read.
-pub(crate) fn journal_dir(access: &Access) -> PathBuf {
-    match access {
-        Access::Live(live) => live.dir.join(JOURNAL_DIR),
-        Access::Journal(dir) => dir.join(JOURNAL_DIR),
+    /// The directory of the ledger that is read.
+    pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
+        match self {
+            Self::Live(live) => &live.dir,
+            Self::Journal(dir) => dir,
+        }
     }
 }
 
@@ -64,15 +65,6 @@ impl fmt::Display for Source {
     }
 }
 
-/// How a reader may come to a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ReadAccess {
-    /// From the store when nobody else has the ledger open and it is sound, else from the journal.
-    Auto,
-    /// From the journal, without touching or locking anything.
-    Journal,
-}
-
 /// Reads a ledger. Cheap to clone.
 ///
 /// Beside a live writer of another process it reads the journal, and may then see a commit a moment before it is
@@ -81,54 +73,41 @@ pub enum ReadAccess {
 pub struct Reader {
     access: Access,
     head: Option<Head>,
-    /// Keeps a ledger open that was opened to be read.
-    _ledger: Option<Ledger>,
 }
 
 impl Reader {
-    /// Opens the ledger in `dir` to be read. Makes nothing where there is none.
+    /// Opens the ledger in `dir` to be read, from its journal. Nothing is made, written, locked or put in order.
     ///
     /// # Errors
     /// When there is no ledger, when it is of a newer format, or when it cannot be read at all. One that is damaged is
     /// opened, and read up to the damage.
-    pub fn open(dir: &Path, access: ReadAccess) -> Result<Self, OpenError> {
+    pub fn open(dir: &Path) -> Result<Self, OpenError> {
         crate::dir::prepare(dir, false)?;
-        if access == ReadAccess::Auto {
-            match Ledger::open_existing(dir) {
-                Ok(ledger) => return Ok(Self { _ledger: Some(ledger.clone()), ..ledger.reader() }),
-                Err(error @ (OpenError::Missing { .. } | OpenError::Newer { .. } | OpenError::Unsafe { .. })) => {
-                    return Err(error);
-                }
-                Err(error) => tracing::debug!(%error, "reading the journal"),
-            }
-        }
-        Self::open_journal(dir)
+        Self::of_journal(Arc::new(LedgerDir::open(dir)?))
     }
 
-    fn open_journal(dir: &Path) -> Result<Self, OpenError> {
-        let journal = dir.join(JOURNAL_DIR);
-        let all = match crate::journal::segments(&journal) {
+    /// The same, of a directory that is open.
+    pub(crate) fn of_journal(dir: Arc<LedgerDir>) -> Result<Self, OpenError> {
+        let journal = dir.at().join(JOURNAL_DIR);
+        let all = match segments(&journal) {
             Ok(all) if !all.is_empty() => all,
-            Ok(_) => return Err(OpenError::Missing { path: dir.to_owned() }),
+            Ok(_) => return Err(OpenError::Missing { path: dir.named().to_owned() }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing { path: dir.to_owned() });
+                return Err(OpenError::Missing { path: dir.named().to_owned() });
             }
-            Err(error) => return Err(OpenError::io(&journal)(error)),
+            Err(error) => return Err(OpenError::io(&journal)(error).shown(&dir)),
         };
         for (_, path) in all {
-            if let Ok(Err(crate::journal::segment::SegmentError::Newer(found))) =
-                crate::journal::reader::read_header(&path)
-            {
-                let known = crate::journal::segment::FORMAT_VERSION;
-                return Err(OpenError::Newer { path: dir.to_owned(), found, known });
+            if let Ok(Err(SegmentError::Newer(found))) = read_header(&path) {
+                return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
             }
         }
-        let head = journal_head(&journal);
-        Ok(Self { access: Access::Journal(dir.to_owned()), head, _ledger: None })
+        let head = journal_head(&dir);
+        Ok(Self { access: Access::Journal(dir), head })
     }
 
     pub(crate) fn live(live: Arc<Live>) -> Self {
-        Self { access: Access::Live(live), head: None, _ledger: None }
+        Self { access: Access::Live(live), head: None }
     }
 
     /// Which way this reader reads.
@@ -269,8 +248,8 @@ fn wall_ns(time: DateTime<Utc>) -> i64 {
 }
 
 /// The head of the journal, as far as it is sound.
-fn journal_head(journal: &Path) -> Option<Head> {
-    let mut reader = JournalReader::starting_at(journal, u64::MAX).ok()?;
+fn journal_head(dir: &Arc<LedgerDir>) -> Option<Head> {
+    let mut reader = JournalReader::starting_at(dir, u64::MAX).ok()?;
     let mut head = reader.head()?;
     while let Ok(Some(commit)) = reader.next_commit() {
         let header = commit.frame.header();

@@ -15,7 +15,8 @@ use uuid::Uuid;
 use crate::{
     chain::Chain,
     clean,
-    dir::{self, Lock},
+    compare::diverging,
+    dir::{self, LedgerDir},
     error::{Damage, OpenError, ReadError},
     index::{self, Digest},
     journal::{
@@ -27,16 +28,19 @@ use crate::{
     key,
     ledger::Options,
     limits::{FLUSH_FRAMES, SET_ASIDE_MAX},
+    lock::Lock,
     packer::Packer,
     pending,
     store::{STORE_DIR, Store, StoreError, StoreHead},
 };
 
+/// Names of stores that were set aside. Of those that could not be used the last few are kept; what they held is in the
+/// journal. A store of another ledger is whole, and may be the only one of it: it is never removed.
 const SET_ASIDE: &str = "sled.set-aside.";
+const OF_ANOTHER: &str = "sled.of-another.";
 
 /// A ledger that is in order.
 pub(crate) struct Recovered {
-    pub(crate) dir: PathBuf,
     pub(crate) lock: Arc<Lock>,
     pub(crate) journal: JournalWriter,
     /// `None` when it could neither be opened nor built: the ledger works without, and reads its journal.
@@ -54,6 +58,9 @@ enum Unusable {
     /// It does not fit the journal.
     #[error("{0}")]
     Misfit(String),
+    /// It is not this ledger's.
+    #[error("it belongs to another ledger")]
+    OfAnother,
     /// The journal is what is wrong, or the store has what the journal lost: nothing may be set aside.
     #[error(transparent)]
     Journal(OpenError),
@@ -76,17 +83,21 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// Puts the ledger in `dir` in order, and makes it when `create` and there is none.
+/// Puts the ledger in `dir` in order, and makes it where there is none.
 ///
 /// Nothing is changed before it is clear that nothing acknowledged is missing.
-pub(crate) fn recover(dir: &Path, options: &Options, create: bool) -> Result<Recovered, OpenError> {
-    dir::prepare(dir, create)?;
-    let journal_dir = dir.join(JOURNAL_DIR);
-    if !create && !journal_dir.is_dir() {
-        return Err(OpenError::Missing { path: dir.to_owned() });
-    }
+pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, OpenError> {
+    dir::prepare(dir, true)?;
     let lock = Arc::new(Lock::take(dir, options.lock_wait)?);
-    let found = find_journal(dir, &journal_dir, options, create)?;
+    let locked = Arc::clone(lock.dir());
+    recover_locked(lock, options).map_err(|error| error.shown(&locked))
+}
+
+fn recover_locked(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
+    let opened_dir = Arc::clone(lock.dir());
+    let dir = opened_dir.at();
+    let journal_dir = dir.join(JOURNAL_DIR);
+    let found = find_journal(&opened_dir, &journal_dir, options)?;
     let (marked, opened) = open_store(dir, &lock, &found)?;
     let mut findings = pending::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
@@ -98,35 +109,27 @@ pub(crate) fn recover(dir: &Path, options: &Options, create: bool) -> Result<Rec
     } else {
         dir::sync_name(dir).and_then(|()| found.settle()).map_err(OpenError::io(&journal_dir))?
     };
-    let store = match opened.and_then(|store| follow(store, dir, &journal, marked)) {
+    let store = match opened.and_then(|store| follow(store, &opened_dir, &journal, marked)) {
         Ok(store) => Some(store),
         Err(Unusable::Journal(error)) => return Err(error),
-        Err(cause) => rebuild_store(dir, &lock, &journal, &cause, &mut findings)?,
+        Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
     };
-    Ok(Recovered { dir: dir.to_owned(), lock, journal, store, findings })
+    Ok(Recovered { lock, journal, store, findings })
 }
 
-fn find_journal(
-    dir: &Path,
-    journal_dir: &Path,
-    options: &Options,
-    create: bool,
-) -> Result<UnsettledJournal, OpenError> {
+fn find_journal(dir: &Arc<LedgerDir>, journal_dir: &Path, options: &Options) -> Result<UnsettledJournal, OpenError> {
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
     let is_empty = segments(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
-        return JournalWriter::find(journal_dir, options.segment_bytes, options.medium.clone());
+        return JournalWriter::find(dir, options.segment_bytes, options.medium.clone());
     }
     // A store is made only after the first segment: one without a journal means that the journal was lost.
-    if dir.join(STORE_DIR).exists() {
+    if dir.at().join(STORE_DIR).exists() {
         let what = "every segment is missing, and there is a store".to_owned();
         return Err(Damage { first_seq: 1, last_seq: 1, segment: 1, offset: 0, what }.into());
     }
-    if !create {
-        return Err(OpenError::Missing { path: dir.to_owned() });
-    }
-    JournalWriter::create(journal_dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
-        .and_then(|journal| dir::sync_names(dir).map(|()| UnsettledJournal::made(journal)))
+    JournalWriter::create(dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
+        .and_then(|journal| dir::sync_names(dir.at()).map(|()| UnsettledJournal::made(journal)))
         .map_err(OpenError::io(journal_dir))
 }
 
@@ -157,20 +160,26 @@ fn open_store(
         Ok((_, Some(head))) if head.ledger == found.ledger() && head.seq > found.last_seq() => {
             Err(OpenError::JournalShort { journal: found.last_seq(), store: head.seq })
         }
+        Ok((store, Some(head))) if head.ledger == found.ledger() => {
+            match diverging(&store, head, lock.dir(), found.head()) {
+                Some(seq) => Err(OpenError::Diverged { seq }),
+                None => Ok((marked, Ok(store))),
+            }
+        }
         Ok((store, _)) => Ok((marked, Ok(store))),
         Err(unusable) => Ok((marked, Err(unusable))),
     }
 }
 
 /// Brings the store up to the journal, once it is clear that it can be.
-fn follow(store: Store, dir: &Path, journal: &JournalWriter, marked: Marked) -> Result<Store, Unusable> {
+fn follow(store: Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, marked: Marked) -> Result<Store, Unusable> {
     let head = match store.head()? {
         Some(head) => head,
         None if journal.next_seq() == 1 => return Ok(store),
         None => return Err(Unusable::Misfit("it holds nothing".to_owned())),
     };
     if head.ledger != journal.ledger() {
-        return Err(Unusable::Misfit("it belongs to another ledger".to_owned()));
+        return Err(Unusable::OfAnother);
     }
     if marked != Some((head.seq, head.chain.to_string())) {
         check(&store, head)?;
@@ -194,7 +203,7 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         // The chain is made again from the events: what was changed together with its checksum is found by it.
         chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
         if chain != header.chain_after {
-            return inconsistent(format!("events {next_seq} to {} are not what they were", header.last_seq()));
+            return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
         }
         next_seq = header.last_seq() + 1;
         let keys = index::keys(frame, bytes)
@@ -217,14 +226,14 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
 }
 
 /// Feeds the store with what the journal has after `head`.
-fn catch_up(store: &Store, dir: &Path, journal: &JournalWriter, head: StoreHead) -> Result<(), Unusable> {
+fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: StoreHead) -> Result<(), Unusable> {
     if head.seq + 1 == journal.next_seq() {
         if head.chain != journal.chain() {
             return Err(Unusable::Misfit(format!("its chain differs from the journal's at event {}", head.seq)));
         }
         return Ok(());
     }
-    let mut reader = JournalReader::starting_at(&dir.join(JOURNAL_DIR), head.seq + 1)?;
+    let mut reader = JournalReader::starting_at(dir, head.seq + 1)?;
     let mut packer = Packer::new(head.seq + 1, head.chain);
     let mut unflushed = 0;
     while let Some(commit) = reader.next_commit()? {
@@ -265,24 +274,26 @@ fn catch_up(store: &Store, dir: &Path, journal: &JournalWriter, head: StoreHead)
 /// Sets the store aside, if there is one, and builds another from the journal. Where that cannot be done either, the
 /// ledger works without.
 fn rebuild_store(
-    dir: &Path,
     lock: &Arc<Lock>,
     journal: &JournalWriter,
     cause: &Unusable,
     findings: &mut Vec<EventKind>,
 ) -> Result<Option<Store>, OpenError> {
+    let dir = lock.dir().at();
     let path = dir.join(STORE_DIR);
+    let prefix = if matches!(cause, Unusable::OfAnother) { OF_ANOTHER } else { SET_ASIDE };
+    let cause = lock.dir().shown_text(&cause.to_string());
     let rebuilt = (|| {
-        let name = set_aside_name(&path)?;
+        let name = set_aside_name(&path, prefix)?;
         if journal.next_seq() > 1 {
             tracing::warn!(%cause, "the store is rebuilt from the journal");
-            findings.push(EventKind::StoreRebuilt { cause: cause.to_string(), set_aside: name.clone() });
+            findings.push(EventKind::StoreRebuilt { cause: cause.clone(), set_aside: name.clone() });
             pending::keep(dir, findings)?;
         }
         set_aside(dir, &path, name.as_deref())?;
         let store = Store::create(&path, lock)?;
         let ledger = journal.ledger();
-        catch_up(&store, dir, journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
+        catch_up(&store, lock.dir(), journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
         Ok(store)
     })();
     match rebuilt {
@@ -298,9 +309,9 @@ fn rebuild_store(
 }
 
 /// The name that the store is set aside under; none where there is nothing to keep.
-fn set_aside_name(path: &Path) -> io::Result<Option<String>> {
+fn set_aside_name(path: &Path, prefix: &str) -> io::Result<Option<String>> {
     let is_absent = !path.exists() || (path.is_dir() && fs::read_dir(path)?.next().is_none());
-    Ok((!is_absent).then(|| format!("{SET_ASIDE}{:020}", SystemClock.now().wall_ns.max(0))))
+    Ok((!is_absent).then(|| format!("{prefix}{:020}", SystemClock.now().wall_ns.max(0))))
 }
 
 fn set_aside(dir: &Path, path: &Path, name: Option<&str>) -> io::Result<()> {

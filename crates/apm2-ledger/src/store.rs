@@ -16,19 +16,20 @@ use std::{
 };
 
 use apm2_core::process::{ProcessId, Stream, StreamId};
-use nix::{
-    errno::Errno,
-    fcntl::{Flock, FlockArg},
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
 };
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    dir::Lock,
+    file,
     frame::Frame,
     index::{Digest, IndexedFrame},
     key,
     limits::{LOCK_WAIT, RETRY_INTERVAL, STORE_CACHE_BYTES},
+    lock::Lock,
     record::{decode_stream, encode_stream},
 };
 
@@ -54,6 +55,14 @@ pub enum StoreError {
     /// What it holds is not what was put into it.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),
+    /// Events in it are whole, and are not those that its own chain was made of.
+    #[error("the store is inconsistent: events {first_seq} to {last_seq} are not what they were")]
+    Altered {
+        /// The first of them.
+        first_seq: u64,
+        /// The last of them.
+        last_seq: u64,
+    },
 }
 
 /// Where the store stands.
@@ -79,10 +88,27 @@ impl StoreHead {
 
 /// The frames and their indexes.
 pub(crate) struct Store {
-    /// Dropped before the lock is.
+    /// Dropped before what it is in.
     db: sled::Db,
-    /// Whoever still reads the store keeps the ledger in use.
+    files: Files,
+}
+
+/// The files that sled has, and with them the lock: a reader of the store keeps the ledger in use.
+///
+/// sled lets go of its files in threads of its own, a moment after it was dropped. Until then the directory stays open, since
+/// its descriptor is a part of the path that those threads use.
+struct Files {
+    path: PathBuf,
     lock: Arc<Lock>,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if let Err(error) = wait_until_released(&self.path) {
+            tracing::error!(%error, "the store keeps its files; the ledger stays locked as long as this process lives");
+            std::mem::forget(Arc::clone(&self.lock));
+        }
+    }
 }
 
 /// The bytes of a frame, where sled keeps them.
@@ -121,18 +147,18 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreEr
 /// Waits for an earlier store of this process to let go of its files, which sled does in threads of its own, a moment
 /// after it was dropped. No other process can have them: the ledger's lock is held.
 fn wait_until_released(path: &Path) -> io::Result<()> {
-    let mut file = match fs::File::open(path.join(DB_FILE)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+    let file = match file::open(&path.join(DB_FILE)) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
         opened => opened?,
     };
     let began = Instant::now();
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(_released_again) => return Ok(()),
-            Err((returned, Errno::EWOULDBLOCK)) if began.elapsed() < LOCK_WAIT => file = returned,
-            Err((_, errno)) => return Err(errno.into()),
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            // In so many words, and not by closing it: a process that is being forked has a copy.
+            Ok(()) => return Ok(flock(&file, FlockOperation::NonBlockingUnlock)?),
+            Err(Errno::WOULDBLOCK) if began.elapsed() < LOCK_WAIT => thread::sleep(RETRY_INTERVAL),
+            Err(errno) => return Err(errno.into()),
         }
-        thread::sleep(RETRY_INTERVAL);
     }
 }
 
@@ -157,7 +183,7 @@ impl Store {
         }
         let db = open_db(path)?;
         close_to_others(path)?;
-        Ok(Self { db, lock: Arc::clone(lock) })
+        Ok(Self { db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
     /// Makes an empty store in `path`, which does not exist. A crash half-way leaves nothing under that name: sled can
@@ -342,12 +368,12 @@ impl Store {
     /// Lets go of the files. sled may panic here, as anywhere.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.flush()?;
-        let Self { db, lock } = self;
+        let Self { db, files } = self;
         let closed = guarded(|| {
             drop(db);
             Ok(())
         });
-        drop(lock);
+        drop(files);
         closed
     }
 }

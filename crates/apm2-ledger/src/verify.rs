@@ -1,20 +1,16 @@
 //! Has the record been touched? Checksums, numbering, chain, legality, and the store against the journal.
 
-use std::{
-    collections::HashSet,
-    fmt, fs,
-    path::Path,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, fmt, path::Path, sync::Arc, thread};
 
 use apm2_core::process::{IllegalEvent, StreamId};
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    dir::Lock,
+    compare::{StoreFiles, compare},
+    dir::LedgerDir,
     error::{Damage, OpenError},
+    file,
     frame::Frame,
     journal::{
         JOURNAL_DIR,
@@ -22,12 +18,10 @@ use crate::{
         segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
         segments,
     },
-    ledger::Ledger,
-    limits::{FEED_WAIT, RETRY_INTERVAL, TAIL_READ_TRIES},
+    limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     live::Head,
-    reader::{ReadAccess, Reader},
+    lock::has_owner,
     record::decode_event,
-    recovery::check,
     replay::Folds,
 };
 
@@ -92,7 +86,7 @@ pub struct Finding {
 pub enum StoreCheck {
     /// It was.
     Done,
-    /// It was not: somebody else has the ledger open, or the journal is damaged.
+    /// It was not: another process has the ledger open, the journal is damaged, or the store cannot be used.
     Skipped,
 }
 
@@ -107,26 +101,40 @@ pub struct VerifyReport {
     pub events: u64,
     /// Process instances with a history.
     pub streams: u64,
+    /// Where a last commit begins that was cut short by a crash and never acknowledged: the segment and the byte. The next
+    /// opening cuts it off.
+    pub torn: Option<(u64, u64)>,
+    /// The ledger's id, where a segment says it.
+    pub ledger: Option<Uuid>,
     /// Whether the store was compared.
     pub store: StoreCheck,
+    /// Why it was not, or what the next opening will do about it.
+    pub store_note: Option<String>,
     /// What is wrong; empty when nothing is.
     pub findings: Vec<Finding>,
 }
 
 /// Verifies the ledger in `dir`. `progress` is told now and then how many events were checked.
 ///
-/// The journal is read without a lock. When nobody else has the ledger open the store is compared with it too, which
-/// opens the ledger as any reader would.
+/// Reads, and changes nothing: what is found stays as it is. The store is compared in a copy, since sled writes into what it
+/// opens, and only when no process has the ledger open meanwhile.
 ///
 /// # Errors
 /// When there is no ledger, or it is of a newer format or out of reach. What is broken is a finding, not an error.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
     crate::dir::prepare(dir, false)?;
-    let journal = dir.join(JOURNAL_DIR);
-    let all = segments(&journal).map_err(|_| OpenError::Missing { path: dir.to_owned() })?;
+    let dir = Arc::new(LedgerDir::open(dir)?);
+    verify_opened(&dir, progress).map_err(|error| error.shown(&dir))
+}
+
+fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
+    let missing = || OpenError::Missing { path: dir.named().to_owned() };
+    let journal = dir.at().join(JOURNAL_DIR);
+    let all = segments(&journal).map_err(|_| missing())?;
     if all.is_empty() {
-        return Err(OpenError::Missing { path: dir.to_owned() });
+        return Err(missing());
     }
+    let store = StoreFiles::look(dir);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
     // A writer may begin another segment meanwhile: the list is made again until nothing is new.
@@ -137,7 +145,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
     verifier.ahead(dir);
     let mut report = verifier.report(count);
     if report.findings.is_empty() {
-        compare_store(dir, &mut report)?;
+        compare(dir, &store, &mut report);
     }
     Ok(report)
 }
@@ -149,14 +157,14 @@ fn next_segment(journal: &Path, number: u64) -> Result<Option<u64>, OpenError> {
 }
 
 /// The bytes of a segment, and whether it is the last. What looks broken at the end of the last one is read again for a
-/// while where somebody has the ledger open: they may be writing there, or have gone on to the next segment.
-fn read_segment(dir: &Path, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
-    let journal = dir.join(JOURNAL_DIR);
+/// while where another process has the ledger open: it may be writing there, or have gone on to the next segment.
+fn read_segment(dir: &LedgerDir, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
+    let journal = dir.at().join(JOURNAL_DIR);
     let path = segment_path(&journal, number);
     let mut tries = 0;
     loop {
         let was_last = next_segment(&journal, number + 1)?.is_none();
-        let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
+        let bytes = file::read(&path).map_err(OpenError::io(&path))?;
         // One that is the last before and after was the last when it was read.
         let is_last = was_last && next_segment(&journal, number + 1)?.is_none();
         let is_settled = !was_last || is_last && is_sound(&bytes) || tries == TAIL_READ_TRIES;
@@ -174,11 +182,6 @@ fn is_sound(bytes: &[u8]) -> bool {
         .is_ok_and(|header| Scan::new(bytes, &header, true).all(|found| matches!(found, Scanned::Commit(..))))
 }
 
-/// Whether somebody has the ledger open.
-fn has_owner(dir: &Path) -> bool {
-    matches!(Lock::take(dir, Duration::ZERO), Err(OpenError::Locked { .. }))
-}
-
 struct Verifier<'a> {
     progress: &'a mut dyn FnMut(u64),
     ledger: Option<Uuid>,
@@ -189,6 +192,7 @@ struct Verifier<'a> {
     events: u64,
     /// Whether everything so far is there: after a hole, what does not fit is no finding of its own.
     is_whole: bool,
+    torn: Option<(u64, u64)>,
     findings: Vec<Finding>,
 }
 
@@ -203,6 +207,7 @@ impl<'a> Verifier<'a> {
             folds: Folds::default(),
             events: 0,
             is_whole: true,
+            torn: None,
             findings: Vec::new(),
         }
     }
@@ -224,7 +229,7 @@ impl<'a> Verifier<'a> {
         self.damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
     }
 
-    fn segment(&mut self, dir: &Path, number: u64) -> Result<(), OpenError> {
+    fn segment(&mut self, dir: &LedgerDir, number: u64) -> Result<(), OpenError> {
         let (bytes, is_last) = read_segment(dir, number)?;
         if number != self.next_number {
             self.hole(self.next_number, self.next_seq, "the segment is missing");
@@ -233,7 +238,7 @@ impl<'a> Verifier<'a> {
         let header = match SegmentHeader::parse(&bytes) {
             Ok(header) => header,
             Err(SegmentError::Newer(found)) => {
-                return Err(OpenError::Newer { path: dir.to_owned(), found, known: FORMAT_VERSION });
+                return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
             }
             Err(SegmentError::Header) => self.guess_header(number, &bytes),
         };
@@ -246,8 +251,7 @@ impl<'a> Verifier<'a> {
                     self.damage(&damage);
                     (self.next_seq, self.chain) = (scan.next_seq(), scan.next_chain());
                 }
-                // It was never acknowledged; the next opening removes it.
-                Scanned::Torn(_) => {}
+                Scanned::Torn(at) => self.torn = Some((number, at as u64)),
             }
         }
         Ok(())
@@ -346,9 +350,13 @@ impl<'a> Verifier<'a> {
 
     /// The segment that is ready for later holds nothing, or its own header when a crash came just then.
     /// Beside a writer it cannot be told: it may come into use at any moment.
-    fn ahead(&mut self, dir: &Path) {
-        let Ok(_lock) = Lock::take(dir, Duration::ZERO) else { return };
-        let Ok(bytes) = fs::read(dir.join(JOURNAL_DIR).join(AHEAD)) else { return };
+    fn ahead(&mut self, dir: &LedgerDir) {
+        let Ok(bytes) = file::read(&dir.at().join(JOURNAL_DIR).join(AHEAD)) else { return };
+        if has_owner(dir)
+            || next_segment(&dir.at().join(JOURNAL_DIR), self.next_number).is_ok_and(|next| next.is_some())
+        {
+            return;
+        }
         let rest =
             if SegmentHeader::parse(&bytes).is_ok() { bytes.get(SEGMENT_HEADER_LEN..) } else { Some(&bytes[..]) };
         if rest.unwrap_or_default().iter().any(|byte| *byte != 0) {
@@ -368,57 +376,11 @@ impl<'a> Verifier<'a> {
             segments,
             events: self.events,
             streams: self.folds.len() as u64,
+            torn: self.torn,
+            ledger: self.ledger,
             store: StoreCheck::Skipped,
+            store_note: None,
             findings: self.findings,
         }
     }
-}
-
-/// Holds the store against the journal: what each of them folds to.
-fn compare_store(dir: &Path, report: &mut VerifyReport) -> Result<(), OpenError> {
-    let last = report.head.size;
-    let ledger = match Ledger::open_existing(dir) {
-        Ok(ledger) => ledger,
-        Err(error) if error.is_integrity() => {
-            report.findings.push(Finding {
-                kind: FindingKind::Store,
-                first_seq: last + 1,
-                last_seq: last + 1,
-                message: error.to_string(),
-            });
-            return Ok(());
-        }
-        Err(OpenError::Locked { .. }) => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let reader = ledger.reader();
-    let Some(store) = reader.store() else { return Ok(()) };
-    // What was found on opening is an event too, and may still be on its way to the store.
-    let began = Instant::now();
-    let fed_size = || store.head().map_or(0, |fed| fed.map_or(0, |fed| fed.seq));
-    while reader.head().is_some_and(|head| fed_size() != head.size) && began.elapsed() < FEED_WAIT {
-        thread::sleep(RETRY_INTERVAL);
-    }
-    report.store = StoreCheck::Done;
-    let journal = Reader::open(dir, ReadAccess::Journal)?;
-    let mut find = |first_seq, message: String| {
-        report.findings.push(Finding { kind: FindingKind::Store, first_seq, last_seq: last.max(first_seq), message });
-    };
-    let replayed = |reader: &Reader| reader.replay(u64::MAX, crate::replay::Origin::Genesis);
-    if let Err(error) = store.head().and_then(|head| head.map_or(Ok(()), |head| check(&store, head))) {
-        find(1, error.to_string());
-    }
-    match (replayed(&reader), replayed(&journal)) {
-        (Ok(stored), Ok(written)) => {
-            for (id, stream) in &written.streams {
-                let live = reader.stream(*id);
-                if stored.streams.get(id) != Some(stream) || !matches!(&live, Ok(Some(live)) if live == stream) {
-                    let name = stream.handle.display_name();
-                    find(stream.last_seq, format!("the store does not know {name} as its events tell it"));
-                }
-            }
-        }
-        (Err(error), _) | (_, Err(error)) => find(1, error.to_string()),
-    }
-    Ok(())
 }

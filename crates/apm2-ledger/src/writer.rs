@@ -118,10 +118,10 @@ impl Writer {
         builder: &mut FrameBuilder,
     ) -> Answer {
         if let Some(why) = self.live.poisoned() {
-            return Err(AppendError::Poisoned(why));
+            return Err(AppendError::Poisoned(why.to_string()));
         }
         check_shape(stream, &drafts)?;
-        check_disk(&self.live.dir, &drafts)?;
+        check_disk(self.live.dir.at(), &drafts)?;
         let head = match self.heads.remove(&stream) {
             Some(head) => head,
             None => self.load_head(stream)?,
@@ -189,9 +189,9 @@ impl Writer {
             }
             Err(why) => {
                 tracing::error!(%why, "the journal could not be written; the ledger is poisoned");
-                self.live.poison(why.clone());
+                let poison = self.live.poison(why).to_string();
                 for Accepted { caller, .. } in accepted {
-                    Request::answer(caller, Err(AppendError::Poisoned(why.clone())));
+                    Request::answer(caller, Err(AppendError::Poisoned(poison.clone())));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use apm2_ledger::{FindingKind, Ledger, ReadAccess, Reader, StoreCheck, verify};
+use apm2_ledger::{FindingKind, Ledger, Reader, StoreCheck, verify};
 
 use crate::support::{closed_ledger, copy_of, segments, small_segments};
 
@@ -39,7 +39,7 @@ fn every_flipped_bit_of_the_journal_is_found_and_names_the_events_concerned() {
                 continue;
             }
             // Reading up to the damage gives the events before it, and then an error or the end of what is unused.
-            let reader = Reader::open(dir.path(), ReadAccess::Journal).unwrap();
+            let reader = Reader::open(dir.path()).unwrap();
             for (got, want) in reader.events(1, u64::MAX).map_while(Result::ok).zip(&events) {
                 assert_eq!(&got, want);
             }

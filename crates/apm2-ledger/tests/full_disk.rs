@@ -67,7 +67,7 @@ fn case_15_on_a_full_disk_no_start_is_recorded_exits_are_and_nothing_acknowledge
     assert_eq!(ledger.reader().stream_events(id).map(Result::unwrap).count() as u64, version);
     drop(ledger);
     // While the disk is full it can be read; once there is room it goes on.
-    let full = apm2_ledger::Reader::open(&dir, apm2_ledger::ReadAccess::Auto).unwrap();
+    let full = apm2_ledger::Reader::open(&dir).unwrap();
     assert!(full.stream_events(id).map(Result::unwrap).count() as u64 >= version);
     drop(full);
     disk.free();

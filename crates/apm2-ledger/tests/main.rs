@@ -8,10 +8,13 @@
 
 mod append;
 mod damage;
+mod diverged;
 mod faults;
 mod full_disk;
 mod kill;
+mod moved;
 mod read;
+mod read_only;
 mod recovery;
 mod support;
 mod tidy;

@@ -1,7 +1,7 @@
 //! What can be asked, from the store and from the journal alike.
 
 use apm2_core::process::StreamId;
-use apm2_ledger::{FindError, Ledger, Origin, ReadAccess, Reader, Source};
+use apm2_ledger::{FindError, Ledger, Origin, Reader, Source};
 use chrono::{DateTime, Utc};
 
 use crate::support::{
@@ -9,11 +9,13 @@ use crate::support::{
 };
 
 fn both(dir: &std::path::Path, check: impl Fn(&Reader)) {
-    let live = Reader::open(dir, ReadAccess::Auto).unwrap();
+    let ledger = Ledger::open(dir).unwrap();
+    let live = ledger.reader();
     assert_eq!(live.source(), Source::Store);
     check(&live);
     drop(live);
-    let offline = Reader::open(dir, ReadAccess::Journal).unwrap();
+    ledger.close().unwrap();
+    let offline = Reader::open(dir).unwrap();
     assert_eq!(offline.source(), Source::Journal);
     check(&offline);
 }
@@ -71,8 +73,9 @@ fn replay_from_a_snapshot_and_from_nothing_is_the_same_at_every_point() {
             assert_eq!(reader.stream(id).unwrap(), Some(folded));
         }
     });
-    let live = Reader::open(dir.path(), ReadAccess::Auto).unwrap();
-    assert_eq!(live.replay(u64::MAX, Origin::Snapshot).unwrap().events, 0, "a closed ledger keeps its folds");
+    let ledger = Ledger::open(dir.path()).unwrap();
+    let kept = ledger.reader().replay(u64::MAX, Origin::Snapshot).unwrap();
+    assert_eq!(kept.events, 0, "a closed ledger keeps its folds");
 }
 
 #[test]
@@ -112,7 +115,7 @@ fn a_reader_without_the_lock_sees_what_a_live_writer_has_acknowledged() {
     let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
     for number in 1..=20 {
         fill(&ledger, stream(number), 3);
-        let beside = Reader::open(dir.path(), ReadAccess::Auto).unwrap();
+        let beside = Reader::open(dir.path()).unwrap();
         assert_eq!(beside.source(), Source::Journal);
         let events: Vec<_> = beside.events(1, u64::MAX).map(Result::unwrap).collect();
         assert_eq!(events, all_events(&ledger));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_core::process::{Event, EventKind};
-use apm2_ledger::{Ledger, OpenError, Options, Origin, ReadAccess, Reader, verify};
+use apm2_ledger::{Ledger, OpenError, Options, Origin, Reader, verify};
 
 use crate::support::{all_events, closed_ledger, copy_of, fill, private_dir, segments, small_segments, stream};
 
@@ -56,7 +56,7 @@ fn case_02_a_directory_that_is_a_link_or_open_to_others_is_refused() {
     assert!(matches!(Ledger::open(&link), Err(OpenError::Unsafe { .. })));
     fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o750)).unwrap();
     assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Unsafe { .. })));
-    assert!(matches!(Reader::open(&parent.path().join("none"), ReadAccess::Auto), Err(OpenError::Missing { .. })));
+    assert!(matches!(Reader::open(&parent.path().join("none")), Err(OpenError::Missing { .. })));
     assert!(!parent.path().join("none").exists());
 }
 
@@ -211,7 +211,7 @@ fn case_09_a_store_with_more_than_the_journal_is_a_refusal() {
     let error = Ledger::open_with(behind.path(), &small_segments()).err().unwrap();
     assert!(matches!(error, OpenError::JournalShort { .. }) && error.is_integrity());
     // Its journal can still be read, as far as it goes.
-    let reader = Reader::open(behind.path(), ReadAccess::Auto).unwrap();
+    let reader = Reader::open(behind.path()).unwrap();
     assert!(reader.events(1, u64::MAX).all(|event| event.is_ok()));
 }
 
@@ -234,7 +234,7 @@ fn case_11_a_newer_format_is_refused_and_left_as_it_is() {
     }
     let before: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
     assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
-    assert!(matches!(Reader::open(dir.path(), ReadAccess::Journal), Err(OpenError::Newer { .. })));
+    assert!(matches!(Reader::open(dir.path()), Err(OpenError::Newer { .. })));
     assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Newer { .. })));
     let after: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
     assert_eq!(before, after);
@@ -270,7 +270,8 @@ fn what_was_not_kept_before_a_kill_is_replayed_after_the_next_close_too() {
         }
         ledger.append_system(EventKind::SupervisorStopped).unwrap();
         ledger.close().unwrap();
-        let reader = Reader::open(killed.path(), ReadAccess::Auto).unwrap();
+        let reopened = open(killed.path());
+        let reader = reopened.reader();
         let kept = reader.replay(u64::MAX, Origin::Snapshot).unwrap();
         let whole = reader.replay(u64::MAX, Origin::Genesis).unwrap();
         assert!(!whole.streams.is_empty() && kept.streams == whole.streams, "{:?}", kept.streams.keys());

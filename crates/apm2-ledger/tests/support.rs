@@ -109,3 +109,22 @@ pub(crate) fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     found.sort();
     found
 }
+
+/// Every name below a directory, with what would show that it was written: kind, size, inode, times and bytes.
+pub(crate) fn state_of(dir: &Path) -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let metadata = fs::symlink_metadata(&path).unwrap();
+        let (ino, len, mode) = (metadata.ino(), metadata.len(), metadata.mode());
+        let (mtime, ctime) = ((metadata.mtime(), metadata.mtime_nsec()), (metadata.ctime(), metadata.ctime_nsec()));
+        let bytes = if metadata.is_file() { crc32c::crc32c(&fs::read(&path).unwrap()) } else { 0 };
+        found.push(format!("{} {ino} {len} {mode:o} {mtime:?} {ctime:?} {bytes:x}", path.display()));
+        if metadata.is_dir() {
+            found.extend(state_of(&path));
+        }
+    }
+    found.sort();
+    found
+}

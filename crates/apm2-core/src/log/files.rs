@@ -29,6 +29,9 @@ const GENERATION_DIGITS: usize = 8;
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
+/// Components of a path to a descriptor: `/`, `proc`, `self`, `fd`, and its number.
+const DESCRIPTOR_PARTS: usize = 5;
+
 /// What the name of a compressed file ends with.
 const COMPRESSED: &str = ".gz";
 
@@ -206,7 +209,8 @@ pub(super) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
     let stat = fstat(&file)?;
-    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", path.display())));
+    let refuse =
+        |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", shown(path).display())));
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return refuse("it is not a regular file");
     }
@@ -264,10 +268,20 @@ pub(super) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
     if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
-            format!("{}: it is not a regular file", path.display()),
+            format!("{}: it is not a regular file", shown(path).display()),
         ));
     }
     Ok(file.into())
+}
+
+/// A path as others know it: one that leads through a descriptor of ours means something else to them.
+pub(super) fn shown(path: &Path) -> PathBuf {
+    let mut parts = path.components();
+    let descriptor: PathBuf = parts.by_ref().take(DESCRIPTOR_PARTS).collect();
+    if descriptor.parent() != Some(Path::new("/proc/self/fd")) {
+        return path.to_owned();
+    }
+    fs::read_link(&descriptor).map_or_else(|_| path.to_owned(), |dir| dir.join(parts.as_path()))
 }
 
 /// The inode of the file that has this name now.

@@ -20,7 +20,7 @@ use rustix::pipe::{SpliceFlags, tee};
 
 use super::{
     LogConfig, LogFiles, LogPosition, Masks,
-    files::{rotated, rotated_path},
+    files::{rotated, rotated_path, shown},
     is_nowhere,
     rotation::settle,
     tail::last_lines,
@@ -173,7 +173,7 @@ impl LogSink {
                     Some(dropping) => dropping.retry_at = retry_at,
                     None => {
                         self.dropping = Some(Dropping { bytes: 0, retry_at, is_in_line });
-                        let cause = format!("{}: {error}", self.path.display());
+                        let cause = format!("{}: {error}", shown(&self.path).display());
                         notice(OutputNotice::Dropping { source: self.source, cause });
                     }
                 }
@@ -342,7 +342,7 @@ impl LogSink {
         });
         if let Err(error) = renamed {
             if self.rotate_again_at.is_none() {
-                tracing::warn!(path = %self.path.display(), %error, "a log file cannot be rotated");
+                tracing::warn!(path = %shown(&self.path).display(), %error, "a log file cannot be rotated");
             }
             self.rotate_again_at = Some(Instant::now() + ROTATE_RETRY_INTERVAL);
             return;

@@ -8,7 +8,7 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
@@ -19,6 +19,7 @@ use apm2_core::{
     log::LogPosition,
     process::{HeldOutput, HeldRun, ProcessIdentity, RunHolder, detach},
 };
+use apm2_ledger::LedgerDir;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
@@ -50,7 +51,7 @@ const BACKLOG: i32 = 4;
 pub struct KeeperClient(Arc<Shared>);
 
 struct Shared {
-    dir: PathBuf,
+    dir: Arc<LedgerDir>,
     /// The program that becomes the keeper, with its arguments. Its stdin is the listening socket.
     command: Vec<std::ffi::OsString>,
     state: Mutex<State>,
@@ -78,10 +79,11 @@ impl Given {
 }
 
 impl KeeperClient {
-    /// The keeper of the ledger in `dir`, of which the caller is the owner. `command` starts one where there is none.
+    /// The keeper of the ledger in `dir`, of which the caller is the owner. `command` starts one where there is none, in that
+    /// directory.
     #[must_use]
-    pub fn new(dir: &Path, command: Vec<std::ffi::OsString>) -> Self {
-        Self(Arc::new(Shared { dir: dir.to_owned(), command, state: Mutex::default() }))
+    pub fn new(dir: &Arc<LedgerDir>, command: Vec<std::ffi::OsString>) -> Self {
+        Self(Arc::new(Shared { dir: Arc::clone(dir), command, state: Mutex::default() }))
     }
 }
 
@@ -120,7 +122,7 @@ impl Shared {
 
     /// Connects to the keeper that an earlier daemon has left, or to a new one.
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
-        let dir = File::open(&self.dir)?;
+        let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
         let met = match meet(&address) {
             Err(error) if is_unanswered(&error) && self.is_running() => meet_within(&address, SOCKET_MAX),
@@ -149,7 +151,7 @@ impl Shared {
             // A frozen one leaves when it goes on, and who waits for its end waits no longer.
             let _ = shutdown(&connection, Shutdown::Both);
         }
-        let dir = File::open(&self.dir)?;
+        let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
         self.start(&dir)?;
         let connection = meet(&address)?;
@@ -198,12 +200,12 @@ impl Shared {
         let mut file = SocketFile::present_in(dir.try_clone()?, KEEPER_SOCKET);
         let listener = file.make(Existing::Replaced, listening)?;
         // It outlives us, and whoever started us: it leads a session of its own and inherits no variable, no descriptor
-        // and no disposition of a signal.
+        // and no disposition of a signal. Its directory is the ledger's, by the descriptor: a path may name another one by now.
         let mut command = Command::new(program);
         command
             .args(args)
             .env_clear()
-            .current_dir("/")
+            .current_dir(short(dir, ""))
             .stdin(Stdio::from(listener))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
@@ -252,7 +254,7 @@ impl RunHolder for KeeperClient {
     fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
         let mut state = self.0.state();
         if state.connection.is_none() {
-            let dir = File::open(&self.0.dir)?;
+            let dir = File::open(self.0.dir.at())?;
             match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
                 Err(error) if is_unanswered(&error) => return Ok(None),
                 met => drop(self.0.connected(&mut state, met?)),
@@ -385,7 +387,7 @@ mod tests {
         for version in ["v0", "v1"] {
             let dir = tempfile::tempdir().unwrap();
             let keeper = play(version, golden::listener(dir.path()));
-            let client = KeeperClient::new(dir.path(), Vec::new());
+            let client = KeeperClient::new(&Arc::new(LedgerDir::open(dir.path()).unwrap()), Vec::new());
             let hold =
                 golden::transcript(version).into_iter().find(|message| message.bytes.first() == Some(&0)).unwrap();
             let text = String::from_utf8(hold.bytes.get(1..).unwrap().to_vec()).unwrap();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
     io,
     os::fd::{AsFd as _, OwnedFd},
     path::Path,
@@ -54,12 +55,17 @@ struct Keeper {
 }
 
 /// Holds descriptors for whoever connects to `listener`, until nobody does and none is held, or until `dir`, the ledger's
-/// directory, is removed: then nobody will ever ask for them.
+/// directory, is removed: then nobody will ever ask for them. The working directory is taken for the ledger's, unless it is
+/// the root's: daemons of earlier versions start it there.
 ///
 /// # Errors
 /// When the listener or the directory cannot be used.
 pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
-    let mut file = SocketFile::present(dir, KEEPER_SOCKET)?;
+    let root = Path::new("/");
+    let is_root = std::env::current_dir().is_ok_and(|here| here == root);
+    let dir = File::open(if is_root { dir } else { Path::new(".") })?;
+    std::env::set_current_dir(root)?;
+    let mut file = SocketFile::present_in(dir, KEEPER_SOCKET);
     // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;

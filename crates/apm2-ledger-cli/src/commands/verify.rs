@@ -30,8 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
 ///
-/// Each finding names the events concerned. Leaves with 4 when there is one. When nobody else has the ledger open, the
-/// store beside the journal is compared with it as well.
+/// Each finding names the events concerned. Leaves with 4 when there is one. When no daemon has the ledger open, the store
+/// beside the journal is compared with it as well, in a copy. Nothing in the ledger is changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -54,7 +54,18 @@ struct ReportView<'a> {
     streams: u64,
     /// Whether the store was held against the journal: `done` or `skipped`.
     store: &'static str,
+    /// Why it was not.
+    store_note: Option<&'a str>,
+    /// Where a last commit begins that was cut short by a crash and never acknowledged.
+    torn: Option<TornView>,
     findings: Vec<FindingView<'a>>,
+}
+
+/// The place of a commit that was cut short, as programs see it.
+#[derive(Debug, Serialize)]
+struct TornView {
+    segment: u64,
+    offset: u64,
 }
 
 /// One thing that is wrong, as programs see it.
@@ -85,6 +96,8 @@ impl<'a> From<&'a VerifyReport> for ReportView<'a> {
                 StoreCheck::Done => "done",
                 StoreCheck::Skipped => "skipped",
             },
+            store_note: report.store_note.as_deref(),
+            torn: report.torn.map(|(segment, offset)| TornView { segment, offset }),
             findings: report.findings.iter().map(FindingView::from).collect(),
         }
     }
@@ -113,9 +126,10 @@ pub(super) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
 fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Result<()> {
     let sound = report.findings.is_empty();
     let verdict = if sound { Cell::new("sound").styled(Style::Good) } else { Cell::new("broken").styled(Style::Bad) };
-    let store = match report.store {
-        StoreCheck::Done => "compared with the journal",
-        StoreCheck::Skipped => "not compared",
+    let store = match (report.store, &report.store_note) {
+        (StoreCheck::Done, _) => "compared with the journal".to_owned(),
+        (StoreCheck::Skipped, None) => "not compared".to_owned(),
+        (StoreCheck::Skipped, Some(why)) => format!("not compared: {why}"),
     };
     let mut facts = Table::untitled();
     let mut fact = |name: &str, value: Cell| facts.push([Cell::new(name).styled(Style::Heading), value]);
@@ -130,6 +144,11 @@ fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Resu
     );
     fact("checked", checked.into());
     fact("store", store.into());
+    if let Some((segment, offset)) = report.torn {
+        let torn =
+            format!("its last commit, at byte {offset} of segment {segment}, was cut short and never acknowledged");
+        fact("end", torn.into());
+    }
     facts.write(out, "", layout)?;
     if !sound {
         writeln!(out)?;

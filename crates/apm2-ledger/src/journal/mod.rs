@@ -18,7 +18,8 @@ use std::{
 /// The journal's directory within the ledger's.
 pub(crate) const JOURNAL_DIR: &str = "journal";
 
-/// The segments in the journal's directory by number, in order.
+/// The segments in the journal's directory by number, in order. What has another name than this program gives to a segment
+/// is none.
 pub(crate) fn segments(journal: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(journal)? {

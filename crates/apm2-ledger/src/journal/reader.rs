@@ -1,17 +1,20 @@
 //! Reads the journal in order, without a lock, beside a writer or after one.
 
 use std::{
-    fs::File,
     io::Read as _,
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
 };
 
 use crate::{
     chain::Chain,
+    dir::LedgerDir,
     error::{Damage, ReadError},
+    file,
     frame::Frame,
     journal::{
+        JOURNAL_DIR,
         scan::{Scan, Scanned},
         segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader},
         segments,
@@ -42,12 +45,13 @@ struct Loaded {
 /// Commits from a given event on.
 #[derive(Debug)]
 pub(crate) struct JournalReader {
+    dir: Arc<LedgerDir>,
     journal: PathBuf,
     current: Option<Loaded>,
 }
 
-fn io_error(path: &Path) -> impl FnOnce(std::io::Error) -> ReadError {
-    let path = path.to_owned();
+fn io_error(dir: &LedgerDir, path: &Path) -> impl FnOnce(std::io::Error) -> ReadError {
+    let path = dir.shown(path);
     move |source| ReadError::Io { path, source }
 }
 
@@ -59,14 +63,14 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
 /// The header of the segment at `path`.
 pub(crate) fn read_header(path: &Path) -> std::io::Result<Result<SegmentHeader, SegmentError>> {
     let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
-    File::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
+    file::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
     Ok(SegmentHeader::parse(&bytes))
 }
 
 impl JournalReader {
     /// A reader that begins with the commit that holds event `seq`.
-    pub(crate) fn starting_at(journal: &Path, seq: u64) -> Result<Self, ReadError> {
-        let mut reader = Self { journal: journal.to_owned(), current: None };
+    pub(crate) fn starting_at(dir: &Arc<LedgerDir>, seq: u64) -> Result<Self, ReadError> {
+        let mut reader = Self { dir: Arc::clone(dir), journal: dir.at().join(JOURNAL_DIR), current: None };
         let number = reader.segment_holding(seq)?;
         reader.load(number)?;
         match &reader.current {
@@ -84,11 +88,11 @@ impl JournalReader {
 
     /// The last segment that begins at or before `seq`.
     fn segment_holding(&self, seq: u64) -> Result<u64, ReadError> {
-        let all = segments(&self.journal).map_err(io_error(&self.journal))?;
+        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
         let Some((first, _)) = all.first() else { return Err(ReadError::Gap { seq: 1 }) };
         for (number, path) in all.iter().rev() {
             // A segment with a broken header is passed over: reading on from the one before it reports the damage.
-            match read_header(path).map_err(io_error(path))? {
+            match read_header(path).map_err(io_error(&self.dir, path))? {
                 Ok(header) if header.first_seq <= seq => return Ok(*number),
                 Ok(_) | Err(_) => {}
             }
@@ -97,12 +101,12 @@ impl JournalReader {
     }
 
     fn load(&mut self, number: u64) -> Result<(), ReadError> {
-        let all = segments(&self.journal).map_err(io_error(&self.journal))?;
+        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
         let first_seq = self.current.as_ref().map_or(1, |segment| segment.next_seq);
         let Some((_, path)) = all.iter().find(|(candidate, _)| *candidate == number) else {
             return Err(ReadError::Gap { seq: first_seq });
         };
-        let bytes = std::fs::read(path).map_err(io_error(path))?;
+        let bytes = file::read(path).map_err(io_error(&self.dir, path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| header_damage(number, error, first_seq))?;
         let is_last = all.last().is_some_and(|(last, _)| *last == number);
         let (next_seq, chain) = (header.first_seq, header.chain_before);
@@ -152,7 +156,7 @@ impl JournalReader {
     fn next_segment(&mut self) -> Result<bool, ReadError> {
         let Some(segment) = &self.current else { return Ok(false) };
         let (number, next_seq, chain) = (segment.number, segment.next_seq, segment.chain);
-        let all = segments(&self.journal).map_err(io_error(&self.journal))?;
+        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
         if all.last().is_none_or(|(last, _)| *last <= number) {
             return Ok(false);
         }

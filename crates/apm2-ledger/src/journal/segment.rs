@@ -14,7 +14,10 @@
 //! 96  commits, each at a multiple of 8, zeros between and after them
 //! ```
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 use uuid::Uuid;
 
@@ -112,7 +115,11 @@ fn array<const N: usize>(header: &[u8; SEGMENT_HEADER_LEN], at: usize) -> [u8; N
 
 /// The path of segment `number` in the journal's directory.
 pub(crate) fn segment_path(journal: &Path, number: u64) -> PathBuf {
-    journal.join(format!("{number:010}.{SUFFIX}"))
+    journal.join(segment_name(number))
+}
+
+fn segment_name(number: u64) -> String {
+    format!("{number:010}.{SUFFIX}")
 }
 
 /// The number in a segment's file name.
@@ -120,7 +127,8 @@ pub(crate) fn segment_number(path: &Path) -> Option<u64> {
     if path.extension()? != SUFFIX {
         return None;
     }
-    path.file_stem()?.to_str()?.parse().ok()
+    let number = path.file_stem()?.to_str()?.parse().ok()?;
+    (path.file_name() == Some(OsStr::new(&segment_name(number)))).then_some(number)
 }
 
 /// `len` rounded up to where the next commit may begin.

@@ -1,9 +1,9 @@
 //! Appends commits to the journal, and makes them durable.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     thread::{self, JoinHandle},
@@ -13,21 +13,26 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    dir::LedgerDir,
     error::{Damage, OpenError},
+    file,
     frame::Frame,
     journal::{
+        JOURNAL_DIR,
         medium::Medium,
         reader::{header_damage, read_header},
         scan::{Scan, Scanned},
         segment::{AHEAD, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, aligned, segment_path},
         segments,
     },
+    live::Head,
 };
 
 const ZEROS_LEN: usize = 1 << 20;
 
 /// The journal, open for appending. Whoever leads the queue has it.
 pub(crate) struct JournalWriter {
+    dir: Arc<LedgerDir>,
     journal: PathBuf,
     medium: Arc<dyn Medium>,
     segment_bytes: u64,
@@ -58,6 +63,11 @@ impl UnsettledJournal {
     /// The ledger's id.
     pub(crate) const fn ledger(&self) -> Uuid {
         self.writer.ledger
+    }
+
+    /// Its size and chain.
+    pub(crate) const fn head(&self) -> Head {
+        Head { size: self.last_seq(), chain: self.writer.chain }
     }
 
     /// The seq of the last event; 0 before the first.
@@ -108,17 +118,19 @@ pub(crate) struct CutTail {
 }
 
 impl JournalWriter {
-    /// Makes a journal without events in `journal`, which exists and is empty.
+    /// Makes a journal without events below `dir`, in a directory that exists and is empty.
     pub(crate) fn create(
-        journal: &Path,
+        dir: &Arc<LedgerDir>,
         ledger: Uuid,
         segment_bytes: u64,
         medium: Arc<dyn Medium>,
     ) -> io::Result<Self> {
         let chain = Chain::genesis(ledger);
-        let file = begin_segment(journal, ledger, 1, 1, chain, segment_bytes, &*medium)?;
+        let journal = dir.at().join(JOURNAL_DIR);
+        let file = begin_segment(&journal, ledger, 1, 1, chain, segment_bytes, &*medium)?;
         Ok(Self {
-            journal: journal.to_owned(),
+            dir: Arc::clone(dir),
+            journal,
             medium,
             segment_bytes,
             ledger,
@@ -132,16 +144,17 @@ impl JournalWriter {
         })
     }
 
-    /// Reads the journal in `journal` up to its last commit, and changes nothing.
+    /// Reads the journal below `dir` up to its last commit, and changes nothing.
     pub(crate) fn find(
-        journal: &Path,
+        dir: &Arc<LedgerDir>,
         segment_bytes: u64,
         medium: Arc<dyn Medium>,
     ) -> Result<UnsettledJournal, OpenError> {
-        let (number, path) = last_segment(journal)?;
-        let bytes = fs::read(&path).map_err(OpenError::io(&path))?;
-        let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(journal, number, error))?;
-        let file = OpenOptions::new().read(true).write(true).open(&path).map_err(OpenError::io(&path))?;
+        let journal = dir.at().join(JOURNAL_DIR);
+        let (number, path) = last_segment(dir, &journal)?;
+        let bytes = file::read(&path).map_err(OpenError::io(&path))?;
+        let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(dir, number, error))?;
+        let file = file::open_for_writing(&path).map_err(OpenError::io(&path))?;
         let mut scan = Scan::new(&bytes, &header, true);
         let mut last_commit = None;
         let mut is_torn = false;
@@ -154,7 +167,8 @@ impl JournalWriter {
         }
         let (offset, next_seq, chain) = (scan.offset() as u64, scan.next_seq(), scan.next_chain());
         let writer = Self {
-            journal: journal.to_owned(),
+            dir: Arc::clone(dir),
+            journal,
             medium,
             segment_bytes,
             ledger: header.ledger,
@@ -186,22 +200,28 @@ impl JournalWriter {
 
     /// Appends one commit, which holds the events up to `last_seq` and ends in `chain`, and makes it durable.
     ///
-    /// After an error the state of the file is not known: this writer must not be used again.
+    /// After an error, which names the file, its state is not known: this writer must not be used again.
     pub(crate) fn append(&mut self, commit: &[u8], last_seq: u64, chain: Chain) -> io::Result<()> {
         let commit_len = aligned(commit.len()) as u64;
         if self.offset + commit_len > self.len {
             self.roll(commit_len)?;
         }
-        self.medium.write_all_at(&self.file, commit, self.offset)?;
-        self.medium.sync_data(&self.file)?;
+        self.write(commit).map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
         // Synced to a file that nobody will ever find again is not durable.
         if self.file.metadata()?.nlink() == 0 {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "the ledger's directory was removed"));
+            self.dir.check_place()?;
+            let lost = io::Error::new(io::ErrorKind::NotFound, "it was removed");
+            return Err(self.dir.naming(&segment_path(&self.journal, self.number), &lost));
         }
         self.offset += commit_len;
         (self.next_seq, self.chain) = (last_seq + 1, chain);
         self.prepare_ahead();
         Ok(())
+    }
+
+    fn write(&self, commit: &[u8]) -> io::Result<()> {
+        self.medium.write_all_at(&self.file, commit, self.offset)?;
+        self.medium.sync_data(&self.file)
     }
 
     /// Goes on to the next segment, and gives back what the full one does not need.
@@ -210,10 +230,13 @@ impl JournalWriter {
             // It is made again below, in the foreground; what fails there counts.
             tracing::warn!(%error, "the next journal segment could not be made ahead");
         }
+        // Before anything gets a name in it: the directory of this name may be another ledger's by now.
+        self.dir.check_place()?;
         let needed = SEGMENT_HEADER_LEN as u64 + commit_len;
         let len = self.segment_bytes.max(needed);
-        let file =
-            begin_segment(&self.journal, self.ledger, self.number + 1, self.next_seq, self.chain, len, &*self.medium)?;
+        let (journal, number) = (&self.journal, self.number + 1);
+        let file = begin_segment(journal, self.ledger, number, self.next_seq, self.chain, len, &*self.medium)
+            .map_err(|error| self.dir.naming(&segment_path(journal, number), &error))?;
         let full = std::mem::replace(&mut self.file, file);
         if let Err(error) = full.set_len(self.offset) {
             tracing::debug!(%error, "a full journal segment keeps its unused zeros");
@@ -252,7 +275,7 @@ fn join(thread: JoinHandle<io::Result<()>>) -> io::Result<()> {
 
 /// The number and path of the last segment. Segments are numbered from 1 without gaps, and each follows on the one
 /// before it by the seq in its header.
-fn last_segment(journal: &Path) -> Result<(u64, PathBuf), OpenError> {
+fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
     let all = segments(journal).map_err(OpenError::io(journal))?;
     let mut first_seq = 1;
     for ((number, path), expected) in all.iter().zip(1..) {
@@ -263,7 +286,7 @@ fn last_segment(journal: &Path) -> Result<(u64, PathBuf), OpenError> {
         }
         let header = read_header(path).map_err(OpenError::io(path))?;
         let header = header.map_err(|error| match error {
-            SegmentError::Newer(_) => open_error(journal, *number, error),
+            SegmentError::Newer(_) => open_error(dir, *number, error),
             SegmentError::Header => header_damage(*number, error, first_seq).into(),
         })?;
         if header.number != *number || header.first_seq < first_seq {
@@ -271,16 +294,14 @@ fn last_segment(journal: &Path) -> Result<(u64, PathBuf), OpenError> {
         }
         first_seq = header.first_seq;
     }
-    all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: journal.to_owned() })
+    all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: dir.named().to_owned() })
 }
 
-fn open_error(journal: &Path, number: u64, error: SegmentError) -> OpenError {
+fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
     match error {
-        SegmentError::Newer(found) => OpenError::Newer {
-            path: journal.parent().unwrap_or(journal).to_owned(),
-            found,
-            known: crate::journal::segment::FORMAT_VERSION,
-        },
+        SegmentError::Newer(found) => {
+            OpenError::Newer { path: dir.named().to_owned(), found, known: crate::journal::segment::FORMAT_VERSION }
+        }
         SegmentError::Header => header_damage(number, error, 1).into(),
     }
 }
@@ -288,7 +309,7 @@ fn open_error(journal: &Path, number: u64, error: SegmentError) -> OpenError {
 /// Makes a segment of zeros under the name [`AHEAD`], allocated and synced.
 fn make_ahead(journal: &Path, len: u64) -> io::Result<()> {
     let making = journal.join("ahead.new");
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&making)?;
+    let file = file::create(&making)?;
     let zeros = vec![0; ZEROS_LEN];
     let mut at = 0;
     while at < len {
@@ -303,7 +324,7 @@ fn make_ahead(journal: &Path, len: u64) -> io::Result<()> {
 /// Whether the segment ahead is whole and has the length that is needed now.
 fn is_ready(ahead: &Path, len: u64) -> bool {
     fs::symlink_metadata(ahead).is_ok_and(|metadata| metadata.is_file() && metadata.len() == len)
-        && fs::read(ahead).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
+        && file::read(ahead).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
 /// Puts the segment ahead into use. Its header is durable before it has its name, and its name before it has a commit:
@@ -321,7 +342,7 @@ fn begin_segment(
     if !is_ready(&ahead, len) {
         make_ahead(journal, len)?;
     }
-    let file = OpenOptions::new().read(true).write(true).open(&ahead)?;
+    let file = file::open_for_writing(&ahead)?;
     let header = SegmentHeader { ledger, number, first_seq, chain_before, len };
     medium.write_all_at(&file, &header.to_bytes(), 0)?;
     medium.sync_data(&file)?;

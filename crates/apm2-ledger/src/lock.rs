@@ -1,0 +1,104 @@
+//! The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::fcntl::OFlag;
+use rustix::{
+    fs::{FlockOperation, flock},
+    io::Errno,
+};
+
+use crate::{
+    dir::{LedgerDir, Place},
+    error::OpenError,
+    file,
+    limits::RETRY_INTERVAL,
+};
+
+const OWNER_FILE: &str = "owner";
+/// A pid has at most this many digits and a line end.
+const OWNER_LEN_MAX: u64 = 16;
+
+/// Taken before anything is touched; gone with this value, or with the process.
+#[derive(Debug)]
+pub(crate) struct Lock(Arc<LedgerDir>);
+
+impl Lock {
+    /// Takes the lock of the directory that `dir` names, waiting for at most `wait`.
+    ///
+    /// A lock is on an inode. When the path names another one by the time it is granted, it is refused, and not tried with
+    /// that one: a directory that takes the place of another may be half copied.
+    pub(crate) fn take(dir: &Path, wait: Duration) -> Result<Self, OpenError> {
+        let began = Instant::now();
+        let opened = LedgerDir::open(dir)?;
+        loop {
+            let locked = flock(opened.file(), FlockOperation::NonBlockingLockExclusive);
+            match locked {
+                Ok(()) | Err(Errno::WOULDBLOCK) if opened.place() != Place::Same => {
+                    return Err(OpenError::Moved { path: dir.to_owned() });
+                }
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) if began.elapsed() < wait => thread::sleep(RETRY_INTERVAL),
+                Err(Errno::WOULDBLOCK) => {
+                    return Err(OpenError::Locked { path: dir.to_owned(), owner: owner(opened.at()) });
+                }
+                Err(errno) => return Err(OpenError::io(dir)(errno.into())),
+            }
+        }
+        let lock = Self(Arc::new(opened));
+        // Only a hint for an opener that is refused.
+        if let Err(error) = note_owner(lock.0.at()) {
+            tracing::debug!(%error, "the owner of the ledger is not noted");
+        }
+        Ok(lock)
+    }
+
+    pub(crate) const fn dir(&self) -> &Arc<LedgerDir> {
+        &self.0
+    }
+}
+
+impl Drop for Lock {
+    /// Unlocks in so many words: a process that is being forked has a copy of the descriptor until it becomes its program.
+    /// Where that fails the lock goes with the descriptor.
+    fn drop(&mut self) {
+        if let Err(error) = flock(self.0.file(), FlockOperation::NonBlockingUnlock) {
+            tracing::debug!(%error, "the ledger is unlocked when its directory is closed");
+        }
+    }
+}
+
+/// Whether another process has the ledger open. Asks for a shared lock, which keeps an opener out for a moment only.
+pub(crate) fn has_owner(dir: &LedgerDir) -> bool {
+    // A descriptor of its own: a lock that this process has on another one is not given up by it.
+    let Ok(asked) = fs::File::open(dir.at()) else { return false };
+    match flock(&asked, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => false,
+        Err(errno) => errno == Errno::WOULDBLOCK,
+    }
+}
+
+fn note_owner(dir: &Path) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+        .open(dir.join(OWNER_FILE))?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn owner(dir: &Path) -> Option<u32> {
+    let mut text = String::new();
+    file::open(&dir.join(OWNER_FILE)).ok()?.take(OWNER_LEN_MAX).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

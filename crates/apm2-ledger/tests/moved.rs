@@ -1,0 +1,101 @@
+//! A directory that is renamed or exchanged while a ledger in it is opened or open.
+
+use std::{fs, sync::mpsc::channel, thread, time::Duration};
+
+use apm2_core::process::EventKind;
+use apm2_ledger::{AppendError, Ledger, OpenError, Options, Place, verify};
+
+use crate::support::{all_events, copy_dir, draft_at, fill, private_dir, registered, small_segments, stream};
+
+#[test]
+fn an_opener_that_waits_for_the_lock_of_a_directory_that_is_exchanged_is_refused() {
+    let parent = private_dir();
+    let dir = parent.path().join("ledger");
+    let first = Ledger::open_with(&dir, &small_segments()).unwrap();
+    let events = fill(&first, stream(1), 1);
+    let patient = Options { lock_wait: Duration::from_secs(60), ..small_segments() };
+    let opener = {
+        let dir = dir.clone();
+        thread::spawn(move || Ledger::open_with(&dir, &patient).err())
+    };
+    // It is waiting once it has the directory open as well.
+    let openers = || fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
+    while openers().filter(|path| *path == dir).count() < 2 {
+        thread::yield_now();
+    }
+    fs::rename(&dir, parent.path().join("old")).unwrap();
+    let second = Ledger::open_with(&dir, &small_segments()).unwrap();
+    drop(first);
+    let refused = opener.join().unwrap().unwrap();
+    assert!(matches!(refused, OpenError::Moved { .. }), "{refused}");
+    second.close().unwrap();
+    let old = Ledger::open_with(&parent.path().join("old"), &small_segments()).unwrap();
+    assert_eq!(all_events(&old), events);
+}
+
+#[test]
+fn the_lock_of_a_ledger_goes_with_its_directory_when_that_is_moved() {
+    let parent = private_dir();
+    let dir = parent.path().join("ledger");
+    let held = Ledger::open_with(&dir, &small_segments()).unwrap();
+    fs::rename(&dir, parent.path().join("old")).unwrap();
+    let refused = Ledger::open_with(&parent.path().join("old"), &small_segments()).err().unwrap();
+    assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
+    drop(held);
+}
+
+#[test]
+fn a_ledger_that_was_moved_writes_nothing_into_the_directory_that_has_its_name() {
+    let parent = private_dir();
+    let dir = parent.path().join("ledger");
+    let ledger = Ledger::open_with(&dir, &small_segments()).unwrap();
+    fill(&ledger, stream(1), 2);
+    // A copy in its place, as when a backup is restored.
+    fs::rename(&dir, parent.path().join("old")).unwrap();
+    copy_dir(&parent.path().join("old"), &dir);
+    fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let other = Ledger::open_with(&dir, &small_segments()).unwrap();
+    fill(&other, stream(2), 2);
+    // The first one fills its segment: the next one it must not begin.
+    let id = stream(3);
+    let mut version = 0;
+    let failed = loop {
+        let kind = if version == 0 { registered(id, "p") } else { draft_at(id, 0, 1, EventKind::BudgetReset) };
+        match ledger.append(id, version, vec![kind]) {
+            Ok(_) => version += 1,
+            Err(error) => break error,
+        }
+        assert!(version < 10_000, "it goes on for ever");
+    };
+    assert!(matches!(&failed, AppendError::Poisoned(why) if why.contains("was moved")), "{failed}");
+    assert_eq!(ledger.dir().place(), Place::Moved);
+    fill(&other, stream(4), 40);
+    let of_other = all_events(&other);
+    drop(ledger);
+    other.close().unwrap();
+    assert!(of_other.iter().all(|event| event.stream != id));
+    assert_eq!(verify(&dir, &mut |_| {}).unwrap().findings, []);
+    let old = Ledger::open_with(&parent.path().join("old"), &small_segments()).unwrap();
+    assert_eq!(old.reader().stream_events(id).map(Result::unwrap).count() as u64, version, "all that was acknowledged");
+    old.close().unwrap();
+    assert_eq!(verify(&parent.path().join("old"), &mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+fn a_move_is_noticed_when_it_is_looked_for_and_poisons_once() {
+    let parent = private_dir();
+    let dir = parent.path().join("ledger");
+    let ledger = Ledger::open_with(&dir, &small_segments()).unwrap();
+    let (sender, told) = channel();
+    ledger.when_poisoned(move || sender.send(()).unwrap());
+    ledger.check_place();
+    assert_eq!(ledger.poisoned(), None);
+    fs::rename(&dir, parent.path().join("old")).unwrap();
+    ledger.check_place();
+    let poison = ledger.poisoned().unwrap();
+    assert!(poison.to_string().starts_with("poisoned since ") && poison.why.contains("was moved"), "{poison}");
+    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    fs::rename(parent.path().join("old"), &dir).unwrap();
+    ledger.check_place();
+    assert_eq!(ledger.poisoned(), Some(poison));
+}
