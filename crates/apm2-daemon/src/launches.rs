@@ -75,7 +75,7 @@ impl LaunchFiles {
     /// Makes the directory where it is missing, durably: what is synced in a directory that is lost is lost with it.
     fn make(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.path) {
-            Ok(()) => self.path.parent().map_or(Ok(()), |ledger| File::open(ledger)?.sync_all()),
+            Ok(()) => File::open(self.ledger.at())?.sync_all(),
             // Several are saved at once: one that is there already is as good.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),

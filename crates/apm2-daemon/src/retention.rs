@@ -28,7 +28,7 @@ pub(crate) async fn keep(shared: Arc<Shared>, retention: Retention) {
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (supervisor, dir) = (shared.supervisor.clone(), shared.dir.clone());
+        let (supervisor, dir) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()));
         let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
         if let Err(error) = swept {
             tracing::error!(%error, "the removal of old logs broke off");

@@ -599,7 +599,7 @@ async fn purge(shared: &Arc<Shared>, line: &mut Line, targets: Targets, by: By) 
         other => return Ok(other),
     };
     for name in names {
-        let (supervisor, dir, named) = (shared.supervisor.clone(), shared.dir.clone(), name.clone());
+        let (supervisor, dir, named) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()), name.clone());
         let removed = line.wait_for(async move { retention::purge(&supervisor, &dir, named).await }).await?;
         let removed = removed.map_err(|error| {
             Failure::new(
