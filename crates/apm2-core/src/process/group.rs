@@ -61,13 +61,16 @@ impl Member {
 enum Sighting {
     /// One of those that are looked for.
     Member(Member),
-    /// Another one, or one that has ended. Neither it nor a child of it becomes one of them.
+    /// Another one. Neither it nor a child of it becomes one of them.
     Stranger,
-    /// It ended before it could be looked at.
+    /// A zombie, which may have been one of them when the list was made, and have forked since.
+    Ended,
+    /// It ended, or is becoming another program, before it could be looked at.
     Gone,
 }
 
-/// Looks at all processes until a look finds some of those that are looked for, or is complete and finds none.
+/// Looks at all processes until a look finds some of those that are looked for, or is complete and finds none. The oldest are
+/// the first of those that are found.
 ///
 /// A process that forks and ends between the list and the look is on neither side of it, and neither is its child: so a look
 /// is complete only when nobody has vanished from it that could have been one of them. Whom an earlier look has seen is
@@ -83,10 +86,12 @@ fn survey(mut examine: impl FnMut(u32) -> io::Result<Sighting>) -> io::Result<Ve
             match examine(pid)? {
                 Sighting::Member(member) => members.push(member),
                 Sighting::Stranger => drop(strangers.insert(pid)),
+                Sighting::Ended => has_vanished |= strangers.insert(pid),
                 Sighting::Gone => has_vanished = true,
             }
         }
         if !members.is_empty() || !has_vanished {
+            members.reverse();
             return Ok(members);
         }
     }
@@ -110,9 +115,12 @@ pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
         // A process that ends while it is looked at is gone, and nothing else may pass for that.
         let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else { return Ok(Sighting::Gone) };
         // A shell with job control puts its jobs into groups of their own, and they stay in the session.
-        let found =
-            Stat::parse(&text).filter(|stat| (stat.group == group || stat.session == group) && !stat.has_ended());
-        Ok(found.map_or(Sighting::Stranger, |stat| Sighting::Member(Member::of(pid, &stat, stat.group == group))))
+        let found = Stat::parse(&text).filter(|stat| stat.group == group || stat.session == group);
+        Ok(match found {
+            None => Sighting::Stranger,
+            Some(stat) if stat.has_ended() => Sighting::Ended,
+            Some(stat) => Sighting::Member(Member::of(pid, &stat, stat.group == group)),
+        })
     })
 }
 
@@ -182,15 +190,23 @@ impl Marker {
                 return Ok(Sighting::Stranger);
             }
             match has_variable(pid, &is_it) {
+                Ok(Some(false)) => return Ok(Sighting::Stranger),
                 // What may not be read is not ours.
-                Ok(Some(false)) | Err(_) => return Ok(Sighting::Stranger),
-                Ok(None) => return Ok(Sighting::Gone),
+                Err(_) => return Ok(Sighting::Stranger),
+                Ok(None) => {
+                    return Ok(match Stat::read(pid) {
+                        Some(stat) if stat.has_ended() => Sighting::Ended,
+                        // A kernel thread, or one that was given an empty environment.
+                        Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
+                        _ => Sighting::Gone,
+                    });
+                }
                 Ok(Some(true)) => {}
             }
             // Whose environment it is is looked up before it is read again: a pid that changed hands meanwhile carries nothing.
             let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
             if stat.has_ended() {
-                return Ok(Sighting::Stranger);
+                return Ok(Sighting::Ended);
             }
             Ok(match has_variable(pid, &is_it) {
                 Ok(Some(true)) => Sighting::Member(Member::of(pid, &stat, false)),
@@ -212,12 +228,13 @@ impl Marker {
     }
 }
 
-/// Whether the environment that a process was started with has such an entry; `None` when it is gone.
+/// Whether the environment that a process was started with has such an entry; `None` when it has none, for now or for ever.
 ///
 /// # Errors
 /// When it may not be read.
 fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bool>> {
     let environ = read_unless_gone(&format!("/proc/{pid}/environ"))?;
+    let environ = environ.filter(|environ| !environ.is_empty());
     Ok(environ.map(|environ| environ.split(|byte| *byte == 0).any(is_it)))
 }
 

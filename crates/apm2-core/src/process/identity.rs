@@ -120,8 +120,14 @@ pub(crate) struct Stat {
     pub(crate) resident_pages: u64,
     /// Threads, the first one included.
     threads: u64,
+    is_kernel_thread: bool,
+    /// Where its environment ends in its memory; 0 while it is becoming another program, and where we may not know.
+    env_end: u64,
     exit_status: Option<i32>,
 }
+
+/// `PF_KTHREAD` of the flags in `/proc/<pid>/stat` (linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
 
 impl Stat {
     /// Reads the fields of `pid`, if it exists.
@@ -143,8 +149,15 @@ impl Stat {
             start_ticks: fields.get(19)?.parse().ok()?,
             cpu_ticks: fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?),
             resident_pages: fields.get(21)?.parse().ok()?,
+            is_kernel_thread: fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0,
+            env_end: fields.get(48).and_then(|field| field.parse().ok()).unwrap_or(0),
             exit_status: fields.get(49).and_then(|field| field.parse().ok()),
         })
+    }
+
+    /// Whether the process is becoming another program, so that its environment cannot be read yet.
+    pub(crate) const fn is_in_exec(&self) -> bool {
+        !self.has_ended() && !self.is_kernel_thread && self.env_end == 0
     }
 
     /// Whether the process has ended: a zombie, or being torn down. One whose first thread alone has ended looks like a

@@ -165,17 +165,20 @@ impl Leader {
                 }
             },
             Kin::Adopted(identity) => {
+                // The descriptor is asked first: what `/proc` does not show may be hidden.
                 let has_ended = self.has_ended();
+                if has_ended == Some(false) {
+                    return None;
+                }
+                let look = move || (identity.observe(), identity.is_in_another_namespace());
                 // Nothing is seen when the runtime is shutting down.
-                let observed = blocking::step(move || identity.observe()).await.ok()?;
+                let (observed, is_apart) = blocking::step(look).await.ok()?;
                 match (has_ended, observed) {
-                    // The descriptor is asked first: what `/proc` does not show may be hidden.
-                    (Some(false), _) | (None, Observation::Alive) => None,
+                    // Or between the two looks.
+                    (_, Observation::Alive) => None,
                     // Of another namespace it was taken over only because that is gone (`Supervisor::out_of_sight`).
-                    (None, Observation::Unverifiable) if !identity.is_in_another_namespace() => None,
+                    (None, Observation::Unverifiable) if !is_apart => None,
                     (_, Observation::Zombie(exit)) => Some(exit),
-                    // Between the two looks.
-                    (Some(true), Observation::Alive) => None,
                     (_, Observation::Gone | Observation::Unverifiable) => Some(self.kept_exit()),
                 }
             }
