@@ -52,7 +52,9 @@ fn carriers(ids: &[String]) -> Vec<u32> {
     pids.filter(|pid: &u32| {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         let environ = String::from_utf8_lossy(&environ);
-        ids.iter().any(|id| environ.contains(&format!("APM2_RUN={id}"))) && !gone(*pid)
+        let markers = environ.split('\0').filter(|entry| entry.starts_with("APM2_RUN="));
+        let is_ours = |marker: &str| ids.iter().any(|id| marker.contains(id.as_str()));
+        markers.into_iter().any(is_ours) && !gone(*pid)
     })
     .collect()
 }

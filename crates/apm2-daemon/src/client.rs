@@ -2,14 +2,11 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::{
         fd::BorrowedFd,
-        unix::{
-            fs::{DirBuilderExt as _, OpenOptionsExt as _},
-            net::UnixStream,
-        },
+        unix::{fs::DirBuilderExt as _, net::UnixStream},
     },
     path::Path,
     process::{Command, Stdio},
@@ -24,16 +21,17 @@ use apm2_ledger::{
 };
 use nix::unistd::geteuid;
 
-pub use crate::error::ClientError;
 use crate::{
     address::{DAEMON_SOCKET, connect},
     descriptor,
     frame::{Frame, LENGTH_BYTES},
+    log_file::open_rotated,
     owner::{Ownership, ownership},
     peer::{is_in_another_namespace, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
     start::{Progress, StartOutcome, Starting},
 };
+pub use crate::{error::ClientError, log_file::LOG_FILE};
 
 /// How long the daemon may be silent. It says that it is alive more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -50,14 +48,8 @@ const LEAVING_MAX: Duration = Duration::from_secs(45);
 /// How often it is looked for meanwhile.
 const START_POLL: Duration = Duration::from_millis(5);
 
-/// Where a daemon that a client started says what it has to say, in the ledger's directory.
-pub const LOG_FILE: &str = "daemon.log";
-
-/// What is quoted of it when the daemon does not begin, in bytes.
+/// What is quoted of the log when the daemon does not begin, in bytes.
 const LOG_BYTES_QUOTED_MAX: u64 = 4096;
-
-/// The size above which it is begun anew.
-const LOG_BYTES_MAX: u64 = 1 << 20;
 
 /// A connection to a daemon, for one call.
 pub struct Client {
@@ -320,16 +312,8 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
         DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
     }
     let path = dir.join(LOG_FILE);
-    let is_long = fs::symlink_metadata(&path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX);
-    let log = OpenOptions::new()
-        .append(!is_long)
-        .write(true)
-        .truncate(is_long)
-        .create(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(&path)
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+    let log =
+        open_rotated(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let mut command = Command::new(program);
     // It outlives us, and serves others than us: it leads a session of its own and inherits no descriptor, no variable but
     // those that say where things are, and no terminal. What is left is given up when it begins (`reset_inherited`).

@@ -15,8 +15,8 @@ use apm2_core::{
     blocking,
     log::{LogThreads, LogsDir, Retention},
     process::{
-        Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
-        reset_inherited,
+        Actor, EventKind, LedgerPlace, Request, Stream, StreamId, SystemClock, boot_id, proc_is_of_our_namespace,
+        raise_descriptor_limit, reset_inherited,
     },
     supervisor::{Boot, Launch, Services, Supervisor},
 };
@@ -40,6 +40,7 @@ use crate::{
     keeper::KeeperClient,
     launches::LaunchFiles,
     lobby::Lobby,
+    place::{self, Evidence, Finding},
     retention, session,
     start::{StartOutcome, report},
     watch::{poisoned, watch_place},
@@ -68,6 +69,9 @@ const BUSY_POLL: Duration = Duration::from_secs(5);
 
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
+
+/// Why nothing of a copy's record is taken up.
+const COPY_REASON: &str = "this is a copy of the ledger that it was started in, or a restored backup of it";
 
 /// How a daemon serves.
 #[derive(Debug, Clone)]
@@ -184,30 +188,72 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
     started.last()
 }
 
+/// What the record tells of the place, and the keeper.
+fn evidence(streams: &[Stream], keeper: &KeeperClient) -> Evidence {
+    let is_of_this_boot = |stream: &Stream| stream.identity.is_none_or(|identity| identity.boot_id == boot_id());
+    let has_open_runs = streams.iter().any(|stream| Supervisor::is_unfinished(stream) && is_of_this_boot(stream));
+    // Asked only where it matters.
+    let has_keeper = has_open_runs && keeper.is_present();
+    Evidence { has_keeper, has_open_runs, is_empty: streams.iter().all(|stream| stream.id.is_system()) }
+}
+
+/// Closes what is open on the record of a copy, and says what is left alone.
+fn left_alone(supervisor: &Supervisor, streams: Vec<Stream>) -> Result<Vec<Stream>, DaemonError> {
+    for stream in streams.iter().filter(|stream| Supervisor::is_unfinished(stream)) {
+        let (name, pid) = (stream.handle.display_name(), stream.handle.pid);
+        tracing::warn!(process = name, ?pid, "left alone, and not started: {COPY_REASON}");
+    }
+    supervisor
+        .disown(streams, COPY_REASON)
+        .map_err(|error| DaemonError::io("record what is left alone")(io::Error::other(error)))
+}
+
+/// What a daemon has before it takes anything over.
+struct Begun {
+    supervisor: Supervisor,
+    streams: Vec<Stream>,
+    /// The seq of the event of its start.
+    started: u64,
+    finding: Finding,
+}
+
+/// Reads the ledger, and records that it is supervised from here on, unless it must not be.
+fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Result<Begun, DaemonError> {
+    let streams: Vec<_> = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams.into_values().collect();
+    let keeper = Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()));
+    let finding =
+        place::find(ledger.dir().at(), evidence(&streams, &keeper)).map_err(DaemonError::io("read `place`"))?;
+    let supervisor = Supervisor::new(services(ledger, logs, keeper, finding.place()));
+    let is_copy = matches!(finding, Finding::Copy(_));
+    if !is_copy && !options.forget_other_namespaces {
+        let out_of_sight = supervisor.out_of_sight(&streams, || pid_of_latest_supervisor(ledger));
+        if !out_of_sight.is_empty() {
+            return Err(DaemonError::OutOfSight(out_of_sight));
+        }
+    }
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?.seq;
+    let streams = if is_copy { left_alone(&supervisor, streams)? } else { streams };
+    Ok(Begun { supervisor, streams, started, finding })
+}
+
 async fn run(
     ledger: &Ledger,
     options: &DaemonOptions,
     logs: &Arc<LogThreads>,
     signals: &mut Signals,
 ) -> Result<(), DaemonError> {
-    let version = env!("CARGO_PKG_VERSION").to_owned();
-    let supervisor = Supervisor::new(services(ledger, options, logs));
-    let (recording, looking) = (ledger.clone(), supervisor.clone());
-    let forget_other_namespaces = options.forget_other_namespaces;
-    let begun = blocking::step(move || -> Result<_, DaemonError> {
-        let streams = recording.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
-        let streams: Vec<_> = streams.into_values().collect();
-        let out_of_sight = looking.out_of_sight(&streams, || pid_of_latest_supervisor(&recording));
-        if !out_of_sight.is_empty() && !forget_other_namespaces {
-            return Err(DaemonError::OutOfSight(out_of_sight));
-        }
-        let started = recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
-        Ok((streams, started.seq))
-    });
-    let (streams, started) = begun.await.map_err(DaemonError::io("read the ledger"))??;
-    // No client waits any more for what `run` has started before a shutdown.
-    let boot = Boot { cause: Some(started), stays: is_run };
-    let recovery = supervisor.recover_after(boot, streams).await;
+    let (recording, chosen, threads) = (ledger.clone(), options.clone(), Arc::clone(logs));
+    let begun = blocking::step(move || begin(&recording, &chosen, &threads));
+    let Begun { supervisor, streams, started, finding } = begun.await.map_err(DaemonError::io("read the ledger"))??;
+    // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
+    let stays = if matches!(finding, Finding::Copy(_)) { |_: &Launch| true } else { is_run };
+    let recovery = supervisor.recover_after(Boot { cause: Some(started), stays }, streams).await;
+    let noting = ledger.dir().clone();
+    let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;
+    if let Err(error) = noted.and_then(|noted| noted) {
+        tracing::error!(%error, "it is not noted which place this is; the next daemon may take it for a copy");
+    }
     for problem in &recovery.problems {
         tracing::error!("{problem}");
     }
@@ -261,13 +307,14 @@ async fn farewell(shared: &Shared) {
     }
 }
 
-fn services(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Services {
+fn services(ledger: &Ledger, logs: &Arc<LogThreads>, keeper: Arc<KeeperClient>, place: LedgerPlace) -> Services {
     let recording = ledger.clone();
     Services {
         recorder: Box::new(move || Box::new(recording.recorder())),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(ledger.dir())),
-        holder: Some(Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()))),
+        place: Some(place),
+        holder: Some(keeper),
         logs: Some((LogsDir::new(ledger.dir().at().join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }

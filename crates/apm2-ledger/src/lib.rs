@@ -27,6 +27,7 @@
 //!     recorder: Box::new(move || Box::new(recording.recorder())),
 //!     clock: Arc::new(SystemClock),
 //!     launches: Arc::new(Unkept),
+//!     place: None,
 //!     holder: None,
 //!     logs: None,
 //!     adapters: Arc::new(|_| None),

@@ -7,6 +7,7 @@ use rustix::{
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
 };
+use uuid::Uuid;
 
 use crate::process::{
     ProcessIdentity, Signal, StreamId,
@@ -149,9 +150,30 @@ fn read_unless_gone(path: &str) -> io::Result<Option<Vec<u8>>> {
 /// The environment variable by which the processes of a run are known, whatever became of their supervisor.
 pub const RUN_VARIABLE: &str = "APM2_RUN";
 
-/// The value of [`RUN_VARIABLE`] for one run: `<process id>/<instance>/<run>`.
+/// The place of a ledger, by which runs of a copy of the ledger are told from its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// Drawn at random for this place.
+    pub nonce: Uuid,
+    /// Whether markers from before there were places are its own.
+    pub has_old_markers: bool,
+}
+
+/// The version of a marker that names a place.
+const MARKER_VERSION: &str = "2";
+
+/// One run, as [`RUN_VARIABLE`] names it in the environment of its processes:
+///
+/// ```text
+/// <process id>/<instance>/<run>               version 1
+/// 2:<place>/<process id>/<instance>/<run>     version 2
+/// ```
+///
+/// A holder knows it by the text of version 1, since a holder belongs to one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marker {
+    /// Where. Without a place it is of version 1.
+    pub(crate) place: Option<LedgerPlace>,
     /// Whose run.
     pub(crate) stream: StreamId,
     /// Which of its runs.
@@ -159,10 +181,27 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
+    /// The value of [`RUN_VARIABLE`].
+    pub(crate) fn variable(&self) -> String {
+        format!("{}{self}", self.place.map(|place| beginning(&place)).unwrap_or_default())
+    }
+
+    /// What the variable begins with in the environment of a process that is of this place; for each version.
+    fn beginnings(&self) -> Vec<String> {
+        match self.place {
+            None => vec![format!("{RUN_VARIABLE}=")],
+            Some(place) => {
+                let ours = format!("{RUN_VARIABLE}={}", beginning(&place));
+                if place.has_old_markers { vec![ours, format!("{RUN_VARIABLE}=")] } else { vec![ours] }
+            }
+        }
+    }
+
     /// Whether the process was started with this marker in its environment. Not when that may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
-        let variable = format!("{RUN_VARIABLE}={self}");
-        has_variable(pid, |entry| entry == variable.as_bytes()).is_ok_and(|found| found == Some(true))
+        let variables: Vec<String> = self.beginnings().iter().map(|beginning| format!("{beginning}{self}")).collect();
+        let is_one = |entry: &[u8]| variables.iter().any(|variable| entry == variable.as_bytes());
+        has_variable(pid, is_one).is_ok_and(|found| found == Some(true))
     }
 
     /// The processes that carry the marker, wherever they have gone, and have not ended.
@@ -179,8 +218,10 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
-        let beginning = format!("{RUN_VARIABLE}={}/{}/", self.stream.process_id, self.stream.instance);
-        Self::who_carry(|entry| entry.starts_with(beginning.as_bytes()))
+        let of_instance = format!("{}/{}/", self.stream.process_id, self.stream.instance);
+        let variables: Vec<String> =
+            self.beginnings().iter().map(|beginning| format!("{beginning}{of_instance}")).collect();
+        Self::who_carry(|entry| variables.iter().any(|variable| entry.starts_with(variable.as_bytes())))
     }
 
     fn who_carry(is_it: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Member>> {
@@ -228,7 +269,15 @@ impl Marker {
     }
 }
 
+<<<<<<< HEAD
 /// Whether the environment that a process was started with has such an entry; `None` when it has none, for now or for ever.
+=======
+fn beginning(place: &LedgerPlace) -> String {
+    format!("{MARKER_VERSION}:{}/", place.nonce.simple())
+}
+
+/// Whether the environment that a process was started with has such an entry; `None` when it is gone.
+>>>>>>> daemon
 ///
 /// # Errors
 /// When it may not be read.
@@ -241,5 +290,24 @@ fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bo
 impl fmt::Display for Marker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}/{}", self.stream.process_id, self.stream.instance, self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_names_its_place_and_ends_with_its_run() {
+        let stream = StreamId { process_id: "00000000-0000-0000-0000-000000000007".parse().unwrap(), instance: 1 };
+        let old = Marker { place: None, stream, run: 3 };
+        assert_eq!(old.variable(), "00000000-0000-0000-0000-000000000007/1/3");
+        let nonce = Uuid::from_u128(9);
+        let new = |has_old_markers| Marker { place: Some(LedgerPlace { nonce, has_old_markers }), ..old };
+        let text = "2:00000000000000000000000000000009/00000000-0000-0000-0000-000000000007/1/3";
+        assert_eq!(new(false).variable(), text);
+        assert_eq!(new(true).variable(), text);
+        assert_eq!(new(true).to_string(), old.variable(), "what a holder knows it by");
+        assert_eq!((new(false).beginnings().len(), new(true).beginnings().len()), (1, 2));
     }
 }

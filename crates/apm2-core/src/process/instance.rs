@@ -11,7 +11,7 @@ use tokio::process::Child;
 use crate::process::{
     Actor, Clock, EventKind, Exit, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
     RedactedSpec, RunEnd, Signal, SpawnFailure, StartTrigger, Stream, StreamId,
-    group::Marker,
+    group::{LedgerPlace, Marker},
     history::{History, Origin},
 };
 use crate::restart::RestartBudget;
@@ -39,6 +39,8 @@ pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> Event
 pub(super) struct Facts {
     /// Whose events these are.
     pub(super) id: StreamId,
+    /// The place of the ledger that it is of.
+    pub(super) place: Option<LedgerPlace>,
     /// What runs, with its secrets: never recorded as it is.
     pub(super) spec: Arc<ProcessSpec>,
     /// Where time stamps come from.
@@ -73,7 +75,7 @@ impl Facts {
     }
 
     pub(super) fn marker(&self) -> Marker {
-        Marker { stream: self.id, run: self.run() }
+        Marker { place: self.place, stream: self.id, run: self.run() }
     }
 
     /// Refuses once an end could not be recorded.
@@ -241,6 +243,7 @@ impl Shared {
     pub(super) fn new(spec: ProcessSpec, history: History) -> Self {
         let facts = Facts {
             id: history.id(),
+            place: None,
             spec: Arc::new(spec),
             clock: Arc::clone(&history.clock),
             stream: history.stream().cloned(),

@@ -46,7 +46,7 @@ pub use self::{
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},
     exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
-    group::RUN_VARIABLE,
+    group::{LedgerPlace, RUN_VARIABLE},
     handle::ProcessHandle,
     holder::{HeldOutput, HeldRun, RunHolder},
     id::ProcessId,
@@ -66,7 +66,8 @@ pub use self::{
 };
 pub(crate) use self::{
     group::Marker,
-    history::Origin,
+    history::{History, Origin},
+    instance::end_event,
     output::{FileLogs, OutputNotice},
     redact::{redact_args, redact_text},
     run::Answer,

@@ -34,7 +34,7 @@ use crate::process::{
     Unrecorded,
     child::Passage,
     gate::gate,
-    group::RUN_VARIABLE,
+    group::{LedgerPlace, Marker, RUN_VARIABLE},
     history::{History, Origin},
     instance::{Instance, Shared, Unconfirmed},
     leader::Leader,
@@ -120,6 +120,12 @@ impl ProcessRunner {
         Self { holder, files, ..self }
     }
 
+    /// The same runner, whose runs carry the place of their ledger in their markers.
+    pub(crate) fn placed(self, place: Option<LedgerPlace>) -> Self {
+        self.shared.facts().place = place;
+        self
+    }
+
     /// The output of the instance, where it is kept in files.
     pub(crate) fn kept_output(&self) -> Option<KeptOutput> {
         let kept = self.files.as_ref()?;
@@ -170,13 +176,14 @@ impl ProcessRunner {
         startable(&instance)?;
         let cause = Some(instance.request_start(origin, trigger)?);
         let origin = Origin::default().caused_by(cause);
-        let (spec, handle, marker) = {
+        let (spec, handle, run) = {
             let facts = instance.facts();
-            (Arc::clone(&facts.spec), facts.handle(), facts.marker().to_string())
+            (Arc::clone(&facts.spec), facts.handle(), facts.marker())
         };
+        let marker = run.to_string();
         self.mask_values(&spec, &given);
         let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
-        let (outputs, spawned) = match self.spawn(&spec, &marker, files.as_ref(), given) {
+        let (outputs, spawned) = match self.spawn(&spec, &run, files.as_ref(), given) {
             Ok(spawned) => spawned,
             Err(failure) => {
                 let_go(self.holder.as_deref(), &marker);
@@ -201,7 +208,7 @@ impl ProcessRunner {
     fn spawn(
         &self,
         spec: &ProcessSpec,
-        marker: &str,
+        marker: &Marker,
         files: Option<&LogFiles>,
         given: Given,
     ) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
@@ -212,7 +219,7 @@ impl ProcessRunner {
             outputs.begin_in(files);
         }
         let mut last_env: Vec<(String, OsString)> = given.credentials;
-        last_env.push((RUN_VARIABLE.to_owned(), marker.into()));
+        last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
         let Given { base_env, umask, stdin, .. } = given;
         let stdin = match (stdin, &spec.stdin) {
             (Some(stdin), _) => stdin.into(),
@@ -225,7 +232,7 @@ impl ProcessRunner {
         let (stdout, stderr) = (stdout.into(), stderr.into());
         let surroundings = Surroundings { base_env, passage, last_env, stdin, stdout, stderr };
         match &self.holder {
-            Some(holder) => spawn_held(spec, surroundings, marker, Arc::clone(holder), outputs),
+            Some(holder) => spawn_held(spec, surroundings, &marker.to_string(), Arc::clone(holder), outputs),
             None => Ok((outputs, spawner::spawn_with(spec, surroundings)?)),
         }
     }

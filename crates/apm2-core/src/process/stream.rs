@@ -289,8 +289,10 @@ impl Stream {
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
             EventKind::RestartRefused { rule } => {
-                // The supervisor itself stops what is to run again.
-                if *rule != RestartRule::StopRequested || is_operator(&event.actor) {
+                // The supervisor itself stops what is to run again; a recovery refuses what is another ledger's.
+                if *rule != RestartRule::StopRequested
+                    || matches!(event.actor, Actor::Operator { .. } | Actor::Recovery)
+                {
                     self.wanted = false;
                 }
                 self.follow_up = FollowUp::Nothing;

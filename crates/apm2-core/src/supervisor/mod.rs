@@ -15,6 +15,7 @@ mod boot;
 mod bring_up;
 mod change;
 mod checkup;
+mod disown;
 mod launch;
 mod name;
 mod namespace;
@@ -56,8 +57,8 @@ use crate::{
     credentials,
     log::{LogThreads, LogsDir},
     process::{
-        Clock, FileLogs, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request, RunHolder, Signal,
-        Stream, StreamId, id_query::UnclearId,
+        Clock, FileLogs, LedgerPlace, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request,
+        RunHolder, Signal, Stream, StreamId, id_query::UnclearId,
     },
 };
 
@@ -69,6 +70,8 @@ pub struct Services {
     pub clock: Arc<dyn Clock>,
     /// Keeps launches for the next supervisor.
     pub launches: Arc<dyn LaunchStore>,
+    /// The place of the ledger, which the markers of runs name. Without one, runs of a copy cannot be told from its own.
+    pub place: Option<LedgerPlace>,
     /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
     pub holder: Option<Arc<dyn RunHolder>>,
     /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
@@ -156,7 +159,8 @@ impl Supervisor {
         let services = &self.inner.services;
         let runner = ProcessRunner::recorded(launch.spec.clone(), instance, (services.recorder)(), stream)
             .with_clock(Arc::clone(&services.clock))
-            .kept(services.holder.clone(), services.files());
+            .kept(services.holder.clone(), services.files())
+            .placed(services.place);
         let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
         let busy = Arc::new(AtomicBool::new(false));
         let id = StreamId { process_id: launch.spec.id, instance };

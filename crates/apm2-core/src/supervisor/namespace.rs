@@ -54,7 +54,7 @@ impl Supervisor {
 }
 
 fn marker(stream: &Stream) -> String {
-    Marker { stream: stream.id, run: stream.run }.to_string()
+    Marker { place: None, stream: stream.id, run: stream.run }.to_string()
 }
 
 /// Whether no process of ours is in this pid namespace, as far as `/proc` shows; not when something cannot be looked at.

@@ -164,6 +164,7 @@ impl Log {
             recorder: Box::new(move || Box::new(log.clone())),
             clock: Arc::new(SystemClock),
             launches: Arc::new(Known(launches, Vec::new())),
+            place: None,
             holder: None,
             logs: None,
             adapters: Arc::new(|_| None),

@@ -87,6 +87,31 @@ impl KeeperClient {
     }
 }
 
+impl KeeperClient {
+    /// Whether a keeper answers in this directory. None is started to be asked.
+    pub(crate) fn is_present(&self) -> bool {
+        self.peeked().is_ok_and(|connection| connection.is_some())
+    }
+
+    /// The connection to the keeper that there is.
+    fn peeked(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+        let mut state = self.0.state();
+        if let Some(connection) = &state.connection {
+            return Ok(Some(Arc::clone(connection)));
+        }
+        let dir = File::open(self.0.dir.at())?;
+        let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
+        let met = match meet(&address) {
+            Err(error) if is_unanswered(&error) && self.0.is_running() => meet_within(&address, SOCKET_MAX),
+            met => met,
+        };
+        match met {
+            Err(error) if is_unanswered(&error) => Ok(None),
+            met => Ok(Some(self.0.connected(&mut state, met?))),
+        }
+    }
+}
+
 impl Shared {
     /// Nothing is left half-done under this lock that a second try would not do again.
     fn state(&self) -> MutexGuard<'_, State> {
@@ -252,16 +277,7 @@ impl RunHolder for KeeperClient {
     }
 
     fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
-        let mut state = self.0.state();
-        if state.connection.is_none() {
-            let dir = File::open(self.0.dir.at())?;
-            match meet(&SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?) {
-                Err(error) if is_unanswered(&error) => return Ok(None),
-                met => drop(self.0.connected(&mut state, met?)),
-            }
-        }
-        drop(state);
-        self.get(run)
+        if self.peeked()?.is_some() { self.get(run) } else { Ok(None) }
     }
 
     fn release(&self, run: &str) -> io::Result<()> {

@@ -10,6 +10,7 @@ use apm2_daemon::{
     DaemonError, DaemonOptions,
     client::{Client, ClientError},
     keeper::keep,
+    log_file::DaemonLog,
     owner::{Ownership, ownership},
     protocol::{Answer, Request},
     start::{StartOutcome, report},
@@ -83,11 +84,14 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     if is_part_of_a_run() && connect(&dir)?.is_none() {
         return run_apart(&dir, &args);
     }
+    let cannot_log = |error| CliError::failed(format!("no thread for the log: {error}"));
+    let log = DaemonLog::start(&std::path::absolute(&dir).unwrap_or_else(|_| dir.clone())).map_err(cannot_log)?;
+    let lines = log.clone();
     tracing_subscriber::fmt()
         .with_max_level(if context.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN })
         .with_target(false)
         .with_ansi(false)
-        .with_writer(|| Aside)
+        .with_writer(move || lines.clone())
         .init();
     // A task that breaks off must not do so in silence.
     std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
@@ -115,6 +119,7 @@ pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
             StartOutcome::Failed { code: error.exit_code(), message: error.message().to_owned(), hint }
         });
     }
+    log.flush();
     served.map(|()| 0)
 }
 
@@ -185,20 +190,6 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
         ));
     }
     Ok(0)
-}
-
-/// Standard error, which is a file on a disk that may be full: what cannot be said there is no reason to end.
-struct Aside;
-
-impl std::io::Write for Aside {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = std::io::stderr().write_all(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Hold descriptors for a daemon; started by it, with a listening socket as standard input

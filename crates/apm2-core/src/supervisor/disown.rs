@@ -1,0 +1,51 @@
+//! Closing what the record of a copied ledger has open, without touching a process.
+//!
+//! The record of a copy or of a restored backup tells of runs that belong to the ledger it was copied from. Its processes may
+//! be alive, and are supervised there, or will be. So they are neither adopted nor signalled, and nothing is started in their
+//! place until an operator says so.
+
+use std::sync::Arc;
+
+use super::{Supervisor, recover::is_open};
+use crate::process::{
+    Actor, EventKind, Exit, FollowUp, History, Origin, ProcessError, Request, RestartRule, RunEnd, Stream, end_event,
+};
+
+impl Supervisor {
+    /// Whether the record has something of this instance open, or due, or to be started.
+    #[must_use]
+    pub fn is_unfinished(stream: &Stream) -> bool {
+        !stream.id.is_system() && (is_open(stream) || stream.follow_up != FollowUp::Nothing || stream.wanted)
+    }
+
+    /// Records of each of these streams that its run is not followed any more, and that nothing is started for it; why is said
+    /// in `reason`. Gives them as they are then. To be called before [`recover`](Self::recover).
+    ///
+    /// # Errors
+    /// When that cannot be recorded.
+    pub fn disown(&self, streams: Vec<Stream>, reason: &str) -> Result<Vec<Stream>, ProcessError> {
+        streams.into_iter().map(|stream| self.disown_one(stream, reason)).collect()
+    }
+
+    fn disown_one(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
+        if !Self::is_unfinished(&stream) {
+            return Ok(stream);
+        }
+        let mut kinds = match stream.intent {
+            Some(intent) => vec![
+                EventKind::Starting { identity: None, trigger: intent.trigger },
+                EventKind::Crashed { cause: RunEnd::NeverConfirmed },
+            ],
+            None if stream.handle.state.has_exited() => Vec::new(),
+            // How it ends is not known here, and will not be.
+            None => vec![end_event(&stream.handle.state, Exit::UNKNOWN, false)],
+        };
+        kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });
+        let origin = Origin::of(Request { actor: Actor::Recovery, reason: Some(reason.to_owned()) });
+        let services = &self.inner.services;
+        let (id, recorder, clock) = (stream.id, (services.recorder)(), Arc::clone(&services.clock));
+        let mut history = History::new(id, Some(stream.clone()), recorder, clock);
+        history.record(&origin, kinds)?;
+        Ok(history.stream().map_or(stream, |left| Stream::clone(left)))
+    }
+}

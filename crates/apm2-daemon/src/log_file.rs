@@ -1,0 +1,158 @@
+//! The daemon's own log: `daemon.log` in the ledger's directory, which is its standard error when a client has started it.
+//! Lines are written by a thread, so that a disk that hangs holds up the log alone; the file is rotated while the daemon
+//! lives, and one old file is kept.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use rustix::{fs::fstat, stdio::dup2_stderr};
+
+/// The name of the file, in the ledger's directory.
+pub const LOG_FILE: &str = "daemon.log";
+
+/// The name that a full file is given, in the place of an older one.
+const OLD_FILE: &str = "daemon.log.1";
+
+/// The size at which a file is full, in bytes.
+pub(crate) const LOG_BYTES_MAX: u64 = 1 << 20;
+
+/// Lines that wait for the disk; more are dropped and counted.
+const LINES_WAITING_MAX: usize = 1024;
+
+/// How long the last lines are waited for.
+const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+enum Task {
+    Write(Vec<u8>),
+    /// Says when all that came before is written.
+    Flush(SyncSender<()>),
+}
+
+/// A way to the log. Clones share it.
+#[derive(Clone)]
+pub struct DaemonLog {
+    tasks: SyncSender<Task>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl DaemonLog {
+    /// Writes to standard error; where that is `daemon.log` in `dir`, rotates it.
+    ///
+    /// # Errors
+    /// When no thread can be made.
+    pub fn start(dir: &Path) -> io::Result<Self> {
+        let (tasks, received) = sync_channel(LINES_WAITING_MAX);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = Writer { path: dir.join(LOG_FILE), dropped: Arc::clone(&dropped) };
+        thread::Builder::new().name("apm2-daemon-log".to_owned()).spawn(move || writer.run(&received))?;
+        Ok(Self { tasks, dropped })
+    }
+
+    /// Waits until what was said is written; not for long.
+    pub fn flush(&self) {
+        let (done, told) = sync_channel(1);
+        if self.tasks.try_send(Task::Flush(done)).is_ok() {
+            // A disk that hangs is not waited for.
+            let _ = told.recv_timeout(FLUSH_MAX);
+        }
+    }
+}
+
+impl Write for DaemonLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.tasks.try_send(Task::Write(bytes.to_vec())) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Writer {
+    path: PathBuf,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Writer {
+    fn run(&self, tasks: &Receiver<Task>) {
+        // What cannot be said is no reason to end: the disk may be full.
+        while let Ok(task) = tasks.recv() {
+            match task {
+                Task::Write(line) => {
+                    let _ = io::stderr().write_all(&line);
+                }
+                Task::Flush(done) => {
+                    let _ = done.try_send(());
+                }
+            }
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                let _ = writeln!(io::stderr(), "{dropped} lines were dropped: the disk did not take them in time");
+            }
+            if let Err(error) = self.rotate_if_full() {
+                let _ = writeln!(io::stderr(), "{} cannot be rotated: {error}", self.path.display());
+            }
+        }
+    }
+
+    /// Begins a new file where standard error is this one, and it is full or has lost its name.
+    fn rotate_if_full(&self) -> io::Result<()> {
+        let ours = fstat(io::stderr().as_fd())?;
+        let is_named = fs::symlink_metadata(&self.path)
+            .is_ok_and(|named| (named.dev(), named.ino()) == (ours.st_dev, ours.st_ino));
+        let length = u64::try_from(ours.st_size).unwrap_or_default();
+        if !is_named || length < LOG_BYTES_MAX {
+            return Ok(());
+        }
+        dup2_stderr(open_rotated(&self.path)?)?;
+        Ok(())
+    }
+}
+
+/// Opens the log, and sets a full one aside before.
+///
+/// # Errors
+/// When it cannot be opened, or not be set aside.
+pub(crate) fn open_rotated(path: &Path) -> io::Result<File> {
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() >= LOG_BYTES_MAX) {
+        fs::rename(path, path.with_file_name(OLD_FILE))?;
+    }
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_log_is_set_aside_and_one_old_file_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(LOG_FILE);
+        let full = vec![b'x'; usize::try_from(LOG_BYTES_MAX).unwrap()];
+        for round in 0..3 {
+            open_rotated(&path).unwrap().write_all(&full).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().len(), LOG_BYTES_MAX);
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), if round == 0 { 1 } else { 2 });
+        }
+        open_rotated(&path).unwrap().write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(dir.path().join(OLD_FILE)).unwrap().len(), LOG_BYTES_MAX);
+    }
+}

@@ -1,0 +1,168 @@
+//! The file `place` of a ledger's directory: which place this is, so that a copy knows that it is one.
+//!
+//! ```text
+//! {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
+//! ```
+//!
+//! The nonce is in the marker of every run that is started here. Device and inode are those of the directory: a copy has the
+//! file, too, and another directory. Devices are numbered anew at each boot, so they count on the same boot only.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use apm2_core::process::{LedgerPlace, boot_id};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// The name of the file.
+const FILE: &str = "place";
+
+/// The version that is written.
+const VERSION: u32 = 1;
+
+/// What the file says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+struct Noted {
+    version: u32,
+    nonce: Uuid,
+    boot: Uuid,
+    device: u64,
+    inode: u64,
+    /// Whether runs from before there was this file may still be alive: their markers name no place.
+    old_markers: bool,
+}
+
+/// What a ledger's directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The place where its runs were started.
+    Own(LedgerPlace),
+    /// A copy of such a place, as which it begins anew.
+    Copy(LedgerPlace),
+}
+
+impl Finding {
+    pub(crate) const fn place(&self) -> LedgerPlace {
+        match self {
+            Self::Own(place) | Self::Copy(place) => *place,
+        }
+    }
+}
+
+/// What is known beside the file.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Evidence {
+    /// Whether a keeper answers here: it was started here, and holds what runs here.
+    pub(crate) has_keeper: bool,
+    /// Whether the record has runs of this boot open: only those can be alive.
+    pub(crate) has_open_runs: bool,
+    /// Whether the record has anything at all.
+    pub(crate) is_empty: bool,
+}
+
+/// Finds out what the directory is. Changes nothing.
+///
+/// # Errors
+/// When the file or the directory cannot be read.
+pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
+    let new = |has_old_markers| LedgerPlace { nonce: Uuid::new_v4(), has_old_markers };
+    let Some(noted) = read(dir)? else {
+        // From before there was the file. Without it, what may be alive is followed only if a keeper proves that it runs here.
+        return Ok(match evidence {
+            Evidence { has_keeper: true, .. } => Finding::Own(new(true)),
+            Evidence { has_open_runs: true, .. } => Finding::Copy(new(false)),
+            Evidence { is_empty, .. } => Finding::Own(new(!is_empty)),
+        });
+    };
+    let metadata = fs::metadata(dir)?;
+    let is_same_device = noted.boot != boot_id() || noted.device == metadata.dev();
+    let is_here = noted.inode == metadata.ino() && is_same_device;
+    if is_here || evidence.has_keeper {
+        return Ok(Finding::Own(LedgerPlace { nonce: noted.nonce, has_old_markers: noted.old_markers }));
+    }
+    Ok(if evidence.is_empty { Finding::Own(new(false)) } else { Finding::Copy(new(false)) })
+}
+
+/// Notes that the directory is this place from here on. Durable when this returns.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn note(dir: &Path, place: LedgerPlace) -> io::Result<()> {
+    let metadata = fs::metadata(dir)?;
+    let noted = Noted {
+        version: VERSION,
+        nonce: place.nonce,
+        boot: boot_id(),
+        device: metadata.dev(),
+        inode: metadata.ino(),
+        old_markers: place.has_old_markers,
+    };
+    if read(dir).ok().flatten() == Some(noted) {
+        return Ok(());
+    }
+    let new = dir.join(FILE).with_extension("new");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(&new)?;
+    file.write_all(&serde_json::to_vec(&noted)?)?;
+    file.sync_all()?;
+    fs::rename(new, dir.join(FILE))?;
+    File::open(dir)?.sync_all()
+}
+
+fn read(dir: &Path) -> io::Result<Option<Noted>> {
+    let bytes = match fs::read(dir.join(FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        bytes => bytes?,
+    };
+    let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
+    let noted: Noted = serde_json::from_slice(&bytes).map_err(|error| invalid(error.to_string()))?;
+    if noted.version == VERSION { Ok(Some(noted)) } else { Err(invalid(format!("version {}", noted.version))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUIET: Evidence = Evidence { has_keeper: false, has_open_runs: false, is_empty: false };
+
+    #[test]
+    fn a_place_is_known_again_and_a_copy_is_not_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = find(dir.path(), Evidence { is_empty: true, ..QUIET }).unwrap();
+        let Finding::Own(place) = here else { panic!("a new ledger is no copy: {here:?}") };
+        assert!(!place.has_old_markers);
+        note(dir.path(), place).unwrap();
+        note(dir.path(), place).unwrap();
+        assert_eq!(find(dir.path(), QUIET).unwrap(), Finding::Own(place));
+        let copy = tempfile::tempdir().unwrap();
+        fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
+        let Finding::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
+        assert_ne!(other.nonce, place.nonce);
+        // A keeper that answers was started there.
+        let moved = find(copy.path(), Evidence { has_keeper: true, ..QUIET }).unwrap();
+        assert_eq!(moved, Finding::Own(place));
+        note(copy.path(), other).unwrap();
+        assert_eq!(find(copy.path(), QUIET).unwrap(), Finding::Own(other), "it is a place of its own by now");
+    }
+
+    #[test]
+    fn without_the_file_only_what_cannot_be_alive_elsewhere_is_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let found = |evidence| match find(dir.path(), evidence).unwrap() {
+            Finding::Own(place) => ("own", place.has_old_markers),
+            Finding::Copy(place) => ("copy", place.has_old_markers),
+        };
+        assert_eq!(found(QUIET), ("own", true));
+        assert_eq!(found(Evidence { has_open_runs: true, ..QUIET }), ("copy", false));
+        assert_eq!(found(Evidence { has_open_runs: true, has_keeper: true, ..QUIET }), ("own", true));
+    }
+}

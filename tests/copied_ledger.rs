@@ -1,0 +1,137 @@
+//! A copy of a ledger's directory, or a restored backup of its journal, beside the ledger itself on the same boot.
+
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
+
+use crate::support::{Outcome, Place, finish, gone, helpers_of, wait_until};
+
+const ECOSYSTEM: &str = "[[process]]\nname = 'svc'\ncommand = 'sleep'\nargs = ['1000']
+restart = { policy = 'always', backoff = '10ms' }\n";
+
+fn supervising() -> (Place, u32) {
+    let place = Place::new();
+    fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
+    place.run(&["up"]).succeeded();
+    let pid = pid_of(&place);
+    (place, pid)
+}
+
+fn pid_of(place: &Place) -> u32 {
+    u32::try_from(place.json(&["show", "svc"])["handle"]["pid"].as_u64().unwrap()).unwrap()
+}
+
+/// A copy of the ledger. Its daemon is ended with it.
+struct Copied<'a> {
+    place: &'a Place,
+    ledger: PathBuf,
+}
+
+impl<'a> Copied<'a> {
+    /// The whole directory, with times, modes and dead sockets.
+    fn whole(place: &'a Place) -> Self {
+        let ledger = place.path("copy");
+        assert!(Command::new("cp").arg("-a").arg(place.ledger()).arg(&ledger).status().unwrap().success());
+        Self { place, ledger }
+    }
+
+    /// A backup of the journal alone.
+    fn journal(place: &'a Place) -> Self {
+        let ledger = place.path("restored");
+        fs::DirBuilder::new().mode(0o700).create(&ledger).unwrap();
+        let journal = place.ledger().join("journal");
+        assert!(Command::new("cp").arg("-r").arg(journal).arg(&ledger).status().unwrap().success());
+        Self { place, ledger }
+    }
+
+    fn run(&self, args: &[&str]) -> Outcome {
+        finish(self.place.command(args).env("APM2_LEDGER_DIR", &self.ledger))
+    }
+
+    fn types(&self) -> Vec<String> {
+        let shown = self.run(&["--format", "json", "show", "svc", "--all"]);
+        let shown = if shown.code == 2 { self.run(&["--format", "json", "show", "svc"]) } else { shown };
+        let events = shown.succeeded().json()["events"].as_array().unwrap().clone();
+        events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+impl Drop for Copied<'_> {
+    fn drop(&mut self) {
+        drop(self.run(&["down", "--all"]));
+        drop(self.run(&["daemon", "--stop"]));
+        wait_until("its helpers leave", || helpers_of(&self.ledger, &["daemon", "keeper"]).is_empty().then_some(()));
+    }
+}
+
+#[test]
+fn nothing_of_the_ledger_is_touched_by_its_copy() {
+    let (place, pid) = supervising();
+    for copy in [Copied::whole(&place), Copied::journal(&place)] {
+        // Each starts a daemon, which takes up what is its own.
+        for args in [&["stop", "svc"][..], &["stop", "all"]] {
+            drop(copy.run(args));
+            assert!(!gone(pid), "{args:?}");
+        }
+        let types = copy.types();
+        assert!(!types.contains(&"adopted".to_owned()), "{types:?}");
+        let shown = copy.run(&["show", "svc"]).succeeded().stdout;
+        assert!(shown.contains("this is a copy of the ledger"), "{shown}");
+        let said = fs::read_to_string(copy.ledger.join("daemon.log")).unwrap();
+        assert!(said.contains("left alone") && said.contains(&pid.to_string()), "{said}");
+    }
+    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.json(&["show", "svc"])["handle"]["state"], "running");
+}
+
+/// The process of the ledger is restarted by its own daemon, and by no other.
+#[test]
+fn a_copy_starts_nothing_by_itself() {
+    let (place, pid) = supervising();
+    let copy = Copied::whole(&place);
+    place.run(&["restart", "svc"]).succeeded();
+    wait_until("it is another process", || (pid_of(&place) != pid).then_some(()));
+    // Its record has a run that has ended meanwhile.
+    copy.run(&["run", "--", "true"]).succeeded();
+    let state = copy.run(&["--format", "json", "show", "svc"]).succeeded().json()["handle"]["state"].clone();
+    assert_eq!(state, "crashed");
+    // What is asked for is started, beside the other: the copy is a place of its own by now.
+    copy.run(&["start", "svc"]).succeeded();
+    let own = copy.run(&["--format", "json", "show", "svc"]).succeeded().json()["handle"]["pid"].as_u64().unwrap();
+    assert_ne!(own, u64::from(pid_of(&place)));
+    let environ = String::from_utf8_lossy(&fs::read(format!("/proc/{own}/environ")).unwrap()).into_owned();
+    let other = String::from_utf8_lossy(&fs::read(format!("/proc/{}/environ", pid_of(&place))).unwrap()).into_owned();
+    let marker = |environ: &str| environ.split('\0').find(|entry| entry.starts_with("APM2_RUN=2:")).map(str::to_owned);
+    assert!(marker(&environ).is_some() && marker(&environ) != marker(&other), "{environ} {other}");
+    copy.run(&["stop", "svc"]).succeeded();
+    assert!(!gone(pid_of(&place)));
+    assert!(gone(u32::try_from(own).unwrap()));
+}
+
+/// The place of a ledger is its directory, whatever that is called.
+#[test]
+fn a_ledger_that_is_moved_is_no_copy() {
+    let (place, pid) = supervising();
+    place.run(&["daemon", "--leave"]).succeeded();
+    wait_until("the daemon leaves", || place.daemon().is_none().then_some(()));
+    fs::rename(place.ledger(), place.path("moved")).unwrap();
+    let listed = finish(place.command(&["up"]).env("APM2_LEDGER_DIR", place.path("moved"))).succeeded();
+    assert!(listed.stdout.contains("unchanged"), "{listed:?}");
+    assert!(!gone(pid));
+    finish(place.command(&["down"]).env("APM2_LEDGER_DIR", place.path("moved"))).succeeded();
+    assert!(gone(pid));
+    finish(place.command(&["daemon", "--stop"]).env("APM2_LEDGER_DIR", place.path("moved"))).succeeded();
+    wait_until("its helpers leave", || {
+        helpers_of(&place.path("moved"), &["daemon", "keeper"]).is_empty().then_some(())
+    });
+}
+
+/// A ledger from before places had names: what its keeper holds is its own.
+#[test]
+fn a_ledger_without_a_place_is_taken_over_with_its_keeper() {
+    let (place, pid) = supervising();
+    place.kill_daemon();
+    fs::remove_file(place.ledger().join("place")).unwrap();
+    place.run(&["up"]).succeeded();
+    assert_eq!(pid_of(&place), pid);
+    let noted = fs::read_to_string(place.ledger().join("place")).unwrap();
+    assert!(noted.contains("\"old_markers\":true"), "{noted}");
+}
