@@ -269,15 +269,11 @@ impl Marker {
     }
 }
 
-<<<<<<< HEAD
-/// Whether the environment that a process was started with has such an entry; `None` when it has none, for now or for ever.
-=======
 fn beginning(place: &LedgerPlace) -> String {
     format!("{MARKER_VERSION}:{}/", place.nonce.simple())
 }
 
-/// Whether the environment that a process was started with has such an entry; `None` when it is gone.
->>>>>>> daemon
+/// Whether the environment that a process was started with has such an entry; `None` when it has none, for now or for ever.
 ///
 /// # Errors
 /// When it may not be read.
