@@ -15,7 +15,7 @@ use apm2_core::{
     blocking,
     log::{LogThreads, LogsDir, Retention},
     process::{
-        Actor, EventKind, Request, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
+        Actor, EventKind, Request, Stamp, StreamId, SystemClock, proc_is_of_our_namespace, raise_descriptor_limit,
         reset_inherited,
     },
     supervisor::{Boot, Launch, Services, Supervisor},
@@ -65,6 +65,9 @@ const IDLE_POLL: Duration = Duration::from_secs(1);
 
 /// The same while there is: it wakes two threads.
 const BUSY_POLL: Duration = Duration::from_secs(5);
+
+/// The last events of the ledger among which one of a supervisor is looked for.
+const WATCHED_EVENTS_MAX: u64 = 64;
 
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -184,6 +187,17 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
     started.last()
 }
 
+/// When a supervisor last recorded anything. What was found on opening the ledger was recorded since then, and tells nothing
+/// of when a supervisor was there.
+fn watched_until(ledger: &Ledger) -> Option<Stamp> {
+    let size = ledger.reader().head()?.size;
+    let latest = ledger.reader().events(size.saturating_sub(WATCHED_EVENTS_MAX).max(1), size).filter_map(Result::ok);
+    let is_of_supervisor = |kind: &EventKind| {
+        !kind.is_system() || matches!(kind, EventKind::SupervisorStarted { .. } | EventKind::SupervisorStopped)
+    };
+    latest.filter(|event| is_of_supervisor(&event.kind)).last().map(|event| event.stamp)
+}
+
 async fn run(
     ledger: &Ledger,
     options: &DaemonOptions,
@@ -195,6 +209,7 @@ async fn run(
     let (recording, looking) = (ledger.clone(), supervisor.clone());
     let forget_other_namespaces = options.forget_other_namespaces;
     let begun = blocking::step(move || -> Result<_, DaemonError> {
+        let watched_until = watched_until(&recording);
         let streams = recording.reader().replay(u64::MAX, Origin::Snapshot)?.streams;
         let streams: Vec<_> = streams.into_values().collect();
         let out_of_sight = looking.out_of_sight(&streams, || pid_of_latest_supervisor(&recording));
@@ -202,11 +217,11 @@ async fn run(
             return Err(DaemonError::OutOfSight(out_of_sight));
         }
         let started = recording.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?;
-        Ok((streams, started.seq))
+        Ok((streams, started.seq, watched_until))
     });
-    let (streams, started) = begun.await.map_err(DaemonError::io("read the ledger"))??;
+    let (streams, started, watched_until) = begun.await.map_err(DaemonError::io("read the ledger"))??;
     // No client waits any more for what `run` has started before a shutdown.
-    let boot = Boot { cause: Some(started), stays: is_run };
+    let boot = Boot { cause: Some(started), watched_until, stays: is_run };
     let recovery = supervisor.recover_after(boot, streams).await;
     for problem in &recovery.problems {
         tracing::error!("{problem}");
