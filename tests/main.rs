@@ -56,10 +56,12 @@ mod standard_input;
 mod stops;
 mod supervised;
 mod terminal;
+mod unobserved_end;
 mod unsupervised;
 mod up;
 mod upgrade;
 mod usage;
+mod usage_of_runs;
 mod views;
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -12,10 +12,10 @@ use apm2_core::{
     log::{LogPosition, LogThreads, LogsDir},
     process::{
         Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldRun, ProcessError, ProcessIdentity, ProcessSpec,
-        ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, StartTrigger, StreamId,
+        ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, Stamp, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Launch, Recovery, Supervisor, UnreadableLaunch},
+    supervisor::{Boot, Launch, Recovery, Supervisor, UnreadableLaunch},
 };
 use uuid::Uuid;
 
@@ -138,6 +138,30 @@ async fn of_what_is_gone_the_exit_is_unknown() {
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.exit(), Some(&Exit::UNKNOWN));
     assert_eq!(stream.handle.state, ProcessState::Crashed { exit_code: None });
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_watched_lies_between_two_moments() {
+    let spec = never("");
+    let mut child = orphan(&spec, "exit 7");
+    let identity = ProcessIdentity::of(child.id());
+    child.wait().unwrap();
+    for watched in [None, Some(60)] {
+        let log = left(&spec, identity, end).await;
+        let started = log.replay().unwrap().run_started.unwrap();
+        let watched_until = watched.map(|secs| Stamp { boot_ns: started.boot_ns + secs * 1_000_000_000, ..started });
+        let supervisor = log.supervisor(vec![Launch::new(spec.clone())]);
+        let boot = Boot { watched_until, ..Boot::default() };
+        in_time(supervisor.recover_after(boot, log.replay().into_iter().collect())).await;
+        in_time(supervisor.wait(id_of(&spec))).await.unwrap();
+        let events = log.events();
+        let place = events.iter().position(|event| event.kind.name() == "crashed").unwrap();
+        let found = events[place].stamp;
+        let EventKind::EndUnobserved { not_before, not_after } = events[place + 1].kind else { panic!("{events:?}") };
+        // Without a ledger that tells more, it ended after it began.
+        assert_eq!(not_before, watched_until.unwrap_or(started));
+        assert!(not_after.boot_ns <= found.boot_ns && not_after.boot_ns >= started.boot_ns);
+    }
 }
 
 #[tokio::test]

@@ -15,8 +15,8 @@ use apm2_core::{
     blocking,
     log::{LogThreads, LogsDir, Retention},
     process::{
-        Actor, EventKind, LedgerPlace, Request, Stream, StreamId, SystemClock, boot_id, proc_is_of_our_namespace,
-        raise_descriptor_limit, reset_inherited,
+        Actor, EventKind, LedgerPlace, Request, Stamp, Stream, StreamId, SystemClock, boot_id,
+        proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited,
     },
     supervisor::{Boot, Launch, Services, Supervisor},
 };
@@ -67,6 +67,9 @@ const IDLE_POLL: Duration = Duration::from_secs(1);
 
 /// The same while there is: it wakes two threads.
 const BUSY_POLL: Duration = Duration::from_secs(5);
+
+/// The last events of the ledger among which one of a supervisor is looked for.
+const WATCHED_EVENTS_MAX: u64 = 64;
 
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
@@ -251,11 +254,14 @@ struct Begun {
     streams: Vec<Stream>,
     /// The seq of the event of its start.
     started: u64,
+    /// When a supervisor before this one last recorded anything.
+    watched_until: Option<Stamp>,
     finding: Finding,
 }
 
 /// Reads the ledger, and records that it is supervised from here on, unless it must not be.
 fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Result<Begun, DaemonError> {
+    let watched_until = watched_until(ledger);
     let streams: Vec<_> = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams.into_values().collect();
     let keeper = Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()));
     let finding =
@@ -271,7 +277,18 @@ fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Re
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?.seq;
     let streams = if is_copy { left_alone(&supervisor, streams)? } else { streams };
-    Ok(Begun { supervisor, streams, started, finding })
+    Ok(Begun { supervisor, streams, started, watched_until, finding })
+}
+
+/// When a supervisor last recorded anything. What was found on opening the ledger was recorded since then, and tells nothing
+/// of when a supervisor was there.
+fn watched_until(ledger: &Ledger) -> Option<Stamp> {
+    let size = ledger.reader().head()?.size;
+    let latest = ledger.reader().events(size.saturating_sub(WATCHED_EVENTS_MAX).max(1), size).filter_map(Result::ok);
+    let is_of_supervisor = |kind: &EventKind| {
+        !kind.is_system() || matches!(kind, EventKind::SupervisorStarted { .. } | EventKind::SupervisorStopped)
+    };
+    latest.filter(|event| is_of_supervisor(&event.kind)).last().map(|event| event.stamp)
 }
 
 async fn run(
@@ -282,10 +299,11 @@ async fn run(
 ) -> Result<Served, DaemonError> {
     let (recording, chosen, threads) = (ledger.clone(), options.clone(), Arc::clone(logs));
     let begun = blocking::step(move || begin(&recording, &chosen, &threads));
-    let Begun { supervisor, streams, started, finding } = begun.await.map_err(DaemonError::io("read the ledger"))??;
+    let begun = begun.await.map_err(DaemonError::io("read the ledger"))??;
+    let Begun { supervisor, streams, started, watched_until, finding } = begun;
     // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
     let stays = if matches!(finding, Finding::Copy(_)) { |_: &Launch| true } else { is_run };
-    let recovery = supervisor.recover_after(Boot { cause: Some(started), stays }, streams).await;
+    let recovery = supervisor.recover_after(Boot { cause: Some(started), watched_until, stays }, streams).await;
     let noting = ledger.dir().clone();
     let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;
     if let Err(error) = noted.and_then(|noted| noted) {

@@ -133,7 +133,7 @@ fn is_near(pid: u32, group: u32) -> nix::Result<bool> {
     Ok(is_id(getpgid(pid)?) || is_id(getsid(pid)?))
 }
 
-fn pids() -> io::Result<impl Iterator<Item = u32>> {
+pub(crate) fn pids() -> io::Result<impl Iterator<Item = u32>> {
     let entries = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
     Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }

@@ -112,10 +112,11 @@ impl ProcessIdentity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) state: u8,
+    pub(crate) parent: u32,
     pub(crate) group: u32,
     pub(crate) session: u32,
     pub(crate) start_ticks: u64,
-    /// User and system time, in clock ticks.
+    /// User and system time, its own and that of children that it has waited for, in clock ticks.
     pub(crate) cpu_ticks: u64,
     pub(crate) resident_pages: u64,
     /// Threads, the first one included.
@@ -143,11 +144,12 @@ impl Stat {
         // The first of them is field 3 of the manual.
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
             group: fields.get(2)?.parse().ok()?,
             session: fields.get(3)?.parse().ok()?,
             threads: fields.get(17)?.parse().ok()?,
             start_ticks: fields.get(19)?.parse().ok()?,
-            cpu_ticks: fields.get(11)?.parse::<u64>().ok()?.saturating_add(fields.get(12)?.parse().ok()?),
+            cpu_ticks: cpu_ticks(fields.get(11..15)?)?,
             resident_pages: fields.get(21)?.parse().ok()?,
             is_kernel_thread: fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0,
             env_end: fields.get(48).and_then(|field| field.parse().ok()).unwrap_or(0),
@@ -177,6 +179,11 @@ impl Stat {
             (true, None) => Observation::Zombie(Exit::UNKNOWN),
         }
     }
+}
+
+/// The sum of times. Those of children are signed in the kernel, and never negative.
+fn cpu_ticks(fields: &[&str]) -> Option<u64> {
+    fields.iter().try_fold(0_u64, |sum, field| Some(sum.saturating_add(field.parse().ok()?)))
 }
 
 /// Whether the kernel shows us the exit status of `pid`: we are root, or every user and group id of it is ours.

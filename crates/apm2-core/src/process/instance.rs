@@ -10,7 +10,7 @@ use tokio::process::Child;
 
 use crate::process::{
     Actor, Clock, EventKind, Exit, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
-    RedactedSpec, RunEnd, Signal, SpawnFailure, StartTrigger, Stream, StreamId,
+    RedactedSpec, RunEnd, Signal, SpawnFailure, Stamp, StartTrigger, Stream, StreamId,
     group::{LedgerPlace, Marker},
     history::{History, Origin},
 };
@@ -105,6 +105,8 @@ pub(super) struct Instance {
     history: History,
     /// The process, from the spawn until it is reaped: there is one iff it is actively running (INV-0011).
     child: Option<Child>,
+    /// Between which moments the run that is taken over ended, where no supervisor watched.
+    pub(super) unobserved: Option<(Stamp, Stamp)>,
 }
 
 impl Instance {
@@ -200,7 +202,10 @@ impl Instance {
     /// stays with the kernel, for the next supervisor.
     pub(super) fn record_end(&mut self, end: &LeaderEnd, origin: &Origin) -> Result<(), ProcessError> {
         let state = self.facts().state();
-        let recorded = self.history.record(origin, vec![end_event(&state, end.exit, end.after_kill)]);
+        let unobserved = self.unobserved.take();
+        let unobserved = unobserved.map(|(not_before, not_after)| EventKind::EndUnobserved { not_before, not_after });
+        let ended = end_event(&state, end.exit, end.after_kill);
+        let recorded = self.history.record(origin, std::iter::once(ended).chain(unobserved).collect());
         if recorded.is_ok() {
             self.reap();
         }
@@ -253,7 +258,8 @@ impl Shared {
             failure: None,
         };
         let facts = Arc::new(Mutex::new(facts));
-        let instance = Arc::new(Mutex::new(Instance { facts: Arc::clone(&facts), history, child: None }));
+        let instance =
+            Arc::new(Mutex::new(Instance { facts: Arc::clone(&facts), history, child: None, unobserved: None }));
         Self { instance, facts }
     }
 

@@ -14,13 +14,15 @@ use crate::{
 pub struct Boot {
     /// The seq of the event that records it: the cause of what is started for it.
     pub cause: Option<u64>,
+    /// When a supervisor before this one is last known to have been there: an end that is found happened later.
+    pub watched_until: Option<Stamp>,
     /// Whether a process is to stay as it is, whatever its `on_boot` says. Default: none is.
     pub stays: fn(&Launch) -> bool,
 }
 
 impl Default for Boot {
     fn default() -> Self {
-        Self { cause: None, stays: |_| false }
+        Self { cause: None, watched_until: None, stays: |_| false }
     }
 }
 

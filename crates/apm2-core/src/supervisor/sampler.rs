@@ -1,8 +1,11 @@
-//! Measuring a process now and then: processor and memory of the process that the run began with.
+//! Measuring a run now and then: processor and memory of all its processes.
 
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::{
+    task::{JoinHandle, spawn_blocking},
+    time::Instant,
+};
 
 use crate::process::{EventKind, ProcessIdentity, Usage, usage};
 
@@ -12,28 +15,46 @@ const FIRST_AFTER: Duration = Duration::from_secs(15);
 /// Time between two measurements. Each is an event that is kept.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// When the next measurement is due, and what the last one said.
+/// When the next measurement is due, the one under way, and what the last one said.
 #[derive(Debug, Default)]
 pub(super) struct Sampler {
     due: Option<Instant>,
+    running: Option<JoinHandle<Option<Usage>>>,
     last: Option<(Instant, Usage)>,
 }
 
 impl Sampler {
     /// For a run that is `age` old.
     pub(super) fn started(age: Duration) -> Self {
-        Self { due: Some(Instant::now() + FIRST_AFTER.saturating_sub(age)), last: None }
+        Self { due: Some(Instant::now() + FIRST_AFTER.saturating_sub(age)), ..Self::default() }
     }
 
     pub(super) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    /// Measures; `None` when the process is gone.
-    pub(super) fn sample(&mut self, identity: Option<ProcessIdentity>) -> Option<EventKind> {
+    pub(super) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Begins a measurement of the run that began with this process and has this marker. Reading `/proc` takes its time.
+    pub(super) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
+        self.due = Some(Instant::now() + INTERVAL);
+        self.running = first.map(|first| spawn_blocking(move || usage(&first, &marker)));
+    }
+
+    /// The result of the measurement under way; `None` when nothing is left of the run. To be asked while there is one; loses
+    /// nothing when dropped.
+    pub(super) async fn result(&mut self) -> Option<Usage> {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let measured = running.await;
+        self.running = None;
+        measured.inspect_err(|error| tracing::warn!(%error, "a measurement broke off")).ok().flatten()
+    }
+
+    /// The event that tells of a measurement.
+    pub(super) fn conclude(&mut self, usage: Usage) -> EventKind {
         let now = Instant::now();
-        self.due = Some(now + INTERVAL);
-        let usage = usage(&identity?)?;
         // The first one is measured over the whole life.
         let (since, used) = match self.last {
             Some((at, before)) => (now - at, usage.cpu.saturating_sub(before.cpu)),
@@ -41,10 +62,10 @@ impl Sampler {
         };
         self.last = Some((now, usage));
         let centipercent = used.as_nanos().saturating_mul(10_000) / since.as_nanos().max(1);
-        Some(EventKind::Sampled {
+        EventKind::Sampled {
             cpu_centipercent: u32::try_from(centipercent).unwrap_or(u32::MAX),
             memory_bytes: usage.memory_bytes,
-            processes: None,
-        })
+            processes: Some(usage.processes),
+        }
     }
 }

@@ -35,7 +35,7 @@ use crate::{
     duration::{instant_in, millis},
     process::{
         Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, Rest,
-        RestartRule, Resumed, STOP_DRAIN_MAX, SpawnFailure, SpawnStage, StartTrigger,
+        RestartRule, Resumed, STOP_DRAIN_MAX, SpawnFailure, SpawnStage, StartTrigger, Usage,
     },
 };
 
@@ -53,6 +53,7 @@ enum Happened {
     RestartDue,
     Sustained,
     SampleDue,
+    Measured(Option<Usage>),
     CheckupDue,
     Checked(crate::health::ProbeResult),
     WatchDue,
@@ -163,7 +164,7 @@ impl Tender {
     /// When what was found cannot be recorded, or `/proc` cannot be read.
     pub(super) fn resume(&mut self, boot: Boot) -> Result<Resumed, ProcessError> {
         let left = self.runner.stream();
-        let resumed = self.runner.resume()?;
+        let resumed = self.runner.resume(boot.watched_until)?;
         self.has_rest = matches!(resumed, Resumed::Nothing | Resumed::NeverStarted);
         match resumed {
             Resumed::Adopted => {
@@ -277,8 +278,8 @@ impl Tender {
         let far = instant_in(Duration::MAX);
         let at = |when: Option<Instant>| sleep_until(when.unwrap_or(far));
         let Self { checkup, sampler, watch, .. } = self;
-        let (checkup_at, sample_at, watch_at, is_checking) =
-            (checkup.due(), sampler.due(), watch.due(), checkup.is_running());
+        let (checkup_at, sample_at, watch_at) = (checkup.due(), sampler.due(), watch.due());
+        let (is_checking, is_measuring) = (checkup.is_running(), sampler.is_running());
         tokio::select! {
             biased;
             _ = self.runner.wait(), if self.is_up => Some(Happened::RunOver),
@@ -290,6 +291,7 @@ impl Tender {
             () = at(self.sustained_at), if self.sustained_at.is_some() => Some(Happened::Sustained),
             result = self.checkup.result(), if is_checking => Some(Happened::Checked(result)),
             () = at(checkup_at), if checkup_at.is_some() => Some(Happened::CheckupDue),
+            usage = self.sampler.result(), if is_measuring => Some(Happened::Measured(usage)),
             () = at(sample_at), if sample_at.is_some() => Some(Happened::SampleDue),
             () = at(watch_at), if watch_at.is_some() => Some(Happened::WatchDue),
         }
@@ -333,7 +335,11 @@ impl Tender {
                 let verdict = self.checkup.conclude(&result, &self.clock.now());
                 self.next_steps.push_back(Input::Health(verdict));
             }
-            Happened::SampleDue => self.sample(),
+            Happened::SampleDue => {
+                let identity = self.runner.stream().and_then(|stream| stream.identity);
+                self.sampler.begin(identity, self.runner.view().marker());
+            }
+            Happened::Measured(usage) => self.measured(usage),
             Happened::WatchDue => self.observe(),
             Happened::Fetched(given) => self.fetched(given),
         }
@@ -610,13 +616,9 @@ impl Tender {
         self.runner.record(&origin, vec![EventKind::RestartRefused { rule: RestartRule::LaunchUnknown }]).map(drop)
     }
 
-    fn sample(&mut self) {
-        if !self.runner.state().is_running() {
-            return;
-        }
-        let Some(sampled) = self.sampler.sample(self.runner.stream().and_then(|stream| stream.identity)) else {
-            return;
-        };
+    fn measured(&mut self, usage: Option<Usage>) {
+        let Some(usage) = usage.filter(|_| self.runner.state().is_running()) else { return };
+        let sampled = self.sampler.conclude(usage);
         if let Err(error) = self.runner.record(&Origin::default(), vec![sampled]) {
             tracing::warn!(%error, "a measurement could not be recorded");
         }

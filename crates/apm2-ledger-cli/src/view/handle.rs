@@ -26,6 +26,8 @@ pub(crate) struct HandleView<'a> {
     uptime_secs: Option<i64>,
     cpu_percent: Option<f32>,
     memory_bytes: Option<u64>,
+    /// Processes that `cpu_percent` and `memory_bytes` are those of; null where only the first one was measured.
+    processes: Option<u32>,
     /// Whether a daemon supervises it; null where a moment of the past is shown.
     supervised: Option<bool>,
     /// What the kernel says of a process that no daemon answers for: `alive`, `gone` (ended, and that is not on record) or
@@ -62,6 +64,7 @@ impl<'a> HandleView<'a> {
             uptime_secs: standing.uptime_secs(),
             cpu_percent,
             memory_bytes,
+            processes: handle.processes.filter(|_| memory_bytes.is_some()),
             supervised: standing.supervised,
             observed: standing.observed.map(Observed::name),
             restart_at: standing.restart.map(|restart| restart.at),

@@ -19,7 +19,7 @@ use super::{ProcessRunner, invalid, let_go};
 use crate::blocking;
 use crate::process::{
     Actor, EventKind, Evidence, Exit, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec, Request,
-    RunEnd, RunHolder, boot_id, child,
+    RunEnd, RunHolder, Stamp, boot_id, child,
     gate::was_shut_out,
     group::Marker,
     history::Origin,
@@ -52,7 +52,9 @@ impl ProcessRunner {
     ///
     /// Its process, if it is alive, is supervised from here on as if it had been started here, and its output is read on.
     /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
-    pub(crate) fn resume(&mut self) -> Result<Resumed, ProcessError> {
+    ///
+    /// An end that is found lies after `watched_until`, when a supervisor is last known to have watched, and is recorded so.
+    pub(crate) fn resume(&mut self, watched_until: Option<Stamp>) -> Result<Resumed, ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
         let mut instance = shared.lock();
@@ -91,6 +93,8 @@ impl ProcessRunner {
             instance.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
             None
         } else {
+            let (began, not_after) = (stream.run_started, instance.facts().clock.now());
+            instance.unobserved = later(watched_until, began).map(|not_before| (not_before, not_after));
             Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
         };
         let alive = found_ended.is_none().then_some(identity.pid);
@@ -208,6 +212,13 @@ fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
     invalid(&format!(
         "process {pid} cannot be seen from here, so it is not known whether it is alive; it is left alone"
     ))
+}
+
+/// The later of two moments, by the clock that can tell.
+fn later(a: Option<Stamp>, b: Option<Stamp>) -> Option<Stamp> {
+    let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
+    let is_later = if a.boot_id == b.boot_id { a.boot_ns >= b.boot_ns } else { a.wall_ns >= b.wall_ns };
+    Some(if is_later { a } else { b })
 }
 
 /// Why a process is not there, where that is known.
