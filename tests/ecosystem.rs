@@ -118,7 +118,7 @@ fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
     let list = place.json(&["list"]);
     let ids: Vec<String> =
         list.as_array().unwrap().iter().map(|handle| handle["id"].as_str().unwrap().into()).collect();
-    assert!(carriers(&ids).len() > 10, "{:?}", carriers(&ids));
+    wait_until("all of them run, with what they started", || (carriers(&ids).len() > 10).then_some(()));
     place.run(&["down"]).succeeded();
     assert_eq!(carriers(&ids), Vec::<u32>::new(), "down leaves nothing behind, not what called setsid either");
     assert_eq!(handle(&place, "stubborn")["state"], "terminated");
