@@ -56,7 +56,8 @@ async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
 async fn runs_again(log: &Log, spec: &ProcessSpec) -> bool {
     let before = log.replay().unwrap().run;
     let supervisor = next(log, spec).await;
-    let runs = || log.replay().unwrap().handle.state == ProcessState::Running;
+    // What is on record of the run before it may not be closed yet.
+    let runs = || log.replay().is_some_and(|now| now.run > before && now.handle.state == ProcessState::Running);
     until("it runs, or nothing is to be done", || runs() || supervisor.is_idle()).await;
     let runs = runs();
     shut_down(&supervisor).await;
