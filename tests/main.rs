@@ -42,6 +42,7 @@ mod names;
 mod output;
 mod ownership;
 mod pid_namespace;
+mod poisoned;
 mod reboot;
 mod retention;
 mod same_name;

@@ -24,6 +24,7 @@ mod lobby;
 pub mod owner;
 mod peer;
 pub mod protocol;
+mod reopen;
 mod retention;
 mod server;
 mod session;

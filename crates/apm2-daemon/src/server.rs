@@ -40,6 +40,7 @@ use crate::{
     keeper::KeeperClient,
     launches::LaunchFiles,
     lobby::Lobby,
+    reopen::{Poisoned, reopen},
     retention, session,
     start::{StartOutcome, report},
     watch::{poisoned, watch_place},
@@ -95,6 +96,17 @@ pub(crate) enum Leave {
     Stopping(Request),
     /// Leave what runs to the next daemon.
     Running,
+    /// Leave it to the daemon that this process becomes.
+    Poisoned,
+}
+
+/// How it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Served {
+    /// There is nothing more to do.
+    ToTheEnd,
+    /// The ledger takes nothing any more, and something is supervised.
+    Poisoned,
 }
 
 /// What the sessions share.
@@ -131,7 +143,15 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     let entered = workers.enter();
     let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
     drop(entered);
-    let ledger = Ledger::open(&options.dir)?;
+    let mut before = Poisoned::before();
+    let ledger = match &mut before {
+        None => Ledger::open(&options.dir)?,
+        Some(poisoned) => match workers.block_on(reopen(options, poisoned, &mut signals))? {
+            Some(ledger) => ledger,
+            None => return Ok(()),
+        },
+    };
+    let began = Instant::now();
     let logs = Arc::new(LogThreads::default());
     // Its descriptor is a part of paths that threads use for as long as this process lives.
     let dir = Arc::clone(ledger.dir());
@@ -142,7 +162,12 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     if matches!(served, Err(DaemonError::OutOfSight(_))) {
         // Nothing was begun, and nothing is recorded.
         ledger.close()?;
-        return served;
+        return served.map(drop);
+    }
+    if let Some(poison) = ledger.poisoned()
+        && is_to_begin_again(&served, before.is_some())
+    {
+        return Err(Poisoned::again(before, &poison, began.elapsed()).begin_again());
     }
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
@@ -150,6 +175,16 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     std::mem::forget(dir);
     served?;
     Ok(closed?)
+}
+
+/// Whether a poisoned daemon becomes a new one: where it has something to take over, or is such a new one itself. One that
+/// a client has just started tells that client instead.
+fn is_to_begin_again(served: &Result<Served, DaemonError>, is_second: bool) -> bool {
+    match served {
+        Ok(Served::Poisoned) => true,
+        Ok(Served::ToTheEnd) => false,
+        Err(error) => is_second && matches!(error, DaemonError::Append(_) | DaemonError::Read(_)),
+    }
 }
 
 /// Makes this process independent of what started it. Before any thread is made.
@@ -161,7 +196,9 @@ fn settle(options: &DaemonOptions) -> Result<(), DaemonError> {
         if session != getpid() {
             setsid().map_err(|errno| DaemonError::io("lead a session of its own")(errno.into()))?;
         }
-        for kept in reset_inherited() {
+        // A daemon that begins again has seen to it before.
+        let kept = if Poisoned::before().is_none() { reset_inherited() } else { Vec::new() };
+        for kept in kept {
             tracing::warn!("kept from the command that started this daemon: {kept}");
         }
     } else if let Err(errno) = setsid() {
@@ -189,7 +226,7 @@ async fn run(
     options: &DaemonOptions,
     logs: &Arc<LogThreads>,
     signals: &mut Signals,
-) -> Result<(), DaemonError> {
+) -> Result<Served, DaemonError> {
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let supervisor = Supervisor::new(services(ledger, options, logs));
     let (recording, looking) = (ledger.clone(), supervisor.clone());
@@ -227,16 +264,20 @@ async fn run(
     }
     let (why, told) = until_leaving(&shared, (listener, Guard::new(file)), options, left, signals).await;
     notify("STOPPING=1");
+    if matches!(why, Leave::Poisoned) {
+        farewell(&shared).await;
+        return Ok(Served::Poisoned);
+    }
     let problems = match why {
         Leave::Stopping(request) => shared.supervisor.shutdown(options.stop_deadline, &request).await.problems,
-        Leave::Running => Vec::new(),
+        Leave::Running | Leave::Poisoned => Vec::new(),
     };
     if let Some(told) = told {
         // A client that is gone need not be told.
         let _ = told.send(problems.clone());
         farewell(&shared).await;
     }
-    if problems.is_empty() { Ok(()) } else { Err(DaemonError::Unstopped(problems)) }
+    if problems.is_empty() { Ok(Served::ToTheEnd) } else { Err(DaemonError::Unstopped(problems)) }
 }
 
 /// The size of the ledger, as it grows.
@@ -290,8 +331,11 @@ async fn until_leaving(
         tokio::select! {
             biased;
             Some(told) = left.recv() => return told,
-            Some(place) = poisoned.recv() => if place == Place::Moved {
-                return (Leave::Running, None);
+            Some(place) = poisoned.recv() => match place {
+                Place::Moved => return (Leave::Running, None),
+                Place::Same if !shared.supervisor.launches().is_empty() => return (Leave::Poisoned, None),
+                // No other daemon could ever take over what runs.
+                Place::Same | Place::Removed => {}
             },
             leave = signals.next() => return (leave, None),
             accepted = listener.accept() => match accepted {
@@ -336,9 +380,9 @@ fn greet(shared: &Arc<Shared>, stream: UnixStream) {
 }
 
 /// One client that is being served.
-pub(crate) struct Served(Arc<Shared>);
+pub(crate) struct ServedClient(Arc<Shared>);
 
-impl Served {
+impl ServedClient {
     /// `None` when there are too many already.
     pub(crate) fn begin(shared: &Arc<Shared>) -> Option<Self> {
         let before = shared.clients.fetch_add(1, Ordering::AcqRel);
@@ -347,14 +391,14 @@ impl Served {
     }
 }
 
-impl Drop for Served {
+impl Drop for ServedClient {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 /// The signals that tell us to leave.
-struct Signals {
+pub(crate) struct Signals {
     term: Signal,
     int: Signal,
     hup: Signal,
@@ -373,7 +417,7 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Leave {
+    pub(crate) async fn next(&mut self) -> Leave {
         let stopping = |name: &str| {
             let reason = Some(format!("the supervisor received {name}"));
             Leave::Stopping(Request { actor: Actor::System, reason })

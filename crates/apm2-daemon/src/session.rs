@@ -7,7 +7,7 @@ use apm2_core::{
     supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
-    AppendError, Origin,
+    AppendError, Origin, Poison,
     record::{encode_event, encode_stream},
 };
 use nix::unistd::{Uid, geteuid};
@@ -24,7 +24,7 @@ use crate::{
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     retention,
-    server::{Leave, RUN_GROUP, Served, Shared, is_run},
+    server::{Leave, RUN_GROUP, ServedClient, Shared, is_run},
     user,
 };
 
@@ -82,7 +82,7 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
     };
     let call = line.call().await;
     // Counted before it leaves the lobby: at no time is it nowhere.
-    let served = Served::begin(shared);
+    let served = ServedClient::begin(shared);
     shared.lobby.leave(number);
     let answered = match (call, &served) {
         (_, None) => Err(Failure::new(FailureKind::Failed, "too many clients at the same time; ask again")),
@@ -92,6 +92,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
         }
         (Ok((call, stdin)), Some(_)) => answer(shared, &mut line, call, stdin, by).await,
     };
+    // What went wrong on the way to a poisoned ledger went wrong because of that.
+    let answered = match (answered, shared.ledger.poisoned()) {
+        (Err(_), Some(poison)) => Err(poisoned(&poison)),
+        (answered, _) => answered,
+    };
     let told = match answered {
         Ok(answer) => line.reply(&Reply::Done(answer)).await,
         Err(Failure { kind, message, hint }) => line.reply(&Reply::Failed { kind, message, hint }).await,
@@ -99,6 +104,26 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
     if let Err(error) = told {
         tracing::debug!(%error, "a client has left before its answer");
     }
+}
+
+/// Refuses whatever a client asks for; whether that was to leave everything running, which is done.
+pub(crate) async fn refuse(stream: UnixStream, message: String) -> bool {
+    let mut line = Line { stream };
+    if peer(&line.stream).is_err() {
+        return false;
+    }
+    let is_leave = matches!(line.call().await, Ok((Call { request: Request::Shutdown { leave: true }, .. }, _)));
+    let hint =
+        "what runs goes on running; the daemon tries again by itself, and takes it over once the disk can be written";
+    let reply = if is_leave {
+        Reply::Done(Answer::Done)
+    } else {
+        Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) }
+    };
+    if let Err(error) = line.reply(&reply).await {
+        tracing::debug!(%error, "a client has left before its answer");
+    }
+    is_leave
 }
 
 /// The user at the other end: ours, or root.
@@ -254,14 +279,13 @@ async fn unusable(shared: &Shared) -> Option<Failure> {
         ledger.check_place();
         ledger.poisoned()
     });
-    let poison = poison.await.ok().flatten()?;
+    Some(poisoned(&poison.await.ok().flatten()?))
+}
+
+fn poisoned(poison: &Poison) -> Failure {
     let hint =
         "what runs goes on running, and the next daemon takes it over; ask again, of the directory that is meant";
-    Some(Failure {
-        kind: FailureKind::Unusable,
-        message: format!("the ledger is {poison}"),
-        hint: Some(hint.to_owned()),
-    })
+    Failure { kind: FailureKind::Unusable, message: format!("the ledger is {poison}"), hint: Some(hint.to_owned()) }
 }
 
 /// What is done to each of several instances.

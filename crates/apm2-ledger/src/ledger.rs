@@ -88,6 +88,14 @@ impl Ledger {
         Self::start(recovery::recover(dir, options)?)
     }
 
+    /// Opens the ledger whose lock this is.
+    ///
+    /// # Errors
+    /// See [`open`](Self::open).
+    pub fn open_locked(lock: Arc<Lock>) -> Result<Self, OpenError> {
+        Self::start(recovery::recover_locked(lock, &Options::default())?)
+    }
+
     fn start(recovered: Recovered) -> Result<Self, OpenError> {
         let Recovered { lock, journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };

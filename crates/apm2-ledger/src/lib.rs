@@ -92,6 +92,7 @@ pub use self::{
     journal::JOURNAL_DIR,
     ledger::{Ledger, Options},
     live::{Head, Poison},
+    lock::Lock as LedgerLock,
     reader::{Reader, Source},
     recorder::LedgerRecorder,
     replay::{Origin, Replayed},

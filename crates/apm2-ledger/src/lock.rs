@@ -20,7 +20,7 @@ use crate::{
     dir::{LedgerDir, Place},
     error::OpenError,
     file,
-    limits::RETRY_INTERVAL,
+    limits::{LOCK_WAIT, RETRY_INTERVAL},
 };
 
 const OWNER_FILE: &str = "owner";
@@ -29,7 +29,7 @@ const OWNER_LEN_MAX: u64 = 16;
 
 /// Taken before anything is touched; gone with this value, or with the process.
 #[derive(Debug)]
-pub(crate) struct Lock(Arc<LedgerDir>);
+pub struct Lock(Arc<LedgerDir>);
 
 impl Lock {
     /// Takes the lock of the directory that `dir` names, waiting for at most `wait`.
@@ -61,7 +61,17 @@ impl Lock {
         Ok(lock)
     }
 
-    pub(crate) const fn dir(&self) -> &Arc<LedgerDir> {
+    /// Takes the lock of the ledger in `dir`, which is there, and opens nothing yet.
+    ///
+    /// # Errors
+    /// When another process has it, or the directory is no ledger's.
+    pub fn of(dir: &Path) -> Result<Self, OpenError> {
+        Self::take(dir, LOCK_WAIT)
+    }
+
+    /// The directory that is locked.
+    #[must_use]
+    pub const fn dir(&self) -> &Arc<LedgerDir> {
         &self.0
     }
 }

@@ -88,12 +88,16 @@ impl From<io::Error> for Unusable {
 /// Nothing is changed before it is clear that nothing acknowledged is missing.
 pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, OpenError> {
     dir::prepare(dir, true)?;
-    let lock = Arc::new(Lock::take(dir, options.lock_wait)?);
-    let locked = Arc::clone(lock.dir());
-    recover_locked(lock, options).map_err(|error| error.shown(&locked))
+    recover_locked(Arc::new(Lock::take(dir, options.lock_wait)?), options)
 }
 
-fn recover_locked(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
+/// The same, for one that has the lock already.
+pub(crate) fn recover_locked(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
+    let locked = Arc::clone(lock.dir());
+    recover_below(lock, options).map_err(|error| error.shown(&locked))
+}
+
+fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
     let opened_dir = Arc::clone(lock.dir());
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);

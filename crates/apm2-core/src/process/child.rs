@@ -93,8 +93,12 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a child the soft limit that we had before [`raise_descriptor_limit`].
-fn lower_descriptor_limit() -> io::Result<()> {
+/// Sets the soft limit back to that from before [`raise_descriptor_limit`]: in a child, and before this process becomes
+/// another program.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn lower_descriptor_limit() -> io::Result<()> {
     let before = DESCRIPTORS_BEFORE.load(Ordering::Acquire);
     if before != 0 {
         let maximum = getrlimit(Resource::Nofile).maximum;

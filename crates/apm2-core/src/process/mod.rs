@@ -41,7 +41,7 @@ mod usage;
 
 pub use self::{
     builder::{ProcessSpecBuilder, SpecError},
-    child::{detach, has_ended, raise_descriptor_limit},
+    child::{detach, has_ended, lower_descriptor_limit, raise_descriptor_limit},
     clock::{Clock, Stamp, SystemClock, boot_id},
     error::ProcessError,
     event::{Actor, Draft, Event, EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger, StreamId},

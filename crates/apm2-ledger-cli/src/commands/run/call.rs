@@ -20,7 +20,7 @@ use apm2_core::{
 };
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
-    protocol::{Answer, Request},
+    protocol::{Answer, FailureKind, Request},
 };
 
 use super::{
@@ -34,6 +34,9 @@ use crate::{
 
 /// How often a daemon that takes the place of a dead one is tried.
 const RETRY: Duration = Duration::from_millis(100);
+
+/// How often a daemon is asked again that refuses since its ledger is poisoned: at most [`LOSSES_MAX`] times.
+const POISONED_RETRY: Duration = Duration::from_secs(1);
 
 /// How long it is tried.
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -181,6 +184,14 @@ impl Waiting {
                     Ok(next) => client = next,
                     Err(error) => return Err(Over::lost(error)),
                 },
+                // A daemon whose ledger is poisoned begins again by itself, and takes the process over.
+                Err(refused @ ClientError::Refused { kind: FailureKind::Unusable, .. }) if self.process.is_some() => {
+                    thread::sleep(POISONED_RETRY);
+                    match self.reconnect(io::ErrorKind::ConnectionReset.into()) {
+                        Ok(next) => client = next,
+                        Err(_) => return Err(Over::lost(refused.into())),
+                    }
+                }
                 Err(error) => return Err(Over { error: error.into(), is_refused: self.process.is_none() }),
             }
             asked = Ok(());

@@ -1,0 +1,166 @@
+//! How a daemon begins again after its ledger was poisoned.
+//!
+//! After a failed write what is on the disk is known only once the ledger is opened again, and threads of this process may
+//! still be at work on it. So the daemon becomes a new one by exec(2): its pid, its standard error and its children stay, all
+//! else is gone, and what runs is taken over as by any next daemon. Between two attempts it waits longer each time, holding
+//! the ledger's lock and telling each client why nothing can be done.
+
+use std::{io, os::unix::process::CommandExt as _, process::Command, sync::Arc, time::Duration};
+
+use apm2_core::process::lower_descriptor_limit;
+use apm2_ledger::{Ledger, LedgerLock, OpenError, Poison};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time,
+};
+
+use crate::{
+    address::{DAEMON_SOCKET, listen},
+    error::DaemonError,
+    guard::registered,
+    server::{DaemonOptions, Signals},
+    session,
+};
+
+/// The variable by which a daemon tells the one that it becomes why.
+const VARIABLE: &str = "APM2_POISONED";
+
+/// The time between two attempts, from the second on; it doubles up to the most.
+const WAIT_MIN: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// A daemon that has served for so long has recovered: the next poison is a new one.
+const RECOVERED_AFTER: Duration = Duration::from_secs(60);
+
+/// Clients that are refused at the same time.
+const REFUSED_MAX: usize = 64;
+
+/// Why the daemon before this one could not go on.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Poisoned {
+    /// In words: since when, and because of what.
+    what: String,
+    /// Attempts that have failed since.
+    attempts: u32,
+}
+
+impl Poisoned {
+    /// What the daemon was poisoned by that this process was before.
+    pub(crate) fn before() -> Option<Self> {
+        serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()
+    }
+
+    /// The state after one more poison, of a daemon that has served for `served`.
+    pub(crate) fn again(before: Option<Self>, poison: &Poison, served: Duration) -> Self {
+        match before.filter(|_| served < RECOVERED_AFTER) {
+            Some(before) => before.failed(),
+            None => Self { what: poison.to_string(), attempts: 0 },
+        }
+    }
+
+    fn failed(self) -> Self {
+        Self { attempts: self.attempts.saturating_add(1), ..self }
+    }
+
+    /// How long to wait before the next attempt.
+    fn wait(&self) -> Duration {
+        let doublings = self.attempts.checked_sub(1);
+        doublings.map_or(Duration::ZERO, |doublings| WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX))
+    }
+
+    /// Becomes a new daemon with the same arguments. Returns only when that fails.
+    pub(crate) fn begin_again(&self) -> DaemonError {
+        if let Err(error) = lower_descriptor_limit() {
+            tracing::warn!(%error, "the limit on open files stays raised for what is started from now on");
+        }
+        let mut args = std::env::args_os();
+        let name = args.next().unwrap_or_default();
+        let told = serde_json::to_string(self).unwrap_or_default();
+        // Not by its path: another version may have that by now, or none.
+        let error = Command::new("/proc/self/exe").arg0(name).args(args).env(VARIABLE, told).exec();
+        DaemonError::io("begin again")(error)
+    }
+}
+
+/// Opens the ledger again, however often it takes. `None` when the daemon is told to leave before that.
+///
+/// # Errors
+/// When another process has the ledger, or waiting cannot help.
+pub(crate) async fn reopen(
+    options: &DaemonOptions,
+    poisoned: &mut Poisoned,
+    signals: &mut Signals,
+) -> Result<Option<Ledger>, DaemonError> {
+    let dir = options.dir.clone();
+    let lock = blocking(move || LedgerLock::of(&dir)).await??;
+    let lock = Arc::new(lock);
+    loop {
+        let wait = poisoned.wait();
+        if !wait.is_zero() && !refuse_for(wait, &lock, poisoned, signals).await {
+            return Ok(None);
+        }
+        let locked = Arc::clone(&lock);
+        match blocking(move || Ledger::open_locked(locked)).await? {
+            Ok(ledger) => return Ok(Some(ledger)),
+            Err(error @ (OpenError::Io { .. } | OpenError::Store(_))) => {
+                *poisoned = poisoned.clone().failed();
+                tracing::warn!(%error, attempts = poisoned.attempts, "the ledger cannot be opened again yet");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
+    spawn_blocking(work).await.map_err(|error| DaemonError::io("open the ledger again")(io::Error::other(error)))
+}
+
+/// Tells every client why nothing can be done; whether the daemon is to try again after that.
+async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut Signals) -> bool {
+    let message = format!("the ledger is {}", poisoned.what);
+    let made = listen(lock.dir().at(), DAEMON_SOCKET).and_then(|(listener, _)| registered(listener));
+    let listener = made.inspect_err(|error| tracing::warn!(%error, "no socket while the ledger is poisoned")).ok();
+    let mut refused = JoinSet::new();
+    let over = time::sleep(wait);
+    tokio::pin!(over);
+    loop {
+        let accept = async {
+            match &listener {
+                Some(listener) => listener.accept().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = &mut over => return true,
+            // What runs can be left alone, and no more: nothing that is done could be recorded.
+            _ = signals.next() => return false,
+            Some(told) = refused.join_next() => if matches!(told, Ok(true)) { return false },
+            accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
+                Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone()))),
+                // Out of descriptors, perhaps: no reason to turn in circles.
+                Err(_) => time::sleep(Duration::from_millis(50)).await,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_core::process::{Clock as _, SystemClock};
+
+    use super::*;
+
+    #[test]
+    fn attempts_come_at_once_and_then_less_and_less_often() {
+        let poison = Poison { since: SystemClock.now().wall(), why: "EIO".to_owned() };
+        let mut poisoned = Poisoned::again(None, &poison, Duration::ZERO);
+        let mut waits = Vec::new();
+        for _ in 0..9 {
+            waits.push(poisoned.wait().as_secs());
+            poisoned = Poisoned::again(Some(poisoned), &poison, Duration::from_secs(59));
+        }
+        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
+        assert_eq!(Poisoned::again(Some(poisoned), &poison, RECOVERED_AFTER).wait(), Duration::ZERO);
+    }
+}

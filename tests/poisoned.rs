@@ -1,0 +1,62 @@
+//! A ledger that cannot be written for a while: its daemon says so, leaves what runs alone, and begins again by itself.
+
+use std::fs;
+
+use crate::support::{Place, gone, wait_until};
+
+/// Lets the process write no file beyond so many bytes, which is an error of the write as that of a full disk is.
+fn limit_files(pid: u32, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+#[test]
+fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
+    let place = Place::new();
+    let text = "[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n\
+                [[process]]\nname = 'idle'\ncommand = 'true'\nrestart = { policy = 'never' }\n";
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    let pid_of = || place.json(&["list", "--name", "steady"])[0]["pid"].as_u64().map(|pid| u32::try_from(pid).unwrap());
+    let pid = pid_of().unwrap();
+    let daemon = place.daemon().unwrap();
+    limit_files(daemon, Some(1));
+    place.run(&["restart", "idle"]).said(&["poisoned since ", "0000000001.seg", "File too large"]);
+    // Every call is refused with the reason, whether the daemon is still there, begins again, or waits.
+    let waiting = wait_until("it waits with its socket", || {
+        let listed = place.run(&["list"]);
+        (listed.code == 5).then_some(listed)
+    });
+    waiting.said(&["poisoned since ", "because "]);
+    for args in [&["up"][..], &["stop", "steady"], &["show", "steady"]] {
+        let refused = place.run(args);
+        assert!(refused.code == 5 || args[0] == "show", "{refused:?}");
+    }
+    assert!(!gone(pid), "what runs goes on");
+    assert_eq!(place.daemon(), Some(daemon), "the same process");
+    limit_files(daemon, None);
+    wait_until("it is back", || (place.run(&["list"]).code == 0).then_some(()));
+    wait_until("and supervises", || (pid_of() == Some(pid)).then_some(()));
+    assert!(place.types("steady").contains(&"adopted".to_owned()));
+    assert_eq!(place.daemon(), Some(daemon));
+    place.run(&["stop", "steady"]).succeeded();
+    assert!(gone(pid));
+    place.stop_daemon();
+    place.run(&["verify"]).succeeded();
+}
+
+#[test]
+fn a_run_whose_daemon_is_poisoned_still_ends_with_the_code_of_its_command() {
+    let place = Place::new();
+    let running = place.start_script(&["--name", "it"], "echo begun; while [ ! -e go ]; do sleep 0.05; done; exit 7");
+    let daemon =
+        wait_until("it runs", || place.daemon().filter(|_| place.ledger().join("logs/it-0/stdout.log").exists()));
+    limit_files(daemon, Some(1));
+    place.run(&["stop", "it"]).said(&["poisoned since "]);
+    limit_files(daemon, None);
+    fs::write(place.path("go"), "").unwrap();
+    let outcome = running.outcome();
+    // The stop was asked for and never recorded: the command ended by itself, or by the signal of a stop that was.
+    assert!([7, 143].contains(&outcome.code), "{outcome:?}");
+}
