@@ -370,7 +370,7 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
         Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
             Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
         }
-        Err(error) => Outcome { error: Some(error.to_string()), ..outcome(&name, action) },
+        Err(error) => Outcome { error: Some(in_words(error)), ..outcome(&name, action) },
     }
 }
 
@@ -433,7 +433,7 @@ fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
 
 /// Refuses what cannot be, before anything is touched.
 fn checked(shared: &Shared, launches: &[Launch], by: &By) -> Result<(), Failure> {
-    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error.to_string());
+    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, in_words(error));
     for launch in launches {
         shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
         shared.supervisor.check(launch, by).map_err(usage)?;
@@ -547,7 +547,7 @@ impl Work {
                 let error = match shared.supervisor.remove(id, group.as_deref(), &by).await {
                     // What was asked for by `run` is forgotten once it is over; another file may have the name now.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
-                    Err(error) => Some(error.to_string()),
+                    Err(error) => Some(in_words(error)),
                 };
                 Outcome { error, ..outcome(&name, Action::Remove) }
             }
@@ -566,7 +566,7 @@ const fn failed_action(planned: Action, error: &ProcessError) -> Action {
 /// The words of an error, once: those of a kind that says nothing by itself are left out.
 fn in_words(error: ProcessError) -> String {
     match error {
-        ProcessError::AlreadyExists(what) => what,
+        ProcessError::AlreadyExists(what) | ProcessError::InvalidState(what) => what,
         error => error.to_string(),
     }
 }
