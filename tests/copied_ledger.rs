@@ -1,6 +1,11 @@
 //! A copy of a ledger's directory, or a restored backup of its journal, beside the ledger itself on the same boot.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::PathBuf, process::Command};
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use crate::support::{Outcome, Place, finish, gone, helpers_of, wait_until};
 
@@ -60,6 +65,25 @@ impl Drop for Copied<'_> {
         drop(self.run(&["daemon", "--stop"]));
         wait_until("its helpers leave", || helpers_of(&self.ledger, &["daemon", "keeper"]).is_empty().then_some(()));
     }
+}
+
+fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), fs::read(&path).unwrap_or_default())).collect()
+}
+
+#[test]
+fn a_dry_run_starts_no_daemon_and_changes_nothing() {
+    let (place, pid) = supervising();
+    for copy in [Copied::whole(&place), Copied::journal(&place)] {
+        let before = (files(&copy.ledger), files(&copy.ledger.join("journal")));
+        let planned = copy.run(&["up", "--dry-run"]).succeeded();
+        assert!(planned.stdout.contains("svc"), "{planned:?}");
+        assert!(helpers_of(&copy.ledger, &["daemon", "keeper"]).is_empty());
+        assert!((files(&copy.ledger), files(&copy.ledger.join("journal"))) == before, "nothing is written");
+    }
+    assert_eq!(pid_of(&place), pid);
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::{
     frame::{Frame, LENGTH_BYTES},
     log_file::open_rotated,
     owner::{Ownership, ownership},
-    peer::{is_in_another_namespace, peer_uid},
+    peer::{is_in_another_namespace, peer_pid, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
     start::{Progress, StartOutcome, Starting},
 };
@@ -116,6 +116,7 @@ impl Client {
         let mut attempt = Attempt::begin(dir, command)?;
         loop {
             if let Some(client) = Self::connect_near(dir)? {
+                attempt.end(peer_pid(&client.stream));
                 return Ok(client);
             }
             attempt = attempt.go_on(dir, command, began)?;
@@ -232,6 +233,18 @@ impl Attempt {
             hint: None,
         })?;
         Ok(Self::Starting { starting, since: Instant::now(), said_before })
+    }
+
+    /// There is a daemon, with this pid. One that was started beside it, and still waits for the ledger, is ended: it would
+    /// begin when that one leaves, and run again what was stopped.
+    fn end(self, pid: Option<u32>) {
+        if let Self::Starting { mut starting, .. } = self {
+            if pid.is_some_and(|pid| pid != starting.child.id()) {
+                // It may have ended by itself.
+                let _ = starting.child.kill();
+            }
+            reap(starting);
+        }
     }
 
     /// Waits a little, and sees what that has brought. `began` is when the first attempt was made.

@@ -31,6 +31,7 @@ mod retention;
 mod server;
 mod session;
 pub mod start;
+mod survey;
 mod user;
 mod watch;
 
@@ -39,4 +40,5 @@ pub use self::{
     error::DaemonError,
     launches::launched,
     server::{DaemonOptions, serve},
+    survey::dry_run,
 };

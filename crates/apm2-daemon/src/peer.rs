@@ -12,6 +12,12 @@ pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
     Ok(Uid::from_raw(getsockopt(socket, PeerCredentials)?.uid()))
 }
 
+/// The pid of the process at the other end; `None` when it cannot be told from here.
+pub(crate) fn peer_pid(socket: &impl AsFd) -> Option<u32> {
+    let pid = getsockopt(socket, PeerCredentials).ok()?.pid();
+    u32::try_from(pid).ok().filter(|pid| *pid > 0)
+}
+
 /// Whether the process at the other end is known to be in another pid namespace (pid_namespaces(7)): it is not visible from
 /// here, or has a pid of its own where it is. One that cannot be looked at is taken for one of ours.
 pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {

@@ -229,7 +229,7 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
 }
 
 /// What the record tells of the place, and the keeper.
-fn evidence(streams: &[Stream], keeper: &KeeperClient) -> Evidence {
+pub(crate) fn evidence(streams: &[Stream], keeper: &KeeperClient) -> Evidence {
     let is_of_this_boot = |stream: &Stream| stream.identity.is_none_or(|identity| identity.boot_id == boot_id());
     let has_open_runs = streams.iter().any(|stream| Supervisor::is_unfinished(stream) && is_of_this_boot(stream));
     // Asked only where it matters.

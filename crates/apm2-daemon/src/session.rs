@@ -41,10 +41,10 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 const FOLLOW_EVENTS_MAX: u64 = 256;
 
 /// A failure, as it is told.
-struct Failure {
-    kind: FailureKind,
-    message: String,
-    hint: Option<String>,
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
 }
 
 impl Failure {
@@ -237,13 +237,11 @@ async fn answer(
         Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
         Request::Apply { group, launches, dry_run, rerun } => {
             let launches = grouped(launches, &group);
-            checked(shared, &launches, &by)?;
-            let surplus = surplus(shared, &group, &launches);
             if dry_run {
-                let planned = launches.iter().map(|launch| planned(&shared.supervisor, launch, rerun));
-                let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
-                return Ok(Answer::Outcomes(planned.chain(removed).collect()));
+                return plan(&shared.supervisor, &group, &launches, rerun, &by);
             }
+            checked(&shared.supervisor, &launches, &by)?;
+            let surplus = surplus(&shared.supervisor, &group, &launches);
             apply(shared, line, launches, &surplus, rerun, by).await
         }
         Request::Remove { targets, purge: false } => remove(shared, line, &targets, by).await,
@@ -427,25 +425,40 @@ impl From<UnclearId> for Failure {
     }
 }
 
-fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
+/// What applying these launches as the group would do. Changes nothing.
+pub(crate) fn plan(
+    supervisor: &Supervisor,
+    group: &str,
+    launches: &[Launch],
+    rerun: bool,
+    by: &By,
+) -> Result<Answer, Failure> {
+    checked(supervisor, launches, by)?;
+    let planned = launches.iter().map(|launch| planned(supervisor, launch, rerun));
+    let surplus = surplus(supervisor, group, launches);
+    let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
+    Ok(Answer::Outcomes(planned.chain(removed).collect()))
+}
+
+pub(crate) fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
     launches.into_iter().map(|launch| Launch { group: Some(group.to_owned()), ..launch }).collect()
 }
 
 /// Refuses what cannot be, before anything is touched.
-fn checked(shared: &Shared, launches: &[Launch], by: &By) -> Result<(), Failure> {
+fn checked(supervisor: &Supervisor, launches: &[Launch], by: &By) -> Result<(), Failure> {
     let usage = |error: ProcessError| Failure::new(FailureKind::Usage, in_words(error));
     for launch in launches {
-        shared.supervisor.check_owner(launch).map_err(|error| taken(shared, launch, error))?;
-        shared.supervisor.check(launch, by).map_err(usage)?;
+        supervisor.check_owner(launch).map_err(|error| taken(supervisor, launch, error))?;
+        supervisor.check(launch, by).map_err(usage)?;
     }
     Supervisor::check_together(launches).map_err(usage)
 }
 
 /// What belongs to the group and is not among `launches`.
-fn surplus(shared: &Shared, group: &str, launches: &[Launch]) -> Vec<Arc<Launch>> {
+fn surplus(supervisor: &Supervisor, group: &str, launches: &[Launch]) -> Vec<Arc<Launch>> {
     let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
     let is_surplus = |launch: &Arc<Launch>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
-    shared.supervisor.launches().into_iter().filter(is_surplus).collect()
+    supervisor.launches().into_iter().filter(is_surplus).collect()
 }
 
 /// Makes a group what it is to be. What goes is gone before anything is started: a process with another name may need what
@@ -477,9 +490,9 @@ async fn apply(
 }
 
 /// The name is another file's, or that of something that was asked for by `run`.
-fn taken(shared: &Shared, launch: &Launch, error: ProcessError) -> Failure {
+fn taken(supervisor: &Supervisor, launch: &Launch, error: ProcessError) -> Failure {
     let name = &launch.spec.name;
-    let present = shared.supervisor.launches();
+    let present = supervisor.launches();
     let owner = present.iter().find(|present| present.spec.name == *name).and_then(|present| present.group.as_deref());
     let command = match owner {
         Some(RUN_GROUP) => format!("`apm2-ledger stop {name}`"),

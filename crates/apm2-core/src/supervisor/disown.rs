@@ -27,7 +27,7 @@ impl Supervisor {
         streams.into_iter().map(|stream| self.disown_one(stream, reason)).collect()
     }
 
-    fn disown_one(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
+    pub(super) fn disown_one(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
         if !Self::is_unfinished(&stream) {
             return Ok(stream);
         }

@@ -25,6 +25,7 @@ mod recover;
 mod replace;
 mod sampler;
 mod shutdown;
+mod survey;
 mod table;
 mod tender;
 mod watch;

@@ -77,8 +77,9 @@ fn is_empty(namespace: u64) -> bool {
             Ok(metadata) if metadata.ino() == namespace => return false,
             Ok(_) => {}
             // One that has ended, or is another user's: what is supervised here runs as our user, or as one that it may become.
+            Err(_) if !entry.path().exists() || is_another_users(&entry) => {}
+            // A zombie is in no namespace any more.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(_) if is_another_users(&entry) => {}
             Err(_) => return false,
         }
     }

@@ -192,6 +192,11 @@ impl Tender {
         Ok(resumed)
     }
 
+    /// Looks to others as if it were busy, or not: for a supervisor that only surveys.
+    pub(super) fn seem_busy(&self, is_busy: bool) {
+        self.flags.busy.store(is_busy, Ordering::Release);
+    }
+
     /// Does what is to be done after a boot, before anything else.
     fn boot(&mut self, what: AtBoot, cause: Option<u64>) {
         let input = match what {

@@ -8,7 +8,7 @@ use clap::ValueHint;
 
 use crate::{
     context::Context,
-    daemon::{ask, connect_or_start, print_outcomes},
+    daemon::{ask, connect, connect_or_start, print_outcomes},
     ecosystem::{DEFAULT_FILE, Ecosystem},
     error::CliError,
 };
@@ -75,7 +75,15 @@ pub(super) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     if args.dry_run && !dir.exists() {
         return print_outcomes(&Answer::Outcomes(launches.iter().map(created).collect()), context);
     }
-    let request = Request::Apply { group, launches, dry_run: args.dry_run, rerun: args.rerun };
+    if args.dry_run {
+        // No daemon is started for a look at what one would do.
+        let Some(client) = connect(&dir)? else {
+            return print_outcomes(&apm2_daemon::dry_run(&dir, &group, launches, args.rerun)?, context);
+        };
+        let request = Request::Apply { group, launches, dry_run: true, rerun: args.rerun };
+        return print_outcomes(&ask(client, request, args.reason)?, context);
+    }
+    let request = Request::Apply { group, launches, dry_run: false, rerun: args.rerun };
     let answer = ask(connect_or_start(&dir)?, request, args.reason)?;
     print_outcomes(&answer, context)
 }

@@ -1,0 +1,58 @@
+//! A look at what a supervisor would find, without taking anything over: for a plan that changes nothing.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::{Supervisor, change::with_instances, recover::is_open, table::Entry};
+use crate::process::{Observation, ProcessError, ProcessId, Stream};
+
+/// Why a run is taken for closed that the record has open. Not recorded.
+const NOT_RUNNING: &str = "it does not run";
+
+impl Supervisor {
+    /// Knows what is launched and what the record tells, and supervises nothing of it. What can be asked of such a supervisor is
+    /// what it would do; it answers no order.
+    ///
+    /// To be asked of a supervisor whose recorder keeps nothing. `is_ours` says whether what runs would be taken over, and not left alone.
+    ///
+    /// # Errors
+    /// When it cannot be read what processes are launched with.
+    pub fn survey(&self, streams: Vec<Stream>, is_ours: bool) -> Result<(), ProcessError> {
+        let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
+        for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
+            // What does not run will be found to have ended.
+            let runs = is_ours && is_running(&stream);
+            let stream = if runs { stream } else { self.disown_one(stream, NOT_RUNNING)? };
+            by_process.entry(stream.id.process_id).or_default().push(stream);
+        }
+        for launch in self.inner.services.launches.load_all()?.launches {
+            let streams = by_process.remove(&launch.spec.id).unwrap_or_default();
+            if streams.iter().all(|stream| stream.unregistered) {
+                self.table().remember(streams);
+                continue;
+            }
+            let open =
+                streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
+            let instances = open.max().unwrap_or_default().max(launch.spec.instances);
+            let launch = Arc::new(with_instances(&launch, instances));
+            let mut of_instance: HashMap<u32, Stream> =
+                streams.into_iter().map(|stream| (stream.id.instance, stream)).collect();
+            let links = (0..instances).map(|instance| {
+                let stream = of_instance.remove(&instance);
+                let runs = stream.as_ref().is_some_and(is_open);
+                let (tender, link) = self.tender(&launch, instance, stream, true);
+                tender.seem_busy(runs);
+                link
+            });
+            let links = links.collect();
+            self.table().insert(Entry { launch, is_launchable: true, links });
+        }
+        self.table().remember(by_process.into_values().flatten().collect());
+        Ok(())
+    }
+}
+
+/// Whether its process is alive, or may be.
+fn is_running(stream: &Stream) -> bool {
+    let may_be_alive = |observed| matches!(observed, Observation::Alive | Observation::Unverifiable);
+    is_open(stream) && stream.identity.is_some_and(|identity| may_be_alive(identity.observe()))
+}

@@ -1,0 +1,64 @@
+//! What `up` would do while no daemon runs: answered from the record and the launches that are kept, with nothing written and
+//! nothing started.
+
+use std::{path::Path, sync::Arc};
+
+use apm2_core::{
+    process::{Request, Stream, SystemClock, Unrecorded},
+    supervisor::{Launch, Services, Supervisor},
+};
+use apm2_ledger::{LedgerDir, OpenError, Origin, ReadError, Reader};
+use tokio::runtime;
+
+use crate::{
+    error::ClientError,
+    keeper::KeeperClient,
+    launches::LaunchFiles,
+    place::{self, Finding},
+    protocol::{Answer, FailureKind},
+    server::evidence,
+    session::{Failure, grouped, plan},
+};
+
+/// What applying `launches` as the group would do to the ledger in `dir`, which has no daemon.
+///
+/// # Errors
+/// When the ledger cannot be read, or the launches would be refused.
+pub fn dry_run(dir: &Path, group: &str, launches: Vec<Launch>, rerun: bool) -> Result<Answer, ClientError> {
+    let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
+    let opened = Arc::new(LedgerDir::open(dir)?);
+    let streams = streams_of(dir)?;
+    let keeper = KeeperClient::new(&opened, Vec::new());
+    let finding = place::find(opened.at(), evidence(&streams, &keeper)).map_err(|error| failed(error.to_string()))?;
+    // Tasks are made for what is looked at, and never run.
+    let runtime =
+        runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;
+    let _entered = runtime.enter();
+    let supervisor = Supervisor::new(Services {
+        recorder: Box::new(|| Box::new(Unrecorded)),
+        clock: Arc::new(SystemClock),
+        launches: Arc::new(LaunchFiles::new(&opened)),
+        place: Some(finding.place()),
+        holder: None,
+        logs: None,
+        adapters: Arc::new(|_| None),
+    });
+    let is_ours = matches!(finding, Finding::Own(_));
+    supervisor.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
+    let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Request::default());
+    planned.map_err(|Failure { kind, message, hint }| ClientError::Refused { kind, message, hint })
+}
+
+fn streams_of(dir: &Path) -> Result<Vec<Stream>, ClientError> {
+    let reader = match Reader::open(dir) {
+        // A directory without a ledger has nothing on record.
+        Err(OpenError::Missing { .. }) => return Ok(Vec::new()),
+        reader => reader?,
+    };
+    let replayed = reader.replay(u64::MAX, Origin::Snapshot).map_err(|error: ReadError| ClientError::Refused {
+        kind: if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable },
+        message: error.to_string(),
+        hint: None,
+    })?;
+    Ok(replayed.streams.into_values().collect())
+}
