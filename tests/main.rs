@@ -32,6 +32,7 @@ mod grandchild;
 mod help;
 mod hostile_text;
 mod idle;
+mod known_values;
 mod left_open;
 mod live_reader;
 mod messages;

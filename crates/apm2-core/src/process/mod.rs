@@ -68,7 +68,7 @@ pub(crate) use self::{
     group::Marker,
     history::Origin,
     output::{FileLogs, OutputNotice},
-    redact::{redact_args, redact_text},
+    redact::{Known, redact_args, redact_text},
     run::Answer,
     runner::{Given, Rest, Resumed, STOP_DRAIN_MAX, StreamView},
     usage::{Usage, usage},
