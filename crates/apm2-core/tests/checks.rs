@@ -154,7 +154,7 @@ async fn a_script_is_given_what_its_process_was_started_with() {
 
 #[tokio::test]
 async fn what_a_script_said_last_is_kept_without_what_is_secret() {
-    let masked = vec!["correcthorse".to_owned()];
+    let masked = vec![("PASSWORD".to_owned(), "correcthorse".to_owned())];
     let target = ProbeTarget { masked, ..ProbeTarget::default() };
     for (text, said) in [
         ("echo begins; echo no room left; exit 3", "exit status: 3: no room left"),

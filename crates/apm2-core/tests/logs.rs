@@ -174,6 +174,33 @@ async fn the_last_lines_are_attached_to_an_end_that_failed_with_secrets_masked()
     assert!(!log.names().contains(&"output_tail"), "of one that succeeded nothing has to be explained");
 }
 
+/// The last lines of stdout of a run of `script`, which fails.
+async fn last_lines_of(script: &str) -> Vec<String> {
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    ended(&log, dir.path(), LogConfig::default(), script).await;
+    let mut tails = log.events().into_iter().filter_map(|event| match event.kind {
+        EventKind::OutputTail { stdout, .. } => Some(stdout),
+        _ => None,
+    });
+    tails.next_back().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_line_that_is_too_long_keeps_its_end_and_no_part_of_a_secret() {
+    for bytes in [3_000, 40_000] {
+        let script = format!("head -c {bytes} /dev/zero | tr '\\0' x; printf ' because of this'; exit 1");
+        let lines = last_lines_of(&script).await;
+        let [line] = lines.as_slice() else { panic!("{lines:?}") };
+        assert!(line.starts_with("[cut] ") && line.ends_with(" because of this") && line.len() <= 2 << 10, "{line}");
+        let script = format!("printf 'token='; head -c {bytes} /dev/zero | tr '\\0' S; printf ' because'; exit 1");
+        let lines = last_lines_of(&script).await.concat();
+        assert!(lines.ends_with(" because") && !lines.contains("SS"), "{lines}");
+    }
+    let key = "echo -----BEGIN X KEY-----; for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo AAAALEAK$i; done; \
+               echo -----END X KEY-----; echo because; exit 1";
+    assert_eq!(last_lines_of(key).await, ["<redacted>", "because"]);
+}
+
 /// Numbered bytes in files of random sizes, read on from a random place: nothing is lost or doubled.
 fn written(dir: &Path, sizes: &[usize]) -> std::path::PathBuf {
     let path = dir.join("log");

@@ -25,6 +25,7 @@ use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
 };
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::{
     net::{UnixListener, UnixStream},
     runtime,
@@ -212,6 +213,10 @@ fn settle(options: &DaemonOptions) -> Result<(), DaemonError> {
         // A shell or a service manager has made it the leader of a group or a session, to which it belongs by intent.
         tracing::debug!(%errno, "it stays in the session that it was started in");
     }
+    // After what is written below /proc/self, which then belongs to root. What it is given must be in no core dump, and
+    // nobody without privileges may look into it.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .map_err(|errno| DaemonError::io("keep its memory to itself")(errno.into()))?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::warn!(%error, "the limit on open files cannot be raised");
     }

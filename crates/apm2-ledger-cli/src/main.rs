@@ -15,6 +15,7 @@ mod panic;
 mod render;
 mod standing;
 mod time;
+mod usage;
 mod utf8;
 mod view;
 
@@ -25,7 +26,7 @@ use clap::Parser as _;
 use crate::{args::Args, context::Context, error::CliError};
 
 fn main() {
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| usage::refuse(&error));
     let context = Context::new(&args.global);
     let outcome = panic::caught(|| commands::dispatch(args.command, &context));
     // No destructor is waited for: a write to an output that nobody reads may be stuck for ever.

@@ -14,9 +14,8 @@ use tokio::{
 
 use super::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck, ProbeResult};
 use crate::blocking;
-use crate::log::Masks;
 use crate::process::{
-    Observation, ProcessIdentity,
+    Known, Observation, ProcessIdentity,
     helper::{self, Printed},
 };
 
@@ -35,8 +34,8 @@ pub struct ProbeTarget {
     pub cwd: Option<PathBuf>,
     /// Variables that a script is given beside the allowed part of the supervisor's environment.
     pub env: Vec<(String, String)>,
-    /// Values that are masked in what a script says.
-    pub masked: Vec<String>,
+    /// Variables whose values are masked in what a script says, if they are secrets.
+    pub masked: Vec<(String, String)>,
 }
 
 impl fmt::Debug for ProbeTarget {
@@ -56,9 +55,8 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
     };
     let healthy = outcome.is_ok();
     let detail = outcome.unwrap_or_else(|why| why);
-    let masks = Masks::default();
-    masks.set(target.masked.iter().cloned());
-    let detail = masks.mask(&detail).unwrap_or_default();
+    let known = Known::of(target.masked.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let detail = known.redact_text(&detail);
     ProbeResult { healthy, detail: detail.chars().take(DETAIL_CHARS_MAX).collect() }
 }
 

@@ -3,8 +3,8 @@
 use std::{io, sync::Arc};
 
 use crate::process::{
-    Clock, Draft, Event, EventKind, IllegalEvent, ProcessError, Recorder, Request, Stamp, Stream, StreamId,
-    redact::redact_text,
+    Clock, Draft, Event, EventKind, IllegalEvent, Known, ProcessError, Recorder, Request, RunEnd, Stamp, Stream,
+    StreamId,
 };
 
 /// Where the events of one commit come from.
@@ -41,6 +41,8 @@ pub(crate) struct History {
     stream: Option<Arc<Stream>>,
     recorder: Box<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The secrets that the instance is given: none of them enters an event.
+    pub(crate) known: Known,
 }
 
 impl History {
@@ -51,7 +53,7 @@ impl History {
         recorder: Box<dyn Recorder>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { id, stream: stream.map(Arc::new), recorder, clock }
+        Self { id, stream: stream.map(Arc::new), recorder, clock, known: Known::default() }
     }
 
     /// Whose events these are.
@@ -98,10 +100,10 @@ impl History {
                     stream: self.id,
                     run: trial.as_ref().map_or(0, |stream| stream.run_of(&kind)),
                     actor: origin.request.actor.clone(),
-                    reason: origin.request.reason.as_deref().map(redact_text),
+                    reason: origin.request.reason.as_deref().map(|reason| self.known.redact_text(reason)),
                     cause: origin.cause,
                     stamp,
-                    kind,
+                    kind: masked(kind, &self.known),
                 };
                 let (seq, version) = trial.as_ref().map_or((0, 0), |stream| (stream.last_seq, stream.version));
                 fold(&mut trial, &draft.clone().numbered(seq.saturating_add(1), version.saturating_add(1)))?;
@@ -109,6 +111,22 @@ impl History {
             })
             .collect()
     }
+}
+
+/// The event without the secrets that are known. A specification is without them already.
+fn masked(mut kind: EventKind, known: &Known) -> EventKind {
+    let mut texts: Vec<&mut String> = Vec::new();
+    match &mut kind {
+        EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => texts.push(&mut failure.message),
+        EventKind::HealthChanged { detail, .. } | EventKind::Observed { detail, .. } => texts.push(detail),
+        EventKind::OutputDropped { cause, .. } => texts.push(cause),
+        EventKind::PreStopEnded { command, detail, .. } => texts.extend([command, detail]),
+        EventKind::OutputTail { stdout, stderr } => texts.extend(stdout.iter_mut().chain(stderr)),
+        EventKind::CredentialRotated { profile, .. } => texts.push(profile),
+        _ => {}
+    }
+    texts.into_iter().for_each(|text| *text = known.mask(text));
+    kind
 }
 
 fn fold(stream: &mut Option<Stream>, event: &Event) -> Result<(), IllegalEvent> {

@@ -9,7 +9,7 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    Actor, Clock, EventKind, Exit, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
+    Actor, Clock, EventKind, Exit, Known, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
     RedactedSpec, RunEnd, Signal, SpawnFailure, Stamp, StartTrigger, Stream, StreamId,
     group::{LedgerPlace, Marker},
     history::{History, Origin},
@@ -107,9 +107,19 @@ pub(super) struct Instance {
     child: Option<Child>,
     /// Between which moments the run that is taken over ended, where no supervisor watched.
     pub(super) unobserved: Option<(Stamp, Stamp)>,
+    /// The secrets among the credentials of the latest start, which the specification does not hold.
+    given: Known,
 }
 
 impl Instance {
+    /// The secrets that its process is given. `given` are those of its credentials, from now on.
+    pub(super) fn know(&mut self, given: Known) -> Known {
+        let known = Known::of_spec(&self.facts().spec).and(&given);
+        self.history.known = known.clone();
+        self.given = given;
+        known
+    }
+
     /// What is known now. To be held for a moment only.
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
         lock(&self.facts)
@@ -129,7 +139,11 @@ impl Instance {
 
     /// Records that a start is about to be made. Returns the seq of that event.
     pub(super) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
-        let spec = RedactedSpec::new(&self.facts().spec);
+        let given = &self.given;
+        let spec = {
+            let facts = self.facts();
+            RedactedSpec::without(&facts.spec, &Known::of_spec(&facts.spec).and(given))
+        };
         let by_hand = trigger == StartTrigger::Start && matches!(origin.request.actor, Actor::Operator { .. });
         let mut kinds = match self.stream() {
             None => vec![EventKind::Registered { spec }],
@@ -149,7 +163,11 @@ impl Instance {
 
     /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
     pub(super) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
-        let redacted = RedactedSpec::new(&spec);
+        let known = Known::of_spec(&spec).and(&self.given);
+        let redacted = RedactedSpec::without(&spec, &known);
+        // What still runs has the values of before.
+        let before = Known::of_spec(&self.facts().spec);
+        self.history.known = known.and(&before);
         let kind = match self.stream() {
             None => Some(EventKind::Registered { spec: redacted }),
             Some(stream) if stream.unregistered || stream.handle.spec != *redacted => {
@@ -245,7 +263,8 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(spec: ProcessSpec, history: History) -> Self {
+    pub(super) fn new(spec: ProcessSpec, mut history: History) -> Self {
+        history.known = Known::of_spec(&spec);
         let facts = Facts {
             id: history.id(),
             place: None,
@@ -259,7 +278,13 @@ impl Shared {
         };
         let facts = Arc::new(Mutex::new(facts));
         let instance =
-            Arc::new(Mutex::new(Instance { facts: Arc::clone(&facts), history, child: None, unobserved: None }));
+            Arc::new(Mutex::new(Instance {
+                facts: Arc::clone(&facts),
+                history,
+                child: None,
+                unobserved: None,
+                given: Known::default(),
+            }));
         Self { instance, facts }
     }
 

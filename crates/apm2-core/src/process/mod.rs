@@ -69,7 +69,7 @@ pub(crate) use self::{
     history::{History, Origin},
     instance::end_event,
     output::{FileLogs, OutputNotice},
-    redact::{redact_args, redact_text},
+    redact::{Known, redact_args, redact_text},
     run::Answer,
     runner::{Given, Rest, Resumed, STOP_DRAIN_MAX, StreamView},
     usage::{Usage, usage},

@@ -29,9 +29,9 @@ pub(crate) use self::resume::{Rest, Resumed};
 use crate::duration::instant_in;
 use crate::log::{KeptOutput, LogFiles, Shelf};
 use crate::process::{
-    Clock, EventKind, HeldRun, OutputChunk, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
-    Recorder, Request, RunHolder, Signal, SpawnFailure, SpawnStage, StartTrigger, Stream, StreamId, SystemClock,
-    Unrecorded,
+    Clock, EventKind, HeldRun, Known, OutputChunk, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec,
+    ProcessState, Recorder, Request, RunHolder, Signal, SpawnFailure, SpawnStage, StartTrigger, Stream, StreamId,
+    SystemClock, Unrecorded,
     child::Passage,
     gate::gate,
     group::{LedgerPlace, Marker, RUN_VARIABLE},
@@ -74,6 +74,14 @@ pub(crate) struct Given {
     pub(crate) credentials: Vec<(String, OsString)>,
     /// Its standard input, in the place of the specification's.
     pub(crate) stdin: Option<OwnedFd>,
+}
+
+impl Given {
+    /// The secrets among the values of credentials.
+    fn secrets(&self) -> Known {
+        let values: Vec<_> = self.credentials.iter().map(|(_, value)| value.to_string_lossy()).collect();
+        Known::default().with_credentials(values.iter().map(AsRef::as_ref))
+    }
 }
 
 /// The runner's side of a run.
@@ -174,6 +182,10 @@ impl ProcessRunner {
         let shared = self.shared.clone();
         let mut instance = shared.lock();
         startable(&instance)?;
+        let known = instance.know(given.secrets());
+        if let Some(files) = &self.files {
+            files.masks.set(known.clone());
+        }
         let cause = Some(instance.request_start(origin, trigger)?);
         let origin = Origin::default().caused_by(cause);
         let (spec, handle, run) = {
@@ -181,11 +193,11 @@ impl ProcessRunner {
             (Arc::clone(&facts.spec), facts.handle(), facts.marker())
         };
         let marker = run.to_string();
-        self.mask_values(&spec, &given);
         let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
         let (outputs, spawned) = match self.spawn(&spec, &run, files.as_ref(), given) {
             Ok(spawned) => spawned,
-            Err(failure) => {
+            Err(mut failure) => {
+                failure.message = known.mask(&failure.message);
                 let_go(self.holder.as_deref(), &marker);
                 let error = ProcessError::SpawnFailed(failure.message.clone());
                 instance.record_spawn_failure(&origin, trigger, failure)?;
@@ -194,14 +206,6 @@ impl ProcessRunner {
         };
         let leader = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
         self.own_run(&runtime, leader, Some(outputs), None)
-    }
-
-    /// Keeps the values that a process is given from being recorded when it writes them.
-    fn mask_values(&self, spec: &ProcessSpec, given: &Given) {
-        if let Some(files) = &self.files {
-            let credentials = given.credentials.iter().map(|(_, value)| value.to_string_lossy().into_owned());
-            files.masks.set(spec.env.values().cloned().chain(credentials));
-        }
     }
 
     /// Makes the pipes, has them held, and spawns the process with them.

@@ -39,7 +39,8 @@ impl Checkup {
         self.due = None;
         let Some(health) = &launch.spec.health else { return };
         let (check, timeout) = (health.check.clone(), health.timeout);
-        let masked = launch.spec.env.values().chain(health.env.values()).cloned().collect();
+        let of_all = launch.spec.env.iter().chain(&health.env);
+        let masked = of_all.map(|(name, value)| (name.clone(), value.clone())).collect();
         let target = ProbeTarget { process, cwd: launch.spec.cwd.clone(), env: variables(launch, health), masked };
         self.running = Some(tokio::spawn(async move { probe(&check, timeout, &target).await }));
     }

@@ -17,6 +17,7 @@ use rustix::{
         SocketFlags, accept_with,
         sockopt::{Timeout, set_socket_timeout},
     },
+    process::{DumpableBehavior, set_dumpable_behavior},
 };
 
 use super::{
@@ -70,6 +71,8 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;
     }
+    // What it holds is read by its daemon alone.
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }

@@ -18,11 +18,12 @@ use tokio::sync::mpsc;
 use super::{ProcessRunner, invalid, let_go};
 use crate::blocking;
 use crate::process::{
-    Actor, EventKind, Evidence, Exit, HeldRun, Observation, ProcessError, ProcessIdentity, ProcessSpec, Request,
-    RunEnd, RunHolder, Stamp, boot_id, child,
+    Actor, EventKind, Evidence, Exit, HeldRun, Known, Observation, ProcessError, ProcessIdentity, Request, RunEnd,
+    RunHolder, Stamp, boot_id, child,
     gate::was_shut_out,
     group::Marker,
     history::Origin,
+    instance::Instance,
     leader::Leader,
     output::{Drains, NOTICES_WAITING_MAX, Outputs},
     spawner,
@@ -98,8 +99,7 @@ impl ProcessRunner {
             Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
         };
         let alive = found_ended.is_none().then_some(identity.pid);
-        let spec = Arc::clone(&instance.facts().spec);
-        self.mask_values_of(&spec, alive);
+        self.mask_values_of(&mut instance, alive);
         self.own_run(&runtime, leader, outputs, found_ended.clone())?;
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
@@ -121,28 +121,31 @@ impl ProcessRunner {
         Ok(Some(Rest { drains, marker, holder: self.holder.clone() }))
     }
 
-    /// The same for a process that somebody else has started: its own environment tells, as long as it is alive.
-    fn mask_values_of(&self, spec: &ProcessSpec, pid: Option<u32>) {
-        let Some(files) = &self.files else { return };
-        let credentials = spec.credentials.iter().flat_map(|config| config.variables.keys());
-        let names: Vec<&String> = spec.env.keys().chain(credentials).collect();
+    /// The secrets of a process that somebody else has started: its own environment tells, as long as it is alive. Where it
+    /// does not, what the process writes is not shown.
+    fn mask_values_of(&self, instance: &mut Instance, pid: Option<u32>) {
+        let spec = Arc::clone(&instance.facts().spec);
         let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
-        match environ.filter(|environ| !environ.is_empty()) {
-            Some(environ) => {
-                let entries = environ.split(|byte| *byte == 0).filter_map(|entry| {
-                    let entry = String::from_utf8_lossy(entry).into_owned();
-                    entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-                });
-                let found: BTreeMap<String, String> = entries.collect();
-                // A process may write over its own.
-                if names.iter().all(|name| found.contains_key(*name)) {
-                    files.masks.set(names.iter().filter_map(|name| found.get(*name)).cloned());
-                } else {
-                    files.masks.forget();
-                }
-            }
-            None if spec.credentials.is_some() => files.masks.forget(),
-            None => files.masks.set(spec.env.values().cloned()),
+        let entries = environ.as_deref().unwrap_or_default().split(|byte| *byte == 0).filter_map(|entry| {
+            let entry = String::from_utf8_lossy(entry);
+            entry.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+        });
+        let found: BTreeMap<String, String> = entries.collect();
+        let credentials: Vec<&String> = spec.credentials.iter().flat_map(|config| config.variables.keys()).collect();
+        let values = |names: Vec<&String>| -> Vec<(String, String)> {
+            names.into_iter().filter_map(|name| Some((name.clone(), found.get(name)?.clone()))).collect()
+        };
+        let (of_spec, of_credentials) = (values(spec.env.keys().collect()), values(credentials.clone()));
+        // A process may write over its own.
+        let is_complete = of_spec.len() == spec.env.len() && of_credentials.len() == credentials.len();
+        let given = Known::of(of_spec.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let given = given.with_credentials(of_credentials.iter().map(|(_, value)| value.as_str()));
+        let known = instance.know(given);
+        let Some(files) = &self.files else { return };
+        if is_complete || (found.is_empty() && credentials.is_empty()) {
+            files.masks.set(known);
+        } else {
+            files.masks.forget();
         }
     }
 }

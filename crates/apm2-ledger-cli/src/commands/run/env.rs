@@ -17,14 +17,28 @@ impl FromStr for EnvArg {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(match text.split_once('=') {
-            Some((key, value)) => Self { key: key.to_owned(), value: Some(value.to_owned()) },
-            None => Self { key: text.to_owned(), value: None },
-        })
+        Ok(Self::new(text))
     }
 }
 
 impl EnvArg {
+    pub(super) fn new(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((key, value)) => Self { key: key.to_owned(), value: Some(value.to_owned()) },
+            None => Self { key: text.to_owned(), value: None },
+        }
+    }
+
+    /// Whether its value was written on the command line.
+    pub(super) const fn has_value(&self) -> bool {
+        self.value.is_some()
+    }
+
+    /// What was written on the command line.
+    pub(super) fn text(&self) -> String {
+        self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
+    }
+
     /// The variable and its value.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ mod announcer;
 mod call;
 mod code;
 mod env;
+mod env_file;
+mod hidden;
 mod merge;
 mod orders;
 mod output;
@@ -32,7 +34,10 @@ use clap::{
 
 use self::{env::EnvArg, merge::MergeArg};
 use super::backoff::BackoffArg;
-use crate::{context::Context, error::CliError};
+use crate::{
+    context::{Context, say},
+    error::CliError,
+};
 
 /// Supervise a command and record what happens to it
 ///
@@ -50,8 +55,8 @@ use crate::{context::Context, error::CliError};
 ///
 /// The environment of the command begins with an allow-list of ours (PATH, HOME, USER, LOGNAME, SHELL, TERM, COLORTERM,
 /// LANG, LANGUAGE, LC_*, TZ, TMPDIR, and the base directories XDG_CONFIG_HOME, XDG_DATA_HOME, XDG_CACHE_HOME,
-/// XDG_STATE_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_DIRS, XDG_DATA_DIRS); everything else is given with --env. The ledger
-/// keeps the names of variables and never a value, and masks what looks like a secret in arguments.
+/// XDG_STATE_HOME, XDG_RUNTIME_DIR, XDG_CONFIG_DIRS, XDG_DATA_DIRS); everything else is given with --env or --env-file. The
+/// ledger keeps the names of variables and never a value, and masks what looks like a secret in arguments.
 ///
 /// A command that runs again under the same --name continues the history of that name.
 ///
@@ -65,6 +70,7 @@ Examples:
   apm2-ledger run --name tests --reason 'nightly' -- cargo test
   apm2-ledger run --name agent --restart on-failure --backoff 1s..1m -- agent --serve
   apm2-ledger run --name worker --env API_TOKEN --env MODE=batch --cwd /srv -- ./worker
+  apm2-ledger run --env-file worker.env -- ./worker
   apm2-ledger run --stop-timeout 30s --stop-signal SIGINT -- ./server")]
 pub(crate) struct RunArgs {
     /// The name that its history is kept under. Default: that of the program
@@ -73,6 +79,12 @@ pub(crate) struct RunArgs {
     /// Give it a variable: KEY=VALUE, or KEY with the value that it has here
     #[arg(long, value_name = "KEY[=VALUE]")]
     env: Vec<EnvArg>,
+    /// Give it the variables in a file of NAME=VALUE lines that only you can read (chmod 600); --env goes before it
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    env_file: Vec<PathBuf>,
+    /// The descriptor of a file with what --env said, so that it does not stand in the command line
+    #[arg(long, hide = true, conflicts_with = "env")]
+    env_fd: Option<u32>,
     /// The directory that it starts in. Default: this one
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     cwd: Option<PathBuf>,
@@ -113,7 +125,13 @@ fn policy_parser() -> impl clap::builder::TypedValueParser<Value = RestartPolicy
     PossibleValuesParser::new(["never", "on-failure", "always"]).try_map(|text| text.parse::<RestartPolicy>())
 }
 
-pub(super) fn run(args: RunArgs, context: &Context) -> Result<i32, CliError> {
+pub(super) fn run(mut args: RunArgs, context: &Context) -> Result<i32, CliError> {
+    if let Err(error) = hidden::hide(&args.env) {
+        say(&format!("the values of --env stay in the command line of this process, which others can read: {error}"));
+    }
+    if let Some(fd) = args.env_fd {
+        args.env = hidden::handed_over(fd)?;
+    }
     let reason = args.reason.clone();
     let spec = spec::from_args(args)?;
     watch::watch(spec, reason, context)

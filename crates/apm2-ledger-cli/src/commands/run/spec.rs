@@ -14,7 +14,7 @@ use apm2_core::{
     supervisor::is_name,
 };
 
-use super::RunArgs;
+use super::{RunArgs, env_file};
 use crate::{error::CliError, utf8};
 
 /// Characters of a name.
@@ -54,6 +54,11 @@ pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .log(LogConfig { merge: args.merge.is_merged(), ..LogConfig::default() });
     // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
     builder = builder.cwd(directory(args.cwd)?);
+    for file in &args.env_file {
+        for (name, value) in env_file::read(file)? {
+            builder = builder.env(name, value);
+        }
+    }
     let mut given = HashSet::new();
     for variable in args.env {
         let (key, value) = variable.resolve()?;

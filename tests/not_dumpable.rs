@@ -1,0 +1,88 @@
+//! The daemon and its descriptor store keep their memory to themselves, and work all the same for a user without privileges.
+
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::Path,
+    process::Command,
+};
+
+use nix::unistd::geteuid;
+
+use crate::support::{Place, finish, wait_until};
+
+/// A user without privileges and without processes of its own.
+const UNPRIVILEGED: u32 = 65_533;
+
+/// The program where such a user may execute it.
+fn copied(place: &Place) -> std::path::PathBuf {
+    let program = place.path("apm2-ledger");
+    fs::copy(env!("CARGO_BIN_EXE_apm2-ledger"), &program).unwrap();
+    program
+}
+
+/// The processes that serve a ledger.
+fn helpers(ledger: &Path) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let serves = |pid: &u32| {
+        let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        words.iter().any(|word| *word == ledger.to_string_lossy())
+            && words.iter().any(|word| word == "daemon" || word == "keeper")
+            && !words.iter().any(|word| word == "--stop")
+    };
+    pids.filter(serves).collect()
+}
+
+/// Runs the program for that user, in a directory of its own.
+fn as_user(program: &Path, dir: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(["--ledger", "ledger"]).args(args).current_dir(dir).env("HOME", dir);
+    if geteuid().is_root() {
+        command.uid(UNPRIVILEGED).gid(UNPRIVILEGED);
+    }
+    command
+}
+
+#[test]
+fn the_daemon_of_an_unprivileged_user_works_and_cannot_be_looked_into() {
+    let place = Place::new();
+    let program = copied(&place);
+    let dir = place.path("home");
+    fs::create_dir(&dir).unwrap();
+    if geteuid().is_root() {
+        std::os::unix::fs::chown(&dir, Some(UNPRIVILEGED), Some(UNPRIVILEGED)).unwrap();
+        // The directory of the tests is for its owner alone.
+        for parent in dir.ancestors().skip(1).take_while(|parent| parent.starts_with(std::env::temp_dir())) {
+            if parent != std::env::temp_dir() {
+                let mut mode = fs::metadata(parent).unwrap().permissions();
+                std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
+                fs::set_permissions(parent, mode).unwrap();
+            }
+        }
+    }
+    fs::write(
+        dir.join("ecosystem.toml"),
+        "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', 'echo begun; exec sleep 1000']\nenv = { A = 'hunter2' }\n",
+    )
+    .unwrap();
+    finish(&mut as_user(&program, &dir, &["up"])).succeeded();
+    let ledger = dir.join("ledger");
+    let found = wait_until("the daemon and the keeper run", || {
+        let pids = helpers(&ledger);
+        (pids.len() >= 2).then_some(pids)
+    });
+    for pid in &found {
+        // The kernel gives what is below /proc/<pid> of such a process to root (proc(5)).
+        assert_eq!(fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0, "{pid}");
+    }
+    wait_until("its output is kept", || {
+        finish(&mut as_user(&program, &dir, &["logs", "it"])).stdout.contains("begun").then_some(())
+    });
+    // The next daemon takes over, by what the keeper has.
+    finish(&mut as_user(&program, &dir, &["daemon", "--leave"])).succeeded();
+    finish(&mut as_user(&program, &dir, &["restart", "it"])).succeeded();
+    finish(&mut as_user(&program, &dir, &["down"])).succeeded();
+    finish(&mut as_user(&program, &dir, &["daemon", "--stop"])).succeeded();
+    wait_until("both are gone", || helpers(&ledger).is_empty().then_some(()));
+}
