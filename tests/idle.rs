@@ -2,6 +2,7 @@
 
 use std::{
     fs::{self, File},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
@@ -27,8 +28,11 @@ impl Count {
     fn start(place: &Place, name: &'static str, pid: u32) -> Self {
         let path = place.path(&format!("{}.strace", name.replace(' ', "-")));
         let mut command = Command::new("timeout");
-        command.args(["-s", "INT", &COUNTED_SECS.to_string(), "strace", "-f", "-c", "-p", &pid.to_string(), "-o"]);
-        let tracer = command.arg(&path).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.args(["-s", "INT", &COUNTED_SECS.to_string(), "strace", "-c"]);
+        for thread in threads(pid) {
+            command.args(["-p", &thread]);
+        }
+        let tracer = command.arg("-o").arg(&path).stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         Self { name, tracer, path }
     }
 
@@ -41,6 +45,13 @@ impl Count {
         let calls = rows.filter(|row| row.len() >= 5 && !["total", "restart_syscall"].contains(row.last().unwrap()));
         Some(calls.filter_map(|row| row[3].parse::<u64>().ok()).sum())
     }
+}
+
+/// The threads of a process but for those of sled, which wake once a second each, whatever is done.
+fn threads(pid: u32) -> Vec<String> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|entry| entry.unwrap());
+    let is_ours = |path: &Path| !fs::read_to_string(path.join("comm")).unwrap().starts_with("sled-io");
+    threads.filter(|thread| is_ours(&thread.path())).map(|thread| thread.file_name().into_string().unwrap()).collect()
 }
 
 /// Something that goes on until it is killed.

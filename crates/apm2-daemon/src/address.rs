@@ -93,6 +93,11 @@ impl SocketFile {
         Self { dir, name, file }
     }
 
+    /// Its path, as long as this is there, whatever becomes of the directory's name.
+    pub(crate) fn path(&self) -> PathBuf {
+        short(&self.dir, self.name)
+    }
+
     /// Where it is by now.
     pub(crate) fn place(&self) -> Place {
         if self.dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {

@@ -1,31 +1,50 @@
 //! Keeps the daemon's socket where clients look for it: a cleaner of old files, or a copy that deletes what it does not
 //! know, removes its file and leaves the daemon out of reach.
 
-use std::{io, os::unix::net::UnixListener as StdListener, time::Duration};
-
-use tokio::{
-    net::UnixListener,
-    sync::mpsc,
-    task::{JoinHandle, spawn_blocking},
-    time::sleep,
+use std::{
+    io,
+    os::unix::net::UnixListener as StdListener,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
 };
+
+use apm2_core::notify::{FileWatch, Waker};
+use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::address::{Existing, Place, SocketFile};
 
-/// How often it is looked whether the socket is in its place.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// How long is waited at most before it is looked again whether the socket is in its place.
+const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// A task that looks after a socket's file.
+/// How long is waited before it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// A thread that looks after a socket's file: a disk that hangs holds up no client.
 pub(crate) struct Guard {
-    task: JoinHandle<()>,
+    waker: Waker,
+    is_over: Arc<AtomicBool>,
     made: mpsc::Receiver<StdListener>,
 }
 
 impl Guard {
     /// Looks after `file` from here on.
-    pub(crate) fn new(file: SocketFile) -> Self {
+    ///
+    /// # Errors
+    /// When no descriptor or thread is left.
+    pub(crate) fn new(file: SocketFile) -> io::Result<Self> {
         let (sender, made) = mpsc::channel(1);
-        Self { task: tokio::spawn(watch(file, sender)), made }
+        let mut watch = FileWatch::new()?;
+        watch.add_file(&file.path());
+        let (waker, is_over) = (watch.waker(), Arc::<AtomicBool>::default());
+        let over = Arc::clone(&is_over);
+        thread::Builder::new()
+            .name("apm2-guard".to_owned())
+            .spawn(move || look_after(file, &mut watch, &over, &sender))?;
+        Ok(Self { waker, is_over, made })
     }
 
     /// The socket that had to be made in the place of the one that was lost. Never, if none had to.
@@ -39,7 +58,8 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        self.task.abort();
+        self.is_over.store(true, Ordering::Release);
+        self.waker.wake();
     }
 }
 
@@ -52,34 +72,28 @@ pub(crate) fn registered(listener: StdListener) -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-async fn watch(mut file: SocketFile, made: mpsc::Sender<StdListener>) {
+fn look_after(mut file: SocketFile, watch: &mut FileWatch, is_over: &AtomicBool, made: &mpsc::Sender<StdListener>) {
     let mut said = None;
-    loop {
-        sleep(LOOK_INTERVAL).await;
-        // A disk that hangs holds up this thread and no client.
-        let looked = spawn_blocking(move || {
-            let restored = restore(&mut file);
-            (file, restored)
-        });
-        let Ok((returned, restored)) = looked.await else { return };
-        file = returned;
-        match restored {
+    while !is_over.load(Ordering::Acquire) {
+        match restore(&mut file) {
             Ok(None) => said = None,
             Ok(Some(listener)) => {
                 tracing::warn!("the daemon's socket was removed; it is made again");
-                if made.send(listener).await.is_err() {
+                if made.blocking_send(listener).is_err() {
                     return;
                 }
             }
             Err(error) => {
                 let error = error.to_string();
-                // Once for each reason, and not each second.
+                // Once for each reason, and not at each look.
                 if said.as_ref() != Some(&error) {
                     tracing::error!("the daemon's socket was removed, and cannot be made again: {error}");
                 }
                 said = Some(error);
             }
         }
+        // One that could not be made is tried again before long.
+        watch.wait(if said.is_some() { RETRY } else { LOOK_MAX });
     }
 }
 

@@ -262,7 +262,8 @@ async fn run(
     if options.is_started_by_client {
         report(StartOutcome::Ready);
     }
-    let (why, told) = until_leaving(&shared, (listener, Guard::new(file)), options, left, signals).await;
+    let guard = Guard::new(file).map_err(DaemonError::io("look after the socket"))?;
+    let (why, told) = until_leaving(&shared, (listener, guard), options, left, signals).await;
     notify("STOPPING=1");
     if matches!(why, Leave::Poisoned) {
         farewell(&shared).await;
