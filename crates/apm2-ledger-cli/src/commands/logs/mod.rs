@@ -9,18 +9,25 @@ use std::{
 };
 
 use apm2_core::{
-    log::{LogItem, LogReader, LogsDir, last_lines_begin},
+    log::{LogItem, LogReader, LogsDir, last_lines_begin, written_since},
     notify::FileWatch,
     process::{OutputSource, ProcessId},
 };
 
+use chrono::{DateTime, Utc};
+
 use self::print::{Begun, Printer};
+use super::show::parse_count;
 use crate::{
     args::Format,
     context::{Context, say},
     error::CliError,
     render::escape::escape,
+    time::At,
 };
+
+/// The lines that are shown unless more are asked for.
+const LINES_SHOWN: usize = 100;
 
 /// How long is waited at most before files that are followed are looked at again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -41,6 +48,7 @@ Examples:
   apm2-ledger logs worker                the last 100 lines of each output
   apm2-ledger logs worker-1 -f           and what comes
   apm2-ledger logs agent --stderr -n 20
+  apm2-ledger logs agent --since '2h ago'
   apm2-ledger logs agent --stdout -n all | grep error
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
@@ -49,9 +57,13 @@ pub(crate) struct LogsArgs {
     /// Go on with what comes
     #[arg(long, short)]
     follow: bool,
-    /// The last N lines of each output, or `all`
-    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
-    lines: Lines,
+    /// The last N lines of each output, or `all`. Default: 100, and all of them with --since
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    lines: Option<usize>,
+    /// What was written after this: a time, `2h ago`, @unix or an event's number. Without `log.timestamps`, lines have no times,
+    /// and files are shown that were written to since then
+    #[arg(long, value_name = "TIME|SEQ")]
+    since: Option<At>,
     /// Standard output only
     #[arg(long, conflicts_with = "stderr")]
     stdout: bool,
@@ -61,20 +73,6 @@ pub(crate) struct LogsArgs {
     /// As it is, on a terminal too
     #[arg(long)]
     raw: bool,
-}
-
-/// How many lines.
-#[derive(Debug, Clone, Copy)]
-enum Lines {
-    All,
-    Last(usize),
-}
-
-fn parse_lines(text: &str) -> Result<Lines, String> {
-    if text == "all" {
-        return Ok(Lines::All);
-    }
-    text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
 /// Whose output it is.
@@ -91,13 +89,19 @@ struct Origin {
 struct Log {
     origin: Origin,
     path: PathBuf,
+    /// Whether its lines begin with their times.
+    has_times: bool,
     reader: LogReader,
     /// The line whose end has not come: the lines of several files do not mix.
     begun: Begun,
 }
 
 pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
-    let mut logs = find(args, context)?;
+    let (mut logs, since) = find(args, context)?;
+    let lines = args.lines.unwrap_or(if since.is_some() { usize::MAX } else { LINES_SHOWN });
+    if since.is_some() && logs.iter().any(|log| !log.has_times) {
+        say("lines have no times here (log.timestamps); files are shown that were written to since then");
+    }
     let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
     if args.follow {
         logs.iter().for_each(|log| watch.add_file(&log.path));
@@ -112,7 +116,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     };
     out.begin()?;
     for log in &mut logs {
-        print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
+        print_last(log, lines, since, &mut out).map_err(|error| unreadable(log, &error))?;
         if !args.follow {
             log.begun.print(&log.origin, &mut out)?;
         }
@@ -156,11 +160,16 @@ fn unreadable(log: &Log, error: &io::Error) -> CliError {
     }
 }
 
-/// The files of the instances that are asked for, those that are there first.
-fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
+/// The files of the instances that are asked for, those that are there first, and since when they are.
+fn find(args: &LogsArgs, context: &Context) -> Result<(Vec<Log>, Option<DateTime<Utc>>), CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
     let reader = context.reader()?;
+    let since = match args.since {
+        None => None,
+        Some(At::Time(time)) => Some(time),
+        Some(at) => Some(context.moment(&reader, Some(at), "--since")?.now),
+    };
     let mut logs = Vec::new();
     for id in reader.find(&args.id)? {
         let Some(stream) = reader.stream(id)? else { continue };
@@ -177,22 +186,28 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
                 let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
                 let origin = Origin { process_id, name, instance, output, title };
-                logs.push(Log { origin, path: path.to_owned(), reader, begun: Begun::default() });
+                let (path, has_times) = (path.to_owned(), spec.log.timestamps);
+                logs.push(Log { origin, path, has_times, reader, begun: Begun::default() });
             }
         }
     }
     if logs.is_empty() {
         say("nothing was written");
     }
-    Ok(logs)
+    Ok((logs, since))
 }
 
 /// Prints the last lines of what is there now. A process may write faster than it is read.
-fn print_last(log: &mut Log, lines: Lines, out: &mut Printer) -> io::Result<()> {
+fn print_last(log: &mut Log, lines: usize, since: Option<DateTime<Utc>>, out: &mut Printer) -> io::Result<()> {
     let end = LogReader::end(&log.path)?;
-    if let Lines::Last(max) = lines {
-        log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
+    let mut begin = log.reader.position();
+    if let Some(since) = since {
+        begin = begin.max(written_since(&log.path, since, log.has_times)?);
     }
+    if lines < usize::MAX {
+        begin = begin.max(last_lines_begin(&log.path, lines, end)?);
+    }
+    log.reader = LogReader::from_position(&log.path, begin)?;
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
             LogItem::End => break,
