@@ -27,7 +27,7 @@ pub use self::{
     last::last_lines_begin,
     meter::OutputMeter,
     retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
-    since::written_since,
+    since::{OutputSince, output_since},
     threads::LogThreads,
 };
 pub(crate) use self::{

@@ -1,129 +1,163 @@
-//! Where the part of an output begins that was written since a time.
+//! Where the output since a time begins.
 
-use std::{io, path::Path, time::SystemTime};
+use std::{
+    io,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use chrono::{DateTime, Utc};
 
-use super::{
-    LogItem, LogPosition, LogReader,
-    files::{open_for_reading, rotated},
-};
+use super::{LogItem, LogPosition, LogReader, files::rotated};
 
-/// Length of the time before a line, without the space after it: `2026-01-31T12:00:00.000Z`.
+/// The bytes of the time that a line begins with, where lines have times: `2026-01-31T12:00:00.000Z`.
 const TIME_BYTES: usize = 24;
 
-/// Where what was written since `time` begins. Where each line begins with its time, that is the first such line; else it is
-/// the beginning of the first file that was written to since then, in which what comes first may be older.
+/// By how much the kernel's time of a file may be behind the clock that lines have their times of.
+const FILE_TIME_LAG_MAX: Duration = Duration::from_secs(1);
+
+/// A place in an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputSince {
+    /// Where what was written since then begins.
+    pub position: LogPosition,
+    /// Whether it begins there exactly. Lines without times do not tell: what is in the same file may be older.
+    pub is_exact: bool,
+}
+
+/// Where what was written to `path` at `time` or later begins.
+///
+/// Files that were last written to before are not read.
 ///
 /// # Errors
 /// When a file cannot be read.
-pub fn written_since(path: &Path, time: DateTime<Utc>, has_times: bool) -> io::Result<LogPosition> {
-    let start = first_file(path, time.into())?;
-    if has_times { first_line(path, start, time) } else { Ok(start) }
-}
-
-/// The beginning of the first file that was written to since then. A compressed one has a later time than what is in it.
-fn first_file(path: &Path, time: SystemTime) -> io::Result<LogPosition> {
-    let is_since = |path: &Path| Ok::<_, io::Error>(open_for_reading(path)?.metadata()?.modified()? >= time);
-    let mut next = 1;
-    for file in rotated(path)? {
-        match is_since(&file.path) {
-            Ok(true) => return Ok(LogPosition { generation: file.generation, offset: 0 }),
-            // Compressed or removed at this moment, it was the oldest: what is left is looked at when it is read.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(LogPosition { generation: file.generation, offset: 0 });
-            }
-            Ok(false) => next = file.generation.saturating_add(1),
-            Err(error) => return Err(error),
-        }
-    }
-    match is_since(path) {
-        Ok(false) => LogReader::end(path),
-        Ok(true) => Ok(LogPosition { generation: next, offset: 0 }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LogPosition { generation: next, offset: 0 }),
-        Err(error) => Err(error),
-    }
-}
-
-/// The first line from `start` on whose time is not before `time`.
-fn first_line(path: &Path, start: LogPosition, time: DateTime<Utc>) -> io::Result<LogPosition> {
+pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince> {
     let end = LogReader::end(path)?;
+    let is_late = |path: &Path| match path.metadata().and_then(|metadata| metadata.modified()) {
+        Ok(modified) => modified.checked_add(FILE_TIME_LAG_MAX).is_none_or(|latest| latest >= SystemTime::from(time)),
+        // One that was rotated away meanwhile is new.
+        Err(_) => true,
+    };
+    let earlier = rotated(path)?.into_iter().filter(|file| file.generation < end.generation);
+    let first = earlier.filter(|file| is_late(&file.path)).map(|file| file.generation).min();
+    let generation = match first {
+        Some(generation) => generation,
+        None if is_late(path) => end.generation,
+        None => return Ok(OutputSince { position: end, is_exact: true }),
+    };
+    first_line_since(path, LogPosition { generation, offset: 0 }, end, time)
+}
+
+/// The line that is being looked at.
+struct Line {
+    begin: LogPosition,
+    /// Its first bytes, as far as they may be a time.
+    head: Vec<u8>,
+}
+
+impl Line {
+    const fn at(begin: LogPosition) -> Self {
+        Self { begin, head: Vec::new() }
+    }
+
+    /// Its time, once all of it is there.
+    fn time(&self) -> Option<Option<DateTime<Utc>>> {
+        if self.head.len() < TIME_BYTES && self.head.last() != Some(&b'\n') {
+            return None;
+        }
+        let text = std::str::from_utf8(self.head.get(..TIME_BYTES).unwrap_or_default()).ok();
+        Some(text.and_then(|text| DateTime::parse_from_rfc3339(text).ok()).map(|time| time.to_utc()))
+    }
+}
+
+fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: DateTime<Utc>) -> io::Result<OutputSince> {
     let mut reader = LogReader::from_position(path, start)?;
-    let (mut line, mut begin) = (Vec::with_capacity(TIME_BYTES), start);
+    let mut line = Line::at(start);
     while reader.position() < end {
         let bytes = match reader.next_item()? {
             LogItem::End => break,
             LogItem::Gap(_) => continue,
             LogItem::Bytes(bytes) => bytes.to_vec(),
         };
-        let LogPosition { generation, offset } = reader.position();
-        let from = offset.saturating_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
-        for (at, byte) in (from..).zip(bytes) {
-            if byte == b'\n' {
-                line.clear();
-                begin = LogPosition { generation, offset: at.saturating_add(1) };
-            } else if line.len() < TIME_BYTES {
-                line.push(byte);
-                if line.len() == TIME_BYTES && time_of(&line).is_some_and(|found| found >= time) {
-                    return Ok(begin);
+        let after = reader.position();
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let from = LogPosition { offset: after.offset.saturating_sub(length), ..after };
+        if line.begin.generation != from.generation {
+            line = Line::at(from);
+        }
+        for (at, byte) in (from.offset..).zip(&bytes) {
+            if line.head.len() < TIME_BYTES && line.head.last() != Some(&b'\n') {
+                line.head.push(*byte);
+                match line.time() {
+                    // Lines have times, or they have none, from the first on.
+                    Some(None) if line.begin == start => return Ok(OutputSince { position: start, is_exact: false }),
+                    Some(Some(found)) if found.timestamp_millis() >= time.timestamp_millis() => {
+                        return Ok(OutputSince { position: line.begin, is_exact: true });
+                    }
+                    _ => {}
                 }
+            }
+            if *byte == b'\n' {
+                line = Line::at(LogPosition { offset: at.saturating_add(1), ..from });
             }
         }
     }
-    Ok(end)
-}
-
-fn time_of(text: &[u8]) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc3339(std::str::from_utf8(text).ok()?).ok().map(|time| time.to_utc())
+    Ok(OutputSince { position: end, is_exact: true })
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, time::Duration};
+    use std::fs::{self, File};
+
+    use chrono::TimeDelta;
 
     use super::*;
-    use crate::process::{Clock as _, SystemClock};
 
-    fn now() -> SystemTime {
-        SystemClock.now().wall().into()
+    fn time(second: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_769_860_800 + second, 0).unwrap()
     }
 
-    const LINES: &str = "2026-01-31T12:00:00.000Z one\nno time\n2026-01-31T12:00:01.000Z two\n\
-                         2026-01-31T12:00:02.000Z three\n";
-
-    fn at(text: &str) -> DateTime<Utc> {
-        DateTime::parse_from_rfc3339(text).unwrap().to_utc()
+    fn place(generation: u64, offset: u64) -> LogPosition {
+        LogPosition { generation, offset }
     }
 
-    #[test]
-    fn lines_with_times_are_found() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let path = dir.path().join("a.log");
-        fs::write(&path, LINES).unwrap();
-        let offset = |time: &str| written_since(&path, at(time), true).unwrap().offset;
-        let two = LINES.find("2026-01-31T12:00:01").unwrap() as u64;
-        assert_eq!(offset("2026-01-31T11:00:00Z"), 0);
-        assert_eq!((offset("2026-01-31T12:00:00.500Z"), offset("2026-01-31T12:00:01Z")), (two, two));
-        assert_eq!(offset("2026-01-31T12:00:03Z"), LINES.len() as u64);
+    /// A file with these lines, last written to at that second.
+    fn write(path: &Path, text: &str, second: i64) {
+        fs::write(path, text).unwrap();
+        let file = File::options().write(true).open(path).unwrap();
+        file.set_modified(SystemTime::from(time(second))).unwrap();
     }
 
     #[test]
-    fn files_that_were_left_before_are_passed_over() {
-        let dir = tempfile::TempDir::new().unwrap();
-        let path = dir.path().join("a.log");
-        let old = dir.path().join("a.log.00000001");
-        fs::write(&old, "old\n").unwrap();
-        let hour_ago = now() - Duration::from_secs(3600);
-        fs::File::options().write(true).open(&old).unwrap().set_modified(hour_ago).unwrap();
-        fs::write(dir.path().join("a.log.00000002"), "new\n").unwrap();
-        fs::write(&path, "newer\n").unwrap();
-        let since = |seconds: u64| {
-            let time = now() - Duration::from_secs(seconds);
-            written_since(&path, time.into(), false).unwrap()
-        };
-        assert_eq!(since(60), LogPosition { generation: 2, offset: 0 });
-        assert_eq!(since(7200), LogPosition { generation: 1, offset: 0 });
-        let later = now() + Duration::from_secs(60);
-        assert_eq!(written_since(&path, later.into(), false).unwrap(), LogPosition { generation: 3, offset: 6 });
+    fn lines_with_times_are_found_in_the_file_that_has_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stdout.log");
+        let line = |second| format!("2026-01-31T12:00:{second:02}.000Z line {second:02}\n");
+        write(&super::super::files::rotated_path(&path, 1), &(line(1) + &line(2)), 2);
+        write(&super::super::files::rotated_path(&path, 2), &(line(11) + "no time\n" + &line(12)), 12);
+        write(&path, &(line(21) + &line(22)), 22);
+        let bytes = u64::try_from(line(1).len()).unwrap();
+        let exact = |position| OutputSince { position, is_exact: true };
+        let found = |second| output_since(&path, time(second)).unwrap();
+        assert_eq!(found(-5), exact(place(1, 0)));
+        assert_eq!(found(2), exact(place(1, bytes)));
+        assert_eq!(found(5), exact(place(2, 0)));
+        assert_eq!(found(12), exact(place(2, bytes + 8)));
+        assert_eq!(found(22), exact(place(3, bytes)));
+        assert_eq!(found(60), exact(place(3, 2 * bytes)));
+        let between = output_since(&path, time(21) + TimeDelta::microseconds(400)).unwrap();
+        assert_eq!(between, exact(place(3, 0)), "a line's time has no microseconds");
+    }
+
+    #[test]
+    fn lines_without_times_begin_with_their_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("stdout.log");
+        write(&super::super::files::rotated_path(&path, 1), "old\n", 2);
+        write(&path, "older or\nnewer\n", 22);
+        let found = |second| output_since(&path, time(second)).unwrap();
+        assert_eq!(found(10), OutputSince { position: place(2, 0), is_exact: false });
+        assert_eq!(found(1), OutputSince { position: place(1, 0), is_exact: false });
+        assert_eq!(found(60), OutputSince { position: place(2, 15), is_exact: true });
     }
 }

@@ -277,14 +277,13 @@ impl Shared {
             failure: None,
         };
         let facts = Arc::new(Mutex::new(facts));
-        let instance =
-            Arc::new(Mutex::new(Instance {
-                facts: Arc::clone(&facts),
-                history,
-                child: None,
-                unobserved: None,
-                given: Known::default(),
-            }));
+        let instance = Arc::new(Mutex::new(Instance {
+            facts: Arc::clone(&facts),
+            history,
+            child: None,
+            unobserved: None,
+            given: Known::default(),
+        }));
         Self { instance, facts }
     }
 

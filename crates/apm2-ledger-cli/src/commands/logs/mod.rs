@@ -9,24 +9,22 @@ use std::{
 };
 
 use apm2_core::{
-    log::{LogItem, LogReader, LogsDir, last_lines_begin, written_since},
+    log::{LogItem, LogReader, LogsDir, last_lines_begin, output_since},
     notify::FileWatch,
     process::{OutputSource, ProcessId},
 };
-
 use chrono::{DateTime, Utc};
 
 use self::print::{Begun, Printer};
-use super::show::parse_count;
 use crate::{
     args::Format,
     context::{Context, say},
     error::CliError,
     render::escape::escape,
-    time::At,
+    time::time,
 };
 
-/// The lines that are shown unless more are asked for.
+/// The lines of each output that are shown unless more are asked for.
 const LINES_SHOWN: usize = 100;
 
 /// How long is waited at most before files that are followed are looked at again.
@@ -48,7 +46,7 @@ Examples:
   apm2-ledger logs worker                the last 100 lines of each output
   apm2-ledger logs worker-1 -f           and what comes
   apm2-ledger logs agent --stderr -n 20
-  apm2-ledger logs agent --since '2h ago'
+  apm2-ledger logs agent --since '10m ago'
   apm2-ledger logs agent --stdout -n all | grep error
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
@@ -58,12 +56,12 @@ pub(crate) struct LogsArgs {
     #[arg(long, short)]
     follow: bool,
     /// The last N lines of each output, or `all`. Default: 100, and all of them with --since
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
-    lines: Option<usize>,
-    /// What was written after this: a time, `2h ago`, @unix or an event's number. Without `log.timestamps`, lines have no times,
-    /// and files are shown that were written to since then
-    #[arg(long, value_name = "TIME|SEQ")]
-    since: Option<At>,
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_lines)]
+    lines: Option<Lines>,
+    /// What was written since then only. Exact where lines have times (`timestamps = true`); else each file that was
+    /// written to since then is shown whole
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<DateTime<Utc>>,
     /// Standard output only
     #[arg(long, conflicts_with = "stderr")]
     stdout: bool,
@@ -73,6 +71,20 @@ pub(crate) struct LogsArgs {
     /// As it is, on a terminal too
     #[arg(long)]
     raw: bool,
+}
+
+/// How many lines.
+#[derive(Debug, Clone, Copy)]
+enum Lines {
+    All,
+    Last(usize),
+}
+
+fn parse_lines(text: &str) -> Result<Lines, String> {
+    if text == "all" {
+        return Ok(Lines::All);
+    }
+    text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
 /// Whose output it is.
@@ -89,19 +101,13 @@ struct Origin {
 struct Log {
     origin: Origin,
     path: PathBuf,
-    /// Whether its lines begin with their times.
-    has_times: bool,
     reader: LogReader,
     /// The line whose end has not come: the lines of several files do not mix.
     begun: Begun,
 }
 
 pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
-    let (mut logs, since) = find(args, context)?;
-    let lines = args.lines.unwrap_or(if since.is_some() { usize::MAX } else { LINES_SHOWN });
-    if since.is_some() && logs.iter().any(|log| !log.has_times) {
-        say("lines have no times here (log.timestamps); files are shown that were written to since then");
-    }
+    let mut logs = find(args, context)?;
     let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
     if args.follow {
         logs.iter().for_each(|log| watch.add_file(&log.path));
@@ -116,7 +122,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     };
     out.begin()?;
     for log in &mut logs {
-        print_last(log, lines, since, &mut out).map_err(|error| unreadable(log, &error))?;
+        print_last(log, args, &mut out).map_err(|error| unreadable(log, &error))?;
         if !args.follow {
             log.begun.print(&log.origin, &mut out)?;
         }
@@ -160,16 +166,11 @@ fn unreadable(log: &Log, error: &io::Error) -> CliError {
     }
 }
 
-/// The files of the instances that are asked for, those that are there first, and since when they are.
-fn find(args: &LogsArgs, context: &Context) -> Result<(Vec<Log>, Option<DateTime<Utc>>), CliError> {
+/// The files of the instances that are asked for, those that are there first.
+fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
     let reader = context.reader()?;
-    let since = match args.since {
-        None => None,
-        Some(At::Time(time)) => Some(time),
-        Some(at) => Some(context.moment(&reader, Some(at), "--since")?.now),
-    };
     let mut logs = Vec::new();
     for id in reader.find(&args.id)? {
         let Some(stream) = reader.stream(id)? else { continue };
@@ -186,28 +187,32 @@ fn find(args: &LogsArgs, context: &Context) -> Result<(Vec<Log>, Option<DateTime
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
                 let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
                 let origin = Origin { process_id, name, instance, output, title };
-                let (path, has_times) = (path.to_owned(), spec.log.timestamps);
-                logs.push(Log { origin, path, has_times, reader, begun: Begun::default() });
+                logs.push(Log { origin, path: path.to_owned(), reader, begun: Begun::default() });
             }
         }
     }
     if logs.is_empty() {
         say("nothing was written");
     }
-    Ok((logs, since))
+    Ok(logs)
 }
 
 /// Prints the last lines of what is there now. A process may write faster than it is read.
-fn print_last(log: &mut Log, lines: usize, since: Option<DateTime<Utc>>, out: &mut Printer) -> io::Result<()> {
+fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
     let end = LogReader::end(&log.path)?;
-    let mut begin = log.reader.position();
-    if let Some(since) = since {
-        begin = begin.max(written_since(&log.path, since, log.has_times)?);
+    let of_all = if args.since.is_some() { Lines::All } else { Lines::Last(LINES_SHOWN) };
+    if let Lines::Last(max) = args.lines.unwrap_or(of_all) {
+        log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
     }
-    if lines < usize::MAX {
-        begin = begin.max(last_lines_begin(&log.path, lines, end)?);
+    if let Some(time) = args.since {
+        let since = output_since(&log.path, time)?;
+        if since.position > log.reader.position() {
+            log.reader = LogReader::from_position(&log.path, since.position)?;
+        }
+        if !since.is_exact {
+            say(&format!("{}: lines have no times; some may be from before --since", log.origin.title));
+        }
     }
-    log.reader = LogReader::from_position(&log.path, begin)?;
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
             LogItem::End => break,
