@@ -1,8 +1,13 @@
 //! Moments as they are typed, and how much of a history is shown.
 
+use apm2_core::process::{Clock as _, SystemClock};
+use chrono::SecondsFormat;
 use serde_json::Value;
 
-use crate::{fixture, support::Place};
+use crate::{
+    fixture,
+    support::{Place, wait_until},
+};
 
 /// The fixed ledger: from 12:00:01 UTC of 31 January 2026 on, an event or more each second.
 fn fixed() -> Place {
@@ -55,4 +60,39 @@ fn a_page_has_the_last_events_and_says_how_to_get_all() {
     assert_eq!(seqs(&place, &["show", "long"]).len(), 1004);
     assert_eq!(seqs(&place, &["show", "long", "--events", "2"]), [1003, 1004]);
     assert_eq!(place.json(&["show", "long"])["events"].as_array().unwrap().len(), 1004);
+}
+
+#[test]
+fn logs_have_a_beginning_where_lines_have_times() {
+    let place = Place::new();
+    let script = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two; sleep 1000";
+    let process = |name: &str, more: &str| {
+        format!("[[process]]\nname = '{name}'\ncommand = 'sh'\nargs = ['-c', '{script}']\n{more}\n")
+    };
+    let text = process("timed", "log = { timestamps = true }") + &process("untimed", "");
+    std::fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]).succeeded();
+    let logs = |args: &[&str]| place.run(&[&["logs", "--stdout"], args].concat()).succeeded();
+    let has = |name: &str, word: &str| logs(&[name]).stdout.contains(word).then_some(());
+    wait_until("both have written", || has("timed", "one").and(has("untimed", "one")));
+    let now = || SystemClock.now().wall();
+    let written = now();
+    // Lines have their times to the millisecond.
+    let between =
+        wait_until("a millisecond later", || Some(now()).filter(|now| (*now - written).num_milliseconds() > 1));
+    std::fs::write(place.path("go"), "").unwrap();
+    wait_until("both have written again", || has("timed", "two").and(has("untimed", "two")));
+
+    let since = between.to_rfc3339_opts(SecondsFormat::Micros, true);
+    let timed = logs(&["timed", "--since", &since]);
+    assert!(timed.stdout.ends_with("Z two\n") && !timed.stdout.contains("one"), "{timed:?}");
+    assert_eq!(timed.stderr, "");
+    assert_eq!(logs(&["timed", "--since", "1h ago"]).stdout.lines().count(), 2);
+    assert_eq!(logs(&["timed", "--since", "1h ago", "-n", "1"]).stdout.lines().count(), 1);
+    assert_eq!(logs(&["timed", "--since", "@99999999999"]).stdout, "");
+    // Of lines without times it cannot be told, which is said.
+    let untimed = logs(&["untimed", "--since", &since]).said(&["untimed", "lines have no times"]);
+    assert_eq!(untimed.stdout, "one\ntwo\n");
+    assert_eq!(logs(&["untimed", "--since", "@99999999999"]).stdout, "");
+    place.run(&["logs", "timed", "--since", "1200"]).left_with(2).said(&["--since", "write a time"]);
 }

@@ -41,7 +41,7 @@ fn every_command_means_the_same_by_a_name_that_was_used_before() {
     place.run(&["stop", "web-1"]).succeeded();
     assert_eq!(shown(&place, "web-1"), ("web".to_owned(), 1, "stopped".to_owned()));
     assert_eq!(shown(&place, "web-0").2, "running");
-    place.run(&["down", "--name", "web-1"]).left_with(3).said(&["one instance of \"web\"", "name the process: web"]);
+    place.run(&["down", "--name", "web-1"]).left_with(2).said(&["one instance of \"web\"", "name the process: web"]);
     place.run(&["down"]).succeeded();
     place.run_script(&["--name", "web-1"], "true").succeeded();
     assert_eq!(shown(&place, "web-1"), ("web-1".to_owned(), 0, "stopped".to_owned()));

@@ -48,6 +48,15 @@ fn no_line_is_wider_than_the_terminal() {
     }
 }
 
+/// What a narrow terminal has no room for is left out before what matters more is cut off.
+#[test]
+fn a_narrow_list_still_has_the_commands() {
+    let list = ["--color", "never", "list", "--at", "@1769861400"];
+    let narrow = on_terminal(&list, 100, &[]);
+    assert!(narrow.contains("9m 45s  serve") && !narrow.contains("STARTED"), "{narrow}");
+    assert!(on_terminal(&list, 140, &[]).contains("STARTED"));
+}
+
 #[test]
 fn nothing_is_cut_off_in_a_pipe() {
     let place = Place::new();

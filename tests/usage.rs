@@ -64,8 +64,8 @@ fn a_process_that_is_not_there_is_3() {
 #[test]
 fn several_processes_are_told_apart() {
     // Two ids begin with these digits; one name has two instances.
-    shown("0202").left_with(3).said(&["fits several", "web", "hostile"]);
-    shown("web").left_with(3).said(&["several instances", "web-0"]);
+    shown("0202").left_with(2).said(&["fits several", "web", "hostile"]);
+    shown("web").left_with(2).said(&["several instances", "web-0"]);
 }
 
 #[test]

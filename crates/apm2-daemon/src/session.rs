@@ -413,6 +413,10 @@ fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
 
 impl From<UnclearId> for Failure {
     fn from(unclear: UnclearId) -> Self {
+        let kind = match &unclear {
+            UnclearId::Unknown(_) => FailureKind::NoSuchProcess,
+            UnclearId::Ambiguous { .. } | UnclearId::OneInstance { .. } => FailureKind::Usage,
+        };
         let (message, hint) = match &unclear {
             UnclearId::Unknown(text) => (
                 format!("no process {text:?} is supervised"),
@@ -423,7 +427,7 @@ impl From<UnclearId> for Failure {
             }
             UnclearId::OneInstance { name, .. } => (unclear.to_string(), format!("name the process: {name}")),
         };
-        Self { kind: FailureKind::NoSuchProcess, message, hint: Some(hint) }
+        Self { kind, message, hint: Some(hint) }
     }
 }
 

@@ -22,9 +22,9 @@ A <TIME> is RFC 3339 (2026-01-31T12:00:00Z), a date or a time of day or both ('2
 yesterday, local time), `2h ago` or @unix; a <SEQ> is an event's number. Times are shown in local
 time on a terminal, and in UTC in pipes and in JSON.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage; 3 no such process; 4 the ledger's integrity is broken;
-5 the ledger cannot be used (locked, poisoned, newer format, no permission). `run` leaves with the
-exit code of its command.";
+Exit codes: 0 done; 1 failed; 2 wrong usage, an <ID> that fits several processes, too; 3 no such
+process; 4 the ledger's integrity is broken; 5 the ledger cannot be used (locked, poisoned, newer
+format, no permission). `run` leaves with the exit code of its command.";
 
 /// A flight recorder for agent processes.
 ///

@@ -147,13 +147,13 @@ impl From<FindError> for CliError {
     fn from(error: FindError) -> Self {
         let message = error.to_string();
         match error {
-            FindError::Unclear(UnclearId::Unknown(_)) => {
-                Self::new(ErrorKind::NoSuchProcess, message).with_hint("`apm2-ledger list` shows those that there are")
+            FindError::Unclear(UnclearId::Unknown(_)) => Self::new(ErrorKind::NoSuchProcess, message)
+                .with_hint("`apm2-ledger list --all` shows those that there are"),
+            FindError::Unclear(UnclearId::Ambiguous { candidates, .. }) => {
+                Self::usage(message).with_hint(format!("it fits {}; write more of the id", candidates.join(", ")))
             }
-            FindError::Unclear(UnclearId::Ambiguous { candidates, .. }) => Self::new(ErrorKind::NoSuchProcess, message)
-                .with_hint(format!("it fits {}; write more of the id", candidates.join(", "))),
             FindError::Unclear(UnclearId::OneInstance { name, .. }) => {
-                Self::new(ErrorKind::NoSuchProcess, message).with_hint(format!("name the process: {name}"))
+                Self::usage(message).with_hint(format!("name the process: {name}"))
             }
             FindError::Read(error) => error.into(),
         }

@@ -34,6 +34,17 @@ impl FromStr for At {
     }
 }
 
+/// A time alone: of logs, which have no events with numbers.
+///
+/// # Errors
+/// When it is none, in words.
+pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    match text.parse()? {
+        At::Time(time) => Ok(time),
+        At::Seq(_) => Err("write a time: 2026-01-31T12:00:00Z, 14:00, yesterday, `2h ago` or @1769860800".to_owned()),
+    }
+}
+
 /// The time that `text` means where and when it is `now`; an error without words where it has no form of a time.
 fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, Option<String>> {
     if let Some(seconds) = text.strip_prefix('@') {
@@ -123,5 +134,6 @@ mod tests {
         for text in too_large.into_iter().chain(malformed) {
             assert!(text.parse::<At>().is_err(), "{text:?} was accepted");
         }
+        assert!(time("1200").is_err(), "a number is no time");
     }
 }

@@ -8,6 +8,7 @@ mod masks;
 mod meter;
 mod retention;
 mod rotation;
+mod since;
 mod sink;
 mod tail;
 mod threads;
@@ -26,6 +27,7 @@ pub use self::{
     last::last_lines_begin,
     meter::OutputMeter,
     retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
+    since::{OutputSince, output_since},
     threads::LogThreads,
 };
 pub(crate) use self::{

@@ -78,8 +78,7 @@ fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
         [first, .., last] => {
             let (first, last) = (first.instance, last.instance);
             let message = format!("{id} has several instances, {first} to {last}");
-            Err(CliError::new(ErrorKind::NoSuchProcess, message)
-                .with_hint(format!("ask for one of them: {id}-{first}")))
+            Err(CliError::usage(message).with_hint(format!("ask for one of them: {id}-{first}")))
         }
     }
 }

@@ -28,36 +28,44 @@ use crate::{
 /// Characters of an id that tell processes apart in a list; any unique prefix is understood.
 const ID_PREFIX_CHARS: usize = 8;
 
+/// Columns of a terminal from which on a list says when each was started: how long it is up matters more.
+const WIDE_COLUMNS_MIN: usize = 120;
+
 /// Every instance with its state.
 pub(crate) fn list(out: &mut dyn Write, standings: &[Standing<'_>], layout: Layout) -> io::Result<()> {
     if standings.is_empty() {
         return Ok(());
     }
-    let mut table = Table::new([
-        ("NAME", Left),
-        ("ID", Left),
-        ("STATE", Left),
-        ("PID", Right),
-        ("RESTARTS", Right),
-        ("STARTED", Left),
-        ("UPTIME", Right),
-        ("COMMAND", Left),
-    ]);
-    for standing in standings {
-        let handle = &standing.stream.handle;
-        let id = standing.stream.id.process_id.to_string();
-        table.push([
-            handle.display_name().into(),
-            id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-            Cell::new(words::standing(standing)).styled(Style::of(standing)),
-            standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
-            handle.restart_count.to_string().into(),
-            layout.zone.time_or_nothing(handle.started_at).into(),
-            uptime(standing).into(),
-            words::command_line(&handle.spec.command, &handle.spec.args).into(),
-        ]);
+    let columns = [("NAME", Left), ("ID", Left), ("STATE", Left), ("PID", Right), ("RESTARTS", Right)];
+    let [name, id, state, pid, restarts] = columns;
+    let (started, uptime, command) = (("STARTED", Left), ("UPTIME", Right), ("COMMAND", Left));
+    let is_narrow = layout.width_columns.is_some_and(|width| width < WIDE_COLUMNS_MIN);
+    if is_narrow {
+        let mut table = Table::new([name, id, state, pid, restarts, uptime, command]);
+        for standing in standings {
+            let [name, id, state, pid, restarts, _, uptime, command] = row(standing, layout.zone);
+            table.push([name, id, state, pid, restarts, uptime, command]);
+        }
+        return table.write(out, "", layout);
     }
+    let mut table = Table::new([name, id, state, pid, restarts, started, uptime, command]);
+    standings.iter().for_each(|standing| table.push(row(standing, layout.zone)));
     table.write(out, "", layout)
+}
+
+fn row(standing: &Standing<'_>, zone: Zone) -> [Cell; 8] {
+    let handle = &standing.stream.handle;
+    let id = standing.stream.id.process_id.to_string();
+    [
+        handle.display_name().into(),
+        id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
+        Cell::new(words::standing(standing)).styled(Style::of(standing)),
+        standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
+        handle.restart_count.to_string().into(),
+        zone.time_or_nothing(handle.started_at).into(),
+        uptime(standing).into(),
+        words::command_line(&handle.spec.command, &handle.spec.args).into(),
+    ]
 }
 
 fn uptime(standing: &Standing<'_>) -> String {

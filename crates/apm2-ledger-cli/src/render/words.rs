@@ -121,6 +121,10 @@ pub(crate) fn standing(standing: &Standing<'_>) -> String {
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
         (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
         (None, Some(restart)) => format!("{state}, restarts in {}", duration(coarse(restart.left))),
+        (None, None) if stream.intent.is_some() && standing.supervised == Some(true) => {
+            format!("{state}, is being started")
+        }
+        (None, None) if stream.intent.is_some() => format!("{state}, start not confirmed"),
         (None, None) if stream.unregistered => format!("{state}, removed"),
         (None, None) if stream.gave_up.is_some() => format!("{state}, gave up"),
         (None, None) => state,

@@ -9,10 +9,11 @@ use std::{
 };
 
 use apm2_core::{
-    log::{LogItem, LogReader, LogsDir, last_lines_begin},
+    log::{LogItem, LogReader, LogsDir, last_lines_begin, output_since},
     notify::FileWatch,
     process::{OutputSource, ProcessId},
 };
+use chrono::{DateTime, Utc};
 
 use self::print::{Begun, Printer};
 use crate::{
@@ -20,7 +21,11 @@ use crate::{
     context::{Context, say},
     error::CliError,
     render::escape::escape,
+    time::time,
 };
+
+/// The lines of each output that are shown unless more are asked for.
+const LINES_SHOWN: usize = 100;
 
 /// How long is waited at most before files that are followed are looked at again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -41,6 +46,7 @@ Examples:
   apm2-ledger logs worker                the last 100 lines of each output
   apm2-ledger logs worker-1 -f           and what comes
   apm2-ledger logs agent --stderr -n 20
+  apm2-ledger logs agent --since '10m ago'
   apm2-ledger logs agent --stdout -n all | grep error
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
@@ -49,9 +55,13 @@ pub(crate) struct LogsArgs {
     /// Go on with what comes
     #[arg(long, short)]
     follow: bool,
-    /// The last N lines of each output, or `all`
-    #[arg(short = 'n', long, value_name = "N", default_value = "100", value_parser = parse_lines)]
-    lines: Lines,
+    /// The last N lines of each output, or `all`. Default: 100, and all of them with --since
+    #[arg(short = 'n', long, value_name = "N", value_parser = parse_lines)]
+    lines: Option<Lines>,
+    /// What was written since then only. Exact where lines have times (`timestamps = true`); else each file that was
+    /// written to since then is shown whole
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    since: Option<DateTime<Utc>>,
     /// Standard output only
     #[arg(long, conflicts_with = "stderr")]
     stdout: bool,
@@ -112,7 +122,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     };
     out.begin()?;
     for log in &mut logs {
-        print_last(log, args.lines, &mut out).map_err(|error| unreadable(log, &error))?;
+        print_last(log, args, &mut out).map_err(|error| unreadable(log, &error))?;
         if !args.follow {
             log.begun.print(&log.origin, &mut out)?;
         }
@@ -188,10 +198,20 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
 }
 
 /// Prints the last lines of what is there now. A process may write faster than it is read.
-fn print_last(log: &mut Log, lines: Lines, out: &mut Printer) -> io::Result<()> {
+fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
     let end = LogReader::end(&log.path)?;
-    if let Lines::Last(max) = lines {
+    let of_all = if args.since.is_some() { Lines::All } else { Lines::Last(LINES_SHOWN) };
+    if let Lines::Last(max) = args.lines.unwrap_or(of_all) {
         log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
+    }
+    if let Some(time) = args.since {
+        let since = output_since(&log.path, time)?;
+        if since.position > log.reader.position() {
+            log.reader = LogReader::from_position(&log.path, since.position)?;
+        }
+        if !since.is_exact {
+            say(&format!("{}: lines have no times; some may be from before --since", log.origin.title));
+        }
     }
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
