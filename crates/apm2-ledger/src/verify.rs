@@ -13,7 +13,7 @@ use crate::{
     file,
     frame::Frame,
     journal::{
-        JOURNAL_DIR,
+        JOURNAL_DIR, origin,
         scan::{Scan, Scanned},
         segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
         segments,
@@ -243,7 +243,8 @@ impl<'a> Verifier<'a> {
             Err(SegmentError::Header) => self.guess_header(number, &bytes),
         };
         self.follow(number, &header);
-        let mut scan = Scan::new(&bytes, &header, is_last);
+        let is_copy = origin::is_copy(&dir.at().join(JOURNAL_DIR));
+        let mut scan = Scan::new(&bytes, &header, is_last).of_copy(is_copy);
         while let Some(found) = scan.next() {
             match found {
                 Scanned::Commit(at, frame) => self.commit(&frame, bytes.get(at..).unwrap_or_default()),
@@ -352,7 +353,9 @@ impl<'a> Verifier<'a> {
     /// Beside a writer it cannot be told: it may come into use at any moment.
     fn ahead(&mut self, dir: &LedgerDir) {
         let Ok(bytes) = file::read(&dir.at().join(JOURNAL_DIR).join(AHEAD)) else { return };
-        if has_owner(dir)
+        // A copy may be of one that came into use while it was copied.
+        if origin::is_copy(&dir.at().join(JOURNAL_DIR))
+            || has_owner(dir)
             || next_segment(&dir.at().join(JOURNAL_DIR), self.next_number).is_ok_and(|next| next.is_some())
         {
             return;

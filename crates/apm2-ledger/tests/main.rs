@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod copies;
 mod damage;
 mod diverged;
 mod faults;

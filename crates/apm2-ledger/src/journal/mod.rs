@@ -5,6 +5,7 @@
 //! too; [`scan`] knows what the end of a segment means; [`segment`] knows the bytes of its head.
 
 pub mod medium;
+pub(crate) mod origin;
 pub mod reader;
 pub mod scan;
 pub mod segment;

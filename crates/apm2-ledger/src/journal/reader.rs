@@ -14,7 +14,7 @@ use crate::{
     file,
     frame::Frame,
     journal::{
-        JOURNAL_DIR,
+        JOURNAL_DIR, origin,
         scan::{Scan, Scanned},
         segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader},
         segments,
@@ -37,6 +37,7 @@ struct Loaded {
     header: SegmentHeader,
     bytes: Vec<u8>,
     is_last: bool,
+    is_copy: bool,
     offset: usize,
     next_seq: u64,
     chain: Chain,
@@ -110,7 +111,9 @@ impl JournalReader {
         let header = SegmentHeader::parse(&bytes).map_err(|error| header_damage(number, error, first_seq))?;
         let is_last = all.last().is_some_and(|(last, _)| *last == number);
         let (next_seq, chain) = (header.first_seq, header.chain_before);
-        self.current = Some(Loaded { number, header, bytes, is_last, offset: SEGMENT_HEADER_LEN, next_seq, chain });
+        let is_copy = is_last && origin::is_copy(&self.journal);
+        self.current =
+            Some(Loaded { number, header, bytes, is_last, is_copy, offset: SEGMENT_HEADER_LEN, next_seq, chain });
         Ok(())
     }
 
@@ -183,7 +186,8 @@ impl JournalReader {
 impl Loaded {
     /// Scans one step on from where it is.
     fn scan_next(&mut self) -> Option<Scanned> {
-        let mut scan = Scan::resumed(&self.bytes, &self.header, self.is_last, self.offset, self.next_seq, self.chain);
+        let mut scan = Scan::resumed(&self.bytes, &self.header, self.is_last, self.offset, self.next_seq, self.chain)
+            .of_copy(self.is_copy);
         let found = scan.next();
         if let Some(Scanned::Commit(..)) = found {
             (self.offset, self.next_seq, self.chain) = (scan.offset(), scan.next_seq(), scan.next_chain());

@@ -8,6 +8,9 @@
 //!   sectors, and no sector of a commit is zero ([`ZERO_RUN_BYTES_MAX`](crate::limits::ZERO_RUN_BYTES_MAX));
 //! - the checksum that ends it, or its header, is still zero: torn, by a write that stopped half-way;
 //! - none of these: all of it had reached the disk, so it is damaged.
+//!
+//! In a copy the last segment may also have been read while commits were written to it, see [`origin`](super::origin): what is
+//! behind a sector that was read before it was written is no part of the copy.
 
 use crate::{
     chain::Chain,
@@ -39,6 +42,8 @@ pub struct Scan<'a> {
     segment: u64,
     /// Whether this is the journal's last segment: only there can a commit be torn.
     is_last: bool,
+    /// Whether it is a copy, which may have been made while the segment was written.
+    is_copy: bool,
     len: u64,
     offset: usize,
     next_seq: u64,
@@ -54,12 +59,20 @@ impl<'a> Scan<'a> {
             bytes,
             segment: header.number,
             is_last,
+            is_copy: false,
             len: header.len,
             offset: SEGMENT_HEADER_LEN,
             next_seq: header.first_seq,
             chain: header.chain_before,
             done: false,
         }
+    }
+
+    /// The same, of a copy where `is_copy`: its last segment may end wherever the copying met it.
+    #[must_use]
+    pub const fn of_copy(mut self, is_copy: bool) -> Self {
+        self.is_copy = is_copy;
+        self
     }
 
     /// The same, from the commit at `offset` on, which has event `next_seq` and follows on `chain`.
@@ -128,7 +141,12 @@ impl<'a> Scan<'a> {
     /// What it means that no sound commit is at the offset although bytes are left.
     fn broken(&mut self, error: FrameError) -> Scanned {
         let header = FrameHeader::parse(self.rest()).ok().filter(|header| header.first_seq == self.next_seq);
-        if let Some((at, frame)) = self.next_sound_commit() {
+        let next = self.next_sound_commit();
+        if self.is_last && self.is_copy && self.is_tear(next.as_ref().map(|(at, _)| *at)) {
+            self.done = true;
+            return Scanned::Torn(self.offset);
+        }
+        if let Some((at, frame)) = next {
             let damage = self.damage(frame.header().first_seq.saturating_sub(1), error.to_string());
             self.offset = at;
             self.next_seq = frame.header().first_seq;
@@ -177,6 +195,14 @@ impl<'a> Scan<'a> {
         set_bits > 1 && (has_no_end || has_half_an_end || self.sectors(end).any(is_unwritten_sector))
     }
 
+    /// Whether a copy was made of what is before some place earlier than of what is behind it, while commits were written: then
+    /// zeros are left before that place. A file is read in multiples of sectors.
+    fn is_tear(&self, next: Option<usize>) -> bool {
+        let written = || self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let end = next.unwrap_or_else(written) / SECTOR_LEN * SECTOR_LEN;
+        self.sectors(end).any(|sector| sector.len() > CRC_LEN && sector.iter().all(|byte| *byte == 0))
+    }
+
     /// Whether the checksum lies on two sectors, the second of which was never written, and all before it is sound.
     fn lacks_part_of_checksum(&self, header: &FrameHeader, end: usize) -> bool {
         let missing = end % SECTOR_LEN;
@@ -205,7 +231,7 @@ impl<'a> Scan<'a> {
     /// The end of the segment, after the last commit: nothing, or zeros up to the length it was made with.
     fn finish(&mut self) -> Option<Scanned> {
         self.done = true;
-        let is_short = self.is_last && (self.bytes.len() as u64) < self.len;
+        let is_short = self.is_last && !self.is_copy && (self.bytes.len() as u64) < self.len;
         is_short.then(|| self.damage(self.next_seq, "the last segment is shorter than it was made"))
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         medium::Medium,
+        origin,
         reader::{header_damage, read_header},
         scan::{Scan, Scanned},
         segment::{AHEAD, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, aligned, segment_path},
@@ -52,12 +53,14 @@ pub(crate) struct UnsettledJournal {
     bytes: Vec<u8>,
     last_commit: Option<(usize, Frame)>,
     is_torn: bool,
+    /// Whether the last segment is shorter than it was made, as that of a copy may be.
+    is_short: bool,
 }
 
 impl UnsettledJournal {
     /// A journal that was just made, and is on the disk.
     pub(crate) fn made(writer: JournalWriter) -> Self {
-        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false }
+        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false, is_short: false }
     }
 
     /// The ledger's id.
@@ -86,7 +89,10 @@ impl UnsettledJournal {
     /// before it were synced before it was written, so writing this one again and syncing closes the gap. The same goes
     /// for the name of the last segment.
     pub(crate) fn settle(self) -> io::Result<JournalWriter> {
-        let Self { writer, bytes, last_commit, is_torn } = self;
+        let Self { writer, bytes, last_commit, is_torn, is_short } = self;
+        if is_short {
+            write_zeros(&writer.file, bytes.len() as u64, writer.len)?;
+        }
         if is_torn {
             let start = usize::try_from(writer.offset).unwrap_or(usize::MAX);
             let residue = bytes.get(start..).unwrap_or_default();
@@ -97,10 +103,11 @@ impl UnsettledJournal {
             let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
             writer.medium.write_all_at(&writer.file, commit, *at as u64)?;
         }
-        if is_torn || last_commit.is_some() {
+        if is_torn || is_short || last_commit.is_some() {
             writer.medium.sync_data(&writer.file)?;
         }
         sync_dir(&writer.journal)?;
+        origin::note(&writer.journal)?;
         Ok(writer)
     }
 
@@ -127,6 +134,8 @@ impl JournalWriter {
     ) -> io::Result<Self> {
         let chain = Chain::genesis(ledger);
         let journal = dir.at().join(JOURNAL_DIR);
+        // Before the first segment: whatever is copied of a journal says that it is a copy.
+        origin::note(&journal)?;
         let file = begin_segment(&journal, ledger, 1, 1, chain, segment_bytes, &*medium)?;
         Ok(Self {
             dir: Arc::clone(dir),
@@ -155,7 +164,8 @@ impl JournalWriter {
         let bytes = file::read(&path).map_err(OpenError::io(&path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(dir, number, error))?;
         let file = file::open_for_writing(&path).map_err(OpenError::io(&path))?;
-        let mut scan = Scan::new(&bytes, &header, true);
+        let is_short = (bytes.len() as u64) < header.len;
+        let mut scan = Scan::new(&bytes, &header, true).of_copy(origin::is_copy(&journal));
         let mut last_commit = None;
         let mut is_torn = false;
         for found in scan.by_ref() {
@@ -180,7 +190,7 @@ impl JournalWriter {
             chain,
             ahead: None,
         };
-        Ok(UnsettledJournal { writer, bytes, last_commit, is_torn })
+        Ok(UnsettledJournal { writer, bytes, last_commit, is_torn, is_short })
     }
 
     /// The ledger's id.
@@ -310,15 +320,21 @@ fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
 fn make_ahead(journal: &Path, len: u64) -> io::Result<()> {
     let making = journal.join("ahead.new");
     let file = file::create(&making)?;
+    write_zeros(&file, 0, len)?;
+    file.sync_all()?;
+    fs::rename(&making, journal.join(AHEAD))
+}
+
+/// Writes zeros from `start` to `end`.
+fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
     let zeros = vec![0; ZEROS_LEN];
-    let mut at = 0;
-    while at < len {
-        let part = usize::try_from(len - at).unwrap_or(usize::MAX).min(ZEROS_LEN);
+    let mut at = start;
+    while at < end {
+        let part = usize::try_from(end - at).unwrap_or(usize::MAX).min(ZEROS_LEN);
         file.write_all_at(zeros.get(..part).unwrap_or_default(), at)?;
         at += part as u64;
     }
-    file.sync_all()?;
-    fs::rename(&making, journal.join(AHEAD))
+    Ok(())
 }
 
 /// Whether the segment ahead is whole and has the length that is needed now.
