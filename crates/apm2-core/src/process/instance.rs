@@ -9,7 +9,7 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    Actor, Clock, EventKind, Exit, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
+    Actor, Clock, EventKind, Exit, Intent, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
     RedactedSpec, RunEnd, Signal, SpawnFailure, Stamp, StartTrigger, Stream, StreamId,
     group::{LedgerPlace, Marker},
     history::{History, Origin},
@@ -107,6 +107,8 @@ pub(super) struct Instance {
     child: Option<Child>,
     /// Between which moments the run that is taken over ended, where no supervisor watched.
     pub(super) unobserved: Option<(Stamp, Stamp)>,
+    /// The intent to start of a process that was killed because it could not be recorded.
+    killed: Option<Intent>,
 }
 
 impl Instance {
@@ -129,6 +131,7 @@ impl Instance {
 
     /// Records that a start is about to be made. Returns the seq of that event.
     pub(super) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
+        self.close_killed()?;
         let spec = RedactedSpec::new(&self.facts().spec);
         let by_hand = trigger == StartTrigger::Start && matches!(origin.request.actor, Actor::Operator { .. });
         let mut kinds = match self.stream() {
@@ -145,6 +148,23 @@ impl Instance {
         facts.end_seq = None;
         // The request is the last event of its commit.
         Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
+    }
+
+    /// Notes that the process of the start under way was killed, since it could not be recorded.
+    pub(super) fn note_killed(&mut self) {
+        self.killed = self.stream().and_then(|stream| stream.intent);
+    }
+
+    /// Closes a start whose process was killed because it could not be recorded.
+    fn close_killed(&mut self) -> Result<(), ProcessError> {
+        let open = self.stream().and_then(|stream| stream.intent);
+        if let Some(intent) = self.killed.filter(|killed| open == Some(*killed)) {
+            let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
+            let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
+            self.record(&Origin::default().caused_by(Some(intent.seq)), vec![starting, crashed])?;
+        }
+        self.killed = None;
+        Ok(())
     }
 
     /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
@@ -258,8 +278,13 @@ impl Shared {
             failure: None,
         };
         let facts = Arc::new(Mutex::new(facts));
-        let instance =
-            Arc::new(Mutex::new(Instance { facts: Arc::clone(&facts), history, child: None, unobserved: None }));
+        let instance = Arc::new(Mutex::new(Instance {
+            facts: Arc::clone(&facts),
+            history,
+            child: None,
+            unobserved: None,
+            killed: None,
+        }));
         Self { instance, facts }
     }
 
