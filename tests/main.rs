@@ -41,6 +41,7 @@ mod missing_ledger;
 mod moments;
 mod moved_ledger;
 mod names;
+mod orphans;
 mod output;
 mod ownership;
 mod pid_namespace;
