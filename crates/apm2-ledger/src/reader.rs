@@ -6,7 +6,8 @@ use apm2_core::process::{Stream, StreamId};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dir::LedgerDir,
+    clean,
+    dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     events::{Events, Wanted},
     journal::{
@@ -91,10 +92,8 @@ impl Reader {
         let journal = dir.at().join(JOURNAL_DIR);
         let all = match segments(&journal) {
             Ok(all) if !all.is_empty() => all,
-            Ok(_) => return Err(OpenError::Missing { path: dir.named().to_owned() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing { path: dir.named().to_owned() });
-            }
+            Ok(_) => return Err(without_journal(&dir)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
             Err(error) => return Err(OpenError::io(&journal)(error).shown(&dir)),
         };
         for (_, path) in all {
@@ -135,6 +134,17 @@ impl Reader {
             Access::Live(live) => Some(live.head()),
             Access::Journal(_) => self.head,
         }
+    }
+
+    /// The events that are known to be missing from the end of the journal, first and last: the ledger had them when it was last
+    /// closed. What was lost after a crash, only an opening or `verify` finds, from the store.
+    #[must_use]
+    pub fn missing(&self) -> Option<(u64, u64)> {
+        let Access::Journal(dir) = &self.access else { return None };
+        // Read before the journal would be safer, but nothing takes events away from it: one that is longer by now is fine.
+        let known = clean::size_at_close(dir.at())?;
+        let size = self.head.map_or(0, |head| head.size);
+        (known > size).then_some((size + 1, known))
     }
 
     /// The events from `first` to `last`, both included, in order.
