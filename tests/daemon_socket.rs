@@ -70,9 +70,11 @@ fn a_daemon_that_cannot_make_its_socket_again_is_found_by_its_lock() {
         let place = supervising("sleep 1000");
         let (daemon, pid) = (place.daemon().unwrap(), pid_of(&place));
         let socket = place.ledger().join("daemon.sock");
-        fs::remove_file(&socket).unwrap();
-        // Nothing can be renamed over a directory.
-        fs::create_dir(&socket).unwrap();
+        // Nothing can be renamed over a directory. The daemon may be faster than this at first.
+        wait_until("a directory has its place", || {
+            let _ = fs::remove_file(&socket);
+            fs::create_dir(&socket).ok()
+        });
         place.run(&["daemon", option]).succeeded().said(&[&daemon.to_string(), signal]);
         assert!(gone(daemon));
         assert_eq!(gone(pid), option == "--stop");

@@ -33,8 +33,8 @@ fn the_end_lies_between_the_last_daemon_and_the_next() {
     assert_eq!(crashed["exit"]["code"], 7, "{crashed}");
     assert_eq!(unobserved["type"], "end_unobserved");
     let all = place.run(&["--format", "jsonl", "replay"]).succeeded().stdout;
-    let left = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let left = left.filter(|event| event["type"] == "supervisor_stopped").next_back();
+    let mut left = all.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let left = left.rfind(|event| event["type"] == "supervisor_stopped");
     let not_before = time(unobserved, "not_before");
     if let Some(left) = left {
         assert_eq!(not_before, time(&left, "at"), "the last that is known of the daemon before");

@@ -11,7 +11,7 @@ use super::{
 const NAME_BYTES_MAX: usize = 64;
 
 /// The longest word before a name that is looked at.
-const WORD_BYTES_MAX: usize = 32;
+const WORD_BYTES_MAX: usize = 24;
 
 /// Blanks around `=` and `:`, and quotes and brackets behind a name.
 const AROUND_MAX: usize = 8;
@@ -372,8 +372,10 @@ fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: 
     if !is_telling(assignment.name) {
         return value::looks_random(sample);
     }
-    let is_word = sample.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || b"_-. ".contains(&byte))
-        || sample.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let is_lower = |byte: u8| byte.is_ascii_lowercase() || b"_-. ".contains(&byte);
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    let is_word =
+        sample.len() <= WORD_BYTES_MAX && (sample.bytes().skip(1).all(is_lower) || sample.bytes().all(is_upper));
     let is_field = assignment.is_quoted && found.is_quoted() && !sample.contains(' ');
     let is_given = !is_word && (is_field || assignment.sign == Sign::Equals) && sample.len() >= FIELD_BYTES_MIN;
     is_parameter || is_given || value::is_telling(sample)
