@@ -92,6 +92,13 @@ fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
     elsewhere(&place, &["up"]).succeeded();
     assert!(place.run(&["list"]).succeeded().stdout.contains("unknown"));
     place.run(&["up"]).succeeded();
+    // Its end is found, and recorded a moment later.
+    wait_until("it is over, or runs again", || {
+        (place.json(&["show", "it"])["handle"]["state"] != "starting"
+            && place.types("it").contains(&"crashed".to_owned()))
+        .then_some(())
+    });
+    place.run(&["up"]).succeeded();
     assert!(!gone(pid_of(&place)));
     let shown = place.run(&["show", "it"]).succeeded().stdout;
     assert!(shown.contains("it ran in another pid namespace"), "{shown}");
