@@ -48,27 +48,26 @@ fn ecosystem(place: &Place) -> String {
     fs::create_dir_all(&dir).unwrap();
     let printed = FORMS.map(|form| format!("echo '{form}'\n")).concat();
     fs::write(dir.join("work.sh"), format!("{printed}echo \"$HIDDEN\" >&2\nexec sleep 1000\n")).unwrap();
-    format!(
-        r#"
+    r#"
 [[process]]
 name = "it"
 command = "sh"
 args = ["work.sh", 'zuLEAKnt/ab+12 c"d', "x-zuLEAKnt%2Fab%2B12%20c%22d-y", "MODE", "/bin/sh"]
 cwd = "zuLEAKnt"
-env = {{ HIDDEN = 'zuLEAKnt/ab+12 c"d', PIN_TOKEN = "zuLEAKnt", MODE = "batch", SHELL_USED = "/bin/sh" }}
+env = { HIDDEN = 'zuLEAKnt/ab+12 c"d', PIN_TOKEN = "zuLEAKnt", MODE = "batch", SHELL_USED = "/bin/sh" }
 [process.restart]
 policy = "never"
 [process.log]
 stderr = "zuLEAKnt/err.log"
 [process.health]
-check = {{ script = {{ command = "sh", args = ["-c", "echo; exit 1", 'zuLEAKnt/ab+12 c"d'] }} }}
+check = { script = { command = "sh", args = ["-c", "echo; exit 1", 'zuLEAKnt/ab+12 c"d'] } }
 interval = "100ms"
 failure_threshold = 1000
 [process.shutdown]
 timeout = "4s"
 pre_stop = [["sh", "-c", "exit 3", 'zuLEAKnt/ab+12 c"d']]
 "#
-    )
+    .to_owned()
 }
 
 #[test]

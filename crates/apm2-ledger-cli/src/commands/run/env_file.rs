@@ -82,8 +82,11 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, Mistake> {
     Ok(variables)
 }
 
+/// A variable, if there is one, and how many bytes it takes up.
+type Entry = (Option<(String, String)>, usize);
+
 /// The variable that `text` begins with, if there is one on its first line, and how many bytes that takes up.
-fn entry(text: &str) -> Result<(Option<(String, String)>, usize), &'static str> {
+fn entry(text: &str) -> Result<Entry, &'static str> {
     let line_bytes = text.find('\n').map_or(text.len(), |end| end + 1);
     let line = text.get(..line_bytes).unwrap_or_default();
     let bare = line.trim();
@@ -118,7 +121,7 @@ fn entry(text: &str) -> Result<(Option<(String, String)>, usize), &'static str> 
     }
 }
 
-fn valid(name: &str, value: String, read: usize) -> Result<(Option<(String, String)>, usize), &'static str> {
+fn valid(name: &str, value: String, read: usize) -> Result<Entry, &'static str> {
     if value.contains('\0') {
         return Err("a value must not contain a NUL byte");
     }
