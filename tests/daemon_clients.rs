@@ -221,9 +221,10 @@ fn a_stop_takes_what_earlier_runs_left_too() {
     let stray = wait_until("it has left something", read);
     let pid = u32::try_from(place.json(&["list"])[0]["pid"].as_u64().unwrap()).unwrap();
     send(pid, Signal::SIGKILL);
-    wait_until("it is back", || read().filter(|next| *next != stray));
+    let second = wait_until("it is back", || read().filter(|next| *next != stray));
+    assert!(gone(stray), "the next run is alone");
     place.run(&["down"]).succeeded();
-    assert!(gone(stray));
+    assert!(gone(second));
 }
 
 #[test]

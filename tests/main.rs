@@ -44,6 +44,7 @@ mod moments;
 mod moved_ledger;
 mod names;
 mod not_dumpable;
+mod orphans;
 mod output;
 mod ownership;
 mod pid_namespace;

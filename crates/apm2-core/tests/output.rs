@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apm2_core::process::{OutputSource, ProcessState};
 
-use crate::support::{AMPLE, KillOnDrop, Lines, Log, escaping, in_time, is_alive, sh, until};
+use crate::support::{AMPLE, KillOnDrop, Lines, Log, escaping, in_time, is_alive, keeping_orphans, sh, until};
 
 #[tokio::test]
 async fn a_hundred_megabytes_that_nobody_reads_do_not_block() {
@@ -78,7 +78,7 @@ async fn a_subscription_lasts_over_restarts() {
 #[tokio::test]
 async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
     let log = Log::default();
-    let mut runner = log.runner(sh(&escaping("sh -c 'while :; do echo x; done'")));
+    let mut runner = log.runner(keeping_orphans(&escaping("sh -c 'while :; do echo x; done'")));
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let escaped = lines.next_pid().await;

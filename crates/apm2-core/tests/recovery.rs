@@ -15,6 +15,7 @@ use apm2_core::{
         ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, Stamp, StartTrigger, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
+    shutdown::ShutdownConfig,
     supervisor::{Boot, Launch, Recovery, Supervisor, UnreadableLaunch},
 };
 use uuid::Uuid;
@@ -39,7 +40,9 @@ fn orphan(spec: &ProcessSpec, script: &str) -> Child {
 /// The log of a supervisor that has just died: everything but what `lost` picks, with `identity` for the process.
 async fn left(spec: &ProcessSpec, identity: Option<ProcessIdentity>, lost: fn(&EventKind) -> bool) -> Log {
     let log = Log::refusing(lost);
-    let mut runner = log.runner(ProcessSpec { command: "true".to_owned(), args: Vec::new(), ..spec.clone() });
+    // What a test has left for the next supervisor is not this one's to end.
+    let shutdown = ShutdownConfig { end_orphans: false, ..spec.shutdown.clone() };
+    let mut runner = log.runner(ProcessSpec { command: "true".to_owned(), args: Vec::new(), shutdown, ..spec.clone() });
     if runner.start().is_ok() {
         in_time(runner.wait()).await;
     }

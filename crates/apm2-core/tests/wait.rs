@@ -5,7 +5,8 @@ use std::{fs, os::unix::process::ExitStatusExt as _, time::Duration};
 use apm2_core::process::{EventKind, ExitOutcome, ProcessState, RunEnd, Signal};
 
 use crate::support::{
-    AMPLE, KillOnDrop, Lines, Log, PATIENCE, begin, escaping, in_time, is_alive, sh, sh_builder, state_of, until,
+    AMPLE, KillOnDrop, Lines, Log, PATIENCE, begin, escaping, in_time, is_alive, keeping_orphans, sh, sh_builder,
+    state_of, until,
 };
 
 #[tokio::test]
@@ -127,7 +128,7 @@ async fn a_dropped_runner_leaves_its_process_and_its_record() {
 #[tokio::test]
 async fn an_exit_does_not_wait_for_the_end_of_the_output() {
     let log = Log::default();
-    let mut runner = log.runner(sh(&escaping("sleep 1000")));
+    let mut runner = log.runner(keeping_orphans(&escaping("sleep 1000")));
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let escaped = lines.next_pid().await;

@@ -36,6 +36,11 @@ impl Member {
         Self { pid, stopped: stat.state == b'T', in_group, start_ticks: stat.start_ticks }
     }
 
+    /// What tells it from every other process of this boot.
+    pub(crate) const fn id(&self) -> (u32, u64) {
+        (self.pid, self.start_ticks)
+    }
+
     /// Sends it a signal of its own. One that is gone needs none.
     ///
     /// # Errors
@@ -197,9 +202,14 @@ impl Marker {
         }
     }
 
+    /// The variable as it is in the environment of a process of the run; for each version.
+    fn variables(&self) -> Vec<String> {
+        self.beginnings().iter().map(|beginning| format!("{beginning}{self}")).collect()
+    }
+
     /// Whether the process was started with this marker in its environment. Not when that may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
-        let variables: Vec<String> = self.beginnings().iter().map(|beginning| format!("{beginning}{self}")).collect();
+        let variables = self.variables();
         let is_one = |entry: &[u8]| variables.iter().any(|variable| entry == variable.as_bytes());
         has_variable(pid, is_one).is_ok_and(|found| found == Some(true))
     }
@@ -209,8 +219,8 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
-        let variable = format!("{RUN_VARIABLE}={self}");
-        Self::who_carry(|entry| entry == variable.as_bytes())
+        let variables = self.variables();
+        Self::who_carry(|entry| variables.iter().any(|variable| entry == variable.as_bytes()))
     }
 
     /// The processes that carry a marker of this instance, of whatever run, and have not ended.

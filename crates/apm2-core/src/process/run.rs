@@ -5,7 +5,7 @@
 //! waits. A run is over when the process **and** its group are gone, members that it left behind included. The
 //! group is cleared while the process is an unreaped zombie, so the group's id cannot be a stranger's.
 
-use std::{cmp::min, io, mem, sync::Arc, time::Duration};
+use std::{cmp::min, collections::HashSet, io, mem, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -39,6 +39,9 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What members of the group that outlive a natural exit get to end by themselves, at most.
 const LEFTOVER_GRACE_MAX: Duration = Duration::from_secs(2);
+
+/// Looks for processes that left the group, after an end that nobody asked for, that may fail before it goes on.
+const UNCLEAR_LOOKS_MAX: u32 = 50;
 
 /// How long SIGKILL may take to work. It only ever does in uninterruptible sleep.
 const KILL_WAIT: Duration = Duration::from_secs(5);
@@ -173,6 +176,10 @@ pub(super) struct Run {
     strays: Vec<Member>,
     /// Those of them that were sent a signal.
     asked: Vec<Member>,
+    /// All of them that were ever seen, by pid and start time.
+    orphans: HashSet<(u32, u64)>,
+    /// Looks for them in a row that could not tell whether there are any.
+    unclear_looks: u32,
     over: bool,
     /// Whether the end is on record, once that was tried.
     recorded: Option<Result<(), ProcessError>>,
@@ -203,6 +210,8 @@ impl Run {
             strays_asked: false,
             strays: Vec::new(),
             asked: Vec::new(),
+            orphans: HashSet::new(),
+            unclear_looks: 0,
             over: false,
             recorded: None,
         }
@@ -243,7 +252,8 @@ impl Run {
     async fn next_input(&mut self) -> Input {
         let has_ended = self.end.is_some();
         let deadline = self.pressure.deadline();
-        let interval = if deadline.is_some() { SWEEP_INTERVAL } else { WATCH_INTERVAL };
+        let is_pressing = deadline.is_some() || self.unclear_looks > 0;
+        let interval = if is_pressing { SWEEP_INTERVAL } else { WATCH_INTERVAL };
         // The commands have a limit of their own, and the signal comes after them.
         let deadline = deadline.filter(|_| self.pre_stop.is_none());
         tokio::select! {
@@ -320,27 +330,32 @@ impl Run {
         }
     }
 
-    /// Looks for processes of the run that left its group and session, and asks them to go, once. Only where a stop was
-    /// asked for: what a program leaves behind on purpose, having ended by itself, is its own affair.
+    /// Looks for processes of the run that left its group and session, and asks them to go, once; whether there are any. After
+    /// an end that nobody asked for, only where the specification does not leave them alone.
     fn ask_strays(&mut self) -> bool {
-        let (is_stop, signal) = {
+        let (is_stop, shutdown) = {
             let facts = self.shared.facts();
-            (facts.state() == ProcessState::Stopping, facts.spec.shutdown.signal)
+            (facts.state() == ProcessState::Stopping, facts.spec.shutdown.clone())
         };
-        if !is_stop || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
+        let is_wanted = is_stop || shutdown.end_orphans;
+        if !is_wanted || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
             return false;
         }
-        // Those of an earlier run, too: whoever stops an instance wants nothing of it to be left.
+        // Those of an earlier run, too: the next one is to be alone with what it works on.
         match self.marker.carriers_of_any_run() {
             Ok(strays) => self.strays = strays,
             // Whether there are any is not known: it is looked again, until the time is over.
-            Err(error) => {
-                tracing::debug!(%error, "whether any process left the group is not known yet");
-                return true;
-            }
+            Err(error) => return self.look_again(&error),
         }
+        self.unclear_looks = 0;
         if self.strays.is_empty() {
             return false;
+        }
+        self.orphans.extend(self.strays.iter().map(Member::id));
+        let signal = if is_stop { shutdown.signal } else { Signal::TERM };
+        if matches!(self.pressure, Pressure::None) {
+            let until = instant_in(min(shutdown.timeout, LEFTOVER_GRACE_MAX));
+            self.pressure = Pressure::Asked { until, force_kill: true };
         }
         if mem::replace(&mut self.strays_asked, true) {
             self.signal_again(signal);
@@ -349,6 +364,16 @@ impl Run {
         }
         self.asked.clone_from(&self.strays);
         true
+    }
+
+    /// Whether it is to be looked again for processes that left the group. Without a time to stop, only so often.
+    fn look_again(&mut self, error: &io::Error) -> bool {
+        self.unclear_looks = self.unclear_looks.saturating_add(1);
+        let is_last = matches!(self.pressure, Pressure::None) && self.unclear_looks >= UNCLEAR_LOOKS_MAX;
+        if is_last {
+            tracing::warn!(%error, "whether any process left the group cannot be told; if so, it is left");
+        }
+        !is_last
     }
 
     /// Sends what is on record already to those who came after it was sent: SIGKILL to all that are left, what asked for the
@@ -552,6 +577,15 @@ impl Run {
     /// Records the end, now that process and group are gone.
     fn record_end(&mut self) {
         let Some(end) = &self.end else { return };
+        let survivors = self.strays.iter().filter(|stray| self.orphans.contains(&stray.id())).count();
+        let ended = u32::try_from(self.orphans.len().saturating_sub(survivors)).unwrap_or(u32::MAX);
+        if ended > 0 {
+            let origin = Origin::default().caused_by(self.cause);
+            let recorded = self.shared.lock().record(&origin, vec![EventKind::OrphansEnded { processes: ended }]);
+            if let Err(error) = recorded {
+                tracing::warn!(%error, "the end of processes that left the group could not be recorded");
+            }
+        }
         // A natural exit has no cause on record, whatever was done about what it left behind.
         let cause = self.cause.filter(|_| self.shared.facts().state() == ProcessState::Stopping);
         let origin = Origin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);

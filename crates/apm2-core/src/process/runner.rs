@@ -499,6 +499,11 @@ impl StreamView {
     pub(crate) fn marker(&self) -> String {
         self.0.facts().marker().to_string()
     }
+
+    /// What the processes of the latest run have as [`RUN_VARIABLE`](crate::process::RUN_VARIABLE).
+    pub(crate) fn run_variable(&self) -> String {
+        self.0.facts().marker().variable()
+    }
 }
 
 fn invalid(what: &str) -> ProcessError {

@@ -23,7 +23,8 @@ pub struct ShutdownConfig {
     pub pre_stop: Vec<Vec<String>>,
     /// Whether SIGKILL follows when the timeout has passed. Default: true.
     pub force_kill: bool,
-    /// Whether processes that left the session of a run are ended after every end of it. Default: true.
+    /// Whether processes that left the session of a run are ended after every end of it, before it is started again. A stop
+    /// that is asked for ends them in any case. Default: true.
     pub end_orphans: bool,
 }
 

@@ -342,7 +342,7 @@ impl Tender {
             }
             Happened::SampleDue => {
                 let identity = self.runner.stream().and_then(|stream| stream.identity);
-                self.sampler.begin(identity, self.runner.view().marker());
+                self.sampler.begin(identity, self.runner.view().run_variable());
             }
             Happened::Measured(usage) => self.measured(usage),
             Happened::WatchDue => self.observe(),

@@ -15,6 +15,7 @@ use apm2_core::{
         Actor, Clock as _, Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessId, ProcessRunner,
         ProcessSpec, ProcessSpecBuilder, Recorder, Stream, SystemClock,
     },
+    shutdown::ShutdownConfig,
     supervisor::{KeptLaunches, Launch, LaunchStore, Services, Supervisor, UnreadableLaunch},
 };
 use tokio::sync::mpsc;
@@ -33,6 +34,11 @@ pub(crate) fn sh_builder(script: &str) -> ProcessSpecBuilder {
 
 pub(crate) fn sh(script: &str) -> ProcessSpec {
     sh_builder(script).build()
+}
+
+/// The same, whose processes that leave their session are left alone after an end that nobody asked for.
+pub(crate) fn keeping_orphans(script: &str) -> ProcessSpec {
+    sh_builder(script).shutdown(ShutdownConfig { end_orphans: false, ..ShutdownConfig::default() }).build()
 }
 
 /// A script that starts a command which leaves its session, prints its pid, and ends with 0 once that has left: until then
