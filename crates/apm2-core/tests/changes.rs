@@ -308,3 +308,16 @@ async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() 
     assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
     assert_eq!(supervisor.find("a").unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_launch_with_the_id_of_another_gets_one_of_its_own() {
+    let scene = Scene::new().await;
+    let other = ProcessSpec { name: "other".to_owned(), ..scene.spec.clone() };
+    scene.change(other).await.unwrap();
+    let id = scene.supervisor.find_process("other").unwrap();
+    assert_ne!(id, scene.spec.id);
+    let kept = scene.kept.launches.lock().unwrap().len();
+    assert_eq!(kept, 2, "the launch of the first is still its own");
+    in_time(scene.supervisor.remove(id, None, &Request::default())).await.unwrap();
+    scene.assert_as_before(&Request::default()).await;
+}

@@ -124,3 +124,14 @@ async fn ctr_0009_stdin_is_null_and_the_outputs_are_pipes() {
     assert_eq!((stdout.as_str(), stderr.as_str()), ("/dev/null\n", "err\n"));
     assert!(in_time(child.wait()).await.unwrap().success());
 }
+
+#[tokio::test]
+async fn a_runner_and_its_state_say_what_they_are() {
+    let spec = ProcessSpec::builder().name("web").command("sh").args(["-c", "exit 1"]).instances(2).build();
+    let mut runner = ProcessRunner::new(spec, 1);
+    assert_eq!(runner.display_name(), "web-1");
+    runner.start().unwrap();
+    runner.wait().await;
+    assert_eq!(runner.state().to_string(), "crashed (exit code: 1)");
+    assert_eq!((runner.state().name(), ProcessState::Terminated.to_string().as_str()), ("crashed", "terminated"));
+}

@@ -14,6 +14,7 @@ mod checks;
 mod child;
 mod contracts;
 mod credentials;
+mod descriptors;
 mod failures;
 mod invariants;
 mod logs;

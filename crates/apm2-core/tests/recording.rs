@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use apm2_core::process::{
@@ -42,7 +42,9 @@ async fn a_start_that_cannot_be_recorded_is_not_made() {
 
 #[tokio::test]
 async fn nothing_runs_unrecorded() {
-    let log = Log::refusing(|kind| matches!(kind, EventKind::Starting { .. }));
+    let has_room = Arc::<AtomicBool>::default();
+    let room = Arc::clone(&has_room);
+    let log = Log::refusing(move |kind| matches!(kind, EventKind::Starting { .. }) && !room.load(Ordering::Acquire));
     let mut runner = log.runner(sh("exec sleep 1000"));
     // The child's pid is learned from whoever has the marker of the run in its environment.
     let marker = format!("APM2_RUN={}/0/1", runner.spec().id);
@@ -51,8 +53,13 @@ async fn nothing_runs_unrecorded() {
     assert!(!runner.has_child() && runner.pid().is_none());
     until("nobody has the marker", || !is_marked(&marker)).await;
     assert_eq!(log.names(), ["registered", "start_requested"], "asked for, never confirmed");
-    let error = runner.start().unwrap_err();
-    assert!(matches!(error, ProcessError::InvalidState(_)), "{error}");
+    assert!(matches!(runner.start().unwrap_err(), ProcessError::Io(_)), "what is open has to be closed first");
+    has_room.store(true, Ordering::Release);
+    runner.start().unwrap();
+    let names = ["registered", "start_requested", "starting", "crashed", "start_requested", "starting", "running"];
+    assert_eq!(log.names(), names);
+    in_time(runner.stop(AMPLE)).await.unwrap();
+    log.assert_live_equals_replayed(&runner);
 }
 
 fn is_marked(marker: &str) -> bool {

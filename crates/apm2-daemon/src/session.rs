@@ -3,7 +3,7 @@
 use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
-    process::{Actor, ProcessError, ProcessId, Request as By, Signal, StreamId, id_query::UnclearId},
+    process::{Actor, ProcessError, ProcessId, Request as By, Signal, Stream, StreamId, id_query::UnclearId},
     supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
 use apm2_ledger::{
@@ -677,6 +677,8 @@ async fn run(
     by: By,
 ) -> Result<Answer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
+    // Drawn here: an id that a client made up may be another process's.
+    launch.spec.id = ProcessId::new();
     shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
     let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
@@ -691,10 +693,11 @@ async fn run(
             return Err(error.into());
         }
     };
-    forget_when_over(shared, id);
+    let over = forget_when_over(shared, id);
     let process_id = id.process_id;
     line.reply(&Reply::Answer(Answer::Started { process_id, seq })).await.map_err(|_| gone())?;
-    ended(shared, line, process_id).await
+    let over = line.wait_for(over).await?;
+    tell_end(line, &over.map_err(|_| ProcessError::NotFound(process_id.to_string()))??).await
 }
 
 fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, UnclearId> {
@@ -720,7 +723,12 @@ async fn ended(shared: &Arc<Shared>, line: &mut Line, process_id: ProcessId) -> 
     if shared.supervisor.launches().iter().any(|launch| launch.spec.id == process_id && is_run(launch)) {
         forget(&shared.supervisor, process_id).await;
     }
-    let bytes = encode_stream(&stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+    tell_end(line, &stream).await
+}
+
+/// Tells a client that waited how it ended.
+async fn tell_end(line: &mut Line, stream: &Stream) -> Result<Answer, Failure> {
+    let bytes = encode_stream(stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
     Ok(Answer::Ended)
 }
@@ -728,17 +736,23 @@ async fn ended(shared: &Arc<Shared>, line: &mut Line, process_id: ProcessId) -> 
 /// Forgets what was asked for by `run`, now or once it is over.
 pub(crate) fn forget_runs(shared: &Arc<Shared>) {
     for launch in shared.supervisor.launches().iter().filter(|launch| is_run(launch)) {
-        forget_when_over(shared, StreamId { process_id: launch.spec.id, instance: 0 });
+        drop(forget_when_over(shared, StreamId { process_id: launch.spec.id, instance: 0 }));
     }
 }
 
-fn forget_when_over(shared: &Arc<Shared>, id: StreamId) {
+/// Forgets a run once it is over, and gives its end: asked before it is forgotten, and before another one has its name.
+fn forget_when_over(shared: &Arc<Shared>, id: StreamId) -> oneshot::Receiver<Result<Stream, ProcessError>> {
     let supervisor = shared.supervisor.clone();
+    let (told, over) = oneshot::channel();
     tokio::spawn(async move {
-        if supervisor.wait(id).await.is_ok() {
+        let ended = supervisor.wait(id).await;
+        if ended.is_ok() {
             forget(&supervisor, id.process_id).await;
         }
+        // Nobody waits for it when the client has left.
+        let _ = told.send(ended);
     });
+    over
 }
 
 /// Forgets a run that is over. One that was started again meanwhile is somebody else's to forget.

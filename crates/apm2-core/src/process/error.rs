@@ -24,7 +24,7 @@ pub enum ProcessError {
     SignalFailed(String),
 
     /// An error of the operating system, or of the recorder that keeps the events.
-    #[error("I/O error: {0}")]
+    #[error("I/O error: {}", chain(.0))]
     Io(#[from] std::io::Error),
 }
 
@@ -38,7 +38,40 @@ impl ProcessError {
             Self::AlreadyExists(text) => Self::AlreadyExists(text.clone()),
             Self::InvalidState(text) => Self::InvalidState(text.clone()),
             Self::SignalFailed(text) => Self::SignalFailed(text.clone()),
-            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), error.to_string())),
+            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), chain(error))),
         }
+    }
+}
+
+/// An error with all its causes, each said once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let why = error.to_string();
+        if !text.contains(&why) {
+            text.push_str(": ");
+            text.push_str(&why);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the journal cannot be written")]
+    struct Journal(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_says_all_its_causes_and_each_once() {
+        let disk = || std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let error = ProcessError::from(std::io::Error::other(Journal(disk())));
+        let expected = format!("I/O error: the journal cannot be written: {}", disk());
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.copied().to_string(), expected);
     }
 }

@@ -9,8 +9,8 @@ use std::{
 use tokio::process::Child;
 
 use crate::process::{
-    Actor, Clock, EventKind, Exit, Known, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec, ProcessState,
-    RedactedSpec, RunEnd, Signal, SpawnFailure, Stamp, StartTrigger, Stream, StreamId,
+    Actor, Clock, EventKind, Exit, Intent, Known, ProcessError, ProcessHandle, ProcessIdentity, ProcessSpec,
+    ProcessState, RedactedSpec, RunEnd, Signal, SpawnFailure, Stamp, StartTrigger, Stream, StreamId,
     group::{LedgerPlace, Marker},
     history::{History, Origin},
 };
@@ -109,6 +109,8 @@ pub(super) struct Instance {
     pub(super) unobserved: Option<(Stamp, Stamp)>,
     /// The secrets among the credentials of the latest start, which the specification does not hold.
     given: Known,
+    /// The intent to start of a process that was killed because it could not be recorded.
+    killed: Option<Intent>,
 }
 
 impl Instance {
@@ -139,6 +141,7 @@ impl Instance {
 
     /// Records that a start is about to be made. Returns the seq of that event.
     pub(super) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
+        self.close_killed()?;
         let given = &self.given;
         let spec = {
             let facts = self.facts();
@@ -159,6 +162,23 @@ impl Instance {
         facts.end_seq = None;
         // The request is the last event of its commit.
         Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
+    }
+
+    /// Notes that the process of the start under way was killed, since it could not be recorded.
+    pub(super) fn note_killed(&mut self) {
+        self.killed = self.stream().and_then(|stream| stream.intent);
+    }
+
+    /// Closes a start whose process was killed because it could not be recorded.
+    fn close_killed(&mut self) -> Result<(), ProcessError> {
+        let open = self.stream().and_then(|stream| stream.intent);
+        if let Some(intent) = self.killed.filter(|killed| open == Some(*killed)) {
+            let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
+            let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
+            self.record(&Origin::default().caused_by(Some(intent.seq)), vec![starting, crashed])?;
+        }
+        self.killed = None;
+        Ok(())
     }
 
     /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
@@ -283,6 +303,7 @@ impl Shared {
             child: None,
             unobserved: None,
             given: Known::default(),
+            killed: None,
         }));
         Self { instance, facts }
     }

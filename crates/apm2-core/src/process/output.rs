@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,6 +16,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::{Instant, timeout},
 };
+use tracing::Instrument as _;
 
 use crate::{
     log::{LogConfig, LogFiles, LogPosition, LogSink, LogThreads, LogsDir, Masks, Moved, OutputMeter, Shelf},
@@ -168,25 +169,6 @@ impl Drains {
         Self { ended: watch::channel(false).0, ends: Vec::new() }
     }
 
-    /// Starts to read the outputs.
-    ///
-    /// # Errors
-    /// When they cannot be watched: they are not pipes, or the runtime has no I/O driver.
-    pub(super) fn start(runtime: &Handle, outputs: Outputs, destination: Destination) -> io::Result<Self> {
-        let mut drains = Self::none();
-        for Output { source, pipe, begins_at } in outputs.0 {
-            let runtime = destination.runtime(source, runtime)?;
-            let entered = runtime.enter();
-            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-            let target = Target::new(source, begins_at, &destination);
-            let (told, end) = oneshot::channel();
-            runtime.spawn(Reader { pipe, target }.run(drains.ended.subscribe(), told));
-            drains.ends.push((source, end));
-            drop(entered);
-        }
-        Ok(drains)
-    }
-
     /// Tells the readers that the process is gone, and waits until each is through with what it left.
     ///
     /// The outputs that others hold are read on and dropped, so that nobody blocks on them. Bounded, but for a subscriber
@@ -202,6 +184,52 @@ impl Drains {
             drained.tails.push((source, tail));
         }
         drained
+    }
+}
+
+/// The readers of one run that have all they need, and have not begun to read.
+pub(super) struct Readers(Vec<Ready>);
+
+struct Ready {
+    source: OutputSource,
+    /// Where it is going to be read.
+    runtime: Handle,
+    reader: Reader,
+    begins_at: Option<LogPosition>,
+}
+
+impl Readers {
+    /// Makes all that can fail to be made: what is ready can be started whatever happens.
+    ///
+    /// # Errors
+    /// When the outputs cannot be watched: there is no thread or descriptor for it, or they are not pipes.
+    pub(super) fn ready(runtime: &Handle, outputs: Outputs, destination: &Destination) -> io::Result<Self> {
+        let ready = outputs.0.into_iter().map(|Output { source, pipe, begins_at }| {
+            let runtime = destination.runtime(source, runtime)?;
+            let entered = runtime.enter();
+            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
+            drop(entered);
+            let reader = Reader { pipe, target: Target::new(source, begins_at, destination) };
+            Ok(Ready { source, runtime, reader, begins_at })
+        });
+        ready.collect::<io::Result<_>>().map(Self)
+    }
+
+    /// All of the outputs, for somebody to hold.
+    pub(super) fn to_hold(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
+        self.0.iter().map(|ready| (ready.reader.pipe.as_fd(), ready.begins_at)).collect()
+    }
+
+    /// Starts to read.
+    pub(super) fn start(self) -> Drains {
+        let mut drains = Drains::none();
+        for Ready { source, runtime, reader, .. } in self.0 {
+            let (told, end) = oneshot::channel();
+            let reading = reader.run(drains.ended.subscribe(), told);
+            runtime.spawn(reading.in_current_span());
+            drains.ends.push((source, end));
+        }
+        drains
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use crate::{
-    log::{LogFiles, LogPosition, LogReader},
+    log::{LogFiles, LogReader},
     process::{
         HeldOutput, OutputSource, ProcessIdentity,
         output::{Output, Outputs},
@@ -74,11 +74,6 @@ impl Outputs {
         for output in &mut self.0 {
             output.begins_at = LogReader::end(files.of(output.source)).ok();
         }
-    }
-
-    /// All of them, for somebody to hold.
-    pub(super) fn to_hold(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
-        self.0.iter().map(|output| (output.pipe.as_fd(), output.begins_at)).collect()
     }
 }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use tokio::{
+    process::Child,
     runtime::Handle,
     sync::{
         mpsc::{self, error::TrySendError},
@@ -24,6 +25,8 @@ use tokio::{
     },
     time,
 };
+
+use tracing::{Instrument as _, Span};
 
 pub(crate) use self::resume::{Rest, Resumed};
 use crate::duration::instant_in;
@@ -38,7 +41,7 @@ use crate::process::{
     history::{History, Origin},
     instance::{Instance, Shared, Unconfirmed},
     leader::Leader,
-    output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Outputs},
+    output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Readers},
     pipes::Pipes,
     run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
@@ -61,6 +64,13 @@ pub struct ProcessRunner {
     files: Option<FileLogs>,
     /// The latest run that got as far as a process.
     run: Option<RunLink>,
+}
+
+/// Outputs that are ready to be read, and their other ends.
+struct ReadyOutputs {
+    readers: Readers,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
 }
 
 /// What a start is given beside the specification.
@@ -194,8 +204,15 @@ impl ProcessRunner {
         };
         let marker = run.to_string();
         let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
-        let (outputs, spawned) = match self.spawn(&spec, &run, files.as_ref(), given) {
-            Ok(spawned) => spawned,
+        let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
+        let outputs = self.ready_outputs(&runtime, &spec, files.as_ref(), notices);
+        let spawned = outputs.and_then(|outputs| self.spawn(&spec, &run, outputs, given));
+        let confirmed = spawned.and_then(|(readers, spawned)| {
+            let found = identify(spawned, &runtime)?;
+            Ok((readers, found))
+        });
+        let (readers, found) = match confirmed {
+            Ok(found) => found,
             Err(mut failure) => {
                 failure.message = known.mask(&failure.message);
                 let_go(self.holder.as_deref(), &marker);
@@ -204,24 +221,37 @@ impl ProcessRunner {
                 return Err(error);
             }
         };
-        let leader = confirm(&mut instance, &origin, trigger, spawned, &runtime)?;
-        self.own_run(&runtime, leader, Some(outputs), None)
+        let leader = confirm(&mut instance, &origin, trigger, found, &runtime)?;
+        self.own_run(&runtime, leader, Some(readers), noticed, None);
+        Ok(())
     }
 
-    /// Makes the pipes, has them held, and spawns the process with them.
+    /// Makes the pipes and all that is needed to read them: nothing of that can fail any more once there is a process.
+    fn ready_outputs(
+        &self,
+        runtime: &Handle,
+        spec: &ProcessSpec,
+        files: Option<&LogFiles>,
+        notices: mpsc::Sender<OutputNotice>,
+    ) -> Result<ReadyOutputs, SpawnFailure> {
+        let failed = |what: &'static str| move |error: io::Error| spawner::failure(SpawnStage::Fork, what, &error);
+        let Pipes { mut outputs, stdout, stderr } = Pipes::new(spec.log.is_merged()).map_err(failed("pipes"))?;
+        if let Some(files) = files {
+            outputs.begin_in(files);
+        }
+        let readers = Readers::ready(runtime, outputs, &self.destination(notices));
+        Ok(ReadyOutputs { readers: readers.map_err(failed("readers of its output"))?, stdout, stderr })
+    }
+
+    /// Has the pipes held, and spawns the process with them.
     fn spawn(
         &self,
         spec: &ProcessSpec,
         marker: &Marker,
-        files: Option<&LogFiles>,
+        outputs: ReadyOutputs,
         given: Given,
-    ) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
-        let pipes =
-            Pipes::new(spec.log.is_merged()).map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
-        let Pipes { mut outputs, stdout, stderr } = pipes;
-        if let Some(files) = files {
-            outputs.begin_in(files);
-        }
+    ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
+        let ReadyOutputs { readers, stdout, stderr } = outputs;
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
         let Given { base_env, umask, stdin, .. } = given;
@@ -236,8 +266,8 @@ impl ProcessRunner {
         let (stdout, stderr) = (stdout.into(), stderr.into());
         let surroundings = Surroundings { base_env, passage, last_env, stdin, stdout, stderr };
         match &self.holder {
-            Some(holder) => spawn_held(spec, surroundings, &marker.to_string(), Arc::clone(holder), outputs),
-            None => Ok((outputs, spawner::spawn_with(spec, surroundings)?)),
+            Some(holder) => spawn_held(spec, surroundings, &marker.to_string(), Arc::clone(holder), readers),
+            None => Ok((readers, spawner::spawn_with(spec, surroundings)?)),
         }
     }
 
@@ -259,22 +289,19 @@ impl ProcessRunner {
         &mut self,
         runtime: &Handle,
         leader: Leader,
-        outputs: Option<Outputs>,
+        readers: Option<Readers>,
+        noticed: mpsc::Receiver<OutputNotice>,
         found_ended: Option<Request>,
-    ) -> Result<(), ProcessError> {
-        let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
-        let drains = match outputs {
-            Some(outputs) => Drains::start(runtime, outputs, self.destination(notices))?,
-            None => Drains::none(),
-        };
+    ) {
         let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
         let (told, finished) = watch::channel(false);
         let ends = Ends { orders: received, finished: told, noticed };
         let holder = self.holder.clone();
+        let span = tracing::error_span!("run", number = self.shared.facts().run());
+        let drains = readers.map_or_else(Drains::none, |readers| span.in_scope(|| readers.start()));
         let run = Run::new(self.shared.clone(), leader, drains, ends, holder).resumed(found_ended);
-        runtime.spawn(run.own());
+        runtime.spawn(run.own().instrument(span));
         self.run = Some(RunLink { orders, finished });
-        Ok(())
     }
 
     fn destination(&self, notices: mpsc::Sender<OutputNotice>) -> Destination {
@@ -430,6 +457,12 @@ impl ProcessRunner {
         self.shared.facts().has_child
     }
 
+    /// `name-instance` for a specification with several instances, else `name`.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        self.shared.facts().handle().display_name()
+    }
+
     /// The handle: a new one before the first start, and the fold of the recorded events from then on.
     #[must_use]
     pub fn handle(&self) -> ProcessHandle {
@@ -516,26 +549,29 @@ fn spawn_held(
     mut surroundings: Surroundings,
     marker: &str,
     holder: Arc<dyn RunHolder>,
-    outputs: Outputs,
-) -> Result<(Outputs, SpawnedProcess), SpawnFailure> {
+    readers: Readers,
+) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
     let (gate, keeper) = gate().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
     surroundings.passage.gate = Some(gate);
     let marker = marker.to_owned();
+    let span = Span::current();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
     // The spawn returns after the exec, so somebody else has to open the gate: a thread that nothing else can keep busy.
     let opening = move || {
-        keeper.admit(|pidfd, identity| holder.hold(&marker, &outputs.to_hold(), pidfd.as_fd(), identity));
+        span.in_scope(|| {
+            keeper.admit(|pidfd, identity| holder.hold(&marker, &readers.to_hold(), pidfd.as_fd(), identity));
+        });
         // Nobody waits for it when the spawn has failed.
-        let _ = give_back.send(outputs);
+        let _ = give_back.send(readers);
     };
     let opener = std::thread::Builder::new().name("apm2-gate".to_owned()).spawn(opening);
     opener.map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
     let spawned = spawner::spawn_with(spec, surroundings)?;
-    let outputs = given_back.recv().map_err(|_| {
+    let readers = given_back.recv().map_err(|_| {
         let error = io::Error::other("the thread at its gate is gone");
         spawner::failure(SpawnStage::Fork, &spec.command, &error)
     })?;
-    Ok((outputs, spawned))
+    Ok((readers, spawned))
 }
 
 /// Lets go of what is held of a run that is over.
@@ -554,30 +590,60 @@ fn startable(instance: &Instance) -> Result<(), ProcessError> {
     if facts.state().has_exited() { Ok(()) } else { Err(facts.refusal("start")) }
 }
 
+/// A process that was spawned and is not on record yet.
+struct Found {
+    leader: Leader,
+    identity: ProcessIdentity,
+    child: Box<Child>,
+}
+
+/// Learns what tells the process from all others. One of which that cannot be known is killed.
+fn identify(spawned: SpawnedProcess, runtime: &Handle) -> Result<Found, SpawnFailure> {
+    let SpawnedProcess { child, pid } = spawned;
+    let mut child = Box::new(child);
+    match (Leader::child(pid), ProcessIdentity::of(pid)) {
+        (Some(leader), Some(identity)) => Ok(Found { leader, identity, child }),
+        (Some(leader), None) => {
+            kill_unrecorded(&leader, child, runtime);
+            Err(spawner::failure(SpawnStage::Fork, &format!("/proc/{pid}/stat"), &io::Error::other("cannot be read")))
+        }
+        (None, _) => {
+            let killed = child.start_kill();
+            Err(spawner::failure(
+                SpawnStage::Fork,
+                &format!("{pid} is no pid"),
+                &killed.err().unwrap_or_else(not_a_pid),
+            ))
+        }
+    }
+}
+
+fn not_a_pid() -> io::Error {
+    io::Error::from(io::ErrorKind::InvalidData)
+}
+
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.
 fn confirm(
     instance: &mut Instance,
     origin: &Origin,
     trigger: StartTrigger,
-    spawned: SpawnedProcess,
+    found: Found,
     runtime: &Handle,
 ) -> Result<Leader, ProcessError> {
-    let SpawnedProcess { mut child, pid } = spawned;
-    let Some(leader) = Leader::child(pid) else {
-        child.start_kill()?;
-        return Err(ProcessError::Io(std::io::Error::other(format!("{pid} is no pid"))));
-    };
-    let recorded = match ProcessIdentity::of(pid) {
-        Some(identity) => instance.record_started(origin, trigger, identity, child),
-        None => {
-            let error = ProcessError::Io(io::Error::other(format!("/proc/{pid}/stat cannot be read")));
-            Err(Unconfirmed { error, child: Box::new(child) })
+    let Found { leader, identity, child } = found;
+    match instance.record_started(origin, trigger, identity, *child) {
+        Ok(()) => Ok(leader),
+        Err(Unconfirmed { error, child }) => {
+            kill_unrecorded(&leader, child, runtime);
+            instance.note_killed();
+            Err(error)
         }
-    };
-    let Err(Unconfirmed { error, mut child }) = recorded else { return Ok(leader) };
+    }
+}
+
+fn kill_unrecorded(leader: &Leader, mut child: Box<Child>, runtime: &Handle) {
     if let Err(error) = leader.signal_group(Signal::KILL, &[]) {
-        tracing::error!(pid, %error, "a process that could not be recorded could not be killed");
+        tracing::error!(pid = leader.group(), %error, "a process that could not be recorded could not be killed");
     }
     runtime.spawn(async move { child.wait().await });
-    Err(error)
 }

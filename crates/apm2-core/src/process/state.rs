@@ -67,10 +67,10 @@ impl ProcessState {
 }
 
 impl fmt::Display for ProcessState {
-    /// `running`, or `crashed (1)` where there is an exit code.
+    /// `running`, or `crashed (exit code: 1)` where there is one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exit_code() {
-            Some(code) => f.pad(&format!("{} ({code})", self.name())),
+            Some(code) => f.pad(&format!("{} (exit code: {code})", self.name())),
             None => f.pad(self.name()),
         }
     }

@@ -245,8 +245,9 @@ impl Supervisor {
     /// [`ProcessError::NotFound`]; [`ProcessError::Io`] when its end could not be recorded.
     pub async fn wait(&self, target: StreamId) -> Result<Stream, ProcessError> {
         let link = self.link(target)?;
-        link.ask(What::Settle).await?;
-        link.view.stream().ok_or_else(|| not_found(&target.process_id.to_string()))
+        let (told, over) = oneshot::channel();
+        link.ask(What::Over(told)).await?;
+        over.await.map_err(|_| not_found(&target.process_id.to_string()))
     }
 
     /// The instances that are supervised, by name and instance.

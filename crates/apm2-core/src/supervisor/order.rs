@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use tokio::sync::oneshot;
 
 use crate::{
-    process::{ProcessError, Request, Signal},
+    process::{ProcessError, Request, Signal, Stream},
     supervisor::Launch,
 };
 
@@ -48,4 +48,6 @@ pub(super) enum What {
     Release,
     /// Nothing. Answered once nothing runs and no restart is due.
     Settle,
+    /// The same, and the stream as it is then: a moment later there may be another run.
+    Over(oneshot::Sender<Stream>),
 }

@@ -131,7 +131,12 @@ impl Table {
         let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
         let id = match self.get(name) {
             Some(entry) => entry.launch.spec.id,
-            None => named.max_by_key(|stream| stream.last_seq).map_or(id, |stream| stream.id.process_id),
+            // An id that is another's stays that one's, and so does what is kept under it.
+            None => match named.max_by_key(|stream| stream.last_seq) {
+                Some(stream) => stream.id.process_id,
+                None if self.by_id(id).is_some() => ProcessId::new(),
+                None => id,
+            },
         };
         let ids: Vec<StreamId> = self.known.keys().filter(|known| known.process_id == id).copied().collect();
         (id, ids.iter().filter_map(|known| self.known.remove(known)).collect())

@@ -15,10 +15,12 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time::{Instant, sleep_until},
 };
+
+use tracing::{Instrument as _, Span};
 
 use super::{
     AdapterFactory, Boot, Launch,
@@ -35,7 +37,7 @@ use crate::{
     duration::{instant_in, millis},
     process::{
         Actor, Answer, Clock, EventKind, FollowUp, Given, Origin, ProcessError, ProcessRunner, Request, Rest,
-        RestartRule, Resumed, STOP_DRAIN_MAX, SpawnFailure, SpawnStage, StartTrigger, Usage,
+        RestartRule, Resumed, STOP_DRAIN_MAX, SpawnFailure, SpawnStage, StartTrigger, Stream, Usage,
     },
 };
 
@@ -84,6 +86,8 @@ pub(super) struct Flags {
 
 /// The task's own state.
 pub(super) struct Tender {
+    /// Names the instance in every line of the log.
+    span: Span,
     runner: ProcessRunner,
     launch: Arc<Launch>,
     /// Whether the launch has the values that the process was launched with; not when all that is left is the record.
@@ -110,6 +114,8 @@ pub(super) struct Tender {
     stopped: Option<Result<(), ProcessError>>,
     restarts_waiting: Vec<Reply>,
     settles_waiting: Vec<Reply>,
+    /// Those who want to know how it ended.
+    ends_waiting: Vec<oneshot::Sender<Stream>>,
     restart_at: Option<Instant>,
     sustained_at: Option<Instant>,
     checkup: Checkup,
@@ -129,7 +135,9 @@ impl Tender {
         adapters: AdapterFactory,
     ) -> Self {
         let watch = Watch::new(&launch, adapters(&launch), runner.kept_output());
+        let span = tracing::error_span!("instance", name = %runner.display_name());
         Self {
+            span,
             runner,
             launch,
             is_launchable,
@@ -149,6 +157,7 @@ impl Tender {
             stopped: None,
             restarts_waiting: Vec::new(),
             settles_waiting: Vec::new(),
+            ends_waiting: Vec::new(),
             restart_at: None,
             sustained_at: None,
             checkup: Checkup::default(),
@@ -163,6 +172,8 @@ impl Tender {
     /// # Errors
     /// When what was found cannot be recorded, or `/proc` cannot be read.
     pub(super) fn resume(&mut self, boot: Boot) -> Result<Resumed, ProcessError> {
+        let span = self.span.clone();
+        let _in_span = span.enter();
         let left = self.runner.stream();
         let resumed = self.runner.resume(boot.watched_until)?;
         self.has_rest = matches!(resumed, Resumed::Nothing | Resumed::NeverStarted);
@@ -225,6 +236,11 @@ impl Tender {
 
     /// Tends the instance until nobody can send orders any more, or it is taken out of supervision.
     pub(super) async fn tend(self) {
+        let span = self.span.clone();
+        self.tend_on().instrument(span).await;
+    }
+
+    async fn tend_on(self) {
         let Some((mut tender, rest)) = self.off_worker(Self::begin_rest).await else { return };
         if let Some(rest) = rest {
             // Before the next run writes to the same files.
@@ -395,6 +411,10 @@ impl Tender {
                 }
             }
             What::Settle => self.settles_waiting.push(reply),
+            What::Over(told) => {
+                self.settles_waiting.push(reply);
+                self.ends_waiting.push(told);
+            }
         }
         std::ops::ControlFlow::Continue(())
     }
@@ -641,6 +661,12 @@ impl Tender {
 
     fn answer_settled(&mut self) {
         if !self.is_busy() {
+            for told in self.ends_waiting.drain(..) {
+                if let Some(stream) = self.runner.stream() {
+                    // Who wants to know may have left.
+                    drop(told.send(stream));
+                }
+            }
             answer_all(&mut self.settles_waiting, &self.runner.check_recording());
         }
     }

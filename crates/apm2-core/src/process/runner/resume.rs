@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 
 use super::{ProcessRunner, invalid, let_go};
 use crate::blocking;
@@ -25,7 +25,7 @@ use crate::process::{
     history::Origin,
     instance::Instance,
     leader::Leader,
-    output::{Drains, NOTICES_WAITING_MAX, Outputs},
+    output::{Drains, NOTICES_WAITING_MAX, OutputNotice, Outputs, Readers},
     spawner,
 };
 
@@ -100,8 +100,32 @@ impl ProcessRunner {
         };
         let alive = found_ended.is_none().then_some(identity.pid);
         self.mask_values_of(&mut instance, alive);
-        self.own_run(&runtime, leader, outputs, found_ended.clone())?;
+        let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
+        let readers = outputs.and_then(|outputs| self.resumed_readers(&runtime, outputs, notices));
+        self.own_run(&runtime, leader, readers, noticed, found_ended.clone());
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
+    }
+
+    /// Readers of the outputs of a run that is taken up. Without them it is supervised all the same, and it is on record that
+    /// its output is lost.
+    fn resumed_readers(
+        &self,
+        runtime: &Handle,
+        outputs: Outputs,
+        notices: mpsc::Sender<OutputNotice>,
+    ) -> Option<Readers> {
+        let sources: Vec<_> = outputs.0.iter().map(|output| output.source).collect();
+        let ready = Readers::ready(runtime, outputs, &self.destination(notices.clone()));
+        ready
+            .inspect_err(|error| {
+                tracing::error!(%error, "the output of a run that was taken up cannot be read");
+                for source in sources {
+                    let cause = format!("it cannot be read: {error}");
+                    // The queue is empty.
+                    let _ = notices.try_send(OutputNotice::Dropping { source, cause });
+                }
+            })
+            .ok()
     }
 
     /// Takes up the reading of what the latest run left, when it was over and its supervisor ended before its output was
@@ -115,7 +139,7 @@ impl ProcessRunner {
         let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
         let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match Outputs::of(outputs) {
-            Some(outputs) => Drains::start(&runtime, outputs, self.destination(notices))?,
+            Some(outputs) => Readers::ready(&runtime, outputs, &self.destination(notices))?.start(),
             None => Drains::none(),
         };
         Ok(Some(Rest { drains, marker, holder: self.holder.clone() }))
