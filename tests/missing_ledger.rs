@@ -56,3 +56,29 @@ fn the_ledger_is_closed_to_others() {
     place.run(&["run", "--", "true"]).succeeded();
     assert_eq!(place.ledger().metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
+
+#[test]
+fn a_journal_that_is_shorter_than_it_was_is_said_by_each_command_that_reads_it() {
+    let place = Place::new();
+    place.run_script(&["--name", "it"], "true").succeeded();
+    place.stop_daemon();
+    let older = place.path("older");
+    let journal = place.ledger().join("journal");
+    let copy = |from: &std::path::Path, to: &std::path::Path| {
+        assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    };
+    copy(&journal, &older);
+    place.run_script(&["--name", "later"], "true").succeeded();
+    place.stop_daemon();
+    std::fs::remove_dir_all(&journal).unwrap();
+    copy(&older, &journal);
+    for args in [&["list"][..], &["show", "it"], &["tail"], &["replay"]] {
+        place.run(args).left_with(4).said(&["is shorter than it was", "are missing"]);
+    }
+    place.run(&["verify"]).left_with(4);
+    place.run(&["run", "--", "true"]).left_with(4);
+    std::fs::remove_dir_all(&journal).unwrap();
+    for args in [&["list"][..], &["verify"], &["run", "--", "true"]] {
+        place.run(args).left_with(4);
+    }
+}

@@ -3,6 +3,7 @@
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -26,6 +27,9 @@ use crate::{
     time::At,
 };
 
+/// The exit code where the record is known to lack something.
+const INCOMPLETE_CODE: i32 = 4;
+
 /// How long a daemon may be silent that is only asked what can be read without it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -36,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
+    /// Whether a ledger was read whose record is known to lack something.
+    is_incomplete: AtomicBool,
 }
 
 /// A moment in the history of a ledger.
@@ -85,6 +91,7 @@ impl Context {
             layout: Layout { width_columns, color: color::wanted(global.color), zone: Zone::of(is_terminal) },
             verbose: global.verbose,
             offline: global.offline,
+            is_incomplete: AtomicBool::new(false),
         }
     }
 
@@ -188,7 +195,21 @@ impl Context {
         let dir = self.ledger_dir()?;
         let reader = Reader::open(&dir)?;
         self.remark(|| format!("reading {} from its {}", dir.display(), reader.source()));
+        if let Some((first, last)) = reader.missing()
+            && !self.is_incomplete.swap(true, Ordering::Relaxed)
+        {
+            say(&format!(
+                "the journal in {} is shorter than it was: events {first} to {last} are missing",
+                dir.display()
+            ));
+            say("hint: `apm2-ledger verify` says more; keep a copy of the directory");
+        }
         Ok(reader)
+    }
+
+    /// The code to leave with, of a command that would leave with `code`.
+    pub(crate) fn exit_code(&self, code: i32) -> i32 {
+        if code == 0 && self.is_incomplete.load(Ordering::Relaxed) { INCOMPLETE_CODE } else { code }
     }
 
     /// The moment that `at` means, which was given with `option`; without one, now.

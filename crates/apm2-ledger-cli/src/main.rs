@@ -30,7 +30,7 @@ fn main() {
     let context = Context::new(&args.global);
     let outcome = panic::caught(|| commands::dispatch(args.command, &context));
     // No destructor is waited for: a write to an output that nobody reads may be stuck for ever.
-    std::process::exit(outcome.unwrap_or_else(|error| report(&error)))
+    std::process::exit(outcome.map_or_else(|error| report(&error), |code| context.exit_code(code)))
 }
 
 /// Says what failed, why, and what to do next; gives the exit code that belongs to it.

@@ -44,6 +44,12 @@ pub(crate) fn marked_size(dir: &Path, store_dir: &Path) -> Option<(u64, String)>
     same_files.then(|| (size, chain.to_owned()))
 }
 
+/// What the ledger held at its last clean close, whatever has become of its store; `None` while it is open and after a crash.
+pub(crate) fn size_at_close(dir: &Path) -> Option<u64> {
+    let text = String::from_utf8(file::read(&dir.join(MARK)).ok()?).ok()?;
+    text.lines().next()?.split_once(' ')?.0.parse().ok()
+}
+
 /// Takes the mark away, before anything is changed.
 pub(crate) fn unmark(dir: &Path) -> io::Result<()> {
     match fs::remove_file(dir.join(MARK)) {

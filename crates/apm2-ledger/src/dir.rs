@@ -12,7 +12,7 @@ use std::{
 
 use nix::{fcntl::OFlag, unistd::geteuid};
 
-use crate::error::OpenError;
+use crate::error::{Damage, OpenError};
 
 const PRIVATE_DIR: u32 = 0o700;
 const OTHERS: u32 = 0o077;
@@ -63,6 +63,29 @@ fn check(dir: &Path, metadata: &fs::Metadata, create: bool) -> Result<(), OpenEr
     } else {
         refuse("others may enter it; chmod 0700 it")
     }
+}
+
+/// What is left of a ledger in its directory beside its journal, by name. None in one that was never begun.
+pub(crate) fn traces(dir: &Path) -> Vec<&'static str> {
+    let is_there = |name: &str| {
+        let path = dir.join(name);
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_dir() => fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some()),
+            Ok(_) => true,
+            Err(_) => false,
+        }
+    };
+    ["sled", "clean", "pending", "launch", "logs"].into_iter().filter(|name| is_there(name)).collect()
+}
+
+/// The error of a directory without a segment: damage where something is left of a ledger, else there is none.
+pub(crate) fn without_journal(dir: &LedgerDir) -> OpenError {
+    let left = traces(dir.at());
+    if left.is_empty() {
+        return OpenError::Missing { path: dir.named().to_owned() };
+    }
+    let what = format!("every segment is missing, and of the ledger there is {}", left.join(", "));
+    Damage { first_seq: 1, last_seq: 1, segment: 1, offset: 0, what }.into()
 }
 
 /// Makes the directory `path` with access for nobody else, if it is missing.

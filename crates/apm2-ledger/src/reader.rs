@@ -6,7 +6,8 @@ use apm2_core::process::{Stream, StreamId};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    dir::LedgerDir,
+    clean,
+    dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     events::{Events, Wanted},
     journal::{
@@ -73,6 +74,8 @@ impl fmt::Display for Source {
 pub struct Reader {
     access: Access,
     head: Option<Head>,
+    /// Whether the journal ends there without damage.
+    is_whole: bool,
 }
 
 impl Reader {
@@ -91,10 +94,8 @@ impl Reader {
         let journal = dir.at().join(JOURNAL_DIR);
         let all = match segments(&journal) {
             Ok(all) if !all.is_empty() => all,
-            Ok(_) => return Err(OpenError::Missing { path: dir.named().to_owned() }),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(OpenError::Missing { path: dir.named().to_owned() });
-            }
+            Ok(_) => return Err(without_journal(&dir)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
             Err(error) => return Err(OpenError::io(&journal)(error).shown(&dir)),
         };
         for (_, path) in all {
@@ -102,12 +103,12 @@ impl Reader {
                 return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
             }
         }
-        let head = journal_head(&dir);
-        Ok(Self { access: Access::Journal(dir), head })
+        let (head, is_whole) = journal_head(&dir);
+        Ok(Self { access: Access::Journal(dir), head, is_whole })
     }
 
     pub(crate) fn live(live: Arc<Live>) -> Self {
-        Self { access: Access::Live(live), head: None }
+        Self { access: Access::Live(live), head: None, is_whole: true }
     }
 
     /// Which way this reader reads.
@@ -135,6 +136,18 @@ impl Reader {
             Access::Live(live) => Some(live.head()),
             Access::Journal(_) => self.head,
         }
+    }
+
+    /// The events that are known to be missing from the end of the journal, first and last: the ledger had them when it was last
+    /// closed. What was lost after a crash, only an opening or `verify` finds, from the store.
+    #[must_use]
+    pub fn missing(&self) -> Option<(u64, u64)> {
+        let Access::Journal(dir) = &self.access else { return None };
+        // Read before the journal would be safer, but nothing takes events away from it: one that is longer by now is fine.
+        let known = clean::size_at_close(dir.at())?;
+        let size = self.head.map_or(0, |head| head.size);
+        // Damage is said by reading as far as it is.
+        (self.is_whole && known > size).then_some((size + 1, known))
     }
 
     /// The events from `first` to `last`, both included, in order.
@@ -247,13 +260,17 @@ fn wall_ns(time: DateTime<Utc>) -> i64 {
     time.timestamp_nanos_opt().unwrap_or(far)
 }
 
-/// The head of the journal, as far as it is sound.
-fn journal_head(dir: &Arc<LedgerDir>) -> Option<Head> {
-    let mut reader = JournalReader::starting_at(dir, u64::MAX).ok()?;
-    let mut head = reader.head()?;
-    while let Ok(Some(commit)) = reader.next_commit() {
-        let header = commit.frame.header();
-        head = Head { size: header.last_seq(), chain: header.chain_after };
+/// The head of the journal, as far as it is sound, and whether that is its end.
+fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool) {
+    let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false) };
+    let Some(mut head) = reader.head() else { return (None, false) };
+    loop {
+        match reader.next_commit() {
+            Ok(Some(commit)) => {
+                let header = commit.frame.header();
+                head = Head { size: header.last_seq(), chain: header.chain_after };
+            }
+            end => return (Some(head), end.is_ok()),
+        }
     }
-    Some(head)
 }

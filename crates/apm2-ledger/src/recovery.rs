@@ -127,10 +127,9 @@ fn find_journal(dir: &Arc<LedgerDir>, journal_dir: &Path, options: &Options) -> 
     if !is_empty {
         return JournalWriter::find(dir, options.segment_bytes, options.medium.clone());
     }
-    // A store is made only after the first segment: one without a journal means that the journal was lost.
-    if dir.at().join(STORE_DIR).exists() {
-        let what = "every segment is missing, and there is a store".to_owned();
-        return Err(Damage { first_seq: 1, last_seq: 1, segment: 1, offset: 0, what }.into());
+    // What is left of a ledger is made only after its first segment: without one the journal was lost.
+    if let lost @ OpenError::Damaged(_) = dir::without_journal(dir) {
+        return Err(lost);
     }
     JournalWriter::create(dir, Uuid::new_v4(), options.segment_bytes, options.medium.clone())
         .and_then(|journal| dir::sync_names(dir.at()).map(|()| UnsettledJournal::made(journal)))

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     chain::Chain,
     compare::{StoreFiles, compare},
-    dir::LedgerDir,
+    dir::{LedgerDir, without_journal},
     error::{Damage, OpenError},
     file,
     frame::Frame,
@@ -128,11 +128,16 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
 }
 
 fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
-    let missing = || OpenError::Missing { path: dir.named().to_owned() };
     let journal = dir.at().join(JOURNAL_DIR);
-    let all = segments(&journal).map_err(|_| missing())?;
-    if all.is_empty() {
-        return Err(missing());
+    if segments(&journal).map_or(true, |all| all.is_empty()) {
+        return match without_journal(dir) {
+            OpenError::Damaged(damage) => {
+                let mut verifier = Verifier::new(progress);
+                verifier.damage(&damage);
+                Ok(verifier.report(0))
+            }
+            error => Err(error),
+        };
     }
     let store = StoreFiles::look(dir);
     let mut verifier = Verifier::new(progress);
@@ -230,7 +235,15 @@ impl<'a> Verifier<'a> {
     }
 
     fn segment(&mut self, dir: &LedgerDir, number: u64) -> Result<(), OpenError> {
-        let (bytes, is_last) = read_segment(dir, number)?;
+        let (bytes, is_last) = match read_segment(dir, number) {
+            Ok(read) => read,
+            Err(OpenError::Io { source, .. }) if file::is_none(&source) => {
+                self.next_number = number + 1;
+                self.hole(number, self.next_seq, &source.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         if number != self.next_number {
             self.hole(self.next_number, self.next_seq, "the segment is missing");
         }

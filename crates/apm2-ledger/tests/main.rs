@@ -13,6 +13,7 @@ mod diverged;
 mod faults;
 mod full_disk;
 mod kill;
+mod lost;
 mod moved;
 mod read;
 mod read_only;

@@ -61,6 +61,12 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
     Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() }
 }
 
+/// The damage that it is when what has the name of a segment is no file.
+pub(crate) fn not_a_segment(number: u64, first_seq: u64, error: &std::io::Error) -> Option<Damage> {
+    let damage = Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() };
+    file::is_none(error).then_some(damage)
+}
+
 /// The header of the segment at `path`.
 pub(crate) fn read_header(path: &Path) -> std::io::Result<Result<SegmentHeader, SegmentError>> {
     let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
@@ -93,12 +99,20 @@ impl JournalReader {
         let Some((first, _)) = all.first() else { return Err(ReadError::Gap { seq: 1 }) };
         for (number, path) in all.iter().rev() {
             // A segment with a broken header is passed over: reading on from the one before it reports the damage.
-            match read_header(path).map_err(io_error(&self.dir, path))? {
+            match read_header(path).map_err(self.segment_error(*number, path))? {
                 Ok(header) if header.first_seq <= seq => return Ok(*number),
                 Ok(_) | Err(_) => {}
             }
         }
         Ok(*first)
+    }
+
+    /// What has the name of a segment and is no file is damage; the rest is out of reach.
+    fn segment_error(&self, number: u64, path: &Path) -> impl FnOnce(std::io::Error) -> ReadError {
+        let (path, first_seq) = (self.dir.shown(path), self.current.as_ref().map_or(1, |segment| segment.next_seq));
+        move |source| {
+            not_a_segment(number, first_seq, &source).map_or(ReadError::Io { path, source }, ReadError::Damaged)
+        }
     }
 
     fn load(&mut self, number: u64) -> Result<(), ReadError> {
@@ -107,7 +121,7 @@ impl JournalReader {
         let Some((_, path)) = all.iter().find(|(candidate, _)| *candidate == number) else {
             return Err(ReadError::Gap { seq: first_seq });
         };
-        let bytes = file::read(path).map_err(io_error(&self.dir, path))?;
+        let bytes = file::read(path).map_err(self.segment_error(number, path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| header_damage(number, error, first_seq))?;
         let is_last = all.last().is_some_and(|(last, _)| *last == number);
         let (next_seq, chain) = (header.first_seq, header.chain_before);

@@ -21,7 +21,7 @@ use crate::{
         JOURNAL_DIR,
         medium::Medium,
         origin,
-        reader::{header_damage, read_header},
+        reader::{header_damage, not_a_segment, read_header},
         scan::{Scan, Scanned},
         segment::{AHEAD, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, aligned, segment_path},
         segments,
@@ -161,7 +161,7 @@ impl JournalWriter {
     ) -> Result<UnsettledJournal, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
         let (number, path) = last_segment(dir, &journal)?;
-        let bytes = file::read(&path).map_err(OpenError::io(&path))?;
+        let bytes = file::read(&path).map_err(segment_error(number, 1, &path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(dir, number, error))?;
         let file = file::open_for_writing(&path).map_err(OpenError::io(&path))?;
         let is_short = (bytes.len() as u64) < header.len;
@@ -294,7 +294,7 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
         if *number != expected {
             return Err(missing("the segment is missing").into());
         }
-        let header = read_header(path).map_err(OpenError::io(path))?;
+        let header = read_header(path).map_err(segment_error(expected, first_seq, path))?;
         let header = header.map_err(|error| match error {
             SegmentError::Newer(_) => open_error(dir, *number, error),
             SegmentError::Header => header_damage(*number, error, first_seq).into(),
@@ -305,6 +305,14 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
         first_seq = header.first_seq;
     }
     all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: dir.named().to_owned() })
+}
+
+/// What has the name of a segment and is no file is damage; the rest is out of reach.
+fn segment_error(number: u64, first_seq: u64, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| match not_a_segment(number, first_seq, &error) {
+        Some(damage) => damage.into(),
+        None => OpenError::io(path)(error),
+    }
 }
 
 fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
