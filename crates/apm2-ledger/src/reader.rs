@@ -74,6 +74,8 @@ impl fmt::Display for Source {
 pub struct Reader {
     access: Access,
     head: Option<Head>,
+    /// Whether the journal ends there without damage.
+    is_whole: bool,
 }
 
 impl Reader {
@@ -101,12 +103,12 @@ impl Reader {
                 return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
             }
         }
-        let head = journal_head(&dir);
-        Ok(Self { access: Access::Journal(dir), head })
+        let (head, is_whole) = journal_head(&dir);
+        Ok(Self { access: Access::Journal(dir), head, is_whole })
     }
 
     pub(crate) fn live(live: Arc<Live>) -> Self {
-        Self { access: Access::Live(live), head: None }
+        Self { access: Access::Live(live), head: None, is_whole: true }
     }
 
     /// Which way this reader reads.
@@ -144,7 +146,8 @@ impl Reader {
         // Read before the journal would be safer, but nothing takes events away from it: one that is longer by now is fine.
         let known = clean::size_at_close(dir.at())?;
         let size = self.head.map_or(0, |head| head.size);
-        (known > size).then_some((size + 1, known))
+        // Damage is said by reading as far as it is.
+        (self.is_whole && known > size).then_some((size + 1, known))
     }
 
     /// The events from `first` to `last`, both included, in order.
@@ -257,13 +260,17 @@ fn wall_ns(time: DateTime<Utc>) -> i64 {
     time.timestamp_nanos_opt().unwrap_or(far)
 }
 
-/// The head of the journal, as far as it is sound.
-fn journal_head(dir: &Arc<LedgerDir>) -> Option<Head> {
-    let mut reader = JournalReader::starting_at(dir, u64::MAX).ok()?;
-    let mut head = reader.head()?;
-    while let Ok(Some(commit)) = reader.next_commit() {
-        let header = commit.frame.header();
-        head = Head { size: header.last_seq(), chain: header.chain_after };
+/// The head of the journal, as far as it is sound, and whether that is its end.
+fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool) {
+    let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false) };
+    let Some(mut head) = reader.head() else { return (None, false) };
+    loop {
+        match reader.next_commit() {
+            Ok(Some(commit)) => {
+                let header = commit.frame.header();
+                head = Head { size: header.last_seq(), chain: header.chain_after };
+            }
+            end => return (Some(head), end.is_ok()),
+        }
     }
-    Some(head)
 }
