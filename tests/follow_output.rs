@@ -166,28 +166,3 @@ fn two_outputs_are_one_when_that_is_asked_for_and_only_then() {
     assert!(command.stdout(null()).stderr(null()).status().unwrap().success());
     assert_eq!(place.run(&["logs", "null", "--stderr"]).succeeded().stdout, "err\n");
 }
-
-#[test]
-fn lines_are_shown_since_a_time() {
-    let place = Place::new();
-    let text = "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', 'echo one; sleep 0.1; echo two; exec sleep 1000']\n\
-                log = { timestamps = true }\n";
-    fs::write(place.path("ecosystem.toml"), text).unwrap();
-    place.run(&["up"]).succeeded();
-    let logs = |args: &[&str]| {
-        let args: Vec<_> = ["logs", "it", "--stdout"].iter().chain(args).copied().collect();
-        place.run(&args).succeeded()
-    };
-    wait_until("it writes", || logs(&[]).stdout.contains("two").then_some(()));
-    let all = logs(&[]).stdout;
-    let second = all.lines().nth(1).unwrap();
-    let (time, _) = second.split_once(' ').unwrap();
-    assert_eq!(logs(&["--since", time]).stdout, format!("{second}\n"));
-    assert_eq!(logs(&["--since", "1h ago"]).stdout, all);
-    assert_eq!(logs(&["--since", "1h ago", "-n", "1"]).stdout, format!("{second}\n"));
-    assert_eq!(logs(&["--since", "1"]).stdout, all, "since an event");
-    place.run_script(&["--name", "plain"], "echo plain").succeeded();
-    let outcome = place.run(&["logs", "plain", "--stdout", "--since", "1h ago"]).succeeded();
-    assert_eq!(outcome.stdout, "plain\n");
-    outcome.said(&["have no times"]);
-}

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use apm2_ledger::{Ledger, OpenError, Reader, verify};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use crate::support::{all_events, closed_ledger, copy_of, segments, small_segments, state_of};
+use crate::support::{all_events, closed_ledger, copy_of, fill, segments, small_segments, state_of, stream};
 
 /// Opening, reading and verifying are each an integrity error, and change nothing.
 fn expect_broken(dir: &Path, what: &str) {
@@ -85,8 +85,20 @@ fn a_ledger_without_its_journal_is_broken_and_not_begun_anew() {
 #[test]
 fn a_reader_knows_that_the_journal_is_shorter_than_at_the_last_close() {
     let (dir, events) = closed_ledger();
+    let older = copy_of(dir.path());
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&ledger, stream(4), 3);
+    let all = all_events(&ledger).len();
+    ledger.close().unwrap();
     assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
+    fs::copy(dir.path().join("clean"), older.path().join("clean")).unwrap();
+    let missing = (u64::try_from(events.len()).unwrap() + 1, u64::try_from(all).unwrap());
+    assert_eq!(Reader::open(older.path()).unwrap().missing(), Some(missing));
+}
+
+#[test]
+fn a_journal_without_its_last_segment_is_broken() {
+    let (dir, _) = closed_ledger();
     fs::remove_file(segments(dir.path()).pop().unwrap()).unwrap();
-    let (first, last) = Reader::open(dir.path()).unwrap().missing().unwrap();
-    assert!(first > 1 && last == events.len() as u64, "{first} to {last}");
+    expect_broken(dir.path(), "the last segment gone");
 }

@@ -372,7 +372,11 @@ fn accepted(answer: &Message) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::pipe, os::fd::AsFd as _};
+    use std::{
+        fs,
+        io::pipe,
+        os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+    };
 
     use rustix::net::{SocketFlags, accept_with};
 
@@ -402,6 +406,7 @@ mod tests {
     fn every_keeper_that_was_left_is_spoken_to() {
         for version in ["v0", "v1"] {
             let dir = tempfile::tempdir().unwrap();
+            fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
             let keeper = play(version, golden::listener(dir.path()));
             let client = KeeperClient::new(&Arc::new(LedgerDir::open(dir.path()).unwrap()), Vec::new());
             let hold =

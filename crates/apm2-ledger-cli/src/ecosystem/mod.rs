@@ -347,7 +347,7 @@ mod tests {
         for (settings, line, said) in [
             ("health = { check = { http = { url = 'http://127.0.0.1:99999/' } } }", 8, "port"),
             ("[process.health]\ninterval = '1s'\n[process.health.check.http]\nurl = 'http://a b/'", 11, "URL"),
-            ("[process.health]\ncheck = { http = { url = 'http://' } }", 9, "host"),
+            ("[process.health]\ncheck = { http = { url = 'http://' } }", 9, "HOST"),
             ("[process.health]\n\ncheck.tcp.address = 'unix:/run/x.sock'", 10, "unix = { path"),
             ("health = { check = { tcp = { address = 'tcp://127.0.0.1:80' } } }", 8, "host:port"),
             ("health = { check = { tcp = { address = '127.0.0.1:99999' } } }", 8, "port"),

@@ -45,7 +45,7 @@ const EVENTS_MAX: Duration = Duration::from_secs(1);
 const KILL_MAX: Duration = Duration::from_secs(2);
 
 /// How long the command may take to be suspended before we are.
-const SUSPEND_MAX: Duration = Duration::from_secs(2);
+const SUSPEND_MAX: Duration = Duration::from_secs(20);
 
 /// Signals that may wait for the command to be started.
 const EARLY_MAX: usize = 16;
