@@ -339,8 +339,7 @@ impl World {
             Look::Verify => verify(&dir, &mut |_| {}).map(|report| {
                 assert!(!damage.is_one_bit() || !report.findings.is_empty(), "an unnoticed bit");
             }),
-            Look::Read => Reader::open(&dir)
-                .map(|reader| self.check_damaged(reader.events(1, u64::MAX), kept)),
+            Look::Read => Reader::open(&dir).map(|reader| self.check_damaged(reader.events(1, u64::MAX), kept)),
             Look::Open => Ledger::open_with(&dir, &self.options())
                 .map(|ledger| self.check_damaged(ledger.reader().events(1, u64::MAX), kept)),
         };
