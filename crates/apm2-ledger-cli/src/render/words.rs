@@ -170,7 +170,12 @@ pub(crate) fn count(number: u64) -> String {
 
 /// `1 event`, `2 events`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    let ending = match (number, noun.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{} {noun}{ending}", count(number))
 }
 
 /// Bytes in hexadecimal.

@@ -9,7 +9,7 @@
 //! - the checksum that ends it, or its header, is still zero: torn, by a write that stopped half-way;
 //! - none of these: all of it had reached the disk, so it is damaged.
 //!
-//! In a copy the last segment may also have been read while commits were written to it, see [`origin`](super::origin): what is
+//! In a copy the last segment may also have been read while commits were written to it, see `origin`: what is
 //! behind a sector that was read before it was written is no part of the copy.
 
 use crate::{
