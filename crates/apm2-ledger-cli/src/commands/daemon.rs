@@ -136,7 +136,14 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
     let failed = |error: io::Error| CliError::new(ErrorKind::Unusable, format!("{}: {error}", dir.display()));
     let owner = match connect(dir)? {
         Some(client) => {
+            let owner = ownership(dir).map_err(failed)?;
             ask(client, Request::Shutdown { leave }, reason)?;
+            // Its answer comes before it closes the ledger.
+            if let Ownership::Process(owner) = owner
+                && !owner.has_ended(END_MAX)
+            {
+                say(&format!("the daemon, process {}, has not ended yet", owner.pid()));
+            }
             return Ok(0);
         }
         None => match ownership(dir).map_err(failed)? {
