@@ -4,9 +4,13 @@
 //! it is. A pid alone is evidence of nothing.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt as _},
+    os::{
+        fd::OwnedFd,
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -127,10 +131,15 @@ impl Owner {
         self.words().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether it is a daemon, and not another program that has the ledger open for a moment.
+    /// Whether it is a daemon of this program, and not another program that has the ledger open. Told by its command line,
+    /// since the program file of a process that is not dumpable cannot be read (proc(5)).
     #[must_use]
     pub fn is_daemon(&self) -> bool {
-        self.words().iter().any(|word| word == DAEMON_WORD)
+        let words = self.words();
+        let name = |path: &Path| path.file_name().map(OsStr::to_owned);
+        let own = std::env::current_exe().ok().and_then(|path| name(&path));
+        let program = words.first().and_then(|word| name(Path::new(OsStr::from_bytes(word))));
+        own.is_some() && program == own && words.iter().skip(1).any(|word| word == DAEMON_WORD)
     }
 
     fn words(&self) -> Vec<Vec<u8>> {
