@@ -176,8 +176,6 @@ impl<'a> Scan<'a> {
         if (self.bytes.len() as u64) < self.len {
             return false;
         }
-        // One set bit in what should be zeros is no write: whatever part of a commit had arrived would hold more.
-        let set_bits: u32 = self.rest().iter().map(|byte| byte.count_ones()).sum();
         // Without a header the length is not known; what the header's last sector still holds of the commit is looked at.
         let len = header.map_or(HEADER_LEN, FrameHeader::frame_len);
         let end = match header {
@@ -192,7 +190,13 @@ impl<'a> Scan<'a> {
         // Of the checksum some bytes may be zero by right: where a sector has nothing else, they do not decide alone.
         let is_unwritten_sector = |sector: &[u8]| is_unwritten(sector) && sector.len() > CRC_LEN;
         let has_half_an_end = header.is_some_and(|header| self.lacks_part_of_checksum(header, end));
-        set_bits > 1 && (has_no_end || has_half_an_end || self.sectors(end).any(is_unwritten_sector))
+        self.holds_a_write() && (has_no_end || has_half_an_end || self.sectors(end).any(is_unwritten_sector))
+    }
+
+    /// Whether a part of a commit arrived at the offset or behind it. One set bit in what should be zeros is no write: whatever
+    /// part of a commit had arrived would hold more.
+    fn holds_a_write(&self) -> bool {
+        self.rest().iter().map(|byte| byte.count_ones()).sum::<u32>() > 1
     }
 
     /// Whether a copy was made of what is before some place earlier than of what is behind it, while commits were written: then
@@ -200,7 +204,8 @@ impl<'a> Scan<'a> {
     fn is_tear(&self, next: Option<usize>) -> bool {
         let written = || self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         let end = next.unwrap_or_else(written) / SECTOR_LEN * SECTOR_LEN;
-        self.sectors(end).any(|sector| sector.len() > CRC_LEN && sector.iter().all(|byte| *byte == 0))
+        self.holds_a_write()
+            && self.sectors(end).any(|sector| sector.len() > CRC_LEN && sector.iter().all(|byte| *byte == 0))
     }
 
     /// Whether the checksum lies on two sectors, the second of which was never written, and all before it is sound.
