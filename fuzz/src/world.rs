@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::{Event, EventKind, ProcessId, StreamId};
+use apm2_core::process::{Event, EventKind, ProcessId, StartTrigger, StreamId};
 use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, Origin, Reader, verify};
 use apm2_migrations::v1;
 use arbitrary::Arbitrary;
@@ -372,12 +372,23 @@ fn whole(events: Events) -> Vec<Event> {
     events.collect::<Result<_, _>>().expect("a sound ledger can be read")
 }
 
-/// Whether an event has a record that version 1 did not have.
-const fn is_newer(event: &Event) -> bool {
-    matches!(
-        event.kind,
-        EventKind::OutputTail { .. } | EventKind::OutputDropped { .. } | EventKind::PreStopEnded { .. }
-    )
+/// Whether an event holds what version 1 of the records has no place for.
+fn is_newer(event: &Event) -> bool {
+    match &event.kind {
+        EventKind::OutputTail { .. }
+        | EventKind::OutputDropped { .. }
+        | EventKind::PreStopEnded { .. }
+        | EventKind::OrphansEnded { .. }
+        | EventKind::EndUnobserved { .. } => true,
+        EventKind::Sampled { processes, .. } => processes.is_some(),
+        EventKind::Registered { spec } | EventKind::SpecChanged { spec } => !spec.shutdown.end_orphans,
+        EventKind::StartRequested { trigger } => *trigger == StartTrigger::Boot,
+        EventKind::Starting { identity, trigger } => {
+            *trigger == StartTrigger::Boot || identity.is_some_and(|identity| identity.pid_namespace.is_some())
+        }
+        EventKind::Adopted { identity } => identity.pid_namespace.is_some(),
+        _ => false,
+    }
 }
 
 /// What an opening may add.
