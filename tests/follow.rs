@@ -111,6 +111,8 @@ fn a_list_is_shown_again_when_it_is_watched() {
 fn the_last_lines_are_those_of_one_moment_however_much_is_written() {
     let place = supervising("seq 1000000000", "log = { rotate_bytes = 1000000, total_bytes_max = 200000000 }");
     let number = |line: &str| line.parse::<u64>().unwrap();
+    let all = || place.run(&["logs", "it", "--stdout", "-n", "60000", "--raw"]).succeeded().stdout;
+    wait_until("as much is written as is asked for", || (all().lines().count() >= 60_000).then_some(()));
     for wanted in [1, 3, 50_000] {
         let count = wanted.to_string();
         let text = place.run(&["logs", "it", "--stdout", "-n", &count, "--raw"]).succeeded().stdout;

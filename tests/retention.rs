@@ -75,8 +75,9 @@ fn a_daemon_removes_what_is_too_old_or_too_much() {
     }
     place.run(&["start", "never"]).left_with(3);
     wait_until("the old ones are gone", || (logs(&place) == ["new-0", "runs-0"]).then_some(()));
-    let log = fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
-    assert!(log.contains("instance=old-0") && log.contains("are removed"), "{log}");
+    let log = || fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
+    let is_said = |log: &str| log.contains("instance=old-0") && log.contains("are removed");
+    wait_until("the daemon's log says so", || is_said(&log()).then_some(()));
     // The same for too much: what is supervised stays, whatever it has.
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("no daemon", || place.daemon().is_none().then_some(()));

@@ -4,6 +4,9 @@ use std::{collections::VecDeque, io, path::Path};
 
 use super::{LogItem, LogPosition, LogReader};
 
+/// Looks at files that seem to be empty before one is taken for that.
+const EMPTY_TRIES_MAX: u32 = 32;
+
 /// Where the last `lines` lines before `end` begin; a line that has no end yet is one, too. Of lines however long, nothing
 /// but places is kept.
 ///
@@ -16,8 +19,14 @@ pub fn last_lines_begin(path: &Path, lines: usize, end: LogPosition) -> io::Resu
     let oldest = LogReader::from_start(path)?.position().generation;
     let (mut start, mut file_end, mut wanted) = (LogPosition { offset: 0, ..end }, end, lines);
     let mut is_followed = false;
+    let mut tries = 0;
     loop {
         let (begins, is_empty) = lines_begin(path, start, file_end, wanted, is_followed)?;
+        // A file that is given another name at this moment cannot be found, and is not empty.
+        if is_empty && tries < EMPTY_TRIES_MAX {
+            tries += 1;
+            continue;
+        }
         is_followed |= !is_empty;
         if begins.len() >= wanted {
             return Ok(begins.front().copied().unwrap_or(start));
