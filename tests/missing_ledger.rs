@@ -1,9 +1,15 @@
-//! A ledger that is not there, or has nothing in it.
+//! A ledger that is not there, has nothing in it, or lacks something.
 
-use apm2_ledger::Ledger;
-use serde_json::json;
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::Command,
+};
 
-use crate::support::{Outcome, Place};
+use apm2_ledger::{Ledger, Reader};
+use serde_json::{Value, json};
+
+use crate::support::{Outcome, Place, Running};
 
 fn readers(place: &Place) -> [Outcome; 4] {
     [&["list"][..], &["show", "it"], &["replay"], &["verify"]].map(|args| place.run(args))
@@ -57,28 +63,99 @@ fn the_ledger_is_closed_to_others() {
     assert_eq!(place.ledger().metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-#[test]
-fn a_journal_that_is_shorter_than_it_was_is_said_by_each_command_that_reads_it() {
-    let place = Place::new();
-    place.run_script(&["--name", "it"], "true").succeeded();
+/// A ledger whose journal is the one of before its last process. Gives the events that are missing.
+fn with_a_shortened_journal(place: &Place) -> (u64, u64) {
+    place.run_script(&["--name", "it"], "echo line").succeeded();
     place.stop_daemon();
     let older = place.path("older");
     let journal = place.ledger().join("journal");
-    let copy = |from: &std::path::Path, to: &std::path::Path| {
-        assert!(std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+    let copy = |from: &Path, to: &Path| {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
     };
+    let size = || Reader::open(&place.ledger()).unwrap().head().unwrap().size;
+    let before = size();
     copy(&journal, &older);
     place.run_script(&["--name", "later"], "true").succeeded();
     place.stop_daemon();
+    let after = size();
     std::fs::remove_dir_all(&journal).unwrap();
     copy(&older, &journal);
-    for args in [&["list"][..], &["show", "it"], &["tail"], &["replay"]] {
+    (before + 1, after)
+}
+
+#[test]
+fn a_journal_that_is_shorter_than_it_was_is_said_by_each_command_that_reads_it() {
+    let place = Place::new();
+    with_a_shortened_journal(&place);
+    for args in [&["list"][..], &["show", "it"], &["tail"], &["replay"], &["logs", "it"]] {
         place.run(args).left_with(4).said(&["is shorter than it was", "are missing"]);
     }
     place.run(&["verify"]).left_with(4);
     place.run(&["run", "--", "true"]).left_with(4);
-    std::fs::remove_dir_all(&journal).unwrap();
+    std::fs::remove_dir_all(place.ledger().join("journal")).unwrap();
     for args in [&["list"][..], &["verify"], &["run", "--", "true"]] {
         place.run(args).left_with(4);
+    }
+}
+
+/// The notice of a document, or of its first element; there must be no other.
+fn notice_of(document: &Value) -> Value {
+    let Some(elements) = document.as_array() else { return document["notice"].clone() };
+    let [first, rest @ ..] = elements.as_slice() else { return Value::Null };
+    assert!(rest.iter().all(|element| element.get("notice").is_none()), "{document}");
+    first["notice"].clone()
+}
+
+#[test]
+fn programs_are_told_what_is_missing_from_a_journal() {
+    let place = Place::new();
+    let (first, last) = with_a_shortened_journal(&place);
+    let commands = [
+        &["list", "--all"][..],
+        &["list", "--name", "later"],
+        &["show", "it"],
+        &["tail"],
+        &["replay"],
+        &["logs", "it"],
+        &["logs", "it", "--stderr"],
+    ];
+    for args in commands {
+        let formatted = |format| place.run(&[&["--format", format], args].concat()).left_with(4);
+        let document = formatted("json").json();
+        let lines = formatted("jsonl").stdout;
+        let lines = Value::from_iter(lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()));
+        for notice in [notice_of(&document), notice_of(&lines)] {
+            assert_eq!(notice["kind"], "events_missing", "{args:?}: {document} {lines}");
+            assert_eq!(notice["seqs"], json!({ "first": first, "last": last }), "{args:?}");
+            assert!(notice["message"].as_str().unwrap().contains("is shorter than it was"), "{notice}");
+        }
+    }
+    // What is listed is listed all the same, behind the notice.
+    let all = place.run(&["--format", "json", "list", "--all"]).left_with(4).json();
+    assert_eq!((all.as_array().unwrap().len(), &all[1]["name"]), (2, &json!("it")));
+    let later = place.run(&["--format", "json", "list", "--all", "--name", "later"]).left_with(4).json();
+    assert_eq!(later.as_array().unwrap().len(), 1, "nothing but the notice: {later}");
+}
+
+#[test]
+fn a_follower_is_told_first_what_is_missing_from_a_journal() {
+    let place = Place::new();
+    let (first, _) = with_a_shortened_journal(&place);
+    let mut tail = Running::start(&mut place.command(&["--format", "json", "tail", "-f"]));
+    let mut line = String::new();
+    BufReader::new(tail.child().stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let notice = serde_json::from_str::<Value>(&line).unwrap()["notice"].clone();
+    assert_eq!(notice["seqs"]["first"], first, "{line}");
+}
+
+#[test]
+fn there_is_no_notice_about_a_whole_journal() {
+    let place = Place::new();
+    place.run_script(&["--name", "it"], "echo line").succeeded();
+    place.stop_daemon();
+    for args in [&["list", "--all"][..], &["show", "it"], &["tail"], &["replay"], &["logs", "it"]] {
+        let document = place.json(args);
+        assert_eq!(notice_of(&document), Value::Null, "{args:?}: {document}");
+        assert_eq!(document.is_object(), document.get("notice").is_some(), "{args:?}: {document}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -25,6 +25,7 @@ use crate::{
     render::{color, table::Layout, words::Zone},
     standing::{Scene, Supervision},
     time::At,
+    view::{Notice, Seqs},
 };
 
 /// The exit code where the record is known to lack something.
@@ -40,8 +41,8 @@ pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
-    /// Whether a ledger was read whose record is known to lack something.
-    is_incomplete: AtomicBool,
+    /// What the record of a ledger that was read is known to lack.
+    notice: OnceLock<Notice>,
 }
 
 /// A moment in the history of a ledger.
@@ -91,7 +92,7 @@ impl Context {
             layout: Layout { width_columns, color: color::wanted(global.color), zone: Zone::of(is_terminal) },
             verbose: global.verbose,
             offline: global.offline,
-            is_incomplete: AtomicBool::new(false),
+            notice: OnceLock::new(),
         }
     }
 
@@ -195,21 +196,27 @@ impl Context {
         let dir = self.ledger_dir()?;
         let reader = Reader::open(&dir)?;
         self.remark(|| format!("reading {} from its {}", dir.display(), reader.source()));
-        if let Some((first, last)) = reader.missing()
-            && !self.is_incomplete.swap(true, Ordering::Relaxed)
-        {
-            say(&format!(
-                "the journal in {} is shorter than it was: events {first} to {last} are missing",
-                dir.display()
-            ));
-            say("hint: `apm2-ledger verify` says more; keep a copy of the directory");
+        if let Some((first, last)) = reader.missing() {
+            self.notice.get_or_init(|| {
+                let dir = dir.display();
+                let message =
+                    format!("the journal in {dir} is shorter than it was: events {first} to {last} are missing");
+                say(&message);
+                say("hint: `apm2-ledger verify` says more; keep a copy of the directory");
+                Notice::events_missing(Seqs { first, last }, message)
+            });
         }
         Ok(reader)
     }
 
+    /// What is to be known of everything that was read; nothing of a sound ledger.
+    pub(crate) fn notice(&self) -> Option<&Notice> {
+        self.notice.get()
+    }
+
     /// The code to leave with, of a command that would leave with `code`.
     pub(crate) fn exit_code(&self, code: i32) -> i32 {
-        if code == 0 && self.is_incomplete.load(Ordering::Relaxed) { INCOMPLETE_CODE } else { code }
+        if code == 0 && self.notice().is_some() { INCOMPLETE_CODE } else { code }
     }
 
     /// The moment that `at` means, which was given with `option`; without one, now.

@@ -12,7 +12,7 @@ use crate::{
     render,
     standing::{Observed, Scene, Standing, Supervision},
     time::At,
-    view,
+    view::{self, items},
 };
 
 /// States by the names that programs see.
@@ -136,9 +136,10 @@ pub(super) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a S
 fn print(standings: &[Standing<'_>], clear: &[u8], context: &Context) -> Result<(), CliError> {
     // In one piece: a terminal that is empty meanwhile flickers.
     let mut text = clear.to_vec();
+    let handles = || items(context.notice(), view::handles(standings));
     match context.format {
-        Format::Json => write_json(&mut text, &view::handles(standings))?,
-        Format::Jsonl => write_jsonl(&mut text, view::handles(standings))?,
+        Format::Json => write_json(&mut text, &handles().collect::<Vec<_>>())?,
+        Format::Jsonl => write_jsonl(&mut text, handles())?,
         Format::Table => render::process::list(&mut text, standings, context.layout)?,
     }
     context.print(|out| out.write_all(&text))

@@ -13,7 +13,7 @@ use crate::{
     error::CliError,
     render::{self, words},
     time::At,
-    view::{self, HandleView},
+    view::{self, HandleView, Notice, items},
 };
 
 /// Rebuild every handle from the log, and say how long it took
@@ -44,6 +44,8 @@ struct ReplayView<'a> {
     events: u64,
     elapsed_ms: u64,
     handles: Vec<HandleView<'a>>,
+    /// What is to be known of all of this; null of a sound ledger.
+    notice: Option<&'a Notice>,
 }
 
 pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError> {
@@ -65,8 +67,9 @@ pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
             events: replayed.events,
             elapsed_ms: millis(elapsed),
             handles: view::handles(&standings),
+            notice: context.notice(),
         })?,
-        Format::Jsonl => context.print_jsonl(view::handles(&standings))?,
+        Format::Jsonl => context.print_jsonl(items(context.notice(), view::handles(&standings)))?,
         Format::Table => context.print(|out| render::process::list(out, &standings, context.layout))?,
     }
     if let Some(caveat) = scene.caveat(&standings) {

@@ -11,7 +11,7 @@ use crate::{
     render,
     standing::Standing,
     time::At,
-    view::{EventView, ProcessView},
+    view::{EventView, ProcessView, items},
 };
 
 /// The runs that a table shows unless more are asked for: what fails again and again has hundreds.
@@ -108,8 +108,11 @@ fn not_yet(id: &str, seq: u64) -> CliError {
 
 fn print(history: &History, standing: &Standing<'_>, shown: Shown, context: &Context) -> Result<(), CliError> {
     match context.format {
-        Format::Json => context.print_json(&ProcessView::new(history, standing, shown)),
-        Format::Jsonl => context.print_jsonl(history.last_steps(shown.events).iter().map(EventView::new)),
+        Format::Json => context.print_json(&ProcessView::new(history, standing, shown, context.notice())),
+        Format::Jsonl => {
+            let events = history.last_steps(shown.events).iter().map(EventView::new);
+            context.print_jsonl(items(context.notice(), events))
+        }
         Format::Table => context.print(|out| render::process::show(out, history, standing, shown, context.layout)),
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     history::Step,
     render,
     time::At,
-    view::{EventView, KINDS},
+    view::{EventView, KINDS, Notice, items},
 };
 
 /// The events that are shown unless more are asked for.
@@ -100,7 +100,7 @@ pub(super) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     }
     // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
     drop(reader);
-    tail.print(&steps.into_iter().collect::<Vec<_>>(), context)?;
+    tail.print(&steps.into_iter().collect::<Vec<_>>(), context.notice(), context)?;
     if args.follow { follow(tail, &filter, context) } else { Ok(0) }
 }
 
@@ -158,13 +158,15 @@ impl Tail {
     /// Folds an event in, and prints it if it is wanted.
     fn take(&mut self, event: Event, filter: &Filter, context: &Context) -> Result<(), CliError> {
         let step = self.step(event)?;
-        if filter.wants(&step.event) { self.print(&[step], context) } else { Ok(()) }
+        if filter.wants(&step.event) { self.print(&[step], None, context) } else { Ok(()) }
     }
 
-    fn print(&self, steps: &[Step], context: &Context) -> Result<(), CliError> {
+    /// Prints events, behind a notice about all of them.
+    fn print(&self, steps: &[Step], notice: Option<&Notice>, context: &Context) -> Result<(), CliError> {
+        let events = || items(notice, steps.iter().map(EventView::new));
         match self.format {
-            Format::Json => context.print_json(&steps.iter().map(EventView::new).collect::<Vec<_>>()),
-            Format::Jsonl => context.print_jsonl(steps.iter().map(EventView::new)),
+            Format::Json => context.print_json(&events().collect::<Vec<_>>()),
+            Format::Jsonl => context.print_jsonl(events()),
             Format::Table => {
                 let name = |id: &StreamId| self.streams.get(id).map(|stream| stream.handle.display_name());
                 context.print(|out| {

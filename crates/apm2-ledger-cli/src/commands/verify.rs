@@ -20,6 +20,7 @@ use crate::{
         },
         words,
     },
+    view::Seqs,
 };
 
 /// The exit code for findings.
@@ -74,13 +75,6 @@ struct FindingView<'a> {
     kind: &'static str,
     seqs: Seqs,
     message: &'a str,
-}
-
-/// Events from one to another, both included.
-#[derive(Debug, Serialize)]
-struct Seqs {
-    first: u64,
-    last: u64,
 }
 
 impl<'a> From<&'a VerifyReport> for ReportView<'a> {

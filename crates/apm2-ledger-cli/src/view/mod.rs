@@ -6,12 +6,20 @@ mod event;
 mod exit;
 mod handle;
 mod kinds;
+mod notice;
 mod run;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-pub(crate) use self::{event::EventView, exit::ExitView, handle::HandleView, kinds::KINDS, run::RunView};
+pub(crate) use self::{
+    event::EventView,
+    exit::ExitView,
+    handle::HandleView,
+    kinds::KINDS,
+    notice::{Notice, Seqs, items},
+    run::RunView,
+};
 use crate::{
     history::{History, Shown},
     standing::Standing,
@@ -23,15 +31,18 @@ pub(crate) struct ProcessView<'a> {
     pub(crate) handle: HandleView<'a>,
     pub(crate) runs: Vec<RunView<'a>>,
     pub(crate) events: Vec<EventView<'a>>,
+    /// What is to be known of all of this; null of a sound ledger.
+    pub(crate) notice: Option<&'a Notice>,
 }
 
 impl<'a> ProcessView<'a> {
     /// The view of a history that stands so.
-    pub(crate) fn new(history: &'a History, standing: &Standing<'a>, shown: Shown) -> Self {
+    pub(crate) fn new(history: &'a History, standing: &Standing<'a>, shown: Shown, notice: Option<&'a Notice>) -> Self {
         Self {
             handle: HandleView::new(standing),
             runs: history.last_runs(shown.runs).iter().map(RunView::new).collect(),
             events: history.last_steps(shown.events).iter().map(EventView::new).collect(),
+            notice,
         }
     }
 }

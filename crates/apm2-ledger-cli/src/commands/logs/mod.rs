@@ -120,7 +120,7 @@ pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
         Format::Json => Printer::array(),
         Format::Jsonl => Printer::objects(),
     };
-    out.begin()?;
+    out.begin(context.notice())?;
     for log in &mut logs {
         print_last(log, args, &mut out).map_err(|error| unreadable(log, &error))?;
         if !args.follow {

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Stdout, Write as _},
+    iter,
     time::Instant,
 };
 
@@ -9,7 +10,10 @@ use apm2_core::process::OutputSource;
 use serde::Serialize;
 
 use super::Origin;
-use crate::render::escape::escape_bytes;
+use crate::{
+    render::escape::escape_bytes,
+    view::{Notice, items},
+};
 
 /// Bytes of a line that are kept until its end comes; what is longer is shown in pieces.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -128,8 +132,15 @@ impl Printer {
         Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
     }
 
-    pub(super) fn begin(&mut self) -> io::Result<()> {
-        if self.style == Style::Array { self.out.write_all(b"[") } else { Ok(()) }
+    /// Begins, with a notice about all of it as the first object.
+    pub(super) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
+        if self.style == Style::Array {
+            self.out.write_all(b"[")?;
+        }
+        if matches!(self.style, Style::Objects | Style::Array) {
+            items(notice, iter::empty::<()>()).try_for_each(|notice| self.print_object(&notice))?;
+        }
+        Ok(())
     }
 
     pub(super) fn end(&mut self) -> io::Result<()> {
@@ -176,7 +187,7 @@ impl Printer {
                 self.write(line)
             }
             Style::TitlesInFront => self.print_titled(origin, line),
-            Style::Objects | Style::Array => self.print_object(origin, line),
+            Style::Objects | Style::Array => self.print_line_object(origin, line),
         }
     }
 
@@ -193,17 +204,20 @@ impl Printer {
         Ok(())
     }
 
-    fn print_object(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+    fn print_line_object(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
         let is_complete = line.ends_with(b"\n");
         let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
         let (process_id, output) = (origin.process_id.to_string(), name_of(origin.output));
         let (name, instance) = (origin.name.as_str(), origin.instance);
-        let view = LineView { process_id, name, instance, output, text: &text, is_complete };
+        self.print_object(&LineView { process_id, name, instance, output, text: &text, is_complete })
+    }
+
+    fn print_object(&mut self, object: &impl Serialize) -> io::Result<()> {
         if self.style == Style::Array {
             self.out.write_all(if self.objects > 0 { b",\n  " } else { b"\n  " })?;
         }
         self.objects = self.objects.saturating_add(1);
-        serde_json::to_writer(&mut self.out, &view)?;
+        serde_json::to_writer(&mut self.out, object)?;
         if self.style == Style::Array { Ok(()) } else { writeln!(self.out) }
     }
 
