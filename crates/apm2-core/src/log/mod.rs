@@ -1,5 +1,7 @@
 //! Where the output of a process is kept, how it gets there, and how it is read back.
 
+#[cfg(test)]
+pub(crate) mod fault;
 mod files;
 mod follow;
 mod kept;

@@ -12,7 +12,10 @@ use std::{
     fs, io,
     os::fd::{BorrowedFd, OwnedFd},
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -99,14 +102,16 @@ pub(crate) struct LogSink {
     /// Whether the next line does not fit into the file any more.
     is_full: bool,
     rotate_again_at: Option<Instant>,
-    /// Since when, and how much of it, output is dropped.
+    /// Set while output is dropped.
     dropping: Option<Dropping>,
+    /// Bytes that were taken out of the pipe, are not in the file, and were not told of yet. Whoever replaces this sink
+    /// tells of them.
+    lost: Arc<AtomicU64>,
     scratch: Option<(OwnedFd, OwnedFd)>,
     buffer: Vec<u8>,
 }
 
 struct Dropping {
-    bytes: u64,
     retry_at: Instant,
     /// Whether the last byte that was dropped was in the middle of a line: the rest of that is no line.
     is_in_line: bool,
@@ -119,6 +124,7 @@ impl LogSink {
         shelf: Arc<Shelf>,
         clock: Arc<dyn Clock>,
         begins_at: Option<LogPosition>,
+        lost: Arc<AtomicU64>,
     ) -> Self {
         let path = shelf.files.of(source).to_owned();
         Self {
@@ -133,6 +139,7 @@ impl LogSink {
             is_full: false,
             rotate_again_at: None,
             dropping: None,
+            lost,
             scratch: None,
             buffer: Vec::new(),
         }
@@ -159,33 +166,47 @@ impl LogSink {
         }
         match self.keep(pipe) {
             Ok(Moved::Kept(bytes)) => {
-                if let Some(dropping) = self.dropping.take() {
-                    notice(OutputNotice::Resumed { source: self.source, bytes: dropping.bytes });
+                if self.dropping.take().is_some() {
+                    notice(OutputNotice::Resumed { source: self.source, bytes: self.take_lost() });
                 }
                 Ok(Moved::Kept(bytes))
             }
             Ok(other) => Ok(other),
             Err(error) if is_of_pipe(&error) => Err(error),
             Err(error) => {
-                let retry_at = Instant::now() + RETRY_INTERVAL;
-                let is_in_line = self.open.take().is_some_and(|open| open.ends_in_line());
-                match &mut self.dropping {
-                    Some(dropping) => dropping.retry_at = retry_at,
-                    None => {
-                        self.dropping = Some(Dropping { bytes: 0, retry_at, is_in_line });
-                        let cause = format!("{}: {error}", shown(&self.path).display());
-                        notice(OutputNotice::Dropping { source: self.source, cause });
-                    }
+                let cause = format!("{}: {error}", shown(&self.path).display());
+                if let Some(dropping) = self.drop_for_now(cause) {
+                    notice(dropping);
                 }
                 self.drop_some(pipe)
             }
         }
     }
 
+    /// Drops what comes until the file is tried again. Gives what there is to tell, if that begins now.
+    pub(crate) fn drop_for_now(&mut self, cause: String) -> Option<OutputNotice> {
+        let retry_at = Instant::now() + RETRY_INTERVAL;
+        let is_in_line = self.open.take().is_some_and(|open| open.ends_in_line());
+        match &mut self.dropping {
+            Some(dropping) => {
+                dropping.retry_at = retry_at;
+                None
+            }
+            None => {
+                self.dropping = Some(Dropping { retry_at, is_in_line });
+                Some(OutputNotice::Dropping { source: self.source, cause })
+            }
+        }
+    }
+
     /// How much was dropped and not told of yet, at the end of a run.
     pub(crate) fn finish(&mut self) -> Option<OutputNotice> {
-        let dropping = self.dropping.take()?;
-        Some(OutputNotice::Ended { source: self.source, bytes: dropping.bytes })
+        self.dropping.take()?;
+        Some(OutputNotice::Ended { source: self.source, bytes: self.take_lost() })
+    }
+
+    fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
     }
 
     /// The last lines that this run wrote. None where it is not known where it begins: they might be another's.
@@ -195,6 +216,8 @@ impl LogSink {
     }
 
     fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
+        #[cfg(test)]
+        super::fault::strike(&self.path);
         self.make_ready()?;
         if self.dropping.is_some()
             && let Some(skipped) = self.resume(pipe)?
@@ -301,7 +324,7 @@ impl LogSink {
         let bytes = rustix::io::read(pipe, self.buffer.as_mut_slice())?;
         let Some(last) = bytes.checked_sub(1).and_then(|last| self.buffer.get(last)) else { return Ok(Moved::End) };
         if let Some(dropping) = &mut self.dropping {
-            dropping.bytes = dropping.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            self.lost.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
             dropping.is_in_line = *last != b'\n';
         }
         Ok(Moved::Dropped(bytes))
@@ -318,7 +341,7 @@ impl LogSink {
         }
         if self.open.is_none() {
             let now_ns = self.clock.now().wall_ns;
-            let opened = LogWriter::open(&self.path, now_ns, self.shelf.config.timestamps)?;
+            let opened = LogWriter::open(&self.path, now_ns, self.shelf.config.timestamps, Arc::clone(&self.lost))?;
             let is_line_carried = std::mem::take(&mut self.is_line_carried);
             self.open = Some(if is_line_carried && opened.bytes() == 0 { opened.continuing(true) } else { opened });
         }

@@ -8,6 +8,10 @@ use std::{
         unix::fs::{FileExt as _, MetadataExt as _},
     },
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::UNIX_EPOCH,
 };
 
@@ -40,23 +44,25 @@ pub(super) struct LogWriter {
     is_line_begun: bool,
     /// Whether this file system cannot splice, and bytes have to be copied.
     copies: bool,
+    /// Bytes that were taken out of the pipe and are not in the file.
+    lost: Arc<AtomicU64>,
 }
 
 impl LogWriter {
     /// Opens the file at `path`, and makes it where it is missing. `now_ns` is the wall-clock time; `has_times` says whether
-    /// each line begins with its own.
+    /// each line begins with its own. What is taken out of a pipe and does not get into the file is added to `lost`.
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub(super) fn open(path: &Path, now_ns: i64, has_times: bool) -> io::Result<Self> {
+    pub(super) fn open(path: &Path, now_ns: i64, has_times: bool, lost: Arc<AtomicU64>) -> io::Result<Self> {
         let mut file = open_for_writing(path)?;
         let bytes = file.seek(SeekFrom::End(0))?;
         let metadata = file.metadata()?;
         let created = metadata.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
         let since = created.and_then(|since| i64::try_from(since.as_nanos()).ok());
         let since_wall_ns = since.unwrap_or(now_ns);
-        let mut opened =
-            Self { file, inode: metadata.ino(), bytes, since_wall_ns, has_times, is_line_begun: false, copies: false };
+        let (inode, is_line_begun, copies) = (metadata.ino(), false, false);
+        let mut opened = Self { file, inode, bytes, since_wall_ns, has_times, is_line_begun, copies, lost };
         // Whoever wrote it was killed before its line came after it.
         opened.remove_time()?;
         opened.is_line_begun = opened.ends_in_line();
@@ -113,11 +119,18 @@ impl LogWriter {
         }
         let mut buffer = vec![0; bytes_max.min(PEEK_BYTES_MAX)];
         let read = rustix::io::read(pipe, buffer.as_mut_slice())?;
+        // Until they are in the file: this thread may not come to tell.
+        self.lost.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
         let written = self.file.write_all(buffer.get(..read).unwrap_or_default());
-        if written.is_err() {
-            // As much as there was room for is in the file.
-            self.bytes = self.file.stream_position()?;
-        }
+        let kept = match written {
+            Ok(()) => u64::try_from(read).unwrap_or(u64::MAX),
+            Err(_) => {
+                // As much as there was room for is in the file.
+                let end = self.file.stream_position()?;
+                end.saturating_sub(std::mem::replace(&mut self.bytes, end))
+            }
+        };
+        self.lost.fetch_sub(kept, Ordering::Relaxed);
         written.map(|()| read)
     }
 
@@ -204,4 +217,26 @@ fn is_time(text: &[u8]) -> bool {
             .iter()
             .zip(shape)
             .all(|(byte, shape)| if *shape == b'd' { byte.is_ascii_digit() } else { byte == shape })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where bytes have to be copied, those that are taken out of the pipe and not written are counted.
+    #[test]
+    fn what_is_read_and_not_written_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, lost) = (dir.path().join("log"), Arc::new(AtomicU64::new(0)));
+        let mut writer = LogWriter::open(&path, 0, false, Arc::clone(&lost)).unwrap();
+        writer.copies = true;
+        let (pipe, mut end) = std::io::pipe().unwrap();
+        end.write_all(b"kept").unwrap();
+        assert_eq!(writer.take(pipe.as_fd(), 10).unwrap(), 4);
+        assert_eq!(lost.load(Ordering::Relaxed), 0);
+        writer.file = File::open(&path).unwrap();
+        end.write_all(b"gone").unwrap();
+        writer.take(pipe.as_fd(), 3).unwrap_err();
+        assert_eq!(lost.load(Ordering::Relaxed), 3);
+    }
 }

@@ -10,7 +10,10 @@ use std::{
         fd::{AsRawFd as _, BorrowedFd, OwnedFd},
         unix::process::CommandExt as _,
     },
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use nix::{
@@ -341,7 +344,7 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
     }
 }
 
-/// Watches a pidfd for the end of its process.
+/// Watches a descriptor until it can be read: a pipe, or a pidfd for the end of its process.
 ///
 /// # Errors
 /// When it cannot be registered with the runtime.
@@ -349,8 +352,8 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
 /// # Panics
 /// Outside of a tokio runtime.
 #[expect(unsafe_code, reason = "AsyncFd takes any descriptor type, and so cannot be safe")]
-pub(super) fn readiness(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // SAFETY: an `OwnedFd` is open and always the same descriptor for as long as it lives, and it is moved into the
-    // `AsyncFd`, which deregisters it before it closes it.
-    Ok(unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) }?)
+pub(super) fn readiness(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an `OwnedFd` is open and always the same descriptor for as long as it lives, and it lives for as long as the
+    // `AsyncFd`, which deregisters it before it lets go of it.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

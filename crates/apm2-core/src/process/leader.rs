@@ -11,6 +11,7 @@ use std::{
         unix::process::ExitStatusExt as _,
     },
     process::ExitStatus,
+    sync::Arc,
     time::Duration,
 };
 
@@ -34,7 +35,7 @@ const CORE_DUMPED: i32 = 0x80;
 #[derive(Debug)]
 pub(super) struct Leader {
     pid: Pid,
-    pidfd: Option<AsyncFd<OwnedFd>>,
+    pidfd: Option<AsyncFd<Arc<OwnedFd>>>,
     kin: Kin,
 }
 
@@ -226,7 +227,7 @@ impl Leader {
 
     /// The descriptor that means this process and no other; `None` on a kernel without pidfds.
     pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.pidfd.as_ref().map(AsyncFd::get_ref).map(OwnedFd::as_fd)
+        self.pidfd.as_ref().map(|pidfd| pidfd.get_ref().as_fd())
     }
 }
 
@@ -234,8 +235,10 @@ fn open_pidfd(pid: Pid) -> Option<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).ok()
 }
 
-fn watched(pidfd: OwnedFd) -> Option<AsyncFd<OwnedFd>> {
-    child::readiness(pidfd).inspect_err(|error| tracing::debug!(%error, "no pidfd: the process is polled")).ok()
+fn watched(pidfd: OwnedFd) -> Option<AsyncFd<Arc<OwnedFd>>> {
+    child::readiness(Arc::new(pidfd))
+        .inspect_err(|error| tracing::debug!(%error, "no pidfd: the process is polled"))
+        .ok()
 }
 
 /// The wait status (wait(2)) that says the same as the answer of waitid(2).

@@ -25,6 +25,7 @@ mod instance;
 mod leader;
 mod output;
 mod pipes;
+mod readers;
 mod recorder;
 mod redact;
 mod request;

@@ -1,42 +1,26 @@
-//! The output of a process: always read, handed on, and given up on in time.
-//!
-//! A process whose output nobody reads blocks once the pipe is full, so its pipes are read from the moment of the spawn.
-//! It goes to files, or to whoever subscribed; what nobody subscribed to is dropped here.
+//! The output of a process, and where it goes: to files, or to whoever subscribed; what nobody subscribed to is dropped.
 
 use std::{
     io,
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use tokio::{
-    net::unix::pipe,
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
-    time::{Instant, timeout},
 };
-use tracing::Instrument as _;
 
 use crate::{
-    log::{LogConfig, LogFiles, LogPosition, LogSink, LogThreads, LogsDir, Masks, Moved, OutputMeter, Shelf},
+    log::{LogConfig, LogFiles, LogPosition, LogThreads, LogsDir, Masks, OutputMeter, Shelf},
     process::{Clock, OutputSource, ProcessHandle},
 };
 
 /// Notices that wait for the task that owns the run; more than that are left out.
 pub(super) const NOTICES_WAITING_MAX: usize = 16;
 
-/// What is read at once, in bytes: what a pipe holds (pipe(7)).
-const READ_BYTES_MAX: usize = 64 << 10;
-
 /// Chunks that wait for a slow subscriber before the process itself has to.
 const CHUNKS_WAITING_MAX: usize = 64;
-
-/// After the exit, an output that is open and silent for so long is held by somebody else.
-const DRAIN_QUIET: Duration = Duration::from_millis(250);
-
-/// After the exit, an output that was read for so long and still goes on is written by somebody else.
-const DRAIN_TOTAL: Duration = Duration::from_secs(5);
 
 /// A piece of output, as it came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +44,7 @@ impl Outlet {
     }
 
     /// Hands a piece on, and waits while the subscriber is behind.
-    async fn deliver(&self, source: OutputSource, bytes: &[u8]) {
+    pub(super) async fn deliver(&self, source: OutputSource, bytes: &[u8]) {
         let Some(subscriber) = self.get() else { return };
         let chunk = OutputChunk { source, bytes: bytes.to_vec() };
         if subscriber.send(chunk).await.is_err() && self.get().is_some_and(|now| now.same_channel(&subscriber)) {
@@ -86,6 +70,8 @@ pub(crate) enum OutputNotice {
     Resumed { source: OutputSource, bytes: u64 },
     /// So much was dropped, to the end of the run.
     Ended { source: OutputSource, bytes: u64 },
+    /// So much was lost with the reader that had taken it out of the pipe.
+    Lost { source: OutputSource, bytes: u64, cause: String },
 }
 
 /// Our ends of the outputs of one run: one for each, or one for both.
@@ -125,18 +111,46 @@ impl FileLogs {
 }
 
 /// Where the outputs of a run go.
+#[derive(Clone)]
 pub(super) enum Destination {
     Subscriber(Outlet),
-    Files { logs: FileLogs, shelf: Arc<Shelf>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
+    Files(Filing),
+}
+
+/// Files that outputs go to.
+#[derive(Clone)]
+pub(super) struct Filing {
+    /// The threads of the files. A reader does not keep them: it ends with them.
+    pub(super) threads: Weak<LogThreads>,
+    pub(super) meter: Arc<OutputMeter>,
+    pub(super) shelf: Arc<Shelf>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) notices: mpsc::Sender<OutputNotice>,
+}
+
+impl Filing {
+    /// Hands a notice on. A full queue has told that something is wrong; how much was dropped is told at the end. Without a
+    /// receiver the runtime is shutting down.
+    pub(super) fn tell(&self, notice: OutputNotice) {
+        let _ = self.notices.try_send(notice);
+    }
 }
 
 impl Destination {
     /// The runtime on which an output is read: our own, or the thread of its file.
-    fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
+    pub(super) fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
         match self {
             Self::Subscriber(_) => Ok(ours.clone()),
-            Self::Files { logs, shelf, .. } => logs.threads.of(shelf.files.of(source)),
+            Self::Files(Filing { threads, shelf, .. }) => {
+                let threads = threads.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
+                threads.of(shelf.files.of(source))
+            }
         }
+    }
+
+    /// Whether outputs can be read no more, because the threads for it were ended.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self, Self::Files(filing) if filing.threads.strong_count() == 0)
     }
 }
 
@@ -151,16 +165,16 @@ pub(super) struct Drained {
 
 /// How the reading of an output ended.
 #[derive(Debug, PartialEq, Eq)]
-struct End {
+pub(super) struct End {
     /// Whether somebody who is not of the run holds it open.
-    is_leaked: bool,
-    tail: Vec<String>,
+    pub(super) is_leaked: bool,
+    pub(super) tail: Vec<String>,
 }
 
 /// The readers of one run.
 pub(super) struct Drains {
-    ended: watch::Sender<bool>,
-    ends: Vec<(OutputSource, oneshot::Receiver<End>)>,
+    pub(super) ended: watch::Sender<bool>,
+    pub(super) ends: Vec<(OutputSource, oneshot::Receiver<End>)>,
 }
 
 impl Drains {
@@ -184,191 +198,5 @@ impl Drains {
             drained.tails.push((source, tail));
         }
         drained
-    }
-}
-
-/// The readers of one run that have all they need, and have not begun to read.
-pub(super) struct Readers(Vec<Ready>);
-
-struct Ready {
-    source: OutputSource,
-    /// Where it is going to be read.
-    runtime: Handle,
-    reader: Reader,
-    begins_at: Option<LogPosition>,
-}
-
-impl Readers {
-    /// Makes all that can fail to be made: what is ready can be started whatever happens.
-    ///
-    /// # Errors
-    /// When the outputs cannot be watched: there is no thread or descriptor for it, or they are not pipes.
-    pub(super) fn ready(runtime: &Handle, outputs: Outputs, destination: &Destination) -> io::Result<Self> {
-        let ready = outputs.0.into_iter().map(|Output { source, pipe, begins_at }| {
-            let runtime = destination.runtime(source, runtime)?;
-            let entered = runtime.enter();
-            let pipe = pipe::Receiver::from_owned_fd(pipe)?;
-            drop(entered);
-            let reader = Reader { pipe, target: Target::new(source, begins_at, destination) };
-            Ok(Ready { source, runtime, reader, begins_at })
-        });
-        ready.collect::<io::Result<_>>().map(Self)
-    }
-
-    /// All of the outputs, for somebody to hold.
-    pub(super) fn to_hold(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
-        self.0.iter().map(|ready| (ready.reader.pipe.as_fd(), ready.begins_at)).collect()
-    }
-
-    /// Starts to read.
-    pub(super) fn start(self) -> Drains {
-        let mut drains = Drains::none();
-        for Ready { source, runtime, reader, .. } in self.0 {
-            let (told, end) = oneshot::channel();
-            let reading = reader.run(drains.ended.subscribe(), told);
-            runtime.spawn(reading.in_current_span());
-            drains.ends.push((source, end));
-        }
-        drains
-    }
-}
-
-/// Where one output goes.
-enum Target {
-    Subscriber { source: OutputSource, outlet: Outlet, buffer: Vec<u8> },
-    File { sink: Box<LogSink>, meter: Arc<OutputMeter>, clock: Arc<dyn Clock>, notices: mpsc::Sender<OutputNotice> },
-}
-
-impl Target {
-    fn new(source: OutputSource, begins_at: Option<LogPosition>, destination: &Destination) -> Self {
-        match destination {
-            Destination::Subscriber(outlet) => {
-                Self::Subscriber { source, outlet: outlet.clone(), buffer: vec![0; READ_BYTES_MAX] }
-            }
-            Destination::Files { logs, shelf, clock, notices } => Self::File {
-                sink: Box::new(LogSink::new(source, Arc::clone(shelf), Arc::clone(clock), begins_at)),
-                meter: Arc::clone(&logs.meter),
-                clock: Arc::clone(clock),
-                notices: notices.clone(),
-            },
-        }
-    }
-}
-
-/// Reads one output from the spawn to its end.
-struct Reader {
-    pipe: pipe::Receiver,
-    target: Target,
-}
-
-impl Reader {
-    async fn run(mut self, ended: watch::Receiver<bool>, told: oneshot::Sender<End>) {
-        let is_leaked = match self.until_ended(ended).await {
-            Some(is_leaked) => is_leaked,
-            None => self.drain().await,
-        };
-        let tail = self.finish();
-        let Self { pipe, target } = self;
-        // Whoever holds the output now is not the subscriber's business: the subscription can end without it.
-        drop(target);
-        // Nobody waits for the result when the runtime is shutting down.
-        let _ = told.send(End { is_leaked, tail });
-        if is_leaked {
-            discard(&pipe).await;
-        }
-    }
-
-    /// Reads until the process is gone, `None`, or until the output ends before that.
-    async fn until_ended(&mut self, mut ended: watch::Receiver<bool>) -> Option<bool> {
-        loop {
-            let ready = tokio::select! {
-                biased;
-                // An error means that nobody watches the process any more, which ends this phase too.
-                _ = ended.wait_for(|ended| *ended) => return None,
-                ready = self.pipe.readable() => ready,
-            };
-            if ready.is_err() || self.step().await.is_some_and(|bytes| bytes == 0) {
-                return Some(false);
-            }
-        }
-    }
-
-    /// Reads what the process left; whether somebody else holds the output. Time spent on a slow subscriber is nobody's
-    /// fault and does not count.
-    async fn drain(&mut self) -> bool {
-        let mut spent = Duration::ZERO;
-        while spent < DRAIN_TOTAL {
-            let began = Instant::now();
-            let Ok(ready) = timeout(DRAIN_QUIET, self.pipe.readable()).await else { return true };
-            spent = spent.saturating_add(began.elapsed());
-            if ready.is_err() || self.step().await.is_some_and(|bytes| bytes == 0) {
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Reads once what there is, and hands it on. `Some(0)` at the end, `None` when there was nothing.
-    async fn step(&mut self) -> Option<usize> {
-        let read = match &mut self.target {
-            Target::Subscriber { buffer, .. } => self.pipe.try_read(buffer),
-            Target::File { sink, notices, .. } => {
-                let pipe = &self.pipe;
-                // A full queue has told that something is wrong; how much was dropped is told at the end.
-                let mut notice = |notice| drop(notices.try_send(notice));
-                pipe.try_io(|| sink.absorb(pipe.as_fd(), &mut notice)).map(bytes_of)
-            }
-        };
-        let bytes = match read {
-            Ok(bytes) => bytes,
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return None;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "an output could not be read to its end");
-                0
-            }
-        };
-        match &self.target {
-            Target::Subscriber { source, outlet, buffer } if bytes > 0 => {
-                outlet.deliver(*source, buffer.get(..bytes).unwrap_or_default()).await;
-            }
-            Target::File { sink, meter, clock, .. } if bytes > 0 => {
-                meter.count(sink.source(), u64::try_from(bytes).unwrap_or(u64::MAX), &clock.now());
-                // A process that writes without end must not keep the others from being read.
-                tokio::task::yield_now().await;
-            }
-            Target::Subscriber { .. } | Target::File { .. } => {}
-        }
-        Some(bytes)
-    }
-
-    /// The last lines, once all is read.
-    fn finish(&mut self) -> Vec<String> {
-        let Target::File { sink, notices, .. } = &mut self.target else { return Vec::new() };
-        if let Some(notice) = sink.finish() {
-            // Nobody listens any more when the runtime is shutting down.
-            let _ = notices.try_send(notice);
-        }
-        sink.tail()
-    }
-}
-
-const fn bytes_of(moved: Moved) -> usize {
-    match moved {
-        Moved::Kept(bytes) | Moved::Dropped(bytes) => bytes,
-        Moved::End => 0,
-    }
-}
-
-/// Reads on for those who hold an output that is not theirs.
-async fn discard(pipe: &pipe::Receiver) {
-    let mut buffer = vec![0; READ_BYTES_MAX];
-    while pipe.readable().await.is_ok() {
-        match pipe.try_read(&mut buffer) {
-            Ok(0) => return,
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return,
-            Ok(_) | Err(_) => {}
-        }
     }
 }

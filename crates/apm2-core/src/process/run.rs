@@ -655,6 +655,7 @@ fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
         OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),
         OutputNotice::Resumed { source, bytes } => (*source, *bytes, "kept again".to_owned()),
         OutputNotice::Ended { source, bytes } => (*source, *bytes, "to the end of the run".to_owned()),
+        OutputNotice::Lost { source, bytes, cause } => (*source, *bytes, cause.clone()),
     };
     let mut instance = shared.lock();
     let latest = instance.facts().run();

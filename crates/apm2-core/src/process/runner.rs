@@ -41,8 +41,9 @@ use crate::process::{
     history::{History, Origin},
     instance::{Instance, Shared, Unconfirmed},
     leader::Leader,
-    output::{Destination, Drains, FileLogs, NOTICES_WAITING_MAX, Outlet, OutputNotice, Readers},
+    output::{Destination, Drains, FileLogs, Filing, NOTICES_WAITING_MAX, Outlet, OutputNotice},
     pipes::Pipes,
+    readers::Readers,
     run::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
     spawner::{self, SpawnedProcess, Surroundings},
     stdin::open_stdin,
@@ -312,12 +313,13 @@ impl ProcessRunner {
         };
         let files = logs.files(&spec.log, &handle);
         logs.meter.begin(&clock.now());
-        Destination::Files {
-            logs: logs.clone(),
+        Destination::Files(Filing {
+            threads: Arc::downgrade(&logs.threads),
+            meter: Arc::clone(&logs.meter),
             shelf: Arc::new(Shelf::new(files, spec.log.clone(), Arc::clone(&logs.masks))),
             clock,
             notices,
-        }
+        })
     }
 
     fn held(&self, marker: &str) -> Option<HeldRun> {

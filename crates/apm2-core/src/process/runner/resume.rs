@@ -25,7 +25,8 @@ use crate::process::{
     history::Origin,
     instance::Instance,
     leader::Leader,
-    output::{Drains, NOTICES_WAITING_MAX, OutputNotice, Outputs, Readers},
+    output::{Drains, NOTICES_WAITING_MAX, OutputNotice, Outputs},
+    readers::Readers,
     spawner,
 };
 
