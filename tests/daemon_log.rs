@@ -1,6 +1,8 @@
-//! The daemon's own log is bounded while the daemon lives.
+//! The daemon's own log: bounded while the daemon lives, and each line tells what it is about.
 
 use std::fs;
+
+use apm2_ledger::Ledger;
 
 use crate::support::{Place, wait_until};
 
@@ -36,4 +38,86 @@ fn the_log_of_a_daemon_is_rotated_while_it_lives() {
     assert_eq!(place.daemon(), Some(daemon));
     let logs = fs::read_dir(place.ledger()).unwrap().flatten();
     assert_eq!(logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("daemon.log")).count(), 2);
+}
+/// The lines of a daemon's log that hold all of `words`.
+fn lines_with(place: &Place, words: &[&str]) -> Vec<String> {
+    let text = fs::read_to_string(place.ledger().join("daemon.log")).unwrap_or_default();
+    text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
+}
+
+/// The first such line, once there is one.
+fn line_with(place: &Place, words: &[&str]) -> String {
+    wait_until(&format!("the daemon logs {words:?}"), || lines_with(place, words).into_iter().next())
+}
+
+/// A directory in the place of a file that a rotated log is to become: no permission is needed for that to fail.
+fn in_the_way_of(place: &Place, instance: u32, name: &str) {
+    fs::create_dir_all(place.ledger().join(format!("logs/it-{instance}")).join(name)).unwrap();
+}
+
+/// What goes wrong with the files of a process goes wrong on threads that serve all of them.
+#[test]
+fn a_line_about_a_process_names_its_instance_and_its_run_and_says_why() {
+    let place = Place::new();
+    let text = "[[process]]\nname = 'it'\ncommand = 'sh'\ninstances = 3\n\
+                args = ['-c', 'while echo 0123456789012345678901234567890123456789; do sleep 0.05; done']\n\
+                restart = { policy = 'never' }\n\
+                [process.log]\nrotate_bytes = 100\ncompress = true\n";
+    fs::write(place.path("ecosystem.toml"), text).unwrap();
+    Ledger::open(&place.ledger()).unwrap().close().unwrap();
+    in_the_way_of(&place, 0, "stdout.log.00000001");
+    in_the_way_of(&place, 1, "stdout.log.00000001.gz");
+    place.run(&["up"]).succeeded();
+    let of_instance = |instance: u32, run: u32| format!("instance{{name=it-{instance}}}:run{{number={run}}}: ");
+    let why = "Is a directory (os error 21)";
+    let (not_rotated, not_in_order) = ("a log file cannot be rotated", "rotated log files could not be put in order");
+    line_with(&place, &[&of_instance(0, 1), not_rotated, "logs/it-0/stdout.log", why]);
+    line_with(&place, &[&of_instance(1, 1), not_in_order, why]);
+    place.run(&["restart", "it-0"]).succeeded();
+    line_with(&place, &[&of_instance(0, 2), not_rotated, why]);
+    // The next daemon takes over what runs.
+    place.kill_daemon();
+    let before = lines_with(&place, &[&of_instance(1, 1), not_in_order]).len();
+    place.run(&["list"]).succeeded();
+    place.run(&["start", "it-2"]).succeeded();
+    wait_until("it is named by the daemon that took it over, too", || {
+        (lines_with(&place, &[&of_instance(1, 1), not_in_order, why]).len() > before).then_some(())
+    });
+    // Nothing is said about one that there is no trouble with, and nothing of any without its name.
+    assert_eq!(lines_with(&place, &["it-2"]), [""; 0]);
+    for what in [not_rotated, not_in_order] {
+        let lines = lines_with(&place, &[what]);
+        assert!(
+            lines.iter().all(|line| line.contains("instance{name=it-") && line.contains(":run{number=")),
+            "{lines:?}"
+        );
+    }
+}
+
+/// Lets the process write no file beyond so many bytes.
+fn limit_files(pid: u32, bytes: Option<u64>) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
+}
+
+#[test]
+fn a_ledger_that_cannot_be_opened_again_is_logged_with_every_cause() {
+    let place = Place::new();
+    fs::write(place.path("ecosystem.toml"), "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n").unwrap();
+    place.run(&["up"]).succeeded();
+    let daemon = place.daemon().unwrap();
+    let (journal, away) = (place.ledger().join("journal"), place.ledger().join("journal.away"));
+    // What is open can be written until it may not be; what is opened anew is not there.
+    fs::rename(&journal, &away).unwrap();
+    fs::write(&journal, "").unwrap();
+    limit_files(daemon, Some(1));
+    place.run(&["restart", "it"]).said(&["poisoned since "]);
+    limit_files(daemon, None);
+    let line = line_with(&place, &["the ledger cannot be opened again yet"]);
+    assert!(line.contains("ledger/journal: File exists (os error 17)"), "{line}");
+    fs::remove_file(&journal).unwrap();
+    fs::rename(&away, &journal).unwrap();
+    wait_until("it is back", || (place.run(&["list"]).code == 0).then_some(()));
+    assert_eq!(place.daemon(), Some(daemon));
 }

@@ -8,6 +8,7 @@
 
 pub mod adapter;
 pub mod blocking;
+mod causes;
 pub mod credentials;
 pub mod duration;
 pub mod health;
@@ -17,3 +18,5 @@ pub mod process;
 pub mod restart;
 pub mod shutdown;
 pub mod supervisor;
+
+pub use causes::causes;

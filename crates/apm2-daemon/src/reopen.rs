@@ -7,7 +7,7 @@
 
 use std::{io, os::unix::process::CommandExt as _, process::Command, sync::Arc, time::Duration};
 
-use apm2_core::process::lower_descriptor_limit;
+use apm2_core::{causes, process::lower_descriptor_limit};
 use apm2_ledger::{Ledger, LedgerLock, OpenError, Poison};
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -105,7 +105,7 @@ pub(crate) async fn reopen(
             Ok(ledger) => return Ok(Some(ledger)),
             Err(error @ (OpenError::Io { .. } | OpenError::Store(_))) => {
                 *poisoned = poisoned.clone().failed();
-                tracing::warn!(%error, attempts = poisoned.attempts, "the ledger cannot be opened again yet");
+                tracing::warn!(error = %causes(&error), attempts = poisoned.attempts, "the ledger cannot be opened again yet");
             }
             Err(error) => return Err(error.into()),
         }

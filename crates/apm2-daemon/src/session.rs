@@ -3,6 +3,7 @@
 use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
+    causes,
     process::{Actor, ProcessError, ProcessId, Request as By, Signal, Stream, StreamId, id_query::UnclearId},
     supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
 };
@@ -771,7 +772,7 @@ async fn streams(shared: &Arc<Shared>, line: &mut Line) -> Result<Answer, Failur
     let replayed = replayed.await?.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     let replayed = replayed.map_err(|error| {
         let kind = if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable };
-        Failure::new(kind, error.to_string())
+        Failure::new(kind, causes(&error))
     })?;
     for stream in replayed.streams.values() {
         let bytes = encode_stream(stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
@@ -798,7 +799,7 @@ async fn follow(shared: &Arc<Shared>, line: &mut Line, first: u64) -> Result<Ans
         let read = move || ledger.reader().events(next, last).collect::<Result<Vec<_>, _>>();
         let events = tokio::task::spawn_blocking(read).await;
         let events = events.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-        for event in events.map_err(|error| Failure::new(FailureKind::Unusable, error.to_string()))? {
+        for event in events.map_err(|error| Failure::new(FailureKind::Unusable, causes(&error)))? {
             let mut bytes = event.seq.to_be_bytes().to_vec();
             encode_event(&event, &mut bytes).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
             line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;

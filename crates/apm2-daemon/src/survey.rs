@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use apm2_core::{
+    causes,
     process::{Request, Stream, SystemClock, Unrecorded},
     supervisor::{Launch, Services, Supervisor},
 };
@@ -57,7 +58,7 @@ fn streams_of(dir: &Path) -> Result<Vec<Stream>, ClientError> {
     };
     let replayed = reader.replay(u64::MAX, Origin::Snapshot).map_err(|error: ReadError| ClientError::Refused {
         kind: if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable },
-        message: error.to_string(),
+        message: causes(&error),
         hint: None,
     })?;
     Ok(replayed.streams.into_values().collect())

@@ -1,8 +1,11 @@
 //! What can go wrong with a command: its kind, what to do about it, and the exit code, in one type.
 
-use std::{error::Error, fmt::Write as _, io};
+use std::{fmt::Write as _, io};
 
-use apm2_core::process::{ProcessError, id_query::UnclearId};
+use apm2_core::{
+    causes,
+    process::{ProcessError, id_query::UnclearId},
+};
 use apm2_ledger::{AppendError, FindError, OpenError, ReadError};
 
 use crate::render::escape::escape;
@@ -188,18 +191,6 @@ impl From<ProcessError> for CliError {
             error => Self::failed(error.to_string()),
         }
     }
-}
-
-/// An error with the errors that led to it.
-fn causes(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        // Writing to a string cannot fail.
-        let _ = write!(text, ": {error}");
-        source = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

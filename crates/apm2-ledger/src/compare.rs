@@ -9,6 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use apm2_core::causes;
+
 use crate::{
     chain::Chain,
     clean,
@@ -77,7 +79,7 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
     }
     let lock = Arc::new(
         Lock::take(&copy.0, std::time::Duration::ZERO)
-            .map_err(|error| Skipped::Copy(io::Error::other(error.to_string())))?,
+            .map_err(|error| Skipped::Copy(io::Error::other(causes(&error))))?,
     );
     let store = Store::open(&lock.dir().at().join(STORE_DIR), &lock)?;
     let Some(head) = store.head()? else {
@@ -119,7 +121,7 @@ fn compare_folds(
     let stored = Reader::live(Arc::new(Live::new(Arc::clone(dir), size, Some(store))));
     let journal = match Reader::of_journal(Arc::clone(dir)) {
         Ok(journal) => journal,
-        Err(error) => return vec![find(1, error.to_string())],
+        Err(error) => return vec![find(1, causes(&error))],
     };
     let replayed = |reader: &Reader| reader.replay(head.seq, Origin::Genesis);
     match (replayed(&stored), replayed(&journal)) {
@@ -132,7 +134,7 @@ fn compare_folds(
             let message = |name: String| format!("the store does not know {name} as its events tell it");
             differing.map(|(_, stream)| find(stream.last_seq, message(stream.handle.display_name()))).collect()
         }
-        (Err(error), _) | (_, Err(error)) => vec![find(1, error.to_string())],
+        (Err(error), _) | (_, Err(error)) => vec![find(1, causes(&error))],
     }
 }
 

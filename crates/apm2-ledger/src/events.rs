@@ -2,7 +2,10 @@
 
 use std::{ops::Range, sync::Arc, vec};
 
-use apm2_core::process::{Event, StreamId};
+use apm2_core::{
+    causes,
+    process::{Event, StreamId},
+};
 
 use crate::{
     error::ReadError,
@@ -186,7 +189,7 @@ impl Events {
             match self.next_live_frame(&live) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    tracing::warn!(%error, "the store cannot be read here; reading the journal");
+                    tracing::warn!(error = %causes(&error), "the store cannot be read here; reading the journal");
                     self.turn_to_journal();
                 }
             }

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{Draft, Event, EventKind, StreamId};
+use apm2_core::{
+    causes,
+    process::{Draft, Event, EventKind, StreamId},
+};
 
 use crate::{
     clean,
@@ -122,7 +125,7 @@ impl Ledger {
             return;
         }
         let drafts = findings.into_iter().map(pending::system_draft).collect();
-        let recorded = self.request(StreamId::SYSTEM, None, drafts).map_err(|error| error.to_string());
+        let recorded = self.request(StreamId::SYSTEM, None, drafts).map_err(|error| causes(&error));
         let cleared = recorded.and_then(|_| pending::clear(self.dir().at()).map_err(|error| error.to_string()));
         if let Err(error) = cleared {
             tracing::warn!(%error, "what was found on opening is not recorded yet");

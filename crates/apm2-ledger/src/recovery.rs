@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use apm2_core::process::{Clock as _, EventKind, SystemClock};
+use apm2_core::{
+    causes,
+    process::{Clock as _, EventKind, SystemClock},
+};
 use uuid::Uuid;
 
 use crate::{
@@ -72,7 +75,7 @@ impl From<ReadError> for Unusable {
             ReadError::Damaged(damage) => Self::Journal(damage.into()),
             ReadError::Io { path, source } => Self::Journal(OpenError::Io { path, source }),
             ReadError::Store(error) => Self::Store(error),
-            other => Self::Misfit(other.to_string()),
+            other => Self::Misfit(causes(&other)),
         }
     }
 }

@@ -13,7 +13,10 @@ use std::{
     time::Instant,
 };
 
-use apm2_core::process::{Draft, Event, EventKind, Stream, StreamId};
+use apm2_core::{
+    causes,
+    process::{Draft, Event, EventKind, Stream, StreamId},
+};
 use nix::sys::statvfs::statvfs;
 
 use crate::{
@@ -215,7 +218,9 @@ impl Writer {
         if !self.has_past {
             // From the last ones that were kept: whoever wrote the events after them may have been killed.
             let replayed = self.history.replay(seq, Origin::Snapshot);
-            let replayed = replayed.inspect_err(|error| tracing::warn!(%error, "the folds cannot be kept")).ok()?;
+            let replayed = replayed
+                .inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept"))
+                .ok()?;
             self.has_past = true;
             return Some(replayed.streams.into_values().collect());
         }

@@ -20,6 +20,7 @@ use std::{
 };
 
 use rustix::pipe::{SpliceFlags, tee};
+use tracing::Span;
 
 use super::{
     LogConfig, LogFiles, LogPosition, Masks,
@@ -375,7 +376,10 @@ impl LogSink {
         self.is_line_carried = self.open.take().is_some_and(|open| open.is_line_begun() || open.ends_in_line());
         let shelf = Arc::clone(&self.shelf);
         match tokio::runtime::Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn_blocking(move || shelf.settle())),
+            Ok(runtime) => {
+                let span = Span::current();
+                drop(runtime.spawn_blocking(move || span.in_scope(|| shelf.settle())));
+            }
             Err(_) => shelf.settle(),
         }
     }

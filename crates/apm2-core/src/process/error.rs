@@ -1,5 +1,7 @@
 //! What can go wrong with a process.
 
+use crate::causes;
+
 /// An error of the process module. The texts are those of the specification.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
@@ -24,7 +26,7 @@ pub enum ProcessError {
     SignalFailed(String),
 
     /// An error of the operating system, or of the recorder that keeps the events.
-    #[error("I/O error: {}", chain(.0))]
+    #[error("I/O error: {}", causes(.0))]
     Io(#[from] std::io::Error),
 }
 
@@ -38,24 +40,9 @@ impl ProcessError {
             Self::AlreadyExists(text) => Self::AlreadyExists(text.clone()),
             Self::InvalidState(text) => Self::InvalidState(text.clone()),
             Self::SignalFailed(text) => Self::SignalFailed(text.clone()),
-            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), chain(error))),
+            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), causes(error))),
         }
     }
-}
-
-/// An error with all its causes, each said once.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let why = error.to_string();
-        if !text.contains(&why) {
-            text.push_str(": ");
-            text.push_str(&why);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]
