@@ -8,6 +8,9 @@
 //! A field that is added to a launch needs no new version as long as it may be absent. A program that is older than the
 //! field refuses the file, as it does one of a newer version: what it would leave out may be what the launch is about.
 
+#[cfg(test)]
+mod golden;
+
 use apm2_core::supervisor::Launch;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
@@ -137,6 +140,17 @@ mod tests {
         let launch = decode(text.as_bytes()).unwrap();
         let spec = apm2_core::process::ProcessSpec::builder().id(id.parse().unwrap()).name("a").command("true");
         assert_eq!(launch, Launch::new(spec.build()));
+    }
+
+    /// A field that is added changes what is written, without a new version: then the files of before stay, to be read, and
+    /// those of after come beside them.
+    #[test]
+    fn launches_of_version_1_mean_what_they_meant_and_are_written_the_same() {
+        for (name, launch) in golden::launches() {
+            let bytes = golden(&format!("launch-v1/{name}.json"));
+            assert_eq!(decode(&bytes), Ok(launch.clone()), "{name}");
+            assert_eq!(String::from_utf8(encode(&launch).unwrap()), String::from_utf8(bytes), "{name}");
+        }
     }
 
     #[test]

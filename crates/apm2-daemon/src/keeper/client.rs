@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn every_keeper_that_was_left_is_spoken_to() {
-        for version in ["v0", "v1"] {
+        for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
             let keeper = play(version, golden::listener(dir.path()));

@@ -1,0 +1,176 @@
+//! Launches of which the bytes of version 1 are in `migrations/golden/launch-v1`: together they have every field and every
+//! variant. Nothing is left to a default, since a default may change.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use apm2_core::{
+    credentials::{CredentialConfig, CredentialSource},
+    health::{HealthCheck, HealthCheckConfig},
+    log::LogConfig,
+    process::{ProcessSpec, Signal},
+    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
+    shutdown::ShutdownConfig,
+    supervisor::Launch,
+};
+
+/// The launches, with the names of their files.
+pub(super) fn launches() -> [(&'static str, Launch); 6] {
+    [
+        ("agent", agent()),
+        ("worker", worker()),
+        ("server", server()),
+        ("dialed", checked("dialed", 4, HealthCheck::Tcp { address: "127.0.0.1:6379".into() })),
+        ("socket", checked("socket", 5, HealthCheck::Unix { path: "/srv/invented/app.sock".into() })),
+        ("alive", checked("alive", 6, HealthCheck::Liveness)),
+    ]
+}
+
+fn agent() -> Launch {
+    let check = HealthCheck::Http { url: "http://127.0.0.1:8080/ready".into(), expected_status: 204.into() };
+    let spec = ProcessSpec {
+        id: id(1),
+        name: "agent".into(),
+        command: "sleep".into(),
+        args: strings(&["1000", "--api-key=sk-invented-0001", "ä\u{2028}\"\\\n"]),
+        cwd: Some("/srv/invented".into()),
+        // One only: their order is that of a hash.
+        env: [("API_TOKEN".to_owned(), "invented-token-2".to_owned())].into(),
+        instances: 2,
+        restart: RestartConfig {
+            policy: RestartPolicy::OnFailure,
+            max_restarts: 5,
+            restart_window: Duration::from_secs(600),
+            min_uptime: Duration::from_millis(20_500),
+            backoff: BackoffConfig::Linear {
+                initial: Duration::from_secs(1),
+                step: Duration::from_millis(500),
+                max: Duration::from_secs(60),
+            },
+            jitter_percent: 20,
+            on_boot: OnBoot::Start,
+        },
+        health: Some(health(check, &[])),
+        log: LogConfig {
+            stdout: Some("/srv/invented/out.log".into()),
+            stderr: Some("/dev/null".into()),
+            merge: false,
+            timestamps: true,
+            rotate_bytes: 65_536,
+            rotate_age: Duration::from_secs(7200),
+            compress: true,
+            total_bytes_max: 1_048_576,
+        },
+        shutdown: ShutdownConfig {
+            signal: Signal::INT,
+            timeout: Duration::from_secs(3),
+            pre_stop: vec![strings(&["true", "now"])],
+            force_kill: false,
+            end_orphans: false,
+        },
+        credentials: Some(CredentialConfig {
+            profile: "api".into(),
+            variables: map(&[("ANTHROPIC_API_KEY", "key"), ("OTHER", "other")]),
+            reload_signal: Some(Signal::from_number(34).unwrap()),
+        }),
+        stdin: Some("/srv/invented/prompt.md".into()),
+    };
+    Launch {
+        spec,
+        base_env: Some(map(&[("HOME", "/home/invented"), ("LANG", "C.UTF-8"), ("PATH", "/usr/bin:/bin")])),
+        umask: Some(0o22),
+        credential_source: Some(CredentialSource::File("/srv/invented/api.env".into())),
+        silence_limit: Some(Duration::from_secs(300)),
+        group: Some("/srv/invented/ecosystem.toml".into()),
+    }
+}
+
+fn worker() -> Launch {
+    let check = HealthCheck::Script { command: "check".into(), args: strings(&["-q"]) };
+    let backoff =
+        BackoffConfig::Exponential { initial: Duration::from_millis(250), factor: 3, max: Duration::from_secs(90) };
+    let mut launch = checked("worker", 2, check.clone());
+    launch.spec.health = Some(health(check, &[("CHECK_MODE", "quick"), ("CHECK_TOKEN", "invented-token-3")]));
+    launch.spec.restart =
+        RestartConfig { policy: RestartPolicy::Always, backoff, on_boot: OnBoot::Stay, ..launch.spec.restart };
+    launch.spec.log.merge = true;
+    launch.credential_source = Some(CredentialSource::Command(strings(&["print-credentials", "--all"])));
+    launch
+}
+
+fn server() -> Launch {
+    let statuses = vec![200, 204, 301].into();
+    let check = HealthCheck::Http { url: "http://[::1]/".into(), expected_status: statuses };
+    let mut launch = checked("server", 3, check);
+    launch.spec.credentials =
+        Some(CredentialConfig { profile: String::new(), variables: BTreeMap::new(), reload_signal: None });
+    launch.credential_source = Some(CredentialSource::Environment);
+    launch
+}
+
+/// With nothing that may be left out but a check.
+fn checked(name: &str, number: u8, check: HealthCheck) -> Launch {
+    let spec = ProcessSpec {
+        id: id(number),
+        name: name.into(),
+        command: "true".into(),
+        args: Vec::new(),
+        cwd: None,
+        env: [].into(),
+        instances: 1,
+        restart: RestartConfig {
+            policy: RestartPolicy::Never,
+            max_restarts: 0,
+            restart_window: Duration::ZERO,
+            min_uptime: Duration::ZERO,
+            backoff: BackoffConfig::Fixed { delay: Duration::from_millis(100) },
+            jitter_percent: 0,
+            on_boot: OnBoot::AsBefore,
+        },
+        health: Some(health(check, &[])),
+        log: LogConfig {
+            stdout: None,
+            stderr: None,
+            merge: false,
+            timestamps: false,
+            rotate_bytes: 10_485_760,
+            rotate_age: Duration::from_secs(86_400),
+            compress: false,
+            total_bytes_max: 104_857_600,
+        },
+        shutdown: ShutdownConfig {
+            signal: Signal::TERM,
+            timeout: Duration::from_secs(10),
+            pre_stop: Vec::new(),
+            force_kill: true,
+            end_orphans: true,
+        },
+        credentials: None,
+        stdin: None,
+    };
+    Launch { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
+}
+
+fn health(check: HealthCheck, env: &[(&str, &str)]) -> HealthCheckConfig {
+    HealthCheckConfig {
+        check,
+        interval: Duration::from_secs(3600),
+        timeout: Duration::from_secs(2),
+        initial_delay: Duration::from_secs(3540),
+        grace_period: Duration::from_secs(30),
+        failure_threshold: 4,
+        success_threshold: 2,
+        env: map(env),
+    }
+}
+
+fn id(number: u8) -> apm2_core::process::ProcessId {
+    format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap()
+}
+
+fn strings(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn map(entries: &[(&str, &str)]) -> BTreeMap<String, String> {
+    entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
