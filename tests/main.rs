@@ -68,6 +68,7 @@ mod upgrade;
 mod usage;
 mod usage_of_runs;
 mod views;
+mod waiting;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

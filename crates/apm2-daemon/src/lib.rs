@@ -26,6 +26,7 @@ pub mod owner;
 mod peer;
 mod place;
 pub mod protocol;
+mod record;
 mod reopen;
 mod retention;
 mod server;

@@ -102,6 +102,10 @@ pub enum Request {
     Wait {
         /// Whose.
         process_id: ProcessId,
+        /// The run that it began with, as [`Answer::Started`] told. Not sent where that did not: a daemon from before it
+        /// would refuse it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<u64>,
     },
     /// The folds of all instances, each as bytes, then [`Answer::Done`].
     Streams,
@@ -171,6 +175,9 @@ pub enum Answer {
         process_id: ProcessId,
         /// The seq of the last event before it was asked for.
         seq: u64,
+        /// The run that it began with. A daemon from before it does not tell.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<u64>,
     },
     /// It has ended. Its fold, as bytes, came before.
     Ended,

@@ -5,7 +5,7 @@ use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 use apm2_core::{
     causes,
     process::{Actor, ProcessError, ProcessId, Request as By, Signal, Stream, StreamId, id_query::UnclearId},
-    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Reloaded, Supervisor},
+    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Launched, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Origin, Poison,
@@ -24,6 +24,7 @@ use crate::{
     descriptor,
     frame::{Frame, LENGTH_BYTES},
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
+    record::{self, past_end},
     retention,
     server::{Leave, RUN_GROUP, ServedClient, Shared, is_run},
     user,
@@ -258,7 +259,7 @@ async fn answer(
             Err(Failure::new(FailureKind::Failed, format!("the standard input for {name} did not arrive")))
         }
         Request::Run { launch, stdin: is_given } => run(shared, line, *launch, stdin.filter(|_| is_given), by).await,
-        Request::Wait { process_id } => ended(shared, line, process_id).await,
+        Request::Wait { process_id, run } => ended(shared, line, process_id, run).await,
         Request::Streams => streams(shared, line).await,
         Request::Follow { first } => follow(shared, line, first).await,
         Request::Shutdown { leave } => shutdown(shared, line, leave, by).await,
@@ -682,12 +683,11 @@ async fn run(
     launch.spec.id = ProcessId::new();
     shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
-    let (supervisor, name) = (shared.supervisor.clone(), launch.spec.name.clone());
+    let supervisor = shared.supervisor.clone();
     let launched = line.wait_for(async move { supervisor.launch_with(launch, stdin, &by).await }).await?;
-    let id = match launched {
-        Ok(id) => id,
-        // On record, and the policy has the next word.
-        Err(ProcessError::SpawnFailed(_)) => first_of(&shared.supervisor, &name)?,
+    let Launched { id, run, .. } = match launched {
+        // One that could not be spawned is on record, and the policy has the next word.
+        Ok(launched) => launched,
         Err(error) => {
             // What could be supervised and not be started is not wanted any more.
             forget_runs(shared);
@@ -696,28 +696,51 @@ async fn run(
     };
     let over = forget_when_over(shared, id);
     let process_id = id.process_id;
-    line.reply(&Reply::Answer(Answer::Started { process_id, seq })).await.map_err(|_| gone())?;
-    let over = line.wait_for(over).await?;
-    tell_end(line, &over.map_err(|_| ProcessError::NotFound(process_id.to_string()))??).await
+    let started = Answer::Started { process_id, seq, run: Some(run) };
+    line.reply(&Reply::Answer(started)).await.map_err(|_| gone())?;
+    let ledger = shared.ledger.clone();
+    let over = async move {
+        let stream = over.await.map_err(|_| ProcessError::NotFound(process_id.to_string()))??;
+        // It may have ended before it was waited for, and been started by somebody else.
+        Ok::<_, ProcessError>(if stream.run == run {
+            stream
+        } else {
+            past_end(&ledger, id, run).await?.unwrap_or(stream)
+        })
+    };
+    let stream = line.wait_for(over).await??;
+    tell_end(line, &stream).await
 }
 
-fn first_of(supervisor: &Supervisor, name: &str) -> Result<StreamId, UnclearId> {
-    Ok(StreamId { process_id: supervisor.find_process(name)?, instance: 0 })
-}
-
-/// Waits for the end of a process, and tells how it ended.
-async fn ended(shared: &Arc<Shared>, line: &mut Line, process_id: ProcessId) -> Result<Answer, Failure> {
+/// Waits for the end of what began with this run of a process, or of what runs where that is not known, and tells how it
+/// ended.
+async fn ended(
+    shared: &Arc<Shared>,
+    line: &mut Line,
+    process_id: ProcessId,
+    run: Option<u64>,
+) -> Result<Answer, Failure> {
     let id = StreamId { process_id, instance: 0 };
     let (supervisor, ledger) = (shared.supervisor.clone(), shared.ledger.clone());
     let over = async move {
-        match supervisor.wait(id).await {
+        if let Some(run) = run
+            && let Some(stream) = past_end(&ledger, id, run).await?
+        {
+            return Ok(stream);
+        }
+        let stream = match supervisor.wait(id).await {
             // Forgotten a moment before: its history knows how it ended.
             Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {
-                let read = tokio::task::spawn_blocking(move || ledger.reader().stream(id)).await;
-                read.ok().and_then(Result::ok).flatten().ok_or_else(|| ProcessError::NotFound(process_id.to_string()))
+                record::read(&ledger, move |reader| reader.stream(id)).await?
             }
-            over => over,
-        }
+            over => Some(over?),
+        };
+        // It may have ended meanwhile, and something else have been started.
+        let past = match run {
+            Some(run) if stream.as_ref().is_none_or(|stream| stream.run > run) => past_end(&ledger, id, run).await?,
+            _ => None,
+        };
+        past.or(stream).ok_or_else(|| ProcessError::NotFound(process_id.to_string()))
     };
     let stream = line.wait_for(over).await??;
     // Before anybody is told, so that nothing of what it was launched with is left by then.

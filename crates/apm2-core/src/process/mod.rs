@@ -31,6 +31,7 @@ mod redact;
 mod request;
 mod run;
 pub mod runner;
+mod series;
 mod signal;
 pub mod spawner;
 mod spec;
@@ -58,6 +59,7 @@ pub use self::{
     redact::{REDACTED, RedactedSpec},
     request::Request,
     runner::ProcessRunner,
+    series::Series,
     signal::{NotASignal, Signal},
     spawner::{SpawnedProcess, allowed_variables, current_umask, spawn},
     spec::ProcessSpec,

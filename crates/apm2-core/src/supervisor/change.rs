@@ -38,6 +38,17 @@ impl Changes {
     }
 }
 
+/// What was launched.
+#[derive(Debug)]
+pub struct Launched {
+    /// The instance.
+    pub id: StreamId,
+    /// Its run.
+    pub run: u64,
+    /// Why no process came to be, if none did. It is supervised all the same, and its policy has the next word.
+    pub failure: Option<ProcessError>,
+}
+
 /// What a change in progress is about to name. Ends with the change.
 struct Claim {
     supervisor: Supervisor,
@@ -73,20 +84,21 @@ impl Supervisor {
     /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
     /// [`ProcessError::SpawnFailed`] it is supervised all the same.
     pub async fn launch(&self, launch: Launch, request: &Request) -> Result<StreamId, ProcessError> {
-        self.launch_with(launch, None, request).await
+        let Launched { id, failure, .. } = self.launch_with(launch, None, request).await?;
+        failure.map_or(Ok(id), Err)
     }
 
     /// The same, where the first run of the instance is given this standard input. Later ones have that of the
     /// specification: what was read cannot be read again.
     ///
     /// # Errors
-    /// Those of [`launch`](Self::launch).
+    /// Those of [`launch`](Self::launch), but for [`ProcessError::SpawnFailed`].
     pub async fn launch_with(
         &self,
         launch: Launch,
         stdin: Option<OwnedFd>,
         request: &Request,
-    ) -> Result<StreamId, ProcessError> {
+    ) -> Result<Launched, ProcessError> {
         let name = launch.spec.name.clone();
         let _changing = self.changing(&name).await;
         let present = self.table().get(&name).cloned();
@@ -103,8 +115,14 @@ impl Supervisor {
         if let Some(stdin) = stdin {
             link.ask(What::Input(stdin)).await?;
         }
-        link.ask(What::Start(request.clone())).await?;
-        Ok(link.id)
+        // It does not run, and nobody else starts it meanwhile.
+        let run = link.view.stream().map_or(0, |stream| stream.run).saturating_add(1);
+        let failure = match link.ask(What::Start(request.clone())).await {
+            Ok(()) => None,
+            Err(failure @ ProcessError::SpawnFailed(_)) => Some(failure),
+            Err(error) => return Err(error),
+        };
+        Ok(Launched { id: link.id, run, failure })
     }
 
     /// Changes the number of instances. New ones run if any did; surplus ones are stopped, the last first.

@@ -43,6 +43,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::{
     boot::Boot,
     bring_up::BroughtUp,
+    change::Launched,
     launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
     name::{EVERYTHING, INSTANCES_MAX, is_name},
 };

@@ -164,7 +164,11 @@ impl Plan {
     fn run_over(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
         let stream = seen.stream;
         match (std::mem::take(&mut self.then), stream.follow_up) {
-            (Then::Start(origin, trigger), _) => vec![Effect::Start { origin, trigger }],
+            (Then::Start(origin, trigger), _) => {
+                // On record that it follows from the end that it waited for.
+                let cause = origin.cause.or(seen.end_seq);
+                vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
+            }
             // Whoever wanted it to end came after a failed health check, or after the end itself.
             (Then::Stay(request), FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
@@ -386,7 +390,8 @@ mod tests {
         let stop = EventKind::Stopping { signal: Signal::TERM, timeout_ms: 1, force_kill: true };
         let over = stream(RestartPolicy::Always, &after(&[stop, EventKind::Stopped { exit: exit(0) }]));
         let effects = steps(&mut plan, &over, Input::RunOver);
-        assert_eq!(effects, [Effect::Start { origin: Origin::of(by_hand()), trigger: StartTrigger::Start }]);
+        let origin = Origin::of(by_hand()).caused_by(Some(over.last_seq));
+        assert_eq!(effects, [Effect::Start { origin, trigger: StartTrigger::Start }]);
         assert_eq!(steps(&mut plan, &over, Input::RunOver), [], "once");
     }
 
@@ -407,7 +412,8 @@ mod tests {
         let mut plan = Plan::default();
         assert_eq!(plan.step(Input::Restart(by_hand()), &seen), []);
         assert!(plan.awaits_start());
-        let start = Effect::Start { origin: Origin::of(by_hand()), trigger: StartTrigger::Start };
+        let origin = Origin::of(by_hand()).caused_by(Some(over.last_seq));
+        let start = Effect::Start { origin, trigger: StartTrigger::Start };
         assert_eq!(steps(&mut plan, &over, Input::RunOver), [start]);
         assert_eq!(plan.step(Input::Start(by_hand()), &seen), []);
         let effects = plan.step(Input::Stop(by_hand(), None), &seen);

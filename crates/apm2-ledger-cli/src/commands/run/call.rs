@@ -48,8 +48,8 @@ const LOSSES_MAX: u32 = 50;
 pub(super) enum News {
     /// The daemon is there, and is asked for the run.
     Connected(Output),
-    /// The daemon has it.
-    Started(ProcessId),
+    /// The daemon has it; with the run that it began with, where the daemon tells.
+    Started(ProcessId, Option<u64>),
     /// It is over.
     Ended(Box<Stream>),
     /// The daemon said no, or no daemon answers any more.
@@ -109,7 +109,7 @@ impl Call {
         if !once.take() {
             return;
         }
-        let mut waiting = Waiting { dir, news, process: None, lost_at: None, losses: 0 };
+        let mut waiting = Waiting { dir, news, process: None, run: None, lost_at: None, losses: 0 };
         let over = match waiting.until_over(client, launch, stdin, reason) {
             Ok(stream) => News::Ended(Box::new(stream)),
             Err(Over { error, is_refused }) => News::Failed { error, is_refused },
@@ -144,6 +144,8 @@ struct Waiting {
     dir: PathBuf,
     news: Sender<News>,
     process: Option<ProcessId>,
+    /// The run that it began with: a later daemon may know later ones.
+    run: Option<u64>,
     /// When a daemon was last lost, and how many in a row.
     lost_at: Option<Instant>,
     losses: u32,
@@ -168,9 +170,10 @@ impl Waiting {
         drop(stdin);
         loop {
             match asked.and_then(|()| client.receive()) {
-                Ok(Received::Answer(Answer::Started { process_id, seq })) => {
+                Ok(Received::Answer(Answer::Started { process_id, seq, run })) => {
                     self.process = Some(process_id);
-                    tell(&self.news, News::Started(process_id));
+                    self.run = run;
+                    tell(&self.news, News::Started(process_id, run));
                     let follower = Follower { dir: self.dir.clone(), news: self.news.clone() };
                     thread::spawn(move || follower.run(seq.saturating_add(1)));
                 }
@@ -210,7 +213,7 @@ impl Waiting {
         let mut is_said = false;
         loop {
             let next = connect_or_start(&self.dir).and_then(|mut next| {
-                next.ask(Request::Wait { process_id }, None, None)?;
+                next.ask(Request::Wait { process_id, run: self.run }, None, None)?;
                 Ok(next)
             });
             match next {

@@ -10,7 +10,7 @@ use std::{
 
 use apm2_core::{
     log::LogsDir,
-    process::{Event, EventKind, ProcessId, ProcessIdentity, ProcessSpec, Signal, allowed_variables},
+    process::{Event, EventKind, ProcessId, ProcessIdentity, ProcessSpec, Series, Signal, allowed_variables},
     supervisor::Launch,
 };
 use nix::{
@@ -69,6 +69,7 @@ pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
         dir: dir.clone(),
         may_run: false,
         process: None,
+        series: None,
         identity: None,
         output: None,
         seen: 0,
@@ -112,6 +113,8 @@ struct Watch {
     /// Whether it was asked for.
     may_run: bool,
     process: Option<ProcessId>,
+    /// The runs that are waited for.
+    series: Option<Series>,
     /// The process of the latest run that was seen to begin.
     identity: Option<ProcessIdentity>,
     output: Option<Output>,
@@ -175,8 +178,9 @@ impl Watch {
 
     fn take_in(&mut self, news: News) {
         match news {
-            News::Started(process) => {
+            News::Started(process, run) => {
                 self.process = Some(process);
+                self.series = run.map(Series::from);
                 if let Some(signal) = self.early_stop.take() {
                     self.stop(process, signal);
                 }
@@ -187,7 +191,12 @@ impl Watch {
                     self.suspend();
                 }
             }
-            News::Event(event) if self.process == Some(event.stream.process_id) => self.recorded(&event),
+            News::Event(event) if self.process == Some(event.stream.process_id) => {
+                // What was started once all was over is somebody else's.
+                if self.series.as_mut().is_none_or(|series| series.takes(&event)) {
+                    self.recorded(&event);
+                }
+            }
             News::Remark(text) => self.remark(&text),
             // What has ended meanwhile could not be stopped or signalled, and need not be.
             News::Refused(text) if self.is_left() => self.remark(&text),

@@ -1,0 +1,37 @@
+//! What a session looks up in the record of what is over.
+
+use std::io;
+
+use apm2_core::process::{ProcessError, Series, Stream, StreamId};
+use apm2_ledger::{Ledger, ReadError, Reader};
+
+/// How what began with this run was when something else was started after it. `None` while nothing was.
+pub(crate) async fn past_end(ledger: &Ledger, id: StreamId, run: u64) -> Result<Option<Stream>, ProcessError> {
+    let past = move |reader: Reader| {
+        let (mut series, mut fold): (Series, Option<Stream>) = (Series::from(run), None);
+        for event in reader.stream_events(id) {
+            let event = event?;
+            series.takes(&event);
+            if series.is_over() {
+                return Ok(fold);
+            }
+            let folded = match &mut fold {
+                Some(stream) => stream.apply(&event),
+                None => Stream::begin(&event).map(|stream| fold = Some(stream)),
+            };
+            folded.map_err(|source| ReadError::Illegal { seq: event.seq, source })?;
+        }
+        Ok(None)
+    };
+    read(ledger, past).await
+}
+
+/// Reads the ledger, on a thread that may wait for its disk.
+pub(crate) async fn read<T: Send + 'static>(
+    ledger: &Ledger,
+    work: impl FnOnce(Reader) -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ProcessError> {
+    let ledger = ledger.clone();
+    let read = tokio::task::spawn_blocking(move || work(ledger.reader())).await;
+    read.map_err(io::Error::other)?.map_err(|error| ProcessError::Io(io::Error::other(error)))
+}
