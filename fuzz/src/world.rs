@@ -26,6 +26,8 @@ const STREAMS: [StreamId; 2] = [
     StreamId { process_id: ProcessId::from_bytes([1; 16]), instance: 0 },
     StreamId { process_id: ProcessId::from_bytes([2; 16]), instance: 1 },
 ];
+/// One, so that heads are dropped and read again.
+const HEADS_MAX: usize = 1;
 /// A few commits each, so that a journal soon has several segments.
 const SEGMENT_BYTES: u64 = 2048;
 /// In memory, where there is such a place: the disk is no part of what is tested here.
@@ -174,7 +176,8 @@ impl World {
     }
 
     fn options(&self) -> Options {
-        Options { segment_bytes: SEGMENT_BYTES, lock_wait: Duration::ZERO, medium: self.disk.clone() }
+        let (lock_wait, medium) = (Duration::ZERO, self.disk.clone());
+        Options { segment_bytes: SEGMENT_BYTES, lock_wait, medium, heads_max: HEADS_MAX }
     }
 
     /// Appends a commit. Where the disk failed the answer leaves open whether its events were written: they are

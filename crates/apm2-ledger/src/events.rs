@@ -117,6 +117,11 @@ impl Events {
         }
     }
 
+    /// The same events of a stream, of which the first has this version.
+    pub(crate) fn expecting(self, version: u64) -> Self {
+        Self { next_version: Some(version), ..self }
+    }
+
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
         loop {
             if self.next > self.last.min(self.visible) {

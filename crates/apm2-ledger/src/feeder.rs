@@ -72,7 +72,8 @@ impl Feeder {
         feeds.recv_timeout(IDLE)
     }
 
-    fn feed(&mut self, store: &Store, feeds: impl Iterator<Item = Feed>) -> Result<(), StoreError> {
+    /// Brings the store as far as these take it, but for a frame that is not full.
+    pub(crate) fn feed(&mut self, store: &Store, feeds: impl Iterator<Item = Feed>) -> Result<(), StoreError> {
         for feed in feeds {
             match feed {
                 Feed::Commit(commit) => {
@@ -98,7 +99,8 @@ impl Feeder {
         if self.unflushed >= FLUSH_FRAMES { self.flush(store) } else { Ok(()) }
     }
 
-    fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
+    /// Adds the frame that is not full.
+    pub(crate) fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
         match self.packer.finish()? {
             Some(frame) => self.add(store, &frame),
             None => Ok(()),

@@ -18,7 +18,7 @@ use crate::{
     error::{AppendError, OpenError},
     feeder::Feeder,
     journal::medium::{Disk, Medium},
-    limits::{CLOSE_WAIT, FEED_QUEUE_LEN, LOCK_WAIT, SEGMENT_BYTES},
+    limits::{CLOSE_WAIT, FEED_QUEUE_LEN, HEADS_MAX, LOCK_WAIT, SEGMENT_BYTES},
     live::{Head, Live, Poison},
     lock::Lock,
     packer::Packer,
@@ -43,11 +43,13 @@ pub struct Options {
     pub lock_wait: Duration,
     /// Through what the journal is written and synced.
     pub medium: Arc<dyn Medium>,
+    /// Streams whose heads are held in memory, beside those that something is going on in.
+    pub heads_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, lock_wait: LOCK_WAIT, medium: Arc::new(Disk) }
+        Self { segment_bytes: SEGMENT_BYTES, lock_wait: LOCK_WAIT, medium: Arc::new(Disk), heads_max: HEADS_MAX }
     }
 }
 
@@ -88,7 +90,7 @@ impl Ledger {
     /// # Errors
     /// See [`open`](Self::open).
     pub fn open_with(dir: &Path, options: &Options) -> Result<Self, OpenError> {
-        Self::start(recovery::recover(dir, options)?)
+        Self::start(recovery::recover(dir, options)?, options)
     }
 
     /// Opens the ledger whose lock this is.
@@ -96,10 +98,11 @@ impl Ledger {
     /// # Errors
     /// See [`open`](Self::open).
     pub fn open_locked(lock: Arc<Lock>) -> Result<Self, OpenError> {
-        Self::start(recovery::recover_locked(lock, &Options::default())?)
+        let options = Options::default();
+        Self::start(recovery::recover_locked(lock, &options)?, &options)
     }
 
-    fn start(recovered: Recovered) -> Result<Self, OpenError> {
+    fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
         let Recovered { lock, journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
         let packer = Packer::new(journal.next_seq(), journal.chain());
@@ -108,7 +111,7 @@ impl Ledger {
         let live = Arc::new(Live::new(Arc::clone(&dir), head, store));
         let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
         let feeder = Feeder::new(Arc::clone(&live), id, packer);
-        let writer = Writer::new(journal, Arc::clone(&live), Reader::live(Arc::clone(&live)), feeds);
+        let writer = Writer::new(journal, Arc::clone(&live), feeds, options.heads_max);
         let feeder = thread::Builder::new()
             .name("apm2-feeder".to_owned())
             .spawn(move || feeder.run(&fed))

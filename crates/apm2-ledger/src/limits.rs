@@ -39,6 +39,10 @@ pub const FEED_QUEUE_LEN: usize = 4096;
 /// Events after which the heads of the streams that changed are kept as a snapshot.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
 
+/// Streams whose heads are held for the next append, beside those that something is going on in. Beyond it their folds are
+/// kept in the store, and the heads are dropped; one that is wanted again is read from there.
+pub const HEADS_MAX: usize = 1024;
+
 /// Frames after which the store writes out what it holds in memory. Little has to be fed again after a crash, and little
 /// is under way at once in sled's thread pool, which can wait for itself for ever when it is crowded: a write that holds
 /// the lock of its segments waits for a truncation, and all threads that could truncate wait for that lock.

@@ -35,6 +35,12 @@ impl Request {
         drop(caller.0.send(Turn::Answer(answer)));
     }
 
+    /// One whose caller does not wait for the answer.
+    #[cfg(test)]
+    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Self {
+        Self { stream, version, drafts, caller: sync_channel(1).0 }
+    }
+
     /// The request without its caller, who is answered later.
     pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<Draft>, Caller) {
         (self.stream, self.version, self.drafts, Caller(self.caller))

@@ -1,6 +1,6 @@
 //! Everything that can be asked of a ledger.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
 
 use apm2_core::process::{Stream, StreamId};
 use chrono::{DateTime, Utc};
@@ -10,6 +10,7 @@ use crate::{
     dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     events::{Events, Wanted},
+    folds,
     journal::{
         JOURNAL_DIR,
         reader::{JournalReader, read_header},
@@ -224,8 +225,11 @@ impl Reader {
             Some(store) => store.snapshot(id).unwrap_or_default(),
             None => None,
         };
-        let first = fold.as_ref().map_or(1, |stream| stream.last_seq + 1);
-        for event in self.stream_events_from(id, first) {
+        let events = match &fold {
+            Some(kept) => self.stream_events_from(id, kept.last_seq + 1).expecting(kept.version + 1),
+            None => self.stream_events(id),
+        };
+        for event in events {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
             match &mut fold {
@@ -243,6 +247,15 @@ impl Reader {
             None => 1,
         };
         self.stream_events_from(id, first).try_fold(0, |_, event| Ok(event?.version))
+    }
+
+    /// Hands the fold of each stream as it is now to `visit`, in the order of their ids, until that breaks off. Few are in memory
+    /// at the same time, if the store keeps folds.
+    ///
+    /// # Errors
+    /// When events cannot be read, or are not legal; some streams may have been visited by then.
+    pub fn each_stream(&self, visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
+        folds::each(self, visit)
     }
 
     /// Folds the events up to `upto` into one stream for each instance.

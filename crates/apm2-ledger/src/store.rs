@@ -30,7 +30,7 @@ use crate::{
     key,
     limits::{LOCK_WAIT, RETRY_INTERVAL, STORE_CACHE_BYTES},
     lock::Lock,
-    record::{decode_stream, encode_stream},
+    record::{decode_stream, encode_stream, is_current_stream},
 };
 
 /// The store's directory within the ledger's.
@@ -133,6 +133,25 @@ impl FrameScan {
     /// The bytes of the next frame; `None` at the end of what the store has by now.
     pub(crate) fn next(&mut self) -> Result<Option<FrameBytes>, StoreError> {
         guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| FrameBytes(bytes))))
+    }
+}
+
+/// Kept folds in the order of their streams.
+pub(crate) struct SnapshotScan {
+    folds: sled::Iter,
+    /// As long as sled is in use, the ledger is.
+    _store: Arc<Store>,
+}
+
+impl SnapshotScan {
+    /// The next stream and its fold, which is `None` where it cannot be read; `None` at the end.
+    pub(crate) fn next(&mut self) -> Result<Option<(StreamId, Option<Stream>)>, StoreError> {
+        guarded(|| {
+            let Some((key, bytes)) = self.folds.next().transpose()? else { return Ok(None) };
+            let (id, _) =
+                key::parse_stream(&key).ok_or_else(|| StoreError::Inconsistent("the key of a fold".to_owned()))?;
+            Ok(Some((id, decode_stream(&bytes).ok().filter(|kept| kept.id == id))))
+        })
     }
 }
 
@@ -326,6 +345,23 @@ impl Store {
                 }
             }
             Ok(Some(found))
+        })
+    }
+
+    /// The kept folds one after the other, in the order of their streams.
+    pub(crate) fn scan_snapshots(self: &Arc<Self>) -> SnapshotScan {
+        SnapshotScan { folds: self.db.scan_prefix([key::SNAPSHOT]), _store: Arc::clone(self) }
+    }
+
+    /// Whether all kept folds are of the version that this program writes.
+    pub(crate) fn are_snapshots_current(&self) -> Result<bool, StoreError> {
+        guarded(|| {
+            for bytes in self.db.scan_prefix([key::SNAPSHOT]).values() {
+                if !is_current_stream(&bytes?) {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
     }
 

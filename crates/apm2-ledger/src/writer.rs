@@ -3,7 +3,7 @@
 //! Nobody is answered before the sync, and after a failed one nobody is answered well again.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     path::Path,
     sync::{
         Arc,
@@ -22,7 +22,9 @@ use nix::sys::statvfs::statvfs;
 use crate::{
     error::AppendError,
     feeder::Feed,
+    folds::unkept,
     frame::{Frame, FrameBuilder, LENGTH_LEN},
+    heads::{Heads, StreamHead},
     journal::writer::JournalWriter,
     limits::{
         APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FEED_STALL, RETRY_INTERVAL,
@@ -32,25 +34,7 @@ use crate::{
     queue::{Answer, Caller, Request},
     reader::Reader,
     record::{decode_event, encode_event},
-    replay::Origin,
 };
-
-/// Where a stream stands.
-enum StreamHead {
-    /// A process, folded.
-    Process(Box<Stream>),
-    /// The supervisor's own events, or a stream without events: only counted.
-    Counted(u64),
-}
-
-impl StreamHead {
-    fn version(&self) -> u64 {
-        match self {
-            Self::Process(stream) => stream.version,
-            Self::Counted(version) => *version,
-        }
-    }
-}
 
 /// An append that is in the commit and waits for it.
 struct Accepted {
@@ -64,10 +48,7 @@ pub(crate) struct Writer {
     history: Reader,
     /// `None` once the store stood still: the journal goes on without it.
     feeds: Option<SyncSender<Feed>>,
-    /// The streams that were appended to since the ledger was opened.
-    heads: HashMap<StreamId, StreamHead>,
-    /// Those of them whose fold was not kept yet.
-    changed: HashSet<StreamId>,
+    heads: Heads,
     unkept: u64,
     /// Whether the kept folds have everything from before the ledger was opened. They have not after a kill.
     has_past: bool,
@@ -75,14 +56,14 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(journal: JournalWriter, live: Arc<Live>, history: Reader, feeds: SyncSender<Feed>) -> Self {
+    /// Holds the folds of about `heads_max` streams that nothing is going on in.
+    pub(crate) fn new(journal: JournalWriter, live: Arc<Live>, feeds: SyncSender<Feed>, heads_max: usize) -> Self {
         Self {
             journal,
+            history: Reader::live(Arc::clone(&live)),
             live,
-            history,
             feeds: Some(feeds),
-            heads: HashMap::new(),
-            changed: HashSet::new(),
+            heads: Heads::new(heads_max),
             unkept: 0,
             has_past: false,
             scratch: Vec::new(),
@@ -105,6 +86,8 @@ impl Writer {
             }
         }
         self.commit(builder, accepted);
+        // Only now is everything that was accepted in the journal, where it can be read again.
+        self.drop_idle_heads();
     }
 
     /// Refuses everything from now on.
@@ -125,13 +108,13 @@ impl Writer {
         }
         check_shape(stream, &drafts)?;
         check_disk(self.live.dir.at(), &drafts)?;
-        let head = match self.heads.remove(&stream) {
+        let head = match self.heads.take(stream) {
             Some(head) => head,
             None => self.load_head(stream)?,
         };
         let actual = head.version();
         if let Some(expected) = version.filter(|expected| *expected != actual) {
-            self.heads.insert(stream, head);
+            self.heads.put_back(stream, head);
             return Err(AppendError::Conflict { stream, expected, actual });
         }
         self.scratch.clear();
@@ -142,19 +125,19 @@ impl Writer {
                     builder.push(self.scratch.get(start..end).unwrap_or_default());
                     start = end;
                 }
-                self.heads.insert(stream, next);
-                self.changed.insert(stream);
+                self.heads.advance(stream, next);
                 self.unkept += events.len() as u64;
                 Ok(events)
             }
             Err(error) => {
-                self.heads.insert(stream, head);
+                self.heads.put_back(stream, head);
                 Err(error)
             }
         }
     }
 
-    /// Where a stream stands that was not appended to yet. All its events were there when the ledger was opened.
+    /// Where a stream stands whose head is not held: all its events are in the journal, and readers see them, however far
+    /// the store has come.
     fn load_head(&self, stream: StreamId) -> Result<StreamHead, AppendError> {
         let history = |error| AppendError::History(Box::new(error));
         if stream.is_system() {
@@ -202,33 +185,39 @@ impl Writer {
 
     /// Has the folds of the streams that changed kept.
     pub(crate) fn keep_snapshot(&mut self) {
-        if self.changed.is_empty() || self.live.poisoned().is_some() {
+        if !self.heads.have_changed() || self.live.poisoned().is_some() {
             return;
         }
         let seq = self.journal.next_seq() - 1;
+        let streams = self.unkept_streams();
         self.unkept = 0;
-        if let Some(streams) = self.unkept_streams(seq) {
-            self.changed.clear();
+        // What could not be found out now, the next snapshot reads from the events: the past is still missing then.
+        self.heads.are_kept();
+        if let Some(streams) = streams {
+            self.has_past = true;
             self.feed(Feed::Snapshot { seq, streams });
         }
     }
 
-    /// The folds that have to be kept before the kept ones can count as those after event `seq`.
-    fn unkept_streams(&mut self, seq: u64) -> Option<Vec<Stream>> {
-        if !self.has_past {
-            // From the last ones that were kept: whoever wrote the events after them may have been killed.
-            let replayed = self.history.replay(seq, Origin::Snapshot);
-            let replayed = replayed
-                .inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept"))
-                .ok()?;
-            self.has_past = true;
-            return Some(replayed.streams.into_values().collect());
+    /// The folds that have to be kept before the kept ones can count as those after the last event; `None` where that cannot
+    /// be known, and where nothing is kept any more.
+    fn unkept_streams(&self) -> Option<Vec<Stream>> {
+        self.live.store()?;
+        if self.has_past {
+            return Some(self.heads.changed_folds());
         }
-        let folds = self.changed.iter().filter_map(|id| match self.heads.get(id) {
-            Some(StreamHead::Process(stream)) => Some((**stream).clone()),
-            Some(StreamHead::Counted(_)) | None => None,
-        });
-        Some(folds.collect())
+        // From the last ones that were kept: whoever wrote the events after them may have been killed.
+        let unkept = unkept(&self.history);
+        unkept.inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept")).ok()
+    }
+
+    /// Lets go of the heads of streams that nothing is going on in, once there are many. The folds that changed are kept
+    /// before, so that little has to be read again.
+    fn drop_idle_heads(&mut self) {
+        if self.heads.are_many() && self.live.poisoned().is_none() {
+            self.keep_snapshot();
+            self.heads.drop_idle();
+        }
     }
 
     /// Hands on to the feeder what the store is to have. Waits while it is far behind, but not for ever: an index that
@@ -330,3 +319,6 @@ fn prepare(
     let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Box::new(stream)));
     Ok(Prepared { next, events, ends })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! What can be asked, from the store and from the journal alike.
 
+use std::ops::ControlFlow;
+
 use apm2_core::process::{StreamId, id_query::UnclearId};
 use apm2_ledger::{FindError, Ledger, Origin, Reader, Source};
 use chrono::{DateTime, Utc};
@@ -69,7 +71,24 @@ fn replay_from_a_snapshot_and_from_nothing_is_the_same_at_every_point() {
             assert_eq!(genesis.seq, snapshot.seq);
             assert!(genesis.streams.values().all(|stream| stream.broken_invariant().is_none()));
         }
-        for (id, folded) in reader.replay(u64::MAX, Origin::Genesis).unwrap().streams {
+        let whole = reader.replay(u64::MAX, Origin::Genesis).unwrap().streams;
+        let mut visited = Vec::new();
+        reader
+            .each_stream(|stream| {
+                visited.push(stream);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(visited, whole.values().cloned().collect::<Vec<_>>());
+        let mut first = None;
+        reader
+            .each_stream(|stream| {
+                assert!(first.replace(stream).is_none(), "it goes on after it was told to break off");
+                ControlFlow::Break(())
+            })
+            .unwrap();
+        assert_eq!(first, visited.into_iter().next());
+        for (id, folded) in whole {
             assert_eq!(reader.stream(id).unwrap(), Some(folded));
         }
     });

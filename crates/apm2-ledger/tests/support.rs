@@ -59,7 +59,8 @@ pub(crate) fn fill(ledger: &Ledger, stream: StreamId, runs: u64) -> Vec<Event> {
 }
 
 pub(crate) fn small_segments() -> Options {
-    Options { segment_bytes: 16 * 1024, lock_wait: std::time::Duration::ZERO, ..Options::default() }
+    // Few heads, so that streams are read again while others are appended to.
+    Options { segment_bytes: 16 * 1024, lock_wait: std::time::Duration::ZERO, heads_max: 2, ..Options::default() }
 }
 
 pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {

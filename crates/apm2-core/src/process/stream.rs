@@ -383,6 +383,12 @@ impl Stream {
         }
     }
 
+    /// Whether a run of it is not over, or may have begun.
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.intent.is_some() || !self.handle.state.has_exited()
+    }
+
     /// The first invariant of the specification that does not hold, by its number; `None` when all do.
     ///
     /// For tests, `verify` and fuzzing: to be asked at commits, where INV-0008 holds.

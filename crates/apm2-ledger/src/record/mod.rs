@@ -138,6 +138,11 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     }
 }
 
+/// Whether these are the bytes of a snapshot of the version that is written.
+pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&REDUCER_VERSION)
+}
+
 #[cfg(test)]
 mod tests {
     use apm2_core::process::{Actor, EventKind, Stamp};

@@ -1,0 +1,115 @@
+//! The folds of all streams as they are now, with few of them in memory: those that the store keeps, and for what has
+//! events since then the fold of those.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    ops::ControlFlow,
+    sync::Arc,
+};
+
+use apm2_core::{
+    causes,
+    process::{Event, Stream, StreamId},
+};
+
+use crate::{
+    error::ReadError,
+    reader::Reader,
+    replay::{Origin, replay},
+    store::Store,
+};
+
+type Folds = BTreeMap<StreamId, Stream>;
+
+/// Hands the fold of each stream to `visit`, in the order of their ids, until it has had enough.
+pub(crate) fn each(reader: &Reader, mut visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
+    let mut visited = None;
+    let mut noting = |stream: Stream| {
+        visited = Some(stream.id);
+        visit(stream)
+    };
+    match each_kept(reader, &mut noting) {
+        Ok(true) => return Ok(()),
+        Ok(false) => {}
+        // The events have everything.
+        Err(error) => tracing::warn!(error = %causes(&error), "the kept folds cannot be read; reading the events"),
+    }
+    let all = replay(reader, u64::MAX, Origin::Genesis)?.streams;
+    let is_new = |stream: &Stream| visited.is_none_or(|visited| stream.id > visited);
+    // What breaks off has had enough, which is no error.
+    let _ = all.into_values().filter(is_new).try_for_each(visit);
+    Ok(())
+}
+
+/// The folds that the store does not keep as they are now. All of them where it keeps none that this version can read.
+pub(crate) fn unkept(reader: &Reader) -> Result<Vec<Stream>, ReadError> {
+    let changed = match kept_until(reader)? {
+        Some((store, seq)) => changed_since(reader, &store, seq)?,
+        None => replay(reader, u64::MAX, Origin::Genesis)?.streams,
+    };
+    Ok(changed.into_values().collect())
+}
+
+/// The store and the event up to which it keeps all folds, if it keeps any and this version can read them.
+fn kept_until(reader: &Reader) -> Result<Option<(Arc<Store>, u64)>, ReadError> {
+    let Some(store) = reader.store() else { return Ok(None) };
+    let seq = store.snapshot_seq()?;
+    Ok((seq > 0 && store.are_snapshots_current()?).then_some((store, seq)))
+}
+
+/// Visits what is kept, and what has changed since in its place. False where nothing is kept.
+fn each_kept(reader: &Reader, visit: &mut dyn FnMut(Stream) -> ControlFlow<()>) -> Result<bool, ReadError> {
+    let Some((store, seq)) = kept_until(reader)? else { return Ok(false) };
+    let mut changed = changed_since(reader, &store, seq)?;
+    let mut scan = store.scan_snapshots();
+    while let Some((id, kept)) = scan.next()? {
+        let later = changed.split_off(&id);
+        let before = std::mem::replace(&mut changed, later);
+        for stream in before.into_values().chain(latest(reader, &mut changed, id, kept)?) {
+            if visit(stream).is_break() {
+                return Ok(true);
+            }
+        }
+    }
+    let _ = changed.into_values().try_for_each(visit);
+    Ok(true)
+}
+
+/// The fold of `id`: the changed one, or the kept one, or where that cannot be read the one of its events.
+fn latest(
+    reader: &Reader,
+    changed: &mut Folds,
+    id: StreamId,
+    kept: Option<Stream>,
+) -> Result<Option<Stream>, ReadError> {
+    match changed.remove(&id).or(kept) {
+        Some(stream) => Ok(Some(stream)),
+        None => reader.stream(id),
+    }
+}
+
+/// The folds of the streams that have events after event `seq`.
+fn changed_since(reader: &Reader, store: &Store, seq: u64) -> Result<Folds, ReadError> {
+    let mut changed = Folds::new();
+    for event in reader.events(seq.saturating_add(1), u64::MAX) {
+        let event = event?;
+        if !event.stream.is_system() {
+            fold(reader, store, &mut changed, &event)?;
+        }
+    }
+    Ok(changed)
+}
+
+fn fold(reader: &Reader, store: &Store, changed: &mut Folds, event: &Event) -> Result<(), ReadError> {
+    let illegal = |source| ReadError::Illegal { seq: event.seq, source };
+    let stream = match changed.entry(event.stream) {
+        Entry::Occupied(place) => place.into_mut(),
+        Entry::Vacant(place) => match store.snapshot(event.stream)? {
+            Some(kept) => place.insert(kept),
+            None if event.version == 1 => place.insert(Stream::begin(event).map_err(illegal)?),
+            None => place.insert(reader.stream(event.stream)?.ok_or(ReadError::Gap { seq: event.seq })?),
+        },
+    };
+    // What is kept may have later events folded in already.
+    if stream.last_seq < event.seq { stream.apply(event).map_err(illegal) } else { Ok(()) }
+}
