@@ -12,18 +12,6 @@ use crate::support::{Outcome, Place, finish, gone, helpers_of, wait_until};
 const ECOSYSTEM: &str = "[[process]]\nname = 'svc'\ncommand = 'sleep'\nargs = ['1000']
 restart = { policy = 'always', backoff = '10ms' }\n";
 
-fn supervising() -> (Place, u32) {
-    let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
-    place.run(&["up"]).succeeded();
-    let pid = pid_of(&place);
-    (place, pid)
-}
-
-fn pid_of(place: &Place) -> u32 {
-    u32::try_from(place.json(&["show", "svc"])["handle"]["pid"].as_u64().unwrap()).unwrap()
-}
-
 /// A copy of the ledger. Its daemon is ended with it.
 struct Copied<'a> {
     place: &'a Place,
@@ -75,7 +63,8 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn a_dry_run_starts_no_daemon_and_changes_nothing() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     for copy in [Copied::whole(&place), Copied::journal(&place)] {
         let before = (files(&copy.ledger), files(&copy.ledger.join("journal")));
         let planned = copy.run(&["up", "--dry-run"]).succeeded();
@@ -83,12 +72,13 @@ fn a_dry_run_starts_no_daemon_and_changes_nothing() {
         assert!(helpers_of(&copy.ledger, &["daemon", "keeper"]).is_empty());
         assert!((files(&copy.ledger), files(&copy.ledger.join("journal"))) == before, "nothing is written");
     }
-    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.pid_of("svc"), pid);
 }
 
 #[test]
 fn nothing_of_the_ledger_is_touched_by_its_copy() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     for copy in [Copied::whole(&place), Copied::journal(&place)] {
         // Each starts a daemon, which takes up what is its own.
         for args in [&["stop", "svc"][..], &["stop", "all"]] {
@@ -102,17 +92,18 @@ fn nothing_of_the_ledger_is_touched_by_its_copy() {
         let said = fs::read_to_string(copy.ledger.join("daemon.log")).unwrap();
         assert!(said.contains("left alone") && said.contains(&pid.to_string()), "{said}");
     }
-    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.pid_of("svc"), pid);
     assert_eq!(place.json(&["show", "svc"])["handle"]["state"], "running");
 }
 
 /// The process of the ledger is restarted by its own daemon, and by no other.
 #[test]
 fn a_copy_starts_nothing_by_itself() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     let copy = Copied::whole(&place);
     place.run(&["restart", "svc"]).succeeded();
-    wait_until("it is another process", || (pid_of(&place) != pid).then_some(()));
+    wait_until("it is another process", || (place.pid_of("svc") != pid).then_some(()));
     // Its record has a run that has ended meanwhile.
     copy.run(&["run", "--", "true"]).succeeded();
     let state = copy.run(&["--format", "json", "show", "svc"]).succeeded().json()["handle"]["state"].clone();
@@ -120,20 +111,22 @@ fn a_copy_starts_nothing_by_itself() {
     // What is asked for is started, beside the other: the copy is a place of its own by now.
     copy.run(&["start", "svc"]).succeeded();
     let own = copy.run(&["--format", "json", "show", "svc"]).succeeded().json()["handle"]["pid"].as_u64().unwrap();
-    assert_ne!(own, u64::from(pid_of(&place)));
+    assert_ne!(own, u64::from(place.pid_of("svc")));
     let environ = String::from_utf8_lossy(&fs::read(format!("/proc/{own}/environ")).unwrap()).into_owned();
-    let other = String::from_utf8_lossy(&fs::read(format!("/proc/{}/environ", pid_of(&place))).unwrap()).into_owned();
+    let other =
+        String::from_utf8_lossy(&fs::read(format!("/proc/{}/environ", place.pid_of("svc"))).unwrap()).into_owned();
     let marker = |environ: &str| environ.split('\0').find(|entry| entry.starts_with("APM2_RUN=2:")).map(str::to_owned);
     assert!(marker(&environ).is_some() && marker(&environ) != marker(&other), "{environ} {other}");
     copy.run(&["stop", "svc"]).succeeded();
-    assert!(!gone(pid_of(&place)));
+    assert!(!gone(place.pid_of("svc")));
     assert!(gone(u32::try_from(own).unwrap()));
 }
 
 /// The place of a ledger is its directory, whatever that is called.
 #[test]
 fn a_ledger_that_is_moved_is_no_copy() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("the daemon leaves", || place.daemon().is_none().then_some(()));
     fs::rename(place.ledger(), place.path("moved")).unwrap();
@@ -151,11 +144,12 @@ fn a_ledger_that_is_moved_is_no_copy() {
 /// A ledger from before places had names: what its keeper holds is its own.
 #[test]
 fn a_ledger_without_a_place_is_taken_over_with_its_keeper() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     place.kill_daemon();
     fs::remove_file(place.ledger().join("place")).unwrap();
     place.run(&["up"]).succeeded();
-    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.pid_of("svc"), pid);
     let noted = fs::read_to_string(place.ledger().join("place")).unwrap();
     assert!(noted.contains("\"old_markers\":true"), "{noted}");
 }

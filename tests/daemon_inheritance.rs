@@ -45,10 +45,6 @@ fn ecosystem(place: &Place, processes: &[(&str, &str)]) {
     fs::write(place.path("ecosystem.toml"), text.collect::<String>()).unwrap();
 }
 
-fn pid_of(place: &Place, name: &str) -> u32 {
-    u32::try_from(place.json(&["show", name])["handle"]["pid"].as_u64().unwrap()).unwrap()
-}
-
 /// The daemon dies, a supervised process starts the next one, and then ends.
 #[test]
 fn a_daemon_that_a_supervised_process_started_outlives_it() {
@@ -59,7 +55,7 @@ fn a_daemon_that_a_supervised_process_started_outlives_it() {
     );
     ecosystem(&place, &[("agent", &agent), ("innocent", "sleep 1000")]);
     place.run(&["up"]).succeeded();
-    let innocent = pid_of(&place, "innocent");
+    let innocent = place.pid_of("innocent");
     place.kill_daemon();
     fs::write(place.path("go"), "").unwrap();
     wait_until("the agent has started a daemon", || place.path("ran").exists().then_some(()));
@@ -89,7 +85,7 @@ fn a_daemon_of_another_ledger_outlives_the_run_that_started_it() {
     wait_until("the agent has used the other ledger", || place.path("ran").exists().then_some(()));
     ecosystem(&other, &[("unrelated", "sleep 1000")]);
     other.run(&["up"]).succeeded();
-    let (unrelated, daemon) = (pid_of(&other, "unrelated"), other.daemon().unwrap());
+    let (unrelated, daemon) = (other.pid_of("unrelated"), other.daemon().unwrap());
     place.run(&["stop", "agent"]).succeeded();
     assert!(!gone(unrelated) && other.daemon() == Some(daemon));
 }

@@ -3,8 +3,9 @@
 use std::fs;
 
 use apm2_ledger::Ledger;
+use rustix::process::Resource;
 
-use crate::support::{Place, wait_until};
+use crate::support::{Place, limit, wait_until};
 
 #[test]
 fn the_log_of_a_daemon_is_rotated_while_it_lives() {
@@ -94,13 +95,6 @@ fn a_line_about_a_process_names_its_instance_and_its_run_and_says_why() {
     }
 }
 
-/// Lets the process write no file beyond so many bytes.
-fn limit_files(pid: u32, bytes: Option<u64>) {
-    use rustix::process::{Pid, Resource, Rlimit, prlimit};
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
-}
-
 #[test]
 fn a_ledger_that_cannot_be_opened_again_is_logged_with_every_cause() {
     let place = Place::new();
@@ -111,9 +105,9 @@ fn a_ledger_that_cannot_be_opened_again_is_logged_with_every_cause() {
     // What is open can be written until it may not be; what is opened anew is not there.
     fs::rename(&journal, &away).unwrap();
     fs::write(&journal, "").unwrap();
-    limit_files(daemon, Some(1));
+    limit(daemon, Resource::Fsize, Some(1));
     place.run(&["restart", "it"]).said(&["poisoned since "]);
-    limit_files(daemon, None);
+    limit(daemon, Resource::Fsize, None);
     let line = line_with(&place, &["the ledger cannot be opened again yet"]);
     assert!(line.contains("ledger/journal: File exists (os error 17)"), "{line}");
     fs::remove_file(&journal).unwrap();

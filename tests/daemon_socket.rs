@@ -13,17 +13,9 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::support::{Place, gone, helpers_of, wait_until};
 
 fn supervising(script: &str) -> Place {
-    let place = Place::new();
-    let text = format!(
+    Place::supervising(&format!(
         "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\nrestart = {{ policy = 'never' }}\n"
-    );
-    fs::write(place.path("ecosystem.toml"), text).unwrap();
-    place.run(&["up"]).succeeded();
-    place
-}
-
-fn pid_of(place: &Place) -> u32 {
-    u32::try_from(place.json(&["show", "it"])["handle"]["pid"].as_u64().unwrap()).unwrap()
+    ))
 }
 
 fn is_socket(path: &Path) -> bool {
@@ -55,7 +47,7 @@ fn a_daemon_makes_its_socket_again() {
 #[test]
 fn a_daemon_without_its_socket_is_stopped_all_the_same() {
     let place = supervising("sleep 1000");
-    let (daemon, pid) = (place.daemon().unwrap(), pid_of(&place));
+    let (daemon, pid) = (place.daemon().unwrap(), place.pid_of("it"));
     fs::remove_file(place.ledger().join("daemon.sock")).unwrap();
     let stopped = place.run(&["daemon", "--stop", "--reason", "by its reason"]).succeeded();
     assert!(!stopped.stderr.contains("there is no daemon"), "{stopped:?}");
@@ -68,7 +60,7 @@ fn a_daemon_without_its_socket_is_stopped_all_the_same() {
 fn a_daemon_that_cannot_make_its_socket_again_is_found_by_its_lock() {
     for (option, signal) in [("--leave", "SIGHUP"), ("--stop", "SIGTERM")] {
         let place = supervising("sleep 1000");
-        let (daemon, pid) = (place.daemon().unwrap(), pid_of(&place));
+        let (daemon, pid) = (place.daemon().unwrap(), place.pid_of("it"));
         let socket = place.ledger().join("daemon.sock");
         // Nothing can be renamed over a directory. The daemon may be faster than this at first.
         wait_until("a directory has its place", || {
@@ -100,7 +92,7 @@ fn another_program_that_has_the_ledger_open_is_named_and_not_ended() {
 fn a_keeper_makes_its_socket_again() {
     let place = supervising("while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7");
     let keepers = || helpers_of(&place.ledger(), &["keeper"]);
-    let (keeper, socket, pid) = (keepers(), place.ledger().join("keeper.sock"), pid_of(&place));
+    let (keeper, socket, pid) = (keepers(), place.ledger().join("keeper.sock"), place.pid_of("it"));
     fs::remove_file(&socket).unwrap();
     wait_until("the socket is there again", || is_socket(&socket).then_some(()));
     assert_eq!(keepers(), keeper, "of the same keeper");

@@ -30,15 +30,7 @@ pub(crate) fn answer(place: &Place, bytes: &[u8]) -> String {
 }
 
 fn supervising(script: &str) -> Place {
-    let place = Place::new();
-    let text = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n");
-    fs::write(place.path("ecosystem.toml"), text).unwrap();
-    place.run(&["up"]).succeeded();
-    place
-}
-
-fn pid_of(place: &Place) -> u32 {
-    u32::try_from(place.json(&["list"])[0]["pid"].as_u64().unwrap()).unwrap()
+    Place::supervising(&format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n"))
 }
 
 #[test]
@@ -104,7 +96,7 @@ fn twenty_clients_at_once_start_one_daemon_and_are_all_served() {
 #[test]
 fn a_ledger_that_is_removed_is_an_error_and_the_processes_run_on() {
     let place = supervising("trap \"\" PIPE; while :; do echo line; sleep 0.01; done");
-    let pid = pid_of(&place);
+    let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     let mut client = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
     fs::remove_dir_all(place.ledger()).unwrap_or_else(|_| fs::remove_dir_all(place.ledger()).unwrap());
@@ -140,7 +132,7 @@ fn a_daemon_that_was_frozen_goes_on() {
 #[test]
 fn a_daemon_that_is_frozen_keeps_nobody_from_reading() {
     let place = supervising("echo written; sleep 1000");
-    let pid = pid_of(&place);
+    let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     send(daemon, Signal::SIGSTOP);
     let began = Instant::now();
@@ -170,13 +162,13 @@ fn a_run_survives_the_death_of_its_daemon() {
 #[test]
 fn sighup_leaves_what_runs_to_the_next_daemon() {
     let place = supervising("sleep 1000");
-    let pid = pid_of(&place);
+    let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("it has left", || gone(daemon).then_some(()));
     assert!(!gone(pid));
     place.run(&["up"]).succeeded();
-    assert_eq!(pid_of(&place), pid, "the same process, adopted");
+    assert_eq!(place.pid_of("it"), pid, "the same process, adopted");
     place.run(&["stop", "all"]).succeeded();
     assert!(gone(pid));
 }

@@ -1,48 +1,11 @@
 //! `logs -f`, `tail -f` and `list --watch`: what comes is shown, across rotations and the deaths of daemons.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    process::Child,
-};
+use std::fs;
 
-use crate::support::{Place, wait_until};
-
-/// A command that goes on until it is killed, with what it has printed.
-struct Following {
-    child: Child,
-    path: PathBuf,
-}
-
-impl Following {
-    fn start(place: &Place, args: &[&str]) -> Self {
-        let path = place.path("followed");
-        let out = File::create(&path).unwrap();
-        Self { child: place.command(args).stdout(out).spawn().unwrap(), path }
-    }
-
-    fn printed(&self) -> String {
-        fs::read_to_string(&self.path).unwrap()
-    }
-
-    fn lines(&self) -> usize {
-        self.printed().lines().count()
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
+use crate::support::{Following, Place, wait_until};
 
 fn supervising(script: &str, more: &str) -> Place {
-    let place = Place::new();
-    let text = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n{more}\n");
-    fs::write(place.path("ecosystem.toml"), text).unwrap();
-    place.run(&["up"]).succeeded();
-    place
+    Place::supervising(&format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n{more}\n"))
 }
 
 #[test]

@@ -4,38 +4,13 @@ use std::{
     fs::{self, File},
     io::Read as _,
     os::fd::AsFd as _,
-    process::{Child, Stdio},
+    process::Stdio,
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::support::{Place, wait_until};
-
-/// `logs -f`, with what it has printed.
-struct Following {
-    child: Child,
-    path: std::path::PathBuf,
-}
-
-impl Following {
-    fn start(place: &Place, args: &[&str]) -> Self {
-        let path = place.path("followed");
-        let out = File::create(&path).unwrap();
-        Self { child: place.command(args).stdout(out).spawn().unwrap(), path }
-    }
-
-    fn printed(&self) -> String {
-        fs::read_to_string(&self.path).unwrap()
-    }
-}
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-}
+use crate::support::{Following, Place, wait_until};
 
 /// The lines of a log, as objects.
 fn objects(place: &Place, args: &[&str]) -> Vec<Value> {

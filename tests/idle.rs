@@ -1,12 +1,12 @@
 //! What waits costs nothing: few system calls while nothing happens.
 
 use std::{
-    fs::{self, File},
+    fs,
     path::Path,
     process::{Child, Command, Stdio},
 };
 
-use crate::support::{Place, wait_until};
+use crate::support::{Following, Place, wait_until};
 
 /// How long is counted. The calls that strace(1) itself interrupts, and begins again, do not count.
 const COUNTED_SECS: u64 = 10;
@@ -58,21 +58,9 @@ fn threads(pid: u32) -> Vec<String> {
     threads.filter(|thread| is_ours(&thread.path())).map(|thread| thread.file_name().into_string().unwrap()).collect()
 }
 
-/// Something that goes on until it is killed.
-struct Following(Child);
-
-impl Drop for Following {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
 fn follow(place: &Place, name: &str, args: &[&str]) -> Following {
-    let out = place.path(&format!("{name}.out"));
-    let child = place.command(args).stdout(File::create(&out).unwrap()).spawn().unwrap();
-    let following = Following(child);
-    wait_until(name, || (!fs::read_to_string(&out).unwrap().is_empty()).then_some(()));
+    let following = Following::start(place, args);
+    wait_until(name, || (!following.printed().is_empty()).then_some(()));
     following
 }
 
@@ -119,12 +107,8 @@ fn who_waits_makes_next_to_no_system_calls() {
     wait_until("it runs", || place.run(&["logs", "it"]).stdout.contains("err").then_some(()));
     let tail = follow(&place, "tail", &["tail", "-f"]);
     let logs = follow(&place, "logs", &["logs", "it", "-f"]);
-    let counted = [
-        ("run", running.pid()),
-        ("tail -f", tail.0.id()),
-        ("logs -f", logs.0.id()),
-        ("daemon", place.daemon().unwrap()),
-    ];
+    let counted =
+        [("run", running.pid()), ("tail -f", tail.pid()), ("logs -f", logs.pid()), ("daemon", place.daemon().unwrap())];
     assert_few_calls(&place, &counted);
 }
 
@@ -138,5 +122,5 @@ fn who_waits_without_a_daemon_makes_next_to_no_system_calls() {
     place.stop_daemon();
     let tail = follow(&place, "tail", &["tail", "-f"]);
     let logs = follow(&place, "logs", &["logs", "it", "-f"]);
-    assert_few_calls(&place, &[("tail -f", tail.0.id()), ("logs -f", logs.0.id())]);
+    assert_few_calls(&place, &[("tail -f", tail.pid()), ("logs -f", logs.pid())]);
 }

@@ -9,18 +9,6 @@ use crate::support::{Outcome, Place, finish, gone, helpers_of, send, wait_until}
 const ECOSYSTEM: &str =
     "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\nrestart = { policy = 'never' }\n";
 
-fn supervising() -> (Place, u32) {
-    let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
-    place.run(&["up"]).succeeded();
-    let pid = pid_of(&place);
-    (place, pid)
-}
-
-fn pid_of(place: &Place) -> u32 {
-    u32::try_from(place.json(&["show", "it"])["handle"]["pid"].as_u64().unwrap()).unwrap()
-}
-
 /// The program with these arguments, in a pid namespace of its own.
 fn elsewhere(place: &Place, args: &[&str]) -> Outcome {
     let asked = place.command(args);
@@ -38,7 +26,8 @@ fn keeper(place: &Place) -> u32 {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn a_daemon_in_another_namespace_touches_nothing() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("it");
     place.kill_daemon();
     let before = place.run(&["--offline", "--format", "jsonl", "tail", "-n", "1000"]).stdout;
     for args in [&["up"][..], &["stop", "it"], &["restart", "it"], &["daemon", "--on-demand", "--idle-timeout", "0s"]] {
@@ -49,13 +38,14 @@ fn a_daemon_in_another_namespace_touches_nothing() {
     assert_eq!(place.run(&["--offline", "--format", "jsonl", "tail", "-n", "1000"]).stdout, before);
     assert!(elsewhere(&place, &["list"]).succeeded().stdout.contains("unknown"));
     place.run(&["up"]).succeeded();
-    assert_eq!(pid_of(&place), pid, "where it runs it is adopted");
+    assert_eq!(place.pid_of("it"), pid, "where it runs it is adopted");
 }
 
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn what_has_ended_is_taken_over_from_another_namespace_by_its_descriptor() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("it");
     place.kill_daemon();
     send(pid, Signal::SIGKILL);
     wait_until("it ends", || gone(pid).then_some(()));
@@ -71,7 +61,8 @@ fn what_has_ended_is_taken_over_from_another_namespace_by_its_descriptor() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn without_a_keeper_nothing_is_taken_for_gone() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("it");
     let keeper = keeper(&place);
     place.kill_daemon();
     send(keeper, Signal::SIGKILL);
@@ -79,7 +70,7 @@ fn without_a_keeper_nothing_is_taken_for_gone() {
     elsewhere(&place, &["up"]).left_with(5).said(&["another pid namespace"]);
     assert!(!gone(pid));
     place.run(&["up"]).succeeded();
-    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.pid_of("it"), pid);
 }
 
 /// A container that is gone has taken its processes with it, which the first namespace of the machine can see.
@@ -99,7 +90,7 @@ fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
         .then_some(())
     });
     place.run(&["up"]).succeeded();
-    assert!(!gone(pid_of(&place)));
+    assert!(!gone(place.pid_of("it")));
     let shown = place.run(&["show", "it"]).succeeded().stdout;
     assert!(shown.contains("it ran in another pid namespace"), "{shown}");
 }
@@ -107,13 +98,14 @@ fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn a_client_in_another_namespace_is_told_so() {
-    let (place, pid) = supervising();
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("it");
     for args in [&["up"][..], &["restart", "it"], &["run", "--", "true"]] {
         elsewhere(&place, args).left_with(5).said(&["the daemon of this ledger runs in another pid namespace"]);
     }
     // What only reads is answered.
     assert!(elsewhere(&place, &["list"]).succeeded().stdout.contains("running"));
-    assert_eq!(pid_of(&place), pid);
+    assert_eq!(place.pid_of("it"), pid);
     elsewhere(&place, &["daemon", "--stop"]).succeeded();
     wait_until("it is stopped", || gone(pid).then_some(()));
 }

@@ -2,14 +2,9 @@
 
 use std::fs;
 
-use crate::support::{Place, gone, wait_until};
+use rustix::process::Resource;
 
-/// Lets the process write no file beyond so many bytes, which is an error of the write as that of a full disk is.
-fn limit_files(pid: u32, bytes: Option<u64>) {
-    use rustix::process::{Pid, Resource, Rlimit, prlimit};
-    let pid = Pid::from_raw(i32::try_from(pid).unwrap());
-    prlimit(pid, Resource::Fsize, Rlimit { current: bytes, maximum: None }).unwrap();
-}
+use crate::support::{Place, gone, limit, wait_until};
 
 #[test]
 fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
@@ -21,7 +16,8 @@ fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
     let pid_of = || place.json(&["list", "--name", "steady"])[0]["pid"].as_u64().map(|pid| u32::try_from(pid).unwrap());
     let pid = pid_of().unwrap();
     let daemon = place.daemon().unwrap();
-    limit_files(daemon, Some(1));
+    // An error of the write, as that of a full disk is.
+    limit(daemon, Resource::Fsize, Some(1));
     place.run(&["restart", "idle"]).said(&["poisoned since ", "0000000001.seg", "File too large"]);
     // Every call is refused with the reason, whether the daemon is still there, begins again, or waits.
     let waiting = wait_until("it waits with its socket", || {
@@ -35,7 +31,7 @@ fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
     }
     assert!(!gone(pid), "what runs goes on");
     assert_eq!(place.daemon(), Some(daemon), "the same process");
-    limit_files(daemon, None);
+    limit(daemon, Resource::Fsize, None);
     wait_until("it is back", || (place.run(&["list"]).code == 0).then_some(()));
     wait_until("and supervises", || (pid_of() == Some(pid)).then_some(()));
     assert!(place.types("steady").contains(&"adopted".to_owned()));
@@ -52,9 +48,9 @@ fn a_run_whose_daemon_is_poisoned_still_ends_with_the_code_of_its_command() {
     let running = place.start_script(&["--name", "it"], "echo begun; while [ ! -e go ]; do sleep 0.05; done; exit 7");
     let daemon =
         wait_until("it runs", || place.daemon().filter(|_| place.ledger().join("logs/it-0/stdout.log").exists()));
-    limit_files(daemon, Some(1));
+    limit(daemon, Resource::Fsize, Some(1));
     place.run(&["stop", "it"]).said(&["poisoned since "]);
-    limit_files(daemon, None);
+    limit(daemon, Resource::Fsize, None);
     fs::write(place.path("go"), "").unwrap();
     let outcome = running.outcome();
     // The stop was asked for and never recorded: the command ended by itself, or by the signal of a stop that was.

@@ -1,6 +1,6 @@
 //! What is shown of processes while no daemon answers for them: what is on record is compared with what the kernel knows.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -12,11 +12,9 @@ use crate::{
 
 /// A process `it` that is supervised and runs, and its pid.
 fn supervising() -> (Place, u32) {
-    let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n").unwrap();
-    place.run(&["up"]).succeeded();
-    let pid = place.json(&["list"])[0]["pid"].as_u64().unwrap();
-    (place, u32::try_from(pid).unwrap())
+    let place = Place::supervising("[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let pid = place.pid_of("it");
+    (place, pid)
 }
 
 fn standing(handle: &Value) -> [&Value; 5] {

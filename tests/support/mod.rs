@@ -1,10 +1,12 @@
 //! What every scenario needs: a place of its own, the program run in it, and patience with a bound.
 
+mod following;
 mod place;
 mod running;
 mod wait;
 
 pub(crate) use self::{
+    following::Following,
     place::{Outcome, Place, finish, helpers_of},
     running::Running,
     wait::{gone, wait_until},
@@ -14,8 +16,16 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use rustix::process::{Resource, Rlimit, getrlimit, prlimit};
 
 /// Sends a signal to one process.
 pub(crate) fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
+}
+
+/// Sets the soft limit of a process that has our hard limit, or lifts it as far as that allows.
+pub(crate) fn limit(pid: u32, resource: Resource, soft: Option<u64>) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
+    let maximum = getrlimit(resource).maximum;
+    prlimit(pid, resource, Rlimit { current: soft.or(maximum), maximum }).unwrap();
 }

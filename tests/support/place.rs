@@ -28,6 +28,14 @@ impl Place {
         Self { dir: TempDir::new().unwrap() }
     }
 
+    /// The same, with a daemon that supervises what an ecosystem file says.
+    pub(crate) fn supervising(ecosystem: &str) -> Self {
+        let place = Self::new();
+        std::fs::write(place.path("ecosystem.toml"), ecosystem).unwrap();
+        place.run(&["up"]).succeeded();
+        place
+    }
+
     /// A path in the directory.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
@@ -94,6 +102,11 @@ impl Place {
     /// The events of a process, oldest first.
     pub(crate) fn events(&self, name: &str) -> Vec<Value> {
         self.json(&["show", name])["events"].as_array().unwrap().clone()
+    }
+
+    /// The pid of a process that runs.
+    pub(crate) fn pid_of(&self, name: &str) -> u32 {
+        u32::try_from(self.json(&["show", name])["handle"]["pid"].as_u64().unwrap()).unwrap()
     }
 
     /// The types of those events.

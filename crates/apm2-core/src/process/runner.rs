@@ -198,6 +198,7 @@ impl ProcessRunner {
             files.masks.set(known.clone());
         }
         let cause = Some(instance.request_start(origin, trigger)?);
+        let _in_run = self.run_span().entered();
         let origin = Origin::default().caused_by(cause);
         let (spec, handle, run) = {
             let facts = instance.facts();
@@ -285,7 +286,12 @@ impl ProcessRunner {
         instance.record_spawn_failure(&Origin::default().caused_by(cause), trigger, failure)
     }
 
-    /// Hands a run to the task that owns it.
+    /// Names the latest run in the lines of the log, beside its instance.
+    fn run_span(&self) -> Span {
+        tracing::error_span!("run", number = self.shared.facts().run())
+    }
+
+    /// Hands a run to the task that owns it. To be called in the span of the run.
     fn own_run(
         &mut self,
         runtime: &Handle,
@@ -298,10 +304,9 @@ impl ProcessRunner {
         let (told, finished) = watch::channel(false);
         let ends = Ends { orders: received, finished: told, noticed };
         let holder = self.holder.clone();
-        let span = tracing::error_span!("run", number = self.shared.facts().run());
-        let drains = readers.map_or_else(Drains::none, |readers| span.in_scope(|| readers.start()));
+        let drains = readers.map_or_else(Drains::none, Readers::start);
         let run = Run::new(self.shared.clone(), leader, drains, ends, holder).resumed(found_ended);
-        runtime.spawn(run.own().instrument(span));
+        runtime.spawn(run.own().in_current_span());
         self.run = Some(RunLink { orders, finished });
     }
 

@@ -112,6 +112,17 @@ impl KeeperClient {
     }
 }
 
+impl Drop for Shared {
+    /// The thread that waits for the end of the keeper has a copy of the descriptor.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(connection) = state.connection.take() {
+            // It may be gone already.
+            let _ = shutdown(&connection, Shutdown::Both);
+        }
+    }
+}
+
 impl Shared {
     /// Nothing is left half-done under this lock that a second try would not do again.
     fn state(&self) -> MutexGuard<'_, State> {

@@ -61,6 +61,7 @@ impl ProcessRunner {
         let shared = self.shared.clone();
         let mut instance = shared.lock();
         let Some(stream) = instance.stream().cloned() else { return Ok(Resumed::Nothing) };
+        let _in_run = self.run_span().entered();
         let marker = instance.facts().marker();
         let held = self.held(&marker.to_string());
         let identity = match stream.intent {
@@ -136,6 +137,7 @@ impl ProcessRunner {
     /// When the outputs cannot be read.
     pub(crate) fn begin_rest(&self) -> Result<Option<Rest>, ProcessError> {
         let runtime = spawner::runtime()?;
+        let _in_run = self.run_span().entered();
         let marker = self.shared.facts().marker().to_string();
         let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
         let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);

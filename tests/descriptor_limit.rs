@@ -1,0 +1,91 @@
+//! A descriptor store without room for what it is given: the kernel drops descriptors of a message, and says so in a flag.
+
+use std::{fs, os::fd::AsFd as _, sync::Arc};
+
+use apm2_core::process::{RunHolder as _, has_ended};
+use apm2_daemon::keeper::KeeperClient;
+use apm2_ledger::LedgerDir;
+use rustix::process::Resource;
+
+use crate::support::{Place, gone, helpers_of, limit, wait_until};
+
+const ECOSYSTEM: &str =
+    "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\nrestart = { policy = 'never' }\n";
+
+/// The least limit that is tried: below what the store itself has open.
+const LIMIT_MIN: u64 = 4;
+
+/// One under which it certainly has room.
+const LIMIT_ENOUGH: u64 = 64;
+
+/// The descriptors of a run: two outputs, and the process.
+const DESCRIPTORS: usize = 3;
+
+fn keeper(place: &Place) -> u32 {
+    wait_until("there is a keeper", || helpers_of(&place.ledger(), &["keeper"]).first().copied())
+}
+
+/// The latest run, as the store knows it, and its number.
+fn run_of(place: &Place) -> (String, u64) {
+    let shown = place.json(&["show", "it"]);
+    let number = shown["runs"].as_array().unwrap().last().unwrap()["run"].as_u64().unwrap();
+    (format!("{}/0/{number}", shown["handle"]["id"].as_str().unwrap()), number)
+}
+
+/// Whether the daemon says that the latest run is not held.
+fn is_refused(place: &Place) -> bool {
+    let of_run = format!("instance{{name=it}}:run{{number={}}}: nobody holds the process of a run", run_of(place).1);
+    fs::read_to_string(place.ledger().join("daemon.log")).unwrap().contains(&of_run)
+}
+
+/// Under each limit in turn none, some and at last all of the descriptors of a run arrive.
+#[test]
+fn what_has_not_arrived_whole_is_not_held() {
+    let place = Place::supervising(ECOSYSTEM);
+    let keeper = keeper(&place);
+    let dir = Arc::new(LedgerDir::open(&place.ledger()).unwrap());
+    let client = KeeperClient::new(&dir, Vec::new());
+    assert_eq!(client.held().unwrap(), [run_of(&place).0]);
+    let mut refused = 0;
+    for soft in LIMIT_MIN..LIMIT_ENOUGH {
+        limit(keeper, Resource::Nofile, Some(soft));
+        place.run(&["restart", "it"]).succeeded();
+        let (run, pid) = (run_of(&place).0, place.pid_of("it"));
+        assert!(!gone(pid), "it runs, held or not");
+        if is_refused(&place) {
+            refused += 1;
+            assert_eq!(client.held().unwrap(), [""; 0], "nothing is held of it, nor of the run before");
+            assert!(client.get(&run).unwrap().is_none());
+            continue;
+        }
+        // The first that is not refused is held whole.
+        assert_eq!(client.held().unwrap(), [run.as_str()]);
+        let held = client.get(&run).unwrap().unwrap();
+        assert_eq!((held.outputs.len() + 1, held.identity.pid), (DESCRIPTORS, pid));
+        assert_eq!(has_ended(held.pidfd.as_fd()), Some(false));
+        break;
+    }
+    assert!(refused >= DESCRIPTORS, "refused only {refused} times, and a run needs {DESCRIPTORS} descriptors");
+    assert_eq!(client.held().unwrap().len(), 1, "never held, whatever the limit");
+    assert_eq!(self::keeper(&place), keeper, "the same one");
+}
+
+/// What is not held is found by its pid, as without a store.
+#[test]
+fn a_run_that_is_not_held_is_taken_over_and_not_started_twice() {
+    let place = Place::supervising(ECOSYSTEM);
+    let keeper = keeper(&place);
+    limit(keeper, Resource::Nofile, Some(LIMIT_MIN));
+    place.run(&["restart", "it"]).succeeded();
+    assert!(is_refused(&place));
+    let pid = place.pid_of("it");
+    limit(keeper, Resource::Nofile, None);
+    place.kill_daemon();
+    place.run(&["up"]).succeeded();
+    assert_eq!(place.pid_of("it"), pid);
+    let types = place.types("it");
+    assert_eq!(types.iter().filter(|name| *name == "start_requested").count(), 2, "{types:?}");
+    assert!(types.contains(&"adopted".to_owned()), "{types:?}");
+    place.run(&["stop", "it"]).succeeded();
+    assert!(gone(pid));
+}
