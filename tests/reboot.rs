@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Place, gone, send, wait_until};
+use crate::support::{Place, Running, gone, send, wait_until};
 
 fn state(place: &Place, name: &str) -> String {
     place.json(&["show", name])["handle"]["state"].as_str().unwrap().to_owned()
@@ -108,4 +108,46 @@ fn what_run_has_started_is_not_started_again() {
     place.run(&["stop", "all"]).succeeded();
     assert_eq!(state(&place, "it"), "stopped");
     assert_eq!(place.json(&["show", "it"])["runs"].as_array().unwrap().len(), 1);
+}
+
+/// The stop is done, or under way, and the start is not made: the next daemon makes it.
+#[test]
+fn a_daemon_that_is_shut_down_in_the_middle_of_a_restart_or_an_up_leaves_the_start_to_the_next_one() {
+    let place = Place::new();
+    let slow = "trap 'touch asked; sleep 0.5; exit 0' TERM; while :; do sleep 0.01; done # ";
+    let file = |what: &str| {
+        let text = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', \"{slow}{what}\"]\n");
+        fs::write(place.path("ecosystem.toml"), text).unwrap();
+    };
+    file("0");
+    place.run(&["up"]).succeeded();
+    for (round, what) in ["restart", "up"].into_iter().enumerate() {
+        for is_signalled in [true, false] {
+            drop(fs::remove_file(place.path("asked")));
+            file(&format!("{round}{is_signalled}"));
+            let before = place.json(&["show", "it"])["runs"].as_array().unwrap().len();
+            let args = if what == "up" { vec!["up"] } else { vec!["restart", "it"] };
+            let changing = Running::start(&mut place.command(&args));
+            wait_until("it is asked to end", || place.path("asked").exists().then_some(()));
+            if is_signalled {
+                let daemon = place.daemon().unwrap();
+                send(daemon, Signal::SIGTERM);
+                wait_until("the daemon leaves", || gone(daemon).then_some(()));
+            } else {
+                place.stop_daemon();
+            }
+            // It is answered that the supervisor is leaving, or that no daemon is there any more.
+            assert_ne!(changing.outcome().code, 0);
+            // Whatever needs a daemon starts the next one.
+            place.run(&["stop", "nothing"]).left_with(3);
+            wait_until("it runs again", || (state(&place, "it") == "running").then_some(()));
+            assert_eq!(start(&place, "it").0, "boot", "{what}");
+            let shown = place.json(&["show", "it"]);
+            assert_eq!(shown["runs"].as_array().unwrap().len(), before + 1, "{what}");
+            let events = shown["events"].as_array().unwrap();
+            let spec = events.iter().rev().find(|event| event["spec"].is_object()).unwrap();
+            let is_changed = spec["spec"]["args"].to_string().contains(&format!("{round}{is_signalled}"));
+            assert_eq!(is_changed, what == "up", "{spec}");
+        }
+    }
 }

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use apm2_core::{
+    credentials::{CredentialConfig, CredentialSource},
     process::{Actor, EventKind, ProcessSpec, ProcessState, Request, RestartRule, StartTrigger, StreamId},
     restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
     supervisor::{Boot, Launch, Supervisor},
 };
 use uuid::Uuid;
 
-use crate::support::{AMPLE, KillOnDrop, Log, in_time, sh_builder, until};
+use crate::support::{AMPLE, KillOnDrop, Log, escaping, in_time, sh_builder, until};
 
 /// The seq of the start of the next supervisor.
 const STARTED: u64 = 77;
@@ -202,4 +203,160 @@ async fn an_adopted_process_is_left_as_it_is() {
     let supervisor = next(&kept, &spec).await;
     assert_eq!(kept.names().last(), Some(&"adopted"));
     shut_down(&supervisor).await;
+}
+
+/// A process that takes a moment to end when it is asked to.
+fn slow_to_end(on_boot: OnBoot) -> ProcessSpec {
+    spec("trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.01; done", RestartPolicy::Never, on_boot)
+}
+
+/// Begins what stops the process to start it again, and waits until the stop is under way.
+async fn begin_restart(supervisor: &Supervisor, log: &Log, what: impl Future<Output = ()> + Send + 'static) {
+    let _supervisor = supervisor.clone();
+    tokio::spawn(what);
+    until("it is being stopped", || log.replay().unwrap().handle.state == ProcessState::Stopping).await;
+}
+
+fn restart(supervisor: &Supervisor, spec: &ProcessSpec) -> impl Future<Output = ()> + Send + 'static {
+    let (supervisor, id) = (supervisor.clone(), id_of(spec));
+    // Refused once the supervisor leaves.
+    async move { drop(supervisor.restart(id, &operator()).await) }
+}
+
+/// The next supervisor starts what was between its stop and its start, whatever asked for both.
+#[tokio::test]
+async fn a_shutdown_that_comes_between_stop_and_start_of_a_restart_puts_the_start_off() {
+    for on_boot in [OnBoot::AsBefore, OnBoot::Start, OnBoot::Stay] {
+        let (log, spec) = (Log::default(), slow_to_end(on_boot));
+        let supervisor = begun(&log, &spec).await;
+        begin_restart(&supervisor, &log, restart(&supervisor, &spec)).await;
+        shut_down(&supervisor).await;
+        assert_eq!(triggers(&log).len(), 1);
+        assert_eq!(runs_again(&log, &spec).await, on_boot != OnBoot::Stay, "{on_boot:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_shutdown_that_comes_between_stop_and_start_of_a_change_puts_the_start_off() {
+    let (log, spec) = (Log::default(), slow_to_end(OnBoot::AsBefore));
+    let supervisor = begun(&log, &spec).await;
+    let changed = ProcessSpec { args: ["-c", "exec sleep 2000"].map(str::to_owned).to_vec(), ..spec.clone() };
+    let (changing, launch) = (supervisor.clone(), Launch::new(changed.clone()));
+    let bring_up = async move { drop(changing.bring_up(launch, false, &operator()).await) };
+    begin_restart(&supervisor, &log, bring_up).await;
+    shut_down(&supervisor).await;
+    assert_eq!(log.replay().unwrap().handle.spec.args, changed.args, "the change is made, and through");
+    assert!(runs_again(&log, &changed).await);
+}
+
+#[tokio::test]
+async fn a_shutdown_that_comes_while_a_restart_waits_for_credentials_puts_the_start_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, waiting) = (dir.path().join("slow"), dir.path().join("waiting"));
+    let script = format!("if [ -e {} ]; then touch {}; sleep 1000; fi; echo key=x", file.display(), waiting.display());
+    let config = CredentialConfig {
+        profile: "p".to_owned(),
+        variables: [("A".to_owned(), "key".to_owned())].into(),
+        reload_signal: None,
+    };
+    let (log, spec) = (Log::default(), ProcessSpec { credentials: Some(config), ..forever(OnBoot::AsBefore) });
+    let credential_source = Some(CredentialSource::Command(["sh", "-c", &script].map(str::to_owned).to_vec()));
+    let supervisor = log.supervisor(Vec::new());
+    let launch = Launch { credential_source, ..Launch::new(spec.clone()) };
+    in_time(supervisor.bring_up(launch, false, &operator())).await.unwrap();
+    std::fs::write(&file, "").unwrap();
+    tokio::spawn(restart(&supervisor, &spec));
+    until("it waits for its credentials", || waiting.exists()).await;
+    shut_down(&supervisor).await;
+    let stream = log.replay().unwrap();
+    assert!(stream.wanted && stream.handle.state.has_exited() && stream.run == 1, "{stream:?}");
+}
+
+/// An operator who stops what the supervisor stops already has the last word.
+#[tokio::test]
+async fn a_stop_by_an_operator_during_a_shutdown_counts() {
+    for is_restart in [false, true] {
+        let (log, spec) = (Log::default(), slow_to_end(OnBoot::AsBefore));
+        let supervisor = begun(&log, &spec).await;
+        if is_restart {
+            begin_restart(&supervisor, &log, restart(&supervisor, &spec)).await;
+        }
+        let leaving = supervisor.clone();
+        let left = tokio::spawn(async move { shut_down(&leaving).await });
+        let (name, is_put_off) = if is_restart { ("restart_refused", true) } else { ("stopping", false) };
+        until("the shutdown is under way", || log.names().contains(&name)).await;
+        assert_eq!(log.replay().unwrap().wanted, is_put_off || !is_restart);
+        in_time(supervisor.stop(id_of(&spec), None, &operator())).await.unwrap();
+        in_time(left).await.unwrap();
+        assert!(!runs_again(&log, &spec).await, "{is_restart}");
+    }
+}
+
+/// It ran when it was shut down, however it ended then.
+#[tokio::test]
+async fn what_was_shut_down_while_it_finished_its_work_runs_again_under_any_policy() {
+    for policy in [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always] {
+        for code in [0, 7] {
+            let script = format!("trap 'sleep 0.1; exit {code}' TERM; while :; do sleep 0.01; done");
+            let (log, spec) = (Log::default(), spec(&script, policy, OnBoot::AsBefore));
+            shut_down(&begun(&log, &spec).await).await;
+            assert!(log.replay().unwrap().exit().is_some_and(|exit| exit.code() == Some(code)));
+            assert!(runs_again(&log, &spec).await, "{policy} {code}");
+        }
+    }
+}
+
+/// It had ended by itself, and its policy would not have started it: that its output is still read changes nothing.
+#[tokio::test]
+async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
+    // It holds the output for longer than that is waited for.
+    let script = escaping("sleep 3").replace("exit 0", "exit 3");
+    for policy in [RestartPolicy::Never, RestartPolicy::Always] {
+        let mut spec = spec(&script, policy, OnBoot::AsBefore);
+        spec.shutdown.end_orphans = false;
+        let log = Log::default();
+        let supervisor = log.supervisor(Vec::new());
+        in_time(supervisor.apply(Launch::new(spec.clone()), &operator())).await.unwrap();
+        in_time(supervisor.start(id_of(&spec), &operator())).await.unwrap();
+        until("it has ended", || log.replay().unwrap().handle.state.has_exited()).await;
+        shut_down(&supervisor).await;
+        let names = log.names();
+        assert_eq!(runs_again(&log, &spec).await, policy == RestartPolicy::Always, "{policy}: {names:?}");
+    }
+}
+
+/// A supervisor that is killed while it shuts down leaves the rest to the next one: to see the stop through, and to start.
+#[tokio::test]
+async fn what_was_being_shut_down_when_the_supervisor_was_killed_runs_again() {
+    let (log, spec) = (Log::default(), slow_to_end(OnBoot::AsBefore));
+    let supervisor = begun(&log, &spec).await;
+    let leaving = supervisor.clone();
+    let left = tokio::spawn(async move { shut_down(&leaving).await });
+    until("it is being stopped", || log.replay().unwrap().handle.state == ProcessState::Stopping).await;
+    let kept = Log::default();
+    kept.adopt(&log);
+    let _next = next(&kept, &spec).await;
+    until("it runs again", || {
+        kept.replay().is_some_and(|stream| stream.run == 2 && stream.handle.state == ProcessState::Running)
+    })
+    .await;
+    in_time(left).await.unwrap();
+}
+
+/// `on_boot = "stay"` after a power cut is a word about the process: what it says holds until somebody starts it.
+#[tokio::test]
+async fn what_stayed_once_is_not_wanted_until_it_is_started() {
+    let (log, spec) = (Log::default(), forever(OnBoot::Stay));
+    let _supervisor = begun(&log, &spec).await;
+    let past = of_another_boot(&log);
+    drop(log.replay().unwrap().handle.pid.map(KillOnDrop));
+    assert!(!runs_again(&past, &spec).await);
+    assert!(!past.replay().unwrap().wanted);
+    let before = forever(OnBoot::AsBefore);
+    let now = ProcessSpec { restart: before.restart, ..spec.clone() };
+    assert!(!runs_again(&past, &now).await && !runs_again(&of_another_boot(&past), &now).await);
+    let supervisor = next(&past, &now).await;
+    in_time(supervisor.start(id_of(&now), &operator())).await.unwrap();
+    shut_down(&supervisor).await;
+    assert!(runs_again(&past, &now).await);
 }

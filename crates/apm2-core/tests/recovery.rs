@@ -261,6 +261,12 @@ async fn stopping(spec: &ProcessSpec, identity: ProcessIdentity, timeout_ms: u64
     let log = left(spec, Some(identity), end).await;
     let stopping = EventKind::Stopping { signal: Signal::TERM, timeout_ms, force_kill: true };
     log.append(stopping);
+    // Somebody's stop: one by the supervisor itself would be followed by a start.
+    log.alter(|event| {
+        if matches!(event.kind, EventKind::Stopping { .. }) {
+            event.actor = Actor::Operator { uid: 1, user: None, terminal: None };
+        }
+    });
     log
 }
 

@@ -93,7 +93,8 @@ pub struct Stream {
     /// launched with are lost.
     pub gave_up: Option<RestartRule>,
     /// Whether it is to run: it was started, and since then no operator has stopped it, it has not finished, and its
-    /// restarts have not been given up. What the supervisor stops when it leaves is still wanted.
+    /// restarts have not been given up. What the supervisor stops when it leaves is still wanted; so is what it keeps from
+    /// being started then.
     pub wanted: bool,
     /// Whether it has done what it was started for: its latest run ended by itself with 0, and its policy restarts only
     /// failures. Until it is started again, or is another program.
@@ -289,11 +290,12 @@ impl Stream {
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
             EventKind::RestartRefused { rule } => {
-                // The supervisor itself stops what is to run again; a recovery refuses what is another ledger's.
-                if *rule != RestartRule::StopRequested
-                    || matches!(event.actor, Actor::Operator { .. } | Actor::Recovery)
-                {
-                    self.wanted = false;
+                match (rule, &event.actor) {
+                    // The supervisor itself puts off what was to run, or to be started again after an operator's stop.
+                    (RestartRule::StopRequested, Actor::System) => self.wanted |= !self.finished,
+                    (RestartRule::StopRequested, Actor::Policy | Actor::Health) => {}
+                    // A recovery refuses what is another ledger's, and what is to stay as it is (`on_boot`).
+                    _ => self.wanted = false,
                 }
                 self.follow_up = FollowUp::Nothing;
                 self.gave_up = rule.is_giving_up().then_some(*rule);

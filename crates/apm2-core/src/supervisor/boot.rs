@@ -43,19 +43,24 @@ pub(super) enum AtBoot {
     Stay,
 }
 
-/// What is done about an instance of which `left` was left by an earlier supervisor, and which does not run at `now`.
+/// What is done about an instance of which `left` was left by an earlier supervisor, and which does not run at `now`, or is
+/// being stopped: then once it has ended.
 pub(super) fn at_boot(left: &Stream, on_boot: OnBoot, now: &Stamp) -> AtBoot {
     let is_another_boot = left.asked_at.is_some_and(|asked| asked.boot_id != now.boot_id);
     let is_over = left.intent.is_none() && left.handle.state.has_exited();
     // It was stopped, and neither by an operator nor by itself.
     let was_shut_down = left.wanted && is_over && left.follow_up == FollowUp::Nothing;
+    // The supervisor ended before that was through.
+    let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.by_health);
     let is_due = matches!(left.follow_up, FollowUp::Restart { .. });
     let went_with_the_machine = left.wanted && is_another_boot && (is_open(left) || is_due);
     match on_boot {
         _ if left.unregistered => AtBoot::Nothing,
         OnBoot::Stay if went_with_the_machine => AtBoot::Stay,
         OnBoot::Stay => AtBoot::Nothing,
-        OnBoot::AsBefore | OnBoot::Start if was_shut_down || went_with_the_machine => AtBoot::Start,
+        OnBoot::AsBefore | OnBoot::Start if was_shut_down || is_being_shut_down || went_with_the_machine => {
+            AtBoot::Start
+        }
         OnBoot::Start if is_another_boot => AtBoot::Start,
         OnBoot::AsBefore | OnBoot::Start => AtBoot::Nothing,
     }

@@ -45,7 +45,6 @@ impl Supervisor {
         let before = self.runs_of(&name);
         let applied = self.apply_alone(launch, request).await?;
         let no_change = changing.downgrade();
-        self.check_leaving()?;
         let links = self.links_of(&name);
         let (down, has_finished) = down(&links, begun_anew);
         let started = ask_each(down.iter(), What::Start, request).await;

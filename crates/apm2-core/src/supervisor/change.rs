@@ -36,6 +36,14 @@ impl Changes {
         locks.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(locks.entry(name.to_owned()).or_default())
     }
+
+    /// Waits until all that are under way now are through.
+    pub(super) async fn settle(&self) {
+        let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for lock in locks {
+            drop(lock.write().await);
+        }
+    }
 }
 
 /// What was launched.

@@ -61,7 +61,12 @@ enum Then {
     #[default]
     Policy,
     /// Nothing: somebody wanted it to end.
-    Stay(Request),
+    Stay {
+        request: Request,
+        /// Whether it was to be started after its end, and the supervisor's own shutdown comes between: the next one is to
+        /// start it.
+        is_put_off: bool,
+    },
     /// The next run: somebody wanted a restart, or it is to run as before its supervisor was shut down.
     Start(Origin, StartTrigger),
 }
@@ -131,25 +136,28 @@ impl Plan {
     }
 
     fn stop(&mut self, request: Request, timeout: Option<Duration>, seen: &Seen<'_>) -> Vec<Effect> {
+        let awaited = self.awaits_start();
         if !seen.stream.handle.state.has_exited() {
-            self.then = Then::Stay(request.clone());
-            // On record, since a supervisor that takes over would have the policy decide.
-            let joined = seen.stream.stopping.filter(|stop| stop.by_health);
+            // On record, since a supervisor that takes over would have the policy decide, or go by who asked first.
+            let joined =
+                seen.stream.stopping.filter(|stop| stop.by_health || changes_mind(&request, awaited, seen.stream));
             let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
+            let is_put_off = awaited && is_own(&request);
+            self.then = Then::Stay { request: request.clone(), is_put_off };
             return joined.into_iter().chain([Effect::Stop { request, timeout }]).collect();
         }
-        let awaited = self.awaits_start();
         self.then = Then::Policy;
         match seen.stream.follow_up {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
             // It has just ended, and the policy has not been asked yet.
-            FollowUp::Undecided { .. } if seen.is_up => vec![called_off(request, seen.end_seq)],
-            // On record, or a later supervisor would start it.
-            FollowUp::Nothing | FollowUp::Undecided { .. } if awaited && seen.stream.wanted => {
-                vec![called_off(request, None)]
+            FollowUp::Undecided { unhealthy } if seen.is_up => {
+                let is_left_to_policy = is_own(&request) && !awaited && !is_restarted(seen, unhealthy);
+                if is_left_to_policy { Vec::new() } else { vec![called_off(request, seen.end_seq)] }
             }
-            FollowUp::Nothing | FollowUp::Undecided { .. } if awaited => Vec::new(),
-            FollowUp::Nothing | FollowUp::Undecided { .. } => vec![Effect::Refuse("stop")],
+            // On record, or a later supervisor would start it, or would not.
+            _ if changes_mind(&request, awaited, seen.stream) => vec![called_off(request, None)],
+            _ if awaited => Vec::new(),
+            _ => vec![Effect::Refuse("stop")],
         }
     }
 
@@ -169,14 +177,22 @@ impl Plan {
                 let cause = origin.cause.or(seen.end_seq);
                 vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
             }
+            // It had ended by itself when its supervisor was shut down, and would not have been started again.
+            (Then::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
+                if is_own(&request) && !is_restarted(seen, unhealthy) =>
+            {
+                decide(seen, unhealthy).into_iter().collect()
+            }
             // Whoever wanted it to end came after a failed health check, or after the end itself.
-            (Then::Stay(request), FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
+            (Then::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
             }
-            (Then::Policy, FollowUp::Undecided { unhealthy }) => {
-                vec![decide(seen, unhealthy)].into_iter().flatten().collect()
+            // The stop of the restart that it came between was not on record then.
+            (Then::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
+                vec![called_off(request, None)]
             }
-            (Then::Stay(_) | Then::Policy, _) => Vec::new(),
+            (Then::Policy, FollowUp::Undecided { unhealthy }) => decide(seen, unhealthy).into_iter().collect(),
+            (Then::Stay { .. } | Then::Policy, _) => Vec::new(),
         }
     }
 
@@ -221,7 +237,7 @@ impl Plan {
         let reason = Some("on_boot is stay".to_owned());
         let request = Request { actor: Actor::Recovery, reason };
         if seen.is_up {
-            self.then = Then::Stay(request);
+            self.then = Then::Stay { request, is_put_off: false };
             return Vec::new();
         }
         vec![called_off(request, seen.end_seq)]
@@ -270,6 +286,11 @@ fn decide(seen: &Seen<'_>, unhealthy: bool) -> Option<Effect> {
     }
 }
 
+/// Whether the policy has it run again.
+fn is_restarted(seen: &Seen<'_>, unhealthy: bool) -> bool {
+    matches!(decide(seen, unhealthy), Some(Effect::Schedule { .. }))
+}
+
 fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
     match end {
         _ if unhealthy => RunEndClass::Unhealthy,
@@ -277,6 +298,18 @@ fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
         Some(RunEnd::Exit(exit)) if Exit::is_success(exit) => RunEndClass::Succeeded,
         Some(RunEnd::Exit(_) | RunEnd::NeverConfirmed) | None => RunEndClass::Failed,
     }
+}
+
+/// Whether it is the supervisor's own shutdown that asks. That says nothing about the process: what was to run is to run again.
+pub(super) fn is_own(request: &Request) -> bool {
+    request.actor == Actor::System
+}
+
+/// Whether a stop of a process that is stopping, or has ended, has another say about whether it is to run than the record has
+/// so far. `awaited` says that it was to be started after its end.
+pub(super) fn changes_mind(request: &Request, awaited: bool, stream: &Stream) -> bool {
+    let is_operator = matches!(request.actor, Actor::Operator { .. });
+    if is_own(request) { awaited && !stream.wanted } else { is_operator && stream.wanted }
 }
 
 fn called_off(request: Request, cause: Option<u64>) -> Effect {

@@ -2,6 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use humantime::format_duration;
 use tokio::time::timeout;
 
 use super::{ShutdownReport, Supervisor, order::What, table::Link};
@@ -18,7 +19,8 @@ impl Supervisor {
     /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
     ///
     /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
-    /// first and then stopped; the tenders make none after it, and an instance that is not supervised yet is not started.
+    /// first and then stopped; the tenders make none after it, and an instance that is not supervised yet is not started. What
+    /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
     pub async fn shutdown(&self, deadline: Duration, request: &Request) -> ShutdownReport {
         // Before the instances are looked at: who starts something has looked at this after the instance was there.
         self.inner.is_leaving.store(true, Ordering::SeqCst);
@@ -48,6 +50,10 @@ impl Supervisor {
                 Err(error) => report.problems.push(format!("{name}: {error}")),
             }
         }
+        // A change may have stopped something, and is about to start it.
+        if timeout(ANSWER_MARGIN, self.inner.changes.settle()).await.is_err() {
+            report.problems.push(format!("a change is not through within {}", format_duration(ANSWER_MARGIN)));
+        }
         report
     }
 }
@@ -55,7 +61,7 @@ impl Supervisor {
 /// Stops an instance. Whether there was anything to stop.
 async fn stop(link: &Link, what: What, limit: Duration) -> Result<bool, ProcessError> {
     let Ok(stopped) = timeout(limit, link.ask(what)).await else {
-        let late = format!("no answer within {}; it may still run", humantime::format_duration(limit));
+        let late = format!("no answer within {}; it may still run", format_duration(limit));
         return Err(ProcessError::Io(std::io::Error::other(late)));
     };
     let has_exited = || link.view.stream().is_none_or(|stream| stream.handle.state.has_exited());

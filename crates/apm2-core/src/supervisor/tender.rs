@@ -27,7 +27,7 @@ use super::{
     boot::{AtBoot, at_boot},
     checkup::Checkup,
     order::{Order, Reply, What},
-    plan::{Effect, Input, Plan, Seen},
+    plan::{Effect, Input, Plan, Seen, changes_mind, is_own},
     sampler::Sampler,
     watch::Watch,
 };
@@ -43,6 +43,9 @@ use crate::{
 
 /// How long a start that could not be recorded is put off. A full disk may have room again by then.
 const START_RETRY: Duration = Duration::from_secs(10);
+
+/// Why nothing is started any more.
+const LEAVING: &str = "the supervisor is leaving";
 
 /// One thing that happened.
 enum Happened {
@@ -196,7 +199,7 @@ impl Tender {
                 Some(FollowUp::Nothing) | None => {}
             },
         }
-        if let Some(left) = left.filter(|_| self.is_launchable && resumed != Resumed::Adopted) {
+        if let Some(left) = left.filter(|_| self.is_launchable) {
             self.boot(at_boot(&left, boot.on_boot(&self.launch), &self.clock.now()), boot.cause);
         }
         self.note_business();
@@ -435,13 +438,28 @@ impl Tender {
     fn stop(&mut self, request: Request, timeout: Option<Duration>) -> Result<(), ProcessError> {
         let was_fetching = self.fetching.take().is_some();
         let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
-        let stopped = if was_fetching && !is_due { Ok(()) } else { self.step(Input::Stop(request, timeout)) };
+        let why = if is_own(&request) { LEAVING } else { "a stop was asked for" };
+        let stopped = if was_fetching && !is_due {
+            self.call_off_start(request)
+        } else {
+            self.step(Input::Stop(request, timeout))
+        };
         if stopped.is_ok() {
-            let called_off = Err(ProcessError::InvalidState("a stop was asked for".to_owned()));
+            let called_off = Err(ProcessError::InvalidState(why.to_owned()));
             answer_all(&mut self.starts_waiting, &called_off);
             answer_all(&mut self.restarts_waiting, &called_off);
         }
         stopped
+    }
+
+    /// Calls off a start of which nothing is on record yet, so that a later supervisor knows whether it is still wanted.
+    fn call_off_start(&mut self, request: Request) -> Result<(), ProcessError> {
+        let is_news = self.runner.stream().is_some_and(|stream| changes_mind(&request, true, &stream));
+        if !is_news {
+            return Ok(());
+        }
+        let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };
+        self.runner.record(&Origin::of(request), vec![kind]).map(drop)
     }
 
     /// One step that nobody waits for.
@@ -506,7 +524,11 @@ impl Tender {
 
     fn start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
         if self.flags.is_leaving.load(Ordering::Acquire) {
-            return Err(ProcessError::InvalidState("the supervisor is stopping".to_owned()));
+            if trigger == StartTrigger::Start && self.is_launchable {
+                let reason = Some("it was to be started".to_owned());
+                self.call_off_start(Request { actor: Actor::System, reason })?;
+            }
+            return Err(ProcessError::InvalidState(LEAVING.to_owned()));
         }
         if !self.is_launchable {
             self.refuse_unlaunchable(origin.cause)?;

@@ -23,7 +23,7 @@ use crate::{
 /// The newest version of event records.
 const EVENT_VERSION_MAX: u8 = 3;
 /// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
-const REDUCER_VERSION: u8 = 5;
+const REDUCER_VERSION: u8 = 6;
 
 /// A record that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
