@@ -1,6 +1,11 @@
 //! `up` says whether what the file asks for runs, and makes it so.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+};
 
 use serde_json::Value;
 
@@ -129,4 +134,60 @@ fn start_of_what_runs_and_stop_of_what_does_not_are_done_already() {
     assert_eq!(place.run(&["stop", "all"]).succeeded().stdout, "", "all that runs is nothing");
     place.run(&["start", "a", "b"]).succeeded();
     assert!(pid("b").is_u64());
+}
+
+/// No test, but a program that others start: it listens on a port, and tells who it is.
+#[test]
+fn listener() {
+    let Ok(port) = std::env::var("LISTEN_ON") else { return };
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    for client in listener.incoming() {
+        client.unwrap().write_all(std::env::var("LISTEN_AS").unwrap().as_bytes()).unwrap();
+    }
+}
+
+/// Who listens on a port.
+fn listens_on(port: u16) -> Option<String> {
+    let mut name = String::new();
+    TcpStream::connect(("127.0.0.1", port)).ok()?.read_to_string(&mut name).ok()?;
+    Some(name)
+}
+
+/// One of them takes longer to end than the other: the port that the other wants is not free before that.
+#[test]
+fn processes_that_swap_their_ports_in_one_up_both_get_them() {
+    let place = Place::new();
+    let ports: Vec<u16> = {
+        let free: Vec<_> = (0..3).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        free.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    };
+    let program = std::env::current_exe().unwrap();
+    let process = |name: &str, port: u16, timeout: &str| {
+        format!(
+            "[[process]]\nname = '{name}'\ncommand = 'sh'\n\
+             args = ['-c', \"trap '' TERM; exec '{}' --exact up::listener --nocapture\"]\n\
+             env = {{ LISTEN_ON = '{port}', LISTEN_AS = '{name}' }}\n\
+             restart = {{ policy = 'never' }}\nshutdown = {{ timeout = '{timeout}' }}\n",
+            program.display()
+        )
+    };
+    let file = |a: u16, b: u16| {
+        let all = [process("a", a, "50ms"), process("b", b, "800ms"), process("c", ports[2], "50ms")];
+        with(&place, &all.concat());
+    };
+    let (mut a, mut b) = (ports[0], ports[1]);
+    file(a, b);
+    place.run(&["up"]).succeeded();
+    for _ in 0..2 {
+        for (name, port) in [("a", a), ("b", b), ("c", ports[2])] {
+            wait_until("it listens", || (listens_on(port)? == name).then_some(()));
+        }
+        std::mem::swap(&mut a, &mut b);
+        file(a, b);
+        place.run(&["up"]).succeeded();
+    }
+    for (name, port, expected) in [("a", a, 3), ("b", b, 3), ("c", ports[2], 1)] {
+        wait_until("it listens", || (listens_on(port)? == name).then_some(()));
+        assert_eq!(runs(&place, name), expected, "{name}");
+    }
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use apm2_core::{
+    log::LogConfig,
     process::{
         Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
         Unrecorded, id_query::UnclearId,
@@ -16,7 +17,7 @@ use apm2_core::{
     supervisor::{Applied, BroughtUp, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
 
-use crate::support::{KillOnDrop, Log, PATIENCE, in_time, sh, until};
+use crate::support::{AMPLE, KillOnDrop, Log, PATIENCE, in_time, sh, until};
 
 const UNTOUCHED: BroughtUp =
     BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
@@ -320,4 +321,115 @@ async fn a_launch_with_the_id_of_another_gets_one_of_its_own() {
     assert_eq!(kept, 2, "the launch of the first is still its own");
     in_time(scene.supervisor.remove(id, None, &Request::default())).await.unwrap();
     scene.assert_as_before(&Request::default()).await;
+}
+
+fn logging_to(name: &str, log: &std::path::Path) -> ProcessSpec {
+    let log = LogConfig { stdout: Some(log.to_owned()), ..LogConfig::default() };
+    ProcessSpec { log, ..named(name, 1) }
+}
+
+/// Brings up all of them together.
+async fn bring_up_all(supervisor: &Supervisor, launches: Vec<Launch>) -> Vec<Result<BroughtUp, ProcessError>> {
+    let parts = supervisor.together(launches.iter().map(|launch| launch.spec.name.clone()).collect());
+    let works = launches
+        .into_iter()
+        .zip(parts)
+        .map(|(launch, part)| tokio::spawn(async move { part.bring_up(launch, false, &Request::default()).await }));
+    let mut brought_up = Vec::new();
+    for work in works.collect::<Vec<_>>() {
+        brought_up.push(in_time(work).await.unwrap());
+    }
+    brought_up
+}
+
+fn applied(brought_up: &[Result<BroughtUp, ProcessError>]) -> Vec<Option<Applied>> {
+    brought_up.iter().map(|one| one.as_ref().ok().map(|one| one.applied)).collect()
+}
+
+#[tokio::test]
+async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not() {
+    let (supervisor, by) = (supervisor(), Request::default());
+    let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
+    let launches = |a, b| vec![Launch::new(logging_to("a", a)), Launch::new(logging_to("b", b))];
+    let created = bring_up_all(&supervisor, launches(x, y)).await;
+    assert_eq!(applied(&created), [Some(Applied::Created); 2], "{created:?}");
+    let swapped = launches(y, x);
+    let refused = in_time(supervisor.bring_up(swapped[0].clone(), false, &by)).await;
+    assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{refused:?}");
+    let changed = bring_up_all(&supervisor, swapped).await;
+    assert_eq!(applied(&changed), [Some(Applied::Changed); 2], "{changed:?}");
+    // A name that an instance of the other had.
+    let two = || Launch::new(named("web", 2));
+    assert_eq!(applied(&bring_up_all(&supervisor, vec![two()]).await), [Some(Applied::Created)]);
+    let apart = vec![Launch::new(named("web", 1)), Launch::new(named("web-1", 1))];
+    let changed = bring_up_all(&supervisor, apart).await;
+    assert_eq!(applied(&changed), [Some(Applied::Changed), Some(Applied::Created)], "{changed:?}");
+    in_time(supervisor.shutdown(AMPLE, &by)).await;
+}
+
+/// Launches that cannot be kept, of one name.
+struct Refusing(&'static str);
+
+impl LaunchStore for Refusing {
+    fn prepare(&self, launch: &Launch) -> io::Result<()> {
+        let is_refused = launch.spec.name == self.0 && launch.base_env.is_some();
+        if is_refused { Err(io::Error::other("the disk is full")) } else { Ok(()) }
+    }
+
+    fn save(&self, _launch: &Launch) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _process: ProcessId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn load_all(&self) -> io::Result<KeptLaunches> {
+        Ok(KeptLaunches::default())
+    }
+}
+
+/// What waits for another change that is not made is as it was, and runs; what needs nothing of it is changed.
+#[tokio::test]
+async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_needs_that() {
+    let mut services = Log::default().services(Vec::new());
+    services.recorder = Box::new(|| Box::new(Log::default()));
+    services.launches = Arc::new(Refusing("b"));
+    let supervisor = Supervisor::new(services);
+    let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
+    let refused = |spec| Launch { base_env: Some(Default::default()), ..Launch::new(spec) };
+    let first = vec![Launch::new(logging_to("a", x)), Launch::new(logging_to("b", y)), Launch::new(named("c", 1))];
+    bring_up_all(&supervisor, first).await.into_iter().for_each(|one| drop(one.unwrap()));
+    let run_of = |name: &str| {
+        let stream = supervisor.instances().into_iter().find(|stream| stream.handle.spec.name == name).unwrap();
+        (stream.run, stream.handle.state == ProcessState::Running, stream.handle.spec.log.stdout)
+    };
+    let next = vec![
+        Launch::new(logging_to("a", y)),
+        refused(logging_to("b", x)),
+        Launch::new(ProcessSpec { args: ["-c", "exec sleep 2000"].map(str::to_owned).to_vec(), ..named("c", 1) }),
+    ];
+    let changed = bring_up_all(&supervisor, next).await;
+    assert_eq!(applied(&changed), [None, None, Some(Applied::Changed)], "{changed:?}");
+    assert!(changed[0].as_ref().unwrap_err().to_string().contains("keeps its output in"), "{changed:?}");
+    assert_eq!(run_of("a"), (2, true, Some(x.to_owned())));
+    assert_eq!(run_of("b"), (1, true, Some(y.to_owned())), "it is not touched");
+    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+}
+
+/// Each of two changes would wait for the lock of the other, and a name that comes twice for itself.
+#[tokio::test]
+async fn changes_that_are_made_together_do_not_wait_for_each_other() {
+    let supervisor = supervisor();
+    let launches = |seconds: u32, names: &[&str]| -> Vec<Launch> {
+        let args = vec!["-c".to_owned(), format!("exec sleep {seconds}")];
+        names.iter().map(|name| Launch::new(ProcessSpec { args: args.clone(), ..named(name, 1) })).collect()
+    };
+    for round in 0..10 {
+        let there = bring_up_all(&supervisor, launches(1000 + round, &["a", "b", "c"]));
+        let back = bring_up_all(&supervisor, launches(2000 + round, &["c", "b", "a", "b"]));
+        let (there, back) = in_time(async { tokio::join!(there, back) }).await;
+        assert!(there.iter().chain(&back).all(Result::is_ok), "{there:?} {back:?}");
+    }
+    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
 }

@@ -5,7 +5,7 @@ use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 use apm2_core::{
     causes,
     process::{Actor, ProcessError, ProcessId, Request as By, Signal, Stream, StreamId, id_query::UnclearId},
-    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Launched, Reloaded, Supervisor},
+    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Launched, Part, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Origin, Poison,
@@ -15,7 +15,7 @@ use nix::unistd::{Uid, geteuid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
-    sync::{oneshot, watch},
+    sync::oneshot,
     task::JoinSet,
     time,
 };
@@ -467,8 +467,8 @@ fn surplus(supervisor: &Supervisor, group: &str, launches: &[Launch]) -> Vec<Arc
     supervisor.launches().into_iter().filter(is_surplus).collect()
 }
 
-/// Makes a group what it is to be. What goes is gone before anything is started: a process with another name may need what
-/// it holds.
+/// Makes a group what it is to be. What goes and what changes is stopped before anything is started: one process may need
+/// what another one holds.
 async fn apply(
     shared: &Arc<Shared>,
     line: &mut Line,
@@ -477,21 +477,12 @@ async fn apply(
     rerun: bool,
     by: By,
 ) -> Result<Answer, Failure> {
-    let (removing, removed) = watch::channel(());
-    let work = |work: Work, removing: Option<watch::Sender<()>>| {
-        let (shared, by, mut removed) = (Arc::clone(shared), by.clone(), removed.clone());
-        async move {
-            if removing.is_none() {
-                // Nothing is ever sent: this ends when all removals have let go of their end.
-                let _ = removed.changed().await;
-            }
-            work.done(shared, by).await
-        }
-    };
-    let mut works: Vec<_> =
-        surplus.iter().map(|launch| work(Work::remove(launch, launch.group.clone()), Some(removing.clone()))).collect();
-    drop(removing);
-    works.extend(launches.into_iter().map(|launch| work(Work::Apply(Box::new(launch), rerun), None)));
+    let mut works: Vec<(String, Work)> = Vec::new();
+    works.extend(surplus.iter().map(|launch| (launch.spec.name.clone(), Work::remove(launch, launch.group.clone()))));
+    works.extend(launches.into_iter().map(|launch| (launch.spec.name.clone(), Work::Apply(Box::new(launch), rerun))));
+    let parts = shared.supervisor.together(works.iter().map(|(name, _)| name.clone()).collect());
+    let works: Vec<_> =
+        works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(shared), part, by.clone())).collect();
     outcomes(line, works.into_iter()).await
 }
 
@@ -546,12 +537,12 @@ impl Work {
         Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
     }
 
-    async fn done(self, shared: Arc<Shared>, by: By) -> Outcome {
+    async fn done(self, shared: Arc<Shared>, part: Part, by: By) -> Outcome {
         match self {
             Self::Apply(launch, rerun) => {
                 let name = launch.spec.name.clone();
                 let planned = planned(&shared.supervisor, &launch, rerun).action;
-                match shared.supervisor.bring_up(*launch, rerun, &by).await {
+                match part.bring_up(*launch, rerun, &by).await {
                     Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
                         None => outcome(&name, action_of(applied, has_started, has_finished)),
                         error => Outcome { error, ..outcome(&name, Action::Start) },
@@ -563,7 +554,7 @@ impl Work {
                 }
             }
             Self::Remove { id, name, group } => {
-                let error = match shared.supervisor.remove(id, group.as_deref(), &by).await {
+                let error = match part.remove(id, group.as_deref(), &by).await {
                     // What was asked for by `run` is forgotten once it is over; another file may have the name now.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(in_words(error)),
@@ -608,10 +599,13 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
+    // Each by itself: nothing is started that would have to wait.
+    let alone = |launch: &Arc<Launch>| shared.supervisor.together(vec![launch.spec.name.clone()]);
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
-        .map(|launch| Work::remove(launch, group.clone()).done(Arc::clone(shared), by.clone()))
+        .flat_map(|launch| alone(launch).into_iter().map(move |part| (launch, part)))
+        .map(|(launch, part)| Work::remove(launch, group.clone()).done(Arc::clone(shared), part, by.clone()))
         .collect();
     outcomes(line, works.into_iter()).await
 }

@@ -9,6 +9,7 @@ use super::{
     change::{ask_each, with_id, with_instances},
     order::What,
     table::Link,
+    together::{Changing, Turn},
 };
 use crate::process::{ProcessError, ProcessState, Request, Stream, StreamId};
 
@@ -39,13 +40,30 @@ impl Supervisor {
     /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
     /// next word.
     pub async fn bring_up(&self, launch: Launch, rerun: bool, request: &Request) -> Result<BroughtUp, ProcessError> {
+        let changing = self.changing(&launch.spec.name).await;
+        self.bring_up_locked(changing, launch, rerun, request, Turn::alone()).await
+    }
+
+    /// The same for whoever has the lock of its name.
+    pub(super) async fn bring_up_locked(
+        &self,
+        changing: Changing,
+        launch: Launch,
+        rerun: bool,
+        request: &Request,
+        mut turn: Turn,
+    ) -> Result<BroughtUp, ProcessError> {
         let name = launch.spec.name.clone();
-        let changing = self.changing(&name).await;
         let begun_anew = rerun || !self.is_same_program(&launch);
         let before = self.runs_of(&name);
-        let applied = self.apply_alone(launch, request).await?;
+        let applied = self.apply_locked(launch, request, &mut turn).await?;
         let no_change = changing.downgrade();
         let links = self.links_of(&name);
+        if links.iter().any(is_down) {
+            turn.all_stopped().await;
+        }
+        // The others need not wait for how it does.
+        drop(turn);
         let (down, has_finished) = down(&links, begun_anew);
         let started = ask_each(down.iter(), What::Start, request).await;
         for (link, started) in down.iter().zip(started) {

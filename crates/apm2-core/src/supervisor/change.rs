@@ -8,7 +8,7 @@ use std::{
 };
 
 use tokio::{
-    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
+    sync::{OwnedRwLockReadGuard, RwLock},
     time::timeout,
 };
 
@@ -18,6 +18,7 @@ use super::{
     not_found,
     order::What,
     table::{Entry, Link},
+    together::{Changing, Turn},
 };
 use crate::blocking;
 use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
@@ -82,7 +83,7 @@ impl Supervisor {
     /// [`ProcessError::Io`] when something is not recorded or kept.
     pub async fn apply(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
-        self.apply_alone(launch, request).await
+        self.apply_locked(launch, request, &mut Turn::alone()).await
     }
 
     /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
@@ -117,7 +118,7 @@ impl Supervisor {
         if let Some(present) = present.filter(|present| present.is_busy() || !present.is_owned_by(group)) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
-        self.apply_alone(launch, request).await?;
+        self.apply_locked(launch, request, &mut Turn::alone()).await?;
         let link = self.table().get(&name).and_then(|entry| entry.links.first()).cloned();
         let link = link.ok_or_else(|| not_found(&name))?;
         if let Some(stdin) = stdin {
@@ -145,7 +146,7 @@ impl Supervisor {
             // All that is left of them is the record, which has no values.
             return Err(launch.unknown());
         }
-        self.apply_alone(with_instances(&launch, instances), request).await.map(drop)
+        self.apply_locked(with_instances(&launch, instances), request, &mut Turn::alone()).await.map(drop)
     }
 
     /// Stops what runs of a process, and takes it out of supervision. Its history stays. Where a group is named, only if
@@ -155,7 +156,18 @@ impl Supervisor {
     /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process
     /// belongs to another group.
     pub async fn remove(&self, process: ProcessId, group: Option<&str>, request: &Request) -> Result<(), ProcessError> {
-        let _changing = self.changing(&self.name_of(process)?).await;
+        let changing = self.changing(&self.name_of(process)?).await;
+        self.remove_locked(&changing, process, group, request).await
+    }
+
+    /// The same for whoever has the lock of its name.
+    pub(super) async fn remove_locked(
+        &self,
+        _changing: &Changing,
+        process: ProcessId,
+        group: Option<&str>,
+        request: &Request,
+    ) -> Result<(), ProcessError> {
         let links = self.entry_of(process, group)?.links;
         stop_all(links.iter().filter(|link| link.is_busy()), request).await?;
         for link in &links {
@@ -209,13 +221,20 @@ impl Supervisor {
         entry.filter(is_meant).ok_or_else(|| not_found(&process.to_string()))
     }
 
-    /// Claims the name, the names of instances and the log files of `spec` until the guard is dropped.
-    fn claim(&self, spec: &ProcessSpec) -> Result<Claim, ProcessError> {
-        self.table().claim(spec)?;
+    /// Claims the name, the names of instances and the log files of `spec` until the guard is dropped. What is changed with
+    /// it may let go of them.
+    fn claim(&self, spec: &ProcessSpec, turn: &Turn) -> Result<Claim, ProcessError> {
+        self.table().claim(spec, |name| turn.is_with(name))?;
         Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
     }
 
-    pub(super) async fn apply_alone(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+    /// Applies `launch` for whoever has the lock of its name.
+    pub(super) async fn apply_locked(
+        &self,
+        launch: Launch,
+        request: &Request,
+        turn: &mut Turn,
+    ) -> Result<Applied, ProcessError> {
         check(&launch)?;
         self.check_leaving()?;
         let name = launch.spec.name.clone();
@@ -223,16 +242,23 @@ impl Supervisor {
         if let Some(entry) = &existing {
             entry.refuse_others(launch.group.as_deref())?;
         }
-        let _claim = self.claim(&launch.spec)?;
+        let _claim = self.claim(&launch.spec, turn)?;
         self.check_record(&launch, request)?;
         match existing {
-            Some(entry) => self.replace(&entry, launch, request).await,
+            Some(entry) => self.replace(&entry, launch, request, turn).await,
             None => {
+                turn.all_stopped().await;
+                self.check_let_go(&launch.spec)?;
                 let (id, known) = self.table().recall(&name, launch.spec.id);
                 self.create(with_id(launch, id), known, request).await?;
                 Ok(Applied::Created)
             }
         }
+    }
+
+    /// Refuses what is claimed and was not let go of: by something that was to be changed with it, and was not.
+    pub(super) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+        self.table().check_claim(spec)
     }
 
     async fn create(&self, launch: Launch, known: Vec<Stream>, request: &Request) -> Result<(), ProcessError> {
@@ -255,7 +281,7 @@ impl Supervisor {
     }
 
     /// Keeps others from changing what has this name, and from starting it.
-    pub(super) async fn changing(&self, name: &str) -> OwnedRwLockWriteGuard<()> {
+    pub(super) async fn changing(&self, name: &str) -> Changing {
         self.inner.changes.of(name).write_owned().await
     }
 

@@ -28,6 +28,7 @@ mod shutdown;
 mod survey;
 mod table;
 mod tender;
+mod together;
 mod watch;
 
 use std::{
@@ -46,6 +47,7 @@ pub use self::{
     change::Launched,
     launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
     name::{EVERYTHING, INSTANCES_MAX, is_name},
+    together::Part,
 };
 use self::{
     change::{Changes, with_id},

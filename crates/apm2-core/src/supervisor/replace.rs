@@ -10,6 +10,7 @@ use super::{
     change::{start_all, stop_all, with_id, with_instances},
     order::What,
     table::{Entry, Link},
+    together::Turn,
 };
 use crate::process::{Draft, EventKind, ProcessError, RedactedSpec, Request, Stream, StreamId};
 
@@ -63,6 +64,7 @@ impl Supervisor {
         entry: &Entry,
         launch: Launch,
         request: &Request,
+        turn: &mut Turn,
     ) -> Result<Applied, ProcessError> {
         let launch = with_id(launch, entry.launch.spec.id);
         if entry.is_launchable && entry.launch.is_as(&launch) {
@@ -73,7 +75,7 @@ impl Supervisor {
         self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         let ran_any = entry.is_busy();
         let mut replacement = Replacement::new(entry, launch, request);
-        if let Err(error) = self.install(&mut replacement).await {
+        if let Err(error) = self.install(&mut replacement, turn).await {
             self.undo(replacement).await;
             return Err(error);
         }
@@ -92,12 +94,14 @@ impl Supervisor {
     }
 
     /// All that can fail and be undone.
-    async fn install(&self, replacement: &mut Replacement<'_>) -> Result<(), ProcessError> {
+    async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut Turn) -> Result<(), ProcessError> {
         let Replacement { new, request, kept, to_stop, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
         for link in to_stop.iter() {
             link.ask(What::Settle).await?;
         }
+        turn.all_stopped().await;
+        self.check_let_go(&new.spec)?;
         self.save(new).await?;
         for link in *kept {
             link.ask(What::Respec { launch: Arc::clone(new), is_launchable: true, request: request.clone() }).await?;

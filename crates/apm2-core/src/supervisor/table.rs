@@ -182,12 +182,22 @@ impl Table {
 
     /// Claims what `spec` names until [`end_claim`](Self::end_claim).
     ///
-    /// Refuses what could be taken for something else that is supervised, or is about to be: see [`refuse_confusion`].
-    pub(super) fn claim(&mut self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+    /// Refuses what could be taken for something else that is supervised, or is about to be: see [`refuse_confusion`]. What
+    /// is supervised now `is_changed` with it does not count: [`check_claim`](Self::check_claim) looks at that later.
+    pub(super) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
-        supervised.chain(self.claims.values()).try_for_each(|other| refuse_confusion(spec, other))?;
+        let stays = supervised.filter(|other| !is_changed(&other.name));
+        stays.chain(self.claims.values()).try_for_each(|other| refuse_confusion(spec, other))?;
         self.claims.insert(spec.name.clone(), spec.clone());
         Ok(())
+    }
+
+    /// Refuses what could be taken for something that is supervised and is not being changed: a change with which it would
+    /// have been made has failed.
+    pub(super) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
+        let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));
+        stays.try_for_each(|other| refuse_confusion(spec, other))
     }
 
     pub(super) fn end_claim(&mut self, name: &str) {
