@@ -8,11 +8,14 @@ use std::{
 };
 
 use apm2_core::{
-    health::{HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe},
-    process::ProcessIdentity,
+    credentials::{CredentialConfig, CredentialSource},
+    health::{DETAIL_CHARS_MAX, HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe},
+    process::{ProcessIdentity, ProcessSpec, Request},
+    restart::{RestartConfig, RestartPolicy},
+    supervisor::Launch,
 };
 
-use crate::support::{in_time, until};
+use crate::support::{AMPLE, Log, in_time, sh_builder, until};
 
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -166,4 +169,46 @@ async fn what_a_script_said_last_is_kept_without_what_is_secret() {
         assert!(!result.healthy && result.detail.contains(said), "{text}: {result:?}");
         assert!(!result.detail.contains("correcthorse"), "{result:?}");
     }
+}
+
+/// The part of an output that is kept ends anywhere, and with it a line.
+#[tokio::test]
+async fn a_line_that_is_not_kept_to_its_end_is_not_told() {
+    for (before, said) in [("echo it is down;", "exit status: 1: it is down"), ("", "exit status: 1")] {
+        let text = format!("exec >&2; {before} head -c 100000 /dev/zero | tr '\\0' x; exit 1");
+        let result = checked(&script(&text), LIMIT).await;
+        assert!(result.detail.ends_with(said), "{result:?}");
+    }
+}
+
+/// What a credential is, only the supervisor knows. The check's words are cut in the middle of it, and none of it is recorded.
+#[tokio::test]
+async fn a_check_that_says_a_credential_has_it_masked_before_it_is_cut() {
+    const SECRET: &str = "Zq8vK2m1Xw3rT6yU";
+    let (log, begins) = (Log::default(), "sh: failed: exit status: 1: ");
+    let pad = "x".repeat(DETAIL_CHARS_MAX - begins.len() - 5);
+    let dir = tempfile::tempdir().unwrap();
+    let says = dir.path().join("says");
+    std::fs::write(&says, format!("{pad}{SECRET}\n")).unwrap();
+    let health = HealthCheckConfig {
+        check: script(&format!("cat {}; exit 1", says.display())),
+        interval: Duration::from_millis(100),
+        ..HealthCheckConfig::default()
+    };
+    let config = CredentialConfig {
+        profile: "p".to_owned(),
+        variables: [("A".to_owned(), "key".to_owned())].into(),
+        reload_signal: None,
+    };
+    let restart = RestartConfig { policy: RestartPolicy::Always, ..RestartConfig::default() };
+    let builder = sh_builder("exec sleep 1000").health(health).restart(restart);
+    let spec = ProcessSpec { credentials: Some(config), ..builder.build() };
+    let source = ["sh", "-c", &format!("echo key={SECRET}")].map(str::to_owned).to_vec();
+    let launch = Launch { credential_source: Some(CredentialSource::Command(source)), ..Launch::new(spec) };
+    let supervisor = log.supervisor(Vec::new());
+    in_time(supervisor.bring_up(launch, false, &Request::default())).await.unwrap();
+    until("it is stopped for it", || log.names().contains(&"stopping")).await;
+    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    let recorded = format!("{:?}", log.events());
+    assert!(recorded.contains(&format!("{begins}{pad}")) && !recorded.contains(&SECRET[..3]), "{recorded}");
 }

@@ -67,6 +67,7 @@ async fn values_come_from_a_command_in_either_form() {
         ("true", "printed nothing"),
         ("printf '\\377'", "no text"),
         ("echo other=1", "has no \"key\""),
+        ("head -c 70000 /dev/zero | tr '\\0' k", "64 KiB"),
     ] {
         assert!(value(command(script)).await.unwrap_err().contains(said), "{script}");
     }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use apm2_core::{
-    adapter::{Adapter, Line, Observation},
+    adapter::{Adapter, LINE_BYTES_MAX, Line, OBSERVATION_CHARS_MAX, Observation},
     log::{LogThreads, LogsDir},
-    process::{EventKind, Request, StreamId},
+    process::{EventKind, ProcessSpec, Request, StreamId},
     supervisor::{Launch, Services, Supervisor},
 };
 
-use crate::support::{Log, in_time, sh, until};
+use crate::support::{AMPLE, Log, in_time, sh, until};
 
 /// Understands lines such as `{"tool":"edit"}`, and nothing else.
 struct Tools;
@@ -56,4 +56,50 @@ async fn lines_of_json_become_events() {
         assert_eq!(said(), expected, "run {run} sees its own lines");
         in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
     }
+}
+
+/// What an adapter sees is cut after it is masked, and what it is shown of a line that is too long has no part of a secret at
+/// its end.
+#[tokio::test]
+async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
+    const SECRET: &str = "Zq8vK2m1Xw3rT6yU";
+    /// The end of a line is what it sees.
+    struct Ends;
+    impl Adapter for Ends {
+        fn name(&self) -> &'static str {
+            "ends"
+        }
+
+        fn wants_lines(&self) -> bool {
+            true
+        }
+
+        fn line(&mut self, line: Line<'_>) -> Vec<Observation> {
+            let text = String::from_utf8_lossy(line.bytes);
+            let end = text.get(text.len().saturating_sub(8)..).unwrap_or(&text);
+            vec![Observation::new(if line.is_cut { end } else { &text })]
+        }
+    }
+    let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
+    let mut services: Services = log.services(Vec::new());
+    services.logs = Some((LogsDir::new(dir.path()), Arc::new(LogThreads::default())));
+    services.adapters = Arc::new(|_| Some(Box::new(Ends)));
+    let supervisor = Supervisor::new(services);
+    let (short, long) = (OBSERVATION_CHARS_MAX - 5, LINE_BYTES_MAX - 5);
+    let pad = |length: usize| format!("head -c {length} /dev/zero | tr '\\0' x; echo \"$PASSWORD\"");
+    let script = format!("{}; {}; exec sleep 1000", pad(short), pad(long));
+    let spec = ProcessSpec { env: [("PASSWORD".to_owned(), SECRET.to_owned())].into(), ..sh(&script) };
+    in_time(supervisor.bring_up(Launch::new(spec), false, &Request::default())).await.unwrap();
+    let seen = || {
+        let details = log.events().into_iter().filter_map(|event| match event.kind {
+            EventKind::Observed { detail, .. } => Some(detail),
+            _ => None,
+        });
+        details.collect::<Vec<_>>()
+    };
+    until("both are seen", || seen().len() >= 2).await;
+    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    let seen = seen();
+    assert!(seen.iter().all(|detail| !detail.contains(&SECRET[..1])), "{:?}", &seen[1]);
+    assert_eq!((seen[0].len(), &*seen[1]), (short, "xxxxxxxx"));
 }

@@ -169,6 +169,10 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
     let printed = helper::run(command, COMMAND_TIMEOUT)
         .await
         .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
+    // As of a file: a value that is cut would be another one, and nobody would know it by sight.
+    if helper::is_cut(&printed) {
+        return Err(CredentialError::Command(format!("{program:?} printed 64 KiB or more")));
+    }
     // Not quoted in the error: it may hold a value.
     let text = String::from_utf8(printed)
         .map_err(|_| CredentialError::Command(format!("{program:?} printed what is no text")))?;

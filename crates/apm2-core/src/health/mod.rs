@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::probe::probe_whole;
 pub use self::{
     monitor::{HealthMonitor, HealthVerdict, ProbeResult},
     probe::{ProbeTarget, probe},

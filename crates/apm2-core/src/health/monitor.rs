@@ -10,7 +10,8 @@ use crate::process::Stamp;
 pub struct ProbeResult {
     /// Whether it is well.
     pub healthy: bool,
-    /// In words, at most [`DETAIL_CHARS_MAX`](super::DETAIL_CHARS_MAX) characters, secrets masked.
+    /// In words. As [`probe`](super::probe) gives it, at most [`DETAIL_CHARS_MAX`](super::DETAIL_CHARS_MAX) characters, secrets
+    /// masked; so it is recorded in any case.
     pub detail: String,
 }
 

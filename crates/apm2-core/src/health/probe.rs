@@ -46,6 +46,13 @@ impl fmt::Debug for ProbeTarget {
 
 /// Makes one check within `limit`. Leaves no process behind.
 pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
+    let ProbeResult { healthy, detail } = probe_whole(check, limit, target).await;
+    let known = Known::of(target.masked.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    ProbeResult { healthy, detail: known.redact_and_cut(&detail, DETAIL_CHARS_MAX) }
+}
+
+/// The same with all that there is to say, secrets included: for who knows more of them, and masks before it is cut.
+pub(crate) async fn probe_whole(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
     let outcome = match check {
         HealthCheck::Http { url, expected_status } => http(url, expected_status, limit).await,
         HealthCheck::Tcp { address } => tcp(address, limit).await,
@@ -54,10 +61,7 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
         HealthCheck::Liveness => liveness(target.process, limit).await,
     };
     let healthy = outcome.is_ok();
-    let detail = outcome.unwrap_or_else(|why| why);
-    let known = Known::of(target.masked.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let detail = known.redact_text(&detail);
-    ProbeResult { healthy, detail: detail.chars().take(DETAIL_CHARS_MAX).collect() }
+    ProbeResult { healthy, detail: outcome.unwrap_or_else(|why| why) }
 }
 
 /// Whether the process exists and can run: one that is stopped (SIGSTOP) for as long as the check may take does neither
@@ -144,8 +148,9 @@ async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeT
     }
 }
 
-/// The last line that is not blank.
+/// The last line that is not blank. One that is cut is left out: it may end with a part of a secret.
 fn last_line(printed: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(printed);
+    let whole = if helper::is_cut(printed) { printed.rsplitn(2, |byte| *byte == b'\n').nth(1)? } else { printed };
+    let text = String::from_utf8_lossy(whole);
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

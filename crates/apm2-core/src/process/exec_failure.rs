@@ -57,6 +57,11 @@ fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<Str
             "the dynamic linker that it names does not exist: is it of another C library or machine?".to_owned(),
         );
     }
+    let is_whole = u64::try_from(first.len()).is_ok_and(|bytes| bytes < FIRST_LINE_BYTES_MAX) || first.contains(&b'\n');
+    if !is_whole {
+        // A part of a name is not told: it may be a part of something else.
+        return None;
+    }
     let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
     // As the kernel does: what separates words are blanks and tabs, and a carriage return belongs to one.
@@ -111,6 +116,8 @@ mod tests {
         assert_eq!(said(b"#!/no/such -x\necho"), "its interpreter \"/no/such\" does not exist");
         assert_eq!(said(b"#! /bin/sh\r\n"), "its interpreter \"/bin/sh\\r\" does not exist");
         assert!(said(b"\x7fELF\x02").contains("dynamic linker"));
+        // A name that is not read to its end is not told.
+        assert_eq!(said(format!("#!/no/{}\n", "x".repeat(300)).as_bytes()), "");
         let missing = reason("./missing", Some(Path::new("/")), None, &io::Error::from(Errno::ENOENT));
         assert_eq!(missing, None);
     }

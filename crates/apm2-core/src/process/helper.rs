@@ -32,6 +32,11 @@ const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 /// How long the rest of its output is read, once it has ended and its group is gone.
 const READ_REST_MAX: Duration = Duration::from_millis(250);
 
+/// Whether what was kept of an output may lack its end.
+pub(crate) fn is_cut(printed: &[u8]) -> bool {
+    u64::try_from(printed.len()).is_ok_and(|bytes| bytes >= OUTPUT_BYTES_MAX)
+}
+
 /// The command, in a session of its own, with the allowed part of our environment.
 pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);

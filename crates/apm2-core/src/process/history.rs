@@ -3,9 +3,10 @@
 use std::{io, sync::Arc};
 
 use crate::process::{
-    Clock, Draft, Event, EventKind, IllegalEvent, Known, ProcessError, Recorder, Request, RunEnd, Stamp, Stream,
+    Actor, Clock, Draft, Event, EventKind, IllegalEvent, Known, ProcessError, Recorder, Request, RunEnd, Stamp, Stream,
     StreamId,
 };
+use crate::{adapter::OBSERVATION_CHARS_MAX, health::DETAIL_CHARS_MAX};
 
 /// Where the events of one commit come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -89,6 +90,15 @@ impl History {
         Ok(events.first().map_or(0, |event| event.seq))
     }
 
+    /// The reason that is recorded, without secrets. What a health check says has a limit, as in the events of one.
+    fn reason_of(&self, origin: &Origin) -> Option<String> {
+        let reason = origin.request.reason.as_deref()?;
+        Some(match origin.request.actor {
+            Actor::Health => self.known.redact_and_cut(reason, DETAIL_CHARS_MAX),
+            _ => self.known.redact_text(reason),
+        })
+    }
+
     /// The drafts of a commit, each in the run that it belongs to, tried on a copy of the stream.
     fn drafts(&self, origin: &Origin, kinds: Vec<EventKind>) -> Result<Vec<Draft>, IllegalEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
@@ -100,7 +110,7 @@ impl History {
                     stream: self.id,
                     run: trial.as_ref().map_or(0, |stream| stream.run_of(&kind)),
                     actor: origin.request.actor.clone(),
-                    reason: origin.request.reason.as_deref().map(|reason| self.known.redact_text(reason)),
+                    reason: self.reason_of(origin),
                     cause: origin.cause,
                     stamp,
                     kind: masked(kind, &self.known),
@@ -118,7 +128,9 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     let mut texts: Vec<&mut String> = Vec::new();
     match &mut kind {
         EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => texts.push(&mut failure.message),
-        EventKind::HealthChanged { detail, .. } | EventKind::Observed { detail, .. } => texts.push(detail),
+        // They come whole: cut before they are masked, they would end with a part of a secret.
+        EventKind::HealthChanged { detail, .. } => *detail = known.redact_and_cut(detail, DETAIL_CHARS_MAX),
+        EventKind::Observed { detail, .. } => *detail = known.redact_and_cut(detail, OBSERVATION_CHARS_MAX),
         EventKind::OutputDropped { cause, .. } => texts.push(cause),
         EventKind::PreStopEnded { command, detail, .. } => texts.extend([command, detail]),
         EventKind::OutputTail { stdout, stderr } => texts.extend(stdout.iter_mut().chain(stderr)),
@@ -142,4 +154,56 @@ fn fold(stream: &mut Option<Stream>, event: &Event) -> Result<(), IllegalEvent> 
 /// The recorder kept something else than it was given.
 fn misnumbered(what: &str) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::InvalidData, format!("the recorder broke its contract: {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::process::{ProcessSpec, RedactedSpec, SystemClock};
+
+    /// What was recorded.
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<Event>>>);
+
+    impl Recorder for Kept {
+        fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+            let numbered =
+                drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version));
+            let events: Vec<Event> = numbered.collect();
+            self.0.lock().unwrap().extend(events.iter().cloned());
+            Ok(events)
+        }
+    }
+
+    /// Of each text that is cut, wherever that is: nothing of a secret is recorded.
+    #[test]
+    fn what_is_cut_is_masked_before() {
+        let secret = "Zq8vK2m1Xw3rT6yU";
+        let spec = ProcessSpec::builder().name("n").command("c").build();
+        let kept = Kept::default();
+        let id = StreamId { process_id: spec.id, instance: 0 };
+        let mut history = History::new(id, None, Box::new(kept.clone()), Arc::new(SystemClock));
+        history.known = Known::default().with_credentials([secret]);
+        let registered = EventKind::Registered { spec: RedactedSpec::new(&spec) };
+        history.record(&Origin::default(), vec![registered]).unwrap();
+        let longest = OBSERVATION_CHARS_MAX.max(DETAIL_CHARS_MAX);
+        for length in (0..longest + 2).filter(|length| length + secret.len() + 2 > DETAIL_CHARS_MAX) {
+            let detail = format!("{}{secret} is refused", "x".repeat(length));
+            let health = Origin::of(Request { actor: Actor::Health, reason: Some(detail.clone()) });
+            let observed = EventKind::Observed { adapter: "a".to_owned(), detail: detail.clone() };
+            // The state allows neither, and what is tried is masked all the same.
+            let kinds = [EventKind::HealthChanged { healthy: false, detail }, observed];
+            for kind in kinds {
+                let masked = format!("{:?}", masked(kind, &history.known));
+                assert!(!masked.contains(&secret[..3]), "{length}: {masked}");
+            }
+            let budget = vec![EventKind::BudgetReset];
+            history.record(&health, budget).unwrap();
+        }
+        for event in kept.0.lock().unwrap().iter().filter_map(|event| event.reason.as_ref()) {
+            assert!(!event.contains(&secret[..3]) && event.chars().count() <= DETAIL_CHARS_MAX, "{event}");
+        }
+    }
 }

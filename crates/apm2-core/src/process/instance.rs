@@ -122,6 +122,11 @@ impl Instance {
         known
     }
 
+    /// The secrets that its process is given, as far as they are known.
+    pub(super) fn known(&self) -> Known {
+        self.history.known.clone()
+    }
+
     /// What is known now. To be held for a moment only.
     pub(super) fn facts(&self) -> MutexGuard<'_, Facts> {
         lock(&self.facts)

@@ -72,7 +72,7 @@ pub(crate) use self::{
     history::{History, Origin},
     instance::end_event,
     output::{FileLogs, OutputNotice},
-    redact::{Known, redact_args, redact_text},
+    redact::{Known, redact_text},
     run::Answer,
     runner::{Given, Rest, Resumed, STOP_DRAIN_MAX, StreamView},
     usage::{Usage, usage},

@@ -440,7 +440,8 @@ impl Run {
     ) -> Result<(), ProcessError> {
         self.cause = Some(self.shared.lock().record(&origin, vec![stopping])?);
         let cwd = self.shared.facts().spec.cwd.clone();
-        self.pre_stop = Some(PreStop::begin(commands, cwd, self.leader.group(), pre_stop_until(deadline)));
+        let known = self.shared.lock().known();
+        self.pre_stop = Some(PreStop::begin(commands, cwd, self.leader.group(), known, pre_stop_until(deadline)));
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::process::{helper, redact_args};
+use crate::process::{Known, helper};
 
 /// How one command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +29,20 @@ pub(crate) struct PreStop {
 }
 
 impl PreStop {
-    /// Runs the commands one after another, all of them until `until`. `pid` tells them the process, as `APM2_PID`.
+    /// Runs the commands one after another, all of them until `until`. `pid` tells them the process, as `APM2_PID`; `known`
+    /// is masked in what is told of them.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn begin(commands: Vec<Vec<String>>, cwd: Option<PathBuf>, pid: u32, until: Instant) -> Self {
+    pub(crate) fn begin(
+        commands: Vec<Vec<String>>,
+        cwd: Option<PathBuf>,
+        pid: u32,
+        known: Known,
+        until: Instant,
+    ) -> Self {
         let (until, reached) = watch::channel(until);
-        Self { running: tokio::spawn(run(commands, cwd, pid, reached)), until }
+        Self { running: tokio::spawn(run(commands, cwd, pid, known, reached)), until }
     }
 
     /// Gives them less time. Those that do not come to their end are on record as such.
@@ -63,12 +70,13 @@ async fn run(
     commands: Vec<Vec<String>>,
     cwd: Option<PathBuf>,
     pid: u32,
+    known: Known,
     mut until: watch::Receiver<Instant>,
 ) -> Vec<PreStopResult> {
     let mut results = Vec::new();
     for words in commands {
         let Some((program, args)) = words.split_first() else { continue };
-        let recorded = redact_args(&words).join(" ");
+        let recorded = known.redact_args(&words).join(" ");
         let left = until.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
             let detail = "not run: no time was left".to_owned();
@@ -101,5 +109,23 @@ async fn reached(until: &mut watch::Receiver<Instant>) {
             // Nobody can bring it forward any more, and nobody waits for it.
             changed = until.changed() => if changed.is_err() { return },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A value that has what looks like a secret in it is masked whole: the filter comes after.
+    #[tokio::test]
+    async fn a_known_value_in_a_command_is_masked_whole() {
+        let value = "my password=hunter2 and more";
+        let known = Known::default().with_credentials([value]);
+        let commands = vec![vec!["true".to_owned(), value.to_owned()]];
+        let mut pre_stop = PreStop::begin(commands, None, 1, known, Instant::now() + Duration::from_secs(20));
+        let results = pre_stop.done().await;
+        assert_eq!(results.first().map(|result| &*result.command), Some("true <redacted>"), "{results:?}");
     }
 }

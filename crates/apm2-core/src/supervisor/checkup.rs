@@ -5,7 +5,7 @@ use tokio::{task::JoinHandle, time::Instant};
 use super::Launch;
 use crate::{
     duration::instant_in,
-    health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult, ProbeTarget, probe},
+    health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult, ProbeTarget, probe_whole},
     process::{ProcessIdentity, Stamp},
 };
 
@@ -42,7 +42,7 @@ impl Checkup {
         let of_all = launch.spec.env.iter().chain(&health.env);
         let masked = of_all.map(|(name, value)| (name.clone(), value.clone())).collect();
         let target = ProbeTarget { process, cwd: launch.spec.cwd.clone(), env: variables(launch, health), masked };
-        self.running = Some(tokio::spawn(async move { probe(&check, timeout, &target).await }));
+        self.running = Some(tokio::spawn(async move { probe_whole(&check, timeout, &target).await }));
     }
 
     /// The result of the check under way. To be asked while one is; loses nothing when dropped.

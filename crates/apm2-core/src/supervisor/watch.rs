@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::Launch;
 use crate::{
-    adapter::{Adapter, BlackBox, Glance, LineSplitter, Observation},
+    adapter::{Adapter, BlackBox, Glance, Line, LineSplitter, Observation},
     duration::instant_in,
     log::{KeptOutput, LogItem, LogReader},
     process::{EventKind, OutputSource, Stamp},
@@ -99,7 +99,7 @@ impl Watched {
     fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
         let mut seen = Vec::new();
         for lines in &mut self.lines {
-            lines.hand_on(&mut *self.adapter, &mut seen);
+            lines.hand_on(&mut *self.adapter, &self.output, &mut seen);
         }
         let output = &self.output;
         let glance = Glance { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
@@ -110,11 +110,16 @@ impl Watched {
 }
 
 impl Lines {
-    fn hand_on(&mut self, adapter: &mut dyn Adapter, seen: &mut Vec<Observation>) {
+    fn hand_on(&mut self, adapter: &mut dyn Adapter, output: &KeptOutput, seen: &mut Vec<Observation>) {
         for _ in 0..PIECES_MAX {
             match self.reader.next_item() {
                 Ok(LogItem::Bytes(bytes)) => {
-                    self.splitter.push(self.source, bytes, |line| seen.extend(adapter.line(line)));
+                    self.splitter.push(self.source, bytes, |line| {
+                        // What is left of a secret where it is cut would not be found any more.
+                        let known = output.masks.known().filter(|_| line.is_cut);
+                        let bytes = known.as_ref().map_or(line.bytes, |known| known.without_begun(line.bytes));
+                        seen.extend(adapter.line(Line { bytes, ..line }));
+                    });
                 }
                 // What was removed before it was read cannot be observed, and may have ended in the middle of a line.
                 Ok(LogItem::Gap(_)) => self.splitter = LineSplitter::default(),

@@ -178,6 +178,12 @@ impl Known {
         if masked == text { path.to_owned() } else { masked.into() }
     }
 
+    /// `bytes`, whose end is cut off, without the beginning of a value that they may end with.
+    pub(crate) fn without_begun<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let begun = self.0.forms.iter().map(|form| form.begun_at_end(bytes)).max().unwrap_or(0);
+        bytes.get(..bytes.len().saturating_sub(begun)).unwrap_or_default()
+    }
+
     /// `text`, which begins somewhere in a line, without the end of a value that it may begin with.
     pub(crate) fn mask_beginning(&self, text: &str) -> String {
         let length = self.0.forms.iter().filter_map(|form| form.end_at_beginning(text.as_bytes())).max().unwrap_or(0);
@@ -197,6 +203,13 @@ impl Form {
             return None;
         }
         Some(self.bytes.iter().zip(there).take_while(|(one, other)| one == other).count())
+    }
+
+    /// How long the beginning of it is that `bytes` end with.
+    fn begun_at_end(&self, bytes: &[u8]) -> usize {
+        let longest = self.bytes.len().min(bytes.len());
+        let is_begun = |length: &usize| self.bytes.get(..*length).is_some_and(|begun| bytes.ends_with(begun));
+        (1..=longest).rev().find(is_begun).unwrap_or(0)
     }
 
     /// How long the end of it is that `bytes` begin with.

@@ -10,6 +10,7 @@
 mod assignment;
 mod block;
 mod command_line;
+mod cut;
 mod encoding;
 mod filter;
 mod header;
@@ -28,10 +29,7 @@ mod word;
 mod corpus;
 
 pub use self::spec::RedactedSpec;
-pub(crate) use self::{
-    filter::{redact_args, redact_text},
-    known::Known,
-};
+pub(crate) use self::{filter::redact_text, known::Known};
 
 /// What stands where a secret stood.
 pub const REDACTED: &str = "<redacted>";
