@@ -30,6 +30,12 @@ fn ending_with(code: u32) -> String {
     format!("touch ready; while [ ! -e go ]; do sleep 0.01; done; exit {code}")
 }
 
+/// Waits until the client knows that its process was started: from then on it passes signals on.
+fn until_told(place: &Place, client: &Running, name: &str) {
+    client.signal(Signal::SIGCONT);
+    wait_until("a signal is passed on", || place.types(name).contains(&"signal_sent".to_owned()).then_some(()));
+}
+
 /// Kills the daemon while the client cannot see it, and has the process end.
 fn lose_the_end(place: &Place, client: &Running) {
     client.signal(Signal::SIGSTOP);
@@ -42,6 +48,7 @@ fn a_client_that_lost_its_daemon_gets_the_end_of_its_own_run_and_not_of_a_later_
     let place = Place::new();
     let client = place.start_script(&["--name", "it"], &ending_with(3));
     wait_for(&place, "ready");
+    until_told(&place, &client, "it");
     lose_the_end(&place, &client);
     // Somebody else has the name as soon as that is over, and with it the history.
     let later = wait_until("the name is free", || {
@@ -73,6 +80,7 @@ fn restarts_belong_to_what_is_waited_for_also_beyond_the_daemon() {
     let options = ["--name", "it", "--restart", "on-failure", "--backoff", "10ms", "--max-restarts", "1"];
     let client = place.start_script(&options, script);
     wait_for(&place, "ready2");
+    until_told(&place, &client, "it");
     place.run(&["restart", "it"]).succeeded();
     wait_for(&place, "ready3");
     lose_the_end(&place, &client);
@@ -92,6 +100,7 @@ fn a_restart_by_hand_is_waited_through_also_beyond_the_daemon() {
     let script = "echo x >> runs; touch ready$(wc -l < runs); while [ ! -e go ]; do sleep 0.01; done; exit 5";
     let client = place.start_script(&["--name", "it"], script);
     wait_for(&place, "ready1");
+    until_told(&place, &client, "it");
     place.run(&["restart", "it"]).succeeded();
     wait_for(&place, "ready2");
     place.kill_daemon();
@@ -149,8 +158,9 @@ fn a_run_that_is_stopped_while_daemons_are_killed_leaves_with_what_its_process_e
         let names: Vec<String> = (0..STOPS / 2).map(|number| format!("it-{round}-{number}x")).collect();
         let clients: Vec<Running> =
             names.iter().map(|name| place.start_script(&["--name", name], "exec sleep 1000")).collect();
-        for name in &names {
+        for (client, name) in clients.iter().zip(&names) {
             wait_until("it runs", || place.run(&["show", name]).stdout.contains("running").then_some(()));
+            until_told(&place, client, name);
         }
         let stops: Vec<Running> =
             names.iter().map(|name| Running::start(&mut place.command(&["stop", name]))).collect();
