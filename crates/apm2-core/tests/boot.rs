@@ -309,9 +309,12 @@ async fn what_was_shut_down_while_it_finished_its_work_runs_again_under_any_poli
 /// It had ended by itself, and its policy would not have started it: that its output is still read changes nothing.
 #[tokio::test]
 async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
-    // It holds the output for longer than that is waited for.
-    let script = escaping("sleep 3").replace("exit 0", "exit 3");
     for policy in [RestartPolicy::Never, RestartPolicy::Always] {
+        let dir = tempfile::tempdir().unwrap();
+        // What it leaves holds the output for longer than that is waited for. A second run goes on.
+        let first = dir.path().join("first");
+        let again = format!("test -e {0} && exec sleep 1000; touch {0}; ", first.display());
+        let script = again + &escaping("sleep 3").replace("exit 0", "exit 3");
         let mut spec = spec(&script, policy, OnBoot::AsBefore);
         spec.shutdown.end_orphans = false;
         let log = Log::default();
