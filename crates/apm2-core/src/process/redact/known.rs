@@ -8,17 +8,23 @@
 //!   `us-east-1`, `warn,app=debug`, `http://localhost:8080/`), nor a path.
 //! - What the filter finds in any of them is one by itself: the password in `postgres://user:password@host/`.
 //!
-//! A secret is masked as it is, as its lines, and as JSON, URLs, base64 and hexadecimal digits have it; so are its first 8
-//! characters and more, which is how programs shorten it.
+//! A secret is masked as it is, as its lines, and as JSON, URLs, HTML, base64, base32 and numbers of its bytes have it; so are
+//! its first 8 characters and more, which is how programs shorten it. What is escaped is looked for in the views of a text.
 
 use std::{
     collections::HashMap,
     fmt,
+    ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use super::{encoding, filter, name, span::Spans, value};
+use super::{
+    encoding, filter, name,
+    span::Spans,
+    value,
+    view::{self, View},
+};
 use crate::process::ProcessSpec;
 
 /// The least length of a secret whose name says that it is one, in characters.
@@ -41,6 +47,18 @@ const LINE_CHARS_MIN: usize = 8;
 
 /// How many bytes at its beginning a form is found by.
 const STEM_BYTES: usize = 4;
+
+/// Words of the table that tells quickly where no form begins: it has a bit for each two first bytes.
+const PAIR_WORDS: usize = (1 << 16) / 64;
+
+/// The most bytes that are passed over where a secret is written in a way that is not known.
+const UNKNOWN_BYTES_MAX: usize = 12;
+
+/// The most bytes of the secret that stand for these.
+const HIDDEN_BYTES_MAX: usize = 4;
+
+/// How much of the secret is behind them.
+const RESUMED_BYTES_MIN: usize = 3;
 
 /// The longest secret that is looked for in other forms than its own.
 const ENCODED_BYTES_MAX: usize = 32 << 10;
@@ -90,6 +108,10 @@ struct Forms {
     forms: Vec<Form>,
     /// Places in `forms`, by the first bytes of each.
     by_stem: HashMap<[u8; STEM_BYTES], Vec<usize>>,
+    /// A bit for each two bytes that a form begins with.
+    pairs: Vec<u64>,
+    /// The length of the longest.
+    longest: usize,
 }
 
 /// One way to write a secret.
@@ -138,25 +160,13 @@ impl Known {
 
     /// `text` without these values, and otherwise as it is.
     pub(crate) fn mask(&self, text: &str) -> String {
+        if self.0.forms.is_empty() {
+            return text.to_owned();
+        }
         let mut spans = Spans::default();
-        let bytes = text.as_bytes();
-        // Where each form was found last: what begins within that is a part of it.
-        let mut done = vec![0; self.0.forms.len()];
-        for (at, stem) in bytes.windows(STEM_BYTES).enumerate() {
-            let Some(places) = <[u8; STEM_BYTES]>::try_from(stem).ok().and_then(|stem| self.0.by_stem.get(&stem))
-            else {
-                continue;
-            };
-            for place in places {
-                let (Some(form), Some(done)) = (self.0.forms.get(*place), done.get_mut(*place)) else { continue };
-                let Some(length) = form.length_at(bytes, at).filter(|_| at >= *done) else { continue };
-                let mut end = at + length;
-                while !text.is_char_boundary(end) {
-                    end -= 1;
-                }
-                *done = end;
-                spans.add(at..end);
-            }
+        self.0.find(text.as_bytes(), |range| spans.add(whole(text, range)));
+        for view in view::views(text, self.0.longest) {
+            self.0.find(&view.bytes, |range| spans.add(view.source(range).map_or(0..0, |range| whole(text, range))));
         }
         spans.mask(text)
     }
@@ -186,7 +196,11 @@ impl Known {
 
     /// `text`, which begins somewhere in a line, without the end of a value that it may begin with.
     pub(crate) fn mask_beginning(&self, text: &str) -> String {
-        let length = self.0.forms.iter().filter_map(|form| form.end_at_beginning(text.as_bytes())).max().unwrap_or(0);
+        let in_text = |bytes: &[u8]| self.0.forms.iter().filter_map(|form| form.end_at_beginning(bytes)).max();
+        let in_view = |view: View| Some(view.source(0..in_text(&view.bytes)?).filter(|range| range.start == 0)?.end);
+        let length = in_text(text.as_bytes())
+            .max(view::views(text, self.0.longest).into_iter().filter_map(in_view).max())
+            .unwrap_or(0);
         let mut spans = Spans::default();
         if text.is_char_boundary(length) {
             spans.add(0..length);
@@ -202,7 +216,16 @@ impl Form {
         if !there.starts_with(self.bytes.get(..self.prefix)?) {
             return None;
         }
-        Some(self.bytes.iter().zip(there).take_while(|(one, other)| one == other).count())
+        let (mut of_form, mut of_text) = (0, 0);
+        loop {
+            let (rest, there) = (self.bytes.get(of_form..)?, there.get(of_text..)?);
+            let same = rest.iter().zip(there).take_while(|(one, other)| one == other).count();
+            of_form += same;
+            of_text += same;
+            let Some((hidden, unknown)) = resumed(rest.get(same..)?, there.get(same..)?) else { return Some(of_text) };
+            of_form += hidden;
+            of_text += unknown;
+        }
     }
 
     /// How long the beginning of it is that `bytes` end with.
@@ -222,7 +245,51 @@ impl Form {
     }
 }
 
+/// How many bytes of the rest of a form, and how many of a text, are between what is the same in both and where they are the
+/// same again in the same word.
+fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
+    let word = there.iter().take(UNKNOWN_BYTES_MAX).take_while(|byte| !byte.is_ascii_whitespace()).count();
+    (0..=word).flat_map(|unknown| (0..=HIDDEN_BYTES_MAX).map(move |hidden| (hidden, unknown))).find(
+        |(hidden, unknown)| {
+            let Some(needed) = rest.get(*hidden..*hidden + RESUMED_BYTES_MIN) else { return false };
+            there.get(*unknown..).is_some_and(|there| there.starts_with(needed))
+        },
+    )
+}
+
+/// The range with the whole of the characters at its ends.
+fn whole(text: &str, range: Range<usize>) -> Range<usize> {
+    let Range { mut start, mut end } = range;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    start..end
+}
+
 impl Forms {
+    /// Where the forms are in `bytes`.
+    fn find(&self, bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
+        // Where each form was found last: what begins within that is a part of it.
+        let mut done = vec![0; self.forms.len()];
+        for (at, stem) in bytes.windows(STEM_BYTES).enumerate() {
+            let [one, other, ..] = stem else { continue };
+            let (word, bit) = pair(*one, *other);
+            if self.pairs.get(word).is_none_or(|bits| bits & bit == 0) {
+                continue;
+            }
+            let places = <[u8; STEM_BYTES]>::try_from(stem).ok().and_then(|stem| self.by_stem.get(&stem));
+            for place in places.into_iter().flatten() {
+                let (Some(form), Some(done)) = (self.forms.get(*place), done.get_mut(*place)) else { continue };
+                let Some(length) = form.length_at(bytes, at).filter(|_| at >= *done) else { continue };
+                *done = at + length;
+                found(at..*done);
+            }
+        }
+    }
+
     fn add_variable(&mut self, is_named: bool, value: &str) {
         for secret in filter::secrets_in(value) {
             self.add_secret(secret, NAMED_CHARS_MIN);
@@ -250,6 +317,15 @@ impl Forms {
         for (bytes, prefix) in encoding::forms(secret, &beginning) {
             self.add(Form { bytes, prefix });
         }
+        // Of a text that is escaped more than once all is decoded, also what the secret itself has of escapes.
+        let unescaped = view::unescaped(secret);
+        if unescaped.len() >= PREFIX_CHARS_MIN {
+            let prefix = view::unescaped(&beginning).len().clamp(PREFIX_CHARS_MIN, unescaped.len());
+            self.add(Form { bytes: unescaped, prefix });
+        }
+        if secret.contains(' ') {
+            self.add(Form { bytes: secret.replace(' ', "+").into_bytes(), prefix: beginning.len() });
+        }
     }
 
     fn add(&mut self, form: Form) {
@@ -257,9 +333,19 @@ impl Forms {
         let places = self.by_stem.entry(stem).or_default();
         if places.iter().all(|place| self.forms.get(*place) != Some(&form)) {
             places.push(self.forms.len());
+            self.longest = self.longest.max(form.bytes.len());
+            let [one, other, ..] = stem;
+            let (word, bit) = pair(one, other);
+            self.pairs.resize(PAIR_WORDS, 0);
+            self.pairs.get_mut(word).into_iter().for_each(|bits| *bits |= bit);
             self.forms.push(form);
         }
     }
+}
+
+/// The word of the table of pairs that two bytes are in, and their bit in it.
+fn pair(one: u8, other: u8) -> (usize, u64) {
+    (usize::from(one) << 2 | usize::from(other >> 6), 1 << (other & 63))
 }
 
 /// Whether a value is a secret: see the head of this file.

@@ -23,10 +23,13 @@ mod spec;
 mod text;
 mod url;
 mod value;
+mod view;
 mod word;
 
 #[cfg(test)]
 mod corpus;
+#[cfg(test)]
+mod escaped;
 
 pub use self::spec::RedactedSpec;
 pub(crate) use self::{filter::redact_text, known::Known};
