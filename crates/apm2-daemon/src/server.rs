@@ -406,7 +406,7 @@ async fn until_leaving(
                 Place::Moved => return (Leave::Running, None),
                 Place::Same if !shared.supervisor.launches().is_empty() => return (Leave::Poisoned, None),
                 // No other daemon could ever take over what runs.
-                Place::Same | Place::Removed => {}
+                Place::Same | Place::Removed | Place::Exchanged => {}
             },
             leave = signals.next() => return (leave, None),
             accepted = listener.accept() => match accepted {

@@ -8,11 +8,15 @@ use std::{
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use nix::{fcntl::OFlag, unistd::geteuid};
 
-use crate::error::{Damage, OpenError};
+use crate::{
+    error::{Damage, OpenError},
+    journal::JOURNAL_DIR,
+};
 
 const PRIVATE_DIR: u32 = 0o700;
 const OTHERS: u32 = 0o077;
@@ -102,6 +106,8 @@ pub enum Place {
     Moved,
     /// The directory was removed.
     Removed,
+    /// The journal in it, or the segment that is written, was removed or exchanged for another.
+    Exchanged,
 }
 
 /// A ledger's directory, open. What is done below it is done in this very directory, however its path is renamed.
@@ -114,6 +120,39 @@ pub struct LedgerDir {
     named: PathBuf,
     device: u64,
     inode: u64,
+    /// What is written in it, once something is.
+    watched: Mutex<Option<WatchedJournal>>,
+}
+
+/// Device and inode of a file.
+type FileId = (u64, u64);
+
+/// The journal that is written: what its names have to stand for.
+#[derive(Debug)]
+pub(crate) struct WatchedJournal {
+    dir: FileId,
+    /// The name of the segment that is written.
+    segment: PathBuf,
+    file: FileId,
+}
+
+impl WatchedJournal {
+    /// Of the journal in the directory `journal`, whose segment at `segment` is open as `file`.
+    pub(crate) fn new(journal: &Path, segment: PathBuf, file: &File) -> io::Result<Self> {
+        Ok(Self { dir: file_id(&fs::symlink_metadata(journal)?), segment, file: file_id(&file.metadata()?) })
+    }
+}
+
+fn file_id(metadata: &fs::Metadata) -> FileId {
+    (metadata.dev(), metadata.ino())
+}
+
+/// Whether a path stands for this file, or that cannot be known now.
+fn still_names(path: &Path, id: FileId) -> bool {
+    match fs::symlink_metadata(path) {
+        Ok(found) => file_id(&found) == id,
+        Err(error) => !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory),
+    }
 }
 
 impl LedgerDir {
@@ -132,7 +171,7 @@ impl LedgerDir {
         let is_same = |found: fs::Metadata| (found.dev(), found.ino()) == (device, inode);
         // Without a /proc there is the path alone.
         let at = if fs::metadata(&through_descriptor).is_ok_and(is_same) { through_descriptor } else { named.clone() };
-        Ok(Self { file, at, named, device, inode })
+        Ok(Self { file, at, named, device, inode, watched: Mutex::new(None) })
     }
 
     pub(crate) const fn file(&self) -> &File {
@@ -169,20 +208,35 @@ impl LedgerDir {
         io::Error::new(error.kind(), format!("{}: {error}", self.shown(path).display()))
     }
 
-    /// Whether its path still names it. Costs two calls of stat(2).
+    /// Whether its path still names it, and the names in it the journal that is written. Costs four calls of stat(2).
     #[must_use]
     pub fn place(&self) -> Place {
         if self.file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
             return Place::Removed;
         }
         match fs::symlink_metadata(&self.named) {
-            Ok(found) if (found.dev(), found.ino()) == (self.device, self.inode) => Place::Same,
+            Ok(found) if file_id(&found) == (self.device, self.inode) => self.journal_place(),
             Ok(_) => Place::Moved,
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
                 Place::Moved
             }
             Err(_) => Place::Same,
         }
+    }
+
+    fn journal_place(&self) -> Place {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = watched.as_ref().is_none_or(|journal| {
+            still_names(&self.at.join(JOURNAL_DIR), journal.dir) && still_names(&journal.segment, journal.file)
+        });
+        if is_same { Place::Same } else { Place::Exchanged }
+    }
+
+    /// Sets what the journal's names have to stand for from now on; `change` may exchange a file.
+    pub(crate) fn rewatch(&self, change: impl FnOnce() -> io::Result<WatchedJournal>) -> io::Result<()> {
+        let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        *watched = Some(change()?);
+        Ok(())
     }
 
     /// The same, as an error that says what happened.
@@ -195,6 +249,10 @@ impl LedgerDir {
             Place::Same => return Ok(()),
             Place::Moved => format!("the ledger's directory was moved: {named} is another directory now, or none"),
             Place::Removed => "the ledger's directory was removed".to_owned(),
+            Place::Exchanged => format!(
+                "the ledger's journal was removed or exchanged: in {named}, {JOURNAL_DIR} or the segment that is written is \
+                 another one now, or none"
+            ),
         };
         Err(io::Error::new(io::ErrorKind::NotFound, why))
     }

@@ -3,8 +3,8 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
+    io::{self, Read, Write as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::Path,
 };
 
@@ -49,6 +49,30 @@ pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()?;
     fs::rename(&making, dir.join(name))?;
     sync_dir(dir)
+}
+
+/// The name under which a private copy is made of a file that has several names.
+pub(crate) const UNSHARED: &str = "unshared.new";
+
+/// Whether the file has another name beside its own, as the files of a hard-linked copy have (`cp -al`). What is written into
+/// it is written into that copy, too.
+pub(crate) fn is_shared(file: &File) -> io::Result<bool> {
+    Ok(file.metadata()?.nlink() > 1)
+}
+
+/// Gives the name `path` to a new file with these bytes. The file that had the name is not changed, and keeps its other names.
+/// After a crash the name has the old file or the new one. The new one is made in `dir`, which is on the same file system.
+pub(crate) fn unshare(path: &Path, bytes: &mut impl Read, dir: &Path) -> io::Result<File> {
+    let making = dir.join(UNSHARED);
+    let mut file = create(&making)?;
+    io::copy(bytes, &mut file)?;
+    file.sync_all()?;
+    fs::rename(&making, path)?;
+    if let Some(parent) = path.parent() {
+        sync_dir(parent)?;
+    }
+    tracing::warn!(path = %path.display(), "the file had several names (hard links); it is a copy of its own now");
+    Ok(file)
 }
 
 /// Whether this is the error of what has the name of a file and is none.

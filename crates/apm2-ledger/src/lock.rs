@@ -1,16 +1,14 @@
 //! The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs,
     io::{self, Read as _, Write as _},
-    os::unix::fs::OpenOptionsExt as _,
     path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use nix::fcntl::OFlag;
 use rustix::{
     fs::{FlockOperation, flock},
     io::Errno,
@@ -97,14 +95,10 @@ pub(crate) fn has_owner(dir: &LedgerDir) -> bool {
 }
 
 fn note_owner(dir: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
-        .open(dir.join(OWNER_FILE))?;
-    writeln!(file, "{}", std::process::id())
+    // A new file: a hard-linked copy may have the old one, too.
+    let making = dir.join(OWNER_FILE).with_extension("new");
+    writeln!(file::create(&making)?, "{}", std::process::id())?;
+    fs::rename(making, dir.join(OWNER_FILE))
 }
 
 fn owner(dir: &Path) -> Option<u32> {

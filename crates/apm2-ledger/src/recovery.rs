@@ -109,6 +109,7 @@ fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenEr
     let mut findings = pending::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
     pending::keep(dir, &findings).map_err(OpenError::io(dir))?;
+    let found = found.unshared().map_err(OpenError::io(&journal_dir))?;
     // Whoever marked a clean close has had every commit acknowledged, the last one too.
     let is_settled = marked.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
     let journal = if is_settled {

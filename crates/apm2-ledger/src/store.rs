@@ -181,6 +181,18 @@ fn wait_until_released(path: &Path) -> io::Result<()> {
     }
 }
 
+/// Gives the store files of its own in the place of those that a hard-linked copy has, too: sled writes into them.
+fn unshare(path: &Path) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(path);
+    for file in files(path)? {
+        let mut opened = file::open(&file)?;
+        if file::is_shared(&opened)? {
+            file::unshare(&file, &mut opened, dir)?;
+        }
+    }
+    Ok(())
+}
+
 fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(path)
@@ -200,6 +212,7 @@ impl Store {
                 fs::remove_file(file)?;
             }
         }
+        unshare(path)?;
         let db = open_db(path)?;
         close_to_others(path)?;
         Ok(Self { db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })

@@ -12,6 +12,7 @@ mod damage;
 mod diverged;
 mod faults;
 mod full_disk;
+mod hard_links;
 mod kill;
 mod lost;
 mod moved;

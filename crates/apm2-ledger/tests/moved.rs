@@ -5,7 +5,7 @@ use std::{fs, sync::mpsc::channel, thread, time::Duration};
 use apm2_core::process::EventKind;
 use apm2_ledger::{AppendError, Ledger, OpenError, Options, Place, verify};
 
-use crate::support::{all_events, copy_dir, draft_at, fill, private_dir, registered, small_segments, stream};
+use crate::support::{all_events, copy_dir, draft_at, fill, private_dir, registered, segments, small_segments, stream};
 
 #[test]
 fn an_opener_that_waits_for_the_lock_of_a_directory_that_is_exchanged_is_refused() {
@@ -98,4 +98,38 @@ fn a_move_is_noticed_when_it_is_looked_for_and_poisons_once() {
     fs::rename(parent.path().join("old"), &dir).unwrap();
     ledger.check_place();
     assert_eq!(ledger.poisoned(), Some(poison));
+}
+
+#[test]
+fn a_journal_or_segment_that_is_removed_or_exchanged_poisons_when_it_is_looked_for() {
+    type Change = fn(&std::path::Path);
+    let changes: [(&str, Change); 4] = [
+        ("the journal is another directory", |dir| {
+            fs::rename(dir.join("journal"), dir.join("aside")).unwrap();
+            copy_dir(&dir.join("aside"), &dir.join("journal"));
+        }),
+        ("the segment is another file", |dir| {
+            let path = segments(dir).pop().unwrap();
+            fs::copy(&path, dir.join("aside")).unwrap();
+            fs::rename(dir.join("aside"), path).unwrap();
+        }),
+        ("the journal is gone", |dir| fs::remove_dir_all(dir.join("journal")).unwrap()),
+        ("the segment is gone", |dir| fs::remove_file(segments(dir).pop().unwrap()).unwrap()),
+    ];
+    for (what, change) in changes {
+        let dir = private_dir();
+        let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+        // So many that it is not in its first segment.
+        fill(&ledger, stream(1), 60);
+        assert!(segments(dir.path()).len() > 1);
+        ledger.check_place();
+        assert_eq!(ledger.poisoned(), None, "{what}");
+        change(dir.path());
+        ledger.check_place();
+        let why = ledger.poisoned().map(|poison| poison.why).unwrap_or_default();
+        assert!(why.contains("journal was removed or exchanged"), "{what}: {why}");
+        assert_eq!(ledger.dir().place(), Place::Exchanged);
+        let refused = ledger.append(stream(2), 0, vec![registered(stream(2), "p")]).unwrap_err();
+        assert!(matches!(refused, AppendError::Poisoned(_)), "{what}: {refused}");
+    }
 }

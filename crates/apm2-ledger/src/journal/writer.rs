@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    dir::LedgerDir,
+    dir::{LedgerDir, WatchedJournal},
     error::{Damage, OpenError},
     file,
     frame::Frame,
@@ -109,6 +109,15 @@ impl UnsettledJournal {
         sync_dir(&writer.journal)?;
         origin::note(&writer.journal)?;
         Ok(writer)
+    }
+
+    /// The same journal in a segment that has no other name: a hard-linked copy of it is not written by this ledger.
+    pub(crate) fn unshared(mut self) -> io::Result<Self> {
+        if file::is_shared(&self.writer.file)? {
+            self.writer.unshare(&self.bytes)?;
+        }
+        self.writer.watch()?;
+        Ok(self)
     }
 
     /// The same journal, known to be on the disk as it is.
@@ -218,15 +227,43 @@ impl JournalWriter {
         }
         self.write(commit).map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
         // Synced to a file that nobody will ever find again is not durable.
-        if self.file.metadata()?.nlink() == 0 {
+        let nlink = self.file.metadata()?.nlink();
+        if nlink == 0 {
             self.dir.check_place()?;
             let lost = io::Error::new(io::ErrorKind::NotFound, "it was removed");
             return Err(self.dir.naming(&segment_path(&self.journal, self.number), &lost));
         }
         self.offset += commit_len;
         (self.next_seq, self.chain) = (last_seq + 1, chain);
+        if nlink > 1 {
+            self.unshare_now().map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
+        }
         self.prepare_ahead();
         Ok(())
+    }
+
+    /// Goes on in a copy of the segment, of which a hard link was made.
+    fn unshare_now(&mut self) -> io::Result<()> {
+        self.dir.check_place()?;
+        let mut bytes = vec![0; usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, 0)?;
+        self.unshare(&bytes)
+    }
+
+    /// Has the name of the segment stand for a file of its own with these bytes.
+    fn unshare(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        let path = segment_path(&self.journal, self.number);
+        // In one step for those who look whether the name still stands for the file that is written.
+        self.dir.rewatch(|| {
+            self.file = file::unshare(&path, &mut bytes, &self.journal)?;
+            WatchedJournal::new(&self.journal, path.clone(), &self.file)
+        })
+    }
+
+    /// Has the directory look whether the journal and this segment are still what their names stand for.
+    fn watch(&self) -> io::Result<()> {
+        let path = segment_path(&self.journal, self.number);
+        self.dir.rewatch(|| WatchedJournal::new(&self.journal, path, &self.file))
     }
 
     fn write(&self, commit: &[u8]) -> io::Result<()> {
@@ -248,13 +285,16 @@ impl JournalWriter {
         let file = begin_segment(journal, self.ledger, number, self.next_seq, self.chain, len, &*self.medium)
             .map_err(|error| self.dir.naming(&segment_path(journal, number), &error))?;
         let full = std::mem::replace(&mut self.file, file);
-        if let Err(error) = full.set_len(self.offset) {
+        // One that has another name by now is left as it is.
+        if !file::is_shared(&full)?
+            && let Err(error) = full.set_len(self.offset)
+        {
             tracing::debug!(%error, "a full journal segment keeps its unused zeros");
         }
         self.number += 1;
         self.len = len;
         self.offset = SEGMENT_HEADER_LEN as u64;
-        Ok(())
+        self.watch()
     }
 
     /// Begins to make the next segment, in the background, once this one is half full.
@@ -345,9 +385,10 @@ fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the segment ahead is whole and has the length that is needed now.
+/// Whether the segment ahead is whole, has no other name, and has the length that is needed now.
 fn is_ready(ahead: &Path, len: u64) -> bool {
-    fs::symlink_metadata(ahead).is_ok_and(|metadata| metadata.is_file() && metadata.len() == len)
+    fs::symlink_metadata(ahead)
+        .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1 && metadata.len() == len)
         && file::read(ahead).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
