@@ -27,17 +27,19 @@ fn read(place: &Place) -> Value {
     serde_json::from_slice(&fs::read(launch_file(place)).unwrap()).unwrap()
 }
 
-/// Kills the daemon, and then what it supervises.
-fn lose_all(place: &Place) {
+/// Kills the daemon, and then what it supervises. Gives its pid.
+fn lose_all(place: &Place) -> u64 {
     let pid = place.json(&["list"])[0]["pid"].as_u64().unwrap();
     place.kill_daemon();
     send(u32::try_from(pid).unwrap(), nix::sys::signal::Signal::SIGKILL);
+    pid
 }
 
-/// Waits until a daemon has taken over, with something of `state` in the list.
-fn wait_for_state(place: &Place, state: &str) -> Value {
+/// Waits until a daemon has taken over, and what the list shows first is running and as `is_meant` says.
+fn wait_for_running(place: &Place, is_meant: impl Fn(&Value) -> bool) -> Value {
     place.run(&["start", "no-such-process"]).left_with(3);
-    wait_until(state, || Some(place.json(&["list"])[0].clone()).filter(|handle| handle["state"] == state))
+    let found = || Some(place.json(&["list"])[0].clone());
+    wait_until("it runs", || found().filter(|handle| handle["state"] == "running" && is_meant(handle)))
 }
 
 #[test]
@@ -47,14 +49,15 @@ fn a_launch_without_a_version_is_restarted_as_it_was() {
     place.run(&["up"]).succeeded();
     let mut written = read(&place);
     assert_eq!(written["version"], 1);
-    lose_all(&place);
+    let lost = lose_all(&place);
     // As version 0 had it: fields that came later are not there either.
     let mut launch = written["launch"].take();
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/golden/launch-v0/plain.json");
     let old: Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
     keep_what_is_in(&mut launch, &old);
     fs::write(launch_file(&place), serde_json::to_vec(&launch).unwrap()).unwrap();
-    let handle = wait_for_state(&place, "running");
+    // The end of the one that was lost is recorded a moment after the daemon answers.
+    let handle = wait_for_running(&place, |handle| handle["pid"] != lost);
     let environ = fs::read_to_string(format!("/proc/{}/environ", handle["pid"])).unwrap();
     assert!(environ.split('\0').any(|variable| variable == "MODE=invented"), "{environ:?}");
     place.run(&["up"]).succeeded().said(&[]);
@@ -84,7 +87,7 @@ fn a_launch_of_a_newer_version_is_left_alone_and_said() {
     place.kill_daemon();
     fs::write(&file, newer).unwrap();
     // It runs, and is adopted.
-    let handle = wait_for_state(&place, "running");
+    let handle = wait_for_running(&place, |_| true);
     assert_eq!(handle["pid"], pid);
     let log = fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
     assert!(log.contains("it has version 2, and this program reads 0 to 1"), "{log}");
