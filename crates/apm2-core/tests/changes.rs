@@ -11,8 +11,8 @@ use std::{
 use apm2_core::{
     log::LogConfig,
     process::{
-        Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, StreamId,
-        Unrecorded, id_query::UnclearId,
+        Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, Stream,
+        StreamId, Unrecorded, id_query::UnclearId,
     },
     supervisor::{Applied, BroughtUp, KeptLaunches, Launch, LaunchStore, Supervisor},
 };
@@ -101,6 +101,10 @@ impl Recorder for Picky {
             return Err(io::Error::other("it cannot be recorded"));
         }
         Unrecorded.record(version, drafts)
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }
 
@@ -265,6 +269,10 @@ impl Recorder for SlowStart {
             }
         }
         Unrecorded.record(version, drafts)
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }
 

@@ -19,6 +19,7 @@ mod failures;
 mod invariants;
 mod logs;
 mod observe;
+mod on_record;
 mod output;
 mod policy;
 mod properties;

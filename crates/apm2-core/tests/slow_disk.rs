@@ -7,7 +7,7 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Draft, Event, ProcessSpec, ProcessState, Recorder, Request, StreamId, Unrecorded},
+    process::{Draft, Event, ProcessSpec, ProcessState, Recorder, Request, Stream, StreamId, Unrecorded},
     supervisor::{Launch, Services, Supervisor},
 };
 
@@ -57,6 +57,10 @@ impl Recorder for Disk {
         state.forgotten += usize::from(waited.timed_out());
         drop(state);
         Unrecorded.record(version, drafts)
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     io,
+    ops::ControlFlow,
     path::PathBuf,
     sync::{
         Arc,
@@ -18,9 +19,9 @@ use apm2_core::{
         Actor, EventKind, LedgerPlace, Request, Stamp, Stream, StreamId, SystemClock, boot_id,
         proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited,
     },
-    supervisor::{Boot, Launch, Services, Supervisor},
+    supervisor::{Boot, Launch, Past, Services, Supervisor},
 };
-use apm2_ledger::{Ledger, LedgerDir, Origin, Place};
+use apm2_ledger::{Ledger, LedgerDir, Place, ReadError};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -39,7 +40,7 @@ use crate::{
     error::DaemonError,
     guard::{Guard, registered},
     keeper::KeeperClient,
-    launches::LaunchFiles,
+    launches::{LaunchFiles, launched},
     lobby::Lobby,
     place::{self, Evidence, Finding},
     reopen::{Poisoned, reopen},
@@ -233,30 +234,75 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
     started.last()
 }
 
-/// What the record tells of the place, and the keeper.
-pub(crate) fn evidence(streams: &[Stream], keeper: &KeeperClient) -> Evidence {
-    let is_of_this_boot = |stream: &Stream| stream.identity.is_none_or(|identity| identity.boot_id == boot_id());
-    let has_open_runs = streams.iter().any(|stream| Supervisor::is_unfinished(stream) && is_of_this_boot(stream));
-    // Asked only where it matters.
-    let has_keeper = has_open_runs && keeper.is_present();
-    Evidence { has_keeper, has_open_runs, is_empty: streams.iter().all(|stream| stream.id.is_system()) }
+/// What the record tells of the place that it is in, as far as streams were noted.
+pub(crate) struct Traces {
+    has_open_runs: bool,
+    is_empty: bool,
 }
 
-/// Closes what is open on the record of a copy, and says what is left alone.
-fn left_alone(supervisor: &Supervisor, streams: Vec<Stream>) -> Result<Vec<Stream>, DaemonError> {
-    for stream in streams.iter().filter(|stream| Supervisor::is_unfinished(stream)) {
-        let (name, pid) = (stream.handle.display_name(), stream.handle.pid);
-        tracing::warn!(process = name, ?pid, "left alone, and not started: {COPY_REASON}");
+impl Traces {
+    pub(crate) const fn none() -> Self {
+        Self { has_open_runs: false, is_empty: true }
     }
-    supervisor
-        .disown(streams, COPY_REASON)
-        .map_err(|error| DaemonError::io("record what is left alone")(io::Error::other(error)))
+
+    pub(crate) fn note(&mut self, stream: &Stream) {
+        let is_of_this_boot = || stream.identity.is_none_or(|identity| identity.boot_id == boot_id());
+        self.has_open_runs |= Supervisor::is_unfinished(stream) && is_of_this_boot();
+        self.is_empty &= stream.id.is_system();
+    }
+
+    /// What they tell, and the keeper.
+    pub(crate) fn evidence(&self, keeper: &KeeperClient) -> Evidence {
+        let Self { has_open_runs, is_empty } = *self;
+        // Asked only where it matters.
+        Evidence { has_keeper: has_open_runs && keeper.is_present(), has_open_runs, is_empty }
+    }
+}
+
+/// What is on record, with little of it in memory, and what that tells of the place.
+fn past(ledger: &Ledger) -> Result<(Past, Traces), ReadError> {
+    let (mut past, mut traces) = (nothing_yet(ledger), Traces::none());
+    ledger.reader().each_stream(|stream| {
+        traces.note(&stream);
+        past.add(stream);
+        ControlFlow::Continue(())
+    })?;
+    Ok((past, traces))
+}
+
+/// A past to which nothing was added. What is launched from here is held whole; where that cannot be listed, it is loaded
+/// later.
+fn nothing_yet(ledger: &Ledger) -> Past {
+    Past::of(launched(ledger.dir().at()).ok().flatten().unwrap_or_default())
+}
+
+/// Closes what is open on the record of a copy, and says what is left alone. Gives what is on record then.
+fn left_alone(ledger: &Ledger, supervisor: &Supervisor) -> Result<Past, DaemonError> {
+    let mut past = nothing_yet(ledger);
+    let mut failure = None;
+    ledger.reader().each_stream(|stream| {
+        if Supervisor::is_unfinished(&stream) {
+            let (name, pid) = (stream.handle.display_name(), stream.handle.pid);
+            tracing::warn!(process = name, ?pid, "left alone, and not started: {COPY_REASON}");
+        }
+        match supervisor.disown(stream, COPY_REASON) {
+            Ok(stream) => {
+                past.add(stream);
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    failure.map_or(Ok(past), |error| Err(DaemonError::io("record what is left alone")(io::Error::other(error))))
 }
 
 /// What a daemon has before it takes anything over.
 struct Begun {
     supervisor: Supervisor,
-    streams: Vec<Stream>,
+    past: Past,
     /// The seq of the event of its start.
     started: u64,
     /// When a supervisor before this one last recorded anything.
@@ -267,22 +313,21 @@ struct Begun {
 /// Reads the ledger, and records that it is supervised from here on, unless it must not be.
 fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Result<Begun, DaemonError> {
     let watched_until = watched_until(ledger);
-    let streams: Vec<_> = ledger.reader().replay(u64::MAX, Origin::Snapshot)?.streams.into_values().collect();
+    let (past, traces) = past(ledger)?;
     let keeper = Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()));
-    let finding =
-        place::find(ledger.dir().at(), evidence(&streams, &keeper)).map_err(DaemonError::io("read `place`"))?;
+    let finding = place::find(ledger.dir().at(), traces.evidence(&keeper)).map_err(DaemonError::io("read `place`"))?;
     let supervisor = Supervisor::new(services(ledger, logs, keeper, finding.place()));
     let is_copy = matches!(finding, Finding::Copy(_));
     if !is_copy && !options.forget_other_namespaces {
-        let out_of_sight = supervisor.out_of_sight(&streams, || pid_of_latest_supervisor(ledger));
+        let out_of_sight = supervisor.out_of_sight(past.streams(), || pid_of_latest_supervisor(ledger));
         if !out_of_sight.is_empty() {
             return Err(DaemonError::OutOfSight(out_of_sight));
         }
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?.seq;
-    let streams = if is_copy { left_alone(&supervisor, streams)? } else { streams };
-    Ok(Begun { supervisor, streams, started, watched_until, finding })
+    let past = if is_copy { left_alone(ledger, &supervisor)? } else { past };
+    Ok(Begun { supervisor, past, started, watched_until, finding })
 }
 
 /// When a supervisor last recorded anything. What was found on opening the ledger was recorded since then, and tells nothing
@@ -305,10 +350,10 @@ async fn run(
     let (recording, chosen, threads) = (ledger.clone(), options.clone(), Arc::clone(logs));
     let begun = blocking::step(move || begin(&recording, &chosen, &threads));
     let begun = begun.await.map_err(DaemonError::io("read the ledger"))??;
-    let Begun { supervisor, streams, started, watched_until, finding } = begun;
+    let Begun { supervisor, past, started, watched_until, finding } = begun;
     // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
     let stays = if matches!(finding, Finding::Copy(_)) { |_: &Launch| true } else { is_run };
-    let recovery = supervisor.recover_after(Boot { cause: Some(started), watched_until, stays }, streams).await;
+    let recovery = supervisor.recover_after(Boot { cause: Some(started), watched_until, stays }, past).await;
     let noting = ledger.dir().clone();
     let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;
     if let Err(error) = noted.and_then(|noted| noted) {

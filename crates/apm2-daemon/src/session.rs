@@ -1,6 +1,6 @@
 //! One client: its call, and the answers.
 
-use std::{future::Future, io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{future::Future, io, ops::ControlFlow, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
     causes,
@@ -8,14 +8,14 @@ use apm2_core::{
     supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Launched, Part, Reloaded, Supervisor},
 };
 use apm2_ledger::{
-    AppendError, Origin, Poison,
+    AppendError, Poison,
     record::{encode_event, encode_stream},
 };
 use nix::unistd::{Uid, geteuid};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinSet,
     time,
 };
@@ -41,6 +41,9 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
 /// Events that are read at once for somebody who follows.
 const FOLLOW_EVENTS_MAX: u64 = 256;
+
+/// Folds that are read ahead of what a client has accepted.
+const STREAMS_AHEAD_MAX: usize = 64;
 
 /// A failure, as it is told.
 pub(crate) struct Failure {
@@ -781,20 +784,32 @@ async fn forget(supervisor: &Supervisor, process: ProcessId) {
     }
 }
 
+/// Sends the folds of all streams. Few of them are in memory at the same time: there may be any number of processes on record.
 async fn streams(shared: &Arc<Shared>, line: &mut Line) -> Result<Answer, Failure> {
-    let ledger = shared.ledger.clone();
-    let replayed = line.wait_for(async move {
-        tokio::task::spawn_blocking(move || ledger.reader().replay(u64::MAX, Origin::Snapshot)).await
+    let reader = shared.ledger.reader();
+    let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
+    let reading = tokio::task::spawn_blocking(move || {
+        reader.each_stream(|stream| match sender.blocking_send(encode_stream(&stream)) {
+            Ok(()) => ControlFlow::Continue(()),
+            // The client has left.
+            Err(_) => ControlFlow::Break(()),
+        })
     });
-    let replayed = replayed.await?.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-    let replayed = replayed.map_err(|error| {
+    loop {
+        tokio::select! {
+            next = encoded.recv() => {
+                let Some(bytes) = next else { break };
+                let bytes = bytes.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+                line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
+            }
+            () = time::sleep(ALIVE_INTERVAL) => line.reply(&Reply::Alive).await.map_err(|_| gone())?,
+        }
+    }
+    let read = reading.await.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+    read.map_err(|error| {
         let kind = if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable };
         Failure::new(kind, causes(&error))
     })?;
-    for stream in replayed.streams.values() {
-        let bytes = encode_stream(stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-        line.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
-    }
     Ok(Answer::Done)
 }
 

@@ -17,7 +17,7 @@ use crate::{
     launches::LaunchFiles,
     place::{self, Finding},
     protocol::{Answer, FailureKind},
-    server::evidence,
+    server::Traces,
     session::{Failure, grouped, plan},
 };
 
@@ -30,7 +30,9 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<Launch>, rerun: bool) -> R
     let opened = Arc::new(LedgerDir::open(dir)?);
     let streams = streams_of(dir)?;
     let keeper = KeeperClient::new(&opened, Vec::new());
-    let finding = place::find(opened.at(), evidence(&streams, &keeper)).map_err(|error| failed(error.to_string()))?;
+    let mut traces = Traces::none();
+    streams.iter().for_each(|stream| traces.note(stream));
+    let finding = place::find(opened.at(), traces.evidence(&keeper)).map_err(|error| failed(error.to_string()))?;
     // Tasks are made for what is looked at, and never run.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;

@@ -2,11 +2,11 @@
 
 use std::io;
 
-use apm2_core::process::{Draft, Event, Recorder};
+use apm2_core::process::{Draft, Event, Recorder, Stream, StreamId};
 
 use crate::{ledger::Ledger, record::check_draft};
 
-/// Records the events of runners in a ledger, durably.
+/// Records the events of runners in a ledger, durably. Loads streams that have events there; another one is an error.
 pub struct LedgerRecorder {
     ledger: Ledger,
 }
@@ -21,6 +21,14 @@ impl Recorder for LedgerRecorder {
     fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
         let Some(stream) = drafts.first().map(|draft| draft.stream) else { return Ok(Vec::new()) };
         self.ledger.append(stream, version, drafts).map_err(io::Error::other)
+    }
+
+    fn load(&self, stream: StreamId) -> io::Result<Option<Stream>> {
+        let loaded = self.ledger.reader().stream(stream).map_err(io::Error::other)?;
+        // Only what is known from the ledger is loaded: a stream without events is one that was lost.
+        let StreamId { process_id, instance } = stream;
+        let lost = || io::Error::new(io::ErrorKind::InvalidData, format!("{process_id}/{instance} has no events"));
+        loaded.ok_or_else(lost).map(Some)
     }
 
     fn check(&self, draft: &Draft) -> io::Result<()> {

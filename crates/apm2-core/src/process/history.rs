@@ -175,6 +175,10 @@ mod tests {
             self.0.lock().unwrap().extend(events.iter().cloned());
             Ok(events)
         }
+
+        fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+            Ok(None)
+        }
     }
 
     /// Of each text that is cut, wherever that is: nothing of a secret is recorded.

@@ -349,7 +349,10 @@ mod tests {
     use super::*;
     use crate::{
         log::{LogConfig, LogItem, LogReader, LogThreads, LogsDir, fault},
-        process::{Clock as _, Draft, Event, EventKind, FileLogs, ProcessRunner, ProcessSpec, Recorder, SystemClock},
+        process::{
+            Clock as _, Draft, Event, EventKind, FileLogs, ProcessRunner, ProcessSpec, Recorder, Stream, StreamId,
+            SystemClock,
+        },
     };
 
     /// How long anything may take that is waited for.
@@ -367,6 +370,10 @@ mod tests {
                 }
             }
             Ok(drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version)).collect())
+        }
+
+        fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+            Ok(None)
         }
     }
 

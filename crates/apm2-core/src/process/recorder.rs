@@ -1,8 +1,8 @@
-//! Where a runner's events go.
+//! Where a runner's events go, and come from.
 
 use std::io;
 
-use crate::process::{Draft, Event};
+use crate::process::{Draft, Event, Stream, StreamId};
 
 /// Keeps events. Returning from [`record`](Self::record) means that they are durable, or as durable as the recorder
 /// promises to make them.
@@ -15,6 +15,13 @@ pub trait Recorder: Send {
     /// # Errors
     /// When they were not recorded. The runner then refuses to go on.
     fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>>;
+
+    /// The fold of all events that are kept of `stream`, which may be another one than was recorded here; `None` when none are.
+    /// Blocks as long as reading takes.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    fn load(&self, stream: StreamId) -> io::Result<Option<Stream>>;
 
     /// Refuses a draft that could not be recorded whatever the state of the disk, such as one that is too large. Records
     /// nothing.
@@ -34,5 +41,9 @@ impl Recorder for Unrecorded {
     fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
         let numbers = version.saturating_add(1)..;
         Ok(drafts.into_iter().zip(numbers).map(|(draft, number)| draft.numbered(number, number)).collect())
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }

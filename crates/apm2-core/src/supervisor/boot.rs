@@ -3,7 +3,7 @@
 //! A process that was stopped because its supervisor was leaving, or that ended with the machine, is to run again: neither
 //! says anything about the process. One that was stopped by an operator, has finished, or was given up is not.
 
-use super::{Launch, recover::is_open};
+use super::Launch;
 use crate::{
     process::{FollowUp, Stamp, Stream},
     restart::OnBoot,
@@ -53,7 +53,7 @@ pub(super) fn at_boot(left: &Stream, on_boot: OnBoot, now: &Stamp) -> AtBoot {
     // The supervisor ended before that was through.
     let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.by_health);
     let is_due = matches!(left.follow_up, FollowUp::Restart { .. });
-    let went_with_the_machine = left.wanted && is_another_boot && (is_open(left) || is_due);
+    let went_with_the_machine = left.wanted && is_another_boot && (left.is_open() || is_due);
     match on_boot {
         _ if left.unregistered => AtBoot::Nothing,
         OnBoot::Stay if went_with_the_machine => AtBoot::Stay,

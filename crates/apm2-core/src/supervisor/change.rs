@@ -21,7 +21,7 @@ use super::{
     together::{Changing, Turn},
 };
 use crate::blocking;
-use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, Stream, StreamId};
+use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, StreamId};
 
 /// How long a run that has ended is waited for until its end is recorded and its output is in its files.
 const SEE_THROUGH_MAX: Duration = Duration::from_secs(1);
@@ -239,9 +239,13 @@ impl Supervisor {
         self.check_leaving()?;
         let name = launch.spec.name.clone();
         let existing = self.table().get(&name).cloned();
-        if let Some(entry) = &existing {
-            entry.refuse_others(launch.group.as_deref())?;
-        }
+        let launch = match &existing {
+            Some(entry) => {
+                entry.refuse_others(launch.group.as_deref())?;
+                with_id(launch, entry.launch.spec.id)
+            }
+            None => launch,
+        };
         let _claim = self.claim(&launch.spec, turn)?;
         self.check_record(&launch, request)?;
         match existing {
@@ -249,8 +253,8 @@ impl Supervisor {
             None => {
                 turn.all_stopped().await;
                 self.check_let_go(&launch.spec)?;
-                let (id, known) = self.table().recall(&name, launch.spec.id);
-                self.create(with_id(launch, id), known, request).await?;
+                let id = self.table().recall(&name, launch.spec.id);
+                self.create(with_id(launch, id), request).await?;
                 Ok(Applied::Created)
             }
         }
@@ -261,15 +265,13 @@ impl Supervisor {
         self.table().check_claim(spec)
     }
 
-    async fn create(&self, launch: Launch, known: Vec<Stream>, request: &Request) -> Result<(), ProcessError> {
+    async fn create(&self, launch: Launch, request: &Request) -> Result<(), ProcessError> {
+        let left = self.load_left(&launch, 0).await?;
         let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, links: Vec::new() };
         let saved = self.save(&entry.launch).await;
         let added = match saved {
-            Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.links, known, request).await,
-            Err(error) => {
-                self.table().remember(known);
-                Err(error)
-            }
+            Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.links, left, request).await,
+            Err(error) => Err(error),
         };
         if let Err(error) = added {
             self.withdraw(entry.links, request).await;

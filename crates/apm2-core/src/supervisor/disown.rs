@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use super::{Supervisor, recover::is_open};
+use super::Supervisor;
 use crate::process::{
     Actor, EventKind, Exit, FollowUp, History, Origin, ProcessError, Request, RestartRule, RunEnd, Stream, end_event,
 };
@@ -15,19 +15,15 @@ impl Supervisor {
     /// Whether the record has something of this instance open, or due, or to be started.
     #[must_use]
     pub fn is_unfinished(stream: &Stream) -> bool {
-        !stream.id.is_system() && (is_open(stream) || stream.follow_up != FollowUp::Nothing || stream.wanted)
+        !stream.id.is_system() && (stream.is_open() || stream.follow_up != FollowUp::Nothing || stream.wanted)
     }
 
-    /// Records of each of these streams that its run is not followed any more, and that nothing is started for it; why is said
-    /// in `reason`. Gives them as they are then. To be called before [`recover`](Self::recover).
+    /// Records of a stream that its run is not followed any more, and that nothing is started for it; why is said in `reason`.
+    /// Gives it as it is then. To be called before [`recover`](Self::recover).
     ///
     /// # Errors
     /// When that cannot be recorded.
-    pub fn disown(&self, streams: Vec<Stream>, reason: &str) -> Result<Vec<Stream>, ProcessError> {
-        streams.into_iter().map(|stream| self.disown_one(stream, reason)).collect()
-    }
-
-    pub(super) fn disown_one(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
+    pub fn disown(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
         if !Self::is_unfinished(&stream) {
             return Ok(stream);
         }

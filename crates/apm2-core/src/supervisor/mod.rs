@@ -16,10 +16,12 @@ mod bring_up;
 mod change;
 mod checkup;
 mod disown;
+mod known;
 mod launch;
 mod name;
 mod namespace;
 mod order;
+mod past;
 mod plan;
 mod recover;
 mod replace;
@@ -47,6 +49,7 @@ pub use self::{
     change::Launched,
     launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
     name::{EVERYTHING, INSTANCES_MAX, is_name},
+    past::Past,
     together::Part,
 };
 use self::{
@@ -68,7 +71,7 @@ use crate::{
 
 /// What a supervisor needs from outside.
 pub struct Services {
-    /// Makes a recorder for one stream.
+    /// Makes a recorder for one stream. It can load any.
     pub recorder: Box<dyn Fn() -> Box<dyn Recorder> + Send + Sync>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,

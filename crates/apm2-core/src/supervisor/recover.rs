@@ -8,23 +8,35 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Boot, KeptLaunches, Launch, LaunchStore, Recovery, Supervisor, change::with_instances, table::Entry};
+use super::{
+    Boot, KeptLaunches, Launch, LaunchStore, Past, Recovery, Supervisor, change::with_instances, table::Entry,
+};
 use crate::blocking;
 use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
+/// What an earlier supervisor may have left.
+#[derive(Default)]
+struct Left {
+    by_process: HashMap<ProcessId, Vec<Stream>>,
+    /// Processes of which not everything can be read.
+    unread: HashSet<ProcessId>,
+    /// What is wrong with those, in words.
+    problems: Vec<String>,
+}
+
 impl Supervisor {
-    /// Takes up what an earlier supervisor left open, of all these streams. To be called once, before anything else.
+    /// Takes up what an earlier supervisor left open, of all that is on record. To be called once, before anything else.
     ///
     /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
     /// restarts that are due are made. Not to be called when something is [`out_of_sight`](Self::out_of_sight).
     ///
     /// What ran when the supervisor or the machine was shut down runs again, as each process's `on_boot` says.
-    pub async fn recover(&self, streams: Vec<Stream>) -> Recovery {
-        self.recover_after(Boot::default(), streams).await
+    pub async fn recover(&self, past: Past) -> Recovery {
+        self.recover_after(Boot::default(), past).await
     }
 
     /// The same after a boot of which more is known.
-    pub async fn recover_after(&self, boot: Boot, streams: Vec<Stream>) -> Recovery {
+    pub async fn recover_after(&self, boot: Boot, past: Past) -> Recovery {
         let mut recovery = Recovery::default();
         let loaded = self.with_launches(|launches| launches.load_all()).await;
         let KeptLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {
@@ -38,12 +50,19 @@ impl Supervisor {
                 launch.process
             })
             .collect();
-        let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
-        for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
-            by_process.entry(stream.id.process_id).or_default().push(stream);
-        }
+        let launched = launches.iter().map(|launch| launch.spec.id).chain(unreadable.iter().copied()).collect();
+        let supervisor = self.clone();
+        let left = match blocking::step(move || supervisor.left(past, launched)).await {
+            Ok(left) => left,
+            Err(error) => {
+                recovery.problems.push(format!("the record cannot be read: {error}"));
+                return recovery;
+            }
+        };
+        let Left { mut by_process, unread, problems } = left;
+        recovery.problems.extend(problems);
         let mut taken_over = JoinSet::new();
-        for launch in launches {
+        for launch in launches.into_iter().filter(|launch| !unread.contains(&launch.spec.id)) {
             match by_process.remove(&launch.spec.id) {
                 // It was being taken out of supervision.
                 Some(streams) if streams.iter().all(|stream| stream.unregistered) => {
@@ -63,7 +82,7 @@ impl Supervisor {
             // values that cannot be read, stays supervised.
             let is_wanted = unreadable.contains(&process) && streams.iter().any(|stream| !stream.unregistered);
             match streams.first() {
-                Some(first) if is_wanted || streams.iter().any(is_open) => {
+                Some(first) if is_wanted || streams.iter().any(Stream::is_open) => {
                     let launch = Launch::new(first.handle.spec.clone());
                     let supervisor = self.clone();
                     taken_over.spawn(blocking::step(move || supervisor.take_over(launch, false, streams, boot)));
@@ -84,6 +103,32 @@ impl Supervisor {
         recovery
     }
 
+    /// Knows the past, and gives what may have to be taken up of it. Waits for a disk.
+    fn left(&self, past: Past, launched: HashSet<ProcessId>) -> Left {
+        let Past { whole, known, .. } = past;
+        self.table().know(known);
+        let mut left = Left::default();
+        for stream in whole {
+            left.by_process.entry(stream.id.process_id).or_default().push(stream);
+        }
+        let taken_up: HashSet<ProcessId> = left.by_process.keys().copied().chain(launched).collect();
+        for process in taken_up {
+            // The instances that are not whole: nothing of them is open.
+            let known = self.table().known_of(process);
+            match self.load(&known) {
+                Ok(streams) if streams.is_empty() => {}
+                Ok(streams) => left.by_process.entry(process).or_default().extend(streams),
+                Err(error) => {
+                    left.by_process.remove(&process);
+                    left.unread.insert(process);
+                    left.problems
+                        .push(format!("{process} is not supervised, since its history cannot be read: {error}"));
+                }
+            }
+        }
+        left
+    }
+
     /// Lets go of what is held of runs that nobody supervises any more.
     fn release_strangers(&self) {
         let Some(holder) = &self.inner.services.holder else { return };
@@ -100,7 +145,7 @@ impl Supervisor {
     fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
         // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
-        let open = streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
+        let open = streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
         if let Some(instances) = open.max().filter(|instances| *instances > launch.spec.instances) {
             launch = with_instances(&launch, instances);
         }
@@ -162,9 +207,4 @@ impl Recovery {
         self.closed = self.closed.saturating_add(other.closed);
         self.problems.extend(other.problems);
     }
-}
-
-/// Whether a run of it is not over, or may have begun.
-pub(super) fn is_open(stream: &Stream) -> bool {
-    stream.intent.is_some() || !stream.handle.state.has_exited()
 }

@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use super::{
     Applied, Launch, Supervisor,
-    change::{start_all, stop_all, with_id, with_instances},
+    change::{start_all, stop_all, with_instances},
     order::What,
     table::{Entry, Link},
     together::Turn,
@@ -25,19 +25,21 @@ struct Replacement<'a> {
     surplus: &'a [Link],
     /// Those that run and have to be stopped for it.
     to_stop: Vec<Link>,
+    /// What is on record of instances that are added.
+    left: HashMap<u32, Stream>,
     /// Instances that were added.
     added: Vec<Link>,
 }
 
 impl<'a> Replacement<'a> {
-    fn new(old: &'a Entry, new: Arc<Launch>, request: &'a Request) -> Self {
+    fn new(old: &'a Entry, new: Arc<Launch>, left: HashMap<u32, Stream>, request: &'a Request) -> Self {
         let is_same_program = old.is_launchable && old.launch.is_as(&with_instances(&new, old.launch.spec.instances));
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = old.links.split_at(count.min(old.links.len()));
         let stopped: &[Link] = if is_same_program { surplus } else { &old.links };
         // What was stopped already stays so.
         let to_stop = stopped.iter().filter(|link| link.is_busy()).cloned().collect();
-        Self { old, new, request, kept, surplus, to_stop, added: Vec::new() }
+        Self { old, new, request, kept, surplus, to_stop, left, added: Vec::new() }
     }
 }
 
@@ -66,15 +68,16 @@ impl Supervisor {
         request: &Request,
         turn: &mut Turn,
     ) -> Result<Applied, ProcessError> {
-        let launch = with_id(launch, entry.launch.spec.id);
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
+        // Of the instances that come, if any do.
+        let left = self.load_left(&launch, entry.links.len()).await?;
         let launch = Arc::new(launch);
         let prepared = Arc::clone(&launch);
         self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         let ran_any = entry.is_busy();
-        let mut replacement = Replacement::new(entry, launch, request);
+        let mut replacement = Replacement::new(entry, launch, left, request);
         if let Err(error) = self.install(&mut replacement, turn).await {
             self.undo(replacement).await;
             return Err(error);
@@ -95,7 +98,7 @@ impl Supervisor {
 
     /// All that can fail and be undone.
     async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut Turn) -> Result<(), ProcessError> {
-        let Replacement { new, request, kept, to_stop, added, .. } = replacement;
+        let Replacement { new, request, kept, to_stop, left, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
         for link in to_stop.iter() {
             link.ask(What::Settle).await?;
@@ -106,8 +109,7 @@ impl Supervisor {
         for link in *kept {
             link.ask(What::Respec { launch: Arc::clone(new), is_launchable: true, request: request.clone() }).await?;
         }
-        let (_, known) = self.table().recall(&new.spec.name, new.spec.id);
-        self.add_instances(new, kept.len(), added, known, request).await
+        self.add_instances(new, kept.len(), added, std::mem::take(left), request).await
     }
 
     /// Takes back what was installed, as far as it was, and starts what was stopped for it.
@@ -128,24 +130,19 @@ impl Supervisor {
         note_undone(old, started);
     }
 
-    /// Adds the instances from `first` on to `links`, continuing the streams that are known of them. What was added until an
+    /// Adds the instances from `first` on to `links`, continuing what is left of them on record. What was added until an
     /// error is among `links`, too.
     pub(super) async fn add_instances(
         &self,
         launch: &Arc<Launch>,
         first: usize,
         links: &mut Vec<Link>,
-        known: Vec<Stream>,
+        mut left: HashMap<u32, Stream>,
         request: &Request,
     ) -> Result<(), ProcessError> {
-        let mut known: HashMap<u32, Stream> = known.into_iter().map(|stream| (stream.id.instance, stream)).collect();
-        let first = u32::try_from(first).unwrap_or(u32::MAX);
-        let instances = first..launch.spec.instances;
-        let ours: Vec<_> = instances.map(|instance| (instance, known.remove(&instance))).collect();
-        self.table().remember(known.into_values().collect());
         let from = links.len();
-        for (instance, stream) in ours {
-            let (tender, link) = self.tender(launch, instance, stream, true);
+        for instance in u32::try_from(first).unwrap_or(u32::MAX)..launch.spec.instances {
+            let (tender, link) = self.tender(launch, instance, left.remove(&instance), true);
             tokio::spawn(tender.tend());
             links.push(link);
         }
@@ -164,7 +161,7 @@ impl Supervisor {
                 let _ = link.ask(What::Release).await;
             }
         }
-        self.table().remember(links.iter().filter_map(|link| link.view.stream()).collect());
+        self.table().remember(links.iter().filter_map(|link| link.view.stream()));
     }
 
     /// Takes instances out of supervision, the last first, until `keep` are left. What is left after an error is among
@@ -179,7 +176,7 @@ impl Supervisor {
             last.ask(what()).await?;
             let stream = last.view.stream();
             links.pop();
-            self.table().remember(stream.into_iter().collect());
+            self.table().remember(stream);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Supervisor, change::with_instances, recover::is_open, table::Entry};
+use super::{Supervisor, change::with_instances, table::Entry};
 use crate::process::{Observation, ProcessError, ProcessId, Stream};
 
 /// Why a run is taken for closed that the record has open. Not recorded.
@@ -21,7 +21,7 @@ impl Supervisor {
         for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
             // What does not run will be found to have ended.
             let runs = is_ours && is_running(&stream);
-            let stream = if runs { stream } else { self.disown_one(stream, NOT_RUNNING)? };
+            let stream = if runs { stream } else { self.disown(stream, NOT_RUNNING)? };
             by_process.entry(stream.id.process_id).or_default().push(stream);
         }
         for launch in self.inner.services.launches.load_all()?.launches {
@@ -31,14 +31,14 @@ impl Supervisor {
                 continue;
             }
             let open =
-                streams.iter().filter(|stream| is_open(stream)).map(|stream| stream.id.instance.saturating_add(1));
+                streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
             let instances = open.max().unwrap_or_default().max(launch.spec.instances);
             let launch = Arc::new(with_instances(&launch, instances));
             let mut of_instance: HashMap<u32, Stream> =
                 streams.into_iter().map(|stream| (stream.id.instance, stream)).collect();
             let links = (0..instances).map(|instance| {
                 let stream = of_instance.remove(&instance);
-                let runs = stream.as_ref().is_some_and(is_open);
+                let runs = stream.as_ref().is_some_and(Stream::is_open);
                 let (tender, link) = self.tender(&launch, instance, stream, true);
                 tender.seem_busy(runs);
                 link
@@ -46,7 +46,7 @@ impl Supervisor {
             let links = links.collect();
             self.table().insert(Entry { launch, is_launchable: true, links });
         }
-        self.table().remember(by_process.into_values().flatten().collect());
+        self.table().remember(by_process.into_values().flatten());
         Ok(())
     }
 }
@@ -54,5 +54,5 @@ impl Supervisor {
 /// Whether its process is alive, or may be.
 fn is_running(stream: &Stream) -> bool {
     let may_be_alive = |observed| matches!(observed, Observation::Alive | Observation::Unverifiable);
-    is_open(stream) && stream.identity.is_some_and(|identity| may_be_alive(identity.observe()))
+    stream.is_open() && stream.identity.is_some_and(|identity| may_be_alive(identity.observe()))
 }

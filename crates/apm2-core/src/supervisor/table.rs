@@ -7,7 +7,7 @@ use std::{
 
 use tokio::sync::mpsc;
 
-use super::{Launch, name::EVERYTHING, order::Order};
+use super::{Launch, known::KnownInstances, name::EVERYTHING, order::Order};
 use crate::process::{
     ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView,
     id_query::{Candidate, Meant, UnclearId, resolve},
@@ -72,11 +72,10 @@ impl Entry {
 pub(super) struct Table {
     entries: BTreeMap<String, Entry>,
     /// What is about to be supervised, by name: changes of different names run at the same time, and must not end up with
-    /// the same instance name or log file.
+    /// the same id, instance name or log file.
     claims: HashMap<String, ProcessSpec>,
-    /// Streams of names that are not supervised, or of instances that are not: what comes back under them goes on with
-    /// them.
-    known: HashMap<StreamId, Stream>,
+    /// What is not supervised, and was: what comes back under these names goes on with the streams on record.
+    known: KnownInstances,
 }
 
 impl Table {
@@ -89,6 +88,7 @@ impl Table {
     }
 
     pub(super) fn insert(&mut self, entry: Entry) {
+        entry.links.iter().for_each(|link| self.known.forget(link.id));
         self.entries.insert(entry.launch.spec.name.clone(), entry);
     }
 
@@ -113,33 +113,47 @@ impl Table {
         entry.links.get(usize::try_from(target.instance).ok()?)
     }
 
-    /// Keeps what is known of instances that are not supervised.
-    pub(super) fn remember(&mut self, streams: Vec<Stream>) {
-        self.known.extend(streams.into_iter().map(|stream| (stream.id, stream)));
+    /// Knows what was supervised before.
+    pub(super) fn know(&mut self, known: KnownInstances) {
+        self.known = known;
+    }
+
+    /// Remembers instances that are not supervised.
+    pub(super) fn remember(&mut self, streams: impl IntoIterator<Item = Stream>) {
+        streams.into_iter().for_each(|stream| self.known.remember(&stream));
     }
 
     /// The latest run of each instance that is not supervised and had this name.
     pub(super) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
-        let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
-        named.map(|stream| (stream.id, stream.run)).collect()
+        self.known.named(name).map(|(id, known)| (id, known.run)).collect()
     }
 
-    /// The id that `name` has on record, or else `id`; and takes out the streams that are known under it.
+    /// The instances of a process that are not supervised, each with the seq of its last event.
+    pub(super) fn known_of(&self, process: ProcessId) -> Vec<(StreamId, u64)> {
+        self.known.of(process).map(|(id, known)| (id, known.last_seq)).collect()
+    }
+
+    /// The id that `name` has on record, or else `id`; claimed with the name until [`end_claim`](Self::end_claim).
     ///
     /// A name that meant several processes means the one that something happened to last.
-    pub(super) fn recall(&mut self, name: &str, id: ProcessId) -> (ProcessId, Vec<Stream>) {
-        let named = self.known.values().filter(|stream| stream.handle.spec.name == name);
-        let id = match self.get(name) {
-            Some(entry) => entry.launch.spec.id,
-            // An id that is another's stays that one's, and so does what is kept under it.
-            None => match named.max_by_key(|stream| stream.last_seq) {
-                Some(stream) => stream.id.process_id,
-                None if self.by_id(id).is_some() => ProcessId::new(),
-                None => id,
-            },
+    pub(super) fn recall(&mut self, name: &str, id: ProcessId) -> ProcessId {
+        let on_record = self.known.named(name).filter(|(id, _)| !self.is_anothers(id.process_id, name));
+        let id = match on_record.max_by_key(|(_, known)| known.last_seq) {
+            Some((latest, _)) => latest.process_id,
+            // An id that is another's stays that one's, and so does what is on record under it.
+            None if self.is_anothers(id, name) => ProcessId::new(),
+            None => id,
         };
-        let ids: Vec<StreamId> = self.known.keys().filter(|known| known.process_id == id).copied().collect();
-        (id, ids.iter().filter_map(|known| self.known.remove(known)).collect())
+        if let Some(claim) = self.claims.get_mut(name) {
+            claim.id = id;
+        }
+        id
+    }
+
+    /// Whether a process is supervised under another name, or about to be.
+    fn is_anothers(&self, process: ProcessId, name: &str) -> bool {
+        let supervised = self.entries.values().map(|entry| &entry.launch.spec);
+        supervised.chain(self.claims.values()).any(|spec| spec.id == process && spec.name != name)
     }
 
     /// The instances that `text` means, of what is supervised.
@@ -176,7 +190,7 @@ impl Table {
             };
             entry.links.iter().map(candidate)
         });
-        let candidates: Vec<Candidate<'_>> = supervised.chain(self.known.values().map(Candidate::from)).collect();
+        let candidates: Vec<Candidate<'_>> = supervised.chain(self.known.candidates()).collect();
         resolve(text, &candidates)
     }
 

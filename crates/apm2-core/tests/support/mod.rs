@@ -13,7 +13,7 @@ use std::{
 use apm2_core::{
     process::{
         Actor, Clock as _, Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessId, ProcessRunner,
-        ProcessSpec, ProcessSpecBuilder, Recorder, Stream, SystemClock,
+        ProcessSpec, ProcessSpecBuilder, Recorder, Stream, StreamId, SystemClock,
     },
     shutdown::ShutdownConfig,
     supervisor::{KeptLaunches, Launch, LaunchStore, Services, Supervisor, UnreadableLaunch},
@@ -241,6 +241,10 @@ impl Recorder for Log {
             .collect();
         events.extend(recorded.iter().cloned());
         Ok(recorded)
+    }
+
+    fn load(&self, stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(self.replay().filter(|kept| kept.id == stream))
     }
 }
 

@@ -1,0 +1,92 @@
+//! What is on record of the time before: for a supervisor that begins, and for a name that comes back.
+//!
+//! A ledger may tell of any number of processes that are long gone. Their streams stay on record, and are loaded when they
+//! are wanted.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
+
+use super::{Launch, Supervisor, known::KnownInstances};
+use crate::blocking;
+use crate::process::{ProcessError, ProcessId, Recorder, Stream, StreamId};
+
+/// What a record tells a supervisor that begins. Holds whole streams of what it may have to take up, and of all others only
+/// what ids mean.
+#[derive(Debug, Default)]
+pub struct Past {
+    launched: HashSet<ProcessId>,
+    pub(super) whole: Vec<Stream>,
+    pub(super) known: KnownInstances,
+}
+
+impl Past {
+    /// A past without streams, which is to hold whole those that are open and those of the processes in `launched`. What is not
+    /// among them and is wanted all the same is loaded one by one.
+    #[must_use]
+    pub fn of(launched: HashSet<ProcessId>) -> Self {
+        Self { launched, ..Self::default() }
+    }
+
+    /// Adds a stream. The supervisor's own is passed over.
+    pub fn add(&mut self, stream: Stream) {
+        if stream.id.is_system() {
+            return;
+        }
+        if stream.is_open() || self.launched.contains(&stream.id.process_id) {
+            self.whole.push(stream);
+        } else {
+            self.known.remember(&stream);
+        }
+    }
+
+    /// The streams that it holds whole: all that are open are among them.
+    #[must_use]
+    pub fn streams(&self) -> &[Stream] {
+        &self.whole
+    }
+}
+
+impl FromIterator<Stream> for Past {
+    fn from_iter<T: IntoIterator<Item = Stream>>(streams: T) -> Self {
+        let mut past = Self::default();
+        streams.into_iter().for_each(|stream| past.add(stream));
+        past
+    }
+}
+
+impl Supervisor {
+    /// What is left on record of the instances of `launch` from `first` on, which are not supervised; by instance.
+    pub(super) async fn load_left(&self, launch: &Launch, first: usize) -> Result<HashMap<u32, Stream>, ProcessError> {
+        let wanted = u32::try_from(first).unwrap_or(u32::MAX)..launch.spec.instances;
+        let mut known = self.table().known_of(launch.spec.id);
+        known.retain(|(id, _)| wanted.contains(&id.instance));
+        if known.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let supervisor = self.clone();
+        let streams = blocking::step(move || supervisor.load(&known)).await.flatten()?;
+        Ok(streams.into_iter().map(|stream| (stream.id.instance, stream)).collect())
+    }
+
+    /// The streams of these instances, each of which had this last event. Waits for a disk.
+    pub(super) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
+        let recorder = (self.inner.services.recorder)();
+        let loaded = known.iter().map(|(id, last_seq)| load_one(&*recorder, *id, *last_seq));
+        loaded.filter_map(Result::transpose).collect()
+    }
+}
+
+fn load_one(recorder: &dyn Recorder, id: StreamId, last_seq: u64) -> io::Result<Option<Stream>> {
+    let loaded = recorder.load(id)?;
+    match &loaded {
+        // To go on with less than was recorded would record a second past.
+        Some(stream) if stream.last_seq < last_seq => {
+            let StreamId { process_id, instance } = id;
+            let what = format!("the record of {process_id}/{instance} ends before event {last_seq}, which it had");
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
+        _ => Ok(loaded),
+    }
+}
