@@ -48,6 +48,28 @@ fn what_waits_for_a_restart_is_started_now() {
 }
 
 #[test]
+fn what_is_being_stopped_is_started_again_once_it_has_ended() {
+    let place = Place::new();
+    let stubborn = "trap \"while [ ! -e go ]; do sleep 0.02; done; exit 0\" TERM; while :; do sleep 0.02; done";
+    with(&place, &script("web", stubborn, ""));
+    assert_eq!(action(&place, &["up"]), "create");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| place.run(&["stop", "web"]));
+        wait_until("it is being stopped", || {
+            (place.json(&["show", "web"])["handle"]["state"] == "stopping").then_some(())
+        });
+        let up = scope.spawn(|| action(&place, &["up"]));
+        // Without a wait for the end of the stop, `up` answers before this.
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        fs::write(place.path("go"), "").unwrap();
+        assert_eq!(up.join().unwrap(), "start");
+        stop.join().unwrap();
+    });
+    assert_eq!(place.json(&["show", "web"])["handle"]["state"], "running");
+    assert_eq!(runs(&place, "web"), 2);
+}
+
+#[test]
 fn what_ends_right_after_its_start_is_told_and_is_a_failure() {
     let place = Place::new();
     for (policy, code) in [("never", 3), ("always", 4)] {

@@ -66,14 +66,14 @@ pub enum OpenError {
     /// The journal is damaged where it had been acknowledged.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// The store holds acknowledged events that the journal has lost.
+    /// The store holds acknowledged events that the journal has lost, or the ledger held them when it was last closed.
     #[error(
-        "the journal ends at event {journal}, and the store holds events up to {store}: acknowledged events are missing from the journal"
+        "the journal ends at event {journal}, and the ledger held events up to {store}: acknowledged events are missing from the journal"
     )]
     JournalShort {
         /// The last event of the journal.
         journal: u64,
-        /// The last event of the store.
+        /// The last event that the ledger is known to have held.
         store: u64,
     },
     /// The journal and the store are both whole, of the same ledger, and tell different histories. No crash does that.

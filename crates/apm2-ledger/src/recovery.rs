@@ -105,6 +105,10 @@ fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenEr
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);
     let found = find_journal(&opened_dir, &journal_dir, options)?;
+    // Before the mark of the close is removed: a journal of another ledger in the place of this one can be whole and too short.
+    if let Some(closed) = clean::size_at_close(dir).filter(|closed| *closed > found.last_seq()) {
+        return Err(OpenError::JournalShort { journal: found.last_seq(), store: closed });
+    }
     let (marked, opened) = open_store(dir, &lock, &found)?;
     let mut findings = pending::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));

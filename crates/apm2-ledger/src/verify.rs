@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    clean,
     compare::{StoreFiles, compare},
     dir::{LedgerDir, without_journal},
     error::{Damage, OpenError},
@@ -152,7 +153,17 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
     if report.findings.is_empty() {
         compare(dir, &store, &mut report);
     }
+    if report.findings.is_empty() {
+        report.findings.extend(short_of_close(dir, report.head.size));
+    }
     Ok(report)
+}
+
+/// A journal that ends before the events that the ledger held when it was last closed.
+fn short_of_close(dir: &LedgerDir, journal: u64) -> Option<Finding> {
+    let store = clean::size_at_close(dir.at()).filter(|closed| *closed > journal && !has_owner(dir))?;
+    let message = OpenError::JournalShort { journal, store }.to_string();
+    Some(Finding { kind: FindingKind::Damage, first_seq: journal + 1, last_seq: store, message })
 }
 
 /// The first segment from `number` on.

@@ -5,7 +5,9 @@ use std::{fs, os::unix::fs::symlink, path::Path};
 use apm2_ledger::{Ledger, OpenError, Reader, verify};
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use crate::support::{all_events, closed_ledger, copy_of, fill, segments, small_segments, state_of, stream};
+use crate::support::{
+    all_events, closed_ledger, copy_of, fill, private_dir, segments, small_segments, state_of, stream,
+};
 
 /// Opening, reading and verifying are each an integrity error, and change nothing.
 fn expect_broken(dir: &Path, what: &str) {
@@ -101,4 +103,20 @@ fn a_journal_without_its_last_segment_is_broken() {
     let (dir, _) = closed_ledger();
     fs::remove_file(segments(dir.path()).pop().unwrap()).unwrap();
     expect_broken(dir.path(), "the last segment gone");
+}
+
+#[test]
+fn the_journal_of_another_ledger_in_the_place_of_a_longer_one_is_refused() {
+    let (dir, _) = closed_ledger();
+    let other = private_dir();
+    let ledger = Ledger::open_with(other.path(), &small_segments()).unwrap();
+    fill(&ledger, stream(9), 1);
+    drop(ledger);
+    fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    fs::rename(other.path().join("journal"), dir.path().join("journal")).unwrap();
+    let before = state_of(&dir.path().join("sled"));
+    let error = Ledger::open_with(dir.path(), &small_segments()).err();
+    assert!(error.as_ref().is_some_and(OpenError::is_integrity), "{error:?}");
+    assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+    assert_eq!(state_of(&dir.path().join("sled")), before, "nothing is set aside");
 }

@@ -116,7 +116,9 @@ fn down(links: &[Link], begun_anew: bool) -> (Vec<Link>, bool) {
 }
 
 fn is_down(link: &Link) -> bool {
-    link.view.stream().is_none_or(|stream| stream.handle.state.has_exited())
+    // What an operator's stop is ending does not stay, unlike what a failed health check has stopped.
+    let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.by_health);
+    link.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
 
 fn has_finished(link: &Link) -> bool {

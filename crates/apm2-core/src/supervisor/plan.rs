@@ -123,11 +123,12 @@ impl Plan {
     }
 
     fn start(&mut self, request: Request, seen: &Seen<'_>) -> Vec<Effect> {
-        if !seen.stream.handle.state.has_exited() {
+        let is_ending = seen.stream.stopping.is_some_and(|stop| !stop.by_health);
+        if !seen.stream.handle.state.has_exited() && !is_ending {
             return vec![Effect::Refuse("start")];
         }
         if seen.is_up {
-            // The run before still has to be seen through.
+            // The run before still has to be seen through, or its stop.
             self.then = Then::Start(Origin::of(request), StartTrigger::Start);
             return Vec::new();
         }
