@@ -262,7 +262,7 @@ fn next(ask: &Ask, stream: Option<&Stream>) -> Vec<Draft> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
 
     #[test]
     fn a_head_that_was_dropped_is_the_same_when_it_is_read_again(steps in steps()) {
