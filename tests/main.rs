@@ -37,6 +37,7 @@ mod help;
 mod hidden_proc;
 mod hostile_text;
 mod idle;
+mod irregular_files;
 mod known_values;
 mod left_open;
 mod live_reader;

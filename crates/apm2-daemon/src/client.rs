@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File},
+    fs::{self, DirBuilder},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     os::{
         fd::BorrowedFd,
@@ -16,7 +16,7 @@ use std::{
 
 use apm2_core::process::{Event, Stream, allowed_variables, detach};
 use apm2_ledger::{
-    OpenError, check_private,
+    OpenError, check_private, file,
     record::{decode_event, decode_stream},
 };
 use nix::unistd::geteuid;
@@ -345,7 +345,7 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
 /// What a daemon said after the first `before` bytes of its file.
 fn said_since(dir: &Path, before: u64) -> Vec<String> {
     let said = || {
-        let mut file = File::open(dir.join(LOG_FILE))?;
+        let mut file = file::open(&dir.join(LOG_FILE))?;
         let length = file.metadata()?.len();
         file.seek(SeekFrom::Start(if length < before { 0 } else { before }))?;
         let mut text = String::new();

@@ -5,9 +5,9 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, DirBuilder, File},
     io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -17,7 +17,7 @@ use apm2_core::{
     process::ProcessId,
     supervisor::{KeptLaunches, Launch, LaunchStore, UnreadableLaunch},
 };
-use apm2_ledger::LedgerDir;
+use apm2_ledger::{LedgerDir, file};
 
 use crate::launch_file;
 
@@ -54,7 +54,7 @@ impl LaunchFiles {
         self.make()?;
         let new = self.path(launch.spec.id).with_extension(NEW);
         let written = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            let mut file = file::create(&new)?;
             file.write_all(&bytes)?;
             file.sync_all()
         };
@@ -213,12 +213,6 @@ fn removed(path: &Path) -> io::Result<bool> {
 
 fn read(path: &Path) -> io::Result<Launch> {
     let mut bytes = Vec::new();
-    // Nothing waits for a FIFO that has the name of a launch.
-    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
-    }
-    file.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
+    file::open(path)?.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
     launch_file::decode(&bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))
 }

@@ -3,12 +3,9 @@
 //! lives, and one old file is kept.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::{
-        fd::AsFd as _,
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    },
+    os::{fd::AsFd as _, unix::fs::MetadataExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -19,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use apm2_ledger::file;
 use rustix::{fs::fstat, stdio::dup2_stderr};
 
 /// The name of the file, in the ledger's directory.
@@ -134,7 +132,7 @@ pub(crate) fn open_rotated(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() >= LOG_BYTES_MAX) {
         fs::rename(path, path.with_file_name(OLD_FILE))?;
     }
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(nix::libc::O_NOFOLLOW).open(path)
+    file::open_for_appending(path)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use apm2_ledger::file;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{FlockOperation, flock, major, minor},
@@ -90,7 +91,8 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
 fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     let metadata = opened.metadata()?;
     let device = (major(metadata.dev()), minor(metadata.dev()));
-    let hint = fs::read_to_string(dir.join(OWNER_FILE)).ok().and_then(|text| text.trim().parse::<i32>().ok());
+    let noted = file::read(&dir.join(OWNER_FILE)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
+    let hint = noted.and_then(|text| text.trim().parse::<i32>().ok());
     let text = fs::read_to_string(LOCKS_FILE)?;
     let of_inode = text.lines().filter_map(flock_of_line).filter(|lock| lock.inode == metadata.ino());
     let of_dir = of_inode.filter(|lock| lock.device == device || Some(lock.pid) == hint);

@@ -7,14 +7,10 @@
 //! The nonce is in the marker of every run that is started here. Device and inode are those of the directory: a copy has the
 //! file, too, and another directory. Devices are numbered anew at each boot, so they count on the same boot only.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write as _},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
-};
+use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use apm2_core::process::{LedgerPlace, boot_id};
+use apm2_ledger::file;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -104,22 +100,11 @@ pub(crate) fn note(dir: &Path, place: LedgerPlace) -> io::Result<()> {
     if read(dir).ok().flatten() == Some(noted) {
         return Ok(());
     }
-    let new = dir.join(FILE).with_extension("new");
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(nix::libc::O_NOFOLLOW)
-        .open(&new)?;
-    file.write_all(&serde_json::to_vec(&noted)?)?;
-    file.sync_all()?;
-    fs::rename(new, dir.join(FILE))?;
-    File::open(dir)?.sync_all()
+    file::replace(dir, FILE, &serde_json::to_vec(&noted)?)
 }
 
 fn read(dir: &Path) -> io::Result<Option<Noted>> {
-    let bytes = match fs::read(dir.join(FILE)) {
+    let bytes = match file::read(&dir.join(FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         bytes => bytes?,
     };

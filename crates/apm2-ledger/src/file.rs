@@ -15,7 +15,10 @@ use crate::journal::writer::sync_dir;
 const PRIVATE_FILE: u32 = 0o600;
 
 /// Opens a regular file for reading.
-pub(crate) fn open(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true), path)
 }
 
@@ -24,8 +27,19 @@ pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).write(true), path)
 }
 
+/// Opens a regular file for writing at its end, and makes it where it is missing, closed to others.
+///
+/// # Errors
+/// When it cannot be opened, or is no regular file.
+pub fn open_for_appending(path: &Path) -> io::Result<File> {
+    regular(OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE), path)
+}
+
 /// The bytes of a regular file.
-pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
+///
+/// # Errors
+/// When it cannot be read, or is no regular file.
+pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
     file.read_to_end(&mut bytes)?;
@@ -33,7 +47,10 @@ pub(crate) fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Makes an empty file of ours, in the place of one that was left behind under that name.
-pub(crate) fn create(path: &Path) -> io::Result<File> {
+///
+/// # Errors
+/// When the old one cannot be removed, or the new one not be made.
+pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -42,7 +59,10 @@ pub(crate) fn create(path: &Path) -> io::Result<File> {
 }
 
 /// Replaces the file `name` in `dir`: after a crash it has the old bytes or the new ones.
-pub(crate) fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written; the old bytes may be there, or the new ones.
+pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let making = dir.join(format!("{name}.new"));
     let mut file = create(&making)?;
     file.write_all(bytes)?;
@@ -82,10 +102,11 @@ pub(crate) fn is_none(error: &io::Error) -> bool {
 
 fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = options.custom_flags(flags.bits()).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"))
-    }
+    let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
+    let file = options.custom_flags(flags.bits()).open(path).map_err(|error| match error.raw_os_error() {
+        // A FIFO without a reader that is opened for writing, or a socket (open(2)).
+        Some(nix::libc::ENXIO) => irregular(),
+        _ => error,
+    })?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
 }

@@ -62,7 +62,7 @@ mod dir;
 mod error;
 mod events;
 mod feeder;
-mod file;
+pub mod file;
 mod find;
 mod folds;
 pub mod frame;

@@ -193,6 +193,23 @@ fn unshare(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Refuses a store with an entry that is neither a regular file nor a directory: sled opens what has the name of a file of its
+/// own, and waits for the other end of a FIFO.
+fn check_entries(path: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            check_entries(&entry.path())?;
+        } else if !kind.is_file() {
+            let name = entry.file_name();
+            let what = format!("{} is not a regular file", name.to_string_lossy());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        }
+    }
+    Ok(())
+}
+
 fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(path)
@@ -205,6 +222,7 @@ fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
 impl Store {
     /// Opens the store in `path`, which exists.
     pub(crate) fn open(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
+        check_entries(path)?;
         wait_until_released(path)?;
         for entry in fs::read_dir(path)? {
             let file = entry?.path();
