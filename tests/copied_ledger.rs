@@ -26,6 +26,13 @@ impl<'a> Copied<'a> {
         Self { place, ledger }
     }
 
+    /// Hard links to all files, sockets included (`cp -al`, `rsync --link-dest`).
+    fn linked(place: &'a Place) -> Self {
+        let ledger = place.path("linked");
+        assert!(Command::new("cp").arg("-al").arg(place.ledger()).arg(&ledger).status().unwrap().success());
+        Self { place, ledger }
+    }
+
     /// A backup of the journal alone.
     fn journal(place: &'a Place) -> Self {
         let ledger = place.path("restored");
@@ -94,6 +101,42 @@ fn nothing_of_the_ledger_is_touched_by_its_copy() {
     }
     assert_eq!(place.pid_of("svc"), pid);
     assert_eq!(place.json(&["show", "svc"])["handle"]["state"], "running");
+}
+
+/// The sockets of a hard-linked copy are those of the original.
+#[test]
+fn a_hard_linked_copy_does_not_reach_the_daemon_of_the_original() {
+    let place = Place::supervising(ECOSYSTEM);
+    let (pid, daemon) = (place.pid_of("svc"), place.daemon());
+    let copy = Copied::linked(&place);
+    let listed = copy.run(&["--format", "json", "list", "--all"]).succeeded().json();
+    assert_eq!(listed[0]["supervised"], false, "{listed}");
+    copy.run(&["daemon", "--stop"]).succeeded().said(&["there is no daemon"]);
+    assert_eq!(place.daemon(), daemon);
+    drop(copy.run(&["stop", "svc"]));
+    assert!(!gone(pid));
+    copy.run(&["up"]).succeeded();
+    assert!(!helpers_of(&copy.ledger, &["daemon"]).is_empty(), "it has a daemon of its own");
+    assert_eq!((place.pid_of("svc"), place.daemon()), (pid, daemon));
+}
+
+#[test]
+fn a_hard_linked_copy_does_not_reach_the_descriptor_store_of_the_original() {
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
+    let copy = Copied::linked(&place);
+    place.kill_daemon();
+    drop(copy.run(&["stop", "svc"]));
+    assert!(!gone(pid));
+    let types = copy.types();
+    assert!(!types.contains(&"adopted".to_owned()), "{types:?}");
+    let shown = copy.run(&["show", "svc"]).succeeded().stdout;
+    assert!(shown.contains("this is a copy of the ledger"), "{shown}");
+    // What the descriptor store holds is still there for the original.
+    place.run(&["up"]).succeeded();
+    assert_eq!(place.pid_of("svc"), pid);
+    assert!(place.types("svc").contains(&"adopted".to_owned()));
+    assert_eq!(helpers_of(&place.ledger(), &["keeper"]).len(), 1);
 }
 
 /// The process of the ledger is restarted by its own daemon, and by no other.

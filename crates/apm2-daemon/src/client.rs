@@ -26,7 +26,7 @@ use crate::{
     descriptor,
     frame::{Frame, LENGTH_BYTES},
     log_file::open_rotated,
-    owner::{Ownership, ownership},
+    owner::{Ownership, may_be_owner, ownership},
     peer::{is_in_another_namespace, peer_pid, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
     start::{Progress, StartOutcome, Starting},
@@ -84,6 +84,10 @@ impl Client {
         let uid = peer_uid(&stream).map_err(ClientError::Gone)?;
         if uid != geteuid() && !uid.is_root() {
             return Err(ClientError::Foreign { uid: uid.as_raw() });
+        }
+        // In a hard-linked copy the socket's file is that of the original, and leads to its daemon.
+        if !may_be_owner(dir, peer_pid(&stream)).map_err(ClientError::Gone)? {
+            return Ok(None);
         }
         stream.set_read_timeout(Some(SILENCE_MAX)).map_err(ClientError::Gone)?;
         stream.set_write_timeout(Some(SILENCE_MAX)).map_err(ClientError::Gone)?;

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use apm2_core::process::proc_is_of_our_namespace;
 use apm2_ledger::file;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -82,6 +83,26 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
     match flock(&opened, FlockOperation::NonBlockingLockShared) {
         Ok(()) => Ok(Ownership::Free),
         Err(Errno::WOULDBLOCK) => Ok(Ownership::Unseen),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Whether a process with this pid (`None` where it cannot be seen from here) may have the ledger in `dir` open. It may not
+/// where another process has, or none.
+///
+/// # Errors
+/// When the directory cannot be opened, or the list of locks not be read.
+pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
+    let opened = File::open(dir)?;
+    // The pids of the list are those of the namespace that /proc belongs to.
+    let holders = if proc_is_of_our_namespace() { holders(dir, &opened)? } else { Vec::new() };
+    let is_pid = |holder: &Pid| i32::try_from(pid.unwrap_or_default()) == Ok(holder.as_raw_nonzero().get());
+    if !holders.is_empty() {
+        return Ok(holders.iter().any(is_pid));
+    }
+    match flock(&opened, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -223,7 +244,10 @@ mod tests {
         let Ownership::Process(owner) = ownership(dir.path()).unwrap() else { panic!("it is not found") };
         assert_eq!(owner.pid(), std::process::id());
         assert!(!owner.is_daemon() && !owner.has_ended(Duration::ZERO));
+        assert!(may_be_owner(dir.path(), Some(std::process::id())).unwrap());
+        assert!(!may_be_owner(dir.path(), Some(1)).unwrap());
         drop(held);
+        assert!(!may_be_owner(dir.path(), Some(std::process::id())).unwrap());
         assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
         assert!(matches!(ownership(&dir.path().join("missing")).unwrap(), Ownership::Free));
     }

@@ -52,7 +52,7 @@ impl Finding {
 /// What is known beside the file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Evidence {
-    /// Whether a keeper answers here: it was started here, and holds what runs here.
+    /// Whether a keeper answers here that serves this very directory: it was started here, and holds what runs here.
     pub(crate) has_keeper: bool,
     /// Whether the record has runs of this boot open: only those can be alive.
     pub(crate) has_open_runs: bool,

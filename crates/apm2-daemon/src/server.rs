@@ -316,6 +316,9 @@ fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Re
     let (past, traces) = past(ledger)?;
     let keeper = Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()));
     let finding = place::find(ledger.dir().at(), traces.evidence(&keeper)).map_err(DaemonError::io("read `place`"))?;
+    if matches!(finding, Finding::Copy(_)) {
+        keeper.be_wary();
+    }
     let supervisor = Supervisor::new(services(ledger, logs, keeper, finding.place()));
     let is_copy = matches!(finding, Finding::Copy(_));
     if !is_copy && !options.forget_other_namespaces {

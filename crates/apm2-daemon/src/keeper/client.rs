@@ -60,6 +60,10 @@ struct Shared {
 #[derive(Default)]
 struct State {
     connection: Option<Arc<OwnedFd>>,
+    /// Whether the keeper has said that it serves this very directory. One of an earlier version does not say.
+    is_of_here: bool,
+    /// Whether one that does not say so is left alone.
+    is_wary: bool,
     /// What the keeper was given, for another one if it dies.
     given: BTreeMap<String, Given>,
 }
@@ -88,9 +92,22 @@ impl KeeperClient {
 }
 
 impl KeeperClient {
-    /// Whether a keeper answers in this directory. None is started to be asked.
+    /// Whether a keeper answers that serves this very directory. None is started to be asked.
     pub(crate) fn is_present(&self) -> bool {
-        self.peeked().is_ok_and(|connection| connection.is_some())
+        self.peeked().is_ok_and(|connection| connection.is_some()) && self.0.state().is_of_here
+    }
+
+    /// Leaves a keeper alone that does not say which directory it serves: this one is a copy, and the keeper may be that of
+    /// the original.
+    pub(crate) fn be_wary(&self) {
+        let mut state = self.0.state();
+        state.is_wary = true;
+        if !state.is_of_here
+            && let Some(connection) = state.connection.take()
+        {
+            // It may be gone already.
+            let _ = shutdown(&connection, Shutdown::Both);
+        }
     }
 
     /// The connection to the keeper that there is.
@@ -101,8 +118,8 @@ impl KeeperClient {
         }
         let dir = File::open(self.0.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        let met = match meet(&address) {
-            Err(error) if is_unanswered(&error) && self.0.is_running() => meet_within(&address, SOCKET_MAX),
+        let met = match meet(&address, &dir) {
+            Err(error) if is_unanswered(&error) && self.0.is_running() => meet_within(&address, &dir, SOCKET_MAX),
             met => met,
         };
         match met {
@@ -160,13 +177,13 @@ impl Shared {
     fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        let met = match meet(&address) {
-            Err(error) if is_unanswered(&error) && self.is_running() => meet_within(&address, SOCKET_MAX),
+        let met = match meet(&address, &dir) {
+            Err(error) if is_unanswered(&error) && self.is_running() => meet_within(&address, &dir, SOCKET_MAX),
             met => met,
         };
         match met {
-            Ok(connection) => Ok(self.connected(state, connection)),
-            Err(_) => self.replace(state),
+            Ok(met) if met.is_of_here || !state.is_wary => Ok(self.connected(state, met)),
+            Ok(_) | Err(_) => self.replace(state),
         }
     }
 
@@ -190,16 +207,17 @@ impl Shared {
         let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
         self.start(&dir)?;
-        let connection = meet(&address)?;
+        let met = meet(&address, &dir)?;
         for (run, given) in &state.given {
             let descriptors: Vec<_> = given.descriptors.iter().map(OwnedFd::as_fd).collect();
-            exchange(&connection, Word::Hold, &message::of_run(run, &given.text), &descriptors)?;
+            exchange(&met.connection, Word::Hold, &message::of_run(run, &given.text), &descriptors)?;
         }
-        Ok(self.connected(state, connection))
+        Ok(self.connected(state, met))
     }
 
-    fn connected(self: &Arc<Self>, state: &mut State, connection: OwnedFd) -> Arc<OwnedFd> {
-        let connection = Arc::new(connection);
+    fn connected(self: &Arc<Self>, state: &mut State, met: Met) -> Arc<OwnedFd> {
+        let connection = Arc::new(met.connection);
+        state.is_of_here = met.is_of_here;
         state.connection = Some(Arc::clone(&connection));
         self.watch(&connection);
         connection
@@ -345,27 +363,46 @@ fn to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
 }
 
 /// A connection to a keeper of which it is known what it speaks.
-fn meet(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
+struct Met {
+    connection: OwnedFd,
+    /// Whether it has said that it serves the directory in which its socket was found.
+    is_of_here: bool,
+}
+
+/// Connects to the keeper whose socket is in `dir`. One that serves another directory counts as none: the socket of a
+/// hard-linked copy is that of the original.
+fn meet(address: &SocketAddrUnix, dir: &File) -> io::Result<Met> {
     let connection = to(address)?;
-    match exchange(&connection, Word::Hello, &message::VERSION.to_string(), &[]) {
-        Ok(Message { word: Word::Done, text, .. }) if text == message::VERSION.to_string() => Ok(connection),
-        Ok(_) => {
-            let what = format!("it does not speak version {} of the keeper's protocol", message::VERSION);
-            Err(io::Error::new(io::ErrorKind::InvalidData, what))
-        }
+    let spoken = match exchange(&connection, Word::Hello, &message::VERSION.to_string(), &[]) {
+        Ok(Message { word: Word::Done, text, .. }) => text.parse::<u32>().ok(),
+        Ok(_) => None,
         // Version 0 leaves at a word that it does not know. All that is said otherwise it knows.
         Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            to(address)
+            return Ok(Met { connection: to(address)?, is_of_here: false });
         }
-        Err(error) => Err(error),
+        Err(error) => return Err(error),
+    };
+    match spoken {
+        Some(1) => Ok(Met { connection, is_of_here: false }),
+        Some(message::VERSION) => {
+            let Message { word, text, .. } = exchange(&connection, Word::Place, "", &[])?;
+            if word == Word::Done && text == message::of_place(dir)? {
+                return Ok(Met { connection, is_of_here: true });
+            }
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the keeper serves another directory"))
+        }
+        _ => {
+            let what = format!("it speaks no version up to {} of the keeper's protocol", message::VERSION);
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
     }
 }
 
 /// The same, once the keeper has noticed that its socket is gone, and made it again.
-fn meet_within(address: &SocketAddrUnix, max: Duration) -> io::Result<OwnedFd> {
+fn meet_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Met> {
     let began = Instant::now();
     loop {
-        match meet(address) {
+        match meet(address, dir) {
             Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
             met => return met,
         }
@@ -387,6 +424,7 @@ mod tests {
         fs,
         io::pipe,
         os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+        path::Path,
     };
 
     use rustix::net::{SocketFlags, accept_with};
@@ -395,17 +433,22 @@ mod tests {
     use crate::keeper::golden::{self, Side};
 
     /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
-    fn play(version: &'static str, listener: OwnedFd) -> thread::JoinHandle<()> {
+    fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {
+        let transcript = golden::transcript(version, dir);
         thread::spawn(move || {
             let (_reader, writer) = pipe().unwrap();
             let mut client = accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
             if version == "v0" {
-                assert_eq!(golden::receive(&client), (b"\x061".to_vec(), 0));
+                assert_eq!(golden::receive(&client), (b"\x062".to_vec(), 0));
                 drop(client);
                 client = accept_with(&listener, SocketFlags::CLOEXEC).unwrap();
             }
-            for message in golden::transcript(version) {
+            for message in transcript {
                 match message.side {
+                    // A client of this version greets each keeper in the same way.
+                    Side::Client if message.bytes == b"\x061" => {
+                        assert_eq!(golden::receive(&client), (b"\x062".to_vec(), 0));
+                    }
                     Side::Client => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
                     Side::Keeper => golden::send(&client, &message, &writer),
                 }
@@ -418,15 +461,18 @@ mod tests {
         for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-            let keeper = play(version, golden::listener(dir.path()));
+            let keeper = play(version, dir.path(), golden::listener(dir.path()));
             let client = KeeperClient::new(&Arc::new(LedgerDir::open(dir.path()).unwrap()), Vec::new());
-            let hold =
-                golden::transcript(version).into_iter().find(|message| message.bytes.first() == Some(&0)).unwrap();
+            let hold = golden::transcript(version, dir.path())
+                .into_iter()
+                .find(|message| message.bytes.first() == Some(&0))
+                .unwrap();
             let text = String::from_utf8(hold.bytes.get(1..).unwrap().to_vec()).unwrap();
             let (run, held) = text.split_once('\n').unwrap();
             let (begin, identity) = message::held(held).unwrap();
             let (reader, _writer) = pipe().unwrap();
             let outputs: Vec<_> = begin.iter().map(|at| (reader.as_fd(), *at)).collect();
+            assert_eq!(client.is_present(), version == "v2", "{version}");
             assert_eq!(client.held().unwrap(), [""; 0]);
             client.hold(run, &outputs, reader.as_fd(), &identity).unwrap();
             assert_eq!(client.held().unwrap(), [run]);

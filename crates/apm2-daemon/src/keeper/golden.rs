@@ -13,10 +13,14 @@ use rustix::net::{
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
 };
 
+use super::message;
 use crate::address::{KEEPER_SOCKET, short};
 
 /// The conversations. Version 1 was spoken before it said in which pid namespace a process is.
-pub(super) const TRANSCRIPTS: [&str; 3] = ["v0", "v1", "v1-pid-namespace"];
+pub(super) const TRANSCRIPTS: [&str; 4] = ["v0", "v1", "v1-pid-namespace", "v2"];
+
+/// The directory that the keeper of the conversations serves: device and inode.
+const PLACE: &str = "66305 4242";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Side {
@@ -31,8 +35,9 @@ pub(super) struct Said {
     pub(super) bytes: Vec<u8>,
 }
 
-/// One of the conversations.
-pub(super) fn transcript(version: &str) -> Vec<Said> {
+/// One of the conversations, as if its keeper served `dir`.
+pub(super) fn transcript(version: &str, dir: &Path) -> Vec<Said> {
+    let served = message::of_place(&File::open(dir).unwrap()).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
     let text = fs::read_to_string(golden.join(format!("keeper-{version}.txt"))).unwrap();
     text.lines()
@@ -42,7 +47,12 @@ pub(super) fn transcript(version: &str) -> Vec<Said> {
             let descriptors = words.next().unwrap().parse().unwrap();
             let hex = words.next().unwrap().as_bytes();
             let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
-            Said { side, descriptors, bytes: hex.chunks(2).map(byte).collect() }
+            let mut bytes: Vec<u8> = hex.chunks(2).map(byte).collect();
+            if bytes.get(1..) == Some(PLACE.as_bytes()) {
+                bytes.truncate(1);
+                bytes.extend_from_slice(served.as_bytes());
+            }
+            Said { side, descriptors, bytes }
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
 //!                              from version 1 on: 6 hello, text: the version in decimal
+//!                              from version 2 on: 7 place; answer: device and inode of the directory that is served, in decimal
 //! ```
 //!
 //! A keeper outlives the program that started it, so a client may meet an older one, and the other way round. A client
@@ -11,9 +12,13 @@
 //! after those it knows.
 
 use std::{
+    fs::File,
     io::{self, IoSlice, IoSliceMut},
     mem::MaybeUninit,
-    os::fd::{BorrowedFd, OwnedFd},
+    os::{
+        fd::{BorrowedFd, OwnedFd},
+        unix::fs::MetadataExt as _,
+    },
 };
 
 use apm2_core::{log::LogPosition, process::ProcessIdentity};
@@ -32,7 +37,7 @@ pub(super) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 pub(super) const DESCRIPTORS_MAX: usize = 4;
 
 /// The version of what is said. Version 0 is without [`Word::Hello`].
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// What is asked for, or answered, in the first byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +52,13 @@ pub(super) enum Word {
     No,
     /// Which version is spoken.
     Hello,
+    /// Which directory is served.
+    Place,
 }
 
 impl Word {
-    const ALL: [Self; 7] = [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No, Self::Hello];
+    const ALL: [Self; 8] =
+        [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No, Self::Hello, Self::Place];
 
     fn byte(self) -> u8 {
         let place = Self::ALL.iter().position(|word| *word == self).unwrap_or_default();
@@ -84,6 +92,12 @@ pub(super) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: 
     // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
     retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL))?;
     Ok(())
+}
+
+/// The text that says which directory is served: device and inode.
+pub(super) fn of_place(dir: &File) -> io::Result<String> {
+    let metadata = dir.metadata()?;
+    Ok(format!("{} {}", metadata.dev(), metadata.ino()))
 }
 
 /// The text that says which run is to be held, in a line of its own, and what of it.

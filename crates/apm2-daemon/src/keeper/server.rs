@@ -50,6 +50,8 @@ struct Held {
 }
 
 struct Keeper {
+    /// The ledger's directory.
+    dir: File,
     listener: OwnedFd,
     connections: Vec<OwnedFd>,
     held: BTreeMap<String, Held>,
@@ -66,6 +68,7 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     let is_root = std::env::current_dir().is_ok_and(|here| here == root);
     let dir = File::open(if is_root { dir } else { Path::new(".") })?;
     std::env::set_current_dir(root)?;
+    let served = dir.try_clone()?;
     let mut file = SocketFile::present_in(dir, KEEPER_SOCKET);
     // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
     if getsid(None).map_err(io::Error::from)? != getpid() {
@@ -76,7 +79,7 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }
-    let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
+    let mut keeper = Keeper { dir: served, listener, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
         keeper.wait()?;
@@ -169,6 +172,7 @@ impl Keeper {
                 Ok(version) => done(&version.min(message::VERSION).to_string()),
                 Err(_) => message::send(connection.as_fd(), Word::No, "", &[]),
             },
+            Word::Place => done(&message::of_place(&self.dir)?),
             Word::Done | Word::No => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
     }
@@ -187,7 +191,8 @@ mod tests {
         for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             let (listener, client) = golden::pair(dir.path());
-            let mut keeper = Keeper { listener, connections: Vec::new(), held: BTreeMap::new() };
+            let served = File::open(dir.path()).unwrap();
+            let mut keeper = Keeper { dir: served, listener, connections: Vec::new(), held: BTreeMap::new() };
             let serving = thread::spawn(move || {
                 keeper.wait().unwrap();
                 while !keeper.connections.is_empty() {
@@ -195,7 +200,7 @@ mod tests {
                 }
             });
             let (_reader, writer) = pipe().unwrap();
-            for message in golden::transcript(version) {
+            for message in golden::transcript(version, dir.path()) {
                 match message.side {
                     Side::Client => golden::send(&client, &message, &writer),
                     Side::Keeper => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
