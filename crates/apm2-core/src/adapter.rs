@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use crate::process::{OutputSource, Stamp};
+use apm2_model::event::{kind::OutputSource, timestamp::Stamp};
 
 /// Characters of an observation.
 pub const OBSERVATION_CHARS_MAX: usize = 500;

@@ -1,22 +1,50 @@
-//! What a supervised process is, and how one is run.
+//! How supervised processes are run: process control, output, health checks, credentials, and the supervisor.
 //!
-//! This crate holds the data (specifications, states, events), the rules (one pure transition function, one fold)
-//! and the process control of the flight recorder. It knows no storage: whoever drives a
-//! [`process::ProcessRunner`] hands it a [`process::Recorder`], and the `apm2-ledger` crate is one.
+//! The data and the decisions are those of `apm2-model`; [`process`] re-exports them beside the process control. This
+//! crate knows no storage: a [`process::Recorder`] keeps the events, and the `apm2-ledger` crate has one.
 //!
-//! What does not live here: bytes on a disk (`apm2-ledger`) and anything a person reads (`apm2-ledger-cli`).
+//! What does not live here: bytes on a disk (`apm2-ledger`) and anything that people read (`apm2-ledger-cli`).
 
 pub mod adapter;
 pub mod blocking;
-mod causes;
 pub mod credentials;
-pub mod duration;
+pub(crate) mod error;
 pub mod health;
-pub mod log;
-pub mod notify;
+pub(crate) mod os;
+pub(crate) mod output;
 pub mod process;
-pub mod restart;
-pub mod shutdown;
+pub(crate) mod run;
 pub mod supervisor;
+pub(crate) mod time;
 
-pub use causes::causes;
+pub use apm2_model::{causes::causes, duration};
+pub use os::notify;
+
+/// Where the output of a process is kept, how it gets there, and how it is read back.
+pub mod log {
+    pub use apm2_model::spec::config::log::{LogConfig, NOWHERE};
+
+    pub use crate::output::log::{
+        files::{LogFiles, LogsDir, check_targets},
+        follow::{LogItem, LogPosition, LogReader},
+        last::last_lines_begin,
+        meter::OutputMeter,
+        retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
+        since::{OutputSince, output_since},
+        threads::LogThreads,
+    };
+}
+
+/// When a process is started again, and how long that waits.
+pub mod restart {
+    pub use apm2_model::{
+        policy::restart::{RestartDecision, RestartManager, RunEndClass},
+        spec::config::restart::{BackoffConfig, OnBoot, RESTARTS_REMEMBERED_MAX, RestartConfig, RestartPolicy},
+        state::restart_budget::{RestartBudget, Tally},
+    };
+}
+
+/// How a process is stopped.
+pub mod shutdown {
+    pub use apm2_model::{policy::shutdown::ShutdownManager, spec::config::shutdown::ShutdownConfig};
+}

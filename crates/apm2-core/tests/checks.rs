@@ -1,5 +1,6 @@
 //! Health checks against real servers and real programs.
 
+use apm2_core::process::identify;
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
@@ -10,7 +11,7 @@ use std::{
 use apm2_core::{
     credentials::{CredentialConfig, CredentialSource},
     health::{DETAIL_CHARS_MAX, HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe},
-    process::{ProcessIdentity, ProcessSpec, Request},
+    process::{ProcessSpec, Request},
     restart::{RestartConfig, RestartPolicy},
     supervisor::Launch,
 };
@@ -119,7 +120,7 @@ fn what_cannot_be_checked_is_refused_with_the_reason() {
 async fn liveness_sees_a_process_that_is_stopped_or_gone() {
     let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let _guard = crate::support::KillOnDrop(child.id());
-    let process = ProcessIdentity::of(child.id());
+    let process = identify(child.id());
     let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     let signal = |signal| nix::sys::signal::kill(pid, signal).unwrap();
     let look = || async {
@@ -146,7 +147,7 @@ async fn liveness_sees_a_process_that_is_stopped_or_gone() {
 async fn a_script_is_given_what_its_process_was_started_with() {
     let script = r#"[ "$MODE" = batch ] && [ "$APM2_PID" = "$WANTED" ]"#.to_owned();
     let check = HealthCheck::Script { command: "sh".to_owned(), args: vec!["-c".to_owned(), script] };
-    let process = ProcessIdentity::of(std::process::id());
+    let process = identify(std::process::id());
     let variable = |name: &str, value: String| (name.to_owned(), value);
     let env = vec![variable("MODE", "batch".to_owned()), variable("WANTED", std::process::id().to_string())];
     let told = ProbeTarget { process, env, ..ProbeTarget::default() };

@@ -50,7 +50,7 @@ fn ctr_0003_every_builder_method_chains() {
 /// What the compiler enforces is kept from being taken away.
 #[test]
 fn ctr_0004_every_builder_method_is_must_use() {
-    let source = include_str!("../src/process/builder.rs");
+    let source = include_str!("../../apm2-model/src/spec/builder.rs");
     let lines: Vec<&str> = source.lines().map(str::trim).collect();
     let mut methods = 0;
     for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("pub fn ")) {

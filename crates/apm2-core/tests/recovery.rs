@@ -1,5 +1,6 @@
 //! What a supervisor finds of the one before it: each row of the table in `docs/recovery.md`, with real processes.
 
+use apm2_core::process::identify;
 use std::{
     fs, io,
     os::fd::{BorrowedFd, OwnedFd},
@@ -80,7 +81,7 @@ async fn what_lives_is_adopted_and_its_exit_is_exact() {
     let spec = never("");
     let mut child = orphan(&spec, "exec sleep 1000");
     let _guard = KillOnDrop(child.id());
-    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!((recovery.adopted, recovery.closed), (1, 0));
     let adopted = log.events().pop().unwrap();
@@ -100,7 +101,7 @@ async fn what_was_adopted_is_stopped_with_its_whole_group() {
     let mut child = orphan(&spec, "sleep 1000 & sleep 1001 & wait");
     let _guard = KillOnDrop(child.id());
     until("its children run", || children_of(child.id()).len() == 2).await;
-    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
     let children = children_of(child.id());
     in_time(supervisor.stop(id_of(&spec), None, &Request::default())).await.unwrap();
@@ -119,7 +120,7 @@ async fn of_a_zombie_the_real_exit_is_recovered() {
     let spec = never("");
     let mut child = orphan(&spec, "exit 7");
     until("it is a zombie", || !is_alive(child.id())).await;
-    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!((recovery.adopted, recovery.closed), (0, 1));
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -134,7 +135,7 @@ async fn of_a_zombie_the_real_exit_is_recovered() {
 async fn of_what_is_gone_the_exit_is_unknown() {
     let spec = never("");
     let mut child = orphan(&spec, "exit 7");
-    let identity = ProcessIdentity::of(child.id());
+    let identity = identify(child.id());
     child.wait().unwrap();
     let log = left(&spec, identity, end).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
@@ -147,7 +148,7 @@ async fn of_what_is_gone_the_exit_is_unknown() {
 async fn an_end_that_nobody_watched_lies_between_two_moments() {
     let spec = never("");
     let mut child = orphan(&spec, "exit 7");
-    let identity = ProcessIdentity::of(child.id());
+    let identity = identify(child.id());
     child.wait().unwrap();
     for watched in [None, Some(60)] {
         let log = left(&spec, identity, end).await;
@@ -173,8 +174,8 @@ async fn a_stranger_with_the_pid_is_never_touched() {
     // No marker: it is nobody's. It leads a group, whose id is that of the process that was ours.
     let mut stranger = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
     let _guard = KillOnDrop(stranger.id());
-    until("it leads its session", || ProcessIdentity::of(stranger.id()).is_some()).await;
-    let real = ProcessIdentity::of(stranger.id()).unwrap();
+    until("it leads its session", || identify(stranger.id()).is_some()).await;
+    let real = identify(stranger.id()).unwrap();
     let ours = ProcessIdentity { start_ticks: real.start_ticks - 1, ..real };
     for lost in [end as fn(&EventKind) -> bool, |kind| end(kind) || matches!(kind, EventKind::Running)] {
         let log = left(&spec, Some(ours), lost).await;
@@ -198,7 +199,7 @@ async fn after_a_reboot_it_is_gone_and_the_reboot_is_the_reason() {
     let spec = never("");
     let mut child = orphan(&spec, "sleep 1000");
     let guard = KillOnDrop(child.id());
-    let identity = ProcessIdentity::of(child.id()).unwrap();
+    let identity = identify(child.id()).unwrap();
     let log = left(&spec, Some(ProcessIdentity { boot_id: Uuid::from_u128(7), ..identity }), end).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -275,7 +276,7 @@ async fn a_stop_under_way_is_finished_with_its_deadline() {
     let spec = never("");
     let mut child = orphan(&spec, "trap '' TERM; while :; do sleep 0.05; done");
     let _guard = KillOnDrop(child.id());
-    let log = stopping(&spec, ProcessIdentity::of(child.id()).unwrap(), 300).await;
+    let log = stopping(&spec, identify(child.id()).unwrap(), 300).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!(recovery.adopted, 1);
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -312,7 +313,7 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let spec = sh("");
     let mut child = orphan(&spec, "sleep 1000");
     let _guard = KillOnDrop(child.id());
-    let log = left(&spec, ProcessIdentity::of(child.id()), end).await;
+    let log = left(&spec, identify(child.id()), end).await;
     let supervisor = log.supervisor(Vec::new());
     let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
     assert_eq!(recovery.adopted, 1);
@@ -422,7 +423,7 @@ async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended()
     ] {
         let spec = never("");
         let mut child = orphan(&spec, script);
-        let (pidfd, identity) = (pidfd_of(child.id()), ProcessIdentity::of(child.id()).unwrap());
+        let (pidfd, identity) = (pidfd_of(child.id()), identify(child.id()).unwrap());
         until("it is a zombie", || !is_alive(child.id())).await;
         let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
         let logs = tempfile::tempdir().unwrap();
@@ -447,7 +448,7 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         let spec = never("");
         let mut child = orphan(&spec, "exit 7");
         until("it is a zombie", || !is_alive(child.id())).await;
-        let (pidfd, identity) = (pidfd_of(child.id()), ProcessIdentity::of(child.id()).unwrap());
+        let (pidfd, identity) = (pidfd_of(child.id()), identify(child.id()).unwrap());
         let log = left(&spec, Some(identity), end).await;
         let logs = tempfile::tempdir().unwrap();
         let dir = logs.path().join(format!("{}-0", spec.name));

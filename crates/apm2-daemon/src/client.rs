@@ -14,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{Event, Stream, allowed_variables, detach};
+use apm2_core::process::{allowed_variables, detach};
 use apm2_ledger::{
     OpenError, check_private, file,
     record::{decode_event, decode_stream},
 };
+use apm2_model::{event::Event, state::stream::Stream};
 use nix::unistd::geteuid;
 
 use crate::{
@@ -26,12 +27,14 @@ use crate::{
     descriptor,
     frame::{Frame, LENGTH_BYTES},
     log_file::open_rotated,
-    owner::{Ownership, may_be_owner, ownership},
+    owner::{Owner, Ownership, SOCKET_MAX, SOCKET_POLL, may_be_owner, ownership},
     peer::{is_in_another_namespace, peer_pid, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
     start::{Progress, StartOutcome, Starting},
 };
-pub use crate::{error::ClientError, log_file::LOG_FILE};
+
+pub use crate::error::ClientError;
+pub use crate::log_file::LOG_FILE;
 
 /// How long the daemon may be silent. It says that it is alive more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
@@ -357,4 +360,21 @@ fn said_since(dir: &Path, before: u64) -> Vec<String> {
         io::Result::Ok(text)
     };
     said().unwrap_or_default().lines().map(str::to_owned).collect()
+}
+
+impl Owner {
+    /// A connection to it, once it has made its socket again; `None` when it does not.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect`].
+    pub fn client(&self, dir: &Path) -> Result<Option<Client>, ClientError> {
+        let began = Instant::now();
+        while began.elapsed() < SOCKET_MAX && !self.has_ended(Duration::ZERO) {
+            if let Some(client) = Client::connect(dir)? {
+                return Ok(Some(client));
+            }
+            thread::sleep(SOCKET_POLL);
+        }
+        Ok(None)
+    }
 }

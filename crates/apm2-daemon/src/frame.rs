@@ -13,6 +13,7 @@ pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
 pub(crate) const LENGTH_BYTES: usize = 4;
 
 const JSON: u8 = 0;
+
 const RAW: u8 = 1;
 
 /// One frame.

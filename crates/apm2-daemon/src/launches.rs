@@ -13,11 +13,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use apm2_core::{
-    process::ProcessId,
-    supervisor::{KeptLaunches, Launch, LaunchStore, UnreadableLaunch},
-};
+use apm2_core::supervisor::{KeptLaunches, LaunchStore, UnreadableLaunch};
 use apm2_ledger::{LedgerDir, file};
+use apm2_model::spec::{id::ProcessId, launch::Launch};
 
 use crate::launch_file;
 

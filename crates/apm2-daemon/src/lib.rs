@@ -22,6 +22,7 @@ mod launch_file;
 mod launches;
 mod lobby;
 pub mod log_file;
+mod options;
 pub mod owner;
 mod peer;
 mod place;
@@ -31,15 +32,16 @@ mod reopen;
 mod retention;
 mod server;
 mod session;
+mod shared;
+mod signals;
 pub mod start;
 mod survey;
 mod user;
 mod watch;
 
-pub use self::{
-    address::DAEMON_SOCKET,
-    error::DaemonError,
-    launches::launched,
-    server::{DaemonOptions, serve},
-    survey::dry_run,
-};
+pub use crate::address::DAEMON_SOCKET;
+pub use crate::error::DaemonError;
+pub use crate::launches::launched;
+pub use crate::options::DaemonOptions;
+pub use crate::server::serve;
+pub use crate::survey::dry_run;

@@ -12,7 +12,6 @@ use std::{
         unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     },
     path::Path,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -25,8 +24,6 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use crate::client::{Client, ClientError};
-
 /// The kernel's list of locks.
 const LOCKS_FILE: &str = "/proc/locks";
 
@@ -34,10 +31,10 @@ const LOCKS_FILE: &str = "/proc/locks";
 const OWNER_FILE: &str = "owner";
 
 /// How long a daemon is given to make its socket again. It looks after it once a second.
-const SOCKET_MAX: Duration = Duration::from_secs(3);
+pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(3);
 
 /// How often it is looked for meanwhile.
-const SOCKET_POLL: Duration = Duration::from_millis(20);
+pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 /// The word of its command line by which a daemon is known.
 const DAEMON_WORD: &[u8] = b"daemon";
@@ -168,21 +165,6 @@ impl Owner {
     fn words(&self) -> Vec<Vec<u8>> {
         let line = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
         line.split(|byte| *byte == 0).map(<[u8]>::to_vec).filter(|word| !word.is_empty()).collect()
-    }
-
-    /// A connection to it, once it has made its socket again; `None` when it does not.
-    ///
-    /// # Errors
-    /// Those of [`Client::connect`].
-    pub fn client(&self, dir: &Path) -> Result<Option<Client>, ClientError> {
-        let began = Instant::now();
-        while began.elapsed() < SOCKET_MAX && !self.has_ended(Duration::ZERO) {
-            if let Some(client) = Client::connect(dir)? {
-                return Ok(Some(client));
-            }
-            thread::sleep(SOCKET_POLL);
-        }
-        Ok(None)
     }
 
     /// Sends it the signal by which a daemon stops everything and leaves, or leaves everything running. One that has ended

@@ -9,8 +9,9 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use apm2_core::process::{LedgerPlace, boot_id};
+use apm2_core::process::LedgerPlace;
 use apm2_ledger::file;
+use apm2_model::clock::boot_id;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

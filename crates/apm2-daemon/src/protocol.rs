@@ -2,9 +2,9 @@
 
 use std::{fmt, time::Duration};
 
-use apm2_core::{
-    process::{ProcessId, Signal},
-    supervisor::Launch,
+use apm2_model::{
+    signal::Signal,
+    spec::{id::ProcessId, launch::Launch},
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +62,7 @@ pub enum Request {
         /// Which.
         targets: Vec<String>,
         /// Time until SIGKILL; without it, each its own.
-        #[serde(default, with = "apm2_core::duration::option")]
+        #[serde(default, with = "apm2_model::duration::option")]
         timeout: Option<Duration>,
     },
     /// Stop and start.

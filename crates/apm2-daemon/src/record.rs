@@ -2,8 +2,12 @@
 
 use std::io;
 
-use apm2_core::process::{ProcessError, Series, Stream, StreamId};
+use apm2_core::process::ProcessError;
 use apm2_ledger::{Ledger, ReadError, Reader};
+use apm2_model::{
+    event::stream_id::StreamId,
+    state::{series::Series, stream::Stream},
+};
 
 /// How what began with this run was when something else was started after it. `None` while nothing was.
 pub(crate) async fn past_end(ledger: &Ledger, id: StreamId, run: u64) -> Result<Option<Stream>, ProcessError> {

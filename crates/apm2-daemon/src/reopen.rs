@@ -7,8 +7,9 @@
 
 use std::{io, os::unix::process::CommandExt as _, process::Command, sync::Arc, time::Duration};
 
-use apm2_core::{causes, process::lower_descriptor_limit};
+use apm2_core::process::lower_descriptor_limit;
 use apm2_ledger::{Ledger, LedgerLock, OpenError, Poison};
+use apm2_model::causes::causes;
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::{JoinSet, spawn_blocking},
@@ -19,8 +20,9 @@ use crate::{
     address::{DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::registered,
-    server::{DaemonOptions, Signals},
+    options::DaemonOptions,
     session,
+    signals::Signals,
 };
 
 /// The variable by which a daemon tells the one that it becomes why.
@@ -28,6 +30,7 @@ const VARIABLE: &str = "APM2_POISONED";
 
 /// The time between two attempts, from the second on; it doubles up to the most.
 const WAIT_MIN: Duration = Duration::from_secs(1);
+
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// A daemon that has served for so long has recovered: the next poison is a new one.
@@ -147,7 +150,8 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::process::{Clock as _, SystemClock};
+    use apm2_model::clock::SystemClock;
+    use apm2_model::event::timestamp::Clock as _;
 
     use super::*;
 

@@ -8,16 +8,13 @@ use std::{
 
 use apm2_core::{
     log::{LogsDir, RemovedLogs, Retention},
-    process::{Clock as _, SystemClock},
     supervisor::Supervisor,
 };
 use apm2_ledger::LedgerDir;
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use tokio::{task::spawn_blocking, time};
 
-use crate::{
-    launches::LaunchFiles,
-    server::{LOGS_DIR, Shared},
-};
+use crate::{launches::LaunchFiles, shared::Shared};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
@@ -77,3 +74,6 @@ fn logs_in(dir: &LedgerDir) -> LogsDir {
 fn is_supervised(supervisor: &Supervisor, name: &str, instance: u32) -> bool {
     supervisor.launches().iter().any(|launch| launch.spec.name == name && instance < launch.spec.instances)
 }
+
+/// The directory of log files, in the ledger's.
+pub(crate) const LOGS_DIR: &str = "logs";

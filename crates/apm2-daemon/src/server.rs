@@ -1,10 +1,8 @@
 //! The life of a daemon: opening the ledger, taking up what was left, serving, leaving.
 
 use std::{
-    ffi::OsString,
     io,
     ops::ControlFlow,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -14,14 +12,18 @@ use std::{
 
 use apm2_core::{
     blocking,
-    log::{LogThreads, LogsDir, Retention},
-    process::{
-        Actor, EventKind, LedgerPlace, Request, Stamp, Stream, StreamId, SystemClock, boot_id,
-        proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited,
-    },
-    supervisor::{Boot, Launch, Past, Services, Supervisor},
+    log::{LogThreads, LogsDir},
+    process::{LedgerPlace, proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited},
+    supervisor::{Past, Services, Supervisor},
 };
-use apm2_ledger::{Ledger, LedgerDir, Place, ReadError};
+use apm2_ledger::{Ledger, Place, ReadError};
+use apm2_model::{
+    clock::{SystemClock, boot_id},
+    event::{kind::EventKind, stream_id::StreamId, timestamp::Stamp},
+    policy::boot::Boot,
+    spec::launch::Launch,
+    state::stream::Stream,
+};
 use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
@@ -30,7 +32,6 @@ use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::{
     net::{UnixListener, UnixStream},
     runtime,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     time,
 };
@@ -39,27 +40,22 @@ use crate::{
     address::{DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::{Guard, registered},
-    keeper::KeeperClient,
+    keeper::client::KeeperClient,
     launches::{LaunchFiles, launched},
     lobby::Lobby,
+    options::DaemonOptions,
     place::{self, Evidence, Finding},
     reopen::{Poisoned, reopen},
-    retention, session,
+    retention::{self, LOGS_DIR},
+    session,
+    shared::{CLIENTS_MAX, Leave, Shared, is_run},
+    signals::Signals,
     start::{StartOutcome, report},
     watch::{poisoned, watch_place},
 };
 
-/// The directory of log files, in the ledger's.
-pub(crate) const LOGS_DIR: &str = "logs";
-
-/// What was asked for by `run` belongs to this group, and is forgotten when it is over.
-pub(crate) const RUN_GROUP: &str = "run";
-
 /// Threads that answer clients and tend processes.
 const WORKERS: usize = 2;
-
-/// Clients that are being served at the same time.
-pub(crate) const CLIENTS_MAX: usize = 256;
 
 /// Blocking threads for what only reads, beside those for steps, which may wait for a slow disk: one for each client.
 const READS_MAX: usize = CLIENTS_MAX;
@@ -79,36 +75,6 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Why nothing of a copy's record is taken up.
 const COPY_REASON: &str = "this is a copy of the ledger that it was started in, or a restored backup of it";
 
-/// How a daemon serves.
-#[derive(Debug, Clone)]
-pub struct DaemonOptions {
-    /// The ledger's directory.
-    pub dir: PathBuf,
-    /// How long the daemon stays with nothing to do; for ever without it.
-    pub idle_timeout: Option<Duration>,
-    /// The time in which everything is stopped when the daemon is told to leave.
-    pub stop_deadline: Duration,
-    /// The limits on all logs together.
-    pub retention: Retention,
-    /// The program that becomes the keeper, with its arguments.
-    pub keeper: Vec<OsString>,
-    /// Whether processes that may be alive in another pid namespace are taken for ended.
-    pub forget_other_namespaces: bool,
-    /// Whether a client started it for itself and others: then what the client happened to have does not count.
-    pub is_started_by_client: bool,
-}
-
-/// How the daemon is told to leave.
-#[derive(Debug)]
-pub(crate) enum Leave {
-    /// Stop everything first.
-    Stopping(Request),
-    /// Leave what runs to the next daemon.
-    Running,
-    /// Leave it to the daemon that this process becomes.
-    Poisoned,
-}
-
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Served {
@@ -116,20 +82,6 @@ enum Served {
     ToTheEnd,
     /// The ledger takes nothing any more, and something is supervised.
     Poisoned,
-}
-
-/// What the sessions share.
-pub(crate) struct Shared {
-    pub(crate) supervisor: Supervisor,
-    pub(crate) ledger: Ledger,
-    /// The ledger's directory.
-    pub(crate) dir: Arc<LedgerDir>,
-    /// Told when the daemon is to leave, with whom to tell that it is about to.
-    pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
-    pub(crate) lobby: Lobby,
-    /// The size of the ledger, which is told when it grows.
-    pub(crate) head: watch::Receiver<u64>,
-    clients: AtomicUsize,
 }
 
 /// Serves until told to leave by a client or by SIGTERM or SIGINT, which stop everything, or by SIGHUP, which leaves
@@ -498,57 +450,6 @@ fn greet(shared: &Arc<Shared>, stream: UnixStream) {
     let _ = admit.send(shared.lobby.enter(task.abort_handle()));
 }
 
-/// One client that is being served.
-pub(crate) struct ServedClient(Arc<Shared>);
-
-impl ServedClient {
-    /// `None` when there are too many already.
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Option<Self> {
-        let before = shared.clients.fetch_add(1, Ordering::AcqRel);
-        let served = Self(Arc::clone(shared));
-        (before < CLIENTS_MAX).then_some(served)
-    }
-}
-
-impl Drop for ServedClient {
-    fn drop(&mut self) {
-        self.0.clients.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// The signals that tell us to leave.
-pub(crate) struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    fn listen() -> io::Result<Self> {
-        // A file size limit becomes an error of the write, and not our death. Once taken over, a signal stays so.
-        drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
-        // A SIGCHLD that our parent had ignored would make the kernel throw every exit status away (sigaction(2)).
-        drop(signal(SignalKind::child())?);
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            hup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    pub(crate) async fn next(&mut self) -> Leave {
-        let stopping = |name: &str| {
-            let reason = Some(format!("the supervisor received {name}"));
-            Leave::Stopping(Request { actor: Actor::System, reason })
-        };
-        tokio::select! {
-            _ = self.term.recv() => stopping("SIGTERM"),
-            _ = self.int.recv() => stopping("SIGINT"),
-            _ = self.hup.recv() => Leave::Running,
-        }
-    }
-}
-
 /// Tells the service manager, if there is one (`sd_notify(3)`).
 fn notify(state: &str) {
     let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
@@ -569,9 +470,4 @@ fn notify(state: &str) {
     if let Err(error) = sent() {
         tracing::warn!(%error, "the service manager could not be told");
     }
-}
-
-/// Whether a launch is one that `run` asked for.
-pub(crate) fn is_run(launch: &Launch) -> bool {
-    launch.group.as_deref() == Some(RUN_GROUP)
 }

@@ -3,13 +3,20 @@
 use std::{future::Future, io, ops::ControlFlow, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_core::{
-    causes,
-    process::{Actor, ProcessError, ProcessId, Request as By, Signal, Stream, StreamId, id_query::UnclearId},
-    supervisor::{Applied, BroughtUp, EVERYTHING, Launch, Launched, Part, Reloaded, Supervisor},
+    process::ProcessError,
+    supervisor::{Applied, BroughtUp, Launched, Part, Reloaded, Supervisor},
 };
 use apm2_ledger::{
     AppendError, Poison,
     record::{encode_event, encode_stream},
+};
+use apm2_model::{
+    causes::causes,
+    event::{actor::Actor, requester::Request as By, stream_id::StreamId},
+    id_query::UnclearId,
+    signal::Signal,
+    spec::{id::ProcessId, launch::Launch, name::EVERYTHING},
+    state::stream::Stream,
 };
 use nix::unistd::{Uid, geteuid};
 use tokio::{
@@ -26,7 +33,7 @@ use crate::{
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     record::{self, past_end},
     retention,
-    server::{Leave, RUN_GROUP, ServedClient, Shared, is_run},
+    shared::{Leave, RUN_GROUP, ServedClient, Shared, is_run},
     user,
 };
 

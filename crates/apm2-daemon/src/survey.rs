@@ -3,17 +3,17 @@
 
 use std::{path::Path, sync::Arc};
 
-use apm2_core::{
-    causes,
-    process::{Request, Stream, SystemClock, Unrecorded},
-    supervisor::{Launch, Services, Supervisor},
-};
+use apm2_core::supervisor::{Services, Supervisor};
 use apm2_ledger::{LedgerDir, OpenError, Origin, ReadError, Reader};
+use apm2_model::{
+    causes::causes, clock::SystemClock, event::requester::Request, recorder::Unrecorded, spec::launch::Launch,
+    state::stream::Stream,
+};
 use tokio::runtime;
 
 use crate::{
     error::ClientError,
-    keeper::KeeperClient,
+    keeper::client::KeeperClient,
     launches::LaunchFiles,
     place::{self, Finding},
     protocol::{Answer, FailureKind},

@@ -7,25 +7,27 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::{Clock as _, Stream, SystemClock};
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
     owner::{Ownership, ownership},
     protocol::Request,
 };
 use apm2_ledger::{OpenError, Reader};
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _, state::stream::Stream};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    args::{Format, GlobalArgs},
     daemon::connect,
-    error::{CliError, PREFIX},
+    error::CliError,
     ledger_dir::default_dir,
-    render::{color, table::Layout, words::Zone},
+    moment::Moment,
+    options::{Format, GlobalArgs},
+    render::{color, table::Layout, zone::Zone},
     standing::{Scene, Supervision},
+    terminal::say,
     time::At,
-    view::{Notice, Seqs},
+    view::notice::{Notice, Seqs},
 };
 
 /// The exit code where the record is known to lack something.
@@ -43,29 +45,6 @@ pub(crate) struct Context {
     offline: bool,
     /// What the record of a ledger that was read is known to lack.
     notice: OnceLock<Notice>,
-}
-
-/// A moment in the history of a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    /// The last event that counts.
-    pub(crate) seq: u64,
-    /// What the time was.
-    pub(crate) now: DateTime<Utc>,
-    /// Whether that is now.
-    pub(crate) is_present: bool,
-}
-
-impl Moment {
-    /// Now, with all that is on record.
-    pub(crate) fn present() -> Self {
-        // Not the head's size: it stops short of a damage, which must not go unnoticed.
-        Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true }
-    }
-
-    const fn past(seq: u64, now: DateTime<Utc>) -> Self {
-        Self { seq, now, is_present: false }
-    }
 }
 
 /// The folds of all instances, as far as the daemon told.
@@ -329,9 +308,4 @@ fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
 fn beyond_the_end(option: &str, seq: u64, reader: &Reader) -> CliError {
     let size = reader.head().map_or(0, |head| head.size);
     CliError::usage(format!("{option} {seq}: the ledger ends with event {size}"))
-}
-
-/// Says one line on standard error. Without a standard error there is nobody to tell.
-pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{PREFIX}{}", crate::render::escape::escape(text));
 }

@@ -9,13 +9,12 @@ use std::{
 
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
-    protocol::{Answer, FailureKind, Outcome, Request},
+    protocol::{Answer, FailureKind, Request},
 };
 
 use crate::{
-    args::Format,
-    context::{Context, say},
     error::{CliError, ErrorKind},
+    terminal::say,
 };
 
 /// Connects to the daemon of the ledger, and starts one where there is none.
@@ -81,39 +80,6 @@ pub(crate) fn terminal() -> Option<String> {
     }
     let path = fs::read_link("/proc/self/fd/0").ok()?;
     Some(path.strip_prefix("/dev").unwrap_or(&path).to_string_lossy().into_owned())
-}
-
-/// Prints what became of each, and fails if one did.
-///
-/// # Errors
-/// When something was not done.
-pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, CliError> {
-    let Answer::Outcomes(outcomes) = answer else { return Ok(0) };
-    match context.format {
-        Format::Json => context.print_json(outcomes)?,
-        Format::Jsonl => context.print_jsonl(outcomes)?,
-        Format::Table => context.print(|out| {
-            outcomes.iter().filter(|outcome| outcome.error.is_none()).try_for_each(|outcome| print_done(out, outcome))
-        })?,
-    }
-    let failed: Vec<&Outcome> = outcomes.iter().filter(|outcome| outcome.error.is_some()).collect();
-    let Some((last, others)) = failed.split_last() else { return Ok(0) };
-    let words = |outcome: &Outcome| {
-        format!("{}: cannot {}: {}", outcome.name, outcome.action, outcome.error.as_deref().unwrap_or_default())
-    };
-    others.iter().for_each(|outcome| say(&words(outcome)));
-    Err(CliError::failed(words(last)).with_hint(format!("`apm2-ledger show {}` says what happened", last.name)))
-}
-
-fn print_done(out: &mut dyn io::Write, outcome: &Outcome) -> io::Result<()> {
-    write!(out, "{:<10} {}", outcome.action.to_string(), outcome.name)?;
-    if let Some(bytes) = outcome.bytes {
-        write!(out, ": {bytes} bytes of logs")?;
-    }
-    if let Some(note) = &outcome.note {
-        write!(out, ": {note}")?;
-    }
-    writeln!(out)
 }
 
 impl From<ClientError> for CliError {

@@ -2,11 +2,9 @@
 
 use std::{fmt::Write as _, io};
 
-use apm2_core::{
-    causes,
-    process::{ProcessError, id_query::UnclearId},
-};
+use apm2_core::process::ProcessError;
 use apm2_ledger::{AppendError, FindError, OpenError, ReadError};
+use apm2_model::{causes::causes, id_query::UnclearId};
 
 use crate::render::escape::escape;
 

@@ -5,7 +5,15 @@
 
 use std::time::Duration;
 
-use apm2_core::process::{Event, EventKind, Evidence, IllegalEvent, RunEnd, Stamp, StartTrigger, Stream};
+use apm2_model::{
+    event::{
+        Event,
+        exit::{Evidence, RunEnd},
+        kind::{EventKind, StartTrigger},
+        timestamp::Stamp,
+    },
+    state::stream::{IllegalEvent, Stream},
+};
 
 /// One event with what it changed.
 #[derive(Debug)]
@@ -137,9 +145,16 @@ fn last<T>(all: &[T], max: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::process::{
-        Actor, Draft, Evidence, Exit, ExitOutcome, ProcessIdentity, ProcessSpec, RedactedSpec, StreamId, boot_id,
-    };
+    use apm2_model::clock::boot_id;
+    use apm2_model::event::Draft;
+    use apm2_model::event::actor::Actor;
+    use apm2_model::event::exit::Evidence;
+    use apm2_model::event::exit::Exit;
+    use apm2_model::event::exit::ExitOutcome;
+    use apm2_model::event::identity::ProcessIdentity;
+    use apm2_model::event::stream_id::StreamId;
+    use apm2_model::spec::ProcessSpec;
+    use apm2_model::spec::redact::spec::RedactedSpec;
 
     use super::*;
 

@@ -2,14 +2,24 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use apm2_core::process::{
-    Clock as _, FollowUp, Observation, ProcessId, ProcessIdentity, ProcessState, Stamp, Stream, SystemClock, boot_id,
+use apm2_core::process::{ProcessStatus, status_of};
+use apm2_model::{
+    clock::{SystemClock, boot_id},
+    event::{
+        identity::ProcessIdentity,
+        timestamp::{Clock as _, Stamp},
+    },
+    spec::id::ProcessId,
+    state::{
+        ProcessState,
+        stream::{FollowUp, Stream},
+    },
 };
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    context::Moment,
-    render::words::{self, Zone},
+    moment::Moment,
+    render::{words, zone::Zone},
 };
 
 /// Who keeps the record of a ledger up to date while it is read.
@@ -51,10 +61,10 @@ impl Observed {
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
             return Self::Elsewhere;
         }
-        match identity.observe() {
-            Observation::Alive => Self::Alive,
-            Observation::Zombie(_) | Observation::Gone => Self::Gone,
-            Observation::Unverifiable => Self::Unseen,
+        match status_of(&identity) {
+            ProcessStatus::Alive => Self::Alive,
+            ProcessStatus::Zombie(_) | ProcessStatus::Gone => Self::Gone,
+            ProcessStatus::Unverifiable => Self::Unseen,
         }
     }
 }

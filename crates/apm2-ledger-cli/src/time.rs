@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use apm2_core::process::{Clock as _, SystemClock};
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
 /// What is said where nothing of it is understood.

@@ -10,7 +10,9 @@ use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 const LEAF: u8 = 0;
+
 const LINK: u8 = 1;
+
 const GENESIS: u8 = 2;
 
 /// The hash of everything up to and including one event.

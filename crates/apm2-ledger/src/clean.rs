@@ -5,7 +5,12 @@
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
-use crate::{chain::Chain, file, journal::writer::sync_dir, live::Head, store};
+use crate::{
+    chain::Chain,
+    file::{self, sync_dir},
+    head::Head,
+    store,
+};
 
 const MARK: &str = "clean";
 

@@ -3,13 +3,14 @@
 //! sled writes into what it opens. So the store is copied into a directory of its own, outside the ledger, and opened there.
 
 use std::{
+    collections::HashSet,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use apm2_core::causes;
+use apm2_model::causes::causes;
 
 use crate::{
     chain::Chain,
@@ -17,14 +18,16 @@ use crate::{
     dir::LedgerDir,
     error::{OpenError, ReadError},
     file,
+    head::Head,
+    index::{self, Digest},
     journal::reader::JournalReader,
-    live::{Head, Live},
+    key,
+    live::Live,
     lock::{Lock, has_owner},
     reader::Reader,
-    recovery::check,
     replay::Origin,
-    store::{STORE_DIR, Store, StoreError, StoreHead, files},
-    verify::{Finding, FindingKind, StoreCheck, VerifyReport},
+    report::{Finding, FindingKind, StoreCheck, VerifyReport},
+    store::{STORE_DIR, Store, StoreHead, error::StoreError, files},
 };
 
 /// The files of a store at one moment, by size, inode and times.
@@ -205,4 +208,41 @@ impl Drop for Copy {
             tracing::warn!(%error, path = %self.0.display(), "a copy of the store is left behind");
         }
     }
+}
+
+/// Goes through all that the store holds: every event, every link between them, every key.
+pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
+    let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
+    let mut next_seq = 1;
+    let mut chain = Chain::genesis(head.ledger);
+    let mut expected = Digest::default();
+    let mut names = HashSet::new();
+    store.each_frame(|frame, bytes| {
+        let header = frame.header();
+        if header.first_seq != next_seq || header.chain_before != chain {
+            return inconsistent(format!("no frame follows on event {}", next_seq - 1));
+        }
+        // The chain is made again from the events: what was changed together with its checksum is found by it.
+        chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
+        if chain != header.chain_after {
+            return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
+        }
+        next_seq = header.last_seq() + 1;
+        let keys = index::keys(frame, bytes)
+            .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
+        for key in keys {
+            // A process that keeps its name over several specifications has one key for it, in the first of their frames.
+            if !key.starts_with(&[key::NAME]) || names.insert(key.clone()) {
+                expected.add(&key);
+            }
+        }
+        Ok(())
+    })?;
+    if next_seq != head.seq + 1 || chain != head.chain {
+        return inconsistent(format!("it ends at event {}, and says {}", next_seq - 1, head.seq));
+    }
+    if store.index_digest()? != expected {
+        return inconsistent("its index does not fit its frames".to_owned());
+    }
+    Ok(())
 }

@@ -19,6 +19,7 @@ use crate::{
 };
 
 const PRIVATE_DIR: u32 = 0o700;
+
 const OTHERS: u32 = 0o077;
 
 /// Makes sure that `dir` is a directory of ours, closed to others, as a ledger's has to be. An empty one counts as missing.
@@ -280,4 +281,14 @@ pub(crate) fn sync_names(dir: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+impl LedgerDir {
+    /// The error with the path in it as the caller named the directory.
+    pub(crate) fn as_named(&self, error: OpenError) -> OpenError {
+        match error {
+            OpenError::Io { path, source } => OpenError::Io { path: self.shown(&path), source },
+            other => other,
+        }
+    }
 }

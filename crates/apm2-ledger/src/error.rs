@@ -2,9 +2,9 @@
 
 use std::{io, path::PathBuf};
 
-use apm2_core::process::{IllegalEvent, StreamId, id_query::UnclearId};
+use apm2_model::{event::stream_id::StreamId, id_query::UnclearId, state::stream::IllegalEvent};
 
-use crate::{dir::LedgerDir, frame::FrameError, record::RecordError, store::StoreError};
+use crate::{frame::FrameError, record::RecordError, store::error::StoreError};
 
 /// Damage in the journal: bytes that were written once and are not what they were.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,14 +107,6 @@ impl OpenError {
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
-    }
-
-    /// The same error with the path in it as others know it.
-    pub(crate) fn shown(self, dir: &LedgerDir) -> Self {
-        match self {
-            Self::Io { path, source } => Self::Io { path: dir.shown(&path), source },
-            other => other,
-        }
     }
 }
 

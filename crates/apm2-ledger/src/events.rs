@@ -2,17 +2,17 @@
 
 use std::{ops::Range, sync::Arc, vec};
 
-use apm2_core::{
-    causes,
-    process::{Event, StreamId},
+use apm2_model::{
+    causes::causes,
+    event::{Event, stream_id::StreamId},
 };
 
 use crate::{
+    access::Access,
     error::ReadError,
     frame::Frame,
     journal::reader::JournalReader,
     live::{Commit, Live},
-    reader::Access,
     record::{decode_event, peek_stream},
     store::{FrameBytes, FrameScan, Store},
 };

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::process::Stream;
+use apm2_model::state::stream::Stream;
 use uuid::Uuid;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     limits::FLUSH_FRAMES,
     live::{Commit, Live},
     packer::Packer,
-    store::{Store, StoreError},
+    store::{Store, error::StoreError},
 };
 
 /// Quiet after which a frame that is not full is added all the same.

@@ -10,8 +10,6 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use crate::journal::writer::sync_dir;
-
 const PRIVATE_FILE: u32 = 0o600;
 
 /// Opens a regular file for reading.
@@ -109,4 +107,9 @@ fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
         _ => error,
     })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
 }

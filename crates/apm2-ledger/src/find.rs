@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use apm2_core::process::{
-    Stream, StreamId,
+use apm2_model::{
+    event::stream_id::StreamId,
     id_query::{Candidate, prefix_digits, resolve, split_instance},
+    state::stream::Stream,
 };
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
 const CANDIDATES_MAX: usize = 4096;
 
 impl Reader {
-    /// The instances that `text` means, by the rule of [`id_query`](apm2_core::process::id_query): a name, `name-instance`, a
+    /// The instances that `text` means, by the rule of [`id_query`](apm2_model::id_query): a name, `name-instance`, a
     /// process id or a unique prefix of one.
     ///
     /// # Errors

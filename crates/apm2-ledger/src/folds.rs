@@ -7,9 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use apm2_core::{
-    causes,
-    process::{Event, Stream, StreamId},
+use apm2_model::{
+    causes::causes,
+    event::{Event, stream_id::StreamId},
+    state::stream::Stream,
 };
 
 use crate::{
@@ -112,4 +113,15 @@ fn fold(reader: &Reader, store: &Store, changed: &mut Folds, event: &Event) -> R
     };
     // What is kept may have later events folded in already.
     if stream.last_seq < event.seq { stream.apply(event).map_err(illegal) } else { Ok(()) }
+}
+
+impl Reader {
+    /// Hands the fold of each stream as it is now to `visit`, in the order of their ids, until that breaks off. Few are in memory
+    /// at the same time, if the store keeps folds.
+    ///
+    /// # Errors
+    /// When events cannot be read, or are not legal; some streams may have been visited by then.
+    pub fn each_stream(&self, visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
+        each(self, visit)
+    }
 }

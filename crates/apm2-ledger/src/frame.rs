@@ -27,14 +27,19 @@ use crate::{
 
 /// Bytes before the body.
 pub const HEADER_LEN: usize = 92;
+
 /// Bytes after the body.
 pub const TRAILER_LEN: usize = 4;
 
 const MAGIC: [u8; 4] = *b"a2fr";
+
 const LAYOUT_VERSION: u8 = 1;
+
 const CODEC_PLAIN: u8 = 0;
+
 /// The length before each event.
 pub(crate) const LENGTH_LEN: usize = 4;
+
 /// A commit that is just short of its limit takes one more append, which may be as large as appends get.
 const BODY_LEN_MAX: usize = COMMIT_BYTES_MAX + APPEND_BYTES_MAX;
 

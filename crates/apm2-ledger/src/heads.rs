@@ -2,7 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use apm2_core::process::{FollowUp, Stream, StreamId};
+use apm2_model::{
+    event::stream_id::StreamId,
+    state::stream::{FollowUp, Stream},
+};
 
 /// Where a stream stands.
 #[derive(Debug, Clone, PartialEq)]

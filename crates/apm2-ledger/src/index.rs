@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use apm2_core::process::{Event, EventKind};
+use apm2_model::event::{Event, kind::EventKind};
 
 use crate::{
     frame::{Frame, FrameHeader},

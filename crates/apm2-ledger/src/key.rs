@@ -12,19 +12,25 @@
 //!
 //! All but `p` and `m` is a function of one frame, see [`index`](crate::index).
 
-use apm2_core::process::{ProcessId, StreamId};
+use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
 
 pub(crate) const FRAME: u8 = b'f';
+
 pub(crate) const STREAM: u8 = b's';
+
 pub(crate) const MINUTE: u8 = b't';
+
 pub(crate) const NAME: u8 = b'n';
+
 pub(crate) const SNAPSHOT: u8 = b'p';
 
 pub(crate) const META_HEAD: &[u8] = b"mhead";
+
 pub(crate) const META_SNAPSHOT: &[u8] = b"msnapshot";
 
 /// Ends a name: no byte of UTF-8 has this value.
 const NAME_END: u8 = 0xff;
+
 const NANOS_PER_MINUTE: i64 = 60_000_000_000;
 
 pub(crate) fn frame(first_seq: u64) -> Vec<u8> {

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::{
-    causes,
-    process::{Draft, Event, EventKind, StreamId},
+use apm2_model::{
+    causes::causes,
+    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
 };
 
 use crate::{
@@ -17,41 +17,23 @@ use crate::{
     dir::LedgerDir,
     error::{AppendError, OpenError},
     feeder::Feeder,
-    journal::medium::{Disk, Medium},
-    limits::{CLOSE_WAIT, FEED_QUEUE_LEN, HEADS_MAX, LOCK_WAIT, SEGMENT_BYTES},
-    live::{Head, Live, Poison},
+    head::Head,
+    limits::{CLOSE_WAIT, FEED_QUEUE_LEN},
+    live::{Live, Poison},
     lock::Lock,
+    options::Options,
     packer::Packer,
     pending,
-    queue::{Answer, Queue},
+    queue::Queue,
     reader::Reader,
-    recorder::LedgerRecorder,
     recovery::{self, Recovered},
+    request::Answer,
     store::STORE_DIR,
     writer::Writer,
 };
 
 /// How often a close looks whether the store has everything: it is what a short command waits for.
 const CLOSE_POLL: Duration = Duration::from_micros(500);
-
-/// How a ledger is opened. The defaults are for use, other values for tests.
-#[derive(Clone)]
-pub struct Options {
-    /// Length of a journal segment, in bytes.
-    pub segment_bytes: u64,
-    /// How long to wait for another process to let go of the ledger.
-    pub lock_wait: Duration,
-    /// Through what the journal is written and synced.
-    pub medium: Arc<dyn Medium>,
-    /// Streams whose heads are held in memory, beside those that something is going on in.
-    pub heads_max: usize,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, lock_wait: LOCK_WAIT, medium: Arc::new(Disk), heads_max: HEADS_MAX }
-    }
-}
 
 /// A ledger, open for appending and reading. Clones share it; the last one to go closes it.
 ///
@@ -161,12 +143,6 @@ impl Ledger {
     /// thread that commits, which it must not keep.
     pub fn on_commit(&self, observer: impl Fn(u64) + Send + Sync + 'static) {
         self.inner.live.observe(Box::new(observer));
-    }
-
-    /// A recorder for a runner.
-    #[must_use]
-    pub fn recorder(&self) -> LedgerRecorder {
-        LedgerRecorder::new(self.clone())
     }
 
     /// A reader that sees everything that was acknowledged.

@@ -54,6 +54,7 @@
 //! What an event is lives in `apm2-core`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
 //! down in `docs/format.md`, what happens after a crash in `docs/recovery.md`.
 
+mod access;
 mod chain;
 mod clean;
 mod codec;
@@ -66,6 +67,7 @@ pub mod file;
 mod find;
 mod folds;
 pub mod frame;
+mod head;
 mod heads;
 mod index;
 pub mod journal;
@@ -74,6 +76,7 @@ mod ledger;
 pub mod limits;
 mod live;
 mod lock;
+mod options;
 mod packer;
 mod pending;
 mod queue;
@@ -82,23 +85,38 @@ pub mod record;
 mod recorder;
 mod recovery;
 mod replay;
+mod report;
+mod request;
 mod store;
 mod verify;
 mod writer;
 
-pub use self::{
-    chain::Chain,
-    codec::CodecError,
-    dir::{LedgerDir, Place, check_private},
-    error::{AppendError, Damage, FindError, OpenError, ReadError},
-    events::Events,
-    journal::JOURNAL_DIR,
-    ledger::{Ledger, Options},
-    live::{Head, Poison},
-    lock::Lock as LedgerLock,
-    reader::{Reader, Source},
-    recorder::LedgerRecorder,
-    replay::{Origin, Replayed},
-    store::StoreError,
-    verify::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport, verify},
-};
+pub use crate::chain::Chain;
+pub use crate::codec::CodecError;
+pub use crate::dir::LedgerDir;
+pub use crate::dir::Place;
+pub use crate::dir::check_private;
+pub use crate::error::AppendError;
+pub use crate::error::Damage;
+pub use crate::error::FindError;
+pub use crate::error::OpenError;
+pub use crate::error::ReadError;
+pub use crate::events::Events;
+pub use crate::head::Head;
+pub use crate::journal::JOURNAL_DIR;
+pub use crate::ledger::Ledger;
+pub use crate::live::Poison;
+pub use crate::lock::Lock as LedgerLock;
+pub use crate::options::Options;
+pub use crate::reader::Reader;
+pub use crate::reader::Source;
+pub use crate::recorder::LedgerRecorder;
+pub use crate::replay::Origin;
+pub use crate::replay::Replayed;
+pub use crate::report::FINDINGS_MAX;
+pub use crate::report::Finding;
+pub use crate::report::FindingKind;
+pub use crate::report::StoreCheck;
+pub use crate::report::VerifyReport;
+pub use crate::store::error::StoreError;
+pub use crate::verify::verify;

@@ -6,19 +6,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
-use apm2_core::process::{Clock as _, SystemClock};
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::{chain::Chain, dir::LedgerDir, frame::Frame, store::Store};
-
-/// How long a ledger is, and the hash of it all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Head {
-    /// Events: the seq of the last one.
-    pub size: u64,
-    /// The chain after it.
-    pub chain: Chain,
-}
+use crate::{dir::LedgerDir, frame::Frame, head::Head, store::Store};
 
 /// One commit in memory.
 #[derive(Debug)]

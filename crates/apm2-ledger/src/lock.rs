@@ -22,6 +22,7 @@ use crate::{
 };
 
 const OWNER_FILE: &str = "owner";
+
 /// A pid has at most this many digits and a line end.
 const OWNER_LEN_MAX: u64 = 16;
 

@@ -5,7 +5,7 @@ use crate::{
     frame::{Frame, FrameBuilder},
     index::{self, IndexedFrame},
     limits::FRAME_BYTES_MAX,
-    store::StoreError,
+    store::error::StoreError,
 };
 
 /// Frames that follow on one another, from a given event on.

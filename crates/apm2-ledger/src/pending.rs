@@ -5,14 +5,16 @@
 
 use std::{fs, io, path::Path};
 
-use apm2_core::process::{Actor, Clock as _, Draft, EventKind, StreamId, SystemClock};
+use apm2_model::{
+    clock::SystemClock,
+    event::{Draft, actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
+};
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    file,
+    file::{self, sync_dir},
     frame::{Frame, FrameBuilder},
-    journal::writer::sync_dir,
     record::{decode_event, encode_event},
 };
 

@@ -6,55 +6,18 @@
 
 use std::{
     collections::VecDeque,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError, mpsc::sync_channel},
     thread,
 };
 
-use apm2_core::process::{Draft, Event, StreamId};
+use apm2_model::event::{Draft, stream_id::StreamId};
 
-use crate::{error::AppendError, limits::APPEND_QUEUE_LEN, writer::Writer};
-
-/// What a caller gets back.
-pub(crate) type Answer = Result<Vec<Event>, AppendError>;
-
-/// Events for one stream, and the caller who waits for them.
-pub(crate) struct Request {
-    pub(crate) stream: StreamId,
-    /// Without a version they are appended wherever the stream is.
-    pub(crate) version: Option<u64>,
-    pub(crate) drafts: Vec<Draft>,
-    caller: SyncSender<Turn>,
-}
-
-impl Request {
-    /// Tells the caller. One who went away does not want to know.
-    pub(crate) fn answer(caller: Caller, answer: Answer) {
-        drop(caller.0.send(Turn::Answer(answer)));
-    }
-
-    /// One whose caller does not wait for the answer.
-    #[cfg(test)]
-    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Self {
-        Self { stream, version, drafts, caller: sync_channel(1).0 }
-    }
-
-    /// The request without its caller, who is answered later.
-    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<Draft>, Caller) {
-        (self.stream, self.version, self.drafts, Caller(self.caller))
-    }
-}
-
-/// Where a caller waits.
-pub(crate) struct Caller(SyncSender<Turn>);
-
-/// What a waiting caller is woken for.
-enum Turn {
-    Answer(Answer),
-    Lead,
-}
+use crate::{
+    error::AppendError,
+    limits::APPEND_QUEUE_LEN,
+    request::{Answer, Request, Turn},
+    writer::Writer,
+};
 
 #[derive(Default)]
 struct Waiting {

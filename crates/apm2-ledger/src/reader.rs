@@ -1,16 +1,17 @@
 //! Everything that can be asked of a ledger.
 
-use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
-use apm2_core::process::{Stream, StreamId};
+use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 use chrono::{DateTime, Utc};
 
 use crate::{
+    access::Access,
     clean,
     dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     events::{Events, Wanted},
-    folds,
+    head::Head,
     journal::{
         JOURNAL_DIR,
         reader::{JournalReader, read_header},
@@ -18,36 +19,9 @@ use crate::{
         segments,
     },
     key,
-    live::{Head, Live},
-    replay::{Origin, Replayed, replay},
+    live::Live,
     store::Store,
 };
-
-/// What is read from.
-#[derive(Clone)]
-pub(crate) enum Access {
-    Live(Arc<Live>),
-    /// The ledger's directory.
-    Journal(Arc<LedgerDir>),
-}
-
-impl Access {
-    /// The last event that may be shown. Whoever reads another process's journal cannot tell, and sees all of it.
-    pub(crate) fn visible(&self) -> u64 {
-        match self {
-            Self::Live(live) => live.head().size,
-            Self::Journal(_) => u64::MAX,
-        }
-    }
-
-    /// The directory of the ledger that is read.
-    pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
-        match self {
-            Self::Live(live) => &live.dir,
-            Self::Journal(dir) => dir,
-        }
-    }
-}
 
 /// Which way a reader reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,7 +71,7 @@ impl Reader {
             Ok(all) if !all.is_empty() => all,
             Ok(_) => return Err(without_journal(&dir)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
-            Err(error) => return Err(OpenError::io(&journal)(error).shown(&dir)),
+            Err(error) => return Err(dir.as_named(OpenError::io(&journal)(error))),
         };
         for (_, path) in all {
             if let Ok(Err(SegmentError::Newer(found))) = read_header(&path) {
@@ -247,23 +221,6 @@ impl Reader {
             None => 1,
         };
         self.stream_events_from(id, first).try_fold(0, |_, event| Ok(event?.version))
-    }
-
-    /// Hands the fold of each stream as it is now to `visit`, in the order of their ids, until that breaks off. Few are in memory
-    /// at the same time, if the store keeps folds.
-    ///
-    /// # Errors
-    /// When events cannot be read, or are not legal; some streams may have been visited by then.
-    pub fn each_stream(&self, visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
-        folds::each(self, visit)
-    }
-
-    /// Folds the events up to `upto` into one stream for each instance.
-    ///
-    /// # Errors
-    /// When events cannot be read, or are not legal.
-    pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
-        replay(self, upto, origin)
     }
 }
 

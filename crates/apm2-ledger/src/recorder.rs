@@ -2,7 +2,11 @@
 
 use std::io;
 
-use apm2_core::process::{Draft, Event, Recorder, Stream, StreamId};
+use apm2_model::{
+    event::{Draft, Event, stream_id::StreamId},
+    recorder::Recorder,
+    state::stream::Stream,
+};
 
 use crate::{ledger::Ledger, record::check_draft};
 
@@ -33,5 +37,13 @@ impl Recorder for LedgerRecorder {
 
     fn check(&self, draft: &Draft) -> io::Result<()> {
         check_draft(draft).map_err(io::Error::other)
+    }
+}
+
+impl Ledger {
+    /// A recorder for a runner.
+    #[must_use]
+    pub fn recorder(&self) -> LedgerRecorder {
+        LedgerRecorder::new(self.clone())
     }
 }

@@ -3,43 +3,42 @@
 //! The journal decides; the store follows. Nothing is edited that was acknowledged: what was found is appended.
 
 use std::{
-    collections::HashSet,
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use apm2_core::{
-    causes,
-    process::{Clock as _, EventKind, SystemClock},
+use apm2_model::{
+    causes::causes,
+    clock::SystemClock,
+    event::{kind::EventKind, timestamp::Clock as _},
 };
 use uuid::Uuid;
 
 use crate::{
     chain::Chain,
     clean,
-    compare::diverging,
+    compare::{check, diverging},
     dir::{self, LedgerDir},
     error::{Damage, OpenError, ReadError},
-    index::{self, Digest},
     journal::{
         JOURNAL_DIR,
         reader::JournalReader,
         segments,
         writer::{CutTail, JournalWriter, UnsettledJournal},
     },
-    key,
-    ledger::Options,
     limits::{FLUSH_FRAMES, SET_ASIDE_MAX},
     lock::Lock,
+    options::Options,
     packer::Packer,
     pending,
-    store::{STORE_DIR, Store, StoreError, StoreHead},
+    store::{STORE_DIR, Store, StoreHead, error::StoreError},
 };
 
 /// Names of stores that were set aside. Of those that could not be used the last few are kept; what they held is in the
 /// journal. A store of another ledger is whole, and may be the only one of it: it is never removed.
 const SET_ASIDE: &str = "sled.set-aside.";
+
 const OF_ANOTHER: &str = "sled.of-another.";
 
 /// A ledger that is in order.
@@ -54,7 +53,7 @@ pub(crate) struct Recovered {
 
 /// Why a store is not used as it is.
 #[derive(Debug, thiserror::Error)]
-enum Unusable {
+pub(crate) enum Unusable {
     /// It is what is wrong.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -97,7 +96,7 @@ pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, OpenEr
 /// The same, for one that has the lock already.
 pub(crate) fn recover_locked(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
     let locked = Arc::clone(lock.dir());
-    recover_below(lock, options).map_err(|error| error.shown(&locked))
+    recover_below(lock, options).map_err(|error| locked.as_named(error))
 }
 
 fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
@@ -197,43 +196,6 @@ fn follow(store: Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, marked: M
     }
     catch_up(&store, dir, journal, head)?;
     Ok(store)
-}
-
-/// Goes through all that the store holds: every event, every link between them, every key.
-pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
-    let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
-    let mut next_seq = 1;
-    let mut chain = Chain::genesis(head.ledger);
-    let mut expected = Digest::default();
-    let mut names = HashSet::new();
-    store.each_frame(|frame, bytes| {
-        let header = frame.header();
-        if header.first_seq != next_seq || header.chain_before != chain {
-            return inconsistent(format!("no frame follows on event {}", next_seq - 1));
-        }
-        // The chain is made again from the events: what was changed together with its checksum is found by it.
-        chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
-        if chain != header.chain_after {
-            return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
-        }
-        next_seq = header.last_seq() + 1;
-        let keys = index::keys(frame, bytes)
-            .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
-        for key in keys {
-            // A process that keeps its name over several specifications has one key for it, in the first of their frames.
-            if !key.starts_with(&[key::NAME]) || names.insert(key.clone()) {
-                expected.add(&key);
-            }
-        }
-        Ok(())
-    })?;
-    if next_seq != head.seq + 1 || chain != head.chain {
-        return inconsistent(format!("it ends at event {}, and says {}", next_seq - 1, head.seq));
-    }
-    if store.index_digest()? != expected {
-        return inconsistent("its index does not fit its frames".to_owned());
-    }
-    Ok(())
 }
 
 /// Feeds the store with what the journal has after `head`.

@@ -6,12 +6,16 @@ use std::{
     thread,
 };
 
-use apm2_core::process::{Event, IllegalEvent, Stream, StreamId};
+use apm2_model::{
+    event::{Event, stream_id::StreamId},
+    state::stream::{IllegalEvent, Stream},
+};
 
 use crate::{error::ReadError, reader::Reader};
 
 /// Events that are handed from the thread that decodes to the one that folds at once, and how often.
 const CHUNK_EVENTS: usize = 256;
+
 const CHUNKS_WAITING_MAX: usize = 16;
 
 /// Where a replay begins.
@@ -127,4 +131,14 @@ fn from_snapshot(reader: &Reader, upto: u64) -> Option<(Folds, u64)> {
     let streams = store.snapshots().ok()??;
     let is_usable = seq > 0 && streams.iter().all(|stream| stream.last_seq <= upto) && seq <= upto;
     is_usable.then(|| (Folds::of(streams), seq + 1))
+}
+
+impl Reader {
+    /// Folds the events up to `upto` into one stream for each instance.
+    ///
+    /// # Errors
+    /// When events cannot be read, or are not legal.
+    pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
+        replay(self, upto, origin)
+    }
 }

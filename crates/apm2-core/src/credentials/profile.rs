@@ -4,18 +4,17 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    fmt, io,
-    io::Read as _,
+    fmt,
+    io::{self, Read as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use apm2_model::spec::config::credentials::{CredentialConfig, CredentialSource};
 use nix::unistd::geteuid;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-use super::{CredentialConfig, CredentialSource};
-use crate::blocking;
-use crate::process::helper;
+use crate::{blocking, os::hook as helper};
 
 /// The size of a profile's file.
 const FILE_BYTES_MAX: u64 = 64 << 10;

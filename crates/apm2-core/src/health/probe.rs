@@ -7,16 +7,26 @@ use std::{
     time::Duration,
 };
 
+use apm2_model::{
+    event::identity::ProcessIdentity,
+    policy::health_monitor::ProbeResult,
+    spec::{
+        config::health::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck},
+        redact::known::Known,
+    },
+};
 use tokio::{
     net::{TcpStream, UnixStream},
     time::{Instant, sleep, timeout},
 };
 
-use super::{DETAIL_CHARS_MAX, ExpectedStatus, HealthCheck, ProbeResult};
-use crate::blocking;
-use crate::process::{
-    Known, Observation, ProcessIdentity,
-    helper::{self, Printed},
+use crate::{
+    blocking,
+    os::{
+        hook as helper,
+        hook::Printed,
+        procfs::{ProcessStatus, is_stopped, status_of},
+    },
 };
 
 /// Time between two looks at a process that is stopped.
@@ -70,13 +80,13 @@ async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<S
     let Some(process) = process else { return Err("it does not exist".to_owned()) };
     let began = Instant::now();
     loop {
-        let looked = blocking::check(move || (process.observe(), process.is_stopped()));
+        let looked = blocking::check(move || (status_of(&process), is_stopped(&process)));
         let is_stopped = match looked.await {
-            Ok((Observation::Alive, is_stopped)) => is_stopped,
-            Ok((Observation::Zombie(_), _)) => return Err("it has ended, and its exit was not read yet".to_owned()),
-            Ok((Observation::Gone, _)) => return Err("it is gone".to_owned()),
+            Ok((ProcessStatus::Alive, is_stopped)) => is_stopped,
+            Ok((ProcessStatus::Zombie(_), _)) => return Err("it has ended, and its exit was not read yet".to_owned()),
+            Ok((ProcessStatus::Gone, _)) => return Err("it is gone".to_owned()),
             // Its end is observed by its descriptor; what `/proc` hides is no failure.
-            Ok((Observation::Unverifiable, _)) => return Ok("it cannot be seen, and has not ended".to_owned()),
+            Ok((ProcessStatus::Unverifiable, _)) => return Ok("it cannot be seen, and has not ended".to_owned()),
             Err(error) => return Err(format!("the check broke off: {error}")),
         };
         if !is_stopped {

@@ -2,16 +2,24 @@
 
 use std::time::Duration;
 
+use apm2_model::{
+    event::{requester::Request, stream_id::StreamId},
+    spec::launch::{Launch, with_id, with_instances},
+    state::{ProcessState, stream::Stream},
+};
 use tokio::time::{Instant, sleep};
 
-use super::{
-    Applied, Launch, Supervisor,
-    change::{ask_each, with_id, with_instances},
-    order::What,
-    table::Link,
-    together::{Changing, Turn},
+use crate::{
+    error::ProcessError,
+    supervisor::{
+        Supervisor,
+        change::ask_each,
+        command::What,
+        instance_handle::Link,
+        report::Applied,
+        together::{Changing, Turn},
+    },
 };
-use crate::process::{ProcessError, ProcessState, Request, Stream, StreamId};
 
 /// How long what was just started is looked at: a program that cannot do its work at all mostly ends within it.
 const LOOK_MAX: Duration = Duration::from_millis(300);
@@ -45,7 +53,7 @@ impl Supervisor {
     }
 
     /// The same for whoever has the lock of its name.
-    pub(super) async fn bring_up_locked(
+    pub(crate) async fn bring_up_locked(
         &self,
         changing: Changing,
         launch: Launch,

@@ -1,62 +1,39 @@
 //! Changing what is supervised: one change of a process at a time, and no order that comes between.
 
 use std::{
-    collections::HashMap,
     os::fd::OwnedFd,
-    sync::{Arc, Mutex, PoisonError, atomic::Ordering},
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use tokio::{
-    sync::{OwnedRwLockReadGuard, RwLock},
-    time::timeout,
+use apm2_model::{
+    event::{requester::Request, stream_id::StreamId},
+    spec::{
+        ProcessSpec,
+        id::ProcessId,
+        launch::{Launch, with_id, with_instances},
+        validate::check,
+    },
 };
+use tokio::{sync::OwnedRwLockReadGuard, time::timeout};
 
-use super::{
-    Applied, Launch, Supervisor,
-    name::check,
-    not_found,
-    order::What,
-    table::{Entry, Link},
-    together::{Changing, Turn},
+use crate::{
+    blocking,
+    error::ProcessError,
+    os::procfs::{ProcessStatus, status_of},
+    supervisor::{
+        Supervisor,
+        command::What,
+        error::{not_found, values_unknown},
+        instance_handle::Link,
+        report::{Applied, Launched},
+        table::Entry,
+        together::{Changing, Turn},
+    },
 };
-use crate::blocking;
-use crate::process::{Observation, ProcessError, ProcessId, ProcessSpec, Request, StreamId};
 
 /// How long a run that has ended is waited for until its end is recorded and its output is in its files.
 const SEE_THROUGH_MAX: Duration = Duration::from_secs(1);
-
-/// A lock for each name. Changes hold it alone; orders that start something hold it with others, so that nothing is started
-/// in the middle of a change.
-#[derive(Default)]
-pub(super) struct Changes(Mutex<HashMap<String, Arc<RwLock<()>>>>);
-
-impl Changes {
-    fn of(&self, name: &str) -> Arc<RwLock<()>> {
-        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
-        Arc::clone(locks.entry(name.to_owned()).or_default())
-    }
-
-    /// Waits until all that are under way now are through.
-    pub(super) async fn settle(&self) {
-        let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
-        for lock in locks {
-            drop(lock.write().await);
-        }
-    }
-}
-
-/// What was launched.
-#[derive(Debug)]
-pub struct Launched {
-    /// The instance.
-    pub id: StreamId,
-    /// Its run.
-    pub run: u64,
-    /// Why no process came to be, if none did. It is supervised all the same, and its policy has the next word.
-    pub failure: Option<ProcessError>,
-}
 
 /// What a change in progress is about to name. Ends with the change.
 struct Claim {
@@ -144,7 +121,7 @@ impl Supervisor {
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
         if !is_launchable {
             // All that is left of them is the record, which has no values.
-            return Err(launch.unknown());
+            return Err(values_unknown(&launch));
         }
         self.apply_locked(with_instances(&launch, instances), request, &mut Turn::alone()).await.map(drop)
     }
@@ -161,7 +138,7 @@ impl Supervisor {
     }
 
     /// The same for whoever has the lock of its name.
-    pub(super) async fn remove_locked(
+    pub(crate) async fn remove_locked(
         &self,
         _changing: &Changing,
         process: ProcessId,
@@ -229,13 +206,13 @@ impl Supervisor {
     }
 
     /// Applies `launch` for whoever has the lock of its name.
-    pub(super) async fn apply_locked(
+    pub(crate) async fn apply_locked(
         &self,
         launch: Launch,
         request: &Request,
         turn: &mut Turn,
     ) -> Result<Applied, ProcessError> {
-        check(&launch)?;
+        check(&launch).map_err(ProcessError::InvalidState)?;
         self.check_leaving()?;
         let name = launch.spec.name.clone();
         let existing = self.table().get(&name).cloned();
@@ -261,7 +238,7 @@ impl Supervisor {
     }
 
     /// Refuses what is claimed and was not let go of: by something that was to be changed with it, and was not.
-    pub(super) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+    pub(crate) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         self.table().check_claim(spec)
     }
 
@@ -283,12 +260,12 @@ impl Supervisor {
     }
 
     /// Keeps others from changing what has this name, and from starting it.
-    pub(super) async fn changing(&self, name: &str) -> Changing {
+    pub(crate) async fn changing(&self, name: &str) -> Changing {
         self.inner.changes.of(name).write_owned().await
     }
 
     /// Keeps others from changing a process while something of it is started.
-    pub(super) async fn steady(&self, target: StreamId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
+    pub(crate) async fn steady(&self, target: StreamId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
         self.steady_process(target.process_id).await
     }
 
@@ -323,8 +300,8 @@ impl Supervisor {
 async fn see_through(entry: &Entry) {
     for link in entry.links.iter().filter(|link| link.is_busy()) {
         let identity = link.view.stream().and_then(|stream| stream.identity);
-        let observed = blocking::step(move || identity.map(|identity| identity.observe())).await;
-        if matches!(observed, Ok(Some(Observation::Alive))) {
+        let observed = blocking::step(move || identity.map(|identity| status_of(&identity))).await;
+        if matches!(observed, Ok(Some(ProcessStatus::Alive))) {
             continue;
         }
         // Whether it took too long, or its end could not be recorded, shows in what is asked next.
@@ -333,18 +310,18 @@ async fn see_through(entry: &Entry) {
 }
 
 /// Stops all of them at once. One that ended by itself a moment before needs no stop.
-pub(super) async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+pub(crate) async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
     let answers = ask_each(links, |request| What::Stop(request, None), request).await;
     answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
 /// Starts all of them at once; the first error is the one to tell.
-pub(super) async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
+pub(crate) async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
     ask_each(links, What::Start, request).await.into_iter().collect()
 }
 
 /// Asks all of them at once, and waits for all.
-pub(super) async fn ask_each(
+pub(crate) async fn ask_each(
     links: impl Iterator<Item = &Link>,
     what: impl Fn(Request) -> What,
     request: &Request,
@@ -360,14 +337,4 @@ pub(super) async fn ask_each(
         answers.push(answer.await.unwrap_or_else(|error| Err(ProcessError::Io(std::io::Error::other(error)))));
     }
     answers
-}
-
-pub(super) fn with_id(mut launch: Launch, id: ProcessId) -> Launch {
-    launch.spec.id = id;
-    launch
-}
-
-pub(super) fn with_instances(launch: &Launch, instances: u32) -> Launch {
-    let spec = ProcessSpec { instances, ..launch.spec.clone() };
-    Launch { spec, ..launch.clone() }
 }

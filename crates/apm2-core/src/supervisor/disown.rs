@@ -6,9 +6,21 @@
 
 use std::sync::Arc;
 
-use super::Supervisor;
-use crate::process::{
-    Actor, EventKind, Exit, FollowUp, History, Origin, ProcessError, Request, RestartRule, RunEnd, Stream, end_event,
+use apm2_model::{
+    event::{
+        actor::Actor,
+        exit::{Exit, RunEnd},
+        kind::{EventKind, RestartRule},
+        origin::Origin,
+        requester::Request,
+    },
+    state::stream::{FollowUp, Stream},
+};
+
+use crate::{
+    error::ProcessError,
+    run::{history::History, instance::end_event},
+    supervisor::Supervisor,
 };
 
 impl Supervisor {

@@ -2,28 +2,28 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::process::{ProcessId, Stream, StreamId, id_query::Candidate};
+use apm2_model::{event::stream_id::StreamId, id_query::Candidate, spec::id::ProcessId, state::stream::Stream};
 
 /// One instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct KnownInstance {
+pub(crate) struct KnownInstance {
     /// The name of its process. Instances of one process share it.
-    pub(super) name: Arc<str>,
+    pub(crate) name: Arc<str>,
     /// The seq of its last event.
-    pub(super) last_seq: u64,
+    pub(crate) last_seq: u64,
     /// Its latest run.
-    pub(super) run: u64,
+    pub(crate) run: u64,
     /// The number of instances of its process.
     instances: u32,
 }
 
 /// The instances that are known, by process.
 #[derive(Debug, Default)]
-pub(super) struct KnownInstances(BTreeMap<StreamId, KnownInstance>);
+pub(crate) struct KnownInstances(BTreeMap<StreamId, KnownInstance>);
 
 impl KnownInstances {
     /// Remembers an instance as `stream` tells of it.
-    pub(super) fn remember(&mut self, stream: &Stream) {
+    pub(crate) fn remember(&mut self, stream: &Stream) {
         let (spec, same_process) = (&stream.handle.spec, self.of(stream.id.process_id).next());
         let shared =
             same_process.filter(|(_, other)| *other.name == *spec.name).map(|(_, other)| Arc::clone(&other.name));
@@ -36,23 +36,23 @@ impl KnownInstances {
         self.0.insert(stream.id, known);
     }
 
-    pub(super) fn forget(&mut self, id: StreamId) {
+    pub(crate) fn forget(&mut self, id: StreamId) {
         self.0.remove(&id);
     }
 
     /// The instances of a process.
-    pub(super) fn of(&self, process_id: ProcessId) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
+    pub(crate) fn of(&self, process_id: ProcessId) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
         let (first, last) = (StreamId { process_id, instance: 0 }, StreamId { process_id, instance: u32::MAX });
         self.0.range(first..=last).map(|(id, known)| (*id, known))
     }
 
     /// The instances of all processes that had this name.
-    pub(super) fn named(&self, name: &str) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
+    pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
         self.0.iter().filter(move |(_, known)| *known.name == *name).map(|(id, known)| (*id, known))
     }
 
     /// What an id can mean.
-    pub(super) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
+    pub(crate) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         self.0.iter().map(|(id, known)| {
             let KnownInstance { name, last_seq, instances, .. } = known;
             Candidate { id: *id, name, instances: *instances, last_seq: *last_seq }
@@ -63,7 +63,13 @@ impl KnownInstances {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{Actor, Clock as _, Draft, EventKind, ProcessSpec, RedactedSpec, SystemClock};
+    use apm2_model::clock::SystemClock;
+    use apm2_model::event::Draft;
+    use apm2_model::event::actor::Actor;
+    use apm2_model::event::kind::EventKind;
+    use apm2_model::event::timestamp::Clock as _;
+    use apm2_model::spec::ProcessSpec;
+    use apm2_model::spec::redact::spec::RedactedSpec;
 
     /// Bytes of an instance, with its id. A stream takes many times as much.
     const BYTES_MAX: usize = 64;

@@ -11,131 +11,76 @@
 //! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
 //! [`ProcessRunner`]'s matter, keeping events a [`Recorder`]'s.
 
-mod boot;
-mod bring_up;
-mod change;
-mod checkup;
-mod disown;
-mod known;
-mod launch;
-mod name;
-mod namespace;
-mod order;
-mod past;
-mod plan;
-mod recover;
-mod replace;
-mod sampler;
-mod shutdown;
-mod survey;
-mod table;
-mod tender;
-mod together;
-mod watch;
+pub(crate) mod actor;
+pub(crate) mod bring_up;
+pub(crate) mod change;
+pub(crate) mod changes;
+pub(crate) mod command;
+pub(crate) mod disown;
+pub(crate) mod error;
+pub(crate) mod health_task;
+pub(crate) mod instance_handle;
+pub(crate) mod known;
+pub(crate) mod launch_store;
+pub(crate) mod namespace;
+pub(crate) mod observer;
+pub(crate) mod past;
+pub(crate) mod random;
+pub(crate) mod recover;
+pub(crate) mod replace;
+pub(crate) mod report;
+pub(crate) mod sampler;
+pub(crate) mod services;
+pub(crate) mod shutdown;
+pub(crate) mod survey;
+pub(crate) mod table;
+pub(crate) mod together;
 
 use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
+use apm2_model::{
+    event::{requester::Request, stream_id::StreamId},
+    id_query::UnclearId,
+    signal::Signal,
+    spec::{id::ProcessId, launch::with_id, validate::check},
+    state::{ProcessState, stream::Stream},
+};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::{
-    boot::Boot,
-    bring_up::BroughtUp,
-    change::Launched,
-    launch::{KeptLaunches, Launch, LaunchStore, Unkept, UnreadableLaunch},
-    name::{EVERYTHING, INSTANCES_MAX, is_name},
-    past::Past,
-    together::Part,
-};
-use self::{
-    change::{Changes, with_id},
-    name::check,
-    order::{ORDERS_WAITING_MAX, Order, What},
-    table::{Link, Table, refuse_confusion},
-    tender::{Flags, Tender},
-};
 use crate::{
-    adapter::Adapter,
     credentials,
-    log::{LogThreads, LogsDir},
-    process::{
-        Clock, FileLogs, LedgerPlace, ProcessError, ProcessId, ProcessRunner, ProcessState, Recorder, Request,
-        RunHolder, Signal, Stream, StreamId, id_query::UnclearId,
+    error::ProcessError,
+    run::runner::ProcessRunner,
+    supervisor::{
+        actor::{Flags, Tender},
+        changes::Changes,
+        command::{ORDERS_WAITING_MAX, What},
+        error::not_found,
+        instance_handle::Link,
+        table::{Table, refuse_confusion},
     },
 };
 
-/// What a supervisor needs from outside.
-pub struct Services {
-    /// Makes a recorder for one stream. It can load any.
-    pub recorder: Box<dyn Fn() -> Box<dyn Recorder> + Send + Sync>,
-    /// Where stamps come from.
-    pub clock: Arc<dyn Clock>,
-    /// Keeps launches for the next supervisor.
-    pub launches: Arc<dyn LaunchStore>,
-    /// The place of the ledger, which the markers of runs name. Without one, runs of a copy cannot be told from its own.
-    pub place: Option<LedgerPlace>,
-    /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
-    pub holder: Option<Arc<dyn RunHolder>>,
-    /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
-    pub logs: Option<(LogsDir, Arc<LogThreads>)>,
-    /// Chooses what observes a process.
-    pub adapters: AdapterFactory,
-}
+pub use apm2_model::{
+    policy::boot::Boot,
+    spec::{
+        launch::Launch,
+        name::{EVERYTHING, is_name},
+        validate::INSTANCES_MAX,
+    },
+};
 
-/// Chooses what observes a process; [`BlackBox`](crate::adapter::BlackBox) does where it chooses nothing.
-pub type AdapterFactory = Arc<dyn Fn(&Launch) -> Option<Box<dyn Adapter>> + Send + Sync>;
-
-impl Services {
-    fn files(&self) -> Option<FileLogs> {
-        let (dir, threads) = self.logs.clone()?;
-        Some(FileLogs { dir, threads, meter: Arc::default(), masks: Arc::default() })
-    }
-}
-
-/// What became of a launch that was applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Applied {
-    /// It is supervised now, and stopped.
-    Created,
-    /// It replaced what was supervised under its name; what ran runs again, as the new one.
-    Changed,
-    /// It is what is supervised already.
-    Unchanged,
-}
-
-/// How credentials were replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reloaded {
-    /// The process was told by its signal.
-    Signalled,
-    /// It was started anew, which is what gives it new values.
-    Restarted,
-}
-
-/// What was found at the beginning.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovery {
-    /// Processes that are alive and were taken over.
-    pub adopted: u32,
-    /// Runs that had ended, or had never begun, and are closed now.
-    pub closed: u32,
-    /// What could not be put in order, in words.
-    pub problems: Vec<String>,
-}
-
-/// How the end of everything went.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ShutdownReport {
-    /// Instances that were stopped.
-    pub stopped: u32,
-    /// Those that could not be, with the reason.
-    pub problems: Vec<String>,
-}
+pub use crate::supervisor::{
+    bring_up::BroughtUp,
+    launch_store::{KeptLaunches, LaunchStore, Unkept, UnreadableLaunch},
+    past::Past,
+    report::{Applied, Launched, Recovery, Reloaded, ShutdownReport},
+    services::{AdapterFactory, Services},
+    together::Part,
+};
 
 /// Supervises processes. Clones share it; every method may be called from any task.
 ///
@@ -268,7 +213,7 @@ impl Supervisor {
         self.table().launches()
     }
 
-    /// The process that `text` means, by the rule of [`id_query`](crate::process::id_query).
+    /// The process that `text` means, by the rule of [`id_query`](apm2_model::id_query).
     ///
     /// # Errors
     /// When it means none that is supervised, several, or one instance of several.
@@ -311,7 +256,7 @@ impl Supervisor {
     /// # Errors
     /// [`ProcessError::InvalidState`], in words.
     pub fn check(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
-        check(launch)?;
+        check(launch).map_err(ProcessError::InvalidState)?;
         self.check_record(launch, request)
     }
 
@@ -370,28 +315,4 @@ impl Supervisor {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-impl Link {
-    /// Sends an order and waits for the answer.
-    async fn ask(&self, what: What) -> Result<(), ProcessError> {
-        let (reply, answer) = oneshot::channel();
-        let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());
-        self.orders.send(Order { what, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
-    }
-
-    fn is_busy(&self) -> bool {
-        self.busy.load(Ordering::Acquire)
-    }
-}
-
-fn not_found(what: &str) -> ProcessError {
-    ProcessError::NotFound(what.to_owned())
-}
-
-/// A number nobody can foretell, for the jitter of a back-off.
-fn random() -> u32 {
-    let [a, b, c, d, ..] = *uuid::Uuid::new_v4().as_bytes();
-    u32::from_ne_bytes([a, b, c, d])
 }

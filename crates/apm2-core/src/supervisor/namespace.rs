@@ -9,8 +9,16 @@ use std::{
     os::{fd::AsFd as _, unix::fs::MetadataExt as _},
 };
 
-use super::Supervisor;
-use crate::process::{Marker, ProcessIdentity, Stream, has_ended, pid_namespace};
+use apm2_model::{event::identity::ProcessIdentity, state::stream::Stream};
+
+use crate::{
+    os::{
+        child::has_ended,
+        group::Marker,
+        procfs::{is_in_another_namespace, pid_namespace},
+    },
+    supervisor::Supervisor,
+};
 
 /// The inode of the first pid namespace of a boot, in which all processes are visible (`PROC_PID_INIT_INO` of the kernel).
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
@@ -27,7 +35,7 @@ impl Supervisor {
     pub fn out_of_sight(&self, streams: &[Stream], supervisor_pid: impl FnOnce() -> Option<u32>) -> Vec<String> {
         let open = streams.iter().filter(|stream| !stream.handle.state.has_exited());
         let of_open = open.filter_map(|stream| Some((stream, stream.identity?)));
-        let elsewhere: Vec<_> = of_open.filter(|(_, identity)| identity.is_in_another_namespace()).collect();
+        let elsewhere: Vec<_> = of_open.filter(|(_, identity)| is_in_another_namespace(identity)).collect();
         if elsewhere.is_empty() {
             return Vec::new();
         }

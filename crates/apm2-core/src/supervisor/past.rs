@@ -8,17 +8,26 @@ use std::{
     io,
 };
 
-use super::{Launch, Supervisor, known::KnownInstances};
-use crate::blocking;
-use crate::process::{ProcessError, ProcessId, Recorder, Stream, StreamId};
+use apm2_model::{
+    event::stream_id::StreamId,
+    recorder::Recorder,
+    spec::{id::ProcessId, launch::Launch},
+    state::stream::Stream,
+};
+
+use crate::{
+    blocking,
+    error::ProcessError,
+    supervisor::{Supervisor, known::KnownInstances},
+};
 
 /// What a record tells a supervisor that begins. Holds whole streams of what it may have to take up, and of all others only
 /// what ids mean.
 #[derive(Debug, Default)]
 pub struct Past {
     launched: HashSet<ProcessId>,
-    pub(super) whole: Vec<Stream>,
-    pub(super) known: KnownInstances,
+    pub(crate) whole: Vec<Stream>,
+    pub(crate) known: KnownInstances,
 }
 
 impl Past {
@@ -58,7 +67,7 @@ impl FromIterator<Stream> for Past {
 
 impl Supervisor {
     /// What is left on record of the instances of `launch` from `first` on, which are not supervised; by instance.
-    pub(super) async fn load_left(&self, launch: &Launch, first: usize) -> Result<HashMap<u32, Stream>, ProcessError> {
+    pub(crate) async fn load_left(&self, launch: &Launch, first: usize) -> Result<HashMap<u32, Stream>, ProcessError> {
         let wanted = u32::try_from(first).unwrap_or(u32::MAX)..launch.spec.instances;
         let mut known = self.table().known_of(launch.spec.id);
         known.retain(|(id, _)| wanted.contains(&id.instance));
@@ -71,7 +80,7 @@ impl Supervisor {
     }
 
     /// The streams of these instances, each of which had this last event. Waits for a disk.
-    pub(super) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
+    pub(crate) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
         let recorder = (self.inner.services.recorder)();
         let loaded = known.iter().map(|(id, last_seq)| load_one(&*recorder, *id, *last_seq));
         loaded.filter_map(Result::transpose).collect()

@@ -6,13 +6,29 @@ use std::{
     sync::Arc,
 };
 
+use apm2_model::{
+    event::{actor::Actor, origin::Origin},
+    policy::boot::Boot,
+    spec::{
+        id::ProcessId,
+        launch::{Launch, with_instances},
+    },
+    state::stream::Stream,
+};
 use tokio::task::JoinSet;
 
-use super::{
-    Boot, KeptLaunches, Launch, LaunchStore, Past, Recovery, Supervisor, change::with_instances, table::Entry,
+use crate::{
+    blocking,
+    error::ProcessError,
+    run::resume::Resumed,
+    supervisor::{
+        Supervisor,
+        launch_store::{KeptLaunches, LaunchStore},
+        past::Past,
+        report::Recovery,
+        table::Entry,
+    },
 };
-use crate::blocking;
-use crate::process::{Actor, Origin, ProcessError, ProcessId, Resumed, Stream};
 
 /// What an earlier supervisor may have left.
 #[derive(Default)]
@@ -170,20 +186,20 @@ impl Supervisor {
     }
 
     /// Forgets what a process was launched with that is not supervised after all.
-    pub(super) async fn forget(&self, process: ProcessId) {
+    pub(crate) async fn forget(&self, process: ProcessId) {
         if let Err(error) = self.with_launches(move |launches| launches.remove(process)).await {
             tracing::warn!(%error, "a launch stays kept that is of no use");
         }
     }
 
     /// Keeps a launch for the supervisor that comes after this one.
-    pub(super) async fn save(&self, launch: &Arc<Launch>) -> Result<(), ProcessError> {
+    pub(crate) async fn save(&self, launch: &Arc<Launch>) -> Result<(), ProcessError> {
         let launch = Arc::clone(launch);
         Ok(self.with_launches(move |launches| launches.save(&launch)).await?)
     }
 
     /// Asks the store of launches, on a thread that may wait for its disk.
-    pub(super) async fn with_launches<T: Send + 'static>(
+    pub(crate) async fn with_launches<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn LaunchStore) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {

@@ -5,14 +5,27 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{
-    Applied, Launch, Supervisor,
-    change::{start_all, stop_all, with_instances},
-    order::What,
-    table::{Entry, Link},
-    together::Turn,
+use apm2_model::{
+    event::{Draft, kind::EventKind, requester::Request, stream_id::StreamId},
+    spec::{
+        launch::{Launch, with_instances},
+        redact::spec::RedactedSpec,
+    },
+    state::stream::Stream,
 };
-use crate::process::{Draft, EventKind, ProcessError, RedactedSpec, Request, Stream, StreamId};
+
+use crate::{
+    error::ProcessError,
+    supervisor::{
+        Supervisor,
+        change::{start_all, stop_all},
+        command::What,
+        instance_handle::Link,
+        report::Applied,
+        table::Entry,
+        together::Turn,
+    },
+};
 
 /// One replacement.
 struct Replacement<'a> {
@@ -45,7 +58,7 @@ impl<'a> Replacement<'a> {
 
 impl Supervisor {
     /// Refuses a launch whose specification is too large to be recorded.
-    pub(super) fn check_record(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
+    pub(crate) fn check_record(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
         let services = &self.inner.services;
         let draft = Draft {
             stream: StreamId { process_id: launch.spec.id, instance: 0 },
@@ -61,7 +74,7 @@ impl Supervisor {
     }
 
     /// Makes `entry` what `launch` says. What ran and differs is stopped and started again.
-    pub(super) async fn replace(
+    pub(crate) async fn replace(
         &self,
         entry: &Entry,
         launch: Launch,
@@ -132,7 +145,7 @@ impl Supervisor {
 
     /// Adds the instances from `first` on to `links`, continuing what is left of them on record. What was added until an
     /// error is among `links`, too.
-    pub(super) async fn add_instances(
+    pub(crate) async fn add_instances(
         &self,
         launch: &Arc<Launch>,
         first: usize,
@@ -154,7 +167,7 @@ impl Supervisor {
     }
 
     /// Takes out of supervision what was added and is not wanted after all. Its history stays.
-    pub(super) async fn withdraw(&self, links: Vec<Link>, request: &Request) {
+    pub(crate) async fn withdraw(&self, links: Vec<Link>, request: &Request) {
         for link in &links {
             if link.ask(What::Unregister(request.clone())).await.is_err() {
                 // It could not be recorded. As long as it is not supervised it is not started, either.
@@ -166,7 +179,7 @@ impl Supervisor {
 
     /// Takes instances out of supervision, the last first, until `keep` are left. What is left after an error is among
     /// `links`.
-    pub(super) async fn take_out_last(
+    pub(crate) async fn take_out_last(
         &self,
         links: &mut Vec<Link>,
         keep: usize,
@@ -182,7 +195,7 @@ impl Supervisor {
     }
 
     /// Goes on with as many instances of `entry` as there are `links`.
-    pub(super) async fn shrink(&self, entry: &Entry, links: Vec<Link>) {
+    pub(crate) async fn shrink(&self, entry: &Entry, links: Vec<Link>) {
         let instances = u32::try_from(links.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
         if entry.is_launchable

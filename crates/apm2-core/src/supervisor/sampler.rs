@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use apm2_model::event::{identity::ProcessIdentity, kind::EventKind};
 use tokio::{
     task::{JoinHandle, spawn_blocking},
     time::Instant,
 };
 
-use crate::process::{EventKind, ProcessIdentity, Usage, usage};
+use crate::os::usage::{Usage, usage};
 
 /// Age of a run at its first measurement: what is gone sooner is not worth an event.
 const FIRST_AFTER: Duration = Duration::from_secs(15);
@@ -17,7 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(600);
 
 /// When the next measurement is due, the one under way, and what the last one said.
 #[derive(Debug, Default)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     due: Option<Instant>,
     running: Option<JoinHandle<Option<Usage>>>,
     last: Option<(Instant, Usage)>,
@@ -25,27 +26,27 @@ pub(super) struct Sampler {
 
 impl Sampler {
     /// For a run that is `age` old.
-    pub(super) fn started(age: Duration) -> Self {
+    pub(crate) fn started(age: Duration) -> Self {
         Self { due: Some(Instant::now() + FIRST_AFTER.saturating_sub(age)), ..Self::default() }
     }
 
-    pub(super) const fn due(&self) -> Option<Instant> {
+    pub(crate) const fn due(&self) -> Option<Instant> {
         self.due
     }
 
-    pub(super) const fn is_running(&self) -> bool {
+    pub(crate) const fn is_running(&self) -> bool {
         self.running.is_some()
     }
 
     /// Begins a measurement of the run that began with this process and has this marker. Reading `/proc` takes its time.
-    pub(super) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
+    pub(crate) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
         self.due = Some(Instant::now() + INTERVAL);
         self.running = first.map(|first| spawn_blocking(move || usage(&first, &marker)));
     }
 
     /// The result of the measurement under way; `None` when nothing is left of the run. To be asked while there is one; loses
     /// nothing when dropped.
-    pub(super) async fn result(&mut self) -> Option<Usage> {
+    pub(crate) async fn result(&mut self) -> Option<Usage> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let measured = running.await;
         self.running = None;
@@ -53,7 +54,7 @@ impl Sampler {
     }
 
     /// The event that tells of a measurement.
-    pub(super) fn conclude(&mut self, usage: Usage) -> EventKind {
+    pub(crate) fn conclude(&mut self, usage: Usage) -> EventKind {
         let now = Instant::now();
         // The first one is measured over the whole life.
         let (since, used) = match self.last {

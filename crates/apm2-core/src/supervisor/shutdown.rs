@@ -2,13 +2,13 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
+use apm2_model::{event::requester::Request, policy::shutdown::ShutdownManager};
 use humantime::format_duration;
 use tokio::time::timeout;
 
-use super::{ShutdownReport, Supervisor, order::What, table::Link};
 use crate::{
-    process::{ProcessError, Request},
-    shutdown::ShutdownManager,
+    error::ProcessError,
+    supervisor::{Supervisor, command::What, instance_handle::Link, report::ShutdownReport},
 };
 
 /// How long the task of an instance may take to answer beyond the time in which its process is stopped: it may be in the

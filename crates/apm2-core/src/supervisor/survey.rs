@@ -2,8 +2,16 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{Supervisor, change::with_instances, table::Entry};
-use crate::process::{Observation, ProcessError, ProcessId, Stream};
+use apm2_model::{
+    spec::{id::ProcessId, launch::with_instances},
+    state::stream::Stream,
+};
+
+use crate::{
+    error::ProcessError,
+    os::procfs::{ProcessStatus, status_of},
+    supervisor::{Supervisor, table::Entry},
+};
 
 /// Why a run is taken for closed that the record has open. Not recorded.
 const NOT_RUNNING: &str = "it does not run";
@@ -53,6 +61,6 @@ impl Supervisor {
 
 /// Whether its process is alive, or may be.
 fn is_running(stream: &Stream) -> bool {
-    let may_be_alive = |observed| matches!(observed, Observation::Alive | Observation::Unverifiable);
-    stream.is_open() && stream.identity.is_some_and(|identity| may_be_alive(identity.observe()))
+    let may_be_alive = |observed| matches!(observed, ProcessStatus::Alive | ProcessStatus::Unverifiable);
+    stream.is_open() && stream.identity.is_some_and(|identity| may_be_alive(status_of(&identity)))
 }

@@ -2,52 +2,46 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, atomic::AtomicBool},
+    sync::Arc,
 };
 
-use tokio::sync::mpsc;
-
-use super::{Launch, known::KnownInstances, name::EVERYTHING, order::Order};
-use crate::process::{
-    ProcessError, ProcessId, ProcessSpec, Stream, StreamId, StreamView,
+use apm2_model::{
+    event::stream_id::StreamId,
     id_query::{Candidate, Meant, UnclearId, resolve},
+    spec::{ProcessSpec, id::ProcessId, launch::Launch, name::EVERYTHING},
+    state::stream::Stream,
 };
 
-/// The way to the task of one instance.
-#[derive(Clone)]
-pub(super) struct Link {
-    pub(super) id: StreamId,
-    pub(super) orders: mpsc::Sender<Order>,
-    pub(super) view: StreamView,
-    /// Whether it runs, or is due to.
-    pub(super) busy: Arc<AtomicBool>,
-}
+use crate::{
+    error::ProcessError,
+    supervisor::{instance_handle::Link, known::KnownInstances},
+};
 
 /// One process.
 #[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) launch: Arc<Launch>,
+pub(crate) struct Entry {
+    pub(crate) launch: Arc<Launch>,
     /// Whether the launch has the values that it was launched with.
-    pub(super) is_launchable: bool,
+    pub(crate) is_launchable: bool,
     /// By instance.
-    pub(super) links: Vec<Link>,
+    pub(crate) links: Vec<Link>,
 }
 
 impl Entry {
     /// Whether an instance runs, or is due to.
-    pub(super) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         self.links.iter().any(Link::is_busy)
     }
 
     /// Whether `group` may change it. What only the record is left of belongs to no group: its launch, which named the
     /// group, is lost.
-    pub(super) fn is_owned_by(&self, group: Option<&str>) -> bool {
+    pub(crate) fn is_owned_by(&self, group: Option<&str>) -> bool {
         let owner = self.launch.group.as_deref();
         owner == group || (owner.is_none() && !self.is_launchable)
     }
 
     /// Refuses a change by a group that it does not belong to.
-    pub(super) fn refuse_others(&self, group: Option<&str>) -> Result<(), ProcessError> {
+    pub(crate) fn refuse_others(&self, group: Option<&str>) -> Result<(), ProcessError> {
         if self.is_owned_by(group) {
             return Ok(());
         }
@@ -56,7 +50,7 @@ impl Entry {
     }
 
     /// In words: what it is called, and what of it runs.
-    pub(super) fn description(&self) -> String {
+    pub(crate) fn description(&self) -> String {
         let name = &self.launch.spec.name;
         let pid = self.links.iter().find_map(|link| link.view.stream()?.handle.pid);
         match (self.is_busy(), pid) {
@@ -69,7 +63,7 @@ impl Entry {
 
 /// All processes.
 #[derive(Default)]
-pub(super) struct Table {
+pub(crate) struct Table {
     entries: BTreeMap<String, Entry>,
     /// What is about to be supervised, by name: changes of different names run at the same time, and must not end up with
     /// the same id, instance name or log file.
@@ -79,64 +73,64 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn get(&self, name: &str) -> Option<&Entry> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
         self.entries.get(name)
     }
 
-    pub(super) fn by_id(&self, process: ProcessId) -> Option<&Entry> {
+    pub(crate) fn by_id(&self, process: ProcessId) -> Option<&Entry> {
         self.entries.values().find(|entry| entry.launch.spec.id == process)
     }
 
-    pub(super) fn insert(&mut self, entry: Entry) {
+    pub(crate) fn insert(&mut self, entry: Entry) {
         entry.links.iter().for_each(|link| self.known.forget(link.id));
         self.entries.insert(entry.launch.spec.name.clone(), entry);
     }
 
-    pub(super) fn remove(&mut self, name: &str) {
+    pub(crate) fn remove(&mut self, name: &str) {
         self.entries.remove(name);
     }
 
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values()
     }
 
-    pub(super) fn launches(&self) -> Vec<Arc<Launch>> {
+    pub(crate) fn launches(&self) -> Vec<Arc<Launch>> {
         self.entries.values().map(|entry| Arc::clone(&entry.launch)).collect()
     }
 
-    pub(super) fn links(&self) -> impl Iterator<Item = &Link> {
+    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
         self.entries.values().flat_map(|entry| &entry.links)
     }
 
-    pub(super) fn link(&self, target: StreamId) -> Option<&Link> {
+    pub(crate) fn link(&self, target: StreamId) -> Option<&Link> {
         let entry = self.by_id(target.process_id)?;
         entry.links.get(usize::try_from(target.instance).ok()?)
     }
 
     /// Knows what was supervised before.
-    pub(super) fn know(&mut self, known: KnownInstances) {
+    pub(crate) fn know(&mut self, known: KnownInstances) {
         self.known = known;
     }
 
     /// Remembers instances that are not supervised.
-    pub(super) fn remember(&mut self, streams: impl IntoIterator<Item = Stream>) {
+    pub(crate) fn remember(&mut self, streams: impl IntoIterator<Item = Stream>) {
         streams.into_iter().for_each(|stream| self.known.remember(&stream));
     }
 
     /// The latest run of each instance that is not supervised and had this name.
-    pub(super) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
+    pub(crate) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
         self.known.named(name).map(|(id, known)| (id, known.run)).collect()
     }
 
     /// The instances of a process that are not supervised, each with the seq of its last event.
-    pub(super) fn known_of(&self, process: ProcessId) -> Vec<(StreamId, u64)> {
+    pub(crate) fn known_of(&self, process: ProcessId) -> Vec<(StreamId, u64)> {
         self.known.of(process).map(|(id, known)| (id, known.last_seq)).collect()
     }
 
     /// The id that `name` has on record, or else `id`; claimed with the name until [`end_claim`](Self::end_claim).
     ///
     /// A name that meant several processes means the one that something happened to last.
-    pub(super) fn recall(&mut self, name: &str, id: ProcessId) -> ProcessId {
+    pub(crate) fn recall(&mut self, name: &str, id: ProcessId) -> ProcessId {
         let on_record = self.known.named(name).filter(|(id, _)| !self.is_anothers(id.process_id, name));
         let id = match on_record.max_by_key(|(_, known)| known.last_seq) {
             Some((latest, _)) => latest.process_id,
@@ -157,7 +151,7 @@ impl Table {
     }
 
     /// The instances that `text` means, of what is supervised.
-    pub(super) fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
+    pub(crate) fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         if text == EVERYTHING {
             return Ok(self.links().map(|link| link.id).collect());
         }
@@ -168,7 +162,7 @@ impl Table {
     }
 
     /// The process that `text` means, of what is supervised.
-    pub(super) fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
+    pub(crate) fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         let meant = self.resolve(text)?;
         let entry = self.by_id(meant.process_id()).ok_or_else(|| UnclearId::Unknown(text.to_owned()))?;
         if matches!(meant, Meant::Instance(_)) && entry.links.len() > 1 {
@@ -198,7 +192,7 @@ impl Table {
     ///
     /// Refuses what could be taken for something else that is supervised, or is about to be: see [`refuse_confusion`]. What
     /// is supervised now `is_changed` with it does not count: [`check_claim`](Self::check_claim) looks at that later.
-    pub(super) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
+    pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let stays = supervised.filter(|other| !is_changed(&other.name));
         stays.chain(self.claims.values()).try_for_each(|other| refuse_confusion(spec, other))?;
@@ -208,20 +202,20 @@ impl Table {
 
     /// Refuses what could be taken for something that is supervised and is not being changed: a change with which it would
     /// have been made has failed.
-    pub(super) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
+    pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));
         stays.try_for_each(|other| refuse_confusion(spec, other))
     }
 
-    pub(super) fn end_claim(&mut self, name: &str) {
+    pub(crate) fn end_claim(&mut self, name: &str) {
         self.claims.remove(name);
     }
 }
 
 /// Refuses two processes that could be taken for each other: a name that an instance of the other process has, or a log
 /// file that the other process writes to.
-pub(super) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Result<(), ProcessError> {
+pub(crate) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Result<(), ProcessError> {
     if spec.name == other.name {
         return Ok(());
     }

@@ -9,13 +9,19 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use apm2_model::{
+    event::requester::Request,
+    spec::{id::ProcessId, launch::Launch},
+};
 use tokio::sync::{OnceCell, OwnedRwLockWriteGuard, watch};
 
-use super::{BroughtUp, Launch, Supervisor};
-use crate::process::{ProcessError, ProcessId, Request};
+use crate::{
+    error::ProcessError,
+    supervisor::{Supervisor, bring_up::BroughtUp},
+};
 
 /// The lock of one name.
-pub(super) type Changing = OwnedRwLockWriteGuard<()>;
+pub(crate) type Changing = OwnedRwLockWriteGuard<()>;
 
 /// One of several changes that are made at once. All of them have to be made, or dropped, for one to come to its end.
 pub struct Part {
@@ -33,7 +39,7 @@ struct Locks {
 }
 
 /// What a change knows of those that are made with it.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     /// Held until it has stopped what it has to stop.
     stopping: Option<watch::Sender<()>>,
     /// Closed once all have.
@@ -101,19 +107,19 @@ impl Part {
 
 impl Turn {
     /// That of a change that is made alone.
-    pub(super) fn alone() -> Self {
+    pub(crate) fn alone() -> Self {
         Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default() }
     }
 
     /// Notes that it has stopped what it has to stop, and waits until all have. Returns at once from the second time on.
-    pub(super) async fn all_stopped(&mut self) {
+    pub(crate) async fn all_stopped(&mut self) {
         self.stopping = None;
         // Nothing is ever sent: this ends when all have let go of their end.
         let _ = self.stopped.changed().await;
     }
 
     /// Whether what has this name is changed, too, or goes.
-    pub(super) fn is_with(&self, name: &str) -> bool {
+    pub(crate) fn is_with(&self, name: &str) -> bool {
         self.names.names.contains(name)
     }
 }

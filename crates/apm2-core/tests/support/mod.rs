@@ -1,5 +1,6 @@
 //! What the tests share: a recorder that keeps its events, and ways to look at processes.
 
+use apm2_core::process::status_of;
 use std::{
     fs,
     future::poll_fn,
@@ -12,8 +13,8 @@ use std::{
 
 use apm2_core::{
     process::{
-        Actor, Clock as _, Draft, Event, EventKind, Observation, OutputChunk, OutputSource, ProcessId, ProcessRunner,
-        ProcessSpec, ProcessSpecBuilder, Recorder, Stream, StreamId, SystemClock,
+        Actor, Clock as _, Draft, Event, EventKind, OutputChunk, OutputSource, ProcessId, ProcessRunner, ProcessSpec,
+        ProcessSpecBuilder, ProcessStatus, Recorder, Stream, StreamId, SystemClock,
     },
     shutdown::ShutdownConfig,
     supervisor::{KeptLaunches, Launch, LaunchStore, Services, Supervisor, UnreadableLaunch},
@@ -105,7 +106,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         for event in &self.0 {
             if let EventKind::Starting { identity: Some(identity), .. } = &event.kind
-                && identity.observe() == Observation::Alive
+                && status_of(&identity) == ProcessStatus::Alive
             {
                 drop(KillOnDrop(identity.pid));
             }

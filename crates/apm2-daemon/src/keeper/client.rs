@@ -17,9 +17,10 @@ use std::{
 
 use apm2_core::{
     log::LogPosition,
-    process::{HeldOutput, HeldRun, ProcessIdentity, RunHolder, detach},
+    process::{HeldOutput, HeldRun, RunHolder, detach},
 };
 use apm2_ledger::LedgerDir;
+use apm2_model::event::identity::ProcessIdentity;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::{Errno, retry_on_intr},
@@ -29,8 +30,10 @@ use rustix::{
     },
 };
 
-use super::message::{self, Message, Word};
-use crate::address::{Existing, KEEPER_SOCKET, SocketFile, is_unanswered, short};
+use crate::{
+    address::{Existing, KEEPER_SOCKET, SocketFile, is_unanswered, short},
+    keeper::message::{self, Message, Word},
+};
 
 /// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
 const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
@@ -339,7 +342,7 @@ fn answered(message: Message) -> io::Result<Option<(HeldRun, Given)>> {
 }
 
 /// A socket that listens at `path`.
-pub(super) fn listening(path: PathBuf) -> io::Result<OwnedFd> {
+pub(crate) fn listening(path: PathBuf) -> io::Result<OwnedFd> {
     let listener = socket()?;
     bind(&listener, &SocketAddrUnix::new(path)?)?;
     listen(&listener, BACKLOG)?;
@@ -420,17 +423,18 @@ fn accepted(answer: &Message) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        fs,
-        io::pipe,
-        os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
-        path::Path,
-    };
+    use std::fs;
+    use std::io::pipe;
+    use std::os::fd::AsFd as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
 
-    use rustix::net::{SocketFlags, accept_with};
+    use rustix::net::SocketFlags;
+    use rustix::net::accept_with;
 
     use super::*;
-    use crate::keeper::golden::{self, Side};
+    use crate::keeper::golden;
+    use crate::keeper::golden::Side;
 
     /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
     fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {

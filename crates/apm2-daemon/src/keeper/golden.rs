@@ -13,30 +13,32 @@ use rustix::net::{
     SendFlags, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, recvmsg, sendmsg, socket_with,
 };
 
-use super::message;
-use crate::address::{KEEPER_SOCKET, short};
+use crate::{
+    address::{KEEPER_SOCKET, short},
+    keeper::message,
+};
 
 /// The conversations. Version 1 was spoken before it said in which pid namespace a process is.
-pub(super) const TRANSCRIPTS: [&str; 4] = ["v0", "v1", "v1-pid-namespace", "v2"];
+pub(crate) const TRANSCRIPTS: [&str; 4] = ["v0", "v1", "v1-pid-namespace", "v2"];
 
 /// The directory that the keeper of the conversations serves: device and inode.
 const PLACE: &str = "66305 4242";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+pub(crate) enum Side {
     Client,
     Keeper,
 }
 
 #[derive(Debug)]
-pub(super) struct Said {
-    pub(super) side: Side,
-    pub(super) descriptors: usize,
-    pub(super) bytes: Vec<u8>,
+pub(crate) struct Said {
+    pub(crate) side: Side,
+    pub(crate) descriptors: usize,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// One of the conversations, as if its keeper served `dir`.
-pub(super) fn transcript(version: &str, dir: &Path) -> Vec<Said> {
+pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<Said> {
     let served = message::of_place(&File::open(dir).unwrap()).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
     let text = fs::read_to_string(golden.join(format!("keeper-{version}.txt"))).unwrap();
@@ -66,7 +68,7 @@ fn address(dir: &File) -> SocketAddrUnix {
 }
 
 /// The socket of the keeper in `dir`.
-pub(super) fn listener(dir: &Path) -> OwnedFd {
+pub(crate) fn listener(dir: &Path) -> OwnedFd {
     let (dir, listener) = (File::open(dir).unwrap(), socket());
     bind(&listener, &address(&dir)).unwrap();
     listen(&listener, 4).unwrap();
@@ -74,14 +76,14 @@ pub(super) fn listener(dir: &Path) -> OwnedFd {
 }
 
 /// The same, with a connection to it.
-pub(super) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
+pub(crate) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
     let (listener, client) = (listener(dir), socket());
     connect(&client, &address(&File::open(dir).unwrap())).unwrap();
     (listener, client)
 }
 
 /// Sends the bytes, with as many duplicates of `descriptor` as were sent then.
-pub(super) fn send(socket: &OwnedFd, said: &Said, descriptor: &PipeWriter) {
+pub(crate) fn send(socket: &OwnedFd, said: &Said, descriptor: &PipeWriter) {
     let descriptors = vec![descriptor.as_fd(); said.descriptors];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut beside = SendAncillaryBuffer::new(&mut space);
@@ -92,7 +94,7 @@ pub(super) fn send(socket: &OwnedFd, said: &Said, descriptor: &PipeWriter) {
 }
 
 /// The bytes of the next message, and how many descriptors came beside it.
-pub(super) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
+pub(crate) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
     let mut bytes = vec![0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);

@@ -21,7 +21,8 @@ use std::{
     },
 };
 
-use apm2_core::{log::LogPosition, process::ProcessIdentity};
+use apm2_core::log::LogPosition;
+use apm2_model::event::identity::ProcessIdentity;
 use rustix::{
     io::retry_on_intr,
     net::{
@@ -31,17 +32,17 @@ use rustix::{
 };
 
 /// Bytes of a message: an answer that lists runs is the longest.
-pub(super) const MESSAGE_BYTES_MAX: usize = 128 << 10;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 
 /// Descriptors of a message.
-pub(super) const DESCRIPTORS_MAX: usize = 4;
+pub(crate) const DESCRIPTORS_MAX: usize = 4;
 
 /// The version of what is said. Version 0 is without [`Word::Hello`].
-pub(super) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 2;
 
 /// What is asked for, or answered, in the first byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Word {
+pub(crate) enum Word {
     Hold,
     Get,
     Release,
@@ -72,16 +73,16 @@ impl Word {
 
 /// One message.
 #[derive(Debug)]
-pub(super) struct Message {
-    pub(super) word: Word,
-    pub(super) text: String,
-    pub(super) descriptors: Vec<OwnedFd>,
+pub(crate) struct Message {
+    pub(crate) word: Word,
+    pub(crate) text: String,
+    pub(crate) descriptors: Vec<OwnedFd>,
     /// Whether the kernel dropped descriptors, or a part of the text, for want of room (`MSG_CTRUNC`, `MSG_TRUNC`).
-    pub(super) is_cut: bool,
+    pub(crate) is_cut: bool,
 }
 
 /// Sends a message.
-pub(super) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
     let mut bytes = vec![word.byte()];
     bytes.extend_from_slice(text.as_bytes());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -95,31 +96,31 @@ pub(super) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: 
 }
 
 /// The text that says which directory is served: device and inode.
-pub(super) fn of_place(dir: &File) -> io::Result<String> {
+pub(crate) fn of_place(dir: &File) -> io::Result<String> {
     let metadata = dir.metadata()?;
     Ok(format!("{} {}", metadata.dev(), metadata.ino()))
 }
 
 /// The text that says which run is to be held, in a line of its own, and what of it.
-pub(super) fn of_run(run: &str, held: &str) -> String {
+pub(crate) fn of_run(run: &str, held: &str) -> String {
     format!("{run}\n{held}")
 }
 
 /// The text that says what is held of a run: where each output begins, and, in a line of its own, which process it is.
-pub(super) fn of_held(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
+pub(crate) fn of_held(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
     let begin: Vec<String> = begin.map(|at| at.map_or_else(|| "?".to_owned(), position_text)).collect();
     format!("{}\n{}", begin.join(" "), process_text(identity))
 }
 
 /// What such a text says.
-pub(super) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
+pub(crate) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
     let (begin, process) = text.split_once('\n')?;
     let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
     Some((begin.collect::<Option<_>>()?, process_of(process)?))
 }
 
 /// How many descriptors belong to such a text: one for each output, and one for the process.
-pub(super) fn descriptors_of(text: &str) -> Option<usize> {
+pub(crate) fn descriptors_of(text: &str) -> Option<usize> {
     let (begin, _) = text.split_once('\n')?;
     Some(begin.split_whitespace().count().saturating_add(1))
 }
@@ -148,7 +149,7 @@ fn process_of(text: &str) -> Option<ProcessIdentity> {
 }
 
 /// Receives a message; `None` at the end.
-pub(super) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
     let mut beside = RecvAncillaryBuffer::new(&mut space);

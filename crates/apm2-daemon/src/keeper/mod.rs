@@ -8,10 +8,11 @@
 //! It reads nothing from what it holds. It knows its descriptors by the text of a run's marker, answers only its own user
 //! and root, and leaves when it holds nothing and nobody is connected.
 
-mod client;
+pub(crate) mod client;
 #[cfg(test)]
-mod golden;
-mod message;
-mod server;
+pub(crate) mod golden;
+pub(crate) mod message;
+pub(crate) mod server;
 
-pub use self::{client::KeeperClient, server::keep};
+pub use crate::keeper::client::KeeperClient;
+pub use crate::keeper::server::keep;

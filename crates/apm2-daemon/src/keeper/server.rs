@@ -20,12 +20,12 @@ use rustix::{
     process::{DumpableBehavior, set_dumpable_behavior},
 };
 
-use super::{
-    client::listening,
-    message::{self, Message, Word},
-};
 use crate::{
     address::{Existing, KEEPER_SOCKET, Place, SocketFile},
+    keeper::{
+        client::listening,
+        message::{self, Message, Word},
+    },
     peer::peer_uid,
 };
 
@@ -180,10 +180,12 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::pipe, thread};
+    use std::io::pipe;
+    use std::thread;
 
     use super::*;
-    use crate::keeper::golden::{self, Side};
+    use crate::keeper::golden;
+    use crate::keeper::golden::Side;
 
     /// A client of every version that there was, byte for byte.
     #[test]

@@ -3,18 +3,23 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use apm2_core::{
-    credentials::{CredentialConfig, CredentialSource},
-    health::{HealthCheck, HealthCheckConfig},
-    log::LogConfig,
-    process::{ProcessSpec, Signal},
-    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
-    shutdown::ShutdownConfig,
-    supervisor::Launch,
+use apm2_model::{
+    signal::Signal,
+    spec::{
+        ProcessSpec,
+        config::{
+            credentials::{CredentialConfig, CredentialSource},
+            health::{HealthCheck, HealthCheckConfig},
+            log::LogConfig,
+            restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
+            shutdown::ShutdownConfig,
+        },
+        launch::Launch,
+    },
 };
 
 /// The launches, with the names of their files.
-pub(super) fn launches() -> [(&'static str, Launch); 6] {
+pub(crate) fn launches() -> [(&'static str, Launch); 6] {
     [
         ("agent", agent()),
         ("worker", worker()),
@@ -163,7 +168,7 @@ fn health(check: HealthCheck, env: &[(&str, &str)]) -> HealthCheckConfig {
     }
 }
 
-fn id(number: u8) -> apm2_core::process::ProcessId {
+fn id(number: u8) -> apm2_model::spec::id::ProcessId {
     format!("00000000-0000-4000-8000-0000000000{number:02}").parse().unwrap()
 }
 

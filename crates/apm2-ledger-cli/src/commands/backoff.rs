@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use apm2_core::restart::BackoffConfig;
+use apm2_model::spec::config::restart::BackoffConfig;
 
 /// What a back-off is multiplied by, where it is multiplied.
 const FACTOR: u32 = 2;

@@ -18,7 +18,7 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-pub(super) fn run(args: &CompletionsArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &CompletionsArgs, context: &Context) -> Result<i32, CliError> {
     // `generate` panics when it cannot write; into memory it always can.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "apm2-ledger", &mut script);

@@ -6,8 +6,9 @@ use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
 
 use crate::{
     context::Context,
-    daemon::{ask, connect_or_start, print_outcomes},
+    daemon::{ask, connect_or_start},
     error::CliError,
+    outcomes::print_outcomes,
 };
 
 /// Which, and why.
@@ -91,27 +92,27 @@ fn parse_scale(text: &str) -> Result<(String, u32), String> {
     Ok((name.to_owned(), count.ok_or("N is a number, at least 1")?))
 }
 
-pub(super) fn start(args: StartArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn start(args: StartArgs, context: &Context) -> Result<i32, CliError> {
     let Targets { ids, reason } = args.targets;
     control(Request::Start { targets: ids }, reason, context)
 }
 
-pub(super) fn stop(args: StopArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn stop(args: StopArgs, context: &Context) -> Result<i32, CliError> {
     let Targets { ids, reason } = args.targets;
     control(Request::Stop { targets: ids, timeout: args.timeout }, reason, context)
 }
 
-pub(super) fn restart(args: RestartArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn restart(args: RestartArgs, context: &Context) -> Result<i32, CliError> {
     let Targets { ids, reason } = args.targets;
     control(Request::Restart { targets: ids }, reason, context)
 }
 
-pub(super) fn reload(args: ReloadArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn reload(args: ReloadArgs, context: &Context) -> Result<i32, CliError> {
     let Targets { ids, reason } = args.targets;
     control(Request::Reload { targets: ids }, reason, context)
 }
 
-pub(super) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.existing_ledger_dir()?;
     let mut outcomes = Vec::new();
     let mut refusal = None;

@@ -19,9 +19,10 @@ use apm2_ledger::OpenError;
 use nix::unistd::{getpid, getsid};
 
 use crate::{
-    context::{Context, say},
+    context::Context,
     daemon::{ask, connect, own_command},
     error::{CliError, ErrorKind},
+    terminal::say,
 };
 
 /// How long a daemon that a client started stays with nothing to do.
@@ -76,7 +77,7 @@ pub(crate) struct DaemonArgs {
     reason: Option<String>,
 }
 
-pub(super) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     if args.stop || args.leave {
         return end(&dir, args.leave, args.reason);
@@ -204,7 +205,7 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
 #[command(hide = true, after_help = "Examples:\n  only a daemon starts it")]
 pub(crate) struct KeeperArgs {}
 
-pub(super) fn keeper(_args: &KeeperArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn keeper(_args: &KeeperArgs, context: &Context) -> Result<i32, CliError> {
     let failed = |error| CliError::failed(format!("cannot hold descriptors: {error}"));
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     keep(listener, &context.ledger_dir()?).map_err(failed)?;

@@ -6,10 +6,12 @@ use apm2_daemon::protocol::{Answer, Request, Targets};
 use clap::ValueHint;
 
 use crate::{
-    context::{Context, say},
-    daemon::{ask, connect_or_start, print_outcomes},
+    context::Context,
+    daemon::{ask, connect_or_start},
     ecosystem::{DEFAULT_FILE, group},
     error::CliError,
+    outcomes::print_outcomes,
+    terminal::say,
 };
 
 /// Stop what an ecosystem file runs, and take it out of supervision
@@ -42,7 +44,7 @@ pub(crate) struct DownArgs {
     reason: Option<String>,
 }
 
-pub(super) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
     let targets = match (args.all, args.name.is_empty()) {
         (true, _) => Targets::All,
         (false, false) => Targets::Named(args.name),

@@ -2,17 +2,19 @@
 
 use std::{thread, time::Duration};
 
-use apm2_core::process::{ProcessState, Stream};
 use apm2_ledger::Origin;
+use apm2_model::state::{ProcessState, stream::Stream};
 
 use crate::{
-    args::Format,
-    context::{Context, FromDaemon, Moment, say, write_json, write_jsonl},
+    context::{Context, FromDaemon, write_json, write_jsonl},
     error::CliError,
+    moment::Moment,
+    options::Format,
     render,
     standing::{Observed, Scene, Standing, Supervision},
+    terminal::say,
     time::At,
-    view::{self, items},
+    view::{self, notice::items},
 };
 
 /// States by the names that programs see.
@@ -61,7 +63,7 @@ pub(crate) struct ListArgs {
     watch: Option<Duration>,
 }
 
-pub(super) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
     let Some(interval) = args.watch else { return once(args, &[], context) };
     let clear = if context.layout.width_columns.is_some() { CLEAR } else { &[] };
     loop {
@@ -127,7 +129,7 @@ fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, Scene), Cl
 }
 
 /// In the order in which people look for them: by name, then instance, then id.
-pub(super) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a Stream> {
+pub(crate) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a Stream> {
     let mut streams: Vec<_> = streams.collect();
     streams.sort_unstable_by_key(|stream| (&stream.handle.spec.name, stream.id.instance, stream.id.process_id));
     streams

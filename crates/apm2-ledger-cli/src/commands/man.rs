@@ -21,7 +21,7 @@ pub(crate) struct ManArgs {
     dir: Option<PathBuf>,
 }
 
-pub(super) fn run(args: &ManArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &ManArgs, context: &Context) -> Result<i32, CliError> {
     let command = Args::command();
     match &args.dir {
         Some(dir) => {

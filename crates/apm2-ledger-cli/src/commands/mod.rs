@@ -1,19 +1,19 @@
 //! The commands, one file each: its arguments, whose comments are its help, and one function.
 
 pub(crate) mod backoff;
-mod completions;
-mod control;
-mod daemon;
-mod down;
-mod list;
-mod logs;
-mod man;
-mod replay;
-mod run;
-mod show;
-mod tail;
-mod up;
-mod verify;
+pub(crate) mod completions;
+pub(crate) mod control;
+pub(crate) mod daemon;
+pub(crate) mod down;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod man;
+pub(crate) mod replay;
+pub(crate) mod run;
+pub(crate) mod show;
+pub(crate) mod tail;
+pub(crate) mod up;
+pub(crate) mod verify;
 
 use clap::Subcommand;
 

@@ -2,18 +2,23 @@
 
 use std::time::{Duration, Instant};
 
-use apm2_core::duration::millis;
 use apm2_ledger::Origin;
+use apm2_model::duration::millis;
 use serde::Serialize;
 
-use super::list::sorted;
 use crate::{
-    args::Format,
-    context::{Context, say},
+    commands::list::sorted,
+    context::Context,
     error::CliError,
+    options::Format,
     render::{self, words},
+    terminal::say,
     time::At,
-    view::{self, HandleView, Notice, items},
+    view::{
+        self,
+        handle::HandleView,
+        notice::{Notice, items},
+    },
 };
 
 /// Rebuild every handle from the log, and say how long it took
@@ -48,7 +53,7 @@ struct ReplayView<'a> {
     notice: Option<&'a Notice>,
 }
 
-pub(super) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError> {
     let supervision = context.supervision()?;
     let reader = context.reader()?;
     let moment = context.moment(&reader, args.at, "--at")?;

@@ -1,17 +1,18 @@
 //! `show`: one process, its runs and its events.
 
-use apm2_core::process::{StreamId, id_query::UnclearId};
 use apm2_ledger::{FindError, ReadError, Reader};
+use apm2_model::{event::stream_id::StreamId, id_query::UnclearId};
 
 use crate::{
-    args::Format,
-    context::{Context, say},
+    context::Context,
     error::{CliError, ErrorKind},
     history::{History, Shown},
+    options::Format,
     render,
     standing::Standing,
+    terminal::say,
     time::At,
-    view::{EventView, ProcessView, items},
+    view::{ProcessView, event::EventView, notice::items},
 };
 
 /// The runs that a table shows unless more are asked for: what fails again and again has hundreds.
@@ -45,11 +46,11 @@ pub(crate) struct ShowArgs {
 }
 
 /// A number, or `all`.
-pub(super) fn parse_count(text: &str) -> Result<usize, String> {
+pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "write a number, or `all`".to_owned()) }
 }
 
-pub(super) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let supervision = context.supervision()?;
     let reader = context.reader()?;
     let moment = context.moment(&reader, args.at, "--at")?;

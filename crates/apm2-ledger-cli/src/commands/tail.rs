@@ -6,27 +6,33 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::{
-    notify::FileWatch,
-    process::{Event, Stream, StreamId},
-};
+use apm2_core::notify::FileWatch;
 use apm2_daemon::{
     DAEMON_SOCKET,
     client::{self, Client, ClientError, Received},
     protocol::Request,
 };
 use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
+use apm2_model::{
+    event::{Event, stream_id::StreamId},
+    state::stream::Stream,
+};
 
-use super::show::parse_count;
 use crate::{
-    args::Format,
-    context::{Context, say},
+    commands::show::parse_count,
+    context::Context,
     daemon::connect,
     error::CliError,
     history::Step,
+    options::Format,
     render,
+    terminal::say,
     time::At,
-    view::{EventView, KINDS, Notice, items},
+    view::{
+        event::EventView,
+        kinds::KINDS,
+        notice::{Notice, items},
+    },
 };
 
 /// The events that are shown unless more are asked for.
@@ -67,7 +73,7 @@ pub(crate) struct TailArgs {
     types: Vec<String>,
 }
 
-pub(super) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     let reader = context.reader()?;
     let ids = args.ids.iter().map(|id| reader.find(id)).collect::<Result<Vec<_>, _>>()?.concat();
     let filter = Filter { ids, types: args.types.clone() };

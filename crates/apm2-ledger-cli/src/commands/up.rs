@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use apm2_core::supervisor::Launch;
 use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
+use apm2_model::spec::launch::Launch;
 use clap::ValueHint;
 
 use crate::{
     context::Context,
-    daemon::{ask, connect, connect_or_start, print_outcomes},
+    daemon::{ask, connect, connect_or_start},
     ecosystem::{DEFAULT_FILE, Ecosystem},
     error::CliError,
+    outcomes::print_outcomes,
 };
 
 const EXAMPLES: &str = "\
@@ -68,7 +69,7 @@ pub(crate) struct UpArgs {
     reason: Option<String>,
 }
 
-pub(super) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     let file = args.file.unwrap_or_else(|| DEFAULT_FILE.into());
     let Ecosystem { group, launches } = Ecosystem::read(&file)?;
     let dir = context.ledger_dir()?;

@@ -9,9 +9,9 @@ use apm2_ledger::{Finding, StoreCheck, VerifyReport};
 use serde::Serialize;
 
 use crate::{
-    args::Format,
     context::Context,
     error::CliError,
+    options::Format,
     render::{
         color::Style,
         table::{
@@ -20,7 +20,7 @@ use crate::{
         },
         words,
     },
-    view::Seqs,
+    view::notice::Seqs,
 };
 
 /// The exit code for findings.
@@ -104,7 +104,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
     }
 }
 
-pub(super) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let mut progress = Progress::new();
     let report = apm2_ledger::verify(&dir, &mut |events| progress.show(events))?;

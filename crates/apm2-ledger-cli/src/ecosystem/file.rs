@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::{
+use apm2_model::spec::config::{
     credentials::{CredentialConfig, CredentialSource},
     health::HealthCheckConfig,
     log::LogConfig,
@@ -20,41 +20,41 @@ use crate::commands::backoff::BackoffArg;
 /// The whole file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct EcosystemFile {
+pub(crate) struct EcosystemFile {
     #[serde(default)]
-    pub(super) process: Vec<ProcessTable>,
+    pub(crate) process: Vec<ProcessTable>,
     #[serde(default)]
-    pub(super) profile: BTreeMap<String, Profile>,
+    pub(crate) profile: BTreeMap<String, Profile>,
 }
 
 /// `[[process]]`
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ProcessTable {
-    pub(super) name: String,
-    pub(super) command: String,
+pub(crate) struct ProcessTable {
+    pub(crate) name: String,
+    pub(crate) command: String,
     #[serde(default)]
-    pub(super) args: Vec<String>,
+    pub(crate) args: Vec<String>,
     #[serde(default)]
-    pub(super) cwd: Option<PathBuf>,
+    pub(crate) cwd: Option<PathBuf>,
     #[serde(default)]
-    pub(super) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, String>,
     #[serde(default = "one")]
-    pub(super) instances: u32,
+    pub(crate) instances: u32,
     #[serde(default)]
-    pub(super) restart: RestartTable,
+    pub(crate) restart: RestartTable,
     #[serde(default)]
-    pub(super) health: Option<HealthCheckConfig>,
+    pub(crate) health: Option<HealthCheckConfig>,
     #[serde(default)]
-    pub(super) log: LogConfig,
+    pub(crate) log: LogConfig,
     #[serde(default)]
-    pub(super) shutdown: ShutdownConfig,
+    pub(crate) shutdown: ShutdownConfig,
     #[serde(default)]
-    pub(super) credentials: Option<CredentialConfig>,
-    #[serde(default, with = "apm2_core::duration::option")]
-    pub(super) silence_limit: Option<Duration>,
+    pub(crate) credentials: Option<CredentialConfig>,
+    #[serde(default, with = "apm2_model::duration::option")]
+    pub(crate) silence_limit: Option<Duration>,
     #[serde(default)]
-    pub(super) stdin: Option<PathBuf>,
+    pub(crate) stdin: Option<PathBuf>,
 }
 
 const fn one() -> u32 {
@@ -64,12 +64,12 @@ const fn one() -> u32 {
 /// `restart = { … }`: as the configuration, and with a back-off in one word.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub(super) struct RestartTable {
+pub(crate) struct RestartTable {
     policy: Option<RestartPolicy>,
     max_restarts: Option<u32>,
-    #[serde(with = "apm2_core::duration::option")]
+    #[serde(with = "apm2_model::duration::option")]
     restart_window: Option<Duration>,
-    #[serde(with = "apm2_core::duration::option")]
+    #[serde(with = "apm2_model::duration::option")]
     min_uptime: Option<Duration>,
     backoff: Option<Backoff>,
     jitter_percent: Option<u8>,
@@ -88,7 +88,7 @@ enum Backoff {
 }
 
 impl RestartTable {
-    pub(super) fn into_config(self) -> Result<RestartConfig, String> {
+    pub(crate) fn into_config(self) -> Result<RestartConfig, String> {
         let default = RestartConfig::default();
         let backoff = match self.backoff {
             None => default.backoff,
@@ -110,7 +110,7 @@ impl RestartTable {
 /// `[profile.NAME]`: one of three.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Profile {
+pub(crate) struct Profile {
     #[serde(default)]
     file: Option<PathBuf>,
     #[serde(default)]
@@ -120,12 +120,12 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    pub(super) fn source(&self, dir: &Path) -> Result<CredentialSource, String> {
+    pub(crate) fn source(&self, dir: &Path) -> Result<CredentialSource, String> {
         match (&self.file, &self.command, self.environment) {
             (Some(file), None, false) => Ok(CredentialSource::File(dir.join(file))),
             (None, Some(command), false) if !command.is_empty() => {
                 let mut words = command.clone();
-                super::place_program(dir, &mut words);
+                crate::ecosystem::place_program(dir, &mut words);
                 Ok(CredentialSource::Command(words))
             }
             (None, None, true) => Ok(CredentialSource::Environment),

@@ -2,7 +2,7 @@
 //!
 //! The types here are those of the file. They are made into launches in one direction, and nothing else ever has them.
 
-mod file;
+pub(crate) mod file;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,16 +12,26 @@ use std::{
 };
 
 use apm2_core::{
-    health::{HealthCheck, HealthCheckConfig},
-    log::{LogConfig, LogsDir},
-    process::{ProcessSpec, allowed_variables, current_umask},
-    supervisor::{INSTANCES_MAX, Launch, is_name},
+    log::LogsDir,
+    process::{allowed_variables, current_umask},
 };
-
+use apm2_model::spec::{
+    ProcessSpec,
+    config::{
+        health::{HealthCheck, HealthCheckConfig},
+        log::LogConfig,
+    },
+    launch::Launch,
+    name::is_name,
+    validate::INSTANCES_MAX,
+};
 use toml::de::DeTable;
 
-use self::file::{EcosystemFile, ProcessTable};
-use crate::{error::CliError, utf8};
+use crate::{
+    ecosystem::file::{EcosystemFile, ProcessTable},
+    error::CliError,
+    utf8,
+};
 
 /// What the file is called where none is named.
 pub(crate) const DEFAULT_FILE: &str = "ecosystem.toml";
@@ -237,7 +247,7 @@ impl ProcessTable {
 /// Log settings with their files beside the file, if they can be written to.
 fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, Mistake> {
     let log = log.placed_in(dir);
-    log.validate_targets().map_err(|why| {
+    apm2_core::log::check_targets(&log).map_err(|why| {
         let is_stderr = why.starts_with("log.stderr");
         Mistake::at(if is_stderr { &["log", "stderr"] } else { &["log", "stdout"] })(why)
     })?;
@@ -281,7 +291,7 @@ fn place_program(dir: &Path, words: &mut [String]) {
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::credentials::CredentialSource;
+    use apm2_model::spec::config::credentials::CredentialSource;
 
     use super::*;
 
@@ -378,7 +388,7 @@ mod tests {
         };
         let check = of("health = { check = { unix = { path = 'x.sock' } } }").health.unwrap().check;
         assert_eq!(check, HealthCheck::Unix { path: "/d/x.sock".into() });
-        let nowhere = Some(PathBuf::from(apm2_core::log::NOWHERE));
+        let nowhere = Some(PathBuf::from(apm2_model::spec::config::log::NOWHERE));
         let log = of("log = { stdout = 'none', stderr = '/dev/null' }").log;
         assert_eq!((&log.stdout, &log.stderr, log.named().count()), (&nowhere, &nowhere, 0));
         assert_eq!(of("log = { stdout = './none' }").log.stdout, Some("/d/./none".into()));

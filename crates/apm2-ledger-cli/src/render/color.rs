@@ -2,10 +2,10 @@
 
 use std::{env, io::IsTerminal as _};
 
-use apm2_core::process::ProcessState;
+use apm2_model::state::ProcessState;
 
 use crate::{
-    args::When,
+    options::When,
     standing::{Observed, Standing},
 };
 

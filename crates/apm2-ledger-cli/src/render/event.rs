@@ -2,21 +2,27 @@
 
 use std::time::Duration;
 
-use apm2_core::process::{Event, EventKind, OutputSource, ProcessIdentity, RestartRule, SignalTarget, StartTrigger};
-
-use super::{
-    escape::escape,
-    process::trigger,
-    table::{
-        Align::{Left, Right},
-        Cell, Layout, Table, cut,
-    },
-    words::{self, Zone},
+use apm2_model::event::{
+    Event,
+    identity::ProcessIdentity,
+    kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
 };
-use crate::history::Step;
+
+use crate::{
+    history::Step,
+    render::{
+        escape::escape,
+        table::{
+            Align::{Left, Right},
+            Cell, Layout, Table, cut,
+        },
+        words::{self, trigger},
+        zone::Zone,
+    },
+};
 
 /// Events with what they changed.
-pub(super) fn table(steps: &[Step], zone: Zone) -> Table<7> {
+pub(crate) fn table(steps: &[Step], zone: Zone) -> Table<7> {
     let mut table = Table::new([
         ("SEQ", Right),
         ("TIME", Left),

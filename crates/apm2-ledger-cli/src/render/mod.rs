@@ -4,5 +4,7 @@ pub(crate) mod color;
 pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod process;
+pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod words;
+pub(crate) mod zone;

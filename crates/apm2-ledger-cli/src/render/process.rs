@@ -5,23 +5,27 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::{
-    process::{ProcessSpec, RunEnd, Stamp, StartTrigger},
-    restart::{BackoffConfig, RestartPolicy},
+use apm2_model::{
+    event::{exit::RunEnd, timestamp::Stamp},
+    spec::{
+        ProcessSpec,
+        config::restart::{BackoffConfig, RestartPolicy},
+    },
 };
 
-use super::{
-    color::Style,
-    escape::escape,
-    event,
-    table::{
-        Align::{Left, Right},
-        Cell, Layout, Table, cut,
-    },
-    words::{self, NOTHING, Zone},
-};
 use crate::{
     history::{History, Run, Shown},
+    render::{
+        color::Style,
+        escape::escape,
+        event,
+        table::{
+            Align::{Left, Right},
+            Cell, Layout, Table, cut,
+        },
+        words::{self, NOTHING, trigger},
+        zone::Zone,
+    },
     standing::Standing,
 };
 
@@ -59,7 +63,7 @@ fn row(standing: &Standing<'_>, zone: Zone) -> [Cell; 8] {
     [
         handle.display_name().into(),
         id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-        Cell::new(words::standing(standing)).styled(Style::of(standing)),
+        Cell::new(crate::render::standing::standing(standing)).styled(Style::of(standing)),
         standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
         handle.restart_count.to_string().into(),
         zone.time_or_nothing(handle.started_at).into(),
@@ -138,7 +142,7 @@ fn facts(standing: &Standing<'_>, zone: Zone) -> Table<2> {
     let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("name", handle.display_name().into());
     fact("id", stream.id.process_id.to_string().into());
-    fact("state", Cell::new(words::standing(standing)).styled(Style::of(standing)));
+    fact("state", Cell::new(crate::render::standing::standing(standing)).styled(Style::of(standing)));
     if let Some(pid) = standing.pid() {
         fact("pid", pid.to_string().into());
         fact("uptime", uptime(standing).into());
@@ -219,15 +223,6 @@ fn runs(runs: &[Run], zone: Zone) -> Table<7> {
         ]);
     }
     table
-}
-
-/// Why a start was made.
-pub(super) fn trigger(trigger: StartTrigger) -> String {
-    match trigger {
-        StartTrigger::Start => "start".to_owned(),
-        StartTrigger::Restart { attempt } => format!("restart {attempt}"),
-        StartTrigger::Boot => "boot".to_owned(),
-    }
 }
 
 /// When a run ended, where that was seen.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use crate::render::{color::Style, escape::escape, words::Zone};
+use crate::render::{color::Style, escape::escape, zone::Zone};
 
 /// Between two columns.
 const GAP: &str = "  ";

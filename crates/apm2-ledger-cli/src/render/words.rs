@@ -1,56 +1,22 @@
 //! Recorded facts in words: times, durations, command lines, actors, ends.
 
-use std::{
-    borrow::Cow,
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::{borrow::Cow, time::Duration};
 
-use apm2_core::process::{Actor, ExitOutcome, RunEnd, Stream};
-use chrono::{DateTime, Local, SecondsFormat, Utc};
+use apm2_model::event::{actor::Actor, kind::StartTrigger};
 
-use crate::{
-    render::escape::{escape, is_unsafe, push_escaped},
-    standing::{Observed, Standing, Supervision},
-};
+use crate::render::escape::{escape, is_unsafe, push_escaped};
+
+/// Why a start was made.
+pub(crate) fn trigger(trigger: StartTrigger) -> String {
+    match trigger {
+        StartTrigger::Start => "start".to_owned(),
+        StartTrigger::Restart { attempt } => format!("restart {attempt}"),
+        StartTrigger::Boot => "boot".to_owned(),
+    }
+}
 
 /// What stands where there is nothing.
 pub(crate) const NOTHING: &str = "-";
-
-/// In whose time a time is told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) enum Zone {
-    /// UTC, for files and programs.
-    #[default]
-    Utc,
-    /// Local time, for a person at a terminal.
-    Local,
-}
-
-impl Zone {
-    /// That of an output, which is a terminal or not.
-    pub(crate) const fn of(is_terminal: bool) -> Self {
-        if is_terminal { Self::Local } else { Self::Utc }
-    }
-
-    /// That of standard error.
-    pub(crate) fn of_stderr() -> Self {
-        Self::of(io::stderr().is_terminal())
-    }
-
-    /// A time to the millisecond, with its offset: given back to the program it means the same.
-    pub(crate) fn time(self, time: DateTime<Utc>) -> String {
-        match self {
-            Self::Utc => time.to_rfc3339_opts(SecondsFormat::Millis, true),
-            Self::Local => time.with_timezone(&Local).to_rfc3339_opts(SecondsFormat::Millis, false),
-        }
-    }
-
-    /// The same, or a dash.
-    pub(crate) fn time_or_nothing(self, moment: Option<DateTime<Utc>>) -> String {
-        moment.map_or_else(|| NOTHING.to_owned(), |moment| self.time(moment))
-    }
-}
 
 /// A duration with the two largest units that it has: `3h 12m`, `1s 250ms`.
 pub(crate) fn duration(duration: Duration) -> String {
@@ -104,54 +70,6 @@ pub(crate) fn actor(actor: &Actor) -> String {
         Actor::Health => "health".to_owned(),
         Actor::Recovery => "recovery".to_owned(),
         Actor::System => "system".to_owned(),
-    }
-}
-
-/// The state of a process as far as it is known, with what follows from it.
-pub(crate) fn standing(standing: &Standing<'_>) -> String {
-    let stream = standing.stream;
-    let is_absent = standing.supervision == Some(Supervision::Absent);
-    let state = state(stream);
-    match (standing.observed, standing.restart) {
-        (Some(Observed::Gone), _) => "gone (not recorded)".to_owned(),
-        (Some(Observed::Elsewhere), _) => "unknown (another host or boot)".to_owned(),
-        (Some(Observed::Unseen), _) => "unknown (not visible from here)".to_owned(),
-        (Some(Observed::Alive), _) if is_absent => format!("{state} (not supervised)"),
-        (Some(Observed::Alive), _) => format!("{state} (last known)"),
-        (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
-        (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
-        (None, Some(restart)) => format!("{state}, restarts in {}", duration(coarse(restart.left))),
-        (None, None) if stream.intent.is_some() && standing.supervised == Some(true) => {
-            format!("{state}, is being started")
-        }
-        (None, None) if stream.intent.is_some() => format!("{state}, start not confirmed"),
-        (None, None) if stream.unregistered => format!("{state}, removed"),
-        (None, None) if stream.gave_up.is_some() => format!("{state}, gave up"),
-        (None, None) => state,
-    }
-}
-
-/// Whole seconds, rounded up, of what lasts longer than one.
-fn coarse(duration: Duration) -> Duration {
-    let seconds = duration.as_secs();
-    match (seconds, duration.subsec_nanos()) {
-        (0, _) | (_, 0) => duration,
-        _ => Duration::from_secs(seconds.saturating_add(1)),
-    }
-}
-
-/// The state on record, with the code or the signal that it ended with.
-fn state(stream: &Stream) -> String {
-    let state = &stream.handle.state;
-    let name = state.name();
-    match &stream.end {
-        Some(RunEnd::SpawnFailed(_) | RunEnd::NeverConfirmed) => format!("{name} (not started)"),
-        Some(RunEnd::Exit(exit)) => match exit.outcome {
-            ExitOutcome::Code(code) => format!("{name} ({code})"),
-            ExitOutcome::Signal { signal, .. } => format!("{name} ({signal})"),
-            ExitOutcome::Unknown => format!("{name} (unknown)"),
-        },
-        None => name.to_owned(),
     }
 }
 

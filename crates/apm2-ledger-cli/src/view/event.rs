@@ -1,26 +1,37 @@
 //! An event, as programs see it: the fields that all have, and beside them the fields of its type.
 
-use apm2_core::{
-    credentials::CredentialConfig,
-    health::HealthCheckConfig,
-    process::{
-        Actor, EventKind, OutputSource, ProcessIdentity, ProcessSpec, RestartRule, RunEnd, Signal, SignalTarget,
-        StartTrigger,
+use apm2_model::{
+    event::{
+        actor::Actor,
+        exit::RunEnd,
+        identity::ProcessIdentity,
+        kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
     },
-    restart::RestartConfig,
-    shutdown::ShutdownConfig,
+    signal::Signal,
+    spec::{
+        ProcessSpec,
+        config::{
+            credentials::CredentialConfig, health::HealthCheckConfig, restart::RestartConfig, shutdown::ShutdownConfig,
+        },
+    },
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ExitView, exit::SpawnFailureView, run::trigger};
-use crate::{history::Step, render::words::hex};
+use crate::{
+    history::Step,
+    render::words::hex,
+    view::{
+        exit::{ExitView, SpawnFailureView},
+        run::trigger,
+    },
+};
 
 /// One event.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventView<'a> {
     seq: u64,
-    #[serde(serialize_with = "super::time")]
+    #[serde(serialize_with = "crate::view::time")]
     at: DateTime<Utc>,
     process_id: String,
     instance: u32,
@@ -193,9 +204,9 @@ enum Detail<'a> {
         processes: u32,
     },
     EndUnobserved {
-        #[serde(serialize_with = "super::time")]
+        #[serde(serialize_with = "crate::view::time")]
         not_before: DateTime<Utc>,
-        #[serde(serialize_with = "super::time")]
+        #[serde(serialize_with = "crate::view::time")]
         not_after: DateTime<Utc>,
     },
 }

@@ -1,6 +1,9 @@
 //! How a process ended, as programs see it.
 
-use apm2_core::process::{Evidence, Exit, ExitOutcome, Signal, SpawnFailure, SpawnStage};
+use apm2_model::{
+    event::exit::{Evidence, Exit, ExitOutcome, SpawnFailure, SpawnStage},
+    signal::Signal,
+};
 use serde::Serialize;
 
 /// An exit with its evidence.

@@ -1,6 +1,6 @@
 //! A handle, as programs see it.
 
-use apm2_core::process::{Exit, ProcessId, Signal};
+use apm2_model::{event::exit::Exit, signal::Signal, spec::id::ProcessId};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
@@ -18,10 +18,10 @@ pub(crate) struct HandleView<'a> {
     exit_code: Option<i32>,
     signal: Option<Signal>,
     pid: Option<u32>,
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     started_at: Option<DateTime<Utc>>,
     restart_count: u32,
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     last_restart: Option<DateTime<Utc>>,
     uptime_secs: Option<i64>,
     cpu_percent: Option<f32>,
@@ -34,7 +34,7 @@ pub(crate) struct HandleView<'a> {
     /// `unknown` (of another host or boot). `state` is then the last one on record. Null where it was not asked.
     observed: Option<&'static str>,
     /// When the restart is due for which it waits.
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     restart_at: Option<DateTime<Utc>>,
     /// Whether the restart policy will not start it again, though it failed: its budget is spent, or what it was launched
     /// with is lost.

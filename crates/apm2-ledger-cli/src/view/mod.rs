@@ -2,27 +2,20 @@
 //!
 //! These types belong to the screen: the log's types are converted into them, and never the other way round.
 
-mod event;
-mod exit;
-mod handle;
-mod kinds;
-mod notice;
-mod run;
+pub(crate) mod event;
+pub(crate) mod exit;
+pub(crate) mod handle;
+pub(crate) mod kinds;
+pub(crate) mod notice;
+pub(crate) mod run;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
-pub(crate) use self::{
-    event::EventView,
-    exit::ExitView,
-    handle::HandleView,
-    kinds::KINDS,
-    notice::{Notice, Seqs, items},
-    run::RunView,
-};
 use crate::{
     history::{History, Shown},
     standing::Standing,
+    view::{event::EventView, handle::HandleView, notice::Notice, run::RunView},
 };
 
 /// One process: `show`.

@@ -1,11 +1,13 @@
 //! A run, as programs see it.
 
-use apm2_core::process::{RunEnd, StartTrigger};
+use apm2_model::event::{exit::RunEnd, kind::StartTrigger};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ExitView, exit::SpawnFailureView};
-use crate::history::Run;
+use crate::{
+    history::Run,
+    view::exit::{ExitView, SpawnFailureView},
+};
 
 /// One start to exit.
 #[derive(Debug, Serialize)]
@@ -16,14 +18,14 @@ pub(crate) struct RunView<'a> {
     /// Which restart since the last sustained run; null for a start.
     attempt: Option<u32>,
     pid: Option<u32>,
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     started_at: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     ended_at: Option<DateTime<Utc>>,
     /// Where no supervisor watched: it ended after this time, and before the next. `ended_at` is when that was found.
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_before: Option<DateTime<Utc>>,
-    #[serde(serialize_with = "super::time_or_null")]
+    #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_after: Option<DateTime<Utc>>,
     /// Null while it lives, and where a reboot lies between start and end.
     duration_ms: Option<u64>,
@@ -60,7 +62,7 @@ impl<'a> RunView<'a> {
             ended_at: run.ended.map(|stamp| stamp.wall()),
             ended_not_before: run.unobserved.map(|(not_before, _)| not_before.wall()),
             ended_not_after: run.unobserved.map(|(_, not_after)| not_after.wall()),
-            duration_ms: run.duration().map(apm2_core::duration::millis),
+            duration_ms: run.duration().map(apm2_model::duration::millis),
             end,
             exit,
             spawn_failure,
@@ -70,7 +72,7 @@ impl<'a> RunView<'a> {
 }
 
 /// The name of a trigger, and the attempt that belongs to a restart.
-pub(super) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>) {
+pub(crate) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>) {
     match trigger {
         StartTrigger::Start => ("start", None),
         StartTrigger::Restart { attempt } => ("restart", Some(attempt)),

@@ -10,6 +10,7 @@ use crate::file;
 
 /// A version, and the inode and time of birth of the directory. Copied with the rest of it.
 const FILE: &str = "origin";
+
 const VERSION: u32 = 1;
 
 fn describe(journal: &Path) -> io::Result<String> {

@@ -13,6 +13,7 @@ use crate::{
     error::{Damage, ReadError},
     file,
     frame::Frame,
+    head::Head,
     journal::{
         JOURNAL_DIR, origin,
         scan::{Scan, Scanned},
@@ -20,7 +21,6 @@ use crate::{
         segments,
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
-    live::Head,
 };
 
 /// One commit as it was read: its bytes, and what they hold.

@@ -21,6 +21,7 @@ use crate::{
 
 /// What a disk writes whole or not at all.
 const SECTOR_LEN: usize = 512;
+
 /// A header and a frame both end in a checksum.
 const CRC_LEN: usize = 4;
 

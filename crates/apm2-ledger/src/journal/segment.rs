@@ -25,15 +25,20 @@ use crate::chain::Chain;
 
 /// Bytes before the first commit.
 pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
+
 /// Commits begin at multiples of this.
 pub(crate) const COMMIT_ALIGN: usize = 8;
+
 /// The format of the journal, and with it of the ledger.
 pub const FORMAT_VERSION: u32 = 1;
+
 /// A segment that is being made, or is ready and not yet in use. Never holds anything that was acknowledged.
 pub(crate) const AHEAD: &str = "ahead";
 
 const MAGIC: [u8; 8] = *b"APM2JRNL";
+
 const CRC_AT: usize = 88;
+
 const SUFFIX: &str = "seg";
 
 /// What a segment says of itself.

@@ -15,8 +15,9 @@ use crate::{
     chain::Chain,
     dir::{LedgerDir, WatchedJournal},
     error::{Damage, OpenError},
-    file,
+    file::{self, sync_dir},
     frame::Frame,
+    head::Head,
     journal::{
         JOURNAL_DIR,
         medium::Medium,
@@ -26,7 +27,6 @@ use crate::{
         segment::{AHEAD, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, aligned, segment_path},
         segments,
     },
-    live::Head,
 };
 
 const ZEROS_LEN: usize = 1 << 20;
@@ -414,9 +414,4 @@ fn begin_segment(
     fs::rename(&ahead, segment_path(journal, number))?;
     sync_dir(journal)?;
     Ok(file)
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }

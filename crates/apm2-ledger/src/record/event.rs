@@ -1,13 +1,16 @@
 //! The record of an event, version 1.
 
-use apm2_core::process::{Actor, Event, ProcessId, Stamp, StreamId};
+use apm2_model::{
+    event::{Event, actor::Actor, stream_id::StreamId, timestamp::Stamp},
+    spec::id::ProcessId,
+};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{RecordError, id::Id, kind::KindV1};
+use crate::record::{RecordError, id::Id, kind::KindV1, stamp::StampV1};
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct EventV1 {
+pub(crate) struct EventV1 {
     process_id: Id,
     instance: u32,
     version: u64,
@@ -17,13 +20,6 @@ pub(super) struct EventV1 {
     actor: ActorV1,
     reason: Option<String>,
     kind: KindV1,
-}
-
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct StampV1 {
-    wall_ns: i64,
-    boot_ns: u64,
-    boot_id: Id,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -52,7 +48,7 @@ impl From<&Event> for EventV1 {
 }
 
 impl EventV1 {
-    pub(super) fn into_event(self, seq: u64) -> Result<Event, RecordError> {
+    pub(crate) fn into_event(self, seq: u64) -> Result<Event, RecordError> {
         Ok(Event {
             seq,
             version: self.version,
@@ -64,12 +60,6 @@ impl EventV1 {
             stamp: self.stamp.into(),
             kind: self.kind.into_kind()?,
         })
-    }
-}
-
-impl From<Stamp> for StampV1 {
-    fn from(stamp: Stamp) -> Self {
-        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Id(stamp.boot_id.into_bytes()) }
     }
 }
 

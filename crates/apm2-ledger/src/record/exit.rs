@@ -1,19 +1,23 @@
 //! The records of exits, processes and restarts, version 1.
 
-use apm2_core::process::{
-    Evidence, Exit, ExitOutcome, OutputSource, ProcessIdentity, RestartRule, RunEnd, Signal, SignalTarget,
-    SpawnFailure, SpawnStage, StartTrigger,
+use apm2_model::{
+    event::{
+        exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
+        identity::ProcessIdentity,
+        kind::{OutputSource, RestartRule, SignalTarget, StartTrigger},
+    },
+    signal::Signal,
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{RecordError, id::Id};
+use crate::record::{RecordError, id::Id};
 
 /// Two enums with the same variants and no data, and the conversions between them.
 macro_rules! mirrored {
     ($record:ident, $core:ident, $($variant:ident),+) => {
         #[derive(Clone, Copy, Serialize, Deserialize)]
-        pub(super) enum $record { $($variant),+ }
+        pub(crate) enum $record { $($variant),+ }
 
         impl From<$core> for $record {
             fn from(value: $core) -> Self {
@@ -28,12 +32,14 @@ macro_rules! mirrored {
         }
     };
 }
-pub(super) use mirrored;
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
+
 // `Credentials` came with version 2, `Stdin` with version 3.
 mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec, Credentials, Stdin);
+
 mirrored!(SignalTargetV1, SignalTarget, Process, Group);
+
 mirrored!(OutputSourceV1, OutputSource, Stdout, Stderr);
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -44,20 +50,20 @@ enum OutcomeV1 {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct ExitV1 {
+pub(crate) struct ExitV1 {
     outcome: OutcomeV1,
     evidence: EvidenceV1,
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) enum RunEndV1 {
+pub(crate) enum RunEndV1 {
     Exit(ExitV1),
     SpawnFailed { stage: SpawnStageV1, errno: Option<i32>, message: String },
     NeverConfirmed,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct IdentityV1 {
+pub(crate) struct IdentityV1 {
     boot_id: Id,
     pid: u32,
     start_ticks: u64,
@@ -65,20 +71,20 @@ pub(super) struct IdentityV1 {
 
 /// An identity with its pid namespace.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct IdentityV3 {
+pub(crate) struct IdentityV3 {
     identity: IdentityV1,
     pid_namespace: u64,
 }
 
 /// The identity of a kept fold, with its pid namespace where that is known.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct KeptIdentity {
+pub(crate) struct KeptIdentity {
     identity: IdentityV1,
     pid_namespace: Option<u64>,
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) enum TriggerV1 {
+pub(crate) enum TriggerV1 {
     Start,
     Restart {
         attempt: u32,
@@ -88,7 +94,7 @@ pub(super) enum TriggerV1 {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) enum RestartRuleV1 {
+pub(crate) enum RestartRuleV1 {
     PolicyNever,
     Succeeded,
     BudgetSpent {
@@ -107,7 +113,7 @@ pub(super) enum RestartRuleV1 {
 }
 
 /// The signal with this number, or a refusal: a record with another number was not written by us.
-pub(super) fn signal(number: u8) -> Result<Signal, RecordError> {
+pub(crate) fn signal(number: u8) -> Result<Signal, RecordError> {
     Signal::from_number(number).ok_or(RecordError::Range("signal"))
 }
 
@@ -123,7 +129,7 @@ impl From<Exit> for ExitV1 {
 }
 
 impl ExitV1 {
-    pub(super) fn into_exit(self) -> Result<Exit, RecordError> {
+    pub(crate) fn into_exit(self) -> Result<Exit, RecordError> {
         let outcome = match self.outcome {
             OutcomeV1::Code(code) => ExitOutcome::Code(code),
             OutcomeV1::Signal { signal: number, core_dumped } => {
@@ -148,7 +154,7 @@ impl From<&RunEnd> for RunEndV1 {
 }
 
 impl RunEndV1 {
-    pub(super) fn into_end(self) -> Result<RunEnd, RecordError> {
+    pub(crate) fn into_end(self) -> Result<RunEnd, RecordError> {
         Ok(match self {
             Self::Exit(exit) => RunEnd::Exit(exit.into_exit()?),
             Self::SpawnFailed { stage, errno, message } => {
@@ -175,7 +181,7 @@ impl From<IdentityV1> for ProcessIdentity {
 
 impl IdentityV3 {
     /// The record of an identity whose namespace is known.
-    pub(super) fn of(identity: ProcessIdentity) -> Option<Self> {
+    pub(crate) fn of(identity: ProcessIdentity) -> Option<Self> {
         Some(Self { identity: identity.into(), pid_namespace: identity.pid_namespace? })
     }
 }
@@ -251,3 +257,5 @@ impl From<RestartRuleV1> for RestartRule {
         }
     }
 }
+
+pub(crate) use mirrored;

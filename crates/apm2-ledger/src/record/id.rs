@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A process id or boot id, as length-prefixed bytes.
 #[derive(Clone, Copy)]
-pub(super) struct Id(pub(super) [u8; 16]);
+pub(crate) struct Id(pub(crate) [u8; 16]);
 
 impl Serialize for Id {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

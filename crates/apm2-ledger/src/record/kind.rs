@@ -1,19 +1,22 @@
 //! The record of what happened, version 1. The order of the variants is the format: new ones go to the end.
 
-use apm2_core::process::{EventKind, RestartRule, RunEnd, SpawnStage, StartTrigger};
+use apm2_model::event::{
+    exit::{RunEnd, SpawnStage},
+    kind::{EventKind, RestartRule, StartTrigger},
+};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::record::{
     RecordError,
-    event::StampV1,
     exit::{
         ExitV1, IdentityV1, IdentityV3, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal,
     },
     spec::{SpecV1, SpecV3, needs_version_3},
+    stamp::StampV1,
 };
 
 #[derive(Serialize, Deserialize)]
-pub(super) enum KindV1 {
+pub(crate) enum KindV1 {
     Registered { spec: Box<SpecV1> },
     SpecChanged { spec: Box<SpecV1> },
     Unregistered,
@@ -126,7 +129,7 @@ impl From<&EventKind> for KindV1 {
 }
 
 impl KindV1 {
-    pub(super) fn into_kind(self) -> Result<EventKind, RecordError> {
+    pub(crate) fn into_kind(self) -> Result<EventKind, RecordError> {
         use EventKind as K;
         Ok(match self {
             Self::Registered { spec } => K::Registered { spec: spec.into_spec()? },
@@ -186,7 +189,7 @@ impl KindV1 {
 }
 
 /// The first version of records that can hold this kind.
-pub(super) fn first_version(kind: &EventKind) -> u8 {
+pub(crate) fn first_version(kind: &EventKind) -> u8 {
     use EventKind as K;
     match kind {
         K::OrphansEnded { .. } | K::EndUnobserved { .. } | K::Sampled { processes: Some(_), .. } => 3,

@@ -6,14 +6,19 @@
 //! the lowest version that can hold it. Golden bytes of every kind hold this.
 //! How a value becomes bytes is `codec`'s matter.
 
-mod event;
-mod exit;
-mod id;
-mod kind;
-mod spec;
-mod stream;
+pub(crate) mod event;
+pub(crate) mod exit;
+pub(crate) mod id;
+pub(crate) mod kind;
+pub(crate) mod spec;
+pub(crate) mod stamp;
+pub(crate) mod stream;
 
-use apm2_core::process::{Draft, Event, EventKind, ProcessId, Stream, StreamId};
+use apm2_model::{
+    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
+    spec::id::ProcessId,
+    state::stream::Stream,
+};
 
 use crate::{
     codec::{self, CodecError},
@@ -22,6 +27,7 @@ use crate::{
 
 /// The newest version of event records.
 const EVENT_VERSION_MAX: u8 = 3;
+
 /// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
 const REDUCER_VERSION: u8 = 6;
 
@@ -145,7 +151,9 @@ pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::process::{Actor, EventKind, Stamp};
+    use apm2_model::event::actor::Actor;
+    use apm2_model::event::kind::EventKind;
+    use apm2_model::event::timestamp::Stamp;
     use uuid::Uuid;
 
     use super::*;

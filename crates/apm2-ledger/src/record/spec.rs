@@ -8,25 +8,31 @@ use std::{
     time::Duration,
 };
 
-use apm2_core::{
-    credentials::CredentialConfig,
+use apm2_model::{
     duration::millis,
-    health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
-    log::LogConfig,
-    process::{ProcessId, ProcessSpec, REDACTED, RedactedSpec},
-    restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
-    shutdown::ShutdownConfig,
+    spec::{
+        ProcessSpec,
+        config::{
+            credentials::CredentialConfig,
+            health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
+            log::LogConfig,
+            restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
+            shutdown::ShutdownConfig,
+        },
+        id::ProcessId,
+        redact::{mark::REDACTED, spec::RedactedSpec},
+    },
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::record::{
     RecordError,
     exit::{mirrored, signal},
     id::Id,
 };
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct SpecV1 {
+pub(crate) struct SpecV1 {
     id: Id,
     name: String,
     command: String,
@@ -45,7 +51,7 @@ pub(super) struct SpecV1 {
 
 /// A specification that sets what version 1 has no place for.
 #[derive(Serialize, Deserialize)]
-pub(super) struct SpecV3 {
+pub(crate) struct SpecV3 {
     base: SpecV1,
     on_boot: OnBootV3,
     end_orphans: bool,
@@ -57,7 +63,7 @@ pub(super) struct SpecV3 {
 mirrored!(OnBootV3, OnBoot, AsBefore, Start, Stay);
 
 /// Whether version 1 has no place for something that `spec` sets.
-pub(super) fn needs_version_3(spec: &ProcessSpec) -> bool {
+pub(crate) fn needs_version_3(spec: &ProcessSpec) -> bool {
     let has_new_check = spec.health.as_ref().is_some_and(|health| match &health.check {
         HealthCheck::Http { expected_status, .. } => expected_status.all().len() != 1,
         HealthCheck::Unix { .. } => true,
@@ -205,13 +211,13 @@ impl SpecV3 {
     ///
     /// # Errors
     /// When version 1 has a place for all of it: then it is not what is written.
-    pub(super) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+    pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
         let spec = self.into_kept()?;
         if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }
     }
 
     /// The specification of a kept fold, which is of this form whatever it holds.
-    pub(super) fn into_kept(self) -> Result<RedactedSpec, RecordError> {
+    pub(crate) fn into_kept(self) -> Result<RedactedSpec, RecordError> {
         let mut spec = self.base.into_plain()?;
         spec.restart.on_boot = self.on_boot.into();
         spec.shutdown.end_orphans = self.end_orphans;
@@ -232,7 +238,7 @@ impl SpecV1 {
     ///
     /// # Errors
     /// When it holds what only version 3 has.
-    pub(super) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+    pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
         let spec = RedactedSpec::new(&self.into_plain()?);
         if needs_version_3(&spec) { Err(RecordError::Range("version of a specification")) } else { Ok(spec) }
     }

@@ -2,18 +2,24 @@
 
 use std::collections::VecDeque;
 
-use apm2_core::{
-    process::{FollowUp, Intent, ProcessHandle, ProcessState, RedactedSpec, StopUnderWay, Stream, StreamId},
-    restart::{RestartBudget, Tally},
+use apm2_model::{
+    event::stream_id::StreamId,
+    spec::redact::spec::RedactedSpec,
+    state::{
+        ProcessState,
+        handle::ProcessHandle,
+        restart_budget::{RestartBudget, Tally},
+        stream::{FollowUp, Intent, StopUnderWay, Stream},
+    },
 };
 use chrono::{DateTime, TimeZone as _, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::record::{
     RecordError,
-    event::StampV1,
     exit::{KeptIdentity, RestartRuleV1, RunEndV1, TriggerV1, signal},
     spec::SpecV3,
+    stamp::StampV1,
 };
 
 #[derive(Serialize, Deserialize)]
@@ -102,7 +108,7 @@ impl From<FollowUpV1> for FollowUp {
 }
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct StreamV1 {
+pub(crate) struct StreamV1 {
     spec: SpecV3,
     instance: u32,
     state: StateV1,
@@ -201,7 +207,7 @@ impl From<&Stream> for StreamV1 {
 }
 
 impl StreamV1 {
-    pub(super) fn into_stream(self) -> Result<Stream, RecordError> {
+    pub(crate) fn into_stream(self) -> Result<Stream, RecordError> {
         let spec = self.spec.into_kept()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));

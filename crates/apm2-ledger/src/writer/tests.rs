@@ -2,28 +2,36 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _, sync::mpsc::Receiver};
 
-use apm2_core::process::{
-    Actor, Evidence, Exit, ExitOutcome, FollowUp, ProcessId, ProcessIdentity, ProcessSpec, RedactedSpec, RunEnd, Stamp,
-    StartTrigger,
+use super::*;
+use apm2_model::{
+    event::{
+        actor::Actor,
+        exit::{Evidence, Exit, ExitOutcome, RunEnd},
+        identity::ProcessIdentity,
+        kind::StartTrigger,
+        timestamp::Stamp,
+    },
+    spec::{ProcessSpec, id::ProcessId, redact::spec::RedactedSpec},
+    state::stream::FollowUp,
 };
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
 use uuid::Uuid;
 
-use super::*;
 use crate::{
     feeder::Feeder,
     folds,
+    head::Head,
     journal::medium::Medium,
-    ledger::Options,
-    live::Head,
     lock::Lock,
+    options::Options,
     packer::Packer,
     recovery::{Recovered, recover},
     replay::Origin,
 };
 
 const STREAMS: u8 = 12;
+
 /// Few, so that heads are dropped all the time.
 const HEADS_MAX: usize = 3;
 

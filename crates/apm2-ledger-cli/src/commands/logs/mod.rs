@@ -1,6 +1,6 @@
 //! `logs`: what processes wrote.
 
-mod print;
+pub(crate) mod print;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -11,16 +11,17 @@ use std::{
 use apm2_core::{
     log::{LogItem, LogReader, LogsDir, last_lines_begin, output_since},
     notify::FileWatch,
-    process::{OutputSource, ProcessId},
 };
+use apm2_model::event::kind::OutputSource;
 use chrono::{DateTime, Utc};
 
-use self::print::{Begun, Printer};
 use crate::{
-    args::Format,
-    context::{Context, say},
+    commands::logs::print::{Begun, Origin, Printer},
+    context::Context,
     error::CliError,
+    options::Format,
     render::escape::escape,
+    terminal::say,
     time::time,
 };
 
@@ -87,16 +88,6 @@ fn parse_lines(text: &str) -> Result<Lines, String> {
     text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
-/// Whose output it is.
-struct Origin {
-    process_id: ProcessId,
-    name: String,
-    instance: u32,
-    output: OutputSource,
-    /// What it is called where several are shown.
-    title: String,
-}
-
 /// One file that is read.
 struct Log {
     origin: Origin,
@@ -106,7 +97,7 @@ struct Log {
     begun: Begun,
 }
 
-pub(super) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     let mut logs = find(args, context)?;
     let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
     if args.follow {

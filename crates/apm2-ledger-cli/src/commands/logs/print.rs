@@ -6,14 +6,23 @@ use std::{
     time::Instant,
 };
 
-use apm2_core::process::OutputSource;
+use apm2_model::{event::kind::OutputSource, spec::id::ProcessId};
 use serde::Serialize;
 
-use super::Origin;
 use crate::{
     render::escape::escape_bytes,
-    view::{Notice, items},
+    view::notice::{Notice, items},
 };
+
+/// Whose output it is.
+pub(crate) struct Origin {
+    pub(crate) process_id: ProcessId,
+    pub(crate) name: String,
+    pub(crate) instance: u32,
+    pub(crate) output: OutputSource,
+    /// What it is called where several are shown.
+    pub(crate) title: String,
+}
 
 /// Bytes of a line that are kept until its end comes; what is longer is shown in pieces.
 const LINE_BYTES_MAX: usize = 1 << 20;
@@ -22,7 +31,7 @@ const LINE_BYTES_MAX: usize = 1 << 20;
 const OBJECT_BYTES_MAX: usize = 16 << 20;
 
 /// What an output is called.
-pub(super) const fn name_of(output: OutputSource) -> &'static str {
+pub(crate) const fn name_of(output: OutputSource) -> &'static str {
     match output {
         OutputSource::Stdout => "stdout",
         OutputSource::Stderr => "stderr",
@@ -31,7 +40,7 @@ pub(super) const fn name_of(output: OutputSource) -> &'static str {
 
 /// A line whose end has not come.
 #[derive(Default)]
-pub(super) struct Begun {
+pub(crate) struct Begun {
     bytes: Vec<u8>,
     /// When the last of it came.
     since: Option<Instant>,
@@ -39,12 +48,12 @@ pub(super) struct Begun {
 
 impl Begun {
     /// Since when it waits for more; `None` when no line is begun.
-    pub(super) const fn since(&self) -> Option<Instant> {
+    pub(crate) const fn since(&self) -> Option<Instant> {
         self.since
     }
 
     /// Prints the lines that `bytes` end, and keeps what they begin.
-    pub(super) fn take(&mut self, origin: &Origin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
+    pub(crate) fn take(&mut self, origin: &Origin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
         if out.is_plain() {
             return out.write(bytes);
         }
@@ -63,7 +72,7 @@ impl Begun {
     }
 
     /// Prints what there is of the line.
-    pub(super) fn print(&mut self, origin: &Origin, out: &mut Printer) -> io::Result<()> {
+    pub(crate) fn print(&mut self, origin: &Origin, out: &mut Printer) -> io::Result<()> {
         self.since = None;
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.is_empty() { Ok(()) } else { out.print(origin, &bytes) }
@@ -99,7 +108,7 @@ struct LineView<'a> {
 }
 
 /// Prints to standard output.
-pub(super) struct Printer {
+pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     escapes: bool,
     style: Style,
@@ -113,17 +122,17 @@ pub(super) struct Printer {
 
 impl Printer {
     /// Text, of one file or of several.
-    pub(super) fn text(escapes: bool, has_titles: bool) -> Self {
+    pub(crate) fn text(escapes: bool, has_titles: bool) -> Self {
         Self { escapes, ..Self::of(if has_titles { Style::TitlesAbove } else { Style::Plain }) }
     }
 
     /// A JSON array.
-    pub(super) fn array() -> Self {
+    pub(crate) fn array() -> Self {
         Self::of(Style::Array)
     }
 
     /// JSON objects, one a line.
-    pub(super) fn objects() -> Self {
+    pub(crate) fn objects() -> Self {
         Self::of(Style::Objects)
     }
 
@@ -133,7 +142,7 @@ impl Printer {
     }
 
     /// Begins, with a notice about all of it as the first object.
-    pub(super) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
+    pub(crate) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
         if self.style == Style::Array {
             self.out.write_all(b"[")?;
         }
@@ -143,7 +152,7 @@ impl Printer {
         Ok(())
     }
 
-    pub(super) fn end(&mut self) -> io::Result<()> {
+    pub(crate) fn end(&mut self) -> io::Result<()> {
         if self.style == Style::Array {
             self.out.write_all(if self.objects > 0 { b"\n]\n" } else { b"]\n" })?;
         }
@@ -151,13 +160,13 @@ impl Printer {
     }
 
     /// From now on lines come one by one.
-    pub(super) fn go_on(&mut self) {
+    pub(crate) fn go_on(&mut self) {
         if self.style == Style::TitlesAbove {
             self.style = Style::TitlesInFront;
         }
     }
 
-    pub(super) fn flush(&mut self) -> io::Result<()> {
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.out.flush()
     }
 

@@ -1,11 +1,16 @@
 //! What a person waits for, in words, as soon as it is on record.
 
-use apm2_core::process::{Actor, Event, EventKind, RestartRule, RunEnd};
+use apm2_model::event::{
+    Event,
+    actor::Actor,
+    exit::RunEnd,
+    kind::{EventKind, RestartRule},
+};
 
-use crate::render::{escape::escape, event, words::Zone};
+use crate::render::{escape::escape, event, zone::Zone};
 
 /// Makes remarks of events.
-pub(super) struct Announcer {
+pub(crate) struct Announcer {
     name: String,
     /// Whether every event is remarked on.
     verbose: bool,
@@ -14,12 +19,12 @@ pub(super) struct Announcer {
 }
 
 impl Announcer {
-    pub(super) fn new(name: &str, verbose: bool) -> Self {
+    pub(crate) fn new(name: &str, verbose: bool) -> Self {
         Self { name: name.to_owned(), verbose, end: None }
     }
 
     /// What is to be said about the event, escaped; `None` for what goes without saying.
-    pub(super) fn announce(&mut self, event: &Event) -> Option<String> {
+    pub(crate) fn announce(&mut self, event: &Event) -> Option<String> {
         match &event.kind {
             EventKind::Crashed { cause } => self.end = Some(cause.to_string()),
             EventKind::Stopped { exit } | EventKind::Terminated { exit } => self.end = Some(exit.to_string()),

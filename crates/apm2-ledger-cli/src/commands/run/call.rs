@@ -13,21 +13,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::{
-    log::LogFiles,
-    process::{Event, ProcessId, Stream},
-    supervisor::Launch,
-};
+use apm2_core::log::LogFiles;
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
     protocol::{Answer, FailureKind, Request},
 };
-
-use super::{
-    output::{Output, Places},
-    signals::Heard,
+use apm2_model::{
+    event::Event,
+    spec::{id::ProcessId, launch::Launch},
+    state::stream::Stream,
 };
+
 use crate::{
+    commands::run::{
+        output::{Output, Places},
+        signals::Heard,
+    },
     daemon::{connect, connect_or_start, terminal},
     error::CliError,
 };
@@ -45,7 +46,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 const LOSSES_MAX: u32 = 50;
 
 /// All that can happen.
-pub(super) enum News {
+pub(crate) enum News {
     /// The daemon is there, and is asked for the run.
     Connected(Output),
     /// The daemon has it; with the run that it began with, where the daemon tells.
@@ -69,38 +70,38 @@ pub(super) enum News {
 }
 
 /// A main thread that has left hears nothing any more.
-pub(super) fn tell(news: &Sender<News>, what: News) {
+pub(crate) fn tell(news: &Sender<News>, what: News) {
     let _ = news.send(what);
 }
 
 /// Whether the run may still be called off, or was asked for. Only one of both comes about.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Once(Arc<AtomicBool>);
+pub(crate) struct Once(Arc<AtomicBool>);
 
 impl Once {
     /// Whether nobody has taken it before.
-    pub(super) fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
 /// What the thread that asks the daemon needs.
-pub(super) struct Call {
-    pub(super) dir: PathBuf,
-    pub(super) launch: Launch,
+pub(crate) struct Call {
+    pub(crate) dir: PathBuf,
+    pub(crate) launch: Launch,
     /// What its first run reads.
-    pub(super) stdin: Option<OwnedFd>,
-    pub(super) reason: Option<String>,
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) reason: Option<String>,
     /// Where the output of the command is kept.
-    pub(super) files: LogFiles,
-    pub(super) news: Sender<News>,
+    pub(crate) files: LogFiles,
+    pub(crate) news: Sender<News>,
     /// Taken before the run is asked for.
-    pub(super) once: Once,
+    pub(crate) once: Once,
 }
 
 impl Call {
     /// Connects, asks for the run, and waits for its end.
-    pub(super) fn run(self) {
+    pub(crate) fn run(self) {
         let Self { dir, launch, stdin, reason, files, news, once } = self;
         let client = match begin(&dir, &files, &news) {
             Ok(client) => client,

@@ -1,16 +1,20 @@
 //! The exit code of `run`: how the last run of the command ended, as a shell would put it.
 
-use apm2_core::process::{ExitOutcome, RunEnd, Signal, SpawnFailure, SpawnStage};
+use apm2_model::{
+    event::exit::{ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
+    signal::Signal,
+};
 
 /// The first exit code that means a signal (sh(1)).
 const SIGNAL_CODE_BASE: i32 = 128;
 
 /// The exit codes of a program that is not found, and of one that cannot be executed (sh(1)).
 const NOT_FOUND_CODE: i32 = 127;
+
 const NOT_EXECUTABLE_CODE: i32 = 126;
 
 /// The code that tells how the last run ended.
-pub(super) fn of_end(end: Option<&RunEnd>) -> i32 {
+pub(crate) fn of_end(end: Option<&RunEnd>) -> i32 {
     match end {
         Some(RunEnd::Exit(exit)) => match exit.outcome {
             ExitOutcome::Code(code) => code,
@@ -23,7 +27,7 @@ pub(super) fn of_end(end: Option<&RunEnd>) -> i32 {
 }
 
 /// The code of a death by this signal.
-pub(super) fn of_signal(signal: Signal) -> i32 {
+pub(crate) fn of_signal(signal: Signal) -> i32 {
     SIGNAL_CODE_BASE + i32::from(signal.number())
 }
 
@@ -37,7 +41,8 @@ const fn of_spawn_failure(failure: &SpawnFailure) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::process::{Evidence, Exit};
+    use apm2_model::event::exit::Evidence;
+    use apm2_model::event::exit::Exit;
 
     use super::*;
 

@@ -8,7 +8,7 @@ use crate::error::CliError;
 ///
 /// Reading it from text cannot fail, since clap would quote the text in its error.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct EnvArg {
+pub(crate) struct EnvArg {
     key: String,
     value: Option<String>,
 }
@@ -22,7 +22,7 @@ impl FromStr for EnvArg {
 }
 
 impl EnvArg {
-    pub(super) fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         match text.split_once('=') {
             Some((key, value)) => Self { key: key.to_owned(), value: Some(value.to_owned()) },
             None => Self { key: text.to_owned(), value: None },
@@ -30,12 +30,12 @@ impl EnvArg {
     }
 
     /// Whether its value was written on the command line.
-    pub(super) const fn has_value(&self) -> bool {
+    pub(crate) const fn has_value(&self) -> bool {
         self.value.is_some()
     }
 
     /// What was written on the command line.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
     }
 
@@ -43,7 +43,7 @@ impl EnvArg {
     ///
     /// # Errors
     /// When it has no name, or when its value is to be taken from here and is not here.
-    pub(super) fn resolve(self) -> Result<(String, String), CliError> {
+    pub(crate) fn resolve(self) -> Result<(String, String), CliError> {
         let Self { key, value } = self;
         if key.is_empty() {
             return Err(CliError::usage("--env: a variable needs a name: KEY=VALUE"));

@@ -21,7 +21,7 @@ const OTHERS: u32 = 0o077;
 ///
 /// # Errors
 /// When the file is no regular file of ours that only we can read, or a line of it is not `NAME=VALUE`.
-pub(super) fn read(path: &Path) -> Result<Vec<(String, String)>, CliError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = read_text(path)?;
     parse(&text).map_err(|Mistake { line, what }| {
         CliError::usage(format!("--env-file {}: line {line}: {what}", path.display())).with_hint(

@@ -17,8 +17,7 @@ use std::{
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
 
-use super::env::EnvArg;
-use crate::error::CliError;
+use crate::{commands::run::env::EnvArg, error::CliError};
 
 /// The option that names the descriptor of the file with the values.
 const OPTION: &str = "--env-fd";
@@ -37,7 +36,7 @@ const BYTES_MAX: u64 = 8 << 20;
 ///
 /// # Errors
 /// When it could not be executed anew. The values still stand where they stood.
-pub(super) fn hide(variables: &[EnvArg]) -> io::Result<()> {
+pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
     if !variables.iter().any(EnvArg::has_value) {
         return Ok(());
     }
@@ -78,7 +77,7 @@ fn without_values(words: impl Iterator<Item = OsString>, fd: i32) -> Vec<OsStrin
 ///
 /// # Errors
 /// When nothing was.
-pub(super) fn handed_over(fd: u32) -> Result<Vec<EnvArg>, CliError> {
+pub(crate) fn handed_over(fd: u32) -> Result<Vec<EnvArg>, CliError> {
     let failed = |error: io::Error| CliError::usage(format!("{OPTION}: nothing was handed over: {error}"));
     let path = format!("/proc/self/fd/{fd}");
     let link = fs::read_link(&path).map_err(failed)?;

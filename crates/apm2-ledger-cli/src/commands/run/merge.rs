@@ -15,7 +15,7 @@ const NULL_DEVICE: (u64, u64) = (1, 3);
 
 /// When both outputs are one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum MergeArg {
+pub(crate) enum MergeArg {
     /// Where ours are.
     Auto,
     /// Always.
@@ -26,7 +26,7 @@ pub(super) enum MergeArg {
 
 impl MergeArg {
     /// Whether they are to be one.
-    pub(super) fn is_merged(self) -> bool {
+    pub(crate) fn is_merged(self) -> bool {
         match self {
             Self::Auto => is_one_file(),
             Self::Always => true,

@@ -10,33 +10,36 @@
 //! this finds the next one, which goes on where the last one was. One thread writes to our outputs, and it may get stuck:
 //! nothing that stops or waits depends on it.
 
-mod announcer;
-mod call;
-mod code;
-mod env;
-mod env_file;
-mod hidden;
-mod merge;
-mod orders;
-mod output;
-mod signals;
-mod spec;
-mod stdin;
-mod watch;
+pub(crate) mod announcer;
+pub(crate) mod call;
+pub(crate) mod code;
+pub(crate) mod env;
+pub(crate) mod env_file;
+pub(crate) mod hidden;
+pub(crate) mod merge;
+pub(crate) mod orders;
+pub(crate) mod output;
+pub(crate) mod signals;
+pub(crate) mod spec;
+pub(crate) mod stdin;
+pub(crate) mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
-use apm2_core::{process::Signal, restart::RestartPolicy};
+use apm2_model::{signal::Signal, spec::config::restart::RestartPolicy};
 use clap::{
     ValueHint,
     builder::{PossibleValuesParser, TypedValueParser as _},
 };
 
-use self::{env::EnvArg, merge::MergeArg};
-use super::backoff::BackoffArg;
 use crate::{
-    context::{Context, say},
+    commands::{
+        backoff::BackoffArg,
+        run::{env::EnvArg, merge::MergeArg},
+    },
+    context::Context,
     error::CliError,
+    terminal::say,
 };
 
 /// Supervise a command and record what happens to it
@@ -125,7 +128,7 @@ fn policy_parser() -> impl clap::builder::TypedValueParser<Value = RestartPolicy
     PossibleValuesParser::new(["never", "on-failure", "always"]).try_map(|text| text.parse::<RestartPolicy>())
 }
 
-pub(super) fn run(mut args: RunArgs, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn run(mut args: RunArgs, context: &Context) -> Result<i32, CliError> {
     if let Err(error) = hidden::hide(&args.env) {
         say(&format!("the values of --env stay in the command line of this process, which others can read: {error}"));
     }

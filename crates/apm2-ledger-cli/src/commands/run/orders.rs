@@ -7,14 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{ProcessId, Signal};
 use apm2_daemon::{
     client::{ClientError, Received},
     protocol::{Answer, Request},
 };
+use apm2_model::{signal::Signal, spec::id::ProcessId};
 
-use super::call::{News, tell};
-use crate::daemon::{connect, terminal};
+use crate::{
+    commands::run::call::{News, tell},
+    daemon::{connect, terminal},
+};
 
 /// How long a daemon is looked for that takes the place of another one.
 const CONNECT_MAX: Duration = Duration::from_secs(15);
@@ -26,7 +28,7 @@ const CONNECT_POLL: Duration = Duration::from_millis(50);
 const WAITING_MAX: usize = 64;
 
 /// Has the process stopped. On a thread of its own: the answer comes when it is gone.
-pub(super) fn stop(dir: &Path, process: ProcessId, signal: Signal, timeout: Option<Duration>, news: &Sender<News>) {
+pub(crate) fn stop(dir: &Path, process: ProcessId, signal: Signal, timeout: Option<Duration>, news: &Sender<News>) {
     let (dir, news) = (dir.to_owned(), news.clone());
     thread::spawn(move || {
         let request = Request::Stop { targets: vec![process.to_string()], timeout };
@@ -37,7 +39,7 @@ pub(super) fn stop(dir: &Path, process: ProcessId, signal: Signal, timeout: Opti
 }
 
 /// Passes signals on, in the order in which they came.
-pub(super) struct Passing(SyncSender<Word>);
+pub(crate) struct Passing(SyncSender<Word>);
 
 struct Word {
     process: ProcessId,
@@ -51,19 +53,19 @@ struct Word {
 
 impl Passing {
     /// Starts the thread that does it.
-    pub(super) fn start(dir: PathBuf, news: Sender<News>) -> Self {
+    pub(crate) fn start(dir: PathBuf, news: Sender<News>) -> Self {
         let (words, received) = sync_channel(WAITING_MAX);
         thread::spawn(move || pass_all(&dir, &received, &news));
         Self(words)
     }
 
     /// Passes a signal on. One that finds too many waiting is dropped.
-    pub(super) fn pass(&self, process: ProcessId, signal: Signal) {
+    pub(crate) fn pass(&self, process: ProcessId, signal: Signal) {
         drop(self.0.try_send(Word { process, received: signal, sent: signal, done: None }));
     }
 
     /// Suspends the process; `done` is told when it is, or cannot be.
-    pub(super) fn suspend(&self, process: ProcessId, received: Signal, sent: Signal, done: Sender<()>) {
+    pub(crate) fn suspend(&self, process: ProcessId, received: Signal, sent: Signal, done: Sender<()>) {
         drop(self.0.try_send(Word { process, received, sent, done: Some(done) }));
     }
 }

@@ -14,8 +14,8 @@ use std::{
 use apm2_core::{
     log::{LogFiles, LogItem, LogPosition, LogReader},
     notify::{FileWatch, Waker},
-    process::OutputSource,
 };
+use apm2_model::event::kind::OutputSource;
 
 use crate::error::PREFIX;
 
@@ -23,11 +23,11 @@ use crate::error::PREFIX;
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Where the files end now: what comes after it is the run's.
-pub(super) struct Places(Vec<(OutputSource, PathBuf, LogPosition)>);
+pub(crate) struct Places(Vec<(OutputSource, PathBuf, LogPosition)>);
 
 impl Places {
     /// The ends of these files. To be taken before the run begins.
-    pub(super) fn end_of(files: &LogFiles) -> io::Result<Self> {
+    pub(crate) fn end_of(files: &LogFiles) -> io::Result<Self> {
         let place =
             |(source, path): (OutputSource, &std::path::Path)| Ok((source, path.to_owned(), LogReader::end(path)?));
         files.all().map(place).collect::<io::Result<_>>().map(Self)
@@ -43,7 +43,7 @@ enum Word {
 }
 
 /// The thread that writes to our outputs.
-pub(super) struct Output {
+pub(crate) struct Output {
     words: Sender<Word>,
     waker: Waker,
     /// Ended by the thread when it is through.
@@ -52,7 +52,7 @@ pub(super) struct Output {
 
 impl Output {
     /// Begins to write what comes into the files.
-    pub(super) fn start(places: Places) -> io::Result<Self> {
+    pub(crate) fn start(places: Places) -> io::Result<Self> {
         let (words, told) = channel();
         let (done, through) = channel::<()>();
         let mut watch = FileWatch::new()?;
@@ -70,20 +70,20 @@ impl Output {
     }
 
     /// Leaves one line to be said; `text` is escaped already.
-    pub(super) fn remark(&self, text: String) {
+    pub(crate) fn remark(&self, text: String) {
         // A thread that has ended says nothing any more.
         let _ = self.words.send(Word::Remark(text));
         self.waker.wake();
     }
 
     /// Tells that nothing more will come.
-    pub(super) fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let _ = self.words.send(Word::Finish);
         self.waker.wake();
     }
 
     /// Waits until all is written, for `limit` at most; whether it is.
-    pub(super) fn is_through_in(&self, limit: Duration) -> bool {
+    pub(crate) fn is_through_in(&self, limit: Duration) -> bool {
         // Nothing is ever sent: the end of the channel is the message.
         self.through.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }

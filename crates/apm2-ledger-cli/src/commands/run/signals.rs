@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use apm2_core::process::Signal;
+use apm2_model::signal::Signal;
 use nix::libc;
 use tokio::signal::unix::{self, SignalKind};
 
@@ -32,7 +32,7 @@ const PASSED_ON: [i32; 11] = [
 
 /// What a signal asks us for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// To stop the command; to kill it, if it is not the first.
     Stop { signal: Signal, is_first: bool },
     /// To pass it on to the command.
@@ -42,14 +42,14 @@ pub(super) enum Heard {
 }
 
 /// The signals that are taken over.
-pub(super) struct Signals(Vec<(Signal, unix::Signal)>);
+pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
     /// Takes the signals over, from the default that would end or suspend us.
     ///
     /// # Errors
     /// When the kernel refuses.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         // A limit on file sizes becomes an error of the write, and not our death.
         drop(unix::signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let ignored = ignored_mask(&fs::read_to_string("/proc/self/status").unwrap_or_default());
@@ -79,7 +79,7 @@ impl Signals {
     }
 
     /// Calls `heard` for each signal that arrives, for ever.
-    pub(super) async fn forward(mut self, mut heard: impl FnMut(Heard)) {
+    pub(crate) async fn forward(mut self, mut heard: impl FnMut(Heard)) {
         let mut is_first = true;
         loop {
             let signal = self.next().await;

@@ -6,16 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use apm2_core::{
-    log::LogConfig,
-    process::ProcessSpec,
-    restart::{OnBoot, RestartConfig},
-    shutdown::ShutdownConfig,
-    supervisor::is_name,
+use apm2_model::spec::{
+    ProcessSpec,
+    config::{
+        log::LogConfig,
+        restart::{OnBoot, RestartConfig},
+        shutdown::ShutdownConfig,
+    },
+    name::is_name,
 };
 
-use super::{RunArgs, env_file};
-use crate::{error::CliError, utf8};
+use crate::{
+    commands::run::{RunArgs, env_file},
+    error::CliError,
+    utf8,
+};
 
 /// Characters of a name.
 const NAME_CHARS_MAX: usize = 64;
@@ -27,7 +32,7 @@ const NAMELESS: &str = "process";
 ///
 /// # Errors
 /// When they do not describe one.
-pub(super) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
+pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     let Some((command, rest)) = args.command.split_first() else {
         return Err(CliError::usage("no command to run"));
     };
@@ -92,7 +97,7 @@ fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
 }
 
 /// A name that can be recorded, shown and typed anywhere.
-pub(super) fn parse_name(text: &str) -> Result<String, String> {
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     if is_name(text) {
         return Ok(text.to_owned());
     }
@@ -119,11 +124,12 @@ fn name_of(command: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use apm2_core::restart::RestartPolicy;
+    use apm2_model::spec::config::restart::RestartPolicy;
     use clap::Parser as _;
 
     use super::*;
-    use crate::{args::Args, commands::Command};
+    use crate::args::Args;
+    use crate::commands::Command;
 
     fn spec(args: &[&str]) -> Result<ProcessSpec, CliError> {
         let args = Args::try_parse_from(["apm2-ledger", "run"].iter().chain(args)).unwrap();

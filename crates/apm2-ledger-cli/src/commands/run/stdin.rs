@@ -18,7 +18,7 @@ use nix::{
 ///
 /// # Errors
 /// When no descriptor is left.
-pub(super) fn take() -> io::Result<Option<OwnedFd>> {
+pub(crate) fn take() -> io::Result<Option<OwnedFd>> {
     let kind = fstat(io::stdin())?.st_mode & SFlag::S_IFMT.bits();
     if ![SFlag::S_IFIFO, SFlag::S_IFSOCK, SFlag::S_IFREG].iter().any(|taken| taken.bits() == kind) {
         return Ok(None);

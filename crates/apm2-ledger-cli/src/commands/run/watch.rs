@@ -10,26 +10,32 @@ use std::{
 
 use apm2_core::{
     log::LogsDir,
-    process::{Event, EventKind, ProcessId, ProcessIdentity, ProcessSpec, Series, Signal, allowed_variables},
-    supervisor::Launch,
+    process::{allowed_variables, identify},
+};
+use apm2_model::{
+    event::{Event, identity::ProcessIdentity, kind::EventKind},
+    signal::Signal,
+    spec::{ProcessSpec, id::ProcessId, launch::Launch},
+    state::series::Series,
 };
 use nix::{
     sys::signal::{Signal as Known, kill},
     unistd::Pid,
 };
 
-use super::{
-    announcer::Announcer,
-    call::{Call, News, Once, tell},
-    code,
-    orders::{self, Passing},
-    output::Output,
-    signals::{Heard, Signals},
-    stdin,
-};
 use crate::{
-    context::{Context, say},
+    commands::run::{
+        announcer::Announcer,
+        call::{Call, News, Once, tell},
+        code,
+        orders::{self, Passing},
+        output::Output,
+        signals::{Heard, Signals},
+        stdin,
+    },
+    context::Context,
     error::CliError,
+    terminal::say,
 };
 
 /// How long our outputs are given for what is left, when we are to leave.
@@ -54,7 +60,7 @@ const EARLY_MAX: usize = 16;
 ///
 /// # Errors
 /// When it cannot be supervised.
-pub(super) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
+pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let (sender, news) = channel();
     listen(sender.clone())?;
@@ -329,7 +335,7 @@ impl Watch {
 
     /// Whether the process that was last seen to begin is there.
     fn is_left(&self) -> bool {
-        self.identity.is_some_and(|identity| ProcessIdentity::of(identity.pid) == Some(identity))
+        self.identity.is_some_and(|identity| identify(identity.pid) == Some(identity))
     }
 
     /// Says that the command goes on without us, if it does.

@@ -1,0 +1,64 @@
+//! What can go wrong with a process.
+
+use apm2_model::causes::causes;
+
+/// An error of the process module. The texts are those of the specification.
+#[derive(Debug, thiserror::Error)]
+pub enum ProcessError {
+    /// The process could not be spawned (CTR-0008).
+    #[error("failed to spawn process: {0}")]
+    SpawnFailed(String),
+
+    /// There is no such process.
+    #[error("process not found: {0}")]
+    NotFound(String),
+
+    /// There is such a process already.
+    #[error("process already exists: {0}")]
+    AlreadyExists(String),
+
+    /// The operation does not fit the state (CTR-0005, CTR-0006).
+    #[error("invalid state for operation: {0}")]
+    InvalidState(String),
+
+    /// A signal could not be delivered.
+    #[error("failed to send signal: {0}")]
+    SignalFailed(String),
+
+    /// An error of the operating system, or of the recorder that keeps the events.
+    #[error("I/O error: {}", causes(.0))]
+    Io(#[from] std::io::Error),
+}
+
+impl ProcessError {
+    /// The same error for one more who is told.
+    #[must_use]
+    pub fn copied(&self) -> Self {
+        match self {
+            Self::SpawnFailed(text) => Self::SpawnFailed(text.clone()),
+            Self::NotFound(text) => Self::NotFound(text.clone()),
+            Self::AlreadyExists(text) => Self::AlreadyExists(text.clone()),
+            Self::InvalidState(text) => Self::InvalidState(text.clone()),
+            Self::SignalFailed(text) => Self::SignalFailed(text.clone()),
+            Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), causes(error))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the journal cannot be written")]
+    struct Journal(#[source] std::io::Error);
+
+    #[test]
+    fn an_error_says_all_its_causes_and_each_once() {
+        let disk = || std::io::Error::from_raw_os_error(nix::libc::ENOSPC);
+        let error = ProcessError::from(std::io::Error::other(Journal(disk())));
+        let expected = format!("I/O error: the journal cannot be written: {}", disk());
+        assert_eq!(error.to_string(), expected);
+        assert_eq!(error.copied().to_string(), expected);
+    }
+}

@@ -1,0 +1,360 @@
+//! A child between fork and exec, and what is done to one that has no safe form.
+//!
+//! The only module with `unsafe` in it. What is executed, and with which environment, is the
+//! [`spawner`](crate::process::spawner)'s matter.
+
+use std::{
+    ffi::CStr,
+    io,
+    os::{
+        fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use apm2_model::signal::Signal;
+use nix::{
+    libc,
+    sys::signal::{SigSet, SigmaskHow, sigprocmask},
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{Mode, OFlags, open},
+    process::{Pid, Resource, Rlimit, getrlimit, set_parent_process_death_signal, setrlimit, setsid, umask},
+    stdio::{dup2_stderr, dup2_stdout},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    process::Command,
+};
+
+use crate::os::exec_barrier::Gate;
+
+/// The descriptor after stdin, stdout and stderr.
+const FIRST_OTHER_FD: libc::c_uint = 3;
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP` of pidfd_send_signal(2), Linux 6.9.
+const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+/// The size of the kernel's signal set: a bit for each signal.
+const SIGNAL_SET_BYTES: usize = Signal::MAX as usize / 8;
+
+/// What a child goes through between fork and exec.
+#[derive(Debug, Default)]
+pub(crate) struct Passage {
+    /// The gate that it waits at.
+    pub(crate) gate: Option<Gate>,
+    /// The mask of the files that it makes (umask(2)); `None` for ours.
+    pub(crate) umask: Option<u32>,
+    /// Whether it is killed when we end.
+    pub(crate) dies_with_us: bool,
+}
+
+/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
+#[expect(unsafe_code, reason = "pre_exec has no safe form")]
+pub(crate) fn isolate(command: &mut Command, passage: Passage) {
+    // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
+    // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
+    // allocates nothing and cannot panic. What the closure owns was made before the fork.
+    unsafe { command.pre_exec(move || before_exec(&passage)) };
+}
+
+/// Makes `command` start its child detached from us, for one that outlives us: before exec it leads a session of its own, has
+/// the default disposition of every signal and none blocked, the default personality, and of our descriptors only its
+/// stdin, stdout and stderr. A step that fails is an error of the spawn.
+#[expect(unsafe_code, reason = "pre_exec has no safe form")]
+pub fn detach(command: &mut std::process::Command) {
+    // SAFETY: as above; `before_exec_detached` makes system calls and nothing else.
+    unsafe { command.pre_exec(before_exec_detached) };
+}
+
+fn before_exec_detached() -> io::Result<()> {
+    // Fails for the leader of a process group only, which a forked child is not unless it was made one.
+    setsid()?;
+    default_signals()?;
+    default_personality()?;
+    close_others_on_exec()
+}
+
+/// The soft limit on open files that a child is to have: ours, before it was raised. 0 while it was not.
+static DESCRIPTORS_BEFORE: AtomicU64 = AtomicU64::new(0);
+
+/// Raises our own limit on open files as far as may be. Children keep the one that was: programs that use select(2)
+/// break with descriptors over 1023.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn raise_descriptor_limit() -> io::Result<()> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if let Some(before) = current.filter(|before| maximum.is_none_or(|maximum| *before < maximum)) {
+        setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+        DESCRIPTORS_BEFORE.store(before, Ordering::Release);
+    }
+    Ok(())
+}
+
+/// Sets the soft limit back to that from before [`raise_descriptor_limit`]: in a child, and before this process becomes
+/// another program.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub fn lower_descriptor_limit() -> io::Result<()> {
+    let before = DESCRIPTORS_BEFORE.load(Ordering::Acquire);
+    if before != 0 {
+        let maximum = getrlimit(Resource::Nofile).maximum;
+        setrlimit(Resource::Nofile, Rlimit { current: Some(before), maximum })?;
+    }
+    Ok(())
+}
+
+fn before_exec(passage: &Passage) -> io::Result<()> {
+    // A session of its own also is a process group of its own, both with the child's pid as their id.
+    setsid()?;
+    // Before the gate, which counts on it.
+    default_signals()?;
+    if let Some(gate) = &passage.gate {
+        gate.pass()?;
+    }
+    if passage.dies_with_us {
+        set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    }
+    hold_both_ends(c"/proc/self/fd/1", dup2_stdout);
+    hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
+    close_others_on_exec()?;
+    lower_descriptor_limit()?;
+    if let Some(mask) = passage.umask {
+        umask(Mode::from_raw_mode(mask));
+    }
+    Ok(())
+}
+
+/// Nothing ignored, nothing blocked: both would be inherited through exec (execve(2)).
+#[expect(
+    unsafe_code,
+    reason = "the C library hides the signals that it keeps for itself, which a parent may ignore too"
+)]
+fn default_signals() -> io::Result<()> {
+    // The kernel's `struct sigaction` is smaller than this on every architecture, and all zeros are `SIG_DFL`, no flags
+    // and an empty mask in each of its layouts.
+    let default = [0_u64; 8];
+    let nothing = std::ptr::null_mut::<u64>();
+    for number in 1..=libc::c_int::from(Signal::MAX) {
+        // These two are always at their default, and the kernel refuses to be told so.
+        if number == libc::SIGKILL || number == libc::SIGSTOP {
+            continue;
+        }
+        // SAFETY: rt_sigaction(2) reads `default`, which lives until it returns, and writes nothing since the place for
+        // the old action is null. `SIG_DFL` installs no code.
+        let answer =
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), nothing, SIGNAL_SET_BYTES) };
+        if answer != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?;
+    Ok(())
+}
+
+/// The value by which personality(2) is asked, and not set.
+const PERSONALITY_QUERY: libc::c_ulong = 0xffff_ffff;
+
+/// `PER_LINUX`, without any flag.
+const PERSONALITY_DEFAULT: libc::c_int = 0;
+
+/// Undoes what setarch(8) or a debugger has set, such as addresses that are the same each time. Set only where it differs:
+/// a system call filter may refuse to set it.
+#[expect(unsafe_code, reason = "personality(2) has no safe wrapper here")]
+fn default_personality() -> io::Result<()> {
+    // SAFETY: personality(2) touches no memory; what it changes concerns programs that are executed later.
+    let is_default = unsafe { libc::personality(PERSONALITY_QUERY) } == PERSONALITY_DEFAULT;
+    // SAFETY: as above.
+    if is_default || unsafe { libc::personality(0) } != -1 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `IOPRIO_WHO_PROCESS` of ioprio_set(2).
+const IOPRIO_WHO_PROCESS: libc::c_int = 1;
+
+/// Gives the calling thread, and those that it makes from now on, the ordinary scheduling policy.
+///
+/// # Errors
+/// The error of sched_setscheduler(2).
+#[expect(unsafe_code, reason = "sched_setscheduler(2) has no safe wrapper here")]
+pub(crate) fn set_default_policy() -> io::Result<()> {
+    // SAFETY: a plain old structure of integers, for which all zeros is valid.
+    let param: libc::sched_param = unsafe { std::mem::zeroed() };
+    // SAFETY: `param` is read until the call returns, and lives longer. 0 means the calling thread.
+    let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const param) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Gives the calling thread, and those that it makes from now on, the I/O priority that follows from its niceness.
+///
+/// # Errors
+/// The error of ioprio_set(2).
+#[expect(unsafe_code, reason = "ioprio_set(2) has no safe wrapper")]
+pub(crate) fn set_default_io_priority() -> io::Result<()> {
+    // SAFETY: ioprio_set(2) takes three integers. The second 0 means the calling thread, the third no class.
+    let answer = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Re-opens an output read-write, so that the child itself keeps the pipe alive: a supervisor that dies then breaks
+/// nothing, and its successor goes on reading from `/proc/<pid>/fd`.
+///
+/// Best effort: where it fails (no `/proc`), the output works as any pipe does.
+fn hold_both_ends(path: &CStr, put_in_place: fn(OwnedFd) -> rustix::io::Result<()>) {
+    if let Ok(both_ends) = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
+        let _ = put_in_place(both_ends);
+    }
+}
+
+/// Every descriptor but the first three is closed by exec, whoever opened it and however.
+#[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
+fn close_others_on_exec() -> io::Result<()> {
+    // SAFETY: a system call on this process's own descriptors, which sets a flag and closes nothing: whoever owns
+    // them until exec still does.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if answer == 0 { Ok(()) } else { close_each_on_exec() }
+}
+
+/// The descriptors that are looked at one by one where the kernel cannot be asked for all.
+const DESCRIPTORS_TRIED_MAX: libc::c_int = 1 << 16;
+
+/// The same before Linux 5.11, and where a filter of system calls refuses close_range(2).
+#[expect(unsafe_code, reason = "the descriptors are known by their numbers only")]
+fn close_each_on_exec() -> io::Result<()> {
+    let maximum = getrlimit(Resource::Nofile).current.and_then(|limit| libc::c_int::try_from(limit).ok());
+    for number in 3..maximum.unwrap_or(DESCRIPTORS_TRIED_MAX).min(DESCRIPTORS_TRIED_MAX) {
+        // SAFETY: fcntl(2) sets a flag of a descriptor of this process, or fails if there is none.
+        if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() != Some(libc::EBADF) {
+                return Err(error);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whom a signal through a pidfd is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The process alone.
+    Process,
+    /// Every member of the group that it leads, or led (Linux 6.9).
+    Group,
+}
+
+/// Sends `signal` by a pidfd, which never comes to mean another process; so neither does the group: one whose id is used
+/// anew is another one to the kernel.
+///
+/// # Errors
+/// `EINVAL` for a group before Linux 6.9; `ESRCH` when nobody is left; else the error of pidfd_send_signal(2).
+#[expect(unsafe_code, reason = "the safe wrappers know neither real-time signals nor groups of a pidfd")]
+pub(crate) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: Reach) -> io::Result<()> {
+    let number = libc::c_int::from(signal.number());
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    let flags = match reach {
+        Reach::Process => 0,
+        Reach::Group => SIGNAL_PROCESS_GROUP,
+    };
+    // SAFETY: pidfd_send_signal(2) reads no memory of ours when `info` is null, and the descriptor is borrowed, hence
+    // open.
+    let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, flags) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Whether the group that the process of this pidfd leads, or led, has members, zombies among them. While it has, its id is
+/// nobody else's.
+///
+/// # Errors
+/// `EINVAL` before Linux 6.9.
+#[expect(unsafe_code, reason = "the safe wrappers do not know groups of a pidfd")]
+pub(crate) fn has_group(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: as in `signal_by`; signal 0 is sent to nobody.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, SIGNAL_PROCESS_GROUP) };
+    match io::Error::last_os_error() {
+        _ if answer == 0 => Ok(true),
+        error if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        error => Err(error),
+    }
+}
+
+/// Sends `signal` to every member of the group that `leader`, a child of ours that is not reaped, leads: only then is
+/// the group's id certainly still its own.
+///
+/// # Errors
+/// The error of kill(2).
+#[expect(unsafe_code, reason = "the safe wrappers know no real-time signals")]
+pub(crate) fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
+    let number = libc::c_int::from(signal.number());
+    // SAFETY: kill(2) touches no memory. `leader` is positive by its type and not 1, since it is a child of ours, so
+    // its negative means one group and never "every process".
+    match unsafe { libc::kill(-leader.as_raw_nonzero().get(), number) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `struct pidfd_info` (linux/pidfd.h) in its first published size.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+/// `PIDFD_GET_INFO`: `_IOWR(0xff, 11, struct pidfd_info)`, Linux 6.13.
+const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xff, 11);
+
+/// `PIDFD_INFO_EXIT` of the mask, Linux 6.15.
+const PIDFD_INFO_EXIT: u64 = 1 << 3;
+
+/// The wait status of a process that somebody else has reaped, if the kernel kept it for `pidfd`.
+#[expect(unsafe_code, reason = "an ioctl has no safe form")]
+pub(crate) fn kept_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the request says how large the struct is, which is exclusively borrowed for the call and valid whatever
+    // integers the kernel writes into it. A kernel that does not know the request writes nothing.
+    let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+/// Whether the process of a pidfd has ended, as the kernel tells by the descriptor alone: whatever `/proc` shows or hides, and
+/// in whatever pid namespace it is. `None` when the descriptor cannot be asked.
+#[must_use]
+pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
+    let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    match rustix::io::retry_on_intr(|| poll(&mut asked, Some(&at_once))) {
+        Ok(0) => Some(false),
+        Ok(_) if asked.iter().any(|polled| polled.revents().contains(PollFlags::IN)) => Some(true),
+        Ok(_) | Err(_) => None,
+    }
+}
+
+/// Watches a descriptor until it can be read: a pipe, or a pidfd for the end of its process.
+///
+/// # Errors
+/// When it cannot be registered with the runtime.
+///
+/// # Panics
+/// Outside of a tokio runtime.
+#[expect(unsafe_code, reason = "AsyncFd takes any descriptor type, and so cannot be safe")]
+pub(crate) fn readiness(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an `OwnedFd` is open and always the same descriptor for as long as it lives, and it lives for as long as the
+    // `AsyncFd`, which deregisters it before it lets go of it.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}

@@ -1,0 +1,132 @@
+//! Why a program could not be executed, where the kernel's error alone misleads (execve(2)).
+//!
+//! `ENOENT` is what the kernel says of a script whose interpreter is missing, although the script is there; `EACCES` of a
+//! directory.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs::{self, File, OpenOptions},
+    io::{self, Read as _},
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    libc::O_NONBLOCK,
+    unistd::{AccessFlags, access},
+};
+
+/// What the kernel reads of a script to find its interpreter (`BINPRM_BUF_SIZE`), in bytes.
+const FIRST_LINE_BYTES_MAX: u64 = 256;
+
+const ELF_MAGIC: &[u8] = b"\x7fELF";
+
+/// Why the program `command` could not be executed in `cwd` with this `PATH`, in words; `None` where `error` says it all.
+pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, error: &io::Error) -> Option<String> {
+    let errno = Errno::from_raw(error.raw_os_error()?);
+    if !matches!(errno, Errno::ENOENT | Errno::EACCES) {
+        return None;
+    }
+    let program = locate(command, cwd, search)?;
+    let metadata = fs::metadata(&program).ok()?;
+    match errno {
+        Errno::EACCES if metadata.is_dir() => Some("it is a directory".to_owned()),
+        Errno::EACCES if metadata.permissions().mode() & 0o111 == 0 => {
+            Some("Permission denied: it is not executable, see chmod(1)".to_owned())
+        }
+        _ => of_first_line(&program, cwd, errno),
+    }
+}
+
+/// The file that `command` means, if there is one.
+fn locate(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Option<PathBuf> {
+    let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
+    if command.contains('/') {
+        return Some(in_cwd(Path::new(command)));
+    }
+    let mut found = std::env::split_paths(search?).map(|dir| in_cwd(&dir).join(command));
+    found.find(|path| path.is_file())
+}
+
+/// What is wrong with the interpreter that the first line of `program` names.
+fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<String> {
+    let first = first_bytes(program).ok()?;
+    if errno == Errno::ENOENT && first.starts_with(ELF_MAGIC) {
+        return Some(
+            "the dynamic linker that it names does not exist: is it of another C library or machine?".to_owned(),
+        );
+    }
+    let is_whole = u64::try_from(first.len()).is_ok_and(|bytes| bytes < FIRST_LINE_BYTES_MAX) || first.contains(&b'\n');
+    if !is_whole {
+        // A part of a name is not told: it may be a part of something else.
+        return None;
+    }
+    let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let line = String::from_utf8_lossy(line);
+    // As the kernel does: what separates words are blanks and tabs, and a carriage return belongs to one.
+    let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
+    let path = cwd.map_or_else(|| PathBuf::from(interpreter), |cwd| cwd.join(interpreter));
+    match errno {
+        Errno::ENOENT if !path.exists() => Some(format!("its interpreter {interpreter:?} does not exist")),
+        Errno::EACCES if access(&path, AccessFlags::X_OK).is_err() => {
+            Some(format!("its interpreter {interpreter:?} cannot be executed"))
+        }
+        _ => None,
+    }
+}
+
+fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a FIFO would wait for its other end.
+    let file: File = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let mut first = Vec::new();
+    file.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut first)?;
+    Ok(first)
+}
+
+/// The `PATH` that a program is looked for in.
+pub(crate) fn search_path(command: &std::process::Command) -> Option<OsString> {
+    let given = command.get_envs().find(|(name, _)| *name == "PATH");
+    given.and_then(|(_, value)| value).map(OsStr::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of `program`, which has these bytes and this mode, after `errno`.
+    fn said(bytes: &[u8], mode: u32, errno: Errno) -> Option<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("program");
+        fs::write(&path, bytes).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = io::Error::from(errno);
+        let by_path = reason("./program", Some(dir.path()), None, &error);
+        let by_name = reason("program", None, Some(dir.path().as_os_str()), &error);
+        assert_eq!(by_path, by_name);
+        by_path
+    }
+
+    #[test]
+    fn a_script_without_its_interpreter_is_told_from_one_that_is_not_there() {
+        let said = |bytes| said(bytes, 0o755, Errno::ENOENT).unwrap_or_default();
+        assert_eq!(said(b"#!/no/such -x\necho"), "its interpreter \"/no/such\" does not exist");
+        assert_eq!(said(b"#! /bin/sh\r\n"), "its interpreter \"/bin/sh\\r\" does not exist");
+        assert!(said(b"\x7fELF\x02").contains("dynamic linker"));
+        // A name that is not read to its end is not told.
+        assert_eq!(said(format!("#!/no/{}\n", "x".repeat(300)).as_bytes()), "");
+        let missing = reason("./missing", Some(Path::new("/")), None, &io::Error::from(Errno::ENOENT));
+        assert_eq!(missing, None);
+    }
+
+    #[test]
+    fn what_may_not_be_executed_says_why() {
+        assert!(said(b"", 0o644, Errno::EACCES).unwrap().contains("not executable"));
+        let dir = reason("./tmp", Some(Path::new("/")), None, &io::Error::from(Errno::EACCES));
+        assert_eq!(dir.as_deref(), Some("it is a directory"));
+        assert_eq!(said(b"#!/bin/sh\n", 0o755, Errno::E2BIG), None);
+    }
+}

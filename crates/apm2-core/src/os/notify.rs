@@ -1,0 +1,361 @@
+//! Waiting until files change: by inotify(7), and by a look now and then where that cannot tell.
+//!
+//! A wait says that something *may* have changed: whoever waits looks at the files before each wait. The directories are
+//! watched, so files may come, be rotated away, be removed and come back; a directory that is not there yet is waited for,
+//! too.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs, io,
+    mem::MaybeUninit,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    fs::{
+        inotify::{self, CreateFlags, ReadFlags, WatchFlags},
+        statfs,
+    },
+    io::Errno,
+};
+
+/// How often files are looked at where inotify cannot tell of all changes: there is none to be had (the user's limit on
+/// instances or watches is reached), the kernel is an old one, or others write to the file system over a network.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often they are looked at where it can: the last resort.
+const LAST_RESORT: Duration = Duration::from_secs(30);
+
+/// The shortest time between two looks at files that change all the time.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(5);
+
+/// Room for events that are read at once, in bytes.
+const EVENTS_BYTES: usize = 4096;
+
+/// How often a directory is tried that comes while it is looked for.
+const ATTACH_ATTEMPTS_MAX: u32 = 8;
+
+/// The first Linux on which splice(2) tells inotify of what it writes.
+const SPLICE_TELLS_SINCE: (u32, u32) = (6, 6);
+
+/// What is watched of a directory: what changes in it, and what becomes of itself.
+const WATCHED: WatchFlags = WatchFlags::MODIFY
+    .union(WatchFlags::CREATE)
+    .union(WatchFlags::MOVED_TO)
+    .union(WatchFlags::MOVED_FROM)
+    .union(WatchFlags::DELETE)
+    .union(WatchFlags::DELETE_SELF)
+    .union(WatchFlags::MOVE_SELF)
+    .union(WatchFlags::ONLYDIR);
+
+/// What says that the directory itself is not there any more.
+const GONE: ReadFlags =
+    ReadFlags::DELETE_SELF.union(ReadFlags::MOVE_SELF).union(ReadFlags::IGNORED).union(ReadFlags::UNMOUNT);
+
+/// File systems that others may write to without inotify telling (statfs(2)): NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
+const REMOTE: [u32; 8] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x5346_414F, 0x00C3_6400];
+
+/// Some files of one directory.
+#[derive(Debug)]
+struct Target {
+    dir: PathBuf,
+    /// What the names begin with; all that is in the directory without one.
+    name: Option<OsString>,
+    watched: Option<Watched>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    descriptor: i32,
+    /// While the directory is missing: the name of what has to come first in the one that is watched instead.
+    missing: Option<OsString>,
+}
+
+/// Watches files.
+#[derive(Debug)]
+pub struct FileWatch {
+    /// `None` when there is none to be had.
+    inotify: Option<OwnedFd>,
+    /// Whether inotify cannot tell of all changes.
+    is_partial: bool,
+    targets: Vec<Target>,
+    waker: Waker,
+    last: Option<Instant>,
+}
+
+/// Ends the wait of a [`FileWatch`], the current one or the next. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Waker(Arc<OwnedFd>);
+
+impl Waker {
+    /// Ends the wait.
+    pub fn wake(&self) {
+        // It fails only where it was called so often before that it makes no difference.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+impl FileWatch {
+    /// Watches nothing yet.
+    ///
+    /// # Errors
+    /// When no descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
+            .inspect_err(|error| tracing::debug!(%error, "no inotify; files are looked at now and then"))
+            .ok();
+        let is_partial = inotify.is_none() || !splice_tells();
+        Ok(Self { inotify, is_partial, targets: Vec::new(), waker: Waker(Arc::new(waker)), last: None })
+    }
+
+    /// Watches the file with this path, and those whose names begin with its name: what it is called once it is rotated.
+    pub fn add_file(&mut self, path: &Path) {
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        self.add(dir, path.file_name());
+    }
+
+    /// Watches all files in a directory.
+    pub fn add_dir(&mut self, dir: &Path) {
+        self.add(dir, None);
+    }
+
+    fn add(&mut self, dir: &Path, name: Option<&OsStr>) {
+        self.targets.push(Target { dir: dir.to_owned(), name: name.map(OsStr::to_owned), watched: None });
+        self.attach_all();
+    }
+
+    /// Ends a wait from another thread.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Waits until files may have changed, the waker was used, or `limit` is over.
+    pub fn wait(&mut self, limit: Duration) {
+        let limit = limit.min(if self.is_partial { LOOK_INTERVAL } else { LAST_RESORT });
+        if let Some(last) = self.last {
+            thread::sleep(LOOK_INTERVAL_MIN.saturating_sub(last.elapsed()).min(limit));
+        }
+        let began = Instant::now();
+        while let Some(left) = limit.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
+            match self.poll(left) {
+                Ok((false, false)) => {}
+                Ok((woken, changed)) => {
+                    // What makes no difference is waited on.
+                    let is_change = changed && self.take_events();
+                    if woken || is_change {
+                        break;
+                    }
+                }
+                Err(Errno::INTR) => {}
+                // Without a way to wait the files are looked at now and then.
+                Err(_) => thread::sleep(left.min(LOOK_INTERVAL)),
+            }
+        }
+        self.attach_all();
+        self.last = Some(Instant::now());
+    }
+
+    /// Whether the waker was used, and whether there are events.
+    fn poll(&self, limit: Duration) -> rustix::io::Result<(bool, bool)> {
+        let limit = Timespec::try_from(limit).map_err(|_| Errno::INVAL)?;
+        let mut waiting = vec![PollFd::new(&*self.waker.0, PollFlags::IN)];
+        waiting.extend(self.inotify.as_ref().map(|inotify| PollFd::new(inotify, PollFlags::IN)));
+        poll(&mut waiting, Some(&limit))?;
+        let is_ready = |at: usize| waiting.get(at).is_some_and(|polled| !polled.revents().is_empty());
+        let (woken, changed) = (is_ready(0), is_ready(1));
+        if woken {
+            let _ = rustix::io::read(&*self.waker.0, &mut [0; 8]);
+        }
+        Ok((woken, changed))
+    }
+
+    /// Reads events; whether one of them is about what is watched.
+    fn take_events(&mut self) -> bool {
+        let Some(inotify) = &self.inotify else { return false };
+        let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
+        let mut events = inotify::Reader::new(inotify, &mut buffer);
+        let mut is_change = false;
+        loop {
+            let Ok(event) = events.next() else { return is_change };
+            let (descriptor, flags) = (event.wd(), event.events());
+            let name = event.file_name().map(|name| OsStr::from_bytes(name.to_bytes()));
+            is_change |= flags.contains(ReadFlags::QUEUE_OVERFLOW);
+            for target in &mut self.targets {
+                is_change |= target.has_changed(descriptor, flags, name);
+            }
+            if events.is_buffer_empty() {
+                return is_change;
+            }
+        }
+    }
+
+    /// Watches what is not watched yet.
+    fn attach_all(&mut self) {
+        let Some(inotify) = &self.inotify else { return };
+        for target in &mut self.targets {
+            if target.watched.as_ref().is_some_and(|watched| watched.missing.is_none()) {
+                continue;
+            }
+            match target.attach(inotify) {
+                Ok(is_remote) => self.is_partial |= is_remote,
+                Err(error) => {
+                    tracing::debug!(%error, dir = %target.dir.display(), "it cannot be watched, and is looked at");
+                    self.is_partial = true;
+                }
+            }
+        }
+    }
+}
+
+impl Target {
+    /// Whether an event is about this. Notes when the directory is gone.
+    fn has_changed(&mut self, descriptor: i32, flags: ReadFlags, name: Option<&OsStr>) -> bool {
+        let Some(watched) = self.watched.as_ref().filter(|watched| watched.descriptor == descriptor) else {
+            return false;
+        };
+        if flags.intersects(GONE) {
+            self.watched = None;
+            return true;
+        }
+        match (&watched.missing, &self.name, name) {
+            (Some(missing), _, Some(name)) => name == missing,
+            (None, Some(wanted), Some(name)) => name.as_bytes().starts_with(wanted.as_bytes()),
+            (None, None, _) | (_, _, None) => true,
+        }
+    }
+
+    /// Watches the directory, or the nearest one above it that is there. Whether inotify tells only a part of it.
+    fn attach(&mut self, inotify: &OwnedFd) -> rustix::io::Result<bool> {
+        for _ in 0..ATTACH_ATTEMPTS_MAX {
+            let mut missing: Option<PathBuf> = None;
+            let mut dir = self.dir.as_path();
+            let descriptor = loop {
+                match (inotify::add_watch(inotify, dir, WATCHED), dir.parent()) {
+                    (Err(Errno::NOENT), Some(parent)) => {
+                        missing = Some(dir.to_owned());
+                        dir = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+                    }
+                    (descriptor, _) => break descriptor?,
+                }
+            };
+            let name = missing.as_deref().and_then(Path::file_name).map(OsStr::to_owned);
+            self.watched = Some(Watched { descriptor, missing: name });
+            // One that came before its parent was watched is not told of.
+            if missing.is_none_or(|missing| !missing.is_dir()) {
+                return Ok(is_remote(dir));
+            }
+        }
+        Err(Errno::BUSY)
+    }
+}
+
+/// Whether others may write to the file system without our kernel knowing.
+fn is_remote(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|stat| u32::try_from(stat.f_type).is_ok_and(|kind| REMOTE.contains(&kind)))
+}
+
+/// Whether inotify tells of what splice(2) writes.
+fn splice_tells() -> bool {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    release_of(&release).is_some_and(|release| release >= SPLICE_TELLS_SINCE)
+}
+
+/// The first two numbers of `6.18.5-generic`.
+fn release_of(text: &str) -> Option<(u32, u32)> {
+    let mut numbers = text.split(|character: char| !character.is_ascii_digit());
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::os::unix::fs::FileExt as _;
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    /// Waits, and gives the time that it took.
+    fn waited(watch: &mut FileWatch, limit: Duration) -> Duration {
+        let began = Instant::now();
+        watch.wait(limit);
+        began.elapsed()
+    }
+
+    fn watching(path: &Path) -> FileWatch {
+        let mut watch = FileWatch::new().unwrap();
+        watch.is_partial = false;
+        watch.add_file(path);
+        watch
+    }
+
+    #[test]
+    fn a_write_ends_the_wait_and_the_writes_of_others_do_not() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, other) = (dir.path().join("a.log"), fs::File::create(dir.path().join("b.log")).unwrap());
+        let mut file = fs::File::create(&path).unwrap();
+        let mut watch = watching(&path);
+        other.write_all_at(b"x", 0).unwrap();
+        let short = Duration::from_millis(100);
+        assert!(waited(&mut watch, short) >= short);
+        file.write_all(b"x").unwrap();
+        assert!(waited(&mut watch, LONG) < LONG);
+        // Truncated, rotated, removed.
+        file.set_len(0).unwrap();
+        assert!(waited(&mut watch, LONG) < LONG);
+        fs::rename(&path, dir.path().join("a.log.00000001")).unwrap();
+        assert!(waited(&mut watch, LONG) < LONG);
+        fs::remove_file(dir.path().join("a.log.00000001")).unwrap();
+        assert!(waited(&mut watch, LONG) < LONG);
+    }
+
+    #[test]
+    fn a_directory_that_comes_and_goes_is_waited_for() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("x/y/a.log");
+        let mut watch = watching(&path);
+        for _ in 0..2 {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut was_seen = false;
+            while !was_seen {
+                assert!(waited(&mut watch, LONG) < LONG);
+                was_seen = watch.targets[0].watched.as_ref().unwrap().missing.is_none();
+            }
+            fs::write(&path, "x").unwrap();
+            assert!(waited(&mut watch, LONG) < LONG);
+            fs::remove_dir_all(dir.path().join("x")).unwrap();
+            while watch.targets[0].watched.as_ref().unwrap().missing.is_none() {
+                assert!(waited(&mut watch, LONG) < LONG);
+            }
+        }
+    }
+
+    #[test]
+    fn the_waker_ends_the_wait_that_is_to_come() {
+        let mut watch = FileWatch::new().unwrap();
+        watch.waker().wake();
+        assert!(waited(&mut watch, LONG) < LONG);
+    }
+
+    #[test]
+    fn without_inotify_files_are_looked_at_now_and_then() {
+        let mut watch = FileWatch { inotify: None, is_partial: true, ..FileWatch::new().unwrap() };
+        watch.add_file(Path::new("/does/not/matter"));
+        assert!(waited(&mut watch, LONG) < LONG);
+        assert!(waited(&mut watch, LONG) >= LOOK_INTERVAL);
+    }
+
+    #[test]
+    fn a_release_is_read() {
+        assert_eq!(release_of("6.18.5-generic\n"), Some((6, 18)));
+        assert_eq!(release_of("5.4.0"), Some((5, 4)));
+        assert_eq!(release_of(""), None);
+    }
+}

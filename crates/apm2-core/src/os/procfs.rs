@@ -1,0 +1,222 @@
+//! Which process a pid meant: `(boot id, pid namespace, pid, start time)`, since pids are used again (law 6).
+
+use std::{
+    os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
+    process::ExitStatus,
+    sync::OnceLock,
+};
+
+use apm2_model::{
+    clock::boot_id,
+    event::{
+        exit::{Evidence, Exit},
+        identity::ProcessIdentity,
+    },
+};
+use nix::unistd::{getegid, geteuid};
+use rustix::{
+    io::Errno,
+    process::{Pid, test_kill_process},
+};
+
+/// The inode of the pid namespace of this process; `None` where `/proc` does not show it.
+#[must_use]
+pub fn pid_namespace() -> Option<u64> {
+    static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
+    *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
+}
+
+/// Whether `/proc` shows the pid namespace that this process is in. Where it shows another one, pids in it are not those that
+/// system calls know. True without `/proc`.
+#[must_use]
+pub fn proc_is_of_our_namespace() -> bool {
+    let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
+    shown.is_none_or(|pid: u32| pid == std::process::id())
+}
+
+/// Whether a process still exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProcessStatus {
+    /// It exists and has not ended.
+    Alive,
+    /// It has ended, and the kernel still keeps its exit.
+    Zombie(Exit),
+    /// It does not exist any more, or its pid belongs to another process now.
+    Gone,
+    /// It cannot be seen, which says nothing about it: it is in another pid namespace, or `/proc` hides it.
+    Unverifiable,
+}
+
+/// The identity of the process that has this pid now; `None` when no process has it or `/proc` does not show it.
+#[must_use]
+pub fn identify(pid: u32) -> Option<ProcessIdentity> {
+    let stat = Stat::read(pid)?;
+    Some(ProcessIdentity { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
+}
+
+/// Whether the process still exists. A pid that is missing, or has another start time, is gone: another process is never
+/// taken for this one (law 6).
+#[must_use]
+pub fn status_of(identity: &ProcessIdentity) -> ProcessStatus {
+    // A kernel without a boot id cannot tell one boot from another.
+    if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
+        return ProcessStatus::Gone;
+    }
+    if is_in_another_namespace(identity) {
+        return ProcessStatus::Unverifiable;
+    }
+    match Stat::read(identity.pid) {
+        Some(stat) if stat.start_ticks == identity.start_ticks => stat.status(identity.pid),
+        Some(_) => ProcessStatus::Gone,
+        None if is_hidden(identity.pid) => ProcessStatus::Unverifiable,
+        None => ProcessStatus::Gone,
+    }
+}
+
+/// Whether the pid was read in another pid namespace than that of this program, on this boot. In this namespace the pid
+/// has no meaning, or means another process.
+#[must_use]
+pub fn is_in_another_namespace(identity: &ProcessIdentity) -> bool {
+    let ours = pid_namespace();
+    identity.boot_id == boot_id()
+        && ours.is_some()
+        && identity.pid_namespace.is_some()
+        && identity.pid_namespace != ours
+}
+
+/// Whether there is a process with this pid of which `/proc` shows nothing (its option `hidepid`, proc(5)).
+fn is_hidden(pid: u32) -> bool {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
+    let exists = || test_kill_process(pid) != Err(Errno::SRCH);
+    // One that has ended between two looks is not hidden.
+    exists() && Stat::read(pid.as_raw_nonzero().get().unsigned_abs()).is_none() && exists()
+}
+
+/// Whether the process exists and is stopped by a signal, not by a debugger (proc(5): `T` and not `t`).
+#[must_use]
+pub(crate) fn is_stopped(identity: &ProcessIdentity) -> bool {
+    identity.boot_id == boot_id()
+        && Stat::read(identity.pid).is_some_and(|stat| stat.start_ticks == identity.start_ticks && stat.state == b'T')
+}
+
+/// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stat {
+    pub(crate) state: u8,
+    pub(crate) parent: u32,
+    pub(crate) group: u32,
+    pub(crate) session: u32,
+    pub(crate) start_ticks: u64,
+    /// User and system time, its own and that of children that it has waited for, in clock ticks.
+    pub(crate) cpu_ticks: u64,
+    pub(crate) resident_pages: u64,
+    /// Threads, the first one included.
+    threads: u64,
+    is_kernel_thread: bool,
+    /// Where its environment ends in its memory; 0 while it is becoming another program, and where we may not know.
+    env_end: u64,
+    exit_status: Option<i32>,
+}
+
+/// `PF_KTHREAD` of the flags in `/proc/<pid>/stat` (linux/sched.h).
+const KERNEL_THREAD: u64 = 0x0020_0000;
+
+impl Stat {
+    /// Reads the fields of `pid`, if it exists.
+    pub(crate) fn read(pid: u32) -> Option<Self> {
+        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The name in parentheses may hold anything, parentheses and spaces too: fields are counted from the last `)`.
+    pub(crate) fn parse(text: &[u8]) -> Option<Self> {
+        let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // The first of them is field 3 of the manual.
+        Some(Self {
+            state: *fields.first()?.as_bytes().first()?,
+            parent: fields.get(1)?.parse().ok()?,
+            group: fields.get(2)?.parse().ok()?,
+            session: fields.get(3)?.parse().ok()?,
+            threads: fields.get(17)?.parse().ok()?,
+            start_ticks: fields.get(19)?.parse().ok()?,
+            cpu_ticks: cpu_ticks(fields.get(11..15)?)?,
+            resident_pages: fields.get(21)?.parse().ok()?,
+            is_kernel_thread: fields.get(6)?.parse::<u64>().ok()? & KERNEL_THREAD != 0,
+            env_end: fields.get(48).and_then(|field| field.parse().ok()).unwrap_or(0),
+            exit_status: fields.get(49).and_then(|field| field.parse().ok()),
+        })
+    }
+
+    /// Whether the process is becoming another program, so that its environment cannot be read yet.
+    pub(crate) const fn is_in_exec(&self) -> bool {
+        !self.has_ended() && !self.is_kernel_thread && self.env_end == 0
+    }
+
+    /// Whether the process has ended: a zombie, or being torn down. One whose first thread alone has ended looks like a
+    /// zombie and runs on.
+    pub(crate) const fn has_ended(&self) -> bool {
+        matches!(self.state, b'Z' | b'X') && self.threads <= 1
+    }
+
+    fn status(&self, pid: u32) -> ProcessStatus {
+        match (self.has_ended(), self.exit_status) {
+            (false, _) => ProcessStatus::Alive,
+            // The kernel shows 0 to whoever may not trace the process (proc(5)): a 0 is believed only where it is no mask.
+            (true, Some(0)) if !may_read_exit(pid) => ProcessStatus::Zombie(Exit::UNKNOWN),
+            (true, Some(status)) => {
+                ProcessStatus::Zombie(Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
+            }
+            (true, None) => ProcessStatus::Zombie(Exit::UNKNOWN),
+        }
+    }
+}
+
+/// The sum of times. Those of children are signed in the kernel, and never negative.
+fn cpu_ticks(fields: &[&str]) -> Option<u64> {
+    fields.iter().try_fold(0_u64, |sum, field| Some(sum.saturating_add(field.parse().ok()?)))
+}
+
+/// Whether the kernel shows us the exit status of `pid`: we are root, or every user and group id of it is ours.
+fn may_read_exit(pid: u32) -> bool {
+    if geteuid().is_root() {
+        return true;
+    }
+    let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };
+    let are_all = |field: &str, id: u32| {
+        let ids = status.lines().find_map(|line| line.strip_prefix(field));
+        ids.is_some_and(|ids| ids.split_ascii_whitespace().all(|found| found.parse() == Ok(id)))
+    };
+    are_all("Uid:", geteuid().as_raw()) && are_all("Gid:", getegid().as_raw())
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn fields_are_counted_from_the_last_parenthesis() {
+        let mut text = b"42 (a) Z (b)) S 1 77 77 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 123456".to_vec();
+        text.extend_from_slice(b" 0".repeat(29).as_slice());
+        text.extend_from_slice(b" 1792\n");
+        let stat = Stat::parse(&text).unwrap();
+        assert_eq!(stat.threads, 1);
+        assert_eq!((stat.state, stat.group, stat.start_ticks, stat.exit_status), (b'S', 77, 123_456, Some(1792)));
+    }
+
+    #[test]
+    fn a_process_knows_itself_and_a_stranger_is_gone() {
+        let me = identify(std::process::id()).unwrap();
+        assert_eq!(status_of(&me), ProcessStatus::Alive);
+        let other = ProcessIdentity { start_ticks: me.start_ticks + 1, ..me };
+        assert_eq!(status_of(&other), ProcessStatus::Gone);
+        let elsewhere = ProcessIdentity { pid_namespace: me.pid_namespace.map(|inode| inode + 1), ..me };
+        assert_eq!(status_of(&elsewhere), ProcessStatus::Unverifiable);
+        let before_it_was_recorded = ProcessIdentity { pid_namespace: None, ..me };
+        assert_eq!(status_of(&before_it_was_recorded), ProcessStatus::Alive);
+        let earlier_boot = ProcessIdentity { boot_id: Uuid::from_u128(1), ..me };
+        assert_eq!(status_of(&earlier_boot), ProcessStatus::Gone);
+    }
+}

@@ -1,0 +1,250 @@
+//! What the processes of a run use together, as `/proc` tells it.
+//!
+//! One look at all processes serves every run that is measured within [`LOOK_AGE_MAX`], so that many runs do not each read all
+//! of `/proc`. The environment of a process is read once in its life: it tells the run of a process that left its session.
+
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use apm2_model::event::identity::ProcessIdentity;
+use nix::time::{ClockId, clock_gettime};
+use rustix::param::{clock_ticks_per_second, page_size};
+
+use crate::os::{
+    group::{RUN_VARIABLE, pids},
+    procfs::Stat,
+};
+
+/// How long a look at all processes may be used.
+const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// Environments that are read in one look. What is beyond it is read in the next.
+const ENVIRONMENTS_MAX: usize = 4096;
+
+/// Age from which the environment of a process is taken for its own: before, it may be about to become its program.
+const SETTLED_AGE: Duration = Duration::from_secs(2);
+
+/// What a run has used so far, and uses now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Processor time of its processes, and of those that they have waited for, in user and kernel mode.
+    pub(crate) cpu: Duration,
+    /// Resident memory of its processes, in bytes. What several share counts for each.
+    pub(crate) memory_bytes: u64,
+    /// Time since it was started.
+    pub(crate) age: Duration,
+    /// How many processes it has.
+    pub(crate) processes: u32,
+}
+
+/// What the run with this marker uses that began with this process: those of its session and group, what these started, and
+/// what carries the marker. `None` when nothing is left of it.
+///
+/// Reads `/proc`: not for an async worker.
+pub(crate) fn usage(first: &ProcessIdentity, marker: &str) -> Option<Usage> {
+    let mut last = LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let markers = match last.take() {
+        Some(look) if look.at.elapsed() <= LOOK_AGE_MAX && look.at_ticks >= first.start_ticks => {
+            return last.insert(look).usage(first, marker);
+        }
+        Some(look) => look.markers,
+        None => HashMap::new(),
+    };
+    last.insert(Look::take(markers)?).usage(first, marker)
+}
+
+/// The latest look.
+static LOOKS: Mutex<Option<Look>> = Mutex::new(None);
+
+/// A process, told from a later one with its pid.
+type Id = (u32, u64);
+
+/// All processes that there were at one moment.
+struct Look {
+    at: Instant,
+    /// The same moment, in clock ticks since boot.
+    at_ticks: u64,
+    processes: HashMap<u32, Stat>,
+    /// The marker in the environment of each process that was looked at; empty for one without.
+    markers: HashMap<Id, String>,
+}
+
+impl Look {
+    fn take(mut markers: HashMap<Id, String>) -> Option<Self> {
+        let (at, now) = (Instant::now(), since_boot()?);
+        let found = pids().ok()?.filter_map(|pid| Some((pid, Stat::read(pid)?)));
+        let processes: HashMap<u32, Stat> = found.filter(|(_, stat)| !stat.has_ended()).collect();
+        markers.retain(|(pid, start), _| processes.get(pid).is_some_and(|stat| stat.start_ticks == *start));
+        let unread = processes.iter().filter(|(pid, stat)| {
+            let is_settled = now.saturating_sub(of_ticks(stat.start_ticks)) > SETTLED_AGE;
+            // A kernel thread has no memory, and no environment.
+            is_settled && stat.resident_pages > 0 && !markers.contains_key(&(**pid, stat.start_ticks))
+        });
+        let unread: Vec<Id> = unread.take(ENVIRONMENTS_MAX).map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
+        markers.extend(unread.into_iter().map(|id| (id, marker_of(id.0).unwrap_or_default())));
+        Some(Self { at, at_ticks: ticks_of(now), processes, markers })
+    }
+
+    fn usage(&self, first: &ProcessIdentity, marker: &str) -> Option<Usage> {
+        let members = self.members(first, marker);
+        let stats = || members.iter().filter_map(|pid| self.processes.get(pid));
+        let page_bytes = u64::try_from(page_size()).unwrap_or(u64::MAX);
+        let pages = stats().fold(0_u64, |pages, stat| pages.saturating_add(stat.resident_pages));
+        let ticks = stats().fold(0_u64, |ticks, stat| ticks.saturating_add(stat.cpu_ticks));
+        let usage = Usage {
+            cpu: of_ticks(ticks),
+            memory_bytes: pages.saturating_mul(page_bytes),
+            age: since_boot()?.saturating_sub(of_ticks(first.start_ticks)),
+            processes: u32::try_from(members.len()).unwrap_or(u32::MAX),
+        };
+        (usage.processes > 0).then_some(usage)
+    }
+
+    fn members(&self, first: &ProcessIdentity, marker: &str) -> HashSet<u32> {
+        // An id of a session or a group is nobody else's as long as one is in it. What is older than the run is not of it.
+        let is_younger = |stat: &Stat| stat.start_ticks >= first.start_ticks;
+        let is_first_gone = self.processes.get(&first.pid).is_some_and(|stat| stat.start_ticks != first.start_ticks);
+        let in_session = |stat: &Stat| !is_first_gone && (stat.session == first.pid || stat.group == first.pid);
+        let found = |pid: u32, stat: &Stat| self.markers.get(&(pid, stat.start_ticks)).map_or("", String::as_str);
+        let carries = |pid: u32, stat: &Stat| !marker.is_empty() && found(pid, stat) == marker;
+        let carries_another = |pid: u32, stat: &Stat| !matches!(found(pid, stat), "") && !carries(pid, stat);
+        let is_first = |pid: u32, stat: &Stat| (pid, stat.start_ticks) == (first.pid, first.start_ticks);
+        let is_member = |(pid, stat): &(&u32, &Stat)| {
+            is_younger(stat) && (is_first(**pid, stat) || in_session(stat) || carries(**pid, stat))
+        };
+        let mut members: HashSet<u32> = self.processes.iter().filter(is_member).map(|(pid, _)| *pid).collect();
+        // What they started is theirs, wherever it went, as long as whoever started it is there.
+        loop {
+            let is_child = |(pid, stat): &(&u32, &Stat)| {
+                let is_new = !members.contains(*pid) && members.contains(&stat.parent);
+                is_new && is_younger(stat) && !carries_another(**pid, stat)
+            };
+            let children: Vec<u32> = self.processes.iter().filter(is_child).map(|(pid, _)| *pid).collect();
+            if children.is_empty() {
+                return members;
+            }
+            members.extend(children);
+        }
+    }
+}
+
+/// The marker in the environment that a process was started with. None where that may not be read.
+fn marker_of(pid: u32) -> Option<String> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let entries = environ.split(|byte| *byte == 0);
+    let value = entries.filter_map(|entry| entry.strip_prefix(RUN_VARIABLE.as_bytes())?.strip_prefix(b"=")).next()?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn since_boot() -> Option<Duration> {
+    clock_gettime(ClockId::CLOCK_BOOTTIME).ok().map(Duration::from)
+}
+
+fn of_ticks(ticks: u64) -> Duration {
+    let per_second = clock_ticks_per_second().max(1);
+    Duration::from_millis(ticks.saturating_mul(1000) / per_second)
+}
+
+fn ticks_of(time: Duration) -> u64 {
+    let ticks = time.as_millis().saturating_mul(u128::from(clock_ticks_per_second())) / 1000;
+    u64::try_from(ticks).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Child;
+    use std::process::Command;
+    use std::process::Stdio;
+    use std::thread;
+
+    use nix::sys::signal::Signal;
+    use nix::sys::signal::kill;
+    use nix::unistd::Pid;
+
+    use super::*;
+    use crate::os::procfs::identify;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// A run, of which nothing is left when the test ends.
+    struct Run {
+        child: Child,
+        first: ProcessIdentity,
+        marker: &'static str,
+    }
+
+    impl Run {
+        fn start(script: &str, marker: &'static str) -> Self {
+            let mut command = Command::new("setsid");
+            command.args(["sh", "-c", script]).env(RUN_VARIABLE, marker).stdin(Stdio::null());
+            let child = command.spawn().unwrap();
+            let first = identify(child.id()).unwrap();
+            Self { child, first, marker }
+        }
+
+        fn until(&self, what: &str, holds: impl Fn(Usage) -> bool) -> Usage {
+            let began = Instant::now();
+            loop {
+                match usage(&self.first, self.marker) {
+                    Some(usage) if holds(usage) => return usage,
+                    other => assert!(began.elapsed() < PATIENCE, "{what}: {other:?}"),
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+
+    impl Drop for Run {
+        fn drop(&mut self) {
+            let Some(look) = Look::take(HashMap::new()) else { return };
+            for pid in look.members(&self.first, self.marker) {
+                let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
+            }
+            let _ = self.child.wait();
+        }
+    }
+
+    #[test]
+    fn the_whole_run_is_measured_and_not_its_first_process_alone() {
+        let script = "(x=$(head -c 20000000 /dev/zero | tr '\\0' x); sleep 1000; echo $x) & setsid sleep 1000 & sleep 1000 & wait";
+        let run = Run::start(script, "usage-whole/0/1");
+        let usage = run.until("five processes", |usage| usage.processes == 5 && usage.memory_bytes > 20_000_000);
+        assert!(usage.cpu > Duration::ZERO && usage.age < PATIENCE * 2, "{usage:?}");
+        assert!(usage.memory_bytes < 200_000_000, "{usage:?}");
+    }
+
+    #[test]
+    fn what_left_the_session_is_found_by_its_marker_and_nothing_by_that_of_another() {
+        let run = Run::start("setsid sleep 1000 & exit 0", "usage-stray/0/1");
+        let usage_of_both = run.until("the one that left", |usage| usage.processes == 1 && usage.age > SETTLED_AGE * 2);
+        assert!(usage_of_both.memory_bytes > 0);
+        assert_eq!(usage(&run.first, "usage-stray/0/2"), None);
+    }
+
+    #[test]
+    fn time_of_what_has_ended_is_not_lost() {
+        let run = Run::start(
+            "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done; sh -c 'i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done'; sleep 1000",
+            "usage-time/0/1",
+        );
+        let usage = run.until("both have counted", |usage| usage.processes == 2 && usage.cpu > Duration::ZERO);
+        let first = Stat::read(run.first.pid).unwrap();
+        assert_eq!(usage.processes, 2);
+        assert!(first.cpu_ticks > 0);
+    }
+
+    #[test]
+    fn many_runs_share_one_look() {
+        let me = identify(std::process::id()).unwrap();
+        let mut looks = HashSet::new();
+        for _ in 0..100 {
+            usage(&me, "").unwrap();
+            looks.insert(LOOKS.lock().unwrap().as_ref().map(|look| look.at));
+        }
+        assert!(looks.len() < 20, "{}", looks.len());
+    }
+}

@@ -1,0 +1,84 @@
+//! Somebody else who keeps a run's outputs and process while no supervisor does.
+
+use std::{
+    io,
+    os::fd::{BorrowedFd, OwnedFd},
+};
+
+use apm2_model::event::identity::ProcessIdentity;
+
+use crate::output::log::follow::LogPosition;
+
+/// The descriptors of one run, as they come back from a holder.
+#[derive(Debug)]
+pub struct HeldRun {
+    /// Its outputs: stdout and stderr, or one for both.
+    pub outputs: Vec<HeldOutput>,
+    /// The pidfd of its process.
+    pub pidfd: OwnedFd,
+    /// Which process that is.
+    pub identity: ProcessIdentity,
+}
+
+/// An output that somebody holds.
+#[derive(Debug)]
+pub struct HeldOutput {
+    /// The read end of its pipe.
+    pub pipe: OwnedFd,
+    /// Where in its log file it begins; `None` where that is not known.
+    pub begins_at: Option<LogPosition>,
+}
+
+/// Keeps descriptors of runs, under the text of their marker (`<process id>/<instance>/<run>`), beyond the death of the
+/// supervisor. What was in a pipe when the last writer had gone is then still there for the next supervisor.
+///
+/// All calls are synchronous and bounded in time.
+pub trait RunHolder: Send + Sync {
+    /// Keeps a run: the read ends of its outputs, with where in its log file each begins, and its process, which exists and
+    /// does not become its program before this returns.
+    ///
+    /// # Errors
+    /// When it is not held. It runs all the same, and its outputs last as long as its process.
+    fn hold(
+        &self,
+        run: &str,
+        outputs: &[(BorrowedFd<'_>, Option<LogPosition>)],
+        pidfd: BorrowedFd<'_>,
+        identity: &ProcessIdentity,
+    ) -> io::Result<()>;
+
+    /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn get(&self, run: &str) -> io::Result<Option<HeldRun>>;
+
+    /// The same, if the holder is there: none is started to be asked.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
+        self.get(run)
+    }
+
+    /// Lets go of a run.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn release(&self, run: &str) -> io::Result<()>;
+
+    /// The runs that are held.
+    ///
+    /// # Errors
+    /// When the holder does not answer.
+    fn held(&self) -> io::Result<Vec<String>>;
+}
+
+/// Lets go of what is held of a run that is over.
+pub(crate) fn let_go(holder: Option<&dyn RunHolder>, marker: &str) {
+    if let Some(holder) = holder
+        && let Err(error) = holder.release(marker)
+    {
+        tracing::debug!(%error, "a run stays held that is over");
+    }
+}

@@ -1,0 +1,242 @@
+//! Reading log files back: the last lines, and what is added, across rotations.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read, Seek as _, SeekFrom},
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+
+use crate::output::log::files::{open_for_reading, rotated, rotated_path};
+
+/// What is read at once, in bytes.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Attempts to open a file that is rotated away at that very moment.
+const OPEN_ATTEMPTS_MAX: u32 = 16;
+
+/// A place in the output of an instance: a generation of its file, and an offset in it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPosition {
+    /// Which file, counted from 1.
+    pub generation: u64,
+    /// Where in it, in bytes.
+    pub offset: u64,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum LogItem<'a> {
+    /// Some bytes.
+    Bytes(&'a [u8]),
+    /// So many files that were rotated away and removed before they were read.
+    Gap(u64),
+    /// Nothing, for now.
+    End,
+}
+
+/// Reads one log file and its earlier generations, in order.
+#[derive(Debug)]
+pub struct LogReader {
+    path: PathBuf,
+    /// What has been read.
+    position: LogPosition,
+    file: Option<Source>,
+    buffer: Vec<u8>,
+}
+
+/// What has the name of the file that is written to.
+enum Named {
+    /// The file that is open, as long as this.
+    Same { length: u64 },
+    /// Another one, or none.
+    Other,
+}
+
+#[derive(Debug)]
+enum Source {
+    Plain { file: File, inode: u64 },
+    Compressed(Box<MultiGzDecoder<File>>),
+}
+
+impl LogReader {
+    /// Reads from the oldest that is left.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn from_start(path: &Path) -> io::Result<Self> {
+        let oldest = rotated(path)?.first().map(|oldest| oldest.generation);
+        let generation = oldest.map_or_else(|| Self::current(path), Ok)?;
+        Ok(Self::at(path, generation))
+    }
+
+    /// Reads on from `position`.
+    ///
+    /// # Errors
+    /// When what is there cannot be opened.
+    pub fn from_position(path: &Path, position: LogPosition) -> io::Result<Self> {
+        let mut reader = Self::at(path, position.generation);
+        if position.offset == 0 || !reader.open()? {
+            return Ok(reader);
+        }
+        reader.position = position;
+        match &mut reader.file {
+            Some(Source::Plain { file, .. }) => {
+                file.seek(SeekFrom::Start(position.offset))?;
+            }
+            Some(Source::Compressed(decoder)) => {
+                io::copy(&mut decoder.by_ref().take(position.offset), &mut io::sink())?;
+            }
+            None => {}
+        }
+        Ok(reader)
+    }
+
+    /// The end of what is there now.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn end(path: &Path) -> io::Result<LogPosition> {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let generation = Self::current(path)?;
+            let offset = match open_for_reading(path) {
+                Ok(file) => file.metadata()?.len(),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+                Err(error) => return Err(error),
+            };
+            if Self::current(path)? == generation {
+                return Ok(LogPosition { generation, offset });
+            }
+        }
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated too fast to be read"))
+    }
+
+    /// The generation that the file that is written to will have.
+    fn current(path: &Path) -> io::Result<u64> {
+        Ok(rotated(path)?.last().map_or(0, |last| last.generation).saturating_add(1))
+    }
+
+    fn at(path: &Path, generation: u64) -> Self {
+        let position = LogPosition { generation, offset: 0 };
+        Self { path: path.to_owned(), position, file: None, buffer: vec![0; READ_BYTES_MAX] }
+    }
+
+    /// Where what comes next begins.
+    #[must_use]
+    pub const fn position(&self) -> LogPosition {
+        self.position
+    }
+
+    /// What comes next. [`LogItem::End`] is not for ever: more may be written.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn next_item(&mut self) -> io::Result<LogItem<'_>> {
+        loop {
+            if self.file.is_none() && !self.open()? {
+                let skipped = self.skip_removed()?;
+                if skipped == 0 {
+                    return Ok(LogItem::End);
+                }
+                return Ok(LogItem::Gap(skipped));
+            }
+            // Asked before reading: what was written before the rotation is then all there.
+            let named = self.named();
+            let read = match &mut self.file {
+                Some(Source::Plain { file, .. }) => file.read(&mut self.buffer)?,
+                Some(Source::Compressed(decoder)) => decoder.read(&mut self.buffer)?,
+                None => 0,
+            };
+            if read > 0 {
+                self.position.offset = self.position.offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
+                return Ok(LogItem::Bytes(self.buffer.get(..read).unwrap_or_default()));
+            }
+            match named {
+                Named::Same { length } if length < self.position.offset => self.begin_anew()?,
+                Named::Same { .. } => return Ok(LogItem::End),
+                Named::Other => {
+                    self.file = None;
+                    self.go_to(self.position.generation.saturating_add(1));
+                }
+            }
+        }
+    }
+
+    /// What has the name of the file that is written to. When it is another one than is open, nothing is written to that
+    /// any more.
+    fn named(&self) -> Named {
+        match (&self.file, fs::symlink_metadata(&self.path)) {
+            (Some(Source::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
+                Named::Same { length: metadata.len() }
+            }
+            _ => Named::Other,
+        }
+    }
+
+    /// Reads from the beginning of a file that was cut short: what is written now comes there.
+    fn begin_anew(&mut self) -> io::Result<()> {
+        self.position.offset = 0;
+        match &mut self.file {
+            Some(Source::Plain { file, .. }) => file.rewind(),
+            Some(Source::Compressed(_)) | None => Ok(()),
+        }
+    }
+
+    /// Opens the generation that comes next, if it is there.
+    fn open(&mut self) -> io::Result<bool> {
+        for _ in 0..OPEN_ATTEMPTS_MAX {
+            let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.position.generation);
+            let opened = match found {
+                Some(file) if file.is_compressed => {
+                    open_for_reading(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
+                }
+                Some(file) => open_for_reading(&file.path).and_then(plain),
+                None if Self::current(&self.path)? == self.position.generation => {
+                    let opened = open_for_reading(&self.path).and_then(plain);
+                    // Rotated away between the two looks: then it is found under its other name.
+                    if Self::current(&self.path)? != self.position.generation {
+                        continue;
+                    }
+                    opened
+                }
+                None => return Ok(false),
+            };
+            match opened {
+                Ok(source) => {
+                    self.file = Some(source);
+                    return Ok(true);
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    if !rotated_path(&self.path, self.position.generation).exists()
+                        && Self::current(&self.path)? == self.position.generation
+                    {
+                        return Ok(false);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// Goes on to the oldest generation that is left, if the one that comes next is gone. How many were skipped.
+    fn skip_removed(&mut self) -> io::Result<u64> {
+        let left = rotated(&self.path)?;
+        let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);
+        let next = oldest.map_or_else(|| Self::current(&self.path), Ok)?;
+        let skipped = next.saturating_sub(self.position.generation);
+        self.go_to(next);
+        Ok(skipped)
+    }
+
+    const fn go_to(&mut self, generation: u64) {
+        self.position = LogPosition { generation, offset: 0 };
+    }
+}
+
+fn plain(file: File) -> io::Result<Source> {
+    let inode = file.metadata()?.ino();
+    Ok(Source::Plain { file, inode })
+}

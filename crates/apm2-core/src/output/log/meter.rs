@@ -1,0 +1,46 @@
+//! How much an instance writes.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use apm2_model::event::{kind::OutputSource, timestamp::Stamp};
+
+use crate::adapter::MeterReading;
+
+/// Counts what an instance writes, over all its runs.
+#[derive(Debug, Default)]
+pub struct OutputMeter {
+    stdout_bytes: AtomicU64,
+    stderr_bytes: AtomicU64,
+    /// When something was last written or a run begun, on the boot clock.
+    last_boot_ns: AtomicU64,
+}
+
+impl OutputMeter {
+    /// Notes that a run has begun.
+    pub(crate) fn begin(&self, now: &Stamp) {
+        self.last_boot_ns.store(now.boot_ns, Ordering::Relaxed);
+    }
+
+    /// Notes that so many bytes were written.
+    pub(crate) fn count(&self, source: OutputSource, bytes: u64, now: &Stamp) {
+        let counter = match source {
+            OutputSource::Stdout => &self.stdout_bytes,
+            OutputSource::Stderr => &self.stderr_bytes,
+        };
+        counter.fetch_add(bytes, Ordering::Relaxed);
+        self.begin(now);
+    }
+
+    /// What it says at `now`.
+    #[must_use]
+    pub fn read(&self, now: &Stamp) -> MeterReading {
+        MeterReading {
+            stdout_bytes: self.stdout_bytes.load(Ordering::Relaxed),
+            stderr_bytes: self.stderr_bytes.load(Ordering::Relaxed),
+            silent: Duration::from_nanos(now.boot_ns.saturating_sub(self.last_boot_ns.load(Ordering::Relaxed))),
+        }
+    }
+}

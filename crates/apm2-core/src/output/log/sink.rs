@@ -1,0 +1,394 @@
+//! From a pipe to a file, so that nothing is lost or doubled however the supervisor ends.
+//!
+//! Bytes are moved with splice(2): for a process that is killed, taking them out of the pipe and adding them to the file
+//! are one step. Reading them and writing them would be two, and a kill between the two would lose what was read. Where
+//! each line begins with its time, the time is written first and the line is moved after it; a time at the end of the
+//! file that no line follows is taken away by whoever opens the file next.
+//!
+//! What cannot be kept, on a full disk for instance, is taken from the pipe all the same and dropped: a process never
+//! waits for a disk that has no room.
+
+use std::{
+    fs, io,
+    os::fd::{BorrowedFd, OwnedFd},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use apm2_model::{
+    event::{kind::OutputSource, timestamp::Clock},
+    spec::config::log::{LogConfig, is_nowhere},
+};
+use rustix::pipe::{SpliceFlags, tee};
+use tracing::Span;
+
+use crate::output::{
+    log::{
+        files::{LogFiles, rotated, rotated_path, shown},
+        follow::LogPosition,
+        rotation::settle,
+        secret_filter::Masks,
+        tail::last_lines,
+        writer::{LogWriter, PEEK_BYTES_MAX},
+    },
+    notice::OutputNotice,
+};
+
+/// What is moved in one step, in bytes: what a large pipe holds.
+const STEP_BYTES_MAX: usize = 1 << 20;
+
+/// Lines that are moved in one step, each after its time: others wait for this to end.
+const STEP_LINES_MAX: usize = 256;
+
+/// How long nothing is tried after the file could not be written.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a file is written to that could not be rotated, before that is tried again.
+const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
+
+/// What became of what was in the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// So many bytes are in the file.
+    Kept(usize),
+    /// So many bytes are gone.
+    Dropped(usize),
+    /// Nobody can write to the pipe any more, and it is empty.
+    End,
+}
+
+/// What becomes of the files of an instance together.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    pub(crate) files: LogFiles,
+    pub(crate) config: LogConfig,
+    pub(crate) masks: Arc<Masks>,
+    settling: Mutex<()>,
+}
+
+impl Shelf {
+    pub(crate) fn new(files: LogFiles, config: LogConfig, masks: Arc<Masks>) -> Self {
+        Self { files, config, masks, settling: Mutex::new(()) }
+    }
+
+    /// The size at which a file is rotated: so that what is written to and the newest of what was rotated away, of each
+    /// output, fit into the limit on all.
+    fn rotate_bytes(&self) -> u64 {
+        let files = u64::try_from(self.files.all().count()).unwrap_or(1).max(1);
+        self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)
+    }
+
+    fn settle(&self) {
+        let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = settle(&self.files, &self.config, self.rotate_bytes()) {
+            tracing::warn!(%error, "rotated log files could not be put in order");
+        }
+    }
+}
+
+/// Where one output of a run goes.
+pub(crate) struct LogSink {
+    source: OutputSource,
+    path: PathBuf,
+    shelf: Arc<Shelf>,
+    clock: Arc<dyn Clock>,
+    open: Option<LogWriter>,
+    /// Where in its files the run begins, where that is known.
+    begins_at: Option<LogPosition>,
+    /// Whether nothing is kept, because that is wanted.
+    is_nowhere: bool,
+    /// Whether what is opened next goes on with the line that the file before it ends with.
+    is_line_carried: bool,
+    /// Whether the next line does not fit into the file any more.
+    is_full: bool,
+    rotate_again_at: Option<Instant>,
+    /// Set while output is dropped.
+    dropping: Option<Dropping>,
+    /// Bytes that were taken out of the pipe, are not in the file, and were not told of yet. Whoever replaces this sink
+    /// tells of them.
+    lost: Arc<AtomicU64>,
+    scratch: Option<(OwnedFd, OwnedFd)>,
+    buffer: Vec<u8>,
+}
+
+struct Dropping {
+    retry_at: Instant,
+    /// Whether the last byte that was dropped was in the middle of a line: the rest of that is no line.
+    is_in_line: bool,
+}
+
+impl LogSink {
+    /// The sink of `source`. Nothing is opened before there is something to keep.
+    pub(crate) fn new(
+        source: OutputSource,
+        shelf: Arc<Shelf>,
+        clock: Arc<dyn Clock>,
+        begins_at: Option<LogPosition>,
+        lost: Arc<AtomicU64>,
+    ) -> Self {
+        let path = shelf.files.of(source).to_owned();
+        Self {
+            source,
+            is_nowhere: is_nowhere(&path),
+            path,
+            shelf,
+            clock,
+            open: None,
+            begins_at,
+            is_line_carried: false,
+            is_full: false,
+            rotate_again_at: None,
+            dropping: None,
+            lost,
+            scratch: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    pub(crate) const fn source(&self) -> OutputSource {
+        self.source
+    }
+
+    /// Moves some of what is in the pipe. Tells through `notice` when dropping begins and ends.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the pipe is empty; others when it cannot be read.
+    pub(crate) fn absorb(&mut self, pipe: BorrowedFd<'_>, notice: &mut dyn FnMut(OutputNotice)) -> io::Result<Moved> {
+        if self.is_nowhere {
+            // Nothing is lost that was to be kept.
+            return Ok(match self.drop_some(pipe)? {
+                Moved::Dropped(bytes) => Moved::Kept(bytes),
+                moved => moved,
+            });
+        }
+        if self.dropping.as_ref().is_some_and(|dropping| Instant::now() < dropping.retry_at) {
+            return self.drop_some(pipe);
+        }
+        match self.keep(pipe) {
+            Ok(Moved::Kept(bytes)) => {
+                if self.dropping.take().is_some() {
+                    notice(OutputNotice::Resumed { source: self.source, bytes: self.take_lost() });
+                }
+                Ok(Moved::Kept(bytes))
+            }
+            Ok(other) => Ok(other),
+            Err(error) if is_of_pipe(&error) => Err(error),
+            Err(error) => {
+                let cause = format!("{}: {error}", shown(&self.path).display());
+                if let Some(dropping) = self.drop_for_now(cause) {
+                    notice(dropping);
+                }
+                self.drop_some(pipe)
+            }
+        }
+    }
+
+    /// Drops what comes until the file is tried again. Gives what there is to tell, if that begins now.
+    pub(crate) fn drop_for_now(&mut self, cause: String) -> Option<OutputNotice> {
+        let retry_at = Instant::now() + RETRY_INTERVAL;
+        let is_in_line = self.open.take().is_some_and(|open| open.ends_in_line());
+        match &mut self.dropping {
+            Some(dropping) => {
+                dropping.retry_at = retry_at;
+                None
+            }
+            None => {
+                self.dropping = Some(Dropping { retry_at, is_in_line });
+                Some(OutputNotice::Dropping { source: self.source, cause })
+            }
+        }
+    }
+
+    /// How much was dropped and not told of yet, at the end of a run.
+    pub(crate) fn finish(&mut self) -> Option<OutputNotice> {
+        self.dropping.take()?;
+        Some(OutputNotice::Ended { source: self.source, bytes: self.take_lost() })
+    }
+
+    fn take_lost(&self) -> u64 {
+        self.lost.swap(0, Ordering::Relaxed)
+    }
+
+    /// The last lines that this run wrote. None where it is not known where it begins: they might be another's.
+    pub(crate) fn tail(&self) -> Vec<String> {
+        let lines = self.begins_at.map(|begins_at| last_lines(&self.path, begins_at, &self.shelf.masks));
+        lines.and_then(Result::ok).unwrap_or_default()
+    }
+
+    fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
+        #[cfg(test)]
+        crate::output::log::fault::strike(&self.path);
+        self.make_ready()?;
+        if self.dropping.is_some()
+            && let Some(skipped) = self.resume(pipe)?
+        {
+            return Ok(skipped);
+        }
+        let moved = if self.shelf.config.timestamps { self.move_lines(pipe)? } else { self.move_bytes(pipe)? };
+        Ok(if moved == 0 { Moved::End } else { Moved::Kept(moved) })
+    }
+
+    /// Ends the line that was begun before something was dropped, and drops the rest of the one that is in the pipe: two
+    /// halves would pass for a line that nobody wrote. `None` once a line begins.
+    fn resume(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Option<Moved>> {
+        if let Some(open) = &mut self.open {
+            open.end_line()?;
+        }
+        if self.dropping.as_ref().is_none_or(|dropping| !dropping.is_in_line) {
+            return Ok(None);
+        }
+        let seen = self.peek(pipe)?;
+        let end = seen.iter().position(|byte| *byte == b'\n');
+        let skipped = self.drop_up_to(pipe, end.map_or(seen.len(), |end| end + 1))?;
+        if let Some(dropping) = &mut self.dropping {
+            // What has no lines is not searched for their ends for ever.
+            dropping.is_in_line = false;
+        }
+        Ok(Some(skipped))
+    }
+
+    fn move_bytes(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
+        let room = self.room(pipe)?;
+        self.opened()?.take(pipe, room)
+    }
+
+    /// Moves whole lines, each after its time, and the beginning of one that is not finished.
+    fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
+        let seen = self.peek(pipe)?;
+        let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.shelf.rotate_bytes());
+        let open = self.opened()?;
+        let mut moved: usize = 0;
+        for line in seen.split_inclusive(|byte| *byte == b'\n').take(STEP_LINES_MAX) {
+            open.take_line(pipe, line, &*clock)?;
+            moved = moved.saturating_add(line.len());
+            if open.bytes() >= rotate_bytes {
+                break;
+            }
+        }
+        Ok(moved)
+    }
+
+    /// How much may be moved at once, so that the file does not grow beyond its limit, and ends with a line where it can.
+    fn room(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
+        let written = self.open.as_ref().map_or(0, LogWriter::bytes);
+        let left = usize::try_from(self.shelf.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
+        if left == 0 || left >= STEP_BYTES_MAX {
+            // One that could not be rotated has no limit.
+            return Ok(STEP_BYTES_MAX);
+        }
+        if left >= PEEK_BYTES_MAX {
+            return Ok(PEEK_BYTES_MAX);
+        }
+        let seen = self.peek(pipe)?;
+        let Some(fitting) = seen.get(..left) else { return Ok(seen.len()) };
+        let end = fitting.iter().rposition(|byte| *byte == b'\n');
+        let is_between_lines = || self.open.as_ref().is_some_and(|open| !open.ends_in_line());
+        if end.is_none() && written > 0 && self.rotate_again_at.is_none() && is_between_lines() {
+            self.is_full = true;
+            self.make_ready()?;
+            // Into an empty file, or one that could not be rotated.
+            return self.room(pipe);
+        }
+        self.is_full = end.is_some();
+        Ok(end.map_or(left, |end| end + 1))
+    }
+
+    fn opened(&mut self) -> io::Result<&mut LogWriter> {
+        self.open.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
+    }
+
+    /// What is in the pipe, which stays there.
+    fn peek(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+        let (reader, writer) = match &self.scratch {
+            Some(scratch) => scratch,
+            None => {
+                let (reader, writer) = io::pipe()?;
+                self.scratch.insert((reader.into(), writer.into()))
+            }
+        };
+        let seen = tee(pipe, writer, PEEK_BYTES_MAX, SpliceFlags::NONBLOCK)?;
+        let mut bytes = vec![0; seen];
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled += rustix::io::read(reader, rest)?;
+        }
+        Ok(bytes)
+    }
+
+    fn drop_some(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
+        self.drop_up_to(pipe, PEEK_BYTES_MAX)
+    }
+
+    fn drop_up_to(&mut self, pipe: BorrowedFd<'_>, bytes_max: usize) -> io::Result<Moved> {
+        self.buffer.resize(bytes_max, 0);
+        let bytes = rustix::io::read(pipe, self.buffer.as_mut_slice())?;
+        let Some(last) = bytes.checked_sub(1).and_then(|last| self.buffer.get(last)) else { return Ok(Moved::End) };
+        if let Some(dropping) = &mut self.dropping {
+            self.lost.fetch_add(u64::try_from(bytes).unwrap_or(u64::MAX), Ordering::Relaxed);
+            dropping.is_in_line = *last != b'\n';
+        }
+        Ok(Moved::Dropped(bytes))
+    }
+
+    /// Opens the file, or another one when it is full, old, or not there any more.
+    fn make_ready(&mut self) -> io::Result<()> {
+        if let Some(open) = &mut self.open {
+            if open.is_gone(&self.path)? {
+                self.open = None;
+            } else if self.is_due_for_rotation() {
+                self.rotate();
+            }
+        }
+        if self.open.is_none() {
+            let now_ns = self.clock.now().wall_ns;
+            let opened = LogWriter::open(&self.path, now_ns, self.shelf.config.timestamps, Arc::clone(&self.lost))?;
+            let is_line_carried = std::mem::take(&mut self.is_line_carried);
+            self.open = Some(if is_line_carried && opened.bytes() == 0 { opened.continuing(true) } else { opened });
+        }
+        Ok(())
+    }
+
+    fn is_due_for_rotation(&self) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.shelf.config.rotate_age.as_nanos();
+        open.bytes() > 0
+            && self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
+            && (self.is_full || open.bytes() >= self.shelf.rotate_bytes() || is_old())
+    }
+
+    /// Gives the file another name. Where that is impossible, it is written to all the same, beyond its limit: nothing is
+    /// dropped that could be kept.
+    fn rotate(&mut self) {
+        let renamed = rotated(&self.path).and_then(|rotated| {
+            let generation = rotated.last().map_or(0, |last| last.generation).saturating_add(1);
+            fs::rename(&self.path, rotated_path(&self.path, generation))
+        });
+        if let Err(error) = renamed {
+            if self.rotate_again_at.is_none() {
+                tracing::warn!(path = %shown(&self.path).display(), %error, "a log file cannot be rotated");
+            }
+            self.rotate_again_at = Some(Instant::now() + ROTATE_RETRY_INTERVAL);
+            return;
+        }
+        self.rotate_again_at = None;
+        self.is_full = false;
+        self.is_line_carried = self.open.take().is_some_and(|open| open.is_line_begun() || open.ends_in_line());
+        let shelf = Arc::clone(&self.shelf);
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => {
+                let span = Span::current();
+                drop(runtime.spawn_blocking(move || span.in_scope(|| shelf.settle())));
+            }
+            Err(_) => shelf.settle(),
+        }
+    }
+}
+
+/// Errors that say nothing about the file.
+fn is_of_pipe(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}

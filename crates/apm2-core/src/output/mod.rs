@@ -1,0 +1,11 @@
+//! The output of a process: from its pipes into its log files, and back.
+
+pub(crate) mod destination;
+pub(crate) mod drain;
+pub(crate) mod fd_store;
+pub(crate) mod log;
+pub(crate) mod notice;
+pub(crate) mod pipes;
+pub(crate) mod readers;
+pub(crate) mod source;
+pub(crate) mod subscriber;

@@ -1,0 +1,105 @@
+//! The pipes between a process and its supervisor, and what can be learned from one.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+};
+
+use apm2_model::event::{identity::ProcessIdentity, kind::OutputSource};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+
+use crate::{
+    os::procfs::identify,
+    output::{
+        fd_store::HeldOutput,
+        log::{files::LogFiles, follow::LogReader},
+        source::{Output, Outputs},
+    },
+};
+
+/// The pipes of a process that is about to be spawned: our ends, and its own.
+pub(crate) struct Pipes {
+    /// Our ends.
+    pub(crate) outputs: Outputs,
+    /// Its stdout.
+    pub(crate) stdout: OwnedFd,
+    /// Its stderr: the same pipe when both are merged.
+    pub(crate) stderr: OwnedFd,
+}
+
+impl Pipes {
+    /// Makes the pipes; one for both outputs when they are merged.
+    ///
+    /// # Errors
+    /// Those of pipe(2).
+    pub(crate) fn new(merged: bool) -> io::Result<Self> {
+        let (ours, stdout) = pipe()?;
+        if merged {
+            let stderr = stdout.try_clone()?;
+            return Ok(Self { outputs: Outputs(vec![Output::new(OutputSource::Stdout, ours)]), stdout, stderr });
+        }
+        let (our_stderr, stderr) = pipe()?;
+        let outputs = vec![Output::new(OutputSource::Stdout, ours), Output::new(OutputSource::Stderr, our_stderr)];
+        Ok(Self { outputs: Outputs(outputs), stdout, stderr })
+    }
+}
+
+/// A pipe, of which our end does not block. Both ends are closed by exec.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (reader, writer) = io::pipe()?;
+    let reader = OwnedFd::from(reader);
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((reader, writer.into()))
+}
+
+impl Outputs {
+    /// Outputs that somebody held: both, or one for both.
+    pub(crate) fn of(held: Vec<HeldOutput>) -> Option<Self> {
+        let sources = [OutputSource::Stdout, OutputSource::Stderr];
+        let outputs = sources.into_iter().zip(held);
+        let held: Vec<_> =
+            outputs.map(|(source, HeldOutput { pipe, begins_at })| Output { source, pipe, begins_at }).collect();
+        (!held.is_empty()).then_some(Self(held))
+    }
+
+    /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are ours.
+    pub(crate) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
+        let opened = [(OutputSource::Stdout, 1), (OutputSource::Stderr, 2)]
+            .map(|(source, number)| open_pipe(identity, number).map(|pipe| Output::new(source, pipe)));
+        let mut found: Vec<Output> = opened.into_iter().flatten().collect();
+        found.dedup_by_key(|output| inode(output.pipe.as_fd()));
+        (!found.is_empty()).then_some(Self(found))
+    }
+
+    /// Notes where in `files` they are going to begin.
+    pub(crate) fn begin_in(&mut self, files: &LogFiles) {
+        for output in &mut self.0 {
+            output.begins_at = LogReader::end(files.of(output.source)).ok();
+        }
+    }
+}
+
+fn open_pipe(identity: &ProcessIdentity, number: u32) -> Option<OwnedFd> {
+    // We made our pipes readable and writable for the process. One that it has made itself, and reads somewhere else, is not.
+    if !is_read_write(identity.pid, number)? {
+        return None;
+    }
+    // Not blocking from the start: opening a pipe for reading waits for a writer otherwise (fifo(7)).
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let pipe = open(format!("/proc/{}/fd/{number}", identity.pid), flags, Mode::empty()).ok()?;
+    let is_pipe = fstat(&pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    // Looked at after it was opened: then it was this process's and no stranger's.
+    (is_pipe && identify(identity.pid) == Some(*identity)).then_some(pipe)
+}
+
+/// Whether a descriptor of a process is open for both (proc(5), `fdinfo`: the flags are octal).
+fn is_read_write(pid: u32, number: u32) -> Option<bool> {
+    let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();
+    let flags = OFlags::from_bits_retain(u32::from_str_radix(flags, 8).ok()?);
+    Some(flags & OFlags::RWMODE == OFlags::RDWR)
+}
+
+fn inode(descriptor: BorrowedFd<'_>) -> Option<u64> {
+    fstat(descriptor).ok().map(|stat| stat.st_ino)
+}

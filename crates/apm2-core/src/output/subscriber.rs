@@ -1,0 +1,48 @@
+//! Output that is passed to a subscriber as it is read.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use apm2_model::event::kind::OutputSource;
+use tokio::sync::mpsc;
+
+/// Chunks that wait for a slow subscriber before the process itself has to.
+const CHUNKS_WAITING_MAX: usize = 64;
+
+/// A piece of output, as it came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputChunk {
+    /// Where it came from.
+    pub source: OutputSource,
+    /// At least one byte, and at most 64 KiB.
+    pub bytes: Vec<u8>,
+}
+
+/// Where output goes: to the latest subscriber, if there is one.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outlet(Arc<Mutex<Option<mpsc::Sender<OutputChunk>>>>);
+
+impl Outlet {
+    /// A new subscription, in the place of an earlier one.
+    pub(crate) fn subscribe(&self) -> mpsc::Receiver<OutputChunk> {
+        let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
+        self.set(Some(sender));
+        receiver
+    }
+
+    /// Hands a piece on, and waits while the subscriber is behind.
+    pub(crate) async fn deliver(&self, source: OutputSource, bytes: &[u8]) {
+        let Some(subscriber) = self.get() else { return };
+        let chunk = OutputChunk { source, bytes: bytes.to_vec() };
+        if subscriber.send(chunk).await.is_err() && self.get().is_some_and(|now| now.same_channel(&subscriber)) {
+            self.set(None);
+        }
+    }
+
+    fn get(&self) -> Option<mpsc::Sender<OutputChunk>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, subscriber: Option<mpsc::Sender<OutputChunk>>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = subscriber;
+    }
+}

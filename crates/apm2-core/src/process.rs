@@ -1,0 +1,53 @@
+//! The processes under supervision: what they are, what happens to them, and how they are run.
+//!
+//! A [`ProcessSpec`] says what to run. A [`ProcessRunner`] runs one instance of it, and turns what happens into
+//! [`Event`]s, which a [`Recorder`] keeps. A [`Stream`] is the fold of such events, and a [`ProcessHandle`] the public part
+//! of it. Only [`ProcessHandle::apply`] changes a state, and [`transition`] decides which change is legal.
+
+pub use apm2_model::{
+    clock::{SystemClock, boot_id},
+    event::{
+        Draft, Event,
+        actor::Actor,
+        exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
+        identity::ProcessIdentity,
+        kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
+        requester::Request,
+        stream_id::StreamId,
+        timestamp::{Clock, Stamp},
+    },
+    id_query,
+    recorder::{Recorder, Unrecorded},
+    signal::{NotASignal, Signal},
+    spec::{
+        ProcessSpec,
+        builder::{ProcessSpecBuilder, SpecError},
+        id::ProcessId,
+        redact::{mark::REDACTED, spec::RedactedSpec},
+    },
+    state::{
+        ProcessState,
+        handle::ProcessHandle,
+        series::Series,
+        stream::{FollowUp, IllegalEvent, Intent, StopUnderWay, Stream},
+        transition::{IllegalTransition, transition},
+    },
+};
+
+pub use crate::{
+    error::ProcessError,
+    os::{
+        child::{detach, has_ended, lower_descriptor_limit, raise_descriptor_limit},
+        group::{LedgerPlace, RUN_VARIABLE},
+        inherited::reset_inherited,
+        procfs::{
+            ProcessStatus, identify, is_in_another_namespace, pid_namespace, proc_is_of_our_namespace, status_of,
+        },
+        spawner::{SpawnedProcess, allowed_variables, current_umask, spawn},
+    },
+    output::{
+        fd_store::{HeldOutput, HeldRun, RunHolder},
+        subscriber::OutputChunk,
+    },
+    run::runner::ProcessRunner,
+};

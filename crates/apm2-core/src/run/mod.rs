@@ -1,0 +1,8 @@
+//! One run of an instance, from its start to its end, and the record of it.
+
+pub(crate) mod actor;
+pub(crate) mod history;
+pub(crate) mod instance;
+pub(crate) mod pre_stop;
+pub(crate) mod resume;
+pub(crate) mod runner;

@@ -1,0 +1,132 @@
+//! The commands that are run before a process is asked to stop.
+
+use std::path::PathBuf;
+
+use apm2_model::spec::redact::known::Known;
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+
+use crate::os::hook as helper;
+
+/// How one command went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PreStopResult {
+    /// The command, secrets masked.
+    pub(crate) command: String,
+    /// Whether it ended with 0, in time.
+    pub(crate) succeeded: bool,
+    /// How it ended.
+    pub(crate) detail: String,
+}
+
+/// The commands of one stop, while they run. They end with this.
+#[derive(Debug)]
+pub(crate) struct PreStop {
+    running: JoinHandle<Vec<PreStopResult>>,
+    until: watch::Sender<Instant>,
+}
+
+impl PreStop {
+    /// Runs the commands one after another, all of them until `until`. `pid` tells them the process, as `APM2_PID`; `known`
+    /// is masked in what is told of them.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn begin(
+        commands: Vec<Vec<String>>,
+        cwd: Option<PathBuf>,
+        pid: u32,
+        known: Known,
+        until: Instant,
+    ) -> Self {
+        let (until, reached) = watch::channel(until);
+        Self { running: tokio::spawn(run(commands, cwd, pid, known, reached)), until }
+    }
+
+    /// Gives them less time. Those that do not come to their end are on record as such.
+    pub(crate) fn hurry(&self, until: Instant) {
+        self.until.send_if_modified(|before| {
+            let is_earlier = until < *before;
+            *before = until.min(*before);
+            is_earlier
+        });
+    }
+
+    /// How they went. Loses nothing when dropped; to be awaited to its end once.
+    pub(crate) async fn done(&mut self) -> Vec<PreStopResult> {
+        (&mut self.running).await.unwrap_or_default()
+    }
+}
+
+impl Drop for PreStop {
+    fn drop(&mut self) {
+        self.running.abort();
+    }
+}
+
+async fn run(
+    commands: Vec<Vec<String>>,
+    cwd: Option<PathBuf>,
+    pid: u32,
+    known: Known,
+    mut until: watch::Receiver<Instant>,
+) -> Vec<PreStopResult> {
+    let mut results = Vec::new();
+    for words in commands {
+        let Some((program, args)) = words.split_first() else { continue };
+        let recorded = known.redact_args(&words).join(" ");
+        let left = until.borrow().saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let detail = "not run: no time was left".to_owned();
+            results.push(PreStopResult { command: recorded, succeeded: false, detail });
+            continue;
+        }
+        let mut command = helper::command(program, args);
+        command.env("APM2_PID", pid.to_string());
+        if let Some(cwd) = &cwd {
+            command.current_dir(cwd);
+        }
+        let ended = tokio::select! {
+            biased;
+            ended = helper::run(command, left) => ended,
+            () = reached(&mut until) => Err("cut short: no time was left".to_owned()),
+        };
+        let succeeded = ended.is_ok();
+        let detail = ended.map_or_else(|why| why, |_| "succeeded".to_owned());
+        results.push(PreStopResult { command: recorded, succeeded, detail });
+    }
+    results
+}
+
+/// Waits for a moment that may be brought forward.
+async fn reached(until: &mut watch::Receiver<Instant>) {
+    loop {
+        let moment = *until.borrow_and_update();
+        tokio::select! {
+            () = sleep_until(moment) => return,
+            // Nobody can bring it forward any more, and nobody waits for it.
+            changed = until.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A value that has what looks like a secret in it is masked whole: the filter comes after.
+    #[tokio::test]
+    async fn a_known_value_in_a_command_is_masked_whole() {
+        let value = "my password=hunter2 and more";
+        let known = Known::default().with_credentials([value]);
+        let commands = vec![vec!["true".to_owned(), value.to_owned()]];
+        let mut pre_stop = PreStop::begin(commands, None, 1, known, Instant::now() + Duration::from_secs(20));
+        let results = pre_stop.done().await;
+        assert_eq!(results.first().map(|result| &*result.command), Some("true <redacted>"), "{results:?}");
+    }
+}

@@ -1,0 +1,29 @@
+//! One lock for each name: changes of one process are made one at a time.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::RwLock;
+
+/// A lock for each name. Changes hold it alone; orders that start something hold it with others, so that nothing is started
+/// in the middle of a change.
+#[derive(Default)]
+pub(crate) struct Changes(Mutex<HashMap<String, Arc<RwLock<()>>>>);
+
+impl Changes {
+    pub(crate) fn of(&self, name: &str) -> Arc<RwLock<()>> {
+        let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        locks.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(locks.entry(name.to_owned()).or_default())
+    }
+
+    /// Waits until all that are under way now are through.
+    pub(crate) async fn settle(&self) {
+        let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        for lock in locks {
+            drop(lock.write().await);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The errors that several parts of the supervisor return.
+
+use apm2_model::spec::launch::Launch;
+
+use crate::error::ProcessError;
+
+/// The error of an order that has to start a process of which only the record is left, which has no values.
+pub(crate) fn values_unknown(launch: &Launch) -> ProcessError {
+    let name = &launch.spec.name;
+    ProcessError::InvalidState(format!("{name}: the values it was launched with are not known; `up` gives them"))
+}
+
+pub(crate) fn not_found(what: &str) -> ProcessError {
+    ProcessError::NotFound(what.to_owned())
+}

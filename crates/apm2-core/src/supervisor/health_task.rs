@@ -1,0 +1,85 @@
+//! The health of one run: when it is checked, the check under way, and what the results mean.
+
+use apm2_model::{
+    event::{identity::ProcessIdentity, timestamp::Stamp},
+    policy::health_monitor::{HealthMonitor, HealthVerdict, ProbeResult},
+    spec::{config::health::HealthCheckConfig, launch::Launch},
+};
+use tokio::{task::JoinHandle, time::Instant};
+
+use crate::{
+    health::probe::{ProbeTarget, probe_whole},
+    time::instant_in,
+};
+
+/// The checks of a run; of nothing, by default.
+#[derive(Debug, Default)]
+pub(crate) struct Checkup {
+    monitor: Option<HealthMonitor>,
+    due: Option<Instant>,
+    running: Option<JoinHandle<ProbeResult>>,
+}
+
+impl Checkup {
+    /// Begins to check a run that was started at `started`.
+    pub(crate) fn started(config: Option<HealthCheckConfig>, started: &Stamp, now: &Stamp) -> Self {
+        let Some(config) = config else { return Self::default() };
+        let mut checkup = Self { monitor: Some(HealthMonitor::new(config, *started)), due: None, running: None };
+        checkup.plan_next(now);
+        checkup
+    }
+
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    pub(crate) const fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Begins a check of the process.
+    pub(crate) fn begin(&mut self, launch: &Launch, process: Option<ProcessIdentity>) {
+        self.due = None;
+        let Some(health) = &launch.spec.health else { return };
+        let (check, timeout) = (health.check.clone(), health.timeout);
+        let of_all = launch.spec.env.iter().chain(&health.env);
+        let masked = of_all.map(|(name, value)| (name.clone(), value.clone())).collect();
+        let target = ProbeTarget { process, cwd: launch.spec.cwd.clone(), env: variables(launch, health), masked };
+        self.running = Some(tokio::spawn(async move { probe_whole(&check, timeout, &target).await }));
+    }
+
+    /// The result of the check under way. To be asked while one is; loses nothing when dropped.
+    pub(crate) async fn result(&mut self) -> ProbeResult {
+        let Some(running) = &mut self.running else { return std::future::pending().await };
+        let result = running.await;
+        self.running = None;
+        result.unwrap_or_else(|error| ProbeResult { healthy: false, detail: format!("the check broke off: {error}") })
+    }
+
+    /// What the result means.
+    pub(crate) fn conclude(&mut self, result: &ProbeResult, now: &Stamp) -> HealthVerdict {
+        let Some(monitor) = &mut self.monitor else { return HealthVerdict::Nothing };
+        let verdict = monitor.on_result(now, result);
+        self.plan_next(now);
+        verdict
+    }
+
+    fn plan_next(&mut self, now: &Stamp) {
+        self.due = self.monitor.as_ref().map(|monitor| instant_in(monitor.next_probe(now)));
+    }
+}
+
+/// What a script is given: what its process was started with, and what is its own. Later ones replace earlier ones.
+fn variables(launch: &Launch, health: &HealthCheckConfig) -> Vec<(String, String)> {
+    let base = launch.base_env.iter().flatten();
+    let all = base.chain(&launch.spec.env).chain(&health.env);
+    all.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+impl Drop for Checkup {
+    fn drop(&mut self) {
+        if let Some(running) = &self.running {
+            running.abort();
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! The channel to the task of one instance.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use apm2_model::event::stream_id::StreamId;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    error::ProcessError,
+    run::runner::StreamView,
+    supervisor::command::{Order, What},
+};
+
+impl Link {
+    /// Sends an order and waits for the answer.
+    pub(crate) async fn ask(&self, what: What) -> Result<(), ProcessError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());
+        self.orders.send(Order { what, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.busy.load(Ordering::Acquire)
+    }
+}
+
+/// The way to the task of one instance.
+#[derive(Clone)]
+pub(crate) struct Link {
+    pub(crate) id: StreamId,
+    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) view: StreamView,
+    /// Whether it runs, or is due to.
+    pub(crate) busy: Arc<AtomicBool>,
+}

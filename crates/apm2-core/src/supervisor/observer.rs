@@ -1,0 +1,142 @@
+//! What an agent adapter makes of the output of an instance.
+
+use std::{path::PathBuf, time::Duration};
+
+use apm2_model::{
+    event::{
+        kind::{EventKind, OutputSource},
+        timestamp::Stamp,
+    },
+    spec::launch::Launch,
+};
+use tokio::time::Instant;
+
+use crate::{
+    adapter::{Adapter, BlackBox, Glance, Line, LineSplitter, Observation},
+    output::log::{
+        captured::KeptOutput,
+        follow::{LogItem, LogReader},
+    },
+    time::instant_in,
+};
+
+/// How often an adapter is asked, at most.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+
+/// How often an adapter is asked that waits for nothing in particular.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Pieces of output that are handed to an adapter at once; the rest waits for the next time.
+const PIECES_MAX: usize = 64;
+
+/// An adapter, what it is shown, and when it is asked next.
+#[derive(Default)]
+pub(crate) struct Watch {
+    watched: Option<Watched>,
+    interval: Duration,
+    due: Option<Instant>,
+}
+
+struct Watched {
+    adapter: Box<dyn Adapter>,
+    output: KeptOutput,
+    lines: Vec<Lines>,
+}
+
+/// One output, read line by line.
+struct Lines {
+    source: OutputSource,
+    path: PathBuf,
+    reader: LogReader,
+    splitter: LineSplitter,
+}
+
+impl Watch {
+    /// `adapter`, or the black box where there is none, of an instance whose output is kept in files; else nothing.
+    pub(crate) fn new(launch: &Launch, adapter: Option<Box<dyn Adapter>>, output: Option<KeptOutput>) -> Self {
+        let Some(output) = output else { return Self::default() };
+        let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));
+        let interval = match launch.silence_limit {
+            _ if adapter.wants_lines() => INTERVAL_MIN,
+            Some(limit) => (limit / 4).clamp(INTERVAL_MIN, INTERVAL_MAX),
+            None => INTERVAL_MAX,
+        };
+        Self { watched: Some(Watched { adapter, output, lines: Vec::new() }), interval, due: None }
+    }
+
+    pub(crate) const fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// A run is about to begin, or was taken over: what it writes from now on is its own.
+    pub(crate) fn begin(&mut self) {
+        if let Some(watched) = &mut self.watched {
+            watched.begin();
+            self.due = Some(instant_in(self.interval));
+        }
+    }
+
+    pub(crate) fn ended(&mut self) {
+        self.due = None;
+    }
+
+    /// Asks the adapter.
+    pub(crate) fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
+        self.due = Some(instant_in(self.interval));
+        self.watched.as_mut().map_or_else(Vec::new, |watched| watched.observe(now))
+    }
+}
+
+impl Watched {
+    fn begin(&mut self) {
+        self.adapter.begin();
+        self.lines.clear();
+        if self.adapter.wants_lines() {
+            let opened = self.output.files.all().map(|(source, path)| {
+                let reader = LogReader::end(path).and_then(|end| LogReader::from_position(path, end))?;
+                Ok(Lines { source, path: path.to_owned(), reader, splitter: LineSplitter::default() })
+            });
+            self.lines = opened
+                .filter_map(|lines: std::io::Result<Lines>| {
+                    lines.inspect_err(|error| tracing::warn!(%error, "an output cannot be observed")).ok()
+                })
+                .collect();
+        }
+    }
+
+    fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
+        let mut seen = Vec::new();
+        for lines in &mut self.lines {
+            lines.hand_on(&mut *self.adapter, &self.output, &mut seen);
+        }
+        let output = &self.output;
+        let glance = Glance { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
+        seen.extend(self.adapter.tick(&glance));
+        let adapter = self.adapter.name();
+        seen.into_iter().map(|seen| EventKind::Observed { adapter: adapter.to_owned(), detail: seen.detail }).collect()
+    }
+}
+
+impl Lines {
+    fn hand_on(&mut self, adapter: &mut dyn Adapter, output: &KeptOutput, seen: &mut Vec<Observation>) {
+        for _ in 0..PIECES_MAX {
+            match self.reader.next_item() {
+                Ok(LogItem::Bytes(bytes)) => {
+                    self.splitter.push(self.source, bytes, |line| {
+                        // What is left of a secret where it is cut would not be found any more.
+                        let known = output.masks.known().filter(|_| line.is_cut);
+                        let bytes = known.as_ref().map_or(line.bytes, |known| known.without_begun(line.bytes));
+                        seen.extend(adapter.line(Line { bytes, ..line }));
+                    });
+                }
+                // What was removed before it was read cannot be observed, and may have ended in the middle of a line.
+                Ok(LogItem::Gap(_)) => self.splitter = LineSplitter::default(),
+                Ok(LogItem::End) => return,
+                Err(error) => {
+                    tracing::debug!(path = %self.path.display(), %error, "an output cannot be observed for now");
+                    return;
+                }
+            }
+        }
+    }
+}

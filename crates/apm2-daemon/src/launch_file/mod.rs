@@ -1,0 +1,191 @@
+//! The bytes of a launch file, and every version of them.
+//!
+//! ```text
+//! version 0   {"spec": …, "base_env": …, …}                      without a version
+//! version 1   {"version": 1, "launch": {"spec": …, …}}
+//! ```
+//!
+//! A field that is added to a launch needs no new version as long as it may be absent. A program that is older than the
+//! field refuses the file, as it does one of a newer version: what it would leave out may be what the launch is about.
+
+#[cfg(test)]
+pub(crate) mod golden;
+
+use apm2_model::spec::launch::Launch;
+use serde::{Deserialize as _, Serialize};
+use serde_json::Value;
+
+/// The version that is written.
+pub(crate) const VERSION: u64 = 1;
+
+/// The size of a file, in bytes.
+pub(crate) const BYTES_MAX: u64 = 4 << 20;
+
+/// Why the bytes are no launch for this program. Holds none of them: a mistake may stand beside a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnreadableFile {
+    /// Not JSON.
+    #[error("it is damaged at line {line}, column {column}; `up` writes it anew")]
+    Damaged {
+        /// Where, from 1.
+        line: usize,
+        /// Where, from 1.
+        column: usize,
+    },
+    /// JSON of a known version, and something else than a launch in it.
+    #[error("it holds something that this program does not know; use the program that wrote it, or `up` to replace it")]
+    Unknown,
+    /// A version that this program does not know.
+    #[error(
+        "it has version {0}, and this program reads 0 to {VERSION}; use the program that wrote it, or `up` to replace it"
+    )]
+    Newer(u64),
+    /// Larger than a launch can be.
+    #[error("it is larger than {BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+/// The bytes of the current version.
+///
+/// # Errors
+/// When it cannot be written as JSON, or would be too large to be read back.
+pub(crate) fn encode(launch: &Launch) -> std::io::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct Versioned<'a> {
+        version: u64,
+        launch: &'a Launch,
+    }
+    let bytes = serde_json::to_vec(&Versioned { version: VERSION, launch })?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= BYTES_MAX) {
+        Ok(bytes)
+    } else {
+        Err(std::io::Error::new(std::io::ErrorKind::InvalidData, UnreadableFile::TooLarge))
+    }
+}
+
+/// The launch in bytes of any version up to the current one.
+///
+/// # Errors
+/// When there is none for this program.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Launch, UnreadableFile> {
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
+        return Err(UnreadableFile::TooLarge);
+    }
+    let value: Value = serde_json::from_slice(bytes)
+        .map_err(|error| UnreadableFile::Damaged { line: error.line(), column: error.column() })?;
+    let launch = match value.get("version") {
+        None => Some(&value),
+        Some(version) => match version.as_u64() {
+            Some(VERSION) => value.get("launch"),
+            Some(newer) if newer > VERSION => return Err(UnreadableFile::Newer(newer)),
+            Some(_) | None => None,
+        },
+    };
+    launch.and_then(|launch| Launch::deserialize(launch).ok()).ok_or(UnreadableFile::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use apm2_model::spec::config::credentials::CredentialSource;
+    use apm2_model::spec::config::health::HealthCheck;
+    use apm2_model::spec::config::restart::BackoffConfig;
+    use apm2_model::spec::config::restart::RestartPolicy;
+
+    use super::*;
+
+    fn golden(name: &str) -> Vec<u8> {
+        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
+        fs::read(dir.join(name)).unwrap()
+    }
+
+    #[test]
+    fn launches_of_version_0_mean_what_they_meant() {
+        let agent = decode(&golden("launch-v0/agent.json")).unwrap();
+        assert_eq!(agent.spec.args, ["1000", "--api-key=sk-invented-0001"]);
+        assert_eq!(agent.spec.env.get("API_TOKEN").map(String::as_str), Some("invented-token-2"));
+        assert_eq!((agent.spec.instances, agent.spec.restart.policy), (2, RestartPolicy::Always));
+        let (initial, step, max) = (Duration::from_secs(1), Duration::from_millis(500), Duration::from_secs(60));
+        assert_eq!(agent.spec.restart.backoff, BackoffConfig::Linear { initial, step, max });
+        assert_eq!(agent.silence_limit, Some(Duration::from_secs(300)));
+        assert_eq!(agent.credential_source, Some(CredentialSource::File("/srv/invented/api.env".into())));
+        assert_eq!(agent.group.as_deref(), Some("/srv/invented/ecosystem.toml"));
+        assert_eq!(agent.spec.shutdown.timeout, Duration::from_secs(3));
+        assert!(!agent.spec.shutdown.force_kill);
+        for (name, check) in [("checked", "Liveness"), ("scripted", "Script"), ("dialed", "Tcp"), ("agent", "Http")] {
+            let launch = decode(&golden(&format!("launch-v0/{name}.json"))).unwrap();
+            let is_meant = launch.spec.health.is_some_and(|health| {
+                matches!(
+                    (check, health.check),
+                    ("Liveness", HealthCheck::Liveness)
+                        | ("Script", HealthCheck::Script { .. })
+                        | ("Tcp", HealthCheck::Tcp { .. })
+                        | ("Http", HealthCheck::Http { .. })
+                )
+            });
+            assert!(is_meant, "{name}");
+        }
+        for name in ["plain", "once"] {
+            assert_eq!(decode(&golden(&format!("launch-v0/{name}.json"))).unwrap().spec.name, name);
+        }
+    }
+
+    /// As every later program must: a launch without what is optional is a launch.
+    #[test]
+    fn what_is_absent_has_its_default() {
+        let id = "00000000-0000-0000-0000-000000000007";
+        let text = format!(r#"{{"version":1,"launch":{{"spec":{{"id":"{id}","name":"a","command":"true"}}}}}}"#);
+        let launch = decode(text.as_bytes()).unwrap();
+        let spec = apm2_model::spec::ProcessSpec::builder().id(id.parse().unwrap()).name("a").command("true");
+        assert_eq!(launch, Launch::new(spec.build()));
+    }
+
+    /// A field that is added changes what is written, without a new version: then the files of before stay, to be read, and
+    /// those of after come beside them.
+    #[test]
+    fn launches_of_version_1_mean_what_they_meant_and_are_written_the_same() {
+        for (name, launch) in golden::launches() {
+            let bytes = golden(&format!("launch-v1/{name}.json"));
+            assert_eq!(decode(&bytes), Ok(launch.clone()), "{name}");
+            assert_eq!(String::from_utf8(encode(&launch).unwrap()), String::from_utf8(bytes), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for name in ["agent", "checked", "scripted", "dialed", "plain", "once"] {
+            let launch = decode(&golden(&format!("launch-v0/{name}.json"))).unwrap();
+            let bytes = encode(&launch).unwrap();
+            assert_eq!(decode(&bytes), Ok(launch), "{name}");
+            let value: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(value["version"], VERSION);
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_is_refused_in_words_that_hold_none_of_it() {
+        let unknown = UnreadableFile::Unknown;
+        let spec = r#""spec":{"id":"00000000-0000-0000-0000-000000000007","name":"a","command":"true"}"#;
+        for (text, why) in [
+            (r#"{"version":2,"launch":{"spec":"hunter2"}}"#.to_owned(), UnreadableFile::Newer(2)),
+            (r#"{"version":18446744073709551615,"hunter2":1}"#.to_owned(), UnreadableFile::Newer(u64::MAX)),
+            (format!(r#"{{"version":0,{spec}}}"#), unknown),
+            (format!(r#"{{"version":"1","launch":{{{spec}}}}}"#), unknown),
+            (format!(r#"{{"version":1,{spec}}}"#), unknown),
+            (format!(r#"{{"version":1,"launch":{{{spec},"hunter2":true}}}}"#), unknown),
+            (r#"{"version":1}"#.to_owned(), unknown),
+            (r#"["hunter2"]"#.to_owned(), unknown),
+            (r#"{"spec":"hunter2"}"#.to_owned(), unknown),
+            ("{\"spec\":\n hunter2}".to_owned(), UnreadableFile::Damaged { line: 2, column: 2 }),
+            (String::new(), UnreadableFile::Damaged { line: 1, column: 0 }),
+        ] {
+            assert_eq!(decode(text.as_bytes()), Err(why), "{text}");
+            assert!(!why.to_string().contains("hunter2"), "{why}");
+        }
+        let large = vec![b' '; usize::try_from(BYTES_MAX).unwrap() + 1];
+        assert_eq!(decode(&large), Err(UnreadableFile::TooLarge));
+    }
+}

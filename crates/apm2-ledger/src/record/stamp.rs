@@ -1,0 +1,19 @@
+//! The time of an event, as it is recorded.
+
+use apm2_model::event::timestamp::Stamp;
+use serde::{Deserialize, Serialize};
+
+use crate::record::id::Id;
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct StampV1 {
+    pub(crate) wall_ns: i64,
+    pub(crate) boot_ns: u64,
+    pub(crate) boot_id: Id,
+}
+
+impl From<Stamp> for StampV1 {
+    fn from(stamp: Stamp) -> Self {
+        Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Id(stamp.boot_id.into_bytes()) }
+    }
+}

@@ -1,0 +1,46 @@
+//! One append that waits to be committed, and its answer.
+
+use std::sync::mpsc::SyncSender;
+
+use apm2_model::event::{Draft, Event, stream_id::StreamId};
+
+use crate::error::AppendError;
+
+/// What a caller gets back.
+pub(crate) type Answer = Result<Vec<Event>, AppendError>;
+
+/// Events for one stream, and the caller who waits for them.
+pub(crate) struct Request {
+    pub(crate) stream: StreamId,
+    /// Without a version they are appended wherever the stream is.
+    pub(crate) version: Option<u64>,
+    pub(crate) drafts: Vec<Draft>,
+    pub(crate) caller: SyncSender<Turn>,
+}
+
+impl Request {
+    /// Tells the caller. One who went away does not want to know.
+    pub(crate) fn answer(caller: Caller, answer: Answer) {
+        drop(caller.0.send(Turn::Answer(answer)));
+    }
+
+    /// One whose caller does not wait for the answer.
+    #[cfg(test)]
+    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Self {
+        Self { stream, version, drafts, caller: std::sync::mpsc::sync_channel(1).0 }
+    }
+
+    /// The request without its caller, who is answered later.
+    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<Draft>, Caller) {
+        (self.stream, self.version, self.drafts, Caller(self.caller))
+    }
+}
+
+/// Where a caller waits.
+pub(crate) struct Caller(SyncSender<Turn>);
+
+/// What a waiting caller is woken for.
+pub(crate) enum Turn {
+    Answer(Answer),
+    Lead,
+}

@@ -1,0 +1,325 @@
+//! Checks, numbers, writes, syncs and answers: what the leader of the [`queue`](crate::queue) does for everybody.
+//!
+//! Nobody is answered before the sync, and after a failed one nobody is answered well again.
+
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError},
+    },
+    thread,
+    time::Instant,
+};
+
+use apm2_model::{
+    causes::causes,
+    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
+    state::stream::Stream,
+};
+use nix::sys::statvfs::statvfs;
+
+use crate::{
+    error::AppendError,
+    feeder::Feed,
+    folds::unkept,
+    frame::{Frame, FrameBuilder, LENGTH_LEN},
+    heads::{Heads, StreamHead},
+    journal::writer::JournalWriter,
+    limits::{
+        APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FEED_STALL, RETRY_INTERVAL,
+        SNAPSHOT_EVENTS,
+    },
+    live::{Commit, Live},
+    reader::Reader,
+    record::{decode_event, encode_event},
+    request::{Answer, Caller, Request},
+};
+
+/// An append that is in the commit and waits for it.
+struct Accepted {
+    events: Vec<Event>,
+    caller: Caller,
+}
+
+pub(crate) struct Writer {
+    journal: JournalWriter,
+    live: Arc<Live>,
+    history: Reader,
+    /// `None` once the store stood still: the journal goes on without it.
+    feeds: Option<SyncSender<Feed>>,
+    heads: Heads,
+    unkept: u64,
+    /// Whether the kept folds have everything from before the ledger was opened. They have not after a kill.
+    has_past: bool,
+    scratch: Vec<u8>,
+}
+
+impl Writer {
+    /// Holds the folds of about `heads_max` streams that nothing is going on in.
+    pub(crate) fn new(journal: JournalWriter, live: Arc<Live>, feeds: SyncSender<Feed>, heads_max: usize) -> Self {
+        Self {
+            journal,
+            history: Reader::live(Arc::clone(&live)),
+            live,
+            feeds: Some(feeds),
+            heads: Heads::new(heads_max),
+            unkept: 0,
+            has_past: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Makes all that is legal among the requests durable, with one sync unless they are very large, and answers each.
+    pub(crate) fn serve(&mut self, requests: VecDeque<Request>) {
+        let mut builder = FrameBuilder::new(self.journal.next_seq(), self.journal.chain());
+        let mut accepted = Vec::with_capacity(requests.len());
+        for request in requests {
+            let (stream, version, drafts, caller) = request.split();
+            match self.accept(stream, version, drafts, &mut builder) {
+                Ok(events) => accepted.push(Accepted { events, caller }),
+                Err(error) => Request::answer(caller, Err(error)),
+            }
+            if builder.body_len() >= COMMIT_BYTES_MAX {
+                let next = FrameBuilder::new(builder.next_seq(), builder.chain());
+                self.commit(std::mem::replace(&mut builder, next), std::mem::take(&mut accepted));
+            }
+        }
+        self.commit(builder, accepted);
+        // Only now is everything that was accepted in the journal, where it can be read again.
+        self.drop_idle_heads();
+    }
+
+    /// Refuses everything from now on.
+    pub(crate) fn poison(&self, why: &str) {
+        self.live.poison(why.to_owned());
+    }
+
+    /// Checks an append against its stream and adds its events to the commit: all of them or none.
+    fn accept(
+        &mut self,
+        stream: StreamId,
+        version: Option<u64>,
+        drafts: Vec<Draft>,
+        builder: &mut FrameBuilder,
+    ) -> Answer {
+        if let Some(why) = self.live.poisoned() {
+            return Err(AppendError::Poisoned(why.to_string()));
+        }
+        check_shape(stream, &drafts)?;
+        check_disk(self.live.dir.at(), &drafts)?;
+        let head = match self.heads.take(stream) {
+            Some(head) => head,
+            None => self.load_head(stream)?,
+        };
+        let actual = head.version();
+        if let Some(expected) = version.filter(|expected| *expected != actual) {
+            self.heads.put_back(stream, head);
+            return Err(AppendError::Conflict { stream, expected, actual });
+        }
+        self.scratch.clear();
+        match prepare(&head, drafts, builder.next_seq(), &mut self.scratch) {
+            Ok(Prepared { next, events, ends }) => {
+                let mut start = 0;
+                for end in ends {
+                    builder.push(self.scratch.get(start..end).unwrap_or_default());
+                    start = end;
+                }
+                self.heads.advance(stream, next);
+                self.unkept += events.len() as u64;
+                Ok(events)
+            }
+            Err(error) => {
+                self.heads.put_back(stream, head);
+                Err(error)
+            }
+        }
+    }
+
+    /// Where a stream stands whose head is not held: all its events are in the journal, and readers see them, however far
+    /// the store has come.
+    fn load_head(&self, stream: StreamId) -> Result<StreamHead, AppendError> {
+        let history = |error| AppendError::History(Box::new(error));
+        if stream.is_system() {
+            return Ok(StreamHead::Counted(self.history.version(stream).map_err(history)?));
+        }
+        let loaded = self.history.stream(stream).map_err(history)?;
+        Ok(loaded.map_or(StreamHead::Counted(0), |stream| StreamHead::Process(Box::new(stream))))
+    }
+
+    /// Makes the commit durable, then visible, then answers.
+    fn commit(&mut self, builder: FrameBuilder, accepted: Vec<Accepted>) {
+        if builder.is_empty() {
+            return;
+        }
+        let (last_seq, chain) = (builder.next_seq() - 1, builder.chain());
+        let bytes = builder.finish();
+        // What was just built is checked as if it had been read: nothing unreadable is ever acknowledged.
+        let written = match Frame::parse(&bytes) {
+            Ok(frame) => {
+                self.journal.append(&bytes, last_seq, chain).map(|()| frame).map_err(|error| error.to_string())
+            }
+            Err(error) => Err(format!("a commit just built: {error}")),
+        };
+        match written {
+            Ok(frame) => {
+                let commit = Arc::new(Commit { bytes, frame });
+                self.live.publish(&commit);
+                for Accepted { events, caller } in accepted {
+                    Request::answer(caller, Ok(events));
+                }
+                self.feed(Feed::Commit(commit));
+                if self.unkept >= SNAPSHOT_EVENTS {
+                    self.keep_snapshot();
+                }
+            }
+            Err(why) => {
+                tracing::error!(%why, "the journal could not be written; the ledger is poisoned");
+                let poison = self.live.poison(why).to_string();
+                for Accepted { caller, .. } in accepted {
+                    Request::answer(caller, Err(AppendError::Poisoned(poison.clone())));
+                }
+            }
+        }
+    }
+
+    /// Has the folds of the streams that changed kept.
+    pub(crate) fn keep_snapshot(&mut self) {
+        if !self.heads.have_changed() || self.live.poisoned().is_some() {
+            return;
+        }
+        let seq = self.journal.next_seq() - 1;
+        let streams = self.unkept_streams();
+        self.unkept = 0;
+        // What could not be found out now, the next snapshot reads from the events: the past is still missing then.
+        self.heads.are_kept();
+        if let Some(streams) = streams {
+            self.has_past = true;
+            self.feed(Feed::Snapshot { seq, streams });
+        }
+    }
+
+    /// The folds that have to be kept before the kept ones can count as those after the last event; `None` where that cannot
+    /// be known, and where nothing is kept any more.
+    fn unkept_streams(&self) -> Option<Vec<Stream>> {
+        self.live.store()?;
+        if self.has_past {
+            return Some(self.heads.changed_folds());
+        }
+        // From the last ones that were kept: whoever wrote the events after them may have been killed.
+        let unkept = unkept(&self.history);
+        unkept.inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept")).ok()
+    }
+
+    /// Lets go of the heads of streams that nothing is going on in, once there are many. The folds that changed are kept
+    /// before, so that little has to be read again.
+    fn drop_idle_heads(&mut self) {
+        if self.heads.are_many() && self.live.poisoned().is_none() {
+            self.keep_snapshot();
+            self.heads.drop_idle();
+        }
+    }
+
+    /// Hands on to the feeder what the store is to have. Waits while it is far behind, but not for ever: an index that
+    /// stands still must not keep anything from being recorded.
+    fn feed(&mut self, mut feed: Feed) {
+        let began = Instant::now();
+        while let Some(feeds) = &self.feeds {
+            match feeds.try_send(feed) {
+                Ok(()) => return,
+                Err(TrySendError::Full(returned)) if began.elapsed() < FEED_STALL => {
+                    feed = returned;
+                    thread::sleep(RETRY_INTERVAL);
+                }
+                Err(_) => {
+                    tracing::error!("the store stands still; the journal goes on without it");
+                    drop(self.live.take_store());
+                    self.feeds = None;
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// An append is some events of one stream, and system events are apart from a process's.
+fn check_shape(stream: StreamId, drafts: &[Draft]) -> Result<(), AppendError> {
+    if drafts.is_empty() {
+        return Err(AppendError::Shape("no events"));
+    }
+    if drafts.len() > APPEND_EVENTS_MAX {
+        return Err(AppendError::Shape("too many events"));
+    }
+    if drafts.iter().any(|draft| draft.stream != stream) {
+        return Err(AppendError::Shape("events of several streams"));
+    }
+    if drafts.iter().any(|draft| draft.kind.is_system() != stream.is_system()) {
+        return Err(AppendError::Shape("a system event in a process's stream, or the other way round"));
+    }
+    Ok(())
+}
+
+/// New starts need room for what they will bring; what ends is recorded as long as anything is.
+fn check_disk(dir: &Path, drafts: &[Draft]) -> Result<(), AppendError> {
+    if !drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
+        return Ok(());
+    }
+    // A file system that cannot tell how full it is gives no reason to refuse.
+    let Ok(stat) = statvfs(dir) else { return Ok(()) };
+    let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    if free_bytes < DISK_FREE_BYTES_MIN {
+        return Err(AppendError::DiskLow { free_bytes, min_bytes: DISK_FREE_BYTES_MIN });
+    }
+    Ok(())
+}
+
+/// An append that may be written.
+struct Prepared {
+    next: StreamHead,
+    events: Vec<Event>,
+    /// Where each event's bytes end in the scratch buffer.
+    ends: Vec<usize>,
+}
+
+/// Numbers, encodes and folds the events. What is folded and returned is what the bytes say, so that live state and
+/// replayed state cannot differ.
+fn prepare(
+    head: &StreamHead,
+    drafts: Vec<Draft>,
+    first_seq: u64,
+    scratch: &mut Vec<u8>,
+) -> Result<Prepared, AppendError> {
+    let mut fold = match head {
+        StreamHead::Process(stream) => Some((**stream).clone()),
+        StreamHead::Counted(_) => None,
+    };
+    let mut version = head.version();
+    let (mut events, mut ends) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
+    for (draft, seq) in drafts.into_iter().zip(first_seq..) {
+        version += 1;
+        let start = scratch.len();
+        encode_event(&draft.numbered(seq, version), scratch)?;
+        let event = decode_event(seq, scratch.get(start..).unwrap_or_default())?;
+        if !event.stream.is_system() {
+            let illegal = |source| AppendError::Illegal { kind: event.kind.name(), source };
+            match &mut fold {
+                Some(stream) => stream.apply(&event).map_err(illegal)?,
+                None => fold = Some(Stream::begin(&event).map_err(illegal)?),
+            }
+        }
+        ends.push(scratch.len());
+        events.push(event);
+    }
+    if scratch.len() + ends.len() * LENGTH_LEN > APPEND_BYTES_MAX {
+        return Err(AppendError::Shape("too many bytes"));
+    }
+    if let Some(number) = fold.as_ref().and_then(Stream::broken_invariant) {
+        return Err(AppendError::Invariant(number));
+    }
+    let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Box::new(stream)));
+    Ok(Prepared { next, events, ends })
+}

@@ -1,0 +1,45 @@
+//! The clock of the system. The only file of this crate that reads a clock, or anything at all, from the system.
+
+use std::sync::OnceLock;
+
+use nix::time::{ClockId, clock_gettime};
+use uuid::Uuid;
+
+use crate::event::timestamp::{Clock, Stamp};
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
+
+const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The clocks of this machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Stamp {
+        let wall = read(ClockId::CLOCK_REALTIME);
+        Stamp {
+            // The year 2262 is the end of 64-bit nanoseconds; a clock past it is shown as that moment.
+            wall_ns: i64::try_from(wall).unwrap_or(i64::MAX),
+            boot_ns: read(ClockId::CLOCK_BOOTTIME),
+            boot_id: boot_id(),
+        }
+    }
+}
+
+/// Nanoseconds on `clock`; 0 for a clock that the kernel lacks or that stands before its epoch.
+fn read(clock: ClockId) -> u64 {
+    let Ok(time) = clock_gettime(clock) else { return 0 };
+    let seconds = u64::try_from(time.tv_sec()).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec()).unwrap_or(0);
+    seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)
+}
+
+/// The id of this boot, read once.
+#[must_use]
+pub fn boot_id() -> Uuid {
+    static BOOT_ID: OnceLock<Uuid> = OnceLock::new();
+    *BOOT_ID.get_or_init(|| {
+        std::fs::read_to_string(BOOT_ID_PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(Uuid::nil())
+    })
+}

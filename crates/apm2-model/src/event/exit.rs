@@ -1,0 +1,179 @@
+//! How a run ended, and how we know.
+
+use std::{fmt, os::unix::process::ExitStatusExt as _, process::ExitStatus};
+
+use crate::signal::Signal;
+
+/// The bit of a wait status that says that core was dumped (wait(2)).
+const CORE_DUMPED: i32 = 0x80;
+
+/// What the kernel said of the end of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitOutcome {
+    /// It called exit with this code.
+    Code(i32),
+    /// A signal killed it.
+    Signal {
+        /// Which one.
+        signal: Signal,
+        /// Whether it left a core dump.
+        core_dumped: bool,
+    },
+    /// Nobody can tell any more. No code is made up.
+    Unknown,
+}
+
+/// How an exit came to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// We were its parent and reaped it.
+    Observed,
+    /// It was no longer our child, and the kernel told us all the same.
+    Recovered,
+    /// It is gone, and that is all there is.
+    Unknown,
+}
+
+/// An exit with its evidence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// What happened.
+    pub outcome: ExitOutcome,
+    /// How we know.
+    pub evidence: Evidence,
+}
+
+impl Exit {
+    /// An exit of which nothing is known.
+    pub const UNKNOWN: Self = Self { outcome: ExitOutcome::Unknown, evidence: Evidence::Unknown };
+
+    /// The exit in a wait status (wait(2)), as reaped or as the last field of `/proc/<pid>/stat`.
+    #[must_use]
+    pub fn from_status(status: ExitStatus, evidence: Evidence) -> Self {
+        let signal = status.signal().and_then(|number| u8::try_from(number).ok()).and_then(Signal::from_number);
+        match (status.code(), signal) {
+            (Some(code), _) => Self { outcome: ExitOutcome::Code(code), evidence },
+            (None, Some(signal)) => {
+                Self { outcome: ExitOutcome::Signal { signal, core_dumped: status.core_dumped() }, evidence }
+            }
+            (None, None) => Self::UNKNOWN,
+        }
+    }
+
+    /// The wait status (wait(2)) that says the same; `None` for an unknown exit.
+    #[must_use]
+    pub fn to_status(&self) -> Option<ExitStatus> {
+        let raw = match self.outcome {
+            ExitOutcome::Code(code) => (code & 0xff) << 8,
+            ExitOutcome::Signal { signal, core_dumped } => {
+                i32::from(signal.number()) | if core_dumped { CORE_DUMPED } else { 0 }
+            }
+            ExitOutcome::Unknown => return None,
+        };
+        Some(ExitStatus::from_raw(raw))
+    }
+
+    /// The exit code, if the process ended by itself.
+    #[must_use]
+    pub const fn code(&self) -> Option<i32> {
+        match self.outcome {
+            ExitOutcome::Code(code) => Some(code),
+            ExitOutcome::Signal { .. } | ExitOutcome::Unknown => None,
+        }
+    }
+
+    /// The signal that killed the process, if one did.
+    #[must_use]
+    pub const fn signal(&self) -> Option<Signal> {
+        match self.outcome {
+            ExitOutcome::Signal { signal, .. } => Some(signal),
+            ExitOutcome::Code(_) | ExitOutcome::Unknown => None,
+        }
+    }
+
+    /// Whether the process ended by itself with 0.
+    #[must_use]
+    pub const fn is_success(&self) -> bool {
+        matches!(self.outcome, ExitOutcome::Code(0))
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.outcome {
+            ExitOutcome::Code(code) => write!(f, "exit code {code}")?,
+            ExitOutcome::Signal { signal, core_dumped } => {
+                write!(f, "killed by {signal}{}", if core_dumped { ", core dumped" } else { "" })?;
+            }
+            ExitOutcome::Unknown => f.write_str("exit unknown")?,
+        }
+        match self.evidence {
+            Evidence::Recovered => f.write_str(" (recovered)"),
+            Evidence::Observed | Evidence::Unknown => Ok(()),
+        }
+    }
+}
+
+/// The step of a spawn that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpawnStage {
+    /// The working directory cannot be entered.
+    WorkingDirectory,
+    /// No process could be made (fork, pipes, limits).
+    Fork,
+    /// The program was not found or cannot be executed (execve(2)).
+    Exec,
+    /// Its credentials could not be had.
+    Credentials,
+    /// Its standard input could not be opened.
+    Stdin,
+}
+
+/// Why no process came to be. Not a crash: there was nothing that could have crashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpawnFailure {
+    /// Which step failed.
+    pub stage: SpawnStage,
+    /// The operating system's error number, where there was one.
+    pub errno: Option<i32>,
+    /// What it means, for a person.
+    pub message: String,
+}
+
+impl fmt::Display for SpawnFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunEnd {
+    /// The process ran and exited.
+    Exit(Exit),
+    /// It could not be spawned.
+    SpawnFailed(SpawnFailure),
+    /// Its start was asked for and never confirmed. Whether it ever ran, nobody can tell.
+    NeverConfirmed,
+}
+
+impl RunEnd {
+    /// The exit code, if the process ended by itself.
+    #[must_use]
+    pub const fn exit_code(&self) -> Option<i32> {
+        match self {
+            Self::Exit(exit) => exit.code(),
+            Self::SpawnFailed(_) | Self::NeverConfirmed => None,
+        }
+    }
+}
+
+impl fmt::Display for RunEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(exit) => exit.fmt(f),
+            Self::SpawnFailed(failure) => failure.fmt(f),
+            Self::NeverConfirmed => f.write_str("asked for, never confirmed"),
+        }
+    }
+}

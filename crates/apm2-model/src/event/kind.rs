@@ -1,0 +1,341 @@
+//! The kinds of events, with their fields.
+
+use crate::{
+    event::{
+        exit::{Exit, RunEnd},
+        identity::ProcessIdentity,
+        timestamp::Stamp,
+    },
+    signal::Signal,
+    spec::redact::spec::RedactedSpec,
+};
+
+/// Why a start is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StartTrigger {
+    /// Somebody asked for it.
+    Start,
+    /// The restart policy asked for it.
+    Restart {
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+    },
+    /// A new supervisor found that it is to run, and did not: after a shutdown of the supervisor or of the machine.
+    Boot,
+}
+
+/// Whom a signal was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignalTarget {
+    /// The process alone.
+    Process,
+    /// Its whole process group.
+    Group,
+}
+
+/// One of the two outputs of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputSource {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// The rule that said no to a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RestartRule {
+    /// The policy is never to restart.
+    PolicyNever,
+    /// The process succeeded, and the policy restarts failures only.
+    Succeeded,
+    /// The budget is spent.
+    BudgetSpent {
+        /// Restarts in the window.
+        restarts: u32,
+        /// Restarts allowed in it.
+        max_restarts: u32,
+        /// The window, in milliseconds.
+        window_ms: u64,
+    },
+    /// A stop was asked for.
+    StopRequested,
+    /// The budget of starts that fail is spent.
+    SpawnBudgetSpent {
+        /// Starts that failed in the window.
+        failures: u32,
+        /// Restarts allowed in it.
+        max_restarts: u32,
+        /// The window, in milliseconds.
+        window_ms: u64,
+    },
+    /// The values that it was launched with are not known to this supervisor.
+    LaunchUnknown,
+}
+
+impl RestartRule {
+    /// Whether the policy asks for a restart that cannot be made, so that the process stays down although it failed.
+    #[must_use]
+    pub const fn is_giving_up(&self) -> bool {
+        match self {
+            Self::BudgetSpent { .. } | Self::SpawnBudgetSpent { .. } | Self::LaunchUnknown => true,
+            Self::PolicyNever | Self::Succeeded | Self::StopRequested => false,
+        }
+    }
+}
+
+/// The kind of an event, with what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EventKind {
+    /// The instance came to be known. First event of its stream.
+    Registered {
+        /// What it runs.
+        spec: RedactedSpec,
+    },
+    /// Its specification was replaced.
+    SpecChanged {
+        /// What it runs from the next start on.
+        spec: RedactedSpec,
+    },
+    /// It was taken out of supervision.
+    Unregistered,
+    /// A start is about to be made: durable before the spawn.
+    StartRequested {
+        /// Why.
+        trigger: StartTrigger,
+    },
+    /// Transition to `Starting`.
+    Starting {
+        /// The process that was spawned; `None` when none came to be, and `Crashed` follows in the same commit.
+        identity: Option<ProcessIdentity>,
+        /// Why it was started.
+        trigger: StartTrigger,
+    },
+    /// Transition to `Running`.
+    Running,
+    /// Transition to `Unhealthy`.
+    Unhealthy {
+        /// Health checks failed in a row.
+        failures: u32,
+    },
+    /// Transition to `Stopping`: durable before the first signal.
+    Stopping {
+        /// The signal that will be sent.
+        signal: Signal,
+        /// Milliseconds until SIGKILL.
+        timeout_ms: u64,
+        /// Whether SIGKILL will follow at all.
+        force_kill: bool,
+    },
+    /// Transition to `Stopped`.
+    Stopped {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// Transition to `Crashed`.
+    Crashed {
+        /// Why.
+        cause: RunEnd,
+    },
+    /// Transition to `Terminated`.
+    Terminated {
+        /// How it ended.
+        exit: Exit,
+    },
+    /// A signal is about to be sent: durable before the kernel is asked.
+    SignalSent {
+        /// Which.
+        signal: Signal,
+        /// To whom.
+        target: SignalTarget,
+    },
+    /// The kernel refused the signal recorded before.
+    SignalFailed {
+        /// Which.
+        signal: Signal,
+        /// The kernel's error number.
+        errno: i32,
+    },
+    /// Members of the group were still alive after SIGKILL and the time it was given.
+    GroupSurvived {
+        /// Their pids, the first few.
+        pids: Vec<u32>,
+    },
+    /// The policy will start it again.
+    RestartScheduled {
+        /// Which attempt since the last sustained run, from 1.
+        attempt: u32,
+        /// Milliseconds until then.
+        delay_ms: u64,
+    },
+    /// The policy will not start it again.
+    RestartRefused {
+        /// The rule that said no.
+        rule: RestartRule,
+    },
+    /// The restart budget is full again.
+    BudgetReset,
+    /// A health check changed its mind without crossing into another state.
+    HealthChanged {
+        /// What it says now.
+        healthy: bool,
+        /// In its own words.
+        detail: String,
+    },
+    /// A process that outlived its supervisor was taken over by a new one.
+    Adopted {
+        /// The process.
+        identity: ProcessIdentity,
+    },
+    /// The process is gone, and somebody else still holds its output.
+    OutputLeaked {
+        /// Which output.
+        source: OutputSource,
+    },
+    /// A measurement.
+    Sampled {
+        /// Processor use, in hundredths of a percent of one core.
+        cpu_centipercent: u32,
+        /// Resident memory, in bytes.
+        memory_bytes: u64,
+        /// Processes of the run that were measured together; `None` where the first one alone was.
+        processes: Option<u32>,
+    },
+    /// Credentials were replaced while it ran.
+    CredentialRotated {
+        /// The profile.
+        profile: String,
+        /// The names of the variables.
+        variables: Vec<String>,
+    },
+    /// What an agent adapter saw.
+    Observed {
+        /// Which adapter.
+        adapter: String,
+        /// What it saw.
+        detail: String,
+    },
+    /// The last lines of a run that failed, secrets masked.
+    OutputTail {
+        /// Of stdout; of both where they are merged.
+        stdout: Vec<String>,
+        /// Of stderr.
+        stderr: Vec<String>,
+    },
+    /// Output could not be kept: the process went on, and what it wrote was dropped.
+    OutputDropped {
+        /// Which output.
+        source: OutputSource,
+        /// Bytes dropped; 0 when it has just begun.
+        bytes: u64,
+        /// Why.
+        cause: String,
+    },
+    /// A command that comes before the stop signal has ended.
+    PreStopEnded {
+        /// The command, secrets masked.
+        command: String,
+        /// Whether it ended with 0, in time.
+        succeeded: bool,
+        /// How it ended.
+        detail: String,
+    },
+    /// Processes of a run that had left its session were found by their marker after its end, and were ended.
+    OrphansEnded {
+        /// How many.
+        processes: u32,
+    },
+    /// The end that was recorded just before was found later than it happened: no supervisor watched. It lies between
+    /// these two times.
+    EndUnobserved {
+        /// When a supervisor last recorded anything before the end was found.
+        not_before: Stamp,
+        /// When the end was found.
+        not_after: Stamp,
+    },
+    /// System: a supervisor opened the ledger.
+    SupervisorStarted {
+        /// Its pid.
+        pid: u32,
+        /// Its version.
+        version: String,
+    },
+    /// System: a supervisor closed the ledger.
+    SupervisorStopped,
+    /// System: the size and hash of the ledger were stated.
+    Checkpointed {
+        /// Events covered.
+        size: u64,
+        /// The chain after the last of them.
+        chain: [u8; 32],
+    },
+    /// System: the store beside the journal was set aside and built again.
+    StoreRebuilt {
+        /// What was wrong with it.
+        cause: String,
+        /// The name it was set aside under, in the ledger's directory; none where nothing was left of it.
+        set_aside: Option<String>,
+    },
+    /// System: a commit that was cut short by a crash, and never acknowledged, was removed.
+    TailCut {
+        /// The journal segment.
+        segment: u64,
+        /// Where it began in it, in bytes.
+        offset: u64,
+    },
+}
+
+impl EventKind {
+    /// The kind's name, in `snake_case`, as programs see it.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "registered",
+            Self::SpecChanged { .. } => "spec_changed",
+            Self::Unregistered => "unregistered",
+            Self::StartRequested { .. } => "start_requested",
+            Self::Starting { .. } => "starting",
+            Self::Running => "running",
+            Self::Unhealthy { .. } => "unhealthy",
+            Self::Stopping { .. } => "stopping",
+            Self::Stopped { .. } => "stopped",
+            Self::Crashed { .. } => "crashed",
+            Self::Terminated { .. } => "terminated",
+            Self::SignalSent { .. } => "signal_sent",
+            Self::SignalFailed { .. } => "signal_failed",
+            Self::GroupSurvived { .. } => "group_survived",
+            Self::RestartScheduled { .. } => "restart_scheduled",
+            Self::RestartRefused { .. } => "restart_refused",
+            Self::BudgetReset => "budget_reset",
+            Self::HealthChanged { .. } => "health_changed",
+            Self::Adopted { .. } => "adopted",
+            Self::OutputLeaked { .. } => "output_leaked",
+            Self::Sampled { .. } => "sampled",
+            Self::CredentialRotated { .. } => "credential_rotated",
+            Self::Observed { .. } => "observed",
+            Self::OutputTail { .. } => "output_tail",
+            Self::OutputDropped { .. } => "output_dropped",
+            Self::PreStopEnded { .. } => "pre_stop_ended",
+            Self::OrphansEnded { .. } => "orphans_ended",
+            Self::EndUnobserved { .. } => "end_unobserved",
+            Self::SupervisorStarted { .. } => "supervisor_started",
+            Self::SupervisorStopped => "supervisor_stopped",
+            Self::Checkpointed { .. } => "checkpointed",
+            Self::StoreRebuilt { .. } => "store_rebuilt",
+            Self::TailCut { .. } => "tail_cut",
+        }
+    }
+
+    /// Whether the event belongs to [`StreamId::SYSTEM`] and to no process.
+    #[must_use]
+    pub const fn is_system(&self) -> bool {
+        matches!(
+            self,
+            Self::SupervisorStarted { .. }
+                | Self::SupervisorStopped
+                | Self::Checkpointed { .. }
+                | Self::StoreRebuilt { .. }
+                | Self::TailCut { .. }
+        )
+    }
+}

@@ -1,0 +1,31 @@
+//! Who or what brought the events of one commit about.
+
+use crate::event::{requester::Request, timestamp::Stamp};
+
+/// Where the events of one commit come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Who brought them about, and why.
+    pub request: Request,
+    /// The seq of the event that caused them.
+    pub cause: Option<u64>,
+    /// When they happened, if that was not just now.
+    pub stamp: Option<Stamp>,
+}
+
+impl Origin {
+    /// What `request` asked for.
+    pub fn of(request: impl Into<Request>) -> Self {
+        Self { request: request.into(), ..Self::default() }
+    }
+
+    /// The same, as a consequence of the event numbered `cause`.
+    pub fn caused_by(self, cause: Option<u64>) -> Self {
+        Self { cause, ..self }
+    }
+
+    /// The same, at another time than now.
+    pub fn at(self, stamp: Stamp) -> Self {
+        Self { stamp: Some(stamp), ..self }
+    }
+}

@@ -1,0 +1,107 @@
+//! Addresses that a check can ask. One that can never answer is a mistake, and not an unhealthy process.
+
+use std::path::Path;
+
+use http::Uri;
+
+use crate::spec::redact::filter::redact_text;
+
+/// Bytes of a path in the address of a Unix socket (unix(7)), without the NUL at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Refuses what cannot be asked with HTTP.
+pub(crate) fn check_url(url: &str) -> Result<(), String> {
+    let refuse = |why: &str| Err(format!("health: {:?} {why}", redact_text(url)));
+    if !url.starts_with("http://") {
+        return refuse("does not begin with http://, and there is no TLS here");
+    }
+    let Ok(uri) = url.parse::<Uri>() else { return refuse("is not a URL: write http://HOST:PORT/PATH") };
+    let Some(authority) = uri.authority() else { return refuse("names no host: write http://HOST:PORT/PATH") };
+    if authority.host().is_empty() {
+        return refuse("names no host: write http://HOST:PORT/PATH");
+    }
+    // What follows the host is a port, if anything: 99999 is none.
+    let after_host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, address)| address);
+    let has_port = after_host.get(authority.host().len()..).is_some_and(|rest| !rest.is_empty());
+    if has_port && authority.port_u16().is_none_or(|port| port == 0) {
+        return refuse("has no port from 1 to 65535");
+    }
+    Ok(())
+}
+
+/// Refuses what is no `host:port`.
+pub(crate) fn check_address(address: &str) -> Result<(), String> {
+    let refuse = |why: &str| Err(format!("health: {address:?} {why}"));
+    if address.starts_with("unix:") || address.starts_with('/') {
+        return refuse("is not host:port; for a Unix socket write check = { unix = { path = \"…\" } }");
+    }
+    if address.contains("://") {
+        return refuse("is not host:port; leave out what stands before the host");
+    }
+    let Some((host, port)) = address.rsplit_once(':') else { return refuse("is not host:port") };
+    if host.is_empty() || host.contains(|character: char| character.is_whitespace() || character == '/') {
+        return refuse("is not host:port");
+    }
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(()),
+        _ => refuse("has no port from 1 to 65535"),
+    }
+}
+
+/// Refuses what can be no path of a Unix socket.
+pub(crate) fn check_socket(path: &Path) -> Result<(), String> {
+    let bytes = path.as_os_str().len();
+    match bytes {
+        0 => Err("health: the path of the socket is empty".to_owned()),
+        1..=SOCKET_PATH_BYTES_MAX => Ok(()),
+        _ => Err(format!("health: the path of the socket has {bytes} bytes; it may have {SOCKET_PATH_BYTES_MAX}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_can_answer_is_an_address() {
+        for url in
+            ["http://127.0.0.1:8080/", "http://localhost/ready?x=1", "http://[::1]:80/", "http://u:p@h:1/", "http://a"]
+        {
+            assert_eq!(check_url(url), Ok(()), "{url}");
+        }
+        for url in [
+            "",
+            "https://a/",
+            "http://",
+            "http:///x",
+            "http://a b/",
+            "http://127.0.0.1:99999/",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:x/",
+            "http://127.0.0.1:/",
+            "http://u:hunter2@h:99999/",
+        ] {
+            assert!(check_url(url).is_err_and(|why| !why.contains("hunter2")), "{url}");
+        }
+        for address in ["127.0.0.1:80", "localhost:5432", "[::1]:80", "a.b-c:65535"] {
+            assert_eq!(check_address(address), Ok(()), "{address}");
+        }
+        for address in [
+            "",
+            "localhost",
+            ":80",
+            "a:",
+            "a:0",
+            "a:99999",
+            "a:80x",
+            "a b:80",
+            "tcp://127.0.0.1:80",
+            "unix:/run/x.sock",
+            "/x:1",
+        ] {
+            assert!(check_address(address).is_err(), "{address}");
+        }
+        assert!(check_socket(Path::new("")).is_err() && check_socket(Path::new(&"x".repeat(108))).is_err());
+        assert_eq!(check_socket(Path::new("/run/x.sock")), Ok(()));
+    }
+}

@@ -1,0 +1,45 @@
+//! Which credentials a process is given: names of variables and where their values come from, never the values.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::signal::Signal;
+
+/// Binds a credential profile to the environment of a process.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialConfig {
+    /// The profile that holds the values. Default: the empty name, which no profile has.
+    pub profile: String,
+    /// Environment variable -> key in the profile. Default: empty.
+    pub variables: BTreeMap<String, String>,
+    /// Signal that makes the process read rotated credentials. Default: none, a restart is needed.
+    pub reload_signal: Option<Signal>,
+}
+
+impl CredentialConfig {
+    /// Refuses variables that no environment can have.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
+        match self.variables.keys().find(|name| !is_name(name)) {
+            Some(name) => Err(format!("credentials: {name:?} cannot be the name of a variable")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where the values of a profile come from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum CredentialSource {
+    /// A file of ours with `KEY=VALUE` lines, closed to everybody else.
+    File(PathBuf),
+    /// A program, with its arguments, that prints them.
+    Command(Vec<String>),
+    /// The environment of the supervisor.
+    Environment,
+}

@@ -1,0 +1,103 @@
+//! Where the output of a process is kept: the settings.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The target that keeps nothing. What is written to it is read and dropped.
+pub const NOWHERE: &str = "/dev/null";
+
+/// The word for it.
+const NONE: &str = "none";
+
+/// Whether output that goes here is kept nowhere.
+pub fn is_nowhere(path: &Path) -> bool {
+    path == Path::new(NOWHERE)
+}
+
+/// Files for the output of a process, and their limits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// File for stdout, or [`NOWHERE`]. Default: one in the supervisor's own directory, if it has one.
+    pub stdout: Option<PathBuf>,
+    /// File for stderr. Default: as for stdout.
+    pub stderr: Option<PathBuf>,
+    /// Whether both outputs are one pipe, in the order in which they were written. Default: false.
+    pub merge: bool,
+    /// Whether each line begins with its time. Default: false.
+    pub timestamps: bool,
+    /// Size at which a file is rotated, in bytes. Default: 10 MiB.
+    pub rotate_bytes: u64,
+    /// Age at which a file is rotated. Default: 24 h.
+    #[serde(with = "crate::duration")]
+    pub rotate_age: Duration,
+    /// Whether rotated files are compressed. Default: false.
+    pub compress: bool,
+    /// Limit on all files of one process together, in bytes. Default: 100 MiB.
+    pub total_bytes_max: u64,
+}
+
+impl LogConfig {
+    /// Whether both outputs are one pipe: where that is wanted, and where they have one file.
+    #[must_use]
+    pub fn is_merged(&self) -> bool {
+        self.merge || (self.stdout.is_some() && self.stdout == self.stderr)
+    }
+
+    /// The files that are named.
+    pub fn named(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.stdout, &self.stderr].into_iter().flatten().filter(|path| !is_nowhere(path))
+    }
+
+    /// The same with the word `none` as the target that keeps nothing, and other relative targets in `dir`.
+    #[must_use]
+    pub fn placed_in(mut self, dir: &Path) -> Self {
+        for target in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
+            *target = match target.as_os_str() {
+                word if word == NONE => NOWHERE.into(),
+                // Joined, it would be the directory itself.
+                word if word.is_empty() => continue,
+                _ => dir.join(&target),
+            };
+        }
+        self
+    }
+
+    /// Refuses targets that no log can be written to, as far as their names tell.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn validate(&self) -> Result<(), String> {
+        match [("stdout", &self.stdout), ("stderr", &self.stderr)].into_iter().find(|(_, target)| is_no_file(target)) {
+            Some((output, Some(path))) if path.as_os_str().is_empty() => {
+                Err(format!("log.{output} is empty: leave it out, or write \"{NONE}\" to keep nothing"))
+            }
+            Some((output, _)) => Err(format!("log.{output} names no file")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether a target is named that has no file name.
+fn is_no_file(target: &Option<PathBuf>) -> bool {
+    target.as_ref().is_some_and(|path| path.file_name().is_none())
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self {
+            stdout: None,
+            stderr: None,
+            merge: false,
+            timestamps: false,
+            rotate_bytes: 10 << 20,
+            rotate_age: Duration::from_secs(24 * 60 * 60),
+            compress: false,
+            total_bytes_max: 100 << 20,
+        }
+    }
+}

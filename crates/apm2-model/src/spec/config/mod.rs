@@ -1,0 +1,8 @@
+//! The settings of a specification, one group a file.
+
+pub mod address;
+pub mod credentials;
+pub mod health;
+pub mod log;
+pub mod restart;
+pub mod shutdown;

@@ -1,0 +1,37 @@
+//! How a process is stopped: the settings.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::signal::Signal;
+
+/// The signal, the patience and the last resort of a stop.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// First signal, sent to the whole group. Default: SIGTERM.
+    pub signal: Signal,
+    /// Time until SIGKILL. Default: 10 s.
+    #[serde(with = "crate::duration")]
+    pub timeout: Duration,
+    /// Commands run before the signal, each a program and its arguments. Default: none.
+    pub pre_stop: Vec<Vec<String>>,
+    /// Whether SIGKILL follows when the timeout has passed. Default: true.
+    pub force_kill: bool,
+    /// Whether processes that left the session of a run are ended after every end of it, before it is started again. A stop
+    /// that is asked for ends them in any case. Default: true.
+    pub end_orphans: bool,
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self {
+            signal: Signal::TERM,
+            timeout: Duration::from_secs(10),
+            pre_stop: Vec::new(),
+            force_kill: true,
+            end_orphans: true,
+        }
+    }
+}

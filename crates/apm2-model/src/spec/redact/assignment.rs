@@ -1,0 +1,443 @@
+//! Values that are assigned to a name, in the notations of shells, programs, JSON, YAML, URLs, connection strings.
+
+use crate::spec::redact::{
+    name::{self, Strength, Verdict},
+    span::Spans,
+    text::{Text, is_blank, is_line_end, is_quote},
+    value::{self, End, Value},
+};
+
+/// The longest name that is judged.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The longest word before a name that is looked at.
+const WORD_BYTES_MAX: usize = 24;
+
+/// Blanks around `=` and `:`, and quotes and brackets behind a name.
+const AROUND_MAX: usize = 8;
+
+/// What may stand before a name at the beginning of its line: indentation, and what a list, a prompt or a trace begins with.
+const INDENT_MAX: usize = 64;
+
+/// How far a parameter with a telling name may be from the one with its value.
+const PAIR_BYTES_MAX: usize = 80;
+
+/// The least length of a parameter of a URL that proves something.
+const PARAMETER_BYTES_MIN: usize = 8;
+
+/// The least length of a value that is certainly given, and whose name says little.
+const FIELD_BYTES_MIN: usize = 6;
+
+/// What is in names that say more than `key`.
+const TELLING: [&str; 6] = ["token", "pass", "auth", "cookie", "secret", "cred"];
+
+/// What a message about something that went wrong says before a name.
+const FAILURES: [&str; 12] = [
+    "cannot ",
+    "can't ",
+    "could not ",
+    "couldn't ",
+    "error",
+    "fail",
+    "invalid ",
+    "missing ",
+    "no ",
+    "not ",
+    "unable ",
+    "unsupported ",
+];
+
+/// Parameters of a URL that prove who asks.
+const PARAMETERS: [&str; 22] = [
+    "assertion",
+    "auth",
+    "code",
+    "cookie",
+    "credential",
+    "hmac",
+    "jwt",
+    "key",
+    "mac",
+    "otp",
+    "pass",
+    "se_token",
+    "session",
+    "sid",
+    "sig",
+    "sign",
+    "signature",
+    "ticket",
+    "token",
+    "x-amz-credential",
+    "x-goog-credential",
+    "x-amz-signature",
+];
+
+/// How a value is assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    /// `=` without blanks.
+    Equals,
+    /// `=` with blanks, `:=`, `=>`, `->`.
+    SpacedEquals,
+    /// `:` without blanks.
+    Colon,
+    /// `:` with blanks.
+    SpacedColon,
+}
+
+/// A name and where its value is assigned.
+#[derive(Debug, Clone, Copy)]
+struct Assignment<'a> {
+    name: &'a str,
+    start: usize,
+    is_quoted: bool,
+    sign: Sign,
+    /// Where the value may begin.
+    value_at: usize,
+}
+
+/// Finds the values of names that make them secrets.
+pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
+    quoted(text, spans);
+    let mut at = 0;
+    // The end of a value that names what the next one is: `name: DB_PASSWORD`, then `value: …`.
+    let mut named_until = None;
+    loop {
+        at = text.find(at, |byte| matches!(byte, b'=' | b':' | b'>'));
+        if at >= text.text.len() {
+            return;
+        }
+        let Some(assignment) = assignment_at(text, at) else {
+            at += 1;
+            continue;
+        };
+        let is_named = std::mem::take(&mut named_until).is_some_and(|until| {
+            assignment.start < until + PAIR_BYTES_MAX && assignment.name.eq_ignore_ascii_case("value")
+        });
+        if let Some(end) = secret(text, &assignment, is_named, spans) {
+            at = end.max(at + 1);
+            continue;
+        }
+        named_until = names_next(text, &assignment);
+        at += 1;
+    }
+}
+
+/// `password "…"`: what stands in quotes right behind the word.
+fn quoted(text: Text<'_>, spans: &mut Spans) {
+    for word in ["assword", "assphrase", "asswd"] {
+        for (at, _) in text.text.match_indices(word) {
+            let end = at + word.len();
+            let found = Value::at(text, end, End::Word);
+            let is_next = found.is_quoted() && text.byte(end) == Some(b' ') && found.start == end + 2;
+            if is_next && !found.sample.is_empty() && !value::is_placeholder(found.sample) {
+                spans.add(found.start..found.end(text, End::Word));
+            }
+        }
+    }
+}
+
+/// The assignment whose sign is at `at`.
+fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>> {
+    let (sign_start, sign_end, is_colon) = sign_at(text, at)?;
+    let name_blank = text.blanks_before(sign_start, AROUND_MAX);
+    let is_spaced = name_blank < sign_start || text.byte(sign_end).is_some_and(is_blank);
+    let (end, is_quoted) = name_end(text, name_blank);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let length = (0..NAME_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_part)).count();
+    let start = end - length;
+    let is_arrow = text.byte(at) == Some(b'>') && text.before(at) == Some(b'>');
+    if length == 0 || length == NAME_BYTES_MAX || is_arrow {
+        return None;
+    }
+    let sign = match (is_colon, is_spaced) {
+        (true, true) => Sign::SpacedColon,
+        (true, false) => Sign::Colon,
+        (false, true) => Sign::SpacedEquals,
+        (false, false) => Sign::Equals,
+    };
+    Some(Assignment { name: text.part(start, end), start, is_quoted, sign, value_at: sign_end })
+}
+
+/// Where the sign of an assignment begins and ends that `at` is in, and whether it is a colon. Comparisons and paths are
+/// none.
+fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
+    let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
+    match byte {
+        b'>' if before == Some(b'-') => {
+            let is_spaced =
+                text.byte(at + 1).is_some_and(is_blank) && at > 1 && text.before(at - 1).is_some_and(is_blank);
+            is_spaced.then_some((at - 1, at + 1, false))
+        }
+        // `<password>…</password>`
+        b'>' => {
+            let is_element = text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
+            is_element.then_some((at, at + 1, false)).filter(|_| next != Some(b'=') && opens_element(text, at))
+        }
+        b'=' if next == Some(b'>') => Some((at, at + 2, false)),
+        b'=' if next == Some(b'=') || matches!(before, Some(b'=' | b'!' | b'<' | b'>' | b'~')) => None,
+        b'=' if before == Some(b':') => Some((at - 1, at + 1, false)),
+        b'=' => Some((at, at + 1, false)),
+        b':' if matches!(next, Some(b':' | b'=')) || before == Some(b':') => None,
+        b':' => Some((at, at + 1, true)),
+        _ => None,
+    }
+}
+
+fn opens_element(text: Text<'_>, at: usize) -> bool {
+    let length = (0..NAME_BYTES_MAX).take_while(|back| {
+        text.before(at - back)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
+    });
+    text.before(at - length.count()) == Some(b'<')
+}
+
+/// Where a name ends, before the quotes and brackets behind it, and whether there are quotes.
+fn name_end(text: Text<'_>, mut end: usize) -> (usize, bool) {
+    let mut is_quoted = false;
+    for _ in 0..AROUND_MAX {
+        match text.before(end) {
+            Some(byte) if is_quote(byte) => is_quoted = true,
+            Some(b'\\' | b']' | b'*') => {}
+            _ => break,
+        }
+        end -= 1;
+    }
+    (end, is_quoted)
+}
+
+/// The word before a name, with one blank between them.
+fn word_before(text: Text<'_>, start: usize) -> Option<&str> {
+    let end = start.checked_sub(1).filter(|end| text.byte(*end) == Some(b' '))?;
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic();
+    let length = (0..WORD_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_letter)).count();
+    Some(text.part(end - length, end)).filter(|word| !word.is_empty())
+}
+
+/// Whether nothing but an indentation is before the name.
+fn begins_line(text: Text<'_>, assignment: &Assignment<'_>) -> bool {
+    let is_indent = |byte: u8| is_blank(byte) || is_quote(byte) || b"-+*>|<#$.:".contains(&byte);
+    let indent = (0..INDENT_MAX).take_while(|back| text.before(assignment.start - back).is_some_and(is_indent)).count();
+    text.before(assignment.start - indent).is_none_or(is_line_end)
+}
+
+/// Adds the value if it is a secret. Returns where it ends then.
+fn secret(text: Text<'_>, assignment: &Assignment<'_>, is_named: bool, spans: &mut Spans) -> Option<usize> {
+    let before = text.before(assignment.start);
+    // The name of a file, and what a program says about it.
+    if matches!(before, Some(b'/' | b'\\'))
+        && matches!(assignment.sign, Sign::Colon | Sign::SpacedColon)
+        && !assignment.is_quoted
+    {
+        return None;
+    }
+    let is_parameter = matches!(before, Some(b'?' | b'&')) && assignment.sign == Sign::Equals;
+    let verdict = if is_named {
+        Some(Verdict { strength: Strength::Strong, may_be_number: true })
+    } else {
+        judged(text, assignment)
+    };
+    if verdict.is_none() && !is_parameter {
+        return None;
+    }
+    let is_option = assignment.name.starts_with('-') && assignment.sign == Sign::Equals;
+    let end = end_of(text, assignment, verdict, is_parameter, is_option);
+    let is_strong = verdict.is_some_and(|verdict| verdict.strength == Strength::Strong);
+    if is_strong && let Some(end) = nested(text, assignment, spans) {
+        return Some(end);
+    }
+    let found = Value::at(text, assignment.value_at, end);
+    let is_secret = match verdict {
+        _ if found.sample.is_empty() || value::is_placeholder(found.sample) => false,
+        Some(verdict) if verdict.strength == Strength::Strong => is_strong_secret(text, assignment, &found, verdict),
+        Some(_) if is_weak_secret(assignment, &found, is_parameter) => true,
+        _ => {
+            let is_proof = is_parameter && is_proof(assignment.name);
+            is_proof && found.sample.len() >= PARAMETER_BYTES_MIN && !value::is_ordinary(found.sample)
+        }
+    };
+    if !is_secret {
+        return None;
+    }
+    let stop = found.end(text, end);
+    spans.add(found.start..stop);
+    Some(stop)
+}
+
+fn judged(text: Text<'_>, assignment: &Assignment<'_>) -> Option<Verdict> {
+    let is_plain = !assignment.is_quoted && matches!(assignment.sign, Sign::SpacedColon | Sign::SpacedEquals);
+    let before = if is_plain { word_before(text, assignment.start) } else { None };
+    let verdict = match (assignment.name, before) {
+        // `the password is: …`
+        ("is", Some(name)) => name::judge(name, None),
+        (name, before) => name::judge(name, before),
+    };
+    // An option is given by somebody, and is no word about one.
+    let is_option = assignment.name.starts_with('-') && assignment.sign == Sign::Equals;
+    verdict.map(|verdict| {
+        if is_option && is_telling(assignment.name) {
+            Verdict { strength: Strength::Strong, ..verdict }
+        } else {
+            verdict
+        }
+    })
+}
+
+fn is_proof(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    PARAMETERS.contains(&lower.as_str()) || lower.starts_with("x-amz-security") || lower.starts_with("x-goog-signature")
+}
+
+fn end_of(
+    text: Text<'_>,
+    assignment: &Assignment<'_>,
+    verdict: Option<Verdict>,
+    is_parameter: bool,
+    is_option: bool,
+) -> End {
+    let is_strong = verdict.is_some_and(|verdict| verdict.strength == Strength::Strong);
+    if is_parameter {
+        return End::Query;
+    }
+    if is_option && text.is_args && is_strong && text.before(assignment.start).is_none_or(is_line_end) {
+        return End::Argument;
+    }
+    if assignment.sign == Sign::Equals {
+        let from = assignment.start.saturating_sub(PAIR_BYTES_MAX);
+        let before = text.text.as_bytes().get(from..assignment.start).unwrap_or_default();
+        let line = before.rsplit(|byte| is_line_end(*byte)).next().unwrap_or_default();
+        if line.ends_with(b";") || (line.ends_with(b"\"") && line.contains(&b';')) {
+            return End::List;
+        }
+        return if line.contains(&b'?') { End::Query } else { End::Word };
+    }
+    let is_value = matches!(assignment.sign, Sign::SpacedColon | Sign::SpacedEquals);
+    if is_strong && is_value && !assignment.is_quoted && begins_line(text, assignment) { End::Line } else { End::Word }
+}
+
+fn is_strong_secret(text: Text<'_>, assignment: &Assignment<'_>, found: &Value<'_>, verdict: Verdict) -> bool {
+    let is_plain = !found.is_quoted();
+    if found.sample.starts_with(['<', '[', '{', '(']) && is_plain && found.sample.len() < 3 {
+        return false;
+    }
+    if is_plain && assignment.sign != Sign::Equals && names_another(found.sample) {
+        return false;
+    }
+    let first_word = found.sample.split([' ', '\t']).next().unwrap_or_default();
+    if value::is_path(found.sample) || (!verdict.may_be_number && value::is_number(first_word)) {
+        return false;
+    }
+    let is_small = value::is_number(found.sample) && found.sample.len() < 4;
+    match assignment.sign {
+        Sign::Equals => !(is_small || (is_plain && value::is_code(found.sample) && !text.is_args)),
+        Sign::SpacedEquals => {
+            !is_small && !(is_plain && (value::is_code(found.line(text)) || value::is_type(found.sample)))
+        }
+        Sign::Colon | Sign::SpacedColon => {
+            let said = if is_plain { found.line(text) } else { found.sample };
+            let is_alone = assignment.is_quoted && is_plain;
+            let is_message = is_plain && value::is_sentence(said) && reports_failure(text, assignment.start);
+            !is_small
+                && !is_message
+                && !value::is_prose(said)
+                && !(is_plain && (value::is_type(found.sample) || value::is_code(found.sample)))
+                && !(is_alone && found.sample.contains(' '))
+        }
+    }
+}
+
+fn is_telling(name: &str) -> bool {
+    let lower = name.to_ascii_lowercase();
+    TELLING.iter().any(|noun| lower.contains(noun))
+}
+
+/// Whether a value is the name of a variable that holds one: `passphrase: keyPassphrase`.
+fn names_another(sample: &str) -> bool {
+    let sample = sample.trim_end_matches([',', ';']);
+    let is_identifier = sample.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    let is_compound = sample.contains('_') || sample.bytes().skip(1).any(|byte| byte.is_ascii_uppercase());
+    is_identifier
+        && is_compound
+        && sample.starts_with(|c: char| c.is_ascii_lowercase())
+        && name::judge(sample, None).is_some()
+}
+
+fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: bool) -> bool {
+    let sample = found.sample;
+    let is_code = !found.is_quoted() && (value::is_code(sample) || sample.starts_with(['[', '{', '(']));
+    if value::is_path(sample) || value::is_number(sample) || value::is_prose(sample) || is_code {
+        return false;
+    }
+    if !is_telling(assignment.name) {
+        return value::looks_random(sample);
+    }
+    let is_lower = |byte: u8| byte.is_ascii_lowercase() || b"_-. ".contains(&byte);
+    let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    let is_word =
+        sample.len() <= WORD_BYTES_MAX && (sample.bytes().skip(1).all(is_lower) || sample.bytes().all(is_upper));
+    let is_field = assignment.is_quoted && found.is_quoted() && !sample.contains(' ');
+    let is_given = !is_word && (is_field || assignment.sign == Sign::Equals) && sample.len() >= FIELD_BYTES_MIN;
+    is_parameter || is_given || value::is_telling(sample)
+}
+
+/// Whether what is before a name on its line says that something went wrong.
+fn reports_failure(text: Text<'_>, start: usize) -> bool {
+    let from = start.saturating_sub(PAIR_BYTES_MAX);
+    let before = text.text.as_bytes().get(from..start).unwrap_or_default();
+    let line = before.rsplit(|byte| is_line_end(*byte)).next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line).to_ascii_lowercase();
+    FAILURES.iter().any(|failure| line.contains(failure))
+}
+
+/// The values of a list, or the lines of a block, that a name with a verdict has.
+fn nested(text: Text<'_>, assignment: &Assignment<'_>, spans: &mut Spans) -> Option<usize> {
+    let at = text.skip_blanks(assignment.value_at);
+    match text.byte(at)? {
+        b'[' => {
+            let is_end = |byte: u8| byte == b']' || is_line_end(byte);
+            let sample = text.sample(at + 1, PAIR_BYTES_MAX);
+            let sample = sample.get(..sample.bytes().position(is_end).unwrap_or(sample.len()))?;
+            let is_list = sample.contains(['"', '\'']) && !value::is_prose(sample.trim_start_matches(['"', '\'', ' ']));
+            is_list.then(|| {
+                let end = text.find(at, is_end);
+                spans.add(at + 1..end);
+                end
+            })
+        }
+        b'|' | b'>' if matches!(assignment.sign, Sign::SpacedColon) => block_scalar(text, assignment, at, spans),
+        _ => None,
+    }
+}
+
+/// A block of YAML: the lines that follow and are indented further.
+fn block_scalar(text: Text<'_>, assignment: &Assignment<'_>, at: usize, spans: &mut Spans) -> Option<usize> {
+    let line_end = text.find(at + 1, |byte| !matches!(byte, b'-' | b'+' | b' '));
+    if text.byte(line_end) != Some(b'\n') {
+        return None;
+    }
+    let indent = |start: usize| text.skip_blanks(start) - start;
+    let own = (0..INDENT_MAX)
+        .take_while(|back| text.before(assignment.start - back).is_some_and(|byte| is_blank(byte) || byte == b'-'))
+        .count();
+    let (mut end, mut next) = (line_end, line_end + 1);
+    while text.byte(end).is_some_and(|byte| byte != 0) && text.byte(next).is_some() && indent(next) > own {
+        end = text.line_end(next);
+        next = end + 1;
+    }
+    let start = text.skip_blanks((line_end + 1).min(text.text.len()));
+    (start < end).then(|| {
+        spans.add(start..end);
+        end
+    })
+}
+
+/// The end of a value that says what the next one is: `name: DB_PASSWORD`, `key="ApiSecret"`.
+fn names_next(text: Text<'_>, assignment: &Assignment<'_>) -> Option<usize> {
+    if !["name", "key", "Name", "Key"].contains(&assignment.name) {
+        return None;
+    }
+    let named = Value::at(text, assignment.value_at, End::Word);
+    let is_secret = name::judge(named.sample, None).is_some_and(|verdict| verdict.strength == Strength::Strong);
+    is_secret.then(|| named.start + named.sample.len())
+}

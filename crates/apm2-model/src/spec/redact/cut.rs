@@ -1,0 +1,41 @@
+//! Shortening what holds secrets: they are masked first, since a part of a secret is not found any more.
+
+use crate::spec::redact::{known::Known, mark::REDACTED};
+
+impl Known {
+    /// At most `chars_max` characters of `text`, without these values and without what looks like a secret.
+    pub fn redact_and_cut(&self, text: &str, chars_max: usize) -> String {
+        cut(&self.redact_text(text), chars_max)
+    }
+}
+
+/// At most `chars_max` characters of a text that is masked. No mark is taken apart: what is left of one would look like text.
+fn cut(masked: &str, chars_max: usize) -> String {
+    let end = masked.char_indices().nth(chars_max).map_or(masked.len(), |(at, _)| at);
+    let torn = masked.match_indices(REDACTED).find(|(at, mark)| *at < end && end < at + mark.len());
+    let end = torn.map_or(end, |(at, _)| at);
+    masked.get(..end).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Wherever a text is cut, nothing is left of a secret that stood there.
+    #[test]
+    fn no_part_of_a_secret_is_left_where_a_text_is_cut() {
+        let secrets = ["ghp_16C7e42F292c6912E7710c838347Ae178B4a", "hunter2-is-my-password", "x7Kp9-second_value"];
+        let known = Known::of([("A", secrets[0])]).with_credentials([secrets[1]]);
+        let text = format!("{} and {} and TOKEN={} and so on", secrets[0], secrets[1], secrets[2]);
+        for length in 0..text.len() + 10 {
+            let shown = known.redact_and_cut(&text, length);
+            for secret in secrets {
+                assert!(!shown.contains(&secret[..4]), "{length}: {shown}");
+            }
+            assert!(shown.chars().count() <= length);
+            let rest = shown.replace(REDACTED, "");
+            assert!(!rest.contains('<'), "a mark is torn: {shown}");
+        }
+        assert_eq!(cut("über", 2), "üb");
+    }
+}

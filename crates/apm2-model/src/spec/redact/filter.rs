@@ -1,0 +1,64 @@
+//! The filter: every way to find a secret, applied until none finds anything more.
+
+use crate::spec::redact::{
+    assignment, block, command_line, header, login_file,
+    mark::REDACTED,
+    shape,
+    span::Spans,
+    text::{BORDER, Text},
+    url,
+};
+
+/// Passes over a text that is masked further by each. What needs more of them is masked whole.
+const PASSES_MAX: usize = 8;
+
+/// `text` without what looks like a secret: a reason, an error, lines of output.
+pub fn redact_text(text: &str) -> String {
+    settled(text.to_owned(), |text| pass(Text { text, is_args: false })).unwrap_or_else(|| REDACTED.to_owned())
+}
+
+/// The arguments, or a program and its arguments, without what looks like a secret. There are as many of them as before.
+pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
+    if args.is_empty() {
+        return Vec::new();
+    }
+    // What no program can be given: only a damaged record holds it.
+    let plain = args.iter().map(|arg| if arg.contains(BORDER) { REDACTED } else { arg.as_str() });
+    let joined = plain.collect::<Vec<_>>().join("\0");
+    let masked = settled(joined, |text| pass(Text { text, is_args: true }));
+    let masked: Vec<String> = masked.iter().flat_map(|text| text.split(BORDER)).map(str::to_owned).collect();
+    if masked.len() == args.len() { masked } else { vec![REDACTED.to_owned(); args.len()] }
+}
+
+/// What is left when `mask` finds nothing more: what was recorded must not be masked further when it is read back.
+fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
+    for _ in 0..PASSES_MAX {
+        let masked = mask(&text);
+        if masked == text {
+            return Some(masked);
+        }
+        text = masked;
+    }
+    None
+}
+
+/// What looks like a secret in a value, without what stands around it.
+pub(crate) fn secrets_in(value: &str) -> Vec<&str> {
+    spans(Text { text: value, is_args: false }).parts(value)
+}
+
+fn pass(text: Text<'_>) -> String {
+    spans(text).mask(text.text)
+}
+
+fn spans(text: Text<'_>) -> Spans {
+    let mut spans = Spans::default();
+    block::find(text, &mut spans);
+    shape::find(text, &mut spans);
+    url::find(text, &mut spans);
+    header::find(text, &mut spans);
+    assignment::find(text, &mut spans);
+    command_line::find(text, &mut spans);
+    login_file::find(text, &mut spans);
+    spans
+}

@@ -1,0 +1,197 @@
+//! Headers whose value is a secret in several words: `Authorization`, `Cookie`, and what follows `Bearer` and `Basic`.
+
+use crate::spec::redact::{
+    span::Spans,
+    text::{Text, is_blank, is_line_end, is_quote},
+    value,
+};
+
+/// Words before the secret in an `Authorization`.
+const SCHEMES: [&str; 19] = [
+    "apikey",
+    "api-key",
+    "aws4-hmac-sha256",
+    "basic",
+    "bearer",
+    "bot",
+    "digest",
+    "dpop",
+    "geniekey",
+    "hawk",
+    "key",
+    "mac",
+    "negotiate",
+    "ntlm",
+    "oauth",
+    "sharedkey",
+    "splunk",
+    "ssws",
+    "token",
+];
+
+/// The least length of what follows `Bearer` or `Basic`.
+const CREDENTIAL_BYTES_MIN: usize = 4;
+
+/// How far a scheme, and what begins a value, is looked at.
+const LOOK_BYTES_MAX: usize = 128;
+
+/// Lines that a header of cookies may go on over.
+const FOLDED_LINES_MAX: usize = 64;
+
+/// Finds the values of such headers.
+pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
+    let lower = text.text.to_ascii_lowercase();
+    for name in ["authorization", "cookie"] {
+        let mut done = 0;
+        for (at, _) in lower.match_indices(name) {
+            if at >= done {
+                done = header(text, name, at, spans).unwrap_or(done);
+            }
+        }
+    }
+    for scheme in ["bearer", "basic", "apikey"] {
+        for (at, _) in lower.match_indices(scheme) {
+            credential(text, scheme, at, spans);
+        }
+    }
+}
+
+/// The header whose name is at `at`. Returns where what is masked of it ends.
+fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<usize> {
+    let mut end = at + name.len();
+    // `"Authorization": "Bearer …"`, `\"Authorization\":\"…\"`.
+    let mut quotes = 0;
+    while quotes < 4 && text.byte(end).is_some_and(|byte| is_quote(byte) || byte == b'\\') {
+        quotes += 1;
+        end += 1;
+    }
+    end = text.skip_blanks(end);
+    if text.byte(end) == Some(b'=') && text.byte(end + 1) == Some(b'>') {
+        end += 1;
+    } else if text.byte(end) != Some(b':') && !(text.byte(end) == Some(b'=') && quotes > 0) {
+        return None;
+    }
+    let mut start = text.skip_blanks(end + 1);
+    if text.is_args && text.byte(start) == Some(0) {
+        // `-H Authorization: …` without quotes: the value is the next argument.
+        start += 1;
+    }
+    let mut opened = 0;
+    while opened < 4 && text.byte(start).is_some_and(|byte| is_quote(byte) || byte == b'\\') {
+        opened += 1;
+        start += 1;
+    }
+    let quote = if opened > 0 { text.before(start) } else { opening_quote(text, at) };
+    let is_end = |byte: u8| is_line_end(byte) || Some(byte) == quote;
+    let sample = text.sample(start, LOOK_BYTES_MAX);
+    let sample = sample.get(..sample.bytes().position(is_end).unwrap_or(sample.len()))?;
+    if name == "cookie" {
+        let is_secret = (sample.contains('=') || value::looks_random(sample)) && !value::is_placeholder(sample);
+        return is_secret.then(|| cookies(text, start, text.find(start, is_end), quote.is_some(), spans));
+    }
+    let scheme = scheme_length(sample);
+    let said = sample.get(scheme..)?;
+    let is_secret = !said.is_empty() && !value::is_placeholder(said.trim_end()) && !value::is_prose(said);
+    is_secret.then(|| {
+        let stop = text.find(start, is_end);
+        let kept = text.part(start + scheme, stop).trim_end_matches(['\\', ' ', '\t', '}', ']', ')']).len();
+        spans.add(start + scheme..start + scheme + kept);
+        stop
+    })
+}
+
+/// How long the scheme is that a value begins with, and the blanks behind it.
+fn scheme_length(value: &str) -> usize {
+    let word = value.split([' ', '\t']).next().unwrap_or_default();
+    let blanks = value.bytes().skip(word.len()).take_while(|byte| is_blank(*byte)).count();
+    if SCHEMES.contains(&word.to_ascii_lowercase().as_str()) { word.len() + blanks } else { 0 }
+}
+
+/// The quote that the whole header stands in: `-H 'Cookie: …'`.
+fn opening_quote(text: Text<'_>, at: usize) -> Option<u8> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    let length = (0..LOOK_BYTES_MAX).take_while(|back| text.before(at - back).is_some_and(is_name)).count();
+    text.before(at - length).filter(|byte| is_quote(*byte))
+}
+
+/// Masks all of it, and the lines that it goes on over: each after a `;`, or after a blank at its beginning.
+fn cookies(text: Text<'_>, start: usize, stop: usize, is_quoted: bool, spans: &mut Spans) -> usize {
+    let mut end = stop;
+    spans.add(start..start + text.part(start, stop).trim_end().len());
+    for _ in 0..FOLDED_LINES_MAX {
+        let next = end + 1 + usize::from(text.byte(end) == Some(b'\r') && text.byte(end + 1) == Some(b'\n'));
+        let goes_on = text.before(end) == Some(b';') || text.byte(next).is_some_and(is_blank);
+        if is_quoted || !goes_on || !text.byte(end).is_some_and(|byte| byte != 0 && is_line_end(byte)) {
+            return end;
+        }
+        let line_end = text.line_end(next);
+        let from = text.skip_blanks(next);
+        if !text.part(from, line_end).contains('=') {
+            return end;
+        }
+        spans.add(from..line_end);
+        end = line_end;
+    }
+    end
+}
+
+/// `Bearer …`, wherever it stands.
+fn credential(text: Text<'_>, scheme: &str, at: usize, spans: &mut Spans) {
+    let end = at + scheme.len();
+    if text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        || !text.byte(end).is_some_and(is_blank)
+    {
+        return;
+    }
+    let start = text.skip_blanks(end);
+    let stop = text.find(start, |byte| !(byte.is_ascii_alphanumeric() || b"._~+/=-".contains(&byte)));
+    let length = text.part(start, stop).trim_end_matches(['.', '-']).len();
+    let sample = text.sample(start, LOOK_BYTES_MAX.min(length));
+    if text.byte(stop) == Some(b'(') || sample.len() < CREDENTIAL_BYTES_MIN {
+        return;
+    }
+    // `Bearer realm="…"`
+    let is_parameter = sample.split_once('=').is_some_and(|(_, rest)| !rest.trim_matches('=').is_empty())
+        || (sample.ends_with('=') && text.byte(stop).is_some_and(is_quote));
+    let is_secret = match scheme {
+        "basic" => is_login(text.part(start, start + length)),
+        _ => !is_parameter && !is_plain_word(sample),
+    };
+    if is_secret {
+        spans.add(start..start + length);
+    }
+}
+
+/// A word of a sentence: small letters after the first, and not many of them.
+fn is_plain_word(word: &str) -> bool {
+    word.len() <= 16 && word.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
+}
+
+/// Whether it is base64 of `user:password`.
+fn is_login(word: &str) -> bool {
+    let mut bits: u32 = 0;
+    let mut count = 0;
+    let mut has_colon = false;
+    for byte in word.trim_end_matches('=').bytes() {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => return false,
+        };
+        bits = (bits << 6) | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            let decoded = (bits >> count) & 0xff;
+            bits &= (1 << count) - 1;
+            has_colon |= decoded == u32::from(b':');
+            if decoded < 0x20 || decoded == 0x7f {
+                return false;
+            }
+        }
+    }
+    has_colon
+}

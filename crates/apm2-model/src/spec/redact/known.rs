@@ -1,0 +1,488 @@
+//! Values that a process is given, masked wherever they stand and in whatever form a program writes them.
+//!
+//! Which of them are secrets is decided once, for all of them alike:
+//!
+//! - Of a credential, and of a variable whose name says that it is a secret, any value of 4 characters or more is, but not a
+//!   word such as `true` or `production`, not a number of fewer than 6 digits, and not the path of a file.
+//! - Of any other variable, a value of 6 characters or more is, but not one that is made of words and numbers (`batch`,
+//!   `us-east-1`, `warn,app=debug`, `http://localhost:8080/`), nor a path.
+//! - What the filter finds in any of them is one by itself: the password in `postgres://user:password@host/`.
+//!
+//! A secret is masked as it is, as its lines, and as JSON, URLs, HTML, base64, base32 and numbers of its bytes have it; so are
+//! its first 8 characters and more, which is how programs shorten it. What is escaped is looked for in the views of a text.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::spec::{
+    ProcessSpec,
+    redact::{
+        encoding, filter, name,
+        span::Spans,
+        value,
+        view::{self, View},
+    },
+};
+
+/// The least length of a secret whose name says that it is one, in characters.
+const NAMED_CHARS_MIN: usize = 4;
+
+/// The least length of one whose name says nothing.
+const UNNAMED_CHARS_MIN: usize = 6;
+
+/// Digits of a number that is a secret.
+const DIGITS_MIN: usize = 6;
+
+/// The least part of the beginning of a secret that is masked without the rest, in characters.
+const PREFIX_CHARS_MIN: usize = 8;
+
+/// What is masked of the beginning of a secret behind what all of its kind begin with.
+const BEHIND_HEAD_CHARS_MIN: usize = 4;
+
+/// The least length of a line that is masked by itself.
+const LINE_CHARS_MIN: usize = 8;
+
+/// How many bytes at its beginning a form is found by.
+const STEM_BYTES: usize = 4;
+
+/// Words of the table that tells quickly where no form begins: it has a bit for each two first bytes.
+const PAIR_WORDS: usize = (1 << 16) / 64;
+
+/// The most bytes that are passed over where a secret is written in a way that is not known.
+const UNKNOWN_BYTES_MAX: usize = 12;
+
+/// The most bytes of the secret that stand for these.
+const HIDDEN_BYTES_MAX: usize = 4;
+
+/// How much of the secret is behind them.
+const RESUMED_BYTES_MIN: usize = 3;
+
+/// The longest secret that is looked for in other forms than its own.
+const ENCODED_BYTES_MAX: usize = 32 << 10;
+
+/// Values of variables with telling names that are no secrets.
+const COMMON: [&str; 32] = [
+    "auto",
+    "basic",
+    "bearer",
+    "debug",
+    "default",
+    "development",
+    "digest",
+    "disabled",
+    "enabled",
+    "error",
+    "false",
+    "info",
+    "keyring",
+    "local",
+    "localhost",
+    "main",
+    "none",
+    "null",
+    "oauth",
+    "optional",
+    "plain",
+    "production",
+    "publickey",
+    "required",
+    "staging",
+    "standard",
+    "system",
+    "test",
+    "testing",
+    "true",
+    "warn",
+    "password",
+];
+
+/// The secrets among the values that a process is given.
+#[derive(Clone, Default)]
+pub struct Known(Arc<Forms>);
+
+#[derive(Clone, Default)]
+struct Forms {
+    forms: Vec<Form>,
+    /// Places in `forms`, by the first bytes of each.
+    by_stem: HashMap<[u8; STEM_BYTES], Vec<usize>>,
+    /// A bit for each two bytes that a form begins with.
+    pairs: Vec<u64>,
+    /// The length of the longest.
+    longest: usize,
+}
+
+/// One way to write a secret.
+#[derive(Clone, PartialEq, Eq)]
+struct Form {
+    bytes: Vec<u8>,
+    /// How many of them stand for the whole.
+    prefix: usize,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Known").field(&self.0.forms.len()).finish()
+    }
+}
+
+impl Known {
+    /// The secrets among the values of these variables.
+    pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let mut forms = Forms::default();
+        for (name, value) in variables {
+            forms.add_variable(name::judge(name, None).is_some(), value);
+        }
+        Self(Arc::new(forms))
+    }
+
+    /// The secrets among the variables of a specification.
+    pub fn of_spec(spec: &ProcessSpec) -> Self {
+        let of_probe = spec.health.iter().flat_map(|health| &health.env);
+        Self::of(spec.env.iter().chain(of_probe).map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    /// These, and the values of credentials: those are secrets whatever they are called.
+    pub fn with_credentials<'a>(&self, values: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut forms = Forms::clone(&self.0);
+        values.into_iter().for_each(|value| forms.add_variable(true, value));
+        Self(Arc::new(forms))
+    }
+
+    /// These and those.
+    pub fn and(&self, other: &Self) -> Self {
+        let mut forms = Forms::clone(&self.0);
+        other.0.forms.iter().for_each(|form| forms.add(form.clone()));
+        Self(Arc::new(forms))
+    }
+
+    /// `text` without these values, and otherwise as it is.
+    pub fn mask(&self, text: &str) -> String {
+        if self.0.forms.is_empty() {
+            return text.to_owned();
+        }
+        let mut spans = Spans::default();
+        self.0.find(text.as_bytes(), |range| spans.add(whole(text, range)));
+        for view in view::views(text, self.0.longest) {
+            self.0.find(&view.bytes, |range| spans.add(view.source(range).map_or(0..0, |range| whole(text, range))));
+        }
+        spans.mask(text)
+    }
+
+    /// `text` without these values, and without what looks like a secret.
+    pub fn redact_text(&self, text: &str) -> String {
+        filter::redact_text(&self.mask(text))
+    }
+
+    /// The same of the arguments of a command, or of the command with them.
+    pub fn redact_args(&self, args: &[String]) -> Vec<String> {
+        filter::redact_args(&args.iter().map(|arg| self.mask(arg)).collect::<Vec<_>>())
+    }
+
+    /// The same of a path. One that is not UTF-8 keeps its bytes where there is nothing to mask.
+    pub(crate) fn redact_path(&self, path: &Path) -> PathBuf {
+        let text = path.to_string_lossy();
+        let masked = self.redact_text(&text);
+        if masked == text { path.to_owned() } else { masked.into() }
+    }
+
+    /// `bytes`, whose end is cut off, without the beginning of a value that they may end with.
+    pub fn without_begun<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
+        let begun = self.0.forms.iter().map(|form| form.begun_at_end(bytes)).max().unwrap_or(0);
+        bytes.get(..bytes.len().saturating_sub(begun)).unwrap_or_default()
+    }
+
+    /// `text`, which begins somewhere in a line, without the end of a value that it may begin with.
+    pub fn mask_beginning(&self, text: &str) -> String {
+        let in_text = |bytes: &[u8]| self.0.forms.iter().filter_map(|form| form.end_at_beginning(bytes)).max();
+        let in_view = |view: View| Some(view.source(0..in_text(&view.bytes)?).filter(|range| range.start == 0)?.end);
+        let length = in_text(text.as_bytes())
+            .max(view::views(text, self.0.longest).into_iter().filter_map(in_view).max())
+            .unwrap_or(0);
+        let mut spans = Spans::default();
+        if text.is_char_boundary(length) {
+            spans.add(0..length);
+        }
+        spans.mask(text)
+    }
+}
+
+impl Form {
+    /// How much of it is in `bytes` at `at`, if it is enough.
+    fn length_at(&self, bytes: &[u8], at: usize) -> Option<usize> {
+        let there = bytes.get(at..)?;
+        if !there.starts_with(self.bytes.get(..self.prefix)?) {
+            return None;
+        }
+        let (mut of_form, mut of_text) = (0, 0);
+        loop {
+            let (rest, there) = (self.bytes.get(of_form..)?, there.get(of_text..)?);
+            let same = rest.iter().zip(there).take_while(|(one, other)| one == other).count();
+            of_form += same;
+            of_text += same;
+            let Some((hidden, unknown)) = resumed(rest.get(same..)?, there.get(same..)?) else { return Some(of_text) };
+            of_form += hidden;
+            of_text += unknown;
+        }
+    }
+
+    /// How long the beginning of it is that `bytes` end with.
+    fn begun_at_end(&self, bytes: &[u8]) -> usize {
+        let longest = self.bytes.len().min(bytes.len());
+        let is_begun = |length: &usize| self.bytes.get(..*length).is_some_and(|begun| bytes.ends_with(begun));
+        (1..=longest).rev().find(is_begun).unwrap_or(0)
+    }
+
+    /// How long the end of it is that `bytes` begin with.
+    fn end_at_beginning(&self, bytes: &[u8]) -> Option<usize> {
+        let tail = self.bytes.get(self.bytes.len().checked_sub(PREFIX_CHARS_MIN)?..)?;
+        let window = bytes.get(..bytes.len().min(self.bytes.len()))?;
+        let at = window.windows(tail.len()).position(|piece| piece == tail)?;
+        let end = at + tail.len();
+        self.bytes.ends_with(window.get(..end)?).then_some(end)
+    }
+}
+
+/// How many bytes of the rest of a form, and how many of a text, are between what is the same in both and where they are the
+/// same again in the same word.
+fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
+    let word = there.iter().take(UNKNOWN_BYTES_MAX).take_while(|byte| !byte.is_ascii_whitespace()).count();
+    (0..=word).flat_map(|unknown| (0..=HIDDEN_BYTES_MAX).map(move |hidden| (hidden, unknown))).find(
+        |(hidden, unknown)| {
+            let Some(needed) = rest.get(*hidden..*hidden + RESUMED_BYTES_MIN) else { return false };
+            there.get(*unknown..).is_some_and(|there| there.starts_with(needed))
+        },
+    )
+}
+
+/// The range with the whole of the characters at its ends.
+fn whole(text: &str, range: Range<usize>) -> Range<usize> {
+    let Range { mut start, mut end } = range;
+    while !text.is_char_boundary(start) {
+        start -= 1;
+    }
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    start..end
+}
+
+impl Forms {
+    /// Where the forms are in `bytes`.
+    fn find(&self, bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
+        // Where each form was found last: what begins within that is a part of it.
+        let mut done = vec![0; self.forms.len()];
+        for (at, stem) in bytes.windows(STEM_BYTES).enumerate() {
+            let [one, other, ..] = stem else { continue };
+            let (word, bit) = pair(*one, *other);
+            if self.pairs.get(word).is_none_or(|bits| bits & bit == 0) {
+                continue;
+            }
+            let places = <[u8; STEM_BYTES]>::try_from(stem).ok().and_then(|stem| self.by_stem.get(&stem));
+            for place in places.into_iter().flatten() {
+                let (Some(form), Some(done)) = (self.forms.get(*place), done.get_mut(*place)) else { continue };
+                let Some(length) = form.length_at(bytes, at).filter(|_| at >= *done) else { continue };
+                *done = at + length;
+                found(at..*done);
+            }
+        }
+    }
+
+    fn add_variable(&mut self, is_named: bool, value: &str) {
+        for secret in filter::secrets_in(value) {
+            self.add_secret(secret, NAMED_CHARS_MIN);
+        }
+        if !is_secret(is_named, value) {
+            return;
+        }
+        let prefix = if is_named { prefix_of_named(value) } else { prefix_of_unnamed(value) };
+        self.add_secret(value, prefix);
+        // Each line by itself, too: the lines may be more than are kept, or have a time between them.
+        for line in value.lines().map(str::trim).filter(|line| *line != value) {
+            if line.chars().count() >= LINE_CHARS_MIN && !value::is_placeholder(line) {
+                self.add_secret(line, line.chars().count());
+            }
+        }
+    }
+
+    /// Adds a secret in all its forms. `prefix` of its characters stand for the whole.
+    fn add_secret(&mut self, secret: &str, prefix: usize) {
+        let beginning: String = secret.chars().take(prefix.max(PREFIX_CHARS_MIN)).collect();
+        self.add(Form { bytes: secret.as_bytes().to_vec(), prefix: beginning.len() });
+        if secret.len() > ENCODED_BYTES_MAX {
+            return;
+        }
+        for (bytes, prefix) in encoding::forms(secret, &beginning) {
+            self.add(Form { bytes, prefix });
+        }
+        // Of a text that is escaped more than once all is decoded, also what the secret itself has of escapes.
+        let unescaped = view::unescaped(secret);
+        if unescaped.len() >= PREFIX_CHARS_MIN {
+            let prefix = view::unescaped(&beginning).len().clamp(PREFIX_CHARS_MIN, unescaped.len());
+            self.add(Form { bytes: unescaped, prefix });
+        }
+        if secret.contains(' ') {
+            self.add(Form { bytes: secret.replace(' ', "+").into_bytes(), prefix: beginning.len() });
+        }
+    }
+
+    fn add(&mut self, form: Form) {
+        let Some(stem) = form.bytes.first_chunk::<STEM_BYTES>().copied() else { return };
+        let places = self.by_stem.entry(stem).or_default();
+        if places.iter().all(|place| self.forms.get(*place) != Some(&form)) {
+            places.push(self.forms.len());
+            self.longest = self.longest.max(form.bytes.len());
+            let [one, other, ..] = stem;
+            let (word, bit) = pair(one, other);
+            self.pairs.resize(PAIR_WORDS, 0);
+            self.pairs.get_mut(word).into_iter().for_each(|bits| *bits |= bit);
+            self.forms.push(form);
+        }
+    }
+}
+
+/// The word of the table of pairs that two bytes are in, and their bit in it.
+fn pair(one: u8, other: u8) -> (usize, u64) {
+    (usize::from(one) << 2 | usize::from(other >> 6), 1 << (other & 63))
+}
+
+/// Whether a value is a secret: see the head of this file.
+fn is_secret(is_named: bool, value: &str) -> bool {
+    let length = value.chars().count();
+    let lower = value.to_ascii_lowercase();
+    let digits = value.bytes().filter(u8::is_ascii_digit).count();
+    if value::is_placeholder(value) || value::is_path(value) || COMMON.contains(&lower.as_str()) {
+        return false;
+    }
+    if is_named {
+        return length >= NAMED_CHARS_MIN && (!value::is_number(value) || digits >= DIGITS_MIN);
+    }
+    length >= UNNAMED_CHARS_MIN && !value::is_number(value) && !value::is_ordinary(value)
+}
+
+/// How many characters at its beginning stand for a secret whose name says that it is one.
+fn prefix_of_named(value: &str) -> usize {
+    let head = match value.split_once("://") {
+        Some((scheme, rest)) => {
+            let login = rest.split_once('@').map_or("", |(login, _)| login);
+            let user = login.split_once(':').map_or(0, |(user, _)| user.len() + 1);
+            scheme.len() + "://".len() + user
+        }
+        None => value.find(['_', '-', '{', '=']).filter(|at| *at < PREFIX_CHARS_MIN).map_or(0, |at| at + 1),
+    };
+    (head + BEHIND_HEAD_CHARS_MIN).max(PREFIX_CHARS_MIN)
+}
+
+/// The same of one whose name says nothing: its beginning must not be a word that others use.
+fn prefix_of_unnamed(value: &str) -> usize {
+    let length = value.chars().count();
+    let beginnings = value.char_indices().map(|(at, c)| at + c.len_utf8()).enumerate().skip(PREFIX_CHARS_MIN - 1);
+    let mut telling = beginnings.filter(|(_, end)| value.get(..*end).is_some_and(|start| !value::is_ordinary(start)));
+    telling.next().map_or(length, |(before, _)| before + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(variables: &[(&str, &str)]) -> Known {
+        Known::of(variables.iter().copied())
+    }
+
+    #[test]
+    fn a_value_is_masked_in_every_form() {
+        let secret = "s3cr\"e t/ü+LEAKvalue";
+        let known = known(&[("API_KEY", secret)]);
+        let forms = [
+            "s3cr\"e t/ü+LEAKvalue",
+            r#"s3cr\"e t/ü+LEAKvalue"#,
+            r#"s3cr\"e t/\u00fc+LEAKvalue"#,
+            "s3cr%22e%20t%2F%C3%BC%2BLEAKvalue",
+            "s3cr%22e%20t%2f%c3%bc%2bLEAKvalue",
+            "s3cr%22e+t%2F%C3%BC%2BLEAKvalue",
+            "czNjciJlIHQvw7wrTEVBS3ZhbHVl",
+            "73336372226520742fc3bc2b4c45414b76616c7565",
+            "73336372226520742FC3BC2B4C45414B76616C7565",
+        ];
+        for form in forms {
+            let masked = known.mask(&format!("<{form}>"));
+            assert!(!masked.contains(form.get(4..).unwrap()) && masked.contains("<redacted>"), "{form}: {masked}");
+        }
+        assert_eq!(known.mask("s3cr\"e t/ü+LEAKvalue"), "<redacted>");
+    }
+
+    #[test]
+    fn base64_is_found_whatever_stands_before_the_value() {
+        let known = known(&[("TOKEN", "LEAKabcdefghijkl")]);
+        // `u:`, `us:` and `usr:` before it, and `x` behind it.
+        for encoded in ["dTpMRUFLYWJjZGVmZ2hpamtseA==", "dXM6TEVBS2FiY2RlZmdoaWprbHg=", "dXNyOkxFQUthYmNkZWZnaGlqa2x4"]
+        {
+            let masked = known.mask(encoded);
+            assert!(masked.contains("<redacted>") && masked.len() < 24, "{masked}");
+        }
+    }
+
+    #[test]
+    fn a_shortened_value_is_masked() {
+        let known = known(&[("API_KEY", "LEAK0123456789abcdef"), ("DATABASE_URL", "postgres://u:LEAKpw99@h/db")]);
+        assert_eq!(known.mask("provided: LEAK0123***"), "provided: <redacted>***");
+        assert_eq!(known.mask("LEAK01"), "LEAK01");
+        assert_eq!(known.mask("the password LEAKpw99 of postgres"), "the password <redacted> of postgres");
+    }
+
+    #[test]
+    fn what_everybody_uses_is_no_secret() {
+        let ordinary = [
+            ("MODE", "production"),
+            ("DEBUG", "true"),
+            ("PORT", "8080"),
+            ("HOME", "/home/bob"),
+            ("API_KEY_FILE", "/etc/k"),
+            ("REGION", "us-east-1"),
+            ("RUST_LOG", "warn,app=debug"),
+            ("URL", "http://localhost:8080/"),
+            ("A", "x1"),
+            ("TOKEN", "1234"),
+            ("AUTH", "none"),
+            ("SECRET", "true"),
+            ("SSH_AUTH_SOCK", "/run/user/1000/keyring/ssh"),
+            ("MODEL", "claude-sonnet-4-20250514"),
+            ("LANG", "en_US.UTF-8"),
+            ("WHAT", "<redacted>"),
+            ("TOKEN", "<redacted>"),
+        ];
+        for (name, value) in ordinary {
+            let text = format!("a {value} b");
+            assert_eq!(known(&[(name, value)]).mask(&text), text, "{name}");
+        }
+        for (name, value) in
+            [("MODE", "hunter2"), ("PASSWORD", "hunter"), ("PIN_SECRET", "123456"), ("X", "tr0ub4dor&3")]
+        {
+            assert_eq!(known(&[(name, value)]).mask(&format!("a {value} b")), "a <redacted> b", "{name}");
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_value_is_masked_by_itself() {
+        let masked =
+            known(&[("KEY", "first line of it\nsecond line of it")]).mask("1 first line of it\n2 second line of it");
+        assert!(!masked.contains("line of it"), "{masked}");
+    }
+
+    #[test]
+    fn the_end_of_a_value_that_a_text_begins_with_is_masked() {
+        let known = known(&[("KEY", "LEAK0123456789abcdef")]);
+        assert_eq!(known.mask_beginning("456789abcdef and more"), "<redacted> and more");
+        assert_eq!(known.mask_beginning("x456789abcdef"), "x456789abcdef");
+        assert_eq!(known.mask_beginning("short"), "short");
+    }
+
+    #[test]
+    fn nothing_is_shown_by_debug() {
+        assert!(!format!("{:?}", known(&[("KEY", "LEAK0123")])).contains("LEAK"));
+    }
+}

@@ -1,0 +1,4 @@
+//! The text that replaces a secret.
+
+/// The text that replaces a secret.
+pub const REDACTED: &str = "<redacted>";

@@ -1,0 +1,82 @@
+//! A text to be filtered, and how one finds one's way in it.
+
+/// Stands between two arguments, which cannot hold it themselves (execve(2)).
+pub(crate) const BORDER: char = '\0';
+
+/// [`BORDER`] as a byte.
+const BORDER_BYTE: u8 = 0;
+
+/// Lines, or the arguments of one command with a [`BORDER`] between every two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Text<'a> {
+    pub(crate) text: &'a str,
+    /// Whether it is arguments: a quote or an option in one of them ends with it at the latest, and not with a line.
+    pub(crate) is_args: bool,
+}
+
+impl<'a> Text<'a> {
+    pub(crate) fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    pub(crate) fn before(&self, at: usize) -> Option<u8> {
+        at.checked_sub(1).and_then(|before| self.byte(before))
+    }
+
+    /// The bytes from `from` to `to`; nothing where these are no borders of characters.
+    pub(crate) fn part(&self, from: usize, to: usize) -> &'a str {
+        self.text.get(from..to.min(self.text.len())).unwrap_or_default()
+    }
+
+    /// The first place from `from` on whose byte `is_end`, and the end of the text without one.
+    pub(crate) fn find(&self, from: usize, is_end: impl Fn(u8) -> bool) -> usize {
+        let rest = self.text.as_bytes().get(from..).unwrap_or_default();
+        rest.iter().position(|byte| is_end(*byte)).map_or(self.text.len(), |at| from + at)
+    }
+
+    /// The end of the line, or of the argument, that `from` is in.
+    pub(crate) fn line_end(&self, from: usize) -> usize {
+        self.find(from, is_line_end)
+    }
+
+    /// The end of what may be one value: of the argument, else of the line.
+    pub(crate) fn field_end(&self, from: usize) -> usize {
+        if self.is_args { self.find(from, |byte| byte == BORDER_BYTE) } else { self.line_end(from) }
+    }
+
+    /// At most `bytes_max` bytes from `from` to `to`, cut between two characters.
+    pub(crate) fn sample(&self, from: usize, bytes_max: usize) -> &'a str {
+        let mut to = from.saturating_add(bytes_max).min(self.text.len());
+        while !self.text.is_char_boundary(to) {
+            to -= 1;
+        }
+        self.part(from, to)
+    }
+
+    /// Where the blanks end that begin at `from`, if there are any. They do not reach beyond the line.
+    pub(crate) fn skip_blanks(&self, from: usize) -> usize {
+        self.find(from, |byte| !is_blank(byte))
+    }
+
+    /// Where the blanks begin that end at `to`, if there are any: `limit` of them at most.
+    pub(crate) fn blanks_before(&self, to: usize, limit: usize) -> usize {
+        let blanks = (0..limit).take_while(|back| self.before(to.saturating_sub(*back)).is_some_and(is_blank));
+        to.saturating_sub(blanks.count())
+    }
+}
+
+pub(crate) const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+pub(crate) const fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | BORDER_BYTE)
+}
+
+pub(crate) const fn is_space(byte: u8) -> bool {
+    is_blank(byte) || is_line_end(byte)
+}
+
+pub(crate) const fn is_quote(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\'' | b'`')
+}

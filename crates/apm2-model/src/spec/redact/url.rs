@@ -1,0 +1,117 @@
+//! Logins in URLs, and URLs that are secrets themselves. Their parameters are assignments like others.
+
+use crate::spec::redact::{
+    span::Spans,
+    text::{Text, is_space},
+    value,
+};
+
+/// Hosts and paths before the secret part of an address that is a secret, and how many parts of the path come before that.
+const HOOKS: [(&str, usize); 4] = [
+    ("hooks.slack.com/services/", 2),
+    ("hooks.slack.com/triggers/", 2),
+    ("discord.com/api/webhooks/", 1),
+    ("discordapp.com/api/webhooks/", 1),
+];
+
+/// The longest name of a user that is taken for one.
+const USER_BYTES_MAX: usize = 16;
+
+/// How much is looked at of what stands before `@`.
+const LOGIN_BYTES_MAX: usize = 1024;
+
+/// Finds the logins: passwords, and what stands in the place of one.
+pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
+    let mut from = 0;
+    while let Some(at) = text.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at) {
+        let start = at + 3;
+        login(text, at, start, spans);
+        hook(text, start, spans);
+        from = start;
+    }
+    bare_logins(text, spans);
+}
+
+fn is_url_end(byte: u8) -> bool {
+    is_space(byte) || matches!(byte, b'"' | b'\'' | b'`' | b'<' | b'>' | b'|')
+}
+
+fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
+    let sample = text.sample(start, LOGIN_BYTES_MAX);
+    // What another URL begins is no part of this one.
+    let url = sample.bytes().position(is_url_end).and_then(|end| sample.get(..end)).unwrap_or(sample);
+    let url = url.split_once("://").map_or(url, |(first, _)| first);
+    let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
+    let login = match authority.rfind('@') {
+        Some(end) => authority.get(..end),
+        // A password may hold what ends an authority where it is not encoded. A port may not.
+        None => authority.split_once(':').and_then(|(_, port)| {
+            let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
+            if is_port { None } else { url.get(..url.rfind('@')?) }
+        }),
+    };
+    let Some(login) = login else { return };
+    match login.split_once(':') {
+        Some((user, password)) => {
+            let from = start + user.len() + 1;
+            // A token may be the user: `https://token:x-oauth-basic@host`.
+            if value::is_telling(user) {
+                spans.add(start..start + user.len());
+            }
+            if !value::is_placeholder(password) {
+                spans.add(from..start + login.len());
+            }
+        }
+        None => {
+            let scheme = text.part(0, scheme_end).as_bytes();
+            let is_http = [&b"http"[..], b"https"].iter().any(|http| scheme.ends_with(http));
+            if is_http && !value::is_placeholder(login) && !is_user_name(login) {
+                spans.add(start..start + login.len());
+            }
+        }
+    }
+}
+
+/// Whether it is but the name of a person or of a role: `git@`, `bob@`.
+fn is_user_name(login: &str) -> bool {
+    login.len() <= USER_BYTES_MAX && login.bytes().all(|byte| byte.is_ascii_lowercase() || b"._-".contains(&byte))
+}
+
+fn hook(text: Text<'_>, start: usize, spans: &mut Spans) {
+    let Some(rest) = text.text.get(start..) else { return };
+    let hook = HOOKS
+        .iter()
+        .find_map(|(before, parts)| rest.strip_prefix(before).map(|path| (start + before.len(), path, parts)));
+    let Some((from, path, parts)) = hook else { return };
+    let mut secret_at = from;
+    for part in path.split_inclusive('/').take(*parts) {
+        secret_at += part.len();
+    }
+    let end = text.find(from, |byte| is_url_end(byte) || matches!(byte, b'?' | b'#'));
+    if secret_at < end {
+        spans.add(secret_at..end);
+    }
+}
+
+/// `user:password@host:port`, as proxies are given without a scheme.
+fn bare_logins(text: Text<'_>, spans: &mut Spans) {
+    for (at, _) in text.text.match_indices('@') {
+        let host_end = text.find(at + 1, |byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));
+        let port_end = text.find(host_end + 1, |byte| !byte.is_ascii_digit());
+        let has_port = text.byte(host_end) == Some(b':') && port_end > host_end + 1;
+        let has_host = host_end > at + 1 && text.part(at + 1, host_end).contains('.');
+        if !(has_port && has_host) {
+            continue;
+        }
+        let window = at.saturating_sub(LOGIN_BYTES_MAX);
+        let before = text.text.as_bytes().get(window..at).unwrap_or_default();
+        let start = before
+            .iter()
+            .rposition(|byte| is_url_end(*byte) || matches!(byte, b'=' | b'/'))
+            .map_or(window, |back| window + back + 1);
+        let Some((user, password)) = text.part(start, at).split_once(':') else { continue };
+        if !user.is_empty() && !value::is_placeholder(password) {
+            spans.add(start + user.len() + 1..at);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a process may be called, and what else of a launch cannot be.
+
+use std::time::Duration;
+
+use crate::spec::{
+    config::{
+        log::LogConfig,
+        restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
+    },
+    launch::Launch,
+    name::{EVERYTHING, NAME_CHARS_MAX, is_name},
+};
+
+/// The smallest log file that is of any use, in bytes: to rotate one takes longer than to write it.
+const LOG_BYTES_MIN: u64 = 100;
+
+/// The shortest time for which a log file is of any use.
+const LOG_AGE_MIN: Duration = Duration::from_millis(10);
+
+/// Instances of one process.
+pub const INSTANCES_MAX: u32 = 1024;
+
+/// Refuses what cannot be supervised, whatever else is.
+///
+/// # Errors
+/// The name of the process, and what is wrong.
+pub fn check(launch: &Launch) -> Result<(), String> {
+    let refuse = |why: String| Err(format!("{:?}: {why}", launch.spec.name));
+    if launch.spec.name == EVERYTHING {
+        return refuse("that word means every process".to_owned());
+    }
+    if !is_name(&launch.spec.name) {
+        return refuse(format!(
+            "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
+        ));
+    }
+    if launch.spec.instances == 0 || launch.spec.instances > INSTANCES_MAX {
+        return refuse(format!("{} instances; there may be 1 to {INSTANCES_MAX}", launch.spec.instances));
+    }
+    let RestartConfig { max_restarts, restart_window, min_uptime, .. } = launch.spec.restart;
+    if usize::try_from(max_restarts).map_or(true, |max| max > RESTARTS_REMEMBERED_MAX) {
+        return refuse(format!("max_restarts is {max_restarts}; it may be {RESTARTS_REMEMBERED_MAX} at most"));
+    }
+    if max_restarts > 0 && (restart_window.is_zero() || min_uptime.is_zero()) {
+        return refuse("restart_window and min_uptime are not zero: no restart would ever count".to_owned());
+    }
+    launch.spec.log.validate().or_else(refuse)?;
+    let LogConfig { rotate_bytes, total_bytes_max, rotate_age, .. } = launch.spec.log;
+    if rotate_bytes.min(total_bytes_max) < LOG_BYTES_MIN || rotate_age < LOG_AGE_MIN {
+        return refuse(format!(
+            "rotate_bytes and total_bytes_max are {LOG_BYTES_MIN} at least, and rotate_age {}",
+            humantime::format_duration(LOG_AGE_MIN)
+        ));
+    }
+    if let Some(health) = &launch.spec.health {
+        health.validate().or_else(refuse)?;
+    }
+    launch.spec.credentials.as_ref().map_or(Ok(()), |credentials| credentials.validate().or_else(refuse))
+}

@@ -1,0 +1,125 @@
+//! What is known of one instance: the fold of its events.
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    clock::SystemClock,
+    event::{
+        Event,
+        kind::{EventKind, StartTrigger},
+        timestamp::Clock as _,
+    },
+    spec::ProcessSpec,
+    state::{
+        ProcessState,
+        transition::{IllegalTransition, transition},
+    },
+};
+
+/// One instance of a specification, as its events tell it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProcessHandle {
+    /// What it runs. When the handle was replayed, environment values and secrets are redacted.
+    pub spec: ProcessSpec,
+    /// Which instance; less than `spec.instances` (INV-0010).
+    pub instance: u32,
+    /// Its state. Assigned by [`apply`](Self::apply) and by nothing else.
+    pub state: ProcessState,
+    /// The kernel's process id while `state.is_running()`, and only then (INV-0008).
+    pub pid: Option<u32>,
+    /// When it was last started; `None` if it never was (INV-0009).
+    pub started_at: Option<DateTime<Utc>>,
+    /// Restarts by policy over its whole history. Starts by an operator do not count.
+    pub restart_count: u32,
+    /// When it was last restarted by policy.
+    pub last_restart: Option<DateTime<Utc>>,
+    /// Processor use at the last sample, in percent of one core.
+    pub cpu_percent: Option<f32>,
+    /// Resident memory at the last sample, in bytes.
+    pub memory_bytes: Option<u64>,
+    /// Processes that the last sample measured together; `None` where it measured the main process alone.
+    pub processes: Option<u32>,
+}
+
+impl ProcessHandle {
+    /// A handle in `Stopped` state, never started.
+    ///
+    /// # Panics
+    /// When `instance` is not less than `spec.instances` (INV-0010).
+    #[must_use]
+    pub fn new(spec: ProcessSpec, instance: u32) -> Self {
+        assert!(instance < spec.instances, "instance {instance} of {} (INV-0010)", spec.instances);
+        Self {
+            spec,
+            instance,
+            state: ProcessState::Stopped { exit_code: None },
+            pid: None,
+            started_at: None,
+            restart_count: 0,
+            last_restart: None,
+            cpu_percent: None,
+            memory_bytes: None,
+            processes: None,
+        }
+    }
+
+    /// `name-instance` for a specification with several instances, else `name`.
+    #[must_use]
+    pub fn display_name(&self) -> String {
+        if self.spec.instances > 1 { format!("{}-{}", self.spec.name, self.instance) } else { self.spec.name.clone() }
+    }
+
+    /// Seconds since the start; `None` unless running.
+    #[must_use]
+    pub fn uptime_secs(&self) -> Option<i64> {
+        self.uptime_secs_at(SystemClock.now().wall())
+    }
+
+    /// Seconds from the start to `now`; `None` unless running. Not negative, wherever the clock was set to.
+    #[must_use]
+    pub fn uptime_secs_at(&self, now: DateTime<Utc>) -> Option<i64> {
+        let started_at = self.started_at.filter(|_| self.state.is_running())?;
+        Some((now - started_at).num_seconds().max(0))
+    }
+
+    /// Folds one event in. The only place in which a state is assigned (law 1).
+    ///
+    /// # Errors
+    /// When [`transition`] refuses the event; the handle is then unchanged.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalTransition> {
+        if let Some(next) = transition(&self.state, &event.kind)? {
+            self.state = next;
+            if !self.state.is_running() {
+                self.pid = None;
+                self.cpu_percent = None;
+                self.memory_bytes = None;
+                self.processes = None;
+            }
+        }
+        match &event.kind {
+            EventKind::SpecChanged { spec } => self.spec = (**spec).clone(),
+            EventKind::Starting { identity: Some(identity), trigger } => {
+                self.pid = Some(identity.pid);
+                self.started_at = Some(event.stamp.wall());
+                if let StartTrigger::Restart { .. } = trigger {
+                    self.restart_count = self.restart_count.saturating_add(1);
+                    self.last_restart = self.started_at;
+                }
+            }
+            EventKind::Sampled { cpu_centipercent, memory_bytes, processes } => {
+                self.cpu_percent = Some(percent(*cpu_centipercent));
+                self.memory_bytes = Some(*memory_bytes);
+                self.processes = *processes;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Hundredths of a percent as percent; what exceeds 65,535 hundredths of a core is taken apart to stay exact.
+fn percent(centipercent: u32) -> f32 {
+    let whole = u16::try_from(centipercent / 100).unwrap_or(u16::MAX);
+    let hundredths = u16::try_from(centipercent % 100).unwrap_or(0);
+    f32::from(whole) + f32::from(hundredths) / 100.0
+}

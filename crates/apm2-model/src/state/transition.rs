@@ -1,0 +1,83 @@
+//! The one pure function that says which event may follow which state (law 3, INV-0006, INV-0007).
+
+use crate::{
+    event::{
+        exit::{Exit, RunEnd},
+        kind::EventKind,
+    },
+    state::ProcessState,
+};
+
+/// An event that the state does not allow.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{event} is not allowed while {from}")]
+pub struct IllegalTransition {
+    /// The state that refused.
+    pub from: &'static str,
+    /// The kind that was refused.
+    pub event: &'static str,
+}
+
+/// The state that follows `from` upon `kind`: `Some` for a transition, `None` for an event that leaves it as it is.
+///
+/// The table is in `docs/lifecycle.md`. What depends on more than the state (versions, runs, intents) is checked by
+/// [`Stream::apply`](crate::state::stream::Stream::apply).
+///
+/// # Errors
+/// When the event is not allowed in this state.
+pub fn transition(from: &ProcessState, kind: &EventKind) -> Result<Option<ProcessState>, IllegalTransition> {
+    use EventKind as K;
+    use ProcessState as S;
+    let next = match (from, kind) {
+        (S::Stopped { .. } | S::Crashed { .. } | S::Terminated, K::Starting { .. }) => Some(S::Starting),
+        (S::Starting, K::Running) => Some(S::Running),
+        (S::Starting, K::Crashed { cause }) => Some(S::Crashed { exit_code: cause.exit_code() }),
+        (S::Starting | S::Running | S::Unhealthy, K::Stopping { .. }) => Some(S::Stopping),
+        (S::Running, K::Unhealthy { .. }) => Some(S::Unhealthy),
+        (S::Running | S::Unhealthy, K::Stopped { exit }) if exit.is_success() => {
+            Some(S::Stopped { exit_code: exit.code() })
+        }
+        (S::Running | S::Unhealthy, K::Crashed { cause: RunEnd::Exit(exit) }) if !exit.is_success() => {
+            Some(S::Crashed { exit_code: exit.code() })
+        }
+        (S::Stopping, K::Stopped { exit }) => Some(S::Stopped { exit_code: Exit::code(exit) }),
+        (S::Stopping, K::Terminated { .. }) => Some(S::Terminated),
+        _ if leaves_unchanged(from, kind) => None,
+        _ => return Err(IllegalTransition { from: from.name(), event: kind.name() }),
+    };
+    Ok(next)
+}
+
+/// Events that are no transitions, each in the states in which it makes sense.
+const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
+    use EventKind as K;
+    let alive = !from.has_exited();
+    match kind {
+        K::SpecChanged { .. }
+        | K::BudgetReset
+        | K::OutputLeaked { .. }
+        | K::OutputTail { .. }
+        | K::OutputDropped { .. }
+        | K::GroupSurvived { .. }
+        | K::OrphansEnded { .. } => true,
+        K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
+        K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
+        K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
+        // While a stop is under way it says that nothing is to come after it, whoever asked for the stop.
+        K::RestartRefused { .. } => !alive || matches!(from, ProcessState::Stopping),
+        K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered | K::EndUnobserved { .. } => !alive,
+        K::Registered { .. }
+        | K::Starting { .. }
+        | K::Running
+        | K::Unhealthy { .. }
+        | K::Stopping { .. }
+        | K::Stopped { .. }
+        | K::Crashed { .. }
+        | K::Terminated { .. }
+        | K::SupervisorStarted { .. }
+        | K::SupervisorStopped
+        | K::Checkpointed { .. }
+        | K::StoreRebuilt { .. }
+        | K::TailCut { .. } => false,
+    }
+}
