@@ -2,7 +2,7 @@
 
 use std::{fs, os::fd::AsFd as _, sync::Arc};
 
-use apm2_core::process::{RunHolder as _, has_ended};
+use apm2_core::process::{FdStore as _, has_ended};
 use apm2_daemon::keeper::KeeperClient;
 use apm2_ledger::LedgerDir;
 use rustix::process::Resource;

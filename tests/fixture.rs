@@ -4,9 +4,9 @@ use std::path::Path;
 
 use apm2_core::{
     process::{
-        Actor, Draft, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
-        RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Stamp, StartTrigger,
-        StreamId,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
+        RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, StartTrigger, StreamId,
+        Timestamp,
     },
     restart::{RestartConfig, RestartPolicy},
 };
@@ -53,7 +53,7 @@ pub(crate) fn write_unobserved(dir: &Path) {
     script.by_system(&mut pen, up(8000, StartTrigger::Start));
     let not_before = script.stamp();
     script.seconds += 3600;
-    let not_after = Stamp { wall_ns: script.stamp().wall_ns - 1_000_000_000, ..script.stamp() };
+    let not_after = Timestamp { wall_ns: script.stamp().wall_ns - 1_000_000_000, ..script.stamp() };
     let exit = Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Recovered };
     let end = EventKind::Crashed { cause: RunEnd::Exit(exit) };
     script.append(&mut pen, Actor::Recovery, None, vec![end, EventKind::EndUnobserved { not_before, not_after }]);
@@ -75,9 +75,9 @@ struct Pen {
 
 impl Script<'_> {
     /// The second that it is.
-    fn stamp(&self) -> Stamp {
+    fn stamp(&self) -> Timestamp {
         let wall_ns = BEGINNING_NS + i64::try_from(self.seconds * SECOND_NS).unwrap();
-        Stamp { wall_ns, boot_ns: self.seconds * SECOND_NS, boot_id: BOOT }
+        Timestamp { wall_ns, boot_ns: self.seconds * SECOND_NS, boot_id: BOOT }
     }
 
     fn append(&mut self, pen: &mut Pen, actor: Actor, cause: Option<u64>, kinds: Vec<EventKind>) {
@@ -87,7 +87,7 @@ impl Script<'_> {
             pen.run += u64::from(matches!(kind, EventKind::StartRequested { .. }));
             let reason = matches!(kind, EventKind::StartRequested { .. }).then(|| "nightly".to_owned());
             let reason = reason.filter(|_| matches!(actor, Actor::Operator { .. }));
-            Draft { stream: pen.stream, run: pen.run, actor: actor.clone(), reason, cause, stamp, kind }
+            NewEvent { stream: pen.stream, run: pen.run, actor: actor.clone(), reason, cause, stamp, kind }
         });
         let drafts: Vec<_> = drafts.collect();
         let appended = u64::try_from(drafts.len()).unwrap();

@@ -1,8 +1,8 @@
 //! From arbitrary bytes to drafts: mostly such as could be legal, so that a history gets somewhere.
 
 use apm2_core::process::{
-    Actor, Draft, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
-    RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Stamp, StartTrigger, StreamId,
+    Actor, NewEvent, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
+    RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Timestamp, StartTrigger, StreamId,
 };
 use apm2_core::shutdown::ShutdownConfig;
 use arbitrary::Arbitrary;
@@ -100,16 +100,16 @@ pub enum Action {
 impl Step {
     /// The draft of this step, in run `run` unless it is to be wrong.
     #[must_use]
-    pub fn draft(&self, stream: StreamId, run: u64, seconds: u64) -> Draft {
+    pub fn draft(&self, stream: StreamId, run: u64, seconds: u64) -> NewEvent {
         let stream = match self.slip {
             Slip::Stream => StreamId { instance: stream.instance + 1, ..stream },
             _ => stream,
         };
         let run = if self.slip == Slip::Run { run + 1 } else { run };
         let boot_ns = seconds * NANOS_PER_SEC;
-        let stamp = Stamp { wall_ns: boot_ns.cast_signed(), boot_ns, boot_id: BOOT_ID };
+        let stamp = Timestamp { wall_ns: boot_ns.cast_signed(), boot_ns, boot_id: BOOT_ID };
         let kind = self.action.kind(stream.process_id);
-        Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+        NewEvent { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
     }
 }
 
@@ -164,8 +164,8 @@ impl Action {
                 EventKind::OutputDropped { source: OutputSource::Stderr, bytes, cause: short(&cause) }
             }
             Self::EndPreStop { detail, .. } if detail.is_empty() => {
-                let not_before = Stamp { wall_ns: 0, boot_ns: 0, boot_id: BOOT_ID };
-                EventKind::EndUnobserved { not_before, not_after: Stamp { boot_ns: 1, ..not_before } }
+                let not_before = Timestamp { wall_ns: 0, boot_ns: 0, boot_id: BOOT_ID };
+                EventKind::EndUnobserved { not_before, not_after: Timestamp { boot_ns: 1, ..not_before } }
             }
             Self::EndPreStop { succeeded, detail } => {
                 EventKind::PreStopEnded { command: "c".to_owned(), succeeded, detail: short(&detail) }

@@ -187,7 +187,7 @@ impl World {
         let (verdict, events, next) = self.foresee(place, steps);
         let drafts = events.iter().cloned().map(|event| {
             let Event { stream, run, actor, reason, cause, stamp, kind, .. } = event;
-            apm2_core::process::Draft { stream, run, actor, reason, cause, stamp, kind }
+            apm2_core::process::NewEvent { stream, run, actor, reason, cause, stamp, kind }
         });
         let slipped = steps.iter().any(|step| step.slip == Slip::Version);
         let version = self.version(place) + u64::from(slipped);

@@ -20,7 +20,7 @@ pub(crate) fn event(event: &now::Event) -> v1::Event {
         version: event.version,
         run: event.run,
         cause: event.cause,
-        stamp: v1::Stamp {
+        stamp: v1::Timestamp {
             wall_ns: event.stamp.wall_ns,
             boot_ns: event.stamp.boot_ns,
             boot_id: v1::Id(event.stamp.boot_id.into_bytes()),

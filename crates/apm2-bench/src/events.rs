@@ -1,7 +1,7 @@
 //! Events as a supervisor makes them: starts, samples, ends.
 
 use apm2_core::process::{
-    Actor, Clock as _, Draft, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec,
+    Actor, Clock as _, NewEvent, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, StartTrigger, StreamId, SystemClock,
 };
 use apm2_ledger::Ledger;
@@ -16,32 +16,32 @@ pub fn stream(number: u64) -> StreamId {
     StreamId { process_id: ProcessId::from_bytes(bytes), instance: 0 }
 }
 
-pub fn draft(stream: StreamId, run: u64, kind: EventKind) -> Draft {
+pub fn draft(stream: StreamId, run: u64, kind: EventKind) -> NewEvent {
     let stamp = SystemClock.now();
-    Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+    NewEvent { stream, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
 }
 
-pub fn registered(stream: StreamId) -> Draft {
+pub fn registered(stream: StreamId) -> NewEvent {
     let number = stream.process_id.to_string();
     let spec = ProcessSpec::builder().id(stream.process_id).name(format!("worker-{}", &number[..8])).command("agent");
     let spec = spec.args(["--session", "project"]).build();
     draft(stream, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) })
 }
 
-pub fn sampled(stream: StreamId, run: u64, number: u64) -> Draft {
+pub fn sampled(stream: StreamId, run: u64, number: u64) -> NewEvent {
     let memory_bytes = 100_000_000 + number;
     draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes, processes: None })
 }
 
 /// The same with a reason: about 150 bytes in all, as much as the peers write.
-pub fn sampled_with_reason(stream: StreamId, run: u64, number: u64) -> Draft {
+pub fn sampled_with_reason(stream: StreamId, run: u64, number: u64) -> NewEvent {
     let mut draft = sampled(stream, run, number);
     draft.reason = Some("sampled by the supervisor every thirty seconds, as configured for this process".to_owned());
     draft
 }
 
 /// The commits that start run `run`.
-pub fn start(stream: StreamId, run: u64) -> [Vec<Draft>; 2] {
+pub fn start(stream: StreamId, run: u64) -> [Vec<NewEvent>; 2] {
     let trigger = StartTrigger::Start;
     let boot_id = uuid::Uuid::from_u128(7);
     let identity = Some(ProcessIdentity { boot_id, pid: 4242, start_ticks: 99, pid_namespace: None });
@@ -67,7 +67,7 @@ impl Fill {
         Self { stream, version: 0 }
     }
 
-    fn append(&mut self, ledger: &Ledger, drafts: Vec<Draft>) {
+    fn append(&mut self, ledger: &Ledger, drafts: Vec<NewEvent>) {
         let events = ledger.append(self.stream, self.version, drafts).expect("append");
         self.version += events.len() as u64;
     }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use apm2_model::event::{kind::OutputSource, timestamp::Stamp};
+use apm2_model::event::{kind::OutputSource, timestamp::Timestamp};
 
 /// Characters of an observation.
 pub const OBSERVATION_CHARS_MAX: usize = 500;
@@ -48,11 +48,11 @@ pub struct MeterReading {
 
 /// What an adapter is shown when it is asked.
 #[derive(Clone, Copy)]
-pub struct Glance<'a> {
+pub struct AdapterContext<'a> {
     /// How much the process has written.
     pub meter: MeterReading,
     /// The time.
-    pub now: Stamp,
+    pub now: Timestamp,
     /// Reads the last lines, secrets masked. They cost a look at the disk.
     pub last_lines: &'a dyn Fn() -> Vec<String>,
 }
@@ -87,7 +87,7 @@ pub trait Adapter: Send + Sync {
     fn begin(&mut self) {}
 
     /// Asked now and then, while the process runs.
-    fn tick(&mut self, _glance: &Glance<'_>) -> Vec<Observation> {
+    fn tick(&mut self, _glance: &AdapterContext<'_>) -> Vec<Observation> {
         Vec::new()
     }
 }
@@ -109,7 +109,7 @@ impl BlackBox {
         Self { silence_limit, is_silent: false, told: None }
     }
 
-    fn silence(&mut self, glance: &Glance<'_>) -> Option<Observation> {
+    fn silence(&mut self, glance: &AdapterContext<'_>) -> Option<Observation> {
         let limit = self.silence_limit?;
         let silent = glance.meter.silent;
         match (std::mem::replace(&mut self.is_silent, silent > limit), self.is_silent) {
@@ -123,7 +123,7 @@ impl BlackBox {
         }
     }
 
-    fn rate(&mut self, glance: &Glance<'_>) -> Option<Observation> {
+    fn rate(&mut self, glance: &AdapterContext<'_>) -> Option<Observation> {
         let bytes = glance.meter.stdout_bytes.saturating_add(glance.meter.stderr_bytes);
         let (since_ns, before) = *self.told.get_or_insert((glance.now.boot_ns, bytes));
         let passed = Duration::from_nanos(glance.now.boot_ns.saturating_sub(since_ns));
@@ -146,7 +146,7 @@ impl Adapter for BlackBox {
         self.told = None;
     }
 
-    fn tick(&mut self, glance: &Glance<'_>) -> Vec<Observation> {
+    fn tick(&mut self, glance: &AdapterContext<'_>) -> Vec<Observation> {
         self.silence(glance).into_iter().chain(self.rate(glance)).collect()
     }
 }
@@ -193,8 +193,8 @@ mod tests {
         let last_lines = || vec!["one".to_owned(), "and two".to_owned()];
         let tick = |(at, bytes, silent): &(u64, u64, u64)| {
             let meter = MeterReading { stdout_bytes: *bytes, stderr_bytes: 0, silent: Duration::from_secs(*silent) };
-            let now = Stamp { boot_id: Uuid::nil(), boot_ns: at * 1_000_000_000, wall_ns: 0 };
-            let seen = adapter.tick(&Glance { meter, now, last_lines: &last_lines });
+            let now = Timestamp { boot_id: Uuid::nil(), boot_ns: at * 1_000_000_000, wall_ns: 0 };
+            let seen = adapter.tick(&AdapterContext { meter, now, last_lines: &last_lines });
             seen.into_iter().map(|seen| seen.detail).collect()
         };
         glances.iter().map(tick).collect()

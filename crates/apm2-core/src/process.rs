@@ -7,17 +7,17 @@
 pub use apm2_model::{
     clock::{SystemClock, boot_id},
     event::{
-        Draft, Event,
+        Event, NewEvent,
         actor::Actor,
         exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
         identity::ProcessIdentity,
         kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
-        requester::Request,
+        requester::Requester,
         stream_id::StreamId,
-        timestamp::{Clock, Stamp},
+        timestamp::{Clock, Timestamp},
     },
     id_query,
-    recorder::{Recorder, Unrecorded},
+    recorder::{NullRecorder, Recorder},
     signal::{NotASignal, Signal},
     spec::{
         ProcessSpec,
@@ -46,7 +46,7 @@ pub use crate::{
         spawner::{SpawnedProcess, allowed_variables, current_umask, spawn},
     },
     output::{
-        fd_store::{HeldOutput, HeldRun, RunHolder},
+        fd_store::{FdStore, StoredOutput, StoredRun},
         subscriber::OutputChunk,
     },
     run::runner::ProcessRunner,

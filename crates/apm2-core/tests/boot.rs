@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use apm2_core::{
     credentials::{CredentialConfig, CredentialSource},
-    process::{Actor, EventKind, ProcessSpec, ProcessState, Request, RestartRule, StartTrigger, StreamId},
+    process::{Actor, EventKind, ProcessSpec, ProcessState, Requester, RestartRule, StartTrigger, StreamId},
     restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
-    supervisor::{Boot, Launch, Supervisor},
+    supervisor::{Boot, LaunchSpec, Supervisor},
 };
 use uuid::Uuid;
 
@@ -28,25 +28,25 @@ fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
 }
 
-fn operator() -> Request {
+fn operator() -> Requester {
     Actor::Operator { uid: 1, user: None, terminal: None }.into()
 }
 
 /// Started by an operator.
 async fn begun(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.bring_up(Launch::new(spec.clone()), false, &operator())).await.unwrap();
+    in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();
     supervisor
 }
 
 async fn shut_down(supervisor: &Supervisor) {
-    let report = in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    let report = in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
     assert_eq!(report.problems, Vec::<String>::new());
 }
 
 /// The next supervisor.
 async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
-    let supervisor = log.supervisor(vec![Launch::new(spec.clone())]);
+    let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
     let boot = Boot { cause: Some(STARTED), ..Boot::default() };
     let recovery = in_time(supervisor.recover_after(boot, log.replay().into_iter().collect())).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
@@ -241,7 +241,7 @@ async fn a_shutdown_that_comes_between_stop_and_start_of_a_change_puts_the_start
     let (log, spec) = (Log::default(), slow_to_end(OnBoot::AsBefore));
     let supervisor = begun(&log, &spec).await;
     let changed = ProcessSpec { args: ["-c", "exec sleep 2000"].map(str::to_owned).to_vec(), ..spec.clone() };
-    let (changing, launch) = (supervisor.clone(), Launch::new(changed.clone()));
+    let (changing, launch) = (supervisor.clone(), LaunchSpec::new(changed.clone()));
     let bring_up = async move { drop(changing.bring_up(launch, false, &operator()).await) };
     begin_restart(&supervisor, &log, bring_up).await;
     shut_down(&supervisor).await;
@@ -262,7 +262,7 @@ async fn a_shutdown_that_comes_while_a_restart_waits_for_credentials_puts_the_st
     let (log, spec) = (Log::default(), ProcessSpec { credentials: Some(config), ..forever(OnBoot::AsBefore) });
     let credential_source = Some(CredentialSource::Command(["sh", "-c", &script].map(str::to_owned).to_vec()));
     let supervisor = log.supervisor(Vec::new());
-    let launch = Launch { credential_source, ..Launch::new(spec.clone()) };
+    let launch = LaunchSpec { credential_source, ..LaunchSpec::new(spec.clone()) };
     in_time(supervisor.bring_up(launch, false, &operator())).await.unwrap();
     std::fs::write(&file, "").unwrap();
     tokio::spawn(restart(&supervisor, &spec));
@@ -319,7 +319,7 @@ async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
         spec.shutdown.end_orphans = false;
         let log = Log::default();
         let supervisor = log.supervisor(Vec::new());
-        in_time(supervisor.apply(Launch::new(spec.clone()), &operator())).await.unwrap();
+        in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &operator())).await.unwrap();
         in_time(supervisor.start(id_of(&spec), &operator())).await.unwrap();
         until("it has ended", || log.replay().unwrap().handle.state.has_exited()).await;
         shut_down(&supervisor).await;

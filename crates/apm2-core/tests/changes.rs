@@ -11,10 +11,10 @@ use std::{
 use apm2_core::{
     log::LogConfig,
     process::{
-        Draft, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder, Request, Stream,
-        StreamId, Unrecorded, id_query::UnclearId,
+        Event, EventKind, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder,
+        Requester, Stream, StreamId, id_query::UnclearId,
     },
-    supervisor::{Applied, BroughtUp, KeptLaunches, Launch, LaunchStore, Supervisor},
+    supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor},
 };
 
 use crate::support::{AMPLE, KillOnDrop, Log, PATIENCE, in_time, sh, until};
@@ -29,8 +29,8 @@ fn supervisor() -> Supervisor {
     Supervisor::new(services)
 }
 
-fn launch_of(group: &str, spec: &ProcessSpec) -> Launch {
-    Launch { group: Some(group.to_owned()), ..Launch::new(spec.clone()) }
+fn launch_of(group: &str, spec: &ProcessSpec) -> LaunchSpec {
+    LaunchSpec { group: Some(group.to_owned()), ..LaunchSpec::new(spec.clone()) }
 }
 
 fn named(name: &str, instances: u32) -> ProcessSpec {
@@ -40,9 +40,9 @@ fn named(name: &str, instances: u32) -> ProcessSpec {
 #[tokio::test]
 async fn what_a_group_owns_is_changed_and_taken_away_by_that_group_alone() {
     let supervisor = supervisor();
-    let (spec, by) = (sh("exec sleep 1000"), Request::default());
+    let (spec, by) = (sh("exec sleep 1000"), Requester::default());
     in_time(supervisor.bring_up(launch_of("a", &spec), false, &by)).await.unwrap();
-    for foreign in [launch_of("b", &sh("true")), Launch::new(sh("true"))] {
+    for foreign in [launch_of("b", &sh("true")), LaunchSpec::new(sh("true"))] {
         let refused = in_time(supervisor.bring_up(foreign, false, &by)).await;
         assert!(matches!(&refused, Err(ProcessError::AlreadyExists(what)) if what.contains("by a")), "{refused:?}");
     }
@@ -56,8 +56,8 @@ async fn what_a_group_owns_is_changed_and_taken_away_by_that_group_alone() {
 
 #[tokio::test]
 async fn changes_at_the_same_time_cannot_end_up_with_one_name_for_two_instances() {
-    let (supervisor, by) = (supervisor(), Request::default());
-    let (two, one) = (Launch::new(named("web", 2)), Launch::new(named("web-1", 1)));
+    let (supervisor, by) = (supervisor(), Requester::default());
+    let (two, one) = (LaunchSpec::new(named("web", 2)), LaunchSpec::new(named("web-1", 1)));
     let (two, one) = in_time(async { tokio::join!(supervisor.apply(two, &by), supervisor.apply(one, &by)) }).await;
     assert!(two.is_ok() != one.is_ok(), "{two:?} {one:?}");
     assert_eq!(supervisor.launches().len(), 1);
@@ -66,12 +66,12 @@ async fn changes_at_the_same_time_cannot_end_up_with_one_name_for_two_instances(
 /// Launches that are kept, until the disk is full.
 #[derive(Default)]
 struct Kept {
-    launches: Mutex<Vec<Launch>>,
+    launches: Mutex<Vec<LaunchSpec>>,
     is_full: AtomicBool,
 }
 
 impl LaunchStore for Kept {
-    fn save(&self, launch: &Launch) -> io::Result<()> {
+    fn save(&self, launch: &LaunchSpec) -> io::Result<()> {
         if self.is_full.swap(false, Ordering::AcqRel) {
             return Err(io::Error::other("the disk is full"));
         }
@@ -86,8 +86,8 @@ impl LaunchStore for Kept {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
-        Ok(KeptLaunches { launches: self.launches.lock().unwrap().clone(), ..KeptLaunches::default() })
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches { launches: self.launches.lock().unwrap().clone(), ..StoredLaunches::default() })
     }
 }
 
@@ -95,12 +95,12 @@ impl LaunchStore for Kept {
 struct Picky(Arc<Mutex<Option<Refused>>>);
 
 impl Recorder for Picky {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         let refuse = *self.0.lock().unwrap();
         if refuse.is_some_and(|refuse| drafts.iter().any(refuse)) {
             return Err(io::Error::other("it cannot be recorded"));
         }
-        Unrecorded.record(version, drafts)
+        NullRecorder.record(version, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
@@ -117,7 +117,7 @@ struct Scene {
 }
 
 /// Which drafts are refused.
-type Refused = fn(&Draft) -> bool;
+type Refused = fn(&NewEvent) -> bool;
 
 impl Drop for Scene {
     /// A test that fails leaves nothing running.
@@ -135,12 +135,14 @@ impl Scene {
         let refuse = refused.clone();
         services.recorder = Box::new(move || Box::new(Picky(refuse.clone())));
         let scene = Self { supervisor: Supervisor::new(services), kept, refused, spec: named("web", 2) };
-        in_time(scene.supervisor.bring_up(Launch::new(scene.spec.clone()), false, &Request::default())).await.unwrap();
+        in_time(scene.supervisor.bring_up(LaunchSpec::new(scene.spec.clone()), false, &Requester::default()))
+            .await
+            .unwrap();
         scene
     }
 
     async fn change(&self, spec: ProcessSpec) -> Result<BroughtUp, ProcessError> {
-        in_time(self.supervisor.bring_up(Launch::new(spec), false, &Request::default())).await
+        in_time(self.supervisor.bring_up(LaunchSpec::new(spec), false, &Requester::default())).await
     }
 
     /// The states of all instances, with the arguments that each was recorded with.
@@ -150,10 +152,10 @@ impl Scene {
     }
 
     /// What was there before a change that failed is there, runs, and can be told to do everything.
-    async fn assert_as_before(&self, by: &Request) {
+    async fn assert_as_before(&self, by: &Requester) {
         *self.refused.lock().unwrap() = None;
-        assert_eq!(*self.kept.launches.lock().unwrap(), [Launch::new(self.spec.clone())]);
-        assert_eq!(self.supervisor.launches(), [Arc::new(Launch::new(self.spec.clone()))]);
+        assert_eq!(*self.kept.launches.lock().unwrap(), [LaunchSpec::new(self.spec.clone())]);
+        assert_eq!(self.supervisor.launches(), [Arc::new(LaunchSpec::new(self.spec.clone()))]);
         assert_eq!(self.instances(), vec![(ProcessState::Running, self.spec.args.clone()); 2]);
         assert_eq!(self.change(self.spec.clone()).await.unwrap(), UNTOUCHED);
         for instance in [0, 1] {
@@ -178,7 +180,7 @@ async fn a_launch_that_cannot_be_kept_changes_nothing() {
     let scene = Scene::new().await;
     scene.kept.is_full.store(true, Ordering::Release);
     assert!(matches!(scene.change(changed(&scene.spec, 2)).await, Err(ProcessError::Io(_))));
-    scene.assert_as_before(&Request::default()).await;
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 #[tokio::test]
@@ -187,7 +189,7 @@ async fn a_stop_that_fails_changes_nothing() {
     *scene.refused.lock().unwrap() =
         Some(|draft| draft.stream.instance == 1 && matches!(draft.kind, EventKind::Stopping { .. }));
     assert!(scene.change(changed(&scene.spec, 2)).await.is_err());
-    scene.assert_as_before(&Request::default()).await;
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 #[tokio::test]
@@ -201,7 +203,7 @@ async fn an_instance_that_cannot_be_changed_leaves_all_as_they_were() {
     });
     let refused = scene.change(changed(&scene.spec, 2)).await;
     assert!(matches!(refused, Err(ProcessError::Io(_))), "{refused:?}");
-    scene.assert_as_before(&Request::default()).await;
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 #[tokio::test]
@@ -212,7 +214,7 @@ async fn an_instance_that_cannot_be_added_leaves_all_as_they_were() {
             Some(|draft| draft.stream.instance == 3 && matches!(draft.kind, EventKind::Registered { .. }));
         let (more, other) = (ProcessSpec { instances: 5, ..scene.spec.clone() }, changed(&scene.spec, 5));
         assert!(scene.change(if is_other_program { other } else { more }).await.is_err());
-        scene.assert_as_before(&Request::default()).await;
+        scene.assert_as_before(&Requester::default()).await;
     }
 }
 
@@ -221,11 +223,11 @@ async fn an_instance_that_cannot_be_taken_away_stays_and_is_taken_away_next_time
     let scene = Scene::new().await;
     *scene.refused.lock().unwrap() = Some(|draft| matches!(draft.kind, EventKind::Unregistered));
     assert!(scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.is_err());
-    assert!(in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.is_err());
+    assert!(in_time(scene.supervisor.remove(scene.spec.id, None, &Requester::default())).await.is_err());
     *scene.refused.lock().unwrap() = None;
     let BroughtUp { applied, .. } = scene.change(ProcessSpec { instances: 1, ..scene.spec.clone() }).await.unwrap();
     assert_eq!((applied, scene.supervisor.instances().len()), (Applied::Changed, 1));
-    in_time(scene.supervisor.remove(scene.spec.id, None, &Request::default())).await.unwrap();
+    in_time(scene.supervisor.remove(scene.spec.id, None, &Requester::default())).await.unwrap();
 }
 
 #[tokio::test]
@@ -235,7 +237,7 @@ async fn what_cannot_be_started_after_a_change_can_be_changed_again() {
     assert!(matches!(scene.change(broken).await, Err(ProcessError::SpawnFailed(_))));
     let BroughtUp { applied, .. } = scene.change(scene.spec.clone()).await.unwrap();
     assert_eq!(applied, Applied::Changed);
-    scene.assert_as_before(&Request::default()).await;
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 #[tokio::test]
@@ -249,8 +251,8 @@ async fn a_creation_that_fails_leaves_the_name_free() {
     *scene.refused.lock().unwrap() = None;
     let BroughtUp { applied, .. } = scene.change(ProcessSpec { id: sh("").id, ..other.clone() }).await.unwrap();
     assert_eq!(applied, Applied::Created);
-    in_time(scene.supervisor.remove(other.id, None, &Request::default())).await.unwrap();
-    scene.assert_as_before(&Request::default()).await;
+    in_time(scene.supervisor.remove(other.id, None, &Requester::default())).await.unwrap();
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 /// A start that is recorded when it is let go on.
@@ -260,7 +262,7 @@ struct SlowStart {
 }
 
 impl Recorder for SlowStart {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         if drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
             self.has_begun.store(true, Ordering::Release);
             let begun = std::time::Instant::now();
@@ -268,7 +270,7 @@ impl Recorder for SlowStart {
                 std::thread::yield_now();
             }
         }
-        Unrecorded.record(version, drafts)
+        NullRecorder.record(version, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
@@ -285,11 +287,11 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     let supervisor = Supervisor::new(services);
     let spec = named("slow", 1);
     let ours = supervisor.clone();
-    let up = tokio::spawn(async move { ours.bring_up(Launch::new(spec), false, &Request::default()).await });
+    let up = tokio::spawn(async move { ours.bring_up(LaunchSpec::new(spec), false, &Requester::default()).await });
     until("it is being started", || has_begun.load(Ordering::Acquire)).await;
     let ours = supervisor.clone();
     let stopping =
-        tokio::spawn(async move { ours.shutdown(std::time::Duration::from_secs(10), &Request::default()).await });
+        tokio::spawn(async move { ours.shutdown(std::time::Duration::from_secs(10), &Requester::default()).await });
     until("nothing may be started any more", || supervisor.check_leaving().is_err()).await;
     may_go_on.store(true, Ordering::Release);
     let report = in_time(stopping).await.unwrap();
@@ -302,12 +304,12 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
 
 #[tokio::test]
 async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() {
-    let (supervisor, by) = (supervisor(), Request::default());
+    let (supervisor, by) = (supervisor(), Requester::default());
     for (name, last) in [("a", 1), ("b", 2)] {
         let mut bytes = [0xab; 16];
         bytes[15] = last;
         let spec = ProcessSpec { id: ProcessId::from_bytes(bytes), ..named(name, 1) };
-        in_time(supervisor.apply(Launch::new(spec), &by)).await.unwrap();
+        in_time(supervisor.apply(LaunchSpec::new(spec), &by)).await.unwrap();
     }
     let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
     assert_eq!(candidates.len(), 2, "{candidates:?}");
@@ -327,8 +329,8 @@ async fn a_launch_with_the_id_of_another_gets_one_of_its_own() {
     assert_ne!(id, scene.spec.id);
     let kept = scene.kept.launches.lock().unwrap().len();
     assert_eq!(kept, 2, "the launch of the first is still its own");
-    in_time(scene.supervisor.remove(id, None, &Request::default())).await.unwrap();
-    scene.assert_as_before(&Request::default()).await;
+    in_time(scene.supervisor.remove(id, None, &Requester::default())).await.unwrap();
+    scene.assert_as_before(&Requester::default()).await;
 }
 
 fn logging_to(name: &str, log: &std::path::Path) -> ProcessSpec {
@@ -337,12 +339,12 @@ fn logging_to(name: &str, log: &std::path::Path) -> ProcessSpec {
 }
 
 /// Brings up all of them together.
-async fn bring_up_all(supervisor: &Supervisor, launches: Vec<Launch>) -> Vec<Result<BroughtUp, ProcessError>> {
+async fn bring_up_all(supervisor: &Supervisor, launches: Vec<LaunchSpec>) -> Vec<Result<BroughtUp, ProcessError>> {
     let parts = supervisor.together(launches.iter().map(|launch| launch.spec.name.clone()).collect());
     let works = launches
         .into_iter()
         .zip(parts)
-        .map(|(launch, part)| tokio::spawn(async move { part.bring_up(launch, false, &Request::default()).await }));
+        .map(|(launch, part)| tokio::spawn(async move { part.bring_up(launch, false, &Requester::default()).await }));
     let mut brought_up = Vec::new();
     for work in works.collect::<Vec<_>>() {
         brought_up.push(in_time(work).await.unwrap());
@@ -356,9 +358,9 @@ fn applied(brought_up: &[Result<BroughtUp, ProcessError>]) -> Vec<Option<Applied
 
 #[tokio::test]
 async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not() {
-    let (supervisor, by) = (supervisor(), Request::default());
+    let (supervisor, by) = (supervisor(), Requester::default());
     let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
-    let launches = |a, b| vec![Launch::new(logging_to("a", a)), Launch::new(logging_to("b", b))];
+    let launches = |a, b| vec![LaunchSpec::new(logging_to("a", a)), LaunchSpec::new(logging_to("b", b))];
     let created = bring_up_all(&supervisor, launches(x, y)).await;
     assert_eq!(applied(&created), [Some(Applied::Created); 2], "{created:?}");
     let swapped = launches(y, x);
@@ -367,9 +369,9 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     let changed = bring_up_all(&supervisor, swapped).await;
     assert_eq!(applied(&changed), [Some(Applied::Changed); 2], "{changed:?}");
     // A name that an instance of the other had.
-    let two = || Launch::new(named("web", 2));
+    let two = || LaunchSpec::new(named("web", 2));
     assert_eq!(applied(&bring_up_all(&supervisor, vec![two()]).await), [Some(Applied::Created)]);
-    let apart = vec![Launch::new(named("web", 1)), Launch::new(named("web-1", 1))];
+    let apart = vec![LaunchSpec::new(named("web", 1)), LaunchSpec::new(named("web-1", 1))];
     let changed = bring_up_all(&supervisor, apart).await;
     assert_eq!(applied(&changed), [Some(Applied::Changed), Some(Applied::Created)], "{changed:?}");
     in_time(supervisor.shutdown(AMPLE, &by)).await;
@@ -379,12 +381,12 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
 struct Refusing(&'static str);
 
 impl LaunchStore for Refusing {
-    fn prepare(&self, launch: &Launch) -> io::Result<()> {
+    fn prepare(&self, launch: &LaunchSpec) -> io::Result<()> {
         let is_refused = launch.spec.name == self.0 && launch.base_env.is_some();
         if is_refused { Err(io::Error::other("the disk is full")) } else { Ok(()) }
     }
 
-    fn save(&self, _launch: &Launch) -> io::Result<()> {
+    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
@@ -392,8 +394,8 @@ impl LaunchStore for Refusing {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
-        Ok(KeptLaunches::default())
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches::default())
     }
 }
 
@@ -405,33 +407,34 @@ async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_n
     services.launches = Arc::new(Refusing("b"));
     let supervisor = Supervisor::new(services);
     let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
-    let refused = |spec| Launch { base_env: Some(Default::default()), ..Launch::new(spec) };
-    let first = vec![Launch::new(logging_to("a", x)), Launch::new(logging_to("b", y)), Launch::new(named("c", 1))];
+    let refused = |spec| LaunchSpec { base_env: Some(Default::default()), ..LaunchSpec::new(spec) };
+    let first =
+        vec![LaunchSpec::new(logging_to("a", x)), LaunchSpec::new(logging_to("b", y)), LaunchSpec::new(named("c", 1))];
     bring_up_all(&supervisor, first).await.into_iter().for_each(|one| drop(one.unwrap()));
     let run_of = |name: &str| {
         let stream = supervisor.instances().into_iter().find(|stream| stream.handle.spec.name == name).unwrap();
         (stream.run, stream.handle.state == ProcessState::Running, stream.handle.spec.log.stdout)
     };
     let next = vec![
-        Launch::new(logging_to("a", y)),
+        LaunchSpec::new(logging_to("a", y)),
         refused(logging_to("b", x)),
-        Launch::new(ProcessSpec { args: ["-c", "exec sleep 2000"].map(str::to_owned).to_vec(), ..named("c", 1) }),
+        LaunchSpec::new(ProcessSpec { args: ["-c", "exec sleep 2000"].map(str::to_owned).to_vec(), ..named("c", 1) }),
     ];
     let changed = bring_up_all(&supervisor, next).await;
     assert_eq!(applied(&changed), [None, None, Some(Applied::Changed)], "{changed:?}");
     assert!(changed[0].as_ref().unwrap_err().to_string().contains("keeps its output in"), "{changed:?}");
     assert_eq!(run_of("a"), (2, true, Some(x.to_owned())));
     assert_eq!(run_of("b"), (1, true, Some(y.to_owned())), "it is not touched");
-    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
 }
 
 /// Each of two changes would wait for the lock of the other, and a name that comes twice for itself.
 #[tokio::test]
 async fn changes_that_are_made_together_do_not_wait_for_each_other() {
     let supervisor = supervisor();
-    let launches = |seconds: u32, names: &[&str]| -> Vec<Launch> {
+    let launches = |seconds: u32, names: &[&str]| -> Vec<LaunchSpec> {
         let args = vec!["-c".to_owned(), format!("exec sleep {seconds}")];
-        names.iter().map(|name| Launch::new(ProcessSpec { args: args.clone(), ..named(name, 1) })).collect()
+        names.iter().map(|name| LaunchSpec::new(ProcessSpec { args: args.clone(), ..named(name, 1) })).collect()
     };
     for round in 0..10 {
         let there = bring_up_all(&supervisor, launches(1000 + round, &["a", "b", "c"]));
@@ -439,5 +442,5 @@ async fn changes_that_are_made_together_do_not_wait_for_each_other() {
         let (there, back) = in_time(async { tokio::join!(there, back) }).await;
         assert!(there.iter().chain(&back).all(Result::is_ok), "{there:?} {back:?}");
     }
-    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
 }

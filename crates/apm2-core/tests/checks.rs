@@ -11,9 +11,9 @@ use std::{
 use apm2_core::{
     credentials::{CredentialConfig, CredentialSource},
     health::{DETAIL_CHARS_MAX, HealthCheck, HealthCheckConfig, ProbeResult, ProbeTarget, probe},
-    process::{ProcessSpec, Request},
+    process::{ProcessSpec, Requester},
     restart::{RestartConfig, RestartPolicy},
-    supervisor::Launch,
+    supervisor::LaunchSpec,
 };
 
 use crate::support::{AMPLE, Log, in_time, sh_builder, until};
@@ -205,11 +205,11 @@ async fn a_check_that_says_a_credential_has_it_masked_before_it_is_cut() {
     let builder = sh_builder("exec sleep 1000").health(health).restart(restart);
     let spec = ProcessSpec { credentials: Some(config), ..builder.build() };
     let source = ["sh", "-c", &format!("echo key={SECRET}")].map(str::to_owned).to_vec();
-    let launch = Launch { credential_source: Some(CredentialSource::Command(source)), ..Launch::new(spec) };
+    let launch = LaunchSpec { credential_source: Some(CredentialSource::Command(source)), ..LaunchSpec::new(spec) };
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.bring_up(launch, false, &Request::default())).await.unwrap();
+    in_time(supervisor.bring_up(launch, false, &Requester::default())).await.unwrap();
     until("it is stopped for it", || log.names().contains(&"stopping")).await;
-    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
     let recorded = format!("{:?}", log.events());
     assert!(recorded.contains(&format!("{begins}{pad}")) && !recorded.contains(&SECRET[..3]), "{recorded}");
 }

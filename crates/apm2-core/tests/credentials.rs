@@ -4,8 +4,8 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Pa
 
 use apm2_core::{
     credentials::{CredentialConfig, CredentialSource, resolve},
-    process::{EventKind, ProcessSpec, Request, RunEnd, SpawnStage, StreamId},
-    supervisor::Launch,
+    process::{EventKind, ProcessSpec, Requester, RunEnd, SpawnStage, StreamId},
+    supervisor::LaunchSpec,
 };
 
 use crate::support::{Log, in_time, sh, until};
@@ -83,10 +83,10 @@ async fn values_come_from_the_environment_by_the_names_that_are_mapped() {
     assert_eq!(resolved.into_variables(), [("WHERE".to_owned(), std::env::var_os("PATH").unwrap())]);
 }
 
-fn launch(source: Option<CredentialSource>, script: &str) -> (Launch, StreamId) {
+fn launch(source: Option<CredentialSource>, script: &str) -> (LaunchSpec, StreamId) {
     let spec = ProcessSpec { credentials: Some(config()), ..sh(script) };
     let id = StreamId { process_id: spec.id, instance: 0 };
-    (Launch { credential_source: source, ..Launch::new(spec) }, id)
+    (LaunchSpec { credential_source: source, ..LaunchSpec::new(spec) }, id)
 }
 
 #[tokio::test]
@@ -96,12 +96,12 @@ async fn the_process_has_the_value_and_the_record_has_its_name() {
     let script = format!("printf %s \"$API_KEY\" > {}; mv {0} {0}.done; exec sleep 1000", out.display());
     let (launch, id) = launch(Some(profile(dir.path(), 0o600)), &script);
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.apply(launch.clone(), &Request::default())).await.unwrap();
-    in_time(supervisor.start(id, &Request::default())).await.unwrap();
+    in_time(supervisor.apply(launch.clone(), &Requester::default())).await.unwrap();
+    in_time(supervisor.start(id, &Requester::default())).await.unwrap();
     let done = dir.path().join("out.done");
     until("it has said what it was given", || done.exists()).await;
     assert_eq!(fs::read_to_string(done).unwrap(), SECRET);
-    in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
+    in_time(supervisor.stop(id, None, &Requester::default())).await.unwrap();
     let recorded = format!("{:?} {launch:?}", log.events());
     assert!(recorded.contains("API_KEY") && !recorded.contains(SECRET));
 }
@@ -111,13 +111,13 @@ async fn without_its_credentials_nothing_is_started_and_that_is_a_failed_spawn()
     let log = Log::default();
     let (launch, id) = launch(None, "exit 0");
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.apply(launch, &Request::default())).await.unwrap();
-    let error = in_time(supervisor.start(id, &Request::default())).await.unwrap_err();
+    in_time(supervisor.apply(launch, &Requester::default())).await.unwrap();
+    let error = in_time(supervisor.start(id, &Requester::default())).await.unwrap_err();
     assert!(error.to_string().contains("\"api\" is not defined"), "{error}");
     let crashed = log.events().into_iter().find_map(|event| match event.kind {
         EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => Some(failure.stage),
         _ => None,
     });
     assert_eq!(crashed, Some(SpawnStage::Credentials));
-    in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
+    in_time(supervisor.stop(id, None, &Requester::default())).await.unwrap();
 }

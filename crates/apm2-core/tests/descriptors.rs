@@ -4,8 +4,8 @@ use std::{fs, process::Command, sync::Arc};
 
 use apm2_core::{
     log::{LogThreads, LogsDir},
-    process::{ProcessError, ProcessSpec, Request},
-    supervisor::{Launch, Services, Supervisor},
+    process::{ProcessError, ProcessSpec, Requester},
+    supervisor::{LaunchSpec, Services, Supervisor},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -45,18 +45,18 @@ async fn starts_at_every_limit() {
         let logs = Some((LogsDir::new(dir.path().to_owned()), Arc::new(LogThreads::default())));
         let supervisor = Supervisor::new(Services { logs, ..log.services(Vec::new()) });
         let spec = ProcessSpec::builder().name("it").command("sleep").args(["1000"]).build();
-        supervisor.apply(Launch::new(spec), &Request::default()).await.unwrap();
+        supervisor.apply(LaunchSpec::new(spec), &Requester::default()).await.unwrap();
         let id = supervisor.find("it").unwrap()[0];
         let open = u64::try_from(fs::read_dir("/proc/self/fd").unwrap().count()).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, open + spare, hard).unwrap();
-        let start = in_time(supervisor.start(id, &Request::default())).await;
+        let start = in_time(supervisor.start(id, &Requester::default())).await;
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let state = log.replay().unwrap().handle.state;
         match start {
             Ok(()) => {
                 assert!(state.is_running(), "{state}");
                 started += 1;
-                in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
+                in_time(supervisor.stop(id, None, &Requester::default())).await.unwrap();
             }
             Err(ProcessError::SpawnFailed(_)) => {
                 failed += 1;
@@ -70,7 +70,7 @@ async fn starts_at_every_limit() {
                 })
                 .await;
                 // The policy may try again.
-                let _ = in_time(supervisor.stop(id, None, &Request::default())).await;
+                let _ = in_time(supervisor.stop(id, None, &Requester::default())).await;
             }
             Err(error) => panic!("{spare}: {error}: {:?}", log.names()),
         }

@@ -4,9 +4,9 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use apm2_core::{
     log::{LogConfig, LogItem, LogPosition, LogReader, LogThreads, LogsDir},
-    process::{EventKind, OutputSource, ProcessSpec, Request, Stream, StreamId},
+    process::{EventKind, OutputSource, ProcessSpec, Requester, Stream, StreamId},
     restart::{RestartConfig, RestartPolicy},
-    supervisor::{Launch, Supervisor},
+    supervisor::{LaunchSpec, Supervisor},
 };
 use proptest::prelude::*;
 
@@ -24,8 +24,8 @@ async fn ended(log: &Log, dir: &Path, config: LogConfig, script: &str) -> Stream
     let spec = ProcessSpec { log: config, restart, ..sh(script) };
     let id = StreamId { process_id: spec.id, instance: 0 };
     let supervisor = supervisor(log, dir);
-    in_time(supervisor.apply(Launch::new(spec), &Request::default())).await.unwrap();
-    in_time(supervisor.start(id, &Request::default())).await.unwrap();
+    in_time(supervisor.apply(LaunchSpec::new(spec), &Requester::default())).await.unwrap();
+    in_time(supervisor.start(id, &Requester::default())).await.unwrap();
     in_time(supervisor.wait(id)).await.unwrap()
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use apm2_core::{
     adapter::{Adapter, LINE_BYTES_MAX, Line, OBSERVATION_CHARS_MAX, Observation},
     log::{LogThreads, LogsDir},
-    process::{EventKind, ProcessSpec, Request, StreamId},
-    supervisor::{Launch, Services, Supervisor},
+    process::{EventKind, ProcessSpec, Requester, StreamId},
+    supervisor::{LaunchSpec, Services, Supervisor},
 };
 
 use crate::support::{AMPLE, Log, in_time, sh, until};
@@ -40,9 +40,9 @@ async fn lines_of_json_become_events() {
     // The last line comes in two pieces, with something else between it and the first.
     let spec = sh(r#"echo '{"tool":"edit"}'; echo no; printf '{"tool":'; sleep 0.1; echo '"run"}'; exec sleep 1000"#);
     let id = StreamId { process_id: spec.id, instance: 0 };
-    in_time(supervisor.apply(Launch::new(spec), &Request::default())).await.unwrap();
+    in_time(supervisor.apply(LaunchSpec::new(spec), &Requester::default())).await.unwrap();
     for run in 1..=2 {
-        in_time(supervisor.start(id, &Request::default())).await.unwrap();
+        in_time(supervisor.start(id, &Requester::default())).await.unwrap();
         let said = || {
             let events = log.events().into_iter().filter(|event| event.run == run);
             let said = events.filter_map(|event| match event.kind {
@@ -54,7 +54,7 @@ async fn lines_of_json_become_events() {
         until("both are seen", || said().len() >= 2).await;
         let expected = ["edit", "run"].map(|tool| ("tools".to_owned(), tool.to_owned()));
         assert_eq!(said(), expected, "run {run} sees its own lines");
-        in_time(supervisor.stop(id, None, &Request::default())).await.unwrap();
+        in_time(supervisor.stop(id, None, &Requester::default())).await.unwrap();
     }
 }
 
@@ -89,7 +89,7 @@ async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
     let pad = |length: usize| format!("head -c {length} /dev/zero | tr '\\0' x; echo \"$PASSWORD\"");
     let script = format!("{}; {}; exec sleep 1000", pad(short), pad(long));
     let spec = ProcessSpec { env: [("PASSWORD".to_owned(), SECRET.to_owned())].into(), ..sh(&script) };
-    in_time(supervisor.bring_up(Launch::new(spec), false, &Request::default())).await.unwrap();
+    in_time(supervisor.bring_up(LaunchSpec::new(spec), false, &Requester::default())).await.unwrap();
     let seen = || {
         let details = log.events().into_iter().filter_map(|event| match event.kind {
             EventKind::Observed { detail, .. } => Some(detail),
@@ -98,7 +98,7 @@ async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
         details.collect::<Vec<_>>()
     };
     until("both are seen", || seen().len() >= 2).await;
-    in_time(supervisor.shutdown(AMPLE, &Request::default())).await;
+    in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
     let seen = seen();
     assert!(seen.iter().all(|detail| !detail.contains(&SECRET[..1])), "{:?}", &seen[1]);
     assert_eq!((seen[0].len(), &*seen[1]), (short, "xxxxxxxx"));

@@ -11,8 +11,8 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Draft, Event, ProcessError, ProcessId, ProcessSpec, Recorder, Request, Stream, StreamId},
-    supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor, UnreadableLaunch},
+    process::{Event, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorder, Requester, Stream, StreamId},
+    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, UnreadableLaunch},
 };
 
 use crate::support::{Log, PATIENCE, begin, in_time, sh, until};
@@ -27,7 +27,7 @@ struct Record {
 }
 
 impl Recorder for Record {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         let mut streams = self.streams.lock().unwrap();
         let events = streams.entry(drafts[0].stream).or_default();
         assert_eq!(version, u64::try_from(events.len()).unwrap(), "the expected version is that of the stream");
@@ -71,7 +71,7 @@ impl Record {
     async fn after_a_run(&self, spec: &ProcessSpec) -> Supervisor {
         let supervisor = self.supervisor(&Arc::default());
         run_once(&supervisor, spec).await;
-        in_time(supervisor.remove(spec.id, None, &Request::default())).await.unwrap();
+        in_time(supervisor.remove(spec.id, None, &Requester::default())).await.unwrap();
         supervisor
     }
 }
@@ -79,13 +79,13 @@ impl Record {
 /// Launches that are there, and what was removed.
 #[derive(Default)]
 struct Launches {
-    launches: Vec<Launch>,
+    launches: Vec<LaunchSpec>,
     unreadable: Vec<UnreadableLaunch>,
     removed: Mutex<Vec<ProcessId>>,
 }
 
 impl LaunchStore for Launches {
-    fn save(&self, _launch: &Launch) -> io::Result<()> {
+    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
@@ -94,8 +94,8 @@ impl LaunchStore for Launches {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
-        Ok(KeptLaunches { launches: self.launches.clone(), unreadable: self.unreadable.clone() })
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches { launches: self.launches.clone(), unreadable: self.unreadable.clone() })
     }
 }
 
@@ -104,7 +104,7 @@ fn first(process_id: ProcessId) -> StreamId {
 }
 
 async fn run_once(supervisor: &Supervisor, spec: &ProcessSpec) -> Stream {
-    let id = in_time(supervisor.launch(Launch::new(spec.clone()), &Request::default())).await.unwrap();
+    let id = in_time(supervisor.launch(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
     in_time(supervisor.wait(id)).await.unwrap()
 }
 
@@ -125,10 +125,10 @@ async fn a_name_that_comes_back_goes_on_with_its_record() {
 
 #[tokio::test]
 async fn an_instance_that_comes_back_goes_on_with_its_record() {
-    let (record, spec, by) = (Record::default(), sh("exit 0"), Request::default());
+    let (record, spec, by) = (Record::default(), sh("exit 0"), Requester::default());
     let supervisor = record.supervisor(&Arc::default());
     let ran = |instance| StreamId { instance, ..first(spec.id) };
-    in_time(supervisor.apply(Launch::new(ProcessSpec { instances: 3, ..spec.clone() }), &by)).await.unwrap();
+    in_time(supervisor.apply(LaunchSpec::new(ProcessSpec { instances: 3, ..spec.clone() }), &by)).await.unwrap();
     for instances in [1, 3] {
         in_time(supervisor.scale(spec.id, instances, &by)).await.unwrap();
     }
@@ -142,11 +142,11 @@ async fn an_instance_that_comes_back_goes_on_with_its_record() {
 
 #[tokio::test]
 async fn a_name_whose_record_cannot_be_read_is_not_begun_anew_and_comes_back_later() {
-    let (record, spec, by) = (Record::default(), sh("exit 0"), Request::default());
+    let (record, spec, by) = (Record::default(), sh("exit 0"), Requester::default());
     let supervisor = record.after_a_run(&spec).await;
     let before = record.replay(first(spec.id));
     record.is_refused.store(true, Ordering::Release);
-    let refused = in_time(supervisor.apply(Launch::new(again(&spec)), &by)).await;
+    let refused = in_time(supervisor.apply(LaunchSpec::new(again(&spec)), &by)).await;
     assert!(matches!(refused, Err(ProcessError::Io(_))), "{refused:?}");
     assert!(supervisor.launches().is_empty());
     assert_eq!(record.streams.lock().unwrap().len(), 1, "nothing is begun");
@@ -157,20 +157,20 @@ async fn a_name_whose_record_cannot_be_read_is_not_begun_anew_and_comes_back_lat
 
 #[tokio::test]
 async fn a_record_that_ends_before_what_was_recorded_is_not_gone_on_with() {
-    let (record, spec, by) = (Record::default(), sh("exit 0"), Request::default());
+    let (record, spec, by) = (Record::default(), sh("exit 0"), Requester::default());
     let supervisor = record.after_a_run(&spec).await;
     record.streams.lock().unwrap().get_mut(&first(spec.id)).unwrap().pop();
-    let refused = in_time(supervisor.apply(Launch::new(again(&spec)), &by)).await;
+    let refused = in_time(supervisor.apply(LaunchSpec::new(again(&spec)), &by)).await;
     let is_meant = |error: &io::Error| error.to_string().contains("ends before event");
     assert!(matches!(&refused, Err(ProcessError::Io(error)) if is_meant(error)), "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_that_is_dropped_while_the_record_is_read_forgets_nothing() {
-    let (record, spec, by) = (Record::default(), sh("exit 0"), Request::default());
+    let (record, spec, by) = (Record::default(), sh("exit 0"), Requester::default());
     let supervisor = record.after_a_run(&spec).await;
     record.is_held.store(true, Ordering::Release);
-    begin(supervisor.apply(Launch::new(again(&spec)), &by)).await;
+    begin(supervisor.apply(LaunchSpec::new(again(&spec)), &by)).await;
     until("it is being loaded", || record.loads.load(Ordering::Acquire) == 1).await;
     record.is_held.store(false, Ordering::Release);
     let last = run_once(&supervisor, &again(&spec)).await;
@@ -179,14 +179,14 @@ async fn a_change_that_is_dropped_while_the_record_is_read_forgets_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_names_at_once_do_not_go_on_with_the_same_record() {
-    let (record, spec, by) = (Record::default(), sh("exit 0"), Request::default());
+    let (record, spec, by) = (Record::default(), sh("exit 0"), Requester::default());
     let supervisor = record.after_a_run(&spec).await;
     record.is_held.store(true, Ordering::Release);
-    let (ours, back, asked) = (supervisor.clone(), Launch::new(again(&spec)), by.clone());
+    let (ours, back, asked) = (supervisor.clone(), LaunchSpec::new(again(&spec)), by.clone());
     let back = tokio::spawn(async move { ours.apply(back, &asked).await });
     until("it is being loaded", || record.loads.load(Ordering::Acquire) == 1).await;
     // This one asks for the id that the other's name has on record.
-    let other = Launch::new(ProcessSpec { name: "other".to_owned(), ..spec.clone() });
+    let other = LaunchSpec::new(ProcessSpec { name: "other".to_owned(), ..spec.clone() });
     assert_eq!(in_time(supervisor.apply(other, &by)).await.unwrap(), Applied::Created);
     record.is_held.store(false, Ordering::Release);
     assert_eq!(in_time(back).await.unwrap().unwrap(), Applied::Created);
@@ -197,7 +197,7 @@ async fn two_names_at_once_do_not_go_on_with_the_same_record() {
 #[tokio::test]
 async fn what_is_launched_and_cannot_be_read_is_left_to_the_next_supervisor() {
     let (record, spec) = (Record::default(), sh("exit 0"));
-    let launched = Launch::new(spec.clone());
+    let launched = LaunchSpec::new(spec.clone());
     let unreadable = UnreadableLaunch { process: spec.id, why: "it is damaged".to_owned() };
     run_once(&record.supervisor(&Arc::default()), &spec).await;
     record.is_refused.store(true, Ordering::Release);

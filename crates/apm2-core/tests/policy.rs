@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use apm2_core::{
     health::{HealthCheckConfig, HealthMonitor, HealthVerdict, ProbeResult},
-    process::{RestartRule, Stamp},
+    process::{RestartRule, Timestamp},
     restart::{
         BackoffConfig, RestartBudget, RestartConfig, RestartDecision, RestartManager, RestartPolicy, RunEndClass,
     },
@@ -12,8 +12,8 @@ use apm2_core::{
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
 
-fn at(seconds: u64) -> Stamp {
-    Stamp { boot_id: Uuid::from_u128(1), boot_ns: seconds * 1_000_000_000, wall_ns: 0 }
+fn at(seconds: u64) -> Timestamp {
+    Timestamp { boot_id: Uuid::from_u128(1), boot_ns: seconds * 1_000_000_000, wall_ns: 0 }
 }
 
 fn decided(config: &RestartConfig, end: RunEndClass) -> RestartDecision {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use apm2_core::{
     process::{
-        Actor, Draft, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
-        RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, Stamp, StartTrigger, Stream, StreamId, transition,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
+        RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, StartTrigger, Stream, StreamId, Timestamp, transition,
     },
     restart::BackoffConfig,
 };
@@ -83,13 +83,13 @@ fn commit() -> impl Strategy<Value = Vec<EventKind>> {
 }
 
 fn fold(stream: Option<&Stream>, kinds: &[EventKind], boot_ns: u64) -> Option<Stream> {
-    let stamp = Stamp { wall_ns: 0, boot_ns, boot_id: Uuid::from_u128(1) };
+    let stamp = Timestamp { wall_ns: 0, boot_ns, boot_id: Uuid::from_u128(1) };
     let id = StreamId { process_id: ProcessId::from_bytes([7; 16]), instance: 1 };
     let mut next = stream.cloned();
     for kind in kinds {
         let run = next.as_ref().map_or(0, |stream| stream.run_of(kind));
         let draft =
-            Draft { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind: kind.clone() };
+            NewEvent { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind: kind.clone() };
         let version = next.as_ref().map_or(0, |stream| stream.version) + 1;
         let event = draft.numbered(version, version);
         match &mut next {

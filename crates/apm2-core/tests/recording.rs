@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use apm2_core::process::{
-    Actor, Clock, EventKind, ProcessError, ProcessSpec, ProcessState, Request, Stamp, StartTrigger,
+    Actor, Clock, EventKind, ProcessError, ProcessSpec, ProcessState, Requester, StartTrigger, Timestamp,
 };
 
 use crate::support::{AMPLE, KillOnDrop, Lines, Log, PATIENCE, in_time, is_alive, sh, sh_builder, state_of, until};
@@ -155,7 +155,7 @@ async fn who_asked_and_why_is_kept() {
     let log = Log::default();
     let mut runner = log.runner(sh("exit 0"));
     let actor = Actor::Operator { uid: 42, user: Some("ada".into()), terminal: None };
-    runner.start_by(Request { actor: actor.clone(), reason: Some("a test".into()) }, StartTrigger::Start).unwrap();
+    runner.start_by(Requester { actor: actor.clone(), reason: Some("a test".into()) }, StartTrigger::Start).unwrap();
     in_time(runner.wait()).await.unwrap();
     let requested = &log.events()[1];
     assert_eq!((&requested.actor, requested.reason.as_deref()), (&actor, Some("a test")));
@@ -165,8 +165,8 @@ async fn who_asked_and_why_is_kept() {
 struct FixedClock;
 
 impl Clock for FixedClock {
-    fn now(&self) -> Stamp {
-        Stamp { wall_ns: 1_000_000_000, boot_ns: 5, boot_id: uuid::Uuid::from_u128(1) }
+    fn now(&self) -> Timestamp {
+        Timestamp { wall_ns: 1_000_000_000, boot_ns: 5, boot_id: uuid::Uuid::from_u128(1) }
     }
 }
 

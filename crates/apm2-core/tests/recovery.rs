@@ -12,12 +12,13 @@ use std::{
 use apm2_core::{
     log::{LogPosition, LogThreads, LogsDir},
     process::{
-        Actor, EventKind, Evidence, Exit, ExitOutcome, HeldOutput, HeldRun, ProcessError, ProcessIdentity, ProcessSpec,
-        ProcessState, RedactedSpec, Request, RestartRule, RunEnd, RunHolder, Signal, Stamp, StartTrigger, StreamId,
+        Actor, EventKind, Evidence, Exit, ExitOutcome, FdStore, ProcessError, ProcessIdentity, ProcessSpec,
+        ProcessState, RedactedSpec, Requester, RestartRule, RunEnd, Signal, StartTrigger, StoredOutput, StoredRun,
+        StreamId, Timestamp,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
     shutdown::ShutdownConfig,
-    supervisor::{Boot, Launch, Recovery, Supervisor, UnreadableLaunch},
+    supervisor::{Boot, LaunchSpec, Recovery, Supervisor, UnreadableLaunch},
 };
 use uuid::Uuid;
 
@@ -66,7 +67,7 @@ const fn end(kind: &EventKind) -> bool {
 
 /// The next supervisor.
 async fn taken_over(log: &Log, spec: &ProcessSpec) -> (Supervisor, Recovery) {
-    let supervisor = log.supervisor(vec![Launch::new(spec.clone())]);
+    let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
     let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
     (supervisor, recovery)
@@ -104,7 +105,7 @@ async fn what_was_adopted_is_stopped_with_its_whole_group() {
     let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
     let children = children_of(child.id());
-    in_time(supervisor.stop(id_of(&spec), None, &Request::default())).await.unwrap();
+    in_time(supervisor.stop(id_of(&spec), None, &Requester::default())).await.unwrap();
     assert!(!is_alive(child.id()) && children.iter().all(|pid| !is_alive(*pid)));
     assert_eq!(log.replay().unwrap().handle.state, ProcessState::Stopped { exit_code: None });
     child.wait().unwrap();
@@ -153,8 +154,9 @@ async fn an_end_that_nobody_watched_lies_between_two_moments() {
     for watched in [None, Some(60)] {
         let log = left(&spec, identity, end).await;
         let started = log.replay().unwrap().run_started.unwrap();
-        let watched_until = watched.map(|secs| Stamp { boot_ns: started.boot_ns + secs * 1_000_000_000, ..started });
-        let supervisor = log.supervisor(vec![Launch::new(spec.clone())]);
+        let watched_until =
+            watched.map(|secs| Timestamp { boot_ns: started.boot_ns + secs * 1_000_000_000, ..started });
+        let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
         let boot = Boot { watched_until, ..Boot::default() };
         in_time(supervisor.recover_after(boot, log.replay().into_iter().collect())).await;
         in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -222,7 +224,7 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     assert_eq!(recovery.adopted, 1);
     assert_eq!(log.names(), ["registered", "start_requested", "starting", "running", "adopted"]);
     assert_eq!(log.replay().unwrap().handle.pid, Some(child.id()));
-    in_time(supervisor.stop(id_of(&spec), None, &Request::default())).await.unwrap();
+    in_time(supervisor.stop(id_of(&spec), None, &Requester::default())).await.unwrap();
     child.wait().unwrap();
 }
 
@@ -252,7 +254,7 @@ async fn a_start_without_a_result_and_without_a_process_never_happened() {
     assert_eq!(log.names(), ["registered", "start_requested", "starting", "crashed"]);
     assert_eq!(log.replay().unwrap().end, Some(RunEnd::NeverConfirmed));
     assert!(log.events().iter().skip(2).all(|event| event.actor == Actor::Recovery));
-    in_time(supervisor.start(id_of(&spec), &Request::default())).await.unwrap();
+    in_time(supervisor.start(id_of(&spec), &Requester::default())).await.unwrap();
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.handle.state, ProcessState::Stopped { exit_code: Some(0) });
 }
@@ -318,14 +320,14 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
     assert_eq!(recovery.adopted, 1);
     // What would have to be made up is refused, and what runs is left alone.
-    assert!(in_time(supervisor.scale(spec.id, 2, &Request::default())).await.is_err());
-    assert!(in_time(supervisor.restart(id_of(&spec), &Request::default())).await.is_err());
+    assert!(in_time(supervisor.scale(spec.id, 2, &Requester::default())).await.is_err());
+    assert!(in_time(supervisor.restart(id_of(&spec), &Requester::default())).await.is_err());
     assert!(is_alive(child.id()) && !log.names().contains(&"stopping"), "{:?}", log.names());
     child.kill().unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();
     let refused = log.events().pop().unwrap();
     assert_eq!(refused.kind, EventKind::RestartRefused { rule: RestartRule::LaunchUnknown });
-    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
     assert!(start.is_err() && log.replay().unwrap().run == 1);
     child.wait().unwrap();
 }
@@ -335,8 +337,8 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     let spec = sh("exit 0");
     let log = Log::default();
     let first = log.supervisor(Vec::new());
-    in_time(first.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
-    in_time(first.bring_up(Launch::new(spec.clone()), false, &Request::default())).await.unwrap();
+    in_time(first.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
+    in_time(first.bring_up(LaunchSpec::new(spec.clone()), false, &Requester::default())).await.unwrap();
     in_time(first.wait(id_of(&spec))).await.unwrap();
     let why = "it has version 2".to_owned();
     let mut services = log.services(Vec::new());
@@ -345,11 +347,11 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
     assert_eq!(recovery.problems, [why]);
     assert_eq!(supervisor.find_process(&spec.name).unwrap(), spec.id);
-    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
     assert!(start.is_err_and(|error| error.to_string().contains("not known")) && log.replay().unwrap().run == 1);
     // Given anew, it is a process as any other.
-    in_time(supervisor.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
-    in_time(supervisor.start(id_of(&spec), &Request::default())).await.unwrap();
+    in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
+    in_time(supervisor.start(id_of(&spec), &Requester::default())).await.unwrap();
     assert_eq!(in_time(supervisor.wait(id_of(&spec))).await.unwrap().run, 2);
 }
 
@@ -369,9 +371,9 @@ async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
 }
 
 /// A keeper that has this run.
-struct Keeper(Mutex<Option<HeldRun>>);
+struct Keeper(Mutex<Option<StoredRun>>);
 
-impl RunHolder for Keeper {
+impl FdStore for Keeper {
     fn hold(
         &self,
         _run: &str,
@@ -382,7 +384,7 @@ impl RunHolder for Keeper {
         Ok(())
     }
 
-    fn get(&self, _run: &str) -> io::Result<Option<HeldRun>> {
+    fn get(&self, _run: &str) -> io::Result<Option<StoredRun>> {
         Ok(self.0.lock().unwrap().take())
     }
 
@@ -396,8 +398,8 @@ impl RunHolder for Keeper {
 }
 
 /// The next supervisor, to which a keeper gives `held`; the logs are in `logs`.
-async fn given_over(log: &Log, spec: &ProcessSpec, held: HeldRun, logs: &std::path::Path) -> Supervisor {
-    let mut services = log.services(vec![Launch::new(spec.clone())]);
+async fn given_over(log: &Log, spec: &ProcessSpec, held: StoredRun, logs: &std::path::Path) -> Supervisor {
+    let mut services = log.services(vec![LaunchSpec::new(spec.clone())]);
     services.holder = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
     services.logs = Some((LogsDir::new(logs.to_owned()), Arc::new(LogThreads::default())));
     let supervisor = Supervisor::new(services);
@@ -427,7 +429,7 @@ async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended()
         until("it is a zombie", || !is_alive(child.id())).await;
         let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
         let logs = tempfile::tempdir().unwrap();
-        given_over(&log, &spec, HeldRun { outputs: Vec::new(), pidfd, identity }, logs.path()).await;
+        given_over(&log, &spec, StoredRun { outputs: Vec::new(), pidfd, identity }, logs.path()).await;
         until("its end is on record", || log.replay().is_some_and(|stream| stream.handle.state.has_exited())).await;
         let end =
             expected.map_or(RunEnd::NeverConfirmed, |(outcome, evidence)| RunEnd::Exit(Exit { outcome, evidence }));
@@ -456,8 +458,8 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         fs::write(dir.join(file), written).unwrap();
         let (pipe, _) = io::pipe().unwrap();
         let begins_at = begins_at.map(|offset| LogPosition { generation: 1, offset });
-        let outputs = vec![HeldOutput { pipe: pipe.into(), begins_at }];
-        let supervisor = given_over(&log, &spec, HeldRun { outputs, pidfd, identity }, logs.path()).await;
+        let outputs = vec![StoredOutput { pipe: pipe.into(), begins_at }];
+        let supervisor = given_over(&log, &spec, StoredRun { outputs, pidfd, identity }, logs.path()).await;
         in_time(supervisor.wait(id_of(&spec))).await.unwrap();
         let tails: Vec<_> = log
             .events()
@@ -480,6 +482,6 @@ async fn a_removal_that_was_cut_off_is_finished() {
     let events = log.events().len();
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!((recovery, log.events().len()), (Recovery::default(), events));
-    let start = in_time(supervisor.start(id_of(&spec), &Request::default())).await;
+    let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
     assert!(matches!(start, Err(ProcessError::NotFound(_))), "{start:?}");
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Draft, Event, ProcessSpec, ProcessState, Recorder, Request, Stream, StreamId, Unrecorded},
-    supervisor::{Launch, Services, Supervisor},
+    process::{Event, NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorder, Requester, Stream, StreamId},
+    supervisor::{LaunchSpec, Services, Supervisor},
 };
 
 use crate::support::{Log, PATIENCE, in_time, until};
@@ -47,7 +47,7 @@ impl Disk {
 }
 
 impl Recorder for Disk {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();
         state.waiting += 1;
@@ -56,7 +56,7 @@ impl Recorder for Disk {
         state.waiting -= 1;
         state.forgotten += usize::from(waited.timed_out());
         drop(state);
-        Unrecorded.record(version, drafts)
+        NullRecorder.record(version, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
@@ -64,14 +64,14 @@ impl Recorder for Disk {
     }
 }
 
-fn sleeper(name: &str) -> Launch {
-    Launch::new(ProcessSpec::builder().name(name).command("sleep").args(["1000"]).build())
+fn sleeper(name: &str) -> LaunchSpec {
+    LaunchSpec::new(ProcessSpec::builder().name(name).command("sleep").args(["1000"]).build())
 }
 
 async fn running(supervisor: &Supervisor, name: &str) -> StreamId {
-    supervisor.apply(sleeper(name), &Request::default()).await.unwrap();
+    supervisor.apply(sleeper(name), &Requester::default()).await.unwrap();
     let id = supervisor.find(name).unwrap()[0];
-    supervisor.start(id, &Request::default()).await.unwrap();
+    supervisor.start(id, &Requester::default()).await.unwrap();
     id
 }
 
@@ -84,7 +84,7 @@ async fn what_is_known_can_be_asked_while_an_append_waits() {
     disk.set_stuck(true);
     let stopping = tokio::spawn({
         let supervisor = supervisor.clone();
-        async move { supervisor.stop(id, None, &Request::default()).await }
+        async move { supervisor.stop(id, None, &Requester::default()).await }
     });
     until("the intent to stop waits for the disk", || disk.waiting() == 1).await;
     let known = supervisor.instances();
@@ -112,7 +112,7 @@ async fn the_appends_of_all_instances_wait_at_the_same_time() {
         .iter()
         .map(|id| {
             let (supervisor, id) = (supervisor.clone(), *id);
-            tokio::spawn(async move { supervisor.restart(id, &Request::default()).await })
+            tokio::spawn(async move { supervisor.restart(id, &Requester::default()).await })
         })
         .collect();
     until("all of them wait, to be committed together", || disk.waiting() == INSTANCES).await;
@@ -121,7 +121,7 @@ async fn the_appends_of_all_instances_wait_at_the_same_time() {
         in_time(restart).await.unwrap().unwrap();
     }
     disk.assert_nothing_was_forgotten();
-    supervisor.shutdown(Duration::from_secs(10), &Request::default()).await;
+    supervisor.shutdown(Duration::from_secs(10), &Requester::default()).await;
 }
 
 /// A step that has begun is not broken off by whoever gives up on it.
@@ -129,17 +129,17 @@ async fn the_appends_of_all_instances_wait_at_the_same_time() {
 async fn a_start_that_nobody_waits_for_any_more_is_seen_through() {
     let disk = Disk::default();
     let supervisor = disk.supervisor();
-    supervisor.apply(sleeper("one"), &Request::default()).await.unwrap();
+    supervisor.apply(sleeper("one"), &Requester::default()).await.unwrap();
     let id = supervisor.find("one").unwrap()[0];
     disk.set_stuck(true);
     let starting = tokio::spawn({
         let supervisor = supervisor.clone();
-        async move { supervisor.start(id, &Request::default()).await }
+        async move { supervisor.start(id, &Requester::default()).await }
     });
     until("the intent waits for the disk", || disk.waiting() == 1).await;
     starting.abort();
     disk.set_stuck(false);
     until("it runs", || supervisor.instances()[0].handle.state == ProcessState::Running).await;
-    supervisor.stop(id, None, &Request::default()).await.unwrap();
+    supervisor.stop(id, None, &Requester::default()).await.unwrap();
     disk.assert_nothing_was_forgotten();
 }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Actor, EventKind, ProcessError, ProcessState, Request, Signal},
+    process::{Actor, EventKind, ProcessError, ProcessState, Requester, Signal},
     shutdown::ShutdownConfig,
 };
 use tokio::time::timeout;
@@ -25,7 +25,8 @@ async fn a_stop_within_the_deadline_is_a_stop() {
     let log = Log::default();
     let mut runner = log.runner(sh("sleep 1000"));
     runner.start().unwrap();
-    let asker = Request { actor: Actor::Operator { uid: 7, user: None, terminal: None }, reason: Some("tired".into()) };
+    let asker =
+        Requester { actor: Actor::Operator { uid: 7, user: None, terminal: None }, reason: Some("tired".into()) };
     in_time(runner.stop_by(AMPLE, asker)).await.unwrap();
     // Died of the SIGTERM that was asked for: no crash, and no code is made up.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });

@@ -5,11 +5,11 @@ use std::time::Duration;
 use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
     process::{
-        Actor, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Request, RestartRule, RunEnd,
+        Actor, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Requester, RestartRule, RunEnd,
         StartTrigger, Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, KeptLaunches, Launch, LaunchStore, Supervisor},
+    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor},
 };
 
 use crate::support::{AMPLE, Log, in_time, sh, sh_builder, until};
@@ -19,7 +19,7 @@ fn policy(policy: RestartPolicy, max_restarts: u32) -> RestartConfig {
     RestartConfig { policy, max_restarts, backoff, ..RestartConfig::default() }
 }
 
-fn operator() -> Request {
+fn operator() -> Requester {
     Actor::Operator { uid: 1, user: None, terminal: None }.into()
 }
 
@@ -30,8 +30,8 @@ fn id_of(spec: &ProcessSpec) -> StreamId {
 /// Supervises `spec` and starts it. A failed spawn is the policy's affair.
 async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let supervisor = log.supervisor(Vec::new());
-    in_time(supervisor.apply(Launch::new(spec.clone()), &Request::default())).await.unwrap();
-    match in_time(supervisor.start(id_of(spec), &Request::default())).await {
+    in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
+    match in_time(supervisor.start(id_of(spec), &Requester::default())).await {
         Ok(()) | Err(ProcessError::SpawnFailed(_)) => supervisor,
         Err(error) => panic!("{error}"),
     }
@@ -97,9 +97,9 @@ async fn the_budget_outlives_the_supervisor() {
     let log = Log::default();
     let spec = sh_builder("exit 1").restart(policy(RestartPolicy::OnFailure, 3)).build();
     keep(&log, &spec).await;
-    let next = log.supervisor(vec![Launch::new(spec.clone())]);
+    let next = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
     next.recover(log.replay().into_iter().collect()).await;
-    next.start(id_of(&spec), &Request::default()).await.unwrap();
+    next.start(id_of(&spec), &Requester::default()).await.unwrap();
     let stream = in_time(next.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.handle.restart_count, 3, "the first supervisor has spent it");
     assert_eq!(stream.run, 5);
@@ -240,7 +240,7 @@ async fn what_runs_cannot_be_unregistered_and_keeps_its_history_when_it_is() {
     assert!(supervisor.instances().is_empty() && log.replay().unwrap().unregistered);
 
     let again = ProcessSpec { id: sh("").id, ..spec.clone() };
-    assert_eq!(in_time(supervisor.apply(Launch::new(again), &operator())).await.unwrap(), Applied::Created);
+    assert_eq!(in_time(supervisor.apply(LaunchSpec::new(again), &operator())).await.unwrap(), Applied::Created);
     let stream = supervisor.instances().pop().unwrap();
     assert_eq!((stream.id, stream.unregistered), (id_of(&spec), false), "the name goes on under its id");
 }
@@ -250,10 +250,10 @@ async fn a_changed_launch_stops_and_starts_what_ran() {
     let log = Log::default();
     let spec = sh("sleep 1000");
     let supervisor = begin(&log, &spec).await;
-    let same = Launch::new(spec.clone());
+    let same = LaunchSpec::new(spec.clone());
     assert_eq!(in_time(supervisor.apply(same, &operator())).await.unwrap(), Applied::Unchanged);
     let other = ProcessSpec { args: vec!["-c".to_owned(), "sleep 2000".to_owned()], ..spec.clone() };
-    assert_eq!(in_time(supervisor.apply(Launch::new(other), &operator())).await.unwrap(), Applied::Changed);
+    assert_eq!(in_time(supervisor.apply(LaunchSpec::new(other), &operator())).await.unwrap(), Applied::Changed);
     let stream = log.replay().unwrap();
     assert_eq!((stream.run, stream.handle.state), (2, ProcessState::Running));
     assert!(log.names().contains(&"spec_changed"));
@@ -264,8 +264,8 @@ async fn a_changed_launch_stops_and_starts_what_ran() {
 async fn what_cannot_be_a_name_is_refused() {
     let supervisor = Log::default().supervisor(Vec::new());
     for name in ["-a", "a b", "a/b", "../x", "ä", "all"] {
-        let launch = Launch::new(ProcessSpec::builder().name(name).command("true").build());
-        let refused = supervisor.apply(launch, &Request::default()).await;
+        let launch = LaunchSpec::new(ProcessSpec::builder().name(name).command("true").build());
+        let refused = supervisor.apply(launch, &Requester::default()).await;
         assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{name:?}: {refused:?}");
     }
 }
@@ -355,7 +355,7 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
     changed.shutdown.timeout = Duration::from_millis(300);
     let changing = {
         let supervisor = supervisor.clone();
-        tokio::spawn(async move { supervisor.apply(Launch::new(changed), &operator()).await })
+        tokio::spawn(async move { supervisor.apply(LaunchSpec::new(changed), &operator()).await })
     };
     until("what runs is being stopped", || log.names().contains(&"stopping")).await;
     let report = in_time(supervisor.shutdown(Duration::from_millis(300), &operator())).await;
@@ -369,7 +369,7 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
 struct Full(std::sync::atomic::AtomicBool);
 
 impl LaunchStore for Full {
-    fn save(&self, _launch: &Launch) -> std::io::Result<()> {
+    fn save(&self, _launch: &LaunchSpec) -> std::io::Result<()> {
         if self.0.load(std::sync::atomic::Ordering::Acquire) {
             return Err(std::io::Error::other("the disk is full"));
         }
@@ -380,8 +380,8 @@ impl LaunchStore for Full {
         Ok(())
     }
 
-    fn load_all(&self) -> std::io::Result<KeptLaunches> {
-        Ok(KeptLaunches::default())
+    fn load_all(&self) -> std::io::Result<StoredLaunches> {
+        Ok(StoredLaunches::default())
     }
 }
 
@@ -394,8 +394,8 @@ async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
     services.launches = full.clone();
     let supervisor = Supervisor::new(services);
     let spec = ProcessSpec { instances: 3, ..sh("exec sleep 1000") };
-    in_time(supervisor.apply(Launch::new(spec.clone()), &operator())).await.unwrap();
-    in_time(supervisor.bring_up(Launch::new(spec.clone()), false, &operator())).await.unwrap();
+    in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &operator())).await.unwrap();
+    in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();
     full.0.store(true, std::sync::atomic::Ordering::Release);
     assert!(in_time(supervisor.scale(spec.id, 1, &operator())).await.is_err());
     full.0.store(false, std::sync::atomic::Ordering::Release);
@@ -415,7 +415,7 @@ async fn what_waits_for_a_restart_is_started_by_a_bring_up_and_what_has_finished
         .build();
     let supervisor = log.supervisor(Vec::new());
     let by = operator();
-    let up = || supervisor.bring_up(Launch::new(spec.clone()), false, &by);
+    let up = || supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &by);
     let ended = in_time(up()).await.unwrap().ended_at_once;
     assert!(ended.as_ref().is_some_and(|words| words.contains("right after its start")), "{ended:?}");
     until("a restart is due", || log.names().contains(&"restart_scheduled")).await;

@@ -13,9 +13,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use apm2_core::supervisor::{KeptLaunches, LaunchStore, UnreadableLaunch};
+use apm2_core::supervisor::{LaunchStore, StoredLaunches, UnreadableLaunch};
 use apm2_ledger::{LedgerDir, file};
-use apm2_model::spec::{id::ProcessId, launch::Launch};
+use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
 use crate::launch_file;
 
@@ -46,7 +46,7 @@ impl LaunchFiles {
     }
 
     /// Writes `launch` beside the one that is kept, and gives the path of that file. A failed attempt leaves none.
-    fn write_new(&self, launch: &Launch) -> io::Result<PathBuf> {
+    fn write_new(&self, launch: &LaunchSpec) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
         self.ledger.check_place()?;
         self.make()?;
@@ -138,11 +138,11 @@ pub fn launched(ledger: &Path) -> io::Result<Option<HashSet<ProcessId>>> {
 }
 
 impl LaunchStore for LaunchFiles {
-    fn prepare(&self, launch: &Launch) -> io::Result<()> {
+    fn prepare(&self, launch: &LaunchSpec) -> io::Result<()> {
         self.write_new(launch).map(drop)
     }
 
-    fn save(&self, launch: &Launch) -> io::Result<()> {
+    fn save(&self, launch: &LaunchSpec) -> io::Result<()> {
         let path = self.path(launch.spec.id);
         let new = self.write_new(launch)?;
         self.set_aside(&path)?;
@@ -157,12 +157,12 @@ impl LaunchStore for LaunchFiles {
         if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? | was_prepared { self.sync() } else { Ok(()) }
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
+    fn load_all(&self) -> io::Result<StoredLaunches> {
         let entries = match fs::read_dir(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(KeptLaunches::default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(StoredLaunches::default()),
             entries => entries?,
         };
-        let mut kept = KeptLaunches::default();
+        let mut kept = StoredLaunches::default();
         for entry in entries {
             let path = entry?.path();
             // Left by a daemon that died while it wrote it. There is one daemon, and it does not write yet.
@@ -209,7 +209,7 @@ fn removed(path: &Path) -> io::Result<bool> {
     }
 }
 
-fn read(path: &Path) -> io::Result<Launch> {
+fn read(path: &Path) -> io::Result<LaunchSpec> {
     let mut bytes = Vec::new();
     file::open(path)?.take(launch_file::BYTES_MAX.saturating_add(1)).read_to_end(&mut bytes)?;
     launch_file::decode(&bytes).map_err(|why| io::Error::new(io::ErrorKind::InvalidData, why))

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use apm2_model::{
     signal::Signal,
-    spec::{id::ProcessId, launch::Launch},
+    spec::{id::ProcessId, launch::LaunchSpec},
 };
 use serde::{Deserialize, Serialize};
 
@@ -36,7 +36,7 @@ pub enum Request {
         /// The group.
         group: String,
         /// What belongs to it.
-        launches: Vec<Launch>,
+        launches: Vec<LaunchSpec>,
         /// Only say what would be done.
         dry_run: bool,
         /// Whether what has finished is started, too.
@@ -93,7 +93,7 @@ pub enum Request {
     /// [`Answer::Ended`].
     Run {
         /// What.
-        launch: Box<Launch>,
+        launch: Box<LaunchSpec>,
         /// Whether the standard input of its first run comes beside the call (`SCM_RIGHTS`, unix(7)).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stdin: bool,

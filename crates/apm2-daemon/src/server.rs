@@ -19,9 +19,9 @@ use apm2_core::{
 use apm2_ledger::{Ledger, Place, ReadError};
 use apm2_model::{
     clock::{SystemClock, boot_id},
-    event::{kind::EventKind, stream_id::StreamId, timestamp::Stamp},
+    event::{kind::EventKind, stream_id::StreamId, timestamp::Timestamp},
     policy::boot::Boot,
-    spec::launch::Launch,
+    spec::launch::LaunchSpec,
     state::stream::Stream,
 };
 use nix::{
@@ -258,7 +258,7 @@ struct Begun {
     /// The seq of the event of its start.
     started: u64,
     /// When a supervisor before this one last recorded anything.
-    watched_until: Option<Stamp>,
+    watched_until: Option<Timestamp>,
     finding: Finding,
 }
 
@@ -287,7 +287,7 @@ fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Re
 
 /// When a supervisor last recorded anything. What was found on opening the ledger was recorded since then, and tells nothing
 /// of when a supervisor was there.
-fn watched_until(ledger: &Ledger) -> Option<Stamp> {
+fn watched_until(ledger: &Ledger) -> Option<Timestamp> {
     let size = ledger.reader().head()?.size;
     let latest = ledger.reader().events(size.saturating_sub(WATCHED_EVENTS_MAX).max(1), size).filter_map(Result::ok);
     let is_of_supervisor = |kind: &EventKind| {
@@ -307,7 +307,7 @@ async fn run(
     let begun = begun.await.map_err(DaemonError::io("read the ledger"))??;
     let Begun { supervisor, past, started, watched_until, finding } = begun;
     // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
-    let stays = if matches!(finding, Finding::Copy(_)) { |_: &Launch| true } else { is_run };
+    let stays = if matches!(finding, Finding::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
     let recovery = supervisor.recover_after(Boot { cause: Some(started), watched_until, stays }, past).await;
     let noting = ledger.dir().clone();
     let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;

@@ -12,10 +12,10 @@ use apm2_ledger::{
 };
 use apm2_model::{
     causes::causes,
-    event::{actor::Actor, requester::Request as By, stream_id::StreamId},
+    event::{actor::Actor, requester::Requester as By, stream_id::StreamId},
     id_query::UnclearId,
     signal::Signal,
-    spec::{id::ProcessId, launch::Launch, name::EVERYTHING},
+    spec::{id::ProcessId, launch::LaunchSpec, name::EVERYTHING},
     state::stream::Stream,
 };
 use nix::unistd::{Uid, geteuid};
@@ -445,7 +445,7 @@ impl From<UnclearId> for Failure {
 pub(crate) fn plan(
     supervisor: &Supervisor,
     group: &str,
-    launches: &[Launch],
+    launches: &[LaunchSpec],
     rerun: bool,
     by: &By,
 ) -> Result<Answer, Failure> {
@@ -456,12 +456,12 @@ pub(crate) fn plan(
     Ok(Answer::Outcomes(planned.chain(removed).collect()))
 }
 
-pub(crate) fn grouped(launches: Vec<Launch>, group: &str) -> Vec<Launch> {
-    launches.into_iter().map(|launch| Launch { group: Some(group.to_owned()), ..launch }).collect()
+pub(crate) fn grouped(launches: Vec<LaunchSpec>, group: &str) -> Vec<LaunchSpec> {
+    launches.into_iter().map(|launch| LaunchSpec { group: Some(group.to_owned()), ..launch }).collect()
 }
 
 /// Refuses what cannot be, before anything is touched.
-fn checked(supervisor: &Supervisor, launches: &[Launch], by: &By) -> Result<(), Failure> {
+fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &By) -> Result<(), Failure> {
     let usage = |error: ProcessError| Failure::new(FailureKind::Usage, in_words(error));
     for launch in launches {
         supervisor.check_owner(launch).map_err(|error| taken(supervisor, launch, error))?;
@@ -471,9 +471,9 @@ fn checked(supervisor: &Supervisor, launches: &[Launch], by: &By) -> Result<(), 
 }
 
 /// What belongs to the group and is not among `launches`.
-fn surplus(supervisor: &Supervisor, group: &str, launches: &[Launch]) -> Vec<Arc<Launch>> {
+fn surplus(supervisor: &Supervisor, group: &str, launches: &[LaunchSpec]) -> Vec<Arc<LaunchSpec>> {
     let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
-    let is_surplus = |launch: &Arc<Launch>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
+    let is_surplus = |launch: &Arc<LaunchSpec>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
     supervisor.launches().into_iter().filter(is_surplus).collect()
 }
 
@@ -482,8 +482,8 @@ fn surplus(supervisor: &Supervisor, group: &str, launches: &[Launch]) -> Vec<Arc
 async fn apply(
     shared: &Arc<Shared>,
     line: &mut Line,
-    launches: Vec<Launch>,
-    surplus: &[Arc<Launch>],
+    launches: Vec<LaunchSpec>,
+    surplus: &[Arc<LaunchSpec>],
     rerun: bool,
     by: By,
 ) -> Result<Answer, Failure> {
@@ -497,7 +497,7 @@ async fn apply(
 }
 
 /// The name is another file's, or that of something that was asked for by `run`.
-fn taken(supervisor: &Supervisor, launch: &Launch, error: ProcessError) -> Failure {
+fn taken(supervisor: &Supervisor, launch: &LaunchSpec, error: ProcessError) -> Failure {
     let name = &launch.spec.name;
     let present = supervisor.launches();
     let owner = present.iter().find(|present| present.spec.name == *name).and_then(|present| present.group.as_deref());
@@ -511,7 +511,7 @@ fn taken(supervisor: &Supervisor, launch: &Launch, error: ProcessError) -> Failu
 }
 
 /// What would be done about a launch.
-fn planned(supervisor: &Supervisor, launch: &Launch, rerun: bool) -> Outcome {
+fn planned(supervisor: &Supervisor, launch: &LaunchSpec, rerun: bool) -> Outcome {
     let (would_start, has_finished) = supervisor.would_start(launch, rerun);
     outcome(&launch.spec.name, action_of(supervisor.plan(launch), would_start, has_finished))
 }
@@ -533,7 +533,7 @@ const fn action_of(applied: Applied, has_started: bool, has_finished: bool) -> A
 /// One thing that an `up` or a `down` does.
 enum Work {
     /// With whether what has finished is started, too.
-    Apply(Box<Launch>, bool),
+    Apply(Box<LaunchSpec>, bool),
     Remove {
         id: ProcessId,
         name: String,
@@ -543,7 +543,7 @@ enum Work {
 }
 
 impl Work {
-    fn remove(launch: &Launch, group: Option<String>) -> Self {
+    fn remove(launch: &LaunchSpec, group: Option<String>) -> Self {
         Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
     }
 
@@ -603,14 +603,14 @@ async fn remove(shared: &Arc<Shared>, line: &mut Line, targets: &Targets, by: By
         }
         Targets::Group(_) | Targets::All => Vec::new(),
     };
-    let is_meant = |launch: &Launch| match targets {
+    let is_meant = |launch: &LaunchSpec| match targets {
         Targets::All => true,
         Targets::Group(group) => launch.group.as_ref() == Some(group),
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
     // Each by itself: nothing is started that would have to wait.
-    let alone = |launch: &Arc<Launch>| shared.supervisor.together(vec![launch.spec.name.clone()]);
+    let alone = |launch: &Arc<LaunchSpec>| shared.supervisor.together(vec![launch.spec.name.clone()]);
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
@@ -678,7 +678,7 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
 async fn run(
     shared: &Arc<Shared>,
     line: &mut Line,
-    mut launch: Launch,
+    mut launch: LaunchSpec,
     stdin: Option<OwnedFd>,
     by: By,
 ) -> Result<Answer, Failure> {

@@ -7,7 +7,7 @@ use std::sync::{
 
 use apm2_core::supervisor::Supervisor;
 use apm2_ledger::{Ledger, LedgerDir};
-use apm2_model::{event::requester::Request, spec::launch::Launch};
+use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::lobby::Lobby;
@@ -22,7 +22,7 @@ pub(crate) const CLIENTS_MAX: usize = 256;
 #[derive(Debug)]
 pub(crate) enum Leave {
     /// Stop everything first.
-    Stopping(Request),
+    Stopping(Requester),
     /// Leave what runs to the next daemon.
     Running,
     /// Leave it to the daemon that this process becomes.
@@ -62,6 +62,6 @@ impl Drop for ServedClient {
 }
 
 /// Whether a launch is one that `run` asked for.
-pub(crate) fn is_run(launch: &Launch) -> bool {
+pub(crate) fn is_run(launch: &LaunchSpec) -> bool {
     launch.group.as_deref() == Some(RUN_GROUP)
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apm2_model::event::{actor::Actor, requester::Request};
+use apm2_model::event::{actor::Actor, requester::Requester};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::shared::Leave;
@@ -30,7 +30,7 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Leave {
         let stopping = |name: &str| {
             let reason = Some(format!("the supervisor received {name}"));
-            Leave::Stopping(Request { actor: Actor::System, reason })
+            Leave::Stopping(Requester { actor: Actor::System, reason })
         };
         tokio::select! {
             _ = self.term.recv() => stopping("SIGTERM"),

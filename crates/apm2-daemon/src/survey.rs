@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 use apm2_core::supervisor::{Services, Supervisor};
 use apm2_ledger::{LedgerDir, OpenError, Origin, ReadError, Reader};
 use apm2_model::{
-    causes::causes, clock::SystemClock, event::requester::Request, recorder::Unrecorded, spec::launch::Launch,
+    causes::causes, clock::SystemClock, event::requester::Requester, recorder::NullRecorder, spec::launch::LaunchSpec,
     state::stream::Stream,
 };
 use tokio::runtime;
@@ -25,7 +25,7 @@ use crate::{
 ///
 /// # Errors
 /// When the ledger cannot be read, or the launches would be refused.
-pub fn dry_run(dir: &Path, group: &str, launches: Vec<Launch>, rerun: bool) -> Result<Answer, ClientError> {
+pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<Answer, ClientError> {
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
     let streams = streams_of(dir)?;
@@ -38,7 +38,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<Launch>, rerun: bool) -> R
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;
     let _entered = runtime.enter();
     let supervisor = Supervisor::new(Services {
-        recorder: Box::new(|| Box::new(Unrecorded)),
+        recorder: Box::new(|| Box::new(NullRecorder)),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(&opened)),
         place: Some(finding.place()),
@@ -48,7 +48,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<Launch>, rerun: bool) -> R
     });
     let is_ours = matches!(finding, Finding::Own(_));
     supervisor.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
-    let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Request::default());
+    let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Requester::default());
     planned.map_err(|Failure { kind, message, hint }| ClientError::Refused { kind, message, hint })
 }
 

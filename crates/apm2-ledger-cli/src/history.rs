@@ -10,7 +10,7 @@ use apm2_model::{
         Event,
         exit::{Evidence, RunEnd},
         kind::{EventKind, StartTrigger},
-        timestamp::Stamp,
+        timestamp::Timestamp,
     },
     state::stream::{IllegalEvent, Stream},
 };
@@ -31,11 +31,11 @@ pub(crate) struct Run {
     /// The pid that it had; `None` when no process came to be.
     pub(crate) pid: Option<u32>,
     /// When the process was spawned.
-    pub(crate) started: Option<Stamp>,
+    pub(crate) started: Option<Timestamp>,
     /// When it was seen to have ended.
-    pub(crate) ended: Option<Stamp>,
+    pub(crate) ended: Option<Timestamp>,
     /// Where no supervisor watched: the times between which it ended. Its end was found at `ended`.
-    pub(crate) unobserved: Option<(Stamp, Stamp)>,
+    pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
     /// How; `None` while it lives.
     pub(crate) end: Option<RunEnd>,
     /// The last lines of its stdout and stderr, where it failed.
@@ -146,7 +146,7 @@ fn last<T>(all: &[T], max: usize) -> &[T] {
 #[cfg(test)]
 mod tests {
     use apm2_model::clock::boot_id;
-    use apm2_model::event::Draft;
+    use apm2_model::event::NewEvent;
     use apm2_model::event::actor::Actor;
     use apm2_model::event::exit::Evidence;
     use apm2_model::event::exit::Exit;
@@ -162,8 +162,9 @@ mod tests {
 
     fn event(id: StreamId, number: u64, kind: EventKind) -> Event {
         let run = u64::from(!matches!(kind, EventKind::Registered { .. }));
-        let stamp = Stamp { wall_ns: 0, boot_ns: number * 1_000_000, boot_id: boot_id() };
-        Draft { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind }.numbered(number, number)
+        let stamp = Timestamp { wall_ns: 0, boot_ns: number * 1_000_000, boot_id: boot_id() };
+        NewEvent { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+            .numbered(number, number)
     }
 
     fn history(kinds: impl IntoIterator<Item = EventKind>) -> History {

@@ -7,7 +7,7 @@ use apm2_model::{
     clock::{SystemClock, boot_id},
     event::{
         identity::ProcessIdentity,
-        timestamp::{Clock as _, Stamp},
+        timestamp::{Clock as _, Timestamp},
     },
     spec::id::ProcessId,
     state::{
@@ -205,7 +205,8 @@ impl Restart {
         let FollowUp::Restart { since, delay_ms, .. } = stream.follow_up else { return None };
         let delay = Duration::from_millis(delay_ms);
         let at = since.wall() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
-        let by_boot_clock = |now: &Stamp| Some(delay.saturating_sub(Duration::from_nanos(now.nanos_since(&since)?)));
+        let by_boot_clock =
+            |now: &Timestamp| Some(delay.saturating_sub(Duration::from_nanos(now.nanos_since(&since)?)));
         // A wall clock may have been set meanwhile.
         let present = moment.is_present.then(|| SystemClock.now());
         let left =

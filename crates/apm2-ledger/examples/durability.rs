@@ -10,7 +10,7 @@
 use std::{error::Error, io::Write as _, path::Path, process::ExitCode};
 
 use apm2_core::process::{
-    Actor, Clock as _, Draft, Event, EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
+    Actor, Clock as _, Event, EventKind, NewEvent, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
 };
 use apm2_ledger::{Ledger, verify};
 
@@ -20,7 +20,7 @@ const STREAM: StreamId = StreamId { process_id: PROCESS, instance: 0 };
 /// Appends between two that fill a whole sector or more, so that commits of many sizes are cut.
 const LARGE_EVERY: u64 = 7;
 
-fn draft(number: u64) -> Draft {
+fn draft(number: u64) -> NewEvent {
     let kind = if number == 1 {
         let spec = ProcessSpec::builder().id(PROCESS).name("durability").command("true").build();
         EventKind::Registered { spec: RedactedSpec::new(&spec) }
@@ -34,7 +34,7 @@ fn draft(number: u64) -> Draft {
     };
     let stamp = SystemClock.now();
     let reason = Some(format!("{number} {padding}"));
-    Draft { stream: STREAM, run: 0, actor: Actor::System, reason, cause: None, stamp, kind }
+    NewEvent { stream: STREAM, run: 0, actor: Actor::System, reason, cause: None, stamp, kind }
 }
 
 fn write(dir: &Path) -> Result<(), Box<dyn Error>> {

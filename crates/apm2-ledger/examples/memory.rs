@@ -12,7 +12,7 @@
 use std::{error::Error, fs, fs::File, io, os::unix::fs::FileExt as _, path::Path, process::ExitCode, sync::Arc};
 
 use apm2_core::process::{
-    Actor, Clock as _, Draft, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec,
+    Actor, Clock as _, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, StartTrigger, StreamId, SystemClock,
 };
 use apm2_ledger::{Ledger, Options, journal::medium::Medium};
@@ -31,12 +31,12 @@ impl Medium for Unsynced {
 }
 
 /// The commits of one run of one process, as a supervisor makes them.
-fn commits(id: StreamId, number: usize) -> [Vec<Draft>; 3] {
+fn commits(id: StreamId, number: usize) -> [Vec<NewEvent>; 3] {
     let spec = ProcessSpec::builder().id(id.process_id).name(format!("job-{number:05}")).command("sh");
     let spec = spec.args(["-c", "cargo test --workspace --all-targets && ./publish --dry-run"]).cwd("/srv/project");
     let draft = |run, kind| {
         let actor = Actor::Operator { uid: 1000, user: Some("operator".to_owned()), terminal: None };
-        Draft { stream: id, run, actor, reason: None, cause: None, stamp: SystemClock.now(), kind }
+        NewEvent { stream: id, run, actor, reason: None, cause: None, stamp: SystemClock.now(), kind }
     };
     let trigger = StartTrigger::Start;
     let boot_id = uuid::Uuid::from_u128(7);

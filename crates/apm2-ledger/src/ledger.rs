@@ -9,7 +9,7 @@ use std::{
 
 use apm2_model::{
     causes::causes,
-    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
+    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
 };
 
 use crate::{
@@ -122,7 +122,7 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`AppendError`]; only [`AppendError::Poisoned`] leaves open whether the events were written.
-    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<Draft>) -> Answer {
+    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<NewEvent>) -> Answer {
         self.request(stream, Some(version), drafts)
     }
 
@@ -135,7 +135,7 @@ impl Ledger {
         self.request(StreamId::SYSTEM, None, vec![draft])?.pop().ok_or(AppendError::Closed)
     }
 
-    fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Answer {
+    fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
         self.inner.queue.append(stream, version, drafts)
     }
 

@@ -7,7 +7,7 @@ use std::{fs, io, path::Path};
 
 use apm2_model::{
     clock::SystemClock,
-    event::{Draft, actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
+    event::{NewEvent, actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
 };
 use uuid::Uuid;
 
@@ -21,9 +21,9 @@ use crate::{
 const PENDING: &str = "pending";
 
 /// An event of the ledger's own, of this moment.
-pub(crate) fn system_draft(kind: EventKind) -> Draft {
+pub(crate) fn system_draft(kind: EventKind) -> NewEvent {
     let (stream, stamp) = (StreamId::SYSTEM, SystemClock.now());
-    Draft { stream, run: 0, actor: Actor::System, reason: None, cause: None, stamp, kind }
+    NewEvent { stream, run: 0, actor: Actor::System, reason: None, cause: None, stamp, kind }
 }
 
 /// Keeps `findings` until they are recorded.

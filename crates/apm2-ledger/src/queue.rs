@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use apm2_model::event::{Draft, stream_id::StreamId};
+use apm2_model::event::{NewEvent, stream_id::StreamId};
 
 use crate::{
     error::AppendError,
@@ -49,7 +49,7 @@ impl Queue {
     }
 
     /// Appends, and returns when it is durable.
-    pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Answer {
+    pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
         // One place is enough: a caller is told to lead before it is answered, and reads the one before the other.
         let (caller, turns) = sync_channel(1);
         let mut is_leader = self.enqueue(Request { stream, version, drafts, caller })?;

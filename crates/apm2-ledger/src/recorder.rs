@@ -3,7 +3,7 @@
 use std::io;
 
 use apm2_model::{
-    event::{Draft, Event, stream_id::StreamId},
+    event::{Event, NewEvent, stream_id::StreamId},
     recorder::Recorder,
     state::stream::Stream,
 };
@@ -22,7 +22,7 @@ impl LedgerRecorder {
 }
 
 impl Recorder for LedgerRecorder {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         let Some(stream) = drafts.first().map(|draft| draft.stream) else { return Ok(Vec::new()) };
         self.ledger.append(stream, version, drafts).map_err(io::Error::other)
     }
@@ -35,7 +35,7 @@ impl Recorder for LedgerRecorder {
         loaded.ok_or_else(lost).map(Some)
     }
 
-    fn check(&self, draft: &Draft) -> io::Result<()> {
+    fn check(&self, draft: &NewEvent) -> io::Result<()> {
         check_draft(draft).map_err(io::Error::other)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc::SyncSender;
 
-use apm2_model::event::{Draft, Event, stream_id::StreamId};
+use apm2_model::event::{Event, NewEvent, stream_id::StreamId};
 
 use crate::error::AppendError;
 
@@ -14,7 +14,7 @@ pub(crate) struct Request {
     pub(crate) stream: StreamId,
     /// Without a version they are appended wherever the stream is.
     pub(crate) version: Option<u64>,
-    pub(crate) drafts: Vec<Draft>,
+    pub(crate) drafts: Vec<NewEvent>,
     pub(crate) caller: SyncSender<Turn>,
 }
 
@@ -26,12 +26,12 @@ impl Request {
 
     /// One whose caller does not wait for the answer.
     #[cfg(test)]
-    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<Draft>) -> Self {
+    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Self {
         Self { stream, version, drafts, caller: std::sync::mpsc::sync_channel(1).0 }
     }
 
     /// The request without its caller, who is answered later.
-    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<Draft>, Caller) {
+    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<NewEvent>, Caller) {
         (self.stream, self.version, self.drafts, Caller(self.caller))
     }
 }

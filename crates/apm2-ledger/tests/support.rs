@@ -3,8 +3,8 @@
 use std::{fs, path::Path};
 
 use apm2_core::process::{
-    Actor, Draft, Event, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec, RedactedSpec,
-    RunEnd, Stamp, StartTrigger, StreamId,
+    Actor, Event, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
+    RedactedSpec, RunEnd, StartTrigger, StreamId, Timestamp,
 };
 use apm2_ledger::{Ledger, Options};
 use tempfile::TempDir;
@@ -14,22 +14,26 @@ pub(crate) fn stream(number: u8) -> StreamId {
 }
 
 /// A stamp `seconds` after a fixed moment.
-pub(crate) fn stamp(seconds: i64) -> Stamp {
+pub(crate) fn stamp(seconds: i64) -> Timestamp {
     let boot_ns = u64::try_from(seconds).unwrap() * 1_000_000_000;
-    Stamp { wall_ns: 1_700_000_000_000_000_000 + seconds * 1_000_000_000, boot_ns, boot_id: uuid::Uuid::from_u128(7) }
+    Timestamp {
+        wall_ns: 1_700_000_000_000_000_000 + seconds * 1_000_000_000,
+        boot_ns,
+        boot_id: uuid::Uuid::from_u128(7),
+    }
 }
 
-pub(crate) fn draft_at(stream: StreamId, run: u64, seconds: i64, kind: EventKind) -> Draft {
-    Draft { stream, run, actor: Actor::System, reason: None, cause: None, stamp: stamp(seconds), kind }
+pub(crate) fn draft_at(stream: StreamId, run: u64, seconds: i64, kind: EventKind) -> NewEvent {
+    NewEvent { stream, run, actor: Actor::System, reason: None, cause: None, stamp: stamp(seconds), kind }
 }
 
-pub(crate) fn registered(stream: StreamId, name: &str) -> Draft {
+pub(crate) fn registered(stream: StreamId, name: &str) -> NewEvent {
     let spec = ProcessSpec::builder().id(stream.process_id).name(name).command("true").build();
     draft_at(stream, 0, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) })
 }
 
 /// The events of one run that exits with `code`, beginning at `seconds`: three commits, as a runner makes them.
-pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -> [Vec<Draft>; 3] {
+pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -> [Vec<NewEvent>; 3] {
     let trigger = StartTrigger::Start;
     let identity =
         Some(ProcessIdentity { boot_id: uuid::Uuid::from_u128(7), pid: 4242, start_ticks: 99, pid_namespace: None });

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use nix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
-use crate::event::timestamp::{Clock, Stamp};
+use crate::event::timestamp::{Clock, Timestamp};
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 
@@ -16,9 +16,9 @@ const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    fn now(&self) -> Stamp {
+    fn now(&self) -> Timestamp {
         let wall = read(ClockId::CLOCK_REALTIME);
-        Stamp {
+        Timestamp {
             // The year 2262 is the end of 64-bit nanoseconds; a clock past it is shown as that moment.
             wall_ns: i64::try_from(wall).unwrap_or(i64::MAX),
             boot_ns: read(ClockId::CLOCK_BOOTTIME),

@@ -3,7 +3,7 @@
 use std::io;
 
 use crate::{
-    event::{Draft, Event, stream_id::StreamId},
+    event::{Event, NewEvent, stream_id::StreamId},
     state::stream::Stream,
 };
 
@@ -17,7 +17,7 @@ pub trait Recorder: Send {
     ///
     /// # Errors
     /// When they were not recorded. The runner then refuses to go on.
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>>;
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>>;
 
     /// The fold of all events that are kept of `stream`, which may be another one than was recorded here; `None` when none are.
     /// Blocks as long as reading takes.
@@ -31,17 +31,17 @@ pub trait Recorder: Send {
     ///
     /// # Errors
     /// Why it could not be.
-    fn check(&self, _draft: &Draft) -> io::Result<()> {
+    fn check(&self, _draft: &NewEvent) -> io::Result<()> {
         Ok(())
     }
 }
 
 /// A recorder that numbers events and keeps none: for runners of which no history is wanted.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unrecorded;
+pub struct NullRecorder;
 
-impl Recorder for Unrecorded {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+impl Recorder for NullRecorder {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         let numbers = version.saturating_add(1)..;
         Ok(drafts.into_iter().zip(numbers).map(|(draft, number)| draft.numbered(number, number)).collect())
     }

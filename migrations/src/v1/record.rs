@@ -49,13 +49,13 @@ record!(Event {
     version: u64,
     run: u64,
     cause: Option<u64>,
-    stamp: Stamp,
+    stamp: Timestamp,
     actor: Actor,
     reason: Option<String>,
     kind: Kind,
 });
 
-record!(Stamp { wall_ns: i64, boot_ns: u64, boot_id: Id });
+record!(Timestamp { wall_ns: i64, boot_ns: u64, boot_id: Id });
 
 choice!(Actor {
     0 Operator { uid: u32, user: Option<String>, terminal: Option<String> },

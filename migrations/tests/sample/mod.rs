@@ -7,8 +7,8 @@ pub(crate) mod records_v3;
 mod specs;
 
 use apm2_core::process::{
-    Actor, Draft, Event, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, RestartRule,
-    RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Stamp, StartTrigger, StreamId,
+    Actor, Event, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity,
+    RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, StartTrigger, StreamId, Timestamp,
 };
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ const TASK: StreamId = StreamId { process_id: ProcessId::from_bytes([0x22; 16]),
 /// Collects commits: what is appended together, and so is in one frame.
 #[derive(Default)]
 struct Script {
-    commits: Vec<Vec<Draft>>,
+    commits: Vec<Vec<NewEvent>>,
     runs: [u64; 2],
     seconds: u64,
 }
@@ -36,7 +36,7 @@ impl Script {
         self.commits.push(drafts);
     }
 
-    fn draft(&mut self, stream: StreamId, actor: Actor, reason: Option<&str>, kind: EventKind) -> Draft {
+    fn draft(&mut self, stream: StreamId, actor: Actor, reason: Option<&str>, kind: EventKind) -> NewEvent {
         self.seconds += 1;
         let run = match stream {
             WORKER => &mut self.runs[0],
@@ -50,9 +50,9 @@ impl Script {
         } else {
             BEGAN_NS + i64::try_from(self.seconds).unwrap()
         };
-        let stamp = Stamp { wall_ns, boot_ns: self.seconds * NANOS_PER_SEC, boot_id: BOOT_ID };
+        let stamp = Timestamp { wall_ns, boot_ns: self.seconds * NANOS_PER_SEC, boot_id: BOOT_ID };
         let cause = matches!(kind, EventKind::SignalSent { .. }).then_some(self.seconds - 1);
-        Draft { stream, run: *run, actor, reason: reason.map(str::to_owned), cause, stamp, kind }
+        NewEvent { stream, run: *run, actor, reason: reason.map(str::to_owned), cause, stamp, kind }
     }
 
     fn system(&mut self, kind: EventKind) {
@@ -85,7 +85,7 @@ fn never_spawned(trigger: StartTrigger, cause: RunEnd) -> Vec<EventKind> {
 }
 
 /// The appends, in order.
-pub(crate) fn commits() -> Vec<Vec<Draft>> {
+pub(crate) fn commits() -> Vec<Vec<NewEvent>> {
     let mut script = Script::default();
     script.system(EventKind::SupervisorStarted { pid: 4_000_000_000, version: "0.1.0".to_owned() });
     run_that_is_killed(&mut script);

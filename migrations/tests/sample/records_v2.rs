@@ -5,7 +5,7 @@ use std::time::Duration;
 use apm2_core::{
     process::{
         Actor, Event, EventKind, OutputSource, ProcessId, ProcessSpec, RedactedSpec, RestartRule, RunEnd, SpawnFailure,
-        SpawnStage, Stamp, StreamId,
+        SpawnStage, StreamId, Timestamp,
     },
     restart::{BackoffConfig, RestartConfig},
 };
@@ -14,7 +14,7 @@ use uuid::Uuid;
 /// One of each.
 pub(crate) fn events() -> Vec<Event> {
     let stream = StreamId { process_id: ProcessId::from_bytes([0x33; 16]), instance: 3 };
-    let stamp = Stamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007) };
+    let stamp = Timestamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007) };
     let event = |(version, kind): (u64, EventKind)| Event {
         seq: version * 100,
         version,

@@ -4,15 +4,15 @@ use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
     process::{
         Actor, Event, EventKind, ProcessId, ProcessIdentity, ProcessSpec, ProcessSpecBuilder, RedactedSpec, RunEnd,
-        SpawnFailure, SpawnStage, Stamp, StartTrigger, StreamId,
+        SpawnFailure, SpawnStage, StartTrigger, StreamId, Timestamp,
     },
     restart::{OnBoot, RestartConfig},
     shutdown::ShutdownConfig,
 };
 use uuid::Uuid;
 
-const STAMP: Stamp =
-    Stamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007_0000_0003) };
+const STAMP: Timestamp =
+    Timestamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007_0000_0003) };
 
 /// One of each.
 pub(crate) fn events() -> Vec<Event> {
@@ -36,7 +36,7 @@ fn kinds(id: ProcessId) -> Vec<EventKind> {
         ProcessIdentity { boot_id: STAMP.boot_id, pid: 4242, start_ticks: 99, pid_namespace: Some(4_026_531_836) };
     let failure =
         SpawnFailure { stage: SpawnStage::Stdin, errno: Some(2), message: "stdin p: No such file".to_owned() };
-    let later = Stamp { boot_ns: 9, wall_ns: STAMP.wall_ns + 2, ..STAMP };
+    let later = Timestamp { boot_ns: 9, wall_ns: STAMP.wall_ns + 2, ..STAMP };
     let spec = |builder: ProcessSpecBuilder| RedactedSpec::new(&builder.id(id).build());
     vec![
         EventKind::Registered { spec: spec(probed(HealthCheck::Unix { path: "/run/n.sock".into() })) },

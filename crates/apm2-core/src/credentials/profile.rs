@@ -14,7 +14,7 @@ use apm2_model::spec::config::credentials::{CredentialConfig, CredentialSource};
 use nix::unistd::geteuid;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
-use crate::{blocking, os::hook as helper};
+use crate::{blocking, os::hook};
 
 /// The size of a profile's file.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -161,15 +161,15 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
     let Some((program, args)) = words.split_first() else {
         return Err(CredentialError::Command("is empty".to_owned()));
     };
-    let mut command = helper::command(program, args);
+    let mut command = hook::command(program, args);
     if let Some(cwd) = cwd {
         command.current_dir(cwd);
     }
-    let printed = helper::run(command, COMMAND_TIMEOUT)
+    let printed = hook::run(command, COMMAND_TIMEOUT)
         .await
         .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
     // As of a file: a value that is cut would be another one, and nobody would know it by sight.
-    if helper::is_cut(&printed) {
+    if hook::is_cut(&printed) {
         return Err(CredentialError::Command(format!("{program:?} printed 64 KiB or more")));
     }
     // Not quoted in the error: it may hold a value.

@@ -23,7 +23,7 @@ use tokio::{
 use crate::{
     blocking,
     os::{
-        hook as helper,
+        hook,
         hook::Printed,
         procfs::{ProcessStatus, is_stopped, status_of},
     },
@@ -138,17 +138,17 @@ async fn unix(path: &Path, limit: Duration) -> Result<String, String> {
 }
 
 async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeTarget) -> Result<String, String> {
-    let mut helper = helper::command(command, args);
+    let mut hook = hook::command(command, args);
     if let Some(cwd) = &target.cwd {
-        helper.current_dir(cwd);
+        hook.current_dir(cwd);
     }
-    helper.envs(target.env.iter().map(|(name, value)| (name, value)));
+    hook.envs(target.env.iter().map(|(name, value)| (name, value)));
     if let Some(process) = target.process {
-        helper.env(PID_VARIABLE, process.pid.to_string());
+        hook.env(PID_VARIABLE, process.pid.to_string());
     }
-    helper.stderr(Stdio::piped());
+    hook.stderr(Stdio::piped());
     let mut printed = Printed::default();
-    match helper::run_into(helper, limit, &mut printed).await {
+    match hook::run_into(hook, limit, &mut printed).await {
         Ok(()) => Ok(format!("{command} succeeded")),
         Err(why) => {
             // What it has to say about itself comes last, as a rule.
@@ -160,7 +160,7 @@ async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeT
 
 /// The last line that is not blank. One that is cut is left out: it may end with a part of a secret.
 fn last_line(printed: &[u8]) -> Option<String> {
-    let whole = if helper::is_cut(printed) { printed.rsplitn(2, |byte| *byte == b'\n').nth(1)? } else { printed };
+    let whole = if hook::is_cut(printed) { printed.rsplitn(2, |byte| *byte == b'\n').nth(1)? } else { printed };
     let text = String::from_utf8_lossy(whole);
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }

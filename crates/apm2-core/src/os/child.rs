@@ -32,7 +32,7 @@ use tokio::{
     process::Command,
 };
 
-use crate::os::exec_barrier::Gate;
+use crate::os::exec_barrier::BarrierChildEnd;
 
 /// The descriptor after stdin, stdout and stderr.
 const FIRST_OTHER_FD: libc::c_uint = 3;
@@ -45,9 +45,9 @@ const SIGNAL_SET_BYTES: usize = Signal::MAX as usize / 8;
 
 /// What a child goes through between fork and exec.
 #[derive(Debug, Default)]
-pub(crate) struct Passage {
+pub(crate) struct ChildSetup {
     /// The gate that it waits at.
-    pub(crate) gate: Option<Gate>,
+    pub(crate) exec_barrier: Option<BarrierChildEnd>,
     /// The mask of the files that it makes (umask(2)); `None` for ours.
     pub(crate) umask: Option<u32>,
     /// Whether it is killed when we end.
@@ -56,7 +56,7 @@ pub(crate) struct Passage {
 
 /// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-pub(crate) fn isolate(command: &mut Command, passage: Passage) {
+pub(crate) fn isolate(command: &mut Command, passage: ChildSetup) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
     // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
     // allocates nothing and cannot panic. What the closure owns was made before the fork.
@@ -111,13 +111,13 @@ pub fn lower_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-fn before_exec(passage: &Passage) -> io::Result<()> {
+fn before_exec(passage: &ChildSetup) -> io::Result<()> {
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
     // Before the gate, which counts on it.
     default_signals()?;
-    if let Some(gate) = &passage.gate {
-        gate.pass()?;
+    if let Some(exec_barrier) = &passage.exec_barrier {
+        exec_barrier.pass()?;
     }
     if passage.dies_with_us {
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
@@ -243,7 +243,7 @@ fn close_each_on_exec() -> io::Result<()> {
 
 /// Whom a signal through a pidfd is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum SignalScope {
     /// The process alone.
     Process,
     /// Every member of the group that it leads, or led (Linux 6.9).
@@ -256,12 +256,12 @@ pub(crate) enum Reach {
 /// # Errors
 /// `EINVAL` for a group before Linux 6.9; `ESRCH` when nobody is left; else the error of pidfd_send_signal(2).
 #[expect(unsafe_code, reason = "the safe wrappers know neither real-time signals nor groups of a pidfd")]
-pub(crate) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: Reach) -> io::Result<()> {
+pub(crate) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: SignalScope) -> io::Result<()> {
     let number = libc::c_int::from(signal.number());
     let no_info = std::ptr::null::<libc::siginfo_t>();
     let flags = match reach {
-        Reach::Process => 0,
-        Reach::Group => SIGNAL_PROCESS_GROUP,
+        SignalScope::Process => 0,
+        SignalScope::Group => SIGNAL_PROCESS_GROUP,
     };
     // SAFETY: pidfd_send_signal(2) reads no memory of ours when `info` is null, and the descriptor is borrowed, hence
     // open.

@@ -27,7 +27,7 @@ const SHUT: Signal = Signal::STKFLT;
 
 /// The child's side.
 #[derive(Debug)]
-pub(crate) struct Gate {
+pub(crate) struct BarrierChildEnd {
     supervisor: Pid,
     report: OwnedFd,
     pass: OwnedFd,
@@ -35,7 +35,7 @@ pub(crate) struct Gate {
 
 /// The supervisor's side.
 #[derive(Debug)]
-pub(crate) struct Gatekeeper {
+pub(crate) struct ExecBarrier {
     reported: OwnedFd,
     open: OwnedFd,
 }
@@ -44,14 +44,14 @@ pub(crate) struct Gatekeeper {
 ///
 /// # Errors
 /// Those of pipe(2).
-pub(crate) fn gate() -> io::Result<(Gate, Gatekeeper)> {
+pub(crate) fn exec_barrier() -> io::Result<(BarrierChildEnd, ExecBarrier)> {
     let (reported, report) = io::pipe()?;
     let (pass, open) = io::pipe()?;
-    let gate = Gate { supervisor: getpid(), report: report.into(), pass: pass.into() };
-    Ok((gate, Gatekeeper { reported: reported.into(), open: open.into() }))
+    let exec_barrier = BarrierChildEnd { supervisor: getpid(), report: report.into(), pass: pass.into() };
+    Ok((exec_barrier, ExecBarrier { reported: reported.into(), open: open.into() }))
 }
 
-impl Gate {
+impl BarrierChildEnd {
     /// Waits in the child until the gate is open. Makes system calls and nothing else, as a forked child must. No signal may
     /// be ignored or blocked.
     ///
@@ -81,7 +81,7 @@ pub(crate) fn was_shut_out(exit: &Exit) -> bool {
     exit.signal().is_some_and(|signal| i32::from(signal.number()) == SHUT.as_raw())
 }
 
-impl Gatekeeper {
+impl ExecBarrier {
     /// Waits for a child, has it held by `hold`, and opens the gate, whether or not it is held. Ends without one, too.
     pub(crate) fn admit(self, hold: impl FnOnce(&OwnedFd, &ProcessIdentity) -> io::Result<()>) {
         let mut pid = [0; 4];
@@ -110,17 +110,17 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
-    use crate::os::child::Passage;
+    use crate::os::child::ChildSetup;
     use crate::os::child::isolate;
     use apm2_model::event::exit::Evidence;
 
     #[tokio::test]
     async fn a_child_whose_supervisor_is_going_tells_so_by_its_end() {
-        let (gate, keeper) = gate().unwrap();
+        let (exec_barrier, keeper) = exec_barrier().unwrap();
         // As the kernel closes it when the supervisor is killed.
         drop(keeper.open);
         let mut command = tokio::process::Command::new("true");
-        isolate(&mut command, Passage { gate: Some(gate), ..Passage::default() });
+        isolate(&mut command, ChildSetup { exec_barrier: Some(exec_barrier), ..ChildSetup::default() });
         let status = command.spawn().unwrap().wait().await.unwrap();
         assert_eq!(status.signal(), Some(SHUT.as_raw()));
         assert!(was_shut_out(&Exit::from_status(status, Evidence::Observed)));

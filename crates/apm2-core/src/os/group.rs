@@ -14,7 +14,7 @@ use rustix::{
 use uuid::Uuid;
 
 use crate::os::{
-    child::{self, Reach},
+    child::{self, SignalScope},
     procfs::{Stat, identify},
 };
 
@@ -59,7 +59,7 @@ impl Member {
         if Stat::read(self.pid).is_none_or(|stat| stat.start_ticks != self.start_ticks) {
             return Ok(());
         }
-        match child::signal_by(pidfd.as_fd(), signal, Reach::Process) {
+        match child::signal_by(pidfd.as_fd(), signal, SignalScope::Process) {
             Err(error) if error.raw_os_error() == Some(Errno::SRCH.raw_os_error()) => Ok(()),
             sent => sent,
         }
@@ -273,7 +273,7 @@ impl Marker {
     ///
     /// # Errors
     /// When `/proc` cannot be read.
-    pub(crate) fn leader(&self) -> io::Result<Option<ProcessIdentity>> {
+    pub(crate) fn main_process(&self) -> io::Result<Option<ProcessIdentity>> {
         let leads = |member: &&Member| Stat::read(member.pid).is_some_and(|stat| stat.session == member.pid);
         // A descendant may lead a session of its own: the first of them is the one that all others come from.
         let first =

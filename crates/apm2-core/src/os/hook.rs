@@ -21,9 +21,9 @@ use tokio::{
 use crate::{
     blocking,
     os::{
-        child::{self, Passage},
+        child::{self, ChildSetup},
         group,
-        main_process::Leader,
+        main_process::MainProcess,
         spawner::allowed_variables,
     },
 };
@@ -45,7 +45,7 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     command.args(args).env_clear().envs(allowed_variables());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     // A check or a last word of a supervisor that is gone is of no use to the next one.
-    child::isolate(&mut command, Passage { dies_with_us: true, ..Passage::default() });
+    child::isolate(&mut command, ChildSetup { dies_with_us: true, ..ChildSetup::default() });
     command
 }
 
@@ -79,9 +79,9 @@ pub(crate) struct Printed {
 pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mut Printed) -> Result<(), String> {
     let started =
         blocking::step(move || Helper::start(&mut command)).await.map_err(|error| format!("broke off: {error}"))?;
-    let mut helper = started?;
-    let outputs = helper.child.as_mut().map_or((None, None), |child| (child.stdout.take(), child.stderr.take()));
-    match timeout(limit, helper.outcome(outputs, printed)).await {
+    let mut hook = started?;
+    let outputs = hook.child.as_mut().map_or((None, None), |child| (child.stdout.take(), child.stderr.take()));
+    match timeout(limit, hook.outcome(outputs, printed)).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(format!("failed: {status}")),
         Ok(Err(error)) => Err(format!("cannot be waited for: {error}")),
@@ -91,7 +91,7 @@ pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mu
 
 /// A program with its group, which is gone when this is.
 struct Helper {
-    leader: Arc<Leader>,
+    main_process: Arc<MainProcess>,
     /// `None` once it was reaped: the id of its group may be anybody's from then on.
     child: Option<Child>,
 }
@@ -99,8 +99,8 @@ struct Helper {
 impl Helper {
     fn start(command: &mut Command) -> Result<Self, String> {
         let child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-        let Some(leader) = child.id().and_then(Leader::child) else { return Err("has no pid".to_owned()) };
-        Ok(Self { leader: Arc::new(leader), child: Some(child) })
+        let Some(main_process) = child.id().and_then(MainProcess::child) else { return Err("has no pid".to_owned()) };
+        Ok(Self { main_process: Arc::new(main_process), child: Some(child) })
     }
 
     async fn outcome(
@@ -113,14 +113,14 @@ impl Helper {
             let mut reading = pin!(async { tokio::try_join!(read(stdout, from_stdout), read(stderr, from_stderr)) });
             // Its end is waited for, and not that of its output: whoever it started may hold that for ever.
             let is_read = tokio::select! {
-                _ = self.leader.ended() => false,
+                _ = self.main_process.ended() => false,
                 read = &mut reading => {
                     read?;
                     true
                 }
             };
             if is_read {
-                self.leader.ended().await;
+                self.main_process.ended().await;
             }
             self.clear().await;
             if !is_read {
@@ -136,8 +136,8 @@ impl Helper {
 
     /// Kills what is left of the group and the session.
     async fn clear(&self) {
-        let leader = Arc::clone(&self.leader);
-        if let Err(error) = blocking::step(move || clear(&leader)).await {
+        let main_process = Arc::clone(&self.main_process);
+        if let Err(error) = blocking::step(move || clear(&main_process)).await {
             tracing::debug!(%error, "what a program of our own left was not cleared away");
         }
     }
@@ -146,9 +146,9 @@ impl Helper {
 impl Drop for Helper {
     fn drop(&mut self) {
         let Some(child) = self.child.take() else { return };
-        let leader = Arc::clone(&self.leader);
+        let main_process = Arc::clone(&self.main_process);
         let end = move || {
-            clear(&leader);
+            clear(&main_process);
             // Not before that: from then on it is reaped.
             drop(child);
         };
@@ -160,11 +160,11 @@ impl Drop for Helper {
 }
 
 /// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
-fn clear(leader: &Leader) {
-    let members = group::members(leader.group()).unwrap_or_default();
+fn clear(main_process: &MainProcess) {
+    let members = group::members(main_process.group()).unwrap_or_default();
     let apart = members.iter().filter(|member| !member.in_group);
     let killed = apart.map(|member| member.signal(Signal::KILL));
-    let killed = killed.chain([leader.signal_group(Signal::KILL, &members)]);
+    let killed = killed.chain([main_process.signal_group(Signal::KILL, &members)]);
     for error in killed.filter_map(Result::err) {
         tracing::debug!(%error, "what a program of our own left could not be killed");
     }

@@ -29,7 +29,7 @@ use tokio::io::unix::AsyncFd;
 use crate::{
     blocking,
     os::{
-        child::{self, Reach},
+        child::{self, SignalScope},
         group::{self, Marker, Member},
         procfs::{ProcessStatus, is_in_another_namespace, status_of},
     },
@@ -43,29 +43,29 @@ const CORE_DUMPED: i32 = 0x80;
 
 /// The leader of a process group.
 #[derive(Debug)]
-pub(crate) struct Leader {
+pub(crate) struct MainProcess {
     pid: Pid,
     pidfd: Option<AsyncFd<Arc<OwnedFd>>>,
-    kin: Kin,
+    kin: Parentage,
 }
 
 /// What it is to us.
 #[derive(Debug, Clone, Copy)]
-enum Kin {
+enum Parentage {
     /// A child that we have not reaped.
     Child,
     /// A process that an earlier supervisor started.
     Adopted(ProcessIdentity),
 }
 
-impl Leader {
+impl MainProcess {
     /// Takes the child with this pid, just spawned; `None` when the number cannot be a pid.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
     pub(crate) fn child(pid: u32) -> Option<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        Some(Self { pid, pidfd: open_pidfd(pid).and_then(watched), kin: Kin::Child })
+        Some(Self { pid, pidfd: open_pidfd(pid).and_then(watched), kin: Parentage::Child })
     }
 
     /// Takes a process that an earlier supervisor started, dead or alive, with the pidfd that was kept for it.
@@ -80,7 +80,7 @@ impl Leader {
             matches!(status_of(&identity), ProcessStatus::Alive | ProcessStatus::Zombie(_)).then_some(opened)
         };
         let pidfd = kept.or_else(opened).and_then(watched);
-        Some(Self { pid, pidfd, kin: Kin::Adopted(identity) })
+        Some(Self { pid, pidfd, kin: Parentage::Adopted(identity) })
     }
 
     /// The id of the group.
@@ -99,7 +99,7 @@ impl Leader {
         let members = group::members(self.group())?;
         match self.kin {
             // Looked at after the list was made: if the process is still there, the id was its own all the time.
-            Kin::Adopted(_) if !self.keeps_its_pid() => {
+            Parentage::Adopted(_) if !self.keeps_its_pid() => {
                 // A group that the pidfd still knows keeps its id for itself.
                 if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {
                     return Ok(members);
@@ -107,22 +107,22 @@ impl Leader {
                 // The id may be a stranger's by now: only those that carry the mark of the run are its own (law 6).
                 Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
             }
-            Kin::Adopted(_) | Kin::Child => Ok(members),
+            Parentage::Adopted(_) | Parentage::Child => Ok(members),
         }
     }
 
     /// Whether anything of the run can be left: nothing survives a reboot.
     pub(crate) fn is_of_this_boot(&self) -> bool {
         match self.kin {
-            Kin::Child => true,
-            Kin::Adopted(identity) => identity.boot_id == boot_id(),
+            Parentage::Child => true,
+            Parentage::Adopted(identity) => identity.boot_id == boot_id(),
         }
     }
 
     /// Whether the id of the group may mean another group, now that the leader has ended in this way. Of an adopted one
     /// the members are told by other means.
     pub(crate) const fn has_lost_group(&self, exit: &Exit) -> bool {
-        matches!((self.kin, exit.evidence), (Kin::Child, Evidence::Unknown))
+        matches!((self.kin, exit.evidence), (Parentage::Child, Evidence::Unknown))
     }
 
     /// Sends `signal` to the whole group, of which `members` were seen.
@@ -131,14 +131,14 @@ impl Leader {
     /// The error of kill(2) or pidfd_send_signal(2).
     pub(crate) fn signal_group(&self, signal: Signal, members: &[Member]) -> io::Result<()> {
         if let Some(pidfd) = self.pidfd()
-            && child::signal_by(pidfd, signal, Reach::Group).is_ok()
+            && child::signal_by(pidfd, signal, SignalScope::Group).is_ok()
         {
             return Ok(());
         }
         match self.kin {
-            Kin::Child => child::signal_group(self.pid, signal),
+            Parentage::Child => child::signal_group(self.pid, signal),
             // Without a kernel that holds on to the group, each member is told by its start time.
-            Kin::Adopted(_) => {
+            Parentage::Adopted(_) => {
                 members.iter().filter(|member| member.in_group).try_for_each(|member| member.signal(signal))
             }
         }
@@ -150,7 +150,7 @@ impl Leader {
     /// The error of pidfd_send_signal(2); `ENOSYS` on a kernel without pidfds.
     pub(crate) fn signal(&self, signal: Signal) -> io::Result<()> {
         let pidfd = self.pidfd().ok_or_else(|| io::Error::from(rustix::io::Errno::NOSYS))?;
-        child::signal_by(pidfd, signal, Reach::Process)
+        child::signal_by(pidfd, signal, SignalScope::Process)
     }
 
     /// Waits until the process has ended, and leaves it a zombie. [`Exit::UNKNOWN`] when nobody can tell how.
@@ -168,14 +168,14 @@ impl Leader {
     /// The exit, if the process has ended.
     async fn look(&self) -> Option<Exit> {
         match self.kin {
-            Kin::Child => match self.peek() {
+            Parentage::Child => match self.peek() {
                 Ok(status) => status.map(|status| Exit::from_status(status, Evidence::Observed)),
                 Err(error) => {
                     tracing::warn!(pid = self.group(), %error, "the exit status was taken by somebody else");
                     Some(Exit::UNKNOWN)
                 }
             },
-            Kin::Adopted(identity) => {
+            Parentage::Adopted(identity) => {
                 // The descriptor is asked first: what `/proc` does not show may be hidden.
                 let has_ended = self.has_ended();
                 if has_ended == Some(false) {
@@ -203,7 +203,7 @@ impl Leader {
 
     /// Whether its pid, and so the id of its group, certainly is its own: it has not ended, or is a zombie.
     fn keeps_its_pid(&self) -> bool {
-        let Kin::Adopted(identity) = self.kin else { return true };
+        let Parentage::Adopted(identity) = self.kin else { return true };
         self.has_ended() == Some(false)
             || matches!(status_of(&identity), ProcessStatus::Alive | ProcessStatus::Zombie(_))
     }

@@ -15,7 +15,7 @@ use tokio::{
 
 use crate::{
     error::ProcessError,
-    os::child::{self, Passage},
+    os::child::{self, ChildSetup},
 };
 
 /// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
@@ -71,16 +71,16 @@ pub struct SpawnedProcess {
 /// When the tokio runtime was built without its I/O driver.
 pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessError> {
     runtime()?;
-    let spawned = spawn_with(spec.borrow(), Surroundings::default());
+    let spawned = spawn_with(spec.borrow(), SpawnOptions::default());
     spawned.map_err(|failure| ProcessError::SpawnFailed(failure.message))
 }
 
 /// What a process is given beside its specification.
-pub(crate) struct Surroundings {
+pub(crate) struct SpawnOptions {
     /// The environment that its own begins with; `None` for the allowed part of ours.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
     /// What it goes through before it becomes its program.
-    pub(crate) passage: Passage,
+    pub(crate) passage: ChildSetup,
     /// Variables that go before all others, values of credentials among them.
     pub(crate) last_env: Vec<(String, OsString)>,
     pub(crate) stdin: Stdio,
@@ -88,11 +88,11 @@ pub(crate) struct Surroundings {
     pub(crate) stderr: Stdio,
 }
 
-impl Default for Surroundings {
+impl Default for SpawnOptions {
     fn default() -> Self {
         Self {
             base_env: None,
-            passage: Passage::default(),
+            passage: ChildSetup::default(),
             last_env: Vec::new(),
             stdin: Stdio::null(),
             stdout: Stdio::piped(),
@@ -107,8 +107,8 @@ pub(crate) fn runtime() -> Result<Handle, ProcessError> {
 }
 
 /// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
-pub(crate) fn spawn_with(spec: &ProcessSpec, surroundings: Surroundings) -> Result<SpawnedProcess, SpawnFailure> {
-    let Surroundings { base_env, passage, last_env, stdin, stdout, stderr } = surroundings;
+pub(crate) fn spawn_with(spec: &ProcessSpec, surroundings: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
+    let SpawnOptions { base_env, passage, last_env, stdin, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear();
     match base_env {

@@ -16,12 +16,12 @@ use crate::output::{
     log::{
         files::{LogFiles, LogsDir},
         meter::OutputMeter,
-        secret_filter::Masks,
-        sink::Shelf,
+        secret_filter::SecretFilter,
+        sink::LogSet,
         threads::LogThreads,
     },
     notice::OutputNotice,
-    subscriber::Outlet,
+    subscriber::OutputSubscriber,
 };
 
 /// Files that the outputs of an instance are kept in.
@@ -31,7 +31,7 @@ pub(crate) struct FileLogs {
     /// The threads that may block on a slow disk.
     pub(crate) threads: Arc<LogThreads>,
     pub(crate) meter: Arc<OutputMeter>,
-    pub(crate) masks: Arc<Masks>,
+    pub(crate) secret_filter: Arc<SecretFilter>,
 }
 
 impl FileLogs {
@@ -44,7 +44,7 @@ impl FileLogs {
 /// Where the outputs of a run go.
 #[derive(Clone)]
 pub(crate) enum Destination {
-    Subscriber(Outlet),
+    Subscriber(OutputSubscriber),
     Files(Filing),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Filing {
     /// The threads of the files. A reader does not keep them: it ends with them.
     pub(crate) threads: Weak<LogThreads>,
     pub(crate) meter: Arc<OutputMeter>,
-    pub(crate) shelf: Arc<Shelf>,
+    pub(crate) log_set: Arc<LogSet>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) notices: mpsc::Sender<OutputNotice>,
 }
@@ -72,9 +72,9 @@ impl Destination {
     pub(crate) fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
         match self {
             Self::Subscriber(_) => Ok(ours.clone()),
-            Self::Files(Filing { threads, shelf, .. }) => {
+            Self::Files(Filing { threads, log_set, .. }) => {
                 let threads = threads.upgrade().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))?;
-                threads.of(shelf.files.of(source))
+                threads.of(log_set.files.of(source))
             }
         }
     }

@@ -21,12 +21,12 @@ pub(crate) struct End {
 }
 
 /// The readers of one run.
-pub(crate) struct Drains {
+pub(crate) struct OutputDrain {
     pub(crate) ended: watch::Sender<bool>,
     pub(crate) ends: Vec<(OutputSource, oneshot::Receiver<End>)>,
 }
 
-impl Drains {
+impl OutputDrain {
     /// Readers of nothing.
     pub(crate) fn none() -> Self {
         Self { ended: watch::channel(false).0, ends: Vec::new() }

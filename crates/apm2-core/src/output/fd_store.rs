@@ -11,9 +11,9 @@ use crate::output::log::follow::LogPosition;
 
 /// The descriptors of one run, as they come back from a holder.
 #[derive(Debug)]
-pub struct HeldRun {
+pub struct StoredRun {
     /// Its outputs: stdout and stderr, or one for both.
-    pub outputs: Vec<HeldOutput>,
+    pub outputs: Vec<StoredOutput>,
     /// The pidfd of its process.
     pub pidfd: OwnedFd,
     /// Which process that is.
@@ -22,7 +22,7 @@ pub struct HeldRun {
 
 /// An output that somebody holds.
 #[derive(Debug)]
-pub struct HeldOutput {
+pub struct StoredOutput {
     /// The read end of its pipe.
     pub pipe: OwnedFd,
     /// Where in its log file it begins; `None` where that is not known.
@@ -33,7 +33,7 @@ pub struct HeldOutput {
 /// supervisor. What was in a pipe when the last writer had gone is then still there for the next supervisor.
 ///
 /// All calls are synchronous and bounded in time.
-pub trait RunHolder: Send + Sync {
+pub trait FdStore: Send + Sync {
     /// Keeps a run: the read ends of its outputs, with where in its log file each begins, and its process, which exists and
     /// does not become its program before this returns.
     ///
@@ -51,13 +51,13 @@ pub trait RunHolder: Send + Sync {
     ///
     /// # Errors
     /// When the holder does not answer.
-    fn get(&self, run: &str) -> io::Result<Option<HeldRun>>;
+    fn get(&self, run: &str) -> io::Result<Option<StoredRun>>;
 
     /// The same, if the holder is there: none is started to be asked.
     ///
     /// # Errors
     /// When the holder does not answer.
-    fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
+    fn peek(&self, run: &str) -> io::Result<Option<StoredRun>> {
         self.get(run)
     }
 
@@ -75,7 +75,7 @@ pub trait RunHolder: Send + Sync {
 }
 
 /// Lets go of what is held of a run that is over.
-pub(crate) fn let_go(holder: Option<&dyn RunHolder>, marker: &str) {
+pub(crate) fn let_go(holder: Option<&dyn FdStore>, marker: &str) {
     if let Some(holder) = holder
         && let Err(error) = holder.release(marker)
     {

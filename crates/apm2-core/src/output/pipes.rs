@@ -11,7 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 use crate::{
     os::procfs::identify,
     output::{
-        fd_store::HeldOutput,
+        fd_store::StoredOutput,
         log::{files::LogFiles, follow::LogReader},
         source::{Output, Outputs},
     },
@@ -54,11 +54,11 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 impl Outputs {
     /// Outputs that somebody held: both, or one for both.
-    pub(crate) fn of(held: Vec<HeldOutput>) -> Option<Self> {
+    pub(crate) fn of(held: Vec<StoredOutput>) -> Option<Self> {
         let sources = [OutputSource::Stdout, OutputSource::Stderr];
         let outputs = sources.into_iter().zip(held);
         let held: Vec<_> =
-            outputs.map(|(source, HeldOutput { pipe, begins_at })| Output { source, pipe, begins_at }).collect();
+            outputs.map(|(source, StoredOutput { pipe, begins_at })| Output { source, pipe, begins_at }).collect();
         (!held.is_empty()).then_some(Self(held))
     }
 

@@ -28,14 +28,14 @@ use crate::{
     os::child,
     output::{
         destination::{Destination, Filing},
-        drain::{Drains, End},
+        drain::{End, OutputDrain},
         log::{
             follow::LogPosition,
             sink::{LogSink, Moved},
         },
         notice::OutputNotice,
         source::{Output, Outputs},
-        subscriber::Outlet,
+        subscriber::OutputSubscriber,
     },
 };
 
@@ -83,8 +83,8 @@ impl Readers {
     }
 
     /// Starts to read.
-    pub(crate) fn start(self) -> Drains {
-        let mut drains = Drains::none();
+    pub(crate) fn start(self) -> OutputDrain {
+        let mut drains = OutputDrain::none();
         for (reading, first) in self.ready {
             let (told, end) = oneshot::channel();
             drains.ends.push((reading.source, end));
@@ -118,13 +118,15 @@ impl Reading {
 
     fn target(&self, dropping: Option<&str>) -> Target {
         match &self.destination {
-            Destination::Subscriber(outlet) => {
-                Target::Subscriber { source: self.source, outlet: outlet.clone(), buffer: vec![0; READ_BYTES_MAX] }
-            }
+            Destination::Subscriber(subscriber) => Target::Subscriber {
+                source: self.source,
+                subscriber: subscriber.clone(),
+                buffer: vec![0; READ_BYTES_MAX],
+            },
             Destination::Files(filing) => {
-                let Filing { shelf, clock, .. } = filing;
-                let (shelf, clock, lost) = (Arc::clone(shelf), Arc::clone(clock), Arc::clone(&self.lost));
-                let mut sink = LogSink::new(self.source, shelf, clock, self.begins_at, lost);
+                let Filing { log_set, clock, .. } = filing;
+                let (log_set, clock, lost) = (Arc::clone(log_set), Arc::clone(clock), Arc::clone(&self.lost));
+                let mut sink = LogSink::new(self.source, log_set, clock, self.begins_at, lost);
                 if let Some(notice) = dropping.and_then(|cause| sink.drop_for_now(cause.to_owned())) {
                     filing.tell(notice);
                 }
@@ -221,7 +223,7 @@ impl Ready {
 
 /// Where one output goes.
 enum Target {
-    Subscriber { source: OutputSource, outlet: Outlet, buffer: Vec<u8> },
+    Subscriber { source: OutputSource, subscriber: OutputSubscriber, buffer: Vec<u8> },
     File { sink: Box<LogSink>, filing: Filing },
 }
 
@@ -299,8 +301,8 @@ impl Reader {
             }
         };
         match &self.target {
-            Target::Subscriber { source, outlet, buffer } if bytes > 0 => {
-                outlet.deliver(*source, buffer.get(..bytes).unwrap_or_default()).await;
+            Target::Subscriber { source, subscriber, buffer } if bytes > 0 => {
+                subscriber.deliver(*source, buffer.get(..bytes).unwrap_or_default()).await;
             }
             Target::File { sink, filing: Filing { meter, clock, .. } } if bytes > 0 => {
                 meter.count(sink.source(), u64::try_from(bytes).unwrap_or(u64::MAX), &clock.now());
@@ -363,8 +365,8 @@ mod tests {
     use crate::output::log::threads::LogThreads;
     use crate::run::runner::ProcessRunner;
     use apm2_model::clock::SystemClock;
-    use apm2_model::event::Draft;
     use apm2_model::event::Event;
+    use apm2_model::event::NewEvent;
     use apm2_model::event::kind::EventKind;
     use apm2_model::event::stream_id::StreamId;
     use apm2_model::event::timestamp::Clock as _;
@@ -381,7 +383,7 @@ mod tests {
     struct Losses(Arc<Mutex<Vec<(u64, String)>>>);
 
     impl Recorder for Losses {
-        fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
             for draft in &drafts {
                 if let EventKind::OutputDropped { bytes, cause, .. } = &draft.kind {
                     self.0.lock().unwrap().push((*bytes, cause.clone()));
@@ -408,7 +410,7 @@ mod tests {
         fn start(dir: &Path, log: LogConfig, script: &str) -> Self {
             let threads = Arc::new(LogThreads::default());
             let logs = LogsDir::new(dir);
-            let files = FileLogs { dir: logs, threads, meter: Arc::default(), masks: Arc::default() };
+            let files = FileLogs { dir: logs, threads, meter: Arc::default(), secret_filter: Arc::default() };
             let spec = ProcessSpec::builder().name("test").command("sh").args(["-c", script]).cwd(dir).log(log).build();
             let losses = Losses::default();
             let runner = ProcessRunner::recorded(spec, 0, Box::new(losses.clone()), None);

@@ -19,9 +19,9 @@ pub struct OutputChunk {
 
 /// Where output goes: to the latest subscriber, if there is one.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Outlet(Arc<Mutex<Option<mpsc::Sender<OutputChunk>>>>);
+pub(crate) struct OutputSubscriber(Arc<Mutex<Option<mpsc::Sender<OutputChunk>>>>);
 
-impl Outlet {
+impl OutputSubscriber {
     /// A new subscription, in the place of an earlier one.
     pub(crate) fn subscribe(&self) -> mpsc::Receiver<OutputChunk> {
         let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);

@@ -13,8 +13,8 @@ use apm2_model::{
         actor::Actor,
         exit::Exit,
         kind::{EventKind, OutputSource, SignalTarget},
-        origin::Origin,
-        requester::Request,
+        origin::EventOrigin,
+        requester::Requester,
     },
     signal::Signal,
     state::{ProcessState, stream::StopUnderWay},
@@ -29,22 +29,22 @@ use crate::{
     error::ProcessError,
     os::{
         group::{Marker, Member},
-        main_process::Leader,
+        main_process::MainProcess,
     },
     output::{
-        drain::{Drained, Drains},
-        fd_store::{RunHolder, let_go},
+        drain::{Drained, OutputDrain},
+        fd_store::{FdStore, let_go},
         notice::OutputNotice,
     },
     run::{
-        instance::{LeaderEnd, Shared},
+        instance::{MainProcessEnd, Shared},
         pre_stop::{PreStop, PreStopResult},
     },
     time::instant_in,
 };
 
 /// Orders that wait for the task.
-pub(crate) const ORDERS_WAITING_MAX: usize = 16;
+pub(crate) const COMMANDS_WAITING_MAX: usize = 16;
 
 /// How often a group that should go is looked at.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
@@ -68,9 +68,9 @@ const SURVIVORS_NAMED_MAX: usize = 16;
 const PRE_STOP_SHARE: u32 = 2;
 
 /// A request to stop the process.
-pub(crate) struct StopOrder {
+pub(crate) struct StopCommand {
     /// Who asks.
-    pub(crate) request: Request,
+    pub(crate) request: Requester,
     /// The time that the process is given.
     pub(crate) timeout: Duration,
     /// The end of that time.
@@ -80,9 +80,9 @@ pub(crate) struct StopOrder {
 }
 
 /// A request to tell the process that its credentials were rotated.
-pub(crate) struct RotateOrder {
+pub(crate) struct RotateCommand {
     /// Who asks.
-    pub(crate) request: Request,
+    pub(crate) request: Requester,
     /// The profile.
     pub(crate) profile: String,
     /// The names of its variables.
@@ -94,9 +94,9 @@ pub(crate) struct RotateOrder {
 }
 
 /// A request to pass a signal on, which is no stop.
-pub(crate) struct SignalOrder {
+pub(crate) struct SignalCommand {
     /// Who asks.
-    pub(crate) request: Request,
+    pub(crate) request: Requester,
     /// The signal.
     pub(crate) signal: Signal,
     /// Told how it went.
@@ -104,10 +104,10 @@ pub(crate) struct SignalOrder {
 }
 
 /// What a run may be asked for.
-pub(crate) enum Order {
-    Stop(StopOrder),
-    Rotate(RotateOrder),
-    Signal(SignalOrder),
+pub(crate) enum RunCommand {
+    Stop(StopCommand),
+    Rotate(RotateCommand),
+    Signal(SignalCommand),
 }
 
 /// Where an answer goes.
@@ -117,9 +117,9 @@ pub(crate) type Reply = oneshot::Sender<Result<(), ProcessError>>;
 pub(crate) type Answer = oneshot::Receiver<Result<(), ProcessError>>;
 
 /// The task's ends of what connects it with others.
-pub(crate) struct Ends {
+pub(crate) struct RunChannels {
     /// What it is asked for.
-    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) commands: mpsc::Receiver<RunCommand>,
     /// Told once the end is recorded and all output is handed on.
     pub(crate) finished: watch::Sender<bool>,
     /// What the outputs have to say.
@@ -128,7 +128,7 @@ pub(crate) struct Ends {
 
 /// What has been done so far to make the group go.
 #[derive(Debug, Clone, Copy)]
-enum Pressure {
+enum StopPhase {
     /// Nothing.
     None,
     /// It was asked to.
@@ -139,7 +139,7 @@ enum Pressure {
     Spent,
 }
 
-impl Pressure {
+impl StopPhase {
     const fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Asked { until, .. } | Self::Killed { until } => Some(*until),
@@ -158,9 +158,9 @@ impl Pressure {
 }
 
 /// All that can happen to a run.
-enum Input {
-    LeaderEnded(Exit),
-    Order(Order),
+enum RunInput {
+    MainProcessEnded(Exit),
+    Command(RunCommand),
     Output(OutputNotice),
     PreStopDone(Vec<PreStopResult>),
     Deadline,
@@ -171,20 +171,20 @@ enum Input {
 pub(crate) struct Run {
     shared: Shared,
     marker: Marker,
-    leader: Leader,
-    ends: Ends,
-    holder: Option<Arc<dyn RunHolder>>,
-    drains: Drains,
-    pressure: Pressure,
+    main_process: MainProcess,
+    channels: RunChannels,
+    holder: Option<Arc<dyn FdStore>>,
+    drains: OutputDrain,
+    phase: StopPhase,
     /// Everybody who waits for the stop.
     waiting: Vec<Reply>,
     /// The seq of the event that everything after it is done because of.
     cause: Option<u64>,
     /// The commands that come before the stop signal, while they run.
     pre_stop: Option<PreStop>,
-    end: Option<LeaderEnd>,
+    end: Option<MainProcessEnd>,
     /// Who tells of the end of a process that had ended before this task began.
-    found_ended: Option<Request>,
+    found_ended: Option<Requester>,
     /// Whether those that left the group and the session were asked to go.
     strays_asked: bool,
     /// Those of them that were last seen.
@@ -203,20 +203,20 @@ pub(crate) struct Run {
 impl Run {
     pub(crate) fn new(
         shared: Shared,
-        leader: Leader,
-        drains: Drains,
-        ends: Ends,
-        holder: Option<Arc<dyn RunHolder>>,
+        main_process: MainProcess,
+        drains: OutputDrain,
+        channels: RunChannels,
+        holder: Option<Arc<dyn FdStore>>,
     ) -> Self {
         let marker = shared.facts().marker();
         Self {
             shared,
             marker,
-            leader,
-            ends,
+            main_process,
+            channels,
             holder,
             drains,
-            pressure: Pressure::None,
+            phase: StopPhase::None,
             waiting: Vec::new(),
             cause: None,
             pre_stop: None,
@@ -233,7 +233,7 @@ impl Run {
     }
 
     /// The same for a run that an earlier supervisor began: its process may be alive, or gone.
-    pub(crate) fn resumed(self, found_ended: Option<Request>) -> Self {
+    pub(crate) fn resumed(self, found_ended: Option<Requester>) -> Self {
         Self { found_ended, ..self }
     }
 
@@ -264,21 +264,21 @@ impl Run {
     }
 
     /// The next thing that happens. Loses nothing when dropped.
-    async fn next_input(&mut self) -> Input {
+    async fn next_input(&mut self) -> RunInput {
         let has_ended = self.end.is_some();
-        let deadline = self.pressure.deadline();
+        let deadline = self.phase.deadline();
         let is_pressing = deadline.is_some() || self.unclear_looks > 0;
         let interval = if is_pressing { SWEEP_INTERVAL } else { WATCH_INTERVAL };
         // The commands have a limit of their own, and the signal comes after them.
         let deadline = deadline.filter(|_| self.pre_stop.is_none());
         tokio::select! {
             biased;
-            exit = self.leader.ended(), if !has_ended => Input::LeaderEnded(exit),
-            Some(order) = self.ends.orders.recv() => Input::Order(order),
-            Some(notice) = self.ends.noticed.recv() => Input::Output(notice),
-            results = done(&mut self.pre_stop), if self.pre_stop.is_some() => Input::PreStopDone(results),
-            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => Input::Deadline,
-            () = sleep(interval), if has_ended => Input::Sweep,
+            exit = self.main_process.ended(), if !has_ended => RunInput::MainProcessEnded(exit),
+            Some(command) = self.channels.commands.recv() => RunInput::Command(command),
+            Some(notice) = self.channels.noticed.recv() => RunInput::Output(notice),
+            results = done(&mut self.pre_stop), if self.pre_stop.is_some() => RunInput::PreStopDone(results),
+            () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => RunInput::Deadline,
+            () = sleep(interval), if has_ended => RunInput::Sweep,
         }
     }
 
@@ -289,25 +289,25 @@ impl Run {
         // Of another boot nothing is left that could be waited for.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
         let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
-        self.pressure = Pressure::Asked { until: instant_in(left), force_kill: stop.force_kill };
+        self.phase = StopPhase::Asked { until: instant_in(left), force_kill: stop.force_kill };
         if self.found_ended.is_some() {
             return;
         }
-        if let Err(error) = self.signal(Origin::of(Actor::Recovery), None, stop.signal) {
+        if let Err(error) = self.signal(EventOrigin::of(Actor::Recovery), None, stop.signal) {
             tracing::warn!(%error, "a stop could not be taken up again");
         }
     }
 
-    fn step(&mut self, input: Input) {
+    fn step(&mut self, input: RunInput) {
         match input {
-            Input::LeaderEnded(exit) => self.leader_ended(exit),
-            Input::Order(Order::Stop(order)) => self.stop(order),
-            Input::Order(Order::Rotate(order)) => self.rotate(order),
-            Input::Order(Order::Signal(order)) => self.pass_on(order),
-            Input::Output(notice) => record_notice(&self.shared, self.marker.run, &notice),
-            Input::PreStopDone(results) => self.pre_stop_done(results),
-            Input::Sweep => self.sweep(),
-            Input::Deadline => {
+            RunInput::MainProcessEnded(exit) => self.leader_ended(exit),
+            RunInput::Command(RunCommand::Stop(command)) => self.stop(command),
+            RunInput::Command(RunCommand::Rotate(command)) => self.rotate(command),
+            RunInput::Command(RunCommand::Signal(command)) => self.pass_on(command),
+            RunInput::Output(notice) => record_notice(&self.shared, self.marker.run, &notice),
+            RunInput::PreStopDone(results) => self.pre_stop_done(results),
+            RunInput::Sweep => self.sweep(),
+            RunInput::Deadline => {
                 self.sweep();
                 if !self.over {
                     self.escalate();
@@ -321,12 +321,12 @@ impl Run {
 
     fn leader_ended(&mut self, exit: Exit) {
         let after_kill = self.shared.facts().stream.as_ref().is_some_and(|stream| stream.kill_sent);
-        self.end = Some(LeaderEnd { exit, after_kill });
+        self.end = Some(MainProcessEnd { exit, after_kill });
         // A child that somebody else reaped: the group's id may be a stranger's by now, so it is left alone (law 6).
-        self.over = self.leader.has_lost_group(&exit);
+        self.over = self.main_process.has_lost_group(&exit);
         if let Some(pre_stop) = &self.pre_stop {
             // There is nothing left to prepare, and its end is to be on record.
-            pre_stop.hurry(Instant::now());
+            pre_stop.shorten_deadline(Instant::now());
         }
         self.sweep();
     }
@@ -340,7 +340,7 @@ impl Run {
         self.over = self.members().is_ok_and(|members| members.is_empty());
         if self.over {
             self.over = !self.ask_strays();
-        } else if matches!(self.pressure, Pressure::None) {
+        } else if matches!(self.phase, StopPhase::None) {
             self.clear_leftovers();
         }
     }
@@ -353,7 +353,7 @@ impl Run {
             (facts.state() == ProcessState::Stopping, facts.spec.shutdown.clone())
         };
         let is_wanted = is_stop || shutdown.end_orphans;
-        if !is_wanted || matches!(self.pressure, Pressure::Spent) || !self.leader.is_of_this_boot() {
+        if !is_wanted || matches!(self.phase, StopPhase::Spent) || !self.main_process.is_of_this_boot() {
             return false;
         }
         // Those of an earlier run, too: the next one is to be alone with what it works on.
@@ -368,13 +368,13 @@ impl Run {
         }
         self.orphans.extend(self.strays.iter().map(Member::id));
         let signal = if is_stop { shutdown.signal } else { Signal::TERM };
-        if matches!(self.pressure, Pressure::None) {
+        if matches!(self.phase, StopPhase::None) {
             let until = instant_in(min(shutdown.timeout, LEFTOVER_GRACE_MAX));
-            self.pressure = Pressure::Asked { until, force_kill: true };
+            self.phase = StopPhase::Asked { until, force_kill: true };
         }
         if mem::replace(&mut self.strays_asked, true) {
             self.signal_again(signal);
-        } else if let Err(error) = self.signal(Origin::default().caused_by(self.cause), None, signal) {
+        } else if let Err(error) = self.signal(EventOrigin::default().caused_by(self.cause), None, signal) {
             tracing::warn!(%error, "the processes that left the group could not be asked to end");
         }
         self.asked.clone_from(&self.strays);
@@ -384,7 +384,7 @@ impl Run {
     /// Whether it is to be looked again for processes that left the group. Without a time to stop, only so often.
     fn look_again(&mut self, error: &io::Error) -> bool {
         self.unclear_looks = self.unclear_looks.saturating_add(1);
-        let is_last = matches!(self.pressure, Pressure::None) && self.unclear_looks >= UNCLEAR_LOOKS_MAX;
+        let is_last = matches!(self.phase, StopPhase::None) && self.unclear_looks >= UNCLEAR_LOOKS_MAX;
         if is_last {
             tracing::warn!(%error, "whether any process left the group cannot be told; if so, it is left");
         }
@@ -394,7 +394,7 @@ impl Run {
     /// Sends what is on record already to those who came after it was sent: SIGKILL to all that are left, what asked for the
     /// stop to those that were not asked yet.
     fn signal_again(&mut self, signal: Signal) {
-        let is_killing = matches!(self.pressure, Pressure::Killed { .. });
+        let is_killing = matches!(self.phase, StopPhase::Killed { .. });
         let signal = if is_killing { Signal::KILL } else { signal };
         for stray in self.strays.iter().filter(|stray| is_killing || !self.asked.contains(stray)) {
             if let Err(error) = stray.signal(signal) {
@@ -406,14 +406,14 @@ impl Run {
     fn clear_leftovers(&mut self) {
         let timeout = self.shared.facts().spec.shutdown.timeout;
         // What is left behind is not stopped but cleared away: `force_kill` is about stops, and this has to end.
-        self.pressure = Pressure::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
-        if let Err(error) = self.signal(Origin::default(), None, Signal::TERM) {
+        self.phase = StopPhase::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
+        if let Err(error) = self.signal(EventOrigin::default(), None, Signal::TERM) {
             tracing::warn!(%error, "the processes that a run left behind could not be asked to end");
         }
     }
 
-    fn stop(&mut self, order: StopOrder) {
-        let StopOrder { request, timeout, deadline, reply } = order;
+    fn stop(&mut self, command: StopCommand) {
+        let StopCommand { request, timeout, deadline, reply } = command;
         let (state, shutdown) = {
             let facts = self.shared.facts();
             (facts.state(), facts.spec.shutdown.clone())
@@ -423,23 +423,23 @@ impl Run {
         if state.is_running() && self.end.is_none() {
             let stopping = EventKind::Stopping { signal, timeout_ms: millis(timeout), force_kill };
             let asked = if shutdown.pre_stop.is_empty() {
-                self.signal(Origin::of(request), Some(stopping), signal)
+                self.signal(EventOrigin::of(request), Some(stopping), signal)
             } else {
-                self.begin_pre_stop(Origin::of(request), stopping, shutdown.pre_stop, deadline)
+                self.begin_pre_stop(EventOrigin::of(request), stopping, shutdown.pre_stop, deadline)
             };
             match asked {
                 Ok(()) => {}
                 // The stop is on record and goes on: SIGKILL may be allowed where the signal was not.
                 Err(error @ ProcessError::SignalFailed(_)) => {
-                    self.pressure = self.pressure.tightened(deadline, force_kill);
+                    self.phase = self.phase.tightened(deadline, force_kill);
                     return answer(reply, Err(error));
                 }
                 Err(error) => return answer(reply, Err(error)),
             }
         }
-        self.pressure = self.pressure.tightened(deadline, force_kill);
+        self.phase = self.phase.tightened(deadline, force_kill);
         if let Some(pre_stop) = &self.pre_stop {
-            pre_stop.hurry(pre_stop_until(deadline));
+            pre_stop.shorten_deadline(pre_stop_until(deadline));
         }
         self.waiting.retain(|waiting| !waiting.is_closed());
         self.waiting.push(reply);
@@ -448,7 +448,7 @@ impl Run {
     /// Records the stop, and runs what comes before its signal.
     fn begin_pre_stop(
         &mut self,
-        origin: Origin,
+        origin: EventOrigin,
         stopping: EventKind,
         commands: Vec<Vec<String>>,
         deadline: Instant,
@@ -456,13 +456,13 @@ impl Run {
         self.cause = Some(self.shared.lock().record(&origin, vec![stopping])?);
         let cwd = self.shared.facts().spec.cwd.clone();
         let known = self.shared.lock().known();
-        self.pre_stop = Some(PreStop::begin(commands, cwd, self.leader.group(), known, pre_stop_until(deadline)));
+        self.pre_stop = Some(PreStop::begin(commands, cwd, self.main_process.group(), known, pre_stop_until(deadline)));
         Ok(())
     }
 
     fn pre_stop_done(&mut self, results: Vec<PreStopResult>) {
         self.pre_stop = None;
-        let origin = Origin::default().caused_by(self.cause);
+        let origin = EventOrigin::default().caused_by(self.cause);
         let kinds: Vec<EventKind> = results
             .into_iter()
             .map(|PreStopResult { command, succeeded, detail }| EventKind::PreStopEnded { command, succeeded, detail })
@@ -480,14 +480,14 @@ impl Run {
         }
     }
 
-    fn rotate(&mut self, order: RotateOrder) {
-        let RotateOrder { request, profile, variables, signal, reply } = order;
+    fn rotate(&mut self, command: RotateCommand) {
+        let RotateCommand { request, profile, variables, signal, reply } = command;
         let kinds = vec![
             EventKind::CredentialRotated { profile, variables },
             EventKind::SignalSent { signal, target: SignalTarget::Process },
         ];
-        let recorded = self.shared.lock().record(&Origin::of(request), kinds);
-        let told = recorded.and_then(|seq| match self.leader.signal(signal) {
+        let recorded = self.shared.lock().record(&EventOrigin::of(request), kinds);
+        let told = recorded.and_then(|seq| match self.main_process.signal(signal) {
             Ok(()) => Ok(()),
             Err(error) => self.refused(signal, &error, Some(seq)),
         });
@@ -495,40 +495,40 @@ impl Run {
     }
 
     /// Passes a signal on to the group and the session. No SIGCONT goes with it: what is stopped has it when it continues.
-    fn pass_on(&mut self, order: SignalOrder) {
-        let SignalOrder { request, signal, reply } = order;
+    fn pass_on(&mut self, command: SignalCommand) {
+        let SignalCommand { request, signal, reply } = command;
         if self.end.is_some() {
             return answer(reply, Err(ProcessError::InvalidState("it has just ended".to_owned())));
         }
         let sent = EventKind::SignalSent { signal, target: SignalTarget::Group };
-        let recorded = self.shared.lock().record(&Origin::of(request), vec![sent]);
+        let recorded = self.shared.lock().record(&EventOrigin::of(request), vec![sent]);
         answer(reply, recorded.and_then(|seq| self.deliver(signal, Some(seq))));
     }
 
     /// Records that the kernel refused a signal.
     fn refused(&self, signal: Signal, error: &io::Error, cause: Option<u64>) -> Result<(), ProcessError> {
         let errno = error.raw_os_error().unwrap_or(0);
-        let origin = Origin::default().caused_by(cause);
+        let origin = EventOrigin::default().caused_by(cause);
         self.shared.lock().record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
         Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
     }
 
     /// The time that was given is over.
     fn escalate(&mut self) {
-        match self.pressure {
-            Pressure::Asked { force_kill: true, .. } => self.kill(),
-            Pressure::Asked { force_kill: false, .. } => {
-                self.pressure = Pressure::Spent;
+        match self.phase {
+            StopPhase::Asked { force_kill: true, .. } => self.kill(),
+            StopPhase::Asked { force_kill: false, .. } => {
+                self.phase = StopPhase::Spent;
                 self.answer_all(&timed_out("still stopping, and must not be killed (force_kill is off)".to_owned()));
             }
-            Pressure::Killed { .. } => self.survived(),
-            Pressure::None | Pressure::Spent => {}
+            StopPhase::Killed { .. } => self.survived(),
+            StopPhase::None | StopPhase::Spent => {}
         }
     }
 
     fn kill(&mut self) {
-        self.pressure = Pressure::Killed { until: instant_in(KILL_WAIT) };
-        let origin = Origin::default().caused_by(self.cause);
+        self.phase = StopPhase::Killed { until: instant_in(KILL_WAIT) };
+        let origin = EventOrigin::default().caused_by(self.cause);
         if let Err(error) = self.signal(origin, None, Signal::KILL) {
             self.answer_all(&error);
         }
@@ -539,18 +539,18 @@ impl Run {
         let pids: Vec<u32> =
             self.members().unwrap_or_default().iter().map(|member| member.pid).take(SURVIVORS_NAMED_MAX).collect();
         let error = timed_out(format!("processes outlived SIGKILL: {pids:?}"));
-        let origin = Origin::default().caused_by(self.cause);
+        let origin = EventOrigin::default().caused_by(self.cause);
         let recorded = self.shared.lock().record(&origin, vec![EventKind::GroupSurvived { pids }]);
         if let Err(error) = recorded {
             tracing::error!(%error, "survivors of SIGKILL could not be recorded");
         }
-        self.pressure = Pressure::Spent;
+        self.phase = StopPhase::Spent;
         self.over = self.end.is_some() && self.shared.facts().state().is_running();
         self.answer_all(&error);
     }
 
     /// Records that `signal` is about to be sent to the group, after `first` in the same commit, and sends it.
-    fn signal(&mut self, origin: Origin, first: Option<EventKind>, signal: Signal) -> Result<(), ProcessError> {
+    fn signal(&mut self, origin: EventOrigin, first: Option<EventKind>, signal: Signal) -> Result<(), ProcessError> {
         let mut signals = vec![signal];
         // A stopped process acts on nothing but SIGKILL until it is continued.
         if signal != Signal::KILL && self.members().unwrap_or_default().iter().any(|member| member.stopped) {
@@ -568,7 +568,7 @@ impl Run {
         // The session's other groups first: whoever waits for them may go as soon as the group is told.
         let mut apart = members.iter().filter(|member| !member.in_group);
         let sent = apart.try_for_each(|member| member.signal(signal));
-        let Err(error) = self.leader.signal_group(signal, &members).and(sent) else { return Ok(()) };
+        let Err(error) = self.main_process.signal_group(signal, &members).and(sent) else { return Ok(()) };
         if error.raw_os_error() == Some(nix::libc::ESRCH) {
             return Ok(()); // Everybody is gone already, which is what it was for.
         }
@@ -577,7 +577,7 @@ impl Run {
 
     fn members(&self) -> io::Result<Vec<Member>> {
         let mut members = self
-            .leader
+            .main_process
             .members(&self.marker)
             .inspect_err(|error| tracing::warn!(%error, "the members of a process group cannot be read"))?;
         members.extend(self.strays.iter().copied());
@@ -596,7 +596,7 @@ impl Run {
         let survivors = self.strays.iter().filter(|stray| self.orphans.contains(&stray.id())).count();
         let ended = u32::try_from(self.orphans.len().saturating_sub(survivors)).unwrap_or(u32::MAX);
         if ended > 0 {
-            let origin = Origin::default().caused_by(self.cause);
+            let origin = EventOrigin::default().caused_by(self.cause);
             let recorded = self.shared.lock().record(&origin, vec![EventKind::OrphansEnded { processes: ended }]);
             if let Err(error) = recorded {
                 tracing::warn!(%error, "the end of processes that left the group could not be recorded");
@@ -604,16 +604,16 @@ impl Run {
         }
         // A natural exit has no cause on record, whatever was done about what it left behind.
         let cause = self.cause.filter(|_| self.shared.facts().state() == ProcessState::Stopping);
-        let origin = Origin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);
+        let origin = EventOrigin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);
         self.recorded = Some(self.shared.lock().record_end(end, &origin));
     }
 
     /// Tells the end, and sees the output through.
     async fn close(self) {
-        let Self { shared, marker, leader, ends, holder, drains, waiting, recorded, .. } = self;
-        let Ends { orders, finished, mut noticed } = ends;
+        let Self { shared, marker, main_process, channels, holder, drains, waiting, recorded, .. } = self;
+        let RunChannels { commands, finished, mut noticed } = channels;
         // Reaped: neither its pid nor its pidfd is of use any more, and whoever asks now is told so at once.
-        drop((leader, orders));
+        drop((main_process, commands));
         let recorded = recorded.unwrap_or(Ok(()));
         for reply in waiting {
             answer(reply, recorded.as_ref().copied().map_err(ProcessError::copied));
@@ -659,7 +659,7 @@ fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
     if kinds.is_empty() || latest != run {
         return;
     }
-    let origin = Origin::default().caused_by(end_seq);
+    let origin = EventOrigin::default().caused_by(end_seq);
     if let Err(error) = instance.record(&origin, kinds) {
         tracing::warn!(%error, "the end of an output could not be recorded");
     }
@@ -679,7 +679,7 @@ fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
         return;
     }
     let dropped = EventKind::OutputDropped { source, bytes, cause };
-    if let Err(error) = instance.record(&Origin::default(), vec![dropped]) {
+    if let Err(error) = instance.record(&EventOrigin::default(), vec![dropped]) {
         tracing::warn!(%error, "a lost output could not be recorded");
     }
 }

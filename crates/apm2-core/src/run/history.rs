@@ -4,7 +4,7 @@ use std::{io, sync::Arc};
 
 use apm2_model::{
     event::{
-        Draft, Event, actor::Actor, exit::RunEnd, kind::EventKind, origin::Origin, stream_id::StreamId,
+        Event, NewEvent, actor::Actor, exit::RunEnd, kind::EventKind, origin::EventOrigin, stream_id::StreamId,
         timestamp::Clock,
     },
     recorder::Recorder,
@@ -52,7 +52,7 @@ impl History {
     /// # Errors
     /// [`ProcessError::InvalidState`] when the events may not follow; [`ProcessError::Io`] when they were not recorded.
     /// Nothing has changed then.
-    pub(crate) fn record(&mut self, origin: &Origin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
+    pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let drafts = self.drafts(origin, kinds).map_err(|error| ProcessError::InvalidState(error.to_string()))?;
         let version = self.stream.as_ref().map_or(0, |stream| stream.version);
         let expected = drafts.len();
@@ -69,7 +69,7 @@ impl History {
     }
 
     /// The reason that is recorded, without secrets. What a health check says has a limit, as in the events of one.
-    fn reason_of(&self, origin: &Origin) -> Option<String> {
+    fn reason_of(&self, origin: &EventOrigin) -> Option<String> {
         let reason = origin.request.reason.as_deref()?;
         Some(match origin.request.actor {
             Actor::Health => self.known.redact_and_cut(reason, DETAIL_CHARS_MAX),
@@ -78,13 +78,13 @@ impl History {
     }
 
     /// The drafts of a commit, each in the run that it belongs to, tried on a copy of the stream.
-    fn drafts(&self, origin: &Origin, kinds: Vec<EventKind>) -> Result<Vec<Draft>, IllegalEvent> {
+    fn drafts(&self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<Vec<NewEvent>, IllegalEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
         let mut trial = self.stream.as_deref().cloned();
         kinds
             .into_iter()
             .map(|kind| {
-                let draft = Draft {
+                let draft = NewEvent {
                     stream: self.id,
                     run: trial.as_ref().map_or(0, |stream| stream.run_of(&kind)),
                     actor: origin.request.actor.clone(),
@@ -140,7 +140,7 @@ mod tests {
 
     use super::*;
     use apm2_model::clock::SystemClock;
-    use apm2_model::event::requester::Request;
+    use apm2_model::event::requester::Requester;
     use apm2_model::spec::ProcessSpec;
     use apm2_model::spec::redact::spec::RedactedSpec;
 
@@ -149,7 +149,7 @@ mod tests {
     struct Kept(Arc<Mutex<Vec<Event>>>);
 
     impl Recorder for Kept {
-        fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+        fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
             let numbered =
                 drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version));
             let events: Vec<Event> = numbered.collect();
@@ -172,11 +172,11 @@ mod tests {
         let mut history = History::new(id, None, Box::new(kept.clone()), Arc::new(SystemClock));
         history.known = Known::default().with_credentials([secret]);
         let registered = EventKind::Registered { spec: RedactedSpec::new(&spec) };
-        history.record(&Origin::default(), vec![registered]).unwrap();
+        history.record(&EventOrigin::default(), vec![registered]).unwrap();
         let longest = OBSERVATION_CHARS_MAX.max(DETAIL_CHARS_MAX);
         for length in (0..longest + 2).filter(|length| length + secret.len() + 2 > DETAIL_CHARS_MAX) {
             let detail = format!("{}{secret} is refused", "x".repeat(length));
-            let health = Origin::of(Request { actor: Actor::Health, reason: Some(detail.clone()) });
+            let health = EventOrigin::of(Requester { actor: Actor::Health, reason: Some(detail.clone()) });
             let observed = EventKind::Observed { adapter: "a".to_owned(), detail: detail.clone() };
             // The state allows neither, and what is tried is masked all the same.
             let kinds = [EventKind::HealthChanged { healthy: false, detail }, observed];

@@ -12,9 +12,9 @@ use apm2_model::{
         exit::{Exit, RunEnd, SpawnFailure},
         identity::ProcessIdentity,
         kind::{EventKind, StartTrigger},
-        origin::Origin,
+        origin::EventOrigin,
         stream_id::StreamId,
-        timestamp::{Clock, Stamp},
+        timestamp::{Clock, Timestamp},
     },
     signal::Signal,
     spec::{
@@ -38,7 +38,7 @@ use crate::{
 
 /// The end of the process that a run began with.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct LeaderEnd {
+pub(crate) struct MainProcessEnd {
     /// How it ended.
     pub(crate) exit: Exit,
     /// Whether we had sent SIGKILL before.
@@ -126,7 +126,7 @@ pub(crate) struct Instance {
     /// The process, from the spawn until it is reaped: there is one iff it is actively running (INV-0011).
     child: Option<Child>,
     /// Between which moments the run that is taken over ended, where no supervisor watched.
-    pub(crate) unobserved: Option<(Stamp, Stamp)>,
+    pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
     /// The secrets among the credentials of the latest start, which the specification does not hold.
     given: Known,
     /// The intent to start of a process that was killed because it could not be recorded.
@@ -158,14 +158,14 @@ impl Instance {
     }
 
     /// Records `kinds` as one commit, and lets the fold be seen. See [`History::record`].
-    pub(crate) fn record(&mut self, origin: &Origin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
+    pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let seq = self.history.record(origin, kinds)?;
         self.facts().stream = self.history.stream().cloned();
         Ok(seq)
     }
 
     /// Records that a start is about to be made. Returns the seq of that event.
-    pub(crate) fn request_start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<u64, ProcessError> {
+    pub(crate) fn request_start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<u64, ProcessError> {
         self.close_killed()?;
         let given = &self.given;
         let spec = {
@@ -200,14 +200,14 @@ impl Instance {
         if let Some(intent) = self.killed.filter(|killed| open == Some(*killed)) {
             let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
             let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
-            self.record(&Origin::default().caused_by(Some(intent.seq)), vec![starting, crashed])?;
+            self.record(&EventOrigin::default().caused_by(Some(intent.seq)), vec![starting, crashed])?;
         }
         self.killed = None;
         Ok(())
     }
 
     /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
-    pub(crate) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
+    pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         let known = Known::of_spec(&spec).and(&self.given);
         let redacted = RedactedSpec::without(&spec, &known);
         // What still runs has the values of before.
@@ -230,7 +230,7 @@ impl Instance {
     /// Records that no process came to be.
     pub(crate) fn record_spawn_failure(
         &mut self,
-        origin: &Origin,
+        origin: &EventOrigin,
         trigger: StartTrigger,
         failure: SpawnFailure,
     ) -> Result<(), ProcessError> {
@@ -245,7 +245,7 @@ impl Instance {
     /// Records that the process is there, and keeps it until it is reaped. One that could not be recorded is given back.
     pub(crate) fn record_started(
         &mut self,
-        origin: &Origin,
+        origin: &EventOrigin,
         trigger: StartTrigger,
         identity: ProcessIdentity,
         child: Child,
@@ -263,7 +263,7 @@ impl Instance {
 
     /// Records the end of the run, and only then reaps the process and lets the end be told. One that could not be recorded
     /// stays with the kernel, for the next supervisor.
-    pub(crate) fn record_end(&mut self, end: &LeaderEnd, origin: &Origin) -> Result<(), ProcessError> {
+    pub(crate) fn record_end(&mut self, end: &MainProcessEnd, origin: &EventOrigin) -> Result<(), ProcessError> {
         let state = self.facts().state();
         let unobserved = self.unobserved.take();
         let unobserved = unobserved.map(|(not_before, not_after)| EventKind::EndUnobserved { not_before, not_after });

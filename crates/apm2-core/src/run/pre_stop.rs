@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::os::hook as helper;
+use crate::os::hook;
 
 /// How one command went.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +47,7 @@ impl PreStop {
     }
 
     /// Gives them less time. Those that do not come to their end are on record as such.
-    pub(crate) fn hurry(&self, until: Instant) {
+    pub(crate) fn shorten_deadline(&self, until: Instant) {
         self.until.send_if_modified(|before| {
             let is_earlier = until < *before;
             *before = until.min(*before);
@@ -84,14 +84,14 @@ async fn run(
             results.push(PreStopResult { command: recorded, succeeded: false, detail });
             continue;
         }
-        let mut command = helper::command(program, args);
+        let mut command = hook::command(program, args);
         command.env("APM2_PID", pid.to_string());
         if let Some(cwd) = &cwd {
             command.current_dir(cwd);
         }
         let ended = tokio::select! {
             biased;
-            ended = helper::run(command, left) => ended,
+            ended = hook::run(command, left) => ended,
             () = reached(&mut until) => Err("cut short: no time was left".to_owned()),
         };
         let succeeded = ended.is_ok();

@@ -20,9 +20,9 @@ use apm2_model::{
         exit::{Evidence, Exit, RunEnd},
         identity::ProcessIdentity,
         kind::EventKind,
-        origin::Origin,
-        requester::Request,
-        timestamp::Stamp,
+        origin::EventOrigin,
+        requester::Requester,
+        timestamp::Timestamp,
     },
     spec::redact::known::Known,
 };
@@ -35,13 +35,13 @@ use crate::{
         child,
         exec_barrier::was_shut_out,
         group::Marker,
-        main_process::Leader,
+        main_process::MainProcess,
         procfs::{ProcessStatus, is_in_another_namespace, status_of},
         spawner,
     },
     output::{
-        drain::Drains,
-        fd_store::{HeldRun, RunHolder, let_go},
+        drain::OutputDrain,
+        fd_store::{FdStore, StoredRun, let_go},
         notice::{NOTICES_WAITING_MAX, OutputNotice},
         readers::Readers,
         source::Outputs,
@@ -78,7 +78,7 @@ impl ProcessRunner {
     /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
     ///
     /// An end that is found lies after `watched_until`, when a supervisor is last known to have watched, and is recorded so.
-    pub(crate) fn resume(&mut self, watched_until: Option<Stamp>) -> Result<Resumed, ProcessError> {
+    pub(crate) fn resume(&mut self, watched_until: Option<Timestamp>) -> Result<Resumed, ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
         let mut instance = shared.lock();
@@ -88,7 +88,7 @@ impl ProcessRunner {
         let held = self.held(&marker.to_string());
         let identity = match stream.intent {
             Some(intent) => {
-                let origin = Origin::of(Actor::Recovery).caused_by(Some(intent.seq));
+                let origin = EventOrigin::of(Actor::Recovery).caused_by(Some(intent.seq));
                 let Some(identity) = find_started(&marker, held.as_ref())? else {
                     let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
                     let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
@@ -104,7 +104,7 @@ impl ProcessRunner {
         };
         let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
         let (outputs, pidfd) = match held {
-            Some(HeldRun { outputs, pidfd, .. }) => (Outputs::of(outputs), Some(pidfd)),
+            Some(StoredRun { outputs, pidfd, .. }) => (Outputs::of(outputs), Some(pidfd)),
             None => (None, None),
         };
         // Without a holder the process itself still has both ends of its pipes.
@@ -113,20 +113,21 @@ impl ProcessRunner {
         if found == ProcessStatus::Unverifiable {
             return Err(unverifiable(&identity));
         }
-        let leader = Leader::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
+        let main_process =
+            MainProcess::adopted(identity, pidfd).ok_or_else(|| invalid("a run whose pid cannot be one"))?;
         let found_ended = if found == ProcessStatus::Alive {
-            instance.record(&Origin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
+            instance.record(&EventOrigin::of(Actor::Recovery), vec![EventKind::Adopted { identity }])?;
             None
         } else {
             let (began, not_after) = (stream.run_started, instance.facts().clock.now());
             instance.unobserved = later(watched_until, began).map(|not_before| (not_before, not_after));
-            Some(Request { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
+            Some(Requester { actor: Actor::Recovery, reason: reason_of_absence(&identity) })
         };
         let alive = found_ended.is_none().then_some(identity.pid);
         self.mask_values_of(&mut instance, alive);
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let readers = outputs.and_then(|outputs| self.resumed_readers(&runtime, outputs, notices));
-        self.own_run(&runtime, leader, readers, noticed, found_ended.clone());
+        self.own_run(&runtime, main_process, readers, noticed, found_ended.clone());
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
 
@@ -161,11 +162,11 @@ impl ProcessRunner {
         let runtime = spawner::runtime()?;
         let _in_run = self.run_span().entered();
         let marker = self.shared.facts().marker().to_string();
-        let Some(HeldRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
+        let Some(StoredRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
         let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match Outputs::of(outputs) {
             Some(outputs) => Readers::ready(&runtime, outputs, &self.destination(notices))?.start(),
-            None => Drains::none(),
+            None => OutputDrain::none(),
         };
         Ok(Some(Rest { drains, marker, holder: self.holder.clone() }))
     }
@@ -192,18 +193,18 @@ impl ProcessRunner {
         let known = instance.know(given);
         let Some(files) = &self.files else { return };
         if is_complete || (found.is_empty() && credentials.is_empty()) {
-            files.masks.set(known);
+            files.secret_filter.set(known);
         } else {
-            files.masks.forget();
+            files.secret_filter.forget();
         }
     }
 }
 
 /// The output of a run that is over, which is being read to its end.
 pub(crate) struct Rest {
-    drains: Drains,
+    drains: OutputDrain,
     marker: String,
-    holder: Option<Arc<dyn RunHolder>>,
+    holder: Option<Arc<dyn FdStore>>,
 }
 
 impl Rest {
@@ -221,16 +222,16 @@ impl Rest {
 /// The process of a start that was never confirmed: the one that is held, else the one that carries its marker.
 ///
 /// Nobody has one that is neither: it is ended at its gate, or, without a holder, is looked for too early.
-fn find_started(marker: &Marker, held: Option<&HeldRun>) -> io::Result<Option<ProcessIdentity>> {
+fn find_started(marker: &Marker, held: Option<&StoredRun>) -> io::Result<Option<ProcessIdentity>> {
     match held {
         Some(held) => Ok(has_begun(marker, held).then_some(held.identity)),
-        None => marker.leader(),
+        None => marker.main_process(),
     }
 }
 
 /// Whether a process that was made has become its program: it carries its marker, or ended otherwise than at its gate. One
 /// that may not be looked at has.
-fn has_begun(marker: &Marker, HeldRun { pidfd, identity, .. }: &HeldRun) -> bool {
+fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> bool {
     let began = Instant::now();
     loop {
         match observe(identity, Some(pidfd)) {
@@ -267,7 +268,7 @@ fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
 }
 
 /// The later of two moments, by the clock that can tell.
-fn later(a: Option<Stamp>, b: Option<Stamp>) -> Option<Stamp> {
+fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
     let is_later = if a.boot_id == b.boot_id { a.boot_ns >= b.boot_ns } else { a.wall_ns >= b.wall_ns };
     Some(if is_later { a } else { b })

@@ -20,12 +20,12 @@ use apm2_model::{
         exit::{SpawnFailure, SpawnStage},
         identity::ProcessIdentity,
         kind::{EventKind, StartTrigger},
-        origin::Origin,
-        requester::Request,
+        origin::EventOrigin,
+        requester::Requester,
         stream_id::StreamId,
         timestamp::Clock,
     },
-    recorder::{Recorder, Unrecorded},
+    recorder::{NullRecorder, Recorder},
     signal::Signal,
     spec::{ProcessSpec, redact::known::Known},
     state::{ProcessState, handle::ProcessHandle, stream::Stream},
@@ -44,26 +44,29 @@ use tracing::{Instrument as _, Span};
 use crate::{
     error::ProcessError,
     os::{
-        child::Passage,
-        exec_barrier::gate,
+        child::ChildSetup,
+        exec_barrier::exec_barrier,
         group::{LedgerPlace, Marker, RUN_VARIABLE},
-        main_process::Leader,
+        main_process::MainProcess,
         procfs::identify,
-        spawner::{self, SpawnedProcess, Surroundings},
+        spawner::{self, SpawnOptions, SpawnedProcess},
         stdin::open_stdin,
     },
     output::{
         destination::{Destination, FileLogs, Filing},
-        drain::Drains,
-        fd_store::{HeldRun, RunHolder, let_go},
-        log::{captured::KeptOutput, files::LogFiles, sink::Shelf},
+        drain::OutputDrain,
+        fd_store::{FdStore, StoredRun, let_go},
+        log::{captured::CapturedOutput, files::LogFiles, sink::LogSet},
         notice::{NOTICES_WAITING_MAX, OutputNotice},
         pipes::Pipes,
         readers::Readers,
-        subscriber::{Outlet, OutputChunk},
+        subscriber::{OutputChunk, OutputSubscriber},
     },
     run::{
-        actor::{Answer, Ends, ORDERS_WAITING_MAX, Order, Reply, RotateOrder, Run, SignalOrder, StopOrder},
+        actor::{
+            Answer, COMMANDS_WAITING_MAX, Reply, RotateCommand, Run, RunChannels, RunCommand, SignalCommand,
+            StopCommand,
+        },
         history::History,
         instance::{Instance, Shared, Unconfirmed},
     },
@@ -79,9 +82,9 @@ pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
 /// as the tokio runtime lives.
 pub struct ProcessRunner {
     pub(crate) shared: Shared,
-    outlet: Outlet,
+    subscriber: OutputSubscriber,
     /// Who else keeps the outputs open.
-    pub(crate) holder: Option<Arc<dyn RunHolder>>,
+    pub(crate) holder: Option<Arc<dyn FdStore>>,
     /// Where the output is kept, beside whoever subscribed.
     pub(crate) files: Option<FileLogs>,
     /// The latest run that got as far as a process.
@@ -97,7 +100,7 @@ struct ReadyOutputs {
 
 /// What a start is given beside the specification.
 #[derive(Default)]
-pub(crate) struct Given {
+pub(crate) struct StartEnv {
     /// The environment that the child's begins with; `None` for the allowed part of ours.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
     /// The mask of the files that it makes; `None` for ours.
@@ -108,7 +111,7 @@ pub(crate) struct Given {
     pub(crate) stdin: Option<OwnedFd>,
 }
 
-impl Given {
+impl StartEnv {
     /// The secrets among the values of credentials.
     fn secrets(&self) -> Known {
         let values: Vec<_> = self.credentials.iter().map(|(_, value)| value.to_string_lossy()).collect();
@@ -118,7 +121,7 @@ impl Given {
 
 /// The runner's side of a run.
 struct RunLink {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<RunCommand>,
     finished: watch::Receiver<bool>,
 }
 
@@ -129,7 +132,7 @@ impl ProcessRunner {
     /// When `instance` is not less than `spec.instances` (INV-0010).
     #[must_use]
     pub fn new(spec: ProcessSpec, instance: u32) -> Self {
-        Self::recorded(spec, instance, Box::new(Unrecorded), None)
+        Self::recorded(spec, instance, Box::new(NullRecorder), None)
     }
 
     /// A runner whose events are kept by `recorder`, and which continues `stream` where there is one.
@@ -145,7 +148,13 @@ impl ProcessRunner {
         let id = StreamId { process_id: spec.id, instance };
         assert!(stream.as_ref().is_none_or(|stream| stream.id == id), "the stream of another instance");
         let history = History::new(id, stream, recorder, Arc::new(SystemClock));
-        Self { shared: Shared::new(spec, history), outlet: Outlet::default(), holder: None, files: None, run: None }
+        Self {
+            shared: Shared::new(spec, history),
+            subscriber: OutputSubscriber::default(),
+            holder: None,
+            files: None,
+            run: None,
+        }
     }
 
     /// The same runner with another source of time stamps.
@@ -156,7 +165,7 @@ impl ProcessRunner {
     }
 
     /// The same runner, whose outputs are also held by somebody else and kept in files.
-    pub(crate) fn kept(self, holder: Option<Arc<dyn RunHolder>>, files: Option<FileLogs>) -> Self {
+    pub(crate) fn kept(self, holder: Option<Arc<dyn FdStore>>, files: Option<FileLogs>) -> Self {
         Self { holder, files, ..self }
     }
 
@@ -167,11 +176,11 @@ impl ProcessRunner {
     }
 
     /// The output of the instance, where it is kept in files.
-    pub(crate) fn kept_output(&self) -> Option<KeptOutput> {
+    pub(crate) fn kept_output(&self) -> Option<CapturedOutput> {
         let kept = self.files.as_ref()?;
         let facts = self.shared.facts();
         let files = kept.files(&facts.spec.log, &facts.handle());
-        Some(KeptOutput { files, meter: Arc::clone(&kept.meter), masks: Arc::clone(&kept.masks) })
+        Some(CapturedOutput { files, meter: Arc::clone(&kept.meter), secret_filter: Arc::clone(&kept.secret_filter) })
     }
 
     /// The error of an operation that does not fit the state.
@@ -184,7 +193,7 @@ impl ProcessRunner {
     /// # Errors
     /// Those of [`start_by`](Self::start_by).
     pub fn start(&mut self) -> Result<(), ProcessError> {
-        self.start_by(Request::default(), StartTrigger::Start)
+        self.start_by(Requester::default(), StartTrigger::Start)
     }
 
     /// Starts the process on behalf of whoever asks.
@@ -199,16 +208,16 @@ impl ProcessRunner {
     ///
     /// # Panics
     /// When the tokio runtime was built without its I/O or time driver.
-    pub fn start_by(&mut self, request: Request, trigger: StartTrigger) -> Result<(), ProcessError> {
-        self.start_as(&Origin::of(request), trigger, Given::default())
+    pub fn start_by(&mut self, request: Requester, trigger: StartTrigger) -> Result<(), ProcessError> {
+        self.start_as(&EventOrigin::of(request), trigger, StartEnv::default())
     }
 
     /// Starts the process as a consequence of a recorded event.
     pub(crate) fn start_as(
         &mut self,
-        origin: &Origin,
+        origin: &EventOrigin,
         trigger: StartTrigger,
-        given: Given,
+        given: StartEnv,
     ) -> Result<(), ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
@@ -216,11 +225,11 @@ impl ProcessRunner {
         startable(&instance)?;
         let known = instance.know(given.secrets());
         if let Some(files) = &self.files {
-            files.masks.set(known.clone());
+            files.secret_filter.set(known.clone());
         }
         let cause = Some(instance.request_start(origin, trigger)?);
         let _in_run = self.run_span().entered();
-        let origin = Origin::default().caused_by(cause);
+        let origin = EventOrigin::default().caused_by(cause);
         let (spec, handle, run) = {
             let facts = instance.facts();
             (Arc::clone(&facts.spec), facts.handle(), facts.marker())
@@ -244,8 +253,8 @@ impl ProcessRunner {
                 return Err(error);
             }
         };
-        let leader = confirm(&mut instance, &origin, trigger, found, &runtime)?;
-        self.own_run(&runtime, leader, Some(readers), noticed, None);
+        let main_process = confirm(&mut instance, &origin, trigger, found, &runtime)?;
+        self.own_run(&runtime, main_process, Some(readers), noticed, None);
         Ok(())
     }
 
@@ -272,12 +281,12 @@ impl ProcessRunner {
         spec: &ProcessSpec,
         marker: &Marker,
         outputs: ReadyOutputs,
-        given: Given,
+        given: StartEnv,
     ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
         let ReadyOutputs { readers, stdout, stderr } = outputs;
         let mut last_env: Vec<(String, OsString)> = given.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
-        let Given { base_env, umask, stdin, .. } = given;
+        let StartEnv { base_env, umask, stdin, .. } = given;
         let stdin = match (stdin, &spec.stdin) {
             (Some(stdin), _) => stdin.into(),
             (None, Some(path)) => open_stdin(path).map(Stdio::from).map_err(|error| {
@@ -285,9 +294,9 @@ impl ProcessRunner {
             })?,
             (None, None) => Stdio::null(),
         };
-        let passage = Passage { umask, ..Passage::default() };
+        let passage = ChildSetup { umask, ..ChildSetup::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());
-        let surroundings = Surroundings { base_env, passage, last_env, stdin, stdout, stderr };
+        let surroundings = SpawnOptions { base_env, passage, last_env, stdin, stdout, stderr };
         match &self.holder {
             Some(holder) => spawn_held(spec, surroundings, &marker.to_string(), Arc::clone(holder), readers),
             None => Ok((readers, spawner::spawn_with(spec, surroundings)?)),
@@ -297,14 +306,14 @@ impl ProcessRunner {
     /// Records a start that failed before there was anything to spawn.
     pub(crate) fn fail_start(
         &mut self,
-        origin: &Origin,
+        origin: &EventOrigin,
         trigger: StartTrigger,
         failure: SpawnFailure,
     ) -> Result<(), ProcessError> {
         let mut instance = self.shared.lock();
         startable(&instance)?;
         let cause = Some(instance.request_start(origin, trigger)?);
-        instance.record_spawn_failure(&Origin::default().caused_by(cause), trigger, failure)
+        instance.record_spawn_failure(&EventOrigin::default().caused_by(cause), trigger, failure)
     }
 
     /// Names the latest run in the lines of the log, beside its instance.
@@ -316,23 +325,23 @@ impl ProcessRunner {
     pub(crate) fn own_run(
         &mut self,
         runtime: &Handle,
-        leader: Leader,
+        main_process: MainProcess,
         readers: Option<Readers>,
         noticed: mpsc::Receiver<OutputNotice>,
-        found_ended: Option<Request>,
+        found_ended: Option<Requester>,
     ) {
-        let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
+        let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let (told, finished) = watch::channel(false);
-        let ends = Ends { orders: received, finished: told, noticed };
+        let channels = RunChannels { commands: received, finished: told, noticed };
         let holder = self.holder.clone();
-        let drains = readers.map_or_else(Drains::none, Readers::start);
-        let run = Run::new(self.shared.clone(), leader, drains, ends, holder).resumed(found_ended);
+        let drains = readers.map_or_else(OutputDrain::none, Readers::start);
+        let run = Run::new(self.shared.clone(), main_process, drains, channels, holder).resumed(found_ended);
         runtime.spawn(run.own().in_current_span());
-        self.run = Some(RunLink { orders, finished });
+        self.run = Some(RunLink { commands, finished });
     }
 
     pub(crate) fn destination(&self, notices: mpsc::Sender<OutputNotice>) -> Destination {
-        let Some(logs) = &self.files else { return Destination::Subscriber(self.outlet.clone()) };
+        let Some(logs) = &self.files else { return Destination::Subscriber(self.subscriber.clone()) };
         let (spec, handle, clock) = {
             let facts = self.shared.facts();
             (Arc::clone(&facts.spec), facts.handle(), Arc::clone(&facts.clock))
@@ -342,13 +351,13 @@ impl ProcessRunner {
         Destination::Files(Filing {
             threads: Arc::downgrade(&logs.threads),
             meter: Arc::clone(&logs.meter),
-            shelf: Arc::new(Shelf::new(files, spec.log.clone(), Arc::clone(&logs.masks))),
+            log_set: Arc::new(LogSet::new(files, spec.log.clone(), Arc::clone(&logs.secret_filter))),
             clock,
             notices,
         })
     }
 
-    pub(crate) fn held(&self, marker: &str) -> Option<HeldRun> {
+    pub(crate) fn held(&self, marker: &str) -> Option<StoredRun> {
         let held = self.holder.as_ref()?.get(marker);
         held.inspect_err(|error| tracing::warn!(%error, "what is held of a run cannot be had")).ok().flatten()
     }
@@ -358,7 +367,7 @@ impl ProcessRunner {
     /// # Errors
     /// Those of [`stop_by`](Self::stop_by).
     pub async fn stop(&mut self, timeout: Duration) -> Result<(), ProcessError> {
-        self.stop_by(timeout, Request::default()).await
+        self.stop_by(timeout, Requester::default()).await
     }
 
     /// Stops the process with its whole group, on behalf of whoever asks.
@@ -373,12 +382,12 @@ impl ProcessRunner {
     /// [`ProcessError::InvalidState`] when the process is not running (CTR-0006); [`ProcessError::SignalFailed`] when
     /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`,
     /// when the group was still there after all that may be done. It is then still watched, and a later stop joins.
-    pub async fn stop_by(&mut self, timeout: Duration, request: Request) -> Result<(), ProcessError> {
+    pub async fn stop_by(&mut self, timeout: Duration, request: Requester) -> Result<(), ProcessError> {
         let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
-        let order = Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply });
+        let command = RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply });
         // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
-        if run.orders.send(order).await.is_ok()
+        if run.commands.send(command).await.is_ok()
             && let Ok(answer) = answer.await
         {
             answer?;
@@ -395,33 +404,35 @@ impl ProcessRunner {
     }
 
     /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
-    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Request) -> Result<Answer, ProcessError> {
-        self.ask("stop", |reply| Order::Stop(StopOrder { request, timeout, deadline: instant_in(timeout), reply }))
+    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Requester) -> Result<Answer, ProcessError> {
+        self.ask("stop", |reply| {
+            RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply })
+        })
     }
 
     /// Tells the process by `signal` that its credentials were rotated.
     pub(crate) fn begin_rotation(
         &mut self,
-        request: Request,
+        request: Requester,
         profile: String,
         variables: Vec<String>,
         signal: Signal,
     ) -> Result<Answer, ProcessError> {
-        self.ask("signal", |reply| Order::Rotate(RotateOrder { request, profile, variables, signal, reply }))
+        self.ask("signal", |reply| RunCommand::Rotate(RotateCommand { request, profile, variables, signal, reply }))
     }
 
     /// Passes a signal on to the group. SIGKILL is a stop, and nothing that may be passed on.
-    pub(crate) fn begin_signal(&mut self, request: Request, signal: Signal) -> Result<Answer, ProcessError> {
+    pub(crate) fn begin_signal(&mut self, request: Requester, signal: Signal) -> Result<Answer, ProcessError> {
         if signal == Signal::KILL {
             return Err(invalid("SIGKILL is not passed on; stop it, with a timeout of 0"));
         }
-        self.ask("signal", |reply| Order::Signal(SignalOrder { request, signal, reply }))
+        self.ask("signal", |reply| RunCommand::Signal(SignalCommand { request, signal, reply }))
     }
 
-    fn ask(&mut self, operation: &str, order: impl FnOnce(Reply) -> Order) -> Result<Answer, ProcessError> {
+    fn ask(&mut self, operation: &str, command: impl FnOnce(Reply) -> RunCommand) -> Result<Answer, ProcessError> {
         let run = self.running(operation)?;
         let (reply, answer) = oneshot::channel();
-        match run.orders.try_send(order(reply)) {
+        match run.commands.try_send(command(reply)) {
             Err(TrySendError::Full(_)) => Err(invalid("too many orders wait already")),
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
         }
@@ -464,7 +475,7 @@ impl ProcessRunner {
     /// [`wait`](Self::wait) returns; the channel ends when the runner is dropped and its last run is over.
     #[must_use = "output that is not received makes the process wait"]
     pub fn subscribe_output(&mut self) -> mpsc::Receiver<OutputChunk> {
-        self.outlet.subscribe()
+        self.subscriber.subscribe()
     }
 
     /// The state that the recorded events tell.
@@ -509,8 +520,8 @@ impl ProcessRunner {
     }
 
     /// Replaces what is run from the next start on, and records that. Begins the stream where there is none.
-    pub(crate) fn respec(&mut self, spec: ProcessSpec, origin: &Origin) -> Result<(), ProcessError> {
-        self.shared.lock().respec(spec, origin)
+    pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
+        self.shared.lock().update_spec(spec, origin)
     }
 
     /// What is run.
@@ -520,7 +531,7 @@ impl ProcessRunner {
     }
 
     /// Records events that are no part of a run. See [`History::record`].
-    pub(crate) fn record(&mut self, origin: &Origin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
+    pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         self.shared.lock().record(origin, kinds)
     }
 
@@ -574,13 +585,13 @@ pub(crate) fn invalid(what: &str) -> ProcessError {
 /// Spawns a process that does not become its program before `holder` has it with its outputs, or has refused to.
 fn spawn_held(
     spec: &ProcessSpec,
-    mut surroundings: Surroundings,
+    mut surroundings: SpawnOptions,
     marker: &str,
-    holder: Arc<dyn RunHolder>,
+    holder: Arc<dyn FdStore>,
     readers: Readers,
 ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
-    let (gate, keeper) = gate().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
-    surroundings.passage.gate = Some(gate);
+    let (exec_barrier, keeper) = exec_barrier().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
+    surroundings.passage.exec_barrier = Some(exec_barrier);
     let marker = marker.to_owned();
     let span = Span::current();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
@@ -611,7 +622,7 @@ fn startable(instance: &Instance) -> Result<(), ProcessError> {
 
 /// A process that was spawned and is not on record yet.
 struct Found {
-    leader: Leader,
+    main_process: MainProcess,
     identity: ProcessIdentity,
     child: Box<Child>,
 }
@@ -620,10 +631,10 @@ struct Found {
 fn find_main_process(spawned: SpawnedProcess, runtime: &Handle) -> Result<Found, SpawnFailure> {
     let SpawnedProcess { child, pid } = spawned;
     let mut child = Box::new(child);
-    match (Leader::child(pid), identify(pid)) {
-        (Some(leader), Some(identity)) => Ok(Found { leader, identity, child }),
-        (Some(leader), None) => {
-            kill_unrecorded(&leader, child, runtime);
+    match (MainProcess::child(pid), identify(pid)) {
+        (Some(main_process), Some(identity)) => Ok(Found { main_process, identity, child }),
+        (Some(main_process), None) => {
+            kill_unrecorded(&main_process, child, runtime);
             Err(spawner::failure(SpawnStage::Fork, &format!("/proc/{pid}/stat"), &io::Error::other("cannot be read")))
         }
         (None, _) => {
@@ -644,25 +655,25 @@ fn not_a_pid() -> io::Error {
 /// Records that the process is there. If that fails it is killed: nothing runs unrecorded.
 fn confirm(
     instance: &mut Instance,
-    origin: &Origin,
+    origin: &EventOrigin,
     trigger: StartTrigger,
     found: Found,
     runtime: &Handle,
-) -> Result<Leader, ProcessError> {
-    let Found { leader, identity, child } = found;
+) -> Result<MainProcess, ProcessError> {
+    let Found { main_process, identity, child } = found;
     match instance.record_started(origin, trigger, identity, *child) {
-        Ok(()) => Ok(leader),
+        Ok(()) => Ok(main_process),
         Err(Unconfirmed { error, child }) => {
-            kill_unrecorded(&leader, child, runtime);
+            kill_unrecorded(&main_process, child, runtime);
             instance.note_killed();
             Err(error)
         }
     }
 }
 
-fn kill_unrecorded(leader: &Leader, mut child: Box<Child>, runtime: &Handle) {
-    if let Err(error) = leader.signal_group(Signal::KILL, &[]) {
-        tracing::error!(pid = leader.group(), %error, "a process that could not be recorded could not be killed");
+fn kill_unrecorded(main_process: &MainProcess, mut child: Box<Child>, runtime: &Handle) {
+    if let Err(error) = main_process.signal_group(Signal::KILL, &[]) {
+        tracing::error!(pid = main_process.group(), %error, "a process that could not be recorded could not be killed");
     }
     runtime.spawn(async move { child.wait().await });
 }

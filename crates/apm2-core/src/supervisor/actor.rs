@@ -20,15 +20,15 @@ use apm2_model::{
         actor::Actor,
         exit::{SpawnFailure, SpawnStage},
         kind::{EventKind, RestartRule, StartTrigger},
-        origin::Origin,
-        requester::Request,
+        origin::EventOrigin,
+        requester::Requester,
         timestamp::Clock,
     },
     policy::{
         boot::{AtBoot, Boot, at_boot},
-        plan::{Effect, Input, Plan, Seen, changes_mind, is_own},
+        plan::{Effect, Plan, PlanContext, PlanInput, changes_mind, is_own},
     },
-    spec::launch::Launch,
+    spec::launch::LaunchSpec,
     state::stream::{FollowUp, Stream},
 };
 use tokio::{
@@ -46,12 +46,12 @@ use crate::{
     run::{
         actor::Answer,
         resume::{Rest, Resumed},
-        runner::{Given, ProcessRunner, STOP_DRAIN_MAX},
+        runner::{ProcessRunner, STOP_DRAIN_MAX, StartEnv},
     },
     supervisor::{
-        command::{Order, Reply, What},
+        command::{InstanceCommand, PendingCommand, Reply},
         error::values_unknown,
-        health_task::Checkup,
+        health_task::HealthTask,
         observer::Watch,
         sampler::Sampler,
         services::AdapterFactory,
@@ -66,8 +66,8 @@ const START_RETRY: Duration = Duration::from_secs(10);
 const LEAVING: &str = "the supervisor is leaving";
 
 /// One thing that happened.
-enum Happened {
-    Ordered(Order),
+enum ActorInput {
+    Ordered(PendingCommand),
     /// The run is over, recorded, and its output is through.
     RunOver,
     StopAnswered(Result<(), ProcessError>),
@@ -81,14 +81,14 @@ enum Happened {
     Checked(apm2_model::policy::health_monitor::ProbeResult),
     WatchDue,
     /// What a start was waiting for.
-    Fetched(Result<Given, CredentialError>),
+    Fetched(Result<StartEnv, CredentialError>),
 }
 
 /// A start whose credentials are being fetched. Nothing of it is on record yet.
 struct Fetching {
-    origin: Origin,
+    origin: EventOrigin,
     trigger: StartTrigger,
-    given: JoinHandle<Result<Given, CredentialError>>,
+    given: JoinHandle<Result<StartEnv, CredentialError>>,
 }
 
 impl Drop for Fetching {
@@ -106,23 +106,23 @@ pub(crate) struct Flags {
 }
 
 /// The task's own state.
-pub(crate) struct Tender {
+pub(crate) struct InstanceActor {
     /// Names the instance in every line of the log.
     span: Span,
     runner: ProcessRunner,
-    launch: Arc<Launch>,
+    launch: Arc<LaunchSpec>,
     /// Whether the launch has the values that the process was launched with; not when all that is left is the record.
     is_launchable: bool,
     clock: Arc<dyn Clock>,
     plan: Plan,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<PendingCommand>,
     /// Whether there is a run that is not over.
     is_up: bool,
     /// Whether the run before may have left output that is not in its files yet.
     has_rest: bool,
     flags: Flags,
     /// What follows at once from what was just done.
-    next_steps: VecDeque<Input>,
+    next_steps: VecDeque<PlanInput>,
     fetching: Option<Fetching>,
     /// The standard input of the next start, in the place of the specification's.
     next_stdin: Option<OwnedFd>,
@@ -139,19 +139,19 @@ pub(crate) struct Tender {
     ends_waiting: Vec<oneshot::Sender<Stream>>,
     restart_at: Option<Instant>,
     sustained_at: Option<Instant>,
-    checkup: Checkup,
+    health_task: HealthTask,
     sampler: Sampler,
     watch: Watch,
     adapters: AdapterFactory,
 }
 
-impl Tender {
+impl InstanceActor {
     pub(crate) fn new(
         runner: ProcessRunner,
-        launch: Arc<Launch>,
+        launch: Arc<LaunchSpec>,
         is_launchable: bool,
         clock: Arc<dyn Clock>,
-        orders: mpsc::Receiver<Order>,
+        commands: mpsc::Receiver<PendingCommand>,
         flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
@@ -164,7 +164,7 @@ impl Tender {
             is_launchable,
             clock,
             plan: Plan::default(),
-            orders,
+            commands,
             is_up: false,
             has_rest: false,
             flags,
@@ -181,7 +181,7 @@ impl Tender {
             ends_waiting: Vec::new(),
             restart_at: None,
             sustained_at: None,
-            checkup: Checkup::default(),
+            health_task: HealthTask::default(),
             sampler: Sampler::default(),
             watch,
             adapters,
@@ -202,12 +202,12 @@ impl Tender {
             Resumed::Adopted => {
                 self.watch.begin();
                 self.up();
-                self.next_steps.push_back(Input::Resumed);
+                self.next_steps.push_back(PlanInput::Resumed);
             }
             Resumed::Ended => self.is_up = true,
-            Resumed::NeverStarted => self.next_steps.push_back(Input::RunOver),
+            Resumed::NeverStarted => self.next_steps.push_back(PlanInput::RunOver),
             Resumed::Nothing => match self.runner.stream().map(|stream| stream.follow_up) {
-                Some(FollowUp::Undecided { .. }) => self.next_steps.push_back(Input::RunOver),
+                Some(FollowUp::Undecided { .. }) => self.next_steps.push_back(PlanInput::RunOver),
                 Some(FollowUp::Restart { since, delay_ms, .. }) if self.is_launchable => {
                     let delay = Duration::from_millis(delay_ms);
                     let spent = self.clock.now().nanos_since(&since).map_or(Duration::ZERO, Duration::from_nanos);
@@ -230,17 +230,17 @@ impl Tender {
     }
 
     /// Does what is to be done after a boot, before anything else.
-    fn boot(&mut self, what: AtBoot, cause: Option<u64>) {
-        let input = match what {
+    fn boot(&mut self, command: AtBoot, cause: Option<u64>) {
+        let input = match command {
             AtBoot::Nothing => return,
-            AtBoot::Start => Input::Boot(cause),
-            AtBoot::Stay => Input::Stay,
+            AtBoot::Start => PlanInput::Boot(cause),
+            AtBoot::Stay => PlanInput::Stay,
         };
         self.restart_at = None;
         self.next_steps.clear();
         self.next_steps.push_back(input);
-        if what == AtBoot::Start && !self.is_up {
-            self.next_steps.push_back(Input::RunOver);
+        if command == AtBoot::Start && !self.is_up {
+            self.next_steps.push_back(PlanInput::RunOver);
         }
     }
 
@@ -248,33 +248,33 @@ impl Tender {
     ///
     /// # Errors
     /// When that cannot be recorded.
-    pub(crate) fn register(&mut self, origin: &Origin) -> Result<(), ProcessError> {
+    pub(crate) fn register(&mut self, origin: &EventOrigin) -> Result<(), ProcessError> {
         if self.runner.stream().is_some() {
             return Ok(());
         }
-        self.runner.respec(self.launch.spec.clone(), origin)
+        self.runner.update_spec(self.launch.spec.clone(), origin)
     }
 
     /// Tends the instance until nobody can send orders any more, or it is taken out of supervision.
-    pub(crate) async fn tend(self) {
+    pub(crate) async fn run(self) {
         let span = self.span.clone();
         self.tend_on().instrument(span).await;
     }
 
     async fn tend_on(self) {
-        let Some((mut tender, rest)) = self.off_worker(Self::begin_rest).await else { return };
+        let Some((mut actor, rest)) = self.off_worker(Self::begin_rest).await else { return };
         if let Some(rest) = rest {
             // Before the next run writes to the same files.
             rest.finish().await;
         }
-        let Some((stepped, ())) = tender.off_worker(Self::follow_through).await else { return };
-        tender = stepped;
-        while let Some(happened) = tender.next().await {
-            let Some((stepped, flow)) = tender.off_worker(move |tender| tender.handle(happened)).await else { return };
+        let Some((stepped, ())) = actor.off_worker(Self::follow_through).await else { return };
+        actor = stepped;
+        while let Some(happened) = actor.next().await {
+            let Some((stepped, flow)) = actor.off_worker(move |actor| actor.handle(happened)).await else { return };
             if flow.is_break() {
                 return;
             }
-            tender = stepped;
+            actor = stepped;
         }
     }
 
@@ -316,39 +316,39 @@ impl Tender {
     }
 
     /// The next thing that happens; `None` when nobody can send orders any more. Loses nothing when dropped.
-    async fn next(&mut self) -> Option<Happened> {
+    async fn next(&mut self) -> Option<ActorInput> {
         let far = instant_in(Duration::MAX);
         let at = |when: Option<Instant>| sleep_until(when.unwrap_or(far));
-        let Self { checkup, sampler, watch, .. } = self;
-        let (checkup_at, sample_at, watch_at) = (checkup.due(), sampler.due(), watch.due());
-        let (is_checking, is_measuring) = (checkup.is_running(), sampler.is_running());
+        let Self { health_task, sampler, watch, .. } = self;
+        let (checkup_at, sample_at, watch_at) = (health_task.due(), sampler.due(), watch.due());
+        let (is_checking, is_measuring) = (health_task.is_running(), sampler.is_running());
         tokio::select! {
             biased;
-            _ = self.runner.wait(), if self.is_up => Some(Happened::RunOver),
-            answer = answered(&mut self.stop_answer), if self.stop_answer.is_some() => Some(Happened::StopAnswered(answer)),
-            order = self.orders.recv() => order.map(Happened::Ordered),
-            given = fetched(&mut self.fetching), if self.fetching.is_some() => Some(Happened::Fetched(given)),
-            () = at(self.stop_drained_at), if self.stop_drained_at.is_some() => Some(Happened::StopDrainDue),
-            () = at(self.restart_at), if self.restart_at.is_some() => Some(Happened::RestartDue),
-            () = at(self.sustained_at), if self.sustained_at.is_some() => Some(Happened::Sustained),
-            result = self.checkup.result(), if is_checking => Some(Happened::Checked(result)),
-            () = at(checkup_at), if checkup_at.is_some() => Some(Happened::CheckupDue),
-            usage = self.sampler.result(), if is_measuring => Some(Happened::Measured(usage)),
-            () = at(sample_at), if sample_at.is_some() => Some(Happened::SampleDue),
-            () = at(watch_at), if watch_at.is_some() => Some(Happened::WatchDue),
+            _ = self.runner.wait(), if self.is_up => Some(ActorInput::RunOver),
+            answer = answered(&mut self.stop_answer), if self.stop_answer.is_some() => Some(ActorInput::StopAnswered(answer)),
+            command = self.commands.recv() => command.map(ActorInput::Ordered),
+            given = fetched(&mut self.fetching), if self.fetching.is_some() => Some(ActorInput::Fetched(given)),
+            () = at(self.stop_drained_at), if self.stop_drained_at.is_some() => Some(ActorInput::StopDrainDue),
+            () = at(self.restart_at), if self.restart_at.is_some() => Some(ActorInput::RestartDue),
+            () = at(self.sustained_at), if self.sustained_at.is_some() => Some(ActorInput::Sustained),
+            result = self.health_task.result(), if is_checking => Some(ActorInput::Checked(result)),
+            () = at(checkup_at), if checkup_at.is_some() => Some(ActorInput::CheckupDue),
+            usage = self.sampler.result(), if is_measuring => Some(ActorInput::Measured(usage)),
+            () = at(sample_at), if sample_at.is_some() => Some(ActorInput::SampleDue),
+            () = at(watch_at), if watch_at.is_some() => Some(ActorInput::WatchDue),
         }
     }
 
-    fn handle(&mut self, happened: Happened) -> std::ops::ControlFlow<()> {
+    fn handle(&mut self, happened: ActorInput) -> std::ops::ControlFlow<()> {
         match happened {
-            Happened::Ordered(order) => {
-                if self.ordered(order).is_break() {
+            ActorInput::Ordered(command) => {
+                if self.ordered(command).is_break() {
                     self.flags.busy.store(false, Ordering::Release);
                     return std::ops::ControlFlow::Break(());
                 }
             }
-            Happened::RunOver => self.run_over(),
-            Happened::StopAnswered(answer) => {
+            ActorInput::RunOver => self.run_over(),
+            ActorInput::StopAnswered(answer) => {
                 self.stop_answer = None;
                 if answer.is_ok() {
                     self.stop_drained_at = Some(instant_in(STOP_DRAIN_MAX));
@@ -360,46 +360,48 @@ impl Tender {
                     answer_all(&mut self.restarts_waiting, &answer);
                 }
             }
-            Happened::StopDrainDue => self.stopped = Some(Ok(())),
-            Happened::RestartDue => {
+            ActorInput::StopDrainDue => self.stopped = Some(Ok(())),
+            ActorInput::RestartDue => {
                 self.restart_at = None;
-                self.next_steps.push_back(Input::RestartDue);
+                self.next_steps.push_back(PlanInput::RestartDue);
             }
-            Happened::Sustained => {
+            ActorInput::Sustained => {
                 self.sustained_at = None;
-                self.next_steps.push_back(Input::Sustained);
+                self.next_steps.push_back(PlanInput::Sustained);
             }
-            Happened::CheckupDue => {
+            ActorInput::CheckupDue => {
                 let process = self.runner.stream().and_then(|stream| stream.identity);
-                self.checkup.begin(&self.launch, process.filter(|_| self.runner.pid().is_some()));
+                self.health_task.begin(&self.launch, process.filter(|_| self.runner.pid().is_some()));
             }
-            Happened::Checked(result) => {
-                let verdict = self.checkup.conclude(&result, &self.clock.now());
-                self.next_steps.push_back(Input::Health(verdict));
+            ActorInput::Checked(result) => {
+                let verdict = self.health_task.conclude(&result, &self.clock.now());
+                self.next_steps.push_back(PlanInput::Health(verdict));
             }
-            Happened::SampleDue => {
+            ActorInput::SampleDue => {
                 let identity = self.runner.stream().and_then(|stream| stream.identity);
                 self.sampler.begin(identity, self.runner.view().run_variable());
             }
-            Happened::Measured(usage) => self.measured(usage),
-            Happened::WatchDue => self.observe(),
-            Happened::Fetched(given) => self.fetched(given),
+            ActorInput::Measured(usage) => self.measured(usage),
+            ActorInput::WatchDue => self.observe(),
+            ActorInput::Fetched(given) => self.fetched(given),
         }
         self.follow_through();
         std::ops::ControlFlow::Continue(())
     }
 
-    fn ordered(&mut self, order: Order) -> std::ops::ControlFlow<()> {
-        let Order { what, reply } = order;
-        match what {
+    fn ordered(&mut self, command: PendingCommand) -> std::ops::ControlFlow<()> {
+        let PendingCommand { command, reply } = command;
+        match command {
             // One that is under way is joined.
-            What::Start(_) | What::Restart(_) if self.fetching.is_some() => self.starts_waiting.push(reply),
-            What::Start(request) => match self.step(Input::Start(request)) {
+            InstanceCommand::Start(_) | InstanceCommand::Restart(_) if self.fetching.is_some() => {
+                self.starts_waiting.push(reply)
+            }
+            InstanceCommand::Start(request) => match self.step(PlanInput::Start(request)) {
                 Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
                 Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
                 started => answer(reply, started),
             },
-            What::Stop(request, timeout) => {
+            InstanceCommand::Stop(request, timeout) => {
                 let stopped = self.stop(request, timeout);
                 match stopped {
                     Ok(()) if self.is_up => self.stops_waiting.push(reply),
@@ -407,23 +409,23 @@ impl Tender {
                 }
             }
             // What cannot be started again is not stopped for it.
-            What::Restart(_) if !self.is_launchable => answer(reply, Err(values_unknown(&self.launch))),
-            What::Restart(request) => match self.step(Input::Restart(request)) {
+            InstanceCommand::Restart(_) if !self.is_launchable => answer(reply, Err(values_unknown(&self.launch))),
+            InstanceCommand::Restart(request) => match self.step(PlanInput::Restart(request)) {
                 Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
                 Ok(()) if self.fetching.is_some() => self.starts_waiting.push(reply),
                 restarted => answer(reply, restarted),
             },
-            What::Rotate(request) => self.rotate(request, reply),
-            What::Input(stdin) => {
+            InstanceCommand::Rotate(request) => self.rotate(request, reply),
+            InstanceCommand::Input(stdin) => {
                 self.next_stdin = Some(stdin);
                 answer(reply, Ok(()));
             }
-            What::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
-            What::Respec { launch, is_launchable, request } => {
-                answer(reply, self.respec(launch, is_launchable, request));
+            InstanceCommand::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
+            InstanceCommand::UpdateSpec { launch, is_launchable, request } => {
+                answer(reply, self.update_spec(launch, is_launchable, request));
             }
-            What::Unregister(_) | What::Release => {
-                let request = if let What::Unregister(request) = what { Some(request) } else { None };
+            InstanceCommand::Unregister(_) | InstanceCommand::Release => {
+                let request = if let InstanceCommand::Unregister(request) = command { Some(request) } else { None };
                 let taken_out = self.take_out(request);
                 let is_out = taken_out.is_ok();
                 answer(reply, taken_out);
@@ -431,8 +433,8 @@ impl Tender {
                     return std::ops::ControlFlow::Break(());
                 }
             }
-            What::Settle => self.settles_waiting.push(reply),
-            What::Over(told) => {
+            InstanceCommand::WaitIdle => self.settles_waiting.push(reply),
+            InstanceCommand::Over(told) => {
                 self.settles_waiting.push(reply);
                 self.ends_waiting.push(told);
             }
@@ -441,8 +443,13 @@ impl Tender {
     }
 
     /// Runs `launch` from the next start on. Stays as it is where that cannot be recorded.
-    fn respec(&mut self, launch: Arc<Launch>, is_launchable: bool, request: Request) -> Result<(), ProcessError> {
-        self.runner.respec(launch.spec.clone(), &Origin::of(request))?;
+    fn update_spec(
+        &mut self,
+        launch: Arc<LaunchSpec>,
+        is_launchable: bool,
+        request: Requester,
+    ) -> Result<(), ProcessError> {
+        self.runner.update_spec(launch.spec.clone(), &EventOrigin::of(request))?;
         self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
         if self.is_up {
             self.watch.begin();
@@ -453,14 +460,14 @@ impl Tender {
     }
 
     /// Stops it, or keeps it from being started. Whoever waits for it to run is told so.
-    fn stop(&mut self, request: Request, timeout: Option<Duration>) -> Result<(), ProcessError> {
+    fn stop(&mut self, request: Requester, timeout: Option<Duration>) -> Result<(), ProcessError> {
         let was_fetching = self.fetching.take().is_some();
         let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
         let why = if is_own(&request) { LEAVING } else { "a stop was asked for" };
         let stopped = if was_fetching && !is_due {
             self.call_off_start(request)
         } else {
-            self.step(Input::Stop(request, timeout))
+            self.step(PlanInput::Stop(request, timeout))
         };
         if stopped.is_ok() {
             let called_off = Err(ProcessError::InvalidState(why.to_owned()));
@@ -471,18 +478,18 @@ impl Tender {
     }
 
     /// Calls off a start of which nothing is on record yet, so that a later supervisor knows whether it is still wanted.
-    fn call_off_start(&mut self, request: Request) -> Result<(), ProcessError> {
+    fn call_off_start(&mut self, request: Requester) -> Result<(), ProcessError> {
         let is_news = self.runner.stream().is_some_and(|stream| changes_mind(&request, true, &stream));
         if !is_news {
             return Ok(());
         }
         let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };
-        self.runner.record(&Origin::of(request), vec![kind]).map(drop)
+        self.runner.record(&EventOrigin::of(request), vec![kind]).map(drop)
     }
 
     /// One step that nobody waits for.
-    fn step_alone(&mut self, input: Input) {
-        let is_restart = matches!(input, Input::RestartDue | Input::RunOver);
+    fn step_alone(&mut self, input: PlanInput) {
+        let is_restart = matches!(input, PlanInput::RestartDue | PlanInput::RunOver);
         let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
         // Not while the stop before it is still under way.
@@ -492,12 +499,12 @@ impl Tender {
         }
     }
 
-    fn step(&mut self, input: Input) -> Result<(), ProcessError> {
+    fn step(&mut self, input: PlanInput) -> Result<(), ProcessError> {
         let Some(stream) = self.runner.stream() else {
             return Err(ProcessError::NotFound("a process that has no events".to_owned()));
         };
         let (is_up, end_seq) = (self.is_up, self.runner.end_seq());
-        let seen = Seen {
+        let seen = PlanContext {
             stream: &stream,
             is_up,
             end_seq,
@@ -520,7 +527,7 @@ impl Tender {
         Ok(())
     }
 
-    fn perform(&mut self, effect: Effect, seen: &Seen<'_>) -> Result<(), ProcessError> {
+    fn perform(&mut self, effect: Effect, seen: &PlanContext<'_>) -> Result<(), ProcessError> {
         match effect {
             Effect::Start { origin, trigger } => self.start(&origin, trigger),
             Effect::Stop { request, timeout } => {
@@ -536,7 +543,7 @@ impl Tender {
             }
             Effect::Schedule { .. } if !self.is_launchable => self.refuse_unlaunchable(seen.end_seq),
             Effect::Schedule { attempt, delay } => {
-                let origin = Origin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now);
+                let origin = EventOrigin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now);
                 let scheduled = EventKind::RestartScheduled { attempt, delay_ms: millis(delay) };
                 self.runner.record(&origin, vec![scheduled])?;
                 self.restart_at = Some(instant_in(delay));
@@ -546,23 +553,23 @@ impl Tender {
         }
     }
 
-    fn start(&mut self, origin: &Origin, trigger: StartTrigger) -> Result<(), ProcessError> {
+    fn start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<(), ProcessError> {
         if self.flags.is_leaving.load(Ordering::Acquire) {
             if trigger == StartTrigger::Start && self.is_launchable {
                 let reason = Some("it was to be started".to_owned());
-                self.call_off_start(Request { actor: Actor::System, reason })?;
+                self.call_off_start(Requester { actor: Actor::System, reason })?;
             }
             return Err(ProcessError::InvalidState(LEAVING.to_owned()));
         }
         if !self.is_launchable {
             self.refuse_unlaunchable(origin.cause)?;
-            let what =
+            let command =
                 format!("{} cannot be started: the values it was launched with are not known", self.launch.spec.name);
-            return Err(ProcessError::InvalidState(what));
+            return Err(ProcessError::InvalidState(command));
         }
         self.restart_at = None;
         let (base_env, umask) = (self.launch.base_env.clone(), self.launch.umask);
-        let given = Given { base_env, umask, credentials: Vec::new(), stdin: self.next_stdin.take() };
+        let given = StartEnv { base_env, umask, credentials: Vec::new(), stdin: self.next_stdin.take() };
         let Some(config) = self.launch.spec.credentials.clone() else {
             return self.start_with(origin, trigger, given);
         };
@@ -570,14 +577,14 @@ impl Tender {
         let (source, cwd) = (self.launch.credential_source.clone(), self.launch.spec.cwd.clone());
         let given = tokio::spawn(async move {
             let resolved = credentials::resolve(source.as_ref(), &config, cwd.as_deref()).await?;
-            Ok(Given { credentials: resolved.into_variables(), ..given })
+            Ok(StartEnv { credentials: resolved.into_variables(), ..given })
         });
         self.fetching = Some(Fetching { origin: origin.clone(), trigger, given });
         Ok(())
     }
 
     /// Goes on with a start once its credentials are there, or are known not to be.
-    fn fetched(&mut self, given: Result<Given, CredentialError>) {
+    fn fetched(&mut self, given: Result<StartEnv, CredentialError>) {
         let Some(fetching) = self.fetching.take() else { return };
         let (origin, trigger) = (&fetching.origin, fetching.trigger);
         let started = match given {
@@ -594,7 +601,7 @@ impl Tender {
         answer_all(&mut self.restarts_waiting, &started);
     }
 
-    fn start_with(&mut self, origin: &Origin, trigger: StartTrigger, given: Given) -> Result<(), ProcessError> {
+    fn start_with(&mut self, origin: &EventOrigin, trigger: StartTrigger, given: StartEnv) -> Result<(), ProcessError> {
         self.watch.begin();
         let started = self.runner.start_as(origin, trigger, given);
         self.started(started)
@@ -607,7 +614,7 @@ impl Tender {
             Err(error) => {
                 self.watch.ended();
                 if matches!(error, ProcessError::SpawnFailed(_)) {
-                    self.next_steps.push_back(Input::RunOver);
+                    self.next_steps.push_back(PlanInput::RunOver);
                 }
             }
         }
@@ -635,21 +642,21 @@ impl Tender {
         let started = self.runner.stream().and_then(|stream| stream.run_started).unwrap_or(now);
         let age = now.nanos_since(&started).map_or(Duration::ZERO, Duration::from_nanos);
         self.sustained_at = Some(instant_in(self.launch.spec.restart.min_uptime.saturating_sub(age)));
-        self.checkup = Checkup::started(self.launch.spec.health.clone(), &started, &now);
+        self.health_task = HealthTask::started(self.launch.spec.health.clone(), &started, &now);
         self.sampler = Sampler::started(age);
     }
 
     fn run_over(&mut self) {
         self.is_up = false;
         self.sustained_at = None;
-        self.checkup = Checkup::default();
+        self.health_task = HealthTask::default();
         self.sampler = Sampler::default();
         self.watch.ended();
         self.stop_answer = None;
         let recorded = self.runner.check_recording();
         self.stopped = Some(recorded.as_ref().copied().map_err(ProcessError::copied));
         match recorded {
-            Ok(()) => self.next_steps.push_back(Input::RunOver),
+            Ok(()) => self.next_steps.push_back(PlanInput::RunOver),
             Err(error) => {
                 tracing::error!(name = %self.launch.spec.name, %error, "it is not supervised any more");
                 answer_all(&mut self.restarts_waiting, &Err(error));
@@ -657,7 +664,7 @@ impl Tender {
         }
     }
 
-    fn rotate(&mut self, request: Request, reply: Reply) {
+    fn rotate(&mut self, request: Requester, reply: Reply) {
         let (signal, config) = match &self.launch.spec.credentials {
             Some(config) => (config.reload_signal, config),
             None => return answer(reply, Err(ProcessError::InvalidState("it has no credentials".to_owned()))),
@@ -669,28 +676,28 @@ impl Tender {
         answer_later(reply, self.runner.begin_rotation(request, config.profile.clone(), variables, signal));
     }
 
-    fn take_out(&mut self, request: Option<Request>) -> Result<(), ProcessError> {
+    fn take_out(&mut self, request: Option<Requester>) -> Result<(), ProcessError> {
         if self.is_busy() {
             return Err(self.runner.refusal("unregister"));
         }
         match request {
             // What was never registered need not be taken out.
             Some(request) if self.runner.stream().is_some_and(|stream| !stream.unregistered) => {
-                self.runner.record(&Origin::of(request), vec![EventKind::Unregistered]).map(drop)
+                self.runner.record(&EventOrigin::of(request), vec![EventKind::Unregistered]).map(drop)
             }
             Some(_) | None => Ok(()),
         }
     }
 
     fn refuse_unlaunchable(&mut self, cause: Option<u64>) -> Result<(), ProcessError> {
-        let origin = Origin::of(Actor::Policy).caused_by(cause);
+        let origin = EventOrigin::of(Actor::Policy).caused_by(cause);
         self.runner.record(&origin, vec![EventKind::RestartRefused { rule: RestartRule::LaunchUnknown }]).map(drop)
     }
 
     fn measured(&mut self, usage: Option<Usage>) {
         let Some(usage) = usage.filter(|_| self.runner.state().is_running()) else { return };
         let sampled = self.sampler.conclude(usage);
-        if let Err(error) = self.runner.record(&Origin::default(), vec![sampled]) {
+        if let Err(error) = self.runner.record(&EventOrigin::default(), vec![sampled]) {
             tracing::warn!(%error, "a measurement could not be recorded");
         }
     }
@@ -700,7 +707,7 @@ impl Tender {
         if observed.is_empty() || !self.runner.state().is_running() {
             return;
         }
-        if let Err(error) = self.runner.record(&Origin::default(), observed) {
+        if let Err(error) = self.runner.record(&EventOrigin::default(), observed) {
             tracing::warn!(%error, "an observation could not be recorded");
         }
     }
@@ -727,7 +734,7 @@ impl Tender {
 }
 
 /// What a start is waiting for. To be asked while one is; loses nothing when dropped.
-async fn fetched(fetching: &mut Option<Fetching>) -> Result<Given, CredentialError> {
+async fn fetched(fetching: &mut Option<Fetching>) -> Result<StartEnv, CredentialError> {
     let Some(fetching) = fetching else { return std::future::pending().await };
     match (&mut fetching.given).await {
         Ok(given) => given,

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use apm2_model::{
-    event::{requester::Request, stream_id::StreamId},
-    spec::launch::{Launch, with_id, with_instances},
+    event::{requester::Requester, stream_id::StreamId},
+    spec::launch::{LaunchSpec, with_id, with_instances},
     state::{ProcessState, stream::Stream},
 };
 use tokio::time::{Instant, sleep};
@@ -14,8 +14,8 @@ use crate::{
     supervisor::{
         Supervisor,
         change::ask_each,
-        command::What,
-        instance_handle::Link,
+        command::InstanceCommand,
+        instance_handle::InstanceHandle,
         report::Applied,
         together::{Changing, Turn},
     },
@@ -47,7 +47,12 @@ impl Supervisor {
     /// # Errors
     /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
     /// next word.
-    pub async fn bring_up(&self, launch: Launch, rerun: bool, request: &Request) -> Result<BroughtUp, ProcessError> {
+    pub async fn bring_up(
+        &self,
+        launch: LaunchSpec,
+        rerun: bool,
+        request: &Requester,
+    ) -> Result<BroughtUp, ProcessError> {
         let changing = self.changing(&launch.spec.name).await;
         self.bring_up_locked(changing, launch, rerun, request, Turn::alone()).await
     }
@@ -56,9 +61,9 @@ impl Supervisor {
     pub(crate) async fn bring_up_locked(
         &self,
         changing: Changing,
-        launch: Launch,
+        launch: LaunchSpec,
         rerun: bool,
-        request: &Request,
+        request: &Requester,
         mut turn: Turn,
     ) -> Result<BroughtUp, ProcessError> {
         let name = launch.spec.name.clone();
@@ -66,48 +71,48 @@ impl Supervisor {
         let before = self.runs_of(&name);
         let applied = self.apply_locked(launch, request, &mut turn).await?;
         let no_change = changing.downgrade();
-        let links = self.links_of(&name);
-        if links.iter().any(is_down) {
+        let handles = self.links_of(&name);
+        if handles.iter().any(is_down) {
             turn.all_stopped().await;
         }
         // The others need not wait for how it does.
         drop(turn);
-        let (down, has_finished) = down(&links, begun_anew);
-        let started = ask_each(down.iter(), What::Start, request).await;
-        for (link, started) in down.iter().zip(started) {
+        let (down, has_finished) = down(&handles, begun_anew);
+        let started = ask_each(down.iter(), InstanceCommand::Start, request).await;
+        for (handle, started) in down.iter().zip(started) {
             match started {
                 // It was started meanwhile, by its policy or by somebody else.
-                Err(ProcessError::InvalidState(_)) if !is_down(link) => {}
+                Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
                 started => started?,
             }
         }
         drop(no_change);
-        let ended_at_once = look(&links, &before).await;
+        let ended_at_once = look(&handles, &before).await;
         Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
     }
 
     /// Whether [`bring_up`](Self::bring_up) would start something that it would not change, and whether something has
     /// finished.
     #[must_use]
-    pub fn would_start(&self, launch: &Launch, rerun: bool) -> (bool, bool) {
+    pub fn would_start(&self, launch: &LaunchSpec, rerun: bool) -> (bool, bool) {
         let (down, has_finished) = down(&self.links_of(&launch.spec.name), rerun || !self.is_same_program(launch));
         (!down.is_empty(), has_finished)
     }
 
     /// The latest run of each instance that has had this name, supervised or not.
     fn runs_of(&self, name: &str) -> Vec<(StreamId, u64)> {
-        let supervised: Vec<Stream> = self.links_of(name).iter().filter_map(|link| link.view.stream()).collect();
+        let supervised: Vec<Stream> = self.links_of(name).iter().filter_map(|handle| handle.view.stream()).collect();
         let mut runs = self.table().known_runs(name);
         runs.extend(supervised.iter().map(|stream| (stream.id, stream.run)));
         runs
     }
 
-    fn links_of(&self, name: &str) -> Vec<Link> {
-        self.table().get(name).map(|entry| entry.links.clone()).unwrap_or_default()
+    fn links_of(&self, name: &str) -> Vec<InstanceHandle> {
+        self.table().get(name).map(|entry| entry.handles.clone()).unwrap_or_default()
     }
 
     /// Whether `launch` differs from what is supervised in its number of instances at most.
-    fn is_same_program(&self, launch: &Launch) -> bool {
+    fn is_same_program(&self, launch: &LaunchSpec) -> bool {
         self.table().get(&launch.spec.name).is_some_and(|entry| {
             let present = &entry.launch;
             let launch = with_id(with_instances(launch, present.spec.instances), present.spec.id);
@@ -117,29 +122,33 @@ impl Supervisor {
 }
 
 /// The instances that do not run and are to, and whether others have finished.
-fn down(links: &[Link], begun_anew: bool) -> (Vec<Link>, bool) {
-    let (finished, down): (Vec<Link>, Vec<Link>) =
-        links.iter().filter(|link| is_down(link)).cloned().partition(|link| !begun_anew && has_finished(link));
+fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, bool) {
+    let (finished, down): (Vec<InstanceHandle>, Vec<InstanceHandle>) = handles
+        .iter()
+        .filter(|handle| is_down(handle))
+        .cloned()
+        .partition(|handle| !begun_anew && has_finished(handle));
     (down, !finished.is_empty())
 }
 
-fn is_down(link: &Link) -> bool {
+fn is_down(handle: &InstanceHandle) -> bool {
     // What an operator's stop is ending does not stay, unlike what a failed health check has stopped.
     let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.by_health);
-    link.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
+    handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
 
-fn has_finished(link: &Link) -> bool {
-    link.view.stream().is_some_and(|stream| stream.finished)
+fn has_finished(handle: &InstanceHandle) -> bool {
+    handle.view.stream().is_some_and(|stream| stream.finished)
 }
 
 /// Looks for a while at what was started since `before`; gives what has failed, in words.
-async fn look(links: &[Link], before: &[(StreamId, u64)]) -> Option<String> {
-    let run_before = |link: &Link| before.iter().find(|(id, _)| *id == link.id).map_or(0, |(_, run)| *run);
-    let begun: Vec<(&Link, u64)> = links.iter().map(|link| (link, run_before(link))).collect();
+async fn look(handles: &[InstanceHandle], before: &[(StreamId, u64)]) -> Option<String> {
+    let run_before =
+        |handle: &InstanceHandle| before.iter().find(|(id, _)| *id == handle.id).map_or(0, |(_, run)| *run);
+    let begun: Vec<(&InstanceHandle, u64)> = handles.iter().map(|handle| (handle, run_before(handle))).collect();
     let until = Instant::now() + LOOK_MAX;
     loop {
-        let streams = begun.iter().filter_map(|(link, before)| Some((link.view.stream()?, *before)));
+        let streams = begun.iter().filter_map(|(handle, before)| Some((handle.view.stream()?, *before)));
         let started: Vec<(Stream, u64)> = streams.filter(|(stream, before)| stream.run > *before).collect();
         if let Some(failure) = started.iter().find_map(|(stream, before)| failure(stream, *before)) {
             return Some(failure);

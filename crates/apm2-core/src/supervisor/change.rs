@@ -7,11 +7,11 @@ use std::{
 };
 
 use apm2_model::{
-    event::{requester::Request, stream_id::StreamId},
+    event::{requester::Requester, stream_id::StreamId},
     spec::{
         ProcessSpec,
         id::ProcessId,
-        launch::{Launch, with_id, with_instances},
+        launch::{LaunchSpec, with_id, with_instances},
         validate::check,
     },
 };
@@ -23,9 +23,9 @@ use crate::{
     os::procfs::{ProcessStatus, status_of},
     supervisor::{
         Supervisor,
-        command::What,
+        command::InstanceCommand,
         error::{not_found, values_unknown},
-        instance_handle::Link,
+        instance_handle::InstanceHandle,
         report::{Applied, Launched},
         table::Entry,
         together::{Changing, Turn},
@@ -58,7 +58,7 @@ impl Supervisor {
     /// [`ProcessError::AlreadyExists`] when the name belongs to another group than `launch` does;
     /// [`ProcessError::InvalidState`] when the name or a setting cannot be; otherwise those of a start and a stop, and
     /// [`ProcessError::Io`] when something is not recorded or kept.
-    pub async fn apply(&self, launch: Launch, request: &Request) -> Result<Applied, ProcessError> {
+    pub async fn apply(&self, launch: LaunchSpec, request: &Requester) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
         self.apply_locked(launch, request, &mut Turn::alone()).await
     }
@@ -69,7 +69,7 @@ impl Supervisor {
     /// # Errors
     /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
     /// [`ProcessError::SpawnFailed`] it is supervised all the same.
-    pub async fn launch(&self, launch: Launch, request: &Request) -> Result<StreamId, ProcessError> {
+    pub async fn launch(&self, launch: LaunchSpec, request: &Requester) -> Result<StreamId, ProcessError> {
         let Launched { id, failure, .. } = self.launch_with(launch, None, request).await?;
         failure.map_or(Ok(id), Err)
     }
@@ -81,41 +81,41 @@ impl Supervisor {
     /// Those of [`launch`](Self::launch), but for [`ProcessError::SpawnFailed`].
     pub async fn launch_with(
         &self,
-        launch: Launch,
+        launch: LaunchSpec,
         stdin: Option<OwnedFd>,
-        request: &Request,
+        request: &Requester,
     ) -> Result<Launched, ProcessError> {
         let name = launch.spec.name.clone();
         let _changing = self.changing(&name).await;
         let present = self.table().get(&name).cloned();
         if let Some(present) = &present {
-            see_through(present).await;
+            wait_idle_briefly(present).await;
         }
         let group = launch.group.as_deref();
         if let Some(present) = present.filter(|present| present.is_busy() || !present.is_owned_by(group)) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
         self.apply_locked(launch, request, &mut Turn::alone()).await?;
-        let link = self.table().get(&name).and_then(|entry| entry.links.first()).cloned();
-        let link = link.ok_or_else(|| not_found(&name))?;
+        let handle = self.table().get(&name).and_then(|entry| entry.handles.first()).cloned();
+        let handle = handle.ok_or_else(|| not_found(&name))?;
         if let Some(stdin) = stdin {
-            link.ask(What::Input(stdin)).await?;
+            handle.ask(InstanceCommand::Input(stdin)).await?;
         }
         // It does not run, and nobody else starts it meanwhile.
-        let run = link.view.stream().map_or(0, |stream| stream.run).saturating_add(1);
-        let failure = match link.ask(What::Start(request.clone())).await {
+        let run = handle.view.stream().map_or(0, |stream| stream.run).saturating_add(1);
+        let failure = match handle.ask(InstanceCommand::Start(request.clone())).await {
             Ok(()) => None,
             Err(failure @ ProcessError::SpawnFailed(_)) => Some(failure),
             Err(error) => return Err(error),
         };
-        Ok(Launched { id: link.id, run, failure })
+        Ok(Launched { id: handle.id, run, failure })
     }
 
     /// Changes the number of instances. New ones run if any did; surplus ones are stopped, the last first.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
-    pub async fn scale(&self, process: ProcessId, instances: u32, request: &Request) -> Result<(), ProcessError> {
+    pub async fn scale(&self, process: ProcessId, instances: u32, request: &Requester) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
         let found = self.table().by_id(process).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
@@ -132,7 +132,12 @@ impl Supervisor {
     /// # Errors
     /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process
     /// belongs to another group.
-    pub async fn remove(&self, process: ProcessId, group: Option<&str>, request: &Request) -> Result<(), ProcessError> {
+    pub async fn remove(
+        &self,
+        process: ProcessId,
+        group: Option<&str>,
+        request: &Requester,
+    ) -> Result<(), ProcessError> {
         let changing = self.changing(&self.name_of(process)?).await;
         self.remove_locked(&changing, process, group, request).await
     }
@@ -143,23 +148,23 @@ impl Supervisor {
         _changing: &Changing,
         process: ProcessId,
         group: Option<&str>,
-        request: &Request,
+        request: &Requester,
     ) -> Result<(), ProcessError> {
-        let links = self.entry_of(process, group)?.links;
-        stop_all(links.iter().filter(|link| link.is_busy()), request).await?;
-        for link in &links {
-            link.ask(What::Settle).await?;
+        let handles = self.entry_of(process, group)?.handles;
+        stop_all(handles.iter().filter(|handle| handle.is_busy()), request).await?;
+        for handle in &handles {
+            handle.ask(InstanceCommand::WaitIdle).await?;
         }
-        self.take_out(process, || What::Unregister(request.clone())).await
+        self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
     /// Takes a process out of supervision, and forgets what it was launched with. Its history stays.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
-    pub async fn unregister(&self, process: ProcessId, request: &Request) -> Result<(), ProcessError> {
+    pub async fn unregister(&self, process: ProcessId, request: &Requester) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
-        self.take_out(process, || What::Unregister(request.clone())).await
+        self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
     /// The same without a word in its history, if the process belongs to `group`: for one that was wanted for once.
@@ -169,19 +174,19 @@ impl Supervisor {
     pub async fn release(&self, process: ProcessId, group: &str) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
         self.entry_of(process, Some(group))?;
-        self.take_out(process, || What::Release).await
+        self.take_out(process, || InstanceCommand::Release).await
     }
 
-    async fn take_out(&self, process: ProcessId, what: impl Fn() -> What) -> Result<(), ProcessError> {
+    async fn take_out(&self, process: ProcessId, command: impl Fn() -> InstanceCommand) -> Result<(), ProcessError> {
         let entry = self.table().by_id(process).cloned().ok_or_else(|| not_found(&process.to_string()))?;
         let name = &entry.launch.spec.name;
-        if let Some(link) = entry.links.iter().find(|link| link.is_busy()) {
+        if let Some(handle) = entry.handles.iter().find(|handle| handle.is_busy()) {
             let state =
-                link.view.stream().map_or_else(String::new, |stream| format!(": it is {}", stream.handle.state));
+                handle.view.stream().map_or_else(String::new, |stream| format!(": it is {}", stream.handle.state));
             return Err(ProcessError::InvalidState(format!("cannot unregister {name}{state}")));
         }
-        let mut left = entry.links.clone();
-        let taken_out = self.take_out_last(&mut left, 0, what).await;
+        let mut left = entry.handles.clone();
+        let taken_out = self.take_out_last(&mut left, 0, command).await;
         if let Err(error) = taken_out {
             // What is left is supervised on, as fewer instances.
             self.shrink(&entry, left).await;
@@ -208,8 +213,8 @@ impl Supervisor {
     /// Applies `launch` for whoever has the lock of its name.
     pub(crate) async fn apply_locked(
         &self,
-        launch: Launch,
-        request: &Request,
+        launch: LaunchSpec,
+        request: &Requester,
         turn: &mut Turn,
     ) -> Result<Applied, ProcessError> {
         check(&launch).map_err(ProcessError::InvalidState)?;
@@ -242,16 +247,16 @@ impl Supervisor {
         self.table().check_claim(spec)
     }
 
-    async fn create(&self, launch: Launch, request: &Request) -> Result<(), ProcessError> {
+    async fn create(&self, launch: LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
         let left = self.load_left(&launch, 0).await?;
-        let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, links: Vec::new() };
+        let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, handles: Vec::new() };
         let saved = self.save(&entry.launch).await;
         let added = match saved {
-            Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.links, left, request).await,
+            Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.handles, left, request).await,
             Err(error) => Err(error),
         };
         if let Err(error) = added {
-            self.withdraw(entry.links, request).await;
+            self.withdraw(entry.handles, request).await;
             self.forget(entry.launch.spec.id).await;
             return Err(error);
         }
@@ -297,39 +302,45 @@ impl Supervisor {
 }
 
 /// Waits, for a while, where all processes have ended and only what they left is seen through: that is not running.
-async fn see_through(entry: &Entry) {
-    for link in entry.links.iter().filter(|link| link.is_busy()) {
-        let identity = link.view.stream().and_then(|stream| stream.identity);
+async fn wait_idle_briefly(entry: &Entry) {
+    for handle in entry.handles.iter().filter(|handle| handle.is_busy()) {
+        let identity = handle.view.stream().and_then(|stream| stream.identity);
         let observed = blocking::step(move || identity.map(|identity| status_of(&identity))).await;
         if matches!(observed, Ok(Some(ProcessStatus::Alive))) {
             continue;
         }
         // Whether it took too long, or its end could not be recorded, shows in what is asked next.
-        let _ = timeout(SEE_THROUGH_MAX, link.ask(What::Settle)).await;
+        let _ = timeout(SEE_THROUGH_MAX, handle.ask(InstanceCommand::WaitIdle)).await;
     }
 }
 
 /// Stops all of them at once. One that ended by itself a moment before needs no stop.
-pub(crate) async fn stop_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
-    let answers = ask_each(links, |request| What::Stop(request, None), request).await;
+pub(crate) async fn stop_all(
+    handles: impl Iterator<Item = &InstanceHandle>,
+    request: &Requester,
+) -> Result<(), ProcessError> {
+    let answers = ask_each(handles, |request| InstanceCommand::Stop(request, None), request).await;
     answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
 /// Starts all of them at once; the first error is the one to tell.
-pub(crate) async fn start_all(links: impl Iterator<Item = &Link>, request: &Request) -> Result<(), ProcessError> {
-    ask_each(links, What::Start, request).await.into_iter().collect()
+pub(crate) async fn start_all(
+    handles: impl Iterator<Item = &InstanceHandle>,
+    request: &Requester,
+) -> Result<(), ProcessError> {
+    ask_each(handles, InstanceCommand::Start, request).await.into_iter().collect()
 }
 
 /// Asks all of them at once, and waits for all.
 pub(crate) async fn ask_each(
-    links: impl Iterator<Item = &Link>,
-    what: impl Fn(Request) -> What,
-    request: &Request,
+    handles: impl Iterator<Item = &InstanceHandle>,
+    command: impl Fn(Requester) -> InstanceCommand,
+    request: &Requester,
 ) -> Vec<Result<(), ProcessError>> {
-    let asked: Vec<_> = links
-        .map(|link| {
-            let (link, what) = (link.clone(), what(request.clone()));
-            tokio::spawn(async move { link.ask(what).await })
+    let asked: Vec<_> = handles
+        .map(|handle| {
+            let (handle, command) = (handle.clone(), command(request.clone()));
+            tokio::spawn(async move { handle.ask(command).await })
         })
         .collect();
     let mut answers = Vec::with_capacity(asked.len());

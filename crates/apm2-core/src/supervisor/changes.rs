@@ -20,7 +20,7 @@ impl Changes {
     }
 
     /// Waits until all that are under way now are through.
-    pub(crate) async fn settle(&self) {
+    pub(crate) async fn make_durable(&self) {
         let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for lock in locks {
             drop(lock.write().await);

@@ -11,8 +11,8 @@ use apm2_model::{
         actor::Actor,
         exit::{Exit, RunEnd},
         kind::{EventKind, RestartRule},
-        origin::Origin,
-        requester::Request,
+        origin::EventOrigin,
+        requester::Requester,
     },
     state::stream::{FollowUp, Stream},
 };
@@ -49,7 +49,7 @@ impl Supervisor {
             None => vec![end_event(&stream.handle.state, Exit::UNKNOWN, false)],
         };
         kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });
-        let origin = Origin::of(Request { actor: Actor::Recovery, reason: Some(reason.to_owned()) });
+        let origin = EventOrigin::of(Requester { actor: Actor::Recovery, reason: Some(reason.to_owned()) });
         let services = &self.inner.services;
         let (id, recorder, clock) = (stream.id, (services.recorder)(), Arc::clone(&services.clock));
         let mut history = History::new(id, Some(stream.clone()), recorder, clock);

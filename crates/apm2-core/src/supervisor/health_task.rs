@@ -1,9 +1,9 @@
 //! The health of one run: when it is checked, the check under way, and what the results mean.
 
 use apm2_model::{
-    event::{identity::ProcessIdentity, timestamp::Stamp},
+    event::{identity::ProcessIdentity, timestamp::Timestamp},
     policy::health_monitor::{HealthMonitor, HealthVerdict, ProbeResult},
-    spec::{config::health::HealthCheckConfig, launch::Launch},
+    spec::{config::health::HealthCheckConfig, launch::LaunchSpec},
 };
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -14,19 +14,19 @@ use crate::{
 
 /// The checks of a run; of nothing, by default.
 #[derive(Debug, Default)]
-pub(crate) struct Checkup {
+pub(crate) struct HealthTask {
     monitor: Option<HealthMonitor>,
     due: Option<Instant>,
     running: Option<JoinHandle<ProbeResult>>,
 }
 
-impl Checkup {
+impl HealthTask {
     /// Begins to check a run that was started at `started`.
-    pub(crate) fn started(config: Option<HealthCheckConfig>, started: &Stamp, now: &Stamp) -> Self {
+    pub(crate) fn started(config: Option<HealthCheckConfig>, started: &Timestamp, now: &Timestamp) -> Self {
         let Some(config) = config else { return Self::default() };
-        let mut checkup = Self { monitor: Some(HealthMonitor::new(config, *started)), due: None, running: None };
-        checkup.plan_next(now);
-        checkup
+        let mut health_task = Self { monitor: Some(HealthMonitor::new(config, *started)), due: None, running: None };
+        health_task.plan_next(now);
+        health_task
     }
 
     pub(crate) const fn due(&self) -> Option<Instant> {
@@ -38,7 +38,7 @@ impl Checkup {
     }
 
     /// Begins a check of the process.
-    pub(crate) fn begin(&mut self, launch: &Launch, process: Option<ProcessIdentity>) {
+    pub(crate) fn begin(&mut self, launch: &LaunchSpec, process: Option<ProcessIdentity>) {
         self.due = None;
         let Some(health) = &launch.spec.health else { return };
         let (check, timeout) = (health.check.clone(), health.timeout);
@@ -57,26 +57,26 @@ impl Checkup {
     }
 
     /// What the result means.
-    pub(crate) fn conclude(&mut self, result: &ProbeResult, now: &Stamp) -> HealthVerdict {
+    pub(crate) fn conclude(&mut self, result: &ProbeResult, now: &Timestamp) -> HealthVerdict {
         let Some(monitor) = &mut self.monitor else { return HealthVerdict::Nothing };
         let verdict = monitor.on_result(now, result);
         self.plan_next(now);
         verdict
     }
 
-    fn plan_next(&mut self, now: &Stamp) {
+    fn plan_next(&mut self, now: &Timestamp) {
         self.due = self.monitor.as_ref().map(|monitor| instant_in(monitor.next_probe(now)));
     }
 }
 
 /// What a script is given: what its process was started with, and what is its own. Later ones replace earlier ones.
-fn variables(launch: &Launch, health: &HealthCheckConfig) -> Vec<(String, String)> {
+fn variables(launch: &LaunchSpec, health: &HealthCheckConfig) -> Vec<(String, String)> {
     let base = launch.base_env.iter().flatten();
     let all = base.chain(&launch.spec.env).chain(&health.env);
     all.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-impl Drop for Checkup {
+impl Drop for HealthTask {
     fn drop(&mut self) {
         if let Some(running) = &self.running {
             running.abort();

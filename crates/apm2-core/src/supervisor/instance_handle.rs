@@ -11,15 +11,15 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     error::ProcessError,
     run::runner::StreamView,
-    supervisor::command::{Order, What},
+    supervisor::command::{InstanceCommand, PendingCommand},
 };
 
-impl Link {
+impl InstanceHandle {
     /// Sends an order and waits for the answer.
-    pub(crate) async fn ask(&self, what: What) -> Result<(), ProcessError> {
+    pub(crate) async fn ask(&self, command: InstanceCommand) -> Result<(), ProcessError> {
         let (reply, answer) = oneshot::channel();
         let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());
-        self.orders.send(Order { what, reply }).await.map_err(|_| gone())?;
+        self.commands.send(PendingCommand { command, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -30,9 +30,9 @@ impl Link {
 
 /// The way to the task of one instance.
 #[derive(Clone)]
-pub(crate) struct Link {
+pub(crate) struct InstanceHandle {
     pub(crate) id: StreamId,
-    pub(crate) orders: mpsc::Sender<Order>,
+    pub(crate) commands: mpsc::Sender<PendingCommand>,
     pub(crate) view: StreamView,
     /// Whether it runs, or is due to.
     pub(crate) busy: Arc<AtomicBool>,

@@ -64,7 +64,7 @@ impl KnownInstances {
 mod tests {
     use super::*;
     use apm2_model::clock::SystemClock;
-    use apm2_model::event::Draft;
+    use apm2_model::event::NewEvent;
     use apm2_model::event::actor::Actor;
     use apm2_model::event::kind::EventKind;
     use apm2_model::event::timestamp::Clock as _;
@@ -78,7 +78,7 @@ mod tests {
         let spec = ProcessSpec::builder().id(process_id).name(name).command("true").instances(4).build();
         let kind = EventKind::Registered { spec: RedactedSpec::new(&spec) };
         let (id, stamp) = (StreamId { process_id, instance }, SystemClock.now());
-        let draft = Draft { stream: id, run: 0, actor: Actor::System, reason: None, cause: None, stamp, kind };
+        let draft = NewEvent { stream: id, run: 0, actor: Actor::System, reason: None, cause: None, stamp, kind };
         Stream::begin(&draft.numbered(7, 1)).unwrap()
     }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apm2_model::spec::{id::ProcessId, launch::Launch};
+use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
 /// Keeps launches for the supervisor that comes after this one.
 ///
@@ -12,7 +12,7 @@ pub trait LaunchStore: Send + Sync {
     ///
     /// # Errors
     /// When it could not be kept.
-    fn prepare(&self, _launch: &Launch) -> io::Result<()> {
+    fn prepare(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
@@ -20,7 +20,7 @@ pub trait LaunchStore: Send + Sync {
     ///
     /// # Errors
     /// When it is not kept.
-    fn save(&self, launch: &Launch) -> io::Result<()>;
+    fn save(&self, launch: &LaunchSpec) -> io::Result<()>;
 
     /// Forgets the launch of `process`, if there is one.
     ///
@@ -32,14 +32,14 @@ pub trait LaunchStore: Send + Sync {
     ///
     /// # Errors
     /// When nothing can be read at all.
-    fn load_all(&self) -> io::Result<KeptLaunches>;
+    fn load_all(&self) -> io::Result<StoredLaunches>;
 }
 
 /// What a store of launches has.
 #[derive(Debug, Default)]
-pub struct KeptLaunches {
+pub struct StoredLaunches {
     /// Those that can be used.
-    pub launches: Vec<Launch>,
+    pub launches: Vec<LaunchSpec>,
     /// Those that this program cannot read, and leaves as they are.
     pub unreadable: Vec<UnreadableLaunch>,
 }
@@ -55,10 +55,10 @@ pub struct UnreadableLaunch {
 
 /// Keeps nothing: for supervisors that nobody comes after.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Unkept;
+pub struct NoLaunchStore;
 
-impl LaunchStore for Unkept {
-    fn save(&self, _launch: &Launch) -> io::Result<()> {
+impl LaunchStore for NoLaunchStore {
+    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl LaunchStore for Unkept {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
-        Ok(KeptLaunches::default())
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches::default())
     }
 }

@@ -42,7 +42,7 @@ use std::{
 };
 
 use apm2_model::{
-    event::{requester::Request, stream_id::StreamId},
+    event::{requester::Requester, stream_id::StreamId},
     id_query::UnclearId,
     signal::Signal,
     spec::{id::ProcessId, launch::with_id, validate::check},
@@ -55,11 +55,11 @@ use crate::{
     error::ProcessError,
     run::runner::ProcessRunner,
     supervisor::{
-        actor::{Flags, Tender},
+        actor::{Flags, InstanceActor},
         changes::Changes,
-        command::{ORDERS_WAITING_MAX, What},
+        command::{COMMANDS_WAITING_MAX, InstanceCommand},
         error::not_found,
-        instance_handle::Link,
+        instance_handle::InstanceHandle,
         table::{Table, refuse_confusion},
     },
 };
@@ -67,7 +67,7 @@ use crate::{
 pub use apm2_model::{
     policy::boot::Boot,
     spec::{
-        launch::Launch,
+        launch::LaunchSpec,
         name::{EVERYTHING, is_name},
         validate::INSTANCES_MAX,
     },
@@ -75,7 +75,7 @@ pub use apm2_model::{
 
 pub use crate::supervisor::{
     bring_up::BroughtUp,
-    launch_store::{KeptLaunches, LaunchStore, Unkept, UnreadableLaunch},
+    launch_store::{LaunchStore, NoLaunchStore, StoredLaunches, UnreadableLaunch},
     past::Past,
     report::{Applied, Launched, Recovery, Reloaded, ShutdownReport},
     services::{AdapterFactory, Services},
@@ -107,30 +107,36 @@ impl Supervisor {
         Self { inner: Arc::new(inner) }
     }
 
-    fn tender(&self, launch: &Arc<Launch>, instance: u32, stream: Option<Stream>, launchable: bool) -> (Tender, Link) {
+    fn actor(
+        &self,
+        launch: &Arc<LaunchSpec>,
+        instance: u32,
+        stream: Option<Stream>,
+        launchable: bool,
+    ) -> (InstanceActor, InstanceHandle) {
         let services = &self.inner.services;
         let runner = ProcessRunner::recorded(launch.spec.clone(), instance, (services.recorder)(), stream)
             .with_clock(Arc::clone(&services.clock))
             .kept(services.holder.clone(), services.files())
             .placed(services.place);
-        let (orders, received) = mpsc::channel(ORDERS_WAITING_MAX);
+        let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let busy = Arc::new(AtomicBool::new(false));
         let id = StreamId { process_id: launch.spec.id, instance };
-        let link = Link { id, orders, view: runner.view(), busy: Arc::clone(&busy) };
+        let handle = InstanceHandle { id, commands, view: runner.view(), busy: Arc::clone(&busy) };
         let clock = Arc::clone(&services.clock);
         let adapters = Arc::clone(&services.adapters);
         let flags = Flags { busy, is_leaving: Arc::clone(&self.inner.is_leaving) };
-        let tender = Tender::new(runner, Arc::clone(launch), launchable, clock, received, flags, adapters);
-        (tender, link)
+        let actor = InstanceActor::new(runner, Arc::clone(launch), launchable, clock, received, flags, adapters);
+        (actor, handle)
     }
 
     /// Starts an instance.
     ///
     /// # Errors
     /// Those of [`ProcessRunner::start_by`]; [`ProcessError::NotFound`] when it is not supervised.
-    pub async fn start(&self, target: StreamId, request: &Request) -> Result<(), ProcessError> {
+    pub async fn start(&self, target: StreamId, request: &Requester) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
-        self.link(target)?.ask(What::Start(request.clone())).await
+        self.handle(target)?.ask(InstanceCommand::Start(request.clone())).await
     }
 
     /// Stops an instance with its whole group, or cancels the restart that is due. Without a timeout, within its own.
@@ -141,18 +147,18 @@ impl Supervisor {
         &self,
         target: StreamId,
         timeout: Option<Duration>,
-        request: &Request,
+        request: &Requester,
     ) -> Result<(), ProcessError> {
-        self.link(target)?.ask(What::Stop(request.clone(), timeout)).await
+        self.handle(target)?.ask(InstanceCommand::Stop(request.clone(), timeout)).await
     }
 
     /// Stops an instance if it runs, and starts it.
     ///
     /// # Errors
     /// Those of [`start`](Self::start) and [`stop`](Self::stop).
-    pub async fn restart(&self, target: StreamId, request: &Request) -> Result<(), ProcessError> {
+    pub async fn restart(&self, target: StreamId, request: &Requester) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
-        self.link(target)?.ask(What::Restart(request.clone())).await
+        self.handle(target)?.ask(InstanceCommand::Restart(request.clone())).await
     }
 
     /// Passes a signal on to an instance with its whole group. It is no stop, whatever the process makes of it.
@@ -160,17 +166,17 @@ impl Supervisor {
     /// # Errors
     /// [`ProcessError::InvalidState`] when it does not run, and for SIGKILL, which is a stop's;
     /// [`ProcessError::SignalFailed`]; [`ProcessError::NotFound`] when it is not supervised.
-    pub async fn signal(&self, target: StreamId, signal: Signal, request: &Request) -> Result<(), ProcessError> {
-        self.link(target)?.ask(What::Signal(request.clone(), signal)).await
+    pub async fn signal(&self, target: StreamId, signal: Signal, request: &Requester) -> Result<(), ProcessError> {
+        self.handle(target)?.ask(InstanceCommand::Signal(request.clone(), signal)).await
     }
 
     /// Gives an instance new credentials: by its `reload_signal` where it has one and runs, else by a restart.
     ///
     /// # Errors
     /// Those of [`restart`](Self::restart); [`ProcessError::InvalidState`] when there are no credentials to be had.
-    pub async fn reload(&self, target: StreamId, request: &Request) -> Result<Reloaded, ProcessError> {
+    pub async fn reload(&self, target: StreamId, request: &Requester) -> Result<Reloaded, ProcessError> {
         let _no_change = self.steady(target).await?;
-        let link = self.link(target)?;
+        let handle = self.handle(target)?;
         let launch = self.table().by_id(target.process_id).map(|entry| Arc::clone(&entry.launch));
         let launch = launch.ok_or_else(|| not_found(&target.process_id.to_string()))?;
         let Some(config) = &launch.spec.credentials else {
@@ -181,12 +187,12 @@ impl Supervisor {
         credentials::resolve(launch.credential_source.as_ref(), config, launch.spec.cwd.as_deref())
             .await
             .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
-        let is_running = link.view.stream().is_some_and(|stream| stream.handle.state.is_running());
+        let is_running = handle.view.stream().is_some_and(|stream| stream.handle.state.is_running());
         if is_running && config.reload_signal.is_some() {
-            link.ask(What::Rotate(request.clone())).await?;
+            handle.ask(InstanceCommand::Rotate(request.clone())).await?;
             return Ok(Reloaded::Signalled);
         }
-        link.ask(What::Restart(request.clone())).await?;
+        handle.ask(InstanceCommand::Restart(request.clone())).await?;
         Ok(Reloaded::Restarted)
     }
 
@@ -195,21 +201,21 @@ impl Supervisor {
     /// # Errors
     /// [`ProcessError::NotFound`]; [`ProcessError::Io`] when its end could not be recorded.
     pub async fn wait(&self, target: StreamId) -> Result<Stream, ProcessError> {
-        let link = self.link(target)?;
+        let handle = self.handle(target)?;
         let (told, over) = oneshot::channel();
-        link.ask(What::Over(told)).await?;
+        handle.ask(InstanceCommand::Over(told)).await?;
         over.await.map_err(|_| not_found(&target.process_id.to_string()))
     }
 
     /// The instances that are supervised, by name and instance.
     #[must_use]
     pub fn instances(&self) -> Vec<Stream> {
-        self.table().links().filter_map(|link| link.view.stream()).collect()
+        self.table().handles().filter_map(|handle| handle.view.stream()).collect()
     }
 
     /// What is supervised, by name.
     #[must_use]
-    pub fn launches(&self) -> Vec<Arc<Launch>> {
+    pub fn launches(&self) -> Vec<Arc<LaunchSpec>> {
         self.table().launches()
     }
 
@@ -234,7 +240,7 @@ impl Supervisor {
     /// # Errors
     /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
     /// file.
-    pub fn check_together(launches: &[Launch]) -> Result<(), ProcessError> {
+    pub fn check_together(launches: &[LaunchSpec]) -> Result<(), ProcessError> {
         let mut pairs = launches.iter().enumerate().flat_map(|(number, one)| {
             let others = launches.iter().skip(number.saturating_add(1));
             others.map(move |other| (one, other))
@@ -244,7 +250,7 @@ impl Supervisor {
 
     /// What applying `launch` would do.
     #[must_use]
-    pub fn plan(&self, launch: &Launch) -> Applied {
+    pub fn plan(&self, launch: &LaunchSpec) -> Applied {
         let table = self.table();
         let Some(entry) = table.get(&launch.spec.name) else { return Applied::Created };
         let is_same = entry.is_launchable && entry.launch.is_as(&with_id(launch.clone(), entry.launch.spec.id));
@@ -255,7 +261,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`], in words.
-    pub fn check(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
+    pub fn check(&self, launch: &LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
         check(launch).map_err(ProcessError::InvalidState)?;
         self.check_record(launch, request)
     }
@@ -265,27 +271,30 @@ impl Supervisor {
     ///
     /// # Errors
     /// [`ProcessError::AlreadyExists`].
-    pub fn check_owner(&self, launch: &Launch) -> Result<(), ProcessError> {
+    pub fn check_owner(&self, launch: &LaunchSpec) -> Result<(), ProcessError> {
         self.table().get(&launch.spec.name).map_or(Ok(()), |entry| entry.refuse_others(launch.group.as_deref()))
     }
 
     /// The instances of a process.
     #[must_use]
     pub fn streams_of(&self, process: ProcessId) -> Vec<StreamId> {
-        self.table().by_id(process).map(|entry| entry.links.iter().map(|link| link.id).collect()).unwrap_or_default()
+        self.table()
+            .by_id(process)
+            .map(|entry| entry.handles.iter().map(|handle| handle.id).collect())
+            .unwrap_or_default()
     }
 
     /// The state of an instance, as recorded.
     #[must_use]
     pub fn state(&self, target: StreamId) -> Option<ProcessState> {
-        let view = self.table().link(target).map(|link| link.view.clone())?;
+        let view = self.table().handle(target).map(|handle| handle.view.clone())?;
         view.stream().map(|stream| stream.handle.state)
     }
 
     /// Whether an instance runs, or is due to.
     #[must_use]
     pub fn is_busy(&self, target: StreamId) -> bool {
-        self.table().link(target).is_some_and(Link::is_busy)
+        self.table().handle(target).is_some_and(InstanceHandle::is_busy)
     }
 
     /// Whether a process is given credentials.
@@ -297,18 +306,18 @@ impl Supervisor {
     /// What people call an instance; its id where it is not supervised.
     #[must_use]
     pub fn display_name(&self, target: StreamId) -> String {
-        let stream = self.table().link(target).and_then(|link| link.view.stream());
+        let stream = self.table().handle(target).and_then(|handle| handle.view.stream());
         stream.map_or_else(|| target.process_id.to_string(), |stream| stream.handle.display_name())
     }
 
     /// Whether nothing runs and nothing is due.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        !self.table().links().any(Link::is_busy)
+        !self.table().handles().any(InstanceHandle::is_busy)
     }
 
-    fn link(&self, target: StreamId) -> Result<Link, ProcessError> {
-        self.table().link(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
+    fn handle(&self, target: StreamId) -> Result<InstanceHandle, ProcessError> {
+        self.table().handle(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
     }
 
     /// Nothing is left half-done under this lock, so a panic of another thread does not matter.

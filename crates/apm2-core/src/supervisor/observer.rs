@@ -5,16 +5,16 @@ use std::{path::PathBuf, time::Duration};
 use apm2_model::{
     event::{
         kind::{EventKind, OutputSource},
-        timestamp::Stamp,
+        timestamp::Timestamp,
     },
-    spec::launch::Launch,
+    spec::launch::LaunchSpec,
 };
 use tokio::time::Instant;
 
 use crate::{
-    adapter::{Adapter, BlackBox, Glance, Line, LineSplitter, Observation},
+    adapter::{Adapter, AdapterContext, BlackBox, Line, LineSplitter, Observation},
     output::log::{
-        captured::KeptOutput,
+        captured::CapturedOutput,
         follow::{LogItem, LogReader},
     },
     time::instant_in,
@@ -39,7 +39,7 @@ pub(crate) struct Watch {
 
 struct Watched {
     adapter: Box<dyn Adapter>,
-    output: KeptOutput,
+    output: CapturedOutput,
     lines: Vec<Lines>,
 }
 
@@ -53,7 +53,7 @@ struct Lines {
 
 impl Watch {
     /// `adapter`, or the black box where there is none, of an instance whose output is kept in files; else nothing.
-    pub(crate) fn new(launch: &Launch, adapter: Option<Box<dyn Adapter>>, output: Option<KeptOutput>) -> Self {
+    pub(crate) fn new(launch: &LaunchSpec, adapter: Option<Box<dyn Adapter>>, output: Option<CapturedOutput>) -> Self {
         let Some(output) = output else { return Self::default() };
         let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));
         let interval = match launch.silence_limit {
@@ -81,7 +81,7 @@ impl Watch {
     }
 
     /// Asks the adapter.
-    pub(crate) fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
+    pub(crate) fn observe(&mut self, now: Timestamp) -> Vec<EventKind> {
         self.due = Some(instant_in(self.interval));
         self.watched.as_mut().map_or_else(Vec::new, |watched| watched.observe(now))
     }
@@ -104,13 +104,13 @@ impl Watched {
         }
     }
 
-    fn observe(&mut self, now: Stamp) -> Vec<EventKind> {
+    fn observe(&mut self, now: Timestamp) -> Vec<EventKind> {
         let mut seen = Vec::new();
         for lines in &mut self.lines {
             lines.hand_on(&mut *self.adapter, &self.output, &mut seen);
         }
         let output = &self.output;
-        let glance = Glance { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
+        let glance = AdapterContext { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
         seen.extend(self.adapter.tick(&glance));
         let adapter = self.adapter.name();
         seen.into_iter().map(|seen| EventKind::Observed { adapter: adapter.to_owned(), detail: seen.detail }).collect()
@@ -118,13 +118,13 @@ impl Watched {
 }
 
 impl Lines {
-    fn hand_on(&mut self, adapter: &mut dyn Adapter, output: &KeptOutput, seen: &mut Vec<Observation>) {
+    fn hand_on(&mut self, adapter: &mut dyn Adapter, output: &CapturedOutput, seen: &mut Vec<Observation>) {
         for _ in 0..PIECES_MAX {
             match self.reader.next_item() {
                 Ok(LogItem::Bytes(bytes)) => {
                     self.splitter.push(self.source, bytes, |line| {
                         // What is left of a secret where it is cut would not be found any more.
-                        let known = output.masks.known().filter(|_| line.is_cut);
+                        let known = output.secret_filter.known().filter(|_| line.is_cut);
                         let bytes = known.as_ref().map_or(line.bytes, |known| known.without_begun(line.bytes));
                         seen.extend(adapter.line(Line { bytes, ..line }));
                     });

@@ -11,7 +11,7 @@ use std::{
 use apm2_model::{
     event::stream_id::StreamId,
     recorder::Recorder,
-    spec::{id::ProcessId, launch::Launch},
+    spec::{id::ProcessId, launch::LaunchSpec},
     state::stream::Stream,
 };
 
@@ -67,7 +67,11 @@ impl FromIterator<Stream> for Past {
 
 impl Supervisor {
     /// What is left on record of the instances of `launch` from `first` on, which are not supervised; by instance.
-    pub(crate) async fn load_left(&self, launch: &Launch, first: usize) -> Result<HashMap<u32, Stream>, ProcessError> {
+    pub(crate) async fn load_left(
+        &self,
+        launch: &LaunchSpec,
+        first: usize,
+    ) -> Result<HashMap<u32, Stream>, ProcessError> {
         let wanted = u32::try_from(first).unwrap_or(u32::MAX)..launch.spec.instances;
         let mut known = self.table().known_of(launch.spec.id);
         known.retain(|(id, _)| wanted.contains(&id.instance));
@@ -93,8 +97,8 @@ fn load_one(recorder: &dyn Recorder, id: StreamId, last_seq: u64) -> io::Result<
         // To go on with less than was recorded would record a second past.
         Some(stream) if stream.last_seq < last_seq => {
             let StreamId { process_id, instance } = id;
-            let what = format!("the record of {process_id}/{instance} ends before event {last_seq}, which it had");
-            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+            let command = format!("the record of {process_id}/{instance} ends before event {last_seq}, which it had");
+            Err(io::Error::new(io::ErrorKind::InvalidData, command))
         }
         _ => Ok(loaded),
     }

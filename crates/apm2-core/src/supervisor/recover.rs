@@ -7,11 +7,11 @@ use std::{
 };
 
 use apm2_model::{
-    event::{actor::Actor, origin::Origin},
+    event::{actor::Actor, origin::EventOrigin},
     policy::boot::Boot,
     spec::{
         id::ProcessId,
-        launch::{Launch, with_instances},
+        launch::{LaunchSpec, with_instances},
     },
     state::stream::Stream,
 };
@@ -23,7 +23,7 @@ use crate::{
     run::resume::Resumed,
     supervisor::{
         Supervisor,
-        launch_store::{KeptLaunches, LaunchStore},
+        launch_store::{LaunchStore, StoredLaunches},
         past::Past,
         report::Recovery,
         table::Entry,
@@ -55,9 +55,9 @@ impl Supervisor {
     pub async fn recover_after(&self, boot: Boot, past: Past) -> Recovery {
         let mut recovery = Recovery::default();
         let loaded = self.with_launches(|launches| launches.load_all()).await;
-        let KeptLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {
+        let StoredLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {
             recovery.problems.push(format!("what processes are launched with cannot be read: {error}"));
-            KeptLaunches::default()
+            StoredLaunches::default()
         });
         let unreadable: HashSet<ProcessId> = unreadable
             .into_iter()
@@ -99,7 +99,7 @@ impl Supervisor {
             let is_wanted = unreadable.contains(&process) && streams.iter().any(|stream| !stream.unregistered);
             match streams.first() {
                 Some(first) if is_wanted || streams.iter().any(Stream::is_open) => {
-                    let launch = Launch::new(first.handle.spec.clone());
+                    let launch = LaunchSpec::new(first.handle.spec.clone());
                     let supervisor = self.clone();
                     taken_over.spawn(blocking::step(move || supervisor.take_over(launch, false, streams, boot)));
                 }
@@ -150,7 +150,7 @@ impl Supervisor {
         let Some(holder) = &self.inner.services.holder else { return };
         // Asked first: what is started meanwhile is then known by its instance.
         let held = holder.held().unwrap_or_default();
-        let ours: HashSet<String> = self.table().links().map(|link| link.view.marker()).collect();
+        let ours: HashSet<String> = self.table().handles().map(|handle| handle.view.marker()).collect();
         for run in held.iter().filter(|run| !ours.contains(*run)) {
             if let Err(error) = holder.release(run) {
                 tracing::debug!(%error, "a run stays held that is over");
@@ -158,7 +158,7 @@ impl Supervisor {
         }
     }
 
-    fn take_over(&self, mut launch: Launch, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
+    fn take_over(&self, mut launch: LaunchSpec, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
         // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
         let open = streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
@@ -171,17 +171,17 @@ impl Supervisor {
         let mut of_instance: HashMap<u32, Stream> =
             ours.into_iter().map(|stream| (stream.id.instance, stream)).collect();
         self.table().remember(surplus);
-        let mut links = Vec::new();
+        let mut handles = Vec::new();
         for instance in 0..launch.spec.instances {
-            let (mut tender, link) = self.tender(&launch, instance, of_instance.remove(&instance), is_launchable);
+            let (mut actor, handle) = self.actor(&launch, instance, of_instance.remove(&instance), is_launchable);
             // It was being added when the supervisor died.
-            let registered = tender.register(&Origin::of(Actor::Recovery));
-            let resumed = registered.and_then(|()| tender.resume(boot));
+            let registered = actor.register(&EventOrigin::of(Actor::Recovery));
+            let resumed = registered.and_then(|()| actor.resume(boot));
             recovery.note(&launch, resumed);
-            tokio::spawn(tender.tend());
-            links.push(link);
+            tokio::spawn(actor.run());
+            handles.push(handle);
         }
-        self.table().insert(Entry { launch, is_launchable, links });
+        self.table().insert(Entry { launch, is_launchable, handles });
         recovery
     }
 
@@ -193,7 +193,7 @@ impl Supervisor {
     }
 
     /// Keeps a launch for the supervisor that comes after this one.
-    pub(crate) async fn save(&self, launch: &Arc<Launch>) -> Result<(), ProcessError> {
+    pub(crate) async fn save(&self, launch: &Arc<LaunchSpec>) -> Result<(), ProcessError> {
         let launch = Arc::clone(launch);
         Ok(self.with_launches(move |launches| launches.save(&launch)).await?)
     }
@@ -209,7 +209,7 @@ impl Supervisor {
 }
 
 impl Recovery {
-    fn note(&mut self, launch: &Launch, resumed: Result<Resumed, ProcessError>) {
+    fn note(&mut self, launch: &LaunchSpec, resumed: Result<Resumed, ProcessError>) {
         match resumed {
             Ok(Resumed::Nothing) => {}
             Ok(Resumed::Adopted) => self.adopted = self.adopted.saturating_add(1),

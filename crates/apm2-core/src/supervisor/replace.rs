@@ -6,9 +6,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use apm2_model::{
-    event::{Draft, kind::EventKind, requester::Request, stream_id::StreamId},
+    event::{NewEvent, kind::EventKind, requester::Requester, stream_id::StreamId},
     spec::{
-        launch::{Launch, with_instances},
+        launch::{LaunchSpec, with_instances},
         redact::spec::RedactedSpec,
     },
     state::stream::Stream,
@@ -19,8 +19,8 @@ use crate::{
     supervisor::{
         Supervisor,
         change::{start_all, stop_all},
-        command::What,
-        instance_handle::Link,
+        command::InstanceCommand,
+        instance_handle::InstanceHandle,
         report::Applied,
         table::Entry,
         together::Turn,
@@ -30,37 +30,37 @@ use crate::{
 /// One replacement.
 struct Replacement<'a> {
     old: &'a Entry,
-    new: Arc<Launch>,
-    request: &'a Request,
+    new: Arc<LaunchSpec>,
+    request: &'a Requester,
     /// Instances that stay.
-    kept: &'a [Link],
+    kept: &'a [InstanceHandle],
     /// Instances that go.
-    surplus: &'a [Link],
+    surplus: &'a [InstanceHandle],
     /// Those that run and have to be stopped for it.
-    to_stop: Vec<Link>,
+    to_stop: Vec<InstanceHandle>,
     /// What is on record of instances that are added.
     left: HashMap<u32, Stream>,
     /// Instances that were added.
-    added: Vec<Link>,
+    added: Vec<InstanceHandle>,
 }
 
 impl<'a> Replacement<'a> {
-    fn new(old: &'a Entry, new: Arc<Launch>, left: HashMap<u32, Stream>, request: &'a Request) -> Self {
+    fn new(old: &'a Entry, new: Arc<LaunchSpec>, left: HashMap<u32, Stream>, request: &'a Requester) -> Self {
         let is_same_program = old.is_launchable && old.launch.is_as(&with_instances(&new, old.launch.spec.instances));
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
-        let (kept, surplus) = old.links.split_at(count.min(old.links.len()));
-        let stopped: &[Link] = if is_same_program { surplus } else { &old.links };
+        let (kept, surplus) = old.handles.split_at(count.min(old.handles.len()));
+        let stopped: &[InstanceHandle] = if is_same_program { surplus } else { &old.handles };
         // What was stopped already stays so.
-        let to_stop = stopped.iter().filter(|link| link.is_busy()).cloned().collect();
+        let to_stop = stopped.iter().filter(|handle| handle.is_busy()).cloned().collect();
         Self { old, new, request, kept, surplus, to_stop, left, added: Vec::new() }
     }
 }
 
 impl Supervisor {
     /// Refuses a launch whose specification is too large to be recorded.
-    pub(crate) fn check_record(&self, launch: &Launch, request: &Request) -> Result<(), ProcessError> {
+    pub(crate) fn check_record(&self, launch: &LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
         let services = &self.inner.services;
-        let draft = Draft {
+        let draft = NewEvent {
             stream: StreamId { process_id: launch.spec.id, instance: 0 },
             run: 0,
             actor: request.actor.clone(),
@@ -77,15 +77,15 @@ impl Supervisor {
     pub(crate) async fn replace(
         &self,
         entry: &Entry,
-        launch: Launch,
-        request: &Request,
+        launch: LaunchSpec,
+        request: &Requester,
         turn: &mut Turn,
     ) -> Result<Applied, ProcessError> {
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
         // Of the instances that come, if any do.
-        let left = self.load_left(&launch, entry.links.len()).await?;
+        let left = self.load_left(&launch, entry.handles.len()).await?;
         let launch = Arc::new(launch);
         let prepared = Arc::clone(&launch);
         self.with_launches(move |launches| launches.prepare(&prepared)).await?;
@@ -96,15 +96,16 @@ impl Supervisor {
             return Err(error);
         }
         let Replacement { new, kept, surplus, to_stop, added, .. } = replacement;
-        let mut links = [kept, surplus].concat();
-        let taken_out = self.take_out_last(&mut links, kept.len(), || What::Unregister(request.clone())).await;
-        links.extend(added.iter().cloned());
-        let changed = Entry { launch: new, is_launchable: true, links: links.clone() };
+        let mut handles = [kept, surplus].concat();
+        let taken_out =
+            self.take_out_last(&mut handles, kept.len(), || InstanceCommand::Unregister(request.clone())).await;
+        handles.extend(added.iter().cloned());
+        let changed = Entry { launch: new, is_launchable: true, handles: handles.clone() };
         match &taken_out {
             Ok(()) => self.table().insert(changed),
-            Err(_) => self.shrink(&changed, links).await,
+            Err(_) => self.shrink(&changed, handles).await,
         }
-        let restarted = kept.iter().filter(|link| to_stop.iter().any(|stopped| stopped.id == link.id));
+        let restarted = kept.iter().filter(|handle| to_stop.iter().any(|stopped| stopped.id == handle.id));
         start_all(restarted.chain(added.iter().filter(|_| ran_any)), request).await?;
         taken_out.map(|()| Applied::Changed)
     }
@@ -113,14 +114,20 @@ impl Supervisor {
     async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut Turn) -> Result<(), ProcessError> {
         let Replacement { new, request, kept, to_stop, left, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
-        for link in to_stop.iter() {
-            link.ask(What::Settle).await?;
+        for handle in to_stop.iter() {
+            handle.ask(InstanceCommand::WaitIdle).await?;
         }
         turn.all_stopped().await;
         self.check_let_go(&new.spec)?;
         self.save(new).await?;
-        for link in *kept {
-            link.ask(What::Respec { launch: Arc::clone(new), is_launchable: true, request: request.clone() }).await?;
+        for handle in *kept {
+            handle
+                .ask(InstanceCommand::UpdateSpec {
+                    launch: Arc::clone(new),
+                    is_launchable: true,
+                    request: request.clone(),
+                })
+                .await?;
         }
         self.add_instances(new, kept.len(), added, std::mem::take(left), request).await
     }
@@ -129,81 +136,82 @@ impl Supervisor {
     async fn undo(&self, replacement: Replacement<'_>) {
         let Replacement { old, request, kept, to_stop, added, .. } = replacement;
         self.withdraw(added, request).await;
-        for link in kept {
+        for handle in kept {
             let (launch, is_launchable) = (Arc::clone(&old.launch), old.is_launchable);
-            let back = link.ask(What::Respec { launch, is_launchable, request: request.clone() }).await;
+            let back =
+                handle.ask(InstanceCommand::UpdateSpec { launch, is_launchable, request: request.clone() }).await;
             note_undone(old, back);
         }
         // What has no values has no launch that could be put back.
         if old.is_launchable {
             note_undone(old, self.save(&old.launch).await);
         }
-        let idle = to_stop.iter().filter(|link| !link.is_busy());
+        let idle = to_stop.iter().filter(|handle| !handle.is_busy());
         let started = start_all(idle, request).await;
         note_undone(old, started);
     }
 
-    /// Adds the instances from `first` on to `links`, continuing what is left of them on record. What was added until an
-    /// error is among `links`, too.
+    /// Adds the instances from `first` on to `handles`, continuing what is left of them on record. What was added until an
+    /// error is among `handles`, too.
     pub(crate) async fn add_instances(
         &self,
-        launch: &Arc<Launch>,
+        launch: &Arc<LaunchSpec>,
         first: usize,
-        links: &mut Vec<Link>,
+        handles: &mut Vec<InstanceHandle>,
         mut left: HashMap<u32, Stream>,
-        request: &Request,
+        request: &Requester,
     ) -> Result<(), ProcessError> {
-        let from = links.len();
+        let from = handles.len();
         for instance in u32::try_from(first).unwrap_or(u32::MAX)..launch.spec.instances {
-            let (tender, link) = self.tender(launch, instance, left.remove(&instance), true);
-            tokio::spawn(tender.tend());
-            links.push(link);
+            let (actor, handle) = self.actor(launch, instance, left.remove(&instance), true);
+            tokio::spawn(actor.run());
+            handles.push(handle);
         }
-        for link in links.iter().skip(from) {
+        for handle in handles.iter().skip(from) {
             let launch = Arc::clone(launch);
-            link.ask(What::Respec { launch, is_launchable: true, request: request.clone() }).await?;
+            handle.ask(InstanceCommand::UpdateSpec { launch, is_launchable: true, request: request.clone() }).await?;
         }
         Ok(())
     }
 
     /// Takes out of supervision what was added and is not wanted after all. Its history stays.
-    pub(crate) async fn withdraw(&self, links: Vec<Link>, request: &Request) {
-        for link in &links {
-            if link.ask(What::Unregister(request.clone())).await.is_err() {
+    pub(crate) async fn withdraw(&self, handles: Vec<InstanceHandle>, request: &Requester) {
+        for handle in &handles {
+            if handle.ask(InstanceCommand::Unregister(request.clone())).await.is_err() {
                 // It could not be recorded. As long as it is not supervised it is not started, either.
-                let _ = link.ask(What::Release).await;
+                let _ = handle.ask(InstanceCommand::Release).await;
             }
         }
-        self.table().remember(links.iter().filter_map(|link| link.view.stream()));
+        self.table().remember(handles.iter().filter_map(|handle| handle.view.stream()));
     }
 
     /// Takes instances out of supervision, the last first, until `keep` are left. What is left after an error is among
-    /// `links`.
+    /// `handles`.
     pub(crate) async fn take_out_last(
         &self,
-        links: &mut Vec<Link>,
+        handles: &mut Vec<InstanceHandle>,
         keep: usize,
-        what: impl Fn() -> What,
+        command: impl Fn() -> InstanceCommand,
     ) -> Result<(), ProcessError> {
-        while let Some(last) = links.get(keep..).and_then(<[Link]>::last) {
-            last.ask(what()).await?;
+        while let Some(last) = handles.get(keep..).and_then(<[InstanceHandle]>::last) {
+            last.ask(command()).await?;
             let stream = last.view.stream();
-            links.pop();
+            handles.pop();
             self.table().remember(stream);
         }
         Ok(())
     }
 
-    /// Goes on with as many instances of `entry` as there are `links`.
-    pub(crate) async fn shrink(&self, entry: &Entry, links: Vec<Link>) {
-        let instances = u32::try_from(links.len()).unwrap_or(u32::MAX);
+    /// Goes on with as many instances of `entry` as there are `handles`.
+    pub(crate) async fn shrink(&self, entry: &Entry, handles: Vec<InstanceHandle>) {
+        let instances = u32::try_from(handles.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
         if entry.is_launchable
             && let Err(error) = self.save(&launch).await
         {
             tracing::error!(name = %launch.spec.name, %error, "a launch could not be kept");
         }
-        self.table().insert(Entry { launch, is_launchable: entry.is_launchable, links });
+        self.table().insert(Entry { launch, is_launchable: entry.is_launchable, handles });
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use apm2_model::{event::timestamp::Clock, recorder::Recorder, spec::launch::Launch};
+use apm2_model::{event::timestamp::Clock, recorder::Recorder, spec::launch::LaunchSpec};
 
 use crate::{
     adapter::Adapter,
     os::group::LedgerPlace,
     output::{
         destination::FileLogs,
-        fd_store::RunHolder,
+        fd_store::FdStore,
         log::{files::LogsDir, threads::LogThreads},
     },
     supervisor::launch_store::LaunchStore,
@@ -26,7 +26,7 @@ pub struct Services {
     /// The place of the ledger, which the markers of runs name. Without one, runs of a copy cannot be told from its own.
     pub place: Option<LedgerPlace>,
     /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
-    pub holder: Option<Arc<dyn RunHolder>>,
+    pub holder: Option<Arc<dyn FdStore>>,
     /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
     pub logs: Option<(LogsDir, Arc<LogThreads>)>,
     /// Chooses what observes a process.
@@ -34,11 +34,11 @@ pub struct Services {
 }
 
 /// Chooses what observes a process; [`BlackBox`](crate::adapter::BlackBox) does where it chooses nothing.
-pub type AdapterFactory = Arc<dyn Fn(&Launch) -> Option<Box<dyn Adapter>> + Send + Sync>;
+pub type AdapterFactory = Arc<dyn Fn(&LaunchSpec) -> Option<Box<dyn Adapter>> + Send + Sync>;
 
 impl Services {
     pub(crate) fn files(&self) -> Option<FileLogs> {
         let (dir, threads) = self.logs.clone()?;
-        Some(FileLogs { dir, threads, meter: Arc::default(), masks: Arc::default() })
+        Some(FileLogs { dir, threads, meter: Arc::default(), secret_filter: Arc::default() })
     }
 }

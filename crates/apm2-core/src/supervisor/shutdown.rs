@@ -2,13 +2,13 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use apm2_model::{event::requester::Request, policy::shutdown::ShutdownManager};
+use apm2_model::{event::requester::Requester, policy::shutdown::ShutdownManager};
 use humantime::format_duration;
 use tokio::time::timeout;
 
 use crate::{
     error::ProcessError,
-    supervisor::{Supervisor, command::What, instance_handle::Link, report::ShutdownReport},
+    supervisor::{Supervisor, command::InstanceCommand, instance_handle::InstanceHandle, report::ShutdownReport},
 };
 
 /// How long the task of an instance may take to answer beyond the time in which its process is stopped: it may be in the
@@ -21,24 +21,24 @@ impl Supervisor {
     /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
     /// first and then stopped; the tenders make none after it, and an instance that is not supervised yet is not started. What
     /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
-    pub async fn shutdown(&self, deadline: Duration, request: &Request) -> ShutdownReport {
+    pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
         // Before the instances are looked at: who starts something has looked at this after the instance was there.
         self.inner.is_leaving.store(true, Ordering::SeqCst);
-        let links: Vec<(String, Duration, Link)> = {
+        let handles: Vec<(String, Duration, InstanceHandle)> = {
             let table = self.table();
             let with_timeout = table.entries().flat_map(|entry| {
                 let (name, timeout) = (&entry.launch.spec.name, entry.launch.spec.shutdown.timeout);
-                entry.links.iter().map(move |link| (name.clone(), timeout, link.clone()))
+                entry.handles.iter().map(move |handle| (name.clone(), timeout, handle.clone()))
             });
             with_timeout.collect()
         };
         let manager = ShutdownManager::new(deadline);
-        let stops: Vec<_> = links
+        let stops: Vec<_> = handles
             .into_iter()
-            .map(|(name, of_process, link)| {
+            .map(|(name, of_process, handle)| {
                 let within = manager.timeout(of_process);
-                let what = What::Stop(request.clone(), Some(within));
-                (name, tokio::spawn(async move { stop(&link, what, within.saturating_add(ANSWER_MARGIN)).await }))
+                let command = InstanceCommand::Stop(request.clone(), Some(within));
+                (name, tokio::spawn(async move { stop(&handle, command, within.saturating_add(ANSWER_MARGIN)).await }))
             })
             .collect();
         let mut report = ShutdownReport::default();
@@ -51,7 +51,7 @@ impl Supervisor {
             }
         }
         // A change may have stopped something, and is about to start it.
-        if timeout(ANSWER_MARGIN, self.inner.changes.settle()).await.is_err() {
+        if timeout(ANSWER_MARGIN, self.inner.changes.make_durable()).await.is_err() {
             report.problems.push(format!("a change is not through within {}", format_duration(ANSWER_MARGIN)));
         }
         report
@@ -59,12 +59,12 @@ impl Supervisor {
 }
 
 /// Stops an instance. Whether there was anything to stop.
-async fn stop(link: &Link, what: What, limit: Duration) -> Result<bool, ProcessError> {
-    let Ok(stopped) = timeout(limit, link.ask(what)).await else {
+async fn stop(handle: &InstanceHandle, command: InstanceCommand, limit: Duration) -> Result<bool, ProcessError> {
+    let Ok(stopped) = timeout(limit, handle.ask(command)).await else {
         let late = format!("no answer within {}; it may still run", format_duration(limit));
         return Err(ProcessError::Io(std::io::Error::other(late)));
     };
-    let has_exited = || link.view.stream().is_none_or(|stream| stream.handle.state.has_exited());
+    let has_exited = || handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited());
     match stopped {
         Ok(()) => Ok(true),
         // It did not run, or has ended meanwhile; or it is not supervised any more.

@@ -44,15 +44,15 @@ impl Supervisor {
             let launch = Arc::new(with_instances(&launch, instances));
             let mut of_instance: HashMap<u32, Stream> =
                 streams.into_iter().map(|stream| (stream.id.instance, stream)).collect();
-            let links = (0..instances).map(|instance| {
+            let handles = (0..instances).map(|instance| {
                 let stream = of_instance.remove(&instance);
                 let runs = stream.as_ref().is_some_and(Stream::is_open);
-                let (tender, link) = self.tender(&launch, instance, stream, true);
-                tender.seem_busy(runs);
-                link
+                let (actor, handle) = self.actor(&launch, instance, stream, true);
+                actor.seem_busy(runs);
+                handle
             });
-            let links = links.collect();
-            self.table().insert(Entry { launch, is_launchable: true, links });
+            let handles = handles.collect();
+            self.table().insert(Entry { launch, is_launchable: true, handles });
         }
         self.table().remember(by_process.into_values().flatten());
         Ok(())

@@ -8,29 +8,29 @@ use std::{
 use apm2_model::{
     event::stream_id::StreamId,
     id_query::{Candidate, Meant, UnclearId, resolve},
-    spec::{ProcessSpec, id::ProcessId, launch::Launch, name::EVERYTHING},
+    spec::{ProcessSpec, id::ProcessId, launch::LaunchSpec, name::EVERYTHING},
     state::stream::Stream,
 };
 
 use crate::{
     error::ProcessError,
-    supervisor::{instance_handle::Link, known::KnownInstances},
+    supervisor::{instance_handle::InstanceHandle, known::KnownInstances},
 };
 
 /// One process.
 #[derive(Clone)]
 pub(crate) struct Entry {
-    pub(crate) launch: Arc<Launch>,
+    pub(crate) launch: Arc<LaunchSpec>,
     /// Whether the launch has the values that it was launched with.
     pub(crate) is_launchable: bool,
     /// By instance.
-    pub(crate) links: Vec<Link>,
+    pub(crate) handles: Vec<InstanceHandle>,
 }
 
 impl Entry {
     /// Whether an instance runs, or is due to.
     pub(crate) fn is_busy(&self) -> bool {
-        self.links.iter().any(Link::is_busy)
+        self.handles.iter().any(InstanceHandle::is_busy)
     }
 
     /// Whether `group` may change it. What only the record is left of belongs to no group: its launch, which named the
@@ -52,7 +52,7 @@ impl Entry {
     /// In words: what it is called, and what of it runs.
     pub(crate) fn description(&self) -> String {
         let name = &self.launch.spec.name;
-        let pid = self.links.iter().find_map(|link| link.view.stream()?.handle.pid);
+        let pid = self.handles.iter().find_map(|handle| handle.view.stream()?.handle.pid);
         match (self.is_busy(), pid) {
             (true, Some(pid)) => format!("{name} is already running, pid {pid}"),
             (true, None) => format!("{name} is already running"),
@@ -82,7 +82,7 @@ impl Table {
     }
 
     pub(crate) fn insert(&mut self, entry: Entry) {
-        entry.links.iter().for_each(|link| self.known.forget(link.id));
+        entry.handles.iter().for_each(|handle| self.known.forget(handle.id));
         self.entries.insert(entry.launch.spec.name.clone(), entry);
     }
 
@@ -94,17 +94,17 @@ impl Table {
         self.entries.values()
     }
 
-    pub(crate) fn launches(&self) -> Vec<Arc<Launch>> {
+    pub(crate) fn launches(&self) -> Vec<Arc<LaunchSpec>> {
         self.entries.values().map(|entry| Arc::clone(&entry.launch)).collect()
     }
 
-    pub(crate) fn links(&self) -> impl Iterator<Item = &Link> {
-        self.entries.values().flat_map(|entry| &entry.links)
+    pub(crate) fn handles(&self) -> impl Iterator<Item = &InstanceHandle> {
+        self.entries.values().flat_map(|entry| &entry.handles)
     }
 
-    pub(crate) fn link(&self, target: StreamId) -> Option<&Link> {
+    pub(crate) fn handle(&self, target: StreamId) -> Option<&InstanceHandle> {
         let entry = self.by_id(target.process_id)?;
-        entry.links.get(usize::try_from(target.instance).ok()?)
+        entry.handles.get(usize::try_from(target.instance).ok()?)
     }
 
     /// Knows what was supervised before.
@@ -153,10 +153,10 @@ impl Table {
     /// The instances that `text` means, of what is supervised.
     pub(crate) fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         if text == EVERYTHING {
-            return Ok(self.links().map(|link| link.id).collect());
+            return Ok(self.handles().map(|handle| handle.id).collect());
         }
         let meant = self.resolve(text)?;
-        let found: Vec<StreamId> = self.links().map(|link| link.id).filter(|id| meant.includes(*id)).collect();
+        let found: Vec<StreamId> = self.handles().map(|handle| handle.id).filter(|id| meant.includes(*id)).collect();
         // It may be one that was supervised once.
         if found.is_empty() { Err(UnclearId::Unknown(text.to_owned())) } else { Ok(found) }
     }
@@ -165,7 +165,7 @@ impl Table {
     pub(crate) fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         let meant = self.resolve(text)?;
         let entry = self.by_id(meant.process_id()).ok_or_else(|| UnclearId::Unknown(text.to_owned()))?;
-        if matches!(meant, Meant::Instance(_)) && entry.links.len() > 1 {
+        if matches!(meant, Meant::Instance(_)) && entry.handles.len() > 1 {
             return Err(UnclearId::OneInstance { text: text.to_owned(), name: entry.launch.spec.name.clone() });
         }
         Ok(meant.process_id())
@@ -176,13 +176,13 @@ impl Table {
         // What is supervised is the latest of its name.
         let supervised = self.entries.values().flat_map(|entry| {
             let spec = &entry.launch.spec;
-            let candidate = |link: &Link| Candidate {
-                id: link.id,
+            let candidate = |handle: &InstanceHandle| Candidate {
+                id: handle.id,
                 name: &spec.name,
                 instances: spec.instances,
                 last_seq: u64::MAX,
             };
-            entry.links.iter().map(candidate)
+            entry.handles.iter().map(candidate)
         });
         let candidates: Vec<Candidate<'_>> = supervised.chain(self.known.candidates()).collect();
         resolve(text, &candidates)

@@ -10,8 +10,8 @@ use std::{
 };
 
 use apm2_model::{
-    event::requester::Request,
-    spec::{id::ProcessId, launch::Launch},
+    event::requester::Requester,
+    spec::{id::ProcessId, launch::LaunchSpec},
 };
 use tokio::sync::{OnceCell, OwnedRwLockWriteGuard, watch};
 
@@ -71,7 +71,12 @@ impl Part {
     ///
     /// # Errors
     /// Those of that; [`ProcessError::InvalidState`] for a launch with another name.
-    pub async fn bring_up(self, launch: Launch, rerun: bool, request: &Request) -> Result<BroughtUp, ProcessError> {
+    pub async fn bring_up(
+        self,
+        launch: LaunchSpec,
+        rerun: bool,
+        request: &Requester,
+    ) -> Result<BroughtUp, ProcessError> {
         if launch.spec.name != self.name {
             return Err(ProcessError::InvalidState(format!("{:?} is not {:?}", launch.spec.name, self.name)));
         }
@@ -83,7 +88,12 @@ impl Part {
     ///
     /// # Errors
     /// Those of that.
-    pub async fn remove(self, process: ProcessId, group: Option<&str>, request: &Request) -> Result<(), ProcessError> {
+    pub async fn remove(
+        self,
+        process: ProcessId,
+        group: Option<&str>,
+        request: &Requester,
+    ) -> Result<(), ProcessError> {
         let changing = self.lock().await;
         self.supervisor.remove_locked(&changing, process, group, request).await
     }

@@ -13,11 +13,11 @@ use std::{
 
 use apm2_core::{
     process::{
-        Actor, Clock as _, Draft, Event, EventKind, OutputChunk, OutputSource, ProcessId, ProcessRunner, ProcessSpec,
-        ProcessSpecBuilder, ProcessStatus, Recorder, Stream, StreamId, SystemClock,
+        Actor, Clock as _, Event, EventKind, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
+        ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorder, Stream, StreamId, SystemClock,
     },
     shutdown::ShutdownConfig,
-    supervisor::{KeptLaunches, Launch, LaunchStore, Services, Supervisor, UnreadableLaunch},
+    supervisor::{LaunchSpec, LaunchStore, Services, StoredLaunches, Supervisor, UnreadableLaunch},
 };
 use tokio::sync::mpsc;
 
@@ -115,10 +115,10 @@ impl Drop for Kept {
 }
 
 /// Launches of an earlier supervisor; nothing new is kept.
-pub(crate) struct Known(pub(crate) Vec<Launch>, pub(crate) Vec<UnreadableLaunch>);
+pub(crate) struct Known(pub(crate) Vec<LaunchSpec>, pub(crate) Vec<UnreadableLaunch>);
 
 impl LaunchStore for Known {
-    fn save(&self, _launch: &Launch) -> io::Result<()> {
+    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
@@ -126,12 +126,12 @@ impl LaunchStore for Known {
         Ok(())
     }
 
-    fn load_all(&self) -> io::Result<KeptLaunches> {
-        Ok(KeptLaunches { launches: self.0.clone(), unreadable: self.1.clone() })
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches { launches: self.0.clone(), unreadable: self.1.clone() })
     }
 }
 
-type Check = Box<dyn FnMut(&[Draft]) -> io::Result<()> + Send>;
+type Check = Box<dyn FnMut(&[NewEvent]) -> io::Result<()> + Send>;
 
 /// A recorder that keeps every event, and asks a check before each commit.
 #[derive(Clone, Default)]
@@ -142,7 +142,7 @@ pub(crate) struct Log {
 
 impl Log {
     /// A log that refuses what `check` refuses.
-    pub(crate) fn checked(check: impl FnMut(&[Draft]) -> io::Result<()> + Send + 'static) -> Self {
+    pub(crate) fn checked(check: impl FnMut(&[NewEvent]) -> io::Result<()> + Send + 'static) -> Self {
         Self { check: Arc::new(Mutex::new(Some(Box::new(check)))), ..Self::default() }
     }
 
@@ -160,12 +160,12 @@ impl Log {
     }
 
     /// A supervisor that records here, and knows `launches` from one before it.
-    pub(crate) fn supervisor(&self, launches: Vec<Launch>) -> Supervisor {
+    pub(crate) fn supervisor(&self, launches: Vec<LaunchSpec>) -> Supervisor {
         Supervisor::new(self.services(launches))
     }
 
     /// What such a supervisor needs.
-    pub(crate) fn services(&self, launches: Vec<Launch>) -> Services {
+    pub(crate) fn services(&self, launches: Vec<LaunchSpec>) -> Services {
         let log = self.clone();
         Services {
             recorder: Box::new(move || Box::new(log.clone())),
@@ -192,7 +192,7 @@ impl Log {
         let stream = self.replay().expect("a past to go on with");
         let (version, run) = (stream.version + 1, stream.run_of(&kind));
         let stamp = SystemClock.now();
-        let draft = Draft { stream: stream.id, run, actor: Actor::System, reason: None, cause: None, stamp, kind };
+        let draft = NewEvent { stream: stream.id, run, actor: Actor::System, reason: None, cause: None, stamp, kind };
         self.events.lock().unwrap().0.push(draft.numbered(version * 10, version));
     }
 
@@ -228,7 +228,7 @@ impl Log {
 }
 
 impl Recorder for Log {
-    fn record(&mut self, version: u64, drafts: Vec<Draft>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
         if let Some(check) = self.check.lock().unwrap().as_mut() {
             check(&drafts)?;
         }

@@ -17,7 +17,7 @@ use std::{
 
 use apm2_core::{
     log::LogPosition,
-    process::{HeldOutput, HeldRun, RunHolder, detach},
+    process::{FdStore, StoredOutput, StoredRun, detach},
 };
 use apm2_ledger::LedgerDir;
 use apm2_model::event::identity::ProcessIdentity;
@@ -274,7 +274,7 @@ impl Shared {
     }
 }
 
-impl RunHolder for KeeperClient {
+impl FdStore for KeeperClient {
     fn hold(
         &self,
         run: &str,
@@ -293,7 +293,7 @@ impl RunHolder for KeeperClient {
         Ok(())
     }
 
-    fn get(&self, run: &str) -> io::Result<Option<HeldRun>> {
+    fn get(&self, run: &str) -> io::Result<Option<StoredRun>> {
         let mut state = self.0.state();
         let connection = self.0.connection(&mut state)?;
         set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
@@ -308,7 +308,7 @@ impl RunHolder for KeeperClient {
         }
     }
 
-    fn peek(&self, run: &str) -> io::Result<Option<HeldRun>> {
+    fn peek(&self, run: &str) -> io::Result<Option<StoredRun>> {
         if self.peeked()?.is_some() { self.get(run) } else { Ok(None) }
     }
 
@@ -326,7 +326,7 @@ impl RunHolder for KeeperClient {
 }
 
 /// What a keeper answers that was asked for a run, and a copy of it; `None` when it does not hold the run.
-fn answered(message: Message) -> io::Result<Option<(HeldRun, Given)>> {
+fn answered(message: Message) -> io::Result<Option<(StoredRun, Given)>> {
     let Message { word, text, descriptors, is_cut } = message;
     if word != Word::Done {
         return Ok(None);
@@ -337,8 +337,8 @@ fn answered(message: Message) -> io::Result<Option<(HeldRun, Given)>> {
     let given = Given::copy(&borrowed, &text)?;
     let mut pipes = descriptors;
     let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
-    let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| HeldOutput { pipe, begins_at }).collect();
-    Ok(Some((HeldRun { outputs, pidfd, identity }, given)))
+    let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| StoredOutput { pipe, begins_at }).collect();
+    Ok(Some((StoredRun { outputs, pidfd, identity }, given)))
 }
 
 /// A socket that listens at `path`.

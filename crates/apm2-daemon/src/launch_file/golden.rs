@@ -14,12 +14,12 @@ use apm2_model::{
             restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
             shutdown::ShutdownConfig,
         },
-        launch::Launch,
+        launch::LaunchSpec,
     },
 };
 
 /// The launches, with the names of their files.
-pub(crate) fn launches() -> [(&'static str, Launch); 6] {
+pub(crate) fn launches() -> [(&'static str, LaunchSpec); 6] {
     [
         ("agent", agent()),
         ("worker", worker()),
@@ -30,7 +30,7 @@ pub(crate) fn launches() -> [(&'static str, Launch); 6] {
     ]
 }
 
-fn agent() -> Launch {
+fn agent() -> LaunchSpec {
     let check = HealthCheck::Http { url: "http://127.0.0.1:8080/ready".into(), expected_status: 204.into() };
     let spec = ProcessSpec {
         id: id(1),
@@ -79,7 +79,7 @@ fn agent() -> Launch {
         }),
         stdin: Some("/srv/invented/prompt.md".into()),
     };
-    Launch {
+    LaunchSpec {
         spec,
         base_env: Some(map(&[("HOME", "/home/invented"), ("LANG", "C.UTF-8"), ("PATH", "/usr/bin:/bin")])),
         umask: Some(0o22),
@@ -89,7 +89,7 @@ fn agent() -> Launch {
     }
 }
 
-fn worker() -> Launch {
+fn worker() -> LaunchSpec {
     let check = HealthCheck::Script { command: "check".into(), args: strings(&["-q"]) };
     let backoff =
         BackoffConfig::Exponential { initial: Duration::from_millis(250), factor: 3, max: Duration::from_secs(90) };
@@ -102,7 +102,7 @@ fn worker() -> Launch {
     launch
 }
 
-fn server() -> Launch {
+fn server() -> LaunchSpec {
     let statuses = vec![200, 204, 301].into();
     let check = HealthCheck::Http { url: "http://[::1]/".into(), expected_status: statuses };
     let mut launch = checked("server", 3, check);
@@ -113,7 +113,7 @@ fn server() -> Launch {
 }
 
 /// With nothing that may be left out but a check.
-fn checked(name: &str, number: u8, check: HealthCheck) -> Launch {
+fn checked(name: &str, number: u8, check: HealthCheck) -> LaunchSpec {
     let spec = ProcessSpec {
         id: id(number),
         name: name.into(),
@@ -152,7 +152,7 @@ fn checked(name: &str, number: u8, check: HealthCheck) -> Launch {
         credentials: None,
         stdin: None,
     };
-    Launch { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
+    LaunchSpec { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
 }
 
 fn health(check: HealthCheck, env: &[(&str, &str)]) -> HealthCheckConfig {

@@ -11,7 +11,7 @@
 #[cfg(test)]
 pub(crate) mod golden;
 
-use apm2_model::spec::launch::Launch;
+use apm2_model::spec::launch::LaunchSpec;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
@@ -49,11 +49,11 @@ pub(crate) enum UnreadableFile {
 ///
 /// # Errors
 /// When it cannot be written as JSON, or would be too large to be read back.
-pub(crate) fn encode(launch: &Launch) -> std::io::Result<Vec<u8>> {
+pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Versioned<'a> {
         version: u64,
-        launch: &'a Launch,
+        launch: &'a LaunchSpec,
     }
     let bytes = serde_json::to_vec(&Versioned { version: VERSION, launch })?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length <= BYTES_MAX) {
@@ -67,7 +67,7 @@ pub(crate) fn encode(launch: &Launch) -> std::io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// When there is none for this program.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Launch, UnreadableFile> {
+pub(crate) fn decode(bytes: &[u8]) -> Result<LaunchSpec, UnreadableFile> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
         return Err(UnreadableFile::TooLarge);
     }
@@ -81,7 +81,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Launch, UnreadableFile> {
             Some(_) | None => None,
         },
     };
-    launch.and_then(|launch| Launch::deserialize(launch).ok()).ok_or(UnreadableFile::Unknown)
+    launch.and_then(|launch| LaunchSpec::deserialize(launch).ok()).ok_or(UnreadableFile::Unknown)
 }
 
 #[cfg(test)]
@@ -140,7 +140,7 @@ mod tests {
         let text = format!(r#"{{"version":1,"launch":{{"spec":{{"id":"{id}","name":"a","command":"true"}}}}}}"#);
         let launch = decode(text.as_bytes()).unwrap();
         let spec = apm2_model::spec::ProcessSpec::builder().id(id.parse().unwrap()).name("a").command("true");
-        assert_eq!(launch, Launch::new(spec.build()));
+        assert_eq!(launch, LaunchSpec::new(spec.build()));
     }
 
     /// A field that is added changes what is written, without a new version: then the files of before stay, to be read, and

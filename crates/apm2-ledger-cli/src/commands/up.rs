@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
-use apm2_model::spec::launch::Launch;
+use apm2_model::spec::launch::LaunchSpec;
 use clap::ValueHint;
 
 use crate::{
@@ -90,7 +90,7 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
 }
 
 /// What would become of `launch` where nothing is supervised.
-fn created(launch: &Launch) -> Outcome {
+fn created(launch: &LaunchSpec) -> Outcome {
     Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None, note: None }
 }
 

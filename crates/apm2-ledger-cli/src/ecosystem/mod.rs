@@ -21,7 +21,7 @@ use apm2_model::spec::{
         health::{HealthCheck, HealthCheckConfig},
         log::LogConfig,
     },
-    launch::Launch,
+    launch::LaunchSpec,
     name::is_name,
     validate::INSTANCES_MAX,
 };
@@ -43,7 +43,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 pub(crate) struct Ecosystem {
     /// By what they belong together: the file's path, whole.
     pub(crate) group: String,
-    pub(crate) launches: Vec<Launch>,
+    pub(crate) launches: Vec<LaunchSpec>,
 }
 
 /// The group of the file at `path`, which need not be readable any more.
@@ -151,7 +151,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 impl EcosystemFile {
-    fn into_launches(self, dir: &Path) -> Result<Vec<Launch>, Mistake> {
+    fn into_launches(self, dir: &Path) -> Result<Vec<LaunchSpec>, Mistake> {
         if self.process.is_empty() {
             return Err("it names no [[process]]".to_owned().into());
         }
@@ -195,7 +195,7 @@ fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Resu
 }
 
 impl ProcessTable {
-    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<Launch, Mistake> {
+    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<LaunchSpec, Mistake> {
         if !is_name(&self.name) {
             let why = "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit";
             return Err(Mistake::at(&["name"])(why.to_owned()));
@@ -235,7 +235,7 @@ impl ProcessTable {
             builder = builder.credentials(credentials);
         }
         let spec = builder.try_build().map_err(|error| Mistake::from(error.to_string()))?;
-        let mut launch = Launch::new(spec);
+        let mut launch = LaunchSpec::new(spec);
         launch.base_env = Some(allowed_variables());
         launch.umask = current_umask();
         launch.credential_source = credential_source;
@@ -295,7 +295,7 @@ mod tests {
 
     use super::*;
 
-    fn launches(text: &str) -> Result<Vec<Launch>, String> {
+    fn launches(text: &str) -> Result<Vec<LaunchSpec>, String> {
         let file: EcosystemFile = toml::from_str(text).map_err(|error| located(text, &error))?;
         file.into_launches(Path::new("/d")).map_err(|mistake| mistake.located(text))
     }
@@ -328,7 +328,7 @@ mod tests {
             [profile.p]
             command = ['../pass', 'show']";
         let launches = launches(text).unwrap();
-        let [Launch { spec, credential_source, .. }] = launches.as_slice() else { panic!("{launches:?}") };
+        let [LaunchSpec { spec, credential_source, .. }] = launches.as_slice() else { panic!("{launches:?}") };
         assert_eq!(spec.command, "/d/./serve");
         assert_eq!(spec.shutdown.pre_stop, [vec!["/d/./drain", "./now"], vec!["echo"]]);
         let check = spec.health.as_ref().map(|health| &health.check);

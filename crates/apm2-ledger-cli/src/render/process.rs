@@ -6,7 +6,7 @@ use std::{
 };
 
 use apm2_model::{
-    event::{exit::RunEnd, timestamp::Stamp},
+    event::{exit::RunEnd, timestamp::Timestamp},
     spec::{
         ProcessSpec,
         config::restart::{BackoffConfig, RestartPolicy},
@@ -233,7 +233,7 @@ fn ended(run: &Run, zone: Zone) -> String {
 /// How a run ended; where nobody watched, also when that was found and when it may have happened.
 fn end(end: &RunEnd, run: &Run, zone: Zone) -> Cell {
     let well = matches!(end, RunEnd::Exit(exit) if exit.is_success());
-    let time = |stamp: Stamp| zone.time(stamp.wall());
+    let time = |stamp: Timestamp| zone.time(stamp.wall());
     let text = match (run.unobserved, run.ended) {
         (Some((not_before, not_after)), Some(found)) => {
             let (not_before, not_after) = (time(not_before), time(not_after));

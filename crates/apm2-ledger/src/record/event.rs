@@ -1,7 +1,7 @@
 //! The record of an event, version 1.
 
 use apm2_model::{
-    event::{Event, actor::Actor, stream_id::StreamId, timestamp::Stamp},
+    event::{Event, actor::Actor, stream_id::StreamId, timestamp::Timestamp},
     spec::id::ProcessId,
 };
 use serde::{Deserialize, Serialize};
@@ -63,7 +63,7 @@ impl EventV1 {
     }
 }
 
-impl From<StampV1> for Stamp {
+impl From<StampV1> for Timestamp {
     fn from(stamp: StampV1) -> Self {
         Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Uuid::from_bytes(stamp.boot_id.0) }
     }

@@ -15,7 +15,7 @@ pub(crate) mod stamp;
 pub(crate) mod stream;
 
 use apm2_model::{
-    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
+    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
     spec::id::ProcessId,
     state::stream::Stream,
 };
@@ -82,7 +82,7 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError>
 ///
 /// # Errors
 /// Those of [`encode_event`]; [`RecordError::SpecTooLarge`].
-pub(crate) fn check_draft(draft: &Draft) -> Result<(), RecordError> {
+pub(crate) fn check_draft(draft: &NewEvent) -> Result<(), RecordError> {
     let mut bytes = Vec::new();
     encode_event(&draft.clone().numbered(u64::MAX, u64::MAX), &mut bytes)?;
     let has_spec = matches!(draft.kind, EventKind::Registered { .. } | EventKind::SpecChanged { .. });
@@ -153,13 +153,13 @@ pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
 mod tests {
     use apm2_model::event::actor::Actor;
     use apm2_model::event::kind::EventKind;
-    use apm2_model::event::timestamp::Stamp;
+    use apm2_model::event::timestamp::Timestamp;
     use uuid::Uuid;
 
     use super::*;
 
     fn observed(detail: String) -> Event {
-        let stamp = Stamp { wall_ns: 0, boot_ns: 0, boot_id: Uuid::nil() };
+        let stamp = Timestamp { wall_ns: 0, boot_ns: 0, boot_id: Uuid::nil() };
         let kind = EventKind::Observed { adapter: "a".to_owned(), detail };
         let (stream, actor) = (StreamId::SYSTEM, Actor::System);
         Event { seq: 1, version: 1, stream, run: 0, actor, reason: None, cause: None, stamp, kind }

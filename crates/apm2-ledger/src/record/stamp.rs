@@ -1,6 +1,6 @@
 //! The time of an event, as it is recorded.
 
-use apm2_model::event::timestamp::Stamp;
+use apm2_model::event::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::record::id::Id;
@@ -12,8 +12,8 @@ pub(crate) struct StampV1 {
     pub(crate) boot_id: Id,
 }
 
-impl From<Stamp> for StampV1 {
-    fn from(stamp: Stamp) -> Self {
+impl From<Timestamp> for StampV1 {
+    fn from(stamp: Timestamp) -> Self {
         Self { wall_ns: stamp.wall_ns, boot_ns: stamp.boot_ns, boot_id: Id(stamp.boot_id.into_bytes()) }
     }
 }

@@ -18,7 +18,7 @@ use std::{
 
 use apm2_model::{
     causes::causes,
-    event::{Draft, Event, kind::EventKind, stream_id::StreamId},
+    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
 };
 use nix::sys::statvfs::statvfs;
@@ -104,7 +104,7 @@ impl Writer {
         &mut self,
         stream: StreamId,
         version: Option<u64>,
-        drafts: Vec<Draft>,
+        drafts: Vec<NewEvent>,
         builder: &mut FrameBuilder,
     ) -> Answer {
         if let Some(why) = self.live.poisoned() {
@@ -247,7 +247,7 @@ impl Writer {
 }
 
 /// An append is some events of one stream, and system events are apart from a process's.
-fn check_shape(stream: StreamId, drafts: &[Draft]) -> Result<(), AppendError> {
+fn check_shape(stream: StreamId, drafts: &[NewEvent]) -> Result<(), AppendError> {
     if drafts.is_empty() {
         return Err(AppendError::Shape("no events"));
     }
@@ -264,7 +264,7 @@ fn check_shape(stream: StreamId, drafts: &[Draft]) -> Result<(), AppendError> {
 }
 
 /// New starts need room for what they will bring; what ends is recorded as long as anything is.
-fn check_disk(dir: &Path, drafts: &[Draft]) -> Result<(), AppendError> {
+fn check_disk(dir: &Path, drafts: &[NewEvent]) -> Result<(), AppendError> {
     if !drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
         return Ok(());
     }
@@ -289,7 +289,7 @@ struct Prepared {
 /// replayed state cannot differ.
 fn prepare(
     head: &StreamHead,
-    drafts: Vec<Draft>,
+    drafts: Vec<NewEvent>,
     first_seq: u64,
     scratch: &mut Vec<u8>,
 ) -> Result<Prepared, AppendError> {

@@ -9,7 +9,7 @@ use apm2_model::{
         exit::{Evidence, Exit, ExitOutcome, RunEnd},
         identity::ProcessIdentity,
         kind::StartTrigger,
-        timestamp::Stamp,
+        timestamp::Timestamp,
     },
     spec::{ProcessSpec, id::ProcessId, redact::spec::RedactedSpec},
     state::stream::FollowUp,
@@ -226,12 +226,12 @@ impl Scene {
 }
 
 /// Events that may come next in a stream.
-fn next(ask: &Ask, stream: Option<&Stream>) -> Vec<Draft> {
-    let stamp = Stamp { wall_ns: 1_700_000_000_000_000_000, boot_ns: 1, boot_id: Uuid::from_u128(7) };
+fn next(ask: &Ask, stream: Option<&Stream>) -> Vec<NewEvent> {
+    let stamp = Timestamp { wall_ns: 1_700_000_000_000_000_000, boot_ns: 1, boot_id: Uuid::from_u128(7) };
     let run = stream.map_or(0, |stream| stream.run);
     let draft = |run, kind| {
         let (stream, actor) = (id(ask.place), Actor::System);
-        Draft { stream, run, actor, reason: None, cause: None, stamp, kind }
+        NewEvent { stream, run, actor, reason: None, cause: None, stamp, kind }
     };
     let trigger = StartTrigger::Start;
     let spec = || {

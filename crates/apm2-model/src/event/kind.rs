@@ -4,7 +4,7 @@ use crate::{
     event::{
         exit::{Exit, RunEnd},
         identity::ProcessIdentity,
-        timestamp::Stamp,
+        timestamp::Timestamp,
     },
     signal::Signal,
     spec::redact::spec::RedactedSpec,
@@ -249,9 +249,9 @@ pub enum EventKind {
     /// these two times.
     EndUnobserved {
         /// When a supervisor last recorded anything before the end was found.
-        not_before: Stamp,
+        not_before: Timestamp,
         /// When the end was found.
-        not_after: Stamp,
+        not_after: Timestamp,
     },
     /// System: a supervisor opened the ledger.
     SupervisorStarted {

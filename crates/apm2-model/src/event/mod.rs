@@ -9,11 +9,11 @@ pub mod requester;
 pub mod stream_id;
 pub mod timestamp;
 
-use crate::event::{actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Stamp};
+use crate::event::{actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Timestamp};
 
 /// An event that is not recorded yet: everything but its numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
+pub struct NewEvent {
     /// Whose event it is.
     pub stream: StreamId,
     /// The run it belongs to, from 1; 0 before the first and for system events.
@@ -25,7 +25,7 @@ pub struct Draft {
     /// The seq of the event that caused it.
     pub cause: Option<u64>,
     /// When.
-    pub stamp: Stamp,
+    pub stamp: Timestamp,
     /// What.
     pub kind: EventKind,
 }
@@ -48,12 +48,12 @@ pub struct Event {
     /// The seq of the event that caused it.
     pub cause: Option<u64>,
     /// When.
-    pub stamp: Stamp,
+    pub stamp: Timestamp,
     /// What.
     pub kind: EventKind,
 }
 
-impl Draft {
+impl NewEvent {
     /// The event with its numbers.
     #[must_use]
     pub fn numbered(self, seq: u64, version: u64) -> Event {

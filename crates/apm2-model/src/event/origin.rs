@@ -1,21 +1,21 @@
 //! Who or what brought the events of one commit about.
 
-use crate::event::{requester::Request, timestamp::Stamp};
+use crate::event::{requester::Requester, timestamp::Timestamp};
 
 /// Where the events of one commit come from.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Origin {
+pub struct EventOrigin {
     /// Who brought them about, and why.
-    pub request: Request,
+    pub request: Requester,
     /// The seq of the event that caused them.
     pub cause: Option<u64>,
     /// When they happened, if that was not just now.
-    pub stamp: Option<Stamp>,
+    pub stamp: Option<Timestamp>,
 }
 
-impl Origin {
+impl EventOrigin {
     /// What `request` asked for.
-    pub fn of(request: impl Into<Request>) -> Self {
+    pub fn of(request: impl Into<Requester>) -> Self {
         Self { request: request.into(), ..Self::default() }
     }
 
@@ -25,7 +25,7 @@ impl Origin {
     }
 
     /// The same, at another time than now.
-    pub fn at(self, stamp: Stamp) -> Self {
+    pub fn at(self, stamp: Timestamp) -> Self {
         Self { stamp: Some(stamp), ..self }
     }
 }

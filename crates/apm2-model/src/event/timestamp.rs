@@ -8,7 +8,7 @@ use uuid::Uuid;
 /// Durations and windows are taken between boot-clock readings of the same boot, so that setting the wall clock
 /// cannot bend history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Timestamp {
     /// Wall-clock time: nanoseconds since 1970-01-01T00:00:00Z.
     pub wall_ns: i64,
     /// Time since boot, suspend included (`CLOCK_BOOTTIME`), in nanoseconds.
@@ -17,7 +17,7 @@ pub struct Stamp {
     pub boot_id: Uuid,
 }
 
-impl Stamp {
+impl Timestamp {
     /// The wall-clock time.
     #[must_use]
     pub fn wall(&self) -> DateTime<Utc> {
@@ -34,5 +34,5 @@ impl Stamp {
 /// Where stamps come from. Tests put a fixed one in its place.
 pub trait Clock: Send + Sync {
     /// The present moment.
-    fn now(&self) -> Stamp;
+    fn now(&self) -> Timestamp;
 }

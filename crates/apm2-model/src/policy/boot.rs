@@ -4,8 +4,8 @@
 //! says anything about the process. One that was stopped by an operator, has finished, or was given up is not.
 
 use crate::{
-    event::timestamp::Stamp,
-    spec::{config::restart::OnBoot, launch::Launch},
+    event::timestamp::Timestamp,
+    spec::{config::restart::OnBoot, launch::LaunchSpec},
     state::stream::{FollowUp, Stream},
 };
 
@@ -15,9 +15,9 @@ pub struct Boot {
     /// The seq of the event that records it: the cause of what is started for it.
     pub cause: Option<u64>,
     /// When a supervisor before this one is last known to have been there: an end that is found happened later.
-    pub watched_until: Option<Stamp>,
+    pub watched_until: Option<Timestamp>,
     /// Whether a process is to stay as it is, whatever its `on_boot` says. Default: none is.
-    pub stays: fn(&Launch) -> bool,
+    pub stays: fn(&LaunchSpec) -> bool,
 }
 
 impl Default for Boot {
@@ -29,7 +29,7 @@ impl Default for Boot {
 impl Boot {
     /// What is done with this process.
     #[must_use]
-    pub fn on_boot(&self, launch: &Launch) -> OnBoot {
+    pub fn on_boot(&self, launch: &LaunchSpec) -> OnBoot {
         if (self.stays)(launch) { OnBoot::Stay } else { launch.spec.restart.on_boot }
     }
 }
@@ -47,7 +47,7 @@ pub enum AtBoot {
 
 /// What is done about an instance of which `left` was left by an earlier supervisor, and which does not run at `now`, or is
 /// being stopped: then once it has ended.
-pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Stamp) -> AtBoot {
+pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Timestamp) -> AtBoot {
     let is_another_boot = left.asked_at.is_some_and(|asked| asked.boot_id != now.boot_id);
     let is_over = left.intent.is_none() && left.handle.state.has_exited();
     // It was stopped, and neither by an operator nor by itself.

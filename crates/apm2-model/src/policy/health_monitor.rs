@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{event::timestamp::Stamp, spec::config::health::HealthCheckConfig};
+use crate::{event::timestamp::Timestamp, spec::config::health::HealthCheckConfig};
 
 /// What one check said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum HealthVerdict {
 #[derive(Debug, Clone)]
 pub struct HealthMonitor {
     config: HealthCheckConfig,
-    started: Stamp,
+    started: Timestamp,
     /// The last verdict that was told.
     told: Option<bool>,
     failures: u32,
@@ -51,18 +51,18 @@ pub struct HealthMonitor {
 impl HealthMonitor {
     /// The health of a run that was started at `started`.
     #[must_use]
-    pub const fn new(config: HealthCheckConfig, started: Stamp) -> Self {
+    pub const fn new(config: HealthCheckConfig, started: Timestamp) -> Self {
         Self { config, started, told: None, failures: 0, successes: 0, has_succeeded: false, is_checked: false }
     }
 
     /// How long to wait from `now` until the next check.
     #[must_use]
-    pub fn next_probe(&self, now: &Stamp) -> Duration {
+    pub fn next_probe(&self, now: &Timestamp) -> Duration {
         if self.is_checked { self.config.interval } else { self.config.initial_delay.saturating_sub(self.age(now)) }
     }
 
     /// Takes a result in.
-    pub fn on_result(&mut self, now: &Stamp, result: &ProbeResult) -> HealthVerdict {
+    pub fn on_result(&mut self, now: &Timestamp, result: &ProbeResult) -> HealthVerdict {
         self.is_checked = true;
         let detail = result.detail.clone();
         if result.healthy {
@@ -93,7 +93,7 @@ impl HealthMonitor {
     }
 
     /// Of a run of another boot nothing is known but that it is not young.
-    fn age(&self, now: &Stamp) -> Duration {
+    fn age(&self, now: &Timestamp) -> Duration {
         now.nanos_since(&self.started).map_or(Duration::MAX, Duration::from_nanos)
     }
 }

@@ -10,9 +10,9 @@ use crate::{
         actor::Actor,
         exit::{Exit, RunEnd},
         kind::{EventKind, RestartRule, StartTrigger},
-        origin::Origin,
-        requester::Request,
-        timestamp::Stamp,
+        origin::EventOrigin,
+        requester::Requester,
+        timestamp::Timestamp,
     },
     policy::{
         health_monitor::HealthVerdict,
@@ -28,13 +28,13 @@ use crate::{
 
 /// All that can happen to an instance.
 #[derive(Debug, Clone)]
-pub enum Input {
+pub enum PlanInput {
     /// Somebody wants it to run.
-    Start(Request),
+    Start(Requester),
     /// Somebody wants it to end, within this time or its own.
-    Stop(Request, Option<Duration>),
+    Stop(Requester, Option<Duration>),
     /// Somebody wants it to end and to run again.
-    Restart(Request),
+    Restart(Requester),
     /// Its run is over, and on record.
     RunOver,
     /// The time of a scheduled restart has come.
@@ -57,21 +57,21 @@ pub enum Effect {
     /// Start it.
     Start {
         /// Who or what asked for it.
-        origin: Origin,
+        origin: EventOrigin,
         /// The trigger that is recorded.
         trigger: StartTrigger,
     },
     /// Stop it.
     Stop {
         /// Who asked for it, and why.
-        request: Request,
+        request: Requester,
         /// Time until SIGKILL; `None` for the timeout of the specification.
         timeout: Option<Duration>,
     },
     /// Record an event.
     Record {
         /// Who or what brought it about.
-        origin: Origin,
+        origin: EventOrigin,
         /// The event.
         kind: EventKind,
     },
@@ -88,30 +88,30 @@ pub enum Effect {
 
 /// What comes after the stop under way.
 #[derive(Debug, Clone, Default)]
-enum Then {
+enum AfterStop {
     /// What the policy says.
     #[default]
     Policy,
     /// Nothing: somebody wanted it to end.
     Stay {
-        request: Request,
+        request: Requester,
         /// Whether it was to be started after its end, and the supervisor's own shutdown comes between: the next one is to
         /// start it.
         is_put_off: bool,
     },
     /// The next run: somebody wanted a restart, or it is to run as before its supervisor was shut down.
-    Start(Origin, StartTrigger),
+    Start(EventOrigin, StartTrigger),
 }
 
 /// The plan for one instance.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
-    then: Then,
+    then: AfterStop,
 }
 
 /// What a step may look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct PlanContext<'a> {
     /// The instance.
     pub stream: &'a Stream,
     /// Whether there is a run that is not over: its process may have ended, and its output not be through yet.
@@ -119,56 +119,56 @@ pub struct Seen<'a> {
     /// The event that ended its latest run.
     pub end_seq: Option<u64>,
     /// The time.
-    pub now: Stamp,
+    pub now: Timestamp,
     /// Drawn at random, for the jitter of a back-off.
     pub random: u32,
 }
 
 impl Plan {
     /// Takes one step.
-    pub fn step(&mut self, input: Input, seen: &Seen<'_>) -> Vec<Effect> {
+    pub fn step(&mut self, input: PlanInput, seen: &PlanContext<'_>) -> Vec<Effect> {
         match input {
-            Input::Start(request) => self.start(request, seen),
-            Input::Stop(request, timeout) => self.stop(request, timeout, seen),
-            Input::Restart(request) => self.restart(request, seen),
-            Input::RunOver => self.run_over(seen),
-            Input::RestartDue => self.restart_due(seen),
-            Input::Health(verdict) => self.health(verdict, seen),
-            Input::Sustained => sustained(seen),
-            Input::Resumed => self.resumed(seen),
-            Input::Boot(cause) => {
-                self.then = Then::Start(Origin::of(Actor::System).caused_by(cause), StartTrigger::Boot);
+            PlanInput::Start(request) => self.start(request, seen),
+            PlanInput::Stop(request, timeout) => self.stop(request, timeout, seen),
+            PlanInput::Restart(request) => self.restart(request, seen),
+            PlanInput::RunOver => self.run_over(seen),
+            PlanInput::RestartDue => self.restart_due(seen),
+            PlanInput::Health(verdict) => self.health(verdict, seen),
+            PlanInput::Sustained => sustained(seen),
+            PlanInput::Resumed => self.resumed(seen),
+            PlanInput::Boot(cause) => {
+                self.then = AfterStop::Start(EventOrigin::of(Actor::System).caused_by(cause), StartTrigger::Boot);
                 Vec::new()
             }
-            Input::Stay => self.stay(seen),
+            PlanInput::Stay => self.stay(seen),
         }
     }
 
     /// Whether it will be started once its run is over.
     pub const fn awaits_start(&self) -> bool {
-        matches!(self.then, Then::Start(..))
+        matches!(self.then, AfterStop::Start(..))
     }
 
     /// Forgets what was to come after a stop that did not begin.
     pub fn forget(&mut self) {
-        self.then = Then::Policy;
+        self.then = AfterStop::Policy;
     }
 
-    fn start(&mut self, request: Request, seen: &Seen<'_>) -> Vec<Effect> {
+    fn start(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {
         let is_ending = seen.stream.stopping.is_some_and(|stop| !stop.by_health);
         if !seen.stream.handle.state.has_exited() && !is_ending {
             return vec![Effect::Refuse("start")];
         }
         if seen.is_up {
             // The run before still has to be seen through, or its stop.
-            self.then = Then::Start(Origin::of(request), StartTrigger::Start);
+            self.then = AfterStop::Start(EventOrigin::of(request), StartTrigger::Start);
             return Vec::new();
         }
-        self.then = Then::Policy;
-        vec![Effect::Start { origin: Origin::of(request), trigger: StartTrigger::Start }]
+        self.then = AfterStop::Policy;
+        vec![Effect::Start { origin: EventOrigin::of(request), trigger: StartTrigger::Start }]
     }
 
-    fn stop(&mut self, request: Request, timeout: Option<Duration>, seen: &Seen<'_>) -> Vec<Effect> {
+    fn stop(&mut self, request: Requester, timeout: Option<Duration>, seen: &PlanContext<'_>) -> Vec<Effect> {
         let awaited = self.awaits_start();
         if !seen.stream.handle.state.has_exited() {
             // On record, since a supervisor that takes over would have the policy decide, or go by who asked first.
@@ -176,10 +176,10 @@ impl Plan {
                 seen.stream.stopping.filter(|stop| stop.by_health || changes_mind(&request, awaited, seen.stream));
             let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
             let is_put_off = awaited && is_own(&request);
-            self.then = Then::Stay { request: request.clone(), is_put_off };
+            self.then = AfterStop::Stay { request: request.clone(), is_put_off };
             return joined.into_iter().chain([Effect::Stop { request, timeout }]).collect();
         }
-        self.then = Then::Policy;
+        self.then = AfterStop::Policy;
         match seen.stream.follow_up {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
             // It has just ended, and the policy has not been asked yet.
@@ -194,45 +194,45 @@ impl Plan {
         }
     }
 
-    fn restart(&mut self, request: Request, seen: &Seen<'_>) -> Vec<Effect> {
+    fn restart(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {
         if seen.stream.handle.state.has_exited() {
             return self.start(request, seen);
         }
-        self.then = Then::Start(Origin::of(request.clone()), StartTrigger::Start);
+        self.then = AfterStop::Start(EventOrigin::of(request.clone()), StartTrigger::Start);
         vec![Effect::Stop { request, timeout: None }]
     }
 
-    fn run_over(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
+    fn run_over(&mut self, seen: &PlanContext<'_>) -> Vec<Effect> {
         let stream = seen.stream;
         match (std::mem::take(&mut self.then), stream.follow_up) {
-            (Then::Start(origin, trigger), _) => {
+            (AfterStop::Start(origin, trigger), _) => {
                 // On record that it follows from the end that it waited for.
                 let cause = origin.cause.or(seen.end_seq);
                 vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
             }
             // It had ended by itself when its supervisor was shut down, and would not have been started again.
-            (Then::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
+            (AfterStop::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
                 if is_own(&request) && !is_restarted(seen, unhealthy) =>
             {
                 decide(seen, unhealthy).into_iter().collect()
             }
             // Whoever wanted it to end came after a failed health check, or after the end itself.
-            (Then::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
+            (AfterStop::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
             }
             // The stop of the restart that it came between was not on record then.
-            (Then::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
+            (AfterStop::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
                 vec![called_off(request, None)]
             }
-            (Then::Policy, FollowUp::Undecided { unhealthy }) => decide(seen, unhealthy).into_iter().collect(),
-            (Then::Stay { .. } | Then::Policy, _) => Vec::new(),
+            (AfterStop::Policy, FollowUp::Undecided { unhealthy }) => decide(seen, unhealthy).into_iter().collect(),
+            (AfterStop::Stay { .. } | AfterStop::Policy, _) => Vec::new(),
         }
     }
 
-    fn restart_due(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
+    fn restart_due(&mut self, seen: &PlanContext<'_>) -> Vec<Effect> {
         match seen.stream.follow_up {
             FollowUp::Restart { seq, attempt, .. } => {
-                let origin = Origin::of(Actor::Policy).caused_by(Some(seq));
+                let origin = EventOrigin::of(Actor::Policy).caused_by(Some(seq));
                 vec![Effect::Start { origin, trigger: StartTrigger::Restart { attempt } }]
             }
             // What the policy said could not be recorded then.
@@ -243,9 +243,9 @@ impl Plan {
         }
     }
 
-    fn health(&self, verdict: HealthVerdict, seen: &Seen<'_>) -> Vec<Effect> {
+    fn health(&self, verdict: HealthVerdict, seen: &PlanContext<'_>) -> Vec<Effect> {
         let state = &seen.stream.handle.state;
-        let because = |detail: String| Origin::of(Request { actor: Actor::Health, reason: Some(detail) });
+        let because = |detail: String| EventOrigin::of(Requester { actor: Actor::Health, reason: Some(detail) });
         match verdict {
             HealthVerdict::Changed { healthy, detail } if state.is_running() => vec![changed(healthy, detail)],
             HealthVerdict::CrossedUnhealthy { failures, detail } if *state == ProcessState::Running => {
@@ -266,61 +266,61 @@ impl Plan {
     }
 
     /// On record, or a later supervisor would have the policy decide.
-    fn stay(&mut self, seen: &Seen<'_>) -> Vec<Effect> {
+    fn stay(&mut self, seen: &PlanContext<'_>) -> Vec<Effect> {
         let reason = Some("on_boot is stay".to_owned());
-        let request = Request { actor: Actor::Recovery, reason };
+        let request = Requester { actor: Actor::Recovery, reason };
         if seen.is_up {
-            self.then = Then::Stay { request, is_put_off: false };
+            self.then = AfterStop::Stay { request, is_put_off: false };
             return Vec::new();
         }
         vec![called_off(request, seen.end_seq)]
     }
 
-    fn resumed(&self, seen: &Seen<'_>) -> Vec<Effect> {
+    fn resumed(&self, seen: &PlanContext<'_>) -> Vec<Effect> {
         if seen.stream.handle.state == ProcessState::Unhealthy {
             let reason = Some("it was unhealthy when its supervisor ended".to_owned());
-            return stop_unhealthy(seen, Request { actor: Actor::Health, reason }).into_iter().collect();
+            return stop_unhealthy(seen, Requester { actor: Actor::Health, reason }).into_iter().collect();
         }
         Vec::new()
     }
 }
 
 fn changed(healthy: bool, detail: String) -> Effect {
-    Effect::Record { origin: Origin::of(Actor::Health), kind: EventKind::HealthChanged { healthy, detail } }
+    Effect::Record { origin: EventOrigin::of(Actor::Health), kind: EventKind::HealthChanged { healthy, detail } }
 }
 
 /// The way back from unhealthy is a restart (INV-0006), where the policy makes any.
-fn stop_unhealthy(seen: &Seen<'_>, request: Request) -> Option<Effect> {
+fn stop_unhealthy(seen: &PlanContext<'_>, request: Requester) -> Option<Effect> {
     let restarts = seen.stream.handle.spec.restart.policy != RestartPolicy::Never;
     restarts.then_some(Effect::Stop { request, timeout: None })
 }
 
-fn sustained(seen: &Seen<'_>) -> Vec<Effect> {
+fn sustained(seen: &PlanContext<'_>) -> Vec<Effect> {
     let stream = seen.stream;
     if !stream.handle.state.is_running() || stream.budget == RestartBudget::default() {
         return Vec::new();
     }
     let reason = Some("up for min_uptime".to_owned());
-    let origin = Origin::of(Request { actor: Actor::Policy, reason });
+    let origin = EventOrigin::of(Requester { actor: Actor::Policy, reason });
     vec![Effect::Record { origin, kind: EventKind::BudgetReset }]
 }
 
 /// Asks the policy. One that has nothing to do says nothing.
-fn decide(seen: &Seen<'_>, unhealthy: bool) -> Option<Effect> {
+fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     let stream = seen.stream;
     let manager = RestartManager::new(&stream.handle.spec.restart);
     match manager.decide(class_of(stream.end.as_ref(), unhealthy), &stream.budget, &seen.now, seen.random) {
         RestartDecision::Restart { attempt, delay } => Some(Effect::Schedule { attempt, delay }),
         RestartDecision::Refuse(RestartRule::PolicyNever | RestartRule::Succeeded) => None,
         RestartDecision::Refuse(rule) => Some(Effect::Record {
-            origin: Origin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now),
+            origin: EventOrigin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now),
             kind: EventKind::RestartRefused { rule },
         }),
     }
 }
 
 /// Whether the policy has it run again.
-fn is_restarted(seen: &Seen<'_>, unhealthy: bool) -> bool {
+fn is_restarted(seen: &PlanContext<'_>, unhealthy: bool) -> bool {
     matches!(decide(seen, unhealthy), Some(Effect::Schedule { .. }))
 }
 
@@ -334,20 +334,20 @@ fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
 }
 
 /// Whether it is the supervisor's own shutdown that asks. That says nothing about the process: what was to run is to run again.
-pub fn is_own(request: &Request) -> bool {
+pub fn is_own(request: &Requester) -> bool {
     request.actor == Actor::System
 }
 
 /// Whether a stop of a process that is stopping, or has ended, has another say about whether it is to run than the record has
 /// so far. `awaited` says that it was to be started after its end.
-pub fn changes_mind(request: &Request, awaited: bool, stream: &Stream) -> bool {
+pub fn changes_mind(request: &Requester, awaited: bool, stream: &Stream) -> bool {
     let is_operator = matches!(request.actor, Actor::Operator { .. });
     if is_own(request) { awaited && !stream.wanted } else { is_operator && stream.wanted }
 }
 
-fn called_off(request: Request, cause: Option<u64>) -> Effect {
+fn called_off(request: Requester, cause: Option<u64>) -> Effect {
     let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };
-    Effect::Record { origin: Origin::of(request).caused_by(cause), kind }
+    Effect::Record { origin: EventOrigin::of(request).caused_by(cause), kind }
 }
 
 #[cfg(test)]
@@ -355,7 +355,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event::Draft;
+    use crate::event::NewEvent;
     use crate::event::exit::Evidence;
     use crate::event::exit::ExitOutcome;
     use crate::event::identity::ProcessIdentity;
@@ -368,8 +368,8 @@ mod tests {
 
     const DELAY: Duration = Duration::from_secs(3);
 
-    fn stamp() -> Stamp {
-        Stamp { boot_id: Uuid::from_u128(1), boot_ns: 0, wall_ns: 0 }
+    fn stamp() -> Timestamp {
+        Timestamp { boot_id: Uuid::from_u128(1), boot_ns: 0, wall_ns: 0 }
     }
 
     /// The stream of a process under this policy to which all this happened.
@@ -382,7 +382,8 @@ mod tests {
         for (kind, version) in std::iter::once(&EventKind::Registered { spec }).chain(kinds).zip(1..) {
             let run = stream.as_ref().map_or(0, |stream| stream.run_of(kind));
             let actor = Actor::System;
-            let draft = Draft { stream: id, run, actor, reason: None, cause: None, stamp: stamp(), kind: kind.clone() };
+            let draft =
+                NewEvent { stream: id, run, actor, reason: None, cause: None, stamp: stamp(), kind: kind.clone() };
             let event = draft.numbered(version, version);
             match &mut stream {
                 None => stream = Some(Stream::begin(&event).unwrap()),
@@ -411,13 +412,13 @@ mod tests {
         EventKind::Crashed { cause: RunEnd::Exit(exit(1)) }
     }
 
-    fn steps(plan: &mut Plan, stream: &Stream, input: Input) -> Vec<Effect> {
+    fn steps(plan: &mut Plan, stream: &Stream, input: PlanInput) -> Vec<Effect> {
         let is_up = !stream.handle.state.has_exited();
-        plan.step(input, &Seen { stream, is_up, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
+        plan.step(input, &PlanContext { stream, is_up, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
     }
 
-    fn by_hand() -> Request {
-        Request { actor: Actor::Operator { uid: 1, user: None, terminal: None }, reason: None }
+    fn by_hand() -> Requester {
+        Requester { actor: Actor::Operator { uid: 1, user: None, terminal: None }, reason: None }
     }
 
     fn rule_of(effects: &[Effect]) -> Option<&RestartRule> {
@@ -430,7 +431,7 @@ mod tests {
     #[test]
     fn a_crash_is_restarted_after_its_delay_until_the_budget_is_spent() {
         let first = stream(RestartPolicy::OnFailure, &after(&[crashed()]));
-        let effects = steps(&mut Plan::default(), &first, Input::RunOver);
+        let effects = steps(&mut Plan::default(), &first, PlanInput::RunOver);
         assert_eq!(effects, [Effect::Schedule { attempt: 1, delay: DELAY }]);
         let trigger = StartTrigger::Restart { attempt: 1 };
         let identity = first.identity;
@@ -442,7 +443,8 @@ mod tests {
             EventKind::Running,
             crashed(),
         ];
-        let effects = steps(&mut Plan::default(), &stream(RestartPolicy::OnFailure, &after(&again)), Input::RunOver);
+        let effects =
+            steps(&mut Plan::default(), &stream(RestartPolicy::OnFailure, &after(&again)), PlanInput::RunOver);
         assert!(matches!(rule_of(&effects), Some(RestartRule::BudgetSpent { restarts: 1, max_restarts: 1, .. })));
     }
 
@@ -450,45 +452,45 @@ mod tests {
     fn an_end_that_leads_to_nothing_needs_no_word() {
         let stopped = after(&[EventKind::Stopped { exit: exit(0) }]);
         for (policy, kinds) in [(RestartPolicy::OnFailure, stopped), (RestartPolicy::Never, after(&[crashed()]))] {
-            assert_eq!(steps(&mut Plan::default(), &stream(policy, &kinds), Input::RunOver), []);
+            assert_eq!(steps(&mut Plan::default(), &stream(policy, &kinds), PlanInput::RunOver), []);
         }
     }
 
     #[test]
     fn a_restart_by_hand_is_a_stop_and_then_a_start() {
         let mut plan = Plan::default();
-        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &running()), Input::Restart(by_hand()));
+        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &running()), PlanInput::Restart(by_hand()));
         assert_eq!(effects, [Effect::Stop { request: by_hand(), timeout: None }]);
         let stop = EventKind::Stopping { signal: Signal::TERM, timeout_ms: 1, force_kill: true };
         let over = stream(RestartPolicy::Always, &after(&[stop, EventKind::Stopped { exit: exit(0) }]));
-        let effects = steps(&mut plan, &over, Input::RunOver);
-        let origin = Origin::of(by_hand()).caused_by(Some(over.last_seq));
+        let effects = steps(&mut plan, &over, PlanInput::RunOver);
+        let origin = EventOrigin::of(by_hand()).caused_by(Some(over.last_seq));
         assert_eq!(effects, [Effect::Start { origin, trigger: StartTrigger::Start }]);
-        assert_eq!(steps(&mut plan, &over, Input::RunOver), [], "once");
+        assert_eq!(steps(&mut plan, &over, PlanInput::RunOver), [], "once");
     }
 
     #[test]
     fn a_stop_that_comes_with_the_crash_keeps_it_from_being_restarted() {
         let mut plan = Plan::default();
-        steps(&mut plan, &stream(RestartPolicy::Always, &running()), Input::Stop(by_hand(), None));
-        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &after(&[crashed()])), Input::RunOver);
+        steps(&mut plan, &stream(RestartPolicy::Always, &running()), PlanInput::Stop(by_hand(), None));
+        let effects = steps(&mut plan, &stream(RestartPolicy::Always, &after(&[crashed()])), PlanInput::RunOver);
         assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested));
     }
 
     #[test]
     fn an_order_that_comes_while_the_output_of_a_run_is_read_is_heeded() {
         let over = stream(RestartPolicy::Always, &after(&[crashed()]));
-        let seen = Seen { stream: &over, is_up: true, end_seq: Some(over.last_seq), now: stamp(), random: 0 };
+        let seen = PlanContext { stream: &over, is_up: true, end_seq: Some(over.last_seq), now: stamp(), random: 0 };
         let mut plan = Plan::default();
-        assert_eq!(rule_of(&plan.step(Input::Stop(by_hand(), None), &seen)), Some(&RestartRule::StopRequested));
+        assert_eq!(rule_of(&plan.step(PlanInput::Stop(by_hand(), None), &seen)), Some(&RestartRule::StopRequested));
         let mut plan = Plan::default();
-        assert_eq!(plan.step(Input::Restart(by_hand()), &seen), []);
+        assert_eq!(plan.step(PlanInput::Restart(by_hand()), &seen), []);
         assert!(plan.awaits_start());
-        let origin = Origin::of(by_hand()).caused_by(Some(over.last_seq));
+        let origin = EventOrigin::of(by_hand()).caused_by(Some(over.last_seq));
         let start = Effect::Start { origin, trigger: StartTrigger::Start };
-        assert_eq!(steps(&mut plan, &over, Input::RunOver), [start]);
-        assert_eq!(plan.step(Input::Start(by_hand()), &seen), []);
-        let effects = plan.step(Input::Stop(by_hand(), None), &seen);
+        assert_eq!(steps(&mut plan, &over, PlanInput::RunOver), [start]);
+        assert_eq!(plan.step(PlanInput::Start(by_hand()), &seen), []);
+        let effects = plan.step(PlanInput::Stop(by_hand(), None), &seen);
         assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested), "and a stop calls that off");
         assert!(!plan.awaits_start());
     }
@@ -497,11 +499,11 @@ mod tests {
     fn a_restart_that_is_due_is_made_once_and_called_off_by_a_stop() {
         let scheduled = EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 };
         let due = stream(RestartPolicy::Always, &after(&[crashed(), scheduled]));
-        let origin = Origin::of(Actor::Policy).caused_by(Some(due.last_seq));
+        let origin = EventOrigin::of(Actor::Policy).caused_by(Some(due.last_seq));
         let start = Effect::Start { origin, trigger: StartTrigger::Restart { attempt: 1 } };
-        assert_eq!(steps(&mut Plan::default(), &due, Input::RestartDue), [start]);
-        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), Input::RestartDue), []);
-        let effects = steps(&mut Plan::default(), &due, Input::Stop(by_hand(), None));
+        assert_eq!(steps(&mut Plan::default(), &due, PlanInput::RestartDue), [start]);
+        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), PlanInput::RestartDue), []);
+        let effects = steps(&mut Plan::default(), &due, PlanInput::Stop(by_hand(), None));
         assert_eq!(rule_of(&effects), Some(&RestartRule::StopRequested));
     }
 
@@ -509,8 +511,8 @@ mod tests {
     fn an_order_that_does_not_fit_is_refused() {
         let up = stream(RestartPolicy::Always, &running());
         let never_started = stream(RestartPolicy::Always, &[]);
-        assert_eq!(steps(&mut Plan::default(), &up, Input::Start(by_hand())), [Effect::Refuse("start")]);
-        let effects = steps(&mut Plan::default(), &never_started, Input::Stop(by_hand(), None));
+        assert_eq!(steps(&mut Plan::default(), &up, PlanInput::Start(by_hand())), [Effect::Refuse("start")]);
+        let effects = steps(&mut Plan::default(), &never_started, PlanInput::Stop(by_hand(), None));
         assert_eq!(effects, [Effect::Refuse("stop")]);
     }
 
@@ -518,14 +520,14 @@ mod tests {
     fn what_is_unhealthy_is_stopped_where_the_policy_restarts_it() {
         let verdict = || HealthVerdict::CrossedUnhealthy { failures: 3, detail: "HTTP 500".to_owned() };
         for (policy, stops) in [(RestartPolicy::Always, 1), (RestartPolicy::OnFailure, 1), (RestartPolicy::Never, 0)] {
-            let effects = steps(&mut Plan::default(), &stream(policy, &running()), Input::Health(verdict()));
+            let effects = steps(&mut Plan::default(), &stream(policy, &running()), PlanInput::Health(verdict()));
             assert!(matches!(&effects[0], Effect::Record { kind: EventKind::Unhealthy { failures: 3 }, .. }));
             assert_eq!(effects.len(), 1 + stops, "{policy}");
             let again = stream(policy, &after(&[EventKind::Unhealthy { failures: 3 }]));
-            let effects = steps(&mut Plan::default(), &again, Input::Health(verdict()));
+            let effects = steps(&mut Plan::default(), &again, PlanInput::Health(verdict()));
             assert_eq!(effects, [changed(false, "HTTP 500".to_owned())], "it is not more than unhealthy");
             // A supervisor that died between the two steps leaves the second one to the next.
-            assert_eq!(steps(&mut Plan::default(), &again, Input::Resumed).len(), stops, "{policy}");
+            assert_eq!(steps(&mut Plan::default(), &again, PlanInput::Resumed).len(), stops, "{policy}");
         }
     }
 
@@ -537,14 +539,14 @@ mod tests {
         stopping.stopping =
             stopping.stopping.map(|stop| crate::state::stream::StopUnderWay { by_health: true, ..stop });
         let mut plan = Plan::default();
-        let effects = steps(&mut plan, &stopping, Input::Stop(by_hand(), None));
+        let effects = steps(&mut plan, &stopping, PlanInput::Stop(by_hand(), None));
         assert_eq!(rule_of(&effects[..1]), Some(&RestartRule::StopRequested));
         assert_eq!(effects[1], Effect::Stop { request: by_hand(), timeout: None });
     }
 
     #[test]
     fn a_sustained_run_fills_a_budget_that_is_not_full() {
-        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), Input::Sustained), []);
+        assert_eq!(steps(&mut Plan::default(), &stream(RestartPolicy::Always, &running()), PlanInput::Sustained), []);
         let trigger = StartTrigger::Restart { attempt: 1 };
         let identity = stream(RestartPolicy::Always, &running()).identity;
         let again = after(&[
@@ -554,7 +556,7 @@ mod tests {
             EventKind::Starting { identity, trigger },
             EventKind::Running,
         ]);
-        let effects = steps(&mut Plan::default(), &stream(RestartPolicy::Always, &again), Input::Sustained);
+        let effects = steps(&mut Plan::default(), &stream(RestartPolicy::Always, &again), PlanInput::Sustained);
         assert!(matches!(&effects[..], [Effect::Record { kind: EventKind::BudgetReset, .. }]), "{effects:?}");
     }
 }

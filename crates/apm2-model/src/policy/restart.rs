@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     duration::millis,
-    event::{kind::RestartRule, timestamp::Stamp},
+    event::{kind::RestartRule, timestamp::Timestamp},
     spec::config::restart::{RESTARTS_REMEMBERED_MAX, RestartConfig, RestartPolicy},
     state::restart_budget::RestartBudget,
 };
@@ -51,7 +51,7 @@ impl<'a> RestartManager<'a> {
 
     /// Decides. `random` is any number that was drawn at random; it matters where there is jitter.
     #[must_use]
-    pub fn decide(&self, end: RunEndClass, budget: &RestartBudget, now: &Stamp, random: u32) -> RestartDecision {
+    pub fn decide(&self, end: RunEndClass, budget: &RestartBudget, now: &Timestamp, random: u32) -> RestartDecision {
         match (self.config.policy, end) {
             (RestartPolicy::Never, _) => return RestartDecision::Refuse(RestartRule::PolicyNever),
             (RestartPolicy::OnFailure, RunEndClass::Succeeded) => {

@@ -9,16 +9,16 @@ use crate::spec::{ProcessSpec, config::credentials::CredentialSource, id::Proces
 
 /// The launch with this process id.
 #[must_use]
-pub fn with_id(mut launch: Launch, id: ProcessId) -> Launch {
+pub fn with_id(mut launch: LaunchSpec, id: ProcessId) -> LaunchSpec {
     launch.spec.id = id;
     launch
 }
 
 /// The launch with this number of instances.
 #[must_use]
-pub fn with_instances(launch: &Launch, instances: u32) -> Launch {
+pub fn with_instances(launch: &LaunchSpec, instances: u32) -> LaunchSpec {
     let spec = ProcessSpec { instances, ..launch.spec.clone() };
-    Launch { spec, ..launch.clone() }
+    LaunchSpec { spec, ..launch.clone() }
 }
 
 /// A specification with what it needs from outside to be started.
@@ -27,7 +27,7 @@ pub fn with_instances(launch: &Launch, instances: u32) -> Launch {
 /// the supervisor that comes after it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Launch {
+pub struct LaunchSpec {
     /// What to run.
     pub spec: ProcessSpec,
     /// The environment that the child's begins with; `None` for the allowed part of the supervisor's own.
@@ -47,7 +47,7 @@ pub struct Launch {
     pub group: Option<String>,
 }
 
-impl Launch {
+impl LaunchSpec {
     /// Whether a process launched as `other` need not be touched for this one. What merely comes along from the terminal of
     /// whoever asks (`base_env`, `umask`) makes no difference: asking again from elsewhere is not a change.
     pub fn is_as(&self, other: &Self) -> bool {
@@ -62,7 +62,7 @@ impl Launch {
     }
 }
 
-impl fmt::Debug for Launch {
+impl fmt::Debug for LaunchSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Launch").field("spec", &self.spec).field("group", &self.group).finish_non_exhaustive()
     }

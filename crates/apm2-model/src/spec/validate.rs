@@ -7,7 +7,7 @@ use crate::spec::{
         log::LogConfig,
         restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
     },
-    launch::Launch,
+    launch::LaunchSpec,
     name::{EVERYTHING, NAME_CHARS_MAX, is_name},
 };
 
@@ -24,7 +24,7 @@ pub const INSTANCES_MAX: u32 = 1024;
 ///
 /// # Errors
 /// The name of the process, and what is wrong.
-pub fn check(launch: &Launch) -> Result<(), String> {
+pub fn check(launch: &LaunchSpec) -> Result<(), String> {
     let refuse = |why: String| Err(format!("{:?}: {why}", launch.spec.name));
     if launch.spec.name == EVERYTHING {
         return refuse("that word means every process".to_owned());

@@ -8,7 +8,7 @@ use crate::{
         identity::ProcessIdentity,
         kind::{EventKind, RestartRule, StartTrigger},
         stream_id::StreamId,
-        timestamp::Stamp,
+        timestamp::Timestamp,
     },
     signal::Signal,
     spec::{ProcessSpec, config::restart::RestartPolicy},
@@ -34,7 +34,7 @@ pub struct StopUnderWay {
     /// The seq of its `stopping`.
     pub seq: u64,
     /// When it was asked for.
-    pub since: Stamp,
+    pub since: Timestamp,
     /// Milliseconds from then until SIGKILL.
     pub timeout_ms: u64,
     /// The signal that asks.
@@ -63,7 +63,7 @@ pub enum FollowUp {
         /// Which attempt since the last sustained run, from 1.
         attempt: u32,
         /// When it was scheduled.
-        since: Stamp,
+        since: Timestamp,
         /// Milliseconds from then until the restart.
         delay_ms: u64,
     },
@@ -89,7 +89,7 @@ pub struct Stream {
     /// The process of the latest run that was spawned. Stays when the handle's pid is gone.
     pub identity: Option<ProcessIdentity>,
     /// When the latest run was spawned.
-    pub run_started: Option<Stamp>,
+    pub run_started: Option<Timestamp>,
     /// How the latest run ended; `None` while it lives, and before the first.
     pub end: Option<RunEnd>,
     /// Whether SIGKILL was sent in the latest run.
@@ -113,7 +113,7 @@ pub struct Stream {
     /// failures. Until it is started again, or is another program.
     pub finished: bool,
     /// When its latest start was requested.
-    pub asked_at: Option<Stamp>,
+    pub asked_at: Option<Timestamp>,
 }
 
 /// An event that does not fit what came before it.
@@ -368,7 +368,7 @@ impl Stream {
         }
     }
 
-    fn end_run(&mut self, end: RunEnd, stamp: Stamp) {
+    fn end_run(&mut self, end: RunEnd, stamp: Timestamp) {
         let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
         let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
         // Only of an end that was seen is it known how long the run was.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use apm2_model::event::{kind::OutputSource, timestamp::Stamp};
+use apm2_model::event::{kind::OutputSource, timestamp::Timestamp};
 
 use crate::adapter::MeterReading;
 
@@ -20,12 +20,12 @@ pub struct OutputMeter {
 
 impl OutputMeter {
     /// Notes that a run has begun.
-    pub(crate) fn begin(&self, now: &Stamp) {
+    pub(crate) fn begin(&self, now: &Timestamp) {
         self.last_boot_ns.store(now.boot_ns, Ordering::Relaxed);
     }
 
     /// Notes that so many bytes were written.
-    pub(crate) fn count(&self, source: OutputSource, bytes: u64, now: &Stamp) {
+    pub(crate) fn count(&self, source: OutputSource, bytes: u64, now: &Timestamp) {
         let counter = match source {
             OutputSource::Stdout => &self.stdout_bytes,
             OutputSource::Stderr => &self.stderr_bytes,
@@ -36,7 +36,7 @@ impl OutputMeter {
 
     /// What it says at `now`.
     #[must_use]
-    pub fn read(&self, now: &Stamp) -> MeterReading {
+    pub fn read(&self, now: &Timestamp) -> MeterReading {
         MeterReading {
             stdout_bytes: self.stdout_bytes.load(Ordering::Relaxed),
             stderr_bytes: self.stderr_bytes.load(Ordering::Relaxed),

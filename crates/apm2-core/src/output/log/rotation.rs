@@ -21,7 +21,7 @@ use crate::output::log::files::{
 ///
 /// # Errors
 /// The first one; what can be done is done.
-pub(crate) fn settle(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
+pub(crate) fn make_durable(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
     let remove_surplus = || remove_surplus(files, config.total_bytes_max, rotate_bytes);
     for (_, path) in files.all() {
         remove_parts(path)?;

@@ -6,9 +6,9 @@ use apm2_model::spec::redact::known::Known;
 
 /// The secrets of the latest run: `None` while there may be some that are not known.
 #[derive(Debug, Default)]
-pub(crate) struct Masks(Mutex<Option<Known>>);
+pub(crate) struct SecretFilter(Mutex<Option<Known>>);
 
-impl Masks {
+impl SecretFilter {
     /// Masks these from now on.
     pub(crate) fn set(&self, known: Known) {
         self.put(Some(known));

@@ -30,8 +30,8 @@ use crate::output::{
     log::{
         files::{LogFiles, rotated, rotated_path, shown},
         follow::LogPosition,
-        rotation::settle,
-        secret_filter::Masks,
+        rotation::make_durable,
+        secret_filter::SecretFilter,
         tail::last_lines,
         writer::{LogWriter, PEEK_BYTES_MAX},
     },
@@ -63,16 +63,16 @@ pub(crate) enum Moved {
 
 /// What becomes of the files of an instance together.
 #[derive(Debug)]
-pub(crate) struct Shelf {
+pub(crate) struct LogSet {
     pub(crate) files: LogFiles,
     pub(crate) config: LogConfig,
-    pub(crate) masks: Arc<Masks>,
+    pub(crate) secret_filter: Arc<SecretFilter>,
     settling: Mutex<()>,
 }
 
-impl Shelf {
-    pub(crate) fn new(files: LogFiles, config: LogConfig, masks: Arc<Masks>) -> Self {
-        Self { files, config, masks, settling: Mutex::new(()) }
+impl LogSet {
+    pub(crate) fn new(files: LogFiles, config: LogConfig, secret_filter: Arc<SecretFilter>) -> Self {
+        Self { files, config, secret_filter, settling: Mutex::new(()) }
     }
 
     /// The size at which a file is rotated: so that what is written to and the newest of what was rotated away, of each
@@ -82,9 +82,9 @@ impl Shelf {
         self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)
     }
 
-    fn settle(&self) {
+    fn make_durable(&self) {
         let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = settle(&self.files, &self.config, self.rotate_bytes()) {
+        if let Err(error) = make_durable(&self.files, &self.config, self.rotate_bytes()) {
             tracing::warn!(%error, "rotated log files could not be put in order");
         }
     }
@@ -94,7 +94,7 @@ impl Shelf {
 pub(crate) struct LogSink {
     source: OutputSource,
     path: PathBuf,
-    shelf: Arc<Shelf>,
+    log_set: Arc<LogSet>,
     clock: Arc<dyn Clock>,
     open: Option<LogWriter>,
     /// Where in its files the run begins, where that is known.
@@ -125,17 +125,17 @@ impl LogSink {
     /// The sink of `source`. Nothing is opened before there is something to keep.
     pub(crate) fn new(
         source: OutputSource,
-        shelf: Arc<Shelf>,
+        log_set: Arc<LogSet>,
         clock: Arc<dyn Clock>,
         begins_at: Option<LogPosition>,
         lost: Arc<AtomicU64>,
     ) -> Self {
-        let path = shelf.files.of(source).to_owned();
+        let path = log_set.files.of(source).to_owned();
         Self {
             source,
             is_nowhere: is_nowhere(&path),
             path,
-            shelf,
+            log_set,
             clock,
             open: None,
             begins_at,
@@ -215,7 +215,7 @@ impl LogSink {
 
     /// The last lines that this run wrote. None where it is not known where it begins: they might be another's.
     pub(crate) fn tail(&self) -> Vec<String> {
-        let lines = self.begins_at.map(|begins_at| last_lines(&self.path, begins_at, &self.shelf.masks));
+        let lines = self.begins_at.map(|begins_at| last_lines(&self.path, begins_at, &self.log_set.secret_filter));
         lines.and_then(Result::ok).unwrap_or_default()
     }
 
@@ -228,7 +228,7 @@ impl LogSink {
         {
             return Ok(skipped);
         }
-        let moved = if self.shelf.config.timestamps { self.move_lines(pipe)? } else { self.move_bytes(pipe)? };
+        let moved = if self.log_set.config.timestamps { self.move_lines(pipe)? } else { self.move_bytes(pipe)? };
         Ok(if moved == 0 { Moved::End } else { Moved::Kept(moved) })
     }
 
@@ -259,7 +259,7 @@ impl LogSink {
     /// Moves whole lines, each after its time, and the beginning of one that is not finished.
     fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let seen = self.peek(pipe)?;
-        let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.shelf.rotate_bytes());
+        let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.log_set.rotate_bytes());
         let open = self.opened()?;
         let mut moved: usize = 0;
         for line in seen.split_inclusive(|byte| *byte == b'\n').take(STEP_LINES_MAX) {
@@ -275,7 +275,7 @@ impl LogSink {
     /// How much may be moved at once, so that the file does not grow beyond its limit, and ends with a line where it can.
     fn room(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let written = self.open.as_ref().map_or(0, LogWriter::bytes);
-        let left = usize::try_from(self.shelf.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.log_set.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
         if left == 0 || left >= STEP_BYTES_MAX {
             // One that could not be rotated has no limit.
             return Ok(STEP_BYTES_MAX);
@@ -345,7 +345,7 @@ impl LogSink {
         }
         if self.open.is_none() {
             let now_ns = self.clock.now().wall_ns;
-            let opened = LogWriter::open(&self.path, now_ns, self.shelf.config.timestamps, Arc::clone(&self.lost))?;
+            let opened = LogWriter::open(&self.path, now_ns, self.log_set.config.timestamps, Arc::clone(&self.lost))?;
             let is_line_carried = std::mem::take(&mut self.is_line_carried);
             self.open = Some(if is_line_carried && opened.bytes() == 0 { opened.continuing(true) } else { opened });
         }
@@ -354,10 +354,10 @@ impl LogSink {
 
     fn is_due_for_rotation(&self) -> bool {
         let Some(open) = &self.open else { return false };
-        let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.shelf.config.rotate_age.as_nanos();
+        let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.log_set.config.rotate_age.as_nanos();
         open.bytes() > 0
             && self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
-            && (self.is_full || open.bytes() >= self.shelf.rotate_bytes() || is_old())
+            && (self.is_full || open.bytes() >= self.log_set.rotate_bytes() || is_old())
     }
 
     /// Gives the file another name. Where that is impossible, it is written to all the same, beyond its limit: nothing is
@@ -377,13 +377,13 @@ impl LogSink {
         self.rotate_again_at = None;
         self.is_full = false;
         self.is_line_carried = self.open.take().is_some_and(|open| open.is_line_begun() || open.ends_in_line());
-        let shelf = Arc::clone(&self.shelf);
+        let log_set = Arc::clone(&self.log_set);
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let span = Span::current();
-                drop(runtime.spawn_blocking(move || span.in_scope(|| shelf.settle())));
+                drop(runtime.spawn_blocking(move || span.in_scope(|| log_set.make_durable())));
             }
-            Err(_) => shelf.settle(),
+            Err(_) => log_set.make_durable(),
         }
     }
 }

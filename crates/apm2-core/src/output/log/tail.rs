@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use crate::output::log::{
     files::{open_for_reading, rotated},
     follow::{LogPosition, LogReader},
-    secret_filter::Masks,
+    secret_filter::SecretFilter,
 };
 
 /// Lines that are kept of each output.
@@ -38,8 +38,8 @@ const FILES_MAX: u64 = 2;
 ///
 /// # Errors
 /// When they cannot be read.
-pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, masks: &Masks) -> io::Result<Vec<String>> {
-    let Some(known) = masks.known() else { return Ok(Vec::new()) };
+pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, secret_filter: &SecretFilter) -> io::Result<Vec<String>> {
+    let Some(known) = secret_filter.known() else { return Ok(Vec::new()) };
     let newest = LogReader::end(path)?.generation;
     let oldest = begins_at.generation.max(newest.saturating_sub(FILES_MAX - 1)).max(1);
     let (mut bytes, mut is_cut) = (Vec::new(), oldest > begins_at.generation);

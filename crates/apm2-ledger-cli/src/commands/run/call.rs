@@ -20,7 +20,7 @@ use apm2_daemon::{
 };
 use apm2_model::{
     event::Event,
-    spec::{id::ProcessId, launch::Launch},
+    spec::{id::ProcessId, launch::LaunchSpec},
     state::stream::Stream,
 };
 
@@ -88,7 +88,7 @@ impl Once {
 /// What the thread that asks the daemon needs.
 pub(crate) struct Call {
     pub(crate) dir: PathBuf,
-    pub(crate) launch: Launch,
+    pub(crate) launch: LaunchSpec,
     /// What its first run reads.
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) reason: Option<String>,
@@ -157,7 +157,7 @@ impl Waiting {
     fn until_over(
         &mut self,
         mut client: Client,
-        launch: Launch,
+        launch: LaunchSpec,
         stdin: Option<OwnedFd>,
         reason: Option<String>,
     ) -> Result<Stream, Over> {

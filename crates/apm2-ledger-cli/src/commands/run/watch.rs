@@ -15,7 +15,7 @@ use apm2_core::{
 use apm2_model::{
     event::{Event, identity::ProcessIdentity, kind::EventKind},
     signal::Signal,
-    spec::{ProcessSpec, id::ProcessId, launch::Launch},
+    spec::{ProcessSpec, id::ProcessId, launch::LaunchSpec},
     state::series::Series,
 };
 use nix::{
@@ -86,7 +86,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
         is_suspended_early: false,
     };
     let files = LogsDir::new(dir.join("logs")).files(&spec.log, &spec.name, 0);
-    let mut launch = Launch::new(spec);
+    let mut launch = LaunchSpec::new(spec);
     launch.base_env = Some(allowed_variables());
     launch.umask = apm2_core::process::current_umask();
     let stdin =
