@@ -3,9 +3,8 @@
 use std::fs;
 
 use apm2_ledger::Ledger;
-use rustix::process::Resource;
 
-use crate::support::{Place, limit, wait_until};
+use crate::support::{Place, wait_until};
 
 #[test]
 fn the_log_of_a_daemon_is_rotated_while_it_lives() {
@@ -93,25 +92,4 @@ fn a_line_about_a_process_names_its_instance_and_its_run_and_says_why() {
             "{lines:?}"
         );
     }
-}
-
-#[test]
-fn a_ledger_that_cannot_be_opened_again_is_logged_with_every_cause() {
-    let place = Place::new();
-    fs::write(place.path("ecosystem.toml"), "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n").unwrap();
-    place.run(&["up"]).succeeded();
-    let daemon = place.daemon().unwrap();
-    let (journal, away) = (place.ledger().join("journal"), place.ledger().join("journal.away"));
-    // What is open can be written until it may not be; what is opened anew is not there.
-    fs::rename(&journal, &away).unwrap();
-    fs::write(&journal, "").unwrap();
-    limit(daemon, Resource::Fsize, Some(1));
-    place.run(&["restart", "it"]).said(&["poisoned since "]);
-    limit(daemon, Resource::Fsize, None);
-    let line = line_with(&place, &["the ledger cannot be opened again yet"]);
-    assert!(line.contains("ledger/journal: File exists (os error 17)"), "{line}");
-    fs::remove_file(&journal).unwrap();
-    fs::rename(&away, &journal).unwrap();
-    wait_until("it is back", || (place.run(&["list"]).code == 0).then_some(()));
-    assert_eq!(place.daemon(), Some(daemon));
 }

@@ -58,6 +58,7 @@ mod same_name;
 mod secrets;
 mod settings;
 mod signals;
+mod silent_daemon;
 mod slow_disk;
 mod standard_input;
 mod stops;

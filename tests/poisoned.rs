@@ -56,3 +56,18 @@ fn a_run_whose_daemon_is_poisoned_still_ends_with_the_code_of_its_command() {
     // The stop was asked for and never recorded: the command ended by itself, or by the signal of a stop that was.
     assert!([7, 143].contains(&outcome.code), "{outcome:?}");
 }
+
+#[test]
+fn a_daemon_that_waits_for_its_disk_leaves_what_runs_when_it_is_stopped() {
+    let place = Place::supervising("[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("steady"), place.daemon().unwrap());
+    limit(daemon, Resource::Fsize, Some(1));
+    place.run(&["restart", "steady"]).said(&["poisoned since "]);
+    wait_until("it waits with its socket", || (place.run(&["list"]).code == 5).then_some(()));
+    let stopped = place.run(&["daemon", "--stop"]).succeeded();
+    drop(stopped.said(&["poisoned since ", "left running"]));
+    wait_until("it leaves", || gone(daemon).then_some(()));
+    assert!(!gone(pid));
+    place.run(&["up"]).succeeded();
+    assert_eq!(place.pid_of("steady"), pid);
+}

@@ -1,8 +1,9 @@
 //! From arbitrary bytes to drafts: mostly such as could be legal, so that a history gets somewhere.
 
 use apm2_core::process::{
-    Actor, NewEvent, EventKind, Evidence, Exit, ExitOutcome, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
-    RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, Timestamp, StartTrigger, StreamId,
+    Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
+    RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, StartTrigger, StreamId,
+    Timestamp,
 };
 use apm2_core::shutdown::ShutdownConfig;
 use arbitrary::Arbitrary;

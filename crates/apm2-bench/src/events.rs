@@ -1,7 +1,7 @@
 //! Events as a supervisor makes them: starts, samples, ends.
 
 use apm2_core::process::{
-    Actor, Clock as _, NewEvent, EventKind, Evidence, Exit, ExitOutcome, ProcessId, ProcessIdentity, ProcessSpec,
+    Actor, Clock as _, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, StartTrigger, StreamId, SystemClock,
 };
 use apm2_ledger::Ledger;

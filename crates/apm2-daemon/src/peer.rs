@@ -6,6 +6,7 @@ use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
     unistd::Uid,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The user at the other end. Its pid need not be known: it is 0 for a process of another pid namespace.
 pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
@@ -32,9 +33,16 @@ pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
         .is_some_and(|pids| pids.split_whitespace().count() > 1))
 }
 
+/// Whether the process at the other end has closed its socket. One that will only say nothing more (shutdown(2)) has not.
+pub(crate) fn has_hung_up(socket: &impl AsFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    let polled_now = poll(&mut polled, Some(&Timespec::default()));
+    polled_now.is_ok() && polled.iter().any(|polled| polled.revents().intersects(PollFlags::HUP | PollFlags::ERR))
+}
+
 #[cfg(test)]
 mod tests {
-    use std::os::unix::net::UnixStream;
+    use std::{io::Write as _, net::Shutdown, os::unix::net::UnixStream};
 
     use nix::unistd::geteuid;
 
@@ -45,5 +53,16 @@ mod tests {
         let (one, _other) = UnixStream::pair().unwrap();
         assert_eq!(peer_uid(&one).unwrap(), geteuid());
         assert!(!is_in_another_namespace(&one).unwrap());
+    }
+
+    #[test]
+    fn only_a_closed_socket_has_hung_up() {
+        let (mut one, other) = UnixStream::pair().unwrap();
+        assert!(!has_hung_up(&one));
+        other.shutdown(Shutdown::Write).unwrap();
+        assert!(!has_hung_up(&one), "it still waits for an answer");
+        one.write_all(b"answer").unwrap();
+        drop(other);
+        assert!(has_hung_up(&one));
     }
 }

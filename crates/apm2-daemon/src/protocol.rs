@@ -26,7 +26,7 @@ pub struct Call {
 }
 
 /// What is asked for. Targets are names, `name-instance`, beginnings of ids, or `all`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Whether there is anybody.
@@ -121,8 +121,35 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it comes to the same to ask for it once more, when it is not known whether it was done.
+    #[must_use]
+    pub fn is_repeatable(&self) -> bool {
+        match self {
+            Self::Hello
+            | Self::Stop { .. }
+            | Self::Scale { .. }
+            | Self::Wait { .. }
+            | Self::Streams
+            | Self::Follow { .. } => true,
+            Self::Apply { dry_run, rerun, .. } => *dry_run || !*rerun,
+            // What is named is unknown once it is removed.
+            Self::Remove { targets, .. } => !matches!(targets, Targets::Named(_)),
+            Self::Signal { signal, .. } => {
+                [nix::libc::SIGSTOP, nix::libc::SIGCONT].contains(&i32::from(signal.number()))
+            }
+            // What ends at once would run twice.
+            Self::Start { .. }
+            | Self::Restart { .. }
+            | Self::Reload { .. }
+            | Self::Run { .. }
+            | Self::Shutdown { .. } => false,
+        }
+    }
+}
+
 /// Which processes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Targets {
     /// Those of a group.

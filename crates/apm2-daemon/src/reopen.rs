@@ -3,7 +3,8 @@
 //! After a failed write what is on the disk is known only once the ledger is opened again, and threads of this process may
 //! still be at work on it. So the daemon becomes a new one by exec(2): its pid, its standard error and its children stay, all
 //! else is gone, and what runs is taken over as by any next daemon. Between two attempts it waits longer each time, holding
-//! the ledger's lock and telling each client why nothing can be done.
+//! the ledger's lock and telling each client why nothing can be done. A stop of the daemon is carried out as `--leave` meanwhile:
+//! a stop of what runs could not be recorded.
 
 use std::{io, os::unix::process::CommandExt as _, process::Command, sync::Arc, time::Duration};
 
@@ -137,7 +138,10 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
         tokio::select! {
             () = &mut over => return true,
             // What runs can be left alone, and no more: nothing that is done could be recorded.
-            _ = signals.next() => return false,
+            _ = signals.next() => {
+                tracing::warn!("{message}; no stop can be recorded, so what runs is left running");
+                return false;
+            }
             Some(told) = refused.join_next() => if matches!(told, Ok(true)) { return false },
             accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
                 Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone()))),

@@ -1,6 +1,13 @@
 //! One client: its call, and the answers.
 
-use std::{future::Future, io, ops::ControlFlow, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    ops::ControlFlow,
+    os::fd::{AsFd as _, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
 
 use apm2_core::{
     process::ProcessError,
@@ -30,6 +37,7 @@ use tokio::{
 use crate::{
     descriptor,
     frame::{Frame, LENGTH_BYTES},
+    peer::has_hung_up,
     protocol::{Action, Answer, Call, FailureKind, Outcome, PROTOCOL_VERSION, Reply, Request, Targets},
     record::{self, past_end},
     retention,
@@ -82,7 +90,8 @@ impl From<ProcessError> for Failure {
     }
 }
 
-/// Serves the client with this number in the lobby to its end. What it asked for goes on if it leaves.
+/// Serves the client with this number in the lobby to its end. What it asked for goes on if it leaves, and is not begun if it
+/// has left before.
 pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
     let mut line = Line { stream };
     let by = match peer(&line.stream) {
@@ -102,6 +111,8 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
             let message = format!("not a call that this daemon understands: {error}");
             Err(Failure::new(FailureKind::Usage, message))
         }
+        // Withdrawn: a client that this daemon kept waiting for too long has told its user that nothing came of it.
+        (Ok(_), Some(_)) if has_hung_up(&line.stream) => Err(gone()),
         (Ok((call, stdin)), Some(_)) => answer(shared, &mut line, call, stdin, by).await,
     };
     // What went wrong on the way to a poisoned ledger went wrong because of that.
@@ -118,24 +129,33 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
     }
 }
 
-/// Refuses whatever a client asks for; whether that was to leave everything running, which is done.
+/// Refuses whatever a client asks for; whether that was to leave, which is done: with everything left running, since no stop can
+/// be recorded.
 pub(crate) async fn refuse(stream: UnixStream, message: String) -> bool {
     let mut line = Line { stream };
     if peer(&line.stream).is_err() {
         return false;
     }
-    let is_leave = matches!(line.call().await, Ok((Call { request: Request::Shutdown { leave: true }, .. }, _)));
+    let call = line.call().await;
     let hint =
         "what runs goes on running; the daemon tries again by itself, and takes it over once the disk can be written";
-    let reply = if is_leave {
-        Reply::Done(Answer::Done)
-    } else {
-        Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) }
+    let (is_leave, reply) = match call {
+        Ok((Call { request: Request::Shutdown { leave }, .. }, _)) if !has_hung_up(&line.stream) => {
+            (true, Reply::Done(if leave { Answer::Done } else { left_running(&message) }))
+        }
+        _ => (false, Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) }),
     };
     if let Err(error) = line.reply(&reply).await {
         tracing::debug!(%error, "a client has left before its answer");
     }
     is_leave
+}
+
+/// The answer to a `daemon --stop` where nothing can be stopped, since no stop can be recorded.
+fn left_running(why: &str) -> Answer {
+    let note =
+        format!("{why}; no stop can be recorded, so what runs is left running, and the next daemon takes it over");
+    Answer::Outcomes(vec![Outcome { note: Some(note), ..outcome("daemon", Action::Stop) }])
 }
 
 /// The user at the other end: ours, or root.
@@ -674,6 +694,34 @@ async fn scale(shared: &Arc<Shared>, line: &mut Line, name: String, instances: u
     Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
 }
 
+/// Launches something for a client that waits for it. Where the client has left before it could be told of the start, nothing is
+/// left running: nothing watches it, and a `run` that left since the daemon did not answer has said that the launch is withdrawn.
+async fn launch_for(
+    shared: &Arc<Shared>,
+    client: &OwnedFd,
+    launch: LaunchSpec,
+    stdin: Option<OwnedFd>,
+    by: &By,
+) -> Result<Launched, Failure> {
+    let launched = shared.supervisor.launch_with(launch, stdin, by, &|| !has_hung_up(client)).await;
+    let launched = launched.map_err(|error| {
+        // What could be supervised and not be started is not wanted any more.
+        forget_runs(shared);
+        Failure::from(error)
+    })?;
+    // One that could not be spawned is on record, and the policy has the next word.
+    if has_hung_up(client) {
+        let reason = Some("its client left before it was started".to_owned());
+        let by = By { reason, ..by.clone() };
+        if let Err(error) = shared.supervisor.stop(launched.id, None, &by).await {
+            tracing::debug!(%error, "what was launched for a client that has left had ended by itself");
+        }
+        forget_runs(shared);
+        return Err(gone());
+    }
+    Ok(launched)
+}
+
 /// Runs something once. It is forgotten when it is over, whether or not the client still waits.
 async fn run(
     shared: &Arc<Shared>,
@@ -687,17 +735,11 @@ async fn run(
     launch.spec.id = ProcessId::new();
     shared.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = shared.ledger.reader().head().map_or(0, |head| head.size);
-    let supervisor = shared.supervisor.clone();
-    let launched = line.wait_for(async move { supervisor.launch_with(launch, stdin, &by).await }).await?;
-    let Launched { id, run, .. } = match launched {
-        // One that could not be spawned is on record, and the policy has the next word.
-        Ok(launched) => launched,
-        Err(error) => {
-            // What could be supervised and not be started is not wanted any more.
-            forget_runs(shared);
-            return Err(error.into());
-        }
-    };
+    let client = line.stream.as_fd().try_clone_to_owned();
+    let client = client.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+    let ours = Arc::clone(shared);
+    let launched = line.wait_for(async move { launch_for(&ours, &client, launch, stdin, &by).await }).await?;
+    let Launched { id, run, .. } = launched?;
     let over = forget_when_over(shared, id);
     let process_id = id.process_id;
     let started = Answer::Started { process_id, seq, run: Some(run) };
@@ -861,12 +903,13 @@ fn own_shutdown(by: By) -> By {
 
 async fn shutdown(shared: &Arc<Shared>, line: &mut Line, leave: bool, by: By) -> Result<Answer, Failure> {
     let (told, problems) = oneshot::channel();
-    let why = if leave { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
+    let poison = shared.ledger.poisoned().filter(|_| !leave);
+    let why = if leave || poison.is_some() { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     shared.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = line.wait_for(problems).await?.map_err(|_| leaving())?;
     if problems.is_empty() {
-        return Ok(Answer::Done);
+        return Ok(poison.map_or(Answer::Done, |poison| left_running(&format!("the ledger is {poison}"))));
     }
     Err(Failure::new(FailureKind::Failed, format!("could not stop {}", problems.join("; "))))
 }

@@ -5,17 +5,25 @@ use std::{
     fs,
     io::{self, IsTerminal as _},
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
-    protocol::{Answer, FailureKind, Request},
+    protocol::{Answer, FailureKind, Outcome, Request},
 };
 
 use crate::{
     error::{CliError, ErrorKind},
     terminal::say,
 };
+
+/// How long a request is made again of daemons that end before they answer.
+const ASK_MAX: Duration = Duration::from_secs(30);
+
+/// How often.
+const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Connects to the daemon of the ledger, and starts one where there is none.
 ///
@@ -55,21 +63,94 @@ fn own_program() -> Result<PathBuf, CliError> {
     std::env::current_exe().map_err(|error| CliError::failed(format!("cannot find this program: {error}")))
 }
 
+/// Why there is no answer to a request.
+#[derive(Debug)]
+pub(crate) struct Unanswered {
+    pub(crate) error: ClientError,
+    /// Whether the whole request was sent, so that it may have been carried out.
+    is_sent: bool,
+}
+
+impl Unanswered {
+    /// Whether the daemon has ended, and did not just say nothing.
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(&self.error, ClientError::Gone(error) if !is_silent(error))
+    }
+
+    /// Whether the daemon is there, and has said nothing for a long time.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(&self.error, ClientError::Gone(error) if is_silent(error))
+    }
+
+    /// Whether it is unknown what came of `request`: the daemon has ended and may have carried it out, and to ask again could do
+    /// more.
+    pub(crate) fn is_unknown(&self, request: &Request) -> bool {
+        self.is_lost() && self.is_sent && !request.is_repeatable()
+    }
+
+    /// The error of a command that does not ask again.
+    fn of(self, request: &Request) -> CliError {
+        if !self.is_unknown(request) {
+            return self.error.into();
+        }
+        let message =
+            format!("the daemon ended before it answered, and it is not known whether this was done: {}", self.error);
+        CliError::new(ErrorKind::Unusable, message)
+            .with_hint("`apm2-ledger list` and `show` tell; it was not asked for again, since that could do it twice")
+    }
+}
+
 /// Asks for something, and waits for the last answer; what is done meanwhile is told as it is done.
 ///
 /// # Errors
 /// When the daemon says no, or is gone.
-pub(crate) fn ask(mut client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
-    client.ask(request, reason, terminal())?;
-    let is_watched = io::stderr().is_terminal();
+pub(crate) fn ask(client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
+    answered(client, &request, reason, say_done).map_err(|unanswered| unanswered.of(&request))
+}
+
+/// Asks the daemon of the ledger in `dir`, starting one where there is none. Where a daemon ends before it answers, the next
+/// one is asked, as long as that does no more than asking once.
+///
+/// # Errors
+/// When the daemon says no, or none answers.
+pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
+    let began = Instant::now();
     loop {
-        match client.receive()? {
-            Received::Done(answer) => return Ok(answer),
-            Received::Progress(outcome) if is_watched && outcome.error.is_none() => {
-                say(&format!("{}: {}", outcome.name, outcome.action));
+        match answered(connect_or_start(dir)?, &request, reason.clone(), say_done) {
+            Ok(answer) => return Ok(answer),
+            Err(lost) if lost.is_lost() && !lost.is_unknown(&request) && began.elapsed() < ASK_MAX => {
+                thread::sleep(ASK_POLL);
             }
-            Received::Progress(_) | Received::Bytes(_) | Received::Answer(_) => {}
+            Err(unanswered) => return Err(unanswered.of(&request)),
         }
+    }
+}
+
+/// Asks one daemon. `done` is called with each thing that is done meanwhile.
+///
+/// # Errors
+/// When it says no, or is gone.
+pub(crate) fn answered(
+    mut client: Client,
+    request: &Request,
+    reason: Option<String>,
+    done: impl Fn(&Outcome),
+) -> Result<Answer, Unanswered> {
+    let unsent = |error| Unanswered { error, is_sent: false };
+    client.ask(request.clone(), reason, terminal()).map_err(unsent)?;
+    loop {
+        match client.receive().map_err(|error| Unanswered { error, is_sent: true })? {
+            Received::Done(answer) => return Ok(answer),
+            Received::Progress(outcome) => done(&outcome),
+            Received::Bytes(_) | Received::Answer(_) => {}
+        }
+    }
+}
+
+/// Says to a person who waits what is done.
+fn say_done(outcome: &Outcome) {
+    if io::stderr().is_terminal() && outcome.error.is_none() {
+        say(&format!("{}: {}", outcome.name, outcome.action));
     }
 }
 
@@ -107,7 +188,8 @@ impl From<ClientError> for CliError {
                 .with_hint("a daemon answers its own user only; is this a container that maps users otherwise?"),
             ClientError::Gone(error) if is_silent(&error) => {
                 Self::new(ErrorKind::Unusable, "the daemon is there and does not answer").with_hint(
-                    "it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs",
+                    "it may be stopped, or wait for a disk; what it had not begun when this command ended is not done. If it has \
+                     to be killed, the next one takes over what runs",
                 )
             }
             ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)

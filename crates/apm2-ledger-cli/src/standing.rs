@@ -61,7 +61,7 @@ impl Observed {
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
             return Self::Elsewhere;
         }
-        match status_of(&identity) {
+        match status_of(identity) {
             ProcessStatus::Alive => Self::Alive,
             ProcessStatus::Zombie(_) | ProcessStatus::Gone => Self::Gone,
             ProcessStatus::Unverifiable => Self::Unseen,

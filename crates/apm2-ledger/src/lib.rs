@@ -11,9 +11,9 @@
 //! ```
 //! use std::{sync::Arc, time::Duration};
 //! use apm2_core::{
-//!     process::{ProcessSpec, ProcessState, Request, StreamId, SystemClock},
+//!     process::{ProcessSpec, ProcessState, Requester, StreamId, SystemClock},
 //!     restart::{BackoffConfig, RestartConfig},
-//!     supervisor::{Launch, Services, Supervisor, Unkept},
+//!     supervisor::{LaunchSpec, Services, Supervisor, NoLaunchStore},
 //! };
 //! use apm2_ledger::{Ledger, Origin};
 //!
@@ -26,7 +26,7 @@
 //! let supervisor = Supervisor::new(Services {
 //!     recorder: Box::new(move || Box::new(recording.recorder())),
 //!     clock: Arc::new(SystemClock),
-//!     launches: Arc::new(Unkept),
+//!     launches: Arc::new(NoLaunchStore),
 //!     place: None,
 //!     holder: None,
 //!     logs: None,
@@ -37,8 +37,8 @@
 //! let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
 //! let spec = ProcessSpec::builder().name("agent").command("sh").args(["-c", "exit 3"]).restart(restart).build();
 //! let id = StreamId { process_id: spec.id, instance: 0 };
-//! supervisor.apply(Launch::new(spec), &Request::default()).await?;
-//! supervisor.start(id, &Request::default()).await?;
+//! supervisor.apply(LaunchSpec::new(spec), &Requester::default()).await?;
+//! supervisor.start(id, &Requester::default()).await?;
 //! let live = supervisor.wait(id).await?;
 //!
 //! let replayed = ledger.reader().replay(u64::MAX, Origin::Genesis)?.streams;
@@ -51,7 +51,7 @@
 //! # }
 //! ```
 //!
-//! What an event is lives in `apm2-core`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
+//! What an event is lives in `apm2-model`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
 //! down in `docs/format.md`, what happens after a crash in `docs/recovery.md`.
 
 mod access;

@@ -250,6 +250,10 @@ impl Marker {
                 Ok(None) => {
                     return Ok(match Stat::read(pid) {
                         Some(stat) if stat.has_ended() => Sighting::Ended,
+                        // It can have been in exec when its environment was read, and have left it since.
+                        Some(stat) if !stat.is_in_exec() && matches!(has_variable(pid, &is_it), Ok(Some(true))) => {
+                            Sighting::Gone
+                        }
                         // A kernel thread, or one that was given an empty environment.
                         Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
                         _ => Sighting::Gone,

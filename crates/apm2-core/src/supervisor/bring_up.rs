@@ -16,7 +16,7 @@ use crate::{
         change::ask_each,
         command::InstanceCommand,
         instance_handle::InstanceHandle,
-        report::Applied,
+        report::BroughtUp,
         together::{Changing, Turn},
     },
 };
@@ -26,19 +26,6 @@ const LOOK_MAX: Duration = Duration::from_millis(300);
 
 /// How often it is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-
-/// What became of a launch that is to run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BroughtUp {
-    /// What was changed.
-    pub applied: Applied,
-    /// Whether an instance was started that had not been changed.
-    pub has_started: bool,
-    /// Whether an instance has finished, and so was not started.
-    pub has_finished: bool,
-    /// What ended with a failure right after its start, in words.
-    pub ended_at_once: Option<String>,
-}
 
 impl Supervisor {
     /// Applies `launch`, and starts the instances that do not run, also those that wait for a restart. What has finished is

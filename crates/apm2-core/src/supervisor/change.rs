@@ -70,20 +70,22 @@ impl Supervisor {
     /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
     /// [`ProcessError::SpawnFailed`] it is supervised all the same.
     pub async fn launch(&self, launch: LaunchSpec, request: &Requester) -> Result<StreamId, ProcessError> {
-        let Launched { id, failure, .. } = self.launch_with(launch, None, request).await?;
+        let Launched { id, failure, .. } = self.launch_with(launch, None, request, &|| true).await?;
         failure.map_or(Ok(id), Err)
     }
 
     /// The same, where the first run of the instance is given this standard input. Later ones have that of the
-    /// specification: what was read cannot be read again.
+    /// specification: what was read cannot be read again. `is_wanted` is asked right before the start.
     ///
     /// # Errors
-    /// Those of [`launch`](Self::launch), but for [`ProcessError::SpawnFailed`].
+    /// Those of [`launch`](Self::launch), but for [`ProcessError::SpawnFailed`]; [`ProcessError::InvalidState`] when it is not
+    /// wanted any more. It is supervised then, and does not run.
     pub async fn launch_with(
         &self,
         launch: LaunchSpec,
         stdin: Option<OwnedFd>,
         request: &Requester,
+        is_wanted: &(dyn Fn() -> bool + Sync),
     ) -> Result<Launched, ProcessError> {
         let name = launch.spec.name.clone();
         let _changing = self.changing(&name).await;
@@ -98,6 +100,9 @@ impl Supervisor {
         self.apply_locked(launch, request, &mut Turn::alone()).await?;
         let handle = self.table().get(&name).and_then(|entry| entry.handles.first()).cloned();
         let handle = handle.ok_or_else(|| not_found(&name))?;
+        if !is_wanted() {
+            return Err(ProcessError::InvalidState(format!("{name} is not wanted any more")));
+        }
         if let Some(stdin) = stdin {
             handle.ask(InstanceCommand::Input(stdin)).await?;
         }

@@ -9,7 +9,7 @@
 //! Each instance has a task of its own (the tender) that waits for one thing to happen, takes one synchronous step, and
 //! does what the step says. Nothing is decided that the events do not tell: a supervisor that takes over finds the budget
 //! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
-//! [`ProcessRunner`]'s matter, keeping events a [`Recorder`]'s.
+//! [`ProcessRunner`]'s matter, keeping events a [`Recorder`](apm2_model::recorder::Recorder)'s.
 
 pub(crate) mod actor;
 pub(crate) mod bring_up;
@@ -74,10 +74,9 @@ pub use apm2_model::{
 };
 
 pub use crate::supervisor::{
-    bring_up::BroughtUp,
     launch_store::{LaunchStore, NoLaunchStore, StoredLaunches, UnreadableLaunch},
     past::Past,
-    report::{Applied, Launched, Recovery, Reloaded, ShutdownReport},
+    report::{Applied, BroughtUp, Launched, Recovery, Reloaded, ShutdownReport},
     services::{AdapterFactory, Services},
     together::Part,
 };

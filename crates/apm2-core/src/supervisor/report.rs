@@ -54,3 +54,16 @@ pub struct Launched {
     /// Why no process came to be, if none did. It is supervised all the same, and its policy has the next word.
     pub failure: Option<ProcessError>,
 }
+
+/// What became of a launch that is to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BroughtUp {
+    /// What was changed.
+    pub applied: Applied,
+    /// Whether an instance was started that had not been changed.
+    pub has_started: bool,
+    /// Whether an instance has finished, and so was not started.
+    pub has_finished: bool,
+    /// What ended with a failure right after its start, in words.
+    pub ended_at_once: Option<String>,
+}

@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, OwnedRwLockWriteGuard, watch};
 
 use crate::{
     error::ProcessError,
-    supervisor::{Supervisor, bring_up::BroughtUp},
+    supervisor::{Supervisor, report::BroughtUp},
 };
 
 /// The lock of one name.

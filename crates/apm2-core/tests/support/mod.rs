@@ -106,7 +106,7 @@ impl Drop for Kept {
     fn drop(&mut self) {
         for event in &self.0 {
             if let EventKind::Starting { identity: Some(identity), .. } = &event.kind
-                && status_of(&identity) == ProcessStatus::Alive
+                && status_of(identity) == ProcessStatus::Alive
             {
                 drop(KillOnDrop(identity.pid));
             }

@@ -4,12 +4,7 @@ use std::time::Duration;
 
 use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
 
-use crate::{
-    context::Context,
-    daemon::{ask, connect_or_start},
-    error::CliError,
-    outcomes::print_outcomes,
-};
+use crate::{context::Context, daemon::order, error::CliError, outcomes::print_outcomes};
 
 /// Which, and why.
 #[derive(Debug, clap::Args)]
@@ -118,7 +113,7 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
     let mut refusal = None;
     for (name, instances) in args.scales {
         let request = Request::Scale { name: name.clone(), instances };
-        match connect_or_start(&dir).and_then(|client| ask(client, request, args.reason.clone())) {
+        match order(&dir, request, args.reason.clone()) {
             Ok(Answer::Outcomes(done)) => outcomes.extend(done),
             Ok(_) => {}
             Err(error) => {
@@ -143,5 +138,5 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
 
 fn control(request: Request, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
     let dir = context.existing_ledger_dir()?;
-    print_outcomes(&ask(connect_or_start(&dir)?, request, reason)?, context)
+    print_outcomes(&order(&dir, request, reason)?, context)
 }

@@ -138,7 +138,7 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
     let owner = match connect(dir)? {
         Some(client) => {
             let owner = ownership(dir).map_err(failed)?;
-            ask(client, Request::Shutdown { leave }, reason)?;
+            say_notes(&ask(client, Request::Shutdown { leave }, reason)?);
             // Its answer comes before it closes the ledger.
             if let Ownership::Process(owner) = owner
                 && !owner.has_ended(END_MAX)
@@ -161,7 +161,7 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
         return Err(ClientError::Unreachable { pid, command: owner.command_line() }.into());
     }
     if let Some(client) = owner.client(dir)? {
-        ask(client, Request::Shutdown { leave }, reason)?;
+        say_notes(&ask(client, Request::Shutdown { leave }, reason)?);
         return Ok(0);
     }
     owner.end(leave).map_err(failed)?;
@@ -172,6 +172,13 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
     }
     Err(CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
         .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs"))
+}
+
+/// Says what a daemon has to say about its leaving.
+fn say_notes(answer: &Answer) {
+    if let Answer::Outcomes(outcomes) = answer {
+        outcomes.iter().filter_map(|outcome| outcome.note.as_deref()).for_each(say);
+    }
 }
 
 /// Whether this is a process that a supervised one has started, and would be ended with it. The supervised process itself may

@@ -7,7 +7,7 @@ use clap::ValueHint;
 
 use crate::{
     context::Context,
-    daemon::{ask, connect_or_start},
+    daemon::order,
     ecosystem::{DEFAULT_FILE, group},
     error::CliError,
     outcomes::print_outcomes,
@@ -56,7 +56,7 @@ pub(crate) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
         return Ok(0);
     }
     let nothing = if matches!(targets, Targets::All) { "nothing is supervised" } else { "nothing of it is supervised" };
-    let answer = ask(connect_or_start(&dir)?, Request::Remove { targets, purge: args.purge }, args.reason)?;
+    let answer = order(&dir, Request::Remove { targets, purge: args.purge }, args.reason)?;
     if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
         say(nothing);
     }

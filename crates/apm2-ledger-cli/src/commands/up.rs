@@ -8,7 +8,7 @@ use clap::ValueHint;
 
 use crate::{
     context::Context,
-    daemon::{ask, connect, connect_or_start},
+    daemon::{ask, connect, order},
     ecosystem::{DEFAULT_FILE, Ecosystem},
     error::CliError,
     outcomes::print_outcomes,
@@ -85,7 +85,7 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
         return print_outcomes(&ask(client, request, args.reason)?, context);
     }
     let request = Request::Apply { group, launches, dry_run: false, rerun: args.rerun };
-    let answer = ask(connect_or_start(&dir)?, request, args.reason)?;
+    let answer = order(&dir, request, args.reason)?;
     print_outcomes(&answer, context)
 }
 

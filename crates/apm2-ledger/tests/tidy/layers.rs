@@ -18,7 +18,7 @@ const CRATES: [(&str, &[&str]); 5] = [
 const LAYERS: [(&str, &[&str]); 2] = [
     (
         "apm2-model",
-        &["causes", "duration", "signal", "spec", "event", "clock", "recorder", "state", "id_query", "policy"],
+        &["causes", "duration", "signal", "spec", "event", "clock", "state", "recorder", "id_query", "policy"],
     ),
     (
         "apm2-core",

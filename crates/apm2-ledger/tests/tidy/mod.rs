@@ -1,5 +1,6 @@
 //! What ARCHITECTURE.md says never happens, as far as the source can tell.
 
+mod documents;
 mod imports;
 mod layers;
 

@@ -326,7 +326,7 @@ impl EventKind {
         }
     }
 
-    /// Whether the event belongs to [`StreamId::SYSTEM`] and to no process.
+    /// Whether the event belongs to [`StreamId::SYSTEM`](crate::event::stream_id::StreamId::SYSTEM) and to no process.
     #[must_use]
     pub const fn is_system(&self) -> bool {
         matches!(

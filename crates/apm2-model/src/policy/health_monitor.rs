@@ -9,8 +9,9 @@ use crate::{event::timestamp::Timestamp, spec::config::health::HealthCheckConfig
 pub struct ProbeResult {
     /// Whether it is well.
     pub healthy: bool,
-    /// In words. As [`probe`](apm2_core::health::probe) gives it, at most [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters, secrets
-    /// masked; so it is recorded in any case.
+    /// In words. As `apm2_core::health::probe` gives it, at most
+    /// [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters, secrets masked; so it is recorded in
+    /// any case.
     pub detail: String,
 }
 

@@ -23,7 +23,7 @@ use crate::spec::{
 /// A process specification: one program, run as one or more instances.
 ///
 /// `Debug` shows no environment value and no secret-looking argument. Serialization does: it is the form of a
-/// configuration file. What is recorded is a [`RedactedSpec`]. Whatever the builder does not require may be absent, in what
+/// configuration file. What is recorded is a [`RedactedSpec`](crate::spec::redact::spec::RedactedSpec). Whatever the builder does not require may be absent, in what
 /// an older program wrote too: a field that is added has a default.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -10,7 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The state of one instance. Which state may follow which: [`transition`](crate::state::transition).
+/// The state of one instance. Which state may follow which: [`transition`].
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub enum ProcessState {
     /// Spawned, not yet ready.

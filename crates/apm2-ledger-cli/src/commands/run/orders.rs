@@ -7,22 +7,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_daemon::{
-    client::{ClientError, Received},
-    protocol::{Answer, Request},
-};
+use apm2_daemon::protocol::{Answer, Request};
 use apm2_model::{signal::Signal, spec::id::ProcessId};
 
 use crate::{
     commands::run::call::{News, tell},
-    daemon::{connect, terminal},
+    daemon::{Unanswered, answered, connect},
 };
 
-/// How long a daemon is looked for that takes the place of another one.
-const CONNECT_MAX: Duration = Duration::from_secs(15);
+/// How long a daemon is asked for something that is not there, or ends before it answers. `run` itself starts the next one.
+const ASK_MAX: Duration = Duration::from_secs(60);
 
-/// How often it is looked for.
-const CONNECT_POLL: Duration = Duration::from_millis(50);
+/// How often.
+const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Signals that wait to be passed on. The kernel merges those of one kind that are not taken, too.
 const WAITING_MAX: usize = 64;
@@ -32,7 +29,7 @@ pub(crate) fn stop(dir: &Path, process: ProcessId, signal: Signal, timeout: Opti
     let (dir, news) = (dir.to_owned(), news.clone());
     thread::spawn(move || {
         let request = Request::Stop { targets: vec![process.to_string()], timeout };
-        if let Err(why) = ask(&dir, request, signal) {
+        if let Err(why) = ask(&dir, &request, signal, &news) {
             tell(&news, News::Refused(format!("cannot be stopped: {why}")));
         }
     });
@@ -73,7 +70,7 @@ impl Passing {
 fn pass_all(dir: &Path, words: &Receiver<Word>, news: &Sender<News>) {
     for Word { process, received, sent, done } in words {
         let request = Request::Signal { targets: vec![process.to_string()], signal: sent };
-        if let Err(why) = ask(dir, request, received) {
+        if let Err(why) = ask(dir, &request, received, news) {
             tell(news, News::Refused(format!("{sent} is not passed on: {why}")));
         }
         // Dropping it tells as well.
@@ -81,26 +78,50 @@ fn pass_all(dir: &Path, words: &Receiver<Word>, news: &Sender<News>) {
     }
 }
 
-/// Asks the daemon, and waits for one where there is none at the moment.
-fn ask(dir: &Path, request: Request, signal: Signal) -> Result<(), String> {
-    let began = Instant::now();
-    let mut client = loop {
-        match connect(dir) {
-            Ok(Some(client)) => break client,
-            Ok(None) if began.elapsed() < CONNECT_MAX => thread::sleep(CONNECT_POLL),
-            Ok(None) => return Err("no daemon is there".to_owned()),
-            Err(error) => return Err(error.message().to_owned()),
-        }
-    };
-    let answered = client.ask(request, Some(format!("received {signal}")), terminal()).and_then(|()| {
-        loop {
-            if let Received::Done(answer) = client.receive()? {
-                return Ok::<_, ClientError>(answer);
+/// Asks the daemon; the next one where there is none at the moment, or where one ends before it answers. What cannot be asked
+/// for again without doing it twice is asked for once. A stop is asked for as long as no daemon answers.
+fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<News>) -> Result<(), String> {
+    let (mut began, mut is_said) = (Instant::now(), false);
+    loop {
+        let unanswered = match ask_once(dir, request, signal) {
+            Ok(Answer::Outcomes(outcomes)) => {
+                return outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err);
             }
+            Ok(Answer::Hello { .. } | Answer::Started { .. } | Answer::Ended | Answer::Done) => return Ok(()),
+            Err(unanswered) => unanswered,
+        };
+        match unanswered {
+            Failed::Asking(unanswered) if unanswered.is_unknown(request) => {
+                return Err(format!("it is not known whether that was done: {}", unanswered.error));
+            }
+            Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, Request::Stop { .. }) => {
+                // It is there, and takes up what it is asked for when it goes on.
+                began = Instant::now();
+                if !std::mem::replace(&mut is_said, true) {
+                    tell(news, News::Remark("the daemon does not answer; it is asked again to stop it".to_owned()));
+                }
+            }
+            Failed::Asking(unanswered) if !unanswered.is_lost() => return Err(unanswered.error.to_string()),
+            Failed::Asking(unanswered) if began.elapsed() > ASK_MAX => return Err(unanswered.error.to_string()),
+            Failed::Connecting(why) if began.elapsed() > ASK_MAX => return Err(why),
+            Failed::Asking(_) | Failed::Connecting(_) => {}
         }
-    });
-    match answered.map_err(|error| error.to_string())? {
-        Answer::Outcomes(outcomes) => outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err),
-        Answer::Hello { .. } | Answer::Started { .. } | Answer::Ended | Answer::Done => Ok(()),
+        thread::sleep(ASK_POLL);
+    }
+}
+
+/// Why a daemon was not asked, or has not answered.
+enum Failed {
+    Connecting(String),
+    Asking(Unanswered),
+}
+
+fn ask_once(dir: &Path, request: &Request, signal: Signal) -> Result<Answer, Failed> {
+    match connect(dir) {
+        Ok(Some(client)) => {
+            answered(client, request, Some(format!("received {signal}")), |_| ()).map_err(Failed::Asking)
+        }
+        Ok(None) => Err(Failed::Connecting("no daemon is there".to_owned())),
+        Err(error) => Err(Failed::Connecting(error.message().to_owned())),
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     io,
     path::PathBuf,
-    sync::mpsc::{Receiver, Sender, channel},
+    sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     thread,
     time::{Duration, Instant},
 };
@@ -49,6 +49,9 @@ const EVENTS_MAX: Duration = Duration::from_secs(1);
 
 /// How long SIGKILL is given before a further signal makes us leave without the command.
 const KILL_MAX: Duration = Duration::from_secs(2);
+
+/// How long the daemon is given to say that the command is started, once a signal says to stop it.
+const LAUNCH_MAX: Duration = Duration::from_secs(1);
 
 /// How long the command may take to be suspended before we are.
 const SUSPEND_MAX: Duration = Duration::from_secs(20);
@@ -130,8 +133,8 @@ struct Watch {
     stops: u32,
     /// When SIGKILL was asked for.
     killed_at: Option<Instant>,
-    /// The signal to stop that came before there was a process to stop.
-    early_stop: Option<Signal>,
+    /// The signal to stop that came before there was a process to stop, and when.
+    early_stop: Option<(Signal, Instant)>,
     /// Those to be passed on.
     early: Vec<Signal>,
     /// Whether it is to be suspended as soon as it is started.
@@ -148,7 +151,7 @@ enum Next {
 impl Watch {
     fn until_over(&mut self, news: &Receiver<News>, context: &Context) -> Result<i32, CliError> {
         let end = loop {
-            match news.recv() {
+            match self.next_news(news) {
                 // The thread that sent it asks for the run now, unless it was called off.
                 Ok(News::Connected(output)) => {
                     context.remark(|| self.remark.clone());
@@ -169,7 +172,16 @@ impl Watch {
                     }
                 },
                 Ok(other) => self.take_in(other),
-                Err(_) => break Err(CliError::failed("the process is not watched any more")),
+                Err(RecvTimeoutError::Timeout) => {
+                    if let Some((signal, _)) = self.early_stop {
+                        self.flush(true, news);
+                        self.say_what_is_left();
+                        return Ok(code::of_signal(signal));
+                    }
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    break Err(CliError::failed("the process is not watched any more"));
+                }
             }
         };
         if let Ok(stream) = &end {
@@ -182,12 +194,23 @@ impl Watch {
         end.map(|stream| code::of_end(stream.end.as_ref()))
     }
 
+    /// The next news. Times out when the daemon does not say that it has started what a signal says to stop: it is left with
+    /// a word, and the end of the connection withdraws the launch.
+    fn next_news(&self, news: &Receiver<News>) -> Result<News, RecvTimeoutError> {
+        let Some((signal, at)) = self.early_stop else { return news.recv().map_err(RecvTimeoutError::from) };
+        let told = news.recv_timeout(LAUNCH_MAX.saturating_sub(at.elapsed()));
+        if matches!(told, Err(RecvTimeoutError::Timeout)) {
+            self.remark(&format!("received {signal}; the daemon does not answer, and the launch is withdrawn"));
+        }
+        told
+    }
+
     fn take_in(&mut self, news: News) {
         match news {
             News::Started(process, run) => {
                 self.process = Some(process);
                 self.series = run.map(Series::from);
-                if let Some(signal) = self.early_stop.take() {
+                if let Some((signal, _)) = self.early_stop.take() {
                     self.stop(process, signal);
                 }
                 for signal in std::mem::take(&mut self.early) {
@@ -266,7 +289,7 @@ impl Watch {
             // Each further one would ask for the same as the second.
             Some(process) if self.stops <= 2 => self.stop(process, signal),
             Some(_) => {}
-            None => self.early_stop = self.early_stop.or(Some(signal)),
+            None => self.early_stop = self.early_stop.or_else(|| Some((signal, Instant::now()))),
         }
         Next::Watch
     }

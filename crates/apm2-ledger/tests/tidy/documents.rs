@@ -1,0 +1,21 @@
+//! What ARCHITECTURE.md says where things are.
+
+use std::{fs, path::Path};
+
+/// The paths that a pattern such as `a/{b,c}.rs` stands for.
+fn expanded(pattern: &str) -> Vec<String> {
+    let Some((before, rest)) = pattern.split_once('{') else { return vec![pattern.to_owned()] };
+    let (choices, after) = rest.split_once('}').unwrap();
+    choices.split(',').map(|choice| format!("{before}{choice}{after}")).collect()
+}
+
+#[test]
+fn every_path_in_the_table_of_the_architecture_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let patterns = text.split('`').skip(1).step_by(2).filter(|code| code.contains("/src/"));
+    let paths: Vec<String> = patterns.flat_map(expanded).collect();
+    assert!(paths.len() > 50, "{} paths are not the table", paths.len());
+    let missing: Vec<&String> = paths.iter().filter(|path| !root.join("crates").join(path).exists()).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names files that do not exist: {missing:?}");
+}

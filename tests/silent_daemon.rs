@@ -1,0 +1,120 @@
+//! A daemon that does not answer: one that is stopped (SIGSTOP), as one whose disk hangs, and one that is killed while it is
+//! asked.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::support::{Place, Running, gone, send, wait_until};
+
+const ECOSYSTEM: &str = "[[process]]\nname = 'svc'\ncommand = 'sleep'\nargs = ['1000']\n";
+
+/// How long a command may go on after a signal: less than a silent daemon is waited for.
+const PROMPT: Duration = Duration::from_secs(15);
+
+/// How many threads of a process wait for what comes over a connection.
+fn receivers(pid: u32) -> usize {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let places = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("wchan")).ok());
+    places.filter(|place| place.contains("unix_stream")).count()
+}
+
+/// Suspends the daemon, and gives its pid.
+fn suspend(place: &Place) -> u32 {
+    let daemon = place.daemon().unwrap();
+    send(daemon, Signal::SIGSTOP);
+    daemon
+}
+
+/// A command that waits for the answer of a daemon that is suspended.
+fn asking(place: &Place, args: &[&str]) -> Running {
+    let asking = Running::start(&mut place.command(args));
+    wait_until("it has asked", || (receivers(asking.pid()) > 0).then_some(()));
+    asking
+}
+
+/// A `run` whose command has begun, its pid and that of its command.
+fn running(place: &Place) -> (Running, u32) {
+    let running = place.start_script(&["--name", "it"], "echo $$ > pid; exec sleep 1000");
+    let pid = wait_until("it runs", || fs::read_to_string(place.path("pid")).ok()?.trim().parse().ok());
+    // Until it is told which process it is, a signal calls the launch off.
+    running.signal(Signal::SIGCONT);
+    wait_until("a signal is passed on", || place.types("it").contains(&"signal_sent".to_owned()).then_some(()));
+    (running, pid)
+}
+
+#[test]
+fn a_run_asks_the_next_daemon_to_stop_its_command_when_the_first_is_killed() {
+    let place = Place::new();
+    let (running, pid) = running(&place);
+    let daemon = suspend(&place);
+    // It waits for the end and for events already.
+    let before = receivers(running.pid());
+    running.signal(Signal::SIGTERM);
+    wait_until("the daemon is asked", || (receivers(running.pid()) > before.min(2)).then_some(()));
+    send(daemon, Signal::SIGKILL);
+    running.outcome().left_with(143);
+    assert!(gone(pid));
+}
+
+#[test]
+fn a_stop_is_asked_for_again_when_the_daemon_is_killed() {
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
+    let daemon = suspend(&place);
+    let stopping = asking(&place, &["stop", "svc"]);
+    send(daemon, Signal::SIGKILL);
+    stopping.outcome().succeeded();
+    assert!(gone(pid));
+}
+
+#[test]
+fn what_could_be_done_twice_is_not_asked_for_again_and_that_is_said() {
+    let place = Place::supervising(ECOSYSTEM);
+    let daemon = suspend(&place);
+    let restarting = asking(&place, &["restart", "svc"]);
+    send(daemon, Signal::SIGKILL);
+    restarting.outcome().left_with(5).said(&["it is not known whether this was done"]);
+    // The next daemon takes it over, and stops it when it leaves.
+    place.run(&["up"]).succeeded();
+}
+
+#[test]
+fn a_signal_to_a_run_whose_launch_is_not_answered_is_heeded_at_once_and_withdraws_the_launch() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGINT, 130)] {
+        let place = Place::supervising(ECOSYSTEM);
+        let daemon = suspend(&place);
+        let asking = asking(&place, &["run", "--name", "it", "--", "touch", "ran"]);
+        let began = Instant::now();
+        asking.signal(signal);
+        asking.outcome().left_with(code).said(&["the daemon does not answer", "withdrawn"]);
+        assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
+        send(daemon, Signal::SIGCONT);
+        // Asked for later, and answered later.
+        place.run(&["run", "--name", "later", "--", "true"]).succeeded();
+        wait_until("nothing is left of it", || {
+            let listed = place.json(&["list"]);
+            let is_it = |handle: &serde_json::Value| handle["name"] == "it";
+            (!listed.as_array().unwrap().iter().any(is_it)).then_some(())
+        });
+        assert!(!place.path("ran").exists());
+    }
+}
+
+#[test]
+fn an_order_whose_client_has_left_before_it_was_taken_up_is_not_carried_out() {
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
+    let daemon = suspend(&place);
+    for args in [&["daemon", "--stop"][..], &["stop", "svc"], &["down"], &["restart", "svc"]] {
+        asking(&place, args).crash();
+    }
+    send(daemon, Signal::SIGCONT);
+    place.run(&["run", "--", "true"]).succeeded();
+    assert_eq!(place.daemon(), Some(daemon));
+    assert_eq!(place.pid_of("svc"), pid);
+    assert!(!gone(pid));
+}
