@@ -33,8 +33,7 @@ use crate::{
     start::{Progress, StartOutcome, Starting},
 };
 
-pub use crate::error::ClientError;
-pub use crate::log_file::LOG_FILE;
+pub use crate::{error::ClientError, log_file::LOG_FILE};
 
 /// How long the daemon may be silent. It says that it is alive more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);

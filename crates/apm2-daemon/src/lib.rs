@@ -39,9 +39,7 @@ mod survey;
 mod user;
 mod watch;
 
-pub use crate::address::DAEMON_SOCKET;
-pub use crate::error::DaemonError;
-pub use crate::launches::launched;
-pub use crate::options::DaemonOptions;
-pub use crate::server::serve;
-pub use crate::survey::dry_run;
+pub use crate::{
+    address::DAEMON_SOCKET, error::DaemonError, launches::launched, options::DaemonOptions, server::serve,
+    survey::dry_run,
+};

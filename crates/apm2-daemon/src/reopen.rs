@@ -154,8 +154,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
 
 #[cfg(test)]
 mod tests {
-    use apm2_model::clock::SystemClock;
-    use apm2_model::event::timestamp::Clock as _;
+    use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 
     use super::*;
 

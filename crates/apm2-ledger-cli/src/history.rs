@@ -145,16 +145,17 @@ fn last<T>(all: &[T], max: usize) -> &[T] {
 
 #[cfg(test)]
 mod tests {
-    use apm2_model::clock::boot_id;
-    use apm2_model::event::NewEvent;
-    use apm2_model::event::actor::Actor;
-    use apm2_model::event::exit::Evidence;
-    use apm2_model::event::exit::Exit;
-    use apm2_model::event::exit::ExitOutcome;
-    use apm2_model::event::identity::ProcessIdentity;
-    use apm2_model::event::stream_id::StreamId;
-    use apm2_model::spec::ProcessSpec;
-    use apm2_model::spec::redact::spec::RedactedSpec;
+    use apm2_model::{
+        clock::boot_id,
+        event::{
+            NewEvent,
+            actor::Actor,
+            exit::{Evidence, Exit, ExitOutcome},
+            identity::ProcessIdentity,
+            stream_id::StreamId,
+        },
+        spec::{ProcessSpec, redact::spec::RedactedSpec},
+    };
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The outcomes of a call that concerns several processes, printed.
 
-use std::io::{self};
+use std::io;
 
 use apm2_daemon::protocol::{Answer, Outcome};
 

@@ -92,7 +92,7 @@ impl Scene {
     /// that is over.
     pub(crate) fn is_kept(&self, stream: &Stream) -> bool {
         let is_launched = || self.launched.as_ref().is_none_or(|launched| launched.contains(&stream.id.process_id));
-        !stream.unregistered && (is_open(stream) || is_launched())
+        !stream.unregistered && (stream.is_open() || is_launched())
     }
 
     /// What the state of `stream` is worth.
@@ -213,9 +213,4 @@ impl Restart {
             present.as_ref().and_then(by_boot_clock).unwrap_or_else(|| (at - moment.now).to_std().unwrap_or_default());
         Some(Self { at, left })
     }
-}
-
-/// Whether a run of it is not over, or may have begun.
-fn is_open(stream: &Stream) -> bool {
-    stream.intent.is_some() || !stream.handle.state.has_exited()
 }

@@ -1,9 +1,10 @@
 //! Messages for people, on stderr.
 
-use crate::error::PREFIX;
 use std::io::{self, Write};
 
-/// Says one line on standard error. Without a standard error there is nobody to tell.
+use crate::{error::PREFIX, render::escape::escape};
+
+/// Writes one line to standard error. A failure is ignored: no other channel is left to report it on.
 pub(crate) fn say(text: &str) {
-    let _ = writeln!(io::stderr(), "{PREFIX}{}", crate::render::escape::escape(text));
+    let _ = writeln!(io::stderr(), "{PREFIX}{}", escape(text));
 }

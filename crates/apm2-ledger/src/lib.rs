@@ -91,32 +91,22 @@ mod store;
 mod verify;
 mod writer;
 
-pub use crate::chain::Chain;
-pub use crate::codec::CodecError;
-pub use crate::dir::LedgerDir;
-pub use crate::dir::Place;
-pub use crate::dir::check_private;
-pub use crate::error::AppendError;
-pub use crate::error::Damage;
-pub use crate::error::FindError;
-pub use crate::error::OpenError;
-pub use crate::error::ReadError;
-pub use crate::events::Events;
-pub use crate::head::Head;
-pub use crate::journal::JOURNAL_DIR;
-pub use crate::ledger::Ledger;
-pub use crate::live::Poison;
-pub use crate::lock::Lock as LedgerLock;
-pub use crate::options::Options;
-pub use crate::reader::Reader;
-pub use crate::reader::Source;
-pub use crate::recorder::LedgerRecorder;
-pub use crate::replay::Origin;
-pub use crate::replay::Replayed;
-pub use crate::report::FINDINGS_MAX;
-pub use crate::report::Finding;
-pub use crate::report::FindingKind;
-pub use crate::report::StoreCheck;
-pub use crate::report::VerifyReport;
-pub use crate::store::error::StoreError;
-pub use crate::verify::verify;
+pub use crate::{
+    chain::Chain,
+    codec::CodecError,
+    dir::{LedgerDir, Place, check_private},
+    error::{AppendError, Damage, FindError, OpenError, ReadError},
+    events::Events,
+    head::Head,
+    journal::JOURNAL_DIR,
+    ledger::Ledger,
+    live::Poison,
+    lock::Lock as LedgerLock,
+    options::Options,
+    reader::{Reader, Source},
+    recorder::LedgerRecorder,
+    replay::{Origin, Replayed},
+    report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
+    store::error::StoreError,
+    verify::verify,
+};

@@ -110,8 +110,7 @@ mod tests {
     use std::os::unix::process::ExitStatusExt as _;
 
     use super::*;
-    use crate::os::child::ChildSetup;
-    use crate::os::child::isolate;
+    use crate::os::child::{ChildSetup, isolate};
     use apm2_model::event::exit::Evidence;
 
     #[tokio::test]

@@ -275,8 +275,7 @@ fn release_of(text: &str) -> Option<(u32, u32)> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
-    use std::os::unix::fs::FileExt as _;
+    use std::{io::Write as _, os::unix::fs::FileExt as _};
 
     use super::*;
 

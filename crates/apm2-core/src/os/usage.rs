@@ -156,14 +156,15 @@ fn ticks_of(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Child;
-    use std::process::Command;
-    use std::process::Stdio;
-    use std::thread;
+    use std::{
+        process::{Child, Command, Stdio},
+        thread,
+    };
 
-    use nix::sys::signal::Signal;
-    use nix::sys::signal::kill;
-    use nix::unistd::Pid;
+    use nix::{
+        sys::signal::{Signal, kill},
+        unistd::Pid,
+    };
 
     use super::*;
     use crate::os::procfs::identify;

@@ -1,4 +1,4 @@
-//! Somebody else who keeps a run's outputs and process while no supervisor does.
+//! The interface of a file descriptor store, and what it returns.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use apm2_model::event::identity::ProcessIdentity;
 
 use crate::output::log::follow::LogPosition;
 
-/// The descriptors of one run, as they come back from a holder.
+/// The descriptors of one run, as the store returns them.
 #[derive(Debug)]
 pub struct StoredRun {
     /// Its outputs: stdout and stderr, or one for both.
@@ -20,7 +20,7 @@ pub struct StoredRun {
     pub identity: ProcessIdentity,
 }
 
-/// An output that somebody holds.
+/// An output that is held.
 #[derive(Debug)]
 pub struct StoredOutput {
     /// The read end of its pipe.
@@ -50,31 +50,31 @@ pub trait FdStore: Send + Sync {
     /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
     ///
     /// # Errors
-    /// When the holder does not answer.
+    /// When the store does not answer.
     fn get(&self, run: &str) -> io::Result<Option<StoredRun>>;
 
-    /// The same, if the holder is there: none is started to be asked.
+    /// Like [`get`](Self::get), but starts no store to ask it.
     ///
     /// # Errors
-    /// When the holder does not answer.
+    /// When the store does not answer.
     fn peek(&self, run: &str) -> io::Result<Option<StoredRun>> {
         self.get(run)
     }
 
-    /// Lets go of a run.
+    /// Releases what is held for a run.
     ///
     /// # Errors
-    /// When the holder does not answer.
+    /// When the store does not answer.
     fn release(&self, run: &str) -> io::Result<()>;
 
     /// The runs that are held.
     ///
     /// # Errors
-    /// When the holder does not answer.
+    /// When the store does not answer.
     fn held(&self) -> io::Result<Vec<String>>;
 }
 
-/// Lets go of what is held of a run that is over.
+/// Releases what is held for a run that is over.
 pub(crate) fn let_go(holder: Option<&dyn FdStore>, marker: &str) {
     if let Some(holder) = holder
         && let Err(error) = holder.release(marker)

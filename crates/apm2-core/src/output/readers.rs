@@ -350,30 +350,32 @@ fn read_some(pipe: &AsyncFd<Arc<OwnedFd>>, buffer: &mut [u8]) -> io::Result<usiz
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::io;
-    use std::path::Path;
-    use std::path::PathBuf;
-    use std::sync::Mutex;
+    use std::{
+        fs, io,
+        path::{Path, PathBuf},
+        sync::Mutex,
+    };
 
     use super::*;
-    use crate::output::destination::FileLogs;
-    use crate::output::log::fault;
-    use crate::output::log::files::LogsDir;
-    use crate::output::log::follow::LogItem;
-    use crate::output::log::follow::LogReader;
-    use crate::output::log::threads::LogThreads;
-    use crate::run::runner::ProcessRunner;
-    use apm2_model::clock::SystemClock;
-    use apm2_model::event::Event;
-    use apm2_model::event::NewEvent;
-    use apm2_model::event::kind::EventKind;
-    use apm2_model::event::stream_id::StreamId;
-    use apm2_model::event::timestamp::Clock as _;
-    use apm2_model::recorder::Recorder;
-    use apm2_model::spec::ProcessSpec;
-    use apm2_model::spec::config::log::LogConfig;
-    use apm2_model::state::stream::Stream;
+    use crate::{
+        output::{
+            destination::FileLogs,
+            log::{
+                fault,
+                files::LogsDir,
+                follow::{LogItem, LogReader},
+                threads::LogThreads,
+            },
+        },
+        run::runner::ProcessRunner,
+    };
+    use apm2_model::{
+        clock::SystemClock,
+        event::{Event, NewEvent, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
+        recorder::Recorder,
+        spec::{ProcessSpec, config::log::LogConfig},
+        state::stream::Stream,
+    };
 
     /// How long anything may take that is waited for.
     const PATIENCE: Duration = Duration::from_secs(30);

@@ -139,10 +139,11 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use apm2_model::clock::SystemClock;
-    use apm2_model::event::requester::Requester;
-    use apm2_model::spec::ProcessSpec;
-    use apm2_model::spec::redact::spec::RedactedSpec;
+    use apm2_model::{
+        clock::SystemClock,
+        event::requester::Requester,
+        spec::{ProcessSpec, redact::spec::RedactedSpec},
+    };
 
     /// What was recorded.
     #[derive(Clone, Default)]

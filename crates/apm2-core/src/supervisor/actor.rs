@@ -97,7 +97,7 @@ impl Drop for Fetching {
     }
 }
 
-/// What others see of a tender, and it of them.
+/// The flags that an instance actor shares with the supervisor.
 pub(crate) struct Flags {
     /// Whether something runs or is due: for whoever wants to know if there is anything to wait for.
     pub(crate) busy: Arc<AtomicBool>,
@@ -750,7 +750,7 @@ async fn answered(waited: &mut Option<Answer>) -> Result<(), ProcessError> {
     }
 }
 
-/// Answers once the run has. The tender goes on meanwhile.
+/// Answers once the run has answered. The instance actor goes on meanwhile.
 fn answer_later(reply: Reply, asked: Result<Answer, ProcessError>) {
     match asked {
         Err(error) => answer(reply, Err(error)),

@@ -14,8 +14,18 @@ use crate::{
     supervisor::command::{InstanceCommand, PendingCommand},
 };
 
+/// The channel to the task of one instance, and what can be read without asking it.
+#[derive(Clone)]
+pub(crate) struct InstanceHandle {
+    pub(crate) id: StreamId,
+    pub(crate) commands: mpsc::Sender<PendingCommand>,
+    pub(crate) view: StreamView,
+    /// Whether it runs, or is due to.
+    pub(crate) busy: Arc<AtomicBool>,
+}
+
 impl InstanceHandle {
-    /// Sends an order and waits for the answer.
+    /// Sends a command and waits for the answer.
     pub(crate) async fn ask(&self, command: InstanceCommand) -> Result<(), ProcessError> {
         let (reply, answer) = oneshot::channel();
         let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());
@@ -26,14 +36,4 @@ impl InstanceHandle {
     pub(crate) fn is_busy(&self) -> bool {
         self.busy.load(Ordering::Acquire)
     }
-}
-
-/// The way to the task of one instance.
-#[derive(Clone)]
-pub(crate) struct InstanceHandle {
-    pub(crate) id: StreamId,
-    pub(crate) commands: mpsc::Sender<PendingCommand>,
-    pub(crate) view: StreamView,
-    /// Whether it runs, or is due to.
-    pub(crate) busy: Arc<AtomicBool>,
 }

@@ -63,13 +63,11 @@ impl KnownInstances {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use apm2_model::clock::SystemClock;
-    use apm2_model::event::NewEvent;
-    use apm2_model::event::actor::Actor;
-    use apm2_model::event::kind::EventKind;
-    use apm2_model::event::timestamp::Clock as _;
-    use apm2_model::spec::ProcessSpec;
-    use apm2_model::spec::redact::spec::RedactedSpec;
+    use apm2_model::{
+        clock::SystemClock,
+        event::{NewEvent, actor::Actor, kind::EventKind, timestamp::Clock as _},
+        spec::{ProcessSpec, redact::spec::RedactedSpec},
+    };
 
     /// Bytes of an instance, with its id. A stream takes many times as much.
     const BYTES_MAX: usize = 64;

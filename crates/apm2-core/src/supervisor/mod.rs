@@ -1,12 +1,12 @@
 //! Many processes under supervision: their launches, instances, restarts, health, and what an earlier supervisor left.
 //!
 //! ```text
-//! orders, ends, timers, health --> Input --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
+//! commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
 //!                                                                   |
 //!                                                                   '--> start, stop, timer
 //! ```
 //!
-//! Each instance has a task of its own (the tender) that waits for one thing to happen, takes one synchronous step, and
+//! Each instance has a task of its own (the instance actor) that waits for one thing to happen, takes one synchronous step, and
 //! does what the step says. Nothing is decided that the events do not tell: a supervisor that takes over finds the budget
 //! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
 //! [`ProcessRunner`]'s matter, keeping events a [`Recorder`](apm2_model::recorder::Recorder)'s.
@@ -93,7 +93,7 @@ struct Inner {
     services: Services,
     table: Mutex<Table>,
     changes: Changes,
-    /// Whether everything is being stopped, so that nothing may be started: the tenders look at it, too.
+    /// Whether everything is being stopped, so that nothing may be started: the instance actors read it.
     is_leaving: Arc<AtomicBool>,
 }
 

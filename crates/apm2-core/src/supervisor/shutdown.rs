@@ -19,7 +19,7 @@ impl Supervisor {
     /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
     ///
     /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
-    /// first and then stopped; the tenders make none after it, and an instance that is not supervised yet is not started. What
+    /// first and then stopped; the instance actors make none after it, and an instance that is not supervised yet is not started. What
     /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
     pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
         // Before the instances are looked at: who starts something has looked at this after the instance was there.

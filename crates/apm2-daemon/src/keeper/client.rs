@@ -423,18 +423,17 @@ fn accepted(answer: &Message) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::io::pipe;
-    use std::os::fd::AsFd as _;
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::Path;
+    use std::{
+        fs,
+        io::pipe,
+        os::{fd::AsFd as _, unix::fs::PermissionsExt as _},
+        path::Path,
+    };
 
-    use rustix::net::SocketFlags;
-    use rustix::net::accept_with;
+    use rustix::net::{SocketFlags, accept_with};
 
     use super::*;
-    use crate::keeper::golden;
-    use crate::keeper::golden::Side;
+    use crate::keeper::golden::{self, Side};
 
     /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
     fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {

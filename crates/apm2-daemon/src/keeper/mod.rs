@@ -14,5 +14,4 @@ pub(crate) mod golden;
 pub(crate) mod message;
 pub(crate) mod server;
 
-pub use crate::keeper::client::KeeperClient;
-pub use crate::keeper::server::keep;
+pub use crate::keeper::{client::KeeperClient, server::keep};

@@ -180,12 +180,10 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
-    use std::io::pipe;
-    use std::thread;
+    use std::{io::pipe, thread};
 
     use super::*;
-    use crate::keeper::golden;
-    use crate::keeper::golden::Side;
+    use crate::keeper::golden::{self, Side};
 
     /// A client of every version that there was, byte for byte.
     #[test]

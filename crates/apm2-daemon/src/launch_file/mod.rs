@@ -86,14 +86,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<LaunchSpec, UnreadableFile> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::PathBuf;
-    use std::time::Duration;
+    use std::{fs, path::PathBuf, time::Duration};
 
-    use apm2_model::spec::config::credentials::CredentialSource;
-    use apm2_model::spec::config::health::HealthCheck;
-    use apm2_model::spec::config::restart::BackoffConfig;
-    use apm2_model::spec::config::restart::RestartPolicy;
+    use apm2_model::spec::config::{
+        credentials::CredentialSource,
+        health::HealthCheck,
+        restart::{BackoffConfig, RestartPolicy},
+    };
 
     use super::*;
 

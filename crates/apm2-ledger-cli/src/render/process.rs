@@ -18,7 +18,7 @@ use crate::{
     render::{
         color::Style,
         escape::escape,
-        event,
+        event, standing,
         table::{
             Align::{Left, Right},
             Cell, Layout, Table, cut,
@@ -63,7 +63,7 @@ fn row(standing: &Standing<'_>, zone: Zone) -> [Cell; 8] {
     [
         handle.display_name().into(),
         id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-        Cell::new(crate::render::standing::standing(standing)).styled(Style::of(standing)),
+        Cell::new(standing::standing(standing)).styled(Style::of(standing)),
         standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
         handle.restart_count.to_string().into(),
         zone.time_or_nothing(handle.started_at).into(),
@@ -142,7 +142,7 @@ fn facts(standing: &Standing<'_>, zone: Zone) -> Table<2> {
     let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("name", handle.display_name().into());
     fact("id", stream.id.process_id.to_string().into());
-    fact("state", Cell::new(crate::render::standing::standing(standing)).styled(Style::of(standing)));
+    fact("state", Cell::new(standing::standing(standing)).styled(Style::of(standing)));
     if let Some(pid) = standing.pid() {
         fact("pid", pid.to_string().into());
         fact("uptime", uptime(standing).into());

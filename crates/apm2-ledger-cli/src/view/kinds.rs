@@ -39,9 +39,7 @@ pub(crate) const KINDS: [&str; 33] = [
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-    use std::fs;
-    use std::path::Path;
+    use std::{collections::BTreeSet, fs, path::Path};
 
     use super::*;
 

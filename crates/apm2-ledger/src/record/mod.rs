@@ -151,9 +151,7 @@ pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use apm2_model::event::actor::Actor;
-    use apm2_model::event::kind::EventKind;
-    use apm2_model::event::timestamp::Timestamp;
+    use apm2_model::event::{actor::Actor, kind::EventKind, timestamp::Timestamp};
     use uuid::Uuid;
 
     use super::*;

@@ -355,16 +355,20 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::event::NewEvent;
-    use crate::event::exit::Evidence;
-    use crate::event::exit::ExitOutcome;
-    use crate::event::identity::ProcessIdentity;
-    use crate::event::stream_id::StreamId;
-    use crate::signal::Signal;
-    use crate::spec::ProcessSpec;
-    use crate::spec::config::restart::BackoffConfig;
-    use crate::spec::config::restart::RestartConfig;
-    use crate::spec::redact::spec::RedactedSpec;
+    use crate::{
+        event::{
+            NewEvent,
+            exit::{Evidence, ExitOutcome},
+            identity::ProcessIdentity,
+            stream_id::StreamId,
+        },
+        signal::Signal,
+        spec::{
+            ProcessSpec,
+            config::restart::{BackoffConfig, RestartConfig},
+            redact::spec::RedactedSpec,
+        },
+    };
 
     const DELAY: Duration = Duration::from_secs(3);
 

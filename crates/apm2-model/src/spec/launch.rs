@@ -7,20 +7,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{ProcessSpec, config::credentials::CredentialSource, id::ProcessId};
 
-/// The launch with this process id.
-#[must_use]
-pub fn with_id(mut launch: LaunchSpec, id: ProcessId) -> LaunchSpec {
-    launch.spec.id = id;
-    launch
-}
-
-/// The launch with this number of instances.
-#[must_use]
-pub fn with_instances(launch: &LaunchSpec, instances: u32) -> LaunchSpec {
-    let spec = ProcessSpec { instances, ..launch.spec.clone() };
-    LaunchSpec { spec, ..launch.clone() }
-}
-
 /// A specification with what it needs from outside to be started.
 ///
 /// `Debug` shows no value. Serialization does: it is the form in which a launch is handed to a supervisor, and kept for
@@ -48,8 +34,8 @@ pub struct LaunchSpec {
 }
 
 impl LaunchSpec {
-    /// Whether a process launched as `other` need not be touched for this one. What merely comes along from the terminal of
-    /// whoever asks (`base_env`, `umask`) makes no difference: asking again from elsewhere is not a change.
+    /// Whether a process launched as `other` need not be changed for this one. `base_env` and `umask` make no difference: they
+    /// come from the terminal of the client, and asking again from another terminal is not a change.
     pub fn is_as(&self, other: &Self) -> bool {
         let bare = |launch: &Self| Self { base_env: None, umask: None, ..launch.clone() };
         bare(self) == bare(other)
@@ -64,6 +50,20 @@ impl LaunchSpec {
 
 impl fmt::Debug for LaunchSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Launch").field("spec", &self.spec).field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("LaunchSpec").field("spec", &self.spec).field("group", &self.group).finish_non_exhaustive()
     }
+}
+
+/// The launch with this process id.
+#[must_use]
+pub fn with_id(mut launch: LaunchSpec, id: ProcessId) -> LaunchSpec {
+    launch.spec.id = id;
+    launch
+}
+
+/// The launch with this number of instances.
+#[must_use]
+pub fn with_instances(launch: &LaunchSpec, instances: u32) -> LaunchSpec {
+    let spec = ProcessSpec { instances, ..launch.spec.clone() };
+    LaunchSpec { spec, ..launch.clone() }
 }

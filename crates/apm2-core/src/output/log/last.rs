@@ -93,8 +93,7 @@ fn lines_begin(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::io::Read as _;
+    use std::{fs, io::Read as _};
 
     use super::*;
 

@@ -110,8 +110,7 @@ fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: Dat
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::fs::File;
+    use std::fs::{self, File};
 
     use chrono::TimeDelta;
 

@@ -41,8 +41,7 @@ const fn of_spawn_failure(failure: &SpawnFailure) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use apm2_model::event::exit::Evidence;
-    use apm2_model::event::exit::Exit;
+    use apm2_model::event::exit::{Evidence, Exit};
 
     use super::*;
 

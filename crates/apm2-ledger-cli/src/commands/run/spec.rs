@@ -128,8 +128,7 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::args::Args;
-    use crate::commands::Command;
+    use crate::{args::Args, commands::Command};
 
     fn spec(args: &[&str]) -> Result<ProcessSpec, CliError> {
         let args = Args::try_parse_from(["apm2-ledger", "run"].iter().chain(args)).unwrap();
