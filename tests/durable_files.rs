@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::net::UnixStream,
     process::{Command, Stdio},
 };
 
@@ -39,7 +40,8 @@ fn nothing_goes_before_what_takes_its_place_is_on_the_disk() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    wait_until("the daemon", || place.daemon());
+    // A client that finds no socket would start a second daemon, which waits for the lock and serves after the first.
+    wait_until("the daemon answers", || UnixStream::connect(ledger.join("daemon.sock")).ok());
     place.run(&["up"]).succeeded();
     let is_compressed = |entry: fs::DirEntry| entry.file_name().to_string_lossy().ends_with(".gz");
     wait_until("a compressed file", || {
