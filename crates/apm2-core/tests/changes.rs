@@ -11,7 +11,7 @@ use std::{
 use apm2_core::{
     log::LogConfig,
     process::{
-        Event, EventKind, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorder,
+        EventKind, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded, Recorder,
         Requester, Stream, StreamId, id_query::UnclearId,
     },
     supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor},
@@ -95,12 +95,12 @@ impl LaunchStore for Kept {
 struct Picky(Arc<Mutex<Option<Refused>>>);
 
 impl Recorder for Picky {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
         let refuse = *self.0.lock().unwrap();
         if refuse.is_some_and(|refuse| drafts.iter().any(refuse)) {
             return Err(io::Error::other("it cannot be recorded"));
         }
-        NullRecorder.record(version, drafts)
+        NullRecorder.record(stream, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
@@ -262,7 +262,7 @@ struct SlowStart {
 }
 
 impl Recorder for SlowStart {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
         if drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
             self.has_begun.store(true, Ordering::Release);
             let begun = std::time::Instant::now();
@@ -270,7 +270,7 @@ impl Recorder for SlowStart {
                 std::thread::yield_now();
             }
         }
-        NullRecorder.record(version, drafts)
+        NullRecorder.record(stream, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {

@@ -11,7 +11,7 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Event, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorder, Requester, Stream, StreamId},
+    process::{Event, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorded, Recorder, Requester, Stream, StreamId},
     supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, UnreadableLaunch},
 };
 
@@ -27,13 +27,15 @@ struct Record {
 }
 
 impl Recorder for Record {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        let version = stream.map_or(0, |stream| stream.version);
         let mut streams = self.streams.lock().unwrap();
         let events = streams.entry(drafts[0].stream).or_default();
         assert_eq!(version, u64::try_from(events.len()).unwrap(), "the expected version is that of the stream");
         let numbered = drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version));
         let recorded: Vec<Event> = numbered.collect();
-        events.extend(recorded.iter().cloned());
+        let recorded = Recorded::fold(stream, recorded)?;
+        events.extend(recorded.events.iter().cloned());
         Ok(recorded)
     }
 

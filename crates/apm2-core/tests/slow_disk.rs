@@ -7,7 +7,7 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Event, NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorder, Requester, Stream, StreamId},
+    process::{NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorded, Recorder, Requester, Stream, StreamId},
     supervisor::{LaunchSpec, Services, Supervisor},
 };
 
@@ -47,7 +47,7 @@ impl Disk {
 }
 
 impl Recorder for Disk {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();
         state.waiting += 1;
@@ -56,7 +56,7 @@ impl Recorder for Disk {
         state.waiting -= 1;
         state.forgotten += usize::from(waited.timed_out());
         drop(state);
-        NullRecorder.record(version, drafts)
+        NullRecorder.record(stream, drafts)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {

@@ -31,7 +31,7 @@ pub(crate) enum Feed {
     /// An acknowledged commit.
     Commit(Arc<Commit>),
     /// The folds of the streams that changed, as they are after event `seq`.
-    Snapshot { seq: u64, streams: Vec<Stream> },
+    Snapshot { seq: u64, streams: Vec<Arc<Stream>> },
 }
 
 pub(crate) struct Feeder {
@@ -77,8 +77,8 @@ impl Feeder {
         for feed in feeds {
             match feed {
                 Feed::Commit(commit) => {
-                    for (_, event_bytes) in commit.frame.iter(&commit.bytes) {
-                        if let Some(frame) = self.packer.push(event_bytes)? {
+                    for ((_, event_bytes), keys) in commit.frame.iter(&commit.bytes).zip(&commit.keys) {
+                        if let Some(frame) = self.packer.push(event_bytes, keys) {
                             self.add(store, &frame)?;
                         }
                     }
@@ -95,13 +95,13 @@ impl Feeder {
     fn add(&mut self, store: &Store, frame: &IndexedFrame) -> Result<(), StoreError> {
         store.add(self.ledger, frame)?;
         self.unflushed += 1;
-        self.live.fed(frame.header.last_seq());
+        self.live.fed(frame.last_seq);
         if self.unflushed >= FLUSH_FRAMES { self.flush(store) } else { Ok(()) }
     }
 
     /// Adds the frame that is not full.
     pub(crate) fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
-        match self.packer.finish()? {
+        match self.packer.finish() {
             Some(frame) => self.add(store, &frame),
             None => Ok(()),
         }

@@ -227,6 +227,12 @@ impl FrameBuilder {
         start..self.bytes.len()
     }
 
+    /// The seq of the first event.
+    #[must_use]
+    pub const fn first_seq(&self) -> u64 {
+        self.first_seq
+    }
+
     /// The seq that the next event will have.
     #[must_use]
     pub const fn next_seq(&self) -> u64 {

@@ -1,6 +1,9 @@
 //! Where the streams stand that were appended to lately, so that an append need not read them.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use apm2_model::{
     event::stream_id::StreamId,
@@ -11,7 +14,7 @@ use apm2_model::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StreamHead {
     /// A process, folded.
-    Process(Box<Stream>),
+    Process(Arc<Stream>),
     /// The supervisor's own events, or a stream without events: only counted.
     Counted(u64),
 }
@@ -21,6 +24,14 @@ impl StreamHead {
         match self {
             Self::Process(stream) => stream.version,
             Self::Counted(version) => *version,
+        }
+    }
+
+    /// The fold; `None` where events are only counted.
+    pub(crate) const fn fold(&self) -> Option<&Arc<Stream>> {
+        match self {
+            Self::Process(stream) => Some(stream),
+            Self::Counted(_) => None,
         }
     }
 }
@@ -61,12 +72,8 @@ impl Heads {
     }
 
     /// The folds that changed since they were last kept.
-    pub(crate) fn changed_folds(&self) -> Vec<Stream> {
-        let folds = self.changed.iter().filter_map(|id| match self.held.get(id) {
-            Some(StreamHead::Process(stream)) => Some((**stream).clone()),
-            Some(StreamHead::Counted(_)) | None => None,
-        });
-        folds.collect()
+    pub(crate) fn changed_folds(&self) -> Vec<Arc<Stream>> {
+        self.changed.iter().filter_map(|id| self.held.get(id)?.fold().cloned()).collect()
     }
 
     /// All folds are kept as they are.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use apm2_model::event::{Event, kind::EventKind};
+use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 
 use crate::{
-    frame::{Frame, FrameHeader},
+    chain::Chain,
+    frame::Frame,
     key,
     record::{RecordError, decode_event},
 };
@@ -13,30 +14,59 @@ use crate::{
 /// One frame, and the keys by which it is found.
 #[derive(Debug)]
 pub(crate) struct IndexedFrame {
-    pub(crate) header: FrameHeader,
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    /// The chain after its last event.
+    pub(crate) chain: Chain,
     pub(crate) bytes: Vec<u8>,
     pub(crate) index: Vec<Vec<u8>>,
 }
 
-/// The keys by which a frame is found. They have no values.
-pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
-    let first_seq = frame.header().first_seq;
-    let mut found = BTreeSet::new();
-    for (seq, event_bytes) in frame.iter(bytes) {
-        let event = decode_event(seq, event_bytes).map_err(|error| (seq, error))?;
-        found.insert(key::stream(event.stream, first_seq));
-        found.insert(key::minute(key::minute_of(event.stamp.wall_ns), first_seq));
-        found.extend(name(&event));
-    }
-    Ok(found.into_iter().collect())
+/// What one event is found by.
+#[derive(Debug)]
+pub(crate) struct EventKeys {
+    stream: StreamId,
+    minute: u64,
+    /// The key under which a process is found by the name that the event gives it.
+    name: Option<Vec<u8>>,
 }
 
-/// The key under which a process is found by the name that this event gives it.
-fn name(event: &Event) -> Option<Vec<u8>> {
-    match &event.kind {
-        EventKind::Registered { spec } | EventKind::SpecChanged { spec } => Some(key::name(&spec.name, spec.id)),
-        _ => None,
+impl From<&Event> for EventKeys {
+    fn from(event: &Event) -> Self {
+        let name = match &event.kind {
+            EventKind::Registered { spec } | EventKind::SpecChanged { spec } => Some(key::name(&spec.name, spec.id)),
+            _ => None,
+        };
+        Self { stream: event.stream, minute: key::minute_of(event.stamp.wall_ns), name }
     }
+}
+
+/// The keys of a frame, collected event by event. They have no values.
+#[derive(Debug, Default)]
+pub(crate) struct FrameKeys(BTreeSet<Vec<u8>>);
+
+impl FrameKeys {
+    /// Adds those of an event of the frame that begins with event `first_seq`.
+    pub(crate) fn add(&mut self, first_seq: u64, event: &EventKeys) {
+        self.0.insert(key::stream(event.stream, first_seq));
+        self.0.insert(key::minute(event.minute, first_seq));
+        self.0.extend(event.name.clone());
+    }
+
+    /// All of them, in order.
+    pub(crate) fn into_sorted(self) -> Vec<Vec<u8>> {
+        self.0.into_iter().collect()
+    }
+}
+
+/// The keys by which a frame is found.
+pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
+    let mut keys = FrameKeys::default();
+    for (seq, event_bytes) in frame.iter(bytes) {
+        let event = decode_event(seq, event_bytes).map_err(|error| (seq, error))?;
+        keys.add(frame.header().first_seq, &EventKeys::from(&event));
+    }
+    Ok(keys.into_sorted())
 }
 
 /// A sum over keys that does not depend on their order: equal sums, equal keys, short of malice.

@@ -122,8 +122,8 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`AppendError`]; only [`AppendError::Poisoned`] leaves open whether the events were written.
-    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<NewEvent>) -> Answer {
-        self.request(stream, Some(version), drafts)
+    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<NewEvent>) -> Result<Vec<Event>, AppendError> {
+        Ok(self.request(stream, Some(version), drafts)?.events)
     }
 
     /// Appends an event of the supervisor's own.
@@ -132,10 +132,10 @@ impl Ledger {
     /// See [`AppendError`].
     pub fn append_system(&self, kind: EventKind) -> Result<Event, AppendError> {
         let draft = pending::system_draft(kind);
-        self.request(StreamId::SYSTEM, None, vec![draft])?.pop().ok_or(AppendError::Closed)
+        self.request(StreamId::SYSTEM, None, vec![draft])?.events.pop().ok_or(AppendError::Closed)
     }
 
-    fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
+    pub(crate) fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
         self.inner.queue.append(stream, version, drafts)
     }
 

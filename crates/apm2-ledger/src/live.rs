@@ -9,13 +9,15 @@ use std::{
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::{dir::LedgerDir, frame::Frame, head::Head, store::Store};
+use crate::{dir::LedgerDir, frame::Frame, head::Head, index::EventKeys, store::Store};
 
 /// One commit in memory.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frame: Frame,
+    /// What each of its events is found by.
+    pub(crate) keys: Vec<EventKeys>,
 }
 
 /// What was acknowledged, as far as it matters now.

@@ -2,20 +2,20 @@
 
 use crate::{
     chain::Chain,
-    frame::{Frame, FrameBuilder},
-    index::{self, IndexedFrame},
+    frame::FrameBuilder,
+    index::{EventKeys, FrameKeys, IndexedFrame},
     limits::FRAME_BYTES_MAX,
-    store::error::StoreError,
 };
 
 /// Frames that follow on one another, from a given event on.
 pub(crate) struct Packer {
     builder: FrameBuilder,
+    keys: FrameKeys,
 }
 
 impl Packer {
     pub(crate) fn new(first_seq: u64, chain: Chain) -> Self {
-        Self { builder: FrameBuilder::new(first_seq, chain) }
+        Self { builder: FrameBuilder::new(first_seq, chain), keys: FrameKeys::default() }
     }
 
     pub(crate) fn next_seq(&self) -> u64 {
@@ -32,23 +32,23 @@ impl Packer {
     }
 
     /// Adds the next event. Returns a frame when the event would not have fitted into it.
-    pub(crate) fn push(&mut self, event_bytes: &[u8]) -> Result<Option<IndexedFrame>, StoreError> {
+    pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Option<IndexedFrame> {
         let fits = self.builder.body_len() + event_bytes.len() + size_of::<u32>() <= FRAME_BYTES_MAX;
-        let full = if fits { None } else { self.finish()? };
+        let full = if fits { None } else { self.finish() };
         self.builder.push(event_bytes);
-        Ok(full)
+        self.keys.add(self.builder.first_seq(), keys);
+        full
     }
 
     /// The events that are in no frame yet, as one.
-    pub(crate) fn finish(&mut self) -> Result<Option<IndexedFrame>, StoreError> {
+    pub(crate) fn finish(&mut self) -> Option<IndexedFrame> {
         if self.builder.is_empty() {
-            return Ok(None);
+            return None;
         }
         let next = FrameBuilder::new(self.builder.next_seq(), self.builder.chain());
-        let bytes = std::mem::replace(&mut self.builder, next).finish();
-        let broken = |error: &dyn std::fmt::Display| StoreError::Inconsistent(format!("a frame just built: {error}"));
-        let frame = Frame::parse(&bytes).map_err(|error| broken(&error))?;
-        let index = index::keys(&frame, &bytes).map_err(|(_, error)| broken(&error))?;
-        Ok(Some(IndexedFrame { header: *frame.header(), bytes, index }))
+        let builder = std::mem::replace(&mut self.builder, next);
+        let (first_seq, last_seq, chain) = (builder.first_seq(), builder.next_seq() - 1, builder.chain());
+        let index = std::mem::take(&mut self.keys).into_sorted();
+        Some(IndexedFrame { first_seq, last_seq, chain, bytes: builder.finish(), index })
     }
 }

@@ -1,14 +1,14 @@
 //! A ledger as the place where a runner's events go.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use apm2_model::{
-    event::{Event, NewEvent, stream_id::StreamId},
-    recorder::Recorder,
+    event::{NewEvent, stream_id::StreamId},
+    recorder::{Recorded, Recorder},
     state::stream::Stream,
 };
 
-use crate::{ledger::Ledger, record::check_draft};
+use crate::{error::AppendError, ledger::Ledger, record::check_draft, request::Appended};
 
 /// Records the events of runners in a ledger, durably. Loads streams that have events there; another one is an error.
 pub struct LedgerRecorder {
@@ -22,9 +22,17 @@ impl LedgerRecorder {
 }
 
 impl Recorder for LedgerRecorder {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
-        let Some(stream) = drafts.first().map(|draft| draft.stream) else { return Ok(Vec::new()) };
-        self.ledger.append(stream, version, drafts).map_err(io::Error::other)
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        let id = drafts.first().map_or(StreamId::SYSTEM, |draft| draft.stream);
+        let version = stream.map_or(0, |stream| stream.version);
+        match self.ledger.request(id, Some(version), drafts) {
+            Ok(Appended { events, stream: Some(stream) }) => Ok(Recorded { events, stream }),
+            Ok(Appended { stream: None, .. }) => {
+                Err(io::Error::other("a runner has no events of the supervisor's own"))
+            }
+            Err(AppendError::Illegal { source, .. }) => Err(io::Error::new(io::ErrorKind::InvalidInput, source)),
+            Err(error) => Err(io::Error::other(error)),
+        }
     }
 
     fn load(&self, stream: StreamId) -> io::Result<Option<Stream>> {

@@ -21,6 +21,7 @@ use crate::{
     compare::{check, diverging},
     dir::{self, LedgerDir},
     error::{Damage, OpenError, ReadError},
+    index::EventKeys,
     journal::{
         JOURNAL_DIR,
         reader::JournalReader,
@@ -32,6 +33,7 @@ use crate::{
     options::Options,
     packer::Packer,
     pending,
+    record::decode_event,
     store::{STORE_DIR, Store, StoreHead, error::StoreError},
 };
 
@@ -221,7 +223,9 @@ fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: 
             if chain != packer.chain() {
                 return Err(Unusable::Misfit(format!("its chain differs from the journal's at event {}", seq - 1)));
             }
-            if let Some(frame) = packer.push(event_bytes)? {
+            let event = decode_event(seq, event_bytes)
+                .map_err(|error| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
+            if let Some(frame) = packer.push(event_bytes, &EventKeys::from(&event)) {
                 store.add(head.ledger, &frame)?;
                 unflushed += 1;
             }
@@ -232,7 +236,7 @@ fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: 
             }
         }
     }
-    if let Some(frame) = packer.finish()? {
+    if let Some(frame) = packer.finish() {
         store.add(head.ledger, &frame)?;
     }
     if packer.next_seq() != journal.next_seq() || packer.chain() != journal.chain() {

@@ -1,13 +1,24 @@
 //! One append that waits to be committed, and its answer.
 
-use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, mpsc::SyncSender};
 
-use apm2_model::event::{Event, NewEvent, stream_id::StreamId};
+use apm2_model::{
+    event::{Event, NewEvent, stream_id::StreamId},
+    state::stream::Stream,
+};
 
 use crate::error::AppendError;
 
+/// What was appended.
+#[derive(Debug)]
+pub(crate) struct Appended {
+    pub(crate) events: Vec<Event>,
+    /// The fold of the stream with these events; `None` for the supervisor's own events, which have no fold.
+    pub(crate) stream: Option<Arc<Stream>>,
+}
+
 /// What a caller gets back.
-pub(crate) type Answer = Result<Vec<Event>, AppendError>;
+pub(crate) type Answer = Result<Appended, AppendError>;
 
 /// Events for one stream, and the caller who waits for them.
 pub(crate) struct Request {

@@ -1,25 +1,27 @@
-//! Where a runner's events go, and come from.
+//! Where the events of a runner are recorded, and loaded from.
 
-use std::io;
+use std::{io, sync::Arc};
 
 use crate::{
     event::{Event, NewEvent, stream_id::StreamId},
     state::stream::Stream,
 };
 
-/// Keeps events. Returning from [`record`](Self::record) means that they are durable, or as durable as the recorder
+/// Records events. A return from [`record`](Self::record) means that they are durable, or as durable as the recorder
 /// promises to make them.
 ///
 /// The call is synchronous on purpose: between an effect and its evidence there is no point at which a dropped future
 /// could leave one without the other. A durable recorder takes about as long as the disk takes to sync.
 pub trait Recorder: Send {
-    /// Appends `drafts`, all of one stream, as one commit after the event numbered `version`, and returns them numbered.
+    /// Appends `drafts`, all of one stream, as one commit after the last event of `stream`, which is the fold of the events
+    /// recorded so far. `None` stands for no events.
     ///
     /// # Errors
-    /// When they were not recorded. The runner then refuses to go on.
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>>;
+    /// When nothing was recorded. Where an event may not follow (law 3), the error carries its
+    /// [`IllegalEvent`](crate::state::stream::IllegalEvent). The runner goes on only after that one.
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded>;
 
-    /// The fold of all events that are kept of `stream`, which may be another one than was recorded here; `None` when none are.
+    /// The fold of all recorded events of `stream`, which may be another one than was recorded here; `None` when there are none.
     /// Blocks as long as reading takes.
     ///
     /// # Errors
@@ -36,14 +38,44 @@ pub trait Recorder: Send {
     }
 }
 
-/// A recorder that numbers events and keeps none: for runners of which no history is wanted.
+/// What one commit recorded.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The events, numbered.
+    pub events: Vec<Event>,
+    /// The fold of the stream with these events.
+    pub stream: Arc<Stream>,
+}
+
+impl Recorded {
+    /// Folds `events`, which come next, into `stream`. For recorders that do not fold by themselves.
+    ///
+    /// # Errors
+    /// When an event may not follow, with its [`IllegalEvent`](crate::state::stream::IllegalEvent); when there are no events
+    /// at all.
+    pub fn fold(stream: Option<&Arc<Stream>>, events: Vec<Event>) -> io::Result<Self> {
+        let illegal = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        let mut folded = stream.map(|stream| (**stream).clone());
+        for event in &events {
+            match &mut folded {
+                Some(stream) => stream.apply(event).map_err(illegal)?,
+                None => folded = Some(Stream::begin(event).map_err(illegal)?),
+            }
+        }
+        let folded = folded.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no events"))?;
+        Ok(Self { events, stream: Arc::new(folded) })
+    }
+}
+
+/// A recorder that numbers events and stores none: for runners of which no history is wanted.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullRecorder;
 
 impl Recorder for NullRecorder {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
-        let numbers = version.saturating_add(1)..;
-        Ok(drafts.into_iter().zip(numbers).map(|(draft, number)| draft.numbered(number, number)).collect())
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        let numbers = stream.map_or(0, |stream| stream.version).saturating_add(1)..;
+        let events = drafts.into_iter().zip(numbers).map(|(draft, number)| draft.numbered(number, number)).collect();
+        Recorded::fold(stream, events)
     }
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {

@@ -371,8 +371,8 @@ mod tests {
     };
     use apm2_model::{
         clock::SystemClock,
-        event::{Event, NewEvent, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
-        recorder::Recorder,
+        event::{NewEvent, kind::EventKind, stream_id::StreamId, timestamp::Clock as _},
+        recorder::{NullRecorder, Recorded, Recorder},
         spec::{ProcessSpec, config::log::LogConfig},
         state::stream::Stream,
     };
@@ -385,13 +385,13 @@ mod tests {
     struct Losses(Arc<Mutex<Vec<(u64, String)>>>);
 
     impl Recorder for Losses {
-        fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+        fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
             for draft in &drafts {
                 if let EventKind::OutputDropped { bytes, cause, .. } = &draft.kind {
                     self.0.lock().unwrap().push((*bytes, cause.clone()));
                 }
             }
-            Ok(drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version)).collect())
+            NullRecorder.record(stream, drafts)
         }
 
         fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {

@@ -1,13 +1,13 @@
-//! The events of one instance: recorded first, folded second.
+//! The events of one instance, and their fold, which the recorder makes of what it has recorded.
 
 use std::{io, sync::Arc};
 
 use apm2_model::{
     event::{
-        Event, NewEvent, actor::Actor, exit::RunEnd, kind::EventKind, origin::EventOrigin, stream_id::StreamId,
+        NewEvent, actor::Actor, exit::RunEnd, kind::EventKind, origin::EventOrigin, stream_id::StreamId,
         timestamp::Clock,
     },
-    recorder::Recorder,
+    recorder::{Recorded, Recorder},
     spec::{config::health::DETAIL_CHARS_MAX, redact::known::Known},
     state::stream::{IllegalEvent, Stream},
 };
@@ -45,26 +45,20 @@ impl History {
         self.stream.as_ref()
     }
 
-    /// Records `kinds` as one commit and folds them in. Returns the seq of the first.
-    ///
-    /// What the fold would refuse never reaches the recorder (law 3).
+    /// Records `kinds` as one commit. Returns the seq of the first.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] when the events may not follow; [`ProcessError::Io`] when they were not recorded.
     /// Nothing has changed then.
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
-        let drafts = self.drafts(origin, kinds).map_err(|error| ProcessError::InvalidState(error.to_string()))?;
-        let version = self.stream.as_ref().map_or(0, |stream| stream.version);
-        let expected = drafts.len();
-        let events = self.recorder.record(version, drafts)?;
-        if events.len() != expected {
-            return Err(misnumbered(&format!("{} of {expected} events came back", events.len())));
+        let drafts = self.drafts(origin, kinds);
+        let (before, count) = (self.stream.as_ref().map_or(0, |stream| stream.version), drafts.len());
+        let Recorded { events, stream } = self.recorder.record(self.stream.as_ref(), drafts).map_err(refusal)?;
+        let is_whole = usize::try_from(stream.version.saturating_sub(before)) == Ok(count) && events.len() == count;
+        if stream.id != self.id || !is_whole {
+            return Err(broken_contract(&format!("{} of {count} events came back", events.len())));
         }
-        let mut next = self.stream.as_deref().cloned();
-        for event in &events {
-            fold(&mut next, event).map_err(|error| misnumbered(&error.to_string()))?;
-        }
-        self.stream = next.map(Arc::new);
+        self.stream = Some(stream);
         Ok(events.first().map_or(0, |event| event.seq))
     }
 
@@ -77,27 +71,24 @@ impl History {
         })
     }
 
-    /// The drafts of a commit, each in the run that it belongs to, tried on a copy of the stream.
-    fn drafts(&self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<Vec<NewEvent>, IllegalEvent> {
+    /// The drafts of a commit, each in the run that it belongs to.
+    fn drafts(&self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Vec<NewEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
-        let mut trial = self.stream.as_deref().cloned();
-        kinds
-            .into_iter()
-            .map(|kind| {
-                let draft = NewEvent {
-                    stream: self.id,
-                    run: trial.as_ref().map_or(0, |stream| stream.run_of(&kind)),
-                    actor: origin.request.actor.clone(),
-                    reason: self.reason_of(origin),
-                    cause: origin.cause,
-                    stamp,
-                    kind: masked(kind, &self.known),
-                };
-                let (seq, version) = trial.as_ref().map_or((0, 0), |stream| (stream.last_seq, stream.version));
-                fold(&mut trial, &draft.clone().numbered(seq.saturating_add(1), version.saturating_add(1)))?;
-                Ok(draft)
-            })
-            .collect()
+        let reason = self.reason_of(origin);
+        let mut run = self.stream.as_ref().map_or(0, |stream| stream.run);
+        let drafts = kinds.into_iter().map(|kind| {
+            run = kind.run_after(run);
+            NewEvent {
+                stream: self.id,
+                run,
+                actor: origin.request.actor.clone(),
+                reason: reason.clone(),
+                cause: origin.cause,
+                stamp,
+                kind: masked(kind, &self.known),
+            }
+        });
+        drafts.collect()
     }
 }
 
@@ -119,18 +110,17 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     kind
 }
 
-fn fold(stream: &mut Option<Stream>, event: &Event) -> Result<(), IllegalEvent> {
-    match stream {
-        Some(stream) => stream.apply(event),
-        None => {
-            *stream = Some(Stream::begin(event)?);
-            Ok(())
-        }
+/// Why nothing was recorded: the events may not follow, or they could not be.
+fn refusal(error: io::Error) -> ProcessError {
+    let illegal = error.get_ref().and_then(|inner| inner.downcast_ref::<IllegalEvent>());
+    match illegal {
+        Some(illegal) => ProcessError::InvalidState(illegal.to_string()),
+        None => ProcessError::Io(error),
     }
 }
 
-/// The recorder kept something else than it was given.
-fn misnumbered(what: &str) -> ProcessError {
+/// The recorder has recorded something else than it was given.
+fn broken_contract(what: &str) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::InvalidData, format!("the recorder broke its contract: {what}")))
 }
 
@@ -141,7 +131,8 @@ mod tests {
     use super::*;
     use apm2_model::{
         clock::SystemClock,
-        event::requester::Requester,
+        event::{Event, requester::Requester},
+        recorder::NullRecorder,
         spec::{ProcessSpec, redact::spec::RedactedSpec},
     };
 
@@ -150,12 +141,10 @@ mod tests {
     struct Kept(Arc<Mutex<Vec<Event>>>);
 
     impl Recorder for Kept {
-        fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
-            let numbered =
-                drafts.into_iter().zip(version + 1..).map(|(draft, version)| draft.numbered(version, version));
-            let events: Vec<Event> = numbered.collect();
-            self.0.lock().unwrap().extend(events.iter().cloned());
-            Ok(events)
+        fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+            let recorded = NullRecorder.record(stream, drafts)?;
+            self.0.lock().unwrap().extend(recorded.events.iter().cloned());
+            Ok(recorded)
         }
 
         fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {

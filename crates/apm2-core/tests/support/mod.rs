@@ -14,7 +14,7 @@ use std::{
 use apm2_core::{
     process::{
         Actor, Clock as _, Event, EventKind, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
-        ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorder, Stream, StreamId, SystemClock,
+        ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId, SystemClock,
     },
     shutdown::ShutdownConfig,
     supervisor::{LaunchSpec, LaunchStore, Services, StoredLaunches, Supervisor, UnreadableLaunch},
@@ -228,7 +228,8 @@ impl Log {
 }
 
 impl Recorder for Log {
-    fn record(&mut self, version: u64, drafts: Vec<NewEvent>) -> io::Result<Vec<Event>> {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        let version = stream.map_or(0, |stream| stream.version);
         if let Some(check) = self.check.lock().unwrap().as_mut() {
             check(&drafts)?;
         }
@@ -240,7 +241,8 @@ impl Recorder for Log {
             .zip(version + 1..)
             .map(|(draft, version)| draft.numbered(version * 10, version))
             .collect();
-        events.extend(recorded.iter().cloned());
+        let recorded = Recorded::fold(stream, recorded)?;
+        events.extend(recorded.events.iter().cloned());
         Ok(recorded)
     }
 

@@ -244,11 +244,11 @@ impl Store {
     /// Adds the next frame, its index and the new head, in one batch.
     pub(crate) fn add(&self, ledger: Uuid, frame: &IndexedFrame) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        batch.insert(key::frame(frame.header.first_seq), frame.bytes.as_slice());
+        batch.insert(key::frame(frame.first_seq), frame.bytes.as_slice());
         for key in &frame.index {
             batch.insert(key.as_slice(), &[]);
         }
-        let head = StoreHead { ledger, seq: frame.header.last_seq(), chain: frame.header.chain_after };
+        let head = StoreHead { ledger, seq: frame.last_seq, chain: frame.chain };
         batch.insert(key::META_HEAD, head.to_bytes());
         guarded(|| Ok(self.db.apply_batch(batch)?))
     }
@@ -317,7 +317,7 @@ impl Store {
     }
 
     /// Keeps the folds of these streams, as they are after event `seq`.
-    pub(crate) fn keep_snapshot(&self, seq: u64, streams: &[Stream]) -> Result<(), StoreError> {
+    pub(crate) fn keep_snapshot(&self, seq: u64, streams: &[Arc<Stream>]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         let mut are_all_kept = true;
         for stream in streams {

@@ -24,11 +24,13 @@ use apm2_model::{
 use nix::sys::statvfs::statvfs;
 
 use crate::{
+    chain::Chain,
     error::AppendError,
     feeder::Feed,
     folds::unkept,
     frame::{Frame, FrameBuilder, LENGTH_LEN},
     heads::{Heads, StreamHead},
+    index::EventKeys,
     journal::writer::JournalWriter,
     limits::{
         APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FEED_STALL, RETRY_INTERVAL,
@@ -37,13 +39,32 @@ use crate::{
     live::{Commit, Live},
     reader::Reader,
     record::{decode_event, encode_event},
-    request::{Answer, Caller, Request},
+    request::{Answer, Appended, Caller, Request},
 };
 
 /// An append that is in the commit and waits for it.
 struct Accepted {
-    events: Vec<Event>,
+    appended: Appended,
     caller: Caller,
+}
+
+/// A commit that is being built.
+struct Batch {
+    builder: FrameBuilder,
+    /// What each of its events is found by.
+    keys: Vec<EventKeys>,
+    accepted: Vec<Accepted>,
+}
+
+impl Batch {
+    fn new(first_seq: u64, chain: Chain) -> Self {
+        Self { builder: FrameBuilder::new(first_seq, chain), keys: Vec::new(), accepted: Vec::new() }
+    }
+
+    /// The commit that follows on this one.
+    fn next(&self) -> Self {
+        Self::new(self.builder.next_seq(), self.builder.chain())
+    }
 }
 
 pub(crate) struct Writer {
@@ -76,20 +97,19 @@ impl Writer {
 
     /// Makes all that is legal among the requests durable, with one sync unless they are very large, and answers each.
     pub(crate) fn serve(&mut self, requests: VecDeque<Request>) {
-        let mut builder = FrameBuilder::new(self.journal.next_seq(), self.journal.chain());
-        let mut accepted = Vec::with_capacity(requests.len());
+        let mut batch = Batch::new(self.journal.next_seq(), self.journal.chain());
         for request in requests {
             let (stream, version, drafts, caller) = request.split();
-            match self.accept(stream, version, drafts, &mut builder) {
-                Ok(events) => accepted.push(Accepted { events, caller }),
+            match self.accept(stream, version, drafts, &mut batch) {
+                Ok(appended) => batch.accepted.push(Accepted { appended, caller }),
                 Err(error) => Request::answer(caller, Err(error)),
             }
-            if builder.body_len() >= COMMIT_BYTES_MAX {
-                let next = FrameBuilder::new(builder.next_seq(), builder.chain());
-                self.commit(std::mem::replace(&mut builder, next), std::mem::take(&mut accepted));
+            if batch.builder.body_len() >= COMMIT_BYTES_MAX {
+                let next = batch.next();
+                self.commit(std::mem::replace(&mut batch, next));
             }
         }
-        self.commit(builder, accepted);
+        self.commit(batch);
         // Only now is everything that was accepted in the journal, where it can be read again.
         self.drop_idle_heads();
     }
@@ -100,13 +120,7 @@ impl Writer {
     }
 
     /// Checks an append against its stream and adds its events to the commit: all of them or none.
-    fn accept(
-        &mut self,
-        stream: StreamId,
-        version: Option<u64>,
-        drafts: Vec<NewEvent>,
-        builder: &mut FrameBuilder,
-    ) -> Answer {
+    fn accept(&mut self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>, batch: &mut Batch) -> Answer {
         if let Some(why) = self.live.poisoned() {
             return Err(AppendError::Poisoned(why.to_string()));
         }
@@ -122,16 +136,18 @@ impl Writer {
             return Err(AppendError::Conflict { stream, expected, actual });
         }
         self.scratch.clear();
-        match prepare(&head, drafts, builder.next_seq(), &mut self.scratch) {
+        match prepare(&head, drafts, batch.builder.next_seq(), &mut self.scratch) {
             Ok(Prepared { next, events, ends }) => {
                 let mut start = 0;
                 for end in ends {
-                    builder.push(self.scratch.get(start..end).unwrap_or_default());
+                    batch.builder.push(self.scratch.get(start..end).unwrap_or_default());
                     start = end;
                 }
+                batch.keys.extend(events.iter().map(EventKeys::from));
+                let fold = next.fold().cloned();
                 self.heads.advance(stream, next);
                 self.unkept += events.len() as u64;
-                Ok(events)
+                Ok(Appended { events, stream: fold })
             }
             Err(error) => {
                 self.heads.put_back(stream, head);
@@ -148,11 +164,12 @@ impl Writer {
             return Ok(StreamHead::Counted(self.history.version(stream).map_err(history)?));
         }
         let loaded = self.history.stream(stream).map_err(history)?;
-        Ok(loaded.map_or(StreamHead::Counted(0), |stream| StreamHead::Process(Box::new(stream))))
+        Ok(loaded.map_or(StreamHead::Counted(0), |stream| StreamHead::Process(Arc::new(stream))))
     }
 
     /// Makes the commit durable, then visible, then answers.
-    fn commit(&mut self, builder: FrameBuilder, accepted: Vec<Accepted>) {
+    fn commit(&mut self, batch: Batch) {
+        let Batch { builder, keys, accepted } = batch;
         if builder.is_empty() {
             return;
         }
@@ -167,10 +184,10 @@ impl Writer {
         };
         match written {
             Ok(frame) => {
-                let commit = Arc::new(Commit { bytes, frame });
+                let commit = Arc::new(Commit { bytes, frame, keys });
                 self.live.publish(&commit);
-                for Accepted { events, caller } in accepted {
-                    Request::answer(caller, Ok(events));
+                for Accepted { appended, caller } in accepted {
+                    Request::answer(caller, Ok(appended));
                 }
                 self.feed(Feed::Commit(commit));
                 if self.unkept >= SNAPSHOT_EVENTS {
@@ -205,14 +222,16 @@ impl Writer {
 
     /// The folds that have to be kept before the kept ones can count as those after the last event; `None` where that cannot
     /// be known, and where nothing is kept any more.
-    fn unkept_streams(&self) -> Option<Vec<Stream>> {
+    fn unkept_streams(&self) -> Option<Vec<Arc<Stream>>> {
         self.live.store()?;
         if self.has_past {
             return Some(self.heads.changed_folds());
         }
         // From the last ones that were kept: whoever wrote the events after them may have been killed.
         let unkept = unkept(&self.history);
-        unkept.inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept")).ok()
+        let unkept =
+            unkept.inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept")).ok();
+        unkept.map(|streams| streams.into_iter().map(Arc::new).collect())
     }
 
     /// Lets go of the heads of streams that nothing is going on in, once there are many. The folds that changed are kept
@@ -293,10 +312,8 @@ fn prepare(
     first_seq: u64,
     scratch: &mut Vec<u8>,
 ) -> Result<Prepared, AppendError> {
-    let mut fold = match head {
-        StreamHead::Process(stream) => Some((**stream).clone()),
-        StreamHead::Counted(_) => None,
-    };
+    // The only copy that an append makes of a stream: readers may still look at the one before.
+    let mut fold = head.fold().map(|stream| (**stream).clone());
     let mut version = head.version();
     let (mut events, mut ends) = (Vec::with_capacity(drafts.len()), Vec::with_capacity(drafts.len()));
     for (draft, seq) in drafts.into_iter().zip(first_seq..) {
@@ -320,6 +337,6 @@ fn prepare(
     if let Some(number) = fold.as_ref().and_then(Stream::broken_invariant) {
         return Err(AppendError::Invariant(number));
     }
-    let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Box::new(stream)));
+    let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Arc::new(stream)));
     Ok(Prepared { next, events, ends })
 }

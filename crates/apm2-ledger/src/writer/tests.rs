@@ -185,7 +185,7 @@ impl Scene {
     fn check(&mut self, read_again: impl Iterator<Item = u8>) {
         assert_eq!(self.live.head().size, self.seq);
         let expected = |model: &Option<Stream>| match model {
-            Some(stream) => StreamHead::Process(Box::new(stream.clone())),
+            Some(stream) => StreamHead::Process(Arc::new(stream.clone())),
             None => StreamHead::Counted(0),
         };
         for (place, model) in (0..).zip(&self.models) {

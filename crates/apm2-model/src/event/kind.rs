@@ -326,6 +326,15 @@ impl EventKind {
         }
     }
 
+    /// The run that an event of this kind belongs to where `run` is the latest one so far.
+    #[must_use]
+    pub const fn run_after(&self, run: u64) -> u64 {
+        match self {
+            Self::StartRequested { .. } => run.saturating_add(1),
+            _ => run,
+        }
+    }
+
     /// Whether the event belongs to [`StreamId::SYSTEM`](crate::event::stream_id::StreamId::SYSTEM) and to no process.
     #[must_use]
     pub const fn is_system(&self) -> bool {

@@ -217,10 +217,7 @@ impl Stream {
     /// The run that the next event of this kind belongs to.
     #[must_use]
     pub const fn run_of(&self, kind: &EventKind) -> u64 {
-        match kind {
-            EventKind::StartRequested { .. } => self.run.saturating_add(1),
-            _ => self.run,
-        }
+        kind.run_after(self.run)
     }
 
     /// Whether the event changes more of the specification than the number of instances.
