@@ -1,11 +1,15 @@
 //! Figures for the ledger, each beside its peers in one run, since one run's machine is not the next one's.
 //!
 //! ```text
-//! apm2-bench append [DIR]         durable appends, 1 and 64 callers: ledger, plain file with fdatasync, SQLite
-//! apm2-bench fill DIR EVENTS      makes a ledger of that many events
-//! apm2-bench replay DIR           replays it to handles, from its first event
+//! apm2-bench [--short] append [DIR]       durable appends, 1 and 64 callers: ledger, plain file with fdatasync, SQLite
+//! apm2-bench [--short] allocations [DIR]  memory allocations of a durable append
+//! apm2-bench fill DIR EVENTS              makes a ledger of that many events
+//! apm2-bench replay DIR                   replays it to handles, from its first event
 //! ```
+//!
+//! `--short` shows in seconds that a measurement works; its figures mean nothing.
 
+mod allocations;
 mod events;
 mod peers;
 
@@ -23,19 +27,31 @@ use std::{
 use apm2_ledger::{Ledger, Origin, Reader};
 
 use crate::{
+    allocations::allocations,
     events::{Fill, stream},
     peers::{LedgerPeer, Peer, PlainFile, Sqlite},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How long each measurement of appends lasts, and how often they take turns.
-const ROUND: Duration = Duration::from_millis(1500);
-const ROUNDS: usize = 5;
+/// How much is measured.
+#[derive(Clone, Copy)]
+struct Extent {
+    /// How long each measurement of appends lasts.
+    round: Duration,
+    /// How often they take turns.
+    rounds: usize,
+    /// Appends whose allocations are counted.
+    counted_appends: u64,
+}
+
+const FULL: Extent = Extent { round: Duration::from_millis(1500), rounds: 5, counted_appends: 2000 };
+const SHORT: Extent = Extent { round: Duration::from_millis(50), rounds: 1, counted_appends: 20 };
+
 const CALLERS: [usize; 2] = [1, 64];
 
-/// Appends by `callers` threads for a while: appends a second.
-fn rate(peer: &Arc<dyn Peer>, callers: usize) -> f64 {
+/// Appends by `callers` threads for the length of a round: appends a second.
+fn rate(peer: &Arc<dyn Peer>, callers: usize, round: Duration) -> f64 {
     let done = AtomicU64::new(0);
     let began = Instant::now();
     thread::scope(|scope| {
@@ -43,7 +59,7 @@ fn rate(peer: &Arc<dyn Peer>, callers: usize) -> f64 {
             let (peer, done) = (Arc::clone(peer), &done);
             scope.spawn(move || {
                 let mut append = peer.caller(caller);
-                while began.elapsed() < ROUND {
+                while began.elapsed() < round {
                     append();
                     done.fetch_add(1, Ordering::Relaxed);
                 }
@@ -58,7 +74,7 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-fn append(parent: &Path) -> Result<()> {
+fn append(parent: &Path, extent: Extent) -> Result<()> {
     for callers in CALLERS {
         let dir = tempfile::tempdir_in(parent)?;
         let peers: Vec<Arc<dyn Peer>> = vec![
@@ -67,9 +83,9 @@ fn append(parent: &Path) -> Result<()> {
             Arc::new(Sqlite::open(&dir.path().join("sqlite"))?),
         ];
         let mut rates = vec![Vec::new(); peers.len()];
-        for _ in 0..ROUNDS {
+        for _ in 0..extent.rounds {
             for (peer, rates) in peers.iter().zip(&mut rates) {
-                rates.push(rate(peer, callers));
+                rates.push(rate(peer, callers, extent.round));
             }
         }
         let medians: Vec<f64> = rates.into_iter().map(median).collect();
@@ -126,12 +142,20 @@ fn replay(dir: &Path) -> Result<()> {
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let is_short = args.first() == Some(&"--short");
+    let extent = if is_short { SHORT } else { FULL };
+    args.drain(..usize::from(is_short));
     match args.as_slice() {
-        ["append"] => append(Path::new(".")),
-        ["append", dir] => append(Path::new(dir)),
+        ["append"] => append(Path::new("."), extent),
+        ["append", dir] => append(Path::new(dir), extent),
+        ["allocations"] => allocations(Path::new("."), extent.counted_appends),
+        ["allocations", dir] => allocations(Path::new(dir), extent.counted_appends),
         ["fill", dir, events] => fill(Path::new(dir), events.parse()?),
         ["replay", dir] => replay(Path::new(dir)),
-        _ => Err("usage: apm2-bench append [DIR] | fill DIR EVENTS | replay DIR".into()),
+        _ => {
+            Err("usage: apm2-bench [--short] append [DIR] | [--short] allocations [DIR] | fill DIR EVENTS | replay DIR"
+                .into())
+        }
     }
 }
