@@ -17,7 +17,7 @@ pub use apm2_model::{
         timestamp::{Clock, Timestamp},
     },
     id_query,
-    recorder::{NullRecorder, Recorded, Recorder},
+    recorder::{EventStore, NullRecorder, Recorded, Recorder},
     signal::{NotASignal, Signal},
     spec::{
         ProcessSpec,

@@ -6,7 +6,7 @@ use apm2_core::{
     credentials::{CredentialConfig, CredentialSource},
     process::{Actor, EventKind, ProcessSpec, ProcessState, Requester, RestartRule, StartTrigger, StreamId},
     restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
-    supervisor::{Boot, LaunchSpec, Supervisor},
+    supervisor::{Boot, LaunchSpec, Supervisor, Unrecovered},
 };
 use uuid::Uuid;
 
@@ -46,9 +46,9 @@ async fn shut_down(supervisor: &Supervisor) {
 
 /// The next supervisor.
 async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
-    let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
+    let unrecovered = Unrecovered::new(log.services(vec![LaunchSpec::new(spec.clone())]));
     let boot = Boot { cause: Some(STARTED), ..Boot::default() };
-    let recovery = in_time(supervisor.recover_after(boot, log.replay().into_iter().collect())).await;
+    let (supervisor, recovery) = in_time(unrecovered.recover(boot, log.replay().into_iter().collect())).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
     supervisor
 }

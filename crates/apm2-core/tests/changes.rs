@@ -11,13 +11,13 @@ use std::{
 use apm2_core::{
     log::LogConfig,
     process::{
-        EventKind, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded, Recorder,
-        Requester, Stream, StreamId, id_query::UnclearId,
+        EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded,
+        Recorder, Requester, Stream, StreamId, id_query::UnclearId,
     },
-    supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor},
+    supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
 };
 
-use crate::support::{AMPLE, KillOnDrop, Log, PATIENCE, in_time, sh, until};
+use crate::support::{AMPLE, KillOnDrop, Log, LogForEach, PATIENCE, in_time, sh, until};
 
 const UNTOUCHED: BroughtUp =
     BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
@@ -25,8 +25,8 @@ const UNTOUCHED: BroughtUp =
 /// A supervisor in which each instance has a log of its own.
 fn supervisor() -> Supervisor {
     let mut services = Log::default().services(Vec::new());
-    services.recorder = Box::new(|| Box::new(Log::default()));
-    Supervisor::new(services)
+    services.store = Arc::new(LogForEach);
+    Unrecovered::new(services).without_past()
 }
 
 fn launch_of(group: &str, spec: &ProcessSpec) -> LaunchSpec {
@@ -92,7 +92,18 @@ impl LaunchStore for Kept {
 }
 
 /// Keeps nothing, and refuses what it is told to refuse.
+#[derive(Clone)]
 struct Picky(Arc<Mutex<Option<Refused>>>);
+
+impl EventStore for Picky {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 impl Recorder for Picky {
     fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
@@ -133,8 +144,9 @@ impl Scene {
         let mut services = Log::default().services(Vec::new());
         services.launches = kept.clone();
         let refuse = refused.clone();
-        services.recorder = Box::new(move || Box::new(Picky(refuse.clone())));
-        let scene = Self { supervisor: Supervisor::new(services), kept, refused, spec: named("web", 2) };
+        services.store = Arc::new(Picky(refuse));
+        let scene =
+            Self { supervisor: Unrecovered::new(services).without_past(), kept, refused, spec: named("web", 2) };
         in_time(scene.supervisor.bring_up(LaunchSpec::new(scene.spec.clone()), false, &Requester::default()))
             .await
             .unwrap();
@@ -256,9 +268,20 @@ async fn a_creation_that_fails_leaves_the_name_free() {
 }
 
 /// A start that is recorded when it is let go on.
+#[derive(Clone)]
 struct SlowStart {
     has_begun: Arc<AtomicBool>,
     may_go_on: Arc<AtomicBool>,
+}
+
+impl EventStore for SlowStart {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Recorder for SlowStart {
@@ -283,8 +306,8 @@ async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     let (has_begun, may_go_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let mut services = Log::default().services(Vec::new());
     let (begun, go_on) = (has_begun.clone(), may_go_on.clone());
-    services.recorder = Box::new(move || Box::new(SlowStart { has_begun: begun.clone(), may_go_on: go_on.clone() }));
-    let supervisor = Supervisor::new(services);
+    services.store = Arc::new(SlowStart { has_begun: begun, may_go_on: go_on });
+    let supervisor = Unrecovered::new(services).without_past();
     let spec = named("slow", 1);
     let ours = supervisor.clone();
     let up = tokio::spawn(async move { ours.bring_up(LaunchSpec::new(spec), false, &Requester::default()).await });
@@ -403,9 +426,9 @@ impl LaunchStore for Refusing {
 #[tokio::test]
 async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_needs_that() {
     let mut services = Log::default().services(Vec::new());
-    services.recorder = Box::new(|| Box::new(Log::default()));
+    services.store = Arc::new(LogForEach);
     services.launches = Arc::new(Refusing("b"));
-    let supervisor = Supervisor::new(services);
+    let supervisor = Unrecovered::new(services).without_past();
     let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
     let refused = |spec| LaunchSpec { base_env: Some(Default::default()), ..LaunchSpec::new(spec) };
     let first =

@@ -5,7 +5,7 @@ use std::{fs, process::Command, sync::Arc};
 use apm2_core::{
     log::{LogThreads, LogsDir},
     process::{ProcessError, ProcessSpec, Requester},
-    supervisor::{LaunchSpec, Services, Supervisor},
+    supervisor::{LaunchSpec, Services, Unrecovered},
 };
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -43,7 +43,7 @@ async fn starts_at_every_limit() {
         let log = Log::default();
         // Threads for its output have to be made, too.
         let logs = Some((LogsDir::new(dir.path().to_owned()), Arc::new(LogThreads::default())));
-        let supervisor = Supervisor::new(Services { logs, ..log.services(Vec::new()) });
+        let supervisor = Unrecovered::new(Services { logs, ..log.services(Vec::new()) }).without_past();
         let spec = ProcessSpec::builder().name("it").command("sleep").args(["1000"]).build();
         supervisor.apply(LaunchSpec::new(spec), &Requester::default()).await.unwrap();
         let id = supervisor.find("it").unwrap()[0];

@@ -6,7 +6,7 @@ use apm2_core::{
     log::{LogConfig, LogItem, LogPosition, LogReader, LogThreads, LogsDir},
     process::{EventKind, OutputSource, ProcessSpec, Requester, Stream, StreamId},
     restart::{RestartConfig, RestartPolicy},
-    supervisor::{LaunchSpec, Supervisor},
+    supervisor::{LaunchSpec, Supervisor, Unrecovered},
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ use crate::support::{Log, in_time, sh, until};
 fn supervisor(log: &Log, dir: &Path) -> Supervisor {
     let mut services = log.services(Vec::new());
     services.logs = Some((LogsDir::new(dir), Arc::new(LogThreads::default())));
-    Supervisor::new(services)
+    Unrecovered::new(services).without_past()
 }
 
 /// Runs a script to its end with this configuration, and gives what is recorded.

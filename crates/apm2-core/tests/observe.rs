@@ -6,7 +6,7 @@ use apm2_core::{
     adapter::{Adapter, LINE_BYTES_MAX, Line, OBSERVATION_CHARS_MAX, Observation},
     log::{LogThreads, LogsDir},
     process::{EventKind, ProcessSpec, Requester, StreamId},
-    supervisor::{LaunchSpec, Services, Supervisor},
+    supervisor::{LaunchSpec, Services, Unrecovered},
 };
 
 use crate::support::{AMPLE, Log, in_time, sh, until};
@@ -36,7 +36,7 @@ async fn lines_of_json_become_events() {
     let mut services: Services = log.services(Vec::new());
     services.logs = Some((LogsDir::new(dir.path()), Arc::new(LogThreads::default())));
     services.adapters = Arc::new(|_| Some(Box::new(Tools)));
-    let supervisor = Supervisor::new(services);
+    let supervisor = Unrecovered::new(services).without_past();
     // The last line comes in two pieces, with something else between it and the first.
     let spec = sh(r#"echo '{"tool":"edit"}'; echo no; printf '{"tool":'; sleep 0.1; echo '"run"}'; exec sleep 1000"#);
     let id = StreamId { process_id: spec.id, instance: 0 };
@@ -84,7 +84,7 @@ async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
     let mut services: Services = log.services(Vec::new());
     services.logs = Some((LogsDir::new(dir.path()), Arc::new(LogThreads::default())));
     services.adapters = Arc::new(|_| Some(Box::new(Ends)));
-    let supervisor = Supervisor::new(services);
+    let supervisor = Unrecovered::new(services).without_past();
     let (short, long) = (OBSERVATION_CHARS_MAX - 5, LINE_BYTES_MAX - 5);
     let pad = |length: usize| format!("head -c {length} /dev/zero | tr '\\0' x; echo \"$PASSWORD\"");
     let script = format!("{}; {}; exec sleep 1000", pad(short), pad(long));

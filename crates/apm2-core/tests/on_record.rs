@@ -11,8 +11,13 @@ use std::{
 };
 
 use apm2_core::{
-    process::{Event, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorded, Recorder, Requester, Stream, StreamId},
-    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, UnreadableLaunch},
+    process::{
+        Event, EventStore, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorded, Recorder, Requester, Stream,
+        StreamId,
+    },
+    supervisor::{
+        Applied, Boot, LaunchSpec, LaunchStore, Services, StoredLaunches, Supervisor, UnreadableLaunch, Unrecovered,
+    },
 };
 
 use crate::support::{Log, PATIENCE, begin, in_time, sh, until};
@@ -24,6 +29,16 @@ struct Record {
     is_refused: Arc<AtomicBool>,
     is_held: Arc<AtomicBool>,
     loads: Arc<AtomicUsize>,
+}
+
+impl EventStore for Record {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Recorder for Record {
@@ -61,12 +76,13 @@ impl Record {
         Some(stream)
     }
 
+    fn unrecovered(&self, launches: &Arc<Launches>) -> Unrecovered {
+        let store = Arc::new(self.clone());
+        Unrecovered::new(Services { store, launches: launches.clone(), ..Log::default().services(Vec::new()) })
+    }
+
     fn supervisor(&self, launches: &Arc<Launches>) -> Supervisor {
-        let mut services = Log::default().services(Vec::new());
-        services.launches = launches.clone();
-        let record = self.clone();
-        services.recorder = Box::new(move || Box::new(record.clone()));
-        Supervisor::new(services)
+        self.unrecovered(launches).without_past()
     }
 
     /// A supervisor that has run `spec` once and does not supervise it any more.
@@ -208,16 +224,17 @@ async fn what_is_launched_and_cannot_be_read_is_left_to_the_next_supervisor() {
         Launches { unreadable: vec![unreadable], ..Launches::default() },
     ] {
         let launches = Arc::new(launches);
-        let supervisor = record.supervisor(&launches);
-        let recovery = in_time(supervisor.recover(record.replay(first(spec.id)).into_iter().collect())).await;
+        let past = record.replay(first(spec.id)).into_iter().collect();
+        let (supervisor, recovery) = in_time(record.unrecovered(&launches).recover(Boot::default(), past)).await;
         let of_history = recovery.problems.iter().filter(|problem| problem.contains("its history cannot be read"));
         assert_eq!(of_history.count(), 1, "{:?}", recovery.problems);
         assert!(supervisor.launches().is_empty());
         assert_eq!(*launches.removed.lock().unwrap(), []);
     }
     record.is_refused.store(false, Ordering::Release);
-    let supervisor = record.supervisor(&Arc::new(Launches { launches: vec![launched], ..Launches::default() }));
-    let recovery = in_time(supervisor.recover(record.replay(first(spec.id)).into_iter().collect())).await;
+    let launches = Arc::new(Launches { launches: vec![launched], ..Launches::default() });
+    let past = record.replay(first(spec.id)).into_iter().collect();
+    let (supervisor, recovery) = in_time(record.unrecovered(&launches).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
     assert_eq!(supervisor.instances(), record.replay(first(spec.id)).into_iter().collect::<Vec<_>>());
 }

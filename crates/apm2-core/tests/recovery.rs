@@ -18,7 +18,7 @@ use apm2_core::{
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
     shutdown::ShutdownConfig,
-    supervisor::{Boot, LaunchSpec, Recovery, Supervisor, UnreadableLaunch},
+    supervisor::{Boot, LaunchSpec, Recovery, Supervisor, UnreadableLaunch, Unrecovered},
 };
 use uuid::Uuid;
 
@@ -67,8 +67,7 @@ const fn end(kind: &EventKind) -> bool {
 
 /// The next supervisor.
 async fn taken_over(log: &Log, spec: &ProcessSpec) -> (Supervisor, Recovery) {
-    let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
-    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    let (supervisor, recovery) = log.recovered(vec![LaunchSpec::new(spec.clone())]).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
     (supervisor, recovery)
 }
@@ -156,9 +155,10 @@ async fn an_end_that_nobody_watched_lies_between_two_moments() {
         let started = log.replay().unwrap().run_started.unwrap();
         let watched_until =
             watched.map(|secs| Timestamp { boot_ns: started.boot_ns + secs * 1_000_000_000, ..started });
-        let supervisor = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
+        let unrecovered = Unrecovered::new(log.services(vec![LaunchSpec::new(spec.clone())]));
         let boot = Boot { watched_until, ..Boot::default() };
-        in_time(supervisor.recover_after(boot, log.replay().into_iter().collect())).await;
+        let past = log.replay().into_iter().collect();
+        let (supervisor, _) = in_time(unrecovered.recover(boot, past)).await;
         in_time(supervisor.wait(id_of(&spec))).await.unwrap();
         let events = log.events();
         let place = events.iter().position(|event| event.kind.name() == "crashed").unwrap();
@@ -316,8 +316,7 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let mut child = orphan(&spec, "sleep 1000");
     let _guard = KillOnDrop(child.id());
     let log = left(&spec, identify(child.id()), end).await;
-    let supervisor = log.supervisor(Vec::new());
-    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    let (supervisor, recovery) = log.recovered(Vec::new()).await;
     assert_eq!(recovery.adopted, 1);
     // What would have to be made up is refused, and what runs is left alone.
     assert!(in_time(supervisor.scale(spec.id, 2, &Requester::default())).await.is_err());
@@ -343,8 +342,8 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     let why = "it has version 2".to_owned();
     let mut services = log.services(Vec::new());
     services.launches = Arc::new(Known(Vec::new(), vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
-    let supervisor = Supervisor::new(services);
-    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    let past = log.replay().into_iter().collect();
+    let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, [why]);
     assert_eq!(supervisor.find_process(&spec.name).unwrap(), spec.id);
     let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
@@ -402,8 +401,8 @@ async fn given_over(log: &Log, spec: &ProcessSpec, held: StoredRun, logs: &std::
     let mut services = log.services(vec![LaunchSpec::new(spec.clone())]);
     services.holder = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
     services.logs = Some((LogsDir::new(logs.to_owned()), Arc::new(LogThreads::default())));
-    let supervisor = Supervisor::new(services);
-    let recovery = in_time(supervisor.recover(log.replay().into_iter().collect())).await;
+    let past = log.replay().into_iter().collect();
+    let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, Vec::<String>::new());
     supervisor
 }

@@ -7,8 +7,10 @@ use std::{
 };
 
 use apm2_core::{
-    process::{NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorded, Recorder, Requester, Stream, StreamId},
-    supervisor::{LaunchSpec, Services, Supervisor},
+    process::{
+        EventStore, NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorded, Recorder, Requester, Stream, StreamId,
+    },
+    supervisor::{LaunchSpec, Services, Supervisor, Unrecovered},
 };
 
 use crate::support::{Log, PATIENCE, in_time, until};
@@ -36,13 +38,22 @@ impl Disk {
     }
 
     fn supervisor(&self) -> Supervisor {
-        let disk = self.clone();
-        let recorder = Box::new(move || -> Box<dyn Recorder> { Box::new(disk.clone()) });
-        Supervisor::new(Services { recorder, ..Log::default().services(Vec::new()) })
+        Unrecovered::new(Services { store: Arc::new(self.clone()), ..Log::default().services(Vec::new()) })
+            .without_past()
     }
 
     fn assert_nothing_was_forgotten(&self) {
         assert_eq!(self.0.0.lock().unwrap().forgotten, 0, "an append waited although everything was released");
+    }
+}
+
+impl EventStore for Disk {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! One process under a supervisor: restarts by policy, orders, health, changes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use apm2_core::{
@@ -9,10 +10,10 @@ use apm2_core::{
         StartTrigger, Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor},
+    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
 };
 
-use crate::support::{AMPLE, Log, in_time, sh, sh_builder, until};
+use crate::support::{AMPLE, Log, LogForEach, in_time, sh, sh_builder, until};
 
 fn policy(policy: RestartPolicy, max_restarts: u32) -> RestartConfig {
     let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
@@ -97,8 +98,7 @@ async fn the_budget_outlives_the_supervisor() {
     let log = Log::default();
     let spec = sh_builder("exit 1").restart(policy(RestartPolicy::OnFailure, 3)).build();
     keep(&log, &spec).await;
-    let next = log.supervisor(vec![LaunchSpec::new(spec.clone())]);
-    next.recover(log.replay().into_iter().collect()).await;
+    let (next, _) = log.recovered(vec![LaunchSpec::new(spec.clone())]).await;
     next.start(id_of(&spec), &Requester::default()).await.unwrap();
     let stream = in_time(next.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.handle.restart_count, 3, "the first supervisor has spent it");
@@ -390,9 +390,9 @@ async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
     let full = std::sync::Arc::new(Full(false.into()));
     let mut services = Log::default().services(Vec::new());
     // Each instance has a log of its own.
-    services.recorder = Box::new(|| Box::new(Log::default()));
+    services.store = Arc::new(LogForEach);
     services.launches = full.clone();
-    let supervisor = Supervisor::new(services);
+    let supervisor = Unrecovered::new(services).without_past();
     let spec = ProcessSpec { instances: 3, ..sh("exec sleep 1000") };
     in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &operator())).await.unwrap();
     in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();

@@ -14,7 +14,7 @@ use apm2_core::{
     blocking,
     log::{LogThreads, LogsDir},
     process::{LedgerPlace, proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited},
-    supervisor::{Past, Services, Supervisor},
+    supervisor::{Past, Services, Supervisor, Unrecovered},
 };
 use apm2_ledger::{Ledger, Place, ReadError};
 use apm2_model::{
@@ -229,7 +229,7 @@ fn nothing_yet(ledger: &Ledger) -> Past {
 }
 
 /// Closes what is open on the record of a copy, and says what is left alone. Gives what is on record then.
-fn left_alone(ledger: &Ledger, supervisor: &Supervisor) -> Result<Past, DaemonError> {
+fn left_alone(ledger: &Ledger, supervisor: &Unrecovered) -> Result<Past, DaemonError> {
     let mut past = nothing_yet(ledger);
     let mut failure = None;
     ledger.reader().each_stream(|stream| {
@@ -253,7 +253,7 @@ fn left_alone(ledger: &Ledger, supervisor: &Supervisor) -> Result<Past, DaemonEr
 
 /// What a daemon has before it takes anything over.
 struct Begun {
-    supervisor: Supervisor,
+    supervisor: Unrecovered,
     past: Past,
     /// The seq of the event of its start.
     started: u64,
@@ -271,7 +271,7 @@ fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Re
     if matches!(finding, Finding::Copy(_)) {
         keeper.be_wary();
     }
-    let supervisor = Supervisor::new(services(ledger, logs, keeper, finding.place()));
+    let supervisor = Unrecovered::new(services(ledger, logs, keeper, finding.place()));
     let is_copy = matches!(finding, Finding::Copy(_));
     if !is_copy && !options.forget_other_namespaces {
         let out_of_sight = supervisor.out_of_sight(past.streams(), || pid_of_latest_supervisor(ledger));
@@ -308,7 +308,7 @@ async fn run(
     let Begun { supervisor, past, started, watched_until, finding } = begun;
     // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
     let stays = if matches!(finding, Finding::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
-    let recovery = supervisor.recover_after(Boot { cause: Some(started), watched_until, stays }, past).await;
+    let (supervisor, recovery) = supervisor.recover(Boot { cause: Some(started), watched_until, stays }, past).await;
     let noting = ledger.dir().clone();
     let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;
     if let Err(error) = noted.and_then(|noted| noted) {
@@ -373,9 +373,8 @@ async fn farewell(shared: &Shared) {
 }
 
 fn services(ledger: &Ledger, logs: &Arc<LogThreads>, keeper: Arc<KeeperClient>, place: LedgerPlace) -> Services {
-    let recording = ledger.clone();
     Services {
-        recorder: Box::new(move || Box::new(recording.recorder())),
+        store: Arc::new(ledger.clone()),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(ledger.dir())),
         place: Some(place),

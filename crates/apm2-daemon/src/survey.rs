@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use apm2_core::supervisor::{Services, Supervisor};
+use apm2_core::supervisor::{Services, Unrecovered};
 use apm2_ledger::{LedgerDir, OpenError, Origin, ReadError, Reader};
 use apm2_model::{
     causes::causes, clock::SystemClock, event::requester::Requester, recorder::NullRecorder, spec::launch::LaunchSpec,
@@ -37,8 +37,8 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;
     let _entered = runtime.enter();
-    let supervisor = Supervisor::new(Services {
-        recorder: Box::new(|| Box::new(NullRecorder)),
+    let unrecovered = Unrecovered::new(Services {
+        store: Arc::new(NullRecorder),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(&opened)),
         place: Some(finding.place()),
@@ -47,7 +47,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
         adapters: Arc::new(|_| None),
     });
     let is_ours = matches!(finding, Finding::Own(_));
-    supervisor.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
+    let supervisor = unrecovered.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
     let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Requester::default());
     planned.map_err(|Failure { kind, message, hint }| ClientError::Refused { kind, message, hint })
 }

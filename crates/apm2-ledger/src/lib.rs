@@ -6,14 +6,14 @@
 //! read   -> store, else journal -> events -> the same fold that made them legal -> handles
 //! ```
 //!
-//! A process that is started, restarted by policy, and read back:
+//! With a supervisor: a process that is started, restarted by policy, and read back.
 //!
 //! ```
-//! use std::{sync::Arc, time::Duration};
+//! use std::time::Duration;
 //! use apm2_core::{
-//!     process::{ProcessSpec, ProcessState, Requester, StreamId, SystemClock},
+//!     process::{ProcessSpec, ProcessState},
 //!     restart::{BackoffConfig, RestartConfig},
-//!     supervisor::{LaunchSpec, Services, Supervisor, NoLaunchStore},
+//!     supervisor::Supervisor,
 //! };
 //! use apm2_ledger::{Ledger, Origin};
 //!
@@ -22,31 +22,77 @@
 //! # let parent = tempfile::tempdir()?;
 //! # let dir = parent.path().join("ledger");
 //! let ledger = Ledger::open(&dir)?;
-//! let recording = ledger.clone();
-//! let supervisor = Supervisor::new(Services {
-//!     recorder: Box::new(move || Box::new(recording.recorder())),
-//!     clock: Arc::new(SystemClock),
-//!     launches: Arc::new(NoLaunchStore),
-//!     place: None,
-//!     holder: None,
-//!     logs: None,
-//!     adapters: Arc::new(|_| None),
-//! });
+//! let (supervisor, _) = Supervisor::builder(ledger.clone()).recover().await?;
 //!
 //! let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
 //! let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
 //! let spec = ProcessSpec::builder().name("agent").command("sh").args(["-c", "exit 3"]).restart(restart).build();
-//! let id = StreamId { process_id: spec.id, instance: 0 };
-//! supervisor.apply(LaunchSpec::new(spec), &Requester::default()).await?;
-//! supervisor.start(id, &Requester::default()).await?;
-//! let live = supervisor.wait(id).await?;
+//! let agent = supervisor.supervise(spec).await?;
+//! let mut events = agent.events();
+//! agent.start().await?;
+//! let first = events.next().await?.ok_or("the supervisor is gone")?;
+//! assert_eq!(first.kind.name(), "start_requested");
+//! let live = agent.wait().await?.remove(0);
 //!
 //! let replayed = ledger.reader().replay(u64::MAX, Origin::Genesis)?.streams;
-//! let handle = &replayed[&id].handle;
+//! let handle = &replayed[&live.id].handle;
 //! println!("{}: {}, restarted {} times", handle.display_name(), handle.state, handle.restart_count);
 //! assert_eq!(handle, &live.handle);
 //! assert_eq!((&handle.state, handle.restart_count), (&ProcessState::Crashed { exit_code: Some(3) }, 2));
 //! # ledger.close()?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Alone, without an async runtime: a program that runs a process by itself and records it.
+//!
+//! ```
+//! use std::process::Command;
+//! use apm2_ledger::{Ledger, verify};
+//! use apm2_model::{
+//!     clock::{SystemClock, boot_id},
+//!     event::{
+//!         NewEvent,
+//!         actor::Actor,
+//!         exit::{Evidence, Exit, ExitOutcome, RunEnd},
+//!         identity::ProcessIdentity,
+//!         kind::{EventKind, StartTrigger},
+//!         stream_id::StreamId,
+//!         timestamp::Clock,
+//!     },
+//!     spec::{ProcessSpec, redact::spec::RedactedSpec},
+//! };
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let parent = tempfile::tempdir()?;
+//! # let dir = parent.path().join("ledger");
+//! let spec = ProcessSpec::builder().name("build").command("sh").args(["-c", "exit 3"]).build();
+//! let stream = StreamId { process_id: spec.id, instance: 0 };
+//! let event = |run, kind| {
+//!     let (actor, stamp) = (Actor::System, SystemClock.now());
+//!     NewEvent { stream, run, actor, reason: None, cause: None, stamp, kind }
+//! };
+//! let ledger = Ledger::open(&dir)?;
+//! // The intent is on the disk before the process runs.
+//! let trigger = StartTrigger::Start;
+//! let intent = vec![
+//!     event(0, EventKind::Registered { spec: RedactedSpec::new(&spec) }),
+//!     event(1, EventKind::StartRequested { trigger }),
+//! ];
+//! ledger.append(stream, 0, intent)?;
+//! let mut child = Command::new(&spec.command).args(&spec.args).spawn()?;
+//! let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id()))?;
+//! let start_ticks = stat.rsplit(')').next().and_then(|rest| rest.split_whitespace().nth(19)).ok_or("no start time")?;
+//! let (boot_id, pid, start_ticks) = (boot_id(), child.id(), start_ticks.parse()?);
+//! let identity = Some(ProcessIdentity { boot_id, pid, start_ticks, pid_namespace: None });
+//! let started = vec![event(1, EventKind::Starting { identity, trigger }), event(1, EventKind::Running)];
+//! ledger.append(stream, 2, started)?;
+//! let outcome = child.wait()?.code().map_or(ExitOutcome::Unknown, ExitOutcome::Code);
+//! let exit = Exit { outcome, evidence: Evidence::Observed };
+//! ledger.append(stream, 4, vec![event(1, EventKind::Crashed { cause: RunEnd::Exit(exit) })])?;
+//! println!("{}", ledger.reader().stream(stream)?.ok_or("nothing is on record")?.handle.state);
+//! ledger.close()?;
+//! assert!(verify(&dir, &mut |_| {})?.findings.is_empty());
 //! # Ok(())
 //! # }
 //! ```
@@ -110,3 +156,8 @@ pub use crate::{
     store::error::StoreError,
     verify::verify,
 };
+
+/// The Rust code of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -1,10 +1,10 @@
 //! A ledger as the place where a runner's events go.
 
-use std::{io, sync::Arc};
+use std::{io, ops::ControlFlow, sync::Arc};
 
 use apm2_model::{
     event::{NewEvent, stream_id::StreamId},
-    recorder::{Recorded, Recorder},
+    recorder::{EventStore, Recorded, Recorder},
     state::stream::Stream,
 };
 
@@ -45,6 +45,20 @@ impl Recorder for LedgerRecorder {
 
     fn check(&self, draft: &NewEvent) -> io::Result<()> {
         check_draft(draft).map_err(io::Error::other)
+    }
+}
+
+impl EventStore for Ledger {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(Self::recorder(self))
+    }
+
+    fn each_stream(&self, visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        let visited = self.reader().each_stream(|stream| {
+            visit(stream);
+            ControlFlow::Continue(())
+        });
+        visited.map_err(io::Error::other)
     }
 }
 

@@ -10,6 +10,7 @@ mod append;
 mod copies;
 mod damage;
 mod diverged;
+mod embedded;
 mod faults;
 mod full_disk;
 mod hard_links;

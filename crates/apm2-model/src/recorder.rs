@@ -38,6 +38,18 @@ pub trait Recorder: Send {
     }
 }
 
+/// Where the events of all streams are recorded.
+pub trait EventStore: Send + Sync {
+    /// A recorder for one stream. It can load any.
+    fn recorder(&self) -> Box<dyn Recorder>;
+
+    /// Passes the fold of each stream to `visit`, the supervisor's own stream perhaps included. Blocks as long as reading takes.
+    ///
+    /// # Errors
+    /// When they cannot be read; some may have been passed by then.
+    fn each_stream(&self, visit: &mut dyn FnMut(Stream)) -> io::Result<()>;
+}
+
 /// What one commit recorded.
 #[derive(Debug, Clone)]
 pub struct Recorded {
@@ -80,5 +92,15 @@ impl Recorder for NullRecorder {
 
     fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
         Ok(None)
+    }
+}
+
+impl EventStore for NullRecorder {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(Self)
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
     }
 }

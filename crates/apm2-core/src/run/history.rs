@@ -12,7 +12,7 @@ use apm2_model::{
     state::stream::{IllegalEvent, Stream},
 };
 
-use crate::{adapter::OBSERVATION_CHARS_MAX, error::ProcessError};
+use crate::{adapter::OBSERVATION_CHARS_MAX, error::ProcessError, run::event_feed::EventFeed};
 
 /// A stream together with the recorder that keeps its events.
 pub(crate) struct History {
@@ -20,6 +20,8 @@ pub(crate) struct History {
     stream: Option<Arc<Stream>>,
     recorder: Box<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// Where recorded events are sent, if anywhere.
+    pub(crate) feed: Option<EventFeed>,
     /// The secrets that the instance is given: none of them enters an event.
     pub(crate) known: Known,
 }
@@ -32,7 +34,7 @@ impl History {
         recorder: Box<dyn Recorder>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { id, stream: stream.map(Arc::new), recorder, clock, known: Known::default() }
+        Self { id, stream: stream.map(Arc::new), recorder, clock, feed: None, known: Known::default() }
     }
 
     /// Whose events these are.
@@ -59,7 +61,11 @@ impl History {
             return Err(broken_contract(&format!("{} of {count} events came back", events.len())));
         }
         self.stream = Some(stream);
-        Ok(events.first().map_or(0, |event| event.seq))
+        let first = events.first().map_or(0, |event| event.seq);
+        if let Some(feed) = &self.feed {
+            feed.publish(events);
+        }
+        Ok(first)
     }
 
     /// The reason that is recorded, without secrets. What a health check says has a limit, as in the events of one.

@@ -33,7 +33,7 @@ use tokio::process::Child;
 use crate::{
     error::ProcessError,
     os::group::{LedgerPlace, Marker},
-    run::history::History,
+    run::{event_feed::EventFeed, history::History},
 };
 
 /// The end of the process that a run began with.
@@ -347,6 +347,10 @@ impl Shared {
     }
 
     /// Takes time stamps from elsewhere.
+    pub(crate) fn publish(&self, feed: EventFeed) {
+        self.lock().history.feed = Some(feed);
+    }
+
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
         self.lock().history.clock = Arc::clone(&clock);
         self.facts().clock = clock;

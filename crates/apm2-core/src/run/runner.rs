@@ -67,6 +67,7 @@ use crate::{
             Answer, COMMANDS_WAITING_MAX, Reply, RotateCommand, Run, RunChannels, RunCommand, SignalCommand,
             StopCommand,
         },
+        event_feed::EventFeed,
         history::History,
         instance::{Instance, Shared, Unconfirmed},
     },
@@ -161,6 +162,12 @@ impl ProcessRunner {
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.shared.set_clock(clock);
+        self
+    }
+
+    /// The same runner, which sends what it has recorded to `feed`.
+    pub(crate) fn published(self, feed: EventFeed) -> Self {
+        self.shared.publish(feed);
         self
     }
 

@@ -30,12 +30,7 @@ impl Supervisor {
         !stream.id.is_system() && (stream.is_open() || stream.follow_up != FollowUp::Nothing || stream.wanted)
     }
 
-    /// Records of a stream that its run is not followed any more, and that nothing is started for it; why is said in `reason`.
-    /// Gives it as it is then. To be called before [`recover`](Self::recover).
-    ///
-    /// # Errors
-    /// When that cannot be recorded.
-    pub fn disown(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
+    pub(crate) fn disown(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
         if !Self::is_unfinished(&stream) {
             return Ok(stream);
         }
@@ -51,7 +46,7 @@ impl Supervisor {
         kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });
         let origin = EventOrigin::of(Requester { actor: Actor::Recovery, reason: Some(reason.to_owned()) });
         let services = &self.inner.services;
-        let (id, recorder, clock) = (stream.id, (services.recorder)(), Arc::clone(&services.clock));
+        let (id, recorder, clock) = (stream.id, services.store.recorder(), Arc::clone(&services.clock));
         let mut history = History::new(id, Some(stream.clone()), recorder, clock);
         history.record(&origin, kinds)?;
         Ok(history.stream().map_or(stream, |left| Stream::clone(left)))

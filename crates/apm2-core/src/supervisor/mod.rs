@@ -13,6 +13,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod bring_up;
+pub(crate) mod builder;
 pub(crate) mod change;
 pub(crate) mod changes;
 pub(crate) mod command;
@@ -25,6 +26,7 @@ pub(crate) mod launch_store;
 pub(crate) mod namespace;
 pub(crate) mod observer;
 pub(crate) mod past;
+pub(crate) mod process;
 pub(crate) mod random;
 pub(crate) mod recover;
 pub(crate) mod replace;
@@ -35,6 +37,7 @@ pub(crate) mod shutdown;
 pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod together;
+pub(crate) mod unrecovered;
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
@@ -53,7 +56,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     credentials,
     error::ProcessError,
-    run::runner::ProcessRunner,
+    run::{event_feed::EventFeed, runner::ProcessRunner},
     supervisor::{
         actor::{Flags, InstanceActor},
         changes::Changes,
@@ -73,17 +76,23 @@ pub use apm2_model::{
     },
 };
 
-pub use crate::supervisor::{
-    launch_store::{LaunchStore, NoLaunchStore, StoredLaunches, UnreadableLaunch},
-    past::Past,
-    report::{Applied, BroughtUp, Launched, Recovery, Reloaded, ShutdownReport},
-    services::{AdapterFactory, Services},
-    together::Part,
+pub use crate::{
+    run::event_feed::{EVENTS_WAITING_MAX, EventSubscription, MissedEvents},
+    supervisor::{
+        builder::SupervisorBuilder,
+        launch_store::{LaunchStore, NoLaunchStore, StoredLaunches, UnreadableLaunch},
+        past::Past,
+        process::SupervisedProcess,
+        report::{Applied, BroughtUp, Launched, Recovery, Reloaded, ShutdownReport},
+        services::{AdapterFactory, Services},
+        together::Part,
+        unrecovered::Unrecovered,
+    },
 };
 
 /// Supervises processes. Clones share it; every method may be called from any task.
 ///
-/// Has to be made within a tokio runtime with its I/O and time drivers. Dropping the last clone stops nothing.
+/// Made by [`builder`](Self::builder), or by [`Unrecovered`] where more has to be said. Dropping the last clone stops nothing.
 #[derive(Clone)]
 pub struct Supervisor {
     inner: Arc<Inner>,
@@ -93,16 +102,17 @@ struct Inner {
     services: Services,
     table: Mutex<Table>,
     changes: Changes,
+    /// What was recorded of all instances, for subscribers.
+    feed: EventFeed,
     /// Whether everything is being stopped, so that nothing may be started: the instance actors read it.
     is_leaving: Arc<AtomicBool>,
 }
 
 impl Supervisor {
-    /// A supervisor of nothing.
-    #[must_use]
-    pub fn new(services: Services) -> Self {
+    /// A supervisor of nothing, which has not recovered yet.
+    fn new(services: Services) -> Self {
         let (table, changes) = (Mutex::default(), Changes::default());
-        let inner = Inner { services, table, changes, is_leaving: Arc::default() };
+        let inner = Inner { services, table, changes, feed: EventFeed::default(), is_leaving: Arc::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -114,8 +124,9 @@ impl Supervisor {
         launchable: bool,
     ) -> (InstanceActor, InstanceHandle) {
         let services = &self.inner.services;
-        let runner = ProcessRunner::recorded(launch.spec.clone(), instance, (services.recorder)(), stream)
+        let runner = ProcessRunner::recorded(launch.spec.clone(), instance, services.store.recorder(), stream)
             .with_clock(Arc::clone(&services.clock))
+            .published(self.inner.feed.clone())
             .kept(services.holder.clone(), services.files())
             .placed(services.place);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);

@@ -27,12 +27,7 @@ const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 const INIT_PID: u32 = 1;
 
 impl Supervisor {
-    /// The processes of these streams that may be alive in another pid namespace, in words. To be called before
-    /// [`recover`](Self::recover), which must not be called when there are any. Changes nothing.
-    ///
-    /// `supervisor_pid` tells the pid that the latest supervisor of the ledger had where it ran, and which has ended.
-    #[must_use]
-    pub fn out_of_sight(&self, streams: &[Stream], supervisor_pid: impl FnOnce() -> Option<u32>) -> Vec<String> {
+    pub(crate) fn out_of_sight(&self, streams: &[Stream], supervisor_pid: impl FnOnce() -> Option<u32>) -> Vec<String> {
         let open = streams.iter().filter(|stream| !stream.handle.state.has_exited());
         let of_open = open.filter_map(|stream| Some((stream, stream.identity?)));
         let elsewhere: Vec<_> = of_open.filter(|(_, identity)| is_in_another_namespace(identity)).collect();

@@ -85,7 +85,7 @@ impl Supervisor {
 
     /// The streams of these instances, each of which had this last event. Waits for a disk.
     pub(crate) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
-        let recorder = (self.inner.services.recorder)();
+        let recorder = self.inner.services.store.recorder();
         let loaded = known.iter().map(|(id, last_seq)| load_one(&*recorder, *id, *last_seq));
         loaded.filter_map(Result::transpose).collect()
     }

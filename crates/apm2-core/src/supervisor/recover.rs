@@ -41,18 +41,7 @@ struct Left {
 }
 
 impl Supervisor {
-    /// Takes up what an earlier supervisor left open, of all that is on record. To be called once, before anything else.
-    ///
-    /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
-    /// restarts that are due are made. Not to be called when something is [`out_of_sight`](Self::out_of_sight).
-    ///
-    /// What ran when the supervisor or the machine was shut down runs again, as each process's `on_boot` says.
-    pub async fn recover(&self, past: Past) -> Recovery {
-        self.recover_after(Boot::default(), past).await
-    }
-
-    /// The same after a boot of which more is known.
-    pub async fn recover_after(&self, boot: Boot, past: Past) -> Recovery {
+    pub(crate) async fn recover(&self, boot: Boot, past: Past) -> Recovery {
         let mut recovery = Recovery::default();
         let loaded = self.with_launches(|launches| launches.load_all()).await;
         let StoredLaunches { launches, unreadable } = loaded.unwrap_or_else(|error| {

@@ -69,7 +69,7 @@ impl Supervisor {
             stamp: services.clock.now(),
             kind: EventKind::Registered { spec: RedactedSpec::new(&launch.spec) },
         };
-        let fits = (services.recorder)().check(&draft);
+        let fits = services.store.recorder().check(&draft);
         fits.map_err(|error| ProcessError::InvalidState(format!("{:?}: {error}", launch.spec.name)))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use apm2_model::{event::timestamp::Clock, recorder::Recorder, spec::launch::LaunchSpec};
+use apm2_model::{event::timestamp::Clock, recorder::EventStore, spec::launch::LaunchSpec};
 
 use crate::{
     adapter::Adapter,
@@ -17,8 +17,8 @@ use crate::{
 
 /// What a supervisor needs from outside.
 pub struct Services {
-    /// Makes a recorder for one stream. It can load any.
-    pub recorder: Box<dyn Fn() -> Box<dyn Recorder> + Send + Sync>,
+    /// Where events are recorded.
+    pub store: Arc<dyn EventStore>,
     /// Where stamps come from.
     pub clock: Arc<dyn Clock>,
     /// Keeps launches for the next supervisor.

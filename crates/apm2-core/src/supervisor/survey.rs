@@ -17,14 +17,7 @@ use crate::{
 const NOT_RUNNING: &str = "it does not run";
 
 impl Supervisor {
-    /// Knows what is launched and what the record tells, and supervises nothing of it. What can be asked of such a supervisor is
-    /// what it would do; it answers no order.
-    ///
-    /// To be asked of a supervisor whose recorder keeps nothing. `is_ours` says whether what runs would be taken over, and not left alone.
-    ///
-    /// # Errors
-    /// When it cannot be read what processes are launched with.
-    pub fn survey(&self, streams: Vec<Stream>, is_ours: bool) -> Result<(), ProcessError> {
+    pub(crate) fn survey(&self, streams: Vec<Stream>, is_ours: bool) -> Result<(), ProcessError> {
         let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
         for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
             // What does not run will be found to have ended.

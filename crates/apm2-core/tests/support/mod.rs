@@ -13,11 +13,13 @@ use std::{
 
 use apm2_core::{
     process::{
-        Actor, Clock as _, Event, EventKind, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
+        Actor, Clock as _, Event, EventKind, EventStore, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
         ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId, SystemClock,
     },
     shutdown::ShutdownConfig,
-    supervisor::{LaunchSpec, LaunchStore, Services, StoredLaunches, Supervisor, UnreadableLaunch},
+    supervisor::{
+        Boot, LaunchSpec, LaunchStore, Recovery, Services, StoredLaunches, Supervisor, UnreadableLaunch, Unrecovered,
+    },
 };
 use tokio::sync::mpsc;
 
@@ -161,14 +163,19 @@ impl Log {
 
     /// A supervisor that records here, and knows `launches` from one before it.
     pub(crate) fn supervisor(&self, launches: Vec<LaunchSpec>) -> Supervisor {
-        Supervisor::new(self.services(launches))
+        Unrecovered::new(self.services(launches)).without_past()
+    }
+
+    /// The next supervisor, once it has taken over what is recorded here.
+    pub(crate) async fn recovered(&self, launches: Vec<LaunchSpec>) -> (Supervisor, Recovery) {
+        let past = self.replay().into_iter().collect();
+        in_time(Unrecovered::new(self.services(launches)).recover(Boot::default(), past)).await
     }
 
     /// What such a supervisor needs.
     pub(crate) fn services(&self, launches: Vec<LaunchSpec>) -> Services {
-        let log = self.clone();
         Services {
-            recorder: Box::new(move || Box::new(log.clone())),
+            store: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
             launches: Arc::new(Known(launches, Vec::new())),
             place: None,
@@ -224,6 +231,30 @@ impl Log {
     pub(crate) fn assert_live_equals_replayed(&self, runner: &ProcessRunner) {
         assert_eq!(runner.stream(), self.replay());
         assert_eq!(runner.stream().and_then(|stream| stream.broken_invariant()), None);
+    }
+}
+
+impl EventStore for Log {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        self.replay().into_iter().for_each(visit);
+        Ok(())
+    }
+}
+
+/// A store that has a log of its own for each stream.
+pub(crate) struct LogForEach;
+
+impl EventStore for LogForEach {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(Log::default())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
     }
 }
 
