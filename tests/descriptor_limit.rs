@@ -1,6 +1,12 @@
 //! A descriptor store without room for what it is given: the kernel drops descriptors of a message, and says so in a flag.
 
-use std::{fs, os::fd::AsFd as _, sync::Arc};
+use std::{
+    fs,
+    os::{fd::AsFd as _, unix::net::UnixStream},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use apm2_core::process::{FdStore as _, has_ended};
 use apm2_daemon::keeper::KeeperClient;
@@ -88,4 +94,49 @@ fn a_run_that_is_not_held_is_taken_over_and_not_started_twice() {
     assert!(types.contains(&"adopted".to_owned()), "{types:?}");
     place.run(&["stop", "it"]).succeeded();
     assert!(gone(pid));
+}
+
+/// How long it is looked how busy a process is, and the share of that which is too much, in percent.
+const LOOKED: Duration = Duration::from_secs(1);
+
+const BUSY_PERCENT: u64 = 30;
+
+/// The processor time that a process has used, in hundredths of a second.
+fn processor_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap()).iter().sum()
+}
+
+/// How many descriptors a process has open.
+fn descriptors(pid: u32) -> u64 {
+    fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count().try_into().unwrap()
+}
+
+/// Asserts that a process that has no descriptor left for a connection uses little time; `connect` makes one that waits.
+fn assert_waits<T>(pid: u32, connect: impl FnOnce() -> T) -> T {
+    limit(pid, Resource::Nofile, Some(descriptors(pid).min(LIMIT_MIN)));
+    let waiting = connect();
+    let before = processor_time(pid);
+    thread::sleep(LOOKED);
+    let used = processor_time(pid) - before;
+    limit(pid, Resource::Nofile, None);
+    assert!(used < BUSY_PERCENT, "{used} % of a processor");
+    waiting
+}
+
+#[test]
+fn a_daemon_and_a_store_without_a_descriptor_for_a_connection_do_not_spin() {
+    let place = Place::supervising(ECOSYSTEM);
+    let keeper = keeper(&place);
+    drop(assert_waits(place.daemon().unwrap(), || UnixStream::connect(place.ledger().join("daemon.sock")).unwrap()));
+    let dir = Arc::new(LedgerDir::open(&place.ledger()).unwrap());
+    let asked = Arc::clone(&dir);
+    let asking = assert_waits(keeper, || thread::spawn(move || KeeperClient::new(&asked, Vec::new()).held()));
+    // It may have waited for long enough.
+    drop(asking.join().unwrap());
+    assert_eq!(KeeperClient::new(&dir, Vec::new()).held().unwrap(), [run_of(&place).0]);
+    place.run(&["restart", "it"]).succeeded();
+    assert!(!is_refused(&place), "the store serves its daemon");
+    assert_eq!(self::keeper(&place), keeper, "the same one");
 }

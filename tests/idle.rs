@@ -65,11 +65,11 @@ fn follow(place: &Place, name: &str, args: &[&str]) -> Following {
 }
 
 #[expect(clippy::print_stderr, reason = "the reader of the test's output is to know that nothing was tested")]
-fn skip(why: &str) {
+pub(crate) fn skip(why: &str) {
     eprintln!("skipped: {why}");
 }
 
-fn can_trace() -> bool {
+pub(crate) fn can_trace() -> bool {
     let traced = Command::new("strace").args(["-c", "true"]).stdout(Stdio::null()).stderr(Stdio::null()).status();
     traced.is_ok_and(|status| status.success())
 }

@@ -1,10 +1,17 @@
 //! A ledger that cannot be written for a while: its daemon says so, leaves what runs alone, and begins again by itself.
 
-use std::fs;
+use std::{
+    fs,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use rustix::process::Resource;
 
-use crate::support::{Place, gone, limit, wait_until};
+use crate::{
+    idle::{can_trace, skip},
+    support::{Place, Running, gone, limit, wait_until},
+};
 
 #[test]
 fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
@@ -70,4 +77,39 @@ fn a_daemon_that_waits_for_its_disk_leaves_what_runs_when_it_is_stopped() {
     assert!(!gone(pid));
     place.run(&["up"]).succeeded();
     assert_eq!(place.pid_of("steady"), pid);
+}
+
+/// How long the daemon is held in execve(2), when it has closed what it had open.
+const HELD: Duration = Duration::from_secs(1);
+
+fn threads(pid: u32) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
+}
+
+fn is_traced(pid: u32) -> bool {
+    let tracers = |path: std::path::PathBuf| fs::read_to_string(path.join("status")).unwrap_or_default();
+    let mut tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    tasks.all(|task| !tracers(task.path()).contains("TracerPid:\t0\n"))
+}
+
+#[test]
+fn a_daemon_that_is_in_execve_is_stopped_and_never_said_to_be_missing() {
+    if !can_trace() {
+        return skip("strace(1) is missing, or may not trace here");
+    }
+    let place = Place::supervising("[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("steady"), place.daemon().unwrap());
+    let mut tracer = Command::new("strace");
+    tracer.args(["-f", "-e", "trace=execve", "-e", &format!("inject=execve:delay_exit={}", HELD.as_micros())]);
+    tracer.args(["-o", "/dev/null", "-p", &daemon.to_string()]).stdin(Stdio::null()).stderr(Stdio::null());
+    let tracer = Running::start(&mut tracer);
+    wait_until("it is traced", || is_traced(daemon).then_some(()));
+    limit(daemon, Resource::Fsize, Some(1));
+    let restarting = Running::start(&mut place.command(&["restart", "steady"]));
+    wait_until("it is in execve", || (threads(daemon) == 1).then_some(()));
+    limit(daemon, Resource::Fsize, None);
+    let stopped = place.run(&["daemon", "--stop"]).succeeded();
+    assert!(!stopped.stderr.contains("there is no daemon"), "{stopped:?}");
+    assert!(gone(daemon) && gone(pid), "{stopped:?}");
+    drop((restarting.outcome(), tracer.outcome()));
 }

@@ -13,7 +13,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apm2_ledger::file;
@@ -33,6 +33,9 @@ const LINES_WAITING_MAX: usize = 1024;
 
 /// How long the last lines are waited for.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
+
+/// How often it is tried while too many lines wait.
+const FLUSH_POLL: Duration = Duration::from_millis(5);
 
 enum Task {
     Write(Vec<u8>),
@@ -62,11 +65,18 @@ impl DaemonLog {
 
     /// Waits until what was said is written; not for long.
     pub fn flush(&self) {
+        let began = Instant::now();
         let (done, told) = sync_channel(1);
-        if self.tasks.try_send(Task::Flush(done)).is_ok() {
-            // A disk that hangs is not waited for.
-            let _ = told.recv_timeout(FLUSH_MAX);
+        let mut task = Task::Flush(done);
+        // A disk that hangs is not waited for.
+        while let Err(TrySendError::Full(unsent)) = self.tasks.try_send(task) {
+            if began.elapsed() > FLUSH_MAX {
+                return;
+            }
+            task = unsent;
+            thread::sleep(FLUSH_POLL);
         }
+        let _ = told.recv_timeout(FLUSH_MAX.saturating_sub(began.elapsed()));
     }
 }
 
@@ -152,5 +162,20 @@ mod tests {
         open_rotated(&path).unwrap().write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(dir.path().join(OLD_FILE)).unwrap().len(), LOG_BYTES_MAX);
+    }
+
+    #[test]
+    fn lines_that_wait_are_waited_for_when_there_is_no_room_for_more() {
+        let (tasks, received) = sync_channel(1);
+        let log = DaemonLog { tasks, dropped: Arc::default() };
+        log.tasks.send(Task::Write(Vec::new())).unwrap();
+        let writer = thread::spawn(move || {
+            // Long enough that it is asked for before there is room.
+            thread::sleep(FLUSH_POLL * 4);
+            received.iter().any(|task| matches!(task, Task::Flush(_)))
+        });
+        log.flush();
+        drop(log);
+        assert!(writer.join().unwrap());
     }
 }

@@ -30,11 +30,16 @@ const LOCKS_FILE: &str = "/proc/locks";
 /// The file in which the owner of a ledger notes its pid: a hint.
 const OWNER_FILE: &str = "owner";
 
-/// How long a daemon is given to make its socket again. It looks after it once a second.
-pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(3);
+/// How long a daemon is given to make its socket again, or to begin again: it reads the ledger before it listens.
+pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(15);
 
 /// How often it is looked for meanwhile.
 pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
+
+/// How long a process that has no command line is taken for one that is in execve(2), and how often it is looked again.
+const WORDS_MAX: Duration = Duration::from_secs(1);
+
+const WORDS_POLL: Duration = Duration::from_millis(5);
 
 /// The word of its command line by which a daemon is known.
 const DAEMON_WORD: &[u8] = b"daemon";
@@ -162,9 +167,15 @@ impl Owner {
         own.is_some() && program == own && words.iter().skip(1).any(|word| word == DAEMON_WORD)
     }
 
+    /// Empty where it has ended. One that is in execve(2) has no command line for a moment.
     fn words(&self) -> Vec<Vec<u8>> {
-        let line = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
-        line.split(|byte| *byte == 0).map(<[u8]>::to_vec).filter(|word| !word.is_empty()).collect()
+        let began = Instant::now();
+        loop {
+            let line = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
+            if !line.is_empty() || self.has_ended(WORDS_POLL) || began.elapsed() > WORDS_MAX {
+                return line.split(|byte| *byte == 0).map(<[u8]>::to_vec).filter(|word| !word.is_empty()).collect();
+            }
+        }
     }
 
     /// Sends it the signal by which a daemon stops everything and leaves, or leaves everything running. One that has ended

@@ -6,11 +6,20 @@
 //! the ledger's lock and telling each client why nothing can be done. A stop of the daemon is carried out as `--leave` meanwhile:
 //! a stop of what runs could not be recorded.
 
-use std::{io, os::unix::process::CommandExt as _, process::Command, sync::Arc, time::Duration};
+use std::{
+    fs::File,
+    io,
+    os::{fd::AsFd as _, unix::process::CommandExt as _},
+    path::Path,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
 
 use apm2_core::process::lower_descriptor_limit;
-use apm2_ledger::{Ledger, LedgerLock, OpenError, Poison};
+use apm2_ledger::{Ledger, LedgerDir, LedgerLock, OpenError, Poison};
 use apm2_model::causes::causes;
+use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
 use tokio::{
     task::{JoinSet, spawn_blocking},
@@ -21,7 +30,9 @@ use crate::{
     address::{DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::registered,
+    log_file::DaemonLog,
     options::DaemonOptions,
+    server::ACCEPT_PAUSE,
     session,
     signals::Signals,
 };
@@ -73,16 +84,26 @@ impl Poisoned {
         doublings.map_or(Duration::ZERO, |doublings| WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX))
     }
 
-    /// Becomes a new daemon with the same arguments. Returns only when that fails.
-    pub(crate) fn begin_again(&self) -> DaemonError {
+    /// Becomes a new daemon with the same arguments, which has the lock of the ledger in `dir` at every moment: its standard input
+    /// is the locked directory. Returns only when that fails.
+    pub(crate) fn begin_again(&self, dir: &LedgerDir, log: &DaemonLog) -> DaemonError {
+        let locked = match dir.descriptor() {
+            Ok(locked) => Stdio::from(locked),
+            Err(error) => {
+                tracing::warn!(%error, "the lock of the ledger is given up for a moment");
+                Stdio::null()
+            }
+        };
         if let Err(error) = lower_descriptor_limit() {
             tracing::warn!(%error, "the limit on open files stays raised for what is started from now on");
         }
         let mut args = std::env::args_os();
         let name = args.next().unwrap_or_default();
         let told = serde_json::to_string(self).unwrap_or_default();
+        // The thread that writes the log ends with execve(2).
+        log.flush();
         // Not by its path: another version may have that by now, or none.
-        let error = Command::new("/proc/self/exe").arg0(name).args(args).env(VARIABLE, told).exec();
+        let error = Command::new("/proc/self/exe").arg0(name).args(args).env(VARIABLE, told).stdin(locked).exec();
         DaemonError::io("begin again")(error)
     }
 }
@@ -97,7 +118,7 @@ pub(crate) async fn reopen(
     signals: &mut Signals,
 ) -> Result<Option<Ledger>, DaemonError> {
     let dir = options.dir.clone();
-    let lock = blocking(move || LedgerLock::of(&dir)).await??;
+    let lock = blocking(move || lock_of(&dir)).await??;
     let lock = Arc::new(lock);
     loop {
         let wait = poisoned.wait();
@@ -114,6 +135,28 @@ pub(crate) async fn reopen(
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// The lock of the ledger: the one that this process has kept since before it began again, else one that it takes.
+fn lock_of(dir: &Path) -> Result<LedgerLock, OpenError> {
+    match kept_lock(dir) {
+        Ok(Some(lock)) => return Ok(lock),
+        Ok(None) => tracing::debug!("the lock of the ledger was not kept"),
+        Err(error) => tracing::warn!(error = %causes(&error), "the lock of the ledger was not kept"),
+    }
+    LedgerLock::of(dir)
+}
+
+/// The lock that came as standard input, which is empty from then on.
+fn kept_lock(dir: &Path) -> Result<Option<LedgerLock>, OpenError> {
+    let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
+    let held = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    let lock = LedgerLock::inherited(held, dir)?;
+    if lock.is_some() {
+        let null = File::open("/dev/null").map_err(failed)?;
+        dup2_stdin(null).map_err(|errno| failed(errno.into()))?;
+    }
+    Ok(lock)
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, DaemonError> {
@@ -146,7 +189,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
             accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
                 Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone()))),
                 // Out of descriptors, perhaps: no reason to turn in circles.
-                Err(_) => time::sleep(Duration::from_millis(50)).await,
+                Err(_) => time::sleep(ACCEPT_PAUSE).await,
             },
         }
     }

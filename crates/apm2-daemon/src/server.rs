@@ -43,6 +43,7 @@ use crate::{
     keeper::client::KeeperClient,
     launches::{LaunchFiles, launched},
     lobby::Lobby,
+    log_file::DaemonLog,
     options::DaemonOptions,
     place::{self, Evidence, Finding},
     reopen::{Poisoned, reopen},
@@ -69,6 +70,9 @@ const BUSY_POLL: Duration = Duration::from_secs(5);
 /// The last events of the ledger among which one of a supervisor is looked for.
 const WATCHED_EVENTS_MAX: u64 = 64;
 
+/// How long no client is accepted after one could not be.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
@@ -85,11 +89,12 @@ enum Served {
 }
 
 /// Serves until told to leave by a client or by SIGTERM or SIGINT, which stop everything, or by SIGHUP, which leaves
-/// everything running for the next daemon; or until there is nothing to do.
+/// everything running for the next daemon; or until there is nothing to do. What is said goes to `log`, which is flushed where the
+/// process does not come back from here.
 ///
 /// # Errors
 /// When the ledger or the socket cannot be used, or something could not be stopped.
-pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
+pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError> {
     if !proc_is_of_our_namespace() {
         return Err(DaemonError::ForeignProc);
     }
@@ -128,7 +133,7 @@ pub fn serve(options: &DaemonOptions) -> Result<(), DaemonError> {
     if let Some(poison) = ledger.poisoned()
         && is_to_begin_again(&served, before.is_some())
     {
-        return Err(Poisoned::again(before, &poison, began.elapsed()).begin_again());
+        return Err(Poisoned::again(before, &poison, began.elapsed()).begin_again(&dir, log));
     }
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
@@ -397,6 +402,7 @@ async fn until_leaving(
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);
     let mut poisoned = poisoned(&shared.ledger);
+    let mut is_deaf = false;
     loop {
         tokio::select! {
             biased;
@@ -409,11 +415,16 @@ async fn until_leaving(
             },
             leave = signals.next() => return (leave, None),
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => greet(shared, stream),
-                // Out of descriptors, perhaps: no reason to turn in circles.
+                Ok((stream, _)) => {
+                    is_deaf = false;
+                    greet(shared, stream);
+                }
+                // Out of descriptors, perhaps: it stays pending, and is no reason to turn in circles.
                 Err(error) => {
-                    tracing::warn!(%error, "a client could not be accepted");
-                    time::sleep(Duration::from_millis(50)).await;
+                    if !std::mem::replace(&mut is_deaf, true) {
+                        tracing::warn!(%error, "a client could not be accepted");
+                    }
+                    time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             made = guard.made() => match registered(made) {

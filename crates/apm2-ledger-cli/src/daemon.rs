@@ -89,7 +89,7 @@ impl Unanswered {
     }
 
     /// The error of a command that does not ask again.
-    fn of(self, request: &Request) -> CliError {
+    pub(crate) fn of(self, request: &Request) -> CliError {
         if !self.is_unknown(request) {
             return self.error.into();
         }

@@ -4,7 +4,7 @@ use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
     os::{
-        fd::AsRawFd as _,
+        fd::{AsRawFd as _, OwnedFd},
         unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _},
     },
     path::{Path, PathBuf},
@@ -156,15 +156,25 @@ fn still_names(path: &Path, id: FileId) -> bool {
     }
 }
 
+/// The absolute path of a directory, without a slash at the end, which would make a link itself invisible.
+fn named(dir: &Path) -> PathBuf {
+    std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect()
+}
+
 impl LedgerDir {
     /// Opens the directory that `dir` names, if it is ours and closed to others.
     ///
     /// # Errors
     /// When it is not, or is missing.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
-        let named: PathBuf = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned()).components().collect();
         let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-        let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(&named).map_err(OpenError::io(dir))?;
+        let opened = OpenOptions::new().read(true).custom_flags(flags.bits()).open(named(dir));
+        Self::of(opened.map_err(OpenError::io(dir))?, dir)
+    }
+
+    /// The directory that `file` is open on, which was opened by the name `dir`.
+    pub(crate) fn of(file: File, dir: &Path) -> Result<Self, OpenError> {
+        let named = named(dir);
         let metadata = file.metadata().map_err(OpenError::io(dir))?;
         check(dir, &metadata, false)?;
         let (device, inode) = (metadata.dev(), metadata.ino());
@@ -173,6 +183,14 @@ impl LedgerDir {
         // Without a /proc there is the path alone.
         let at = if fs::metadata(&through_descriptor).is_ok_and(is_same) { through_descriptor } else { named.clone() };
         Ok(Self { file, at, named, device, inode, watched: Mutex::new(None) })
+    }
+
+    /// One more descriptor of the same open directory, with the lock that it has (flock(2)).
+    ///
+    /// # Errors
+    /// Those of fcntl(2).
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
     }
 
     pub(crate) const fn file(&self) -> &File {

@@ -1,8 +1,9 @@
 //! The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Read as _, Write as _},
+    os::fd::OwnedFd,
     path::Path,
     sync::Arc,
     thread,
@@ -68,6 +69,24 @@ impl Lock {
         Self::take(dir, LOCK_WAIT)
     }
 
+    /// Takes over the lock that `held` has been given on the directory that `dir` names, by a program that this process was
+    /// before (execve(2)). `None` where it is open on something else, or has no lock.
+    ///
+    /// # Errors
+    /// When the directory is no ledger's.
+    pub fn inherited(held: OwnedFd, dir: &Path) -> Result<Option<Self>, OpenError> {
+        let opened = LedgerDir::of(File::from(held), dir)?;
+        if opened.place() != Place::Same {
+            return Ok(None);
+        }
+        // Granted at once where it has the lock already (flock(2)).
+        match flock(opened.file(), FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Some(Self(Arc::new(opened)))),
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(errno) => Err(OpenError::io(dir)(errno.into())),
+        }
+    }
+
     /// The directory that is locked.
     #[must_use]
     pub const fn dir(&self) -> &Arc<LedgerDir> {
@@ -88,7 +107,7 @@ impl Drop for Lock {
 /// Whether another process has the ledger open. Asks for a shared lock, which keeps an opener out for a moment only.
 pub(crate) fn has_owner(dir: &LedgerDir) -> bool {
     // A descriptor of its own: a lock that this process has on another one is not given up by it.
-    let Ok(asked) = fs::File::open(dir.at()) else { return false };
+    let Ok(asked) = File::open(dir.at()) else { return false };
     match flock(&asked, FlockOperation::NonBlockingLockShared) {
         Ok(()) => false,
         Err(errno) => errno == Errno::WOULDBLOCK,

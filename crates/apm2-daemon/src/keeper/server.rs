@@ -49,10 +49,16 @@ struct Held {
     text: String,
 }
 
+/// How long no connection is accepted after one could not be, without a descriptor for it, say: it stays pending, and poll(2)
+/// would return for it at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
 struct Keeper {
     /// The ledger's directory.
     dir: File,
     listener: OwnedFd,
+    /// Until when none is accepted.
+    paused_until: Option<Instant>,
     connections: Vec<OwnedFd>,
     held: BTreeMap<String, Held>,
 }
@@ -79,7 +85,8 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }
-    let mut keeper = Keeper { dir: served, listener, connections: Vec::new(), held: BTreeMap::new() };
+    let mut keeper =
+        Keeper { dir: served, listener, paused_until: None, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
         keeper.wait()?;
@@ -103,8 +110,11 @@ impl Keeper {
     /// Waits for something to happen, and sees to it.
     fn wait(&mut self) -> io::Result<()> {
         let max = if self.connections.is_empty() { IDLE_MAX } else { LOOK_INTERVAL };
-        let timeout = Timespec::try_from(max).ok();
-        let mut wanted = vec![PollFd::new(&self.listener, PollFlags::IN)];
+        let pause = self.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
+        let pause = pause.filter(|pause| !pause.is_zero());
+        let timeout = Timespec::try_from(pause.map_or(max, |pause| pause.min(max))).ok();
+        let of_listener = if pause.is_none() { PollFlags::IN } else { PollFlags::empty() };
+        let mut wanted = vec![PollFd::new(&self.listener, of_listener)];
         wanted.extend(self.connections.iter().map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut wanted, timeout.as_ref()) {
             Err(rustix::io::Errno::INTR) => return Ok(()),
@@ -127,7 +137,9 @@ impl Keeper {
     }
 
     fn accept(&mut self) {
-        let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC) else { return };
+        let accepted = accept_with(&self.listener, SocketFlags::CLOEXEC);
+        self.paused_until = accepted.is_err().then(|| Instant::now() + ACCEPT_PAUSE);
+        let Ok(connection) = accepted else { return };
         let is_ours = peer_uid(&connection).is_ok_and(|uid| uid == geteuid() || uid.is_root());
         let is_bounded = set_socket_timeout(&connection, Timeout::Send, Some(SEND_TIMEOUT)).is_ok();
         if is_ours && is_bounded && self.connections.len() < CONNECTIONS_MAX {
@@ -192,7 +204,8 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (listener, client) = golden::pair(dir.path());
             let served = File::open(dir.path()).unwrap();
-            let mut keeper = Keeper { dir: served, listener, connections: Vec::new(), held: BTreeMap::new() };
+            let mut keeper =
+                Keeper { dir: served, listener, paused_until: None, connections: Vec::new(), held: BTreeMap::new() };
             let serving = thread::spawn(move || {
                 keeper.wait().unwrap();
                 while !keeper.connections.is_empty() {

@@ -1,6 +1,12 @@
 //! `daemon`: the owner of a ledger, and the supervisor of what runs.
 
-use std::{ffi::OsStr, io, os::fd::AsFd as _, path::Path, time::Duration};
+use std::{
+    ffi::OsStr,
+    io,
+    os::fd::AsFd as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use apm2_core::{
     log::{LOGS_BYTES_MAX, Retention},
@@ -11,7 +17,7 @@ use apm2_daemon::{
     client::{Client, ClientError},
     keeper::keep,
     log_file::DaemonLog,
-    owner::{Ownership, ownership},
+    owner::{Owner, Ownership, ownership},
     protocol::{Answer, Request},
     start::{StartOutcome, report},
 };
@@ -20,7 +26,7 @@ use nix::unistd::{getpid, getsid};
 
 use crate::{
     context::Context,
-    daemon::{ask, connect, own_command},
+    daemon::{answered, ask, connect, own_command},
     error::{CliError, ErrorKind},
     terminal::say,
 };
@@ -30,6 +36,9 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a daemon that was sent a signal may take to end, with all that it stops.
 const END_MAX: Duration = Duration::from_secs(60);
+
+/// How long a daemon whose connection is lost is waited for, to tell one that ends from one that begins again.
+const END_POLL: Duration = Duration::from_millis(200);
 
 /// Supervise processes until told to leave
 ///
@@ -95,7 +104,12 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         .with_writer(move || lines.clone())
         .init();
     // A task that breaks off must not do so in silence.
-    std::panic::set_hook(Box::new(|info| tracing::error!("internal error: {info}")));
+    let of_panic = log.clone();
+    std::panic::set_hook(Box::new(move |info| {
+        tracing::error!("internal error: {info}");
+        // The process may end with this thread.
+        of_panic.flush();
+    }));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
     let absolute = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
     let keeper = own_command(&["--ledger".as_ref(), absolute.as_os_str(), "keeper".as_ref()])?;
@@ -108,7 +122,7 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         forget_other_namespaces: args.forget_other_namespaces,
         is_started_by_client: args.report_start,
     };
-    let served = apm2_daemon::serve(&options);
+    let served = apm2_daemon::serve(&options, &log);
     let is_in_use = matches!(&served, Err(DaemonError::Open(OpenError::Locked { .. })));
     let served =
         served.map_err(|error| runs_already(&options.dir).filter(|_| is_in_use).unwrap_or_else(|| error.into()));
@@ -132,46 +146,75 @@ fn runs_already(dir: &Path) -> Option<CliError> {
     owner.is_daemon().then(|| error.with_hint("`apm2-ledger daemon --leave` has it leave, and what it runs goes on"))
 }
 
-/// Has the daemon leave, with or without what it runs.
+/// Has the daemon leave, with or without what it runs. One that begins again in its process (execve(2)) before it has answered is
+/// asked again.
 fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError> {
     let failed = |error: io::Error| CliError::new(ErrorKind::Unusable, format!("{}: {error}", dir.display()));
-    let owner = match connect(dir)? {
-        Some(client) => {
-            let owner = ownership(dir).map_err(failed)?;
-            say_notes(&ask(client, Request::Shutdown { leave }, reason)?);
-            // Its answer comes before it closes the ledger.
-            if let Ownership::Process(owner) = owner
-                && !owner.has_ended(END_MAX)
-            {
-                say(&format!("the daemon, process {}, has not ended yet", owner.pid()));
-            }
-            return Ok(0);
-        }
-        None => match ownership(dir).map_err(failed)? {
-            Ownership::Process(owner) => owner,
-            Ownership::Unseen => return Err(ClientError::OtherNamespace.into()),
-            Ownership::Free => {
+    let began = Instant::now();
+    loop {
+        // Before the connection: what has the lock then is what was connected to, unless it has ended.
+        let ownership = ownership(dir).map_err(failed)?;
+        let client = connect(dir)?;
+        let (client, owner) = match (client, ownership) {
+            (Some(client), Ownership::Process(owner)) => (Some(client), Some(owner)),
+            (Some(client), Ownership::Free | Ownership::Unseen) => (Some(client), None),
+            (None, Ownership::Process(owner)) => (reached(&owner, dir)?, Some(owner)),
+            (None, Ownership::Unseen) => return Err(ClientError::OtherNamespace.into()),
+            (None, Ownership::Free) => {
                 say("there is no daemon");
                 return Ok(0);
             }
-        },
-    };
+        };
+        let Some(client) = client else {
+            return owner.map_or(Ok(0), |owner| end_by_signal(&owner, leave).map_err(failed)?);
+        };
+        let request = Request::Shutdown { leave };
+        match answered(client, &request, reason.clone(), |_| ()) {
+            Ok(answer) => {
+                say_notes(&answer);
+                // Its answer comes before it closes the ledger.
+                if let Some(owner) = owner.filter(|owner| !owner.has_ended(END_MAX)) {
+                    say(&format!("the daemon, process {}, has not ended yet", owner.pid()));
+                }
+                return Ok(0);
+            }
+            Err(lost) if lost.is_lost() && began.elapsed() < END_MAX && is_there(owner.as_ref()) => {}
+            Err(unanswered) => return Err(unanswered.of(&request)),
+        }
+    }
+}
+
+/// Whether the process is there, and stays for a moment longer than one that ends.
+fn is_there(owner: Option<&Owner>) -> bool {
+    owner.is_some_and(|owner| !owner.has_ended(END_POLL))
+}
+
+/// A connection to a daemon that has the ledger and does not listen, once it does; `None` when it does not.
+fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
+    if owner.is_daemon() {
+        return Ok(owner.client(dir)?);
+    }
+    if owner.has_ended(Duration::ZERO) {
+        return Ok(None);
+    }
+    Err(ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() }.into())
+}
+
+/// Has a daemon leave that does not listen.
+fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<i32, CliError>> {
     let pid = owner.pid();
-    if !owner.is_daemon() {
-        return Err(ClientError::Unreachable { pid, command: owner.command_line() }.into());
+    if owner.has_ended(Duration::ZERO) {
+        say(&format!("the daemon, process {pid}, has ended"));
+        return Ok(Ok(0));
     }
-    if let Some(client) = owner.client(dir)? {
-        say_notes(&ask(client, Request::Shutdown { leave }, reason)?);
-        return Ok(0);
-    }
-    owner.end(leave).map_err(failed)?;
+    owner.end(leave)?;
     let signal = if leave { "SIGHUP" } else { "SIGTERM" };
     say(&format!("the daemon, process {pid}, does not listen on its socket; it was sent {signal}"));
     if owner.has_ended(END_MAX) {
-        return Ok(0);
+        return Ok(Ok(0));
     }
-    Err(CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
-        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs"))
+    Ok(Err(CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
+        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs")))
 }
 
 /// Says what a daemon has to say about its leaving.

@@ -78,19 +78,9 @@ impl LogReader {
     /// When what is there cannot be opened.
     pub fn from_position(path: &Path, position: LogPosition) -> io::Result<Self> {
         let mut reader = Self::at(path, position.generation);
-        if position.offset == 0 || !reader.open()? {
-            return Ok(reader);
-        }
         reader.position = position;
-        match &mut reader.file {
-            Some(Source::Plain { file, .. }) => {
-                file.seek(SeekFrom::Start(position.offset))?;
-            }
-            Some(Source::Compressed(decoder)) => {
-                io::copy(&mut decoder.by_ref().take(position.offset), &mut io::sink())?;
-            }
-            None => {}
-        }
+        // One that cannot be found at this moment is opened later, and read from there on, too.
+        reader.open()?;
         Ok(reader)
     }
 
@@ -184,8 +174,9 @@ impl LogReader {
         }
     }
 
-    /// Opens the generation that comes next, if it is there.
+    /// Opens the generation that comes next, if it is there, for reading on from the position.
     fn open(&mut self) -> io::Result<bool> {
+        let mut is_missed = false;
         for _ in 0..OPEN_ATTEMPTS_MAX {
             let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.position.generation);
             let opened = match found {
@@ -201,11 +192,16 @@ impl LogReader {
                     }
                     opened
                 }
+                // Rotated away between the two looks: then the next one finds it.
+                None if !is_missed => {
+                    is_missed = true;
+                    continue;
+                }
                 None => return Ok(false),
             };
             match opened {
                 Ok(source) => {
-                    self.file = Some(source);
+                    self.file = Some(source.starting_at(self.position.offset)?);
                     return Ok(true);
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -227,7 +223,9 @@ impl LogReader {
         let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);
         let next = oldest.map_or_else(|| Self::current(&self.path), Ok)?;
         let skipped = next.saturating_sub(self.position.generation);
-        self.go_to(next);
+        if skipped > 0 {
+            self.go_to(next);
+        }
         Ok(skipped)
     }
 
@@ -236,7 +234,39 @@ impl LogReader {
     }
 }
 
+impl Source {
+    /// The same, with so many bytes passed over.
+    fn starting_at(mut self, offset: u64) -> io::Result<Self> {
+        match &mut self {
+            Self::Plain { file, .. } => {
+                file.seek(SeekFrom::Start(offset))?;
+            }
+            Self::Compressed(decoder) => {
+                io::copy(&mut decoder.by_ref().take(offset), &mut io::sink())?;
+            }
+        }
+        Ok(self)
+    }
+}
+
 fn plain(file: File) -> io::Result<Source> {
     let inode = file.metadata()?.ino();
     Ok(Source::Plain { file, inode })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_found_for_a_moment_is_read_from_the_same_place() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (path, away) = (dir.path().join("a.log"), dir.path().join("away"));
+        let rotated = rotated_path(&path, 1);
+        fs::write(&away, "first\nsecond\n").unwrap();
+        let mut reader = LogReader::from_position(&path, LogPosition { generation: 1, offset: 6 }).unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::End);
+        fs::rename(&away, &rotated).unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"second\n"));
+    }
 }
