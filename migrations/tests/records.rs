@@ -1,8 +1,8 @@
 //! Versions 2 and 3 of the records: golden bytes of what the version before cannot hold.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
-use apm2_core::process::Event;
+use apm2_core::process::{Event, EventKind};
 use apm2_ledger::record::{decode_event, encode_event};
 
 use crate::{golden, sample};
@@ -32,4 +32,12 @@ fn the_golden_bytes_of_version_2_are_what_is_written_and_mean_what_they_meant() 
 #[test]
 fn the_golden_bytes_of_version_3_are_what_is_written_and_mean_what_they_meant() {
     check("records-v3.txt", 3, &sample::records_v3::events());
+}
+
+#[test]
+fn every_kind_has_golden_bytes_under_its_name() {
+    let read = |name| fs::read_to_string(golden::path(name)).unwrap();
+    let golden = read("v1-events.txt") + &read("records-v2.txt") + &read("records-v3.txt");
+    let recorded: BTreeSet<&str> = golden.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(recorded, BTreeSet::from(EventKind::NAMES));
 }

@@ -21,8 +21,6 @@ mod logs;
 mod observe;
 mod on_record;
 mod output;
-mod policy;
-mod properties;
 mod recording;
 mod recovery;
 mod seed;

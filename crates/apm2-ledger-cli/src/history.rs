@@ -89,10 +89,7 @@ impl History {
     /// # Errors
     /// When it does not fit what came before it.
     pub(crate) fn push(&mut self, event: Event) -> Result<(), IllegalEvent> {
-        let from = self.stream.handle.state.clone();
-        self.stream.apply(&event)?;
-        let to = &self.stream.handle.state;
-        let transition = (from != *to).then(|| (from.name(), to.name()));
+        let transition = self.stream.apply_with_transition(&event)?;
         self.note_run(&event);
         self.steps.push(Step { event, transition });
         Ok(())

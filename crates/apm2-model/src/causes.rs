@@ -17,3 +17,29 @@ pub fn causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{text}")]
+    struct Failure {
+        text: &'static str,
+        source: Option<io::Error>,
+    }
+
+    #[test]
+    fn each_cause_follows_what_it_led_to_and_is_not_repeated() {
+        let cause = || Some(io::Error::other("disk full"));
+        for (text, source, expected) in [
+            ("cannot write", None, "cannot write"),
+            ("cannot write", cause(), "cannot write: disk full"),
+            ("cannot write: disk full", cause(), "cannot write: disk full"),
+        ] {
+            assert_eq!(causes(&Failure { text, source }), expected);
+        }
+    }
+}

@@ -43,3 +43,29 @@ pub fn boot_id() -> Uuid {
         std::fs::read_to_string(BOOT_ID_PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(Uuid::nil())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    /// The wall clock of a test machine is later than this: 2020-01-01T00:00:00Z.
+    const RECENT_NS: i64 = 1_577_836_800 * 1_000_000_000;
+
+    #[test]
+    fn the_clocks_are_those_of_the_system() {
+        let wall_ns = || i64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_nanos()).unwrap();
+        let (before, stamp, after) = (wall_ns(), SystemClock.now(), wall_ns());
+        assert!(before > RECENT_NS && before <= stamp.wall_ns && stamp.wall_ns <= after);
+        let later = SystemClock.now();
+        assert!(stamp.boot_ns > 1 && later.nanos_since(&stamp).is_some());
+    }
+
+    #[test]
+    fn the_boot_id_is_that_of_the_kernel() {
+        let text = std::fs::read_to_string(BOOT_ID_PATH).unwrap();
+        assert_eq!(boot_id().to_string(), text.trim());
+        assert_eq!(SystemClock.now().boot_id, boot_id());
+    }
+}

@@ -171,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn a_process_includes_its_instances_and_an_instance_itself_alone() {
+        let [one, other] = [0, 1].map(|instance| StreamId { process_id: id(1, 1), instance });
+        let foreign = StreamId { process_id: id(2, 2), instance: 0 };
+        let (process, instance) = (Meant::Process(one.process_id), Meant::Instance(one));
+        assert_eq!([one, other, foreign].map(|stream| process.includes(stream)), [true, true, false]);
+        assert_eq!([one, other, foreign].map(|stream| instance.includes(stream)), [true, false, false]);
+        assert_eq!([process, instance].map(Meant::process_id), [id(1, 1); 2]);
+    }
+
+    #[test]
     fn a_name_goes_before_an_id_and_its_latest_holder_before_earlier_ones() {
         let candidates = [
             candidate(id(0xab, 1), 0, "web", 1, 5),
@@ -208,9 +218,11 @@ mod tests {
     #[test]
     fn of_an_instance_and_a_process_of_the_same_name_the_later_is_meant() {
         let (web, old) = (id(1, 1), id(2, 2));
-        for (web_seq, old_seq, meant) in
-            [(9, 5, Meant::Instance(StreamId { process_id: web, instance: 1 })), (5, 9, Meant::Process(old))]
-        {
+        for (web_seq, old_seq, meant) in [
+            (9, 5, Meant::Instance(StreamId { process_id: web, instance: 1 })),
+            (5, 9, Meant::Process(old)),
+            (5, 5, Meant::Process(old)),
+        ] {
             let candidates = [
                 candidate(web, 0, "web", 2, web_seq),
                 candidate(web, 1, "web", 2, web_seq),

@@ -17,3 +17,5 @@ pub mod recorder;
 pub mod signal;
 pub mod spec;
 pub mod state;
+#[cfg(test)]
+mod testing;

@@ -104,3 +104,6 @@ impl EventStore for NullRecorder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

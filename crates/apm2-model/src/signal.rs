@@ -77,3 +77,43 @@ impl From<Signal> for String {
         signal.to_string()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_from_1_to_64_are_signals_and_read_back_from_every_text_form() {
+        for number in 0..=u8::MAX {
+            let signal = Signal::from_number(number);
+            assert_eq!(signal.map(Signal::number), (1..=64).contains(&number).then_some(number));
+            let Some(signal) = signal else {
+                assert!(number.to_string().parse::<Signal>().is_err(), "{number}");
+                continue;
+            };
+            let name = signal.to_string();
+            let bare = name.strip_prefix("SIG").unwrap();
+            for text in [name.as_str(), bare, &bare.to_ascii_lowercase(), &number.to_string()] {
+                assert_eq!(text.parse(), Ok(signal), "{text}");
+            }
+            assert_eq!(String::from(signal), name);
+            assert_eq!(serde_json::to_string(&signal).unwrap(), format!("{name:?}"));
+        }
+    }
+
+    #[test]
+    fn the_names_are_those_of_signal_7() {
+        let names =
+            [(Signal::INT, "SIGINT"), (Signal::KILL, "SIGKILL"), (Signal::TERM, "SIGTERM"), (Signal::CONT, "SIGCONT")];
+        for (signal, name) in names {
+            assert_eq!(signal.to_string(), name);
+        }
+        assert_eq!(Signal::from_number(34).unwrap().to_string(), "SIG34", "a real-time signal has no name");
+        assert_eq!(format!("{:>9}|", Signal::TERM), "  SIGTERM|");
+        for text in ["", "SIG", "SIGNOTHING", "65", "-1", "TERM "] {
+            assert_eq!(text.parse::<Signal>(), Err(NotASignal(text.to_owned())));
+        }
+        let refusal = NotASignal("x".to_owned()).to_string();
+        assert_eq!(refusal, "\"x\" is not a signal; write a name such as SIGTERM or a number from 1 to 64");
+    }
+}

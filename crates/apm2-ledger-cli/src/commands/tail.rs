@@ -14,7 +14,7 @@ use apm2_daemon::{
 };
 use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
 use apm2_model::{
-    event::{Event, stream_id::StreamId},
+    event::{Event, kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
 };
 
@@ -30,7 +30,6 @@ use crate::{
     time::At,
     view::{
         event::EventView,
-        kinds::KINDS,
         notice::{Notice, items},
     },
 };
@@ -69,7 +68,7 @@ pub(crate) struct TailArgs {
     #[arg(long, value_name = "TIME|SEQ", conflicts_with = "follow")]
     until: Option<At>,
     /// Events of this type only, such as crashed
-    #[arg(long = "type", value_name = "TYPE", value_parser = KINDS)]
+    #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::NAMES)]
     types: Vec<String>,
 }
 
@@ -147,11 +146,7 @@ impl Tail {
         }
         let illegal = |source| ReadError::Illegal { seq: event.seq, source };
         let transition = match self.streams.get_mut(&event.stream) {
-            Some(stream) => {
-                let from = stream.handle.state.clone();
-                stream.apply(&event).map_err(illegal)?;
-                (from != stream.handle.state).then(|| (from.name(), stream.handle.state.name()))
-            }
+            Some(stream) => stream.apply_with_transition(&event).map_err(illegal)?,
             None => {
                 let stream = Stream::begin(&event).map_err(illegal)?;
                 self.streams.insert(event.stream, stream);

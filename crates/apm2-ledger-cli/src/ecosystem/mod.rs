@@ -22,7 +22,7 @@ use apm2_model::spec::{
         log::LogConfig,
     },
     launch::LaunchSpec,
-    name::is_name,
+    name::check_name,
     validate::INSTANCES_MAX,
 };
 use toml::de::DeTable;
@@ -196,10 +196,7 @@ fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Resu
 
 impl ProcessTable {
     fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<LaunchSpec, Mistake> {
-        if !is_name(&self.name) {
-            let why = "a name has 1 to 64 letters, digits, '.', '_' and '-', and begins with a letter or digit";
-            return Err(Mistake::at(&["name"])(why.to_owned()));
-        }
+        check_name(&self.name).map_err(|error| Mistake::at(&["name"])(error.to_string()))?;
         if self.instances == 0 || self.instances > INSTANCES_MAX {
             let why = format!("{} instances; there may be 1 to {INSTANCES_MAX}", self.instances);
             return Err(Mistake::at(&["instances"])(why));

@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt::Write as _};
 
+use crate::render::invisible::is_default_ignorable;
+
 /// `text` with every character written out that a terminal would obey or a person could not see.
 ///
 /// For eyes only: a backslash stays as it is, so the result cannot be turned back. Programs read JSON.
@@ -49,19 +51,17 @@ pub(crate) fn push_escaped(safe: &mut String, character: char) {
     };
 }
 
-/// Whether `character` is a control, changes the direction of text, has no width, or breaks a line.
-pub(crate) const fn is_unsafe(character: char) -> bool {
-    matches!(character,
-        // C0, DEL and C1.
-        '\0'..='\x1f' | '\x7f'..='\u{9f}'
-        // Soft hyphen, Arabic letter mark, Mongolian vowel separator, Hangul fillers: invisible.
-        | '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
-        // Zero-width characters, direction marks, line and paragraph separators, embeddings and overrides.
-        | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        // Invisible operators, isolates, deprecated format characters.
-        | '\u{2060}'..='\u{206f}'
-        // Byte order mark, interlinear annotations, tags.
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+/// Whether `character` is a control character, changes the direction of text, breaks a line, or is not displayed.
+///
+/// The variation selectors U+FE0E and U+FE0F are not: they are in ordinary text, where they select the text or the emoji form
+/// of the character before them.
+pub(crate) fn is_unsafe(character: char) -> bool {
+    match character {
+        ' '..='~' | '\u{fe0e}' | '\u{fe0f}' => false,
+        // Line and paragraph separators; interlinear annotations, which hide what is annotated.
+        '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' => true,
+        character => character.is_control() || is_default_ignorable(character),
+    }
 }
 
 #[cfg(test)]
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn ordinary_text_is_left_alone() {
-        for text in ["", "exit 7", "größer – 日本語 é", r"C:\new", "\u{fffd}"] {
+        for text in ["", "exit 7", "größer – 日本語 é", r"C:\new", "\u{fffd}", "\u{26a0}\u{fe0f}"] {
             assert!(matches!(escape(text), Cow::Borrowed(same) if same == text), "{text:?}");
         }
     }
@@ -87,6 +87,8 @@ mod tests {
         assert_eq!(escape("a\u{202e}b\u{2066}c\u{200f}"), "a\\u202eb\\u2066c\\u200f");
         assert_eq!(escape("a\u{200b}\u{feff}b\u{2028}"), "a\\u200b\\ufeffb\\u2028");
         assert_eq!(escape("\u{e0041}"), "\\U000e0041");
+        assert_eq!(escape("a\u{34f}b\u{180b}\u{fe00}"), "a\\u034fb\\u180b\\ufe00");
+        assert_eq!(escape("a\u{e0100}b\u{e01ef}"), "a\\U000e0100b\\U000e01ef");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod color;
 pub(crate) mod escape;
 pub(crate) mod event;
+pub(crate) mod invisible;
 pub(crate) mod process;
 pub(crate) mod standing;
 pub(crate) mod table;

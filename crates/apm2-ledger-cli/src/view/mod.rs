@@ -5,7 +5,6 @@
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod handle;
-pub(crate) mod kinds;
 pub(crate) mod notice;
 pub(crate) mod run;
 

@@ -45,9 +45,9 @@ pub enum OutputSource {
 /// The rule that said no to a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartRule {
-    /// The policy is never to restart.
+    /// The policy is `never`. Not recorded by any version; it exists because the format of version 1 has it.
     PolicyNever,
-    /// The process succeeded, and the policy restarts failures only.
+    /// The process succeeded, and the policy is `on-failure`. Not recorded by any version; see `PolicyNever`.
     Succeeded,
     /// The budget is spent.
     BudgetSpent {
@@ -262,7 +262,8 @@ pub enum EventKind {
     },
     /// System: a supervisor closed the ledger.
     SupervisorStopped,
-    /// System: the size and hash of the ledger were stated.
+    /// System: the size and hash of the ledger were stated. Not recorded by any version; it exists because the format of
+    /// version 1 has it.
     Checkpointed {
         /// Events covered.
         size: u64,
@@ -285,47 +286,61 @@ pub enum EventKind {
     },
 }
 
-impl EventKind {
-    /// The kind's name, in `snake_case`, as programs see it.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Registered { .. } => "registered",
-            Self::SpecChanged { .. } => "spec_changed",
-            Self::Unregistered => "unregistered",
-            Self::StartRequested { .. } => "start_requested",
-            Self::Starting { .. } => "starting",
-            Self::Running => "running",
-            Self::Unhealthy { .. } => "unhealthy",
-            Self::Stopping { .. } => "stopping",
-            Self::Stopped { .. } => "stopped",
-            Self::Crashed { .. } => "crashed",
-            Self::Terminated { .. } => "terminated",
-            Self::SignalSent { .. } => "signal_sent",
-            Self::SignalFailed { .. } => "signal_failed",
-            Self::GroupSurvived { .. } => "group_survived",
-            Self::RestartScheduled { .. } => "restart_scheduled",
-            Self::RestartRefused { .. } => "restart_refused",
-            Self::BudgetReset => "budget_reset",
-            Self::HealthChanged { .. } => "health_changed",
-            Self::Adopted { .. } => "adopted",
-            Self::OutputLeaked { .. } => "output_leaked",
-            Self::Sampled { .. } => "sampled",
-            Self::CredentialRotated { .. } => "credential_rotated",
-            Self::Observed { .. } => "observed",
-            Self::OutputTail { .. } => "output_tail",
-            Self::OutputDropped { .. } => "output_dropped",
-            Self::PreStopEnded { .. } => "pre_stop_ended",
-            Self::OrphansEnded { .. } => "orphans_ended",
-            Self::EndUnobserved { .. } => "end_unobserved",
-            Self::SupervisorStarted { .. } => "supervisor_started",
-            Self::SupervisorStopped => "supervisor_stopped",
-            Self::Checkpointed { .. } => "checkpointed",
-            Self::StoreRebuilt { .. } => "store_rebuilt",
-            Self::TailCut { .. } => "tail_cut",
-        }
-    }
+/// Defines the names of the kinds from one list, so that no kind can be without one and no list can lack one.
+macro_rules! kind_names {
+    ($($kind:ident => $name:literal),* $(,)?) => {
+        impl EventKind {
+            /// The names of all kinds, in the order of their declaration: events of a process, then of the ledger.
+            pub const NAMES: [&'static str; [$($name),*].len()] = [$($name),*];
 
+            /// The kind's name in `snake_case`: its type in JSON and in filters, and its name in error messages.
+            #[must_use]
+            pub const fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$kind { .. } => $name,)*
+                }
+            }
+        }
+    };
+}
+
+kind_names! {
+    Registered => "registered",
+    SpecChanged => "spec_changed",
+    Unregistered => "unregistered",
+    StartRequested => "start_requested",
+    Starting => "starting",
+    Running => "running",
+    Unhealthy => "unhealthy",
+    Stopping => "stopping",
+    Stopped => "stopped",
+    Crashed => "crashed",
+    Terminated => "terminated",
+    SignalSent => "signal_sent",
+    SignalFailed => "signal_failed",
+    GroupSurvived => "group_survived",
+    RestartScheduled => "restart_scheduled",
+    RestartRefused => "restart_refused",
+    BudgetReset => "budget_reset",
+    HealthChanged => "health_changed",
+    Adopted => "adopted",
+    OutputLeaked => "output_leaked",
+    Sampled => "sampled",
+    CredentialRotated => "credential_rotated",
+    Observed => "observed",
+    OutputTail => "output_tail",
+    OutputDropped => "output_dropped",
+    PreStopEnded => "pre_stop_ended",
+    OrphansEnded => "orphans_ended",
+    EndUnobserved => "end_unobserved",
+    SupervisorStarted => "supervisor_started",
+    SupervisorStopped => "supervisor_stopped",
+    Checkpointed => "checkpointed",
+    StoreRebuilt => "store_rebuilt",
+    TailCut => "tail_cut",
+}
+
+impl EventKind {
     /// The run that an event of this kind belongs to where `run` is the latest one so far.
     #[must_use]
     pub const fn run_after(&self, run: u64) -> u64 {

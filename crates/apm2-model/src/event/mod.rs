@@ -61,3 +61,6 @@ impl NewEvent {
         Event { seq, version, stream, run, actor, reason, cause, stamp, kind }
     }
 }
+
+#[cfg(test)]
+mod tests;

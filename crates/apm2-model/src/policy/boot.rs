@@ -67,3 +67,6 @@ pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Timestamp) -> AtBoot {
         OnBoot::AsBefore | OnBoot::Start => AtBoot::Nothing,
     }
 }
+
+#[cfg(test)]
+mod tests;

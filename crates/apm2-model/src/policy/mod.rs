@@ -5,3 +5,6 @@ pub mod health_monitor;
 pub mod plan;
 pub mod restart;
 pub mod shutdown;
+
+#[cfg(test)]
+mod tests;

@@ -32,7 +32,9 @@ pub enum RestartDecision {
         /// How long to wait.
         delay: Duration,
     },
-    /// Leave it.
+    /// Do not start again: the policy asks for no restart after such an end. Not an event of its own.
+    Leave,
+    /// Do not start again although the policy asks for it, because of this rule.
     Refuse(RestartRule),
 }
 
@@ -53,9 +55,8 @@ impl<'a> RestartManager<'a> {
     #[must_use]
     pub fn decide(&self, end: RunEndClass, budget: &RestartBudget, now: &Timestamp, random: u32) -> RestartDecision {
         match (self.config.policy, end) {
-            (RestartPolicy::Never, _) => return RestartDecision::Refuse(RestartRule::PolicyNever),
-            (RestartPolicy::OnFailure, RunEndClass::Succeeded) => {
-                return RestartDecision::Refuse(RestartRule::Succeeded);
+            (RestartPolicy::Never, _) | (RestartPolicy::OnFailure, RunEndClass::Succeeded) => {
+                return RestartDecision::Leave;
             }
             (RestartPolicy::OnFailure | RestartPolicy::Always, _) => {}
         }
@@ -79,9 +80,8 @@ impl<'a> RestartManager<'a> {
     fn jittered(&self, delay: Duration, random: u32) -> Duration {
         let percent = u128::from(self.config.jitter_percent.min(100));
         let share_max = delay.as_nanos() / 100 * percent;
-        // A fraction of 2^32, which the number drawn is out of.
-        let share = (share_max >> 32).saturating_mul(u128::from(random))
-            + (((share_max & u128::from(u32::MAX)) * u128::from(random)) >> 32);
+        // `random` is a fraction of 2^32. The product has at most 94 + 32 bits.
+        let share = (share_max * u128::from(random)) >> u32::BITS;
         delay.saturating_sub(Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX)))
     }
 }

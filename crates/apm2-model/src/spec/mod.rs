@@ -66,3 +66,6 @@ pub struct ProcessSpec {
 const fn one() -> u32 {
     1
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,83 @@
-//! The name of a process.
+//! The rules for names: of processes, and of environment variables. Every crate that accepts a name applies these.
 
-/// Characters of a name.
-pub(crate) const NAME_CHARS_MAX: usize = 64;
+/// The greatest number of characters of a process name.
+pub const NAME_CHARS_MAX: usize = 64;
 
-/// The word that means every process.
+/// The word that stands for every process on the command line. No process has this name.
 pub const EVERYTHING: &str = "all";
 
-/// Whether a name can be recorded, shown, typed and made into a file name anywhere: `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+/// The text is not a process name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit")]
+pub struct NotAName;
+
+/// Refuses a process name that cannot be recorded, shown, typed and made into a file name everywhere. The rule is
+/// `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+///
+/// # Errors
+/// The text does not follow the rule.
+pub fn check_name(text: &str) -> Result<(), NotAName> {
+    let begins_well = text.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let is_valid = begins_well && text.len() <= NAME_CHARS_MAX && text.chars().all(is_name_char);
+    if is_valid { Ok(()) } else { Err(NotAName) }
+}
+
+/// Whether [`check_name`] accepts the text.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
-    let is_name_char = |character: char| character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-');
-    text.starts_with(|first: char| first.is_ascii_alphanumeric())
-        && text.len() <= NAME_CHARS_MAX
-        && text.chars().all(is_name_char)
+    check_name(text).is_ok()
+}
+
+/// Whether a process name may contain this character. The first character of a name must be a letter or a digit.
+#[must_use]
+pub const fn is_name_char(character: char) -> bool {
+    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+/// Whether a program can be given an environment variable of this name (environ(7)).
+#[must_use]
+pub(crate) fn is_variable_name(text: &str) -> bool {
+    !text.is_empty() && !text.contains(['=', '\0'])
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_is_what_the_rule_describes(text in "[A-Za-z0-9][A-Za-z0-9._-]{0,63}") {
+            prop_assert_eq!(check_name(&text), Ok(()));
+            prop_assert!(text.chars().all(is_name_char));
+            prop_assert!(is_variable_name(&text));
+        }
+
+        #[test]
+        fn one_character_outside_of_the_rule_is_refused(
+            before in "[A-Za-z0-9][A-Za-z0-9._-]{0,20}", wrong in any::<char>(), after in "[a-z]{0,20}",
+        ) {
+            prop_assume!(!(wrong.is_ascii_alphanumeric() || "._-".contains(wrong)));
+            prop_assert!(!is_name_char(wrong));
+            let text = format!("{before}{wrong}{after}");
+            prop_assert!(!is_name(&text));
+        }
+    }
+
+    #[test]
+    fn the_borders_of_the_rule_are_kept() {
+        let longest = "n".repeat(NAME_CHARS_MAX);
+        for name in ["n", "7", "a.b_c-d", "all", longest.as_str()] {
+            assert!(is_name(name), "{name}");
+        }
+        let too_long = "n".repeat(NAME_CHARS_MAX + 1);
+        for text in ["", ".n", "_n", "-n", "n/m", "\u{e9}", too_long.as_str()] {
+            assert_eq!(check_name(text), Err(NotAName), "{text}");
+        }
+        for text in ["", "A=B", "=", "A\0", "\0"] {
+            assert!(!is_variable_name(text), "{text:?}");
+        }
+        assert!(is_variable_name("a b") && is_variable_name("\u{e9}"), "the kernel takes other characters");
+    }
 }

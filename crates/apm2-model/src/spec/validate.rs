@@ -8,7 +8,7 @@ use crate::spec::{
         restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
     },
     launch::LaunchSpec,
-    name::{EVERYTHING, NAME_CHARS_MAX, is_name},
+    name::{EVERYTHING, check_name},
 };
 
 /// The smallest log file that is of any use, in bytes: to rotate one takes longer than to write it.
@@ -29,11 +29,7 @@ pub fn check(launch: &LaunchSpec) -> Result<(), String> {
     if launch.spec.name == EVERYTHING {
         return refuse("that word means every process".to_owned());
     }
-    if !is_name(&launch.spec.name) {
-        return refuse(format!(
-            "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
-        ));
-    }
+    check_name(&launch.spec.name).or_else(|error| refuse(error.to_string()))?;
     if launch.spec.instances == 0 || launch.spec.instances > INSTANCES_MAX {
         return refuse(format!("{} instances; there may be 1 to {INSTANCES_MAX}", launch.spec.instances));
     }

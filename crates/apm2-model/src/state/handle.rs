@@ -123,3 +123,6 @@ fn percent(centipercent: u32) -> f32 {
     let hundredths = u16::try_from(centipercent % 100).unwrap_or(0);
     f32::from(whole) + f32::from(hundredths) / 100.0
 }
+
+#[cfg(test)]
+mod tests;

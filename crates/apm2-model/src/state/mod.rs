@@ -1,6 +1,8 @@
 //! Where a process stands in its life cycle.
 
 pub mod handle;
+#[cfg(test)]
+mod properties;
 pub mod restart_budget;
 pub mod series;
 pub mod stream;

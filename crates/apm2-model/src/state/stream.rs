@@ -214,6 +214,21 @@ impl Stream {
         Ok(())
     }
 
+    /// Folds one event in, as [`apply`](Self::apply) does, and returns the names of the states before and after it if it is a
+    /// transition.
+    ///
+    /// # Errors
+    /// The event does not fit; the stream is then unchanged.
+    pub fn apply_with_transition(
+        &mut self,
+        event: &Event,
+    ) -> Result<Option<(&'static str, &'static str)>, IllegalEvent> {
+        let from = self.handle.state.name();
+        self.apply(event)?;
+        let to = self.handle.state.name();
+        Ok((from != to).then_some((from, to)))
+    }
+
     /// The run that the next event of this kind belongs to.
     #[must_use]
     pub const fn run_of(&self, kind: &EventKind) -> u64 {
@@ -422,3 +437,6 @@ impl Stream {
 const fn is_operator(actor: &Actor) -> bool {
     matches!(actor, Actor::Operator { .. })
 }
+
+#[cfg(test)]
+mod tests;

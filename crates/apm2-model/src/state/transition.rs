@@ -81,3 +81,6 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         | K::TailCut { .. } => false,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use apm2_model::spec::{
         restart::{OnBoot, RestartConfig},
         shutdown::ShutdownConfig,
     },
-    name::is_name,
+    name::{NAME_CHARS_MAX, check_name, is_name_char},
 };
 
 use crate::{
@@ -21,9 +21,6 @@ use crate::{
     error::CliError,
     utf8,
 };
-
-/// Characters of a name.
-const NAME_CHARS_MAX: usize = 64;
 
 /// What a program is called whose name has no letter that a name may have.
 const NAMELESS: &str = "process";
@@ -98,16 +95,7 @@ fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
 
 /// A name that can be recorded, shown and typed anywhere.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
-    if is_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err(format!(
-        "a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit"
-    ))
-}
-
-const fn is_name_char(character: char) -> bool {
-    character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+    check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The base name of the program, made into a name.

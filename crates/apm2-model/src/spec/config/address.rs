@@ -101,7 +101,25 @@ mod tests {
         ] {
             assert!(check_address(address).is_err(), "{address}");
         }
-        assert!(check_socket(Path::new("")).is_err() && check_socket(Path::new(&"x".repeat(108))).is_err());
-        assert_eq!(check_socket(Path::new("/run/x.sock")), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_write_instead() {
+        for address in ["unix:/run/x.sock", "/run/x.sock", "unix:x"] {
+            assert!(check_address(address).is_err_and(|why| why.contains("unix = { path")), "{address}");
+        }
+        assert!(check_address("http://a:80").is_err_and(|why| why.contains("before the host")));
+    }
+
+    #[test]
+    fn the_path_of_a_socket_fits_into_its_address() {
+        for (length, part) in [(0, Some("is empty")), (1, None), (107, None), (108, Some("has 108 bytes"))] {
+            let found = check_socket(Path::new(&"x".repeat(length)));
+            match (found, part) {
+                (Ok(()), None) => {}
+                (Err(why), Some(part)) => assert!(why.contains(part), "{why}"),
+                (found, _) => panic!("{length}: {found:?}"),
+            }
+        }
     }
 }

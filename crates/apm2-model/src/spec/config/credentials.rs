@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::signal::Signal;
+use crate::{signal::Signal, spec::name::is_variable_name};
 
 /// Binds a credential profile to the environment of a process.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,9 +24,11 @@ impl CredentialConfig {
     /// # Errors
     /// In words.
     pub fn validate(&self) -> Result<(), String> {
-        let is_name = |name: &String| !name.is_empty() && !name.contains(['=', '\0']);
-        match self.variables.keys().find(|name| !is_name(name)) {
-            Some(name) => Err(format!("credentials: {name:?} cannot be the name of a variable")),
+        match self.variables.keys().find(|name| !is_variable_name(name)) {
+            Some(name) => Err(format!(
+                "credentials.variables: {name:?} cannot be the name of an environment variable; it must not be empty or contain \
+                 '=' or a NUL byte"
+            )),
             None => Ok(()),
         }
     }

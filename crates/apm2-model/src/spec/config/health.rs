@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::config::address;
+use crate::spec::{config::address, name::is_variable_name};
 
 /// Characters of the words of a result.
 pub const DETAIL_CHARS_MAX: usize = 200;
@@ -175,7 +175,7 @@ impl HealthCheckConfig {
         if !is_script && !self.env.is_empty() {
             return Err("health.env is for a script, and the check is none".to_owned());
         }
-        if self.env.iter().any(|(name, value)| !is_variable(name) || value.contains('\0')) {
+        if self.env.iter().any(|(name, value)| !is_variable_name(name) || value.contains('\0')) {
             return Err("health.env: a name is not empty and has no '=', and nothing has a NUL byte".to_owned());
         }
         self.check.validate()
@@ -207,10 +207,6 @@ impl HealthCheck {
             HealthCheck::Script { .. } | HealthCheck::Liveness => Ok(()),
         }
     }
-}
-
-fn is_variable(name: &str) -> bool {
-    !name.is_empty() && !name.contains(['=', '\0'])
 }
 
 impl fmt::Debug for HealthCheckConfig {

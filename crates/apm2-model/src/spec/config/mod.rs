@@ -6,3 +6,6 @@ pub mod health;
 pub mod log;
 pub mod restart;
 pub mod shutdown;
+
+#[cfg(test)]
+mod tests;

@@ -254,7 +254,9 @@ impl Command<'_> {
             return;
         }
         let name = word.text.trim_start_matches('-');
-        let verdict = if name.len() > 1 && !word.text.contains(['=', ':']) { name::judge(name, None) } else { None };
+        // A text with blanks in it that begins with `-`, such as a key block, is no option.
+        let is_name = name.len() > 1 && !word.text.contains(['=', ':', ' ', '\n']);
+        let verdict = if is_name { name::judge(name, None) } else { None };
         let is_certain = match verdict {
             None => is_of_program,
             Some(verdict) if verdict.strength == Strength::Strong => true,

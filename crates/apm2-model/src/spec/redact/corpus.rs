@@ -1,8 +1,8 @@
 //! How well the filter tells secrets from what merely looks like them, on lines that are committed for that.
 //!
-//! `cargo test -p apm2-core corpus -- --nocapture` prints the figures.
+//! `cargo test -p apm2-model corpus -- --nocapture` prints the figures.
 
-use crate::spec::redact::{filter, text::BORDER};
+use crate::spec::redact::{filter, mark::REDACTED, text::BORDER};
 
 /// Bytes in a row of a secret that may be left of it by chance.
 const CHANCE_BYTES: usize = 4;
@@ -133,5 +133,21 @@ fn what_is_masked_once_is_masked_no_further() {
             let once = filtered(&unmarked(&line).0);
             assert_eq!(filtered(&once), once);
         }
+    }
+}
+
+/// The line with a mark in the place of each secret.
+fn exactly(line: &str) -> String {
+    let parts = line.split('«').enumerate().map(|(place, part)| match part.split_once('»') {
+        Some((_, after)) if place > 0 => format!("{REDACTED}{after}"),
+        _ => part.to_owned(),
+    });
+    parts.collect()
+}
+
+#[test]
+fn each_secret_is_replaced_by_one_mark_and_the_rest_stays() {
+    for line in lines(MASKED) {
+        assert_eq!(filtered(&unmarked(&line).0), exactly(&line));
     }
 }

@@ -388,6 +388,7 @@ fn prefix_of_unnamed(value: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::config::health::HealthCheckConfig;
 
     fn known(variables: &[(&str, &str)]) -> Known {
         Known::of(variables.iter().copied())
@@ -482,7 +483,132 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_shown_by_debug() {
-        assert!(!format!("{:?}", known(&[("KEY", "LEAK0123")])).contains("LEAK"));
+    fn debug_shows_the_number_of_forms_alone() {
+        let known = known(&[("KEY", "LEAK0123")]);
+        assert_eq!(format!("{known:?}"), format!("Known({})", known.0.forms.len()));
+        assert!(!known.0.forms.is_empty());
+    }
+
+    #[test]
+    fn the_values_of_a_specification_and_of_its_check_are_known() {
+        let env = [("CHECK_KEY".to_owned(), "LEAKcheck1".to_owned())].into();
+        let health = HealthCheckConfig { env, ..HealthCheckConfig::default() };
+        let spec = ProcessSpec::builder().name("n").command("c").env("KEY", "LEAKspec12").health(health).build();
+        let known = Known::of_spec(&spec);
+        assert_eq!(known.mask("LEAKcheck1, LEAKspec12"), "<redacted>, <redacted>");
+        let both = known.and(&self::known(&[("OTHER", "LEAKother3")]));
+        assert_eq!(both.mask("LEAKspec12, LEAKother3"), "<redacted>, <redacted>");
+        assert_eq!(known.mask("LEAKother3"), "LEAKother3");
+        let text = both.redact_text("LEAKspec12, password=hunter2, plain");
+        assert_eq!(text, "<redacted>, password=<redacted>, plain");
+    }
+
+    #[test]
+    fn a_path_keeps_its_bytes_where_nothing_is_masked() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
+        let known = known(&[("KEY", "LEAK0123")]);
+        assert_eq!(known.redact_path(Path::new("/a/LEAK0123/b")), Path::new("/a/<redacted>/b"));
+        for bytes in [&b"/a/b"[..], b"/a/\xff\xfe"] {
+            let path = Path::new(OsStr::from_bytes(bytes));
+            assert_eq!(known.redact_path(path), path);
+        }
+    }
+
+    /// However much of a value a cut text ends with, nothing of it is left.
+    #[test]
+    fn the_beginning_of_a_value_at_a_cut_end_is_removed() {
+        let value = "LEAK0123456789";
+        let known = Known::of([("KEY", value)]);
+        for length in 0..=value.len() {
+            let text = format!("text and {}", &value[..length]);
+            assert_eq!(known.without_begun(text.as_bytes()), b"text and ", "{length}");
+        }
+        assert_eq!(known.without_begun(b"text and LEAK, "), b"text and LEAK, ");
+        assert_eq!(known.without_begun(b"LEA"), b"");
+        assert_eq!(Known::default().without_begun(b"text"), b"text");
+    }
+
+    #[test]
+    fn a_range_begins_and_ends_between_two_characters() {
+        for (range, expected) in [(0..1, 0..1), (1..3, 1..3), (2..3, 1..3), (2..4, 1..4), (1..2, 1..1), (4..5, 4..4)] {
+            assert_eq!(whole("a\u{fc}b\u{fc}", range.clone()), expected, "{range:?}");
+        }
+    }
+
+    #[test]
+    fn each_pair_of_bytes_has_a_bit_of_its_own() {
+        let mut table = vec![0; PAIR_WORDS];
+        for one in 0..=u8::MAX {
+            for other in 0..=u8::MAX {
+                let (word, bit) = pair(one, other);
+                assert_eq!((bit.count_ones(), table[word] & bit), (1, 0), "{one} {other}");
+                table[word] |= bit;
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_or_empty_line_of_a_value_is_no_secret_by_itself() {
+        let known = known(&[("KEY", "LEAKfirst1line\nshort\n**********\n8letters")]);
+        let masked = known.mask("LEAKfirst1line, short, **********, 8letters");
+        assert_eq!(masked, "<redacted>, short, **********, <redacted>");
+    }
+
+    #[test]
+    fn a_very_long_value_is_looked_for_as_it_is_alone() {
+        for (length, is_encoded) in [(ENCODED_BYTES_MAX, true), (ENCODED_BYTES_MAX + 1, false)] {
+            let value = "Zq7".repeat(length / 3 + 1)[..length].to_owned();
+            let known = Known::of([("KEY", value.as_str())]);
+            let forms = &known.0.forms;
+            assert!(forms.iter().any(|form| form.bytes == value.as_bytes()));
+            assert_eq!(forms.iter().any(|form| form.bytes.starts_with(b"WnE3WnE3")), is_encoded, "{length}");
+        }
+    }
+
+    #[test]
+    fn whether_a_value_is_a_secret_depends_on_its_name_and_form() {
+        for (value, named, unnamed) in [
+            ("$TOKEN", false, false),
+            ("/etc/key", false, false),
+            ("production", false, false),
+            ("abc", false, false),
+            ("abcd", true, false),
+            ("a1b2c", true, false),
+            ("a1b2c3", true, true),
+            ("\u{e9}\u{e9}\u{e9}", false, false),
+            ("12345", false, false),
+            ("123456", true, false),
+            ("us-east-1", true, false),
+            ("abcdefgh", true, false),
+        ] {
+            assert_eq!((is_secret(true, value), is_secret(false, value)), (named, unnamed), "{value}");
+        }
+    }
+
+    #[test]
+    fn the_beginning_that_stands_for_a_secret_is_longer_than_what_others_share() {
+        for (value, length) in [
+            ("abcdefghijklmnop", 8),
+            ("ghp_abcdefghijkl", 8),
+            ("abcde_ghijklmnop", 10),
+            ("abcdefg_ijklmnop", 12),
+            ("abcdefgh_jklmnop", 8),
+            ("abcdef=hijklmnop", 11),
+            ("postgres://user:secret@h/db", 20),
+            ("https://host/path", 12),
+            ("https://token@host", 12),
+        ] {
+            assert_eq!(prefix_of_named(value), length, "{value}");
+        }
+        for (value, length) in [
+            ("a1b2c3d4e5f6", 8),
+            ("abcdefgh1ijk", 9),
+            ("abcdefghijk1", 12),
+            ("abcdefghijkl", 12),
+            ("\u{e9}bcdefghij", 8),
+            ("a1b2", 4),
+        ] {
+            assert_eq!(prefix_of_unnamed(value), length, "{value}");
+        }
     }
 }

@@ -80,3 +80,19 @@ pub(crate) const fn is_space(byte: u8) -> bool {
 pub(crate) const fn is_quote(byte: u8) -> bool {
     matches!(byte, b'"' | b'\'' | b'`')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sample_ends_between_two_characters() {
+        let text = Text { text: "a\u{fc}\u{1f600}b", is_args: false };
+        for (bytes_max, expected) in
+            [(0, ""), (1, "a"), (2, "a"), (3, "a\u{fc}"), (6, "a\u{fc}"), (7, "a\u{fc}\u{1f600}"), (99, text.text)]
+        {
+            assert_eq!(text.sample(0, bytes_max), expected, "{bytes_max}");
+        }
+        assert_eq!(text.sample(3, 4), "\u{1f600}");
+    }
+}

@@ -2,15 +2,23 @@
 
 use std::time::Duration;
 
-use apm2_core::{
-    process::{
-        Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
-        RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, StartTrigger, Stream, StreamId, Timestamp, transition,
-    },
-    restart::BackoffConfig,
-};
 use proptest::{collection::vec, prelude::*};
 use uuid::Uuid;
+
+use crate::{
+    event::{
+        NewEvent,
+        actor::Actor,
+        exit::{Evidence, Exit, ExitOutcome, RunEnd},
+        identity::ProcessIdentity,
+        kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
+        stream_id::StreamId,
+        timestamp::Timestamp,
+    },
+    signal::Signal,
+    spec::{ProcessSpec, config::restart::BackoffConfig, id::ProcessId, redact::spec::RedactedSpec},
+    state::{stream::Stream, transition::transition},
+};
 
 fn spec() -> RedactedSpec {
     let id = ProcessId::from_bytes([7; 16]);
