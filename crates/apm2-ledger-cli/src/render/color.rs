@@ -1,7 +1,8 @@
 //! Colours, as few as there are meanings.
 
-use std::{env, io::IsTerminal as _};
+use std::io::IsTerminal as _;
 
+use anstyle::{AnsiColor, Effects};
 use apm2_model::state::ProcessState;
 
 use crate::{
@@ -40,17 +41,18 @@ impl Style {
         }
     }
 
-    /// `text` in this style (ECMA-48, "select graphic rendition").
+    /// `text` in this style.
     pub(crate) fn paint(self, text: &str) -> String {
-        let code = match self {
-            Self::Plain => return text.to_owned(),
-            Self::Heading => 1,
-            Self::Good => 32,
-            Self::Busy => 33,
-            Self::Bad => 31,
-            Self::Quiet => 2,
+        let plain = anstyle::Style::new();
+        let style = match self {
+            Self::Plain => plain,
+            Self::Heading => plain.effects(Effects::BOLD),
+            Self::Good => AnsiColor::Green.on_default(),
+            Self::Busy => AnsiColor::Yellow.on_default(),
+            Self::Bad => AnsiColor::Red.on_default(),
+            Self::Quiet => plain.effects(Effects::DIMMED),
         };
-        format!("\x1b[{code}m{text}\x1b[0m")
+        format!("{style}{text}{style:#}")
     }
 }
 
@@ -60,9 +62,7 @@ pub(crate) fn wanted(when: When) -> bool {
         When::Always => true,
         When::Never => false,
         When::Auto => {
-            let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
-            !refused && !dumb && std::io::stdout().is_terminal()
+            !anstyle_query::no_color() && anstyle_query::term_supports_color() && std::io::stdout().is_terminal()
         }
     }
 }
