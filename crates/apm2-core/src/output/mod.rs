@@ -6,6 +6,7 @@ pub(crate) mod fd_store;
 pub(crate) mod log;
 pub(crate) mod notice;
 pub(crate) mod pipes;
+pub(crate) mod reader;
 pub(crate) mod readers;
 pub(crate) mod source;
 pub(crate) mod subscriber;
