@@ -1,23 +1,15 @@
 //! Values that are assigned to a name, in the notations of shells, programs, JSON, YAML, URLs, connection strings.
 
+mod sign;
+
 use crate::spec::redact::{
+    assignment::sign::{Assignment, INDENT_MAX, Sign, WORD_BYTES_MAX, assignment_at, begins_line, word_before},
+    classify,
     name::{self, Strength, Verdict},
     span::Spans,
-    text::{Text, is_blank, is_line_end, is_quote},
-    value::{self, End, Value},
+    text::{Text, is_blank, is_line_end},
+    value::{End, Value},
 };
-
-/// The longest name that is judged.
-const NAME_BYTES_MAX: usize = 64;
-
-/// The longest word before a name that is looked at.
-const WORD_BYTES_MAX: usize = 24;
-
-/// Blanks around `=` and `:`, and quotes and brackets behind a name.
-const AROUND_MAX: usize = 8;
-
-/// What may stand before a name at the beginning of its line: indentation, and what a list, a prompt or a trace begins with.
-const INDENT_MAX: usize = 64;
 
 /// How far a parameter with a telling name may be from the one with its value.
 const PAIR_BYTES_MAX: usize = 80;
@@ -73,30 +65,6 @@ const PARAMETERS: [&str; 22] = [
     "x-amz-signature",
 ];
 
-/// How a value is assigned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sign {
-    /// `=` without blanks.
-    Equals,
-    /// `=` with blanks, `:=`, `=>`, `->`.
-    SpacedEquals,
-    /// `:` without blanks.
-    Colon,
-    /// `:` with blanks.
-    SpacedColon,
-}
-
-/// A name and where its value is assigned.
-#[derive(Debug, Clone, Copy)]
-struct Assignment<'a> {
-    name: &'a str,
-    start: usize,
-    is_quoted: bool,
-    sign: Sign,
-    /// Where the value may begin.
-    value_at: usize,
-}
-
 /// Finds the values of names that make them secrets.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     quoted(text, spans);
@@ -131,95 +99,11 @@ fn quoted(text: Text<'_>, spans: &mut Spans) {
             let end = at + word.len();
             let found = Value::at(text, end, End::Word);
             let is_next = found.is_quoted() && text.byte(end) == Some(b' ') && found.start == end + 2;
-            if is_next && !found.sample.is_empty() && !value::is_placeholder(found.sample) {
+            if is_next && !found.sample.is_empty() && !classify::is_placeholder(found.sample) {
                 spans.add(found.start..found.end(text, End::Word));
             }
         }
     }
-}
-
-/// The assignment whose sign is at `at`.
-fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>> {
-    let (sign_start, sign_end, is_colon) = sign_at(text, at)?;
-    let name_blank = text.blanks_before(sign_start, AROUND_MAX);
-    let is_spaced = name_blank < sign_start || text.byte(sign_end).is_some_and(is_blank);
-    let (end, is_quoted) = name_end(text, name_blank);
-    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-    let length = (0..NAME_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_part)).count();
-    let start = end - length;
-    let is_arrow = text.byte(at) == Some(b'>') && text.before(at) == Some(b'>');
-    if length == 0 || length == NAME_BYTES_MAX || is_arrow {
-        return None;
-    }
-    let sign = match (is_colon, is_spaced) {
-        (true, true) => Sign::SpacedColon,
-        (true, false) => Sign::Colon,
-        (false, true) => Sign::SpacedEquals,
-        (false, false) => Sign::Equals,
-    };
-    Some(Assignment { name: text.part(start, end), start, is_quoted, sign, value_at: sign_end })
-}
-
-/// Where the sign of an assignment begins and ends that `at` is in, and whether it is a colon. Comparisons and paths are
-/// none.
-fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
-    let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
-    match byte {
-        b'>' if before == Some(b'-') => {
-            let is_spaced =
-                text.byte(at + 1).is_some_and(is_blank) && at > 1 && text.before(at - 1).is_some_and(is_blank);
-            is_spaced.then_some((at - 1, at + 1, false))
-        }
-        // `<password>…</password>`
-        b'>' => {
-            let is_element = text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
-            is_element.then_some((at, at + 1, false)).filter(|_| next != Some(b'=') && opens_element(text, at))
-        }
-        b'=' if next == Some(b'>') => Some((at, at + 2, false)),
-        b'=' if next == Some(b'=') || matches!(before, Some(b'=' | b'!' | b'<' | b'>' | b'~')) => None,
-        b'=' if before == Some(b':') => Some((at - 1, at + 1, false)),
-        b'=' => Some((at, at + 1, false)),
-        b':' if matches!(next, Some(b':' | b'=')) || before == Some(b':') => None,
-        b':' => Some((at, at + 1, true)),
-        _ => None,
-    }
-}
-
-fn opens_element(text: Text<'_>, at: usize) -> bool {
-    let length = (0..NAME_BYTES_MAX).take_while(|back| {
-        text.before(at - back)
-            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
-    });
-    text.before(at - length.count()) == Some(b'<')
-}
-
-/// Where a name ends, before the quotes and brackets behind it, and whether there are quotes.
-fn name_end(text: Text<'_>, mut end: usize) -> (usize, bool) {
-    let mut is_quoted = false;
-    for _ in 0..AROUND_MAX {
-        match text.before(end) {
-            Some(byte) if is_quote(byte) => is_quoted = true,
-            Some(b'\\' | b']' | b'*') => {}
-            _ => break,
-        }
-        end -= 1;
-    }
-    (end, is_quoted)
-}
-
-/// The word before a name, with one blank between them.
-fn word_before(text: Text<'_>, start: usize) -> Option<&str> {
-    let end = start.checked_sub(1).filter(|end| text.byte(*end) == Some(b' '))?;
-    let is_letter = |byte: u8| byte.is_ascii_alphabetic();
-    let length = (0..WORD_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_letter)).count();
-    Some(text.part(end - length, end)).filter(|word| !word.is_empty())
-}
-
-/// Whether nothing but an indentation is before the name.
-fn begins_line(text: Text<'_>, assignment: &Assignment<'_>) -> bool {
-    let is_indent = |byte: u8| is_blank(byte) || is_quote(byte) || b"-+*>|<#$.:".contains(&byte);
-    let indent = (0..INDENT_MAX).take_while(|back| text.before(assignment.start - back).is_some_and(is_indent)).count();
-    text.before(assignment.start - indent).is_none_or(is_line_end)
 }
 
 /// Adds the value if it is a secret. Returns where it ends then.
@@ -249,12 +133,12 @@ fn secret(text: Text<'_>, assignment: &Assignment<'_>, is_named: bool, spans: &m
     }
     let found = Value::at(text, assignment.value_at, end);
     let is_secret = match verdict {
-        _ if found.sample.is_empty() || value::is_placeholder(found.sample) => false,
+        _ if found.sample.is_empty() || classify::is_placeholder(found.sample) => false,
         Some(verdict) if verdict.strength == Strength::Strong => is_strong_secret(text, assignment, &found, verdict),
         Some(_) if is_weak_secret(assignment, &found, is_parameter) => true,
         _ => {
             let is_proof = is_parameter && is_proof(assignment.name);
-            is_proof && found.sample.len() >= PARAMETER_BYTES_MIN && !value::is_ordinary(found.sample)
+            is_proof && found.sample.len() >= PARAMETER_BYTES_MIN && !classify::is_ordinary(found.sample)
         }
     };
     if !is_secret {
@@ -325,23 +209,23 @@ fn is_strong_secret(text: Text<'_>, assignment: &Assignment<'_>, found: &Value<'
         return false;
     }
     let first_word = found.sample.split([' ', '\t']).next().unwrap_or_default();
-    if value::is_path(found.sample) || (!verdict.may_be_number && value::is_number(first_word)) {
+    if classify::is_path(found.sample) || (!verdict.may_be_number && classify::is_number(first_word)) {
         return false;
     }
-    let is_small = value::is_number(found.sample) && found.sample.len() < 4;
+    let is_small = classify::is_number(found.sample) && found.sample.len() < 4;
     match assignment.sign {
-        Sign::Equals => !(is_small || (is_plain && value::is_code(found.sample) && !text.is_args)),
+        Sign::Equals => !(is_small || (is_plain && classify::is_code(found.sample) && !text.is_args)),
         Sign::SpacedEquals => {
-            !is_small && !(is_plain && (value::is_code(found.line(text)) || value::is_type(found.sample)))
+            !is_small && !(is_plain && (classify::is_code(found.line(text)) || classify::is_type(found.sample)))
         }
         Sign::Colon | Sign::SpacedColon => {
             let said = if is_plain { found.line(text) } else { found.sample };
             let is_alone = assignment.is_quoted && is_plain;
-            let is_message = is_plain && value::is_sentence(said) && reports_failure(text, assignment.start);
+            let is_message = is_plain && classify::is_sentence(said) && reports_failure(text, assignment.start);
             !is_small
                 && !is_message
-                && !value::is_prose(said)
-                && !(is_plain && (value::is_type(found.sample) || value::is_code(found.sample)))
+                && !classify::is_prose(said)
+                && !(is_plain && (classify::is_type(found.sample) || classify::is_code(found.sample)))
                 && !(is_alone && found.sample.contains(' '))
         }
     }
@@ -365,12 +249,12 @@ fn names_another(sample: &str) -> bool {
 
 fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: bool) -> bool {
     let sample = found.sample;
-    let is_code = !found.is_quoted() && (value::is_code(sample) || sample.starts_with(['[', '{', '(']));
-    if value::is_path(sample) || value::is_number(sample) || value::is_prose(sample) || is_code {
+    let is_code = !found.is_quoted() && (classify::is_code(sample) || sample.starts_with(['[', '{', '(']));
+    if classify::is_path(sample) || classify::is_number(sample) || classify::is_prose(sample) || is_code {
         return false;
     }
     if !is_telling(assignment.name) {
-        return value::looks_random(sample);
+        return classify::looks_random(sample);
     }
     let is_lower = |byte: u8| byte.is_ascii_lowercase() || b"_-. ".contains(&byte);
     let is_upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
@@ -378,7 +262,7 @@ fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: 
         sample.len() <= WORD_BYTES_MAX && (sample.bytes().skip(1).all(is_lower) || sample.bytes().all(is_upper));
     let is_field = assignment.is_quoted && found.is_quoted() && !sample.contains(' ');
     let is_given = !is_word && (is_field || assignment.sign == Sign::Equals) && sample.len() >= FIELD_BYTES_MIN;
-    is_parameter || is_given || value::is_telling(sample)
+    is_parameter || is_given || classify::is_telling(sample)
 }
 
 /// Whether what is before a name on its line says that something went wrong.
@@ -398,7 +282,8 @@ fn nested(text: Text<'_>, assignment: &Assignment<'_>, spans: &mut Spans) -> Opt
             let is_end = |byte: u8| byte == b']' || is_line_end(byte);
             let sample = text.sample(at + 1, PAIR_BYTES_MAX);
             let sample = sample.get(..sample.bytes().position(is_end).unwrap_or(sample.len()))?;
-            let is_list = sample.contains(['"', '\'']) && !value::is_prose(sample.trim_start_matches(['"', '\'', ' ']));
+            let is_list =
+                sample.contains(['"', '\'']) && !classify::is_prose(sample.trim_start_matches(['"', '\'', ' ']));
             is_list.then(|| {
                 let end = text.find(at, is_end);
                 spans.add(at + 1..end);

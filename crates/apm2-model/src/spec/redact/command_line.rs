@@ -1,10 +1,10 @@
 //! Options and positions of a command that a secret stands in: `--token x`, `-u user:x`, `mysql -px`, `set api_key x`.
 
 use crate::spec::redact::{
+    classify,
     name::{self, Strength},
     span::Spans,
     text::{Text, is_space},
-    value,
     word::{Word, words},
 };
 
@@ -205,7 +205,7 @@ fn reads_secret(word: &str) -> bool {
 fn echoed(command: &[Word<'_>], spans: &mut Spans) {
     let mut words = command.iter().skip_while(|word| !matches!(program_of(word.text), "echo" | "printf"));
     if words.next().is_some() {
-        for word in words.filter(|word| !word.text.starts_with('-') && !value::is_placeholder(word.text)) {
+        for word in words.filter(|word| !word.text.starts_with('-') && !classify::is_placeholder(word.text)) {
             spans.add(word.start..word.end());
         }
     }
@@ -248,7 +248,7 @@ impl Command<'_> {
             SECRET_OPTIONS.iter().any(|(program, option)| *option == word.text && programs.contains(program));
         let is_cookie = matches!(word.text, "--cookie") || (word.text == "-b" && programs.contains(&"curl"));
         if is_cookie {
-            if next.text.contains('=') && !value::is_placeholder(next.text) {
+            if next.text.contains('=') && !classify::is_placeholder(next.text) {
                 spans.add(next.start..next.end());
             }
             return;
@@ -263,11 +263,11 @@ impl Command<'_> {
             Some(_) => is_of_program || matches!(name, "token" | "pass" | "bearer" | "jwt" | "pat"),
         };
         let may_be_number = is_of_program || verdict.is_some_and(|verdict| verdict.may_be_number);
-        let is_open = value::is_path(next.text)
-            || value::is_placeholder(next.text)
-            || (!may_be_number && value::is_number(next.text))
+        let is_open = classify::is_path(next.text)
+            || classify::is_placeholder(next.text)
+            || (!may_be_number && classify::is_number(next.text))
             || (!self.is_exact && (next.text.starts_with('-') || is_about(next.text)));
-        if !is_open && (is_certain || (verdict.is_some() && value::looks_random(next.text))) {
+        if !is_open && (is_certain || (verdict.is_some() && classify::looks_random(next.text))) {
             spans.add(secret_part(next));
         }
     }
@@ -297,7 +297,7 @@ impl Command<'_> {
             || password.starts_with("//")
             || user.contains('/')
             || (is_number(user) && is_number(password));
-        if !is_other && !value::is_placeholder(password) {
+        if !is_other && !classify::is_placeholder(password) {
             spans.add(start + user.len() + 1..start + login.len());
         }
     }
@@ -306,7 +306,7 @@ impl Command<'_> {
     fn p(&self, word: &Word<'_>, next: Option<&Word<'_>>, programs: &[&str], spans: &mut Spans) {
         let is_of = |list: &[&str]| programs.iter().any(|program| list.contains(program));
         if let Some(password) = word.text.strip_prefix("-p").filter(|password| !password.is_empty()) {
-            if is_of(&P_IS_ATTACHED) && !value::is_placeholder(password) && !password.starts_with("ort=") {
+            if is_of(&P_IS_ATTACHED) && !classify::is_placeholder(password) && !password.starts_with("ort=") {
                 spans.add(word.start + 2..word.end());
             }
             return;
@@ -314,11 +314,11 @@ impl Command<'_> {
         let Some(next) = next.filter(|next| word.text == "-p" && !next.text.is_empty()) else { return };
         let logs_in = programs.contains(&"login");
         let is_password = is_of(&P_IS_PASSWORD) || logs_in;
-        let is_other = value::is_path(next.text)
-            || value::is_placeholder(next.text)
+        let is_other = classify::is_path(next.text)
+            || classify::is_placeholder(next.text)
             || next.text.starts_with('-')
             || (!is_password && (is_mapping(next.text) || is_of(&P_IS_OTHER) || is_of(&P_IS_ATTACHED)));
-        if !is_other && (is_password || self.is_exact || value::looks_random(next.text)) {
+        if !is_other && (is_password || self.is_exact || classify::looks_random(next.text)) {
             spans.add(next.start..next.end());
         }
     }
@@ -328,7 +328,7 @@ impl Command<'_> {
         let before = at.checked_sub(1).and_then(|at| self.words.get(at)).map_or("", |word| word.text);
         if let Some(password) = word.text.strip_prefix("pass:")
             && (before.starts_with("-pass") || programs.contains(&"openssl"))
-            && !value::is_placeholder(password)
+            && !classify::is_placeholder(password)
         {
             spans.add(word.start + "pass:".len()..word.end());
         }
@@ -348,9 +348,9 @@ impl Command<'_> {
             && !word.text.contains('=')
             && !next.text.starts_with(['-', '='])
             && name::judge(word.text, None).is_some_and(|verdict| verdict.strength == Strength::Strong)
-            && !value::is_placeholder(next.text)
+            && !classify::is_placeholder(next.text)
             && !is_about(next.text)
-            && !value::is_path(next.text)
+            && !classify::is_path(next.text)
         {
             spans.add(next.start..next.end());
         }
@@ -364,7 +364,7 @@ fn is_mapping(word: &str) -> bool {
 
 /// Whether the word after an option says something about it.
 fn is_about(word: &str) -> bool {
-    ABOUT_OPTIONS.contains(&word) || value::is_prose(&format!("{word} ."))
+    ABOUT_OPTIONS.contains(&word) || classify::is_prose(&format!("{word} ."))
 }
 
 /// The word without the kind that is said before a secret: `pass:x`.

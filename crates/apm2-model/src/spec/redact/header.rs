@@ -1,9 +1,9 @@
 //! Headers whose value is a secret in several words: `Authorization`, `Cookie`, and what follows `Bearer` and `Basic`.
 
 use crate::spec::redact::{
+    classify,
     span::Spans,
     text::{Text, is_blank, is_line_end, is_quote},
-    value,
 };
 
 /// Words before the secret in an `Authorization`.
@@ -86,12 +86,12 @@ fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<us
     let sample = text.sample(start, LOOK_BYTES_MAX);
     let sample = sample.get(..sample.bytes().position(is_end).unwrap_or(sample.len()))?;
     if name == "cookie" {
-        let is_secret = (sample.contains('=') || value::looks_random(sample)) && !value::is_placeholder(sample);
+        let is_secret = (sample.contains('=') || classify::looks_random(sample)) && !classify::is_placeholder(sample);
         return is_secret.then(|| cookies(text, start, text.find(start, is_end), quote.is_some(), spans));
     }
     let scheme = scheme_length(sample);
     let said = sample.get(scheme..)?;
-    let is_secret = !said.is_empty() && !value::is_placeholder(said.trim_end()) && !value::is_prose(said);
+    let is_secret = !said.is_empty() && !classify::is_placeholder(said.trim_end()) && !classify::is_prose(said);
     is_secret.then(|| {
         let stop = text.find(start, is_end);
         let kept = text.part(start + scheme, stop).trim_end_matches(['\\', ' ', '\t', '}', ']', ')']).len();

@@ -1,9 +1,9 @@
 //! Files of logins: lines of `.netrc` and of `.pgpass`. Those of others are assignments or URLs.
 
 use crate::spec::redact::{
+    classify,
     span::Spans,
     text::{Text, is_space},
-    value,
 };
 
 /// Finds the passwords in them.
@@ -35,7 +35,7 @@ fn netrc(text: Text<'_>, spans: &mut Spans) {
         }
         let word = text.part(start, end);
         let [first, _, last] = before;
-        if last == "password" && matches!(first, "login" | "machine") && !value::is_placeholder(word) {
+        if last == "password" && matches!(first, "login" | "machine") && !classify::is_placeholder(word) {
             spans.add(start..end);
         }
         let [_, second, third] = before;

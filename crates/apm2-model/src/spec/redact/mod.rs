@@ -9,6 +9,7 @@
 
 pub mod assignment;
 pub mod block;
+pub mod classify;
 pub mod command_line;
 #[cfg(test)]
 mod corpus;

@@ -1,9 +1,9 @@
 //! Logins in URLs, and URLs that are secrets themselves. Their parameters are assignments like others.
 
 use crate::spec::redact::{
+    classify,
     span::Spans,
     text::{Text, is_space},
-    value,
 };
 
 /// Hosts and paths before the secret part of an address that is a secret, and how many parts of the path come before that.
@@ -55,17 +55,17 @@ fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
         Some((user, password)) => {
             let from = start + user.len() + 1;
             // A token may be the user: `https://token:x-oauth-basic@host`.
-            if value::is_telling(user) {
+            if classify::is_telling(user) {
                 spans.add(start..start + user.len());
             }
-            if !value::is_placeholder(password) {
+            if !classify::is_placeholder(password) {
                 spans.add(from..start + login.len());
             }
         }
         None => {
             let scheme = text.part(0, scheme_end).as_bytes();
             let is_http = [&b"http"[..], b"https"].iter().any(|http| scheme.ends_with(http));
-            if is_http && !value::is_placeholder(login) && !is_user_name(login) {
+            if is_http && !classify::is_placeholder(login) && !is_user_name(login) {
                 spans.add(start..start + login.len());
             }
         }
@@ -110,7 +110,7 @@ fn bare_logins(text: Text<'_>, spans: &mut Spans) {
             .rposition(|byte| is_url_end(*byte) || matches!(byte, b'=' | b'/'))
             .map_or(window, |back| window + back + 1);
         let Some((user, password)) = text.part(start, at).split_once(':') else { continue };
-        if !user.is_empty() && !value::is_placeholder(password) {
+        if !user.is_empty() && !classify::is_placeholder(password) {
             spans.add(start + user.len() + 1..at);
         }
     }

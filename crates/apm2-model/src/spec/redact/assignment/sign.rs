@@ -1,0 +1,124 @@
+//! Assignments in a text: the name, the sign, and where the value may begin. Which values are secrets is decided in
+//! `assignment.rs`.
+
+use crate::spec::redact::text::{Text, is_blank, is_line_end, is_quote};
+
+/// The longest name that is judged.
+const NAME_BYTES_MAX: usize = 64;
+
+/// The longest word before a name that is looked at.
+pub(super) const WORD_BYTES_MAX: usize = 24;
+
+/// Blanks around `=` and `:`, and quotes and brackets behind a name.
+const AROUND_MAX: usize = 8;
+
+/// What may stand before a name at the beginning of its line: indentation, and what a list, a prompt or a trace begins with.
+pub(super) const INDENT_MAX: usize = 64;
+
+/// How a value is assigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// `=` without blanks.
+    Equals,
+    /// `=` with blanks, `:=`, `=>`, `->`.
+    SpacedEquals,
+    /// `:` without blanks.
+    Colon,
+    /// `:` with blanks.
+    SpacedColon,
+}
+
+/// A name and where its value is assigned.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Assignment<'a> {
+    pub(super) name: &'a str,
+    pub(super) start: usize,
+    pub(super) is_quoted: bool,
+    pub(super) sign: Sign,
+    /// Where the value may begin.
+    pub(super) value_at: usize,
+}
+
+/// The assignment whose sign is at `at`.
+pub(super) fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>> {
+    let (sign_start, sign_end, is_colon) = sign_at(text, at)?;
+    let name_blank = text.blanks_before(sign_start, AROUND_MAX);
+    let is_spaced = name_blank < sign_start || text.byte(sign_end).is_some_and(is_blank);
+    let (end, is_quoted) = name_end(text, name_blank);
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let length = (0..NAME_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_part)).count();
+    let start = end - length;
+    let is_arrow = text.byte(at) == Some(b'>') && text.before(at) == Some(b'>');
+    if length == 0 || length == NAME_BYTES_MAX || is_arrow {
+        return None;
+    }
+    let sign = match (is_colon, is_spaced) {
+        (true, true) => Sign::SpacedColon,
+        (true, false) => Sign::Colon,
+        (false, true) => Sign::SpacedEquals,
+        (false, false) => Sign::Equals,
+    };
+    Some(Assignment { name: text.part(start, end), start, is_quoted, sign, value_at: sign_end })
+}
+
+/// Where the sign of an assignment begins and ends that `at` is in, and whether it is a colon. Comparisons and paths are
+/// none.
+fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
+    let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
+    match byte {
+        b'>' if before == Some(b'-') => {
+            let is_spaced =
+                text.byte(at + 1).is_some_and(is_blank) && at > 1 && text.before(at - 1).is_some_and(is_blank);
+            is_spaced.then_some((at - 1, at + 1, false))
+        }
+        // `<password>…</password>`
+        b'>' => {
+            let is_element = text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
+            is_element.then_some((at, at + 1, false)).filter(|_| next != Some(b'=') && opens_element(text, at))
+        }
+        b'=' if next == Some(b'>') => Some((at, at + 2, false)),
+        b'=' if next == Some(b'=') || matches!(before, Some(b'=' | b'!' | b'<' | b'>' | b'~')) => None,
+        b'=' if before == Some(b':') => Some((at - 1, at + 1, false)),
+        b'=' => Some((at, at + 1, false)),
+        b':' if matches!(next, Some(b':' | b'=')) || before == Some(b':') => None,
+        b':' => Some((at, at + 1, true)),
+        _ => None,
+    }
+}
+
+fn opens_element(text: Text<'_>, at: usize) -> bool {
+    let length = (0..NAME_BYTES_MAX).take_while(|back| {
+        text.before(at - back)
+            .is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b':'))
+    });
+    text.before(at - length.count()) == Some(b'<')
+}
+
+/// Where a name ends, before the quotes and brackets behind it, and whether there are quotes.
+fn name_end(text: Text<'_>, mut end: usize) -> (usize, bool) {
+    let mut is_quoted = false;
+    for _ in 0..AROUND_MAX {
+        match text.before(end) {
+            Some(byte) if is_quote(byte) => is_quoted = true,
+            Some(b'\\' | b']' | b'*') => {}
+            _ => break,
+        }
+        end -= 1;
+    }
+    (end, is_quoted)
+}
+
+/// The word before a name, with one blank between them.
+pub(super) fn word_before(text: Text<'_>, start: usize) -> Option<&str> {
+    let end = start.checked_sub(1).filter(|end| text.byte(*end) == Some(b' '))?;
+    let is_letter = |byte: u8| byte.is_ascii_alphabetic();
+    let length = (0..WORD_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_letter)).count();
+    Some(text.part(end - length, end)).filter(|word| !word.is_empty())
+}
+
+/// Whether nothing but an indentation is before the name.
+pub(super) fn begins_line(text: Text<'_>, assignment: &Assignment<'_>) -> bool {
+    let is_indent = |byte: u8| is_blank(byte) || is_quote(byte) || b"-+*>|<#$.:".contains(&byte);
+    let indent = (0..INDENT_MAX).take_while(|back| text.before(assignment.start - back).is_some_and(is_indent)).count();
+    text.before(assignment.start - indent).is_none_or(is_line_end)
+}

@@ -1,0 +1,36 @@
+//! Names that make a secret of their value, and names that do not.
+
+use super::*;
+
+fn strength(name: &str) -> Option<Strength> {
+    judge(name, None).map(|verdict| verdict.strength)
+}
+
+#[test]
+fn a_name_is_taken_apart_into_its_words() {
+    assert_eq!(words_of("X-Api-Key"), ["x", "api", "key"]);
+    assert_eq!(words_of("sharedAccessKey2"), ["shared", "access", "key2"]);
+    assert_eq!(words_of("APIKey_1"), ["api", "key"]);
+}
+
+#[test]
+fn words_that_only_contain_a_secrets_name_are_none() {
+    for name in
+        ["tokenizer", "keyboard", "monkey", "Author", "passed", "compass", "max_tokens", "public_key", "key_file"]
+    {
+        assert_eq!(strength(name), None, "{name}");
+    }
+    for name in [
+        "password",
+        "API_KEY",
+        "apiKey",
+        "DB_PWD",
+        "github_token",
+        "SECRET_KEY_BASE",
+        "PGPASSWORD",
+        "aws_secret_access_key",
+    ] {
+        assert_eq!(strength(name), Some(Strength::Strong), "{name}");
+    }
+    assert_eq!(strength("key"), Some(Strength::Weak));
+}
