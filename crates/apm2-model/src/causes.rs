@@ -1,8 +1,9 @@
-//! An error with the errors that led to it, in words.
+//! The text of an error with its causes.
 
 use std::error::Error;
 
-/// An error with all its causes, each said once: many say theirs themselves, and many do not.
+/// The text of an error and of all its causes, separated by `: `. A cause is left out where the text already contains it, since many
+/// errors include the text of their cause in their own.
 #[must_use]
 pub fn causes(error: &dyn Error) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! The clock of the system. The only file of this crate that reads a clock, or anything at all, from the system.
+//! The system clocks. The only file of this crate that reads from the system.
 
 use std::sync::OnceLock;
 

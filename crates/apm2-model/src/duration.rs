@@ -1,7 +1,7 @@
-//! Durations as a person writes them: `30s`, `5m`, `1h 30m`.
+//! Durations as text: `30s`, `5m`, `1h 30m`.
 //!
-//! Use with `#[serde(with = "crate::duration")]`. The text form is for TOML and JSON; recorded bytes have integer
-//! milliseconds and never pass through here.
+//! Use with `#[serde(with = "crate::duration")]`. The text form is for TOML and JSON; records hold integer milliseconds
+//! and do not use this form.
 
 use std::time::Duration;
 
@@ -18,13 +18,13 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 /// Reads a duration from text such as `250ms`, `30s` or `5m`.
 ///
 /// # Errors
-/// When the text is not a duration.
+/// The text is not a duration.
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     humantime::parse_duration(&text).map_err(|error| D::Error::custom(format!("{text:?} is not a duration: {error}")))
 }
 
-/// The same for a duration that may be missing. Use with `#[serde(default, with = "crate::duration::option")]`.
+/// Optional durations, as [`serialize`] and [`deserialize`] write and read them. Use with `#[serde(default, with = "crate::duration::option")]`.
 pub mod option {
     use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub mod option {
     /// Reads a duration, or nothing.
     ///
     /// # Errors
-    /// When there is a text that is not a duration.
+    /// The text is not a duration.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
         let text = Option::<String>::deserialize(deserializer)?;
         text.map(|text| humantime::parse_duration(&text).map_err(D::Error::custom)).transpose()

@@ -1,23 +1,23 @@
-//! From what a person types for a process to what is meant: one rule for every command. Pure.
+//! Resolves the text that names a process on a command line to a process or an instance. All commands use this rule. Pure.
 //!
 //! In this order:
-//! 1. a name, or `name-instance`. They cannot both be supervised, so where history knows both, the one to which something
-//!    happened last is meant;
+//! 1. a name, or `name-instance`. Only one of the two can be supervised at a time, so where the history has
+//!    both, the one with the later last event is selected;
 //! 2. a process id or the beginning of one, 4 hexadecimal digits or more, in either case, with or without its dashes.
 //!
-//! A beginning that fits several processes is an error that lists them.
+//! A beginning of several ids is an error that lists them.
 
 use std::collections::BTreeMap;
 
 use crate::{event::stream_id::StreamId, spec::id::ProcessId, state::stream::Stream};
 
-/// Fewer digits of an id would soon fit another one as well.
+/// The least number of digits of a shortened id. With fewer digits, collisions are likely in a small ledger.
 pub const PREFIX_DIGITS_MIN: usize = 4;
 
-/// Candidates that an error lists.
+/// The greatest number of candidates that an error lists.
 const LISTED_MAX: usize = 8;
 
-/// What can be meant.
+/// An instance that a text can refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
     /// The instance.
@@ -37,7 +37,7 @@ impl<'a> From<&'a Stream> for Candidate<'a> {
     }
 }
 
-/// What is meant.
+/// What a text refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meant {
     /// A process, with all its instances.
@@ -56,7 +56,7 @@ impl Meant {
         }
     }
 
-    /// Whether this instance is meant.
+    /// Whether this instance is the one referred to, or one of the process referred to.
     #[must_use]
     pub fn includes(self, stream: StreamId) -> bool {
         match self {
@@ -66,34 +66,34 @@ impl Meant {
     }
 }
 
-/// Why nothing in particular is meant.
+/// Why a text refers to no single process.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UnclearId {
-    /// Nothing fits.
+    /// No process has this name or id.
     #[error("no process {0:?}")]
     Unknown(String),
-    /// Several processes fit.
+    /// The ids of several processes begin with the text.
     #[error("{text:?} fits several processes")]
     Ambiguous {
-        /// What was typed.
+        /// The text that was given.
         text: String,
-        /// Ids with names, the first few.
+        /// The ids with their names, at most 8, and the number of the others.
         candidates: Vec<String>,
     },
-    /// One instance fits where a whole process is wanted.
+    /// The text names one instance where the command needs a whole process.
     #[error("{text:?} is one instance of {name:?}")]
     OneInstance {
-        /// What was typed.
+        /// The text that was given.
         text: String,
         /// The name of the process.
         name: String,
     },
 }
 
-/// What `text` means among `candidates`.
+/// Resolves `text` among `candidates`.
 ///
 /// # Errors
-/// When nothing fits, or several processes do.
+/// `text` refers to no process or to several.
 pub fn resolve(text: &str, candidates: &[Candidate<'_>]) -> Result<Meant, UnclearId> {
     if let Some(meant) = by_name(text, candidates) {
         return Ok(meant);

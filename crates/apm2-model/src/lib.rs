@@ -1,11 +1,13 @@
-//! What a supervised process is, what happens to it, and what follows from that.
+//! The model of a supervised process: its specification, its events, its state, and the policies of its supervisor.
 //!
 //! Data and pure functions: specifications ([`spec`]), events ([`event`]), the state machine and the folds over events
-//! ([`state`]), and the decisions of the supervisor ([`policy`]). No process is started here, no file is read and nothing is
-//! waited for; [`clock`] is the one file that reads something from the system.
+//! ([`state`]), and the decisions of the supervisor ([`policy`]). This crate starts no process, reads no file and
+//! does not block; [`clock`] alone reads from the system.
 //!
-//! What does not live here: process control (`apm2-core`), storage (`apm2-ledger`), and anything that people read
-//! (`apm2-ledger-cli`).
+//! The back-off ([`spec::config::restart`], [`policy::restart`]) and the secret filter ([`spec::redact`]) are our own; the reasons are at
+//! the head of these files.
+//!
+//! What does not live here: process control (`apm2-core`), storage (`apm2-ledger`), and presentation (`apm2-ledger-cli`).
 
 pub mod causes;
 pub mod clock;

@@ -79,7 +79,7 @@ impl Recorded {
     }
 }
 
-/// A recorder that numbers events and stores none: for runners of which no history is wanted.
+/// A recorder that numbers events and stores none: for runners without a history.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullRecorder;
 

@@ -1,4 +1,4 @@
-//! Signals by number, with their names where they have one.
+//! Signals by number, and by name where signal(7) has one.
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 #[serde(try_from = "String", into = "String")]
 pub struct Signal(u8);
 
-/// The text or number is no signal.
+/// The text is neither the name nor the number of a signal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not a signal; write a name such as SIGTERM or a number from 1 to {max}", max = Signal::MAX)]
 pub struct NotASignal(String);
@@ -20,14 +20,14 @@ impl Signal {
     pub const INT: Self = Self(2);
     /// Kill: cannot be caught.
     pub const KILL: Self = Self(9);
-    /// The polite request to end.
+    /// Termination request: can be handled by the process.
     pub const TERM: Self = Self(15);
     /// Continue, if stopped.
     pub const CONT: Self = Self(18);
     /// The largest signal number on Linux.
     pub const MAX: u8 = 64;
 
-    /// The signal with this number, if there is one.
+    /// The signal with this number; `None` unless it is 1 to 64.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         if number >= 1 && number <= Self::MAX { Some(Self(number)) } else { None }

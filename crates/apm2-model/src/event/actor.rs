@@ -1,15 +1,15 @@
-//! Who or what brought an event about.
+//! The originator of an event.
 
-/// Who or what brought an event about.
+/// The originator of an event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
-    /// A person or their script.
+    /// A person, or a program on their behalf.
     Operator {
         /// Their user id.
         uid: u32,
-        /// Their user name, where it is known.
+        /// Their user name, if it is known.
         user: Option<String>,
-        /// Their terminal, where there was one.
+        /// Their terminal, if the request came from one.
         terminal: Option<String>,
     },
     /// The restart policy.

@@ -1,4 +1,4 @@
-//! How a run ended, and how we know.
+//! How a run ended, and how the supervisor learned of it.
 
 use std::{fmt, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
@@ -7,44 +7,44 @@ use crate::signal::Signal;
 /// The bit of a wait status that says that core was dumped (wait(2)).
 const CORE_DUMPED: i32 = 0x80;
 
-/// What the kernel said of the end of a process.
+/// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitOutcome {
     /// It called exit with this code.
     Code(i32),
     /// A signal killed it.
     Signal {
-        /// Which one.
+        /// The signal that killed it.
         signal: Signal,
         /// Whether it left a core dump.
         core_dumped: bool,
     },
-    /// Nobody can tell any more. No code is made up.
+    /// The exit status is lost. No code is invented.
     Unknown,
 }
 
-/// How an exit came to be known.
+/// How the supervisor learned of an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// We were its parent and reaped it.
+    /// The supervisor was the parent and reaped the process.
     Observed,
-    /// It was no longer our child, and the kernel told us all the same.
+    /// The process was not a child of the supervisor any more, and its exit status was read from the kernel.
     Recovered,
-    /// It is gone, and that is all there is.
+    /// The process does not exist any more, and its exit status was not available.
     Unknown,
 }
 
 /// An exit with its evidence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// What happened.
+    /// The exit status.
     pub outcome: ExitOutcome,
-    /// How we know.
+    /// How the supervisor learned of it.
     pub evidence: Evidence,
 }
 
 impl Exit {
-    /// An exit of which nothing is known.
+    /// An exit without a known status.
     pub const UNKNOWN: Self = Self { outcome: ExitOutcome::Unknown, evidence: Evidence::Unknown };
 
     /// The exit in a wait status (wait(2)), as reaped or as the last field of `/proc/<pid>/stat`.
@@ -60,7 +60,7 @@ impl Exit {
         }
     }
 
-    /// The wait status (wait(2)) that says the same; `None` for an unknown exit.
+    /// The wait status (wait(2)) of this exit; `None` for an unknown one.
     #[must_use]
     pub fn to_status(&self) -> Option<ExitStatus> {
         let raw = match self.outcome {
@@ -123,20 +123,20 @@ pub enum SpawnStage {
     Fork,
     /// The program was not found or cannot be executed (execve(2)).
     Exec,
-    /// Its credentials could not be had.
+    /// Its credentials could not be fetched.
     Credentials,
     /// Its standard input could not be opened.
     Stdin,
 }
 
-/// Why no process came to be. Not a crash: there was nothing that could have crashed.
+/// Why no process was spawned. Not a crash: there was no process that could have crashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnFailure {
     /// Which step failed.
     pub stage: SpawnStage,
-    /// The operating system's error number, where there was one.
+    /// The error number (errno(3)), if the failure has one.
     pub errno: Option<i32>,
-    /// What it means, for a person.
+    /// The failure in words.
     pub message: String,
 }
 
@@ -153,7 +153,7 @@ pub enum RunEnd {
     Exit(Exit),
     /// It could not be spawned.
     SpawnFailed(SpawnFailure),
-    /// Its start was asked for and never confirmed. Whether it ever ran, nobody can tell.
+    /// The start was requested and never confirmed. It is unknown whether the process ran.
     NeverConfirmed,
 }
 

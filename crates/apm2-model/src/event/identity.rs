@@ -1,8 +1,8 @@
-//! Which process a pid meant: `(boot id, pid namespace, pid, start time)`, since pids are reused (law 6).
+//! The identity of a process beyond its pid: `(boot id, pid namespace, pid, start time)`, since pids are reused (law 6).
 
 use uuid::Uuid;
 
-/// A process that no other can be taken for.
+/// The unique identity of a process on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProcessIdentity {
     /// The boot it was started in.

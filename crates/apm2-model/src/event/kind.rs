@@ -10,21 +10,21 @@ use crate::{
     spec::redact::spec::RedactedSpec,
 };
 
-/// Why a start is made.
+/// The trigger of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartTrigger {
-    /// Somebody asked for it.
+    /// A person or a program requested it.
     Start,
-    /// The restart policy asked for it.
+    /// The restart policy requested it.
     Restart {
         /// Which attempt since the last sustained run, from 1.
         attempt: u32,
     },
-    /// A new supervisor found that it is to run, and did not: after a shutdown of the supervisor or of the machine.
+    /// A new supervisor started it, since it ran before the supervisor or the machine was shut down.
     Boot,
 }
 
-/// Whom a signal was for.
+/// The target of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalTarget {
     /// The process alone.
@@ -42,7 +42,7 @@ pub enum OutputSource {
     Stderr,
 }
 
-/// The rule that said no to a restart.
+/// The rule that refused a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartRule {
     /// The policy is `never`. Not recorded by any version; it exists because the format of version 1 has it.
@@ -87,7 +87,7 @@ impl RestartRule {
 /// The kind of an event, with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// The instance came to be known. First event of its stream.
+    /// The instance was registered. The first event of its stream.
     Registered {
         /// What it runs.
         spec: RedactedSpec,
@@ -97,18 +97,18 @@ pub enum EventKind {
         /// What it runs from the next start on.
         spec: RedactedSpec,
     },
-    /// It was taken out of supervision.
+    /// The instance was removed from supervision.
     Unregistered,
     /// A start is about to be made: durable before the spawn.
     StartRequested {
-        /// Why.
+        /// The trigger of the start.
         trigger: StartTrigger,
     },
     /// Transition to `Starting`.
     Starting {
-        /// The process that was spawned; `None` when none came to be, and `Crashed` follows in the same commit.
+        /// The process that was spawned; `None` where the spawn failed, and `Crashed` follows in the same commit.
         identity: Option<ProcessIdentity>,
-        /// Why it was started.
+        /// The trigger of the start.
         trigger: StartTrigger,
     },
     /// Transition to `Running`.
@@ -134,7 +134,7 @@ pub enum EventKind {
     },
     /// Transition to `Crashed`.
     Crashed {
-        /// Why.
+        /// How the run ended.
         cause: RunEnd,
     },
     /// Transition to `Terminated`.
@@ -144,21 +144,21 @@ pub enum EventKind {
     },
     /// A signal is about to be sent: durable before the kernel is asked.
     SignalSent {
-        /// Which.
+        /// The signal.
         signal: Signal,
-        /// To whom.
+        /// Its target.
         target: SignalTarget,
     },
     /// The kernel refused the signal recorded before.
     SignalFailed {
-        /// Which.
+        /// The signal.
         signal: Signal,
-        /// The kernel's error number.
+        /// The error number (errno(3)).
         errno: i32,
     },
     /// Members of the group were still alive after SIGKILL and the time it was given.
     GroupSurvived {
-        /// Their pids, the first few.
+        /// Their pids, a limited number of them.
         pids: Vec<u32>,
     },
     /// The policy will start it again.
@@ -170,16 +170,16 @@ pub enum EventKind {
     },
     /// The policy will not start it again.
     RestartRefused {
-        /// The rule that said no.
+        /// The rule that refused it.
         rule: RestartRule,
     },
     /// The restart budget is full again.
     BudgetReset,
-    /// A health check changed its mind without crossing into another state.
+    /// The result of the health check changed, and the state did not.
     HealthChanged {
-        /// What it says now.
+        /// The new result.
         healthy: bool,
-        /// In its own words.
+        /// The detail of the result.
         detail: String,
     },
     /// A process that outlived its supervisor was taken over by a new one.
@@ -187,7 +187,7 @@ pub enum EventKind {
         /// The process.
         identity: ProcessIdentity,
     },
-    /// The process is gone, and somebody else still holds its output.
+    /// The process has ended, and another process still has its output open.
     OutputLeaked {
         /// Which output.
         source: OutputSource,
@@ -208,11 +208,11 @@ pub enum EventKind {
         /// The names of the variables.
         variables: Vec<String>,
     },
-    /// What an agent adapter saw.
+    /// An agent adapter recognized something in the output.
     Observed {
-        /// Which adapter.
+        /// The name of the adapter.
         adapter: String,
-        /// What it saw.
+        /// What it recognized.
         detail: String,
     },
     /// The last lines of a run that failed, secrets masked.
@@ -222,13 +222,13 @@ pub enum EventKind {
         /// Of stderr.
         stderr: Vec<String>,
     },
-    /// Output could not be kept: the process went on, and what it wrote was dropped.
+    /// Output could not be stored: the process continued, and its output was dropped.
     OutputDropped {
         /// Which output.
         source: OutputSource,
-        /// Bytes dropped; 0 when it has just begun.
+        /// Bytes dropped; 0 in the event that records the beginning.
         bytes: u64,
-        /// Why.
+        /// Why it could not be stored.
         cause: String,
     },
     /// A command that comes before the stop signal has ended.
@@ -242,11 +242,10 @@ pub enum EventKind {
     },
     /// Processes of a run that had left its session were found by their marker after its end, and were ended.
     OrphansEnded {
-        /// How many.
+        /// The number of these processes.
         processes: u32,
     },
-    /// The end that was recorded just before was found later than it happened: no supervisor watched. It lies between
-    /// these two times.
+    /// The end that was recorded just before happened while no supervisor ran, between these two times.
     EndUnobserved {
         /// When a supervisor last recorded anything before the end was found.
         not_before: Timestamp,
@@ -255,9 +254,9 @@ pub enum EventKind {
     },
     /// System: a supervisor opened the ledger.
     SupervisorStarted {
-        /// Its pid.
+        /// The pid of the supervisor.
         pid: u32,
-        /// Its version.
+        /// The version of the supervisor.
         version: String,
     },
     /// System: a supervisor closed the ledger.
@@ -272,9 +271,9 @@ pub enum EventKind {
     },
     /// System: the store beside the journal was set aside and built again.
     StoreRebuilt {
-        /// What was wrong with it.
+        /// The damage that was found.
         cause: String,
-        /// The name it was set aside under, in the ledger's directory; none where nothing was left of it.
+        /// The name in the ledger's directory that it was renamed to; `None` where the store was missing.
         set_aside: Option<String>,
     },
     /// System: a commit that was cut short by a crash, and never acknowledged, was removed.

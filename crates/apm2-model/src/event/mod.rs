@@ -1,4 +1,5 @@
-//! What happened, in the past tense. Data only: bytes are the ledger's matter, words the command line's.
+//! Events: what has happened to a process or to the ledger. Data only; `apm2-ledger` defines their bytes and `apm2-ledger-cli` their
+//! presentation.
 
 pub mod actor;
 pub mod exit;
@@ -11,22 +12,22 @@ pub mod timestamp;
 
 use crate::event::{actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Timestamp};
 
-/// An event that is not recorded yet: everything but its numbers.
+/// An event before it is recorded: it has no numbers yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
-    /// Whose event it is.
+    /// The instance that the event belongs to.
     pub stream: StreamId,
     /// The run it belongs to, from 1; 0 before the first and for system events.
     pub run: u64,
-    /// Who or what brought it about.
+    /// The cause of the event: a person, a policy or the system.
     pub actor: Actor,
-    /// Why, in the words of whoever asked.
+    /// The reason that the requester gave.
     pub reason: Option<String>,
     /// The seq of the event that caused it.
     pub cause: Option<u64>,
-    /// When.
+    /// When it happened.
     pub stamp: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 
@@ -37,19 +38,19 @@ pub struct Event {
     pub seq: u64,
     /// Position in its stream, from 1, without gaps.
     pub version: u64,
-    /// Whose event it is.
+    /// The instance that the event belongs to.
     pub stream: StreamId,
     /// The run it belongs to, from 1; 0 before the first and for system events.
     pub run: u64,
-    /// Who or what brought it about.
+    /// The cause of the event: a person, a policy or the system.
     pub actor: Actor,
-    /// Why, in the words of whoever asked.
+    /// The reason that the requester gave.
     pub reason: Option<String>,
     /// The seq of the event that caused it.
     pub cause: Option<u64>,
-    /// When.
+    /// When it happened.
     pub stamp: Timestamp,
-    /// What.
+    /// What happened.
     pub kind: EventKind,
 }
 

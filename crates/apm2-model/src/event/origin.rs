@@ -1,30 +1,30 @@
-//! Who or what brought the events of one commit about.
+//! The origin of the events of one commit: requester, cause and time.
 
 use crate::event::{requester::Requester, timestamp::Timestamp};
 
-/// Where the events of one commit come from.
+/// The origin of the events of one commit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EventOrigin {
-    /// Who brought them about, and why.
+    /// The requester and their reason.
     pub request: Requester,
     /// The seq of the event that caused them.
     pub cause: Option<u64>,
-    /// When they happened, if that was not just now.
+    /// When they happened; `None` for the present.
     pub stamp: Option<Timestamp>,
 }
 
 impl EventOrigin {
-    /// What `request` asked for.
+    /// The origin of what `request` asks for.
     pub fn of(request: impl Into<Requester>) -> Self {
         Self { request: request.into(), ..Self::default() }
     }
 
-    /// The same, as a consequence of the event numbered `cause`.
+    /// This origin, as a consequence of the event numbered `cause`.
     pub fn caused_by(self, cause: Option<u64>) -> Self {
         Self { cause, ..self }
     }
 
-    /// The same, at another time than now.
+    /// This origin, at another time than the present.
     pub fn at(self, stamp: Timestamp) -> Self {
         Self { stamp: Some(stamp), ..self }
     }

@@ -1,13 +1,13 @@
-//! Who asks for something, and why.
+//! The requester of a start or a stop.
 
 use crate::event::actor::Actor;
 
-/// Who asks for a start or a stop.
+/// The requester of a start or a stop, and their reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// Who.
+    /// The originator.
     pub actor: Actor,
-    /// Why, in their own words.
+    /// The reason that they gave.
     pub reason: Option<String>,
 }
 

@@ -1,19 +1,19 @@
-//! The time of an event: the wall clock for people, the boot clock for durations.
+//! The time of an event on two clocks: the wall clock for display, the boot clock for durations.
 
 use chrono::{DateTime, TimeZone as _, Utc};
 use uuid::Uuid;
 
 /// One moment on two clocks.
 ///
-/// Durations and windows are taken between boot-clock readings of the same boot, so that setting the wall clock
-/// cannot bend history.
+/// Durations and windows are taken between boot-clock readings of the same boot, so that a change of the wall
+/// clock does not change them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timestamp {
     /// Wall-clock time: nanoseconds since 1970-01-01T00:00:00Z.
     pub wall_ns: i64,
     /// Time since boot, suspend included (`CLOCK_BOOTTIME`), in nanoseconds.
     pub boot_ns: u64,
-    /// Which boot (random(4), `boot_id`); nil where the kernel does not tell.
+    /// Which boot (random(4), `boot_id`); nil where `/proc` does not have it.
     pub boot_id: Uuid,
 }
 
@@ -31,7 +31,7 @@ impl Timestamp {
     }
 }
 
-/// Where stamps come from. Tests put a fixed one in its place.
+/// A source of timestamps. Tests use one with a fixed time.
 pub trait Clock: Send + Sync {
     /// The present moment.
     fn now(&self) -> Timestamp;

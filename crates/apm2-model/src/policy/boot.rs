@@ -1,7 +1,7 @@
-//! What a new supervisor does with an instance that does not run. Pure.
+//! Which instances a new supervisor starts. Pure.
 //!
-//! A process that was stopped because its supervisor was leaving, or that ended with the machine, is to run again: neither
-//! says anything about the process. One that was stopped by an operator, has finished, or was given up is not.
+//! A process that was stopped by the shutdown of its supervisor, or that ended with the machine, is started again: its end had no cause
+//! in the process. A process that an operator stopped, that has finished, or whose restarts were given up is not.
 
 use crate::{
     event::timestamp::Timestamp,
@@ -9,14 +9,14 @@ use crate::{
     state::stream::{FollowUp, Stream},
 };
 
-/// What a new supervisor is told of its own start.
+/// What a new supervisor knows about its own start.
 #[derive(Debug, Clone, Copy)]
 pub struct Boot {
     /// The seq of the event that records it: the cause of what is started for it.
     pub cause: Option<u64>,
-    /// When a supervisor before this one is last known to have been there: an end that is found happened later.
+    /// The last time at which an earlier supervisor is known to have run: an end that is found now happened after that.
     pub watched_until: Option<Timestamp>,
-    /// Whether a process is to stay as it is, whatever its `on_boot` says. Default: none is.
+    /// Whether a process is not started whatever its `on_boot` is. Default: no process.
     pub stays: fn(&LaunchSpec) -> bool,
 }
 
@@ -27,32 +27,32 @@ impl Default for Boot {
 }
 
 impl Boot {
-    /// What is done with this process.
+    /// The `on_boot` that applies to this process.
     #[must_use]
     pub fn on_boot(&self, launch: &LaunchSpec) -> OnBoot {
         if (self.stays)(launch) { OnBoot::Stay } else { launch.spec.restart.on_boot }
     }
 }
 
-/// What is done.
+/// The decision about one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtBoot {
-    /// What follows from its history and its policy.
+    /// No start by the boot: the restart policy decides as usual.
     Nothing,
-    /// It is started.
+    /// Start it.
     Start,
-    /// It is not started, whatever its policy says.
+    /// Do not start it, whatever its restart policy is.
     Stay,
 }
 
-/// What is done about an instance of which `left` was left by an earlier supervisor, and which does not run at `now`, or is
-/// being stopped: then once it has ended.
+/// Decides about an instance that an earlier supervisor left as `left`, and that does not run at `now` or is being stopped. In the
+/// latter case the decision is carried out after its end.
 pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Timestamp) -> AtBoot {
     let is_another_boot = left.asked_at.is_some_and(|asked| asked.boot_id != now.boot_id);
     let is_over = left.intent.is_none() && left.handle.state.has_exited();
-    // It was stopped, and neither by an operator nor by itself.
+    // It was stopped by the shutdown of the supervisor.
     let was_shut_down = left.wanted && is_over && left.follow_up == FollowUp::Nothing;
-    // The supervisor ended before that was through.
+    // The supervisor ended before the stop was complete.
     let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.by_health);
     let is_due = matches!(left.follow_up, FollowUp::Restart { .. });
     let went_with_the_machine = left.wanted && is_another_boot && (left.is_open() || is_due);

@@ -1,37 +1,37 @@
-//! What the results of health checks mean. Pure: no process, no clock.
+//! The health of a run, from the results of its checks. Pure.
 
 use std::time::Duration;
 
 use crate::{event::timestamp::Timestamp, spec::config::health::HealthCheckConfig};
 
-/// What one check said.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
-    /// Whether it is well.
+    /// Whether the check succeeded.
     pub healthy: bool,
-    /// In words. As `apm2_core::health::probe` gives it, at most
+    /// The detail. As `apm2_core::health::probe` gives it, at most
     /// [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters, secrets masked; so it is recorded in
     /// any case.
     pub detail: String,
 }
 
-/// What a result means.
+/// What follows from a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthVerdict {
-    /// Nothing that was not known.
+    /// No change.
     Nothing,
-    /// It is well again, or for the first time, or the first check after that has failed.
+    /// The first success, the first success after failures, or the first failure after successes.
     Changed {
-        /// What it is now.
+        /// The new result.
         healthy: bool,
-        /// In words.
+        /// The detail of the check.
         detail: String,
     },
-    /// So many checks in a row have failed that it counts as unhealthy.
+    /// `failure_threshold` checks in a row have failed.
     CrossedUnhealthy {
-        /// How many.
+        /// The number of failures in a row.
         failures: u32,
-        /// What the last one said.
+        /// The detail of the last check.
         detail: String,
     },
 }
@@ -41,8 +41,8 @@ pub enum HealthVerdict {
 pub struct HealthMonitor {
     config: HealthCheckConfig,
     started: Timestamp,
-    /// The last verdict that was told.
-    told: Option<bool>,
+    /// The result that was reported last.
+    reported: Option<bool>,
     failures: u32,
     successes: u32,
     has_succeeded: bool,
@@ -53,7 +53,7 @@ impl HealthMonitor {
     /// The health of a run that was started at `started`.
     #[must_use]
     pub const fn new(config: HealthCheckConfig, started: Timestamp) -> Self {
-        Self { config, started, told: None, failures: 0, successes: 0, has_succeeded: false, is_checked: false }
+        Self { config, started, reported: None, failures: 0, successes: 0, has_succeeded: false, is_checked: false }
     }
 
     /// How long to wait from `now` until the next check.
@@ -62,7 +62,7 @@ impl HealthMonitor {
         if self.is_checked { self.config.interval } else { self.config.initial_delay.saturating_sub(self.age(now)) }
     }
 
-    /// Takes a result in.
+    /// Takes the next result.
     pub fn on_result(&mut self, now: &Timestamp, result: &ProbeResult) -> HealthVerdict {
         self.is_checked = true;
         let detail = result.detail.clone();
@@ -70,30 +70,30 @@ impl HealthMonitor {
             self.has_succeeded = true;
             self.failures = 0;
             self.successes = self.successes.saturating_add(1);
-            if self.told == Some(true) || self.successes < self.config.success_threshold {
+            if self.reported == Some(true) || self.successes < self.config.success_threshold {
                 return HealthVerdict::Nothing;
             }
-            self.told = Some(true);
+            self.reported = Some(true);
             return HealthVerdict::Changed { healthy: true, detail };
         }
-        // What has never been well yet is given time to become so.
+        // Before the first success, failures within the grace period do not count.
         if !self.has_succeeded && self.age(now) < self.config.grace_period {
             return HealthVerdict::Nothing;
         }
         self.successes = 0;
         self.failures = self.failures.saturating_add(1);
         if self.failures == self.config.failure_threshold {
-            self.told = Some(false);
+            self.reported = Some(false);
             return HealthVerdict::CrossedUnhealthy { failures: self.failures, detail };
         }
-        if self.told == Some(true) {
-            self.told = Some(false);
+        if self.reported == Some(true) {
+            self.reported = Some(false);
             return HealthVerdict::Changed { healthy: false, detail };
         }
         HealthVerdict::Nothing
     }
 
-    /// Of a run of another boot nothing is known but that it is not young.
+    /// The age of the run; the greatest duration for a run of another boot, whose clock cannot be compared.
     fn age(&self, now: &Timestamp) -> Duration {
         now.nanos_since(&self.started).map_or(Duration::MAX, Duration::from_nanos)
     }

@@ -1,4 +1,4 @@
-//! What is decided: pure functions of what they are given.
+//! The decisions of a supervisor: pure functions of their arguments, without a process, a clock or a disk.
 
 pub mod boot;
 pub mod health_monitor;

@@ -1,7 +1,7 @@
-//! What follows from what happens to one instance. Pure: no process, no clock, no storage.
+//! Plans the steps of one instance: which effects follow from a request, an end, a result or a time. Pure.
 //!
-//! What is known is read from the stream, so a supervisor that takes over plans as the one before it would have. The one
-//! thing kept beside it is what an order under way wants to come after the stop.
+//! The state is read from the stream, so a supervisor that takes over makes the same plan as the one before it. In addition, a plan
+//! remembers what is to follow the stop in progress.
 
 use std::time::Duration;
 
@@ -26,51 +26,52 @@ use crate::{
     },
 };
 
-/// All that can happen to an instance.
+/// The inputs of a plan.
 #[derive(Debug, Clone)]
 pub enum PlanInput {
-    /// Somebody wants it to run.
+    /// A start is requested.
     Start(Requester),
-    /// Somebody wants it to end, within this time or its own.
+    /// A stop is requested, with this timeout or that of the specification.
     Stop(Requester, Option<Duration>),
-    /// Somebody wants it to end and to run again.
+    /// A restart is requested.
     Restart(Requester),
-    /// Its run is over, and on record.
+    /// The run is over, and its end is recorded.
     RunOver,
     /// The time of a scheduled restart has come.
     RestartDue,
-    /// What a health check means.
+    /// A verdict of the health monitor.
     Health(HealthVerdict),
     /// The run has lasted for `min_uptime`.
     Sustained,
-    /// An earlier supervisor's run was taken over.
+    /// A run of an earlier supervisor was taken over.
     Resumed,
-    /// It is to run as it did before its supervisor, or the machine, was shut down. The seq of the event that says so.
+    /// The instance is started because it ran before the supervisor or the machine was shut down. The seq of the event that causes
+    /// the start.
     Boot(Option<u64>),
-    /// It was to run before the machine was shut down, and is to stay as it is.
+    /// The instance ran before the machine was shut down, and is not started.
     Stay,
 }
 
-/// What is to be done about it, in this order.
+/// An effect of a step. Effects are carried out in their order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Start it.
     Start {
-        /// Who or what asked for it.
+        /// The origin of the request.
         origin: EventOrigin,
         /// The trigger that is recorded.
         trigger: StartTrigger,
     },
     /// Stop it.
     Stop {
-        /// Who asked for it, and why.
+        /// The requester.
         request: Requester,
         /// Time until SIGKILL; `None` for the timeout of the specification.
         timeout: Option<Duration>,
     },
     /// Record an event.
     Record {
-        /// Who or what brought it about.
+        /// The origin of the event.
         origin: EventOrigin,
         /// The event.
         kind: EventKind,
@@ -82,24 +83,23 @@ pub enum Effect {
         /// Time until the start.
         delay: Duration,
     },
-    /// Say that the order does not fit the state.
+    /// Refuse the request of this name, which does not fit the state.
     Refuse(&'static str),
 }
 
-/// What comes after the stop under way.
+/// What follows the stop in progress.
 #[derive(Debug, Clone, Default)]
 enum AfterStop {
-    /// What the policy says.
+    /// The decision of the policy.
     #[default]
     Policy,
-    /// Nothing: somebody wanted it to end.
+    /// No start: a stop was requested.
     Stay {
         request: Requester,
-        /// Whether it was to be started after its end, and the supervisor's own shutdown comes between: the next one is to
-        /// start it.
+        /// Whether a start was to follow, and the shutdown of the supervisor prevents it: the next supervisor makes the start.
         is_put_off: bool,
     },
-    /// The next run: somebody wanted a restart, or it is to run as before its supervisor was shut down.
+    /// A start: a restart was requested, or the instance ran before the supervisor was shut down.
     Start(EventOrigin, StartTrigger),
 }
 
@@ -109,23 +109,23 @@ pub struct Plan {
     then: AfterStop,
 }
 
-/// What a step may look at.
+/// What a step depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanContext<'a> {
     /// The instance.
     pub stream: &'a Stream,
-    /// Whether there is a run that is not over: its process may have ended, and its output not be through yet.
+    /// Whether a run is in progress. Its process may have ended while its output is still read.
     pub is_up: bool,
     /// The event that ended its latest run.
     pub end_seq: Option<u64>,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// Drawn at random, for the jitter of a back-off.
+    /// A random number for the jitter of the back-off.
     pub random: u32,
 }
 
 impl Plan {
-    /// Takes one step.
+    /// Takes one step and returns its effects.
     pub fn step(&mut self, input: PlanInput, seen: &PlanContext<'_>) -> Vec<Effect> {
         match input {
             PlanInput::Start(request) => self.start(request, seen),
@@ -144,12 +144,12 @@ impl Plan {
         }
     }
 
-    /// Whether it will be started once its run is over.
+    /// Whether a start follows the run in progress.
     pub const fn awaits_start(&self) -> bool {
         matches!(self.then, AfterStop::Start(..))
     }
 
-    /// Forgets what was to come after a stop that did not begin.
+    /// Resets what follows the run, after a stop that could not begin.
     pub fn forget(&mut self) {
         self.then = AfterStop::Policy;
     }
@@ -160,7 +160,7 @@ impl Plan {
             return vec![Effect::Refuse("start")];
         }
         if seen.is_up {
-            // The run before still has to be seen through, or its stop.
+            // The start waits until the earlier run, or its stop, is complete.
             self.then = AfterStop::Start(EventOrigin::of(request), StartTrigger::Start);
             return Vec::new();
         }
@@ -171,7 +171,7 @@ impl Plan {
     fn stop(&mut self, request: Requester, timeout: Option<Duration>, seen: &PlanContext<'_>) -> Vec<Effect> {
         let awaited = self.awaits_start();
         if !seen.stream.handle.state.has_exited() {
-            // On record, since a supervisor that takes over would have the policy decide, or go by who asked first.
+            // Recorded, since a supervisor that takes over knows only the requester of the stop in progress.
             let joined =
                 seen.stream.stopping.filter(|stop| stop.by_health || changes_mind(&request, awaited, seen.stream));
             let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
@@ -182,12 +182,12 @@ impl Plan {
         self.then = AfterStop::Policy;
         match seen.stream.follow_up {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
-            // It has just ended, and the policy has not been asked yet.
+            // It has ended just now, and the policy has not decided yet.
             FollowUp::Undecided { unhealthy } if seen.is_up => {
                 let is_left_to_policy = is_own(&request) && !awaited && !is_restarted(seen, unhealthy);
                 if is_left_to_policy { Vec::new() } else { vec![called_off(request, seen.end_seq)] }
             }
-            // On record, or a later supervisor would start it, or would not.
+            // Recorded, so that a later supervisor follows this request and not the one before it.
             _ if changes_mind(&request, awaited, seen.stream) => vec![called_off(request, None)],
             _ if awaited => Vec::new(),
             _ => vec![Effect::Refuse("stop")],
@@ -206,21 +206,21 @@ impl Plan {
         let stream = seen.stream;
         match (std::mem::take(&mut self.then), stream.follow_up) {
             (AfterStop::Start(origin, trigger), _) => {
-                // On record that it follows from the end that it waited for.
+                // The cause of the start is the end that it waited for.
                 let cause = origin.cause.or(seen.end_seq);
                 vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
             }
-            // It had ended by itself when its supervisor was shut down, and would not have been started again.
+            // It had ended by itself when the supervisor was shut down, and the policy makes no restart.
             (AfterStop::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
                 if is_own(&request) && !is_restarted(seen, unhealthy) =>
             {
                 decide(seen, unhealthy).into_iter().collect()
             }
-            // Whoever wanted it to end came after a failed health check, or after the end itself.
+            // The stop was requested after a failed health check, or after the end.
             (AfterStop::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
             }
-            // The stop of the restart that it came between was not on record then.
+            // The stop was the first half of a restart, and not recorded as put off.
             (AfterStop::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
                 vec![called_off(request, None)]
             }
@@ -235,9 +235,9 @@ impl Plan {
                 let origin = EventOrigin::of(Actor::Policy).caused_by(Some(seq));
                 vec![Effect::Start { origin, trigger: StartTrigger::Restart { attempt } }]
             }
-            // What the policy said could not be recorded then.
+            // The decision of the policy could not be recorded at the end of the run.
             FollowUp::Undecided { .. } => self.run_over(seen),
-            // Nor could the start that somebody asked for.
+            // The requested start could not be recorded at the end of the run.
             FollowUp::Nothing if self.awaits_start() && !seen.is_up => self.run_over(seen),
             FollowUp::Nothing => Vec::new(),
         }
@@ -255,7 +255,7 @@ impl Plan {
                 effects.extend(stop_unhealthy(seen, origin.request));
                 effects
             }
-            // Unhealthy is left by a restart alone, but what was told to be well again is not any more.
+            // The state stays unhealthy until a restart (INV-0006), but the reported result changes.
             HealthVerdict::CrossedUnhealthy { detail, .. } if *state == ProcessState::Unhealthy => {
                 vec![changed(false, detail)]
             }
@@ -265,7 +265,7 @@ impl Plan {
         }
     }
 
-    /// On record, or a later supervisor would have the policy decide.
+    /// Records that no start follows, since otherwise the policy of a later supervisor would decide.
     fn stay(&mut self, seen: &PlanContext<'_>) -> Vec<Effect> {
         let reason = Some("on_boot is stay".to_owned());
         let request = Requester { actor: Actor::Recovery, reason };
@@ -289,7 +289,7 @@ fn changed(healthy: bool, detail: String) -> Effect {
     Effect::Record { origin: EventOrigin::of(Actor::Health), kind: EventKind::HealthChanged { healthy, detail } }
 }
 
-/// The way back from unhealthy is a restart (INV-0006), where the policy makes any.
+/// Stops an unhealthy process, so that the policy can restart it (INV-0006). No stop where the policy makes no restarts.
 fn stop_unhealthy(seen: &PlanContext<'_>, request: Requester) -> Option<Effect> {
     let restarts = seen.stream.handle.spec.restart.policy != RestartPolicy::Never;
     restarts.then_some(Effect::Stop { request, timeout: None })
@@ -305,7 +305,7 @@ fn sustained(seen: &PlanContext<'_>) -> Vec<Effect> {
     vec![Effect::Record { origin, kind: EventKind::BudgetReset }]
 }
 
-/// Asks the policy. One that has nothing to do says nothing.
+/// The effect of the decision of the policy; `None` where it asks for no restart.
 fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     let stream = seen.stream;
     let manager = RestartManager::new(&stream.handle.spec.restart);
@@ -319,7 +319,7 @@ fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     }
 }
 
-/// Whether the policy has it run again.
+/// Whether the policy restarts the instance.
 fn is_restarted(seen: &PlanContext<'_>, unhealthy: bool) -> bool {
     matches!(decide(seen, unhealthy), Some(Effect::Schedule { .. }))
 }
@@ -333,13 +333,14 @@ fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
     }
 }
 
-/// Whether it is the supervisor's own shutdown that asks. That says nothing about the process: what was to run is to run again.
+/// Whether the request is from the shutdown of the supervisor. Such a request does not change whether the process is to run: the next
+/// supervisor starts it again.
 pub fn is_own(request: &Requester) -> bool {
     request.actor == Actor::System
 }
 
-/// Whether a stop of a process that is stopping, or has ended, has another say about whether it is to run than the record has
-/// so far. `awaited` says that it was to be started after its end.
+/// Whether a stop of a process that is stopping or has ended changes whether the process is to run, compared to the recorded events.
+/// `awaited`: a start was to follow the end.
 pub fn changes_mind(request: &Requester, awaited: bool, stream: &Stream) -> bool {
     let is_operator = matches!(request.actor, Actor::Operator { .. });
     if is_own(request) { awaited && !stream.wanted } else { is_operator && stream.wanted }

@@ -1,4 +1,7 @@
-//! When a process is started again, and how long that waits. Pure: no process, no clock, no storage.
+//! Whether a process is restarted, and after which delay. Pure.
+//!
+//! Our own, and no crate for back-off: those hold the state of one retry loop in memory, and this decides from a budget that is
+//! folded from recorded events and must give the same decision after a restart of the supervisor.
 
 use std::time::Duration;
 
@@ -9,27 +12,27 @@ use crate::{
     state::restart_budget::RestartBudget,
 };
 
-/// How a run ended, as far as the policy is concerned.
+/// The classes of ends that the policy distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEndClass {
-    /// By itself, with 0.
+    /// The process exited by itself with code 0.
     Succeeded,
-    /// In any other way, an unknown one included.
+    /// Any other exit, including an unknown one.
     Failed,
-    /// No process came to be.
+    /// No process was spawned.
     SpawnFailed,
-    /// It was stopped because it was unhealthy.
+    /// The process was stopped because it was unhealthy.
     Unhealthy,
 }
 
-/// What the policy says of the end of a run.
+/// The decision about the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartDecision {
-    /// Start again after a while.
+    /// Start again after a delay.
     Restart {
         /// Which attempt since the last sustained run, from 1.
         attempt: u32,
-        /// How long to wait.
+        /// Time until the start.
         delay: Duration,
     },
     /// Do not start again: the policy asks for no restart after such an end. Not an event of its own.
@@ -45,13 +48,13 @@ pub struct RestartManager<'a> {
 }
 
 impl<'a> RestartManager<'a> {
-    /// One that decides by `config`.
+    /// A manager that decides by `config`.
     #[must_use]
     pub const fn new(config: &'a RestartConfig) -> Self {
         Self { config }
     }
 
-    /// Decides. `random` is any number that was drawn at random; it matters where there is jitter.
+    /// Decides about the end of a run. `random` is a random number for the jitter of the delay.
     #[must_use]
     pub fn decide(&self, end: RunEndClass, budget: &RestartBudget, now: &Timestamp, random: u32) -> RestartDecision {
         match (self.config.policy, end) {

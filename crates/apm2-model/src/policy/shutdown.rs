@@ -1,21 +1,21 @@
-//! The time limit of a stop when everything is stopped. Pure.
+//! The time limits of stops during a shutdown of the supervisor. Pure.
 
 use std::time::Duration;
 
-/// Shares out the time in which everything has to be stopped.
+/// Limits the stop timeout of each process to the deadline of the shutdown.
 #[derive(Debug, Clone, Copy)]
 pub struct ShutdownManager {
     deadline: Duration,
 }
 
 impl ShutdownManager {
-    /// Everything within `deadline`, all at the same time.
+    /// All processes are stopped at the same time and within `deadline`.
     #[must_use]
     pub const fn new(deadline: Duration) -> Self {
         Self { deadline }
     }
 
-    /// What a process gets that would get `timeout` by itself.
+    /// The timeout of a process whose own timeout is `timeout`.
     #[must_use]
     pub fn timeout(&self, timeout: Duration) -> Duration {
         timeout.min(self.deadline)

@@ -1,4 +1,4 @@
-//! Step by step to a [`ProcessSpec`].
+//! The builder of a [`ProcessSpec`].
 
 use std::{collections::HashMap, fmt, path::PathBuf};
 
@@ -55,7 +55,7 @@ impl ProcessSpec {
 }
 
 impl ProcessSpecBuilder {
-    /// Sets the id. Default: a new one. Give the old id to join up with an earlier history.
+    /// Sets the id. Default: a new one. With the id of an earlier specification, the recorded history continues.
     #[must_use]
     pub fn id(mut self, id: ProcessId) -> Self {
         self.id = Some(id);
@@ -76,7 +76,7 @@ impl ProcessSpecBuilder {
         self
     }
 
-    /// Sets the command's arguments, in the place of earlier ones.
+    /// Sets the arguments of the command. Replaces earlier ones.
     #[must_use]
     pub fn args<I, S>(mut self, args: I) -> Self
     where
@@ -122,7 +122,7 @@ impl ProcessSpecBuilder {
         self
     }
 
-    /// Sets where the output is kept.
+    /// Sets where the output is stored.
     #[must_use]
     pub fn log(mut self, log: LogConfig) -> Self {
         self.log = log;
@@ -153,7 +153,7 @@ impl ProcessSpecBuilder {
     /// Builds the specification.
     ///
     /// # Panics
-    /// When name or command is missing or empty, or cannot be handed to the operating system (CTR-0002).
+    /// The name or the command is missing or empty, or a part cannot be passed to execve(2) (CTR-0002).
     /// [`try_build`](Self::try_build) returns an error instead.
     #[expect(clippy::panic, reason = "CTR-0002 asks for it")]
     #[must_use]
@@ -161,7 +161,7 @@ impl ProcessSpecBuilder {
         self.try_build().unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// Builds the specification, or says what is wrong with it.
+    /// Builds the specification.
     ///
     /// # Errors
     /// See [`SpecError`].
@@ -195,7 +195,7 @@ impl ProcessSpecBuilder {
 }
 
 impl fmt::Debug for ProcessSpecBuilder {
-    /// Counts where values could be secrets: a half-built specification cannot be redacted yet.
+    /// Shows counts where values can be secrets: an incomplete specification cannot be redacted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessSpecBuilder")
             .field("name", &self.name)

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A globally unique process id (INV-0001): a UUID, version 4, that stays with a specification for ever.
+/// A globally unique process id (INV-0001): a UUID of version 4 that never changes.
 ///
 /// `Copy`, and cheap to pass by value (INV-0002). Not to be confused with the kernel's pid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -14,7 +14,7 @@ pub struct ProcessId(Uuid);
 impl ProcessId {
     /// A new random id.
     // CTR of the seed: `new` draws a random id, which a `Default` must not do unnoticed.
-    #[expect(clippy::new_without_default, reason = "a default that differs each time would surprise")]
+    #[expect(clippy::new_without_default, reason = "two default values must be equal")]
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::new_v4())

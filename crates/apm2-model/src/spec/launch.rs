@@ -1,4 +1,4 @@
-//! A specification with everything else that a start needs, secrets included. Never recorded: the record has the redacted
+//! A specification with all other data that a start needs, including secrets. Never recorded: records hold the redacted
 //! specification.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
@@ -7,41 +7,41 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{ProcessSpec, config::credentials::CredentialSource, id::ProcessId};
 
-/// A specification with what it needs from outside to be started.
+/// A specification with the data from its client that a start needs.
 ///
-/// `Debug` shows no value. Serialization does: it is the form in which a launch is handed to a supervisor, and kept for
-/// the supervisor that comes after it.
+/// `Debug` shows no value. Serialization does: it is the form in which a launch is sent to a supervisor, and stored for
+/// the next one.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchSpec {
-    /// What to run.
+    /// The specification.
     pub spec: ProcessSpec,
-    /// The environment that the child's begins with; `None` for the allowed part of the supervisor's own.
+    /// The base of the child's environment; `None` for the allowed part of the supervisor's own.
     #[serde(default)]
     pub base_env: Option<BTreeMap<String, String>>,
-    /// The mask of the files that it makes (umask(2)); `None` for the supervisor's own.
+    /// The file mode creation mask (umask(2)); `None` for the supervisor's own.
     #[serde(default)]
     pub umask: Option<u32>,
-    /// Where the values of `spec.credentials` come from. Default: nowhere.
+    /// Where the values of `spec.credentials` come from. Default: no source.
     #[serde(default)]
     pub credential_source: Option<CredentialSource>,
     /// Silence on both outputs for longer than this is recorded. Default: no limit.
     #[serde(default, with = "crate::duration::option")]
     pub silence_limit: Option<Duration>,
-    /// What it belongs to, such as the path of its ecosystem file. Default: nothing.
+    /// The group that it belongs to, such as the path of its ecosystem file. Default: none.
     #[serde(default)]
     pub group: Option<String>,
 }
 
 impl LaunchSpec {
-    /// Whether a process launched as `other` need not be changed for this one. `base_env` and `umask` make no difference: they
-    /// come from the terminal of the client, and asking again from another terminal is not a change.
+    /// Whether a process that was launched as `other` is already launched as this one. `base_env` and `umask` are not compared: they come
+    /// from the terminal of the client, and the same request from another terminal is not a change.
     pub fn is_as(&self, other: &Self) -> bool {
         let bare = |launch: &Self| Self { base_env: None, umask: None, ..launch.clone() };
         bare(self) == bare(other)
     }
 
-    /// `spec`, with nothing from outside but the allowed part of the supervisor's environment.
+    /// A launch of `spec` with the allowed part of the supervisor's environment, and without other data.
     #[must_use]
     pub const fn new(spec: ProcessSpec) -> Self {
         Self { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }

@@ -1,4 +1,4 @@
-//! What is to be run, and under which rules.
+//! Specifications: which program is run, and with which settings.
 
 pub mod builder;
 pub mod config;
@@ -23,40 +23,40 @@ use crate::spec::{
 /// A process specification: one program, run as one or more instances.
 ///
 /// `Debug` shows no environment value and no secret-looking argument. Serialization does: it is the form of a
-/// configuration file. What is recorded is a [`RedactedSpec`](crate::spec::redact::spec::RedactedSpec). Whatever the builder does not require may be absent, in what
-/// an older program wrote too: a field that is added has a default.
+/// configuration file. What is recorded is a [`RedactedSpec`](crate::spec::redact::spec::RedactedSpec). A field
+/// that the builder does not require may be absent, so that files of older versions can be read: each new field has a default.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
-    /// The id that history joins up under.
+    /// The id that all recorded runs of the process have.
     pub id: ProcessId,
-    /// A name for people; not empty (INV-0003).
+    /// The name of the process; not empty (INV-0003).
     pub name: String,
     /// The program, looked up in `PATH` unless it holds a slash; not empty (INV-0004).
     pub command: String,
     /// Its arguments, without the program's own name.
     #[serde(default)]
     pub args: Vec<String>,
-    /// The directory it starts in. Default: that of the supervisor.
+    /// The working directory. Default: that of the supervisor.
     pub cwd: Option<PathBuf>,
     /// Variables added to the allowed part of the supervisor's environment.
     #[serde(default)]
     pub env: HashMap<String, String>,
-    /// How many instances run; at least 1 (INV-0005).
+    /// The number of instances; at least 1 (INV-0005).
     #[serde(default = "one")]
     pub instances: u32,
-    /// When it is started again.
+    /// When it is restarted.
     #[serde(default)]
     pub restart: RestartConfig,
-    /// How its health is checked. Default: not at all.
+    /// The health check. Default: none.
     pub health: Option<HealthCheckConfig>,
-    /// Where its output is kept.
+    /// Where its output is stored.
     #[serde(default)]
     pub log: LogConfig,
     /// How it is stopped.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
-    /// Which credentials it is given. Default: none.
+    /// The credentials in its environment. Default: none.
     pub credentials: Option<CredentialConfig>,
     /// The file that is opened as its standard input at each start. Default: none, which is `/dev/null` (CTR-0009).
     #[serde(default)]

@@ -1,4 +1,4 @@
-//! What a process may be called, and what else of a launch cannot be.
+//! Which launches a supervisor accepts.
 
 use std::time::Duration;
 
@@ -11,23 +11,25 @@ use crate::spec::{
     name::{EVERYTHING, check_name},
 };
 
-/// The smallest log file that is of any use, in bytes: to rotate one takes longer than to write it.
+/// The smallest size limit of a log file, in bytes: rotation takes longer than writing a smaller file.
 const LOG_BYTES_MIN: u64 = 100;
 
-/// The shortest time for which a log file is of any use.
+/// The smallest age limit of a log file.
 const LOG_AGE_MIN: Duration = Duration::from_millis(10);
 
-/// Instances of one process.
+/// The greatest number of instances of one process.
 pub const INSTANCES_MAX: u32 = 1024;
 
-/// Refuses what cannot be supervised, whatever else is.
+/// Refuses a launch that cannot be supervised, independent of other processes.
 ///
 /// # Errors
-/// The name of the process, and what is wrong.
+/// The name of the process, what is refused and why.
 pub fn check(launch: &LaunchSpec) -> Result<(), String> {
     let refuse = |why: String| Err(format!("{:?}: {why}", launch.spec.name));
     if launch.spec.name == EVERYTHING {
-        return refuse("that word means every process".to_owned());
+        return refuse(
+            "a process cannot have this name, which stands for every process; choose another one".to_owned(),
+        );
     }
     check_name(&launch.spec.name).or_else(|error| refuse(error.to_string()))?;
     if launch.spec.instances == 0 || launch.spec.instances > INSTANCES_MAX {

@@ -1,4 +1,4 @@
-//! What is known of one instance: the fold of its events.
+//! The handle of one instance: the part of the fold of its events that an embedder sees.
 
 use chrono::{DateTime, Utc};
 
@@ -16,18 +16,18 @@ use crate::{
     },
 };
 
-/// One instance of a specification, as its events tell it.
+/// One instance of a specification, as of its last event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessHandle {
-    /// What it runs. When the handle was replayed, environment values and secrets are redacted.
+    /// Its specification. In a replayed handle, environment values and secrets are redacted.
     pub spec: ProcessSpec,
     /// Which instance; less than `spec.instances` (INV-0010).
     pub instance: u32,
-    /// Its state. Assigned by [`apply`](Self::apply) and by nothing else.
+    /// Its state. [`apply`](Self::apply) alone assigns it.
     pub state: ProcessState,
     /// The kernel's process id while `state.is_running()`, and only then (INV-0008).
     pub pid: Option<u32>,
-    /// When it was last started; `None` if it never was (INV-0009).
+    /// When it was last started; `None` if it was never started (INV-0009).
     pub started_at: Option<DateTime<Utc>>,
     /// Restarts by policy over its whole history. Starts by an operator do not count.
     pub restart_count: u32,
@@ -117,7 +117,8 @@ impl ProcessHandle {
     }
 }
 
-/// Hundredths of a percent as percent; what exceeds 65,535 hundredths of a core is taken apart to stay exact.
+/// Hundredths of a percent as percent. Whole percents and hundredths are converted apart, since `f32` is exact for 16-bit integers
+/// only through `From`; more than 65,535 percent is shown as that.
 fn percent(centipercent: u32) -> f32 {
     let whole = u16::try_from(centipercent / 100).unwrap_or(u16::MAX);
     let hundredths = u16::try_from(centipercent % 100).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Where a process stands in its life cycle.
+//! The state machine of one instance and the folds over its events.
 
 pub mod handle;
 #[cfg(test)]
@@ -19,21 +19,21 @@ pub enum ProcessState {
     Starting,
     /// Up.
     Running,
-    /// Up, but failing its health check; the way back is a restart (INV-0006).
+    /// Up, and failing its health check. It is left by a stop or an end only (INV-0006).
     Unhealthy,
-    /// Asked to stop, not yet gone.
+    /// Requested to stop, and not ended yet.
     Stopping,
-    /// Ended as it should (terminal, INV-0007).
+    /// Ended with exit code 0 or after a requested stop (terminal, INV-0007).
     Stopped {
-        /// The exit code, where there was one.
+        /// The exit code, if there is one.
         exit_code: Option<i32>,
     },
-    /// Ended as it should not, or never came up (terminal, INV-0007).
+    /// Ended with a failure, or could not be started (terminal, INV-0007).
     Crashed {
-        /// The exit code, where there was one.
+        /// The exit code, if there is one.
         exit_code: Option<i32>,
     },
-    /// Had to be killed with SIGKILL by us (terminal, INV-0007).
+    /// Ended by the SIGKILL of the supervisor (terminal, INV-0007).
     Terminated,
 }
 

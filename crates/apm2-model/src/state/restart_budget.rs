@@ -1,4 +1,4 @@
-//! The restarts that count against a process: a fold over its events.
+//! The restart budget of an instance: a fold over its events.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -23,7 +23,7 @@ impl Tally {
         self.consecutive = self.consecutive.saturating_add(1);
     }
 
-    /// Restarts within `window` before `now`. What another boot did is outside of every window.
+    /// Restarts within `window` before `now`. Restarts of another boot are outside of every window.
     pub(crate) fn spent(&self, now: &Timestamp, window: Duration) -> u32 {
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let within = |stamp: &&Timestamp| now.nanos_since(stamp).is_some_and(|nanos| nanos <= window_ns);
@@ -31,12 +31,11 @@ impl Tally {
     }
 }
 
-/// The restarts that count against a process: a fold over its events. A program that cannot be started is another
-/// trouble than one that crashes, so the two are counted apart.
+/// The restarts that count against an instance. Failed starts and crashes have different causes, so they are counted separately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestartBudget {
-    /// After runs, however they ended.
+    /// Restarts after a run.
     pub crashes: Tally,
-    /// After starts of which no process came.
+    /// Restarts after a start that spawned no process.
     pub spawn_failures: Tally,
 }

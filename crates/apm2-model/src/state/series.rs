@@ -1,13 +1,13 @@
-//! What somebody waits for who waits for a process: its runs from one start on, until it neither runs nor is due to.
+//! A series of runs: those that follow from one start. A client that waits for a process waits for the end of a series.
 
 use crate::event::{
     Event,
     kind::{EventKind, StartTrigger},
 };
 
-/// The runs that one start led to: the first, and each that its policy or an operator's restart had follow.
+/// The runs that follow from one start: the first, and each restart by the policy or by an operator.
 ///
-/// A start that is asked for once all that is over begins another series.
+/// A start that is requested after the last of them has ended begins another series.
 #[derive(Debug, Clone)]
 pub struct Series {
     first: u64,
@@ -23,7 +23,7 @@ impl Series {
         Self { first: run, end_seq: None, is_over: false }
     }
 
-    /// Takes the next event of its stream. Whether that belongs to the series.
+    /// Takes the next event of the stream. Returns whether it belongs to the series.
     pub fn takes(&mut self, event: &Event) -> bool {
         match &event.kind {
             EventKind::StartRequested { trigger } if event.run > self.first => {
@@ -37,13 +37,13 @@ impl Series {
         event.run >= self.first && !self.is_over
     }
 
-    /// Whether it is over by what it has taken: something else was started.
+    /// Whether an event was taken that begins another series.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// A start that waited for the end of the run before it is caused by that end.
+    /// The cause of a start that waited for the end of the run before it is that end.
     fn is_continued_by(&self, trigger: StartTrigger, cause: Option<u64>) -> bool {
         matches!(trigger, StartTrigger::Restart { .. }) || (cause.is_some() && cause == self.end_seq)
     }

@@ -1,4 +1,5 @@
-//! The fold of one stream: the handle, and what a handle has no field for.
+//! The fold of one stream: the handle of the instance, and the state that its supervisor needs in addition. Which events are refused is
+//! checked in `check.rs`.
 
 mod check;
 
@@ -21,12 +22,12 @@ use crate::{
     },
 };
 
-/// A start that was asked for and has no result yet.
+/// A start that was requested and has no result yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
     /// The seq of its `start_requested`.
     pub seq: u64,
-    /// Why it was asked for.
+    /// The trigger of the start.
     pub trigger: StartTrigger,
 }
 
@@ -35,15 +36,15 @@ pub struct Intent {
 pub struct StopUnderWay {
     /// The seq of its `stopping`.
     pub seq: u64,
-    /// When it was asked for.
+    /// When it was requested.
     pub since: Timestamp,
     /// Milliseconds from then until SIGKILL.
     pub timeout_ms: u64,
-    /// The signal that asks.
+    /// The stop signal.
     pub signal: Signal,
     /// Whether SIGKILL follows at all.
     pub force_kill: bool,
-    /// Whether a failed health check asked, and nobody else: the policy then has the next word.
+    /// Whether a failed health check alone requested it: the policy then decides what follows.
     pub by_health: bool,
 }
 
@@ -53,7 +54,7 @@ pub enum FollowUp {
     /// Nothing.
     #[default]
     Nothing,
-    /// The policy has not said anything, or nothing that it records.
+    /// No decision of the policy is recorded.
     Undecided {
         /// Whether it was stopped because it was unhealthy.
         unhealthy: bool,
@@ -71,12 +72,12 @@ pub enum FollowUp {
     },
 }
 
-/// Everything that the events of one stream say.
+/// The fold of the events of one stream.
 ///
-/// Plain data, so that a store can keep a copy of it; it changes in [`apply`](Self::apply) only.
+/// Plain data, so that a store can keep a copy; [`apply`](Self::apply) alone changes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stream {
-    /// Whose it is.
+    /// The id of the stream.
     pub id: StreamId,
     /// The handle.
     pub handle: ProcessHandle,
@@ -92,7 +93,7 @@ pub struct Stream {
     pub identity: Option<ProcessIdentity>,
     /// When the latest run was spawned.
     pub run_started: Option<Timestamp>,
-    /// How the latest run ended; `None` while it lives, and before the first.
+    /// How the latest run ended; `None` during a run and before the first.
     pub end: Option<RunEnd>,
     /// Whether SIGKILL was sent in the latest run.
     pub kill_sent: bool,
@@ -100,32 +101,31 @@ pub struct Stream {
     pub stopping: Option<StopUnderWay>,
     /// What the end of the latest run leaves to be done.
     pub follow_up: FollowUp,
-    /// The restarts that count against it.
+    /// The restart budget.
     pub budget: RestartBudget,
-    /// Whether it was taken out of supervision.
+    /// Whether it was removed from supervision.
     pub unregistered: bool,
-    /// Why the policy does not start it again, though it would like to: its budget is spent, or the values that it was
-    /// launched with are lost.
+    /// Why a restart that the policy asks for is not made: the budget is spent, or the launch specification is lost.
     pub gave_up: Option<RestartRule>,
     /// Whether it is to run: it was started, and since then no operator has stopped it, it has not finished, and its
-    /// restarts have not been given up. What the supervisor stops when it leaves is still wanted; so is what it keeps from
-    /// being started then.
+    /// restarts have not been given up. A process that the supervisor stops, or does not restart, at its own shutdown is
+    /// still wanted.
     pub wanted: bool,
-    /// Whether it has done what it was started for: its latest run ended by itself with 0, and its policy restarts only
-    /// failures. Until it is started again, or is another program.
+    /// Whether it has finished: its latest run ended by itself with exit code 0, and its policy does not restart after that. Reset by
+    /// the next start and by a change of the program.
     pub finished: bool,
     /// When its latest start was requested.
     pub asked_at: Option<Timestamp>,
 }
 
-/// An event that does not fit what came before it.
+/// An event that does not fit the events before it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
     /// The state does not allow it.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
     /// Its version is not the next one.
-    #[error("version {found} where {expected} comes next")]
+    #[error("the event has version {found}, and the next version is {expected}")]
     Version {
         /// The version that comes next.
         expected: u64,
@@ -133,7 +133,7 @@ pub enum IllegalEvent {
         found: u64,
     },
     /// It names another run than the one it can belong to.
-    #[error("run {found} where run {expected} was expected")]
+    #[error("the event is of run {found}, and must be of run {expected}")]
     Run {
         /// The run it can belong to.
         expected: u64,
@@ -141,7 +141,7 @@ pub enum IllegalEvent {
         found: u64,
     },
     /// A stream begins with `registered`, and only begins with it.
-    #[error("{0} before or after the place it may have: a stream begins with registered, once")]
+    #[error("{0} is not allowed here: a stream begins with registered, and after unregistered comes spec_changed")]
     Registration(&'static str),
     /// The instance is outside of its specification (INV-0010), or the specification is another process's.
     #[error("the specification does not fit the stream")]
@@ -149,11 +149,11 @@ pub enum IllegalEvent {
     /// A process cannot be started without, or with another, or during an unanswered `start_requested`.
     #[error("{0} does not fit the pending start request")]
     Intent(&'static str),
-    /// `terminated` means that we sent SIGKILL, and none was recorded.
+    /// `terminated` follows a recorded SIGKILL, and there is none.
     #[error("terminated without a SIGKILL on record")]
     NotKilled,
     /// The end that it states does not fit a run that was, or was not, spawned.
-    #[error("the end of a run that was never spawned cannot be an exit, and the other way round")]
+    #[error("a run without a process cannot run, be stopped or exit, and a run with one must end with an exit")]
     WrongEnd,
     /// It belongs to another stream.
     #[error("the event belongs to another stream")]
@@ -164,7 +164,7 @@ impl Stream {
     /// Begins a stream with its first event.
     ///
     /// # Errors
-    /// When the event is not `registered`, is not the first, or carries a specification of another process.
+    /// The event is not `registered`, is not the first, or carries a specification of another process.
     pub fn begin(event: &Event) -> Result<Self, IllegalEvent> {
         let EventKind::Registered { spec } = &event.kind else {
             return Err(IllegalEvent::Registration(event.kind.name()));
@@ -247,7 +247,7 @@ impl Stream {
     fn fold(&mut self, event: &Event) {
         match &event.kind {
             EventKind::SpecChanged { .. } => {
-                // A storm of crashes of what it was must not block what it is now.
+                // Crashes of the program before the change must not block the new one.
                 self.budget = RestartBudget::default();
                 self.unregistered = false;
                 self.gave_up = None;
@@ -267,10 +267,10 @@ impl Stream {
             }
             EventKind::RestartRefused { rule } => {
                 match (rule, &event.actor) {
-                    // The supervisor itself puts off what was to run, or to be started again after an operator's stop.
+                    // The shutdown of the supervisor puts a start off: one of the policy, or the second half of a restart.
                     (RestartRule::StopRequested, Actor::System) => self.wanted |= !self.finished,
                     (RestartRule::StopRequested, Actor::Policy | Actor::Health) => {}
-                    // A recovery refuses what is another ledger's, and what is to stay as it is (`on_boot`).
+                    // A recovery refuses processes of another ledger, and those whose `on_boot` is `stay`.
                     _ => self.wanted = false,
                 }
                 self.follow_up = FollowUp::Nothing;
@@ -296,7 +296,7 @@ impl Stream {
                 self.identity = *identity;
                 self.run_started = identity.map(|_| event.stamp);
                 if identity.is_some() {
-                    // It can be started: what kept it from that is over.
+                    // The start succeeded: earlier failures to start do not count any more.
                     self.budget.spawn_failures = Tally::default();
                 }
             }
@@ -323,7 +323,7 @@ impl Stream {
         }
     }
 
-    /// What a restart that is scheduled now counts as.
+    /// The tally that a restart scheduled now counts in.
     fn tally(&mut self) -> &mut Tally {
         match self.end {
             Some(RunEnd::SpawnFailed(_)) => &mut self.budget.spawn_failures,
@@ -334,7 +334,7 @@ impl Stream {
     fn end_run(&mut self, end: RunEnd, stamp: Timestamp) {
         let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
         let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
-        // Only of an end that was seen is it known how long the run was.
+        // The length of a run is known only where its end was observed.
         let was_seen = matches!(&end, RunEnd::Exit(exit) if exit.evidence == Evidence::Observed);
         if was_seen && uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
             self.budget.crashes.consecutive = 0;
@@ -361,7 +361,7 @@ impl Stream {
         }
     }
 
-    /// Whether a run of it is not over, or may have begun.
+    /// Whether a run is open: a process exists, or a start was requested and has no result yet.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.intent.is_some() || !self.handle.state.has_exited()
@@ -369,7 +369,7 @@ impl Stream {
 
     /// The first invariant of the specification that does not hold, by its number; `None` when all do.
     ///
-    /// For tests, `verify` and fuzzing: to be asked at commits, where INV-0008 holds.
+    /// For tests, `verify` and fuzzing. To be called between commits: within one, INV-0008 may not hold.
     #[must_use]
     pub fn broken_invariant(&self) -> Option<&'static str> {
         let handle = &self.handle;

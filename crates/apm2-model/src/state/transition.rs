@@ -1,4 +1,4 @@
-//! The one pure function that says which event may follow which state (law 3, INV-0006, INV-0007).
+//! The transition function: which event is allowed in which state, and which state follows (law 3, INV-0006, INV-0007).
 
 use crate::{
     event::{
@@ -12,19 +12,19 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{event} is not allowed while {from}")]
 pub struct IllegalTransition {
-    /// The state that refused.
+    /// The name of the state.
     pub from: &'static str,
-    /// The kind that was refused.
+    /// The name of the kind of the event.
     pub event: &'static str,
 }
 
-/// The state that follows `from` upon `kind`: `Some` for a transition, `None` for an event that leaves it as it is.
+/// The state that follows `from` upon `kind`: `Some` for a transition, `None` for an event that does not change the state.
 ///
 /// The table is in `docs/lifecycle.md`. What depends on more than the state (versions, runs, intents) is checked by
 /// [`Stream::apply`](crate::state::stream::Stream::apply).
 ///
 /// # Errors
-/// When the event is not allowed in this state.
+/// The event is not allowed in this state.
 pub fn transition(from: &ProcessState, kind: &EventKind) -> Result<Option<ProcessState>, IllegalTransition> {
     use EventKind as K;
     use ProcessState as S;
@@ -48,7 +48,7 @@ pub fn transition(from: &ProcessState, kind: &EventKind) -> Result<Option<Proces
     Ok(next)
 }
 
-/// Events that are no transitions, each in the states in which it makes sense.
+/// Whether `kind` is allowed in this state and does not change it.
 const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
     use EventKind as K;
     let alive = !from.has_exited();
@@ -63,7 +63,7 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
         K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
-        // While a stop is under way it says that nothing is to come after it, whoever asked for the stop.
+        // During a stop it records that no start follows the stop.
         K::RestartRefused { .. } => !alive || matches!(from, ProcessState::Stopping),
         K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered | K::EndUnobserved { .. } => !alive,
         K::Registered { .. }

@@ -1,4 +1,4 @@
-//! Addresses that a check can ask. One that can never answer is a mistake, and not an unhealthy process.
+//! Addresses of health checks. An address that can never answer is refused, and does not make a process unhealthy.
 
 use std::path::Path;
 
@@ -6,10 +6,10 @@ use http::Uri;
 
 use crate::spec::redact::filter::redact_text;
 
-/// Bytes of a path in the address of a Unix socket (unix(7)), without the NUL at its end.
+/// The greatest number of bytes of a path in the address of a Unix socket (unix(7)), without the NUL at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Refuses what cannot be asked with HTTP.
+/// Refuses a URL that no HTTP request can be sent to.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let refuse = |why: &str| Err(format!("health: {:?} {why}", redact_text(url)));
     if !url.starts_with("http://") {
@@ -20,7 +20,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if authority.host().is_empty() {
         return refuse("names no host: write http://HOST:PORT/PATH");
     }
-    // What follows the host is a port, if anything: 99999 is none.
+    // The text after the host must be a port: 99999 is not one.
     let after_host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, address)| address);
     let has_port = after_host.get(authority.host().len()..).is_some_and(|rest| !rest.is_empty());
     if has_port && authority.port_u16().is_none_or(|port| port == 0) {
@@ -29,7 +29,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Refuses what is no `host:port`.
+/// Refuses an address that is not `host:port`.
 pub(crate) fn check_address(address: &str) -> Result<(), String> {
     let refuse = |why: &str| Err(format!("health: {address:?} {why}"));
     if address.starts_with("unix:") || address.starts_with('/') {
@@ -48,7 +48,7 @@ pub(crate) fn check_address(address: &str) -> Result<(), String> {
     }
 }
 
-/// Refuses what can be no path of a Unix socket.
+/// Refuses a path that cannot be the address of a Unix socket.
 pub(crate) fn check_socket(path: &Path) -> Result<(), String> {
     let bytes = path.as_os_str().len();
     match bytes {

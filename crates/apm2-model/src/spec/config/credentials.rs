@@ -1,4 +1,4 @@
-//! Which credentials a process is given: names of variables and where their values come from, never the values.
+//! The credentials of a process: names of variables and the source of their values. The values are never in a specification.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -19,10 +19,10 @@ pub struct CredentialConfig {
 }
 
 impl CredentialConfig {
-    /// Refuses variables that no environment can have.
+    /// Refuses names of variables that no environment can have.
     ///
     /// # Errors
-    /// In words.
+    /// The first name that is refused, and why.
     pub fn validate(&self) -> Result<(), String> {
         match self.variables.keys().find(|name| !is_variable_name(name)) {
             Some(name) => Err(format!(
@@ -38,7 +38,7 @@ impl CredentialConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum CredentialSource {
-    /// A file of ours with `KEY=VALUE` lines, closed to everybody else.
+    /// A file with `KEY=VALUE` lines that no other user can read.
     File(PathBuf),
     /// A program, with its arguments, that prints them.
     Command(Vec<String>),

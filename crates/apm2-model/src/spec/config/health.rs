@@ -1,4 +1,4 @@
-//! How the health of a process is checked: the settings.
+//! The settings of a health check.
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{config::address, name::is_variable_name};
 
-/// Characters of the words of a result.
+/// The greatest number of characters of the detail of a result.
 pub const DETAIL_CHARS_MAX: usize = 200;
 
 /// HTTP statuses (RFC 9110, section 15).
@@ -17,7 +17,7 @@ const STATUS_MAX: u16 = 599;
 /// The shortest time between two checks.
 pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 
-/// What one health check does.
+/// The kinds of health checks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthCheck {
@@ -47,7 +47,7 @@ pub enum HealthCheck {
         #[serde(default)]
         args: Vec<String>,
     },
-    /// Healthy as long as the process exists and is not stopped by a signal for as long as the check may take.
+    /// Healthy unless the process is gone, or stopped by a signal for the whole `timeout`.
     Liveness,
 }
 
@@ -115,11 +115,11 @@ impl fmt::Display for ExpectedStatus {
     }
 }
 
-/// When and how often a process is checked, and what crosses the threshold. `Debug` shows no value of a variable.
+/// When and how often a process is checked, and after how many results its health changes. `Debug` shows no value of a variable.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct HealthCheckConfig {
-    /// What is checked. Default: liveness.
+    /// The kind of check. Default: liveness.
     pub check: HealthCheck,
     /// Time between two checks. Default: 30 s.
     #[serde(with = "crate::duration")]
@@ -130,14 +130,14 @@ pub struct HealthCheckConfig {
     /// Time from the start to the first check. Default: 0 s.
     #[serde(with = "crate::duration")]
     pub initial_delay: Duration,
-    /// Failures until the first success that are forgiven within this time of the start. Default: 0 s.
+    /// Time from the start within which failures before the first success do not count. Default: 0 s.
     #[serde(with = "crate::duration")]
     pub grace_period: Duration,
     /// Failures in a row that make a process unhealthy. Default: 3.
     pub failure_threshold: u32,
     /// Successes in a row that are recorded as a recovery. Default: 1.
     pub success_threshold: u32,
-    /// Variables that a script is given beside those of its process. Default: none.
+    /// Variables of a script in addition to those of its process. Default: none.
     pub env: BTreeMap<String, String>,
 }
 
@@ -157,10 +157,10 @@ impl Default for HealthCheckConfig {
 }
 
 impl HealthCheckConfig {
-    /// Refuses what cannot be checked.
+    /// Refuses settings with which no check is possible.
     ///
     /// # Errors
-    /// In words.
+    /// The setting that is refused, and why.
     pub fn validate(&self) -> Result<(), String> {
         if self.interval < INTERVAL_MIN {
             return Err(format!("health.interval is shorter than {}", humantime::format_duration(INTERVAL_MIN)));
@@ -183,10 +183,10 @@ impl HealthCheckConfig {
 }
 
 impl HealthCheck {
-    /// Refuses what can never be healthy, whatever the process does.
+    /// Refuses a check that can never succeed.
     ///
     /// # Errors
-    /// In words.
+    /// The setting that is refused, and why.
     pub fn validate(&self) -> Result<(), String> {
         match self {
             HealthCheck::Http { url, expected_status } => {

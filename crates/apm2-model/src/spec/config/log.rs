@@ -1,4 +1,4 @@
-//! Where the output of a process is kept: the settings.
+//! The settings of the log files of a process.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,13 +7,13 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The target that keeps nothing. What is written to it is read and dropped.
+/// The target of output that is dropped.
 pub const NOWHERE: &str = "/dev/null";
 
-/// The word for it.
+/// The word for [`NOWHERE`] in a configuration file.
 const NONE: &str = "none";
 
-/// Whether output that goes here is kept nowhere.
+/// Whether output to this target is dropped.
 pub fn is_nowhere(path: &Path) -> bool {
     path == Path::new(NOWHERE)
 }
@@ -42,24 +42,24 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
-    /// Whether both outputs are one pipe: where that is wanted, and where they have one file.
+    /// Whether both outputs are one pipe: with `merge`, and where both have the same file.
     #[must_use]
     pub fn is_merged(&self) -> bool {
         self.merge || (self.stdout.is_some() && self.stdout == self.stderr)
     }
 
-    /// The files that are named.
+    /// The files that are set, without [`NOWHERE`].
     pub fn named(&self) -> impl Iterator<Item = &PathBuf> {
         [&self.stdout, &self.stderr].into_iter().flatten().filter(|path| !is_nowhere(path))
     }
 
-    /// The same with the word `none` as the target that keeps nothing, and other relative targets in `dir`.
+    /// These settings with [`NOWHERE`] in the place of the word `none`, and other relative targets joined to `dir`.
     #[must_use]
     pub fn placed_in(mut self, dir: &Path) -> Self {
         for target in [&mut self.stdout, &mut self.stderr].into_iter().flatten() {
             *target = match target.as_os_str() {
                 word if word == NONE => NOWHERE.into(),
-                // Joined, it would be the directory itself.
+                // An empty path stays empty: joined, it would be the directory itself.
                 word if word.is_empty() => continue,
                 _ => dir.join(&target),
             };
@@ -67,10 +67,10 @@ impl LogConfig {
         self
     }
 
-    /// Refuses targets that no log can be written to, as far as their names tell.
+    /// Refuses targets whose path has no file name.
     ///
     /// # Errors
-    /// In words.
+    /// The setting that is refused, and why.
     pub fn validate(&self) -> Result<(), String> {
         match [("stdout", &self.stdout), ("stderr", &self.stderr)].into_iter().find(|(_, target)| is_no_file(target)) {
             Some((output, Some(path))) if path.as_os_str().is_empty() => {
@@ -82,7 +82,7 @@ impl LogConfig {
     }
 }
 
-/// Whether a target is named that has no file name.
+/// Whether a target is set whose path has no file name.
 fn is_no_file(target: &Option<PathBuf>) -> bool {
     target.as_ref().is_some_and(|path| path.file_name().is_none())
 }

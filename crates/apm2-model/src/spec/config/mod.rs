@@ -1,4 +1,4 @@
-//! The settings of a specification, one group a file.
+//! The settings of a specification, one file for each group.
 
 pub mod address;
 pub mod credentials;

@@ -1,22 +1,22 @@
-//! When a process is started again: the settings. The decision is made in [`policy::restart`](crate::policy::restart).
+//! The settings of restarts. The decision is made in [`policy::restart`](crate::policy::restart), which says why the back-off is our own.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Restarts that a budget remembers; a larger `max_restarts` counts as this.
+/// The greatest number of restarts that a budget remembers; a larger `max_restarts` counts as this number.
 pub const RESTARTS_REMEMBERED_MAX: usize = 1024;
 
-/// What is done when a process has ended.
+/// Which ends of a process lead to a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// It stays as it is.
+    /// No end.
     Never,
-    /// It is started again unless it ended by itself with 0.
+    /// Every end but an exit with code 0.
     #[default]
     OnFailure,
-    /// It is started again whatever its exit.
+    /// Every end.
     Always,
 }
 
@@ -43,16 +43,16 @@ impl FromStr for RestartPolicy {
     }
 }
 
-/// What a new supervisor does with a process that does not run when it takes over.
+/// Whether a new supervisor starts a process that does not run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnBoot {
-    /// It is started if it ran, or was to be restarted, when the supervisor or the machine was shut down.
+    /// If it ran, or a restart was due, when the supervisor or the machine was shut down.
     #[default]
     AsBefore,
-    /// It is started in any case.
+    /// Always.
     Start,
-    /// It stays as it is.
+    /// Never.
     Stay,
 }
 
@@ -66,36 +66,36 @@ impl fmt::Display for OnBoot {
     }
 }
 
-/// How long a restart waits.
+/// The delay before a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackoffConfig {
-    /// The same time before each restart.
+    /// The same delay before each restart.
     Fixed {
-        /// That time.
+        /// The delay.
         #[serde(with = "crate::duration")]
         delay: Duration,
     },
-    /// A time that grows by the same step.
+    /// A delay that grows by a constant step.
     Linear {
-        /// Before the first restart.
+        /// The delay before the first restart.
         #[serde(with = "crate::duration")]
         initial: Duration,
-        /// What each further attempt adds.
+        /// The growth with each further attempt.
         #[serde(with = "crate::duration")]
         step: Duration,
-        /// Never longer than this.
+        /// The longest delay.
         #[serde(with = "crate::duration")]
         max: Duration,
     },
-    /// A time that is multiplied each time.
+    /// A delay that is multiplied by a constant factor.
     Exponential {
-        /// Before the first restart.
+        /// The delay before the first restart.
         #[serde(with = "crate::duration")]
         initial: Duration,
         /// The factor.
         factor: u32,
-        /// Never longer than this.
+        /// The longest delay.
         #[serde(with = "crate::duration")]
         max: Duration,
     },
@@ -109,7 +109,7 @@ impl Default for BackoffConfig {
 }
 
 impl BackoffConfig {
-    /// The wait before this attempt, counted from 1. Saturates: no input can make it panic.
+    /// The delay before this attempt, counted from 1. Saturates, so that no setting leads to a panic.
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Duration {
         let earlier = attempt.saturating_sub(1);
@@ -123,26 +123,26 @@ impl BackoffConfig {
     }
 }
 
-/// When a process is started again.
+/// The settings of restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestartConfig {
-    /// Which exits lead to a restart. Default: failures.
+    /// Which ends lead to a restart. Default: `on-failure`.
     pub policy: RestartPolicy,
     /// Restarts allowed in `restart_window`. Default: 10.
     pub max_restarts: u32,
     /// The window in which restarts are counted. Default: 10 min.
     #[serde(with = "crate::duration")]
     pub restart_window: Duration,
-    /// A run at least this long counts as sustained: the back-off begins anew. Default: 10 s.
+    /// A run of at least this length is sustained, and resets the back-off. Default: 10 s.
     #[serde(with = "crate::duration")]
     pub min_uptime: Duration,
-    /// How long a restart waits. Default: 1 s, doubled up to 60 s.
+    /// The delay before a restart. Default: 1 s, doubled up to 60 s.
     pub backoff: BackoffConfig,
-    /// By how much a wait is shortened at random, at most, in percent of it: what failed together then does not come back
-    /// together. More than 100 counts as 100. Default: 0.
+    /// The greatest random reduction of a delay, in percent of it, so that processes that failed together are not restarted together.
+    /// More than 100 counts as 100. Default: 0.
     pub jitter_percent: u8,
-    /// What a new supervisor does with it. Default: as before.
+    /// Whether a new supervisor starts it. Default: `as-before`.
     pub on_boot: OnBoot,
 }
 

@@ -1,4 +1,4 @@
-//! How a process is stopped: the settings.
+//! The settings of a stop.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal::Signal;
 
-/// The signal, the patience and the last resort of a stop.
+/// The steps of a stop: commands, the signal, and SIGKILL after a timeout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
@@ -19,8 +19,8 @@ pub struct ShutdownConfig {
     pub pre_stop: Vec<Vec<String>>,
     /// Whether SIGKILL follows when the timeout has passed. Default: true.
     pub force_kill: bool,
-    /// Whether processes that left the session of a run are ended after every end of it, before it is started again. A stop
-    /// that is asked for ends them in any case. Default: true.
+    /// Whether processes that left the session of a run are ended after each end of the run, before the next start. A requested stop
+    /// ends them in any case. Default: true.
     pub end_orphans: bool,
 }
 

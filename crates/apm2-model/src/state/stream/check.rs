@@ -30,7 +30,7 @@ impl Stream {
             EventKind::SpecChanged { spec } if spec.id != self.id.process_id || self.id.instance >= spec.instances => {
                 Err(IllegalEvent::ForeignSpec)
             }
-            // An unregistered process may come back with a new specification, and with nothing else.
+            // The only event after `unregistered` is a new specification, which registers the instance again.
             EventKind::SpecChanged { .. } => Ok(()),
             _ if self.unregistered => Err(IllegalEvent::Registration(kind.name())),
             _ => Ok(()),
@@ -51,7 +51,7 @@ impl Stream {
         match kind {
             EventKind::Terminated { .. } if !self.kill_sent => Err(IllegalEvent::NotKilled),
             EventKind::Crashed { cause } if spawned != matches!(cause, RunEnd::Exit(_)) => Err(IllegalEvent::WrongEnd),
-            // INV-0008: what has no pid can only go on to `Crashed`.
+            // INV-0008: a start that spawned no process can only be followed by `Crashed`.
             EventKind::Running | EventKind::Stopping { .. } if !spawned => Err(IllegalEvent::WrongEnd),
             _ => Ok(()),
         }
