@@ -157,7 +157,7 @@ fn judged(text: Text<'_>, assignment: &Assignment<'_>) -> Option<Verdict> {
         ("is", Some(name)) => name::judge(name, None),
         (name, before) => name::judge(name, before),
     };
-    // An option is given by somebody, and is no word about one.
+    // An option has a value; the same word in a message may have none.
     let is_option = assignment.name.starts_with('-') && assignment.sign == Sign::Equals;
     verdict.map(|verdict| {
         if is_option && is_telling(assignment.name) {
@@ -265,7 +265,7 @@ fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: 
     is_parameter || is_given || classify::is_telling(sample)
 }
 
-/// Whether what is before a name on its line says that something went wrong.
+/// Whether the line before a name reports a failure.
 fn reports_failure(text: Text<'_>, start: usize) -> bool {
     let from = start.saturating_sub(PAIR_BYTES_MAX);
     let before = text.text.as_bytes().get(from..start).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Key blocks: everything between `-----BEGIN …-----` and `-----END …-----`, and lines that can be nothing but a part of one.
+//! Key blocks: everything between `-----BEGIN …-----` and `-----END …-----`, and single lines with the length and the
+//! characters of a line of a key.
 
 use crate::spec::redact::{
     span::Spans,
@@ -11,7 +12,7 @@ const END: &str = "-----END";
 
 const DASHES: &str = "-----";
 
-/// What the label of a block says that is no secret.
+/// Labels of blocks that are no secrets.
 const OPEN_LABELS: [&str; 2] = ["PUBLIC KEY", "CERTIFICATE"];
 
 /// The longest label.
@@ -24,7 +25,7 @@ const LINE_LENGTHS: [usize; 4] = [64, 70, 72, 76];
 /// missing begins with that.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
-    // Looked for once more only behind what was found: many beginnings may have no end.
+    // Searched again only behind the last match, so that many beginnings without an end take linear time.
     let mut begin = find_from(text, BEGIN, 0);
     let mut end = find_from(text, END, 0);
     loop {
@@ -32,7 +33,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
         end = end.and_then(|end| if end < from { find_from(text, END, from) } else { Some(end) });
         let (start, closer) = match (begin, end) {
             (None, None) => break,
-            // An end that no beginning is before.
+            // An end without a beginning.
             (Some(begin), Some(end)) if end < begin => (argument_start(text, from, end), Some(end)),
             (Some(begin), end) => (begin, end),
             (None, Some(end)) => (argument_start(text, from, end), Some(end)),

@@ -1,6 +1,6 @@
 //! Which values are no secret: placeholders, code, paths, words and numbers. Where a value ends is found in `value.rs`.
 
-/// What stands where there is no value.
+/// Texts in the place of a missing value.
 const NOTHING: [&str; 36] = [
     "",
     "none",
@@ -40,7 +40,7 @@ const NOTHING: [&str; 36] = [
     "…",
 ];
 
-/// What other programs put in the place of a secret.
+/// Beginnings of the marks of other programs in the place of a secret.
 const MASKS: [&str; 8] = ["[redacted", "<redacted", "[filtered", "[masked", "[hidden", "[secure", "****", "••••"];
 
 /// Words that a usage message has in the place of a value.
@@ -90,7 +90,7 @@ const TYPES: [&str; 25] = [
     "secretstring",
 ];
 
-/// Words that what is said about a value begins with, and hardly ever a value.
+/// First words of statements about a value. Hardly any value begins with them.
 const PROSE: [&str; 103] = [
     "a",
     "access",
@@ -278,7 +278,7 @@ pub(crate) fn is_wordy(piece: &str) -> bool {
     }) && piece.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@,%".contains(&byte) || !byte.is_ascii())
 }
 
-/// Whether it is what anybody may set a variable to: words, numbers, names of hosts, addresses without a login.
+/// Whether it is an ordinary value of a variable: words, numbers, names of hosts, addresses without a login.
 pub(crate) fn is_ordinary(value: &str) -> bool {
     let is_punctuation = |byte: u8| b"._-/:,@+%=~".contains(&byte);
     let is_piece = |piece: &str| {
@@ -308,7 +308,7 @@ pub(crate) fn is_number(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_digit() || b".,:%-+eskKMGBmh_x".contains(&byte))
 }
 
-/// Whether it begins as what is said about a value does, and goes on.
+/// Whether it is a statement about a value: it begins with a word of [`PROSE`] and continues.
 pub(crate) fn is_prose(line: &str) -> bool {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return false };
@@ -321,7 +321,7 @@ pub(crate) fn is_prose(line: &str) -> bool {
             || first.len() > 6)
 }
 
-/// Whether it is a sentence, as far as its first two words tell.
+/// Whether its first two words are words of a sentence.
 pub(crate) fn is_sentence(line: &str) -> bool {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let is_word = |word: &str| {
@@ -357,3 +357,6 @@ fn is_uuid(value: &str) -> bool {
     let lengths: Vec<usize> = value.split('-').map(str::len).collect();
     lengths == [8, 4, 4, 4, 12] && value.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
+
+#[cfg(test)]
+mod tests;

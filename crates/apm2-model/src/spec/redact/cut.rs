@@ -1,4 +1,4 @@
-//! Shortening what holds secrets: they are masked first, since a part of a secret is not found any more.
+//! Shortens a text that may contain secrets. Secrets are masked first, since a part of one is not recognized.
 
 use crate::spec::redact::{known::Known, mark::REDACTED};
 
@@ -9,7 +9,7 @@ impl Known {
     }
 }
 
-/// At most `chars_max` characters of a text that is masked. No mark is taken apart: what is left of one would look like text.
+/// At most `chars_max` characters of a masked text. A mark is kept whole or left out, since a part of one would look like text.
 fn cut(masked: &str, chars_max: usize) -> String {
     let end = masked.char_indices().nth(chars_max).map_or(masked.len(), |(at, _)| at);
     let torn = masked.match_indices(REDACTED).find(|(at, mark)| *at < end && end < at + mark.len());
@@ -36,6 +36,10 @@ mod tests {
             let rest = shown.replace(REDACTED, "");
             assert!(!rest.contains('<'), "a mark is torn: {shown}");
         }
+        assert_eq!(known.redact_and_cut("plain text", 5), "plain");
         assert_eq!(cut("über", 2), "üb");
+        for (length, expected) in [(2, "ab"), (3, "ab"), (11, "ab"), (12, "ab<redacted>"), (14, "ab<redacted>cd")] {
+            assert_eq!(cut("ab<redacted>cd", length), expected, "{length}");
+        }
     }
 }

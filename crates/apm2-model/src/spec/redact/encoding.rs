@@ -1,6 +1,6 @@
-//! The forms in which programs write a text: in JSON, in URLs, as base64, base32 and hexadecimal digits.
+//! Encodes a text as programs do: in JSON, in URLs, as base64, base32 and hexadecimal digits.
 //!
-//! What is escaped in any other way is found in the views of a text.
+//! Texts with other escapes are found by decoding, see `view.rs`.
 
 /// The digits of base64.
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -1,4 +1,4 @@
-//! Known values of any kind, written by encoders of other programs' making, and lines in which nothing is to be found.
+//! Known values in the encodings of other programs, and lines without any secret.
 
 use proptest::prelude::*;
 
@@ -40,7 +40,7 @@ fn bits(value: &[u8], width: usize, alphabet: &str) -> String {
     bits.chunks(width).map(|bits| char::from(alphabet.as_bytes()[digit(bits)])).collect()
 }
 
-fn base64(value: &[u8], last: &str) -> String {
+pub(crate) fn base64(value: &[u8], last: &str) -> String {
     bits(value, 6, &format!("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789{last}"))
 }
 

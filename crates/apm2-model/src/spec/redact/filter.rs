@@ -1,4 +1,4 @@
-//! The filter: every way to find a secret, applied until none finds anything more.
+//! The filter: all ways to find a secret, applied until none finds another one.
 
 use crate::spec::redact::{
     assignment, block, command_line, header, login_file,
@@ -9,7 +9,7 @@ use crate::spec::redact::{
     url,
 };
 
-/// Passes over a text that is masked further by each. What needs more of them is masked whole.
+/// The greatest number of passes over a text. A text that needs more is masked as a whole.
 const PASSES_MAX: usize = 8;
 
 /// `text` without what looks like a secret: a reason, an error, lines of output.
@@ -22,7 +22,7 @@ pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
     if args.is_empty() {
         return Vec::new();
     }
-    // What no program can be given: only a damaged record holds it.
+    // No program can be given such an argument (execve(2)): it comes from a damaged record.
     let plain = args.iter().map(|arg| if arg.contains(BORDER) { REDACTED } else { arg.as_str() });
     let joined = plain.collect::<Vec<_>>().join("\0");
     let masked = settled(joined, |text| pass(Text { text, is_args: true }));
@@ -30,7 +30,7 @@ pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
     if masked.len() == args.len() { masked } else { vec![REDACTED.to_owned(); args.len()] }
 }
 
-/// What is left when `mask` finds nothing more: what was recorded must not be masked further when it is read back.
+/// The text after `mask` finds nothing more; `None` after too many passes. Recorded text must not change when it is masked again.
 fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
     for _ in 0..PASSES_MAX {
         let masked = mask(&text);
@@ -42,7 +42,7 @@ fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
     None
 }
 
-/// What looks like a secret in a value, without what stands around it.
+/// The parts of a value that look like secrets.
 pub(crate) fn secrets_in(value: &str) -> Vec<&str> {
     spans(Text { text: value, is_args: false }).parts(value)
 }

@@ -32,10 +32,10 @@ const SCHEMES: [&str; 19] = [
 /// The least length of what follows `Bearer` or `Basic`.
 const CREDENTIAL_BYTES_MIN: usize = 4;
 
-/// How far a scheme, and what begins a value, is looked at.
+/// The greatest number of bytes of a scheme, and of the beginning of a value, that are examined.
 const LOOK_BYTES_MAX: usize = 128;
 
-/// Lines that a header of cookies may go on over.
+/// The greatest number of continuation lines of a header of cookies.
 const FOLDED_LINES_MAX: usize = 64;
 
 /// Finds the values of such headers.
@@ -56,7 +56,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// The header whose name is at `at`. Returns where what is masked of it ends.
+/// Masks the header whose name is at `at`. Returns the end of what is masked.
 fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<usize> {
     let mut end = at + name.len();
     // `"Authorization": "Bearer …"`, `\"Authorization\":\"…\"`.
@@ -194,4 +194,35 @@ fn is_login(word: &str) -> bool {
         }
     }
     has_colon
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spec::redact::escaped::base64;
+
+    proptest! {
+        #[test]
+        fn a_login_in_base64_is_recognized(login in "[ -~]{0,20}:[ -~]{0,20}", padding in "={0,2}") {
+            for last in ["+/", "-_"] {
+                let word = base64(login.as_bytes(), last) + &padding;
+                prop_assert!(is_login(&word), "{word}");
+            }
+        }
+
+        #[test]
+        fn base64_of_another_text_is_no_login(
+            text in "[ -9;-~]{0,30}", login in "[a-z]{1,9}:", control in "[\\x00-\\x1f\\x7f]", wrong in "[!-*,.:-@]",
+        ) {
+            let encoded = |text: &str| base64(text.as_bytes(), "+/");
+            prop_assert!(!is_login(&encoded(&text)), "it has no colon");
+            let with_control = format!("{login}{control}x");
+            prop_assert!(!is_login(&encoded(&with_control)), "it has a control character");
+            prop_assume!(wrong != "=");
+            let not_base64 = format!("{}{wrong}", encoded(&login));
+            prop_assert!(!is_login(&not_base64), "{not_base64}");
+        }
+    }
 }

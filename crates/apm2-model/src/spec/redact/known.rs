@@ -1,4 +1,4 @@
-//! Values that a process is given, masked wherever they stand and in whatever form a program writes them.
+//! The values that a process is started with, masked wherever they occur and in each form in which programs write them.
 //!
 //! Which of them are secrets is decided once, for all of them alike:
 //!

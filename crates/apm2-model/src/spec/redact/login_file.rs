@@ -1,4 +1,4 @@
-//! Files of logins: lines of `.netrc` and of `.pgpass`. Those of others are assignments or URLs.
+//! Files of logins: lines of `.netrc` and of `.pgpass`. Other files of logins have assignments or URLs.
 
 use crate::spec::redact::{
     classify,

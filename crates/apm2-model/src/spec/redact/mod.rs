@@ -1,11 +1,15 @@
-//! What is recorded or printed, without its secrets.
+//! Masks secrets in what is recorded or printed.
 //!
-//! A secret is found in two ways. [`Known`](known::Known) holds the values that a process is given: they are masked wherever they stand,
-//! and in the forms in which programs write them. The filter finds what nobody gave: by the name that a value is assigned
-//! to, by the shape that tokens of a provider have, and by the option, header, URL or key block that it stands in.
+//! A secret is found in two ways. [`Known`](known::Known) holds the values in the environment of a process: they are masked wherever they
+//! occur, in each form in which programs write them. The filter finds other secrets: by the name that a value is assigned to, by
+//! the form that the tokens of a provider have, and by the option, header, URL or key block that contains it.
 //!
-//! The filter is held to two corpora, `tests/corpus/masked.txt` and `tests/corpus/plain.txt`. It takes time in proportion
-//! to the length of the text, and what it has masked once it leaves as it is (see `settled` in `filter.rs`).
+//! Our own, and no crate: secret scanners report findings in files, and do not mask a text so that a second pass changes nothing, and
+//! none of them knows the values that a process was started with. Regular expressions for all rules would take time and memory
+//! that a line of output does not justify.
+//!
+//! The filter is held to two corpora, `tests/corpus/masked.txt` and `tests/corpus/plain.txt`. Its time is
+//! linear in the length of the text, and a second pass changes nothing (see `settled` in `filter.rs`).
 
 pub mod assignment;
 pub mod block;

@@ -1,4 +1,4 @@
-//! Names, and whether what has such a name is a secret.
+//! Decides by its name whether a value is a secret. The words are in `name/words.rs`.
 
 mod words;
 
@@ -6,24 +6,24 @@ use crate::spec::redact::name::words::{
     ABOUT, AFTER, ENDINGS, KEY_KINDS, NOUNS, Noun, OPEN_KEYS, OPEN_PASSES, OPEN_TOKENS, SWITCHES, VERBS,
 };
 
-/// How sure a name makes it.
+/// How certain it is by the name that the value is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Strength {
-    /// The value has to look like a secret, too.
+    /// The value must also look like a secret.
     Weak,
-    /// Whatever the value is.
+    /// The value is a secret in any case.
     Strong,
 }
 
-/// What a name calls its value.
+/// The verdict about a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) strength: Strength,
-    /// Whether a number may be one: a password, and no token of which there are so many.
+    /// Whether a number is a secret: for passwords, and not for counts of tokens.
     pub(crate) may_be_number: bool,
 }
 
-/// The words of a name that are looked at.
+/// The greatest number of words of a name that are examined: the last ones.
 const WORDS_MAX: usize = 12;
 
 /// Judges what has this name; `None` where it is no secret. `before` is the word before it, in plain text.

@@ -1,4 +1,4 @@
-//! Tokens that tell what they are: by the beginning that their provider gives them, or by their form.
+//! Tokens that are recognized by themselves: by the prefix of their provider, or by their form.
 
 use crate::spec::redact::{
     span::Spans,
@@ -12,7 +12,7 @@ const DOTTED: &str = "_-.";
 
 const ENCODED: &str = "_-.+/=~";
 
-/// What tells a token from a word that begins in the same way.
+/// What distinguishes a token from a word with the same prefix.
 #[derive(Clone, Copy)]
 enum Sign {
     /// The beginning alone.

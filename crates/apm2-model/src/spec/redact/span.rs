@@ -1,4 +1,4 @@
-//! The parts of a text that are to be masked.
+//! Ranges of a text that are to be masked.
 
 use std::ops::Range;
 
@@ -9,25 +9,25 @@ use crate::spec::redact::{mark::REDACTED, text::BORDER};
 pub(crate) struct Spans(Vec<Range<usize>>);
 
 impl Spans {
-    /// Adds a range. One that is empty adds nothing.
+    /// Adds a range. An empty range is ignored.
     pub(crate) fn add(&mut self, range: Range<usize>) {
         if !range.is_empty() {
             self.0.push(range);
         }
     }
 
-    /// The parts of `text` themselves.
+    /// The text of each range.
     pub(crate) fn parts<'a>(&self, text: &'a str) -> Vec<&'a str> {
         self.0.iter().filter_map(|range| text.get(range.clone())).collect()
     }
 
-    /// `text` with a mark in the place of each range. Ranges that touch get one mark; one that reaches over the border of
-    /// two arguments gets one on each side.
+    /// `text` with a mark in the place of each range. Ranges that touch become one mark; a range across the border of two arguments
+    /// becomes one on each side.
     pub(crate) fn mask(mut self, text: &str) -> String {
         if self.0.is_empty() {
             return text.to_owned();
         }
-        // A mark that is there already is not taken apart.
+        // A mark that is in the text already stays whole.
         self.0.extend(text.match_indices(REDACTED).map(|(at, mark)| at..at + mark.len()));
         self.0.sort_unstable_by_key(|range| (range.start, range.end));
         let mut masked = String::with_capacity(text.len());

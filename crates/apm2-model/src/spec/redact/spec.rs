@@ -1,4 +1,4 @@
-//! Specifications without their secrets: the only form that is recorded or printed.
+//! Specifications without their secrets, the only form that is recorded or printed.
 
 use std::{fmt, ops::Deref, time::Duration};
 
@@ -25,7 +25,8 @@ impl RedactedSpec {
         Self::without(spec, &Known::of_spec(spec))
     }
 
-    /// The same without more values than those of its variables, such as those of credentials.
+    /// Takes the secrets out of `spec` as [`new`](Self::new) does, with `known` values in addition to those of its variables, such as
+    /// credentials.
     pub fn without(spec: &ProcessSpec, known: &Known) -> Self {
         let mut safe = spec.clone();
         safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));

@@ -1,6 +1,6 @@
-//! A text to be filtered, and how one finds one's way in it.
+//! A text to be filtered, and how to move in it.
 
-/// Stands between two arguments, which cannot hold it themselves (execve(2)).
+/// The separator of two arguments. An argument cannot contain it (execve(2)).
 pub(crate) const BORDER: char = '\0';
 
 /// [`BORDER`] as a byte.
@@ -23,23 +23,23 @@ impl<'a> Text<'a> {
         at.checked_sub(1).and_then(|before| self.byte(before))
     }
 
-    /// The bytes from `from` to `to`; nothing where these are no borders of characters.
+    /// The text from `from` to `to`; empty where one of them is inside a character.
     pub(crate) fn part(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to.min(self.text.len())).unwrap_or_default()
     }
 
-    /// The first place from `from` on whose byte `is_end`, and the end of the text without one.
+    /// The first position from `from` on whose byte `is_end`, or the end of the text.
     pub(crate) fn find(&self, from: usize, is_end: impl Fn(u8) -> bool) -> usize {
         let rest = self.text.as_bytes().get(from..).unwrap_or_default();
         rest.iter().position(|byte| is_end(*byte)).map_or(self.text.len(), |at| from + at)
     }
 
-    /// The end of the line, or of the argument, that `from` is in.
+    /// The end of the line or of the argument that contains `from`.
     pub(crate) fn line_end(&self, from: usize) -> usize {
         self.find(from, is_line_end)
     }
 
-    /// The end of what may be one value: of the argument, else of the line.
+    /// The end of the argument that contains `from`, or of the line in a text of lines.
     pub(crate) fn field_end(&self, from: usize) -> usize {
         if self.is_args { self.find(from, |byte| byte == BORDER_BYTE) } else { self.line_end(from) }
     }
@@ -53,12 +53,12 @@ impl<'a> Text<'a> {
         self.part(from, to)
     }
 
-    /// Where the blanks end that begin at `from`, if there are any. They do not reach beyond the line.
+    /// The position after the blanks at `from`. Line ends are not blanks.
     pub(crate) fn skip_blanks(&self, from: usize) -> usize {
         self.find(from, |byte| !is_blank(byte))
     }
 
-    /// Where the blanks begin that end at `to`, if there are any: `limit` of them at most.
+    /// The position before the blanks that end at `to`, at most `limit` of them.
     pub(crate) fn blanks_before(&self, to: usize, limit: usize) -> usize {
         let blanks = (0..limit).take_while(|back| self.before(to.saturating_sub(*back)).is_some_and(is_blank));
         to.saturating_sub(blanks.count())

@@ -1,4 +1,4 @@
-//! Logins in URLs, and URLs that are secrets themselves. Their parameters are assignments like others.
+//! Logins in URLs, and URLs that are secrets themselves. Parameters of URLs are assignments, see `assignment.rs`.
 
 use crate::spec::redact::{
     classify,
@@ -14,10 +14,10 @@ const HOOKS: [(&str, usize); 4] = [
     ("discordapp.com/api/webhooks/", 1),
 ];
 
-/// The longest name of a user that is taken for one.
+/// The greatest length of the name of a user.
 const USER_BYTES_MAX: usize = 16;
 
-/// How much is looked at of what stands before `@`.
+/// The greatest number of bytes before an `@` that are examined.
 const LOGIN_BYTES_MAX: usize = 1024;
 
 /// Finds the logins: passwords, and what stands in the place of one.

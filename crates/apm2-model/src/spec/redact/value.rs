@@ -1,14 +1,14 @@
-//! Values that something is assigned to: where they end, and which of them are no secret.
+//! The extent of a value that is assigned to a name: its quotes and its end. Which values are secrets is decided in `classify.rs`.
 
 use crate::spec::redact::text::{Text, is_line_end, is_quote, is_space};
 
-/// How much of a value is looked at before it is known to be a secret.
+/// The greatest number of bytes of a value that are examined.
 const LOOK_BYTES_MAX: usize = 160;
 
-/// The longest call that a value is wrapped in.
+/// The greatest length of a call around a value, such as `Some(`.
 const WRAPPER_BYTES_MAX: usize = 24;
 
-/// Backslashes before a quote: text in text in text.
+/// The greatest number of backslashes before a quote: text in text in text.
 const ESCAPES_MAX: usize = 3;
 
 /// A value that begins somewhere, as far as it has been looked at.

@@ -1,10 +1,10 @@
-//! A text as it reads when its escapes are decoded, with the place that each byte has in the text itself.
+//! A text with its escapes decoded, and the position of each decoded byte in the original text.
 //!
 //! A known value is looked for in each view. Views are made only of what is escaped, each in one pass over the text.
 
 use std::ops::Range;
 
-/// How often a text may be escaped over and over: JSON in JSON in a URL.
+/// The greatest number of nested escapes: JSON in JSON in a URL.
 const LAYERS_MAX: usize = 3;
 
 /// The least number of bytes in a row that are written as numbers.

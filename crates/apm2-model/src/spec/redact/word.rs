@@ -1,17 +1,17 @@
-//! The words of a command, as a shell or the kernel takes them.
+//! Splits a command into words, as a shell or the kernel does.
 
 use crate::spec::redact::text::{Text, is_blank, is_line_end, is_quote};
 
 /// One word of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word<'a> {
-    /// Where it begins, after its quote if it has one.
+    /// Where it begins, after its opening quote.
     pub(crate) start: usize,
-    /// What it says; nothing where it is an operator.
+    /// Its text; empty for an operator.
     pub(crate) text: &'a str,
-    /// Whether it ends a command: what follows is another one.
+    /// Whether the command ends with it.
     pub(crate) ends_command: bool,
-    /// Where the next one is looked for.
+    /// Where the next word may begin.
     next: usize,
 }
 
@@ -21,7 +21,7 @@ impl Word<'_> {
     }
 }
 
-/// The words from `from` to `to`: whole arguments where `by_argument`, else what blanks and quotes make of a script.
+/// The words from `from` to `to`: whole arguments where `by_argument`, else words separated by blanks and quotes.
 pub(crate) fn words(text: Text<'_>, from: usize, to: usize, by_argument: bool) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut at = from;
