@@ -10,7 +10,10 @@ use std::{
     time::Duration,
 };
 
-use apm2_model::spec::config::credentials::{CredentialConfig, CredentialSource};
+use apm2_model::spec::{
+    config::credentials::{CredentialConfig, CredentialSource},
+    name::is_shell_variable_name,
+};
 use nix::unistd::geteuid;
 use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
@@ -195,11 +198,9 @@ fn pairs(text: &str) -> BTreeMap<String, String> {
 fn pair(line: &str) -> Option<(String, String)> {
     let (key, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=')?;
     let key = key.trim();
-    let is_key = key.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && key.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_');
     let value = value.trim();
     let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
-    is_key.then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
+    is_shell_variable_name(key).then(|| (key.to_owned(), unquoted.unwrap_or(value).to_owned()))
 }
 
 #[cfg(test)]

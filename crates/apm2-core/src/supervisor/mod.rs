@@ -71,7 +71,7 @@ pub use apm2_model::{
     policy::boot::Boot,
     spec::{
         launch::LaunchSpec,
-        name::{EVERYTHING, is_name},
+        name::{EVERYTHING, check_name},
         validate::INSTANCES_MAX,
     },
 };

@@ -22,16 +22,19 @@ pub fn check_name(text: &str) -> Result<(), NotAName> {
     if is_valid { Ok(()) } else { Err(NotAName) }
 }
 
-/// Whether [`check_name`] accepts the text.
-#[must_use]
-pub fn is_name(text: &str) -> bool {
-    check_name(text).is_ok()
-}
-
 /// Whether a process name may contain this character. The first character of a name must be a letter or a digit.
 #[must_use]
 pub const fn is_name_char(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
+}
+
+/// Whether this is the name of a variable in a shell: letters, digits and `_`, and no digit first. Files with `KEY=VALUE` lines have
+/// such names.
+#[must_use]
+pub fn is_shell_variable_name(text: &str) -> bool {
+    !text.starts_with(|first: char| first.is_ascii_digit())
+        && !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// Whether a program can be given an environment variable of this name (environ(7)).
@@ -61,7 +64,7 @@ mod tests {
             prop_assume!(!(wrong.is_ascii_alphanumeric() || "._-".contains(wrong)));
             prop_assert!(!is_name_char(wrong));
             let text = format!("{before}{wrong}{after}");
-            prop_assert!(!is_name(&text));
+            prop_assert_eq!(check_name(&text), Err(NotAName));
         }
     }
 
@@ -69,7 +72,7 @@ mod tests {
     fn the_borders_of_the_rule_are_kept() {
         let longest = "n".repeat(NAME_CHARS_MAX);
         for name in ["n", "7", "a.b_c-d", "all", longest.as_str()] {
-            assert!(is_name(name), "{name}");
+            assert_eq!(check_name(name), Ok(()), "{name}");
         }
         let too_long = "n".repeat(NAME_CHARS_MAX + 1);
         for text in ["", ".n", "_n", "-n", "n/m", "\u{e9}", too_long.as_str()] {
@@ -77,6 +80,10 @@ mod tests {
         }
         for text in ["", "A=B", "=", "A\0", "\0"] {
             assert!(!is_variable_name(text), "{text:?}");
+        }
+        for (text, is_valid) in [("A", true), ("_a1", true), ("1A", false), ("", false), ("A-B", false), ("A=", false)]
+        {
+            assert_eq!(is_shell_variable_name(text), is_valid, "{text}");
         }
         assert!(is_variable_name("a b") && is_variable_name("\u{e9}"), "the kernel takes other characters");
     }

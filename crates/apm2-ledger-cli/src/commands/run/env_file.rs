@@ -7,6 +7,7 @@ use std::{
     path::Path,
 };
 
+use apm2_model::spec::name::is_shell_variable_name;
 use nix::{libc, unistd::geteuid};
 
 use crate::error::CliError;
@@ -96,7 +97,7 @@ fn entry(text: &str) -> Result<Entry, &'static str> {
     let (before, after) = line.split_once('=').ok_or("there is no `=`")?;
     let name = before.trim();
     let name = name.strip_prefix("export").filter(|rest| rest.starts_with([' ', '\t'])).map_or(name, str::trim);
-    if !is_name(name) {
+    if !is_shell_variable_name(name) {
         return Err("what is before `=` is no name of a variable: letters, digits and `_`, no digit first");
     }
     let value_at = before.len() + 1 + (after.len() - after.trim_start_matches([' ', '\t']).len());
@@ -126,12 +127,6 @@ fn valid(name: &str, value: String, read: usize) -> Result<Entry, &'static str> 
         return Err("a value must not contain a NUL byte");
     }
     Ok((Some((name.to_owned(), value)), read))
-}
-
-fn is_name(name: &str) -> bool {
-    !name.starts_with(|c: char| c.is_ascii_digit())
-        && !name.is_empty()
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 /// What is between the quotes that `text` begins with, which may be several lines, and how many bytes that takes up. Between

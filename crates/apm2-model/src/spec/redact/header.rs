@@ -201,7 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::spec::redact::escaped::base64;
+    use crate::spec::redact::{escaped::base64, filter::redact_text};
 
     proptest! {
         #[test]
@@ -223,6 +223,19 @@ mod tests {
             prop_assume!(wrong != "=");
             let not_base64 = format!("{}{wrong}", encoded(&login));
             prop_assert!(!is_login(&not_base64), "{not_base64}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_cookies_may_continue_on_the_next_line() {
+        for (text, expected) in [
+            ("Cookie: a=1x;\r\n b=2x\r\nc=3", "Cookie: <redacted>\r\n <redacted>\r\nc=3"),
+            ("Cookie: a=1x;\rb=2x", "Cookie: <redacted>\r<redacted>"),
+            ("Cookie: a=1x;\n\n b=2x", "Cookie: <redacted>\n\n b=2x"),
+            ("Cookie: a=1x\n words", "Cookie: <redacted>\n words"),
+            ("\"Cookie: a=1x;\"\n b=2x", "\"Cookie: <redacted>\"\n b=2x"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
         }
     }
 }

@@ -34,3 +34,25 @@ fn words_that_only_contain_a_secrets_name_are_none() {
     }
     assert_eq!(strength("key"), Some(Strength::Weak));
 }
+
+#[test]
+fn a_word_before_or_after_the_noun_changes_the_verdict() {
+    for (name, expected) in [
+        ("first_pass", None),
+        ("db_pass", Some(Strength::Strong)),
+        ("public_password", None),
+        ("PASSWORD_FILE", None),
+        ("PASSWORD_ONE", Some(Strength::Strong)),
+        ("password_one", None),
+        ("SIGNATURE", Some(Strength::Weak)),
+        ("CREDENTIAL", Some(Strength::Strong)),
+        ("credential", Some(Strength::Weak)),
+        ("access_signature", Some(Strength::Strong)),
+        ("has_password", None),
+        ("getPassword", None),
+    ] {
+        assert_eq!(strength(name), expected, "{name}");
+    }
+    assert_eq!(words_of("7"), ["7"]);
+    assert_eq!(words_of("-Dpassword_2"), ["password"]);
+}
