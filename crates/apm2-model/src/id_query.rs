@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_lists_only_so_many() {
+    fn an_error_lists_a_limited_number_of_candidates() {
         let names: Vec<_> = (0..20).map(|number| format!("p{number}")).collect();
         let candidates: Vec<_> =
             (0..20).zip(&names).map(|(number, name)| candidate(id(0xab, number), 0, name, 1, 1)).collect();

@@ -206,7 +206,7 @@ fn a_policy_says_which_ends_lead_to_a_restart() {
 }
 
 #[test]
-fn health_is_told_when_it_changes_and_only_then() {
+fn health_is_reported_when_it_changes_and_only_then() {
     let config = HealthCheckConfig { failure_threshold: 3, success_threshold: 2, ..HealthCheckConfig::default() };
     let mut monitor = HealthMonitor::new(config, at(0));
     let told: Vec<char> = "++-+++---++"

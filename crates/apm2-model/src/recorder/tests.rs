@@ -32,7 +32,7 @@ fn the_null_recorder_numbers_and_folds_events_and_stores_none() {
 }
 
 #[test]
-fn what_may_not_follow_is_not_recorded() {
+fn an_event_that_is_not_allowed_is_not_recorded() {
     let history = History::under(RestartConfig::default());
     let stream = Arc::new(history.stream.clone());
     let refused = Recorded::fold(Some(&stream), vec![history.next(&EventKind::Running)]).unwrap_err();

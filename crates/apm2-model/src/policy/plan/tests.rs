@@ -99,7 +99,7 @@ fn a_crash_is_restarted_after_its_delay_until_the_budget_is_spent() {
 }
 
 #[test]
-fn an_end_that_leads_to_nothing_needs_no_word() {
+fn an_end_without_a_restart_records_nothing() {
     let stopped = after(&[EventKind::Stopped { exit: exit(0) }]);
     for (policy, kinds) in [(RestartPolicy::OnFailure, stopped), (RestartPolicy::Never, after(&[crashed()]))] {
         assert_eq!(steps(&mut Plan::default(), &stream(policy, &kinds), PlanInput::RunOver), []);
@@ -128,7 +128,7 @@ fn a_stop_that_comes_with_the_crash_keeps_it_from_being_restarted() {
 }
 
 #[test]
-fn an_order_that_comes_while_the_output_of_a_run_is_read_is_heeded() {
+fn a_request_while_the_output_is_read_is_carried_out() {
     let over = stream(RestartPolicy::Always, &after(&[crashed()]));
     let seen = PlanContext { stream: &over, is_up: true, end_seq: Some(over.last_seq), now: stamp(), random: 0 };
     let mut plan = Plan::default();
@@ -158,7 +158,7 @@ fn a_restart_that_is_due_is_made_once_and_called_off_by_a_stop() {
 }
 
 #[test]
-fn an_order_that_does_not_fit_is_refused() {
+fn a_request_that_does_not_fit_the_state_is_refused() {
     let up = stream(RestartPolicy::Always, &running());
     let never_started = stream(RestartPolicy::Always, &[]);
     assert_eq!(steps(&mut Plan::default(), &up, PlanInput::Start(by_hand())), [Effect::Refuse("start")]);
@@ -167,7 +167,7 @@ fn an_order_that_does_not_fit_is_refused() {
 }
 
 #[test]
-fn what_is_unhealthy_is_stopped_where_the_policy_restarts_it() {
+fn an_unhealthy_process_is_stopped_where_the_policy_restarts_it() {
     let verdict = || HealthVerdict::CrossedUnhealthy { failures: 3, detail: "HTTP 500".to_owned() };
     for (policy, stops) in [(RestartPolicy::Always, 1), (RestartPolicy::OnFailure, 1), (RestartPolicy::Never, 0)] {
         let effects = steps(&mut Plan::default(), &stream(policy, &running()), PlanInput::Health(verdict()));

@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_can_answer_is_an_address() {
+    fn an_address_that_can_never_answer_is_refused() {
         for url in
             ["http://127.0.0.1:8080/", "http://localhost/ready?x=1", "http://[::1]:80/", "http://u:p@h:1/", "http://a"]
         {

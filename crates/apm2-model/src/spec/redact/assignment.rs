@@ -11,19 +11,19 @@ use crate::spec::redact::{
     value::{End, Value},
 };
 
-/// How far a parameter with a telling name may be from the one with its value.
+/// The greatest distance of a parameter that names a secret from the one with its value.
 const PAIR_BYTES_MAX: usize = 80;
 
-/// The least length of a parameter of a URL that proves something.
+/// The least number of bytes of a parameter of a URL that is a secret.
 const PARAMETER_BYTES_MIN: usize = 8;
 
-/// The least length of a value that is certainly given, and whose name says little.
+/// The least number of bytes of an assigned value whose name is weak evidence.
 const FIELD_BYTES_MIN: usize = 6;
 
-/// What is in names that say more than `key`.
+/// Words in names that are stronger evidence than `key`.
 const TELLING: [&str; 6] = ["token", "pass", "auth", "cookie", "secret", "cred"];
 
-/// What a message about something that went wrong says before a name.
+/// Words of a failure message before a name.
 const FAILURES: [&str; 12] = [
     "cannot ",
     "can't ",
@@ -39,7 +39,7 @@ const FAILURES: [&str; 12] = [
     "unsupported ",
 ];
 
-/// Parameters of a URL that prove who asks.
+/// Parameters of a URL that authenticate a request.
 const PARAMETERS: [&str; 22] = [
     "assertion",
     "auth",
@@ -65,7 +65,7 @@ const PARAMETERS: [&str; 22] = [
     "x-amz-signature",
 ];
 
-/// Finds the values of names that make them secrets.
+/// Finds the values that are secrets by their names.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     quoted(text, spans);
     let mut at = 0;
@@ -92,7 +92,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// `password "…"`: what stands in quotes right behind the word.
+/// `password "…"`: a quoted text right after the word.
 fn quoted(text: Text<'_>, spans: &mut Spans) {
     for word in ["assword", "assphrase", "asswd"] {
         for (at, _) in text.text.match_indices(word) {
@@ -109,7 +109,7 @@ fn quoted(text: Text<'_>, spans: &mut Spans) {
 /// Adds the value if it is a secret. Returns where it ends then.
 fn secret(text: Text<'_>, assignment: &Assignment<'_>, is_named: bool, spans: &mut Spans) -> Option<usize> {
     let before = text.before(assignment.start);
-    // The name of a file, and what a program says about it.
+    // The name of a file, and a message about it.
     if matches!(before, Some(b'/' | b'\\'))
         && matches!(assignment.sign, Sign::Colon | Sign::SpacedColon)
         && !assignment.is_quoted

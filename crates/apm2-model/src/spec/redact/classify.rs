@@ -197,7 +197,7 @@ const PROSE: [&str; 103] = [
     "wrong",
 ];
 
-/// Whether it stands for a value, or for there being none.
+/// Whether it is a placeholder, or the text for a missing value.
 pub(crate) fn is_placeholder(value: &str) -> bool {
     let value = value.trim_end_matches([',', ';', ')']);
     let lower = value.to_ascii_lowercase();
@@ -293,7 +293,7 @@ pub(crate) fn is_ordinary(value: &str) -> bool {
         && value.split(|c: char| !c.is_ascii_alphanumeric()).all(is_piece)
 }
 
-/// Whether capitals and small letters alternate as in no word.
+/// Whether capital and small letters alternate more often than in a word.
 fn is_mixed_case(word: &str) -> bool {
     let bytes = word.as_bytes();
     let changes =
@@ -331,7 +331,7 @@ pub(crate) fn is_sentence(line: &str) -> bool {
     words.next().is_some_and(is_word) && words.next().is_some_and(is_word)
 }
 
-/// Whether it is no word and no name that people use: what has a name that says a little is masked then.
+/// Whether it is neither an ordinary value nor a UUID, with letters and digits: masked where the name is weak evidence.
 pub(crate) fn is_telling(value: &str) -> bool {
     let any = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
     value.len() >= 8
@@ -342,7 +342,7 @@ pub(crate) fn is_telling(value: &str) -> bool {
         && !value.contains([' ', '\t'])
 }
 
-/// Whether it is made at random: what has a name that says nothing by itself is masked then.
+/// Whether it looks random: masked where the name alone is no evidence.
 pub(crate) fn looks_random(value: &str) -> bool {
     let any = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
     value.len() >= 8

@@ -12,7 +12,7 @@ use crate::spec::redact::{
 const LOGIN_OPTIONS: [&str; 8] =
     ["-u", "-U", "--user", "--proxy-user", "--login", "--userpass", "--http-user", "--username"];
 
-/// Programs that take a password after `-p`, and those of them that take it without a blank.
+/// Programs that take a password after `-p` and a blank.
 const P_IS_PASSWORD: [&str; 14] = [
     "sshpass",
     "az",
@@ -50,7 +50,7 @@ const P_IS_ATTACHED: [&str; 17] = [
     "unrar",
 ];
 
-/// Programs to which `-p` means something else.
+/// Programs with another meaning of `-p`.
 const P_IS_OTHER: [&str; 59] = [
     "bash",
     "cargo",
@@ -138,7 +138,7 @@ const SECRET_OPTIONS: [(&str, &str); 21] = [
     ("restic", "--password"),
 ];
 
-/// Words after which a name and its value follow one another.
+/// Words that a name and its value follow.
 const SETTERS: [&str; 17] = [
     "set", "setenv", "setx", "put", "config", "--global", "--system", "--local", "add", "ENV", "ARG", "-x", "-gx",
     "-Ux", "-U", "-g", "--add",
@@ -218,7 +218,7 @@ fn program_of(word: &str) -> &str {
 /// One command.
 struct Command<'a> {
     words: &'a [Word<'a>],
-    /// Whether it is certain that these are the words of a command, each by itself.
+    /// Whether these are the arguments of a command, and not words that a text was split into.
     is_exact: bool,
 }
 
@@ -367,7 +367,7 @@ fn is_about(word: &str) -> bool {
     ABOUT_OPTIONS.contains(&word) || classify::is_prose(&format!("{word} ."))
 }
 
-/// The word without the kind that is said before a secret: `pass:x`.
+/// The range of the word without a prefix for the kind of the secret: `pass:x`.
 fn secret_part(word: &Word<'_>) -> std::ops::Range<usize> {
     let kind = ["pass:", "Bearer "].iter().find(|kind| word.text.starts_with(**kind)).map_or(0, |kind| kind.len());
     word.start + kind..word.end()

@@ -110,7 +110,7 @@ fn report(name: &str, figures: &Figures) {
 }
 
 #[test]
-fn every_line_of_the_corpora_is_treated_right() {
+fn every_line_of_the_corpora_is_masked_as_marked() {
     assert!(lines(MASKED).len() >= MASKED_MIN && lines(PLAIN).len() >= PLAIN_MIN);
     let figures = Figures::of(MASKED, PLAIN);
     report("corpora", &figures);
@@ -119,7 +119,7 @@ fn every_line_of_the_corpora_is_treated_right() {
 
 /// These lines were written before the filter, and the filter was not adapted to them. The bound is the result of that time.
 #[test]
-fn lines_that_the_filter_was_not_made_for_are_treated_right_mostly() {
+fn held_out_lines_are_masked_as_well_as_before() {
     assert!(lines(HELD_OUT_MASKED).len() >= HELD_OUT_MIN && lines(HELD_OUT_PLAIN).len() >= HELD_OUT_MIN);
     let figures = Figures::of(HELD_OUT_MASKED, HELD_OUT_PLAIN);
     report("held out", &figures);

@@ -162,7 +162,7 @@ fn credential(text: Text<'_>, scheme: &str, at: usize, spans: &mut Spans) {
     }
 }
 
-/// A word of a sentence: small letters after the first, and not many of them.
+/// Whether it is a word of a sentence: at most 16 letters, small after the first.
 fn is_plain_word(word: &str) -> bool {
     word.len() <= 16 && word.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
 }

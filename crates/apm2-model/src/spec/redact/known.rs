@@ -28,43 +28,44 @@ use crate::spec::{
     },
 };
 
-/// The least length of a secret whose name says that it is one, in characters.
+/// The least number of characters of a secret that is recognized by its name.
 const NAMED_CHARS_MIN: usize = 4;
 
-/// The least length of one whose name says nothing.
+/// The least number of characters of a secret that is not recognized by its name.
 const UNNAMED_CHARS_MIN: usize = 6;
 
-/// Digits of a number that is a secret.
+/// The least number of digits of a number that is a secret.
 const DIGITS_MIN: usize = 6;
 
-/// The least part of the beginning of a secret that is masked without the rest, in characters.
+/// The least number of characters at the beginning of a secret that are masked without the rest.
 const PREFIX_CHARS_MIN: usize = 8;
 
-/// What is masked of the beginning of a secret behind what all of its kind begin with.
+/// The least number of characters of such a beginning after a prefix that all secrets of the kind share, such as `ghp_`.
 const BEHIND_HEAD_CHARS_MIN: usize = 4;
 
-/// The least length of a line that is masked by itself.
+/// The least number of characters of a line that is masked by itself.
 const LINE_CHARS_MIN: usize = 8;
 
-/// How many bytes at its beginning a form is found by.
+/// The number of bytes at the beginning of a form that it is indexed by.
 const STEM_BYTES: usize = 4;
 
-/// Words of the table that tells quickly where no form begins: it has a bit for each two first bytes.
+/// The number of words of the table of pairs: it has one bit for each pair of first bytes of a form, so that most positions of a text
+/// are skipped without a lookup.
 const PAIR_WORDS: usize = (1 << 16) / 64;
 
-/// The most bytes that are passed over where a secret is written in a way that is not known.
+/// The greatest number of bytes of a text that are skipped where an unknown escape interrupts a secret.
 const UNKNOWN_BYTES_MAX: usize = 12;
 
-/// The most bytes of the secret that stand for these.
+/// The greatest number of bytes of the secret that such an escape stands for.
 const HIDDEN_BYTES_MAX: usize = 4;
 
-/// How much of the secret is behind them.
+/// The number of bytes of the secret that must follow the escape.
 const RESUMED_BYTES_MIN: usize = 3;
 
-/// The longest secret that is looked for in other forms than its own.
+/// The greatest number of bytes of a secret that is searched for in other forms than its own.
 const ENCODED_BYTES_MAX: usize = 32 << 10;
 
-/// Values of variables with telling names that are no secrets.
+/// Values that are no secrets although the name of their variable is that of one.
 const COMMON: [&str; 32] = [
     "auto",
     "basic",
@@ -100,26 +101,26 @@ const COMMON: [&str; 32] = [
     "password",
 ];
 
-/// The secrets among the values that a process is given.
+/// The secrets among the values in the environment of a process.
 #[derive(Clone, Default)]
 pub struct Known(Arc<Forms>);
 
 #[derive(Clone, Default)]
 struct Forms {
     forms: Vec<Form>,
-    /// Places in `forms`, by the first bytes of each.
+    /// Indexes into `forms` by the first bytes of a form.
     by_stem: HashMap<[u8; STEM_BYTES], Vec<usize>>,
-    /// A bit for each two bytes that a form begins with.
+    /// The table of pairs, see [`PAIR_WORDS`].
     pairs: Vec<u64>,
-    /// The length of the longest.
+    /// The number of bytes of the longest form.
     longest: usize,
 }
 
-/// One way to write a secret.
+/// A secret in one encoding.
 #[derive(Clone, PartialEq, Eq)]
 struct Form {
     bytes: Vec<u8>,
-    /// How many of them stand for the whole.
+    /// The number of bytes at the beginning that are masked without the rest.
     prefix: usize,
 }
 
@@ -145,21 +146,21 @@ impl Known {
         Self::of(spec.env.iter().chain(of_probe).map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    /// These, and the values of credentials: those are secrets whatever they are called.
+    /// These values and those of credentials, which are secrets whatever their names are.
     pub fn with_credentials<'a>(&self, values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Forms::clone(&self.0);
         values.into_iter().for_each(|value| forms.add_variable(true, value));
         Self(Arc::new(forms))
     }
 
-    /// These and those.
+    /// The union of both sets of values.
     pub fn and(&self, other: &Self) -> Self {
         let mut forms = Forms::clone(&self.0);
         other.0.forms.iter().for_each(|form| forms.add(form.clone()));
         Self(Arc::new(forms))
     }
 
-    /// `text` without these values, and otherwise as it is.
+    /// `text` with these values masked. The filter is not applied.
     pub fn mask(&self, text: &str) -> String {
         if self.0.forms.is_empty() {
             return text.to_owned();
@@ -172,30 +173,30 @@ impl Known {
         spans.mask(text)
     }
 
-    /// `text` without these values, and without what looks like a secret.
+    /// `text` with these values masked, and filtered.
     pub fn redact_text(&self, text: &str) -> String {
         filter::redact_text(&self.mask(text))
     }
 
-    /// The same of the arguments of a command, or of the command with them.
+    /// The arguments of a command, or the command with its arguments, with these values masked, and filtered.
     pub fn redact_args(&self, args: &[String]) -> Vec<String> {
         filter::redact_args(&args.iter().map(|arg| self.mask(arg)).collect::<Vec<_>>())
     }
 
-    /// The same of a path. One that is not UTF-8 keeps its bytes where there is nothing to mask.
+    /// A path with these values masked, and filtered. A path that is not UTF-8 keeps its bytes if nothing is masked.
     pub(crate) fn redact_path(&self, path: &Path) -> PathBuf {
         let text = path.to_string_lossy();
         let masked = self.redact_text(&text);
         if masked == text { path.to_owned() } else { masked.into() }
     }
 
-    /// `bytes`, whose end is cut off, without the beginning of a value that they may end with.
+    /// `bytes`, which were cut off at their end, without the beginning of a value that they end with.
     pub fn without_begun<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let begun = self.0.forms.iter().map(|form| form.begun_at_end(bytes)).max().unwrap_or(0);
         bytes.get(..bytes.len().saturating_sub(begun)).unwrap_or_default()
     }
 
-    /// `text`, which begins somewhere in a line, without the end of a value that it may begin with.
+    /// `text`, which begins inside of a line, with the end of a value at its beginning masked.
     pub fn mask_beginning(&self, text: &str) -> String {
         let in_text = |bytes: &[u8]| self.0.forms.iter().filter_map(|form| form.end_at_beginning(bytes)).max();
         let in_view = |view: View| Some(view.source(0..in_text(&view.bytes)?).filter(|range| range.start == 0)?.end);
@@ -211,7 +212,7 @@ impl Known {
 }
 
 impl Form {
-    /// How much of it is in `bytes` at `at`, if it is enough.
+    /// The number of bytes from `at` that match the form; `None` where fewer match than `prefix`.
     fn length_at(&self, bytes: &[u8], at: usize) -> Option<usize> {
         let there = bytes.get(at..)?;
         if !there.starts_with(self.bytes.get(..self.prefix)?) {
@@ -229,14 +230,14 @@ impl Form {
         }
     }
 
-    /// How long the beginning of it is that `bytes` end with.
+    /// The length of the longest beginning of the form that `bytes` end with.
     fn begun_at_end(&self, bytes: &[u8]) -> usize {
         let longest = self.bytes.len().min(bytes.len());
         let is_begun = |length: &usize| self.bytes.get(..*length).is_some_and(|begun| bytes.ends_with(begun));
         (1..=longest).rev().find(is_begun).unwrap_or(0)
     }
 
-    /// How long the end of it is that `bytes` begin with.
+    /// The length of the end of the form that `bytes` begin with.
     fn end_at_beginning(&self, bytes: &[u8]) -> Option<usize> {
         let tail = self.bytes.get(self.bytes.len().checked_sub(PREFIX_CHARS_MIN)?..)?;
         let window = bytes.get(..bytes.len().min(self.bytes.len()))?;
@@ -246,8 +247,7 @@ impl Form {
     }
 }
 
-/// How many bytes of the rest of a form, and how many of a text, are between what is the same in both and where they are the
-/// same again in the same word.
+/// The numbers of bytes of a form and of a text that differ, before both continue with the same bytes in the same word.
 fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
     let word = there.iter().take(UNKNOWN_BYTES_MAX).take_while(|byte| !byte.is_ascii_whitespace()).count();
     (0..=word).flat_map(|unknown| (0..=HIDDEN_BYTES_MAX).map(move |hidden| (hidden, unknown))).find(
@@ -258,7 +258,7 @@ fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
     )
 }
 
-/// The range with the whole of the characters at its ends.
+/// The range with its ends moved back to the borders of characters.
 fn whole(text: &str, range: Range<usize>) -> Range<usize> {
     let Range { mut start, mut end } = range;
     while !text.is_char_boundary(start) {
@@ -271,9 +271,9 @@ fn whole(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 impl Forms {
-    /// Where the forms are in `bytes`.
+    /// Finds all forms in `bytes`.
     fn find(&self, bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
-        // Where each form was found last: what begins within that is a part of it.
+        // The end of the last match of each form: a match that begins before it is part of that match.
         let mut done = vec![0; self.forms.len()];
         for (at, stem) in bytes.windows(STEM_BYTES).enumerate() {
             let [one, other, ..] = stem else { continue };
@@ -300,7 +300,7 @@ impl Forms {
         }
         let prefix = if is_named { prefix_of_named(value) } else { prefix_of_unnamed(value) };
         self.add_secret(value, prefix);
-        // Each line by itself, too: the lines may be more than are kept, or have a time between them.
+        // Also each line by itself: some lines may be cut off, or timestamps may be between them.
         for line in value.lines().map(str::trim).filter(|line| *line != value) {
             if line.chars().count() >= LINE_CHARS_MIN && !classify::is_placeholder(line) {
                 self.add_secret(line, line.chars().count());
@@ -318,7 +318,7 @@ impl Forms {
         for (bytes, prefix) in encoding::forms(secret, &beginning) {
             self.add(Form { bytes, prefix });
         }
-        // Of a text that is escaped more than once all is decoded, also what the secret itself has of escapes.
+        // Decoding a text that is escaped more than once also decodes the escapes in the secret.
         let unescaped = view::unescaped(secret);
         if unescaped.len() >= PREFIX_CHARS_MIN {
             let prefix = view::unescaped(&beginning).len().clamp(PREFIX_CHARS_MIN, unescaped.len());
@@ -344,7 +344,7 @@ impl Forms {
     }
 }
 
-/// The word of the table of pairs that two bytes are in, and their bit in it.
+/// The index of the word of the table of pairs for two bytes, and their bit in this word.
 fn pair(one: u8, other: u8) -> (usize, u64) {
     (usize::from(one) << 2 | usize::from(other >> 6), 1 << (other & 63))
 }
@@ -363,7 +363,7 @@ fn is_secret(is_named: bool, value: &str) -> bool {
     length >= UNNAMED_CHARS_MIN && !classify::is_number(value) && !classify::is_ordinary(value)
 }
 
-/// How many characters at its beginning stand for a secret whose name says that it is one.
+/// The number of characters at the beginning of a secret, recognized by its name, that are masked without the rest.
 fn prefix_of_named(value: &str) -> usize {
     let head = match value.split_once("://") {
         Some((scheme, rest)) => {
@@ -376,7 +376,7 @@ fn prefix_of_named(value: &str) -> usize {
     (head + BEHIND_HEAD_CHARS_MIN).max(PREFIX_CHARS_MIN)
 }
 
-/// The same of one whose name says nothing: its beginning must not be a word that others use.
+/// The same number for a secret that is not recognized by its name: its beginning must not be an ordinary word.
 fn prefix_of_unnamed(value: &str) -> usize {
     let length = value.chars().count();
     let beginnings = value.char_indices().map(|(at, c)| at + c.len_utf8()).enumerate().skip(PREFIX_CHARS_MIN - 1);

@@ -15,7 +15,7 @@ const ENCODED: &str = "_-.+/=~";
 /// What distinguishes a token from a word with the same prefix.
 #[derive(Clone, Copy)]
 enum Sign {
-    /// The beginning alone.
+    /// Nothing: the prefix is sufficient.
     None,
     /// A digit or a capital letter.
     Mixed,
@@ -25,11 +25,11 @@ enum Sign {
     Hex,
 }
 
-/// The beginning of a token, the least length of the rest, what that consists of, and what else is asked of it.
+/// The prefix of a token, the least length of the rest, the characters of the rest beside letters and digits, and a further condition.
 type Shape = (&'static str, usize, &'static str, Sign);
 
 const SHAPES: [Shape; 96] = [
-    // Models and what is about them.
+    // Providers of models.
     ("sk-", 4, JOINED, Sign::Mixed),
     ("xai-", 16, JOINED, Sign::Mixed),
     ("gsk_", 16, "", Sign::Mixed),
@@ -132,14 +132,14 @@ const SHAPES: [Shape; 96] = [
     ("eyJ", 4, ENCODED, Sign::None),
 ];
 
-/// The same of services whose beginnings leave no doubt, whatever follows.
+/// Prefixes that no other text has.
 const PLAIN_SHAPES: [&str; 8] =
     ["AGE-SECRET-KEY-", "dp.pt.", "dp.st.", "PMAK-", "pat-na1-", "pat-eu1-", "amzn.mws.", "AQVN"];
 
-/// What a token of [`PLAIN_SHAPES`] has at least behind its beginning.
+/// The least number of bytes after a prefix of [`PLAIN_SHAPES`].
 const PLAIN_BODY_MIN: usize = 12;
 
-/// How much of a token is looked at before it is known to be one.
+/// The greatest number of bytes of a token that are examined.
 const LOOK_BYTES_MAX: usize = 256;
 
 /// Finds the tokens.

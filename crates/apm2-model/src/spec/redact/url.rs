@@ -20,7 +20,7 @@ const USER_BYTES_MAX: usize = 16;
 /// The greatest number of bytes before an `@` that are examined.
 const LOGIN_BYTES_MAX: usize = 1024;
 
-/// Finds the logins: passwords, and what stands in the place of one.
+/// Finds the passwords in logins, and tokens in their place.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
     while let Some(at) = text.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at) {
@@ -38,13 +38,13 @@ fn is_url_end(byte: u8) -> bool {
 
 fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
     let sample = text.sample(start, LOGIN_BYTES_MAX);
-    // What another URL begins is no part of this one.
+    // The next URL is no part of this one.
     let url = sample.bytes().position(is_url_end).and_then(|end| sample.get(..end)).unwrap_or(sample);
     let url = url.split_once("://").map_or(url, |(first, _)| first);
     let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
     let login = match authority.rfind('@') {
         Some(end) => authority.get(..end),
-        // A password may hold what ends an authority where it is not encoded. A port may not.
+        // A password that is not encoded may contain a character that ends an authority. A port cannot.
         None => authority.split_once(':').and_then(|(_, port)| {
             let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
             if is_port { None } else { url.get(..url.rfind('@')?) }
@@ -72,7 +72,7 @@ fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
     }
 }
 
-/// Whether it is but the name of a person or of a role: `git@`, `bob@`.
+/// Whether it is only the name of a user: `git@`, `bob@`.
 fn is_user_name(login: &str) -> bool {
     login.len() <= USER_BYTES_MAX && login.bytes().all(|byte| byte.is_ascii_lowercase() || b"._-".contains(&byte))
 }

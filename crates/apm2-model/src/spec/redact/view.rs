@@ -7,7 +7,7 @@ use std::ops::Range;
 /// The greatest number of nested escapes: JSON in JSON in a URL.
 const LAYERS_MAX: usize = 3;
 
-/// The least number of bytes in a row that are written as numbers.
+/// The least number of bytes in a row that are read as numbers.
 const NUMBERS_MIN: usize = 4;
 
 /// The most characters between two of these numbers: `, 0x`, or a line break and an indent.
@@ -16,10 +16,10 @@ const GAP_BYTES_MAX: usize = 10;
 /// The longest entity of HTML that is decoded, with `&` and `;`.
 const ENTITY_BYTES_MAX: usize = 12;
 
-/// The least part of a line that goes on in the next one.
+/// The least number of bytes of a word before a line break that continues on the next line.
 const WRAPPED_BYTES_MIN: usize = 8;
 
-/// Stands between numbers that are no one text. No value of a variable has it (execve(2)).
+/// The separator of parts that do not belong together. No value of a variable contains it (execve(2)).
 const BREAK: u8 = 0;
 
 /// Decoded bytes, and the range in the text that each was decoded of.
@@ -43,7 +43,7 @@ enum Decoded {
 }
 
 impl View {
-    /// The parts of a text that are at most `reach` bytes from where it is escaped or wrapped.
+    /// The parts of a text within `reach` bytes of an escape or of a wrapped line.
     fn around_escapes(text: &[u8], reach: usize) -> Self {
         let mut view = Self::default();
         // The part that is to be added next.
@@ -172,7 +172,7 @@ pub(crate) fn views(text: &str, reach: usize) -> Vec<View> {
     }
     read.push(raw);
     let joined: Vec<View> = read.iter().filter_map(View::joined).collect();
-    // The text itself is no view of its own.
+    // The view without decoding is the text itself, which is searched without a view.
     read.pop();
     views.extend(read);
     views.extend(joined);

@@ -3,16 +3,16 @@
 
 use crate::spec::redact::text::{Text, is_blank, is_line_end, is_quote};
 
-/// The longest name that is judged.
+/// The greatest number of bytes of a name that is judged.
 const NAME_BYTES_MAX: usize = 64;
 
-/// The longest word before a name that is looked at.
+/// The greatest number of bytes of the word before a name that is examined.
 pub(super) const WORD_BYTES_MAX: usize = 24;
 
-/// Blanks around `=` and `:`, and quotes and brackets behind a name.
+/// The greatest number of blanks around a sign, and of quotes and brackets after a name.
 const AROUND_MAX: usize = 8;
 
-/// What may stand before a name at the beginning of its line: indentation, and what a list, a prompt or a trace begins with.
+/// The greatest number of bytes before a name at the beginning of its line: indentation, and the marks of a list, a prompt or a trace.
 pub(super) const INDENT_MAX: usize = 64;
 
 /// How a value is assigned.
@@ -61,8 +61,7 @@ pub(super) fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>>
     Some(Assignment { name: text.part(start, end), start, is_quoted, sign, value_at: sign_end })
 }
 
-/// Where the sign of an assignment begins and ends that `at` is in, and whether it is a colon. Comparisons and paths are
-/// none.
+/// The range of the sign of an assignment that contains `at`, and whether it is a colon. Comparisons and paths have no such sign.
 fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
     let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
     match byte {

@@ -48,7 +48,7 @@ fn a_shortened_value_is_masked() {
 }
 
 #[test]
-fn what_everybody_uses_is_no_secret() {
+fn an_ordinary_value_is_no_secret() {
     let ordinary = [
         ("MODE", "production"),
         ("DEBUG", "true"),

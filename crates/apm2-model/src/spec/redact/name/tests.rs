@@ -14,7 +14,7 @@ fn a_name_is_taken_apart_into_its_words() {
 }
 
 #[test]
-fn words_that_only_contain_a_secrets_name_are_none() {
+fn a_word_that_contains_the_name_of_a_secret_is_not_one() {
     for name in
         ["tokenizer", "keyboard", "monkey", "Author", "passed", "compass", "max_tokens", "public_key", "key_file"]
     {

@@ -1,6 +1,6 @@
 //! The words that names consist of, by what they say about the value.
 
-/// What a name calls its value, in the words of people.
+/// The noun of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noun {
     Password,
@@ -15,7 +15,7 @@ pub(super) enum Noun {
     Cookie,
 }
 
-/// Endings of words that are written in one.
+/// Endings of words that are nouns written without a separator.
 pub(super) const ENDINGS: [(&str, Noun); 24] = [
     ("password", Noun::Password),
     ("passwd", Noun::Password),
@@ -43,7 +43,7 @@ pub(super) const ENDINGS: [(&str, Noun); 24] = [
     ("connectionstring", Noun::Dsn),
 ];
 
-/// Words by themselves.
+/// Words that are nouns.
 pub(super) const NOUNS: [(&str, Noun); 24] = [
     ("pwd", Noun::Password),
     ("pw", Noun::Password),
@@ -71,7 +71,7 @@ pub(super) const NOUNS: [(&str, Noun); 24] = [
     ("passkey", Noun::Secret),
 ];
 
-/// What a key is for that is a secret.
+/// Words before `key` in the name of a secret.
 pub(super) const KEY_KINDS: [&str; 45] = [
     "access",
     "account",
@@ -120,7 +120,7 @@ pub(super) const KEY_KINDS: [&str; 45] = [
     "write",
 ];
 
-/// What a key is that is no secret.
+/// Words before `key` in a name that is not of a secret.
 pub(super) const OPEN_KEYS: [&str; 65] = [
     "alternate",
     "any",
@@ -189,7 +189,7 @@ pub(super) const OPEN_KEYS: [&str; 65] = [
     "unknown",
 ];
 
-/// What a token is that is a piece of text.
+/// Words before `token` in the name of a piece of text.
 pub(super) const OPEN_TOKENS: [&str; 52] = [
     "added",
     "audio",
@@ -245,13 +245,13 @@ pub(super) const OPEN_TOKENS: [&str; 52] = [
     "unk",
 ];
 
-/// What a pass is that one makes.
+/// Words before `pass` in the name of a pass of a program.
 pub(super) const OPEN_PASSES: [&str; 14] = [
     "by", "compiler", "did", "first", "high", "llvm", "low", "multi", "one", "opt", "render", "second", "single",
     "test",
 ];
 
-/// What is asked of a name before its noun when it is a switch and not a value.
+/// Words before the noun in the name of a switch.
 pub(super) const SWITCHES: [&str; 22] = [
     "ask",
     "allow",
@@ -277,13 +277,13 @@ pub(super) const SWITCHES: [&str; 22] = [
     "without",
 ];
 
-/// What the name of a function begins with.
+/// First words of the names of functions.
 pub(super) const VERBS: [&str; 19] = [
     "check", "create", "decode", "derive", "encode", "encrypt", "export", "find", "get", "import", "init", "load",
     "lookup", "make", "parse", "read", "save", "validate", "verify",
 ];
 
-/// What is about a secret, and none.
+/// Words after the noun in the name of a property of a secret.
 pub(super) const ABOUT: [&str; 92] = [
     "alg",
     "algorithm",
@@ -379,7 +379,7 @@ pub(super) const ABOUT: [&str; 92] = [
     "version",
 ];
 
-/// What may follow the noun of a name and changes nothing.
+/// Words after the noun that do not change the verdict.
 pub(super) const AFTER: [&str; 22] = [
     "b64",
     "base",
