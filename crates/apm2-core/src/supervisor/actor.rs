@@ -44,9 +44,10 @@ use crate::{
     error::ProcessError,
     os::usage::Usage,
     run::{
-        actor::Answer,
+        command::Answer,
         resume::{Rest, Resumed},
-        runner::{ProcessRunner, STOP_DRAIN_MAX, StartEnv},
+        runner::{ProcessRunner, STOP_DRAIN_MAX},
+        start_env::StartEnv,
     },
     supervisor::{
         command::{InstanceCommand, PendingCommand, Reply},

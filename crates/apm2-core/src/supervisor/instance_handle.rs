@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     error::ProcessError,
-    run::runner::StreamView,
+    run::stream_view::StreamView,
     supervisor::command::{InstanceCommand, PendingCommand},
 };
 

@@ -1,0 +1,85 @@
+//! Signals to a run. Each is recorded before it is sent (law 2).
+
+use std::io;
+
+use apm2_model::{
+    event::{
+        kind::{EventKind, SignalTarget},
+        origin::EventOrigin,
+    },
+    signal::Signal,
+};
+
+use crate::{
+    error::ProcessError,
+    run::{
+        command::{RotateCommand, SignalCommand, answer},
+        run_task::RunTask,
+    },
+};
+
+impl RunTask {
+    pub(super) fn rotate(&mut self, command: RotateCommand) {
+        let RotateCommand { request, profile, variables, signal, reply } = command;
+        let kinds = vec![
+            EventKind::CredentialRotated { profile, variables },
+            EventKind::SignalSent { signal, target: SignalTarget::Process },
+        ];
+        let recorded = self.shared.lock().record(&EventOrigin::of(request), kinds);
+        let told = recorded.and_then(|seq| match self.main_process.signal(signal) {
+            Ok(()) => Ok(()),
+            Err(error) => self.refused(signal, &error, Some(seq)),
+        });
+        answer(reply, told);
+    }
+
+    /// Passes a signal on to the group and the session. No SIGCONT goes with it: what is stopped has it when it continues.
+    pub(super) fn pass_on(&mut self, command: SignalCommand) {
+        let SignalCommand { request, signal, reply } = command;
+        if self.end.is_some() {
+            return answer(reply, Err(ProcessError::InvalidState("it has just ended".to_owned())));
+        }
+        let sent = EventKind::SignalSent { signal, target: SignalTarget::Group };
+        let recorded = self.shared.lock().record(&EventOrigin::of(request), vec![sent]);
+        answer(reply, recorded.and_then(|seq| self.deliver(signal, Some(seq))));
+    }
+
+    /// Records that the kernel refused a signal.
+    pub(super) fn refused(&self, signal: Signal, error: &io::Error, cause: Option<u64>) -> Result<(), ProcessError> {
+        let errno = error.raw_os_error().unwrap_or(0);
+        let origin = EventOrigin::default().caused_by(cause);
+        self.shared.lock().record(&origin, vec![EventKind::SignalFailed { signal, errno }])?;
+        Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
+    }
+
+    /// Records that `signal` is about to be sent to the group, after `first` in the same commit, and sends it.
+    pub(super) fn signal(
+        &mut self,
+        origin: EventOrigin,
+        first: Option<EventKind>,
+        signal: Signal,
+    ) -> Result<(), ProcessError> {
+        let mut signals = vec![signal];
+        // A stopped process acts on nothing but SIGKILL until it is continued.
+        if signal != Signal::KILL && self.members().unwrap_or_default().iter().any(|member| member.stopped) {
+            signals.push(Signal::CONT);
+        }
+        let sent = signals.iter().map(|signal| EventKind::SignalSent { signal: *signal, target: SignalTarget::Group });
+        let kinds = first.into_iter().chain(sent).collect();
+        let seq = self.shared.lock().record(&origin, kinds)?;
+        self.cause.get_or_insert(seq);
+        signals.into_iter().try_for_each(|signal| self.deliver(signal, self.cause))
+    }
+
+    pub(super) fn deliver(&self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
+        let members = self.members().unwrap_or_default();
+        // The session's other groups first: whoever waits for them may go as soon as the group is told.
+        let mut apart = members.iter().filter(|member| !member.in_group);
+        let sent = apart.try_for_each(|member| member.signal(signal));
+        let Err(error) = self.main_process.signal_group(signal, &members).and(sent) else { return Ok(()) };
+        if error.raw_os_error() == Some(nix::libc::ESRCH) {
+            return Ok(()); // Everybody is gone already, which is what it was for.
+        }
+        self.refused(signal, &error, cause)
+    }
+}
