@@ -118,3 +118,28 @@ fn an_order_whose_client_has_left_before_it_was_taken_up_is_not_carried_out() {
     assert_eq!(place.pid_of("svc"), pid);
     assert!(!gone(pid));
 }
+
+#[test]
+fn what_a_daemon_that_leaves_has_not_begun_is_asked_of_the_next_one() {
+    for args in [&["restart", "svc"][..], &["start", "svc"], &["run", "--name", "it", "--", "true"]] {
+        let place = Place::supervising(ECOSYSTEM);
+        let daemon = suspend(&place);
+        let asking = asking(&place, args);
+        // Taken up before the connection is.
+        send(daemon, Signal::SIGTERM);
+        send(daemon, Signal::SIGCONT);
+        asking.outcome().succeeded();
+        assert!(gone(daemon));
+    }
+}
+
+#[test]
+fn a_daemon_that_leaves_already_is_waited_for_when_it_is_stopped() {
+    let place = Place::supervising(ECOSYSTEM);
+    let daemon = suspend(&place);
+    let stopping = asking(&place, &["daemon", "--stop"]);
+    send(daemon, Signal::SIGTERM);
+    send(daemon, Signal::SIGCONT);
+    drop(stopping.outcome().succeeded());
+    assert!(gone(daemon));
+}

@@ -184,7 +184,8 @@ impl Client {
                 Reply::Progress(outcome) => Ok(Received::Progress(outcome)),
                 Reply::Answer(answer) => Ok(Received::Answer(answer)),
                 Reply::Done(answer) => Ok(Received::Done(answer)),
-                Reply::Failed { kind, message, hint } => Err(ClientError::Refused { kind, message, hint }),
+                Reply::Failed { is_leaving: true, .. } => Err(ClientError::Leaving),
+                Reply::Failed { kind, message, hint, .. } => Err(ClientError::Refused { kind, message, hint }),
             };
         }
     }

@@ -57,6 +57,9 @@ pub enum ClientError {
     /// The daemon is gone, or hangs.
     #[error("the daemon does not answer: {0}")]
     Gone(#[source] io::Error),
+    /// The daemon is leaving, and has not begun what was asked for.
+    #[error("the daemon is leaving, and has not begun this")]
+    Leaving,
     /// No daemon could be started.
     #[error("{message}")]
     NotStarted {

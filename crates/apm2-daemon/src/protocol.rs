@@ -122,6 +122,16 @@ pub enum Request {
 }
 
 impl Request {
+    /// Whether it may change something.
+    #[must_use]
+    pub const fn is_change(&self) -> bool {
+        let is_read = matches!(
+            self,
+            Self::Hello | Self::Wait { .. } | Self::Streams | Self::Follow { .. } | Self::Apply { dry_run: true, .. }
+        );
+        !is_read
+    }
+
     /// Whether it comes to the same to ask for it once more, when it is not known whether it was done.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
@@ -180,6 +190,9 @@ pub enum Reply {
         message: String,
         /// What to do next.
         hint: Option<String>,
+        /// Whether the daemon is leaving, and has not begun what was asked for: the next one can be asked.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_leaving: bool,
     },
 }
 

@@ -3,9 +3,10 @@
 use std::{
     io,
     ops::ControlFlow,
+    os::fd::{AsFd as _, OwnedFd},
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -28,11 +29,15 @@ use nix::{
     sys::stat::{Mode, umask},
     unistd::{getpid, getsid, setsid},
 };
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::{
+    net::{Shutdown, SocketFlags, accept_with, shutdown},
+    process::{DumpableBehavior, set_dumpable_behavior},
+};
 use tokio::{
     net::{UnixListener, UnixStream},
     runtime,
     sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
     time,
 };
 
@@ -326,9 +331,18 @@ async fn run(
     let clients = AtomicUsize::new(0);
     let lobby = Lobby::default();
     let (ledger_copy, dir, head) = (ledger.clone(), ledger.dir().clone(), watch_head(ledger));
-    let shared = Arc::new(Shared { supervisor, ledger: ledger_copy, dir, leave, lobby, head, clients });
+    let shared = Arc::new(Shared {
+        supervisor,
+        ledger: ledger_copy,
+        dir,
+        leave,
+        lobby,
+        head,
+        clients,
+        is_leaving: AtomicBool::new(false),
+    });
     session::forget_runs(&shared);
-    let (listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
+    let (mut listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
     tokio::spawn(retention::keep(Arc::clone(&shared), options.retention));
@@ -337,10 +351,12 @@ async fn run(
         report(StartOutcome::Ready);
     }
     let guard = Guard::new(file).map_err(DaemonError::io("look after the socket"))?;
-    let (why, told) = until_leaving(&shared, (listener, guard), options, left, signals).await;
+    let (why, told) = until_leaving(&shared, (&mut listener, guard), options, left, signals).await;
+    shared.is_leaving.store(true, Ordering::Release);
+    let door = Door::of(&shared, listener).map_err(DaemonError::io("listen on the socket while leaving"))?;
     notify("STOPPING=1");
     if matches!(why, Leave::Poisoned) {
-        farewell(&shared).await;
+        farewell(&shared, door).await;
         return Ok(Served::Poisoned);
     }
     let problems = match why {
@@ -350,8 +366,8 @@ async fn run(
     if let Some(told) = told {
         // A client that is gone need not be told.
         let _ = told.send(problems.clone());
-        farewell(&shared).await;
     }
+    farewell(&shared, door).await;
     if problems.is_empty() { Ok(Served::ToTheEnd) } else { Err(DaemonError::Unstopped(problems)) }
 }
 
@@ -369,10 +385,51 @@ fn watch_head(ledger: &Ledger) -> watch::Receiver<u64> {
     head
 }
 
+/// The socket of a daemon that is leaving: what reads is answered, and what would change something is refused.
+struct Door {
+    listener: OwnedFd,
+    accepting: JoinHandle<()>,
+}
+
+impl Door {
+    fn of(shared: &Arc<Shared>, listener: UnixListener) -> io::Result<Self> {
+        let handle = listener.as_fd().try_clone_to_owned()?;
+        let shared = Arc::clone(shared);
+        let accepting = tokio::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((stream, _)) => greet(&shared, stream),
+                    Err(_) => time::sleep(ACCEPT_PAUSE).await,
+                }
+            }
+        });
+        Ok(Self { listener: handle, accepting })
+    }
+
+    /// Takes in the connections that were made, and lets no further one be made: they are refused, as where there is no daemon.
+    async fn close(self, shared: &Arc<Shared>) {
+        // Before the socket is shut, which it would take for one that is always ready.
+        self.accepting.abort();
+        drop(self.accepting.await);
+        if let Err(error) = shutdown(&self.listener, Shutdown::Both) {
+            tracing::debug!(%error, "the socket is closed with the process");
+            return;
+        }
+        while let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            match UnixStream::from_std(connection.into()) {
+                Ok(stream) => greet(shared, stream),
+                Err(error) => tracing::debug!(%error, "a client is not answered"),
+            }
+        }
+    }
+}
+
 /// Lets clients have the answers that are on their way.
-async fn farewell(shared: &Shared) {
+async fn farewell(shared: &Arc<Shared>, door: Door) {
+    door.close(shared).await;
     let began = Instant::now();
-    while shared.clients.load(Ordering::Acquire) > 0 && began.elapsed() < LEAVE_MAX {
+    let is_anyone_there = || shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();
+    while is_anyone_there() && began.elapsed() < LEAVE_MAX {
         time::sleep(Duration::from_millis(2)).await;
     }
 }
@@ -394,7 +451,7 @@ type Told = Option<oneshot::Sender<Vec<String>>>;
 /// Serves clients until it is time to leave.
 async fn until_leaving(
     shared: &Arc<Shared>,
-    (mut listener, mut guard): (UnixListener, Guard),
+    (listener, mut guard): (&mut UnixListener, Guard),
     options: &DaemonOptions,
     mut left: mpsc::Receiver<(Leave, Told)>,
     signals: &mut Signals,
@@ -428,7 +485,7 @@ async fn until_leaving(
                 }
             },
             made = guard.made() => match registered(made) {
-                Ok(made) => listener = made,
+                Ok(made) => *listener = made,
                 Err(error) => tracing::error!(%error, "the socket that was made again cannot be listened on"),
             },
             _ = ticks.tick() => {

@@ -5,7 +5,7 @@ use std::{
     io,
     ops::ControlFlow,
     os::fd::{AsFd as _, OwnedFd},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -105,6 +105,13 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
     // Counted before it leaves the lobby: at no time is it nowhere.
     let served = ServedClient::begin(shared);
     shared.lobby.leave(number);
+    let is_change = |call: &Call| call.request.is_change();
+    if shared.is_leaving.load(Ordering::Acquire)
+        && shared.ledger.poisoned().is_none()
+        && matches!(&call, Ok((call, _)) if is_change(call))
+    {
+        return tell(&mut line, &leaving()).await;
+    }
     let answered = match (call, &served) {
         (_, None) => Err(Failure::new(FailureKind::Failed, "too many clients at the same time; ask again")),
         (Err(error), _) => {
@@ -120,11 +127,22 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
         (Err(_), Some(poison)) => Err(poisoned(&poison)),
         (answered, _) => answered,
     };
-    let told = match answered {
-        Ok(answer) => line.reply(&Reply::Done(answer)).await,
-        Err(Failure { kind, message, hint }) => line.reply(&Reply::Failed { kind, message, hint }).await,
+    let reply = match answered {
+        Ok(answer) => Reply::Done(answer),
+        Err(Failure { kind, message, hint }) => Reply::Failed { kind, message, hint, is_leaving: false },
     };
-    if let Err(error) = told {
+    tell(&mut line, &reply).await;
+}
+
+/// The answer of a daemon that is leaving to what it does not begin.
+fn leaving() -> Reply {
+    let message = "the daemon is leaving; ask the next one".to_owned();
+    Reply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
+}
+
+/// Gives a client its last answer.
+async fn tell(line: &mut Line, reply: &Reply) {
+    if let Err(error) = line.reply(reply).await {
         tracing::debug!(%error, "a client has left before its answer");
     }
 }
@@ -143,7 +161,10 @@ pub(crate) async fn refuse(stream: UnixStream, message: String) -> bool {
         Ok((Call { request: Request::Shutdown { leave }, .. }, _)) if !has_hung_up(&line.stream) => {
             (true, Reply::Done(if leave { Answer::Done } else { left_running(&message) }))
         }
-        _ => (false, Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) }),
+        _ => (
+            false,
+            Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()), is_leaving: false },
+        ),
     };
     if let Err(error) = line.reply(&reply).await {
         tracing::debug!(%error, "a client has left before its answer");

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use apm2_core::supervisor::Supervisor;
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     /// The size of the ledger, which is told when it grows.
     pub(crate) head: watch::Receiver<u64>,
     pub(crate) clients: AtomicUsize,
+    /// Whether it is leaving: no change is begun any more.
+    pub(crate) is_leaving: AtomicBool,
 }
 
 /// One client that is being served.

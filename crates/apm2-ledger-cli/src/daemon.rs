@@ -22,6 +22,9 @@ use crate::{
 /// How long a request is made again of daemons that end before they answer.
 const ASK_MAX: Duration = Duration::from_secs(30);
 
+/// How long a daemon that is leaving is waited for, with all that it stops.
+pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(60);
+
 /// How often.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
@@ -72,9 +75,14 @@ pub(crate) struct Unanswered {
 }
 
 impl Unanswered {
-    /// Whether the daemon has ended, and did not just say nothing.
+    /// Whether the daemon has ended, or is about to, and did not just say nothing.
     pub(crate) fn is_lost(&self) -> bool {
-        matches!(&self.error, ClientError::Gone(error) if !is_silent(error))
+        self.is_leaving() || matches!(&self.error, ClientError::Gone(error) if !is_silent(error))
+    }
+
+    /// Whether the daemon is about to end, and has not begun the request.
+    pub(crate) const fn is_leaving(&self) -> bool {
+        matches!(&self.error, ClientError::Leaving)
     }
 
     /// Whether the daemon is there, and has said nothing for a long time.
@@ -85,7 +93,7 @@ impl Unanswered {
     /// Whether it is unknown what came of `request`: the daemon has ended and may have carried it out, and to ask again could do
     /// more.
     pub(crate) fn is_unknown(&self, request: &Request) -> bool {
-        self.is_lost() && self.is_sent && !request.is_repeatable()
+        self.is_lost() && !self.is_leaving() && self.is_sent && !request.is_repeatable()
     }
 
     /// The error of a command that does not ask again.
@@ -118,6 +126,7 @@ pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Res
     loop {
         match answered(connect_or_start(dir)?, &request, reason.clone(), say_done) {
             Ok(answer) => return Ok(answer),
+            Err(leaving) if leaving.is_leaving() && began.elapsed() < LEAVING_MAX => thread::sleep(ASK_POLL),
             Err(lost) if lost.is_lost() && !lost.is_unknown(&request) && began.elapsed() < ASK_MAX => {
                 thread::sleep(ASK_POLL);
             }
@@ -192,6 +201,7 @@ impl From<ClientError> for CliError {
                      to be killed, the next one takes over what runs",
                 )
             }
+            ClientError::Leaving => Self::new(ErrorKind::Unusable, message).with_hint("ask again: the next daemon does it"),
             ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("what runs goes on running; ask again, and a new daemon takes it over"),
             ClientError::Protocol(_) => Self::new(ErrorKind::Unusable, message)

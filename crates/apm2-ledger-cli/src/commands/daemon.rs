@@ -178,6 +178,14 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
                 }
                 return Ok(0);
             }
+            // By itself, or since another client has asked for it.
+            Err(leaving) if leaving.is_leaving() => {
+                say("the daemon is leaving already");
+                return match owner {
+                    Some(owner) if !owner.has_ended(END_MAX) => Err(not_ended(owner.pid())),
+                    Some(_) | None => Ok(0),
+                };
+            }
             Err(lost) if lost.is_lost() && began.elapsed() < END_MAX && is_there(owner.as_ref()) => {}
             Err(unanswered) => return Err(unanswered.of(&request)),
         }
@@ -213,8 +221,12 @@ fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<i32, CliError>
     if owner.has_ended(END_MAX) {
         return Ok(Ok(0));
     }
-    Ok(Err(CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
-        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs")))
+    Ok(Err(not_ended(pid)))
+}
+
+fn not_ended(pid: u32) -> CliError {
+    CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
+        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs")
 }
 
 /// Says what a daemon has to say about its leaving.

@@ -29,7 +29,7 @@ use crate::{
         output::{Output, Places},
         signals::Heard,
     },
-    daemon::{connect, connect_or_start, terminal},
+    daemon::{LEAVING_MAX, connect, connect_or_start, terminal},
     error::CliError,
 };
 
@@ -129,6 +129,19 @@ fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<News>) -> Result
     Ok(client)
 }
 
+/// Asks a daemon for the run.
+fn ask_for(
+    client: &mut Client,
+    request: &Request,
+    stdin: Option<&OwnedFd>,
+    reason: Option<&String>,
+) -> Result<(), ClientError> {
+    match stdin {
+        Some(stdin) => client.ask_with(request.clone(), stdin.as_fd(), reason.cloned(), terminal()),
+        None => client.ask(request.clone(), reason.cloned(), terminal()),
+    }
+}
+
 /// Why it is not waited for any longer.
 struct Over {
     error: CliError,
@@ -158,19 +171,26 @@ impl Waiting {
         &mut self,
         mut client: Client,
         launch: LaunchSpec,
-        stdin: Option<OwnedFd>,
+        mut stdin: Option<OwnedFd>,
         reason: Option<String>,
     ) -> Result<Stream, Over> {
-        let mut end = None;
+        let (mut end, began) = (None, Instant::now());
         let request = Request::Run { launch: Box::new(launch), stdin: stdin.is_some() };
-        let mut asked = match &stdin {
-            Some(stdin) => client.ask_with(request, stdin.as_fd(), reason, terminal()),
-            None => client.ask(request, reason, terminal()),
-        };
-        // Whoever writes into it is to notice when the command has ended.
-        drop(stdin);
+        let mut asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
         loop {
-            match asked.and_then(|()| client.receive()) {
+            let received = asked.and_then(|()| client.receive());
+            if let Err(ClientError::Leaving) = &received
+                && self.process.is_none()
+                && began.elapsed() < LEAVING_MAX
+            {
+                thread::sleep(RETRY);
+                client = connect_or_start(&self.dir).map_err(|error| Over { error, is_refused: true })?;
+                asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
+                continue;
+            }
+            // Whoever writes into it is to notice when the command has ended.
+            drop(stdin.take());
+            match received {
                 Ok(Received::Answer(Answer::Started { process_id, seq, run })) => {
                     self.process = Some(process_id);
                     self.run = run;
