@@ -11,6 +11,7 @@ use std::{
         },
     },
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use rustix::fs::{RenameFlags, renameat_with};
@@ -20,6 +21,10 @@ pub const DAEMON_SOCKET: &str = "daemon.sock";
 
 /// The socket of the keeper.
 pub(crate) const KEEPER_SOCKET: &str = "keeper.sock";
+
+/// Pause after accept(2) has failed, for want of a file descriptor for instance: the connection stays pending, and poll(2)
+/// would return for it at once.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What is added to the name of a socket until it listens.
 const NEW: &str = ".new";

@@ -27,12 +27,12 @@ use tokio::{
 };
 
 use crate::{
+    address::ACCEPT_PAUSE,
     address::{DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::registered,
     log_file::DaemonLog,
     options::DaemonOptions,
-    server::ACCEPT_PAUSE,
     session,
     signals::Signals,
 };

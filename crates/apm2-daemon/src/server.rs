@@ -42,7 +42,7 @@ use tokio::{
 };
 
 use crate::{
-    address::{DAEMON_SOCKET, listen},
+    address::{ACCEPT_PAUSE, DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::{Guard, registered},
     keeper::client::KeeperClient,
@@ -74,9 +74,6 @@ const BUSY_POLL: Duration = Duration::from_secs(5);
 
 /// The last events of the ledger among which one of a supervisor is looked for.
 const WATCHED_EVENTS_MAX: u64 = 64;
-
-/// How long no client is accepted after one could not be.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long leaving clients are waited for.
 const LEAVE_MAX: Duration = Duration::from_secs(1);

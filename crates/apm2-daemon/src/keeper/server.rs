@@ -21,7 +21,7 @@ use rustix::{
 };
 
 use crate::{
-    address::{Existing, KEEPER_SOCKET, Place, SocketFile},
+    address::{ACCEPT_PAUSE, Existing, KEEPER_SOCKET, Place, SocketFile},
     keeper::{
         client::listening,
         message::{self, Message, Word},
@@ -48,10 +48,6 @@ struct Held {
     /// What they are, in the words of whoever gave them.
     text: String,
 }
-
-/// How long no connection is accepted after one could not be, without a descriptor for it, say: it stays pending, and poll(2)
-/// would return for it at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 struct Keeper {
     /// The ledger's directory.
