@@ -12,9 +12,12 @@
 //! what a person types and reads `apm2-ledger-cli`'s.
 
 mod address;
+mod calls;
 pub mod client;
+mod connection;
 mod descriptor;
 mod error;
+mod failure;
 mod frame;
 mod guard;
 pub mod keeper;

@@ -43,6 +43,7 @@ use tokio::{
 
 use crate::{
     address::{ACCEPT_PAUSE, DAEMON_SOCKET, listen},
+    calls::forget::forget_runs,
     error::DaemonError,
     guard::{Guard, registered},
     keeper::client::KeeperClient,
@@ -338,7 +339,7 @@ async fn run(
         clients,
         is_leaving: AtomicBool::new(false),
     });
-    session::forget_runs(&shared);
+    forget_runs(&shared);
     let (mut listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;

@@ -12,13 +12,14 @@ use apm2_model::{
 use tokio::runtime;
 
 use crate::{
+    calls::apply::{grouped, plan},
     error::ClientError,
+    failure::Failure,
     keeper::client::KeeperClient,
     launches::LaunchFiles,
     place::{self, Finding},
     protocol::{Answer, FailureKind},
     server::Traces,
-    session::{Failure, grouped, plan},
 };
 
 /// What applying `launches` as the group would do to the ledger in `dir`, which has no daemon.

@@ -1,0 +1,158 @@
+//! `up`: what a group is to be, its plan, and the change.
+
+use std::sync::Arc;
+
+use apm2_core::{
+    process::ProcessError,
+    supervisor::{Applied, BroughtUp, Part, Supervisor},
+};
+use apm2_model::{
+    event::requester::Requester as By,
+    spec::{id::ProcessId, launch::LaunchSpec},
+};
+
+use crate::{
+    calls::outcomes::{outcome, outcomes},
+    connection::Connection,
+    failure::{Failure, in_words},
+    protocol::{Action, Answer, FailureKind, Outcome},
+    shared::{RUN_GROUP, Shared},
+};
+
+/// What applying these launches as the group would do. Changes nothing.
+pub(crate) fn plan(
+    supervisor: &Supervisor,
+    group: &str,
+    launches: &[LaunchSpec],
+    rerun: bool,
+    by: &By,
+) -> Result<Answer, Failure> {
+    checked(supervisor, launches, by)?;
+    let planned = launches.iter().map(|launch| planned(supervisor, launch, rerun));
+    let surplus = surplus(supervisor, group, launches);
+    let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
+    Ok(Answer::Outcomes(planned.chain(removed).collect()))
+}
+
+pub(crate) fn grouped(launches: Vec<LaunchSpec>, group: &str) -> Vec<LaunchSpec> {
+    launches.into_iter().map(|launch| LaunchSpec { group: Some(group.to_owned()), ..launch }).collect()
+}
+
+/// Refuses what cannot be, before anything is touched.
+pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &By) -> Result<(), Failure> {
+    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, in_words(error));
+    for launch in launches {
+        supervisor.check_owner(launch).map_err(|error| taken(supervisor, launch, error))?;
+        supervisor.check(launch, by).map_err(usage)?;
+    }
+    Supervisor::check_together(launches).map_err(usage)
+}
+
+/// What belongs to the group and is not among `launches`.
+pub(crate) fn surplus(supervisor: &Supervisor, group: &str, launches: &[LaunchSpec]) -> Vec<Arc<LaunchSpec>> {
+    let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
+    let is_surplus = |launch: &Arc<LaunchSpec>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
+    supervisor.launches().into_iter().filter(is_surplus).collect()
+}
+
+/// Makes a group what it is to be. What goes and what changes is stopped before anything is started: one process may need
+/// what another one holds.
+pub(crate) async fn apply(
+    shared: &Arc<Shared>,
+    connection: &mut Connection,
+    launches: Vec<LaunchSpec>,
+    surplus: &[Arc<LaunchSpec>],
+    rerun: bool,
+    by: By,
+) -> Result<Answer, Failure> {
+    let mut works: Vec<(String, Work)> = Vec::new();
+    works.extend(surplus.iter().map(|launch| (launch.spec.name.clone(), Work::remove(launch, launch.group.clone()))));
+    works.extend(launches.into_iter().map(|launch| (launch.spec.name.clone(), Work::Apply(Box::new(launch), rerun))));
+    let parts = shared.supervisor.together(works.iter().map(|(name, _)| name.clone()).collect());
+    let works: Vec<_> =
+        works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(shared), part, by.clone())).collect();
+    outcomes(connection, works.into_iter()).await
+}
+
+/// The name is another file's, or that of something that was asked for by `run`.
+pub(crate) fn taken(supervisor: &Supervisor, launch: &LaunchSpec, error: ProcessError) -> Failure {
+    let name = &launch.spec.name;
+    let present = supervisor.launches();
+    let owner = present.iter().find(|present| present.spec.name == *name).and_then(|present| present.group.as_deref());
+    let command = match owner {
+        Some(RUN_GROUP) => format!("`apm2-ledger stop {name}`"),
+        Some(group) => format!("`apm2-ledger down {group}`"),
+        None => format!("`apm2-ledger down --name {name}`"),
+    };
+    let hint = Some(format!("give it another name, or stop it: {command}"));
+    Failure { hint, ..error.into() }
+}
+
+/// What would be done about a launch.
+pub(crate) fn planned(supervisor: &Supervisor, launch: &LaunchSpec, rerun: bool) -> Outcome {
+    let (would_start, has_finished) = supervisor.would_start(launch, rerun);
+    outcome(&launch.spec.name, action_of(supervisor.plan(launch), would_start, has_finished))
+}
+
+pub(crate) const fn action_of(applied: Applied, has_started: bool, has_finished: bool) -> Action {
+    match applied {
+        Applied::Created => Action::Create,
+        Applied::Changed => Action::Change,
+        Applied::Unchanged if has_started => Action::Start,
+        Applied::Unchanged if has_finished => Action::Finished,
+        Applied::Unchanged => Action::Unchanged,
+    }
+}
+
+/// What of an `up` has failed.
+pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Action {
+    match (planned, error) {
+        (Action::Unchanged | Action::Finished, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
+        (planned, _) => planned,
+    }
+}
+
+/// One thing that an `up` or a `down` does.
+pub(crate) enum Work {
+    /// With whether what has finished is started, too.
+    Apply(Box<LaunchSpec>, bool),
+    Remove {
+        id: ProcessId,
+        name: String,
+        /// Only if it belongs to this one by then.
+        group: Option<String>,
+    },
+}
+
+impl Work {
+    pub(crate) fn remove(launch: &LaunchSpec, group: Option<String>) -> Self {
+        Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
+    }
+
+    pub(crate) async fn done(self, shared: Arc<Shared>, part: Part, by: By) -> Outcome {
+        match self {
+            Self::Apply(launch, rerun) => {
+                let name = launch.spec.name.clone();
+                let planned = planned(&shared.supervisor, &launch, rerun).action;
+                match part.bring_up(*launch, rerun, &by).await {
+                    Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
+                        None => outcome(&name, action_of(applied, has_started, has_finished)),
+                        error => Outcome { error, ..outcome(&name, Action::Start) },
+                    },
+                    Err(error) => {
+                        let action = failed_action(planned, &error);
+                        Outcome { error: Some(in_words(error)), ..outcome(&name, action) }
+                    }
+                }
+            }
+            Self::Remove { id, name, group } => {
+                let error = match part.remove(id, group.as_deref(), &by).await {
+                    // What was asked for by `run` is forgotten once it is over; another file may have the name now.
+                    Ok(()) | Err(ProcessError::NotFound(_)) => None,
+                    Err(error) => Some(in_words(error)),
+                };
+                Outcome { error, ..outcome(&name, Action::Remove) }
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! `start`, `stop`, `restart`, `signal` and `reload` of instances.
+
+use std::{sync::Arc, time::Duration};
+
+use apm2_core::{
+    process::ProcessError,
+    supervisor::{Reloaded, Supervisor},
+};
+use apm2_model::{
+    event::{requester::Requester as By, stream_id::StreamId},
+    signal::Signal,
+    spec::name::EVERYTHING,
+};
+
+use crate::{
+    calls::outcomes::{outcome, outcomes},
+    connection::Connection,
+    failure::{Failure, in_words},
+    protocol::{Action, Answer, Outcome},
+    shared::Shared,
+};
+
+/// What is done to each of several instances.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Verb {
+    Start,
+    Stop(Option<Duration>),
+    Restart,
+    Signal(Signal),
+    Reload,
+}
+
+impl Verb {
+    pub(crate) const fn action(self) -> Action {
+        match self {
+            Self::Start => Action::Start,
+            Self::Stop(_) => Action::Stop,
+            Self::Restart => Action::Restart,
+            Self::Signal(_) => Action::Signal,
+            Self::Reload => Action::Reload,
+        }
+    }
+
+    /// Whether what is asked for is so already, in words.
+    pub(crate) fn is_so(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
+        let state = supervisor.state(id)?;
+        match self {
+            Self::Start if state.is_running() => Some("it runs already"),
+            Self::Stop(_) if state.has_exited() => Some("it does not run"),
+            Self::Start | Self::Stop(_) | Self::Restart | Self::Signal(_) | Self::Reload => None,
+        }
+    }
+
+    pub(crate) fn applies_to(self, supervisor: &Supervisor, id: StreamId) -> bool {
+        let is_busy = supervisor.is_busy(id);
+        match self {
+            Self::Start => !is_busy,
+            Self::Stop(_) | Self::Restart | Self::Signal(_) => is_busy,
+            Self::Reload => is_busy && supervisor.has_credentials(id.process_id),
+        }
+    }
+}
+
+/// Does something to all of the targets at the same time.
+pub(crate) async fn each(
+    shared: &Arc<Shared>,
+    connection: &mut Connection,
+    targets: &[String],
+    verb: Verb,
+    by: By,
+) -> Result<Answer, Failure> {
+    let mut ids: Vec<StreamId> = Vec::new();
+    for target in targets {
+        let found = find(shared, target)?;
+        // `stop all` stops what runs, `restart all` restarts it. What is named is told of in any case.
+        let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&shared.supervisor, *id);
+        ids.extend(found.into_iter().filter(is_meant));
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    outcomes(connection, ids.into_iter().map(|id| act(Arc::clone(shared), id, verb, by.clone()))).await
+}
+
+async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
+    let supervisor = &shared.supervisor;
+    let name = supervisor.display_name(id);
+    let mut action = verb.action();
+    let result = match verb {
+        Verb::Start => supervisor.start(id, &by).await,
+        Verb::Stop(timeout) => supervisor.stop(id, timeout, &by).await,
+        Verb::Restart => supervisor.restart(id, &by).await,
+        Verb::Signal(signal) => supervisor.signal(id, signal, &by).await,
+        Verb::Reload => supervisor.reload(id, &by).await.map(|reloaded| {
+            action = match reloaded {
+                Reloaded::Signalled => Action::Signal,
+                Reloaded::Restarted => Action::Restart,
+            };
+        }),
+    };
+    match result {
+        Ok(()) => outcome(&name, action),
+        Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
+            Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
+        }
+        Err(error) => Outcome { error: Some(in_words(error)), ..outcome(&name, action) },
+    }
+}
+
+pub(crate) fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
+    Ok(shared.supervisor.find(target)?)
+}

@@ -1,0 +1,48 @@
+//! Several changes at the same time, and the outcome of each.
+
+use std::future::Future;
+
+use tokio::{sync::oneshot, task::JoinSet, time};
+
+use crate::{
+    connection::{ALIVE_INTERVAL, Connection},
+    failure::{Failure, gone},
+    protocol::{Action, Answer, Outcome, Reply},
+};
+
+/// Does all of it at the same time, and tells of each as it is done.
+pub(crate) async fn outcomes(
+    connection: &mut Connection,
+    works: impl Iterator<Item = impl Future<Output = Outcome> + Send + 'static>,
+) -> Result<Answer, Failure> {
+    let mut running = JoinSet::new();
+    let mut detached = Vec::new();
+    for work in works {
+        // Spawned apart from the set, which would abort them if the client left.
+        let (told, outcome) = oneshot::channel();
+        tokio::spawn(async move {
+            // Nobody waits for it when the client has left.
+            let _ = told.send(work.await);
+        });
+        detached.push(outcome);
+    }
+    for outcome in detached {
+        running.spawn(outcome);
+    }
+    let mut all = Vec::new();
+    while !running.is_empty() {
+        tokio::select! {
+            Some(joined) = running.join_next() => if let Ok(Ok(outcome)) = joined {
+                connection.reply(&Reply::Progress(outcome.clone())).await.map_err(|_| gone())?;
+                all.push(outcome);
+            },
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| gone())?,
+        }
+    }
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Answer::Outcomes(all))
+}
+
+pub(crate) fn outcome(name: &str, action: Action) -> Outcome {
+    Outcome { name: name.to_owned(), action, bytes: None, error: None, note: None }
+}

@@ -1,0 +1,47 @@
+//! The folds of all streams.
+
+use std::{ops::ControlFlow, sync::Arc};
+
+use apm2_ledger::record::encode_stream;
+use apm2_model::causes::causes;
+use tokio::{sync::mpsc, time};
+
+use crate::{
+    connection::{ALIVE_INTERVAL, Connection},
+    failure::{Failure, gone},
+    frame::Frame,
+    protocol::{Answer, FailureKind, Reply},
+    shared::Shared,
+};
+
+/// Folds that are read ahead of what a client has accepted.
+const STREAMS_AHEAD_MAX: usize = 64;
+
+/// Sends the folds of all streams. Few of them are in memory at the same time: there may be any number of processes on record.
+pub(crate) async fn streams(shared: &Arc<Shared>, connection: &mut Connection) -> Result<Answer, Failure> {
+    let reader = shared.ledger.reader();
+    let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
+    let reading = tokio::task::spawn_blocking(move || {
+        reader.each_stream(|stream| match sender.blocking_send(encode_stream(&stream)) {
+            Ok(()) => ControlFlow::Continue(()),
+            // The client has left.
+            Err(_) => ControlFlow::Break(()),
+        })
+    });
+    loop {
+        tokio::select! {
+            next = encoded.recv() => {
+                let Some(bytes) = next else { break };
+                let bytes = bytes.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+                connection.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
+            }
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| gone())?,
+        }
+    }
+    let read = reading.await.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
+    read.map_err(|error| {
+        let kind = if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable };
+        Failure::new(kind, causes(&error))
+    })?;
+    Ok(Answer::Done)
+}
