@@ -8,12 +8,20 @@ use crate::support::{Place, wait_until};
 struct SmallDisk<'a>(&'a Path);
 
 impl<'a> SmallDisk<'a> {
-    fn mount(path: &'a Path) -> Self {
+    fn mount(path: &'a Path, size: &str) -> Self {
         fs::create_dir(path).unwrap();
-        let status = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs"]).arg(path).status();
+        let options = format!("size={size},mode=0700");
+        let status = Command::new("mount").args(["-t", "tmpfs", "-o", &options, "tmpfs"]).arg(path).status();
         assert!(status.unwrap().success(), "mount needs root");
         Self(path)
     }
+}
+
+/// Leaves as many bytes as these on the disk of `dir`, more or less.
+fn fill(dir: &Path, left: u64) {
+    let stat = nix::sys::statvfs::statvfs(dir).unwrap();
+    let taken = (stat.blocks_available() * stat.fragment_size()).saturating_sub(left);
+    fs::write(dir.join("filler"), vec![1; usize::try_from(taken).unwrap()]).unwrap();
 }
 
 impl Drop for SmallDisk<'_> {
@@ -27,7 +35,7 @@ impl Drop for SmallDisk<'_> {
 fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
     let place = Place::new();
     let path = place.path("small");
-    let _disk = SmallDisk::mount(&path);
+    let _disk = SmallDisk::mount(&path, "1m");
     // What fills the disk, then what is lost, and then, when there is room again, what is kept.
     let script = "head -c 2000000 /dev/zero; : > full; until [ -e room ]; do sleep 0.01; done; echo kept; : > done; \
                   exec sleep 1000";
@@ -57,5 +65,46 @@ fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
         .sum();
     let kept = fs::read(path.join("out.log")).map_or(0, |bytes| bytes.len());
     assert_eq!(in_file + lost + u64::try_from(kept).unwrap(), 2_000_005, "each byte is kept or counted");
+    assert_eq!(place.json(&["verify"])["ok"], true);
+}
+
+/// Stops the daemon of a place whose ledger is about to be unmounted.
+struct Daemon<'a>(&'a Place);
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        self.0.run(&["daemon", "--stop"]);
+    }
+}
+
+/// Space that is too little for a start, and enough for all else, in bytes.
+const LITTLE: u64 = 8 << 20;
+
+#[test]
+#[ignore = "needs root, to mount a small file system"]
+fn on_a_full_disk_nothing_is_stopped_that_could_not_be_started_again() {
+    let place = Place::new();
+    let ledger = place.ledger();
+    let _disk = SmallDisk::mount(&ledger, "96m");
+    let daemon = Daemon(&place);
+    let write = |seconds: u32| {
+        let text = format!("[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['{seconds}']\n");
+        fs::write(place.path("ecosystem.toml"), text).unwrap();
+    };
+    write(1000);
+    place.run(&["up"]).succeeded();
+    let pid = place.pid_of("it");
+    fill(&ledger, LITTLE);
+    write(2000);
+    for command in [&["restart", "it"][..], &["up"]] {
+        let refused = place.run(command);
+        assert_ne!(refused.code, 0, "{command:?}");
+        assert!(refused.stderr.contains("free"), "{refused:?}");
+        assert_eq!(place.pid_of("it"), pid, "{command:?}");
+    }
+    fs::remove_file(ledger.join("filler")).unwrap();
+    place.run(&["up"]).succeeded();
+    assert_ne!(place.pid_of("it"), pid);
+    drop(daemon);
     assert_eq!(place.json(&["verify"])["ok"], true);
 }

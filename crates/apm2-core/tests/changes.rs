@@ -14,6 +14,7 @@ use apm2_core::{
         EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded,
         Recorder, Requester, Stream, StreamId, id_query::UnclearId,
     },
+    restart::{BackoffConfig, RestartPolicy},
     supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
 };
 
@@ -243,13 +244,94 @@ async fn an_instance_that_cannot_be_taken_away_stays_and_is_taken_away_next_time
 }
 
 #[tokio::test]
-async fn what_cannot_be_started_after_a_change_can_be_changed_again() {
+async fn what_is_known_not_to_start_changes_nothing_and_stops_nothing() {
     let scene = Scene::new().await;
-    let broken = ProcessSpec { command: "/no/such/program".to_owned(), ..scene.spec.clone() };
-    assert!(matches!(scene.change(broken).await, Err(ProcessError::SpawnFailed(_))));
-    let BroughtUp { applied, .. } = scene.change(scene.spec.clone()).await.unwrap();
-    assert_eq!(applied, Applied::Changed);
+    let pids = || scene.supervisor.instances().iter().map(|stream| stream.handle.pid).collect::<Vec<_>>();
+    let before = pids();
+    let with = |change: fn(&mut ProcessSpec)| {
+        let mut spec = scene.spec.clone();
+        change(&mut spec);
+        spec
+    };
+    let broken = [
+        (with(|spec| spec.command = "/no/such/program".to_owned()), "command: /no/such/program"),
+        (with(|spec| spec.cwd = Some("/no/such/directory".into())), "cwd: "),
+        (with(|spec| spec.stdin = Some("/no/such/file".into())), "stdin: "),
+        (with(|spec| spec.args.push("x".repeat(1 << 20))), "args: argument 3"),
+        (with(|spec| drop(spec.env.insert("LONG".to_owned(), "x".repeat(1 << 20)))), "env: LONG"),
+    ];
+    for (spec, setting) in broken {
+        let refused = scene.change(spec).await;
+        assert!(
+            matches!(&refused, Err(ProcessError::InvalidState(why)) if why.starts_with(setting)),
+            "{setting}: {refused:?}"
+        );
+        assert_eq!(pids(), before, "{setting}");
+    }
     scene.assert_as_before(&Requester::default()).await;
+}
+
+/// A file that is open for writing cannot be executed (execve(2), `ETXTBSY`), which shows when it is tried.
+#[tokio::test]
+async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
+    let scene = Scene::new().await;
+    let dir = tempfile::tempdir().unwrap();
+    let program = dir.path().join("program");
+    std::fs::copy("/bin/sh", &program).unwrap();
+    let open = std::fs::OpenOptions::new().write(true).open(&program).unwrap();
+    let busy = ProcessSpec { command: program.to_str().unwrap().to_owned(), ..changed(&scene.spec, 3) };
+    let failed = scene.change(busy.clone()).await;
+    assert!(
+        matches!(&failed, Err(ProcessError::SpawnFailed(why)) if why.contains("runs as before the change")),
+        "{failed:?}"
+    );
+    scene.assert_as_before(&Requester::default()).await;
+    drop(open);
+}
+
+/// Goes on once the process that is to be changed has been started again by its policy.
+struct Restarting(Arc<Mutex<Option<Log>>>);
+
+impl LaunchStore for Restarting {
+    fn prepare(&self, _launch: &LaunchSpec) -> io::Result<()> {
+        let log = self.0.lock().unwrap().clone().unwrap();
+        let starts = || log.names().iter().filter(|name| **name == "start_requested").count();
+        let (before, begun) = (starts(), std::time::Instant::now());
+        while starts() < before + 3 && begun.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+
+    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn remove(&self, _process: ProcessId) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn load_all(&self) -> io::Result<StoredLaunches> {
+        Ok(StoredLaunches::default())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn restarts_of_before_do_not_count_against_what_it_is_changed_to() {
+    let log = Log::default();
+    let mut services = log.services(Vec::new());
+    services.launches = Arc::new(Restarting(Arc::new(Mutex::new(Some(log.clone())))));
+    let (supervisor, by) = (Unrecovered::new(services).without_past(), Requester::default());
+    let mut failing = ProcessSpec { name: "web".to_owned(), ..sh("exit 1") };
+    failing.restart.policy = RestartPolicy::Always;
+    failing.restart.max_restarts = 1024;
+    failing.restart.backoff = BackoffConfig::Fixed { delay: std::time::Duration::from_millis(5) };
+    let ended = in_time(supervisor.bring_up(LaunchSpec::new(failing.clone()), false, &by)).await.unwrap();
+    assert!(ended.ended_at_once.is_some());
+    let mended = ProcessSpec { args: vec!["-c".to_owned(), "exec sleep 1000".to_owned()], ..failing };
+    let changed = in_time(supervisor.bring_up(LaunchSpec::new(mended), false, &by)).await.unwrap();
+    assert_eq!((changed.applied, changed.ended_at_once), (Applied::Changed, None));
+    in_time(supervisor.shutdown(AMPLE, &by)).await;
 }
 
 #[tokio::test]

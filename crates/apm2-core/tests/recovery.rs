@@ -219,7 +219,10 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     let mut child = orphan(&spec, "sleep 1000");
     let _guard = KillOnDrop(child.id());
     let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
-    until("it carries its marker", || environ_of(child.id()).contains("APM2_RUN=")).await;
+    // It has its marker before setsid(1) makes its session, and what could not be recorded was killed, which takes a moment.
+    until("it leads its session", || session_of(child.id()) == Some(child.id())).await;
+    let are_its_own = || carriers(&spec).into_iter().all(|pid| session_of(pid) == Some(child.id()));
+    until("no other process carries its marker", are_its_own).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!(recovery.adopted, 1);
     assert_eq!(log.names(), ["registered", "start_requested", "starting", "running", "adopted"]);
@@ -232,13 +235,22 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
 /// not be recorded was killed, which takes a moment.
 async fn left_unstarted(spec: &ProcessSpec) -> Log {
     let log = left(spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
-    let marker = format!("APM2_RUN={}/0/1", spec.id);
-    let pids = || {
-        let entries = std::fs::read_dir("/proc").unwrap();
-        entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok())
-    };
-    until("nothing of it is left", || !pids().any(|pid| environ_of(pid).contains(&marker))).await;
+    until("nothing of it is left", || carriers(spec).is_empty()).await;
     log
+}
+
+/// The processes that carry the marker of the first run.
+fn carriers(spec: &ProcessSpec) -> Vec<u32> {
+    let marker = format!("APM2_RUN={}/0/1", spec.id);
+    let entries = std::fs::read_dir("/proc").unwrap();
+    let pids = entries.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| environ_of(*pid).contains(&marker)).collect()
+}
+
+fn session_of(pid: u32) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // State, parent, group, session (proc(5)).
+    stat.rsplit(')').next()?.split_whitespace().nth(3)?.parse().ok()
 }
 
 fn environ_of(pid: u32) -> String {

@@ -8,7 +8,7 @@ use apm2_model::{
     state::stream::Stream,
 };
 
-use crate::{error::AppendError, ledger::Ledger, record::check_draft, request::Appended};
+use crate::{error::AppendError, ledger::Ledger, record::check_draft, request::Appended, writer::check_disk};
 
 /// Records the events of runners in a ledger, durably. Loads streams that have events there; another one is an error.
 pub struct LedgerRecorder {
@@ -44,7 +44,8 @@ impl Recorder for LedgerRecorder {
     }
 
     fn check(&self, draft: &NewEvent) -> io::Result<()> {
-        check_draft(draft).map_err(io::Error::other)
+        check_draft(draft).map_err(io::Error::other)?;
+        check_disk(self.ledger.dir().at(), std::slice::from_ref(draft)).map_err(io::Error::other)
     }
 }
 

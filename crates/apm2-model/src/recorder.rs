@@ -28,8 +28,8 @@ pub trait Recorder: Send {
     /// When they cannot be read.
     fn load(&self, stream: StreamId) -> io::Result<Option<Stream>>;
 
-    /// Refuses a draft that could not be recorded whatever the state of the disk, such as one that is too large. Records
-    /// nothing.
+    /// Refuses a draft that could not be recorded now: one that is too large, or one that there is no room for. Records
+    /// nothing. May wait for a disk.
     ///
     /// # Errors
     /// Why it could not be.

@@ -39,6 +39,48 @@ pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, 
     }
 }
 
+/// Where programs are looked for without a `PATH` (execvp(3)), by one C library or another.
+const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
+
+/// Looks for the program `command` as execvp(3) does, in `cwd` and with this `PATH`, and whether it may be executed.
+///
+/// # Errors
+/// Why not, in words.
+pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Result<(), String> {
+    let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
+    let candidates: Vec<PathBuf> = if command.is_empty() {
+        Vec::new()
+    } else if command.contains('/') {
+        vec![in_cwd(Path::new(command))]
+    } else {
+        let dirs = std::env::split_paths(search.unwrap_or(OsStr::new(DEFAULT_PATH)));
+        dirs.map(|dir| in_cwd(&dir).join(command)).collect()
+    };
+    let mut why = Errno::ENOENT;
+    for program in candidates {
+        let executable = fs::metadata(&program).map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)));
+        let executable = executable.and_then(|metadata| match metadata.is_file() {
+            true => access(&program, AccessFlags::X_OK),
+            false => Err(Errno::EACCES),
+        });
+        match executable {
+            Ok(()) => return interpreter_problem(&program, cwd).map_or(Ok(()), Err),
+            // One that is not found later on does not hide one that may not be executed.
+            Err(Errno::EACCES) => why = Errno::EACCES,
+            Err(_) => {}
+        }
+    }
+    let error = io::Error::from(why);
+    Err(reason(command, cwd, search, &error).unwrap_or_else(|| why.desc().to_owned()))
+}
+
+/// What is wrong with the interpreter of `program`, if that is a script.
+fn interpreter_problem(program: &Path, cwd: Option<&Path>) -> Option<String> {
+    let is_script = first_bytes(program).is_ok_and(|first| first.starts_with(b"#!"));
+    let problem = |errno| of_first_line(program, cwd, errno);
+    if is_script { problem(Errno::ENOENT).or_else(|| problem(Errno::EACCES)) } else { None }
+}
+
 /// The file that `command` means, if there is one.
 fn locate(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Option<PathBuf> {
     let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));

@@ -8,6 +8,7 @@ pub(crate) mod hook;
 pub(crate) mod inherited;
 pub(crate) mod main_process;
 pub mod notify;
+pub(crate) mod precheck;
 pub(crate) mod procfs;
 pub(crate) mod spawner;
 pub(crate) mod stdin;

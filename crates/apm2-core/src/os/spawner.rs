@@ -110,12 +110,8 @@ pub(crate) fn runtime() -> Result<Handle, ProcessError> {
 pub(crate) fn spawn_with(spec: &ProcessSpec, surroundings: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
     let SpawnOptions { base_env, passage, last_env, stdin, stdout, stderr } = surroundings;
     let mut command = Command::new(&spec.command);
-    command.args(&spec.args).env_clear();
-    match base_env {
-        Some(env) => command.envs(env),
-        None => command.envs(allowed_env()),
-    };
-    command.envs(&spec.env).envs(last_env).stdin(stdin).stdout(stdout).stderr(stderr);
+    command.args(&spec.args).env_clear().envs(environment(base_env.as_ref(), spec, &last_env));
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
     if let Some(cwd) = &spec.cwd {
         // exec's error does not tell a missing directory from a missing program.
         check_cwd(cwd)?;
@@ -145,13 +141,29 @@ pub fn current_umask() -> Option<u32> {
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
+/// The environment of a process: that which it begins with, then the variables of `spec`, and `last` before all others.
+pub(crate) fn environment(
+    base: Option<&BTreeMap<String, String>>,
+    spec: &ProcessSpec,
+    last: &[(String, OsString)],
+) -> BTreeMap<OsString, OsString> {
+    let owned = |(name, value): (&String, &String)| (name.into(), value.into());
+    let mut env: BTreeMap<OsString, OsString> = match base {
+        Some(base) => base.iter().map(owned).collect(),
+        None => allowed_env().collect(),
+    };
+    env.extend(spec.env.iter().map(owned));
+    env.extend(last.iter().map(|(name, value)| (name.into(), value.clone())));
+    env
+}
+
 fn allowed_env() -> impl Iterator<Item = (OsString, OsString)> {
     env::vars_os().filter(|(name, _)| {
         name.to_str().is_some_and(|name| ENV_ALLOWED.contains(&name) || name.starts_with(ENV_PREFIX_ALLOWED))
     })
 }
 
-fn check_cwd(cwd: &Path) -> Result<(), SpawnFailure> {
+pub(crate) fn check_cwd(cwd: &Path) -> Result<(), SpawnFailure> {
     let enterable = || {
         if !std::fs::metadata(cwd)?.is_dir() {
             return Err(io::Error::from(Errno::ENOTDIR));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use apm2_model::{
-    event::{requester::Requester, stream_id::StreamId},
+    event::requester::Requester,
     spec::launch::{LaunchSpec, with_id, with_instances},
     state::{ProcessState, stream::Stream},
 };
@@ -17,7 +17,7 @@ use crate::{
         command::InstanceCommand,
         instance_handle::InstanceHandle,
         report::BroughtUp,
-        together::{Changing, Turn},
+        together::{Changing, Turn, latest_run},
     },
 };
 
@@ -55,26 +55,30 @@ impl Supervisor {
     ) -> Result<BroughtUp, ProcessError> {
         let name = launch.spec.name.clone();
         let begun_anew = rerun || !self.is_same_program(&launch);
-        let before = self.runs_of(&name);
         let applied = self.apply_locked(launch, request, &mut turn).await?;
         let no_change = changing.downgrade();
         let handles = self.links_of(&name);
         if handles.iter().any(is_down) {
             turn.all_stopped().await;
         }
+        let mut begun = turn.take_begun();
         // The others need not wait for how it does.
         drop(turn);
         let (down, has_finished) = down(&handles, begun_anew);
+        let before: Vec<u64> = down.iter().map(latest_run).collect();
         let started = ask_each(down.iter(), InstanceCommand::Start, request).await;
-        for (handle, started) in down.iter().zip(started) {
+        for ((handle, before), started) in down.iter().zip(before).zip(started) {
             match started {
                 // It was started meanwhile, by its policy or by somebody else.
                 Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
-                started => started?,
+                started => {
+                    started?;
+                    begun.push((handle.clone(), before));
+                }
             }
         }
         drop(no_change);
-        let ended_at_once = look(&handles, &before).await;
+        let ended_at_once = look(&begun).await;
         Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
     }
 
@@ -84,14 +88,6 @@ impl Supervisor {
     pub fn would_start(&self, launch: &LaunchSpec, rerun: bool) -> (bool, bool) {
         let (down, has_finished) = down(&self.links_of(&launch.spec.name), rerun || !self.is_same_program(launch));
         (!down.is_empty(), has_finished)
-    }
-
-    /// The latest run of each instance that has had this name, supervised or not.
-    fn runs_of(&self, name: &str) -> Vec<(StreamId, u64)> {
-        let supervised: Vec<Stream> = self.links_of(name).iter().filter_map(|handle| handle.view.stream()).collect();
-        let mut runs = self.table().known_runs(name);
-        runs.extend(supervised.iter().map(|stream| (stream.id, stream.run)));
-        runs
     }
 
     fn links_of(&self, name: &str) -> Vec<InstanceHandle> {
@@ -128,11 +124,8 @@ fn has_finished(handle: &InstanceHandle) -> bool {
     handle.view.stream().is_some_and(|stream| stream.finished)
 }
 
-/// Looks for a while at what was started since `before`; gives what has failed, in words.
-async fn look(handles: &[InstanceHandle], before: &[(StreamId, u64)]) -> Option<String> {
-    let run_before =
-        |handle: &InstanceHandle| before.iter().find(|(id, _)| *id == handle.id).map_or(0, |(_, run)| *run);
-    let begun: Vec<(&InstanceHandle, u64)> = handles.iter().map(|handle| (handle, run_before(handle))).collect();
+/// Looks for a while at what was started, each after its run of that number; gives what has failed, in words.
+async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
     let until = Instant::now() + LOOK_MAX;
     loop {
         let streams = begun.iter().filter_map(|(handle, before)| Some((handle.view.stream()?, *before)));

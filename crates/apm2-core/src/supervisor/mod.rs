@@ -34,6 +34,7 @@ pub(crate) mod report;
 pub(crate) mod sampler;
 pub(crate) mod services;
 pub(crate) mod shutdown;
+pub(crate) mod start_check;
 pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod together;
@@ -162,13 +163,15 @@ impl Supervisor {
         self.handle(target)?.ask(InstanceCommand::Stop(request.clone(), timeout)).await
     }
 
-    /// Stops an instance if it runs, and starts it.
+    /// Stops an instance if it runs, and starts it. Where it is known that it could not be started, it is not stopped.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start) and [`stop`](Self::stop).
+    /// Those of [`start`](Self::start) and [`stop`](Self::stop); [`ProcessError::InvalidState`] when it could not be started.
     pub async fn restart(&self, target: StreamId, request: &Requester) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
-        self.handle(target)?.ask(InstanceCommand::Restart(request.clone())).await
+        let handle = self.handle(target)?;
+        self.check_restart(&handle, request).await?;
+        handle.ask(InstanceCommand::Restart(request.clone())).await
     }
 
     /// Passes a signal on to an instance with its whole group. It is no stop, whatever the process makes of it.
@@ -192,16 +195,16 @@ impl Supervisor {
         let Some(config) = &launch.spec.credentials else {
             return Err(ProcessError::InvalidState(format!("{} has no credentials", launch.spec.name)));
         };
-        // Fetched to be sure that there are any, before anything is stopped for them: a process that runs with old ones is
-        // better than none.
-        credentials::resolve(launch.credential_source.as_ref(), config, launch.spec.cwd.as_deref())
-            .await
-            .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
         let is_running = handle.view.stream().is_some_and(|stream| stream.handle.state.is_running());
         if is_running && config.reload_signal.is_some() {
+            // Fetched to be sure that there are any: a process that runs with old ones is better than none.
+            credentials::resolve(launch.credential_source.as_ref(), config, launch.spec.cwd.as_deref())
+                .await
+                .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
             handle.ask(InstanceCommand::Rotate(request.clone())).await?;
             return Ok(Reloaded::Signalled);
         }
+        self.check_start(&launch, request).await?;
         handle.ask(InstanceCommand::Restart(request.clone())).await?;
         Ok(Reloaded::Restarted)
     }

@@ -1,7 +1,8 @@
 //! Replacing what is supervised under a name, or leaving it as it was.
 //!
-//! Nothing is stopped before the new launch is known to fit, and what can still fail afterwards (a stop, the launch's file, a
-//! record) is undone: the old launch, its instances and their links stay, and what ran runs again.
+//! Nothing is stopped before the new launch is known to fit, as far as that can be known, and what can still fail afterwards
+//! (a stop, the launch's file, a record, the start of what ran) is undone: the old launch, its instances and their links
+//! stay, and what ran runs again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,6 +23,7 @@ use crate::{
         command::InstanceCommand,
         instance_handle::InstanceHandle,
         report::Applied,
+        start_check::runs,
         table::Entry,
         together::Turn,
     },
@@ -38,6 +40,8 @@ struct Replacement<'a> {
     surplus: &'a [InstanceHandle],
     /// Those that run and have to be stopped for it.
     to_stop: Vec<InstanceHandle>,
+    /// Whether a process that runs is stopped to be started again.
+    restarts: bool,
     /// What is on record of instances that are added.
     left: HashMap<u32, Stream>,
     /// Instances that were added.
@@ -51,8 +55,16 @@ impl<'a> Replacement<'a> {
         let (kept, surplus) = old.handles.split_at(count.min(old.handles.len()));
         let stopped: &[InstanceHandle] = if is_same_program { surplus } else { &old.handles };
         // What was stopped already stays so.
-        let to_stop = stopped.iter().filter(|handle| handle.is_busy()).cloned().collect();
-        Self { old, new, request, kept, surplus, to_stop, left, added: Vec::new() }
+        let to_stop: Vec<InstanceHandle> = stopped.iter().filter(|handle| handle.is_busy()).cloned().collect();
+        let restarts = !is_same_program && kept.iter().any(runs);
+        Self { old, new, request, kept, surplus, to_stop, restarts, left, added: Vec::new() }
+    }
+
+    /// Those that are started: what was stopped and stays, and what was added where anything ran.
+    fn to_start(&self, ran_any: bool) -> Vec<InstanceHandle> {
+        let was_stopped = |handle: &&InstanceHandle| self.to_stop.iter().any(|stopped| stopped.id == handle.id);
+        let restarted = self.kept.iter().filter(was_stopped);
+        restarted.chain(self.added.iter().filter(|_| ran_any)).cloned().collect()
     }
 }
 
@@ -91,11 +103,22 @@ impl Supervisor {
         self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         let ran_any = entry.is_busy();
         let mut replacement = Replacement::new(entry, launch, left, request);
+        if replacement.restarts {
+            self.check_start(&replacement.new, request).await?;
+        }
         if let Err(error) = self.install(&mut replacement, turn).await {
             self.undo(replacement).await;
             return Err(error);
         }
-        let Replacement { new, kept, surplus, to_stop, added, .. } = replacement;
+        let to_start = replacement.to_start(ran_any);
+        turn.note_begun(&to_start);
+        let started = start_all(to_start.iter(), request).await;
+        if let Err(error @ (ProcessError::SpawnFailed(_) | ProcessError::Io(_))) = &started
+            && replacement.restarts
+        {
+            return Err(self.undo_started(replacement, error).await);
+        }
+        let Replacement { new, kept, surplus, added, .. } = replacement;
         let mut handles = [kept, surplus].concat();
         let taken_out =
             self.take_out_last(&mut handles, kept.len(), || InstanceCommand::Unregister(request.clone())).await;
@@ -105,8 +128,7 @@ impl Supervisor {
             Ok(()) => self.table().insert(changed),
             Err(_) => self.shrink(&changed, handles).await,
         }
-        let restarted = kept.iter().filter(|handle| to_stop.iter().any(|stopped| stopped.id == handle.id));
-        start_all(restarted.chain(added.iter().filter(|_| ran_any)), request).await?;
+        started?;
         taken_out.map(|()| Applied::Changed)
     }
 
@@ -132,8 +154,27 @@ impl Supervisor {
         self.add_instances(new, kept.len(), added, std::mem::take(left), request).await
     }
 
-    /// Takes back what was installed, as far as it was, and starts what was stopped for it.
-    async fn undo(&self, replacement: Replacement<'_>) {
+    /// Takes back what was installed and could not be started, for the reason that `error` tells. Gives the error with what
+    /// became of it.
+    async fn undo_started(&self, replacement: Replacement<'_>, error: &ProcessError) -> ProcessError {
+        let reason = Some("what it was changed to could not be started".to_owned());
+        let request = Requester { reason, ..replacement.request.clone() };
+        let begun: Vec<InstanceHandle> = [replacement.kept, &replacement.added].concat();
+        note_undone(replacement.old, stop_all(begun.iter().filter(|handle| handle.is_busy()), &request).await);
+        for handle in &begun {
+            note_undone(replacement.old, handle.ask(InstanceCommand::WaitIdle).await);
+        }
+        let is_undone = self.undo(Replacement { request: &request, ..replacement }).await;
+        let now =
+            if is_undone { "it runs as before the change" } else { "and what ran before could not be started, either" };
+        match error {
+            ProcessError::SpawnFailed(why) => ProcessError::SpawnFailed(format!("{why}; {now}")),
+            error => error.copied(),
+        }
+    }
+
+    /// Takes back what was installed, as far as it was, and starts what was stopped for it. Gives whether that runs.
+    async fn undo(&self, replacement: Replacement<'_>) -> bool {
         let Replacement { old, request, kept, to_stop, added, .. } = replacement;
         self.withdraw(added, request).await;
         for handle in kept {
@@ -148,7 +189,9 @@ impl Supervisor {
         }
         let idle = to_stop.iter().filter(|handle| !handle.is_busy());
         let started = start_all(idle, request).await;
+        let is_started = started.is_ok();
         note_undone(old, started);
+        is_started
     }
 
     /// Adds the instances from `first` on to `handles`, continuing what is left of them on record. What was added until an

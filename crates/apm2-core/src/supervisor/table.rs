@@ -117,11 +117,6 @@ impl Table {
         streams.into_iter().for_each(|stream| self.known.remember(&stream));
     }
 
-    /// The latest run of each instance that is not supervised and had this name.
-    pub(crate) fn known_runs(&self, name: &str) -> Vec<(StreamId, u64)> {
-        self.known.named(name).map(|(id, known)| (id, known.run)).collect()
-    }
-
     /// The instances of a process that are not supervised, each with the seq of its last event.
     pub(crate) fn known_of(&self, process: ProcessId) -> Vec<(StreamId, u64)> {
         self.known.of(process).map(|(id, known)| (id, known.last_seq)).collect()

@@ -17,7 +17,7 @@ use tokio::sync::{OnceCell, OwnedRwLockWriteGuard, watch};
 
 use crate::{
     error::ProcessError,
-    supervisor::{Supervisor, report::BroughtUp},
+    supervisor::{Supervisor, instance_handle::InstanceHandle, report::BroughtUp},
 };
 
 /// The lock of one name.
@@ -46,6 +46,8 @@ pub(crate) struct Turn {
     stopped: watch::Receiver<()>,
     /// The names of all of them.
     names: Arc<Locks>,
+    /// What it has started, each with its latest run before that.
+    begun: Vec<(InstanceHandle, u64)>,
 }
 
 impl Supervisor {
@@ -59,7 +61,7 @@ impl Supervisor {
             // A name that comes twice waits for itself: the second time it is changed alone.
             let is_first = seen.insert(name.clone());
             let stopping = is_first.then(|| stopping.clone());
-            let turn = Turn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks) };
+            let turn = Turn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks), begun: Vec::new() };
             Part { supervisor: self.clone(), name, locks: Arc::clone(&locks), turn }
         };
         names.into_iter().map(part).collect()
@@ -118,7 +120,7 @@ impl Part {
 impl Turn {
     /// That of a change that is made alone.
     pub(crate) fn alone() -> Self {
-        Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default() }
+        Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default(), begun: Vec::new() }
     }
 
     /// Notes that it has stopped what it has to stop, and waits until all have. Returns at once from the second time on.
@@ -128,8 +130,23 @@ impl Turn {
         let _ = self.stopped.changed().await;
     }
 
+    /// Notes that these, which are idle, are about to be started.
+    pub(crate) fn note_begun(&mut self, handles: &[InstanceHandle]) {
+        self.begun.extend(handles.iter().map(|handle| (handle.clone(), latest_run(handle))));
+    }
+
+    /// What it has started, each with its latest run before that.
+    pub(crate) fn take_begun(&mut self) -> Vec<(InstanceHandle, u64)> {
+        std::mem::take(&mut self.begun)
+    }
+
     /// Whether what has this name is changed, too, or goes.
     pub(crate) fn is_with(&self, name: &str) -> bool {
         self.names.names.contains(name)
     }
+}
+
+/// The latest run of an instance; 0 before the first.
+pub(crate) fn latest_run(handle: &InstanceHandle) -> u64 {
+    handle.view.stream().map_or(0, |stream| stream.run)
 }

@@ -283,7 +283,7 @@ fn check_shape(stream: StreamId, drafts: &[NewEvent]) -> Result<(), AppendError>
 }
 
 /// New starts need room for what they will bring; what ends is recorded as long as anything is.
-fn check_disk(dir: &Path, drafts: &[NewEvent]) -> Result<(), AppendError> {
+pub(crate) fn check_disk(dir: &Path, drafts: &[NewEvent]) -> Result<(), AppendError> {
     if !drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
         return Ok(());
     }

@@ -1,0 +1,186 @@
+//! What can be known of a start before it is made, so that nothing that runs is stopped for a start that would fail.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    fs, io,
+};
+
+use apm2_model::spec::launch::LaunchSpec;
+use rustix::{
+    fs::{Access, access},
+    param::page_size,
+    process::{Resource, getrlimit},
+};
+
+use crate::os::{exec_failure, group::RUN_VARIABLE, spawner};
+
+/// The longest argument or variable with its final zero, in pages (`MAX_ARG_STRLEN`, execve(2)).
+const STRING_PAGES_MAX: usize = 32;
+
+/// What all strings together may have in any case (`ARG_MAX`, execve(2)), in bytes.
+const TOTAL_BYTES_MIN: u64 = 128 * 1024;
+
+/// What they may have at most, however large the stack may be: three quarters of the kernel's default stack, in bytes.
+const TOTAL_BYTES_MAX: u64 = 6 * 1024 * 1024;
+
+/// The part of the limit on the stack that strings may take.
+const STACK_PART: u64 = 4;
+
+/// What the marker of a run takes at most, in bytes.
+const MARKER_BYTES_MAX: usize = 128;
+
+/// The program, the variables and the input of a start.
+struct Planned<'a> {
+    launch: &'a LaunchSpec,
+    env: BTreeMap<OsString, OsString>,
+}
+
+/// Says, in words, which setting of `launch` keeps it from being started now, with these values of credentials. Waits for
+/// disks.
+///
+/// # Errors
+/// What is wrong with the first such setting. It names no values.
+pub(crate) fn check(launch: &LaunchSpec, credentials: &[(String, OsString)]) -> Result<(), String> {
+    let planned = Planned { launch, env: spawner::environment(launch.base_env.as_ref(), &launch.spec, credentials) };
+    planned.check_cwd()?;
+    planned.check_program()?;
+    planned.check_stdin()?;
+    planned.check_strings()
+}
+
+impl Planned<'_> {
+    fn check_cwd(&self) -> Result<(), String> {
+        let Some(cwd) = &self.launch.spec.cwd else { return Ok(()) };
+        spawner::check_cwd(cwd).map_err(|failure| format!("cwd: {}", failure.message))
+    }
+
+    fn check_program(&self) -> Result<(), String> {
+        let (spec, search) = (&self.launch.spec, self.env.get(OsStr::new("PATH")).map(OsString::as_os_str));
+        exec_failure::check_program(&spec.command, spec.cwd.as_deref(), search)
+            .map_err(|why| format!("command: {}: {why}", spec.command))
+    }
+
+    fn check_stdin(&self) -> Result<(), String> {
+        let Some(path) = &self.launch.spec.stdin else { return Ok(()) };
+        // Not opened: whoever waits to write to a named pipe would be let go on.
+        let readable = || {
+            if fs::metadata(path)?.is_dir() {
+                return Err(io::Error::from(io::ErrorKind::IsADirectory));
+            }
+            access(path, Access::READ_OK).map_err(io::Error::from)
+        };
+        readable().map_err(|error: io::Error| format!("stdin: {}: {error}", path.display()))
+    }
+
+    /// The limits of execve(2) on each string and on all of them.
+    fn check_strings(&self) -> Result<(), String> {
+        let one_max = STRING_PAGES_MAX.saturating_mul(page_size());
+        let is_too_long = |bytes: usize| bytes >= one_max;
+        let (args, mut total) = (&self.launch.spec.args, self.launch.spec.command.len().saturating_mul(2));
+        let mut strings: usize = 2;
+        let limit = one_max.saturating_sub(1);
+        for (number, arg) in (1..).zip(args) {
+            if is_too_long(arg.len()) {
+                return Err(format!("args: argument {number} has {} bytes; the kernel takes {limit}", arg.len()));
+            }
+            (strings, total) = (strings.saturating_add(1), total.saturating_add(arg.len()));
+        }
+        for (name, value) in &self.env {
+            let bytes = name.len().saturating_add(value.len()).saturating_add(1);
+            if is_too_long(bytes) {
+                let name = name.display();
+                return Err(format!("env: {name} has {bytes} bytes with its name; the kernel takes {limit}"));
+            }
+            (strings, total) = (strings.saturating_add(1), total.saturating_add(bytes));
+        }
+        // Each has a final zero, and a pointer to it.
+        let each = size_of::<usize>().saturating_add(1);
+        let total = total.saturating_add(strings.saturating_mul(each)).saturating_add(RUN_VARIABLE.len());
+        let total = u64::try_from(total.saturating_add(MARKER_BYTES_MAX)).unwrap_or(u64::MAX);
+        let max = total_bytes_max();
+        if total > max {
+            return Err(format!("args and env: together they have {total} bytes; the kernel takes {max}"));
+        }
+        Ok(())
+    }
+}
+
+/// What the strings and the pointers to them may have together (execve(2)), in bytes.
+fn total_bytes_max() -> u64 {
+    let stack = getrlimit(Resource::Stack).current.unwrap_or(u64::MAX);
+    (stack / STACK_PART).clamp(TOTAL_BYTES_MIN, TOTAL_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_model::spec::ProcessSpec;
+
+    use super::*;
+    use crate::os::spawner::{SpawnOptions, spawn_with};
+
+    fn launch(args: Vec<String>, env: &[(&str, String)]) -> LaunchSpec {
+        let mut spec = ProcessSpec::builder().name("n").command("true").args(args).build();
+        spec.env = env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+        let path = std::env::var("PATH").unwrap();
+        LaunchSpec { base_env: Some(BTreeMap::from([("PATH".to_owned(), path)])), ..LaunchSpec::new(spec) }
+    }
+
+    /// Whether the kernel takes it.
+    async fn starts(launch: &LaunchSpec) -> bool {
+        let options = SpawnOptions { base_env: launch.base_env.clone(), ..SpawnOptions::default() };
+        match spawn_with(&launch.spec, options) {
+            Ok(mut spawned) => {
+                spawned.child.wait().await.unwrap();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_string_is_refused_where_the_kernel_refuses_it() {
+        let max = STRING_PAGES_MAX * page_size();
+        for bytes in [max - 1, max] {
+            let (arg, env) = ("x".repeat(bytes), "x".repeat(bytes - "A=".len()));
+            for launch in [launch(vec![arg.clone()], &[]), launch(Vec::new(), &[("A", env.clone())])] {
+                assert_eq!(check(&launch, &[]).is_ok(), starts(&launch).await, "{bytes}");
+            }
+        }
+        let said = check(&launch(vec![String::new(), "x".repeat(max)], &[]), &[]).unwrap_err();
+        assert!(said.starts_with("args: argument 2 has"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn what_is_too_much_together_is_refused() {
+        let each = 100_000;
+        let max = usize::try_from(total_bytes_max()).unwrap();
+        for (number, fits) in [(max / each - 1, true), (max / each + 1, false)] {
+            let launch = launch(vec!["x".repeat(each); number], &[]);
+            assert_eq!((check(&launch, &[]).is_ok(), starts(&launch).await), (fits, fits), "{number}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_looked_for_as_exec_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let of = |command: &str, path: Option<&str>| {
+            let spec = ProcessSpec::builder().name("n").command(command).cwd(dir.path()).build();
+            let base_env = path.map(|path| ("PATH".to_owned(), path.to_owned())).into_iter().collect();
+            check(&LaunchSpec { base_env: Some(base_env), ..LaunchSpec::new(spec) }, &[])
+        };
+        assert_eq!(of("sh", Some("/no/such:/usr/bin:/bin")), Ok(()));
+        assert_eq!(of("sh", None), Ok(()), "there is a default");
+        for (command, path) in [("sh", "/no/such"), ("./sh", "/bin"), ("no-such-program", "/bin")] {
+            let said = of(command, Some(path)).unwrap_err();
+            assert!(said.starts_with("command: "), "{said}");
+        }
+        let script = dir.path().join("script");
+        std::fs::write(&script, "#!/no/such\n").unwrap();
+        assert!(of("./script", None).unwrap_err().contains("Permission denied"));
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        assert!(of("script", Some("")).unwrap_err().contains("interpreter"), "an empty part is the working directory");
+        std::fs::write(&script, "#!/bin/sh\n").unwrap();
+        assert_eq!(of("script", Some("/no/such:")), Ok(()));
+    }
+}
