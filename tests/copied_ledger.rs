@@ -98,6 +98,7 @@ fn nothing_of_the_ledger_is_touched_by_its_copy() {
         assert!(shown.contains("this is a copy of the ledger"), "{shown}");
         let said = fs::read_to_string(copy.ledger.join("daemon.log")).unwrap();
         assert!(said.contains("left alone") && said.contains(&pid.to_string()), "{said}");
+        assert!(said.contains("then start it here"), "what to do is said: {said}");
     }
     assert_eq!(place.pid_of("svc"), pid);
     assert_eq!(place.json(&["show", "svc"])["handle"]["state"], "running");

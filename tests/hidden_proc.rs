@@ -84,6 +84,7 @@ fn a_process_that_neither_proc_nor_a_descriptor_shows_is_left_alone() {
         said.contains(&format!("it: invalid state for operation: process {pid} cannot be seen from here")),
         "{said}"
     );
+    assert!(said.contains("or mount /proc without hidepid"), "what to do is said: {said}");
     // Where it is seen it is taken over.
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("the daemon leaves", || place.daemon().is_none().then_some(()));

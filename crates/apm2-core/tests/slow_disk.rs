@@ -2,18 +2,23 @@
 
 use std::{
     io,
-    sync::{Arc, Condvar, Mutex},
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
 use apm2_core::{
     process::{
-        EventStore, NewEvent, NullRecorder, ProcessSpec, ProcessState, Recorded, Recorder, Requester, Stream, StreamId,
+        EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessSpec, ProcessState, Recorded, Recorder,
+        Requester, Stream, StreamId,
     },
     supervisor::{LaunchSpec, Services, Supervisor, Unrecovered},
 };
 
-use crate::support::{Log, PATIENCE, in_time, until};
+use crate::support::{AMPLE, Log, PATIENCE, in_time, until};
 
 /// A disk on which every append waits until it is released.
 #[derive(Clone, Default)]
@@ -153,4 +158,42 @@ async fn a_start_that_nobody_waits_for_any_more_is_seen_through() {
     until("it runs", || supervisor.instances()[0].handle.state == ProcessState::Running).await;
     supervisor.stop(id, None, &Requester::default()).await.unwrap();
     disk.assert_nothing_was_forgotten();
+}
+
+/// A process whose start is not on record could not be adopted.
+#[test]
+fn a_leave_waits_for_the_start_under_way_which_the_next_supervisor_adopts() {
+    let (release, released) = mpsc::channel();
+    let is_waiting = Arc::new(AtomicBool::new(false));
+    let waiting = Arc::clone(&is_waiting);
+    let log = Log::checked(move |drafts| {
+        if drafts.iter().any(|draft| matches!(draft.kind, EventKind::Starting { .. })) {
+            waiting.store(true, Ordering::SeqCst);
+            let _ = released.recv_timeout(PATIENCE / 4);
+        }
+        Ok(())
+    });
+    let launch = sleeper("one");
+    let id = StreamId { process_id: launch.spec.id, instance: 0 };
+    let runtime = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let first = runtime();
+    first.block_on(async {
+        let supervisor = log.supervisor(Vec::new());
+        supervisor.apply(launch.clone(), &Requester::default()).await.unwrap();
+        let ours = supervisor.clone();
+        tokio::spawn(async move { ours.start(id, &Requester::default()).await });
+        until("its process waits for its start to be recorded", || is_waiting.load(Ordering::SeqCst)).await;
+        assert!(!supervisor.leave(Duration::from_millis(20)).await, "the start is under way");
+        release.send(()).unwrap();
+        assert!(in_time(supervisor.leave(AMPLE)).await);
+        let refused = supervisor.start(id, &Requester::default()).await;
+        assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{refused:?}");
+    });
+    first.shutdown_background();
+    runtime().block_on(async {
+        let (supervisor, recovery) = log.recovered(vec![launch]).await;
+        assert_eq!((recovery.adopted, recovery.closed), (1, 0), "{:?}", log.names());
+        in_time(supervisor.stop(id, None, &Requester::default())).await.unwrap();
+    });
+    assert_eq!(log.names().iter().filter(|name| **name == "start_requested").count(), 1);
 }

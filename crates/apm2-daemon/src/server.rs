@@ -82,6 +82,10 @@ const LEAVE_MAX: Duration = Duration::from_secs(1);
 /// Why nothing of a copy's record is taken up.
 const COPY_REASON: &str = "this is a copy of the ledger that it was started in, or a restored backup of it";
 
+/// What to do about it.
+const COPY_ADVICE: &str =
+    "where no daemon of the other directory supervises it, end it with kill(1), then start it here";
+
 /// How it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Served {
@@ -243,7 +247,7 @@ fn left_alone(ledger: &Ledger, supervisor: &Unrecovered) -> Result<Past, DaemonE
     ledger.reader().each_stream(|stream| {
         if Supervisor::is_unfinished(&stream) {
             let (name, pid) = (stream.handle.display_name(), stream.handle.pid);
-            tracing::warn!(process = name, ?pid, "left alone, and not started: {COPY_REASON}");
+            tracing::warn!(process = name, ?pid, "left alone, and not started: {COPY_REASON}; {COPY_ADVICE}");
         }
         match supervisor.disown(stream, COPY_REASON) {
             Ok(stream) => {
@@ -355,8 +359,10 @@ async fn run(
     notify("STOPPING=1");
     if matches!(why, Leave::Poisoned) {
         farewell(&shared, door).await;
+        finish_starts(&shared, options.stop_deadline).await;
         return Ok(Served::Poisoned);
     }
+    let is_running_on = matches!(why, Leave::Running);
     let problems = match why {
         Leave::Stopping(request) => shared.supervisor.shutdown(options.stop_deadline, &request).await.problems,
         Leave::Running | Leave::Poisoned => Vec::new(),
@@ -366,6 +372,9 @@ async fn run(
         let _ = told.send(problems.clone());
     }
     farewell(&shared, door).await;
+    if is_running_on {
+        finish_starts(&shared, options.stop_deadline).await;
+    }
     if problems.is_empty() { Ok(Served::ToTheEnd) } else { Err(DaemonError::Unstopped(problems)) }
 }
 
@@ -419,6 +428,13 @@ impl Door {
                 Err(error) => tracing::debug!(%error, "a client is not answered"),
             }
         }
+    }
+}
+
+/// Lets no start begin any more, and waits until those under way are on record, so that the next daemon finds their processes.
+async fn finish_starts(shared: &Shared, deadline: Duration) {
+    if !shared.supervisor.leave(deadline).await {
+        tracing::error!("a start is still under way after {deadline:?}; the next daemon may not find its process");
     }
 }
 

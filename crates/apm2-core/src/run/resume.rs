@@ -263,7 +263,8 @@ fn observe(identity: &ProcessIdentity, pidfd: Option<&OwnedFd>) -> ProcessStatus
 fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
     let pid = identity.pid;
     invalid(&format!(
-        "process {pid} cannot be seen from here, so it is not known whether it is alive; it is left alone"
+        "process {pid} cannot be seen from here, so it is not known whether it is alive; it is left alone. Run the daemon as the \
+         user of the process or as root, or mount /proc without hidepid, and it is taken over"
     ))
 }
 

@@ -56,6 +56,7 @@ use crate::{
         observer::Watch,
         sampler::Sampler,
         services::AdapterFactory,
+        starts::Starts,
     },
     time::instant_in,
 };
@@ -102,8 +103,8 @@ impl Drop for Fetching {
 pub(crate) struct Flags {
     /// Whether something runs or is due: for whoever wants to know if there is anything to wait for.
     pub(crate) busy: Arc<AtomicBool>,
-    /// Whether nothing may be started any more.
-    pub(crate) is_leaving: Arc<AtomicBool>,
+    /// The starts of all instances.
+    pub(crate) starts: Arc<Starts>,
 }
 
 /// The task's own state.
@@ -555,12 +556,8 @@ impl InstanceActor {
     }
 
     fn start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<(), ProcessError> {
-        if self.flags.is_leaving.load(Ordering::Acquire) {
-            if trigger == StartTrigger::Start && self.is_launchable {
-                let reason = Some("it was to be started".to_owned());
-                self.call_off_start(Requester { actor: Actor::System, reason })?;
-            }
-            return Err(ProcessError::InvalidState(LEAVING.to_owned()));
+        if self.flags.starts.is_closed() {
+            return self.refuse_leaving(trigger);
         }
         if !self.is_launchable {
             self.refuse_unlaunchable(origin.cause)?;
@@ -584,6 +581,16 @@ impl InstanceActor {
         Ok(())
     }
 
+    /// Refuses a start because the supervisor leaves. What was to be started is recorded to be wanted; a restart that is due is on
+    /// record already.
+    fn refuse_leaving(&mut self, trigger: StartTrigger) -> Result<(), ProcessError> {
+        if trigger == StartTrigger::Start && self.is_launchable {
+            let reason = Some("it was to be started".to_owned());
+            self.call_off_start(Requester { actor: Actor::System, reason })?;
+        }
+        Err(ProcessError::InvalidState(LEAVING.to_owned()))
+    }
+
     /// Goes on with a start once its credentials are there, or are known not to be.
     fn fetched(&mut self, given: Result<StartEnv, CredentialError>) {
         let Some(fetching) = self.fetching.take() else { return };
@@ -603,6 +610,8 @@ impl InstanceActor {
     }
 
     fn start_with(&mut self, origin: &EventOrigin, trigger: StartTrigger, given: StartEnv) -> Result<(), ProcessError> {
+        let starts = Arc::clone(&self.flags.starts);
+        let Some(_under_way) = starts.begin() else { return self.refuse_leaving(trigger) };
         self.watch.begin();
         let started = self.runner.start_as(origin, trigger, given);
         self.started(started)

@@ -1,10 +1,6 @@
 //! Changing what is supervised: one change of a process at a time, and no order that comes between.
 
-use std::{
-    os::fd::OwnedFd,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use apm2_model::{
     event::{requester::Requester, stream_id::StreamId},
@@ -285,13 +281,13 @@ impl Supervisor {
         Ok(steady)
     }
 
-    /// Refuses once everything is being stopped: nothing is started from then on.
+    /// Refuses once the supervisor is leaving: nothing is started from then on.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`].
     pub fn check_leaving(&self) -> Result<(), ProcessError> {
-        if self.inner.is_leaving.load(Ordering::Acquire) {
-            return Err(ProcessError::InvalidState("everything is being stopped".to_owned()));
+        if self.inner.starts.is_closed() {
+            return Err(ProcessError::InvalidState("the supervisor is leaving".to_owned()));
         }
         Ok(())
     }

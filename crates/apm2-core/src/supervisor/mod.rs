@@ -35,6 +35,7 @@ pub(crate) mod sampler;
 pub(crate) mod services;
 pub(crate) mod shutdown;
 pub(crate) mod start_check;
+pub(crate) mod starts;
 pub(crate) mod survey;
 pub(crate) mod table;
 pub(crate) mod together;
@@ -64,6 +65,7 @@ use crate::{
         command::{COMMANDS_WAITING_MAX, InstanceCommand},
         error::not_found,
         instance_handle::InstanceHandle,
+        starts::Starts,
         table::{Table, refuse_confusion},
     },
 };
@@ -105,15 +107,15 @@ struct Inner {
     changes: Changes,
     /// What was recorded of all instances, for subscribers.
     feed: EventFeed,
-    /// Whether everything is being stopped, so that nothing may be started: the instance actors read it.
-    is_leaving: Arc<AtomicBool>,
+    /// Closed when the supervisor leaves, so that nothing is started any more: the instance actors ask it.
+    starts: Arc<Starts>,
 }
 
 impl Supervisor {
     /// A supervisor of nothing, which has not recovered yet.
     fn new(services: Services) -> Self {
         let (table, changes) = (Mutex::default(), Changes::default());
-        let inner = Inner { services, table, changes, feed: EventFeed::default(), is_leaving: Arc::default() };
+        let inner = Inner { services, table, changes, feed: EventFeed::default(), starts: Arc::default() };
         Self { inner: Arc::new(inner) }
     }
 
@@ -136,7 +138,7 @@ impl Supervisor {
         let handle = InstanceHandle { id, commands, view: runner.view(), busy: Arc::clone(&busy) };
         let clock = Arc::clone(&services.clock);
         let adapters = Arc::clone(&services.adapters);
-        let flags = Flags { busy, is_leaving: Arc::clone(&self.inner.is_leaving) };
+        let flags = Flags { busy, starts: Arc::clone(&self.inner.starts) };
         let actor = InstanceActor::new(runner, Arc::clone(launch), launchable, clock, received, flags, adapters);
         (actor, handle)
     }

@@ -1,6 +1,6 @@
-//! Stopping everything: no instance is left out, whatever it is doing.
+//! Leaving: with everything stopped, where no instance is left out, whatever it is doing; or with everything left running.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use apm2_model::{event::requester::Requester, policy::shutdown::ShutdownManager};
 use humantime::format_duration;
@@ -16,6 +16,15 @@ use crate::{
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 impl Supervisor {
+    /// Leaves what runs to the next supervisor. No start begins any more, and those under way are waited for, `deadline` at most:
+    /// a process whose start is not on record could not be adopted. Gives whether all of them are over.
+    ///
+    /// Stops and changes are not waited for: the next supervisor finds them in the record.
+    pub async fn leave(&self, deadline: Duration) -> bool {
+        self.inner.starts.close();
+        timeout(deadline, self.inner.starts.finish()).await.is_ok()
+    }
+
     /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
     ///
     /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
@@ -23,7 +32,7 @@ impl Supervisor {
     /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
     pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
         // Before the instances are looked at: who starts something has looked at this after the instance was there.
-        self.inner.is_leaving.store(true, Ordering::SeqCst);
+        self.inner.starts.close();
         let handles: Vec<(String, Duration, InstanceHandle)> = {
             let table = self.table();
             let with_timeout = table.entries().flat_map(|entry| {

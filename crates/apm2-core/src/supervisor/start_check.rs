@@ -25,6 +25,8 @@ use crate::{
 impl Supervisor {
     /// Refuses a start of `launch` that is known to fail: its program, working directory, standard input or credentials are
     /// missing, its arguments or variables are too long, or it could not be recorded.
+    ///
+    /// The start fetches the credentials again: the stop before it may take longer than they are valid.
     pub(crate) async fn check_start(&self, launch: &Arc<LaunchSpec>, request: &Requester) -> Result<(), ProcessError> {
         let variables = match &launch.spec.credentials {
             Some(config) => {
