@@ -1,4 +1,4 @@
-//! Making a process run as its launch says, and looking whether it does.
+//! `up` of one process: applying its launch specification, starting it, and checking that it runs.
 
 use std::time::Duration;
 
@@ -21,19 +21,19 @@ use crate::{
     },
 };
 
-/// How long what was just started is looked at: a program that cannot do its work at all mostly ends within it.
+/// How long a process is observed after its start: a program with a fatal configuration error mostly exits within this time.
 const LOOK_MAX: Duration = Duration::from_millis(300);
 
-/// How often it is looked at.
+/// The interval of these checks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Supervisor {
-    /// Applies `launch`, and starts the instances that do not run, also those that wait for a restart. What has finished is
-    /// left as it is unless it is another program now, or `rerun` says otherwise. No other change comes between the two.
+    /// Applies `launch`, and starts the instances that do not run, those that wait for a restart included. An instance that has
+    /// finished is not started unless its program has changed or `rerun` is set. Both steps are made under one lock.
     ///
     /// # Errors
-    /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the policy has the
-    /// next word.
+    /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the restart
+    /// policy decides what follows.
     pub async fn bring_up(
         &self,
         launch: LaunchSpec,
@@ -44,7 +44,7 @@ impl Supervisor {
         self.bring_up_locked(changing, launch, rerun, request, Turn::alone()).await
     }
 
-    /// The same for whoever has the lock of its name.
+    /// [`bring_up`](Self::bring_up) for a caller that holds the lock of the name.
     pub(crate) async fn bring_up_locked(
         &self,
         changing: Changing,
@@ -62,14 +62,14 @@ impl Supervisor {
             turn.all_stopped().await;
         }
         let mut begun = turn.take_begun();
-        // The others need not wait for how it does.
+        // Other changes do not wait for the observation.
         drop(turn);
         let (down, has_finished) = down(&handles, begun_anew);
         let before: Vec<u64> = down.iter().map(latest_run).collect();
         let started = ask_each(down.iter(), InstanceCommand::Start, request).await;
         for ((handle, before), started) in down.iter().zip(before).zip(started) {
             match started {
-                // It was started meanwhile, by its policy or by somebody else.
+                // It was started meanwhile, by its policy or by another client.
                 Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
                 started => {
                     started?;
@@ -82,8 +82,7 @@ impl Supervisor {
         Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
     }
 
-    /// Whether [`bring_up`](Self::bring_up) would start something that it would not change, and whether something has
-    /// finished.
+    /// Whether [`bring_up`](Self::bring_up) would start an instance without changing it, and whether an instance has finished.
     #[must_use]
     pub fn would_start(&self, launch: &LaunchSpec, rerun: bool) -> (bool, bool) {
         let (down, has_finished) = down(&self.links_of(&launch.spec.name), rerun || !self.is_same_program(launch));
@@ -94,7 +93,7 @@ impl Supervisor {
         self.table().get(name).map(|entry| entry.handles.clone()).unwrap_or_default()
     }
 
-    /// Whether `launch` differs from what is supervised in its number of instances at most.
+    /// Whether `launch` differs from the supervised one at most in its number of instances.
     fn is_same_program(&self, launch: &LaunchSpec) -> bool {
         self.table().get(&launch.spec.name).is_some_and(|entry| {
             let present = &entry.launch;
@@ -104,7 +103,7 @@ impl Supervisor {
     }
 }
 
-/// The instances that do not run and are to, and whether others have finished.
+/// The instances that have to be started, and whether others have finished.
 fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, bool) {
     let (finished, down): (Vec<InstanceHandle>, Vec<InstanceHandle>) = handles
         .iter()
@@ -115,7 +114,8 @@ fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, b
 }
 
 fn is_down(handle: &InstanceHandle) -> bool {
-    // What an operator's stop is ending does not stay, unlike what a failed health check has stopped.
+    // A process that an operator's stop is ending has to be started again; one that a failed health check has stopped is
+    // started by its policy.
     let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.by_health);
     handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
@@ -142,7 +142,7 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
 
 /// How the run that was begun after run `before` has failed, if it has.
 fn failure(stream: &Stream, before: u64) -> Option<String> {
-    // Of several instances it has to be told which; a process is named by whoever tells of it.
+    // Of several instances the text names the one; the caller names the process.
     let name = if stream.handle.spec.instances > 1 { stream.handle.display_name() } else { "it".to_owned() };
     match &stream.handle.state {
         state @ ProcessState::Crashed { .. } => Some(format!("{name} ended right after its start: {state}")),

@@ -1,4 +1,4 @@
-//! Changing what is supervised: one change of a process at a time, and no order that comes between.
+//! Changes of supervised processes: one change of a process at a time, and no command in the middle of it.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -28,10 +28,10 @@ use crate::{
     },
 };
 
-/// How long a run that has ended is waited for until its end is recorded and its output is in its files.
+/// How long a change waits for a run that has ended until its end is recorded and its output is written.
 const SEE_THROUGH_MAX: Duration = Duration::from_secs(1);
 
-/// What a change in progress is about to name. Ends with the change.
+/// The claim of a change under way. Dropped with the change.
 struct Claim {
     supervisor: Supervisor,
     name: String,
@@ -102,7 +102,7 @@ impl Supervisor {
         if let Some(stdin) = stdin {
             handle.ask(InstanceCommand::Input(stdin)).await?;
         }
-        // It does not run, and nobody else starts it meanwhile.
+        // It does not run, and the lock keeps other callers from starting it.
         let run = handle.view.stream().map_or(0, |stream| stream.run).saturating_add(1);
         let failure = match handle.ask(InstanceCommand::Start(request.clone())).await {
             Ok(()) => None,
@@ -121,14 +121,14 @@ impl Supervisor {
         let found = self.table().by_id(process).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
         if !is_launchable {
-            // All that is left of them is the record, which has no values.
+            // Only the record is left of them, without values.
             return Err(values_unknown(&launch));
         }
         self.apply_locked(with_instances(&launch, instances), request, &mut Turn::alone()).await.map(drop)
     }
 
-    /// Stops what runs of a process, and takes it out of supervision. Its history stays. Where a group is named, only if
-    /// the process belongs to it.
+    /// Stops the running instances of a process, and ends its supervision. Its history stays. With a group, only if the process
+    /// belongs to it.
     ///
     /// # Errors
     /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process
@@ -143,7 +143,7 @@ impl Supervisor {
         self.remove_locked(&changing, process, group, request).await
     }
 
-    /// The same for whoever has the lock of its name.
+    /// [`remove`](Self::remove) for a caller that holds the lock of the name.
     pub(crate) async fn remove_locked(
         &self,
         _changing: &Changing,
@@ -159,7 +159,7 @@ impl Supervisor {
         self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
-    /// Takes a process out of supervision, and forgets what it was launched with. Its history stays.
+    /// Ends the supervision of a process, and removes its launch specification. Its history stays.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
@@ -168,7 +168,8 @@ impl Supervisor {
         self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
-    /// The same without a word in its history, if the process belongs to `group`: for one that was wanted for once.
+    /// Like [`unregister`](Self::unregister), but records no event; for one-off `run` processes. Only if the process belongs to
+    /// `group`.
     ///
     /// # Errors
     /// Those of [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process belongs to another group.
@@ -189,7 +190,7 @@ impl Supervisor {
         let mut left = entry.handles.clone();
         let taken_out = self.take_out_last(&mut left, 0, command).await;
         if let Err(error) = taken_out {
-            // What is left is supervised on, as fewer instances.
+            // The remaining instances stay supervised.
             self.shrink(&entry, left).await;
             return Err(error);
         }
@@ -197,21 +198,21 @@ impl Supervisor {
         Ok(self.with_launches(move |launches| launches.remove(process)).await?)
     }
 
-    /// What is supervised of a process, if it belongs to `group` where one is named.
+    /// The entry of a process, if it belongs to `group` where one is given.
     fn entry_of(&self, process: ProcessId, group: Option<&str>) -> Result<Entry, ProcessError> {
         let entry = self.table().by_id(process).cloned();
         let is_meant = |entry: &Entry| group.is_none_or(|group| entry.launch.group.as_deref() == Some(group));
         entry.filter(is_meant).ok_or_else(|| not_found(&process.to_string()))
     }
 
-    /// Claims the name, the names of instances and the log files of `spec` until the guard is dropped. What is changed with
-    /// it may let go of them.
+    /// Claims the name, the instance names and the log files of `spec` until the guard is dropped. Processes that are changed
+    /// together with it may still hold them.
     fn claim(&self, spec: &ProcessSpec, turn: &Turn) -> Result<Claim, ProcessError> {
         self.table().claim(spec, |name| turn.is_with(name))?;
         Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
     }
 
-    /// Applies `launch` for whoever has the lock of its name.
+    /// [`apply`](Self::apply) for a caller that holds the lock of the name.
     pub(crate) async fn apply_locked(
         &self,
         launch: LaunchSpec,
@@ -243,7 +244,7 @@ impl Supervisor {
         }
     }
 
-    /// Refuses what is claimed and was not let go of: by something that was to be changed with it, and was not.
+    /// Refuses a claim that another process still holds, because its own change has failed.
     pub(crate) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         self.table().check_claim(spec)
     }
@@ -265,12 +266,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Keeps others from changing what has this name, and from starting it.
+    /// Locks a name against other changes and against starts.
     pub(crate) async fn changing(&self, name: &str) -> Changing {
         self.inner.changes.of(name).write_owned().await
     }
 
-    /// Keeps others from changing a process while something of it is started.
+    /// Locks a process against changes while an instance of it is started.
     pub(crate) async fn steady(&self, target: StreamId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
         self.steady_process(target.process_id).await
     }
@@ -302,7 +303,7 @@ impl Supervisor {
     }
 }
 
-/// Waits, for a while, where all processes have ended and only what they left is seen through: that is not running.
+/// Waits for a bounded time where all main processes have ended and only their output is still written.
 async fn wait_idle_briefly(entry: &Entry) {
     for handle in entry.handles.iter().filter(|handle| handle.is_busy()) {
         let identity = handle.view.stream().and_then(|stream| stream.identity);
@@ -310,12 +311,12 @@ async fn wait_idle_briefly(entry: &Entry) {
         if matches!(observed, Ok(Some(ProcessStatus::Alive))) {
             continue;
         }
-        // Whether it took too long, or its end could not be recorded, shows in what is asked next.
+        // An error or a timeout shows in the next command.
         let _ = timeout(SEE_THROUGH_MAX, handle.ask(InstanceCommand::WaitIdle)).await;
     }
 }
 
-/// Stops all of them at once. One that ended by itself a moment before needs no stop.
+/// Stops all of them at once. An instance that has just ended by itself needs no stop.
 pub(crate) async fn stop_all(
     handles: impl Iterator<Item = &InstanceHandle>,
     request: &Requester,
@@ -324,7 +325,7 @@ pub(crate) async fn stop_all(
     answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
-/// Starts all of them at once; the first error is the one to tell.
+/// Starts all of them at once, and returns the first error.
 pub(crate) async fn start_all(
     handles: impl Iterator<Item = &InstanceHandle>,
     request: &Requester,
@@ -332,7 +333,7 @@ pub(crate) async fn start_all(
     ask_each(handles, InstanceCommand::Start, request).await.into_iter().collect()
 }
 
-/// Asks all of them at once, and waits for all.
+/// Sends a command to all of them at once, and waits for all results.
 pub(crate) async fn ask_each(
     handles: impl Iterator<Item = &InstanceHandle>,
     command: impl Fn(Requester) -> InstanceCommand,

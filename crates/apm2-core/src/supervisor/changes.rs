@@ -1,4 +1,4 @@
-//! One lock for each name: changes of one process are made one at a time.
+//! One lock for each name: a process is changed by one caller at a time.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::RwLock;
 
-/// A lock for each name. Changes hold it alone; orders that start something hold it with others, so that nothing is started
-/// in the middle of a change.
+/// A read-write lock for each name. A change holds it exclusively, and a command that starts something holds it shared, so
+/// that nothing is started in the middle of a change.
 #[derive(Default)]
 pub(crate) struct Changes(Mutex<HashMap<String, Arc<RwLock<()>>>>);
 
@@ -19,7 +19,7 @@ impl Changes {
         Arc::clone(locks.entry(name.to_owned()).or_default())
     }
 
-    /// Waits until all that are under way now are through.
+    /// Waits for all changes and starts that are under way now.
     pub(crate) async fn make_durable(&self) {
         let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for lock in locks {

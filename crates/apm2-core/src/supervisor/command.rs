@@ -1,4 +1,4 @@
-//! What the supervisor asks the task of an instance for.
+//! The commands that an instance actor takes.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -7,45 +7,45 @@ use tokio::sync::oneshot;
 
 use crate::error::ProcessError;
 
-/// Orders of one instance that wait for its task.
+/// Commands that wait for one instance actor, at most.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 64;
 
-/// Where the answer goes.
+/// Where the result of a command is sent.
 pub(crate) type Reply = oneshot::Sender<Result<(), ProcessError>>;
 
-/// One order.
+/// A command and where its result goes.
 pub(crate) struct PendingCommand {
     pub(crate) command: InstanceCommand,
     pub(crate) reply: Reply,
 }
 
-/// What is asked for.
+/// A command.
 pub(crate) enum InstanceCommand {
-    /// Answered when it runs, or cannot.
+    /// Start. Completed when the process runs, or its start has failed.
     Start(Requester),
-    /// Answered when it is gone.
+    /// Stop. Completed when the whole process group is gone.
     Stop(Requester, Option<Duration>),
-    /// Answered when it runs again.
+    /// Stop and start. Completed when the process runs again.
     Restart(Requester),
-    /// This is the standard input of its next start. Answered at once.
+    /// Set the standard input of the next start. Completed at once.
     Input(OwnedFd),
-    /// A signal is passed on to it. Answered when it was sent.
+    /// Send a signal to the process group. Completed when it is sent.
     Signal(Requester, Signal),
-    /// Credentials are fetched anew and the process is told. Answered when it was.
+    /// Send `reload_signal` after a rotation of credentials. Completed when it is sent.
     Rotate(Requester),
-    /// It runs something else from the next start on. Answered when that is recorded; without that it stays as it was.
+    /// Replace the specification from the next start on. Completed when that is recorded; on an error the old one stays.
     UpdateSpec {
         launch: Arc<LaunchSpec>,
-        /// Whether the launch has its values.
+        /// Whether the launch holds the values of environment variables.
         is_launchable: bool,
         request: Requester,
     },
-    /// It is taken out of supervision, which is recorded; refused while it runs.
+    /// End the supervision, which is recorded. Refused while the process runs.
     Unregister(Requester),
-    /// The same, and not recorded.
+    /// Like the command above, but records no event; for one-off `run` processes.
     Release,
-    /// Nothing. Answered once nothing runs and no restart is due.
+    /// Wait until nothing runs and no restart is due.
     WaitIdle,
-    /// The same, and the stream as it is then: a moment later there may be another run.
+    /// Like the command above, and send the stream as it is at that moment: another run may begin right after it.
     Over(oneshot::Sender<Stream>),
 }

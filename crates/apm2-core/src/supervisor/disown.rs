@@ -1,8 +1,8 @@
-//! Closing what the record of a copied ledger has open, without touching a process.
+//! Closing the open runs of a copied ledger without touching a process.
 //!
-//! The record of a copy or of a restored backup tells of runs that belong to the ledger it was copied from. Its processes may
-//! be alive, and are supervised there, or will be. So they are neither adopted nor signalled, and nothing is started in their
-//! place until an operator says so.
+//! The open runs of a copy or of a restored backup belong to the ledger that it was copied from. Their processes may be alive
+//! and supervised there. So they are neither adopted nor signalled, and nothing is started in their place until an operator
+//! requests it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Whether the record has something of this instance open, or due, or to be started.
+    /// Whether this instance has an open run, a restart that is due, or is wanted to run.
     #[must_use]
     pub fn is_unfinished(stream: &Stream) -> bool {
         !stream.id.is_system() && (stream.is_open() || stream.follow_up != FollowUp::Nothing || stream.wanted)
@@ -40,7 +40,7 @@ impl Supervisor {
                 EventKind::Crashed { cause: RunEnd::NeverConfirmed },
             ],
             None if stream.handle.state.has_exited() => Vec::new(),
-            // How it ends is not known here, and will not be.
+            // How it ends cannot be observed from here.
             None => vec![end_event(&stream.handle.state, Exit::UNKNOWN, false)],
         };
         kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });

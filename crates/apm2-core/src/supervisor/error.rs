@@ -4,7 +4,8 @@ use apm2_model::spec::launch::LaunchSpec;
 
 use crate::error::ProcessError;
 
-/// The error of a command that has to start a process of which only the record is left, which has no values.
+/// The error of a command that would have to start a process whose launch specification is lost: the record holds no values
+/// of environment variables.
 pub(crate) fn values_unknown(launch: &LaunchSpec) -> ProcessError {
     let name = &launch.spec.name;
     ProcessError::InvalidState(format!("{name}: the values it was launched with are not known; `up` gives them"))

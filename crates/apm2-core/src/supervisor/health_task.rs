@@ -12,7 +12,7 @@ use crate::{
     time::instant_in,
 };
 
-/// The checks of a run; of nothing, by default.
+/// The health checks of a run. The default is for no run.
 #[derive(Debug, Default)]
 pub(crate) struct HealthTask {
     monitor: Option<HealthMonitor>,
@@ -21,7 +21,7 @@ pub(crate) struct HealthTask {
 }
 
 impl HealthTask {
-    /// Begins to check a run that was started at `started`.
+    /// Schedules the checks of a run that was started at `started`.
     pub(crate) fn started(config: Option<HealthCheckConfig>, started: &Timestamp, now: &Timestamp) -> Self {
         let Some(config) = config else { return Self::default() };
         let mut health_task = Self { monitor: Some(HealthMonitor::new(config, *started)), due: None, running: None };
@@ -48,7 +48,7 @@ impl HealthTask {
         self.running = Some(tokio::spawn(async move { probe_whole(&check, timeout, &target).await }));
     }
 
-    /// The result of the check under way. To be asked while one is; loses nothing when dropped.
+    /// The result of the check under way. Cancel safe. To be called only while a check is under way.
     pub(crate) async fn result(&mut self) -> ProbeResult {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = running.await;
@@ -56,7 +56,7 @@ impl HealthTask {
         result.unwrap_or_else(|error| ProbeResult { healthy: false, detail: format!("the check broke off: {error}") })
     }
 
-    /// What the result means.
+    /// The conclusion from a result: what the instance actor has to do.
     pub(crate) fn conclude(&mut self, result: &ProbeResult, now: &Timestamp) -> HealthVerdict {
         let Some(monitor) = &mut self.monitor else { return HealthVerdict::Nothing };
         let verdict = monitor.on_result(now, result);
@@ -69,7 +69,7 @@ impl HealthTask {
     }
 }
 
-/// What a script is given: what its process was started with, and what is its own. Later ones replace earlier ones.
+/// The environment of a health script: that of its process, then its own. Later entries replace earlier ones.
 fn variables(launch: &LaunchSpec, health: &HealthCheckConfig) -> Vec<(String, String)> {
     let base = launch.base_env.iter().flatten();
     let all = base.chain(&launch.spec.env).chain(&health.env);

@@ -1,4 +1,4 @@
-//! The channel to the task of one instance.
+//! The handle of an instance actor: its command channel, and what can be read without it.
 
 use std::sync::{
     Arc,
@@ -14,18 +14,18 @@ use crate::{
     supervisor::command::{InstanceCommand, PendingCommand},
 };
 
-/// The channel to the task of one instance, and what can be read without asking it.
+/// Sends commands to an instance actor, and reads what can be read without it.
 #[derive(Clone)]
 pub(crate) struct InstanceHandle {
     pub(crate) id: StreamId,
     pub(crate) commands: mpsc::Sender<PendingCommand>,
     pub(crate) view: StreamView,
-    /// Whether it runs, or is due to.
+    /// Whether the instance runs, or is about to be started.
     pub(crate) busy: Arc<AtomicBool>,
 }
 
 impl InstanceHandle {
-    /// Sends a command and waits for the answer.
+    /// Sends a command and waits for its result.
     pub(crate) async fn ask(&self, command: InstanceCommand) -> Result<(), ProcessError> {
         let (reply, answer) = oneshot::channel();
         let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());

@@ -1,4 +1,4 @@
-//! What is remembered of instances that are not supervised: what ids mean, and no more. Their streams are on record.
+//! Instances that are not supervised: only what the resolution of ids needs. Their streams stay in the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,12 +17,12 @@ pub(crate) struct KnownInstance {
     instances: u32,
 }
 
-/// The instances that are known, by process.
+/// Unsupervised instances, by process.
 #[derive(Debug, Default)]
 pub(crate) struct KnownInstances(BTreeMap<StreamId, KnownInstance>);
 
 impl KnownInstances {
-    /// Remembers an instance as `stream` tells of it.
+    /// Adds the instance of `stream`.
     pub(crate) fn remember(&mut self, stream: &Stream) {
         let (spec, same_process) = (&stream.handle.spec, self.of(stream.id.process_id).next());
         let shared =
@@ -51,7 +51,7 @@ impl KnownInstances {
         self.0.iter().filter(move |(_, known)| *known.name == *name).map(|(id, known)| (*id, known))
     }
 
-    /// What an id can mean.
+    /// The candidates for the resolution of ids.
     pub(crate) fn candidates(&self) -> impl Iterator<Item = Candidate<'_>> {
         self.0.iter().map(|(id, known)| {
             let KnownInstance { name, last_seq, instances, .. } = known;
@@ -69,7 +69,7 @@ mod tests {
         spec::{ProcessSpec, redact::spec::RedactedSpec},
     };
 
-    /// Bytes of an instance, with its id. A stream takes many times as much.
+    /// Bytes for one instance, its id included. A stream takes many times as much.
     const BYTES_MAX: usize = 64;
 
     fn stream(process_id: ProcessId, name: &str, instance: u32) -> Stream {

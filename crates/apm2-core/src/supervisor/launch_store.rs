@@ -4,22 +4,23 @@ use std::io;
 
 use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
-/// Keeps launches for the supervisor that comes after this one.
+/// Stores launch specifications for the next supervisor.
 ///
 /// Calls block for as long as a disk takes to sync.
 pub trait LaunchStore: Send + Sync {
-    /// Makes sure, as far as that is possible, that `launch` can be kept: there is room for it. The earlier one stays.
+    /// Checks as far as possible that `launch` can be saved, for instance by writing it to a temporary file. The earlier one
+    /// stays.
     ///
     /// # Errors
-    /// When it could not be kept.
+    /// When it could not be saved.
     fn prepare(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
-    /// Keeps `launch`, in the place of an earlier one of the same process. Durable when this returns.
+    /// Saves `launch` in place of an earlier one of the same process. Durable when this returns.
     ///
     /// # Errors
-    /// When it is not kept.
+    /// When it is not saved.
     fn save(&self, launch: &LaunchSpec) -> io::Result<()>;
 
     /// Forgets the launch of `process`, if there is one.
@@ -28,32 +29,32 @@ pub trait LaunchStore: Send + Sync {
     /// When it may still be there.
     fn remove(&self, process: ProcessId) -> io::Result<()>;
 
-    /// All launches that are kept.
+    /// All saved launch specifications.
     ///
     /// # Errors
     /// When nothing can be read at all.
     fn load_all(&self) -> io::Result<StoredLaunches>;
 }
 
-/// What a store of launches has.
+/// The content of a launch store.
 #[derive(Debug, Default)]
 pub struct StoredLaunches {
-    /// Those that can be used.
+    /// Launch specifications that can be used.
     pub launches: Vec<LaunchSpec>,
-    /// Those that this program cannot read, and leaves as they are.
+    /// Entries that this program cannot read, and does not change.
     pub unreadable: Vec<UnreadableLaunch>,
 }
 
-/// A launch that is kept in a form which this program does not know, or is damaged.
+/// A saved launch specification of an unknown version, or a damaged one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableLaunch {
-    /// Whose it is.
+    /// The process that it belongs to.
     pub process: ProcessId,
-    /// What is wrong with it, in words. Holds no part of the launch.
+    /// What is wrong with it, as a text without any part of its content.
     pub why: String,
 }
 
-/// Keeps nothing: for supervisors that nobody comes after.
+/// Stores nothing: for a supervisor without a successor.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLaunchStore;
 

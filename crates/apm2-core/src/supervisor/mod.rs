@@ -1,4 +1,4 @@
-//! Many processes under supervision: their launches, instances, restarts, health, and what an earlier supervisor left.
+//! Supervision of many processes: launch specifications, instances, restarts, health checks, recovery.
 //!
 //! ```text
 //! commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
@@ -7,9 +7,9 @@
 //! ```
 //!
 //! Each instance has a task of its own (the instance actor) that waits for one thing to happen, takes one synchronous step, and
-//! does what the step says. Nothing is decided that the events do not tell: a supervisor that takes over finds the budget
-//! of restarts, the stop under way and the restart that is due in the stream. Running a process once is the
-//! [`ProcessRunner`]'s matter, keeping events a [`Recorder`](apm2_model::recorder::Recorder)'s.
+//! does what the step says. Every decision follows from recorded events: the next supervisor finds the restart budget, the
+//! stop under way and the restart that is due in the stream. One run of a process is in [`ProcessRunner`], storage behind
+//! [`Recorder`](apm2_model::recorder::Recorder).
 
 pub(crate) mod actor;
 pub(crate) mod bring_up;
@@ -105,7 +105,7 @@ struct Inner {
     services: Services,
     table: Mutex<Table>,
     changes: Changes,
-    /// What was recorded of all instances, for subscribers.
+    /// Recorded events, for subscribers.
     feed: EventFeed,
     /// Closed when the supervisor leaves, so that nothing is started any more: the instance actors ask it.
     starts: Arc<Starts>,
@@ -176,7 +176,7 @@ impl Supervisor {
         handle.ask(InstanceCommand::Restart(request.clone())).await
     }
 
-    /// Passes a signal on to an instance with its whole group. It is no stop, whatever the process makes of it.
+    /// Sends a signal to the process group of an instance. It does not count as a stop, whatever the process does.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] when it does not run, and for SIGKILL, which is a stop's;
@@ -211,7 +211,7 @@ impl Supervisor {
         Ok(Reloaded::Restarted)
     }
 
-    /// Waits until an instance neither runs nor is due to, and its output is where it belongs.
+    /// Waits until an instance does not run, no restart of it is due, and its output is written.
     ///
     /// # Errors
     /// [`ProcessError::NotFound`]; [`ProcessError::Io`] when its end could not be recorded.
@@ -234,23 +234,23 @@ impl Supervisor {
         self.table().launches()
     }
 
-    /// The process that `text` means, by the rule of [`id_query`](apm2_model::id_query).
+    /// The process that `text` denotes, by the rule of [`id_query`](apm2_model::id_query).
     ///
     /// # Errors
-    /// When it means none that is supervised, several, or one instance of several.
+    /// When it denotes no supervised process, several, or one instance of several.
     pub fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         self.table().find_process(text)
     }
 
-    /// The instances that `text` means, by the same rule; those of all processes for `all`.
+    /// The instances that `text` denotes, by the same rule; all instances for `all`.
     ///
     /// # Errors
-    /// When it means none that is supervised, or several processes.
+    /// When it denotes no supervised process, or several.
     pub fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         self.table().find(text)
     }
 
-    /// Refuses launches that could not be supervised beside each other.
+    /// Refuses launches that cannot be supervised at the same time.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
@@ -272,17 +272,17 @@ impl Supervisor {
         if is_same { Applied::Unchanged } else { Applied::Changed }
     }
 
-    /// Refuses what could not be applied by `request`, whatever else is supervised.
+    /// Refuses a launch that could not be applied whatever else is supervised.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`], in words.
+    /// [`ProcessError::InvalidState`].
     pub fn check(&self, launch: &LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
         check(launch).map_err(ProcessError::InvalidState)?;
         self.check_record(launch, request)
     }
 
-    /// Refuses a name that belongs to another group than `launch` does. To know early: what counts is the check in
-    /// [`apply`](Self::apply).
+    /// Refuses a name that belongs to another group than `launch` does. For an early error: [`apply`](Self::apply) checks it
+    /// again.
     ///
     /// # Errors
     /// [`ProcessError::AlreadyExists`].
@@ -306,7 +306,7 @@ impl Supervisor {
         view.stream().map(|stream| stream.handle.state)
     }
 
-    /// Whether an instance runs, or is due to.
+    /// Whether an instance runs, or is about to be started.
     #[must_use]
     pub fn is_busy(&self, target: StreamId) -> bool {
         self.table().handle(target).is_some_and(InstanceHandle::is_busy)
@@ -318,7 +318,7 @@ impl Supervisor {
         self.table().by_id(process).is_some_and(|entry| entry.launch.spec.credentials.is_some())
     }
 
-    /// What people call an instance; its id where it is not supervised.
+    /// The display name of an instance; its id where it is not supervised.
     #[must_use]
     pub fn display_name(&self, target: StreamId) -> String {
         let stream = self.table().handle(target).and_then(|handle| handle.view.stream());
@@ -335,7 +335,7 @@ impl Supervisor {
         self.table().handle(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
     }
 
-    /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
+    /// Poisoning of the lock is ignored: no panic can leave the table inconsistent.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

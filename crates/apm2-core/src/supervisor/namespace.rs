@@ -1,8 +1,8 @@
-//! Whether the processes that an earlier supervisor left can be seen from here at all.
+//! Whether the processes of an earlier supervisor are visible in this pid namespace.
 //!
-//! A pid means something in its pid namespace only (pid_namespaces(7)). A supervisor in another one finds no process by it,
-//! or a stranger, and must neither record an end nor start a second process. So before it touches anything it makes sure
-//! that none of them can be alive where it does not see it.
+//! A pid is valid in its own pid namespace only (pid_namespaces(7)). A supervisor in another one finds no process by it, or an
+//! unrelated one, and must neither record an end nor start a second process. So it checks before any action that none of the
+//! processes can be alive where it cannot see it.
 
 use std::{
     fs,
@@ -42,7 +42,7 @@ impl Supervisor {
     }
 
     fn may_be_alive(&self, stream: &Stream, identity: &ProcessIdentity, supervisor_pid: Option<u32>) -> bool {
-        // Its descriptor tells, wherever the process is.
+        // A pidfd is valid across namespaces.
         let held = self.inner.services.holder.as_ref().and_then(|holder| holder.peek(&marker(stream)).ok().flatten());
         if let Some(has_ended) = held.and_then(|held| has_ended(held.pidfd.as_fd())) {
             return !has_ended;
@@ -51,7 +51,7 @@ impl Supervisor {
         if supervisor_pid == Some(INIT_PID) {
             return false;
         }
-        // Where every process can be seen, the namespace is gone if no process is in it.
+        // In the initial namespace every process is visible: a namespace without a process is gone.
         !(pid_namespace() == Some(FIRST_NAMESPACE) && identity.pid_namespace.is_some_and(is_empty))
     }
 }
@@ -60,14 +60,14 @@ fn marker(stream: &Stream) -> String {
     Marker { place: None, stream: stream.id, run: stream.run }.to_string()
 }
 
-/// Whether no process of ours is in this pid namespace, as far as `/proc` shows; not when something cannot be looked at.
+/// Whether no process of our user is in this pid namespace. False when an entry of `/proc` cannot be read.
 fn is_empty(namespace: u64) -> bool {
     let Ok(entries) = fs::read_dir("/proc") else { return false };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_none_or(|name| !name.bytes().all(|byte| byte.is_ascii_digit())) {
             continue;
         }
-        // One with a single pid is in the namespace of this `/proc`, which is not the one that is asked for.
+        // A process with a single pid is in the namespace of this `/proc`, which is another one.
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         if status
             .lines()
@@ -79,9 +79,9 @@ fn is_empty(namespace: u64) -> bool {
         match fs::metadata(entry.path().join("ns/pid")) {
             Ok(metadata) if metadata.ino() == namespace => return false,
             Ok(_) => {}
-            // One that has ended, or is another user's: what is supervised here runs as our user, or as one that it may become.
+            // The process has ended, or belongs to another user: supervised processes run as our user.
             Err(_) if !entry.path().exists() || is_another_users(&entry) => {}
-            // A zombie is in no namespace any more.
+            // A zombie has no namespace link any more.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return false,
         }

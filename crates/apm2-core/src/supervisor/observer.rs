@@ -1,4 +1,4 @@
-//! What an agent adapter makes of the output of an instance.
+//! Passes the output of an instance to its agent adapter, and returns what the adapter observes.
 
 use std::{path::PathBuf, time::Duration};
 
@@ -23,13 +23,13 @@ use crate::{
 /// How often an adapter is asked, at most.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How often an adapter is asked that waits for nothing in particular.
+/// How often an adapter is asked that names no time of its own.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
-/// Pieces of output that are handed to an adapter at once; the rest waits for the next time.
+/// Lines that are passed to an adapter at once; the rest waits for the next call.
 const PIECES_MAX: usize = 64;
 
-/// An adapter, what it is shown, and when it is asked next.
+/// An adapter, its input, and when it is called next.
 #[derive(Default)]
 pub(crate) struct Watch {
     watched: Option<Watched>,
@@ -52,7 +52,7 @@ struct Lines {
 }
 
 impl Watch {
-    /// `adapter`, or the black box where there is none, of an instance whose output is kept in files; else nothing.
+    /// Observes an instance whose output is captured in files by `adapter`, or by the black box without one.
     pub(crate) fn new(launch: &LaunchSpec, adapter: Option<Box<dyn Adapter>>, output: Option<CapturedOutput>) -> Self {
         let Some(output) = output else { return Self::default() };
         let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));
@@ -68,7 +68,7 @@ impl Watch {
         self.due
     }
 
-    /// A run is about to begin, or was taken over: what it writes from now on is its own.
+    /// A run is about to begin, or was adopted: output from now on belongs to it.
     pub(crate) fn begin(&mut self) {
         if let Some(watched) = &mut self.watched {
             watched.begin();
@@ -123,13 +123,13 @@ impl Lines {
             match self.reader.next_item() {
                 Ok(LogItem::Bytes(bytes)) => {
                     self.splitter.push(self.source, bytes, |line| {
-                        // What is left of a secret where it is cut would not be found any more.
+                        // A secret that is cut by the limit would not be recognized any more.
                         let known = output.secret_filter.known().filter(|_| line.is_cut);
                         let bytes = known.as_ref().map_or(line.bytes, |known| known.without_begun(line.bytes));
                         seen.extend(adapter.line(Line { bytes, ..line }));
                     });
                 }
-                // What was removed before it was read cannot be observed, and may have ended in the middle of a line.
+                // Output that was removed by rotation before it was read is not observed, and may end within a line.
                 Ok(LogItem::Gap(_)) => self.splitter = LineSplitter::default(),
                 Ok(LogItem::End) => return,
                 Err(error) => {

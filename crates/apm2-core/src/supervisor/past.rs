@@ -1,7 +1,6 @@
-//! What is on record of the time before: for a supervisor that begins, and for a name that comes back.
+//! Recorded streams: those that a recovery needs, and those of a process that is supervised again.
 //!
-//! A ledger may tell of any number of processes that are long gone. Their streams stay on record, and are loaded when they
-//! are wanted.
+//! A ledger may hold any number of processes that ended long ago. Their streams are loaded one by one when they are needed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,8 +20,8 @@ use crate::{
     supervisor::{Supervisor, known::KnownInstances},
 };
 
-/// What a record tells a supervisor that begins. Holds whole streams of what it may have to take up, and of all others only
-/// what ids mean.
+/// The record as a recovery needs it: whole streams of what it may have to adopt or start, and of all others only what the
+/// resolution of ids needs.
 #[derive(Debug, Default)]
 pub struct Past {
     launched: HashSet<ProcessId>,
@@ -31,14 +30,14 @@ pub struct Past {
 }
 
 impl Past {
-    /// A past without streams, which is to hold whole those that are open and those of the processes in `launched`. What is not
-    /// among them and is wanted all the same is loaded one by one.
+    /// A past without streams, which will hold open streams and those of the processes in `launched` whole. Other streams are
+    /// loaded when they are needed.
     #[must_use]
     pub fn of(launched: HashSet<ProcessId>) -> Self {
         Self { launched, ..Self::default() }
     }
 
-    /// Adds a stream. The supervisor's own is passed over.
+    /// Adds a stream. The supervisor's own stream is ignored.
     pub fn add(&mut self, stream: Stream) {
         if stream.id.is_system() {
             return;
@@ -50,7 +49,7 @@ impl Past {
         }
     }
 
-    /// The streams that it holds whole: all that are open are among them.
+    /// The streams that it holds whole, which include all open ones.
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
         &self.whole
@@ -66,7 +65,7 @@ impl FromIterator<Stream> for Past {
 }
 
 impl Supervisor {
-    /// What is left on record of the instances of `launch` from `first` on, which are not supervised; by instance.
+    /// The recorded streams of the unsupervised instances of `launch` from `first` on, by instance.
     pub(crate) async fn load_left(
         &self,
         launch: &LaunchSpec,
@@ -83,7 +82,7 @@ impl Supervisor {
         Ok(streams.into_iter().map(|stream| (stream.id.instance, stream)).collect())
     }
 
-    /// The streams of these instances, each of which had this last event. Waits for a disk.
+    /// The streams of these instances, each with the seq of its last event. Blocks on the disk.
     pub(crate) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
         let recorder = self.inner.services.store.recorder();
         let loaded = known.iter().map(|(id, last_seq)| load_one(&*recorder, *id, *last_seq));
@@ -94,7 +93,7 @@ impl Supervisor {
 fn load_one(recorder: &dyn Recorder, id: StreamId, last_seq: u64) -> io::Result<Option<Stream>> {
     let loaded = recorder.load(id)?;
     match &loaded {
-        // To go on with less than was recorded would record a second past.
+        // Continuing with fewer events than were recorded would record two different histories.
         Some(stream) if stream.last_seq < last_seq => {
             let StreamId { process_id, instance } = id;
             let command = format!("the record of {process_id}/{instance} ends before event {last_seq}, which it had");

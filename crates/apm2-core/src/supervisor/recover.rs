@@ -1,4 +1,4 @@
-//! Taking up what an earlier supervisor left.
+//! Recovery: adopting what an earlier supervisor left running, and closing what has ended.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,13 +30,13 @@ use crate::{
     },
 };
 
-/// What an earlier supervisor may have left.
+/// The streams that a recovery has to look at.
 #[derive(Default)]
 struct Left {
     by_process: HashMap<ProcessId, Vec<Stream>>,
-    /// Processes of which not everything can be read.
+    /// Processes with a stream that cannot be read.
     unread: HashSet<ProcessId>,
-    /// What is wrong with those, in words.
+    /// What is wrong with those, as texts.
     problems: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Supervisor {
         let mut taken_over = JoinSet::new();
         for launch in launches.into_iter().filter(|launch| !unread.contains(&launch.spec.id)) {
             match by_process.remove(&launch.spec.id) {
-                // It was being taken out of supervision.
+                // The earlier supervisor was about to end its supervision.
                 Some(streams) if streams.iter().all(|stream| stream.unregistered) => {
                     self.table().remember(streams);
                     self.forget(launch.spec.id).await;
@@ -78,13 +78,13 @@ impl Supervisor {
                     let supervisor = self.clone();
                     taken_over.spawn(blocking::step(move || supervisor.take_over(launch, true, streams, boot)));
                 }
-                // The log is the only truth (law 1): what it has never heard of was never supervised.
+                // A launch specification without any event was never supervised (law 1).
                 None => self.forget(launch.spec.id).await,
             }
         }
         for (process, streams) in by_process {
-            // What is not launched from here any more is supervised only as long as something of it is open. What is, with
-            // values that cannot be read, stays supervised.
+            // A process without a launch specification is supervised only while a run of it is open. One whose launch
+            // specification exists and cannot be read stays supervised.
             let is_wanted = unreadable.contains(&process) && streams.iter().any(|stream| !stream.unregistered);
             match streams.first() {
                 Some(first) if is_wanted || streams.iter().any(Stream::is_open) => {
@@ -108,7 +108,7 @@ impl Supervisor {
         recovery
     }
 
-    /// Knows the past, and gives what may have to be taken up of it. Waits for a disk.
+    /// Adds the past to the table, and returns the streams that may have to be recovered. Blocks on the disk.
     fn left(&self, past: Past, launched: HashSet<ProcessId>) -> Left {
         let Past { whole, known, .. } = past;
         self.table().know(known);
@@ -118,7 +118,7 @@ impl Supervisor {
         }
         let taken_up: HashSet<ProcessId> = left.by_process.keys().copied().chain(launched).collect();
         for process in taken_up {
-            // The instances that are not whole: nothing of them is open.
+            // Instances whose streams are not held whole: none of them has an open run.
             let known = self.table().known_of(process);
             match self.load(&known) {
                 Ok(streams) if streams.is_empty() => {}
@@ -134,10 +134,10 @@ impl Supervisor {
         left
     }
 
-    /// Lets go of what is held of runs that nobody supervises any more.
+    /// Releases the stored file descriptors of runs that are not supervised any more.
     fn release_strangers(&self) {
         let Some(holder) = &self.inner.services.holder else { return };
-        // Asked first: what is started meanwhile is then known by its instance.
+        // The list is read before the table: a run that is started meanwhile is then found in the table.
         let held = holder.held().unwrap_or_default();
         let ours: HashSet<String> = self.table().handles().map(|handle| handle.view.marker()).collect();
         for run in held.iter().filter(|run| !ours.contains(*run)) {
@@ -149,7 +149,8 @@ impl Supervisor {
 
     fn take_over(&self, mut launch: LaunchSpec, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
-        // Its number of instances was being lowered: what is open is supervised all the same, and can be lowered again.
+        // The earlier supervisor was lowering the number of instances: an open run is supervised all the same, and the number
+        // can be lowered again.
         let open = streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
         if let Some(instances) = open.max().filter(|instances| *instances > launch.spec.instances) {
             launch = with_instances(&launch, instances);
@@ -163,7 +164,7 @@ impl Supervisor {
         let mut handles = Vec::new();
         for instance in 0..launch.spec.instances {
             let (mut actor, handle) = self.actor(&launch, instance, of_instance.remove(&instance), is_launchable);
-            // It was being added when the supervisor died.
+            // The earlier supervisor ended while it added the instance.
             let registered = actor.register(&EventOrigin::of(Actor::Recovery));
             let resumed = registered.and_then(|()| actor.resume(boot));
             recovery.note(&launch, resumed);
@@ -174,20 +175,20 @@ impl Supervisor {
         recovery
     }
 
-    /// Forgets what a process was launched with that is not supervised after all.
+    /// Removes the launch specification of a process that is not supervised.
     pub(crate) async fn forget(&self, process: ProcessId) {
         if let Err(error) = self.with_launches(move |launches| launches.remove(process)).await {
             tracing::warn!(%error, "a launch stays kept that is of no use");
         }
     }
 
-    /// Keeps a launch for the supervisor that comes after this one.
+    /// Saves a launch specification for the next supervisor.
     pub(crate) async fn save(&self, launch: &Arc<LaunchSpec>) -> Result<(), ProcessError> {
         let launch = Arc::clone(launch);
         Ok(self.with_launches(move |launches| launches.save(&launch)).await?)
     }
 
-    /// Asks the store of launches, on a thread that may wait for its disk.
+    /// Calls the launch store on a blocking thread.
     pub(crate) async fn with_launches<T: Send + 'static>(
         &self,
         ask: impl FnOnce(&dyn LaunchStore) -> io::Result<T> + Send + 'static,

@@ -29,20 +29,20 @@ use crate::{
     },
 };
 
-/// One replacement.
+/// A replacement under way.
 struct Replacement<'a> {
     old: &'a Entry,
     new: Arc<LaunchSpec>,
     request: &'a Requester,
-    /// Instances that stay.
+    /// Instances that are kept.
     kept: &'a [InstanceHandle],
-    /// Instances that go.
+    /// Instances that are removed.
     surplus: &'a [InstanceHandle],
-    /// Those that run and have to be stopped for it.
+    /// Running instances that have to be stopped for it.
     to_stop: Vec<InstanceHandle>,
     /// Whether a process that runs is stopped to be started again.
     restarts: bool,
-    /// What is on record of instances that are added.
+    /// The recorded streams of instances that are added.
     left: HashMap<u32, Stream>,
     /// Instances that were added.
     added: Vec<InstanceHandle>,
@@ -54,7 +54,7 @@ impl<'a> Replacement<'a> {
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = old.handles.split_at(count.min(old.handles.len()));
         let stopped: &[InstanceHandle] = if is_same_program { surplus } else { &old.handles };
-        // What was stopped already stays so.
+        // An instance that is stopped already stays stopped.
         let to_stop: Vec<InstanceHandle> = stopped.iter().filter(|handle| handle.is_busy()).cloned().collect();
         let restarts = !is_same_program && kept.iter().any(runs);
         Self { old, new, request, kept, surplus, to_stop, restarts, left, added: Vec::new() }
@@ -85,7 +85,7 @@ impl Supervisor {
         fits.map_err(|error| ProcessError::InvalidState(format!("{:?}: {error}", launch.spec.name)))
     }
 
-    /// Makes `entry` what `launch` says. What ran and differs is stopped and started again.
+    /// Changes `entry` to `launch`. Running instances that differ are stopped and started again.
     pub(crate) async fn replace(
         &self,
         entry: &Entry,
@@ -96,7 +96,7 @@ impl Supervisor {
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
-        // Of the instances that come, if any do.
+        // The streams of the instances that are added, if any.
         let left = self.load_left(&launch, entry.handles.len()).await?;
         let launch = Arc::new(launch);
         let prepared = Arc::clone(&launch);
@@ -132,7 +132,7 @@ impl Supervisor {
         taken_out.map(|()| Applied::Changed)
     }
 
-    /// All that can fail and be undone.
+    /// The steps that can fail and be undone.
     async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut Turn) -> Result<(), ProcessError> {
         let Replacement { new, request, kept, to_stop, left, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
@@ -173,7 +173,7 @@ impl Supervisor {
         }
     }
 
-    /// Takes back what was installed, as far as it was, and starts what was stopped for it. Gives whether that runs.
+    /// Undoes what was installed so far, and starts what was stopped for it. Gives whether that runs.
     async fn undo(&self, replacement: Replacement<'_>) -> bool {
         let Replacement { old, request, kept, to_stop, added, .. } = replacement;
         self.withdraw(added, request).await;
@@ -183,7 +183,7 @@ impl Supervisor {
                 handle.ask(InstanceCommand::UpdateSpec { launch, is_launchable, request: request.clone() }).await;
             note_undone(old, back);
         }
-        // What has no values has no launch that could be put back.
+        // Without values there is no launch specification to restore.
         if old.is_launchable {
             note_undone(old, self.save(&old.launch).await);
         }
@@ -194,8 +194,8 @@ impl Supervisor {
         is_started
     }
 
-    /// Adds the instances from `first` on to `handles`, continuing what is left of them on record. What was added until an
-    /// error is among `handles`, too.
+    /// Adds the instances from `first` on to `handles`, continuing their recorded streams. After an error, `handles` holds what
+    /// was added before it.
     pub(crate) async fn add_instances(
         &self,
         launch: &Arc<LaunchSpec>,
@@ -217,19 +217,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Takes out of supervision what was added and is not wanted after all. Its history stays.
+    /// Ends the supervision of added instances after a failure. Their history stays.
     pub(crate) async fn withdraw(&self, handles: Vec<InstanceHandle>, request: &Requester) {
         for handle in &handles {
             if handle.ask(InstanceCommand::Unregister(request.clone())).await.is_err() {
-                // It could not be recorded. As long as it is not supervised it is not started, either.
+                // That could not be recorded. An instance without supervision is not started anyway.
                 let _ = handle.ask(InstanceCommand::Release).await;
             }
         }
         self.table().remember(handles.iter().filter_map(|handle| handle.view.stream()));
     }
 
-    /// Takes instances out of supervision, the last first, until `keep` are left. What is left after an error is among
-    /// `handles`.
+    /// Ends the supervision of instances, the last one first, until `keep` are left. After an error, `handles` holds what is
+    /// left.
     pub(crate) async fn take_out_last(
         &self,
         handles: &mut Vec<InstanceHandle>,
@@ -245,7 +245,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Goes on with as many instances of `entry` as there are `handles`.
+    /// Continues with as many instances of `entry` as there are `handles`.
     pub(crate) async fn shrink(&self, entry: &Entry, handles: Vec<InstanceHandle>) {
         let instances = u32::try_from(handles.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
@@ -258,7 +258,7 @@ impl Supervisor {
     }
 }
 
-/// A change has failed already, and that is what its client is told.
+/// Logs an error of an undo step: the client gets the error that made it necessary.
 fn note_undone(entry: &Entry, undone: Result<(), ProcessError>) {
     if let Err(error) = undone {
         tracing::error!(name = %entry.launch.spec.name, %error, "a change that failed could not be undone");

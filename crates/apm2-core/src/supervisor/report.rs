@@ -1,69 +1,70 @@
-//! What the supervisor answers: the results of changes, of a recovery and of a shutdown.
+//! The results of changes, of a recovery and of a shutdown.
 
 use apm2_model::event::stream_id::StreamId;
 
 use crate::error::ProcessError;
 
-/// What became of a launch that was applied.
+/// The result of [`Supervisor::apply`](crate::supervisor::Supervisor::apply).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// It is supervised now, and stopped.
+    /// A new process is supervised now, and is stopped.
     Created,
-    /// It replaced what was supervised under its name; what ran runs again, as the new one.
+    /// The process with this name was changed; instances that ran were restarted with the new specification.
     Changed,
-    /// It is what is supervised already.
+    /// The process with this name has this specification already.
     Unchanged,
 }
 
 /// How credentials were replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
-    /// The process was told by its signal.
+    /// By the process's `reload_signal`.
     Signalled,
-    /// It was started anew, which is what gives it new values.
+    /// By a restart, at which the process gets the new values.
     Restarted,
 }
 
-/// What was found at the beginning.
+/// The result of a recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Processes that are alive and were taken over.
+    /// Processes that are alive and were adopted.
     pub adopted: u32,
-    /// Runs that had ended, or had never begun, and are closed now.
+    /// Runs that had ended, or had never begun, and are closed on record now.
     pub closed: u32,
-    /// What could not be put in order, in words.
+    /// What could not be recovered, as texts.
     pub problems: Vec<String>,
 }
 
-/// How the end of everything went.
+/// The result of a shutdown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
     /// Instances that were stopped.
     pub stopped: u32,
-    /// Those that could not be, with the reason.
+    /// Instances that could not be stopped, with the reason.
     pub problems: Vec<String>,
 }
 
-/// What was launched.
+/// A process that was launched for a client.
 #[derive(Debug)]
 pub struct Launched {
     /// The instance.
     pub id: StreamId,
     /// Its run.
     pub run: u64,
-    /// Why no process came to be, if none did. It is supervised all the same, and its policy has the next word.
+    /// Why the first start has failed, if it has. The process is supervised all the same, and its restart policy decides what
+    /// follows.
     pub failure: Option<ProcessError>,
 }
 
-/// What became of a launch that is to run.
+/// The result of [`Supervisor::bring_up`](crate::supervisor::Supervisor::bring_up).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BroughtUp {
-    /// What was changed.
+    /// What was done to the specification.
     pub applied: Applied,
     /// Whether an instance was started that had not been changed.
     pub has_started: bool,
     /// Whether an instance has finished, and so was not started.
     pub has_finished: bool,
-    /// What ended with a failure right after its start, in words.
+    /// Which instance has failed right after its start, and how, as a text.
     pub ended_at_once: Option<String>,
 }

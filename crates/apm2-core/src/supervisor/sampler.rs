@@ -1,4 +1,4 @@
-//! Measuring a run now and then: processor and memory of all its processes.
+//! Periodic measurement of a run: processor time and memory of all its processes.
 
 use std::time::Duration;
 
@@ -10,13 +10,13 @@ use tokio::{
 
 use crate::os::usage::{Usage, usage};
 
-/// Age of a run at its first measurement: what is gone sooner is not worth an event.
+/// Age of a run at its first measurement. A shorter run is not measured.
 const FIRST_AFTER: Duration = Duration::from_secs(15);
 
-/// Time between two measurements. Each is an event that is kept.
+/// Time between two measurements. Each is recorded as an event.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// When the next measurement is due, the one under way, and what the last one said.
+/// When the next measurement is due, the one under way, and the result of the last one.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
     due: Option<Instant>,
@@ -38,14 +38,14 @@ impl Sampler {
         self.running.is_some()
     }
 
-    /// Begins a measurement of the run that began with this process and has this marker. Reading `/proc` takes its time.
+    /// Begins a measurement of the run with this main process and marker, on a blocking thread: it reads `/proc`.
     pub(crate) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
         self.due = Some(Instant::now() + INTERVAL);
         self.running = first.map(|first| spawn_blocking(move || usage(&first, &marker)));
     }
 
-    /// The result of the measurement under way; `None` when nothing is left of the run. To be asked while there is one; loses
-    /// nothing when dropped.
+    /// The result of the measurement under way; `None` when no process of the run is left. Cancel safe. To be called only while a
+    /// measurement is under way.
     pub(crate) async fn result(&mut self) -> Option<Usage> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let measured = running.await;
@@ -53,10 +53,10 @@ impl Sampler {
         measured.inspect_err(|error| tracing::warn!(%error, "a measurement broke off")).ok().flatten()
     }
 
-    /// The event that tells of a measurement.
+    /// The event for a measurement.
     pub(crate) fn conclude(&mut self, usage: Usage) -> EventKind {
         let now = Instant::now();
-        // The first one is measured over the whole life.
+        // The first measurement covers the whole life of the run.
         let (since, used) = match self.last {
             Some((at, before)) => (now - at, usage.cpu.saturating_sub(before.cpu)),
             None => (usage.age, usage.cpu),

@@ -1,4 +1,4 @@
-//! What a supervisor needs from outside.
+//! The dependencies of a supervisor.
 
 use std::sync::Arc;
 
@@ -15,19 +15,21 @@ use crate::{
     supervisor::launch_store::LaunchStore,
 };
 
-/// What a supervisor needs from outside.
+/// The dependencies of a supervisor.
 pub struct Services {
     /// Where events are recorded.
     pub store: Arc<dyn EventStore>,
-    /// Where stamps come from.
+    /// The source of time stamps.
     pub clock: Arc<dyn Clock>,
-    /// Keeps launches for the next supervisor.
+    /// Stores launch specifications for the next supervisor.
     pub launches: Arc<dyn LaunchStore>,
-    /// The place of the ledger, which the markers of runs name. Without one, runs of a copy cannot be told from its own.
+    /// The identity of the ledger's directory, which the markers of runs carry. Without one, runs of a copied ledger cannot be
+    /// distinguished from its own.
     pub place: Option<LedgerPlace>,
-    /// Who else keeps outputs open. Without one, what is in a pipe is lost when process and supervisor both end.
+    /// The file descriptor store, which keeps outputs open. Without one, what is in a pipe is lost when the process and the
+    /// supervisor both end.
     pub holder: Option<Arc<dyn FdStore>>,
-    /// Where output is kept that names no file, and the threads that move it there. Without them no output is kept at all.
+    /// Where output is captured that names no file, and the threads that write it. Without them no output is captured.
     pub logs: Option<(LogsDir, Arc<LogThreads>)>,
     /// Chooses what observes a process.
     pub adapters: AdapterFactory,

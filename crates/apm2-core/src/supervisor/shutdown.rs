@@ -11,8 +11,8 @@ use crate::{
     supervisor::{Supervisor, command::InstanceCommand, instance_handle::InstanceHandle, report::ShutdownReport},
 };
 
-/// How long the task of an instance may take to answer beyond the time in which its process is stopped: it may be in the
-/// middle of a start on a slow disk.
+/// How long an instance actor may take to answer beyond the stop timeout of its process: it may be in the middle of a start on
+/// a slow disk.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 impl Supervisor {
@@ -25,13 +25,13 @@ impl Supervisor {
         timeout(deadline, self.inner.starts.finish()).await.is_ok()
     }
 
-    /// Stops everything in parallel within `deadline`, and cancels what is due. Nothing can be started any more.
+    /// Stops all instances in parallel within `deadline`, and cancels restarts that are due. Nothing can be started any more.
     ///
     /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
     /// first and then stopped; the instance actors make none after it, and an instance that is not supervised yet is not started. What
     /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
     pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
-        // Before the instances are looked at: who starts something has looked at this after the instance was there.
+        // Set before the instances are listed: a start checks it after its instance is in the table.
         self.inner.starts.close();
         let handles: Vec<(String, Duration, InstanceHandle)> = {
             let table = self.table();
@@ -59,7 +59,7 @@ impl Supervisor {
                 Err(error) => report.problems.push(format!("{name}: {error}")),
             }
         }
-        // A change may have stopped something, and is about to start it.
+        // A change may have stopped an instance that it is about to start.
         if timeout(ANSWER_MARGIN, self.inner.changes.make_durable()).await.is_err() {
             report.problems.push(format!("a change is not through within {}", format_duration(ANSWER_MARGIN)));
         }
@@ -67,7 +67,7 @@ impl Supervisor {
     }
 }
 
-/// Stops an instance. Whether there was anything to stop.
+/// Stops an instance. Returns whether it ran.
 async fn stop(handle: &InstanceHandle, command: InstanceCommand, limit: Duration) -> Result<bool, ProcessError> {
     let Ok(stopped) = timeout(limit, handle.ask(command)).await else {
         let late = format!("no answer within {}; it may still run", format_duration(limit));
@@ -76,7 +76,7 @@ async fn stop(handle: &InstanceHandle, command: InstanceCommand, limit: Duration
     let has_exited = || handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited());
     match stopped {
         Ok(()) => Ok(true),
-        // It did not run, or has ended meanwhile; or it is not supervised any more.
+        // It did not run, has ended meanwhile, or is not supervised any more.
         Err(ProcessError::InvalidState(_) | ProcessError::NotFound(_)) if has_exited() => Ok(false),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! What is supervised, by name, and what was known before.
+//! The table of supervised processes, by name, and of the instances on record that are not supervised.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,24 +17,24 @@ use crate::{
     supervisor::{instance_handle::InstanceHandle, known::KnownInstances},
 };
 
-/// One process.
+/// One supervised process.
 #[derive(Clone)]
 pub(crate) struct Entry {
     pub(crate) launch: Arc<LaunchSpec>,
-    /// Whether the launch has the values that it was launched with.
+    /// Whether `launch` holds the values of environment variables; false where only the record is left.
     pub(crate) is_launchable: bool,
-    /// By instance.
+    /// The tasks of its instances, by instance number.
     pub(crate) handles: Vec<InstanceHandle>,
 }
 
 impl Entry {
-    /// Whether an instance runs, or is due to.
+    /// Whether an instance runs, or is about to be started.
     pub(crate) fn is_busy(&self) -> bool {
         self.handles.iter().any(InstanceHandle::is_busy)
     }
 
-    /// Whether `group` may change it. What only the record is left of belongs to no group: its launch, which named the
-    /// group, is lost.
+    /// Whether `group` may change it. A process of which only the record is left belongs to no group, since the group is
+    /// part of the lost launch specification.
     pub(crate) fn is_owned_by(&self, group: Option<&str>) -> bool {
         let owner = self.launch.group.as_deref();
         owner == group || (owner.is_none() && !self.is_launchable)
@@ -49,7 +49,7 @@ impl Entry {
         Err(ProcessError::AlreadyExists(format!("{name} is supervised already, by {owner}")))
     }
 
-    /// In words: what it is called, and what of it runs.
+    /// Its name and the pids of its running instances, for an error text.
     pub(crate) fn description(&self) -> String {
         let name = &self.launch.spec.name;
         let pid = self.handles.iter().find_map(|handle| handle.view.stream()?.handle.pid);
@@ -61,14 +61,15 @@ impl Entry {
     }
 }
 
-/// All processes.
+/// All supervised processes.
 #[derive(Default)]
 pub(crate) struct Table {
     entries: BTreeMap<String, Entry>,
-    /// What is about to be supervised, by name: changes of different names run at the same time, and must not end up with
-    /// the same id, instance name or log file.
+    /// Claims of changes under way, by name. Changes of different names run at the same time, and must not end up with the
+    /// same id, instance name or log file.
     claims: HashMap<String, ProcessSpec>,
-    /// What is not supervised, and was: what comes back under these names goes on with the streams on record.
+    /// Instances on record that are not supervised. A process that is supervised again under one of these names continues
+    /// its streams.
     known: KnownInstances,
 }
 
@@ -107,29 +108,29 @@ impl Table {
         entry.handles.get(usize::try_from(target.instance).ok()?)
     }
 
-    /// Knows what was supervised before.
+    /// Adds instances that an earlier supervisor has recorded.
     pub(crate) fn know(&mut self, known: KnownInstances) {
         self.known = known;
     }
 
-    /// Remembers instances that are not supervised.
+    /// Adds instances that are not supervised any more.
     pub(crate) fn remember(&mut self, streams: impl IntoIterator<Item = Stream>) {
         streams.into_iter().for_each(|stream| self.known.remember(&stream));
     }
 
-    /// The instances of a process that are not supervised, each with the seq of its last event.
+    /// The unsupervised instances of a process, each with the seq of its last event.
     pub(crate) fn known_of(&self, process: ProcessId) -> Vec<(StreamId, u64)> {
         self.known.of(process).map(|(id, known)| (id, known.last_seq)).collect()
     }
 
     /// The id that `name` has on record, or else `id`; claimed with the name until [`end_claim`](Self::end_claim).
     ///
-    /// A name that meant several processes means the one that something happened to last.
+    /// Of several processes that had the name, the one with the latest event.
     pub(crate) fn recall(&mut self, name: &str, id: ProcessId) -> ProcessId {
         let on_record = self.known.named(name).filter(|(id, _)| !self.is_anothers(id.process_id, name));
         let id = match on_record.max_by_key(|(_, known)| known.last_seq) {
             Some((latest, _)) => latest.process_id,
-            // An id that is another's stays that one's, and so does what is on record under it.
+            // An id that another supervised process has is not reused, and neither is its history.
             None if self.is_anothers(id, name) => ProcessId::new(),
             None => id,
         };
@@ -139,24 +140,24 @@ impl Table {
         id
     }
 
-    /// Whether a process is supervised under another name, or about to be.
+    /// Whether a process is supervised, or claimed, under another name.
     fn is_anothers(&self, process: ProcessId, name: &str) -> bool {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         supervised.chain(self.claims.values()).any(|spec| spec.id == process && spec.name != name)
     }
 
-    /// The instances that `text` means, of what is supervised.
+    /// The supervised instances that `text` denotes.
     pub(crate) fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         if text == EVERYTHING {
             return Ok(self.handles().map(|handle| handle.id).collect());
         }
         let meant = self.resolve(text)?;
         let found: Vec<StreamId> = self.handles().map(|handle| handle.id).filter(|id| meant.includes(*id)).collect();
-        // It may be one that was supervised once.
+        // An instance that is not supervised any more may be denoted, too.
         if found.is_empty() { Err(UnclearId::Unknown(text.to_owned())) } else { Ok(found) }
     }
 
-    /// The process that `text` means, of what is supervised.
+    /// The supervised process that `text` denotes.
     pub(crate) fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         let meant = self.resolve(text)?;
         let entry = self.by_id(meant.process_id()).ok_or_else(|| UnclearId::Unknown(text.to_owned()))?;
@@ -166,9 +167,10 @@ impl Table {
         Ok(meant.process_id())
     }
 
-    /// By the same rule as those who read the ledger, and of the same candidates: what was supervised once is among them.
+    /// By the rule of the commands that read the ledger, and with the same candidates: processes that are not supervised any
+    /// more are among them.
     fn resolve(&self, text: &str) -> Result<Meant, UnclearId> {
-        // What is supervised is the latest of its name.
+        // The supervised process is the latest one with its name.
         let supervised = self.entries.values().flat_map(|entry| {
             let spec = &entry.launch.spec;
             let candidate = |handle: &InstanceHandle| Candidate {
@@ -183,10 +185,11 @@ impl Table {
         resolve(text, &candidates)
     }
 
-    /// Claims what `spec` names until [`end_claim`](Self::end_claim).
+    /// Claims the name, instance names and log files of `spec` until [`end_claim`](Self::end_claim).
     ///
-    /// Refuses what could be taken for something else that is supervised, or is about to be: see [`refuse_confusion`]. What
-    /// is supervised now `is_changed` with it does not count: [`check_claim`](Self::check_claim) looks at that later.
+    /// Refuses a specification that conflicts with another one that is supervised or claimed, see [`refuse_confusion`].
+    /// Processes that are changed together with it (`is_changed`) are excepted: [`check_claim`](Self::check_claim) checks
+    /// those later.
     pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let stays = supervised.filter(|other| !is_changed(&other.name));
@@ -195,8 +198,8 @@ impl Table {
         Ok(())
     }
 
-    /// Refuses what could be taken for something that is supervised and is not being changed: a change with which it would
-    /// have been made has failed.
+    /// Refuses a claim that conflicts with a supervised process: the change of that one, which was to be made together with
+    /// this one, has failed.
     pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));
@@ -208,8 +211,7 @@ impl Table {
     }
 }
 
-/// Refuses two processes that could be taken for each other: a name that an instance of the other process has, or a log
-/// file that the other process writes to.
+/// Refuses two specifications that share an instance name or a log file.
 pub(crate) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Result<(), ProcessError> {
     if spec.name == other.name {
         return Ok(());
@@ -224,7 +226,7 @@ pub(crate) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Resul
     }
 }
 
-/// Whether people call an instance of `spec` by this name.
+/// Whether this is the display name of an instance of `spec`.
 fn is_instance_name(name: &str, spec: &ProcessSpec) -> bool {
     let number = name.strip_prefix(&spec.name).and_then(|rest| rest.strip_prefix('-')?.parse::<u32>().ok());
     spec.instances > 1 && number.is_some_and(|number| number < spec.instances)

@@ -1,8 +1,8 @@
-//! Changing several processes at once: what goes and what changes is stopped before anything is started.
+//! Changes of several processes at once: every stop comes before any start.
 //!
-//! A process may need what another one holds that changes with it: a port, a log file, a name. So each change stops what it has
-//! to stop, waits until the others have, and goes on. What does not change is not touched, and a change that fails is undone by
-//! itself: the others go on.
+//! A process may need a port, a log file or a name that another process of the same change still holds. So each change makes
+//! its stops, waits at a barrier until all others have made theirs, and goes on. Unchanged processes are not touched. A change
+//! that fails is undone alone; the others go on.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -23,7 +23,7 @@ use crate::{
 /// The lock of one name.
 pub(crate) type Changing = OwnedRwLockWriteGuard<()>;
 
-/// One of several changes that are made at once. All of them have to be made, or dropped, for one to come to its end.
+/// One of several changes that are made at once. Each of them has to be carried out or dropped before any can complete.
 pub struct Part {
     supervisor: Supervisor,
     name: String,
@@ -31,34 +31,34 @@ pub struct Part {
     turn: Turn,
 }
 
-/// The locks of all names, taken in one order, so that two who change the same at once do not wait for each other.
+/// The locks of all names, taken in one order, so that two sets of changes cannot deadlock.
 #[derive(Default)]
 struct Locks {
     names: BTreeSet<String>,
     taken: OnceCell<Mutex<HashMap<String, Changing>>>,
 }
 
-/// What a change knows of those that are made with it.
+/// The barrier of changes that are made together.
 pub(crate) struct Turn {
-    /// Held until it has stopped what it has to stop.
+    /// Dropped once this change has made its stops.
     stopping: Option<watch::Sender<()>>,
-    /// Closed once all have.
+    /// Closed once all changes have made their stops.
     stopped: watch::Receiver<()>,
-    /// The names of all of them.
+    /// The names of all processes that are changed.
     names: Arc<Locks>,
     /// What it has started, each with its latest run before that.
     begun: Vec<(InstanceHandle, u64)>,
 }
 
 impl Supervisor {
-    /// Changes of the processes with these names that are made at once: one [`Part`] for each, in this order.
+    /// Prepares changes of the processes with these names at once: one [`Part`] for each, in this order.
     #[must_use]
     pub fn together(&self, names: Vec<String>) -> Vec<Part> {
         let locks = Arc::new(Locks { names: names.iter().cloned().collect(), taken: OnceCell::new() });
         let (stopping, stopped) = watch::channel(());
         let mut seen = BTreeSet::new();
         let part = |name: String| {
-            // A name that comes twice waits for itself: the second time it is changed alone.
+            // The second change of the same name would wait for the first one's barrier: it is made alone.
             let is_first = seen.insert(name.clone());
             let stopping = is_first.then(|| stopping.clone());
             let turn = Turn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks), begun: Vec::new() };
@@ -72,7 +72,7 @@ impl Part {
     /// [`Supervisor::bring_up`] of a launch with this name.
     ///
     /// # Errors
-    /// Those of that; [`ProcessError::InvalidState`] for a launch with another name.
+    /// Those of [`Supervisor::bring_up`]; [`ProcessError::InvalidState`] for a launch with another name.
     pub async fn bring_up(
         self,
         launch: LaunchSpec,
@@ -89,7 +89,7 @@ impl Part {
     /// [`Supervisor::remove`] of a process with this name.
     ///
     /// # Errors
-    /// Those of that.
+    /// Those of [`Supervisor::remove`].
     pub async fn remove(
         self,
         process: ProcessId,
@@ -100,7 +100,7 @@ impl Part {
         self.supervisor.remove_locked(&changing, process, group, request).await
     }
 
-    /// The lock of its name, once those of all names are taken.
+    /// The lock of its name, once the locks of all names are taken.
     async fn lock(&self) -> Changing {
         let taken = self.locks.taken.get_or_init(|| async {
             let mut taken = HashMap::new();
@@ -118,15 +118,16 @@ impl Part {
 }
 
 impl Turn {
-    /// That of a change that is made alone.
+    /// The barrier of a change that is made alone.
     pub(crate) fn alone() -> Self {
         Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default(), begun: Vec::new() }
     }
 
-    /// Notes that it has stopped what it has to stop, and waits until all have. Returns at once from the second time on.
+    /// Marks the stops of this change as made, and waits until all changes have made theirs. Returns at once from the second
+    /// call on.
     pub(crate) async fn all_stopped(&mut self) {
         self.stopping = None;
-        // Nothing is ever sent: this ends when all have let go of their end.
+        // No value is ever sent: the wait ends when all senders are dropped.
         let _ = self.stopped.changed().await;
     }
 
@@ -140,7 +141,7 @@ impl Turn {
         std::mem::take(&mut self.begun)
     }
 
-    /// Whether what has this name is changed, too, or goes.
+    /// Whether the process with this name is changed or removed in the same set.
     pub(crate) fn is_with(&self, name: &str) -> bool {
         self.names.names.contains(name)
     }
