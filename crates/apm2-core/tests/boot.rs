@@ -115,6 +115,24 @@ async fn a_restart_that_was_due_at_a_shutdown_is_made_at_once() {
     shut_down(&supervisor).await;
 }
 
+/// A supervisor that leaves what runs to the next one begins no start any more.
+#[tokio::test]
+async fn a_restart_that_is_due_at_a_leave_is_made_by_the_next_supervisor() {
+    const DELAY: Duration = Duration::from_secs(2);
+    let mut spec = spec("exit 1", RestartPolicy::Always, OnBoot::AsBefore);
+    spec.restart.backoff = BackoffConfig::Fixed { delay: DELAY };
+    let log = Log::default();
+    let supervisor = begun(&log, &spec).await;
+    until("a restart is due", || log.names().contains(&"restart_scheduled")).await;
+    assert!(in_time(supervisor.leave(AMPLE)).await);
+    tokio::time::sleep(DELAY + Duration::from_millis(500)).await;
+    assert_eq!(triggers(&log).len(), 1, "{:?}", log.names());
+    let supervisor = next(&log, &spec).await;
+    until("it is started", || triggers(&log).len() == 2).await;
+    assert!(matches!(triggers(&log).pop().unwrap().0, StartTrigger::Restart { .. }));
+    shut_down(&supervisor).await;
+}
+
 #[tokio::test]
 async fn what_an_operator_has_stopped_stays_stopped() {
     let (log, spec) = (Log::default(), forever(OnBoot::AsBefore));
