@@ -156,7 +156,7 @@ impl Supervisor {
         for handle in &handles {
             handle.ask(InstanceCommand::WaitIdle).await?;
         }
-        self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
+        self.end_supervision(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
     /// Ends the supervision of a process, and removes its launch specification. Its history stays.
@@ -165,7 +165,7 @@ impl Supervisor {
     /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
     pub async fn unregister(&self, process: ProcessId, request: &Requester) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
-        self.take_out(process, || InstanceCommand::Unregister(request.clone())).await
+        self.end_supervision(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
     /// Like [`unregister`](Self::unregister), but records no event; for one-off `run` processes. Only if the process belongs to
@@ -176,10 +176,14 @@ impl Supervisor {
     pub async fn release(&self, process: ProcessId, group: &str) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
         self.entry_of(process, Some(group))?;
-        self.take_out(process, || InstanceCommand::Release).await
+        self.end_supervision(process, || InstanceCommand::Release).await
     }
 
-    async fn take_out(&self, process: ProcessId, command: impl Fn() -> InstanceCommand) -> Result<(), ProcessError> {
+    async fn end_supervision(
+        &self,
+        process: ProcessId,
+        command: impl Fn() -> InstanceCommand,
+    ) -> Result<(), ProcessError> {
         let entry = self.table().by_id(process).cloned().ok_or_else(|| not_found(&process.to_string()))?;
         let name = &entry.launch.spec.name;
         if let Some(handle) = entry.handles.iter().find(|handle| handle.is_busy()) {

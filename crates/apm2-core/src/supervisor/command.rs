@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use apm2_model::{event::requester::Requester, signal::Signal, spec::launch::LaunchSpec, state::stream::Stream};
 use tokio::sync::oneshot;
 
-use crate::error::ProcessError;
+use crate::{error::ProcessError, run::command::Answer};
 
 /// Commands that wait for one instance actor, at most.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 64;
@@ -48,4 +48,26 @@ pub(crate) enum InstanceCommand {
     WaitIdle,
     /// Like the command above, and send the stream as it is at that moment: another run may begin right after it.
     Over(oneshot::Sender<Stream>),
+}
+
+/// Completes a command once the run has completed its part. The actor goes on meanwhile.
+pub(crate) fn answer_later(reply: Reply, asked: Result<Answer, ProcessError>) {
+    match asked {
+        Err(error) => answer(reply, Err(error)),
+        Ok(told) => drop(tokio::spawn(async move {
+            let just_ended = || ProcessError::InvalidState("it has just ended".to_owned());
+            answer(reply, told.await.unwrap_or_else(|_| Err(just_ended())));
+        })),
+    }
+}
+
+/// Completes a command. The receiver may be dropped.
+pub(crate) fn answer(reply: Reply, result: Result<(), ProcessError>) {
+    let _ = reply.send(result);
+}
+
+pub(crate) fn answer_all(waiting: &mut Vec<Reply>, result: &Result<(), ProcessError>) {
+    for reply in waiting.drain(..) {
+        answer(reply, result.as_ref().copied().map_err(ProcessError::copied));
+    }
 }

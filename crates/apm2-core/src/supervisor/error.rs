@@ -14,3 +14,6 @@ pub(crate) fn values_unknown(launch: &LaunchSpec) -> ProcessError {
 pub(crate) fn not_found(what: &str) -> ProcessError {
     ProcessError::NotFound(what.to_owned())
 }
+
+/// The reason of a refusal during a shutdown.
+pub(crate) const LEAVING: &str = "the supervisor is leaving";

@@ -27,9 +27,8 @@ impl Supervisor {
 
     /// Stops all instances in parallel within `deadline`, and cancels restarts that are due. Nothing can be started any more.
     ///
-    /// Each instance is told, also one that does not run: it may be about to start. A start that is under way is finished
-    /// first and then stopped; the instance actors make none after it, and an instance that is not supervised yet is not started. What
-    /// was to be started meanwhile, by a restart or a change whose stop is done, is recorded to be wanted.
+    /// Every instance gets the stop, also one that does not run: it may be about to start. A start that is under way is completed
+    /// and then stopped. No start begins after it. An instance that was to be started by a restart or a change is recorded as wanted.
     pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
         // Set before the instances are listed: a start checks it after its instance is in the table.
         self.inner.starts.close();

@@ -41,7 +41,7 @@ impl Supervisor {
                 let stream = of_instance.remove(&instance);
                 let runs = stream.as_ref().is_some_and(Stream::is_open);
                 let (actor, handle) = self.actor(&launch, instance, stream, true);
-                actor.seem_busy(runs);
+                actor.set_busy(runs);
                 handle
             });
             let handles = handles.collect();

@@ -1,0 +1,161 @@
+//! How an instance actor carries out commands, and completes them.
+
+use std::{sync::Arc, time::Duration};
+
+use apm2_model::{
+    event::{
+        kind::{EventKind, RestartRule},
+        origin::EventOrigin,
+        requester::Requester,
+    },
+    policy::plan::{PlanInput, changes_mind, is_own},
+    spec::launch::LaunchSpec,
+    state::stream::FollowUp,
+};
+
+use crate::{
+    error::ProcessError,
+    supervisor::{
+        actor::InstanceActor,
+        command::{InstanceCommand, PendingCommand, Reply, answer, answer_all, answer_later},
+        error::{LEAVING, values_unknown},
+        observer::Watch,
+    },
+};
+
+impl InstanceActor {
+    pub(super) fn handle_command(&mut self, command: PendingCommand) -> std::ops::ControlFlow<()> {
+        let PendingCommand { command, reply } = command;
+        match command {
+            // Joins the start that is under way.
+            InstanceCommand::Start(_) | InstanceCommand::Restart(_) if self.pending_start.is_some() => {
+                self.starts_waiting.push(reply)
+            }
+            InstanceCommand::Start(request) => match self.step(PlanInput::Start(request)) {
+                Ok(()) if self.pending_start.is_some() => self.starts_waiting.push(reply),
+                Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
+                started => answer(reply, started),
+            },
+            InstanceCommand::Stop(request, timeout) => {
+                let stopped = self.stop(request, timeout);
+                match stopped {
+                    Ok(()) if self.is_up => self.stops_waiting.push(reply),
+                    stopped => answer(reply, stopped),
+                }
+            }
+            // Without values it could not be started again, so it is not stopped.
+            InstanceCommand::Restart(_) if !self.is_launchable => answer(reply, Err(values_unknown(&self.launch))),
+            InstanceCommand::Restart(request) => match self.step(PlanInput::Restart(request)) {
+                Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
+                Ok(()) if self.pending_start.is_some() => self.starts_waiting.push(reply),
+                restarted => answer(reply, restarted),
+            },
+            InstanceCommand::Rotate(request) => self.rotate(request, reply),
+            InstanceCommand::Input(stdin) => {
+                self.next_stdin = Some(stdin);
+                answer(reply, Ok(()));
+            }
+            InstanceCommand::Signal(request, signal) => answer_later(reply, self.runner.begin_signal(request, signal)),
+            InstanceCommand::UpdateSpec { launch, is_launchable, request } => {
+                answer(reply, self.update_spec(launch, is_launchable, request));
+            }
+            InstanceCommand::Unregister(_) | InstanceCommand::Release => {
+                let request = if let InstanceCommand::Unregister(request) = command { Some(request) } else { None };
+                let taken_out = self.end_supervision(request);
+                let is_out = taken_out.is_ok();
+                answer(reply, taken_out);
+                if is_out {
+                    return std::ops::ControlFlow::Break(());
+                }
+            }
+            InstanceCommand::WaitIdle => self.idle_waiting.push(reply),
+            InstanceCommand::Over(told) => {
+                self.idle_waiting.push(reply);
+                self.ends_waiting.push(told);
+            }
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Uses `launch` from the next start on. Changes nothing where that cannot be recorded.
+    pub(super) fn update_spec(
+        &mut self,
+        launch: Arc<LaunchSpec>,
+        is_launchable: bool,
+        request: Requester,
+    ) -> Result<(), ProcessError> {
+        self.runner.update_spec(launch.spec.clone(), &EventOrigin::of(request))?;
+        self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
+        if self.is_up {
+            self.watch.begin();
+        }
+        self.launch = launch;
+        self.is_launchable = is_launchable;
+        Ok(())
+    }
+
+    /// Stops the instance, or cancels its start. Commands that wait for it to run fail.
+    pub(super) fn stop(&mut self, request: Requester, timeout: Option<Duration>) -> Result<(), ProcessError> {
+        let was_fetching = self.pending_start.take().is_some();
+        let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
+        let why = if is_own(&request) { LEAVING } else { "a stop was asked for" };
+        let stopped = if was_fetching && !is_due {
+            self.cancel_start(request)
+        } else {
+            self.step(PlanInput::Stop(request, timeout))
+        };
+        if stopped.is_ok() {
+            let cancelled = Err(ProcessError::InvalidState(why.to_owned()));
+            answer_all(&mut self.starts_waiting, &cancelled);
+            answer_all(&mut self.restarts_waiting, &cancelled);
+        }
+        stopped
+    }
+
+    /// Cancels a start of which nothing is recorded yet, and records that where it changes whether the instance is wanted.
+    pub(super) fn cancel_start(&mut self, request: Requester) -> Result<(), ProcessError> {
+        let is_news = self.runner.stream().is_some_and(|stream| changes_mind(&request, true, &stream));
+        if !is_news {
+            return Ok(());
+        }
+        let kind = EventKind::RestartRefused { rule: RestartRule::StopRequested };
+        self.runner.record(&EventOrigin::of(request), vec![kind]).map(drop)
+    }
+
+    pub(super) fn rotate(&mut self, request: Requester, reply: Reply) {
+        let (signal, config) = match &self.launch.spec.credentials {
+            Some(config) => (config.reload_signal, config),
+            None => return answer(reply, Err(ProcessError::InvalidState("it has no credentials".to_owned()))),
+        };
+        let Some(signal) = signal else {
+            return answer(reply, Err(ProcessError::InvalidState("its credentials name no reload_signal".to_owned())));
+        };
+        let variables = config.variables.keys().cloned().collect();
+        answer_later(reply, self.runner.begin_rotation(request, config.profile.clone(), variables, signal));
+    }
+
+    pub(super) fn end_supervision(&mut self, request: Option<Requester>) -> Result<(), ProcessError> {
+        if self.is_busy() {
+            return Err(self.runner.refusal("unregister"));
+        }
+        match request {
+            // An instance that was never registered has nothing to record.
+            Some(request) if self.runner.stream().is_some_and(|stream| !stream.unregistered) => {
+                self.runner.record(&EventOrigin::of(request), vec![EventKind::Unregistered]).map(drop)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    pub(super) fn complete_idle(&mut self) {
+        if !self.is_busy() {
+            for told in self.ends_waiting.drain(..) {
+                if let Some(stream) = self.runner.stream() {
+                    // The receiver may be dropped.
+                    drop(told.send(stream));
+                }
+            }
+            answer_all(&mut self.idle_waiting, &self.runner.check_recording());
+        }
+    }
+}

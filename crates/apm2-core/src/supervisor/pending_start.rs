@@ -1,0 +1,29 @@
+//! A start that waits for its credentials.
+
+use apm2_model::event::{kind::StartTrigger, origin::EventOrigin};
+
+use tokio::task::JoinHandle;
+
+use crate::{credentials::profile::CredentialError, run::start_env::StartEnv};
+
+/// A start whose credentials are being fetched. Nothing of it is recorded yet.
+pub(crate) struct PendingStart {
+    pub(crate) origin: EventOrigin,
+    pub(crate) trigger: StartTrigger,
+    pub(crate) start_env: JoinHandle<Result<StartEnv, CredentialError>>,
+}
+
+impl Drop for PendingStart {
+    fn drop(&mut self) {
+        self.start_env.abort();
+    }
+}
+
+/// The start environment that a start waits for; pending where there is no start. Cancel safe.
+pub(crate) async fn fetched(pending: &mut Option<PendingStart>) -> Result<StartEnv, CredentialError> {
+    let Some(pending) = pending else { return std::future::pending().await };
+    match (&mut pending.start_env).await {
+        Ok(start_env) => start_env,
+        Err(error) => Err(CredentialError::Command(format!("broke off: {error}"))),
+    }
+}
