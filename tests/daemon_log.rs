@@ -3,8 +3,9 @@
 use std::fs;
 
 use apm2_ledger::Ledger;
+use rustix::process::Resource;
 
-use crate::support::{Place, wait_until};
+use crate::support::{Place, limit, wait_until};
 
 #[test]
 fn the_log_of_a_daemon_is_rotated_while_it_lives() {
@@ -92,4 +93,23 @@ fn a_line_about_a_process_names_its_instance_and_its_run_and_says_why() {
             "{lines:?}"
         );
     }
+}
+
+#[test]
+fn a_ledger_that_cannot_be_opened_again_is_logged_with_each_cause() {
+    let place = Place::supervising("[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("it"), place.daemon().unwrap());
+    limit(daemon, Resource::Fsize, Some(1));
+    place.run(&["restart", "it"]).said(&["poisoned since "]);
+    wait_until("it waits with its socket", || (place.run(&["list"]).code == 5).then_some(()));
+    // A file in the place of the directory of the journal.
+    let (journal, away) = (place.ledger().join("journal"), place.path("away"));
+    fs::rename(&journal, &away).unwrap();
+    fs::write(&journal, "").unwrap();
+    limit(daemon, Resource::Fsize, None);
+    line_with(&place, &["the ledger cannot be opened again yet", "/journal: Not a directory (os error 20)"]);
+    fs::remove_file(&journal).unwrap();
+    fs::rename(&away, &journal).unwrap();
+    wait_until("it is back", || (place.run(&["list"]).code == 0).then_some(()));
+    assert_eq!((place.pid_of("it"), place.daemon()), (pid, Some(daemon)));
 }

@@ -107,8 +107,14 @@ fn a_ledger_that_is_removed_is_an_error_and_the_processes_run_on() {
     let answered = String::from_utf8_lossy(&answered);
     assert!(answered.contains("the ledger's directory was removed"), "{answered}");
     assert!(!gone(pid), "it runs on");
+    for leaving in ["--stop", "--leave"] {
+        let asked = place.run(&["daemon", leaving]).left_with(5);
+        drop(asked.said(&["was removed", &format!("the daemon, process {daemon}"), &format!("sh (pid {pid})")]));
+    }
+    assert!(!place.ledger().exists(), "nothing is made in its place");
     send(pid, Signal::SIGKILL);
     wait_until("the daemon has nothing left to do, and leaves", || gone(daemon).then_some(()));
+    place.run(&["daemon", "--stop"]).succeeded().said(&["there is no daemon"]);
 }
 
 #[test]

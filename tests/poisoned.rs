@@ -71,8 +71,8 @@ fn a_daemon_that_waits_for_its_disk_leaves_what_runs_when_it_is_stopped() {
     limit(daemon, Resource::Fsize, Some(1));
     place.run(&["restart", "steady"]).said(&["poisoned since "]);
     wait_until("it waits with its socket", || (place.run(&["list"]).code == 5).then_some(()));
-    let stopped = place.run(&["daemon", "--stop"]).succeeded();
-    drop(stopped.said(&["poisoned since ", "left running"]));
+    let stopped = place.run(&["daemon", "--stop"]).left_with(5);
+    drop(stopped.said(&["poisoned since ", "left running", &format!("(pid {pid})")]));
     wait_until("it leaves", || gone(daemon).then_some(()));
     assert!(!gone(pid));
     place.run(&["up"]).succeeded();
@@ -112,4 +112,67 @@ fn a_daemon_that_is_in_execve_is_stopped_and_never_said_to_be_missing() {
     assert!(!stopped.stderr.contains("there is no daemon"), "{stopped:?}");
     assert!(gone(daemon) && gone(pid), "{stopped:?}");
     drop((restarting.outcome(), tracer.outcome()));
+}
+
+#[test]
+fn a_daemon_whose_journal_is_removed_makes_no_other_ledger_and_names_what_it_leaves_running() {
+    let place = Place::supervising("[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("steady"), place.daemon().unwrap());
+    limit(daemon, Resource::Fsize, Some(1));
+    place.run(&["restart", "steady"]).said(&["poisoned since "]);
+    wait_until("it waits with its socket", || (place.run(&["list"]).code == 5).then_some(()));
+    let away = place.path("away");
+    fs::create_dir(&away).unwrap();
+    for entry in fs::read_dir(place.ledger()).unwrap().flatten().filter(|entry| entry.file_name() != "daemon.sock") {
+        fs::rename(entry.path(), away.join(entry.file_name())).unwrap();
+    }
+    limit(daemon, Resource::Fsize, None);
+    let why = "was removed while the ledger was open";
+    wait_until("it says that the journal is gone", || {
+        let listed = place.run(&["list"]);
+        listed.stderr.contains(why).then_some(listed)
+    });
+    assert!(!place.ledger().join("journal").exists(), "no other ledger is made");
+    assert_eq!(place.daemon(), Some(daemon));
+    let stopped = place.run(&["daemon", "--stop"]).left_with(5);
+    drop(stopped.said(&[why, "left running", &format!("steady (pid {pid})")]));
+    wait_until("it leaves", || gone(daemon).then_some(()));
+    assert!(!gone(pid), "as it was said");
+    for entry in fs::read_dir(&away).unwrap().flatten() {
+        let to = place.ledger().join(entry.file_name());
+        if entry.file_name() != "daemon.log" {
+            fs::rename(entry.path(), to).unwrap();
+        }
+    }
+    place.run(&["up"]).succeeded();
+    assert_eq!(place.pid_of("steady"), pid, "taken over");
+}
+
+#[test]
+fn a_stop_of_a_daemon_whose_journal_is_removed_names_what_it_leaves_running() {
+    let place = Place::supervising("[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let (pid, daemon) = (place.pid_of("steady"), place.daemon().unwrap());
+    let (journal, away) = (place.ledger().join("journal"), place.path("away"));
+    fs::rename(&journal, &away).unwrap();
+    wait_until("it refuses", || (place.run(&["list"]).code == 5).then_some(()));
+    let stopped = place.run(&["daemon", "--stop"]).left_with(5);
+    drop(stopped.said(&["journal was removed", "left running", &format!("steady (pid {pid})")]));
+    wait_until("it leaves", || gone(daemon).then_some(()));
+    assert!(!gone(pid), "as it was said");
+    fs::rename(&away, &journal).unwrap();
+    place.run(&["up"]).succeeded();
+    assert_eq!(place.pid_of("steady"), pid, "taken over");
+}
+
+#[test]
+fn a_stop_while_the_ledger_is_poisoned_and_nothing_runs_says_why_it_succeeds() {
+    let place = Place::supervising("[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let daemon = place.daemon().unwrap();
+    place.run(&["stop", "it"]).succeeded();
+    limit(daemon, Resource::Fsize, Some(1));
+    place.run(&["start", "it"]).said(&["poisoned since "]);
+    wait_until("it refuses", || (place.run(&["list"]).code == 5).then_some(()));
+    let stopped = place.run(&["daemon", "--stop"]).succeeded();
+    drop(stopped.said(&["poisoned since ", "nothing is left running"]));
+    wait_until("it leaves", || gone(daemon).then_some(()));
 }

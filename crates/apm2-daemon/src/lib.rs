@@ -38,6 +38,7 @@ mod session;
 mod shared;
 mod signals;
 pub mod start;
+pub mod stray;
 mod survey;
 mod user;
 mod watch;

@@ -17,7 +17,7 @@ use std::{
 };
 
 use apm2_core::process::lower_descriptor_limit;
-use apm2_ledger::{Ledger, LedgerDir, LedgerLock, OpenError, Poison};
+use apm2_ledger::{KnownLedger, Ledger, LedgerDir, LedgerLock, OpenError, Poison};
 use apm2_model::causes::causes;
 use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use tokio::{
     task::{JoinSet, spawn_blocking},
     time,
 };
+use uuid::Uuid;
 
 use crate::{
     address::ACCEPT_PAUSE,
@@ -58,6 +59,14 @@ pub(crate) struct Poisoned {
     what: String,
     /// Attempts that have failed since.
     attempts: u32,
+    /// The id of the ledger, and the last event that was acknowledged.
+    ledger: Uuid,
+    size: u64,
+    /// Why the last attempt failed; empty before the first one.
+    #[serde(default)]
+    why: String,
+    /// What ran then, with pids.
+    running: Vec<String>,
 }
 
 impl Poisoned {
@@ -67,11 +76,22 @@ impl Poisoned {
     }
 
     /// The state after one more poison, of a daemon that has served for `served`.
-    pub(crate) fn again(before: Option<Self>, poison: &Poison, served: Duration) -> Self {
+    pub(crate) fn again(
+        before: Option<Self>,
+        ledger: (&Poison, KnownLedger),
+        running: Vec<String>,
+        served: Duration,
+    ) -> Self {
+        let (poison, KnownLedger { id, size }) = ledger;
         match before.filter(|_| served < RECOVERED_AFTER) {
-            Some(before) => before.failed(),
-            None => Self { what: poison.to_string(), attempts: 0 },
+            Some(before) => Self { ledger: id, size, running, ..before.failed() },
+            None => Self { what: poison.to_string(), attempts: 0, ledger: id, size, why: String::new(), running },
         }
+    }
+
+    /// What ran then.
+    pub(crate) fn running(&self) -> Vec<String> {
+        self.running.clone()
     }
 
     fn failed(self) -> Self {
@@ -126,15 +146,30 @@ pub(crate) async fn reopen(
             return Ok(None);
         }
         let locked = Arc::clone(&lock);
-        match blocking(move || Ledger::open_locked(locked)).await? {
+        let known = KnownLedger { id: poisoned.ledger, size: poisoned.size };
+        match blocking(move || Ledger::open_again(locked, known)).await? {
             Ok(ledger) => return Ok(Some(ledger)),
-            Err(error @ (OpenError::Io { .. } | OpenError::Store(_))) => {
+            // One that is lost is not left to another daemon: that would make a new one, and could take over nothing.
+            Err(error) if is_waited_for(&error) => {
                 *poisoned = poisoned.clone().failed();
+                poisoned.why = causes(&error).to_string();
                 tracing::warn!(error = %causes(&error), attempts = poisoned.attempts, "the ledger cannot be opened again yet");
             }
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether the ledger is tried again after this.
+const fn is_waited_for(error: &OpenError) -> bool {
+    matches!(
+        error,
+        OpenError::Io { .. }
+            | OpenError::Store(_)
+            | OpenError::JournalGone { .. }
+            | OpenError::JournalShort { .. }
+            | OpenError::OtherLedger { .. }
+    )
 }
 
 /// The lock of the ledger: the one that this process has kept since before it began again, else one that it takes.
@@ -165,7 +200,10 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 
 /// Tells every client why nothing can be done; whether the daemon is to try again after that.
 async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut Signals) -> bool {
-    let message = format!("the ledger is {}", poisoned.what);
+    let message = match poisoned.why.as_str() {
+        "" => format!("the ledger is {}", poisoned.what),
+        why => format!("the ledger is {}; it cannot be opened again: {why}", poisoned.what),
+    };
     let made = listen(lock.dir().at(), DAEMON_SOCKET).and_then(|(listener, _)| registered(listener));
     let listener = made.inspect_err(|error| tracing::warn!(%error, "no socket while the ledger is poisoned")).ok();
     let mut refused = JoinSet::new();
@@ -187,7 +225,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
             }
             Some(told) = refused.join_next() => if matches!(told, Ok(true)) { return false },
             accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
-                Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone()))),
+                Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone(), poisoned.running.clone()))),
                 // Out of descriptors, perhaps: no reason to turn in circles.
                 Err(_) => time::sleep(ACCEPT_PAUSE).await,
             },
@@ -204,13 +242,14 @@ mod tests {
     #[test]
     fn attempts_come_at_once_and_then_less_and_less_often() {
         let poison = Poison { since: SystemClock.now().wall(), why: "EIO".to_owned() };
-        let mut poisoned = Poisoned::again(None, &poison, Duration::ZERO);
+        let ledger = (&poison, KnownLedger { id: Uuid::nil(), size: 0 });
+        let mut poisoned = Poisoned::again(None, ledger, Vec::new(), Duration::ZERO);
         let mut waits = Vec::new();
         for _ in 0..9 {
             waits.push(poisoned.wait().as_secs());
-            poisoned = Poisoned::again(Some(poisoned), &poison, Duration::from_secs(59));
+            poisoned = Poisoned::again(Some(poisoned), ledger, Vec::new(), Duration::from_secs(59));
         }
         assert_eq!(waits, [0, 1, 2, 4, 8, 16, 30, 30, 30]);
-        assert_eq!(Poisoned::again(Some(poisoned), &poison, RECOVERED_AFTER).wait(), Duration::ZERO);
+        assert_eq!(Poisoned::again(Some(poisoned), ledger, Vec::new(), RECOVERED_AFTER).wait(), Duration::ZERO);
     }
 }

@@ -43,7 +43,7 @@ use tokio::{
 
 use crate::{
     address::{ACCEPT_PAUSE, DAEMON_SOCKET, listen},
-    calls::forget::forget_runs,
+    calls::{forget::forget_runs, shutdown},
     error::DaemonError,
     guard::{Guard, registered},
     keeper::client::KeeperClient,
@@ -87,12 +87,12 @@ const COPY_ADVICE: &str =
     "where no daemon of the other directory supervises it, end it with kill(1), then start it here";
 
 /// How it ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum Served {
     /// There is nothing more to do.
     ToTheEnd,
-    /// The ledger takes nothing any more, and something is supervised.
-    Poisoned,
+    /// The ledger takes nothing any more, and something is supervised: what runs.
+    Poisoned(Vec<String>),
 }
 
 /// Serves until told to leave by a client or by SIGTERM or SIGINT, which stop everything, or by SIGHUP, which leaves
@@ -140,7 +140,11 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     if let Some(poison) = ledger.poisoned()
         && is_to_begin_again(&served, before.is_some())
     {
-        return Err(Poisoned::again(before, &poison, began.elapsed()).begin_again(&dir, log));
+        let running = match served {
+            Ok(Served::Poisoned(running)) => running,
+            _ => before.as_ref().map(Poisoned::running).unwrap_or_default(),
+        };
+        return Err(Poisoned::again(before, (&poison, ledger.known()), running, began.elapsed()).begin_again(&dir, log));
     }
     let stopped = ledger.append_system(EventKind::SupervisorStopped).map(drop);
     let closed = stopped.and_then(|()| ledger.close());
@@ -154,7 +158,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
 /// a client has just started tells that client instead.
 fn is_to_begin_again(served: &Result<Served, DaemonError>, is_second: bool) -> bool {
     match served {
-        Ok(Served::Poisoned) => true,
+        Ok(Served::Poisoned(_)) => true,
         Ok(Served::ToTheEnd) => false,
         Err(error) => is_second && matches!(error, DaemonError::Append(_) | DaemonError::Read(_)),
     }
@@ -360,7 +364,7 @@ async fn run(
     if matches!(why, Leave::Poisoned) {
         farewell(&shared, door).await;
         finish_starts(&shared, options.stop_deadline).await;
-        return Ok(Served::Poisoned);
+        return Ok(Served::Poisoned(shutdown::running(&shared.supervisor)));
     }
     let is_running_on = matches!(why, Leave::Running);
     let problems = match why {

@@ -63,12 +63,16 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
     };
     // What went wrong on the way to a poisoned ledger went wrong because of that.
     let answered = match (answered, shared.ledger.poisoned()) {
-        (Err(_), Some(poison)) => Err(poisoned(&poison)),
+        // What says so already, and what to do about it, stays: it may have more to say.
+        (Err(failure), Some(poison)) if !matches!(failure.kind, FailureKind::Unusable) || failure.hint.is_none() => {
+            tracing::debug!(message = failure.message, "a call failed since the ledger is poisoned");
+            Err(poisoned(&poison))
+        }
         (answered, _) => answered,
     };
     let reply = match answered {
         Ok(answer) => Reply::Done(answer),
-        Err(Failure { kind, message, hint }) => Reply::Failed { kind, message, hint, is_leaving: false },
+        Err(failure) => failed(failure),
     };
     tell(&mut connection, &reply).await;
 }
@@ -88,7 +92,7 @@ async fn tell(connection: &mut Connection, reply: &Reply) {
 
 /// Refuses whatever a client asks for; whether that was to leave, which is done: with everything left running, since no stop can
 /// be recorded.
-pub(crate) async fn refuse(stream: UnixStream, message: String) -> bool {
+pub(crate) async fn refuse(stream: UnixStream, message: String, running: Vec<String>) -> bool {
     let mut connection = Connection { stream };
     if peer(&connection.stream).is_err() {
         return false;
@@ -98,17 +102,19 @@ pub(crate) async fn refuse(stream: UnixStream, message: String) -> bool {
         "what runs goes on running; the daemon tries again by itself, and takes it over once the disk can be written";
     let (is_leave, reply) = match call {
         Ok((Call { request: Request::Shutdown { leave }, .. }, _)) if !has_hung_up(&connection.stream) => {
-            (true, Reply::Done(if leave { Answer::Done } else { left_running(&message) }))
+            let stopped = if leave { Ok(Answer::Done) } else { left_running(&message, &running) };
+            (true, stopped.map_or_else(failed, Reply::Done))
         }
-        _ => (
-            false,
-            Reply::Failed { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()), is_leaving: false },
-        ),
+        _ => (false, failed(Failure { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) })),
     };
     if let Err(error) = connection.reply(&reply).await {
         tracing::debug!(%error, "a client has left before its answer");
     }
     is_leave
+}
+
+fn failed(Failure { kind, message, hint }: Failure) -> Reply {
+    Reply::Failed { kind, message, hint, is_leaving: false }
 }
 
 async fn answer(

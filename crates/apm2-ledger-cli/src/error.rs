@@ -125,10 +125,12 @@ impl From<OpenError> for CliError {
             OpenError::Diverged { .. } => told.with_hint(
                 "nothing was changed; keep a copy of the directory. If journal/ is the true one, move sled/ out of it",
             ),
-            OpenError::Damaged(_) | OpenError::JournalShort { .. } => {
+            OpenError::Damaged(_) | OpenError::JournalShort { .. } | OpenError::JournalGone { .. } => {
                 told.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
             }
-            OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => told,
+            OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
+                told
+            }
         }
     }
 }

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use apm2_model::{event::stream_id::StreamId, id_query::UnclearId, state::stream::IllegalEvent};
 
+use uuid::Uuid;
+
 use crate::{frame::FrameError, record::RecordError, store::error::StoreError};
 
 /// Damage in the journal: bytes that were written once and are not what they were.
@@ -44,6 +46,27 @@ pub enum OpenError {
     Moved {
         /// Its directory.
         path: PathBuf,
+    },
+    /// The journal of a ledger that is opened again is gone. No other ledger is made in its place.
+    #[error(
+        "the journal of the ledger in {} was removed while the ledger was open, with its {size} events; no other ledger is made there",
+        path.display()
+    )]
+    JournalGone {
+        /// The directory of the ledger.
+        path: PathBuf,
+        /// The last event that was acknowledged.
+        size: u64,
+    },
+    /// A ledger that is opened again is another one than before.
+    #[error("the ledger in {} is another one: its id is {found}, and the ledger that was open has the id {expected}", path.display())]
+    OtherLedger {
+        /// The directory of the ledger.
+        path: PathBuf,
+        /// The id of the ledger that was open.
+        expected: Uuid,
+        /// The id of the ledger that is there now.
+        found: Uuid,
     },
     /// Its directory is not one that a ledger may be kept in.
     #[error("{} cannot hold a ledger: {why}", path.display())]
@@ -101,7 +124,7 @@ impl OpenError {
     /// Whether the record itself is broken, rather than out of reach.
     #[must_use]
     pub const fn is_integrity(&self) -> bool {
-        matches!(self, Self::Damaged(_) | Self::JournalShort { .. } | Self::Diverged { .. })
+        matches!(self, Self::Damaged(_) | Self::JournalShort { .. } | Self::JournalGone { .. } | Self::Diverged { .. })
     }
 
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {

@@ -11,6 +11,7 @@ use apm2_model::{
     causes::causes,
     event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
 };
+use uuid::Uuid;
 
 use crate::{
     clean,
@@ -26,7 +27,7 @@ use crate::{
     pending,
     queue::Queue,
     reader::Reader,
-    recovery::{self, Recovered},
+    recovery::{self, KnownLedger, Recovered},
     request::Answer,
     store::STORE_DIR,
     writer::Writer,
@@ -45,6 +46,7 @@ pub struct Ledger {
 }
 
 struct Inner {
+    id: Uuid,
     live: Arc<Live>,
     queue: Queue,
     held: Mutex<Option<Held>>,
@@ -75,13 +77,13 @@ impl Ledger {
         Self::start(recovery::recover(dir, options)?, options)
     }
 
-    /// Opens the ledger whose lock this is.
+    /// Opens the ledger whose lock this is again. Makes none where that ledger is gone.
     ///
     /// # Errors
-    /// See [`open`](Self::open).
-    pub fn open_locked(lock: Arc<Lock>) -> Result<Self, OpenError> {
+    /// See [`open`](Self::open); also when it is another ledger, or lacks events that were acknowledged.
+    pub fn open_again(lock: Arc<Lock>, known: KnownLedger) -> Result<Self, OpenError> {
         let options = Options::default();
-        Self::start(recovery::recover_locked(lock, &options)?, &options)
+        Self::start(recovery::recover_locked(lock, Some(known), &options)?, &options)
     }
 
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
@@ -99,7 +101,7 @@ impl Ledger {
             .spawn(move || feeder.run(&fed))
             .map_err(OpenError::io(dir.named()))?;
         let held = Mutex::new(Some(Held { feeder, _lock: lock }));
-        let ledger = Self { inner: Arc::new(Inner { live, queue: Queue::new(writer), held }) };
+        let ledger = Self { inner: Arc::new(Inner { id, live, queue: Queue::new(writer), held }) };
         ledger.record_findings(findings);
         Ok(ledger)
     }
@@ -160,6 +162,12 @@ impl Ledger {
     /// Has `call` called once the ledger is poisoned, on the thread that finds it so.
     pub fn when_poisoned(&self, call: impl FnOnce() + Send + 'static) {
         self.inner.live.when_poisoned(Box::new(call));
+    }
+
+    /// What the next opening of this ledger must find.
+    #[must_use]
+    pub fn known(&self) -> KnownLedger {
+        KnownLedger { id: self.inner.id, size: self.inner.live.head().size }
     }
 
     /// The directory that this ledger is in.

@@ -151,6 +151,7 @@ pub use crate::{
     options::Options,
     reader::{Reader, Source},
     recorder::LedgerRecorder,
+    recovery::KnownLedger,
     replay::{Origin, Replayed},
     report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
     store::error::StoreError,

@@ -53,6 +53,15 @@ pub(crate) struct Recovered {
     pub(crate) findings: Vec<EventKind>,
 }
 
+/// What is known of a ledger that was open and is opened again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownLedger {
+    /// The id of the ledger.
+    pub id: Uuid,
+    /// The last event that was acknowledged.
+    pub size: u64,
+}
+
 /// Why a store is not used as it is.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
@@ -92,20 +101,27 @@ impl From<io::Error> for Unusable {
 /// Nothing is changed before it is clear that nothing acknowledged is missing.
 pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, OpenError> {
     dir::prepare(dir, true)?;
-    recover_locked(Arc::new(Lock::take(dir, options.lock_wait)?), options)
+    recover_locked(Arc::new(Lock::take(dir, options.lock_wait)?), None, options)
 }
 
-/// The same, for one that has the lock already.
-pub(crate) fn recover_locked(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
+/// The same, for one that has the lock already. A ledger that is `known` is not made, and must hold what it held.
+pub(crate) fn recover_locked(
+    lock: Arc<Lock>,
+    known: Option<KnownLedger>,
+    options: &Options,
+) -> Result<Recovered, OpenError> {
     let locked = Arc::clone(lock.dir());
-    recover_below(lock, options).map_err(|error| locked.as_named(error))
+    recover_below(lock, known, options).map_err(|error| locked.as_named(error))
 }
 
-fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenError> {
+fn recover_below(lock: Arc<Lock>, known: Option<KnownLedger>, options: &Options) -> Result<Recovered, OpenError> {
     let opened_dir = Arc::clone(lock.dir());
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);
-    let found = find_journal(&opened_dir, &journal_dir, options)?;
+    let found = match known {
+        Some(known) => find_known(known, &opened_dir, &journal_dir, options)?,
+        None => find_journal(&opened_dir, &journal_dir, options)?,
+    };
     // Before the mark of the close is removed: a journal of another ledger in the place of this one can be whole and too short.
     if let Some(closed) = clean::size_at_close(dir).filter(|closed| *closed > found.last_seq()) {
         return Err(OpenError::JournalShort { journal: found.last_seq(), store: closed });
@@ -128,6 +144,31 @@ fn recover_below(lock: Arc<Lock>, options: &Options) -> Result<Recovered, OpenEr
         Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
     };
     Ok(Recovered { lock, journal, store, findings })
+}
+
+/// Finds the journal of a ledger that was open. Nothing is made where there is none.
+fn find_known(
+    known: KnownLedger,
+    dir: &Arc<LedgerDir>,
+    journal_dir: &Path,
+    options: &Options,
+) -> Result<UnsettledJournal, OpenError> {
+    let is_gone = match segments(journal_dir) {
+        Ok(segments) => segments.is_empty(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(OpenError::io(journal_dir)(error)),
+    };
+    if is_gone {
+        return Err(OpenError::JournalGone { path: dir.named().to_owned(), size: known.size });
+    }
+    let found = JournalWriter::find(dir, options.segment_bytes, options.medium.clone())?;
+    if found.ledger() != known.id {
+        return Err(OpenError::OtherLedger { path: dir.named().to_owned(), expected: known.id, found: found.ledger() });
+    }
+    if found.last_seq() < known.size {
+        return Err(OpenError::JournalShort { journal: found.last_seq(), store: known.size });
+    }
+    Ok(found)
 }
 
 fn find_journal(dir: &Arc<LedgerDir>, journal_dir: &Path, options: &Options) -> Result<UnsettledJournal, OpenError> {

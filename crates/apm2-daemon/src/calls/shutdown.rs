@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use apm2_core::supervisor::Supervisor;
 use apm2_model::event::{actor::Actor, requester::Requester as By};
 use tokio::sync::oneshot;
 
@@ -32,20 +33,42 @@ pub(crate) async fn shutdown(
     by: By,
 ) -> Result<Answer, Failure> {
     let (told, problems) = oneshot::channel();
-    let poison = shared.ledger.poisoned().filter(|_| !leave);
-    let why = if leave || poison.is_some() { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
+    let poisoned = || shared.ledger.poisoned().filter(|_| !leave);
+    let why = if leave || poisoned().is_some() { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     shared.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = connection.wait_for(problems).await?.map_err(|_| leaving())?;
+    // Asked again: the ledger may be poisoned by the first stop that cannot be recorded.
+    if let Some(poison) = poisoned() {
+        return left_running(&format!("the ledger is {poison}"), &running(&shared.supervisor));
+    }
     if problems.is_empty() {
-        return Ok(poison.map_or(Answer::Done, |poison| left_running(&format!("the ledger is {poison}"))));
+        return Ok(Answer::Done);
     }
     Err(Failure::new(FailureKind::Failed, format!("could not stop {}", problems.join("; "))))
 }
 
-/// The answer to a `daemon --stop` where nothing can be stopped, since no stop can be recorded.
-pub(crate) fn left_running(why: &str) -> Answer {
-    let note =
-        format!("{why}; no stop can be recorded, so what runs is left running, and the next daemon takes it over");
-    Answer::Outcomes(vec![Outcome { note: Some(note), ..outcome("daemon", Action::Stop) }])
+/// The answer to a `daemon --stop` where nothing can be stopped, since no stop can be recorded: a failure, unless nothing runs.
+pub(crate) fn left_running(why: &str, running: &[String]) -> Result<Answer, Failure> {
+    if running.is_empty() {
+        let note =
+            format!("{why}; the daemon leaves, and nothing is left running: nothing ran when the ledger was poisoned");
+        return Ok(Answer::Outcomes(vec![Outcome { note: Some(note), ..outcome("daemon", Action::Stop) }]));
+    }
+    let running = running.join(", ");
+    let message =
+        format!("{why}; the daemon leaves, and no stop can be recorded, so these are left running: {running}");
+    let hint =
+        "the next daemon of this ledger takes them over, if the ledger can be opened again; else end them with kill(1)";
+    Err(Failure { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) })
+}
+
+/// What runs of what is supervised, each with its pid.
+pub(crate) fn running(supervisor: &Supervisor) -> Vec<String> {
+    let instances = supervisor.instances();
+    let with_pid = instances.iter().filter_map(|stream| {
+        let pid = stream.handle.pid.filter(|_| !stream.handle.state.has_exited())?;
+        Some(format!("{} (pid {pid})", stream.handle.display_name()))
+    });
+    with_pid.collect()
 }

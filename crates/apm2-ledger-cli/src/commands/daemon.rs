@@ -5,6 +5,7 @@ use std::{
     io,
     os::fd::AsFd as _,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,7 @@ use apm2_daemon::{
     owner::{Owner, Ownership, ownership},
     protocol::{Answer, Request},
     start::{StartOutcome, report},
+    stray::strays,
 };
 use apm2_ledger::OpenError;
 use nix::unistd::{getpid, getsid};
@@ -39,6 +41,9 @@ const END_MAX: Duration = Duration::from_secs(60);
 
 /// How long a daemon whose connection is lost is waited for, to tell one that ends from one that begins again.
 const END_POLL: Duration = Duration::from_millis(200);
+
+/// How long a daemon that does not have the ledger at its path may take to leave, as that of a moved ledger does, or to begin.
+const STRAY_MAX: Duration = Duration::from_secs(5);
 
 /// Supervise processes until told to leave
 ///
@@ -160,10 +165,17 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
             (Some(client), Ownership::Free | Ownership::Unseen) => (Some(client), None),
             (None, Ownership::Process(owner)) => (reached(&owner, dir)?, Some(owner)),
             (None, Ownership::Unseen) => return Err(ClientError::OtherNamespace.into()),
-            (None, Ownership::Free) => {
-                say("there is no daemon");
-                return Ok(0);
-            }
+            (None, Ownership::Free) => match left_behind(dir) {
+                Some(_) if began.elapsed() < STRAY_MAX => {
+                    thread::sleep(END_POLL);
+                    continue;
+                }
+                Some(left_behind) => return Err(left_behind),
+                None => {
+                    say("there is no daemon");
+                    return Ok(0);
+                }
+            },
         };
         let Some(client) = client else {
             return owner.map_or(Ok(0), |owner| end_by_signal(&owner, leave).map_err(failed)?);
@@ -190,6 +202,23 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
             Err(unanswered) => return Err(unanswered.of(&request)),
         }
     }
+}
+
+/// The error for daemons of this ledger that have lost its directory: they can record no stop, and cannot be asked for one.
+fn left_behind(dir: &Path) -> Option<CliError> {
+    let strays = strays(dir);
+    let named = strays.iter().map(|stray| match stray.children.as_slice() {
+        [] => format!("the daemon, process {}, has no child process", stray.pid),
+        children => format!("the daemon, process {}, leaves running: {}", stray.pid, children.join(", ")),
+    });
+    let named = named.collect::<Vec<_>>().join("; ");
+    let message = format!(
+        "the directory of the ledger in {} was removed or renamed while its daemon ran: {named}",
+        dir.display()
+    );
+    let hint =
+        "no stop can be recorded; end these processes with kill(1), and the daemon leaves when the last has ended";
+    (!strays.is_empty()).then(|| CliError::new(ErrorKind::Unusable, message).with_hint(hint))
 }
 
 /// Whether the process is there, and stays for a moment longer than one that ends.
