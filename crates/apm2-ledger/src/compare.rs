@@ -27,7 +27,7 @@ use crate::{
     reader::Reader,
     replay::Origin,
     report::{Finding, FindingKind, StoreCheck, VerifyReport},
-    store::{STORE_DIR, Store, StoreHead, error::StoreError, files},
+    store::{self, STORE_DIR, Store, StoreHead, error::StoreError, files},
 };
 
 /// The files of a store at one moment, by size, inode and times.
@@ -48,6 +48,10 @@ enum Skipped {
     InUse,
     #[error("there is none; it is built from the journal when the ledger is next opened")]
     Missing,
+    #[error(
+        "its files are those of the ledger that this is a copy of (hard links); it is built again from the journal when the ledger is next opened"
+    )]
+    LinkedCopy,
     #[error("it belongs to another ledger; it is set aside when the ledger is next opened")]
     OtherLedger,
     #[error("it is unusable and is built again from the journal when the ledger is next opened: {0}")]
@@ -74,6 +78,9 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
     }
     if !original.is_dir() || fs::read_dir(&original).map_err(Skipped::Copy)?.next().is_none() {
         return Err(Skipped::Missing);
+    }
+    if store::is_linked_copy(dir.at()).map_err(Skipped::Copy)? {
+        return Err(Skipped::LinkedCopy);
     }
     let copy = Copy::of(&original).map_err(Skipped::Copy)?;
     let after = StoreFiles::look(dir).0;

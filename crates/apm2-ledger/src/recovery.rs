@@ -34,7 +34,7 @@ use crate::{
     packer::Packer,
     pending,
     record::decode_event,
-    store::{STORE_DIR, Store, StoreHead, error::StoreError},
+    store::{self, STORE_DIR, Store, StoreHead, error::StoreError},
 };
 
 /// Names of stores that were set aside. Of those that could not be used the last few are kept; what they held is in the
@@ -205,6 +205,11 @@ fn open_store(
             return Err(Unusable::Misfit("it is empty".to_owned()));
         }
         clean::unmark(dir)?;
+        if store::is_linked_copy(dir)? {
+            return Err(Unusable::Misfit(
+                "its files are those of the ledger that this is a copy of (hard links)".to_owned(),
+            ));
+        }
         let store = Store::open(&path, lock)?;
         let head = store.head()?;
         Ok((store, head))

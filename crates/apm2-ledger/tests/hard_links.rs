@@ -89,3 +89,48 @@ fn an_owner_notices_a_hard_link_that_is_made_while_it_writes() {
         assert_eq!(verify(dir, &mut |_| {}).unwrap().findings, []);
     }
 }
+
+/// Why the store was built again, as it is on record.
+fn causes_of_rebuilds(ledger: &Ledger) -> Vec<String> {
+    let causes = all_events(ledger).into_iter().filter_map(|event| match event.kind {
+        EventKind::StoreRebuilt { cause, .. } => Some(cause),
+        _ => None,
+    });
+    causes.collect()
+}
+
+#[test]
+fn a_copy_of_a_ledger_that_is_open_has_its_store_built_again_without_a_wait() {
+    let dir = private_dir();
+    let original = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&original, stream(1), 20);
+    let copy = private_dir();
+    link_dir(dir.path(), copy.path());
+    let copied = Ledger::open_with(copy.path(), &small_segments()).unwrap();
+    let causes = causes_of_rebuilds(&copied);
+    assert!(matches!(causes.as_slice(), [cause] if cause.contains("hard links")), "not for a lock: {causes:?}");
+    copied.close().unwrap();
+    original.close().unwrap();
+    assert_eq!(verify(copy.path(), &mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+fn a_copy_is_not_short_of_what_its_original_recorded_after_it_was_made() {
+    let dir = private_dir();
+    let original = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&original, stream(1), 20);
+    let copy = private_dir();
+    link_dir(dir.path(), copy.path());
+    // Into the files of the store that the copy has, too.
+    fill(&original, stream(2), 60);
+    original.close().unwrap();
+    let report = verify(copy.path(), &mut |_| {}).unwrap();
+    assert_eq!(report.findings, []);
+    assert!(report.store_note.unwrap().contains("hard links"));
+    let copied = Ledger::open_with(copy.path(), &small_segments()).unwrap();
+    fill(&copied, stream(3), 5);
+    copied.close().unwrap();
+    for dir in [dir.path(), copy.path()] {
+        assert_eq!(verify(dir, &mut |_| {}).unwrap().findings, []);
+    }
+}

@@ -9,7 +9,7 @@ pub(crate) mod error;
 use std::{
     fs, io,
     ops::Deref,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
@@ -29,6 +29,7 @@ use crate::{
     file,
     frame::Frame,
     index::{Digest, IndexedFrame},
+    journal::{JOURNAL_DIR, origin},
     key,
     limits::{LOCK_WAIT, RETRY_INTERVAL, STORE_CACHE_BYTES},
     lock::Lock,
@@ -171,6 +172,20 @@ fn unshare(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the store of the ledger in `dir` has files of the ledger that this one is a hard-linked copy of (`cp -al`). The
+/// owner of that ledger may write them, and goes on doing so after the copy was made: they may hold more than the journal of the copy.
+pub(crate) fn is_linked_copy(dir: &Path) -> io::Result<bool> {
+    if !origin::is_copy(&dir.join(JOURNAL_DIR)) {
+        return Ok(false);
+    }
+    for file in files(&dir.join(STORE_DIR))? {
+        if fs::symlink_metadata(&file)?.nlink() > 1 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses a store with an entry that is neither a regular file nor a directory: sled opens what has the name of a file of its
