@@ -28,8 +28,7 @@ use tokio::{
 use uuid::Uuid;
 
 use crate::{
-    address::ACCEPT_PAUSE,
-    address::{DAEMON_SOCKET, listen},
+    address::{ACCEPT_PAUSE, DAEMON_SOCKET, listen},
     error::DaemonError,
     guard::registered,
     log_file::DaemonLog,
