@@ -9,7 +9,7 @@ use std::{
 };
 
 use apm2_core::process::{FdStore as _, has_ended};
-use apm2_daemon::keeper::KeeperClient;
+use apm2_daemon::fd_store::FdStoreClient;
 use apm2_ledger::LedgerDir;
 use rustix::process::Resource;
 
@@ -50,7 +50,7 @@ fn what_has_not_arrived_whole_is_not_held() {
     let place = Place::supervising(ECOSYSTEM);
     let keeper = keeper(&place);
     let dir = Arc::new(LedgerDir::open(&place.ledger()).unwrap());
-    let client = KeeperClient::new(&dir, Vec::new());
+    let client = FdStoreClient::new(&dir, Vec::new());
     assert_eq!(client.held().unwrap(), [run_of(&place).0]);
     let mut refused = 0;
     for soft in LIMIT_MIN..LIMIT_ENOUGH {
@@ -132,10 +132,10 @@ fn a_daemon_and_a_store_without_a_descriptor_for_a_connection_do_not_spin() {
     drop(assert_waits(place.daemon().unwrap(), || UnixStream::connect(place.ledger().join("daemon.sock")).unwrap()));
     let dir = Arc::new(LedgerDir::open(&place.ledger()).unwrap());
     let asked = Arc::clone(&dir);
-    let asking = assert_waits(keeper, || thread::spawn(move || KeeperClient::new(&asked, Vec::new()).held()));
+    let asking = assert_waits(keeper, || thread::spawn(move || FdStoreClient::new(&asked, Vec::new()).held()));
     // It may have waited for long enough.
     drop(asking.join().unwrap());
-    assert_eq!(KeeperClient::new(&dir, Vec::new()).held().unwrap(), [run_of(&place).0]);
+    assert_eq!(FdStoreClient::new(&dir, Vec::new()).held().unwrap(), [run_of(&place).0]);
     place.run(&["restart", "it"]).succeeded();
     assert!(!is_refused(&place), "the store serves its daemon");
     assert_eq!(self::keeper(&place), keeper, "the same one");

@@ -20,7 +20,7 @@ use rustix::fs::{RenameFlags, renameat_with};
 pub const DAEMON_SOCKET: &str = "daemon.sock";
 
 /// The socket of the keeper.
-pub(crate) const KEEPER_SOCKET: &str = "keeper.sock";
+pub(crate) const FD_STORE_SOCKET: &str = "keeper.sock";
 
 /// Pause after accept(2) has failed, for want of a file descriptor for instance: the connection stays pending, and poll(2)
 /// would return for it at once.
@@ -54,7 +54,7 @@ pub(crate) fn is_unanswered(error: &io::Error) -> bool {
 
 /// Where a socket's file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum SocketLocation {
     /// Where clients look for it.
     Own,
     /// Nowhere: it was removed.
@@ -67,11 +67,11 @@ pub(crate) enum Place {
 
 /// What may become of a file that has the name already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Existing {
+pub(crate) enum OnExisting {
     /// It goes. Only the owner of the ledger may ask for that: it is then its own or of a process that is gone.
-    Replaced,
+    Replace,
     /// It stays, and nothing is done.
-    Kept,
+    Keep,
 }
 
 /// The file by which clients find a listening socket: its directory, its name, and which file it is.
@@ -104,16 +104,16 @@ impl SocketFile {
     }
 
     /// Where it is by now.
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn location(&self) -> SocketLocation {
         if self.dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
-            return Place::NoDirectory;
+            return SocketLocation::NoDirectory;
         }
         match fs::symlink_metadata(short(&self.dir, self.name)) {
-            Ok(metadata) if Some((metadata.dev(), metadata.ino())) == self.file => Place::Own,
-            Ok(_) => Place::Taken,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Place::Missing,
+            Ok(metadata) if Some((metadata.dev(), metadata.ino())) == self.file => SocketLocation::Own,
+            Ok(_) => SocketLocation::Taken,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => SocketLocation::Missing,
             // Not known: then nothing is done about it.
-            Err(_) => Place::Own,
+            Err(_) => SocketLocation::Own,
         }
     }
 
@@ -122,11 +122,15 @@ impl SocketFile {
     ///
     /// # Errors
     /// Those of `bind`, and of rename(2).
-    pub(crate) fn make<L>(&mut self, existing: Existing, bind: impl FnOnce(PathBuf) -> io::Result<L>) -> io::Result<L> {
+    pub(crate) fn make<L>(
+        &mut self,
+        on_existing: OnExisting,
+        bind: impl FnOnce(PathBuf) -> io::Result<L>,
+    ) -> io::Result<L> {
         // A keeper that restores its socket is not to take the one that its daemon makes for another one.
-        let new = match existing {
-            Existing::Replaced => format!("{}{NEW}", self.name),
-            Existing::Kept => format!("{}{NEW}.{}", self.name, std::process::id()),
+        let new = match on_existing {
+            OnExisting::Replace => format!("{}{NEW}", self.name),
+            OnExisting::Keep => format!("{}{NEW}.{}", self.name, std::process::id()),
         };
         let path = short(&self.dir, &new);
         match fs::remove_file(&path) {
@@ -135,9 +139,9 @@ impl SocketFile {
         }
         let listener = bind(path.clone())?;
         let file = fs::symlink_metadata(&path)?;
-        let flags = match existing {
-            Existing::Replaced => RenameFlags::empty(),
-            Existing::Kept => RenameFlags::NOREPLACE,
+        let flags = match on_existing {
+            OnExisting::Replace => RenameFlags::empty(),
+            OnExisting::Keep => RenameFlags::NOREPLACE,
         };
         if let Err(errno) = renameat_with(&self.dir, new.as_str(), &self.dir, self.name, flags) {
             let _ = fs::remove_file(&path);
@@ -152,7 +156,7 @@ impl SocketFile {
 /// ledger may call it.
 pub(crate) fn listen(dir: &Path, name: &'static str) -> io::Result<(UnixListener, SocketFile)> {
     let mut file = SocketFile::present(dir, name)?;
-    let listener = file.make(Existing::Replaced, UnixListener::bind)?;
+    let listener = file.make(OnExisting::Replace, UnixListener::bind)?;
     Ok((listener, file))
 }
 
@@ -165,20 +169,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (_first, mut file) = listen(dir.path(), DAEMON_SOCKET).unwrap();
         let path = dir.path().join(DAEMON_SOCKET);
-        assert_eq!(file.place(), Place::Own);
+        assert_eq!(file.location(), SocketLocation::Own);
         fs::remove_file(&path).unwrap();
-        assert_eq!(file.place(), Place::Missing);
-        let _second = file.make(Existing::Kept, UnixListener::bind).unwrap();
-        assert_eq!(file.place(), Place::Own);
+        assert_eq!(file.location(), SocketLocation::Missing);
+        let _second = file.make(OnExisting::Keep, UnixListener::bind).unwrap();
+        assert_eq!(file.location(), SocketLocation::Own);
         assert!(connect(dir.path(), DAEMON_SOCKET).unwrap().is_some());
         fs::remove_file(&path).unwrap();
         fs::write(&path, "").unwrap();
-        assert_eq!(file.place(), Place::Taken);
-        assert!(file.make(Existing::Kept, UnixListener::bind).is_err());
-        let _third = file.make(Existing::Replaced, UnixListener::bind).unwrap();
-        assert_eq!(file.place(), Place::Own);
+        assert_eq!(file.location(), SocketLocation::Taken);
+        assert!(file.make(OnExisting::Keep, UnixListener::bind).is_err());
+        let _third = file.make(OnExisting::Replace, UnixListener::bind).unwrap();
+        assert_eq!(file.location(), SocketLocation::Own);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-made is left");
         fs::remove_dir_all(dir.path()).unwrap();
-        assert_eq!(file.place(), Place::NoDirectory);
+        assert_eq!(file.location(), SocketLocation::NoDirectory);
     }
 }

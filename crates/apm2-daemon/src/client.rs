@@ -133,9 +133,9 @@ impl Client {
     ///
     /// # Errors
     /// When the socket cannot be told.
-    pub fn patience(&self, patience: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(patience))?;
-        self.stream.set_write_timeout(Some(patience))
+    pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(timeout))?;
+        self.stream.set_write_timeout(Some(timeout))
     }
 
     /// Asks for something.
@@ -226,20 +226,20 @@ pub fn stream(bytes: &[u8]) -> Result<Stream, ClientError> {
 /// How far a client is with getting a daemon.
 enum Attempt {
     /// One was started, and has not said how that went.
-    Starting { starting: Starting, since: Instant, said_before: u64 },
+    Starting { starting: Starting, since: Instant, log_length: u64 },
     /// The ledger is another's, or a daemon that was ready a moment ago: it is about to listen, or to leave.
     Other { since: Instant },
 }
 
 impl Attempt {
     fn begin(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
-        let said_before = fs::metadata(dir.join(LOG_FILE)).map_or(0, |metadata| metadata.len());
+        let log_length = fs::metadata(dir.join(LOG_FILE)).map_or(0, |metadata| metadata.len());
         let starting = start(dir, command).and_then(Starting::new).map_err(|error| ClientError::NotStarted {
             code: None,
             message: format!("no daemon could be started: {error}"),
             hint: None,
         })?;
-        Ok(Self::Starting { starting, since: Instant::now(), said_before })
+        Ok(Self::Starting { starting, since: Instant::now(), log_length })
     }
 
     /// There is a daemon, with this pid. One that was started beside it, and still waits for the ledger, is ended: it would
@@ -257,7 +257,7 @@ impl Attempt {
     /// Waits a little, and sees what that has brought. `began` is when the first attempt was made.
     fn go_on(self, dir: &Path, command: &[OsString], began: Instant) -> Result<Self, ClientError> {
         match self {
-            Self::Starting { mut starting, since, said_before } => {
+            Self::Starting { mut starting, since, log_length } => {
                 let progress = starting.progress(START_POLL).map_err(ClientError::Gone)?;
                 match progress {
                     Progress::Waiting if since.elapsed() > START_MAX => {
@@ -265,8 +265,8 @@ impl Attempt {
                         reap(starting);
                         Err(ClientError::StillStarting { pid })
                     }
-                    Progress::Waiting => Ok(Self::Starting { starting, since, said_before }),
-                    Progress::Told(outcome) => {
+                    Progress::Waiting => Ok(Self::Starting { starting, since, log_length }),
+                    Progress::Reported(outcome) => {
                         reap(starting);
                         match outcome {
                             StartOutcome::Ready | StartOutcome::InUse => Ok(Self::Other { since: Instant::now() }),
@@ -275,7 +275,7 @@ impl Attempt {
                             }
                         }
                     }
-                    Progress::Silent => Err(ended_silently(starting, dir, said_before)),
+                    Progress::Closed => Err(ended_silently(starting, dir, log_length)),
                 }
             }
             Self::Other { since } if since.elapsed() < OTHER_MAX => {
@@ -308,7 +308,7 @@ fn unreachable_owner(dir: &Path) -> ClientError {
 }
 
 /// The error for a daemon that has ended, or is about to, and has not said why to us; to its log, perhaps.
-fn ended_silently(mut starting: Starting, dir: &Path, said_before: u64) -> ClientError {
+fn ended_silently(mut starting: Starting, dir: &Path, log_length: u64) -> ClientError {
     let began = Instant::now();
     let status = loop {
         match starting.child.try_wait() {
@@ -317,7 +317,7 @@ fn ended_silently(mut starting: Starting, dir: &Path, said_before: u64) -> Clien
             Ok(None) | Err(_) => break "closed its output".to_owned(),
         }
     };
-    let said = said_since(dir, said_before);
+    let said = log_since(dir, log_length);
     let message = match said.last() {
         Some(last) => format!("the daemon ended before it listened ({status}): {last}"),
         None => format!("the daemon ended before it listened ({status})"),
@@ -350,7 +350,7 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
 }
 
 /// What a daemon said after the first `before` bytes of its file.
-fn said_since(dir: &Path, before: u64) -> Vec<String> {
+fn log_since(dir: &Path, before: u64) -> Vec<String> {
     let said = || {
         let mut file = file::open(&dir.join(LOG_FILE))?;
         let length = file.metadata()?.len();

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     descriptor,
-    failure::{Failure, gone},
+    failure::{Failure, client_gone},
     frame::{Frame, LENGTH_BYTES},
     protocol::{Call, FailureKind, PROTOCOL_VERSION, Reply},
 };
@@ -65,9 +65,9 @@ impl Connection {
             self.stream.readable().await?;
             match self.stream.try_io(Interest::READABLE, || descriptor::receive(&self.stream, rest)) {
                 Ok((0, _)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok((received, beside)) => {
+                Ok((received, ancillary)) => {
                     read += received;
-                    descriptor = descriptor.or(beside);
+                    descriptor = descriptor.or(ancillary);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
@@ -101,7 +101,7 @@ impl Connection {
         loop {
             tokio::select! {
                 done = &mut task => return done.map_err(|error| Failure::new(FailureKind::Failed, error.to_string())),
-                () = time::sleep(ALIVE_INTERVAL) => self.reply(&Reply::Alive).await.map_err(|_| gone())?,
+                () = time::sleep(ALIVE_INTERVAL) => self.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
             }
         }
     }

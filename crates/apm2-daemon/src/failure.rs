@@ -58,12 +58,12 @@ impl From<UnclearId> for Failure {
     }
 }
 
-pub(crate) fn gone() -> Failure {
+pub(crate) fn client_gone() -> Failure {
     Failure::new(FailureKind::Failed, "the client has left")
 }
 
 /// The words of an error, once: those of a kind that says nothing by itself are left out.
-pub(crate) fn in_words(error: ProcessError) -> String {
+pub(crate) fn error_text(error: ProcessError) -> String {
     match error {
         ProcessError::AlreadyExists(what) | ProcessError::InvalidState(what) => what,
         error => error.to_string(),

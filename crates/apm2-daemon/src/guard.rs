@@ -15,7 +15,7 @@ use std::{
 use apm2_core::notify::{FileWatch, Waker};
 use tokio::{net::UnixListener, sync::mpsc};
 
-use crate::address::{Existing, Place, SocketFile};
+use crate::address::{OnExisting, SocketFile, SocketLocation};
 
 /// How long is waited at most before it is looked again whether the socket is in its place.
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -24,13 +24,13 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 const RETRY: Duration = Duration::from_secs(1);
 
 /// A thread that looks after a socket's file: a disk that hangs holds up no client.
-pub(crate) struct Guard {
+pub(crate) struct SocketGuard {
     waker: Waker,
     is_over: Arc<AtomicBool>,
     made: mpsc::Receiver<StdListener>,
 }
 
-impl Guard {
+impl SocketGuard {
     /// Looks after `file` from here on.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ impl Guard {
     }
 }
 
-impl Drop for Guard {
+impl Drop for SocketGuard {
     fn drop(&mut self) {
         self.is_over.store(true, Ordering::Release);
         self.waker.wake();
@@ -98,10 +98,10 @@ fn look_after(mut file: SocketFile, watch: &mut FileWatch, is_over: &AtomicBool,
 }
 
 fn restore(file: &mut SocketFile) -> io::Result<Option<StdListener>> {
-    match file.place() {
+    match file.location() {
         // Without a directory there is nothing to be reached by, and a ledger that is gone has no clients.
-        Place::Own | Place::NoDirectory => Ok(None),
+        SocketLocation::Own | SocketLocation::NoDirectory => Ok(None),
         // The ledger is ours: what has the name has no right to it.
-        Place::Missing | Place::Taken => file.make(Existing::Replaced, StdListener::bind).map(Some),
+        SocketLocation::Missing | SocketLocation::Taken => file.make(OnExisting::Replace, StdListener::bind).map(Some),
     }
 }

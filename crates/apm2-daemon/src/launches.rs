@@ -89,7 +89,7 @@ impl LaunchFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut gone = Vec::new();
+        let mut client_gone = Vec::new();
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != SET_ASIDE) {
@@ -99,10 +99,10 @@ impl LaunchFiles {
             let changed = fs::symlink_metadata(&path).ok().and_then(|metadata| u64::try_from(metadata.ctime()).ok());
             let age = changed.and_then(|secs| now.duration_since(UNIX_EPOCH + Duration::from_secs(secs)).ok());
             if age.is_some_and(|age| age > age_max) && removed(&path)? {
-                gone.push(path);
+                client_gone.push(path);
             }
         }
-        Ok(gone)
+        Ok(client_gone)
     }
 
     /// Keeps what this program cannot read before something else takes its name. One that was kept before goes: it is older.

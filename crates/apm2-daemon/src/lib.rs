@@ -7,7 +7,7 @@
 //! ```
 //!
 //! [`serve`] opens the ledger, takes up what an earlier daemon left, and answers clients until it is told to leave or has
-//! nothing to do. The [`keeper`] is a process of its own that does nothing but hold descriptors, so that the end of the
+//! nothing to do. The [`fd_store`] is a process of its own that does nothing but hold descriptors, so that the end of the
 //! daemon loses none of them. What is supervised and how is `apm2-core`'s matter, what is recorded `apm2-ledger`'s, and
 //! what a person types and reads `apm2-ledger-cli`'s.
 
@@ -18,16 +18,16 @@ mod connection;
 mod descriptor;
 mod error;
 mod failure;
+pub mod fd_store;
 mod frame;
 mod guard;
-pub mod keeper;
 mod launch_file;
 mod launches;
-mod lobby;
 pub mod log_file;
 mod options;
 pub mod owner;
 mod peer;
+mod pending_connections;
 mod place;
 pub mod protocol;
 mod record;
@@ -35,9 +35,9 @@ mod reopen;
 mod retention;
 mod server;
 mod session;
-mod shared;
 mod signals;
 pub mod start;
+mod state;
 pub mod stray;
 mod survey;
 mod user;

@@ -16,7 +16,7 @@ pub struct DaemonOptions {
     /// The limits on all logs together.
     pub retention: Retention,
     /// The program that becomes the keeper, with its arguments.
-    pub keeper: Vec<OsString>,
+    pub fd_store_command: Vec<OsString>,
     /// Whether processes that may be alive in another pid namespace are taken for ended.
     pub forget_other_namespaces: bool,
     /// Whether a client started it for itself and others: then what the client happened to have does not count.

@@ -37,12 +37,12 @@ pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(15);
 pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 /// How long a process that has no command line is taken for one that is in execve(2), and how often it is looked again.
-const WORDS_MAX: Duration = Duration::from_secs(1);
+const EXEC_WAIT_MAX: Duration = Duration::from_secs(1);
 
-const WORDS_POLL: Duration = Duration::from_millis(5);
+const EXEC_WAIT_POLL: Duration = Duration::from_millis(5);
 
 /// The word of its command line by which a daemon is known.
-const DAEMON_WORD: &[u8] = b"daemon";
+const DAEMON_ARGUMENT: &[u8] = b"daemon";
 
 /// Who has a ledger open.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     let noted = file::read(&dir.join(OWNER_FILE)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let hint = noted.and_then(|text| text.trim().parse::<i32>().ok());
     let text = fs::read_to_string(LOCKS_FILE)?;
-    let of_inode = text.lines().filter_map(flock_of_line).filter(|lock| lock.inode == metadata.ino());
+    let of_inode = text.lines().filter_map(parse_lock_line).filter(|lock| lock.inode == metadata.ino());
     let of_dir = of_inode.filter(|lock| lock.device == device || Some(lock.pid) == hint);
     Ok(of_dir.filter_map(|lock| Pid::from_raw(lock.pid)).collect())
 }
@@ -131,13 +131,13 @@ struct HeldLock {
 }
 
 /// `1: FLOCK  ADVISORY  WRITE 708 00:13:405 0 EOF` (proc(5)); the numbers of the device are hexadecimal.
-fn flock_of_line(line: &str) -> Option<HeldLock> {
-    let mut words = line.split_ascii_whitespace().skip(1);
-    if (words.next()?, words.next()?, words.next()?) != ("FLOCK", "ADVISORY", "WRITE") {
+fn parse_lock_line(line: &str) -> Option<HeldLock> {
+    let mut arguments = line.split_ascii_whitespace().skip(1);
+    if (arguments.next()?, arguments.next()?, arguments.next()?) != ("FLOCK", "ADVISORY", "WRITE") {
         return None;
     }
-    let pid = words.next()?.parse().ok()?;
-    let mut place = words.next()?.split(':');
+    let pid = arguments.next()?.parse().ok()?;
+    let mut place = arguments.next()?.split(':');
     let mut number = || u32::from_str_radix(place.next()?, 16).ok();
     let device = (number()?, number()?);
     Some(HeldLock { pid, device, inode: place.next()?.parse().ok()? })
@@ -153,26 +153,26 @@ impl Owner {
     /// Its command line, for people; empty when it has none.
     #[must_use]
     pub fn command_line(&self) -> String {
-        self.words().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
+        self.arguments().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
     }
 
     /// Whether it is a daemon of this program, and not another program that has the ledger open. Told by its command line,
     /// since the program file of a process that is not dumpable cannot be read (proc(5)).
     #[must_use]
     pub fn is_daemon(&self) -> bool {
-        let words = self.words();
+        let arguments = self.arguments();
         let name = |path: &Path| path.file_name().map(OsStr::to_owned);
         let own = std::env::current_exe().ok().and_then(|path| name(&path));
-        let program = words.first().and_then(|word| name(Path::new(OsStr::from_bytes(word))));
-        own.is_some() && program == own && words.iter().skip(1).any(|word| word == DAEMON_WORD)
+        let program = arguments.first().and_then(|word| name(Path::new(OsStr::from_bytes(word))));
+        own.is_some() && program == own && arguments.iter().skip(1).any(|word| word == DAEMON_ARGUMENT)
     }
 
     /// Empty where it has ended. One that is in execve(2) has no command line for a moment.
-    fn words(&self) -> Vec<Vec<u8>> {
+    fn arguments(&self) -> Vec<Vec<u8>> {
         let began = Instant::now();
         loop {
             let line = fs::read(format!("/proc/{}/cmdline", self.pid())).unwrap_or_default();
-            if !line.is_empty() || self.has_ended(WORDS_POLL) || began.elapsed() > WORDS_MAX {
+            if !line.is_empty() || self.has_ended(EXEC_WAIT_POLL) || began.elapsed() > EXEC_WAIT_MAX {
                 return line.split(|byte| *byte == 0).map(<[u8]>::to_vec).filter(|word| !word.is_empty()).collect();
             }
         }
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_line_of_the_list_of_locks_is_understood() {
-        let lock = flock_of_line("12: FLOCK  ADVISORY  WRITE 708 fe:1a:405 0 EOF").unwrap();
+        let lock = parse_lock_line("12: FLOCK  ADVISORY  WRITE 708 fe:1a:405 0 EOF").unwrap();
         assert_eq!(lock, HeldLock { pid: 708, device: (0xfe, 0x1a), inode: 405 });
         for line in [
             "12: FLOCK  ADVISORY  READ 708 fe:1a:405 0 EOF",
@@ -221,7 +221,7 @@ mod tests {
             "1: POSIX  ADVISORY  WRITE 708 fe:1a:405 0 EOF",
             "",
         ] {
-            assert_eq!(flock_of_line(line), None, "{line}");
+            assert_eq!(parse_lock_line(line), None, "{line}");
         }
     }
 

@@ -54,7 +54,7 @@ impl Finding {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Evidence {
     /// Whether a keeper answers here that serves this very directory: it was started here, and holds what runs here.
-    pub(crate) has_keeper: bool,
+    pub(crate) has_fd_store: bool,
     /// Whether the record has runs of this boot open: only those can be alive.
     pub(crate) has_open_runs: bool,
     /// Whether the record has anything at all.
@@ -70,7 +70,7 @@ pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
     let Some(noted) = read(dir)? else {
         // From before there was the file. Without it, what may be alive is followed only if a keeper proves that it runs here.
         return Ok(match evidence {
-            Evidence { has_keeper: true, .. } => Finding::Own(new(true)),
+            Evidence { has_fd_store: true, .. } => Finding::Own(new(true)),
             Evidence { has_open_runs: true, .. } => Finding::Copy(new(false)),
             Evidence { is_empty, .. } => Finding::Own(new(!is_empty)),
         });
@@ -78,7 +78,7 @@ pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
     let metadata = fs::metadata(dir)?;
     let is_same_device = noted.boot != boot_id() || noted.device == metadata.dev();
     let is_here = noted.inode == metadata.ino() && is_same_device;
-    if is_here || evidence.has_keeper {
+    if is_here || evidence.has_fd_store {
         return Ok(Finding::Own(LedgerPlace { nonce: noted.nonce, has_old_markers: noted.old_markers }));
     }
     Ok(if evidence.is_empty { Finding::Own(new(false)) } else { Finding::Copy(new(false)) })
@@ -118,7 +118,7 @@ fn read(dir: &Path) -> io::Result<Option<Noted>> {
 mod tests {
     use super::*;
 
-    const QUIET: Evidence = Evidence { has_keeper: false, has_open_runs: false, is_empty: false };
+    const QUIET: Evidence = Evidence { has_fd_store: false, has_open_runs: false, is_empty: false };
 
     #[test]
     fn a_place_is_known_again_and_a_copy_is_not_it() {
@@ -134,7 +134,7 @@ mod tests {
         let Finding::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
         assert_ne!(other.nonce, place.nonce);
         // A keeper that answers was started there.
-        let moved = find(copy.path(), Evidence { has_keeper: true, ..QUIET }).unwrap();
+        let moved = find(copy.path(), Evidence { has_fd_store: true, ..QUIET }).unwrap();
         assert_eq!(moved, Finding::Own(place));
         note(copy.path(), other).unwrap();
         assert_eq!(find(copy.path(), QUIET).unwrap(), Finding::Own(other), "it is a place of its own by now");
@@ -149,6 +149,6 @@ mod tests {
         };
         assert_eq!(found(QUIET), ("own", true));
         assert_eq!(found(Evidence { has_open_runs: true, ..QUIET }), ("copy", false));
-        assert_eq!(found(Evidence { has_open_runs: true, has_keeper: true, ..QUIET }), ("own", true));
+        assert_eq!(found(Evidence { has_open_runs: true, has_fd_store: true, ..QUIET }), ("own", true));
     }
 }

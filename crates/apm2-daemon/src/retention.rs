@@ -14,18 +14,18 @@ use apm2_ledger::LedgerDir;
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use tokio::{task::spawn_blocking, time};
 
-use crate::{launches::LaunchFiles, shared::Shared};
+use crate::{launches::LaunchFiles, state::DaemonState};
 
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps the logs of the ledger within their limits, for as long as the daemon is there.
-pub(crate) async fn keep(shared: Arc<Shared>, retention: Retention) {
+pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
     let mut ticks = time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let (supervisor, dir) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()));
+        let (supervisor, dir) = (state.supervisor.clone(), Arc::clone(state.ledger.dir()));
         let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
         if let Err(error) = swept {
             tracing::error!(%error, "the removal of old logs broke off");

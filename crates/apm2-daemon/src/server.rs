@@ -45,19 +45,19 @@ use crate::{
     address::{ACCEPT_PAUSE, DAEMON_SOCKET, listen},
     calls::{forget::forget_runs, shutdown},
     error::DaemonError,
-    guard::{Guard, registered},
-    keeper::client::KeeperClient,
+    fd_store::client::FdStoreClient,
+    guard::{SocketGuard, registered},
     launches::{LaunchFiles, launched},
-    lobby::Lobby,
     log_file::DaemonLog,
     options::DaemonOptions,
+    pending_connections::PendingConnections,
     place::{self, Evidence, Finding},
     reopen::{Poisoned, reopen},
     retention::{self, LOGS_DIR},
     session,
-    shared::{CLIENTS_MAX, Leave, Shared, is_run},
     signals::Signals,
     start::{StartOutcome, report},
+    state::{CLIENTS_MAX, DaemonState, ShutdownMode, is_run},
     watch::{poisoned, watch_place},
 };
 
@@ -88,9 +88,9 @@ const COPY_ADVICE: &str =
 
 /// How it ended.
 #[derive(Debug)]
-enum Served {
+enum ServeEnd {
     /// There is nothing more to do.
-    ToTheEnd,
+    Finished,
     /// The ledger takes nothing any more, and something is supervised: what runs.
     Poisoned(Vec<String>),
 }
@@ -105,7 +105,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     if !proc_is_of_our_namespace() {
         return Err(DaemonError::ForeignProc);
     }
-    settle(options)?;
+    isolate(options)?;
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
@@ -141,7 +141,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
         && is_to_begin_again(&served, before.is_some())
     {
         let running = match served {
-            Ok(Served::Poisoned(running)) => running,
+            Ok(ServeEnd::Poisoned(running)) => running,
             _ => before.as_ref().map(Poisoned::running).unwrap_or_default(),
         };
         return Err(Poisoned::again(before, (&poison, ledger.known()), running, began.elapsed()).begin_again(&dir, log));
@@ -156,16 +156,16 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
 
 /// Whether a poisoned daemon becomes a new one: where it has something to take over, or is such a new one itself. One that
 /// a client has just started tells that client instead.
-fn is_to_begin_again(served: &Result<Served, DaemonError>, is_second: bool) -> bool {
+fn is_to_begin_again(served: &Result<ServeEnd, DaemonError>, is_second: bool) -> bool {
     match served {
-        Ok(Served::Poisoned(_)) => true,
-        Ok(Served::ToTheEnd) => false,
+        Ok(ServeEnd::Poisoned(_)) => true,
+        Ok(ServeEnd::Finished) => false,
         Err(error) => is_second && matches!(error, DaemonError::Append(_) | DaemonError::Read(_)),
     }
 }
 
 /// Makes this process independent of what started it. Before any thread is made.
-fn settle(options: &DaemonOptions) -> Result<(), DaemonError> {
+fn isolate(options: &DaemonOptions) -> Result<(), DaemonError> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     if options.is_started_by_client {
         // Seen to before exec; a daemon in another's session would end with it.
@@ -203,12 +203,12 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
 }
 
 /// What the record tells of the place that it is in, as far as streams were noted.
-pub(crate) struct Traces {
+pub(crate) struct LedgerSummary {
     has_open_runs: bool,
     is_empty: bool,
 }
 
-impl Traces {
+impl LedgerSummary {
     pub(crate) const fn none() -> Self {
         Self { has_open_runs: false, is_empty: true }
     }
@@ -220,22 +220,22 @@ impl Traces {
     }
 
     /// What they tell, and the keeper.
-    pub(crate) fn evidence(&self, keeper: &KeeperClient) -> Evidence {
+    pub(crate) fn evidence(&self, fd_store: &FdStoreClient) -> Evidence {
         let Self { has_open_runs, is_empty } = *self;
         // Asked only where it matters.
-        Evidence { has_keeper: has_open_runs && keeper.is_present(), has_open_runs, is_empty }
+        Evidence { has_fd_store: has_open_runs && fd_store.is_present(), has_open_runs, is_empty }
     }
 }
 
 /// What is on record, with little of it in memory, and what that tells of the place.
-fn past(ledger: &Ledger) -> Result<(Past, Traces), ReadError> {
-    let (mut past, mut traces) = (nothing_yet(ledger), Traces::none());
+fn past(ledger: &Ledger) -> Result<(Past, LedgerSummary), ReadError> {
+    let (mut past, mut summary) = (nothing_yet(ledger), LedgerSummary::none());
     ledger.reader().each_stream(|stream| {
-        traces.note(&stream);
+        summary.note(&stream);
         past.add(stream);
         ControlFlow::Continue(())
     })?;
-    Ok((past, traces))
+    Ok((past, summary))
 }
 
 /// A past to which nothing was added. What is launched from here is held whole; where that cannot be listed, it is loaded
@@ -268,7 +268,7 @@ fn left_alone(ledger: &Ledger, supervisor: &Unrecovered) -> Result<Past, DaemonE
 }
 
 /// What a daemon has before it takes anything over.
-struct Begun {
+struct Prepared {
     supervisor: Unrecovered,
     past: Past,
     /// The seq of the event of its start.
@@ -279,15 +279,16 @@ struct Begun {
 }
 
 /// Reads the ledger, and records that it is supervised from here on, unless it must not be.
-fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Result<Begun, DaemonError> {
+fn prepare(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Result<Prepared, DaemonError> {
     let watched_until = watched_until(ledger);
-    let (past, traces) = past(ledger)?;
-    let keeper = Arc::new(KeeperClient::new(ledger.dir(), options.keeper.clone()));
-    let finding = place::find(ledger.dir().at(), traces.evidence(&keeper)).map_err(DaemonError::io("read `place`"))?;
+    let (past, summary) = past(ledger)?;
+    let fd_store = Arc::new(FdStoreClient::new(ledger.dir(), options.fd_store_command.clone()));
+    let finding =
+        place::find(ledger.dir().at(), summary.evidence(&fd_store)).map_err(DaemonError::io("read `place`"))?;
     if matches!(finding, Finding::Copy(_)) {
-        keeper.be_wary();
+        fd_store.require_proof();
     }
-    let supervisor = Unrecovered::new(services(ledger, logs, keeper, finding.place()));
+    let supervisor = Unrecovered::new(services(ledger, logs, fd_store, finding.place()));
     let is_copy = matches!(finding, Finding::Copy(_));
     if !is_copy && !options.forget_other_namespaces {
         let out_of_sight = supervisor.out_of_sight(past.streams(), || pid_of_latest_supervisor(ledger));
@@ -298,7 +299,7 @@ fn begin(ledger: &Ledger, options: &DaemonOptions, logs: &Arc<LogThreads>) -> Re
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?.seq;
     let past = if is_copy { left_alone(ledger, &supervisor)? } else { past };
-    Ok(Begun { supervisor, past, started, watched_until, finding })
+    Ok(Prepared { supervisor, past, started, watched_until, finding })
 }
 
 /// When a supervisor last recorded anything. What was found on opening the ledger was recorded since then, and tells nothing
@@ -317,11 +318,11 @@ async fn run(
     options: &DaemonOptions,
     logs: &Arc<LogThreads>,
     signals: &mut Signals,
-) -> Result<Served, DaemonError> {
+) -> Result<ServeEnd, DaemonError> {
     let (recording, chosen, threads) = (ledger.clone(), options.clone(), Arc::clone(logs));
-    let begun = blocking::step(move || begin(&recording, &chosen, &threads));
-    let begun = begun.await.map_err(DaemonError::io("read the ledger"))??;
-    let Begun { supervisor, past, started, watched_until, finding } = begun;
+    let prepared = blocking::step(move || prepare(&recording, &chosen, &threads));
+    let prepared = prepared.await.map_err(DaemonError::io("read the ledger"))??;
+    let Prepared { supervisor, past, started, watched_until, finding } = prepared;
     // No client waits any more for what `run` has started before a shutdown. A copy starts nothing by itself.
     let stays = if matches!(finding, Finding::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
     let (supervisor, recovery) = supervisor.recover(Boot { cause: Some(started), watched_until, stays }, past).await;
@@ -335,51 +336,51 @@ async fn run(
     }
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
-    let lobby = Lobby::default();
+    let pending = PendingConnections::default();
     let (ledger_copy, dir, head) = (ledger.clone(), ledger.dir().clone(), watch_head(ledger));
-    let shared = Arc::new(Shared {
+    let state = Arc::new(DaemonState {
         supervisor,
         ledger: ledger_copy,
         dir,
         leave,
-        lobby,
+        pending,
         head,
         clients,
         is_leaving: AtomicBool::new(false),
     });
-    forget_runs(&shared);
+    forget_runs(&state);
     let (mut listener, file) = listen(ledger.dir().at(), DAEMON_SOCKET)
         .and_then(|(listener, file)| Ok((registered(listener)?, file)))
         .map_err(DaemonError::io("listen on the socket"))?;
-    tokio::spawn(retention::keep(Arc::clone(&shared), options.retention));
+    tokio::spawn(retention::keep(Arc::clone(&state), options.retention));
     notify("READY=1");
     if options.is_started_by_client {
         report(StartOutcome::Ready);
     }
-    let guard = Guard::new(file).map_err(DaemonError::io("look after the socket"))?;
-    let (why, told) = until_leaving(&shared, (&mut listener, guard), options, left, signals).await;
-    shared.is_leaving.store(true, Ordering::Release);
-    let door = Door::of(&shared, listener).map_err(DaemonError::io("listen on the socket while leaving"))?;
+    let guard = SocketGuard::new(file).map_err(DaemonError::io("look after the socket"))?;
+    let (why, told) = until_leaving(&state, (&mut listener, guard), options, left, signals).await;
+    state.is_leaving.store(true, Ordering::Release);
+    let door = ClosingListener::of(&state, listener).map_err(DaemonError::io("listen on the socket while leaving"))?;
     notify("STOPPING=1");
-    if matches!(why, Leave::Poisoned) {
-        farewell(&shared, door).await;
-        finish_starts(&shared, options.stop_deadline).await;
-        return Ok(Served::Poisoned(shutdown::running(&shared.supervisor)));
+    if matches!(why, ShutdownMode::Reexec) {
+        drain_clients(&state, door).await;
+        finish_starts(&state, options.stop_deadline).await;
+        return Ok(ServeEnd::Poisoned(shutdown::running(&state.supervisor)));
     }
-    let is_running_on = matches!(why, Leave::Running);
+    let is_running_on = matches!(why, ShutdownMode::LeaveRunning);
     let problems = match why {
-        Leave::Stopping(request) => shared.supervisor.shutdown(options.stop_deadline, &request).await.problems,
-        Leave::Running | Leave::Poisoned => Vec::new(),
+        ShutdownMode::StopAll(request) => state.supervisor.shutdown(options.stop_deadline, &request).await.problems,
+        ShutdownMode::LeaveRunning | ShutdownMode::Reexec => Vec::new(),
     };
     if let Some(told) = told {
         // A client that is gone need not be told.
         let _ = told.send(problems.clone());
     }
-    farewell(&shared, door).await;
+    drain_clients(&state, door).await;
     if is_running_on {
-        finish_starts(&shared, options.stop_deadline).await;
+        finish_starts(&state, options.stop_deadline).await;
     }
-    if problems.is_empty() { Ok(Served::ToTheEnd) } else { Err(DaemonError::Unstopped(problems)) }
+    if problems.is_empty() { Ok(ServeEnd::Finished) } else { Err(DaemonError::Unstopped(problems)) }
 }
 
 /// The size of the ledger, as it grows.
@@ -397,19 +398,19 @@ fn watch_head(ledger: &Ledger) -> watch::Receiver<u64> {
 }
 
 /// The socket of a daemon that is leaving: what reads is answered, and what would change something is refused.
-struct Door {
+struct ClosingListener {
     listener: OwnedFd,
     accepting: JoinHandle<()>,
 }
 
-impl Door {
-    fn of(shared: &Arc<Shared>, listener: UnixListener) -> io::Result<Self> {
+impl ClosingListener {
+    fn of(state: &Arc<DaemonState>, listener: UnixListener) -> io::Result<Self> {
         let handle = listener.as_fd().try_clone_to_owned()?;
-        let shared = Arc::clone(shared);
+        let state = Arc::clone(state);
         let accepting = tokio::spawn(async move {
             loop {
                 match listener.accept().await {
-                    Ok((stream, _)) => greet(&shared, stream),
+                    Ok((stream, _)) => spawn_session(&state, stream),
                     Err(_) => time::sleep(ACCEPT_PAUSE).await,
                 }
             }
@@ -418,7 +419,7 @@ impl Door {
     }
 
     /// Takes in the connections that were made, and lets no further one be made: they are refused, as where there is no daemon.
-    async fn close(self, shared: &Arc<Shared>) {
+    async fn close(self, state: &Arc<DaemonState>) {
         // Before the socket is shut, which it would take for one that is always ready.
         self.accepting.abort();
         drop(self.accepting.await);
@@ -428,7 +429,7 @@ impl Door {
         }
         while let Ok(connection) = accept_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
             match UnixStream::from_std(connection.into()) {
-                Ok(stream) => greet(shared, stream),
+                Ok(stream) => spawn_session(state, stream),
                 Err(error) => tracing::debug!(%error, "a client is not answered"),
             }
         }
@@ -436,55 +437,55 @@ impl Door {
 }
 
 /// Lets no start begin any more, and waits until those under way are on record, so that the next daemon finds their processes.
-async fn finish_starts(shared: &Shared, deadline: Duration) {
-    if !shared.supervisor.leave(deadline).await {
+async fn finish_starts(state: &DaemonState, deadline: Duration) {
+    if !state.supervisor.leave(deadline).await {
         tracing::error!("a start is still under way after {deadline:?}; the next daemon may not find its process");
     }
 }
 
 /// Lets clients have the answers that are on their way.
-async fn farewell(shared: &Arc<Shared>, door: Door) {
-    door.close(shared).await;
+async fn drain_clients(state: &Arc<DaemonState>, door: ClosingListener) {
+    door.close(state).await;
     let began = Instant::now();
-    let is_anyone_there = || shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();
+    let is_anyone_there = || state.clients.load(Ordering::Acquire) > 0 || !state.pending.is_empty();
     while is_anyone_there() && began.elapsed() < LEAVE_MAX {
         time::sleep(Duration::from_millis(2)).await;
     }
 }
 
-fn services(ledger: &Ledger, logs: &Arc<LogThreads>, keeper: Arc<KeeperClient>, place: LedgerPlace) -> Services {
+fn services(ledger: &Ledger, logs: &Arc<LogThreads>, fd_store: Arc<FdStoreClient>, place: LedgerPlace) -> Services {
     Services {
         store: Arc::new(ledger.clone()),
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(ledger.dir())),
         place: Some(place),
-        holder: Some(keeper),
+        holder: Some(fd_store),
         logs: Some((LogsDir::new(ledger.dir().at().join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }
 }
 
-type Told = Option<oneshot::Sender<Vec<String>>>;
+type ShutdownAck = Option<oneshot::Sender<Vec<String>>>;
 
 /// Serves clients until it is time to leave.
 async fn until_leaving(
-    shared: &Arc<Shared>,
-    (listener, mut guard): (&mut UnixListener, Guard),
+    state: &Arc<DaemonState>,
+    (listener, mut guard): (&mut UnixListener, SocketGuard),
     options: &DaemonOptions,
-    mut left: mpsc::Receiver<(Leave, Told)>,
+    mut left: mpsc::Receiver<(ShutdownMode, ShutdownAck)>,
     signals: &mut Signals,
-) -> (Leave, Told) {
+) -> (ShutdownMode, ShutdownAck) {
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);
-    let mut poisoned = poisoned(&shared.ledger);
+    let mut poisoned = poisoned(&state.ledger);
     let mut is_deaf = false;
     loop {
         tokio::select! {
             biased;
             Some(told) = left.recv() => return told,
             Some(place) = poisoned.recv() => match place {
-                Place::Moved => return (Leave::Running, None),
-                Place::Same if !shared.supervisor.launches().is_empty() => return (Leave::Poisoned, None),
+                Place::Moved => return (ShutdownMode::LeaveRunning, None),
+                Place::Same if !state.supervisor.launches().is_empty() => return (ShutdownMode::Reexec, None),
                 // No other daemon could ever take over what runs.
                 Place::Same | Place::Removed | Place::Exchanged => {}
             },
@@ -492,7 +493,7 @@ async fn until_leaving(
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
                     is_deaf = false;
-                    greet(shared, stream);
+                    spawn_session(state, stream);
                 }
                 // Out of descriptors, perhaps: it stays pending, and is no reason to turn in circles.
                 Err(error) => {
@@ -507,24 +508,24 @@ async fn until_leaving(
                 Err(error) => tracing::error!(%error, "the socket that was made again cannot be listened on"),
             },
             _ = ticks.tick() => {
-                let has_clients = shared.clients.load(Ordering::Acquire) > 0 || !shared.lobby.is_empty();
-                if has_clients || !shared.supervisor.is_idle() {
+                let has_clients = state.clients.load(Ordering::Acquire) > 0 || !state.pending.is_empty();
+                if has_clients || !state.supervisor.is_idle() {
                     busy = Instant::now();
                     ticks.reset_after(BUSY_POLL);
                 }
                 // A ledger that takes nothing any more is left as soon as nothing is lost by it.
-                let limit = if shared.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
-                if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && shared.supervisor.is_idle() {
-                    return (Leave::Running, None);
+                let limit = if state.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
+                if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && state.supervisor.is_idle() {
+                    return (ShutdownMode::LeaveRunning, None);
                 }
             }
         }
     }
 }
 
-fn greet(shared: &Arc<Shared>, stream: UnixStream) {
+fn spawn_session(state: &Arc<DaemonState>, stream: UnixStream) {
     let (admit, admitted) = oneshot::channel();
-    let ours = Arc::clone(shared);
+    let ours = Arc::clone(state);
     let task = tokio::spawn(async move {
         // It has a number before it does anything, so that it can give that back.
         if let Ok(number) = admitted.await {
@@ -532,7 +533,7 @@ fn greet(shared: &Arc<Shared>, stream: UnixStream) {
         }
     });
     // A task that was aborted at once needs no number.
-    let _ = admit.send(shared.lobby.enter(task.abort_handle()));
+    let _ = admit.send(state.pending.add(task.abort_handle()));
 }
 
 /// Tells the service manager, if there is one (`sd_notify(3)`).

@@ -6,7 +6,7 @@ use std::{
 };
 
 use apm2_ledger::Poison;
-use apm2_model::event::{actor::Actor, requester::Requester as By};
+use apm2_model::event::{actor::Actor, requester::Requester};
 use nix::unistd::Uid;
 use tokio::net::UnixStream;
 
@@ -22,31 +22,31 @@ use crate::{
         streams::streams,
     },
     connection::{Connection, peer},
-    failure::{Failure, gone},
+    failure::{Failure, client_gone},
     peer::has_hung_up,
     protocol::{Answer, Call, FailureKind, Reply, Request},
-    shared::{ServedClient, Shared},
+    state::{ClientPermit, DaemonState},
     user,
 };
 
 /// Serves the client with this number in the lobby to its end. What it asked for goes on if it leaves, and is not begun if it
 /// has left before.
-pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64) {
+pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: u64) {
     let mut connection = Connection { stream };
     let by = match peer(&connection.stream) {
         Ok(by) => by,
         Err(why) => {
-            shared.lobby.leave(number);
+            state.pending.remove(number);
             return tracing::warn!("a client was refused: {why}");
         }
     };
     let call = connection.call().await;
     // Counted before it leaves the lobby: at no time is it nowhere.
-    let served = ServedClient::begin(shared);
-    shared.lobby.leave(number);
+    let served = ClientPermit::acquire(state);
+    state.pending.remove(number);
     let is_change = |call: &Call| call.request.is_change();
-    if shared.is_leaving.load(Ordering::Acquire)
-        && shared.ledger.poisoned().is_none()
+    if state.is_leaving.load(Ordering::Acquire)
+        && state.ledger.poisoned().is_none()
         && matches!(&call, Ok((call, _)) if is_change(call))
     {
         return tell(&mut connection, &leaving()).await;
@@ -58,11 +58,11 @@ pub(crate) async fn serve(shared: &Arc<Shared>, stream: UnixStream, number: u64)
             Err(Failure::new(FailureKind::Usage, message))
         }
         // Withdrawn: a client that this daemon kept waiting for too long has told its user that nothing came of it.
-        (Ok(_), Some(_)) if has_hung_up(&connection.stream) => Err(gone()),
-        (Ok((call, stdin)), Some(_)) => answer(shared, &mut connection, call, stdin, by).await,
+        (Ok(_), Some(_)) if has_hung_up(&connection.stream) => Err(client_gone()),
+        (Ok((call, stdin)), Some(_)) => answer(state, &mut connection, call, stdin, by).await,
     };
     // What went wrong on the way to a poisoned ledger went wrong because of that.
-    let answered = match (answered, shared.ledger.poisoned()) {
+    let answered = match (answered, state.ledger.poisoned()) {
         // What says so already, and what to do about it, stays: it may have more to say.
         (Err(failure), Some(poison)) if !matches!(failure.kind, FailureKind::Unusable) || failure.hint.is_none() => {
             tracing::debug!(message = failure.message, "a call failed since the ledger is poisoned");
@@ -118,16 +118,17 @@ fn failed(Failure { kind, message, hint }: Failure) -> Reply {
 }
 
 async fn answer(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     call: Call,
     stdin: Option<OwnedFd>,
     uid: Uid,
 ) -> Result<Answer, Failure> {
     let user = if is_recorded(&call.request) { user::name_of(uid).await } else { None };
-    let by = By { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
+    let by =
+        Requester { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
     if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
-        && let Some(failure) = unusable(shared).await
+        && let Some(failure) = unusable(state).await
     {
         return Err(failure);
     }
@@ -136,31 +137,31 @@ async fn answer(
         Request::Apply { group, launches, dry_run, rerun } => {
             let launches = grouped(launches, &group);
             if dry_run {
-                return plan(&shared.supervisor, &group, &launches, rerun, &by);
+                return plan(&state.supervisor, &group, &launches, rerun, &by);
             }
-            checked(&shared.supervisor, &launches, &by)?;
-            let surplus = surplus(&shared.supervisor, &group, &launches);
-            apply(shared, connection, launches, &surplus, rerun, by).await
+            checked(&state.supervisor, &launches, &by)?;
+            let surplus = surplus(&state.supervisor, &group, &launches);
+            apply(state, connection, launches, &surplus, rerun, by).await
         }
-        Request::Remove { targets, purge: false } => remove(shared, connection, &targets, by).await,
-        Request::Remove { targets, purge: true } => purge(shared, connection, targets, by).await,
-        Request::Start { targets } => each(shared, connection, &targets, Verb::Start, by).await,
-        Request::Stop { targets, timeout } => each(shared, connection, &targets, Verb::Stop(timeout), by).await,
-        Request::Restart { targets } => each(shared, connection, &targets, Verb::Restart, by).await,
-        Request::Signal { targets, signal } => each(shared, connection, &targets, Verb::Signal(signal), by).await,
-        Request::Reload { targets } => each(shared, connection, &targets, Verb::Reload, by).await,
-        Request::Scale { name, instances } => scale(shared, connection, name, instances, by).await,
+        Request::Remove { targets, purge: false } => remove(state, connection, &targets, by).await,
+        Request::Remove { targets, purge: true } => purge(state, connection, targets, by).await,
+        Request::Start { targets } => each(state, connection, &targets, Verb::Start, by).await,
+        Request::Stop { targets, timeout } => each(state, connection, &targets, Verb::Stop(timeout), by).await,
+        Request::Restart { targets } => each(state, connection, &targets, Verb::Restart, by).await,
+        Request::Signal { targets, signal } => each(state, connection, &targets, Verb::Signal(signal), by).await,
+        Request::Reload { targets } => each(state, connection, &targets, Verb::Reload, by).await,
+        Request::Scale { name, instances } => scale(state, connection, name, instances, by).await,
         Request::Run { launch, stdin: true } if stdin.is_none() => {
             let name = launch.spec.name;
             Err(Failure::new(FailureKind::Failed, format!("the standard input for {name} did not arrive")))
         }
         Request::Run { launch, stdin: is_given } => {
-            run(shared, connection, *launch, stdin.filter(|_| is_given), by).await
+            run(state, connection, *launch, stdin.filter(|_| is_given), by).await
         }
-        Request::Wait { process_id, run } => ended(shared, connection, process_id, run).await,
-        Request::Streams => streams(shared, connection).await,
-        Request::Follow { first } => follow(shared, connection, first).await,
-        Request::Shutdown { leave } => shutdown(shared, connection, leave, by).await,
+        Request::Wait { process_id, run } => ended(state, connection, process_id, run).await,
+        Request::Streams => streams(state, connection).await,
+        Request::Follow { first } => follow(state, connection, first).await,
+        Request::Shutdown { leave } => shutdown(state, connection, leave, by).await,
     }
 }
 
@@ -170,8 +171,8 @@ const fn is_recorded(request: &Request) -> bool {
 }
 
 /// Why nothing can be answered: the ledger is not written any more, so what is known of it is not how things are.
-async fn unusable(shared: &Shared) -> Option<Failure> {
-    let ledger = shared.ledger.clone();
+async fn unusable(state: &DaemonState) -> Option<Failure> {
+    let ledger = state.ledger.clone();
     // The disk may keep it waiting.
     let poison = tokio::task::spawn_blocking(move || {
         ledger.check_place();

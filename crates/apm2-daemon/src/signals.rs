@@ -5,7 +5,7 @@ use std::io;
 use apm2_model::event::{actor::Actor, requester::Requester};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::shared::Leave;
+use crate::state::ShutdownMode;
 
 /// The signals that tell us to leave.
 pub(crate) struct Signals {
@@ -27,15 +27,15 @@ impl Signals {
         })
     }
 
-    pub(crate) async fn next(&mut self) -> Leave {
+    pub(crate) async fn next(&mut self) -> ShutdownMode {
         let stopping = |name: &str| {
             let reason = Some(format!("the supervisor received {name}"));
-            Leave::Stopping(Requester { actor: Actor::System, reason })
+            ShutdownMode::StopAll(Requester { actor: Actor::System, reason })
         };
         tokio::select! {
             _ = self.term.recv() => stopping("SIGTERM"),
             _ = self.int.recv() => stopping("SIGINT"),
-            _ = self.hup.recv() => Leave::Running,
+            _ = self.hup.recv() => ShutdownMode::LeaveRunning,
         }
     }
 }

@@ -66,9 +66,9 @@ pub(crate) enum Progress {
     /// Nothing yet.
     Waiting,
     /// How it went.
-    Told(StartOutcome),
+    Reported(StartOutcome),
     /// It has closed its output without a word.
-    Silent,
+    Closed,
 }
 
 /// A daemon that is starting.
@@ -99,11 +99,11 @@ impl Starting {
         };
         self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
         if count == 0 || self.line.len() > LINE_BYTES_MAX {
-            return Ok(Progress::Silent);
+            return Ok(Progress::Closed);
         }
         let Some(end) = self.line.iter().position(|byte| *byte == b'\n') else { return Ok(Progress::Waiting) };
         let line = self.line.get(..end).unwrap_or_default();
         let told = serde_json::from_slice::<Line>(line).ok().filter(|line| line.version == VERSION);
-        Ok(told.map_or(Progress::Silent, |line| Progress::Told(line.outcome)))
+        Ok(told.map_or(Progress::Closed, |line| Progress::Reported(line.outcome)))
     }
 }

@@ -15,11 +15,11 @@ use crate::{
     calls::apply::{grouped, plan},
     error::ClientError,
     failure::Failure,
-    keeper::client::KeeperClient,
+    fd_store::client::FdStoreClient,
     launches::LaunchFiles,
     place::{self, Finding},
     protocol::{Answer, FailureKind},
-    server::Traces,
+    server::LedgerSummary,
 };
 
 /// What applying `launches` as the group would do to the ledger in `dir`, which has no daemon.
@@ -30,10 +30,10 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
     let streams = streams_of(dir)?;
-    let keeper = KeeperClient::new(&opened, Vec::new());
-    let mut traces = Traces::none();
-    streams.iter().for_each(|stream| traces.note(stream));
-    let finding = place::find(opened.at(), traces.evidence(&keeper)).map_err(|error| failed(error.to_string()))?;
+    let fd_store = FdStoreClient::new(&opened, Vec::new());
+    let mut summary = LedgerSummary::none();
+    streams.iter().for_each(|stream| summary.note(stream));
+    let finding = place::find(opened.at(), summary.evidence(&fd_store)).map_err(|error| failed(error.to_string()))?;
     // Tasks are made for what is looked at, and never run.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;

@@ -287,13 +287,13 @@ fn unanswered() -> Supervision {
 }
 
 fn hello(mut client: Client) -> Result<(), ClientError> {
-    client.patience(PATIENCE).map_err(ClientError::Gone)?;
+    client.set_timeout(PATIENCE).map_err(ClientError::Gone)?;
     client.ask(Request::Hello, None, None)?;
     client.receive().map(drop)
 }
 
 fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
-    client.patience(PATIENCE).map_err(ClientError::Gone)?;
+    client.set_timeout(PATIENCE).map_err(ClientError::Gone)?;
     client.ask(Request::Streams, None, None)?;
     let mut streams = Vec::new();
     loop {

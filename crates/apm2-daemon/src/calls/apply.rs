@@ -7,16 +7,16 @@ use apm2_core::{
     supervisor::{Applied, BroughtUp, Part, Supervisor},
 };
 use apm2_model::{
-    event::requester::Requester as By,
+    event::requester::Requester,
     spec::{id::ProcessId, launch::LaunchSpec},
 };
 
 use crate::{
     calls::outcomes::{outcome, outcomes},
     connection::Connection,
-    failure::{Failure, in_words},
+    failure::{Failure, error_text},
     protocol::{Action, Answer, FailureKind, Outcome},
-    shared::{RUN_GROUP, Shared},
+    state::{DaemonState, RUN_GROUP},
 };
 
 /// What applying these launches as the group would do. Changes nothing.
@@ -25,7 +25,7 @@ pub(crate) fn plan(
     group: &str,
     launches: &[LaunchSpec],
     rerun: bool,
-    by: &By,
+    by: &Requester,
 ) -> Result<Answer, Failure> {
     checked(supervisor, launches, by)?;
     let planned = launches.iter().map(|launch| planned(supervisor, launch, rerun));
@@ -39,8 +39,8 @@ pub(crate) fn grouped(launches: Vec<LaunchSpec>, group: &str) -> Vec<LaunchSpec>
 }
 
 /// Refuses what cannot be, before anything is touched.
-pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &By) -> Result<(), Failure> {
-    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, in_words(error));
+pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Requester) -> Result<(), Failure> {
+    let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error_text(error));
     for launch in launches {
         supervisor.check_owner(launch).map_err(|error| taken(supervisor, launch, error))?;
         supervisor.check(launch, by).map_err(usage)?;
@@ -58,19 +58,19 @@ pub(crate) fn surplus(supervisor: &Supervisor, group: &str, launches: &[LaunchSp
 /// Makes a group what it is to be. What goes and what changes is stopped before anything is started: one process may need
 /// what another one holds.
 pub(crate) async fn apply(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     launches: Vec<LaunchSpec>,
     surplus: &[Arc<LaunchSpec>],
     rerun: bool,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
     let mut works: Vec<(String, Work)> = Vec::new();
     works.extend(surplus.iter().map(|launch| (launch.spec.name.clone(), Work::remove(launch, launch.group.clone()))));
     works.extend(launches.into_iter().map(|launch| (launch.spec.name.clone(), Work::Apply(Box::new(launch), rerun))));
-    let parts = shared.supervisor.together(works.iter().map(|(name, _)| name.clone()).collect());
+    let parts = state.supervisor.together(works.iter().map(|(name, _)| name.clone()).collect());
     let works: Vec<_> =
-        works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(shared), part, by.clone())).collect();
+        works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(state), part, by.clone())).collect();
     outcomes(connection, works.into_iter()).await
 }
 
@@ -129,11 +129,11 @@ impl Work {
         Self::Remove { id: launch.spec.id, name: launch.spec.name.clone(), group }
     }
 
-    pub(crate) async fn done(self, shared: Arc<Shared>, part: Part, by: By) -> Outcome {
+    pub(crate) async fn done(self, state: Arc<DaemonState>, part: Part, by: Requester) -> Outcome {
         match self {
             Self::Apply(launch, rerun) => {
                 let name = launch.spec.name.clone();
-                let planned = planned(&shared.supervisor, &launch, rerun).action;
+                let planned = planned(&state.supervisor, &launch, rerun).action;
                 match part.bring_up(*launch, rerun, &by).await {
                     Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
                         None => outcome(&name, action_of(applied, has_started, has_finished)),
@@ -141,7 +141,7 @@ impl Work {
                     },
                     Err(error) => {
                         let action = failed_action(planned, &error);
-                        Outcome { error: Some(in_words(error)), ..outcome(&name, action) }
+                        Outcome { error: Some(error_text(error)), ..outcome(&name, action) }
                     }
                 }
             }
@@ -149,7 +149,7 @@ impl Work {
                 let error = match part.remove(id, group.as_deref(), &by).await {
                     // What was asked for by `run` is forgotten once it is over; another file may have the name now.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
-                    Err(error) => Some(in_words(error)),
+                    Err(error) => Some(error_text(error)),
                 };
                 Outcome { error, ..outcome(&name, Action::Remove) }
             }

@@ -7,7 +7,7 @@ use apm2_core::{
     supervisor::{Reloaded, Supervisor},
 };
 use apm2_model::{
-    event::{requester::Requester as By, stream_id::StreamId},
+    event::{requester::Requester, stream_id::StreamId},
     signal::Signal,
     spec::name::EVERYTHING,
 };
@@ -15,9 +15,9 @@ use apm2_model::{
 use crate::{
     calls::outcomes::{outcome, outcomes},
     connection::Connection,
-    failure::{Failure, in_words},
+    failure::{Failure, error_text},
     protocol::{Action, Answer, Outcome},
-    shared::Shared,
+    state::DaemonState,
 };
 
 /// What is done to each of several instances.
@@ -63,26 +63,26 @@ impl Verb {
 
 /// Does something to all of the targets at the same time.
 pub(crate) async fn each(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     targets: &[String],
     verb: Verb,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
-        let found = find(shared, target)?;
+        let found = find(state, target)?;
         // `stop all` stops what runs, `restart all` restarts it. What is named is told of in any case.
-        let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&shared.supervisor, *id);
+        let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&state.supervisor, *id);
         ids.extend(found.into_iter().filter(is_meant));
     }
     ids.sort_unstable();
     ids.dedup();
-    outcomes(connection, ids.into_iter().map(|id| act(Arc::clone(shared), id, verb, by.clone()))).await
+    outcomes(connection, ids.into_iter().map(|id| act(Arc::clone(state), id, verb, by.clone()))).await
 }
 
-async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
-    let supervisor = &shared.supervisor;
+async fn act(state: Arc<DaemonState>, id: StreamId, verb: Verb, by: Requester) -> Outcome {
+    let supervisor = &state.supervisor;
     let name = supervisor.display_name(id);
     let mut action = verb.action();
     let result = match verb {
@@ -102,10 +102,10 @@ async fn act(shared: Arc<Shared>, id: StreamId, verb: Verb, by: By) -> Outcome {
         Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
             Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
         }
-        Err(error) => Outcome { error: Some(in_words(error)), ..outcome(&name, action) },
+        Err(error) => Outcome { error: Some(error_text(error)), ..outcome(&name, action) },
     }
 }
 
-pub(crate) fn find(shared: &Shared, target: &str) -> Result<Vec<StreamId>, Failure> {
-    Ok(shared.supervisor.find(target)?)
+pub(crate) fn find(state: &DaemonState, target: &str) -> Result<Vec<StreamId>, Failure> {
+    Ok(state.supervisor.find(target)?)
 }

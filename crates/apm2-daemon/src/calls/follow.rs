@@ -8,37 +8,41 @@ use tokio::time;
 
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
-    failure::{Failure, gone},
+    failure::{Failure, client_gone},
     frame::Frame,
     protocol::{Answer, FailureKind, Reply},
-    shared::Shared,
+    state::DaemonState,
 };
 
 /// Events that are read at once for somebody who follows.
 const FOLLOW_EVENTS_MAX: u64 = 256;
 
 /// Sends events from `first` on, until the client leaves.
-pub(crate) async fn follow(shared: &Arc<Shared>, connection: &mut Connection, first: u64) -> Result<Answer, Failure> {
+pub(crate) async fn follow(
+    state: &Arc<DaemonState>,
+    connection: &mut Connection,
+    first: u64,
+) -> Result<Answer, Failure> {
     let mut next = first.max(1);
-    let mut size = shared.head.clone();
+    let mut size = state.head.clone();
     loop {
         let head = *size.borrow_and_update();
         if head < next {
             tokio::select! {
                 grown = size.changed() => grown.map_err(|_| Failure::new(FailureKind::Failed, "the daemon is leaving"))?,
                 () = connection.left() => return Ok(Answer::Done),
-                () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| gone())?,
+                () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
             }
             continue;
         }
-        let (ledger, last) = (shared.ledger.clone(), head.min(next.saturating_add(FOLLOW_EVENTS_MAX - 1)));
+        let (ledger, last) = (state.ledger.clone(), head.min(next.saturating_add(FOLLOW_EVENTS_MAX - 1)));
         let read = move || ledger.reader().events(next, last).collect::<Result<Vec<_>, _>>();
         let events = tokio::task::spawn_blocking(read).await;
         let events = events.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
         for event in events.map_err(|error| Failure::new(FailureKind::Unusable, causes(&error)))? {
             let mut bytes = event.seq.to_be_bytes().to_vec();
             encode_event(&event, &mut bytes).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-            connection.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
+            connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;
         }
         next = last.saturating_add(1);
     }

@@ -6,18 +6,21 @@ use apm2_core::{process::ProcessError, supervisor::Supervisor};
 use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId, state::stream::Stream};
 use tokio::sync::oneshot;
 
-use crate::shared::{RUN_GROUP, Shared, is_run};
+use crate::state::{DaemonState, RUN_GROUP, is_run};
 
 /// Forgets what was asked for by `run`, now or once it is over.
-pub(crate) fn forget_runs(shared: &Arc<Shared>) {
-    for launch in shared.supervisor.launches().iter().filter(|launch| is_run(launch)) {
-        drop(forget_when_over(shared, StreamId { process_id: launch.spec.id, instance: 0 }));
+pub(crate) fn forget_runs(state: &Arc<DaemonState>) {
+    for launch in state.supervisor.launches().iter().filter(|launch| is_run(launch)) {
+        drop(forget_when_over(state, StreamId { process_id: launch.spec.id, instance: 0 }));
     }
 }
 
 /// Forgets a run once it is over, and gives its end: asked before it is forgotten, and before another one has its name.
-pub(crate) fn forget_when_over(shared: &Arc<Shared>, id: StreamId) -> oneshot::Receiver<Result<Stream, ProcessError>> {
-    let supervisor = shared.supervisor.clone();
+pub(crate) fn forget_when_over(
+    state: &Arc<DaemonState>,
+    id: StreamId,
+) -> oneshot::Receiver<Result<Stream, ProcessError>> {
+    let supervisor = state.supervisor.clone();
     let (told, over) = oneshot::channel();
     tokio::spawn(async move {
         let ended = supervisor.wait(id).await;

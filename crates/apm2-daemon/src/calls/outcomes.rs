@@ -6,7 +6,7 @@ use tokio::{sync::oneshot, task::JoinSet, time};
 
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
-    failure::{Failure, gone},
+    failure::{Failure, client_gone},
     protocol::{Action, Answer, Outcome, Reply},
 };
 
@@ -33,10 +33,10 @@ pub(crate) async fn outcomes(
     while !running.is_empty() {
         tokio::select! {
             Some(joined) = running.join_next() => if let Ok(Ok(outcome)) = joined {
-                connection.reply(&Reply::Progress(outcome.clone())).await.map_err(|_| gone())?;
+                connection.reply(&Reply::Progress(outcome.clone())).await.map_err(|_| client_gone())?;
                 all.push(outcome);
             },
-            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| gone())?,
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));

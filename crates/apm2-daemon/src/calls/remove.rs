@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apm2_core::process::ProcessError;
-use apm2_model::{event::requester::Requester as By, spec::launch::LaunchSpec};
+use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
 
 use crate::{
     calls::{
@@ -14,21 +14,21 @@ use crate::{
     failure::Failure,
     protocol::{Action, Answer, FailureKind, Outcome, Targets},
     retention,
-    shared::Shared,
+    state::DaemonState,
 };
 
 pub(crate) async fn remove(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     targets: &Targets,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
-    let launches = shared.supervisor.launches();
+    let launches = state.supervisor.launches();
     let named = match targets {
         Targets::Named(names) => {
             let mut ids = Vec::new();
             for name in names {
-                ids.push(shared.supervisor.find_process(name)?);
+                ids.push(state.supervisor.find_process(name)?);
             }
             ids
         }
@@ -41,53 +41,53 @@ pub(crate) async fn remove(
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
     // Each by itself: nothing is started that would have to wait.
-    let alone = |launch: &Arc<LaunchSpec>| shared.supervisor.together(vec![launch.spec.name.clone()]);
+    let alone = |launch: &Arc<LaunchSpec>| state.supervisor.together(vec![launch.spec.name.clone()]);
     let works: Vec<_> = launches
         .iter()
         .filter(|launch| is_meant(launch))
         .flat_map(|launch| alone(launch).into_iter().map(move |part| (launch, part)))
-        .map(|(launch, part)| Work::remove(launch, group.clone()).done(Arc::clone(shared), part, by.clone()))
+        .map(|(launch, part)| Work::remove(launch, group.clone()).done(Arc::clone(state), part, by.clone()))
         .collect();
     outcomes(connection, works.into_iter()).await
 }
 
 /// The same, and removes the logs of what is taken out, and of what was taken out before.
 pub(crate) async fn purge(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     targets: Targets,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
-    let present: Vec<String> = shared.supervisor.launches().iter().map(|launch| launch.spec.name.clone()).collect();
+    let present: Vec<String> = state.supervisor.launches().iter().map(|launch| launch.spec.name.clone()).collect();
     let (supervised, names) = match targets {
         Targets::All => (Targets::All, vec![None]),
         Targets::Group(group) => {
-            let launches = shared.supervisor.launches();
+            let launches = state.supervisor.launches();
             let of_group = launches.iter().filter(|launch| launch.group.as_ref() == Some(&group));
             let names = of_group.map(|launch| Some(launch.spec.name.clone())).collect();
             (Targets::Group(group), names)
         }
         Targets::Named(names) => {
-            let is_known = |name: &String| shared.supervisor.find_process(name).is_ok();
+            let is_known = |name: &String| state.supervisor.find_process(name).is_ok();
             let supervised = names.iter().filter(|name| is_known(name)).cloned().collect();
-            let named = names.into_iter().map(|name| match shared.supervisor.find_process(&name) {
-                Ok(id) => shared.supervisor.name_of(id).unwrap_or(name),
+            let named = names.into_iter().map(|name| match state.supervisor.find_process(&name) {
+                Ok(id) => state.supervisor.name_of(id).unwrap_or(name),
                 Err(_) => name,
             });
             (Targets::Named(supervised), named.map(Some).collect::<Vec<_>>())
         }
     };
-    let mut all = match remove(shared, connection, &supervised, by).await? {
+    let mut all = match remove(state, connection, &supervised, by).await? {
         Answer::Outcomes(outcomes) => outcomes,
         other => return Ok(other),
     };
     for name in names {
-        let (supervisor, dir, named) = (shared.supervisor.clone(), Arc::clone(shared.ledger.dir()), name.clone());
+        let (supervisor, dir, named) = (state.supervisor.clone(), Arc::clone(state.ledger.dir()), name.clone());
         let removed = connection.wait_for(async move { retention::purge(&supervisor, &dir, named).await }).await?;
         let removed = removed.map_err(|error| {
             Failure::new(
                 FailureKind::Failed,
-                format!("the logs in {} cannot be listed: {error}", shared.dir.named().display()),
+                format!("the logs in {} cannot be listed: {error}", state.dir.named().display()),
             )
         })?;
         // A name that nothing ever had is a mistake.

@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use apm2_model::event::requester::Requester as By;
+use apm2_model::event::requester::Requester;
 
 use crate::{
     calls::outcomes::outcome,
     connection::Connection,
     failure::Failure,
     protocol::{Action, Answer},
-    shared::Shared,
+    state::DaemonState,
 };
 
 pub(crate) async fn scale(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     name: String,
     instances: u32,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
-    let id = shared.supervisor.find_process(&name)?;
-    let supervisor = shared.supervisor.clone();
+    let id = state.supervisor.find_process(&name)?;
+    let supervisor = state.supervisor.clone();
     connection.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
     Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
 }

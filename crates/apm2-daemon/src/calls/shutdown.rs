@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use apm2_core::supervisor::Supervisor;
-use apm2_model::event::{actor::Actor, requester::Requester as By};
+use apm2_model::event::{actor::Actor, requester::Requester};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -11,36 +11,40 @@ use crate::{
     connection::Connection,
     failure::Failure,
     protocol::{Action, Answer, FailureKind, Outcome},
-    shared::{Leave, Shared},
+    state::{DaemonState, ShutdownMode},
 };
 
 /// That the supervisor leaves is no word about its processes: what it stops for that is its own doing, as on SIGTERM, and
 /// is still wanted.
-fn own_shutdown(by: By) -> By {
+fn own_shutdown(by: Requester) -> Requester {
     let who = match by.actor {
         Actor::Operator { user: Some(user), .. } => user,
         Actor::Operator { uid, .. } => format!("user {uid}"),
         _ => "an unknown user".to_owned(),
     };
     let reason = by.reason.map_or_else(String::new, |reason| format!(": {reason}"));
-    By { actor: Actor::System, reason: Some(format!("`daemon --stop` by {who}{reason}")) }
+    Requester { actor: Actor::System, reason: Some(format!("`daemon --stop` by {who}{reason}")) }
 }
 
 pub(crate) async fn shutdown(
-    shared: &Arc<Shared>,
+    state: &Arc<DaemonState>,
     connection: &mut Connection,
     leave: bool,
-    by: By,
+    by: Requester,
 ) -> Result<Answer, Failure> {
     let (told, problems) = oneshot::channel();
-    let poisoned = || shared.ledger.poisoned().filter(|_| !leave);
-    let why = if leave || poisoned().is_some() { Leave::Running } else { Leave::Stopping(own_shutdown(by)) };
+    let poisoned = || state.ledger.poisoned().filter(|_| !leave);
+    let why = if leave || poisoned().is_some() {
+        ShutdownMode::LeaveRunning
+    } else {
+        ShutdownMode::StopAll(own_shutdown(by))
+    };
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
-    shared.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
+    state.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = connection.wait_for(problems).await?.map_err(|_| leaving())?;
     // Asked again: the ledger may be poisoned by the first stop that cannot be recorded.
     if let Some(poison) = poisoned() {
-        return left_running(&format!("the ledger is {poison}"), &running(&shared.supervisor));
+        return left_running(&format!("the ledger is {poison}"), &running(&state.supervisor));
     }
     if problems.is_empty() {
         return Ok(Answer::Done);

@@ -8,18 +8,18 @@ use tokio::{sync::mpsc, time};
 
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
-    failure::{Failure, gone},
+    failure::{Failure, client_gone},
     frame::Frame,
     protocol::{Answer, FailureKind, Reply},
-    shared::Shared,
+    state::DaemonState,
 };
 
 /// Folds that are read ahead of what a client has accepted.
 const STREAMS_AHEAD_MAX: usize = 64;
 
 /// Sends the folds of all streams. Few of them are in memory at the same time: there may be any number of processes on record.
-pub(crate) async fn streams(shared: &Arc<Shared>, connection: &mut Connection) -> Result<Answer, Failure> {
-    let reader = shared.ledger.reader();
+pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<Answer, Failure> {
+    let reader = state.ledger.reader();
     let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
     let reading = tokio::task::spawn_blocking(move || {
         reader.each_stream(|stream| match sender.blocking_send(encode_stream(&stream)) {
@@ -33,9 +33,9 @@ pub(crate) async fn streams(shared: &Arc<Shared>, connection: &mut Connection) -
             next = encoded.recv() => {
                 let Some(bytes) = next else { break };
                 let bytes = bytes.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-                connection.send(&Frame::Raw(bytes)).await.map_err(|_| gone())?;
+                connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;
             }
-            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| gone())?,
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
         }
     }
     let read = reading.await.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;

@@ -16,7 +16,7 @@ use apm2_core::{
 use apm2_daemon::{
     DaemonError, DaemonOptions,
     client::{Client, ClientError},
-    keeper::keep,
+    fd_store::serve_descriptors,
     log_file::DaemonLog,
     owner::{Owner, Ownership, ownership},
     protocol::{Answer, Request},
@@ -117,13 +117,13 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     }));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
     let absolute = std::path::absolute(&dir).unwrap_or_else(|_| dir.clone());
-    let keeper = own_command(&["--ledger".as_ref(), absolute.as_os_str(), "keeper".as_ref()])?;
+    let fd_store_command = own_command(&["--ledger".as_ref(), absolute.as_os_str(), "keeper".as_ref()])?;
     let options = DaemonOptions {
         dir,
         idle_timeout,
         stop_deadline: args.stop_deadline,
         retention: Retention { bytes_max: args.logs_bytes_max, age_max: args.logs_age_max },
-        keeper,
+        fd_store_command,
         forget_other_namespaces: args.forget_other_namespaces,
         is_started_by_client: args.report_start,
     };
@@ -299,7 +299,7 @@ pub(crate) struct KeeperArgs {}
 pub(crate) fn keeper(_args: &KeeperArgs, context: &Context) -> Result<i32, CliError> {
     let failed = |error| CliError::failed(format!("cannot hold descriptors: {error}"));
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
-    keep(listener, &context.ledger_dir()?).map_err(failed)?;
+    serve_descriptors(listener, &context.ledger_dir()?).map_err(failed)?;
     Ok(0)
 }
 

@@ -14,8 +14,8 @@ use rustix::net::{
 };
 
 use crate::{
-    address::{KEEPER_SOCKET, short},
-    keeper::message,
+    address::{FD_STORE_SOCKET, short},
+    fd_store::message,
 };
 
 /// The conversations. Version 1 was spoken before it said in which pid namespace a process is.
@@ -27,25 +27,25 @@ const PLACE: &str = "66305 4242";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Client,
-    Keeper,
+    Server,
 }
 
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct GoldenMessage {
     pub(crate) side: Side,
     pub(crate) descriptors: usize,
     pub(crate) bytes: Vec<u8>,
 }
 
 /// One of the conversations, as if its keeper served `dir`.
-pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<Said> {
-    let served = message::of_place(&File::open(dir).unwrap()).unwrap();
+pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<GoldenMessage> {
+    let served = message::directory_text(&File::open(dir).unwrap()).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
     let text = fs::read_to_string(golden.join(format!("keeper-{version}.txt"))).unwrap();
     text.lines()
         .map(|line| {
             let mut words = line.split(' ');
-            let side = if words.next() == Some(">") { Side::Client } else { Side::Keeper };
+            let side = if words.next() == Some(">") { Side::Client } else { Side::Server };
             let descriptors = words.next().unwrap().parse().unwrap();
             let hex = words.next().unwrap().as_bytes();
             let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
@@ -54,7 +54,7 @@ pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<Said> {
                 bytes.truncate(1);
                 bytes.extend_from_slice(served.as_bytes());
             }
-            Said { side, descriptors, bytes }
+            GoldenMessage { side, descriptors, bytes }
         })
         .collect()
 }
@@ -64,7 +64,7 @@ fn socket() -> OwnedFd {
 }
 
 fn address(dir: &File) -> SocketAddrUnix {
-    SocketAddrUnix::new(short(dir, KEEPER_SOCKET)).unwrap()
+    SocketAddrUnix::new(short(dir, FD_STORE_SOCKET)).unwrap()
 }
 
 /// The socket of the keeper in `dir`.
@@ -83,25 +83,25 @@ pub(crate) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
 }
 
 /// Sends the bytes, with as many duplicates of `descriptor` as were sent then.
-pub(crate) fn send(socket: &OwnedFd, said: &Said, descriptor: &PipeWriter) {
+pub(crate) fn send(socket: &OwnedFd, said: &GoldenMessage, descriptor: &PipeWriter) {
     let descriptors = vec![descriptor.as_fd(); said.descriptors];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() {
-        assert!(beside.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
     }
-    sendmsg(socket, &[IoSlice::new(&said.bytes)], &mut beside, SendFlags::NOSIGNAL).unwrap();
+    sendmsg(socket, &[IoSlice::new(&said.bytes)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
 }
 
 /// The bytes of the next message, and how many descriptors came beside it.
 pub(crate) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
     let mut bytes = vec![0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received =
-        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
+        recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).unwrap().bytes;
     bytes.truncate(received);
-    let sent = beside.drain().map(|message| match message {
+    let sent = ancillary.drain().map(|message| match message {
         RecvAncillaryMessage::ScmRights(sent) => sent.count(),
         _ => 0,
     });

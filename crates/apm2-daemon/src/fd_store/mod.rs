@@ -14,4 +14,4 @@ pub(crate) mod golden;
 pub(crate) mod message;
 pub(crate) mod server;
 
-pub use crate::keeper::{client::KeeperClient, server::keep};
+pub use crate::fd_store::{client::FdStoreClient, server::serve_descriptors};

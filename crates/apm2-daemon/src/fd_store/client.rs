@@ -31,8 +31,8 @@ use rustix::{
 };
 
 use crate::{
-    address::{Existing, KEEPER_SOCKET, SocketFile, is_unanswered, short},
-    keeper::message::{self, Message, Word},
+    address::{FD_STORE_SOCKET, OnExisting, SocketFile, is_unanswered, short},
+    fd_store::message::{self, Message, Opcode},
 };
 
 /// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
@@ -51,61 +51,61 @@ const SOCKET_POLL: Duration = Duration::from_millis(20);
 const BACKLOG: i32 = 4;
 
 /// A holder of outputs in a process of its own.
-pub struct KeeperClient(Arc<Shared>);
+pub struct FdStoreClient(Arc<Inner>);
 
-struct Shared {
+struct Inner {
     dir: Arc<LedgerDir>,
     /// The program that becomes the keeper, with its arguments. Its stdin is the listening socket.
     command: Vec<std::ffi::OsString>,
-    state: Mutex<State>,
+    state: Mutex<ClientState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ClientState {
     connection: Option<Arc<OwnedFd>>,
     /// Whether the keeper has said that it serves this very directory. One of an earlier version does not say.
-    is_of_here: bool,
+    serves_this_dir: bool,
     /// Whether one that does not say so is left alone.
-    is_wary: bool,
+    requires_proof: bool,
     /// What the keeper was given, for another one if it dies.
-    given: BTreeMap<String, Given>,
+    stored: BTreeMap<String, StoredFds>,
 }
 
-struct Given {
+struct StoredFds {
     /// The outputs, and the process.
     descriptors: Vec<OwnedFd>,
     /// What they are.
     text: String,
 }
 
-impl Given {
+impl StoredFds {
     fn copy(descriptors: &[BorrowedFd<'_>], text: &str) -> io::Result<Self> {
         let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>()?;
         Ok(Self { descriptors: copies, text: text.to_owned() })
     }
 }
 
-impl KeeperClient {
+impl FdStoreClient {
     /// The keeper of the ledger in `dir`, of which the caller is the owner. `command` starts one where there is none, in that
     /// directory.
     #[must_use]
     pub fn new(dir: &Arc<LedgerDir>, command: Vec<std::ffi::OsString>) -> Self {
-        Self(Arc::new(Shared { dir: Arc::clone(dir), command, state: Mutex::default() }))
+        Self(Arc::new(Inner { dir: Arc::clone(dir), command, state: Mutex::default() }))
     }
 }
 
-impl KeeperClient {
+impl FdStoreClient {
     /// Whether a keeper answers that serves this very directory. None is started to be asked.
     pub(crate) fn is_present(&self) -> bool {
-        self.peeked().is_ok_and(|connection| connection.is_some()) && self.0.state().is_of_here
+        self.existing_connection().is_ok_and(|connection| connection.is_some()) && self.0.state().serves_this_dir
     }
 
     /// Leaves a keeper alone that does not say which directory it serves: this one is a copy, and the keeper may be that of
     /// the original.
-    pub(crate) fn be_wary(&self) {
+    pub(crate) fn require_proof(&self) {
         let mut state = self.0.state();
-        state.is_wary = true;
-        if !state.is_of_here
+        state.requires_proof = true;
+        if !state.serves_this_dir
             && let Some(connection) = state.connection.take()
         {
             // It may be gone already.
@@ -114,25 +114,25 @@ impl KeeperClient {
     }
 
     /// The connection to the keeper that there is.
-    fn peeked(&self) -> io::Result<Option<Arc<OwnedFd>>> {
+    fn existing_connection(&self) -> io::Result<Option<Arc<OwnedFd>>> {
         let mut state = self.0.state();
         if let Some(connection) = &state.connection {
             return Ok(Some(Arc::clone(connection)));
         }
         let dir = File::open(self.0.dir.at())?;
-        let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        let met = match meet(&address, &dir) {
-            Err(error) if is_unanswered(&error) && self.0.is_running() => meet_within(&address, &dir, SOCKET_MAX),
-            met => met,
+        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
+        let handshake = match handshake(&address, &dir) {
+            Err(error) if is_unanswered(&error) && self.0.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
+            handshake => handshake,
         };
-        match met {
+        match handshake {
             Err(error) if is_unanswered(&error) => Ok(None),
-            met => Ok(Some(self.0.connected(&mut state, met?))),
+            handshake => Ok(Some(self.0.connected(&mut state, handshake?))),
         }
     }
 }
 
-impl Drop for Shared {
+impl Drop for Inner {
     /// The thread that waits for the end of the keeper has a copy of the descriptor.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -143,33 +143,33 @@ impl Drop for Shared {
     }
 }
 
-impl Shared {
+impl Inner {
     /// Nothing is left half-done under this lock that a second try would not do again.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a message and waits for its answer; once more with a new keeper if the old one is gone or does not answer.
     fn ask(
         self: &Arc<Self>,
-        state: &mut State,
-        word: Word,
+        state: &mut ClientState,
+        opcode: Opcode,
         text: &str,
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<Message> {
         let connection = self.connection(state)?;
-        match exchange(&connection, word, text, descriptors) {
+        match exchange(&connection, opcode, text, descriptors) {
             Ok(answer) => Ok(answer),
             Err(error) => {
                 tracing::warn!(%error, "the keeper is gone; another one takes its place");
                 let connection = self.replace(state)?;
-                exchange(&connection, word, text, descriptors)
+                exchange(&connection, opcode, text, descriptors)
             }
         }
     }
 
     /// The connection that there is, or a new one.
-    fn connection(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+    fn connection(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         match &state.connection {
             Some(connection) => Ok(Arc::clone(connection)),
             None => self.connect(state),
@@ -177,15 +177,15 @@ impl Shared {
     }
 
     /// Connects to the keeper that an earlier daemon has left, or to a new one.
-    fn connect(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+    fn connect(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(self.dir.at())?;
-        let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
-        let met = match meet(&address, &dir) {
-            Err(error) if is_unanswered(&error) && self.is_running() => meet_within(&address, &dir, SOCKET_MAX),
-            met => met,
+        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
+        let handshake = match handshake(&address, &dir) {
+            Err(error) if is_unanswered(&error) && self.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
+            handshake => handshake,
         };
-        match met {
-            Ok(met) if met.is_of_here || !state.is_wary => Ok(self.connected(state, met)),
+        match handshake {
+            Ok(handshake) if handshake.serves_this_dir || !state.requires_proof => Ok(self.connected(state, handshake)),
             Ok(_) | Err(_) => self.replace(state),
         }
     }
@@ -202,25 +202,25 @@ impl Shared {
     }
 
     /// Starts a keeper, and gives it what the one before it held.
-    fn replace(self: &Arc<Self>, state: &mut State) -> io::Result<Arc<OwnedFd>> {
+    fn replace(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         if let Some(connection) = state.connection.take() {
             // A frozen one leaves when it goes on, and who waits for its end waits no longer.
             let _ = shutdown(&connection, Shutdown::Both);
         }
         let dir = File::open(self.dir.at())?;
-        let address = SocketAddrUnix::new(short(&dir, KEEPER_SOCKET))?;
+        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
         self.start(&dir)?;
-        let met = meet(&address, &dir)?;
-        for (run, given) in &state.given {
-            let descriptors: Vec<_> = given.descriptors.iter().map(OwnedFd::as_fd).collect();
-            exchange(&met.connection, Word::Hold, &message::of_run(run, &given.text), &descriptors)?;
+        let handshake = handshake(&address, &dir)?;
+        for (run, stored) in &state.stored {
+            let descriptors: Vec<_> = stored.descriptors.iter().map(OwnedFd::as_fd).collect();
+            exchange(&handshake.connection, Opcode::Hold, &message::hold_text(run, &stored.text), &descriptors)?;
         }
-        Ok(self.connected(state, met))
+        Ok(self.connected(state, handshake))
     }
 
-    fn connected(self: &Arc<Self>, state: &mut State, met: Met) -> Arc<OwnedFd> {
-        let connection = Arc::new(met.connection);
-        state.is_of_here = met.is_of_here;
+    fn connected(self: &Arc<Self>, state: &mut ClientState, handshake: Handshake) -> Arc<OwnedFd> {
+        let connection = Arc::new(handshake.connection);
+        state.serves_this_dir = handshake.serves_this_dir;
         state.connection = Some(Arc::clone(&connection));
         self.watch(&connection);
         connection
@@ -229,17 +229,17 @@ impl Shared {
     /// Waits, on a thread, for the end of a keeper, and puts another one in its place: until there is one, nobody else has
     /// what it held.
     fn watch(self: &Arc<Self>, connection: &Arc<OwnedFd>) {
-        let (shared, watched) = (Arc::downgrade(self), Arc::downgrade(connection));
+        let (inner, watched) = (Arc::downgrade(self), Arc::downgrade(connection));
         let Ok(copy) = connection.try_clone() else { return };
-        let waiting = thread::Builder::new().name("apm2-keeper-end".to_owned()).spawn(move || {
+        let waiting = thread::Builder::new().name("apm2-fdstore-end".to_owned()).spawn(move || {
             let mut ended = [PollFd::new(&copy, PollFlags::RDHUP)];
             let polled = retry_on_intr(|| poll(&mut ended, None));
-            let (Some(shared), Some(watched)) = (Weak::upgrade(&shared), Weak::upgrade(&watched)) else { return };
-            let mut state = shared.state();
+            let (Some(inner), Some(watched)) = (Weak::upgrade(&inner), Weak::upgrade(&watched)) else { return };
+            let mut state = inner.state();
             let is_current = state.connection.as_ref().is_some_and(|current| Arc::ptr_eq(current, &watched));
             if polled.is_ok()
                 && is_current
-                && let Err(error) = shared.replace(&mut state)
+                && let Err(error) = inner.replace(&mut state)
             {
                 tracing::warn!(%error, "no keeper can be started");
             }
@@ -254,8 +254,8 @@ impl Shared {
         let Some((program, args)) = self.command.split_first() else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "no program to keep outputs"));
         };
-        let mut file = SocketFile::present_in(dir.try_clone()?, KEEPER_SOCKET);
-        let listener = file.make(Existing::Replaced, listening)?;
+        let mut file = SocketFile::present_in(dir.try_clone()?, FD_STORE_SOCKET);
+        let listener = file.make(OnExisting::Replace, listening)?;
         // It outlives us, and whoever started us: it leads a session of its own and inherits no variable, no descriptor
         // and no disposition of a signal. Its directory is the ledger's, by the descriptor: a path may name another one by now.
         let mut command = Command::new(program);
@@ -269,12 +269,12 @@ impl Shared {
         detach(&mut command);
         let mut child = command.spawn()?;
         // Reaped by whoever waits for it.
-        thread::Builder::new().name("apm2-keeper".to_owned()).spawn(move || child.wait())?;
+        thread::Builder::new().name("apm2-fdstore".to_owned()).spawn(move || child.wait())?;
         Ok(())
     }
 }
 
-impl FdStore for KeeperClient {
+impl FdStore for FdStoreClient {
     fn hold(
         &self,
         run: &str,
@@ -285,11 +285,11 @@ impl FdStore for KeeperClient {
         let mut state = self.0.state();
         let (mut descriptors, begin): (Vec<_>, Vec<_>) = outputs.iter().copied().unzip();
         descriptors.push(pidfd);
-        let text = message::of_held(begin.into_iter(), identity);
-        let given = Given::copy(&descriptors, &text)?;
-        accepted(&self.0.ask(&mut state, Word::Hold, &message::of_run(run, &text), &descriptors)?)?;
+        let text = message::held_text(begin.into_iter(), identity);
+        let stored = StoredFds::copy(&descriptors, &text)?;
+        check_done(&self.0.ask(&mut state, Opcode::Hold, &message::hold_text(run, &text), &descriptors)?)?;
         // Known after it is held: a new keeper is given it once.
-        state.given.insert(run.to_owned(), given);
+        state.stored.insert(run.to_owned(), stored);
         Ok(())
     }
 
@@ -297,11 +297,11 @@ impl FdStore for KeeperClient {
         let mut state = self.0.state();
         let connection = self.0.connection(&mut state)?;
         set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
-        let asked = self.0.ask(&mut state, Word::Get, run, &[]);
+        let asked = self.0.ask(&mut state, Opcode::Get, run, &[]);
         set_socket_timeout(&*connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
-        match answered(asked?)? {
-            Some((held, given)) => {
-                state.given.insert(run.to_owned(), given);
+        match stored_run(asked?)? {
+            Some((held, stored)) => {
+                state.stored.insert(run.to_owned(), stored);
                 Ok(Some(held))
             }
             None => Ok(None),
@@ -309,36 +309,36 @@ impl FdStore for KeeperClient {
     }
 
     fn peek(&self, run: &str) -> io::Result<Option<StoredRun>> {
-        if self.peeked()?.is_some() { self.get(run) } else { Ok(None) }
+        if self.existing_connection()?.is_some() { self.get(run) } else { Ok(None) }
     }
 
     fn release(&self, run: &str) -> io::Result<()> {
         let mut state = self.0.state();
-        state.given.remove(run);
-        accepted(&self.0.ask(&mut state, Word::Release, run, &[])?)
+        state.stored.remove(run);
+        check_done(&self.0.ask(&mut state, Opcode::Release, run, &[])?)
     }
 
     fn held(&self) -> io::Result<Vec<String>> {
         let mut state = self.0.state();
-        let Message { text, .. } = self.0.ask(&mut state, Word::List, "", &[])?;
+        let Message { text, .. } = self.0.ask(&mut state, Opcode::List, "", &[])?;
         Ok(text.lines().map(str::to_owned).collect())
     }
 }
 
 /// What a keeper answers that was asked for a run, and a copy of it; `None` when it does not hold the run.
-fn answered(message: Message) -> io::Result<Option<(StoredRun, Given)>> {
-    let Message { word, text, descriptors, is_cut } = message;
-    if word != Word::Done {
+fn stored_run(message: Message) -> io::Result<Option<(StoredRun, StoredFds)>> {
+    let Message { opcode, text, descriptors, is_cut } = message;
+    if opcode != Opcode::Done {
         return Ok(None);
     }
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not all that is held has arrived");
-    let (begin, identity) = message::held(&text).filter(|_| !is_cut).ok_or_else(invalid)?;
+    let (begin, identity) = message::parse_held(&text).filter(|_| !is_cut).ok_or_else(invalid)?;
     let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
-    let given = Given::copy(&borrowed, &text)?;
+    let stored = StoredFds::copy(&borrowed, &text)?;
     let mut pipes = descriptors;
     let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
     let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| StoredOutput { pipe, begins_at }).collect();
-    Ok(Some((StoredRun { outputs, pidfd, identity }, given)))
+    Ok(Some((StoredRun { outputs, pidfd, identity }, stored)))
 }
 
 /// A socket that listens at `path`.
@@ -353,7 +353,7 @@ fn socket() -> io::Result<OwnedFd> {
     Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-fn to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
+fn connect_to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
     let connection = socket()?;
     set_socket_timeout(&connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
     set_socket_timeout(&connection, Timeout::Send, Some(ANSWER_TIMEOUT))?;
@@ -366,31 +366,31 @@ fn to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
 }
 
 /// A connection to a keeper of which it is known what it speaks.
-struct Met {
+struct Handshake {
     connection: OwnedFd,
     /// Whether it has said that it serves the directory in which its socket was found.
-    is_of_here: bool,
+    serves_this_dir: bool,
 }
 
 /// Connects to the keeper whose socket is in `dir`. One that serves another directory counts as none: the socket of a
 /// hard-linked copy is that of the original.
-fn meet(address: &SocketAddrUnix, dir: &File) -> io::Result<Met> {
-    let connection = to(address)?;
-    let spoken = match exchange(&connection, Word::Hello, &message::VERSION.to_string(), &[]) {
-        Ok(Message { word: Word::Done, text, .. }) => text.parse::<u32>().ok(),
+fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Handshake> {
+    let connection = connect_to(address)?;
+    let spoken = match exchange(&connection, Opcode::Hello, &message::VERSION.to_string(), &[]) {
+        Ok(Message { opcode: Opcode::Done, text, .. }) => text.parse::<u32>().ok(),
         Ok(_) => None,
         // Version 0 leaves at a word that it does not know. All that is said otherwise it knows.
         Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            return Ok(Met { connection: to(address)?, is_of_here: false });
+            return Ok(Handshake { connection: connect_to(address)?, serves_this_dir: false });
         }
         Err(error) => return Err(error),
     };
     match spoken {
-        Some(1) => Ok(Met { connection, is_of_here: false }),
+        Some(1) => Ok(Handshake { connection, serves_this_dir: false }),
         Some(message::VERSION) => {
-            let Message { word, text, .. } = exchange(&connection, Word::Place, "", &[])?;
-            if word == Word::Done && text == message::of_place(dir)? {
-                return Ok(Met { connection, is_of_here: true });
+            let Message { opcode, text, .. } = exchange(&connection, Opcode::Place, "", &[])?;
+            if opcode == Opcode::Done && text == message::directory_text(dir)? {
+                return Ok(Handshake { connection, serves_this_dir: true });
             }
             Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the keeper serves another directory"))
         }
@@ -402,23 +402,23 @@ fn meet(address: &SocketAddrUnix, dir: &File) -> io::Result<Met> {
 }
 
 /// The same, once the keeper has noticed that its socket is gone, and made it again.
-fn meet_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Met> {
+fn handshake_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Handshake> {
     let began = Instant::now();
     loop {
-        match meet(address, dir) {
+        match handshake(address, dir) {
             Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
-            met => return met,
+            handshake => return handshake,
         }
     }
 }
 
-fn exchange(connection: &OwnedFd, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Message> {
-    message::send(connection.as_fd(), word, text, descriptors)?;
+fn exchange(connection: &OwnedFd, opcode: Opcode, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Message> {
+    message::send(connection.as_fd(), opcode, text, descriptors)?;
     message::receive(connection.as_fd())?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
 }
 
-fn accepted(answer: &Message) -> io::Result<()> {
-    if answer.word == Word::Done { Ok(()) } else { Err(io::Error::other("the keeper refused")) }
+fn check_done(answer: &Message) -> io::Result<()> {
+    if answer.opcode == Opcode::Done { Ok(()) } else { Err(io::Error::other("the keeper refused")) }
 }
 
 #[cfg(test)]
@@ -433,7 +433,7 @@ mod tests {
     use rustix::net::{SocketFlags, accept_with};
 
     use super::*;
-    use crate::keeper::golden::{self, Side};
+    use crate::fd_store::golden::{self, Side};
 
     /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
     fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {
@@ -453,7 +453,7 @@ mod tests {
                         assert_eq!(golden::receive(&client), (b"\x062".to_vec(), 0));
                     }
                     Side::Client => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
-                    Side::Keeper => golden::send(&client, &message, &writer),
+                    Side::Server => golden::send(&client, &message, &writer),
                 }
             }
         })
@@ -464,15 +464,15 @@ mod tests {
         for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
-            let keeper = play(version, dir.path(), golden::listener(dir.path()));
-            let client = KeeperClient::new(&Arc::new(LedgerDir::open(dir.path()).unwrap()), Vec::new());
+            let fd_store = play(version, dir.path(), golden::listener(dir.path()));
+            let client = FdStoreClient::new(&Arc::new(LedgerDir::open(dir.path()).unwrap()), Vec::new());
             let hold = golden::transcript(version, dir.path())
                 .into_iter()
                 .find(|message| message.bytes.first() == Some(&0))
                 .unwrap();
             let text = String::from_utf8(hold.bytes.get(1..).unwrap().to_vec()).unwrap();
             let (run, held) = text.split_once('\n').unwrap();
-            let (begin, identity) = message::held(held).unwrap();
+            let (begin, identity) = message::parse_held(held).unwrap();
             let (reader, _writer) = pipe().unwrap();
             let outputs: Vec<_> = begin.iter().map(|at| (reader.as_fd(), *at)).collect();
             assert_eq!(client.is_present(), version == "v2", "{version}");
@@ -486,7 +486,7 @@ mod tests {
             );
             client.release(run).unwrap();
             assert!(client.get(run).unwrap().is_none());
-            keeper.join().unwrap();
+            fd_store.join().unwrap();
         }
     }
 }

@@ -10,7 +10,7 @@ use apm2_ledger::{Ledger, LedgerDir};
 use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::lobby::Lobby;
+use crate::pending_connections::PendingConnections;
 
 /// What was asked for by `run` belongs to this group, and is forgotten when it is over.
 pub(crate) const RUN_GROUP: &str = "run";
@@ -20,24 +20,24 @@ pub(crate) const CLIENTS_MAX: usize = 256;
 
 /// How the daemon is told to leave.
 #[derive(Debug)]
-pub(crate) enum Leave {
+pub(crate) enum ShutdownMode {
     /// Stop everything first.
-    Stopping(Requester),
+    StopAll(Requester),
     /// Leave what runs to the next daemon.
-    Running,
+    LeaveRunning,
     /// Leave it to the daemon that this process becomes.
-    Poisoned,
+    Reexec,
 }
 
 /// What the sessions share.
-pub(crate) struct Shared {
+pub(crate) struct DaemonState {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
     /// The ledger's directory.
     pub(crate) dir: Arc<LedgerDir>,
     /// Told when the daemon is to leave, with whom to tell that it is about to.
-    pub(crate) leave: mpsc::Sender<(Leave, Option<oneshot::Sender<Vec<String>>>)>,
-    pub(crate) lobby: Lobby,
+    pub(crate) leave: mpsc::Sender<(ShutdownMode, Option<oneshot::Sender<Vec<String>>>)>,
+    pub(crate) pending: PendingConnections,
     /// The size of the ledger, which is told when it grows.
     pub(crate) head: watch::Receiver<u64>,
     pub(crate) clients: AtomicUsize,
@@ -46,18 +46,18 @@ pub(crate) struct Shared {
 }
 
 /// One client that is being served.
-pub(crate) struct ServedClient(Arc<Shared>);
+pub(crate) struct ClientPermit(Arc<DaemonState>);
 
-impl ServedClient {
+impl ClientPermit {
     /// `None` when there are too many already.
-    pub(crate) fn begin(shared: &Arc<Shared>) -> Option<Self> {
-        let before = shared.clients.fetch_add(1, Ordering::AcqRel);
-        let served = Self(Arc::clone(shared));
+    pub(crate) fn acquire(state: &Arc<DaemonState>) -> Option<Self> {
+        let before = state.clients.fetch_add(1, Ordering::AcqRel);
+        let served = Self(Arc::clone(state));
         (before < CLIENTS_MAX).then_some(served)
     }
 }
 
-impl Drop for ServedClient {
+impl Drop for ClientPermit {
     fn drop(&mut self) {
         self.0.clients.fetch_sub(1, Ordering::AcqRel);
     }

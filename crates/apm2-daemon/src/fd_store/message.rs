@@ -37,12 +37,12 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Descriptors of a message.
 pub(crate) const DESCRIPTORS_MAX: usize = 4;
 
-/// The version of what is said. Version 0 is without [`Word::Hello`].
+/// The version of what is said. Version 0 is without [`Opcode::Hello`].
 pub(crate) const VERSION: u32 = 2;
 
 /// What is asked for, or answered, in the first byte of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Word {
+pub(crate) enum Opcode {
     Hold,
     Get,
     Release,
@@ -50,19 +50,19 @@ pub(crate) enum Word {
     /// It is done.
     Done,
     /// It is not there, or cannot be done.
-    No,
+    Refused,
     /// Which version is spoken.
     Hello,
     /// Which directory is served.
     Place,
 }
 
-impl Word {
+impl Opcode {
     const ALL: [Self; 8] =
-        [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::No, Self::Hello, Self::Place];
+        [Self::Hold, Self::Get, Self::Release, Self::List, Self::Done, Self::Refused, Self::Hello, Self::Place];
 
     fn byte(self) -> u8 {
-        let place = Self::ALL.iter().position(|word| *word == self).unwrap_or_default();
+        let place = Self::ALL.iter().position(|opcode| *opcode == self).unwrap_or_default();
         u8::try_from(place).unwrap_or(u8::MAX)
     }
 
@@ -74,7 +74,7 @@ impl Word {
 /// One message.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) word: Word,
+    pub(crate) opcode: Opcode,
     pub(crate) text: String,
     pub(crate) descriptors: Vec<OwnedFd>,
     /// Whether the kernel dropped descriptors, or a part of the text, for want of room (`MSG_CTRUNC`, `MSG_TRUNC`).
@@ -82,38 +82,43 @@ pub(crate) struct Message {
 }
 
 /// Sends a message.
-pub(crate) fn send(socket: BorrowedFd<'_>, word: Word, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut bytes = vec![word.byte()];
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    opcode: Opcode,
+    text: &str,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut bytes = vec![opcode.byte()];
     bytes.extend_from_slice(text.as_bytes());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut beside = SendAncillaryBuffer::new(&mut space);
-    if !descriptors.is_empty() && !beside.push(SendAncillaryMessage::ScmRights(descriptors)) {
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
     }
     // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
-    retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut beside, SendFlags::NOSIGNAL))?;
+    retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
 /// The text that says which directory is served: device and inode.
-pub(crate) fn of_place(dir: &File) -> io::Result<String> {
+pub(crate) fn directory_text(dir: &File) -> io::Result<String> {
     let metadata = dir.metadata()?;
     Ok(format!("{} {}", metadata.dev(), metadata.ino()))
 }
 
 /// The text that says which run is to be held, in a line of its own, and what of it.
-pub(crate) fn of_run(run: &str, held: &str) -> String {
+pub(crate) fn hold_text(run: &str, held: &str) -> String {
     format!("{run}\n{held}")
 }
 
 /// The text that says what is held of a run: where each output begins, and, in a line of its own, which process it is.
-pub(crate) fn of_held(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
+pub(crate) fn held_text(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
     let begin: Vec<String> = begin.map(|at| at.map_or_else(|| "?".to_owned(), position_text)).collect();
     format!("{}\n{}", begin.join(" "), process_text(identity))
 }
 
 /// What such a text says.
-pub(crate) fn held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
+pub(crate) fn parse_held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
     let (begin, process) = text.split_once('\n')?;
     let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
     Some((begin.collect::<Option<_>>()?, process_of(process)?))
@@ -152,21 +157,21 @@ fn process_of(text: &str) -> Option<ProcessIdentity> {
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
-    let mut beside = RecvAncillaryBuffer::new(&mut space);
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received =
-        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut beside, RecvFlags::CMSG_CLOEXEC))?;
+        retry_on_intr(|| recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
     let mut descriptors = Vec::new();
-    for message in beside.drain() {
+    for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(sent) = message {
             descriptors.extend(sent);
         }
     }
     let Some((first, text)) = bytes.get(..received.bytes).and_then(<[u8]>::split_first) else { return Ok(None) };
     let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a message of a keeper");
-    let word = Word::of(*first).ok_or_else(invalid)?;
+    let opcode = Opcode::of(*first).ok_or_else(invalid)?;
     let text = String::from_utf8(text.to_vec()).map_err(|_| invalid())?;
     let is_cut = received.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC);
-    Ok(Some(Message { word, text, descriptors, is_cut }))
+    Ok(Some(Message { opcode, text, descriptors, is_cut }))
 }
 
 #[cfg(test)]
@@ -182,11 +187,11 @@ mod tests {
             pid_namespace: None,
         };
         let identity = ProcessIdentity { pid_namespace: None, ..identity };
-        assert_eq!(held(&of_held([].into_iter(), &identity)), Some((Vec::new(), identity)));
+        assert_eq!(parse_held(&held_text([].into_iter(), &identity)), Some((Vec::new(), identity)));
         let identity = ProcessIdentity { pid_namespace: Some(4_026_531_836), ..identity };
         let begin = [Some(LogPosition { generation: 3, offset: u64::MAX }), None];
-        assert_eq!(held(&of_held(begin.into_iter(), &identity)), Some((begin.to_vec(), identity)));
-        assert_eq!(held(&of_held([].into_iter(), &identity)), Some((Vec::new(), identity)));
+        assert_eq!(parse_held(&held_text(begin.into_iter(), &identity)), Some((begin.to_vec(), identity)));
+        assert_eq!(parse_held(&held_text([].into_iter(), &identity)), Some((Vec::new(), identity)));
         for text in [
             "",
             "1:1",
@@ -197,7 +202,7 @@ mod tests {
             "1:1\n1 2 x",
             "1:1\n1 2 00000000-0000-0000-0000-000000000009 x",
         ] {
-            assert_eq!(held(text), None, "{text:?}");
+            assert_eq!(parse_held(text), None, "{text:?}");
         }
     }
 }

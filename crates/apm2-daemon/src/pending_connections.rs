@@ -13,7 +13,7 @@ const WAITING_MAX: usize = 64;
 
 /// The clients that wait, the one that came first at the front.
 #[derive(Debug, Default)]
-pub(crate) struct Lobby(Mutex<Waiting>);
+pub(crate) struct PendingConnections(Mutex<Waiting>);
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -21,9 +21,9 @@ struct Waiting {
     clients: VecDeque<(u64, AbortHandle)>,
 }
 
-impl Lobby {
+impl PendingConnections {
     /// Lets a client wait, whose task this is. Gives its number.
-    pub(crate) fn enter(&self, task: AbortHandle) -> u64 {
+    pub(crate) fn add(&self, task: AbortHandle) -> u64 {
         let mut waiting = self.lock();
         if waiting.clients.len() >= WAITING_MAX
             && let Some((_, longest)) = waiting.clients.pop_front()
@@ -37,7 +37,7 @@ impl Lobby {
     }
 
     /// The client with this number waits no more.
-    pub(crate) fn leave(&self, number: u64) {
+    pub(crate) fn remove(&self, number: u64) {
         self.lock().clients.retain(|(waiting, _)| *waiting != number);
     }
 

@@ -21,10 +21,10 @@ use rustix::{
 };
 
 use crate::{
-    address::{ACCEPT_PAUSE, Existing, KEEPER_SOCKET, Place, SocketFile},
-    keeper::{
+    address::{ACCEPT_PAUSE, FD_STORE_SOCKET, OnExisting, SocketFile, SocketLocation},
+    fd_store::{
         client::listening,
-        message::{self, Message, Word},
+        message::{self, Message, Opcode},
     },
     peer::peer_uid,
 };
@@ -49,7 +49,7 @@ struct Held {
     text: String,
 }
 
-struct Keeper {
+struct FdStoreServer {
     /// The ledger's directory.
     dir: File,
     listener: OwnedFd,
@@ -65,13 +65,13 @@ struct Keeper {
 ///
 /// # Errors
 /// When the listener or the directory cannot be used.
-pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
+pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     let root = Path::new("/");
     let is_root = std::env::current_dir().is_ok_and(|here| here == root);
     let dir = File::open(if is_root { dir } else { Path::new(".") })?;
     std::env::set_current_dir(root)?;
     let served = dir.try_clone()?;
-    let mut file = SocketFile::present_in(dir, KEEPER_SOCKET);
+    let mut file = SocketFile::present_in(dir, FD_STORE_SOCKET);
     // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;
@@ -81,28 +81,30 @@ pub fn keep(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
     }
-    let mut keeper =
-        Keeper { dir: served, listener, paused_until: None, connections: Vec::new(), held: BTreeMap::new() };
+    let mut fd_store =
+        FdStoreServer { dir: served, listener, paused_until: None, connections: Vec::new(), held: BTreeMap::new() };
     let mut idle_since = Instant::now();
     while idle_since.elapsed() < IDLE_MAX {
-        keeper.wait()?;
-        match file.place() {
-            Place::Own => {}
+        fd_store.wait()?;
+        match file.location() {
+            SocketLocation::Own => {}
             // Without it the next daemon would start another keeper, which has nothing of what this one holds. One that
             // could not be made is tried again soon.
-            Place::Missing => keeper.listener = file.make(Existing::Kept, listening).unwrap_or(keeper.listener),
+            SocketLocation::Missing => {
+                fd_store.listener = file.make(OnExisting::Keep, listening).unwrap_or(fd_store.listener)
+            }
             // The ledger is removed, or another keeper has taken this one's place: nothing is asked for any more.
-            Place::NoDirectory | Place::Taken if keeper.connections.is_empty() => return Ok(()),
-            Place::NoDirectory | Place::Taken => {}
+            SocketLocation::NoDirectory | SocketLocation::Taken if fd_store.connections.is_empty() => return Ok(()),
+            SocketLocation::NoDirectory | SocketLocation::Taken => {}
         }
-        if !keeper.held.is_empty() || !keeper.connections.is_empty() {
+        if !fd_store.held.is_empty() || !fd_store.connections.is_empty() {
             idle_since = Instant::now();
         }
     }
     Ok(())
 }
 
-impl Keeper {
+impl FdStoreServer {
     /// Waits for something to happen, and sees to it.
     fn wait(&mut self) -> io::Result<()> {
         let max = if self.connections.is_empty() { IDLE_MAX } else { LOOK_INTERVAL };
@@ -133,9 +135,9 @@ impl Keeper {
     }
 
     fn accept(&mut self) {
-        let accepted = accept_with(&self.listener, SocketFlags::CLOEXEC);
-        self.paused_until = accepted.is_err().then(|| Instant::now() + ACCEPT_PAUSE);
-        let Ok(connection) = accepted else { return };
+        let check_done = accept_with(&self.listener, SocketFlags::CLOEXEC);
+        self.paused_until = check_done.is_err().then(|| Instant::now() + ACCEPT_PAUSE);
+        let Ok(connection) = check_done else { return };
         let is_ours = peer_uid(&connection).is_ok_and(|uid| uid == geteuid() || uid.is_root());
         let is_bounded = set_socket_timeout(&connection, Timeout::Send, Some(SEND_TIMEOUT)).is_ok();
         if is_ours && is_bounded && self.connections.len() < CONNECTIONS_MAX {
@@ -150,38 +152,38 @@ impl Keeper {
     }
 
     fn answer(&mut self, connection: &OwnedFd, message: Message) -> io::Result<()> {
-        let Message { word, text, descriptors, is_cut } = message;
-        let done = |text: &str| message::send(connection.as_fd(), Word::Done, text, &[]);
-        match word {
-            Word::Hold => match text.split_once('\n') {
+        let Message { opcode, text, descriptors, is_cut } = message;
+        let done = |text: &str| message::send(connection.as_fd(), Opcode::Done, text, &[]);
+        match opcode {
+            Opcode::Hold => match text.split_once('\n') {
                 // Confirmed is what has arrived: each output, and the process.
                 Some((_, held)) if is_cut || message::descriptors_of(held) != Some(descriptors.len()) => {
-                    message::send(connection.as_fd(), Word::No, "", &[])
+                    message::send(connection.as_fd(), Opcode::Refused, "", &[])
                 }
                 Some((run, text)) => {
                     self.held.insert(run.to_owned(), Held { descriptors, text: text.to_owned() });
                     done("")
                 }
-                None => message::send(connection.as_fd(), Word::No, "", &[]),
+                None => message::send(connection.as_fd(), Opcode::Refused, "", &[]),
             },
-            Word::Release => {
+            Opcode::Release => {
                 self.held.remove(&text);
                 done("")
             }
-            Word::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
-            Word::Get => match self.held.get(&text) {
+            Opcode::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
+            Opcode::Get => match self.held.get(&text) {
                 Some(Held { descriptors, text }) => {
                     let all: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
-                    message::send(connection.as_fd(), Word::Done, text, &all)
+                    message::send(connection.as_fd(), Opcode::Done, text, &all)
                 }
-                None => message::send(connection.as_fd(), Word::No, "", &[]),
+                None => message::send(connection.as_fd(), Opcode::Refused, "", &[]),
             },
-            Word::Hello => match text.parse::<u32>() {
+            Opcode::Hello => match text.parse::<u32>() {
                 Ok(version) => done(&version.min(message::VERSION).to_string()),
-                Err(_) => message::send(connection.as_fd(), Word::No, "", &[]),
+                Err(_) => message::send(connection.as_fd(), Opcode::Refused, "", &[]),
             },
-            Word::Place => done(&message::of_place(&self.dir)?),
-            Word::Done | Word::No => Err(io::Error::from(io::ErrorKind::InvalidData)),
+            Opcode::Place => done(&message::directory_text(&self.dir)?),
+            Opcode::Done | Opcode::Refused => Err(io::Error::from(io::ErrorKind::InvalidData)),
         }
     }
 }
@@ -191,7 +193,7 @@ mod tests {
     use std::{io::pipe, thread};
 
     use super::*;
-    use crate::keeper::golden::{self, Side};
+    use crate::fd_store::golden::{self, Side};
 
     /// A client of every version that there was, byte for byte.
     #[test]
@@ -200,19 +202,24 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let (listener, client) = golden::pair(dir.path());
             let served = File::open(dir.path()).unwrap();
-            let mut keeper =
-                Keeper { dir: served, listener, paused_until: None, connections: Vec::new(), held: BTreeMap::new() };
+            let mut fd_store = FdStoreServer {
+                dir: served,
+                listener,
+                paused_until: None,
+                connections: Vec::new(),
+                held: BTreeMap::new(),
+            };
             let serving = thread::spawn(move || {
-                keeper.wait().unwrap();
-                while !keeper.connections.is_empty() {
-                    keeper.wait().unwrap();
+                fd_store.wait().unwrap();
+                while !fd_store.connections.is_empty() {
+                    fd_store.wait().unwrap();
                 }
             });
             let (_reader, writer) = pipe().unwrap();
             for message in golden::transcript(version, dir.path()) {
                 match message.side {
                     Side::Client => golden::send(&client, &message, &writer),
-                    Side::Keeper => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
+                    Side::Server => assert_eq!(golden::receive(&client), (message.bytes, message.descriptors)),
                 }
             }
             drop(client);
