@@ -80,7 +80,7 @@ pub(crate) fn traces(dir: &Path) -> Vec<&'static str> {
             Err(_) => false,
         }
     };
-    ["sled", "clean", "pending", "launch", "logs"].into_iter().filter(|name| is_there(name)).collect()
+    ["sled", "clean", "extent", "pending", "launch", "logs"].into_iter().filter(|name| is_there(name)).collect()
 }
 
 /// The error of a directory without a segment: damage where something is left of a ledger, else there is none.

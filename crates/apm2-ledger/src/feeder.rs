@@ -9,15 +9,16 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apm2_model::state::stream::Stream;
 use uuid::Uuid;
 
 use crate::{
+    extent,
     index::IndexedFrame,
-    limits::FLUSH_FRAMES,
+    limits::{EXTENT_EVENTS, EXTENT_INTERVAL, FLUSH_FRAMES},
     live::{Commit, Live},
     packer::Packer,
     store::{Store, error::StoreError},
@@ -39,11 +40,14 @@ pub(crate) struct Feeder {
     ledger: Uuid,
     packer: Packer,
     unflushed: u64,
+    /// The last event of which it is noted that the ledger has it, and when that was.
+    noted: (u64, Instant),
 }
 
 impl Feeder {
     pub(crate) fn new(live: Arc<Live>, ledger: Uuid, packer: Packer) -> Self {
-        Self { live, ledger, packer, unflushed: 0 }
+        let noted = (live.head().size, Instant::now());
+        Self { live, ledger, packer, unflushed: 0, noted }
     }
 
     /// Feeds until the writer is gone. Returns whether the store has everything.
@@ -61,15 +65,30 @@ impl Feeder {
                 tracing::warn!(%error, "the store failed; it will be rebuilt when the ledger is next opened");
                 drop(self.live.take_store());
             }
+            self.note_extent();
+        }
+    }
+
+    /// Notes how far the record reaches, where that is due.
+    fn note_extent(&mut self) {
+        let (head, (noted, since)) = (self.live.head(), self.noted);
+        let unnoted = head.size.saturating_sub(noted);
+        if unnoted >= EXTENT_EVENTS || (unnoted > 0 && since.elapsed() >= EXTENT_INTERVAL) {
+            extent::note(self.live.dir.at(), self.ledger, head);
+            self.noted = (head.size, Instant::now());
         }
     }
 
     /// What comes next. Waits without a limit where nothing is left to do: an idle ledger wakes nobody.
     fn next(&self, feeds: &Receiver<Feed>) -> Result<Feed, RecvTimeoutError> {
-        if self.packer.is_empty() && self.unflushed == 0 {
-            return feeds.recv().map_err(RecvTimeoutError::from);
+        if !self.packer.is_empty() || self.unflushed > 0 {
+            return feeds.recv_timeout(IDLE);
         }
-        feeds.recv_timeout(IDLE)
+        let (noted, since) = self.noted;
+        if self.live.head().size > noted {
+            return feeds.recv_timeout(EXTENT_INTERVAL.saturating_sub(since.elapsed()));
+        }
+        feeds.recv().map_err(RecvTimeoutError::from)
     }
 
     /// Brings the store as far as these take it, but for a frame that is not full.

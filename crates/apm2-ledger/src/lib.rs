@@ -108,6 +108,7 @@ mod compare;
 mod dir;
 mod error;
 mod events;
+mod extent;
 mod feeder;
 pub mod file;
 mod find;

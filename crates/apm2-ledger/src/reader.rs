@@ -11,6 +11,7 @@ use crate::{
     dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     events::{Events, Wanted},
+    extent,
     head::Head,
     journal::{
         JOURNAL_DIR,
@@ -51,6 +52,8 @@ pub struct Reader {
     head: Option<Head>,
     /// Whether the journal ends there without damage.
     is_whole: bool,
+    /// What the ledger is known to have had before its journal was read.
+    known_size: u64,
 }
 
 impl Reader {
@@ -73,17 +76,22 @@ impl Reader {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
             Err(error) => return Err(dir.as_named(OpenError::io(&journal)(error))),
         };
+        let mut known_size = clean::size_at_close(dir.at()).unwrap_or(0);
         for (_, path) in all {
-            if let Ok(Err(SegmentError::Newer(found))) = read_header(&path) {
-                return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
+            match read_header(&path) {
+                Ok(Err(SegmentError::Newer(found))) => {
+                    return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
+                }
+                Ok(Ok(header)) => known_size = known_size.max(extent::noted_size(dir.at(), header.ledger).unwrap_or(0)),
+                Ok(Err(_)) | Err(_) => {}
             }
         }
         let (head, is_whole) = journal_head(&dir);
-        Ok(Self { access: Access::Journal(dir), head, is_whole })
+        Ok(Self { access: Access::Journal(dir), head, is_whole, known_size })
     }
 
     pub(crate) fn live(live: Arc<Live>) -> Self {
-        Self { access: Access::Live(live), head: None, is_whole: true }
+        Self { access: Access::Live(live), head: None, is_whole: true, known_size: 0 }
     }
 
     /// Which way this reader reads.
@@ -114,15 +122,13 @@ impl Reader {
     }
 
     /// The events that are known to be missing from the end of the journal, first and last: the ledger had them when it was last
-    /// closed. What was lost after a crash, only an opening or `verify` finds, from the store.
+    /// closed, or when it was last noted how far it reaches. What was recorded after that and lost after a crash, only an opening or
+    /// `verify` finds, from the store.
     #[must_use]
     pub fn missing(&self) -> Option<(u64, u64)> {
-        let Access::Journal(dir) = &self.access else { return None };
-        // Read before the journal would be safer, but nothing takes events away from it: one that is longer by now is fine.
-        let known = clean::size_at_close(dir.at())?;
         let size = self.head.map_or(0, |head| head.size);
         // Damage is said by reading as far as it is.
-        (self.is_whole && known > size).then_some((size + 1, known))
+        (self.is_whole && self.known_size > size).then_some((size + 1, self.known_size))
     }
 
     /// The events from `first` to `last`, both included, in order.

@@ -21,6 +21,7 @@ use crate::{
     compare::{check, diverging},
     dir::{self, LedgerDir},
     error::{Damage, OpenError, ReadError},
+    extent,
     index::EventKeys,
     journal::{
         JOURNAL_DIR,
@@ -123,8 +124,9 @@ fn recover_below(lock: Arc<Lock>, known: Option<KnownLedger>, options: &Options)
         None => find_journal(&opened_dir, &journal_dir, options)?,
     };
     // Before the mark of the close is removed: a journal of another ledger in the place of this one can be whole and too short.
-    if let Some(closed) = clean::size_at_close(dir).filter(|closed| *closed > found.last_seq()) {
-        return Err(OpenError::JournalShort { journal: found.last_seq(), store: closed });
+    let known_size = clean::size_at_close(dir).max(extent::noted_size(dir, found.ledger()));
+    if let Some(known_size) = known_size.filter(|known_size| *known_size > found.last_seq()) {
+        return Err(OpenError::JournalShort { journal: found.last_seq(), store: known_size });
     }
     let (marked, opened) = open_store(dir, &lock, &found)?;
     let mut findings = pending::load(dir);

@@ -11,11 +11,12 @@ use crate::{
     compare::{StoreFiles, compare},
     dir::{LedgerDir, without_journal},
     error::{Damage, OpenError},
-    file,
+    extent, file,
     frame::Frame,
     head::Head,
     journal::{
         JOURNAL_DIR, origin,
+        reader::read_header,
         scan::{Scan, Scanned},
         segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
         segments,
@@ -56,6 +57,7 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
         };
     }
     let store = StoreFiles::look(dir);
+    let noted = noted_size(dir);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
     // A writer may begin another segment meanwhile: the list is made again until nothing is new.
@@ -69,16 +71,27 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
         compare(dir, &store, &mut report);
     }
     if report.findings.is_empty() {
-        report.findings.extend(short_of_close(dir, report.head.size));
+        report.findings.extend(short_of_close(dir, report.head.size).or_else(|| short_of(noted, report.head.size)));
     }
     Ok(report)
 }
 
 /// A journal that ends before the events that the ledger held when it was last closed.
 fn short_of_close(dir: &LedgerDir, journal: u64) -> Option<Finding> {
-    let store = clean::size_at_close(dir.at()).filter(|closed| *closed > journal && !has_owner(dir))?;
+    short_of(clean::size_at_close(dir.at()).filter(|_| !has_owner(dir)), journal)
+}
+
+fn short_of(known_size: Option<u64>, journal: u64) -> Option<Finding> {
+    let store = known_size.filter(|known_size| *known_size > journal)?;
     let message = OpenError::JournalShort { journal, store }.to_string();
     Some(Finding { kind: FindingKind::Damage, first_seq: journal + 1, last_seq: store, message })
+}
+
+/// How far the ledger in `dir` is known to reach. To be asked before its journal is read.
+fn noted_size(dir: &LedgerDir) -> Option<u64> {
+    let all = segments(&dir.at().join(JOURNAL_DIR)).ok()?;
+    let headers = all.iter().filter_map(|(_, path)| read_header(path).ok()?.ok());
+    headers.filter_map(|header| extent::noted_size(dir.at(), header.ledger)).next()
 }
 
 /// The first segment from `number` on.

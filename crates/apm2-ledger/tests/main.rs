@@ -11,6 +11,7 @@ mod copies;
 mod damage;
 mod diverged;
 mod embedded;
+mod extent;
 mod faults;
 mod full_disk;
 mod hard_links;

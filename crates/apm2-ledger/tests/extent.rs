@@ -1,0 +1,83 @@
+//! How far the record is known to reach: what is missing from a journal after a crash, and no false alarm about a copy.
+
+use std::{fs, path::Path};
+
+use apm2_ledger::{Ledger, Reader, limits::EXTENT_EVENTS, verify};
+
+use crate::support::{copy_dir, fill, private_dir, small_segments, stream};
+
+/// Puts the journal of `from` in the place of that in `to`.
+fn put_back(from: &Path, to: &Path) {
+    fs::remove_dir_all(to.join("journal")).unwrap();
+    copy_dir(&from.join("journal"), &to.join("journal"));
+}
+
+#[test]
+fn readers_know_without_a_clean_close_that_an_older_journal_was_put_back() {
+    let (dir, older) = (private_dir(), private_dir());
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&ledger, stream(1), 5);
+    copy_dir(dir.path(), older.path());
+    let before = Reader::open(older.path()).unwrap().head().unwrap().size;
+    fill(&ledger, stream(2), 60);
+    let after = ledger.reader().head().unwrap().size;
+    ledger.close().unwrap();
+    // As after a crash, and without the store, which readers do not open.
+    fs::remove_file(dir.path().join("clean")).unwrap();
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
+    put_back(older.path(), dir.path());
+    assert_eq!(Reader::open(dir.path()).unwrap().missing(), Some((before + 1, after)));
+    let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
+    assert!(
+        matches!(findings.as_slice(), [one] if (one.first_seq, one.last_seq) == (before + 1, after)),
+        "{findings:?}"
+    );
+    assert!(Ledger::open_with(dir.path(), &small_segments()).err().unwrap().is_integrity());
+    // The same files as a copy: what it has is what had been recorded by some moment of the copying.
+    let copy = private_dir();
+    copy_dir(dir.path(), copy.path());
+    assert_eq!(Reader::open(copy.path()).unwrap().missing(), None);
+    assert_eq!(verify(copy.path(), &mut |_| {}).unwrap().findings, []);
+    Ledger::open_with(copy.path(), &small_segments()).unwrap().close().unwrap();
+}
+
+#[test]
+fn it_is_noted_while_the_ledger_is_open_how_far_it_reaches() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    let noted = || -> u64 {
+        let text = fs::read_to_string(dir.path().join("extent")).unwrap();
+        text.split(' ').nth(2).unwrap().parse().unwrap()
+    };
+    assert_eq!(noted(), 0);
+    fill(&ledger, stream(1), EXTENT_EVENTS / 4 + 1);
+    let began = std::time::Instant::now();
+    while noted() < EXTENT_EVENTS {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{}", noted());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let size = ledger.reader().head().unwrap().size;
+    assert!(noted() <= size);
+    ledger.close().unwrap();
+    assert_eq!(noted(), size);
+}
+
+#[test]
+fn a_note_that_cannot_be_read_and_a_ledger_without_one_say_nothing() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    fill(&ledger, stream(1), 5);
+    ledger.close().unwrap();
+    let path = dir.path().join("extent");
+    let text = fs::read_to_string(&path).unwrap();
+    for wrong in [text.replacen("1 ", "2 ", 1), text[..20].to_owned(), String::new()] {
+        fs::write(&path, wrong.replace(" 21 ", " 999 ")).unwrap();
+        assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
+    }
+    fs::remove_file(&path).unwrap();
+    assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
+    assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
+    Ledger::open_with(dir.path(), &small_segments()).unwrap().close().unwrap();
+    assert!(path.exists(), "it is noted from then on");
+}
