@@ -40,14 +40,14 @@ pub(crate) struct Feeder {
     ledger: Uuid,
     packer: Packer,
     unflushed: u64,
-    /// The last event of which it is noted that the ledger has it, and when that was.
-    noted: (u64, Instant),
+    /// The size in the last extent mark, and when that was written.
+    marked: (u64, Instant),
 }
 
 impl Feeder {
     pub(crate) fn new(live: Arc<Live>, ledger: Uuid, packer: Packer) -> Self {
-        let noted = (live.head().size, Instant::now());
-        Self { live, ledger, packer, unflushed: 0, noted }
+        let marked = (live.head().size, Instant::now());
+        Self { live, ledger, packer, unflushed: 0, marked }
     }
 
     /// Feeds until the writer is gone. Returns whether the store has everything.
@@ -65,17 +65,17 @@ impl Feeder {
                 tracing::warn!(%error, "the store failed; it will be rebuilt when the ledger is next opened");
                 drop(self.live.take_store());
             }
-            self.note_extent();
+            self.mark_extent();
         }
     }
 
-    /// Notes how far the record reaches, where that is due.
-    fn note_extent(&mut self) {
-        let (head, (noted, since)) = (self.live.head(), self.noted);
-        let unnoted = head.size.saturating_sub(noted);
-        if unnoted >= EXTENT_EVENTS || (unnoted > 0 && since.elapsed() >= EXTENT_INTERVAL) {
-            extent::note(self.live.dir.at(), self.ledger, head);
-            self.noted = (head.size, Instant::now());
+    /// Writes the extent mark where it is due.
+    fn mark_extent(&mut self) {
+        let (head, (marked, since)) = (self.live.head(), self.marked);
+        let unmarked = head.size.saturating_sub(marked);
+        if unmarked >= EXTENT_EVENTS || (unmarked > 0 && since.elapsed() >= EXTENT_INTERVAL) {
+            extent::write(self.live.dir.at(), self.ledger, head);
+            self.marked = (head.size, Instant::now());
         }
     }
 
@@ -84,8 +84,8 @@ impl Feeder {
         if !self.packer.is_empty() || self.unflushed > 0 {
             return feeds.recv_timeout(IDLE);
         }
-        let (noted, since) = self.noted;
-        if self.live.head().size > noted {
+        let (marked, since) = self.marked;
+        if self.live.head().size > marked {
             return feeds.recv_timeout(EXTENT_INTERVAL.saturating_sub(since.elapsed()));
         }
         feeds.recv().map_err(RecvTimeoutError::from)

@@ -93,7 +93,7 @@ impl Ledger {
         let packer = Packer::new(journal.next_seq(), journal.chain());
         let id = journal.ledger();
         let dir = Arc::clone(lock.dir());
-        extent::note(dir.at(), id, head);
+        extent::write(dir.at(), id, head);
         let live = Arc::new(Live::new(Arc::clone(&dir), head, store));
         let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
         let feeder = Feeder::new(Arc::clone(&live), id, packer);
@@ -218,7 +218,7 @@ impl Inner {
         }
         let is_fed = feeder.join().unwrap_or(false);
         let head = self.live.head();
-        extent::note(self.live.dir.at(), self.id, head);
+        extent::write(self.live.dir.at(), self.id, head);
         let Some(store) = self.live.take_store().and_then(Arc::into_inner) else { return };
         if let Err(error) = store.close() {
             tracing::warn!(%error, "the store was not closed cleanly");

@@ -72,8 +72,8 @@ pub const DISK_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Stores that were set aside and are kept; older ones are removed. The journal holds all that they held.
 pub const SET_ASIDE_MAX: usize = 3;
 
-/// Events after which it is noted how far the record reaches.
+/// Events after which the extent mark is written again.
 pub const EXTENT_EVENTS: u64 = 1000;
 
-/// How long events may wait for that at most, while fewer are recorded.
+/// Time after which the extent mark is written again where fewer events were recorded.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(60);

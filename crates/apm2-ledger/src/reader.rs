@@ -76,13 +76,18 @@ impl Reader {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
             Err(error) => return Err(dir.as_named(OpenError::io(&journal)(error))),
         };
+        let extent = extent::read(dir.at());
         let mut known_size = clean::size_at_close(dir.at()).unwrap_or(0);
         for (_, path) in all {
             match read_header(&path) {
                 Ok(Err(SegmentError::Newer(found))) => {
                     return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
                 }
-                Ok(Ok(header)) => known_size = known_size.max(extent::noted_size(dir.at(), header.ledger).unwrap_or(0)),
+                Ok(Ok(header)) => {
+                    let reached =
+                        extent.filter(|extent| extent.ledger == header.ledger).map_or(0, |extent| extent.size);
+                    known_size = known_size.max(reached);
+                }
                 Ok(Err(_)) | Err(_) => {}
             }
         }
@@ -121,9 +126,8 @@ impl Reader {
         }
     }
 
-    /// The events that are known to be missing from the end of the journal, first and last: the ledger had them when it was last
-    /// closed, or when it was last noted how far it reaches. What was recorded after that and lost after a crash, only an opening or
-    /// `verify` finds, from the store.
+    /// The events that are known to be missing from the end of the journal, first and last: the ledger had them at its last close,
+    /// or by its extent mark. Only an opening or `verify` can find, from the store, that later events are missing.
     #[must_use]
     pub fn missing(&self) -> Option<(u64, u64)> {
         let size = self.head.map_or(0, |head| head.size);

@@ -124,7 +124,8 @@ fn recover_below(lock: Arc<Lock>, known: Option<KnownLedger>, options: &Options)
         None => find_journal(&opened_dir, &journal_dir, options)?,
     };
     // Before the mark of the close is removed: a journal of another ledger in the place of this one can be whole and too short.
-    let known_size = clean::size_at_close(dir).max(extent::noted_size(dir, found.ledger()));
+    let extent = extent::read(dir).filter(|extent| extent.ledger == found.ledger());
+    let known_size = clean::size_at_close(dir).max(extent.map(|extent| extent.size));
     if let Some(known_size) = known_size.filter(|known_size| *known_size > found.last_seq()) {
         return Err(OpenError::JournalShort { journal: found.last_seq(), store: known_size });
     }

@@ -57,7 +57,7 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
         };
     }
     let store = StoreFiles::look(dir);
-    let noted = noted_size(dir);
+    let marked = marked_size(dir);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
     // A writer may begin another segment meanwhile: the list is made again until nothing is new.
@@ -71,7 +71,7 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
         compare(dir, &store, &mut report);
     }
     if report.findings.is_empty() {
-        report.findings.extend(short_of_close(dir, report.head.size).or_else(|| short_of(noted, report.head.size)));
+        report.findings.extend(short_of_close(dir, report.head.size).or_else(|| short_of(marked, report.head.size)));
     }
     Ok(report)
 }
@@ -87,11 +87,12 @@ fn short_of(known_size: Option<u64>, journal: u64) -> Option<Finding> {
     Some(Finding { kind: FindingKind::Damage, first_seq: journal + 1, last_seq: store, message })
 }
 
-/// How far the ledger in `dir` is known to reach. To be asked before its journal is read.
-fn noted_size(dir: &LedgerDir) -> Option<u64> {
+/// The size by the extent mark of the ledger in `dir`. To be read before its journal.
+fn marked_size(dir: &LedgerDir) -> Option<u64> {
+    let extent = extent::read(dir.at())?;
     let all = segments(&dir.at().join(JOURNAL_DIR)).ok()?;
-    let headers = all.iter().filter_map(|(_, path)| read_header(path).ok()?.ok());
-    headers.filter_map(|header| extent::noted_size(dir.at(), header.ledger)).next()
+    let mut headers = all.iter().filter_map(|(_, path)| read_header(path).ok()?.ok());
+    headers.any(|header| header.ledger == extent.ledger).then_some(extent.size)
 }
 
 /// The first segment from `number` on.

@@ -1,4 +1,4 @@
-//! How far the record is known to reach: what is missing from a journal after a crash, and no false alarm about a copy.
+//! The extent mark: it shows what is missing from a journal after a crash, and raises no false alarm about a copy.
 
 use std::{fs, path::Path};
 
@@ -43,41 +43,46 @@ fn readers_know_without_a_clean_close_that_an_older_journal_was_put_back() {
 }
 
 #[test]
-fn it_is_noted_while_the_ledger_is_open_how_far_it_reaches() {
+fn the_mark_is_written_while_the_ledger_is_open() {
     let dir = private_dir();
     let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
-    let noted = || -> u64 {
+    let marked = || -> u64 {
         let text = fs::read_to_string(dir.path().join("extent")).unwrap();
         text.split(' ').nth(2).unwrap().parse().unwrap()
     };
-    assert_eq!(noted(), 0);
+    assert_eq!(marked(), 0);
     fill(&ledger, stream(1), EXTENT_EVENTS / 4 + 1);
     let began = std::time::Instant::now();
-    while noted() < EXTENT_EVENTS {
-        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{}", noted());
+    while marked() < EXTENT_EVENTS {
+        assert!(began.elapsed() < std::time::Duration::from_secs(30), "{}", marked());
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let size = ledger.reader().head().unwrap().size;
-    assert!(noted() <= size);
+    assert!(marked() <= size);
     ledger.close().unwrap();
-    assert_eq!(noted(), size);
+    assert_eq!(marked(), size);
 }
 
 #[test]
-fn a_note_that_cannot_be_read_and_a_ledger_without_one_say_nothing() {
+fn a_damaged_mark_and_a_ledger_without_a_mark_are_ignored() {
     let dir = private_dir();
     let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
     fill(&ledger, stream(1), 5);
     ledger.close().unwrap();
     let path = dir.path().join("extent");
     let text = fs::read_to_string(&path).unwrap();
-    for wrong in [text.replacen("1 ", "2 ", 1), text[..20].to_owned(), String::new()] {
-        fs::write(&path, wrong.replace(" 21 ", " 999 ")).unwrap();
+    let size = Reader::open(dir.path()).unwrap().head().unwrap().size;
+    let larger = text.replace(&format!(" {size} "), " 999 ");
+    assert_ne!(larger, text);
+    fs::write(&path, &larger).unwrap();
+    assert_eq!(Reader::open(dir.path()).unwrap().missing(), Some((size + 1, 999)));
+    for wrong in [larger.replacen("1 ", "2 ", 1), larger[..20].to_owned(), String::new()] {
+        fs::write(&path, wrong).unwrap();
         assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
     }
     fs::remove_file(&path).unwrap();
     assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
     assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
     Ledger::open_with(dir.path(), &small_segments()).unwrap().close().unwrap();
-    assert!(path.exists(), "it is noted from then on");
+    assert!(path.exists(), "an opening writes the mark");
 }
