@@ -40,6 +40,9 @@ pub enum RecordError {
     /// Written by a newer version of this program.
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
+    /// A snapshot of a stream in another version than the one that this program reads and writes.
+    #[error("stream snapshot version {0}; this program knows version {REDUCER_VERSION}")]
+    StreamVersion(u8),
     /// Larger than [`RECORD_BYTES_MAX`].
     #[error(
         "an event of {0} bytes cannot be recorded, at most {RECORD_BYTES_MAX} can; long arguments are better passed in a file"
@@ -140,7 +143,7 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
         Some((&REDUCER_VERSION, rest)) => codec::decode::<stream::StreamV1>(rest)?.into_stream(),
-        Some((version, _)) => Err(RecordError::Newer(*version)),
+        Some((version, _)) => Err(RecordError::StreamVersion(*version)),
     }
 }
 
