@@ -411,7 +411,7 @@ impl FdStore for Keeper {
 /// The next supervisor, to which a keeper gives `held`; the logs are in `logs`.
 async fn given_over(log: &Log, spec: &ProcessSpec, held: StoredRun, logs: &std::path::Path) -> Supervisor {
     let mut services = log.services(vec![LaunchSpec::new(spec.clone())]);
-    services.holder = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
+    services.fd_store = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
     services.logs = Some((LogsDir::new(logs.to_owned()), Arc::new(LogThreads::default())));
     let past = log.replay().into_iter().collect();
     let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;

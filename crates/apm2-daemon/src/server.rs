@@ -459,7 +459,7 @@ fn services(ledger: &Ledger, logs: &Arc<LogThreads>, fd_store: Arc<FdStoreClient
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(ledger.dir())),
         place: Some(place),
-        holder: Some(fd_store),
+        fd_store: Some(fd_store),
         logs: Some((LogsDir::new(ledger.dir().at().join(LOGS_DIR)), Arc::clone(logs))),
         adapters: Arc::new(|_| None),
     }

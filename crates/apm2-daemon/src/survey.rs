@@ -43,7 +43,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
         clock: Arc::new(SystemClock),
         launches: Arc::new(LaunchFiles::new(&opened)),
         place: Some(finding.place()),
-        holder: None,
+        fd_store: None,
         logs: None,
         adapters: Arc::new(|_| None),
     });

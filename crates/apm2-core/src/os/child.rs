@@ -56,11 +56,11 @@ pub(crate) struct ChildSetup {
 
 /// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
-pub(crate) fn isolate(command: &mut Command, passage: ChildSetup) {
+pub(crate) fn isolate(command: &mut Command, child_setup: ChildSetup) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
     // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
     // allocates nothing and cannot panic. What the closure owns was made before the fork.
-    unsafe { command.pre_exec(move || before_exec(&passage)) };
+    unsafe { command.pre_exec(move || before_exec(&child_setup)) };
 }
 
 /// Makes `command` start its child detached from us, for one that outlives us: before exec it leads a session of its own, has
@@ -111,22 +111,22 @@ pub fn lower_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-fn before_exec(passage: &ChildSetup) -> io::Result<()> {
+fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
     // A session of its own also is a process group of its own, both with the child's pid as their id.
     setsid()?;
     // Before the gate, which counts on it.
     default_signals()?;
-    if let Some(exec_barrier) = &passage.exec_barrier {
+    if let Some(exec_barrier) = &child_setup.exec_barrier {
         exec_barrier.pass()?;
     }
-    if passage.dies_with_us {
+    if child_setup.dies_with_us {
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     }
     hold_both_ends(c"/proc/self/fd/1", dup2_stdout);
     hold_both_ends(c"/proc/self/fd/2", dup2_stderr);
     close_others_on_exec()?;
     lower_descriptor_limit()?;
-    if let Some(mask) = passage.umask {
+    if let Some(mask) = child_setup.umask {
         umask(Mode::from_raw_mode(mask));
     }
     Ok(())

@@ -80,7 +80,7 @@ pub(crate) struct SpawnOptions {
     /// The environment that its own begins with; `None` for the allowed part of ours.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
     /// What it goes through before it becomes its program.
-    pub(crate) passage: ChildSetup,
+    pub(crate) child_setup: ChildSetup,
     /// Variables that go before all others, values of credentials among them.
     pub(crate) last_env: Vec<(String, OsString)>,
     pub(crate) stdin: Stdio,
@@ -92,7 +92,7 @@ impl Default for SpawnOptions {
     fn default() -> Self {
         Self {
             base_env: None,
-            passage: ChildSetup::default(),
+            child_setup: ChildSetup::default(),
             last_env: Vec::new(),
             stdin: Stdio::null(),
             stdout: Stdio::piped(),
@@ -107,8 +107,8 @@ pub(crate) fn runtime() -> Result<Handle, ProcessError> {
 }
 
 /// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
-pub(crate) fn spawn_with(spec: &ProcessSpec, surroundings: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
-    let SpawnOptions { base_env, passage, last_env, stdin, stdout, stderr } = surroundings;
+pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
+    let SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr } = options;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear().envs(environment(base_env.as_ref(), spec, &last_env));
     command.stdin(stdin).stdout(stdout).stderr(stderr);
@@ -117,7 +117,7 @@ pub(crate) fn spawn_with(spec: &ProcessSpec, surroundings: SpawnOptions) -> Resu
         check_cwd(cwd)?;
         command.current_dir(cwd);
     }
-    child::isolate(&mut command, passage);
+    child::isolate(&mut command, child_setup);
     let child = command.spawn().map_err(|error| not_spawned(spec, command.as_std(), &error))?;
     // `id` is `None` only once the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;

@@ -1,4 +1,4 @@
-//! Where the output of a run goes.
+//! The destination of the output of a run: a subscriber or log files.
 
 use std::{
     io,
@@ -24,7 +24,7 @@ use crate::output::{
     subscriber::OutputSubscriber,
 };
 
-/// Files that the outputs of an instance are kept in.
+/// The log files of an instance, and what is needed to write them.
 #[derive(Clone)]
 pub(crate) struct FileLogs {
     pub(crate) dir: LogsDir,
@@ -35,23 +35,23 @@ pub(crate) struct FileLogs {
 }
 
 impl FileLogs {
-    /// The files of this instance.
+    /// The paths of the log files.
     pub(crate) fn files(&self, config: &LogConfig, handle: &ProcessHandle) -> LogFiles {
         self.dir.files(config, &handle.spec.name, handle.instance)
     }
 }
 
-/// Where the outputs of a run go.
+/// The destination of the outputs of a run.
 #[derive(Clone)]
 pub(crate) enum Destination {
     Subscriber(OutputSubscriber),
     Files(Filing),
 }
 
-/// Files that outputs go to.
+/// The log files of one run, and what its readers need to write them.
 #[derive(Clone)]
 pub(crate) struct Filing {
-    /// The threads of the files. A reader does not keep them: it ends with them.
+    /// The threads that write files. Weak: a reader must not keep its own thread alive.
     pub(crate) threads: Weak<LogThreads>,
     pub(crate) meter: Arc<OutputMeter>,
     pub(crate) log_set: Arc<LogSet>,
@@ -60,15 +60,15 @@ pub(crate) struct Filing {
 }
 
 impl Filing {
-    /// Hands a notice on. A full queue has told that something is wrong; how much was dropped is told at the end. Without a
-    /// receiver the runtime is shutting down.
-    pub(crate) fn tell(&self, notice: OutputNotice) {
+    /// Sends a notice to the run task. Drops it if the queue is full: a notice about the same loss waits there already, and
+    /// the number of bytes is reported at the end. The receiver is gone when the runtime is shutting down.
+    pub(crate) fn notify(&self, notice: OutputNotice) {
         let _ = self.notices.try_send(notice);
     }
 }
 
 impl Destination {
-    /// The runtime on which an output is read: our own, or the thread of its file.
+    /// The runtime on which an output is read: `ours`, or that of the thread for the log file.
     pub(crate) fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
         match self {
             Self::Subscriber(_) => Ok(ours.clone()),
@@ -79,7 +79,7 @@ impl Destination {
         }
     }
 
-    /// Whether outputs can be read no more, because the threads for it were ended.
+    /// Whether outputs can no longer be read, because the log threads were ended.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Files(filing) if filing.threads.strong_count() == 0)
     }

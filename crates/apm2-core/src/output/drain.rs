@@ -1,46 +1,48 @@
-//! The output of a process, and where it goes: to files, or to whoever subscribed; what nobody subscribed to is dropped.
+//! Waiting for the rest of the output of a run.
 
 use apm2_model::event::kind::OutputSource;
 use tokio::sync::{oneshot, watch};
 
-/// What became of the outputs of a run.
+/// The outputs of an ended run.
 #[derive(Debug, Default)]
 pub(crate) struct Drained {
-    /// Those that somebody else holds.
+    /// The outputs that another process still holds open.
     pub(crate) leaked: Vec<OutputSource>,
-    /// The last lines of each.
+    /// The last lines of each output.
     pub(crate) tails: Vec<(OutputSource, Vec<String>)>,
 }
 
-/// How the reading of an output ended.
+/// The result of reading one output.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct End {
-    /// Whether somebody who is not of the run holds it open.
+pub(crate) struct ReaderEnd {
+    /// Whether a process outside the run holds it open.
     pub(crate) is_leaked: bool,
+    /// The last lines, secrets masked.
     pub(crate) tail: Vec<String>,
 }
 
-/// The readers of one run.
+/// The running readers of one run.
 pub(crate) struct OutputDrain {
+    /// Set to `true` when the main process has ended.
     pub(crate) ended: watch::Sender<bool>,
-    pub(crate) ends: Vec<(OutputSource, oneshot::Receiver<End>)>,
+    pub(crate) ends: Vec<(OutputSource, oneshot::Receiver<ReaderEnd>)>,
 }
 
 impl OutputDrain {
-    /// Readers of nothing.
+    /// A drain without outputs.
     pub(crate) fn none() -> Self {
         Self { ended: watch::channel(false).0, ends: Vec::new() }
     }
 
-    /// Tells the readers that the process is gone, and waits until each is through with what it left.
+    /// Signals the readers that the process has ended, and waits until each has read what it left.
     ///
-    /// The outputs that others hold are read on and dropped, so that nobody blocks on them. Bounded, but for a subscriber
-    /// that does not read.
+    /// Outputs that other processes hold open are read and discarded after that, so that these processes do not block. The
+    /// wait is bounded, except for a subscriber that does not read.
     pub(crate) async fn finish(self) -> Drained {
         self.ended.send_replace(true);
         let mut drained = Drained::default();
         for (source, end) in self.ends {
-            let Ok(End { is_leaked, tail }) = end.await else { continue };
+            let Ok(ReaderEnd { is_leaked, tail }) = end.await else { continue };
             if is_leaked {
                 drained.leaked.push(source);
             }

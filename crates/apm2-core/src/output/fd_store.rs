@@ -12,33 +12,34 @@ use crate::output::log::follow::LogPosition;
 /// The descriptors of one run, as the store returns them.
 #[derive(Debug)]
 pub struct StoredRun {
-    /// Its outputs: stdout and stderr, or one for both.
+    /// The outputs: stdout and stderr, or one for both.
     pub outputs: Vec<StoredOutput>,
-    /// The pidfd of its process.
+    /// The pidfd of the main process.
     pub pidfd: OwnedFd,
-    /// Which process that is.
+    /// The identity of that process.
     pub identity: ProcessIdentity,
 }
 
-/// An output that is held.
+/// An output in the store.
 #[derive(Debug)]
 pub struct StoredOutput {
-    /// The read end of its pipe.
+    /// The read end of the pipe.
     pub pipe: OwnedFd,
-    /// Where in its log file it begins; `None` where that is not known.
+    /// Where in its log file the output of the run begins; `None` if unknown.
     pub begins_at: Option<LogPosition>,
 }
 
-/// Keeps descriptors of runs, under the text of their marker (`<process id>/<instance>/<run>`), beyond the death of the
-/// supervisor. What was in a pipe when the last writer had gone is then still there for the next supervisor.
+/// Keeps file descriptors of runs open beyond the end of the supervisor, by the run's marker as text
+/// (`<process id>/<instance>/<run>`). The kernel discards the content of a pipe when its last descriptor is closed; with the
+/// store the next supervisor can still read it.
 ///
 /// All calls are synchronous and bounded in time.
 pub trait FdStore: Send + Sync {
-    /// Keeps a run: the read ends of its outputs, with where in its log file each begins, and its process, which exists and
-    /// does not become its program before this returns.
+    /// Stores a run: the read ends of its outputs, with the place in its log file where each begins, and its main process,
+    /// which waits before execve(2) until this returns.
     ///
     /// # Errors
-    /// When it is not held. It runs all the same, and its outputs last as long as its process.
+    /// When it could not be stored. The process is started nevertheless; its outputs are lost if it and the supervisor end.
     fn hold(
         &self,
         run: &str,
@@ -47,13 +48,13 @@ pub trait FdStore: Send + Sync {
         identity: &ProcessIdentity,
     ) -> io::Result<()>;
 
-    /// Duplicates of what is held for a run; `None` when nothing is. It stays held.
+    /// Duplicates of the descriptors of a run, which stay in the store; `None` if the run is not stored.
     ///
     /// # Errors
     /// When the store does not answer.
     fn get(&self, run: &str) -> io::Result<Option<StoredRun>>;
 
-    /// Like [`get`](Self::get), but starts no store to ask it.
+    /// Like [`get`](Self::get), but does not start the store if it is not running.
     ///
     /// # Errors
     /// When the store does not answer.
@@ -61,24 +62,24 @@ pub trait FdStore: Send + Sync {
         self.get(run)
     }
 
-    /// Releases what is held for a run.
+    /// Closes the stored descriptors of a run.
     ///
     /// # Errors
     /// When the store does not answer.
     fn release(&self, run: &str) -> io::Result<()>;
 
-    /// The runs that are held.
+    /// The markers of all stored runs.
     ///
     /// # Errors
     /// When the store does not answer.
     fn held(&self) -> io::Result<Vec<String>>;
 }
 
-/// Releases what is held for a run that is over.
-pub(crate) fn let_go(holder: Option<&dyn FdStore>, marker: &str) {
-    if let Some(holder) = holder
-        && let Err(error) = holder.release(marker)
+/// Releases an ended run. An error is only logged: the next supervisor releases the run.
+pub(crate) fn release_run(fd_store: Option<&dyn FdStore>, marker: &str) {
+    if let Some(fd_store) = fd_store
+        && let Err(error) = fd_store.release(marker)
     {
-        tracing::debug!(%error, "a run stays held that is over");
+        tracing::debug!(%error, "an ended run could not be released in the file descriptor store");
     }
 }

@@ -2,18 +2,18 @@
 
 use apm2_model::event::kind::OutputSource;
 
-/// Notices that wait for the task that owns the run; more than that are left out.
+/// Capacity of the queue to the task that owns the run; notices beyond it are dropped.
 pub(crate) const NOTICES_WAITING_MAX: usize = 16;
 
-/// What an output has to say beside its bytes.
+/// A report of a reader about output that was not written to its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OutputNotice {
-    /// It cannot be kept, and is dropped from now on.
+    /// The output cannot be written and is dropped from now on.
     Dropping { source: OutputSource, cause: String },
-    /// So much was dropped; it is kept again.
+    /// The output is written again, after `bytes` were dropped.
     Resumed { source: OutputSource, bytes: u64 },
-    /// So much was dropped, to the end of the run.
+    /// The output ended while it was dropped; `bytes` were dropped.
     Ended { source: OutputSource, bytes: u64 },
-    /// So much was lost with the reader that had taken it out of the pipe.
+    /// A reader ended unexpectedly; the `bytes` that it had read from the pipe are lost.
     Lost { source: OutputSource, bytes: u64, cause: String },
 }

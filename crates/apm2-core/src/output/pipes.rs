@@ -1,4 +1,4 @@
-//! The pipes between a process and its supervisor, and what can be learned from one.
+//! The pipes between a process and its supervisor, and how they are found again.
 
 use std::{
     io,
@@ -17,13 +17,13 @@ use crate::{
     },
 };
 
-/// The pipes of a process that is about to be spawned: our ends, and its own.
+/// The pipes of a process that is about to be spawned.
 pub(crate) struct Pipes {
-    /// Our ends.
+    /// The read ends, for the supervisor.
     pub(crate) outputs: Outputs,
-    /// Its stdout.
+    /// The write end for stdout of the child.
     pub(crate) stdout: OwnedFd,
-    /// Its stderr: the same pipe when both are merged.
+    /// The write end for stderr of the child: the same pipe when both are merged.
     pub(crate) stderr: OwnedFd,
 }
 
@@ -44,7 +44,7 @@ impl Pipes {
     }
 }
 
-/// A pipe, of which our end does not block. Both ends are closed by exec.
+/// A pipe with a non-blocking read end. Both ends are close-on-exec.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let reader = OwnedFd::from(reader);
@@ -53,16 +53,17 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Outputs {
-    /// Outputs that somebody held: both, or one for both.
-    pub(crate) fn of(held: Vec<StoredOutput>) -> Option<Self> {
+    /// Outputs from a file descriptor store: both, or one for both. `None` if there are none.
+    pub(crate) fn of(stored: Vec<StoredOutput>) -> Option<Self> {
         let sources = [OutputSource::Stdout, OutputSource::Stderr];
-        let outputs = sources.into_iter().zip(held);
-        let held: Vec<_> =
+        let outputs = sources.into_iter().zip(stored);
+        let outputs: Vec<_> =
             outputs.map(|(source, StoredOutput { pipe, begins_at })| Output { source, pipe, begins_at }).collect();
-        (!held.is_empty()).then_some(Self(held))
+        (!outputs.is_empty()).then_some(Self(outputs))
     }
 
-    /// The outputs of a process that holds both ends of its pipes; `None` when it has none that are ours.
+    /// Reopens the pipes of a running process through `/proc/pid/fd`; `None` if its stdout and stderr are not pipes of a
+    /// supervisor.
     pub(crate) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
         let opened = [(OutputSource::Stdout, 1), (OutputSource::Stderr, 2)]
             .map(|(source, number)| open_pipe(identity, number).map(|pipe| Output::new(source, pipe)));
@@ -71,7 +72,7 @@ impl Outputs {
         (!found.is_empty()).then_some(Self(found))
     }
 
-    /// Notes where in `files` they are going to begin.
+    /// Sets the place in `files` where each output is going to begin.
     pub(crate) fn begin_in(&mut self, files: &LogFiles) {
         for output in &mut self.0 {
             output.begins_at = LogReader::end(files.of(output.source)).ok();
@@ -80,15 +81,16 @@ impl Outputs {
 }
 
 fn open_pipe(identity: &ProcessIdentity, number: u32) -> Option<OwnedFd> {
-    // We made our pipes readable and writable for the process. One that it has made itself, and reads somewhere else, is not.
+    // The supervisor opens its pipes for reading and writing in the child. A pipe that the process has made itself, and
+    // whose other end it reads, is opened for one of both only.
     if !is_read_write(identity.pid, number)? {
         return None;
     }
-    // Not blocking from the start: opening a pipe for reading waits for a writer otherwise (fifo(7)).
+    // Non-blocking: opening a pipe for reading waits for a writer otherwise (fifo(7)).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let pipe = open(format!("/proc/{}/fd/{number}", identity.pid), flags, Mode::empty()).ok()?;
     let is_pipe = fstat(&pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-    // Looked at after it was opened: then it was this process's and no stranger's.
+    // The identity is checked after the pipe was opened: if it is unchanged, the pid had not been reused before.
     (is_pipe && identify(identity.pid) == Some(*identity)).then_some(pipe)
 }
 

@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 
 use crate::output::{
     destination::Filing,
-    drain::End,
+    drain::ReaderEnd,
     log::sink::{LogSink, Moved},
     subscriber::OutputSubscriber,
 };
@@ -44,9 +44,9 @@ pub(crate) struct ReadyReader {
 
 impl ReadyReader {
     /// Begins to read. The sender of the result is dropped when the task ends before the output does.
-    pub(crate) fn start(self, ended: &watch::Receiver<bool>) -> oneshot::Receiver<End> {
-        let (told, end) = oneshot::channel();
-        self.runtime.spawn(self.reader.run(ended.clone(), told).in_current_span());
+    pub(crate) fn start(self, ended: &watch::Receiver<bool>) -> oneshot::Receiver<ReaderEnd> {
+        let (result, end) = oneshot::channel();
+        self.runtime.spawn(self.reader.run(ended.clone(), result).in_current_span());
         end
     }
 }
@@ -64,7 +64,7 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    async fn run(mut self, ended: watch::Receiver<bool>, told: oneshot::Sender<End>) {
+    async fn run(mut self, ended: watch::Receiver<bool>, result: oneshot::Sender<ReaderEnd>) {
         let is_leaked = match self.until_ended(ended).await {
             Some(is_leaked) => is_leaked,
             None => self.drain().await,
@@ -74,7 +74,7 @@ impl Reader {
         // A process that still holds the output does not keep the subscription open.
         drop(target);
         // The receiver is gone when the runtime is shutting down.
-        let _ = told.send(End { is_leaked, tail });
+        let _ = result.send(ReaderEnd { is_leaked, tail });
         if is_leaked {
             discard(&pipe).await;
         }
@@ -116,7 +116,7 @@ impl Reader {
         let read = match &mut self.target {
             ReaderTarget::Subscriber { buffer, .. } => read_some(&self.pipe, buffer),
             ReaderTarget::File { sink, filing } => {
-                let absorb = |pipe: &Arc<OwnedFd>| sink.absorb(pipe.as_fd(), &mut |notice| filing.tell(notice));
+                let absorb = |pipe: &Arc<OwnedFd>| sink.absorb(pipe.as_fd(), &mut |notice| filing.notify(notice));
                 self.pipe.try_io(Interest::READABLE, absorb).map(bytes_of)
             }
         };
@@ -148,7 +148,7 @@ impl Reader {
     fn finish(&mut self) -> Vec<String> {
         let ReaderTarget::File { sink, filing } = &mut self.target else { return Vec::new() };
         if let Some(notice) = sink.finish() {
-            filing.tell(notice);
+            filing.notify(notice);
         }
         sink.tail()
     }
@@ -156,7 +156,7 @@ impl Reader {
 
 const fn bytes_of(moved: Moved) -> usize {
     match moved {
-        Moved::Kept(bytes) | Moved::Dropped(bytes) => bytes,
+        Moved::Written(bytes) | Moved::Dropped(bytes) => bytes,
         Moved::End => 0,
     }
 }

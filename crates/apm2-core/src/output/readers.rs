@@ -24,7 +24,7 @@ use crate::{
     os::child,
     output::{
         destination::{Destination, Filing},
-        drain::{End, OutputDrain},
+        drain::{OutputDrain, ReaderEnd},
         log::{follow::LogPosition, sink::LogSink},
         notice::OutputNotice,
         reader::{READ_BYTES_MAX, Reader, ReaderTarget, ReadyReader},
@@ -62,7 +62,7 @@ impl Readers {
     }
 
     /// All outputs, for the file descriptor store.
-    pub(crate) fn to_hold(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
+    pub(crate) fn stored_outputs(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
         self.ready.iter().map(|(reading, _)| (reading.pipe.as_fd(), reading.begins_at)).collect()
     }
 
@@ -70,11 +70,11 @@ impl Readers {
     pub(crate) fn start(self) -> OutputDrain {
         let mut drains = OutputDrain::none();
         for (reading, first) in self.ready {
-            let (told, end) = oneshot::channel();
+            let (result, end) = oneshot::channel();
             drains.ends.push((reading.source, end));
             let ended = drains.ended.subscribe();
             let first = first.start(&ended);
-            self.runtime.spawn(reading.keep_reading(first, ended, told).in_current_span());
+            self.runtime.spawn(reading.keep_reading(first, ended, result).in_current_span());
         }
         drains
     }
@@ -112,7 +112,7 @@ impl Reading {
                 let (log_set, clock, lost) = (Arc::clone(log_set), Arc::clone(clock), Arc::clone(&self.lost));
                 let mut sink = LogSink::new(self.source, log_set, clock, self.begins_at, lost);
                 if let Some(notice) = dropping.and_then(|cause| sink.drop_for_now(cause.to_owned())) {
-                    filing.tell(notice);
+                    filing.notify(notice);
                 }
                 ReaderTarget::File { sink: Box::new(sink), filing: filing.clone() }
             }
@@ -123,16 +123,16 @@ impl Reading {
     /// is recorded as lost; the rest is still in the pipe.
     async fn keep_reading(
         self,
-        first: oneshot::Receiver<End>,
+        first: oneshot::Receiver<ReaderEnd>,
         ended: watch::Receiver<bool>,
-        told: oneshot::Sender<End>,
+        result: oneshot::Sender<ReaderEnd>,
     ) {
         let mut end = first;
         let mut replaced_at: Option<Instant> = None;
         loop {
             if let Ok(end) = end.await {
                 // The receiver is gone when the runtime is shutting down.
-                let _ = told.send(end);
+                let _ = result.send(end);
                 return;
             }
             if self.destination.is_gone() {
@@ -184,7 +184,7 @@ impl Reading {
         if bytes > 0
             && let Destination::Files(filing) = &self.destination
         {
-            filing.tell(OutputNotice::Lost { source: self.source, bytes, cause: READER_GONE.to_owned() });
+            filing.notify(OutputNotice::Lost { source: self.source, bytes, cause: READER_GONE.to_owned() });
         }
     }
 }

@@ -6,16 +6,16 @@ use apm2_model::event::kind::OutputSource;
 
 use crate::output::log::follow::LogPosition;
 
-/// Our ends of the outputs of one run: one for each, or one for both.
+/// The read ends of the outputs of one run: one for each output, or one for both.
 #[derive(Debug)]
 pub(crate) struct Outputs(pub(crate) Vec<Output>);
 
-/// Our end of one.
+/// The read end of one output.
 #[derive(Debug)]
 pub(crate) struct Output {
     pub(crate) source: OutputSource,
     pub(crate) pipe: OwnedFd,
-    /// Where in its file it begins, where it is kept in one and that is known.
+    /// Where in its log file the output of this run begins; `None` without a file, or if unknown.
     pub(crate) begins_at: Option<LogPosition>,
 }
 

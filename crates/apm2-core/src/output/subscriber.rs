@@ -5,31 +5,31 @@ use std::sync::{Arc, Mutex, PoisonError};
 use apm2_model::event::kind::OutputSource;
 use tokio::sync::mpsc;
 
-/// Chunks that wait for a slow subscriber before the process itself has to.
+/// Capacity of a subscription, in chunks. When it is full, reading stops and the process blocks once its pipe is full.
 const CHUNKS_WAITING_MAX: usize = 64;
 
-/// A piece of output, as it came.
+/// A piece of output, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputChunk {
-    /// Where it came from.
+    /// The output that it was read from.
     pub source: OutputSource,
     /// At least one byte, and at most 64 KiB.
     pub bytes: Vec<u8>,
 }
 
-/// Where output goes: to the latest subscriber, if there is one.
+/// Passes output to the latest subscriber, if there is one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OutputSubscriber(Arc<Mutex<Option<mpsc::Sender<OutputChunk>>>>);
 
 impl OutputSubscriber {
-    /// A new subscription, in the place of an earlier one.
+    /// Makes a new subscription. It replaces an earlier one.
     pub(crate) fn subscribe(&self) -> mpsc::Receiver<OutputChunk> {
         let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         self.set(Some(sender));
         receiver
     }
 
-    /// Hands a piece on, and waits while the subscriber is behind.
+    /// Sends a piece to the subscriber, and waits while its queue is full.
     pub(crate) async fn deliver(&self, source: OutputSource, bytes: &[u8]) {
         let Some(subscriber) = self.get() else { return };
         let chunk = OutputChunk { source, bytes: bytes.to_vec() };

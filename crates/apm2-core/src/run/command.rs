@@ -1,4 +1,4 @@
-//! What the task of a run may be asked for, and how it answers.
+//! Commands to the task that owns a run, and their replies.
 
 use std::time::Duration;
 
@@ -7,59 +7,59 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::error::ProcessError;
 
-/// Orders that wait for the task.
+/// Capacity of the command queue of a run.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 16;
 
 /// A request to stop the process.
 pub(crate) struct StopCommand {
-    /// Who asks.
+    /// The requester, for the record.
     pub(crate) request: Requester,
-    /// The time that the process is given.
+    /// Time between the stop signal and SIGKILL.
     pub(crate) timeout: Duration,
-    /// The end of that time.
+    /// The end of that time, on the monotonic clock.
     pub(crate) deadline: Instant,
-    /// Told how it went. Nobody may be listening any more.
-    pub(crate) reply: Reply,
+    /// Receives the result. The receiver may be gone.
+    pub(crate) reply: ReplySender,
 }
 
-/// A request to tell the process that its credentials were rotated.
+/// A request to signal the process that its credentials were rotated.
 pub(crate) struct RotateCommand {
-    /// Who asks.
+    /// The requester, for the record.
     pub(crate) request: Requester,
-    /// The profile.
+    /// The name of the credential profile.
     pub(crate) profile: String,
-    /// The names of its variables.
+    /// The names of the profile's variables.
     pub(crate) variables: Vec<String>,
-    /// The signal by which it is told.
+    /// The signal to send.
     pub(crate) signal: Signal,
-    /// Told how it went.
-    pub(crate) reply: Reply,
+    /// Receives the result.
+    pub(crate) reply: ReplySender,
 }
 
-/// A request to pass a signal on, which is no stop.
+/// A request to pass on a signal that does not count as a stop.
 pub(crate) struct SignalCommand {
-    /// Who asks.
+    /// The requester, for the record.
     pub(crate) request: Requester,
-    /// The signal.
+    /// The signal to pass on.
     pub(crate) signal: Signal,
-    /// Told how it went.
-    pub(crate) reply: Reply,
+    /// Receives the result.
+    pub(crate) reply: ReplySender,
 }
 
-/// What a run may be asked for.
+/// A command to the task that owns a run.
 pub(crate) enum RunCommand {
     Stop(StopCommand),
     Rotate(RotateCommand),
     Signal(SignalCommand),
 }
 
-/// Where an answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<(), ProcessError>>;
+/// The sender of a command's result.
+pub(crate) type ReplySender = oneshot::Sender<Result<(), ProcessError>>;
 
-/// Where an answer comes from.
-pub(crate) type Answer = oneshot::Receiver<Result<(), ProcessError>>;
+/// The receiver of a command's result.
+pub(crate) type ReplyReceiver = oneshot::Receiver<Result<(), ProcessError>>;
 
-/// Nobody may be listening any more, which is theirs to decide.
-pub(super) fn answer(reply: Reply, result: Result<(), ProcessError>) {
+/// Sends a result. The receiver may be gone, which is no error.
+pub(super) fn answer(reply: ReplySender, result: Result<(), ProcessError>) {
     let _ = reply.send(result);
 }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use apm2_model::{event::Event, spec::id::ProcessId};
 use tokio::sync::broadcast::{Receiver, Sender, channel, error::RecvError};
 
-/// Events that wait for a subscriber. Of more than these the oldest are lost to it, which it is informed of.
+/// Capacity of a subscription. If more events wait, the oldest are dropped and reported as [`MissedEvents`].
 pub const EVENTS_WAITING_MAX: usize = 1024;
 
-/// Where the histories of a supervisor send what they have recorded.
+/// Broadcasts the events that the histories of a supervisor have recorded.
 #[derive(Clone)]
 pub(crate) struct EventFeed(Sender<Arc<Event>>);
 
@@ -25,18 +25,19 @@ impl EventFeed {
             return;
         }
         for event in events {
-            // The last subscriber may leave meanwhile.
+            // Fails when the last subscriber has just been dropped.
             let _ = self.0.send(Arc::new(event));
         }
     }
 
-    /// The events from now on; those of one process, or of all.
+    /// Subscribes to the events from now on, of one process or of all.
     pub(crate) fn subscribe(&self, process: Option<ProcessId>) -> EventSubscription {
         EventSubscription { events: self.0.subscribe(), process }
     }
 }
 
-/// Events in the order in which they were recorded, for each process. Between processes the order may differ from that of `seq`.
+/// A subscription to recorded events. Events of one process arrive in the order of their `seq`; events of different processes
+/// may arrive in another order.
 pub struct EventSubscription {
     events: Receiver<Arc<Event>>,
     process: Option<ProcessId>,
@@ -51,7 +52,8 @@ impl EventSubscription {
     /// The next event; `None` once the supervisor and all its tasks are gone.
     ///
     /// # Errors
-    /// When this subscriber was too slow and has lost events, of other processes perhaps. The subscription goes on after them.
+    /// When this subscriber was too slow and events were dropped, possibly those of other processes. The subscription
+    /// continues after them.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, MissedEvents> {
         loop {
             match self.events.recv().await {

@@ -1,4 +1,4 @@
-//! The events of one instance, and their fold, which the recorder makes of what it has recorded.
+//! The events of one instance and their fold. The recorder computes the fold from what it has recorded.
 
 use std::{io, sync::Arc};
 
@@ -14,15 +14,15 @@ use apm2_model::{
 
 use crate::{adapter::OBSERVATION_CHARS_MAX, error::ProcessError, run::event_feed::EventFeed};
 
-/// A stream together with the recorder that keeps its events.
+/// A stream together with the recorder that stores its events.
 pub(crate) struct History {
     id: StreamId,
     stream: Option<Arc<Stream>>,
     recorder: Box<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Where recorded events are sent, if anywhere.
+    /// Receives recorded events, if there is one.
     pub(crate) feed: Option<EventFeed>,
-    /// The secrets that the instance is given: none of them enters an event.
+    /// The secret values of the instance: masked in every event.
     pub(crate) known: Known,
 }
 
@@ -37,7 +37,7 @@ impl History {
         Self { id, stream: stream.map(Arc::new), recorder, clock, feed: None, known: Known::default() }
     }
 
-    /// Whose events these are.
+    /// The id of the stream.
     pub(crate) const fn id(&self) -> StreamId {
         self.id
     }
@@ -50,8 +50,8 @@ impl History {
     /// Records `kinds` as one commit. Returns the seq of the first.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`] when the events may not follow; [`ProcessError::Io`] when they were not recorded.
-    /// Nothing has changed then.
+    /// [`ProcessError::InvalidState`] when the events are not legal in this state; [`ProcessError::Io`] when they were not
+    /// recorded. The stream is unchanged in both cases.
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let drafts = self.drafts(origin, kinds);
         let (before, count) = (self.stream.as_ref().map_or(0, |stream| stream.version), drafts.len());
@@ -68,7 +68,7 @@ impl History {
         Ok(first)
     }
 
-    /// The reason that is recorded, without secrets. What a health check says has a limit, as in the events of one.
+    /// The reason to record, without secrets. The output of a health check is cut, as in its events.
     fn reason_of(&self, origin: &EventOrigin) -> Option<String> {
         let reason = origin.request.reason.as_deref()?;
         Some(match origin.request.actor {
@@ -77,7 +77,7 @@ impl History {
         })
     }
 
-    /// The drafts of a commit, each in the run that it belongs to.
+    /// The new events of a commit, each with the number of its run.
     fn drafts(&self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Vec<NewEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
         let reason = self.reason_of(origin);
@@ -98,12 +98,12 @@ impl History {
     }
 }
 
-/// The event without the secrets that are known. A specification is without them already.
+/// The event with known secret values masked. A [`RedactedSpec`](apm2_model::spec::redact::spec::RedactedSpec) needs no masking.
 fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     let mut texts: Vec<&mut String> = Vec::new();
     match &mut kind {
         EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => texts.push(&mut failure.message),
-        // They come whole: cut before they are masked, they would end with a part of a secret.
+        // Masked before they are cut: a text that is cut first may end with a part of a secret, which the mask does not match.
         EventKind::HealthChanged { detail, .. } => *detail = known.redact_and_cut(detail, DETAIL_CHARS_MAX),
         EventKind::Observed { detail, .. } => *detail = known.redact_and_cut(detail, OBSERVATION_CHARS_MAX),
         EventKind::OutputDropped { cause, .. } => texts.push(cause),
@@ -116,7 +116,7 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     kind
 }
 
-/// Why nothing was recorded: the events may not follow, or they could not be.
+/// Converts an error of the recorder: illegal events, or an I/O error.
 fn refusal(error: io::Error) -> ProcessError {
     let illegal = error.get_ref().and_then(|inner| inner.downcast_ref::<IllegalEvent>());
     match illegal {
@@ -125,7 +125,7 @@ fn refusal(error: io::Error) -> ProcessError {
     }
 }
 
-/// The recorder has recorded something else than it was given.
+/// The error when the recorder returned other events than it was given.
 fn broken_contract(what: &str) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::InvalidData, format!("the recorder broke its contract: {what}")))
 }
@@ -142,7 +142,7 @@ mod tests {
         spec::{ProcessSpec, redact::spec::RedactedSpec},
     };
 
-    /// What was recorded.
+    /// A recorder that keeps the events in memory.
     #[derive(Clone, Default)]
     struct Kept(Arc<Mutex<Vec<Event>>>);
 
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Of each text that is cut, wherever that is: nothing of a secret is recorded.
+    /// Cuts texts at every position of a secret: no part of the secret may be recorded.
     #[test]
     fn what_is_cut_is_masked_before() {
         let secret = "Zq8vK2m1Xw3rT6yU";
@@ -174,7 +174,7 @@ mod tests {
             let detail = format!("{}{secret} is refused", "x".repeat(length));
             let health = EventOrigin::of(Requester { actor: Actor::Health, reason: Some(detail.clone()) });
             let observed = EventKind::Observed { adapter: "a".to_owned(), detail: detail.clone() };
-            // The state allows neither, and what is tried is masked all the same.
+            // Neither event is legal in this state, so `masked` is tested directly.
             let kinds = [EventKind::HealthChanged { healthy: false, detail }, observed];
             for kind in kinds {
                 let masked = format!("{:?}", masked(kind, &history.known));

@@ -1,4 +1,4 @@
-//! One instance under supervision: what its runner and the task that owns its run both know.
+//! One instance under supervision: the state that its runner and the task that owns its run share.
 
 use std::{
     io,
@@ -36,16 +36,16 @@ use crate::{
     run::{event_feed::EventFeed, history::History},
 };
 
-/// The end of the process that a run began with.
+/// The end of the main process of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MainProcessEnd {
     /// How it ended.
     pub(crate) exit: Exit,
-    /// Whether we had sent SIGKILL before.
+    /// Whether this supervisor had sent SIGKILL before.
     pub(crate) after_kill: bool,
 }
 
-/// The event that tells of this exit in this state. `killed` says whether a SIGKILL of ours came before it.
+/// The event for an exit in a state. `killed`: whether this supervisor had sent SIGKILL before.
 pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> EventKind {
     match state {
         ProcessState::Stopping if killed && exit.signal() == Some(Signal::KILL) => EventKind::Terminated { exit },
@@ -55,30 +55,30 @@ pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> Event
     }
 }
 
-/// What is known of an instance as of its last commit. Read without waiting for a step that records.
-pub(crate) struct Facts {
-    /// Whose events these are.
+/// The state of an instance as of its last commit. Reading it never waits for a step that records.
+pub(crate) struct InstanceFacts {
+    /// The id of the stream.
     pub(crate) id: StreamId,
-    /// The place of the ledger that it is of.
+    /// The place of the ledger that the instance belongs to.
     pub(crate) place: Option<LedgerPlace>,
-    /// What runs, with its secrets: never recorded as it is.
+    /// The specification with its secrets: recorded only in its redacted form.
     pub(crate) spec: Arc<ProcessSpec>,
-    /// Where time stamps come from.
+    /// The source of time stamps.
     pub(crate) clock: Arc<dyn Clock>,
     /// The fold of the recorded events; `None` before the first.
     pub(crate) stream: Option<Arc<Stream>>,
-    /// Whether there is a process: spawned, and not reaped yet (INV-0011).
+    /// Whether a process was spawned and is not reaped yet (INV-0011).
     pub(crate) has_child: bool,
-    /// The end of the latest run, until it is reported to somebody. Each is reported once.
+    /// The exit of the latest run until it is reported. Each exit is reported once.
     pub(crate) unreported: Option<ExitStatus>,
     /// The seq of the event that ended the latest run of this runner.
     pub(crate) end_seq: Option<u64>,
-    /// Why the end of a run could not be recorded. Nothing can be told, or started, after that.
+    /// Why the end of a run could not be recorded. After that nothing can be started or reported.
     failure: Option<String>,
 }
 
-impl Facts {
-    /// The state that the events tell; that of a new handle before the first.
+impl InstanceFacts {
+    /// The state of the fold; before the first event that of a new handle.
     pub(crate) fn state(&self) -> ProcessState {
         self.stream.as_ref().map_or(ProcessState::Stopped { exit_code: None }, |stream| stream.handle.state.clone())
     }
@@ -98,7 +98,7 @@ impl Facts {
         Marker { place: self.place, stream: self.id, run: self.run() }
     }
 
-    /// Refuses once an end could not be recorded.
+    /// An error if the end of a run could not be recorded.
     pub(crate) fn check_recording(&self) -> Result<(), ProcessError> {
         match &self.failure {
             Some(failure) => Err(ProcessError::Io(io::Error::other(failure.clone()))),
@@ -119,36 +119,36 @@ pub(crate) struct Unconfirmed {
     pub(crate) child: Box<Child>,
 }
 
-/// One instance of a specification, for one step at a time.
+/// One instance of a specification. Locked for one step at a time.
 pub(crate) struct Instance {
-    facts: Arc<Mutex<Facts>>,
+    facts: Arc<Mutex<InstanceFacts>>,
     history: History,
-    /// The process, from the spawn until it is reaped: there is one iff it is actively running (INV-0011).
+    /// The process, from the spawn until it is reaped (INV-0011).
     child: Option<Child>,
-    /// Between which moments the run that is taken over ended, where no supervisor watched.
+    /// The earliest and latest time at which an adopted run may have ended while no supervisor watched it.
     pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
-    /// The secrets among the credentials of the latest start, which the specification does not hold.
-    given: Known,
-    /// The intent to start of a process that was killed because it could not be recorded.
+    /// The credential values of the latest start, which are not in the specification.
+    credentials: Known,
+    /// The start intent whose process was killed because it could not be recorded.
     killed: Option<Intent>,
 }
 
 impl Instance {
-    /// The secrets that its process is given. `given` are those of its credentials, from now on.
-    pub(crate) fn know(&mut self, given: Known) -> Known {
-        let known = Known::of_spec(&self.facts().spec).and(&given);
+    /// Sets the credential values to mask from now on. Returns all known secrets, those of the specification included.
+    pub(crate) fn know(&mut self, credentials: Known) -> Known {
+        let known = Known::of_spec(&self.facts().spec).and(&credentials);
         self.history.known = known.clone();
-        self.given = given;
+        self.credentials = credentials;
         known
     }
 
-    /// The secrets that its process is given, as far as they are known.
+    /// The known secret values of the process.
     pub(crate) fn known(&self) -> Known {
         self.history.known.clone()
     }
 
-    /// What is known now. To be held for a moment only.
-    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+    /// The current facts. Hold the guard only briefly.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, InstanceFacts> {
         lock(&self.facts)
     }
 
@@ -157,26 +157,26 @@ impl Instance {
         self.history.stream()
     }
 
-    /// Records `kinds` as one commit, and lets the fold be seen. See [`History::record`].
+    /// Records `kinds` as one commit and publishes the fold. See [`History::record`].
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let seq = self.history.record(origin, kinds)?;
         self.facts().stream = self.history.stream().cloned();
         Ok(seq)
     }
 
-    /// Records that a start is about to be made. Returns the seq of that event.
+    /// Records the intent to start. Returns the seq of that event.
     pub(crate) fn request_start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<u64, ProcessError> {
         self.close_killed()?;
-        let given = &self.given;
+        let credentials = &self.credentials;
         let spec = {
             let facts = self.facts();
-            RedactedSpec::without(&facts.spec, &Known::of_spec(&facts.spec).and(given))
+            RedactedSpec::without(&facts.spec, &Known::of_spec(&facts.spec).and(credentials))
         };
         let by_hand = trigger == StartTrigger::Start && matches!(origin.request.actor, Actor::Operator { .. });
         let mut kinds = match self.stream() {
             None => vec![EventKind::Registered { spec }],
             Some(stream) if stream.unregistered || stream.handle.spec != *spec => vec![EventKind::SpecChanged { spec }],
-            // Whoever starts it by hand has looked at it: earlier crashes do not count against what it is now.
+            // A manual start resets the restart budget: the operator may have fixed the cause of earlier crashes.
             Some(stream) if by_hand && stream.budget != RestartBudget::default() => vec![EventKind::BudgetReset],
             Some(_) => Vec::new(),
         };
@@ -189,12 +189,12 @@ impl Instance {
         Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
     }
 
-    /// Notes that the process of the start under way was killed, since it could not be recorded.
+    /// Notes that the process of the current start was killed because it could not be recorded.
     pub(crate) fn note_killed(&mut self) {
         self.killed = self.stream().and_then(|stream| stream.intent);
     }
 
-    /// Closes a start whose process was killed because it could not be recorded.
+    /// Records the end of a start whose process was killed because it could not be recorded.
     fn close_killed(&mut self) -> Result<(), ProcessError> {
         let open = self.stream().and_then(|stream| stream.intent);
         if let Some(intent) = self.killed.filter(|killed| open == Some(*killed)) {
@@ -206,11 +206,11 @@ impl Instance {
         Ok(())
     }
 
-    /// Replaces what is run from the next start on. Recorded where what may be recorded differs.
+    /// Replaces the specification from the next start on. Recorded only if the redacted specification changes.
     pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
-        let known = Known::of_spec(&spec).and(&self.given);
+        let known = Known::of_spec(&spec).and(&self.credentials);
         let redacted = RedactedSpec::without(&spec, &known);
-        // What still runs has the values of before.
+        // A running process still has the previous values.
         let before = Known::of_spec(&self.facts().spec);
         self.history.known = known.and(&before);
         let kind = match self.stream() {
@@ -227,7 +227,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Records that no process came to be.
+    /// Records a start that failed before the program was executed.
     pub(crate) fn record_spawn_failure(
         &mut self,
         origin: &EventOrigin,
@@ -242,7 +242,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Records that the process is there, and keeps it until it is reaped. One that could not be recorded is given back.
+    /// Records that the process runs and keeps the child until it is reaped. On error the child is returned.
     pub(crate) fn record_started(
         &mut self,
         origin: &EventOrigin,
@@ -261,8 +261,8 @@ impl Instance {
         Ok(())
     }
 
-    /// Records the end of the run, and only then reaps the process and lets the end be told. One that could not be recorded
-    /// stays with the kernel, for the next supervisor.
+    /// Records the end of the run, and only then reaps the process and publishes the end. If recording fails, the process
+    /// stays a zombie and the next supervisor can still read its exit status.
     pub(crate) fn record_end(&mut self, end: &MainProcessEnd, origin: &EventOrigin) -> Result<(), ProcessError> {
         let state = self.facts().state();
         let unobserved = self.unobserved.take();
@@ -289,28 +289,28 @@ impl Instance {
         }
     }
 
-    /// Takes the zombie from the kernel: its pid is anybody's from here on.
+    /// Reaps the zombie. The kernel may reuse its pid from here on.
     fn reap(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         match child.try_wait() {
             Ok(Some(_)) => {}
             Ok(None) => tracing::error!("a process that had ended could not be reaped"),
-            Err(error) => tracing::debug!(%error, "somebody else has reaped the process"),
+            Err(error) => tracing::debug!(%error, "the process was already reaped elsewhere in this supervisor"),
         }
     }
 }
 
-/// The instance, as its runner and the task that owns its run share it.
+/// An instance, shared by its runner and the task that owns its run.
 #[derive(Clone)]
-pub(crate) struct Shared {
+pub(crate) struct SharedInstance {
     instance: Arc<Mutex<Instance>>,
-    facts: Arc<Mutex<Facts>>,
+    facts: Arc<Mutex<InstanceFacts>>,
 }
 
-impl Shared {
+impl SharedInstance {
     pub(crate) fn new(spec: ProcessSpec, mut history: History) -> Self {
         history.known = Known::of_spec(&spec);
-        let facts = Facts {
+        let facts = InstanceFacts {
             id: history.id(),
             place: None,
             spec: Arc::new(spec),
@@ -327,30 +327,31 @@ impl Shared {
             history,
             child: None,
             unobserved: None,
-            given: Known::default(),
+            credentials: Known::default(),
             killed: None,
         }));
         Self { instance, facts }
     }
 
-    /// The instance, for one synchronous step. Held while the step waits for a disk or a fork: never asked for on an async
-    /// worker.
+    /// Locks the instance for one synchronous step. The lock is held while the step waits for a disk or a fork, so never
+    /// call this on an async worker.
     ///
-    /// A recorder that panicked has recorded nothing, and the fold changes last: what is behind the lock is whole.
+    /// A poisoned lock is ignored: the fold changes last, so a panic of the recorder leaves the instance consistent.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Instance> {
         lock(&self.instance)
     }
 
-    /// What is known now. To be held for a moment only.
-    pub(crate) fn facts(&self) -> MutexGuard<'_, Facts> {
+    /// The current facts. Hold the guard only briefly.
+    pub(crate) fn facts(&self) -> MutexGuard<'_, InstanceFacts> {
         lock(&self.facts)
     }
 
-    /// Takes time stamps from elsewhere.
+    /// Sends recorded events to `feed`.
     pub(crate) fn publish(&self, feed: EventFeed) {
         self.lock().history.feed = Some(feed);
     }
 
+    /// Takes time stamps from `clock`.
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
         self.lock().history.clock = Arc::clone(&clock);
         self.facts().clock = clock;

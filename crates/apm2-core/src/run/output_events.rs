@@ -1,4 +1,4 @@
-//! What is recorded of the outputs of a run.
+//! Events about the outputs of a run.
 
 use apm2_model::{
     event::{
@@ -10,11 +10,11 @@ use apm2_model::{
 
 use crate::{
     output::{drain::Drained, notice::OutputNotice},
-    run::instance::Shared,
+    run::instance::SharedInstance,
 };
 
-/// Records what became of the outputs of a run that is over: who holds them, and the last lines of one that failed.
-pub(super) fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
+/// Records the outputs that another process still holds open after the end of a run, and the last lines of a failed run.
+pub(super) fn record_outputs(shared: &SharedInstance, run: u64, drained: Drained) {
     let mut kinds: Vec<EventKind> =
         drained.leaked.into_iter().map(|source| EventKind::OutputLeaked { source }).collect();
     let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
@@ -33,7 +33,7 @@ pub(super) fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
     if has_failed && !(stdout.is_empty() && stderr.is_empty()) {
         kinds.push(EventKind::OutputTail { stdout, stderr });
     }
-    // Once the next run has begun the events of this one are closed.
+    // No event may be added to a run after the next one has begun.
     if kinds.is_empty() || latest != run {
         return;
     }
@@ -43,8 +43,8 @@ pub(super) fn record_outputs(shared: &Shared, run: u64, drained: Drained) {
     }
 }
 
-/// Records that output is lost, and how much it was once that is known.
-pub(super) fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
+/// Records that output is being lost, or, once that is known, how many bytes were lost.
+pub(super) fn record_notice(shared: &SharedInstance, run: u64, notice: &OutputNotice) {
     let (source, bytes, cause) = match notice {
         OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),
         OutputNotice::Resumed { source, bytes } => (*source, *bytes, "kept again".to_owned()),
@@ -58,6 +58,6 @@ pub(super) fn record_notice(shared: &Shared, run: u64, notice: &OutputNotice) {
     }
     let dropped = EventKind::OutputDropped { source, bytes, cause };
     if let Err(error) = instance.record(&EventOrigin::default(), vec![dropped]) {
-        tracing::warn!(%error, "a lost output could not be recorded");
+        tracing::warn!(%error, "the loss of output could not be recorded");
     }
 }

@@ -1,4 +1,4 @@
-//! The commands that are run before a process is asked to stop.
+//! The pre-stop commands: they run before the stop signal is sent.
 
 use std::path::PathBuf;
 
@@ -11,18 +11,18 @@ use tokio::{
 
 use crate::os::hook;
 
-/// How one command went.
+/// The result of one pre-stop command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PreStopResult {
     /// The command, secrets masked.
     pub(crate) command: String,
-    /// Whether it ended with 0, in time.
+    /// Whether it ended in time with exit code 0.
     pub(crate) succeeded: bool,
-    /// How it ended.
+    /// How it ended, for people.
     pub(crate) detail: String,
 }
 
-/// The commands of one stop, while they run. They end with this.
+/// The running pre-stop commands of one stop. Dropping it ends them.
 #[derive(Debug)]
 pub(crate) struct PreStop {
     running: JoinHandle<Vec<PreStopResult>>,
@@ -30,8 +30,8 @@ pub(crate) struct PreStop {
 }
 
 impl PreStop {
-    /// Runs the commands one after another, all of them until `until`. `pid` tells them the process, as `APM2_PID`; `known`
-    /// is masked in what is told of them.
+    /// Runs the commands one after another, all of them until `until`. Each has `pid` in its variable `APM2_PID`; `known`
+    /// values are masked in the results.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -46,7 +46,7 @@ impl PreStop {
         Self { running: tokio::spawn(run(commands, cwd, pid, known, reached)), until }
     }
 
-    /// Gives them less time. Those that do not come to their end are on record as such.
+    /// Shortens the deadline. Commands that do not end in time have a result that says so.
     pub(crate) fn shorten_deadline(&self, until: Instant) {
         self.until.send_if_modified(|before| {
             let is_earlier = until < *before;
@@ -55,7 +55,7 @@ impl PreStop {
         });
     }
 
-    /// How they went. Loses nothing when dropped; to be awaited to its end once.
+    /// Waits for the results. Cancel safe; do not call it again after it has returned.
     pub(crate) async fn done(&mut self) -> Vec<PreStopResult> {
         (&mut self.running).await.unwrap_or_default()
     }
@@ -101,13 +101,13 @@ async fn run(
     results
 }
 
-/// Waits for a moment that may be brought forward.
+/// Waits for a deadline that may be shortened meanwhile.
 async fn reached(until: &mut watch::Receiver<Instant>) {
     loop {
         let moment = *until.borrow_and_update();
         tokio::select! {
             () = sleep_until(moment) => return,
-            // Nobody can bring it forward any more, and nobody waits for it.
+            // The sender is gone: the results are no longer wanted.
             changed = until.changed() => if changed.is_err() { return },
         }
     }
@@ -119,7 +119,7 @@ mod tests {
 
     use super::*;
 
-    /// A value that has what looks like a secret in it is masked whole: the filter comes after.
+    /// A known value that contains a secret-like text is masked as a whole: known values are masked before the filter.
     #[tokio::test]
     async fn a_known_value_in_a_command_is_masked_whole() {
         let value = "my password=hunter2 and more";

@@ -1,4 +1,4 @@
-//! Taking up the run that an earlier supervisor left, by what can be learned of it now.
+//! Resuming the run of an earlier supervisor, from what can be observed now.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ use crate::{
     },
     output::{
         drain::OutputDrain,
-        fd_store::{FdStore, StoredRun, let_go},
+        fd_store::{FdStore, StoredRun, release_run},
         notice::{NOTICES_WAITING_MAX, OutputNotice},
         readers::Readers,
         source::Outputs,
@@ -52,32 +52,33 @@ use crate::{
     },
 };
 
-/// How long a process that was made is looked for until it has become its program.
+/// How long to wait until a forked child has executed its program.
 const EXEC_WAIT: Duration = Duration::from_secs(2);
 
-/// How often it is looked for.
+/// Interval between the looks during [`EXEC_WAIT`].
 const EXEC_POLL: Duration = Duration::from_millis(5);
 
-/// What was found of the latest run of an earlier supervisor.
+/// The outcome of resuming the latest run of an earlier supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resumed {
-    /// Nothing was open.
+    /// No run was open.
     Nothing,
-    /// Its process is alive, and is ours now.
+    /// The process is alive and is supervised from here on.
     Adopted,
-    /// Its process has ended; the end is being recorded.
+    /// The process has ended; the end is being recorded.
     Ended,
-    /// Its process never came to be.
+    /// The process was never started, or ended before it executed its program.
     NeverStarted,
 }
 
 impl ProcessRunner {
-    /// Takes up what an earlier supervisor left open, by what can be learned now. No exit is made up (law 5).
+    /// Resumes a run that an earlier supervisor left open. An exit that cannot be observed is recorded as unknown (law 5).
     ///
-    /// Its process, if it is alive, is supervised from here on as if it had been started here, and its output is read on.
-    /// If it has ended, that is recorded in the same way, a moment later: [`wait`](Self::wait) tells when.
+    /// A process that is alive is supervised as if it had been started here, and reading of its output continues. If it has
+    /// ended, the run task records that; [`wait`](Self::wait) returns after it.
     ///
-    /// An end that is found lies after `watched_until`, when a supervisor is last known to have watched, and is recorded so.
+    /// `watched_until`: the last time at which a supervisor is known to have watched. An end that is found is recorded as
+    /// later than that.
     pub(crate) fn resume(&mut self, watched_until: Option<Timestamp>) -> Result<Resumed, ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
@@ -85,11 +86,11 @@ impl ProcessRunner {
         let Some(stream) = instance.stream().cloned() else { return Ok(Resumed::Nothing) };
         let _in_run = self.run_span().entered();
         let marker = instance.facts().marker();
-        let held = self.held(&marker.to_string());
+        let stored = self.stored_run(&marker.to_string());
         let identity = match stream.intent {
             Some(intent) => {
                 let origin = EventOrigin::of(Actor::Recovery).caused_by(Some(intent.seq));
-                let Some(identity) = find_started(&marker, held.as_ref())? else {
+                let Some(identity) = find_started(&marker, stored.as_ref())? else {
                     let starting = EventKind::Starting { identity: None, trigger: intent.trigger };
                     let crashed = EventKind::Crashed { cause: RunEnd::NeverConfirmed };
                     instance.record(&origin, vec![starting, crashed])?;
@@ -103,11 +104,11 @@ impl ProcessRunner {
             None => stream.identity,
         };
         let identity = identity.ok_or_else(|| invalid("a run without a process that has not ended"))?;
-        let (outputs, pidfd) = match held {
+        let (outputs, pidfd) = match stored {
             Some(StoredRun { outputs, pidfd, .. }) => (Outputs::of(outputs), Some(pidfd)),
             None => (None, None),
         };
-        // Without a holder the process itself still has both ends of its pipes.
+        // Without a file descriptor store: reopen the pipes through the process, which has their write ends open.
         let outputs = outputs.or_else(|| Outputs::of_process(&identity));
         let found = observe(&identity, pidfd.as_ref());
         if found == ProcessStatus::Unverifiable {
@@ -131,8 +132,8 @@ impl ProcessRunner {
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
 
-    /// Readers of the outputs of a run that is taken up. Without them it is supervised all the same, and it is on record that
-    /// its output is lost.
+    /// Readers of the outputs of a resumed run. If they cannot be made, the run is supervised nevertheless and the loss of its
+    /// output is recorded.
     fn resumed_readers(
         &self,
         runtime: &Handle,
@@ -143,18 +144,18 @@ impl ProcessRunner {
         let ready = Readers::ready(runtime, outputs, &self.destination(notices.clone()));
         ready
             .inspect_err(|error| {
-                tracing::error!(%error, "the output of a run that was taken up cannot be read");
+                tracing::error!(%error, "the output of a resumed run cannot be read");
                 for source in sources {
                     let cause = format!("it cannot be read: {error}");
-                    // The queue is empty.
+                    // Does not fail: the queue is empty.
                     let _ = notices.try_send(OutputNotice::Dropping { source, cause });
                 }
             })
             .ok()
     }
 
-    /// Takes up the reading of what the latest run left, when it was over and its supervisor ended before its output was
-    /// through. The run is closed, so nothing is recorded of it any more.
+    /// Continues to read the output of the latest run, when the run had ended and its supervisor ended before all output was
+    /// read. The run is closed, so no more events are recorded for it.
     ///
     /// # Errors
     /// When the outputs cannot be read.
@@ -162,17 +163,17 @@ impl ProcessRunner {
         let runtime = spawner::runtime()?;
         let _in_run = self.run_span().entered();
         let marker = self.shared.facts().marker().to_string();
-        let Some(StoredRun { outputs, .. }) = self.held(&marker) else { return Ok(None) };
+        let Some(StoredRun { outputs, .. }) = self.stored_run(&marker) else { return Ok(None) };
         let (notices, _) = mpsc::channel(NOTICES_WAITING_MAX);
         let drains = match Outputs::of(outputs) {
             Some(outputs) => Readers::ready(&runtime, outputs, &self.destination(notices))?.start(),
             None => OutputDrain::none(),
         };
-        Ok(Some(Rest { drains, marker, holder: self.holder.clone() }))
+        Ok(Some(Rest { drains, marker, fd_store: self.fd_store.clone() }))
     }
 
-    /// The secrets of a process that somebody else has started: its own environment tells, as long as it is alive. Where it
-    /// does not, what the process writes is not shown.
+    /// Reads the secret values of a process that an earlier supervisor started from `/proc/pid/environ`. If they cannot all be
+    /// read, the output of the process is not shown.
     fn mask_values_of(&self, instance: &mut Instance, pid: Option<u32>) {
         let spec = Arc::clone(&instance.facts().spec);
         let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
@@ -186,11 +187,11 @@ impl ProcessRunner {
             names.into_iter().filter_map(|name| Some((name.clone(), found.get(name)?.clone()))).collect()
         };
         let (of_spec, of_credentials) = (values(spec.env.keys().collect()), values(credentials.clone()));
-        // A process may write over its own.
+        // A process may overwrite its environment (`proc_pid_environ(5)`).
         let is_complete = of_spec.len() == spec.env.len() && of_credentials.len() == credentials.len();
-        let given = Known::of(of_spec.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let given = given.with_credentials(of_credentials.iter().map(|(_, value)| value.as_str()));
-        let known = instance.know(given);
+        let secrets = Known::of(of_spec.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let secrets = secrets.with_credentials(of_credentials.iter().map(|(_, value)| value.as_str()));
+        let known = instance.know(secrets);
         let Some(files) = &self.files else { return };
         if is_complete || (found.is_empty() && credentials.is_empty()) {
             files.secret_filter.set(known);
@@ -200,37 +201,39 @@ impl ProcessRunner {
     }
 }
 
-/// The output of a run that is over, which is being read to its end.
+/// The output of an ended run that is still being read.
 pub(crate) struct Rest {
     drains: OutputDrain,
     marker: String,
-    holder: Option<Arc<dyn FdStore>>,
+    fd_store: Option<Arc<dyn FdStore>>,
 }
 
 impl Rest {
-    /// Waits until it is through, and lets go of it.
+    /// Waits until all output is read, then releases the run in the file descriptor store.
     pub(crate) async fn finish(self) {
-        let Self { drains, marker, holder } = self;
+        let Self { drains, marker, fd_store } = self;
         drains.finish().await;
-        let released = blocking::step(move || let_go(holder.as_deref(), &marker)).await;
+        let released = blocking::step(move || release_run(fd_store.as_deref(), &marker)).await;
         if let Err(error) = released {
-            tracing::debug!(%error, "a run stays held that is over");
+            tracing::debug!(%error, "an ended run could not be released in the file descriptor store");
         }
     }
 }
 
-/// The process of a start that was never confirmed: the one that is held, else the one that carries its marker.
+/// The process of a start that was not recorded as running: the one in the file descriptor store, else the one that carries
+/// its marker.
 ///
-/// Nobody has one that is neither: it is ended at its gate, or, without a holder, is looked for too early.
-fn find_started(marker: &Marker, held: Option<&StoredRun>) -> io::Result<Option<ProcessIdentity>> {
-    match held {
-        Some(held) => Ok(has_begun(marker, held).then_some(held.identity)),
+/// A child that is in neither was not released by its exec barrier and ends there; without a store, it may not have executed
+/// its program yet and is missed.
+fn find_started(marker: &Marker, stored: Option<&StoredRun>) -> io::Result<Option<ProcessIdentity>> {
+    match stored {
+        Some(stored) => Ok(has_begun(marker, stored).then_some(stored.identity)),
         None => marker.main_process(),
     }
 }
 
-/// Whether a process that was made has become its program: it carries its marker, or ended otherwise than at its gate. One
-/// that may not be looked at has.
+/// Whether a forked child has executed its program: it carries its marker, or has ended by something else than its exec
+/// barrier. Assumed for a process that may not be looked at.
 fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> bool {
     let began = Instant::now();
     loop {
@@ -240,7 +243,8 @@ fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> 
             ProcessStatus::Alive => thread::sleep(EXEC_POLL),
             ProcessStatus::Zombie(exit) => return !was_shut_out(&exit),
             ProcessStatus::Gone => {
-                // Before Linux 6.15 the kernel does not tell, and nobody knows whether it got that far.
+                // Before Linux 6.15 a pidfd does not keep the exit status of a reaped process (PIDFD_INFO_EXIT), so it is
+                // unknown whether the program was executed.
                 let status = child::kept_status(pidfd.as_fd()).map(ExitStatus::from_raw);
                 let exit = status.map(|status| Exit::from_status(status, Evidence::Recovered));
                 return exit.is_some_and(|exit| !was_shut_out(&exit));
@@ -249,12 +253,12 @@ fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> 
     }
 }
 
-/// Looks at a process by the descriptor that is held for it, and where there is none, or it has ended, by its pid.
+/// The status of a process by its stored pidfd, or by its pid if there is no pidfd or the process has ended.
 fn observe(identity: &ProcessIdentity, pidfd: Option<&OwnedFd>) -> ProcessStatus {
     match (pidfd.and_then(|pidfd| child::has_ended(pidfd.as_fd())), status_of(identity)) {
         (Some(false), _) => ProcessStatus::Alive,
         (Some(true), ProcessStatus::Unverifiable) => ProcessStatus::Gone,
-        // That no process of the other namespace is alive was made sure before (`Supervisor::out_of_sight`).
+        // `Supervisor::out_of_sight` has checked before that no process of the other namespace is alive.
         (None, ProcessStatus::Unverifiable) if is_in_another_namespace(identity) => ProcessStatus::Gone,
         (_, observed) => observed,
     }
@@ -268,14 +272,14 @@ fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
     ))
 }
 
-/// The later of two moments, by the clock that can tell.
+/// The later of two time stamps, by the boot clock within one boot and else by the wall clock.
 fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
     let is_later = if a.boot_id == b.boot_id { a.boot_ns >= b.boot_ns } else { a.wall_ns >= b.wall_ns };
     Some(if is_later { a } else { b })
 }
 
-/// Why a process is not there, where that is known.
+/// Why a process is gone, if the reason is a reboot or another pid namespace.
 fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
     if identity.boot_id != boot_id() {
         return Some("the machine was restarted".to_owned());

@@ -1,9 +1,9 @@
 //! One run, from the spawn until the process is reaped: a task that waits for one input and takes one step.
 //!
-//! The steps are synchronous: what they record is durable before they act, and nothing that is dropped half-way can
-//! come between. Each is taken on a blocking thread, which the task's state moves to and back from; the task itself only
-//! waits. A run is over when the process **and** its group are gone, members that it left behind included. The
-//! group is cleared while the process is an unreaped zombie, so the group's id cannot be a stranger's.
+//! The steps are synchronous: an event is durable before the step acts on it, and a dropped future cannot interrupt a step.
+//! Each step runs on a blocking thread: the state of the task moves there and back, and the task itself only waits. A run
+//! is over when the main process **and** all members of its process group are gone. The group is signalled only while the
+//! main process is running or an unreaped zombie, because the kernel may reuse the group's id after that.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -25,35 +25,35 @@ use crate::{
     },
     output::{
         drain::OutputDrain,
-        fd_store::{FdStore, let_go},
+        fd_store::{FdStore, release_run},
         notice::OutputNotice,
     },
     run::{
-        command::{Reply, RunCommand, answer},
-        instance::{MainProcessEnd, Shared},
+        command::{ReplySender, RunCommand, answer},
+        instance::{MainProcessEnd, SharedInstance},
         output_events::{record_notice, record_outputs},
         pre_stop::{PreStop, PreStopResult},
         stop_phase::StopPhase,
     },
 };
 
-/// How often a group that should go is looked at.
+/// Interval between looks at a group that should end.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// How often a group is looked at that nothing more can be done about.
+/// Interval between looks at a group that is only watched.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The task's ends of what connects it with others.
+/// The task's ends of its channels.
 pub(crate) struct RunChannels {
-    /// What it is asked for.
+    /// Commands to carry out.
     pub(crate) commands: mpsc::Receiver<RunCommand>,
-    /// Told once the end is recorded and all output is handed on.
+    /// Set to `true` once the end is recorded and all output has been delivered.
     pub(crate) finished: watch::Sender<bool>,
-    /// What the outputs have to say.
+    /// Notices about lost output.
     pub(crate) noticed: mpsc::Receiver<OutputNotice>,
 }
 
-/// All that can happen to a run.
+/// What the task waits for.
 enum RunInput {
     MainProcessEnded(Exit),
     Command(RunCommand),
@@ -63,46 +63,47 @@ enum RunInput {
     Sweep,
 }
 
-/// The task's own state.
+/// The state of the task that owns a run.
 pub(crate) struct RunTask {
-    pub(super) shared: Shared,
+    pub(super) shared: SharedInstance,
     pub(super) marker: Marker,
     pub(super) main_process: MainProcess,
     pub(super) channels: RunChannels,
-    pub(super) holder: Option<Arc<dyn FdStore>>,
+    pub(super) fd_store: Option<Arc<dyn FdStore>>,
     pub(super) drains: OutputDrain,
     pub(super) phase: StopPhase,
-    /// Everybody who waits for the stop.
-    pub(super) waiting: Vec<Reply>,
-    /// The seq of the event that everything after it is done because of.
+    /// The callers that wait for the stop.
+    pub(super) waiting: Vec<ReplySender>,
+    /// The seq of the event that caused what the task does now, recorded as the cause of what follows.
     pub(super) cause: Option<u64>,
-    /// The commands that come before the stop signal, while they run.
+    /// The pre-stop commands, while they run.
     pub(super) pre_stop: Option<PreStop>,
     pub(super) end: Option<MainProcessEnd>,
-    /// Who tells of the end of a process that had ended before this task began.
+    /// The requester to record with the end of a process that had ended before this task began.
     pub(super) found_ended: Option<Requester>,
-    /// Whether those that left the group and the session were asked to go.
+    /// Whether the processes that left the group and the session (strays) were sent a signal.
     pub(super) strays_asked: bool,
-    /// Those of them that were last seen.
+    /// The strays found by the latest look.
     pub(super) strays: Vec<Member>,
-    /// Those of them that were sent a signal.
+    /// The strays that were sent a signal.
     pub(super) asked: Vec<Member>,
-    /// All of them that were ever seen, by pid and start time.
+    /// All strays found so far, by pid and start time.
     pub(super) orphans: HashSet<(u32, u64)>,
-    /// Looks for them in a row that could not tell whether there are any.
+    /// Consecutive looks for strays that failed.
     pub(super) unclear_looks: u32,
-    pub(super) over: bool,
-    /// Whether the end is on record, once that was tried.
+    /// Whether the main process and its group are gone, or the group is no longer watched.
+    pub(super) is_over: bool,
+    /// The result of recording the end; `None` before that was tried.
     pub(super) recorded: Option<Result<(), ProcessError>>,
 }
 
 impl RunTask {
     pub(crate) fn new(
-        shared: Shared,
+        shared: SharedInstance,
         main_process: MainProcess,
         drains: OutputDrain,
         channels: RunChannels,
-        holder: Option<Arc<dyn FdStore>>,
+        fd_store: Option<Arc<dyn FdStore>>,
     ) -> Self {
         let marker = shared.facts().marker();
         Self {
@@ -110,7 +111,7 @@ impl RunTask {
             marker,
             main_process,
             channels,
-            holder,
+            fd_store,
             drains,
             phase: StopPhase::None,
             waiting: Vec::new(),
@@ -123,17 +124,17 @@ impl RunTask {
             asked: Vec::new(),
             orphans: HashSet::new(),
             unclear_looks: 0,
-            over: false,
+            is_over: false,
             recorded: None,
         }
     }
 
-    /// The same for a run that an earlier supervisor began: its process may be alive, or gone.
+    /// The same task, for a run that an earlier supervisor started. `found_ended` is given when its process has ended.
     pub(crate) fn resumed(self, found_ended: Option<Requester>) -> Self {
         Self { found_ended, ..self }
     }
 
-    /// Owns the run until its end.
+    /// Runs the task until the end of the run is recorded.
     pub(crate) async fn own(self) {
         let stop = self.shared.facts().stream.as_ref().and_then(|stream| stream.stopping);
         let resumed = match stop {
@@ -149,23 +150,25 @@ impl RunTask {
         run.close().await;
     }
 
-    /// Takes a step on a blocking thread. `None` when it broke off, and with it what was known of the run.
+    /// Runs a step on a blocking thread. `None` when it panicked: the state of the run is lost with it.
     async fn off_worker(mut self, step: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
         let stepped = blocking::step(move || {
             step(&mut self);
             self
         });
         let stepped = stepped.await;
-        stepped.inspect_err(|error| tracing::error!(%error, "a step broke off: the run is not watched any more")).ok()
+        stepped
+            .inspect_err(|error| tracing::error!(%error, "a step of a run panicked: the run is no longer watched"))
+            .ok()
     }
 
-    /// The next thing that happens. Loses nothing when dropped.
+    /// Waits for the next input. Cancel safe.
     async fn next_input(&mut self) -> RunInput {
         let has_ended = self.end.is_some();
         let deadline = self.phase.deadline();
         let is_pressing = deadline.is_some() || self.unclear_looks > 0;
         let interval = if is_pressing { SWEEP_INTERVAL } else { WATCH_INTERVAL };
-        // The commands have a limit of their own, and the signal comes after them.
+        // The pre-stop commands have their own limit, and the stop signal is sent after them.
         let deadline = deadline.filter(|_| self.pre_stop.is_none());
         tokio::select! {
             biased;
@@ -180,7 +183,7 @@ impl RunTask {
 
     fn step(&mut self, input: RunInput) {
         match input {
-            RunInput::MainProcessEnded(exit) => self.leader_ended(exit),
+            RunInput::MainProcessEnded(exit) => self.main_process_ended(exit),
             RunInput::Command(RunCommand::Stop(command)) => self.stop(command),
             RunInput::Command(RunCommand::Rotate(command)) => self.rotate(command),
             RunInput::Command(RunCommand::Signal(command)) => self.pass_on(command),
@@ -189,29 +192,30 @@ impl RunTask {
             RunInput::Sweep => self.sweep(),
             RunInput::Deadline => {
                 self.sweep();
-                if !self.over {
+                if !self.is_over {
                     self.escalate();
                 }
             }
         }
-        if self.over && self.pre_stop.is_none() {
+        if self.is_over && self.pre_stop.is_none() {
             self.record_end();
         }
     }
 
-    fn leader_ended(&mut self, exit: Exit) {
+    fn main_process_ended(&mut self, exit: Exit) {
         let after_kill = self.shared.facts().stream.as_ref().is_some_and(|stream| stream.kill_sent);
         self.end = Some(MainProcessEnd { exit, after_kill });
-        // A child that somebody else reaped: the group's id may be a stranger's by now, so it is left alone (law 6).
-        self.over = self.main_process.has_lost_group(&exit);
+        // Another part of this process has reaped the child: the kernel may have reused the group's id, so the group is
+        // not signalled (law 6).
+        self.is_over = self.main_process.has_lost_group(&exit);
         if let Some(pre_stop) = &self.pre_stop {
-            // There is nothing left to prepare, and its end is to be on record.
+            // The process has ended, so there is nothing left to prepare for.
             pre_stop.shorten_deadline(Instant::now());
         }
         self.sweep();
     }
 
-    /// Records the end, now that process and group are gone.
+    /// Records the end of the run, after the main process and its group have ended.
     fn record_end(&mut self) {
         let Some(end) = &self.end else { return };
         let survivors = self.strays.iter().filter(|stray| self.orphans.contains(&stray.id())).count();
@@ -223,40 +227,40 @@ impl RunTask {
                 tracing::warn!(%error, "the end of processes that left the group could not be recorded");
             }
         }
-        // A natural exit has no cause on record, whatever was done about what it left behind.
+        // A natural exit is recorded without a cause, even if members of its group were signalled after it.
         let cause = self.cause.filter(|_| self.shared.facts().state() == ProcessState::Stopping);
         let origin = EventOrigin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);
         self.recorded = Some(self.shared.lock().record_end(end, &origin));
     }
 
-    /// Tells the end, and sees the output through.
+    /// Answers the waiting callers, waits for the rest of the output and records what became of it.
     async fn close(self) {
-        let Self { shared, marker, main_process, channels, holder, drains, waiting, recorded, .. } = self;
+        let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = self;
         let RunChannels { commands, finished, mut noticed } = channels;
-        // Reaped: neither its pid nor its pidfd is of use any more, and whoever asks now is told so at once.
+        // Reaped: the pidfd is of no further use, and closing the channel fails later commands at once.
         drop((main_process, commands));
         let recorded = recorded.unwrap_or(Ok(()));
         for reply in waiting {
             answer(reply, recorded.as_ref().copied().map_err(ProcessError::copied));
         }
         let drained = drains.finish().await;
-        let seen_through = blocking::step(move || {
+        let closed = blocking::step(move || {
             while let Ok(notice) = noticed.try_recv() {
                 record_notice(&shared, marker.run, &notice);
             }
             record_outputs(&shared, marker.run, drained);
             if recorded.is_ok() {
-                let_go(holder.as_deref(), &marker.to_string());
+                release_run(fd_store.as_deref(), &marker.to_string());
             }
         });
-        if let Err(error) = seen_through.await {
-            tracing::error!(%error, "the rest of a run was not seen through");
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the output events of a run were not all recorded");
         }
         finished.send_replace(true);
     }
 }
 
-/// The results of the commands before a stop. To be asked while they run; loses nothing when dropped.
+/// Waits for the results of the pre-stop commands, without end when there are none. Cancel safe.
 async fn done(pre_stop: &mut Option<PreStop>) -> Vec<PreStopResult> {
     match pre_stop {
         Some(running) => running.done().await,

@@ -1,8 +1,8 @@
 //! Running one instance of a specification.
 //!
-//! A [`ProcessRunner`] starts the process and hands it to a task, which owns the run until the process and its group
-//! are gone, records all that happens, and reads the output. The runner's futures only ask and watch: dropping one
-//! half-way changes nothing. Restarting by policy is the [`supervisor`](crate::supervisor)'s matter.
+//! A [`ProcessRunner`] starts the process and a task that owns the run until the process and its group are gone. The task
+//! records events and reads the output. The runner's futures only send commands and wait, so dropping one changes nothing.
+//! The [`supervisor`](crate::supervisor) restarts processes.
 
 use std::{fmt, process::ExitStatus, sync::Arc, time::Duration};
 
@@ -39,42 +39,42 @@ use crate::{
         subscriber::{OutputChunk, OutputSubscriber},
     },
     run::{
-        command::{Answer, Reply, RotateCommand, RunCommand, SignalCommand, StopCommand},
+        command::{ReplyReceiver, ReplySender, RotateCommand, RunCommand, SignalCommand, StopCommand},
         event_feed::EventFeed,
         history::History,
-        instance::Shared,
+        instance::SharedInstance,
         start_env::StartEnv,
         stream_view::StreamView,
     },
     time::instant_in,
 };
 
-/// How long a stop waits, after the end, for the rest of the output to be handed on.
+/// How long a stop waits, after the end, for the rest of the output to be delivered.
 pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
 
-/// Runs one instance of a [`ProcessSpec`], and records what happens to it.
+/// Runs one instance of a [`ProcessSpec`] and records its events.
 ///
 /// Dropping it stops nothing: the process keeps running, its output keeps being read, and its exit is recorded, as long
 /// as the tokio runtime lives.
 pub struct ProcessRunner {
-    pub(crate) shared: Shared,
+    pub(crate) shared: SharedInstance,
     pub(super) subscriber: OutputSubscriber,
-    /// Who else keeps the outputs open.
-    pub(crate) holder: Option<Arc<dyn FdStore>>,
-    /// Where the output is kept, beside whoever subscribed.
+    /// The file descriptor store that keeps the outputs open beyond the end of this process.
+    pub(crate) fd_store: Option<Arc<dyn FdStore>>,
+    /// The log files of the output; without them it goes to the subscriber.
     pub(crate) files: Option<FileLogs>,
-    /// The latest run that got as far as a process.
+    /// The latest run for which a process was spawned.
     pub(super) run: Option<RunLink>,
 }
 
-/// The runner's side of a run.
+/// The runner's ends of the channels to the task of a run.
 pub(super) struct RunLink {
     pub(super) commands: mpsc::Sender<RunCommand>,
     pub(super) finished: watch::Receiver<bool>,
 }
 
 impl ProcessRunner {
-    /// A runner in `Stopped` state of which no history is kept.
+    /// A runner in `Stopped` state whose events are not stored.
     ///
     /// # Panics
     /// When `instance` is not less than `spec.instances` (INV-0010).
@@ -83,10 +83,10 @@ impl ProcessRunner {
         Self::recorded(spec, instance, Box::new(NullRecorder), None)
     }
 
-    /// A runner whose events are kept by `recorder`, and which continues `stream` where there is one.
+    /// A runner whose events are stored by `recorder`, and which continues `stream` if there is one.
     ///
-    /// A stream that was left in the middle of a run cannot be started; a [`Supervisor`](crate::supervisor::Supervisor)
-    /// takes it up.
+    /// A stream that ends in the middle of a run cannot be started; a [`Supervisor`](crate::supervisor::Supervisor) resumes
+    /// it.
     ///
     /// # Panics
     /// When `instance` is not less than `spec.instances` (INV-0010), or when `stream` is another instance's.
@@ -97,9 +97,9 @@ impl ProcessRunner {
         assert!(stream.as_ref().is_none_or(|stream| stream.id == id), "the stream of another instance");
         let history = History::new(id, stream, recorder, Arc::new(SystemClock));
         Self {
-            shared: Shared::new(spec, history),
+            shared: SharedInstance::new(spec, history),
             subscriber: OutputSubscriber::default(),
-            holder: None,
+            fd_store: None,
             files: None,
             run: None,
         }
@@ -112,29 +112,29 @@ impl ProcessRunner {
         self
     }
 
-    /// The same runner, which sends what it has recorded to `feed`.
+    /// The same runner, which sends recorded events to `feed`.
     pub(crate) fn published(self, feed: EventFeed) -> Self {
         self.shared.publish(feed);
         self
     }
 
-    /// The same runner, whose outputs are also held by somebody else and kept in files.
-    pub(crate) fn kept(self, holder: Option<Arc<dyn FdStore>>, files: Option<FileLogs>) -> Self {
-        Self { holder, files, ..self }
+    /// The same runner, with a file descriptor store for its outputs and log files.
+    pub(crate) fn with_output(self, fd_store: Option<Arc<dyn FdStore>>, files: Option<FileLogs>) -> Self {
+        Self { fd_store, files, ..self }
     }
 
-    /// The same runner, whose runs carry the place of their ledger in their markers.
+    /// The same runner, whose run markers hold the place of the ledger.
     pub(crate) fn placed(self, place: Option<LedgerPlace>) -> Self {
         self.shared.facts().place = place;
         self
     }
 
-    /// The output of the instance, where it is kept in files.
-    pub(crate) fn kept_output(&self) -> Option<CapturedOutput> {
-        let kept = self.files.as_ref()?;
+    /// The log files of the instance, with their counters and secret filter; `None` without log files.
+    pub(crate) fn captured_output(&self) -> Option<CapturedOutput> {
+        let logs = self.files.as_ref()?;
         let facts = self.shared.facts();
-        let files = kept.files(&facts.spec.log, &facts.handle());
-        Some(CapturedOutput { files, meter: Arc::clone(&kept.meter), secret_filter: Arc::clone(&kept.secret_filter) })
+        let files = logs.files(&facts.spec.log, &facts.handle());
+        Some(CapturedOutput { files, meter: Arc::clone(&logs.meter), secret_filter: Arc::clone(&logs.secret_filter) })
     }
 
     /// The error of an operation that does not fit the state.
@@ -150,15 +150,15 @@ impl ProcessRunner {
         self.start_by(Requester::default(), StartTrigger::Start)
     }
 
-    /// Starts the process on behalf of whoever asks.
+    /// Starts the process on behalf of `request`.
     ///
-    /// Blocks until the program is executed and the events are recorded, which takes milliseconds. An exit of the run
-    /// before, if nobody asked for it, is forgotten.
+    /// Blocks until the program is executed and the events are recorded, which takes milliseconds. An exit of the previous
+    /// run that was not reported yet is discarded.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] unless the process has ended or was never started (CTR-0005), and outside of a
-    /// tokio runtime; [`ProcessError::SpawnFailed`] when no process came to be (CTR-0008), which leaves the state
-    /// `Crashed`; [`ProcessError::Io`] when the start could not be recorded: then nothing runs.
+    /// tokio runtime; [`ProcessError::SpawnFailed`] when the program could not be executed (CTR-0008), which leaves the
+    /// state `Crashed`; [`ProcessError::Io`] when the start could not be recorded: then nothing runs.
     ///
     /// # Panics
     /// When the tokio runtime was built without its I/O or time driver.
@@ -166,14 +166,18 @@ impl ProcessRunner {
         self.start_as(&EventOrigin::of(request), trigger, StartEnv::default())
     }
 
-    /// Names the latest run in the lines of the log, beside its instance.
+    /// The tracing span that adds the number of the latest run to log lines.
     pub(crate) fn run_span(&self) -> Span {
         tracing::error_span!("run", number = self.shared.facts().run())
     }
 
-    pub(crate) fn held(&self, marker: &str) -> Option<StoredRun> {
-        let held = self.holder.as_ref()?.get(marker);
-        held.inspect_err(|error| tracing::warn!(%error, "what is held of a run cannot be had")).ok().flatten()
+    /// The run with this marker in the file descriptor store; `None` also when it cannot be read.
+    pub(crate) fn stored_run(&self, marker: &str) -> Option<StoredRun> {
+        let stored = self.fd_store.as_ref()?.get(marker);
+        stored
+            .inspect_err(|error| tracing::warn!(%error, "a run cannot be read from the file descriptor store"))
+            .ok()
+            .flatten()
     }
 
     /// Stops the process with its whole group. See [`stop_by`](Self::stop_by).
@@ -184,29 +188,30 @@ impl ProcessRunner {
         self.stop_by(timeout, Requester::default()).await
     }
 
-    /// Stops the process with its whole group, on behalf of whoever asks.
+    /// Stops the process with its whole group, on behalf of `request`.
     ///
     /// Sends `spec.shutdown.signal` (default SIGTERM), then SIGKILL after `timeout` unless `spec.shutdown.force_kill` is
     /// off (CTR-0007). Returns when no member of the group is left and that is recorded. While a stop is under way a
-    /// second one joins it: it may shorten the time until SIGKILL, and never lengthens it. The exit counts as reported.
+    /// second one joins it: it may shorten the time until SIGKILL and never extends it. The exit counts as reported.
     ///
-    /// Dropping the future does not take the request back.
+    /// Dropping the future does not cancel the stop.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] when the process is not running (CTR-0006); [`ProcessError::SignalFailed`] when
-    /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`,
-    /// when the group was still there after all that may be done. It is then still watched, and a later stop joins.
+    /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`, when
+    /// members of the group are left after the last permitted signal. The group is then still watched, and a later stop
+    /// joins this one.
     pub async fn stop_by(&mut self, timeout: Duration, request: Requester) -> Result<(), ProcessError> {
         let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
         let command = RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply });
-        // A task that no longer takes orders or no longer answers has just ended its run, which was the aim.
+        // If the task no longer takes commands or does not answer, its run has just ended, so the stop has succeeded.
         if run.commands.send(command).await.is_ok()
             && let Ok(answer) = answer.await
         {
             answer?;
         }
-        // Whoever reads the output may be waiting for this very call, so it is not waited for without a bound.
+        // Bounded, because the subscriber of the output may itself wait for this call.
         let _ = time::timeout(STOP_DRAIN_MAX, run.finished.wait_for(|finished| *finished)).await;
         let mut facts = self.shared.facts();
         facts.check_recording()?;
@@ -217,37 +222,41 @@ impl ProcessRunner {
         Ok(())
     }
 
-    /// Asks for a stop and does not wait for it. The answer comes when the group is gone; a dropped one means the same.
-    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Requester) -> Result<Answer, ProcessError> {
+    /// Asks for a stop and does not wait for it. The answer is sent when the group is gone; a closed channel means the same.
+    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Requester) -> Result<ReplyReceiver, ProcessError> {
         self.ask("stop", |reply| {
             RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply })
         })
     }
 
-    /// Tells the process by `signal` that its credentials were rotated.
+    /// Sends `signal` to the process after its credentials were rotated.
     pub(crate) fn begin_rotation(
         &mut self,
         request: Requester,
         profile: String,
         variables: Vec<String>,
         signal: Signal,
-    ) -> Result<Answer, ProcessError> {
+    ) -> Result<ReplyReceiver, ProcessError> {
         self.ask("signal", |reply| RunCommand::Rotate(RotateCommand { request, profile, variables, signal, reply }))
     }
 
-    /// Passes a signal on to the group. SIGKILL is a stop, and nothing that may be passed on.
-    pub(crate) fn begin_signal(&mut self, request: Requester, signal: Signal) -> Result<Answer, ProcessError> {
+    /// Passes a signal on to the group. SIGKILL is refused, since it is a stop.
+    pub(crate) fn begin_signal(&mut self, request: Requester, signal: Signal) -> Result<ReplyReceiver, ProcessError> {
         if signal == Signal::KILL {
             return Err(invalid("SIGKILL is not passed on; stop it, with a timeout of 0"));
         }
         self.ask("signal", |reply| RunCommand::Signal(SignalCommand { request, signal, reply }))
     }
 
-    fn ask(&mut self, operation: &str, command: impl FnOnce(Reply) -> RunCommand) -> Result<Answer, ProcessError> {
+    fn ask(
+        &mut self,
+        operation: &str,
+        command: impl FnOnce(ReplySender) -> RunCommand,
+    ) -> Result<ReplyReceiver, ProcessError> {
         let run = self.running(operation)?;
         let (reply, answer) = oneshot::channel();
         match run.commands.try_send(command(reply)) {
-            Err(TrySendError::Full(_)) => Err(invalid("too many orders wait already")),
+            Err(TrySendError::Full(_)) => Err(invalid("too many commands wait already")),
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
         }
     }
@@ -261,14 +270,14 @@ impl ProcessRunner {
         }
     }
 
-    /// Waits until the process has ended, its end is recorded and its output is handed on.
+    /// Waits until the process has ended, its end is recorded and its output is delivered.
     ///
-    /// `None` when no process is running and no exit is left to report, or when the exit could not be learned or
-    /// recorded. Each exit is reported once, by `wait`, [`try_wait`](Self::try_wait) or [`stop`](Self::stop), whichever
-    /// comes first. Dropping the future changes nothing.
+    /// `None` when no process is running and no exit is left to report, or when the exit is unknown or could not be
+    /// recorded. Each exit is reported once, by the first of `wait`, [`try_wait`](Self::try_wait) and [`stop`](Self::stop).
+    /// Cancel safe.
     ///
-    /// Output that somebody else holds open is given up on after a bounded time. A subscriber that does not read is
-    /// waited for: its output would be lost.
+    /// Output that another process holds open is read only for a bounded time after the end. For a subscriber that does not
+    /// read there is no bound, because its output would be lost.
     pub async fn wait(&mut self) -> Option<ExitStatus> {
         let run = self.run.as_mut()?;
         // An error means that the task is gone without an end to report.
@@ -276,35 +285,35 @@ impl ProcessRunner {
         self.shared.facts().unreported.take()
     }
 
-    /// The exit that [`wait`](Self::wait) would report, if it would not have to wait for it.
+    /// The exit that [`wait`](Self::wait) would report; `None` if it would have to wait.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         let finished = *self.run.as_ref()?.finished.borrow();
         if finished { self.shared.facts().unreported.take() } else { None }
     }
 
-    /// Subscribes to the output, over all runs from now on, in the place of an earlier subscriber.
+    /// Subscribes to the output of this and all later runs. Replaces an earlier subscription.
     ///
-    /// The channel is bounded: a subscriber that does not read makes the process wait once its pipe is full, too. What
-    /// comes while nobody is subscribed is dropped. All output of a run is in the channel before
+    /// The channel is bounded: if the subscriber does not read, the process blocks once its pipe is full, too. Output
+    /// without a subscriber is dropped. All output of a run is in the channel before
     /// [`wait`](Self::wait) returns; the channel ends when the runner is dropped and its last run is over.
-    #[must_use = "output that is not received makes the process wait"]
+    #[must_use = "the process blocks on output that is not received"]
     pub fn subscribe_output(&mut self) -> mpsc::Receiver<OutputChunk> {
         self.subscriber.subscribe()
     }
 
-    /// The state that the recorded events tell.
+    /// The current state, folded from the recorded events.
     #[must_use]
     pub fn state(&self) -> ProcessState {
         self.shared.facts().state()
     }
 
-    /// The pid, while the state is running (INV-0008).
+    /// The pid; `None` unless the state is running (INV-0008).
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.shared.facts().stream.as_ref().and_then(|stream| stream.handle.pid)
     }
 
-    /// Whether there is a process: spawned, and not reaped yet (INV-0011).
+    /// Whether a process was spawned and is not reaped yet (INV-0011).
     #[must_use]
     pub fn has_child(&self) -> bool {
         self.shared.facts().has_child
@@ -333,28 +342,28 @@ impl ProcessRunner {
         StreamView(self.shared.clone())
     }
 
-    /// Replaces what is run from the next start on, and records that. Begins the stream where there is none.
+    /// Replaces the specification from the next start on and records that. Begins the stream if there is none.
     pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         self.shared.lock().update_spec(spec, origin)
     }
 
-    /// What is run.
+    /// The current specification, with its secrets.
     #[must_use]
     pub fn spec(&self) -> Arc<ProcessSpec> {
         Arc::clone(&self.shared.facts().spec)
     }
 
-    /// Records events that are no part of a run. See [`History::record`].
+    /// Records events outside of the steps of a run. See [`History::record`].
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         self.shared.lock().record(origin, kinds)
     }
 
-    /// The seq of the event that ended the latest run, if it was this runner's.
+    /// The seq of the event that ended the latest run; `None` if that run was not started or resumed by this runner.
     pub(crate) fn end_seq(&self) -> Option<u64> {
         self.shared.facts().end_seq
     }
 
-    /// Why the end of a run could not be recorded, if that has happened.
+    /// An error if the end of a run could not be recorded.
     pub(crate) fn check_recording(&self) -> Result<(), ProcessError> {
         self.shared.facts().check_recording()
     }

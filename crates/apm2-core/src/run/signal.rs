@@ -26,14 +26,14 @@ impl RunTask {
             EventKind::SignalSent { signal, target: SignalTarget::Process },
         ];
         let recorded = self.shared.lock().record(&EventOrigin::of(request), kinds);
-        let told = recorded.and_then(|seq| match self.main_process.signal(signal) {
+        let sent = recorded.and_then(|seq| match self.main_process.signal(signal) {
             Ok(()) => Ok(()),
             Err(error) => self.refused(signal, &error, Some(seq)),
         });
-        answer(reply, told);
+        answer(reply, sent);
     }
 
-    /// Passes a signal on to the group and the session. No SIGCONT goes with it: what is stopped has it when it continues.
+    /// Passes a signal on to the group and the session, without SIGCONT: for a stopped process it stays pending.
     pub(super) fn pass_on(&mut self, command: SignalCommand) {
         let SignalCommand { request, signal, reply } = command;
         if self.end.is_some() {
@@ -73,12 +73,12 @@ impl RunTask {
 
     pub(super) fn deliver(&self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
         let members = self.members().unwrap_or_default();
-        // The session's other groups first: whoever waits for them may go as soon as the group is told.
+        // The session's other groups first: a main process that waits for them may end as soon as its group has the signal.
         let mut apart = members.iter().filter(|member| !member.in_group);
         let sent = apart.try_for_each(|member| member.signal(signal));
         let Err(error) = self.main_process.signal_group(signal, &members).and(sent) else { return Ok(()) };
         if error.raw_os_error() == Some(nix::libc::ESRCH) {
-            return Ok(()); // Everybody is gone already, which is what it was for.
+            return Ok(()); // All members have ended already.
         }
         self.refused(signal, &error, cause)
     }

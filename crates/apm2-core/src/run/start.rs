@@ -43,7 +43,7 @@ use crate::{
     output::{
         destination::{Destination, Filing},
         drain::OutputDrain,
-        fd_store::{FdStore, let_go},
+        fd_store::{FdStore, release_run},
         log::{files::LogFiles, sink::LogSet},
         notice::{NOTICES_WAITING_MAX, OutputNotice},
         pipes::Pipes,
@@ -58,7 +58,7 @@ use crate::{
     },
 };
 
-/// Outputs that are ready to be read, and their other ends.
+/// Readers of the outputs, and the write ends for the child.
 struct ReadyOutputs {
     readers: Readers,
     stdout: OwnedFd,
@@ -66,18 +66,18 @@ struct ReadyOutputs {
 }
 
 impl ProcessRunner {
-    /// Starts the process as a consequence of a recorded event.
+    /// Starts the process; `origin` may name the recorded event that is the cause.
     pub(crate) fn start_as(
         &mut self,
         origin: &EventOrigin,
         trigger: StartTrigger,
-        given: StartEnv,
+        start_env: StartEnv,
     ) -> Result<(), ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
         let mut instance = shared.lock();
         startable(&instance)?;
-        let known = instance.know(given.secrets());
+        let known = instance.know(start_env.secrets());
         if let Some(files) = &self.files {
             files.secret_filter.set(known.clone());
         }
@@ -92,7 +92,7 @@ impl ProcessRunner {
         let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let outputs = self.ready_outputs(&runtime, &spec, files.as_ref(), notices);
-        let spawned = outputs.and_then(|outputs| self.spawn(&spec, &run, outputs, given));
+        let spawned = outputs.and_then(|outputs| self.spawn(&spec, &run, outputs, start_env));
         let confirmed = spawned.and_then(|(readers, spawned)| {
             let found = find_main_process(spawned, &runtime)?;
             Ok((readers, found))
@@ -101,7 +101,7 @@ impl ProcessRunner {
             Ok(found) => found,
             Err(mut failure) => {
                 failure.message = known.mask(&failure.message);
-                let_go(self.holder.as_deref(), &marker);
+                release_run(self.fd_store.as_deref(), &marker);
                 let error = ProcessError::SpawnFailed(failure.message.clone());
                 instance.record_spawn_failure(&origin, trigger, failure)?;
                 return Err(error);
@@ -112,7 +112,7 @@ impl ProcessRunner {
         Ok(())
     }
 
-    /// Makes the pipes and all that is needed to read them: nothing of that can fail any more once there is a process.
+    /// Makes the pipes and their readers before the spawn, so that no failure of these leaves a process behind.
     fn ready_outputs(
         &self,
         runtime: &Handle,
@@ -129,18 +129,18 @@ impl ProcessRunner {
         Ok(ReadyOutputs { readers: readers.map_err(failed("readers of its output"))?, stdout, stderr })
     }
 
-    /// Has the pipes held, and spawns the process with them.
+    /// Spawns the process; with a file descriptor store, the read ends are stored there before the program is executed.
     fn spawn(
         &self,
         spec: &ProcessSpec,
         marker: &Marker,
         outputs: ReadyOutputs,
-        given: StartEnv,
+        start_env: StartEnv,
     ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
         let ReadyOutputs { readers, stdout, stderr } = outputs;
-        let mut last_env: Vec<(String, OsString)> = given.credentials;
+        let mut last_env: Vec<(String, OsString)> = start_env.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
-        let StartEnv { base_env, umask, stdin, .. } = given;
+        let StartEnv { base_env, umask, stdin, .. } = start_env;
         let stdin = match (stdin, &spec.stdin) {
             (Some(stdin), _) => stdin.into(),
             (None, Some(path)) => open_stdin(path).map(Stdio::from).map_err(|error| {
@@ -148,16 +148,16 @@ impl ProcessRunner {
             })?,
             (None, None) => Stdio::null(),
         };
-        let passage = ChildSetup { umask, ..ChildSetup::default() };
+        let child_setup = ChildSetup { umask, ..ChildSetup::default() };
         let (stdout, stderr) = (stdout.into(), stderr.into());
-        let surroundings = SpawnOptions { base_env, passage, last_env, stdin, stdout, stderr };
-        match &self.holder {
-            Some(holder) => spawn_held(spec, surroundings, &marker.to_string(), Arc::clone(holder), readers),
-            None => Ok((readers, spawner::spawn_with(spec, surroundings)?)),
+        let options = SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr };
+        match &self.fd_store {
+            Some(fd_store) => spawn_held(spec, options, &marker.to_string(), Arc::clone(fd_store), readers),
+            None => Ok((readers, spawner::spawn_with(spec, options)?)),
         }
     }
 
-    /// Records a start that failed before there was anything to spawn.
+    /// Records a start that failed before the spawn.
     pub(crate) fn fail_start(
         &mut self,
         origin: &EventOrigin,
@@ -170,7 +170,7 @@ impl ProcessRunner {
         instance.record_spawn_failure(&EventOrigin::default().caused_by(cause), trigger, failure)
     }
 
-    /// Hands a run to the task that owns it. To be called in the span of the run.
+    /// Starts the task that owns the run. Call it in the span of the run.
     pub(crate) fn own_run(
         &mut self,
         runtime: &Handle,
@@ -180,11 +180,11 @@ impl ProcessRunner {
         found_ended: Option<Requester>,
     ) {
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let (told, finished) = watch::channel(false);
-        let channels = RunChannels { commands: received, finished: told, noticed };
-        let holder = self.holder.clone();
+        let (set_finished, finished) = watch::channel(false);
+        let channels = RunChannels { commands: received, finished: set_finished, noticed };
+        let fd_store = self.fd_store.clone();
         let drains = readers.map_or_else(OutputDrain::none, Readers::start);
-        let run = RunTask::new(self.shared.clone(), main_process, drains, channels, holder).resumed(found_ended);
+        let run = RunTask::new(self.shared.clone(), main_process, drains, channels, fd_store).resumed(found_ended);
         runtime.spawn(run.own().in_current_span());
         self.run = Some(RunLink { commands, finished });
     }
@@ -207,32 +207,35 @@ impl ProcessRunner {
     }
 }
 
-/// Spawns a process that does not become its program before `holder` has it with its outputs, or has refused to.
+/// Spawns a process that waits before execve(2) until `fd_store` has its pidfd and its outputs, or has failed to store them.
 fn spawn_held(
     spec: &ProcessSpec,
-    mut surroundings: SpawnOptions,
+    mut options: SpawnOptions,
     marker: &str,
-    holder: Arc<dyn FdStore>,
+    fd_store: Arc<dyn FdStore>,
     readers: Readers,
 ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
-    let (exec_barrier, keeper) = exec_barrier().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
-    surroundings.passage.exec_barrier = Some(exec_barrier);
+    let (exec_barrier, parent_end) =
+        exec_barrier().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
+    options.child_setup.exec_barrier = Some(exec_barrier);
     let marker = marker.to_owned();
     let span = Span::current();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
-    // The spawn returns after the exec, so somebody else has to open the gate: a thread that nothing else can keep busy.
+    // The spawn returns only after execve(2), so another thread has to open the barrier. It is a thread of its own because
+    // one of a pool could be busy, and the spawn would wait for it.
     let opening = move || {
         span.in_scope(|| {
-            keeper.admit(|pidfd, identity| holder.hold(&marker, &readers.to_hold(), pidfd.as_fd(), identity));
+            parent_end
+                .admit(|pidfd, identity| fd_store.hold(&marker, &readers.stored_outputs(), pidfd.as_fd(), identity));
         });
-        // Nobody waits for it when the spawn has failed.
+        // The receiver is gone when the spawn has failed.
         let _ = give_back.send(readers);
     };
-    let opener = std::thread::Builder::new().name("apm2-gate".to_owned()).spawn(opening);
-    opener.map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
-    let spawned = spawner::spawn_with(spec, surroundings)?;
+    let thread = std::thread::Builder::new().name("apm2-barrier".to_owned()).spawn(opening);
+    thread.map_err(|error| spawner::failure(SpawnStage::Fork, "a thread", &error))?;
+    let spawned = spawner::spawn_with(spec, options)?;
     let readers = given_back.recv().map_err(|_| {
-        let error = io::Error::other("the thread at its gate is gone");
+        let error = io::Error::other("the thread that opens the exec barrier has ended");
         spawner::failure(SpawnStage::Fork, &spec.command, &error)
     })?;
     Ok((readers, spawned))
@@ -252,7 +255,7 @@ struct Found {
     child: Box<Child>,
 }
 
-/// Learns what tells the process from all others. One of which that cannot be known is killed.
+/// Reads the identity of the process. A process whose identity cannot be read is killed.
 fn find_main_process(spawned: SpawnedProcess, runtime: &Handle) -> Result<Found, SpawnFailure> {
     let SpawnedProcess { child, pid } = spawned;
     let mut child = Box::new(child);
@@ -277,7 +280,7 @@ fn not_a_pid() -> io::Error {
     io::Error::from(io::ErrorKind::InvalidData)
 }
 
-/// Records that the process is there. If that fails it is killed: nothing runs unrecorded.
+/// Records that the process runs. If that fails the process is killed: nothing runs unrecorded.
 fn confirm(
     instance: &mut Instance,
     origin: &EventOrigin,

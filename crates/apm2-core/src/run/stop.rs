@@ -1,4 +1,4 @@
-//! A stop of a run: commands before it, its signal, its deadline, SIGKILL.
+//! A stop of a run: pre-stop commands, signal, deadline, SIGKILL.
 
 use std::{io, time::Duration};
 
@@ -21,21 +21,21 @@ use crate::{
     time::instant_in,
 };
 
-/// How long SIGKILL may take to work. It only ever does in uninterruptible sleep.
+/// How long to wait for a process to end after SIGKILL. Only uninterruptible sleep (state `D` in `proc(5)`) takes that long.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
-/// Survivors that are named in an event.
+/// Largest number of surviving processes that one event names.
 const SURVIVORS_NAMED_MAX: usize = 16;
 
-/// What part of the time for a stop the commands before it may take: one of so many.
+/// The pre-stop commands may take the time for the stop divided by this.
 const PRE_STOP_SHARE: u32 = 2;
 
 impl RunTask {
-    /// Goes on with a stop that an earlier supervisor began: nobody knows whether its signal was sent.
+    /// Continues a stop that an earlier supervisor began. The signal is sent again, because it may not have been sent.
     pub(super) fn resume_stop(&mut self, stop: StopUnderWay) {
         self.cause = Some(stop.seq);
         let now = self.shared.facts().clock.now();
-        // Of another boot nothing is left that could be waited for.
+        // After a reboot no process of the run is left, so there is no time left to wait.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
         let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
         self.phase = StopPhase::Asked { until: instant_in(left), force_kill: stop.force_kill };
@@ -43,7 +43,7 @@ impl RunTask {
             return;
         }
         if let Err(error) = self.signal(EventOrigin::of(Actor::Recovery), None, stop.signal) {
-            tracing::warn!(%error, "a stop could not be taken up again");
+            tracing::warn!(%error, "the signal of a resumed stop could not be sent");
         }
     }
 
@@ -54,7 +54,7 @@ impl RunTask {
             (facts.state(), facts.spec.shutdown.clone())
         };
         let (signal, force_kill) = (shutdown.signal, shutdown.force_kill);
-        // After the exit there is nothing left to stop, only something to wait for.
+        // After the exit only the rest of the group has to be waited for.
         if state.is_running() && self.end.is_none() {
             let stopping = EventKind::Stopping { signal, timeout_ms: millis(timeout), force_kill };
             let asked = if shutdown.pre_stop.is_empty() {
@@ -64,7 +64,7 @@ impl RunTask {
             };
             match asked {
                 Ok(()) => {}
-                // The stop is on record and goes on: SIGKILL may be allowed where the signal was not.
+                // The stop is on record and continues: SIGKILL may succeed where the stop signal failed.
                 Err(error @ ProcessError::SignalFailed(_)) => {
                     self.phase = self.phase.tightened(deadline, force_kill);
                     return answer(reply, Err(error));
@@ -80,7 +80,7 @@ impl RunTask {
         self.waiting.push(reply);
     }
 
-    /// Records the stop, and runs what comes before its signal.
+    /// Records the stop and starts the pre-stop commands.
     pub(super) fn begin_pre_stop(
         &mut self,
         origin: EventOrigin,
@@ -106,16 +106,16 @@ impl RunTask {
         if !kinds.is_empty()
             && let Err(error) = self.shared.lock().record(&origin, kinds)
         {
-            tracing::warn!(%error, "what came before a stop could not be recorded");
+            tracing::warn!(%error, "the results of the pre-stop commands could not be recorded");
         }
         if self.end.is_none()
             && let Err(error) = self.signal(origin, None, signal)
         {
-            tracing::warn!(%error, "a process could not be asked to stop");
+            tracing::warn!(%error, "the stop signal could not be sent");
         }
     }
 
-    /// The time that was given is over.
+    /// Takes the next step of the stop at its deadline.
     pub(super) fn escalate(&mut self) {
         match self.phase {
             StopPhase::Asked { force_kill: true, .. } => self.kill(),
@@ -136,7 +136,8 @@ impl RunTask {
         }
     }
 
-    /// SIGKILL did not work in time: a stop has failed and is watched on; a natural exit is recorded all the same.
+    /// Handles processes that are still there after SIGKILL and its wait: a stop fails and the group stays watched, a natural
+    /// exit is recorded nevertheless.
     pub(super) fn survived(&mut self) {
         let pids: Vec<u32> =
             self.members().unwrap_or_default().iter().map(|member| member.pid).take(SURVIVORS_NAMED_MAX).collect();
@@ -147,7 +148,7 @@ impl RunTask {
             tracing::error!(%error, "survivors of SIGKILL could not be recorded");
         }
         self.phase = StopPhase::Spent;
-        self.over = self.end.is_some() && self.shared.facts().state().is_running();
+        self.is_over = self.end.is_some() && self.shared.facts().state().is_running();
         self.answer_all(&error);
     }
 
@@ -158,7 +159,7 @@ impl RunTask {
     }
 }
 
-/// Until when the commands before a stop may take: the process itself is to have some of the time.
+/// Deadline of the pre-stop commands: a part of the time is left for the process itself.
 fn pre_stop_until(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / PRE_STOP_SHARE

@@ -1,19 +1,19 @@
-//! How far a stop has got.
+//! The phase of a stop.
 
 use std::cmp::min;
 
 use tokio::time::Instant;
 
-/// What has been done so far to make the group go.
+/// What has been done so far to end the process group.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StopPhase {
-    /// Nothing.
+    /// Nothing was sent.
     None,
-    /// It was asked to.
+    /// The stop signal was sent, or will be after the pre-stop commands.
     Asked { until: Instant, force_kill: bool },
     /// SIGKILL was sent.
     Killed { until: Instant },
-    /// All that may be. Now it is only watched.
+    /// Everything that is allowed was sent. The group is only watched.
     Spent,
 }
 
@@ -25,7 +25,7 @@ impl StopPhase {
         }
     }
 
-    /// With the earlier of two deadlines: a second stop never makes the first one wait longer.
+    /// The phase with the earlier of both deadlines: a second stop never extends the first.
     pub(super) fn tightened(self, deadline: Instant, force_kill: bool) -> Self {
         match self {
             Self::Asked { until, force_kill } => Self::Asked { until: min(until, deadline), force_kill },

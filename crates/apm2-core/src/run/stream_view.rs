@@ -1,12 +1,12 @@
-//! A view of the stream of an instance for others than its runner.
+//! Read access to the stream of an instance without its runner.
 
 use apm2_model::state::stream::Stream;
 
-use crate::run::instance::Shared;
+use crate::run::instance::SharedInstance;
 
-/// The stream of a runner as of its last commit, for others to look at. Waits for no step.
+/// The stream of a runner as of its last commit. Reading it never waits for a step of the run.
 #[derive(Clone)]
-pub(crate) struct StreamView(pub(super) Shared);
+pub(crate) struct StreamView(pub(super) SharedInstance);
 
 impl StreamView {
     /// The fold of the recorded events; `None` before the first.
@@ -14,12 +14,12 @@ impl StreamView {
         self.0.facts().stream.as_deref().cloned()
     }
 
-    /// The text of the marker of the latest run.
+    /// The marker of the latest run, as text.
     pub(crate) fn marker(&self) -> String {
         self.0.facts().marker().to_string()
     }
 
-    /// What the processes of the latest run have as [`RUN_VARIABLE`](crate::os::group::RUN_VARIABLE).
+    /// The value that the processes of the latest run have in [`RUN_VARIABLE`](crate::os::group::RUN_VARIABLE).
     pub(crate) fn run_variable(&self) -> String {
         self.0.facts().marker().variable()
     }

@@ -1,4 +1,4 @@
-//! Whether anything of a run is left once its main process has ended, and the end of what is.
+//! The processes of a run that outlive its main process: finding them and ending them.
 
 use std::{cmp::min, io, mem, time::Duration};
 
@@ -10,29 +10,29 @@ use crate::{
     time::instant_in,
 };
 
-/// What members of the group that outlive a natural exit get to end by themselves, at most.
+/// Longest time between SIGTERM and SIGKILL for members of the group that outlive a natural exit.
 const LEFTOVER_GRACE_MAX: Duration = Duration::from_secs(2);
 
-/// Looks for processes that left the group, after an end that nobody asked for, that may fail before it goes on.
+/// After a natural exit: consecutive failed looks for processes that left the group before the run is closed without them.
 const UNCLEAR_LOOKS_MAX: u32 = 50;
 
 impl RunTask {
-    /// Looks whether the group is gone, and begins to clear it if a natural exit left members behind.
+    /// Checks whether the group is gone, and begins to end what a natural exit left behind.
     pub(super) fn sweep(&mut self) {
-        if self.end.is_none() || self.over {
+        if self.end.is_none() || self.is_over {
             return;
         }
         self.strays.clear();
-        self.over = self.members().is_ok_and(|members| members.is_empty());
-        if self.over {
-            self.over = !self.ask_strays();
+        self.is_over = self.members().is_ok_and(|members| members.is_empty());
+        if self.is_over {
+            self.is_over = !self.ask_strays();
         } else if matches!(self.phase, StopPhase::None) {
             self.clear_leftovers();
         }
     }
 
-    /// Looks for processes of the run that left its group and session, and asks them to go, once; whether there are any. After
-    /// an end that nobody asked for, only where the specification does not leave them alone.
+    /// Looks for processes of the run that left its group and session (strays) and sends each a signal once. Returns whether
+    /// the run has to wait for them. After a natural exit only if `shutdown.end_orphans` is set.
     pub(super) fn ask_strays(&mut self) -> bool {
         let (is_stop, shutdown) = {
             let facts = self.shared.facts();
@@ -42,10 +42,10 @@ impl RunTask {
         if !is_wanted || matches!(self.phase, StopPhase::Spent) || !self.main_process.is_of_this_boot() {
             return false;
         }
-        // Those of an earlier run, too: the next one is to be alone with what it works on.
+        // Those of earlier runs too, so that none of them works on the same files as the next run.
         match self.marker.carriers_of_any_run() {
             Ok(strays) => self.strays = strays,
-            // Whether there are any is not known: it is looked again, until the time is over.
+            // Unknown whether there are any: look again until the deadline.
             Err(error) => return self.look_again(&error),
         }
         self.unclear_looks = 0;
@@ -61,24 +61,24 @@ impl RunTask {
         if mem::replace(&mut self.strays_asked, true) {
             self.signal_again(signal);
         } else if let Err(error) = self.signal(EventOrigin::default().caused_by(self.cause), None, signal) {
-            tracing::warn!(%error, "the processes that left the group could not be asked to end");
+            tracing::warn!(%error, "the processes that left the group could not be signalled");
         }
         self.asked.clone_from(&self.strays);
         true
     }
 
-    /// Whether it is to be looked again for processes that left the group. Without a time to stop, only so often.
+    /// Whether to look again after a failed look for strays. Without a deadline at most [`UNCLEAR_LOOKS_MAX`] times.
     pub(super) fn look_again(&mut self, error: &io::Error) -> bool {
         self.unclear_looks = self.unclear_looks.saturating_add(1);
         let is_last = matches!(self.phase, StopPhase::None) && self.unclear_looks >= UNCLEAR_LOOKS_MAX;
         if is_last {
-            tracing::warn!(%error, "whether any process left the group cannot be told; if so, it is left");
+            tracing::warn!(%error, "could not look for processes that left the group; if there are any, they are left running");
         }
         !is_last
     }
 
-    /// Sends what is on record already to those who came after it was sent: SIGKILL to all that are left, what asked for the
-    /// stop to those that were not asked yet.
+    /// Sends a signal that is on record already to strays that were found later: SIGKILL to all that are left, the stop signal
+    /// to those that have not received it.
     pub(super) fn signal_again(&mut self, signal: Signal) {
         let is_killing = matches!(self.phase, StopPhase::Killed { .. });
         let signal = if is_killing { Signal::KILL } else { signal };
@@ -91,10 +91,10 @@ impl RunTask {
 
     pub(super) fn clear_leftovers(&mut self) {
         let timeout = self.shared.facts().spec.shutdown.timeout;
-        // What is left behind is not stopped but cleared away: `force_kill` is about stops, and this has to end.
+        // `force_kill` applies to stops only. What an ended run left behind is always killed in the end.
         self.phase = StopPhase::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
         if let Err(error) = self.signal(EventOrigin::default(), None, Signal::TERM) {
-            tracing::warn!(%error, "the processes that a run left behind could not be asked to end");
+            tracing::warn!(%error, "the processes that a run left behind could not be signalled");
         }
     }
 

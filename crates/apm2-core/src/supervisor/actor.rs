@@ -32,7 +32,7 @@ use crate::{
     error::ProcessError,
     os::usage::Usage,
     run::{
-        command::Answer,
+        command::ReplyReceiver,
         runner::{ProcessRunner, STOP_DRAIN_MAX},
         start_env::StartEnv,
     },
@@ -96,7 +96,7 @@ pub(crate) struct InstanceActor {
     pub(super) pending_start: Option<PendingStart>,
     /// The standard input of the next start, in place of the one in the specification.
     pub(super) next_stdin: Option<OwnedFd>,
-    pub(super) stop_answer: Option<Answer>,
+    pub(super) stop_answer: Option<ReplyReceiver>,
     pub(super) starts_waiting: Vec<Reply>,
     pub(super) stops_waiting: Vec<Reply>,
     /// Deadline for writing the rest of the output; stops are completed after it in any case.
@@ -125,7 +125,7 @@ impl InstanceActor {
         flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
-        let watch = Watch::new(&launch, adapters(&launch), runner.kept_output());
+        let watch = Watch::new(&launch, adapters(&launch), runner.captured_output());
         let span = tracing::error_span!("instance", name = %runner.display_name());
         Self {
             span,
@@ -347,7 +347,7 @@ impl InstanceActor {
 }
 
 /// The result of a stop. A dropped sender means that the run has just ended, which is a success.
-async fn answered(waited: &mut Option<Answer>) -> Result<(), ProcessError> {
+async fn answered(waited: &mut Option<ReplyReceiver>) -> Result<(), ProcessError> {
     match waited {
         Some(answer) => answer.await.unwrap_or(Ok(())),
         None => Ok(()),

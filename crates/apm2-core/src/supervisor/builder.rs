@@ -26,7 +26,7 @@ impl Supervisor {
                 clock: Arc::new(SystemClock),
                 launches: Arc::new(NoLaunchStore),
                 place: None,
-                holder: None,
+                fd_store: None,
                 logs: None,
                 adapters: Arc::new(|_| None),
             },

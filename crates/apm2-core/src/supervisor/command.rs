@@ -5,7 +5,7 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use apm2_model::{event::requester::Requester, signal::Signal, spec::launch::LaunchSpec, state::stream::Stream};
 use tokio::sync::oneshot;
 
-use crate::{error::ProcessError, run::command::Answer};
+use crate::{error::ProcessError, run::command::ReplyReceiver};
 
 /// Commands that wait for one instance actor, at most.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 64;
@@ -51,7 +51,7 @@ pub(crate) enum InstanceCommand {
 }
 
 /// Completes a command once the run has completed its part. The actor goes on meanwhile.
-pub(crate) fn answer_later(reply: Reply, asked: Result<Answer, ProcessError>) {
+pub(crate) fn answer_later(reply: Reply, asked: Result<ReplyReceiver, ProcessError>) {
     match asked {
         Err(error) => answer(reply, Err(error)),
         Ok(told) => drop(tokio::spawn(async move {

@@ -85,7 +85,7 @@ impl InstanceActor {
         request: Requester,
     ) -> Result<(), ProcessError> {
         self.runner.update_spec(launch.spec.clone(), &EventOrigin::of(request))?;
-        self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.kept_output());
+        self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.captured_output());
         if self.is_up {
             self.watch.begin();
         }

@@ -136,7 +136,7 @@ impl Supervisor {
         let runner = ProcessRunner::recorded(launch.spec.clone(), instance, services.store.recorder(), stream)
             .with_clock(Arc::clone(&services.clock))
             .published(self.inner.feed.clone())
-            .kept(services.holder.clone(), services.files())
+            .with_output(services.fd_store.clone(), services.files())
             .placed(services.place);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let busy = Arc::new(AtomicBool::new(false));

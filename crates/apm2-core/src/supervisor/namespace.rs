@@ -43,7 +43,8 @@ impl Supervisor {
 
     fn may_be_alive(&self, stream: &Stream, identity: &ProcessIdentity, supervisor_pid: Option<u32>) -> bool {
         // A pidfd is valid across namespaces.
-        let held = self.inner.services.holder.as_ref().and_then(|holder| holder.peek(&marker(stream)).ok().flatten());
+        let held =
+            self.inner.services.fd_store.as_ref().and_then(|fd_store| fd_store.peek(&marker(stream)).ok().flatten());
         if let Some(has_ended) = held.and_then(|held| has_ended(held.pidfd.as_fd())) {
             return !has_ended;
         }

@@ -136,12 +136,12 @@ impl Supervisor {
 
     /// Releases the stored file descriptors of runs that are not supervised any more.
     fn release_strangers(&self) {
-        let Some(holder) = &self.inner.services.holder else { return };
+        let Some(fd_store) = &self.inner.services.fd_store else { return };
         // The list is read before the table: a run that is started meanwhile is then found in the table.
-        let held = holder.held().unwrap_or_default();
+        let held = fd_store.held().unwrap_or_default();
         let ours: HashSet<String> = self.table().handles().map(|handle| handle.view.marker()).collect();
         for run in held.iter().filter(|run| !ours.contains(*run)) {
-            if let Err(error) = holder.release(run) {
+            if let Err(error) = fd_store.release(run) {
                 tracing::debug!(%error, "a run stays held that is over");
             }
         }

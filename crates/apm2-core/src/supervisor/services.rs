@@ -28,7 +28,7 @@ pub struct Services {
     pub place: Option<LedgerPlace>,
     /// The file descriptor store, which keeps outputs open. Without one, what is in a pipe is lost when the process and the
     /// supervisor both end.
-    pub holder: Option<Arc<dyn FdStore>>,
+    pub fd_store: Option<Arc<dyn FdStore>>,
     /// Where output is captured that names no file, and the threads that write it. Without them no output is captured.
     pub logs: Option<(LogsDir, Arc<LogThreads>)>,
     /// Chooses what observes a process.

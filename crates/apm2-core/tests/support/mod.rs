@@ -179,7 +179,7 @@ impl Log {
             clock: Arc::new(SystemClock),
             launches: Arc::new(Known(launches, Vec::new())),
             place: None,
-            holder: None,
+            fd_store: None,
             logs: None,
             adapters: Arc::new(|_| None),
         }

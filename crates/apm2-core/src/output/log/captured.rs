@@ -1,4 +1,4 @@
-//! The output of an instance as others see it: its files, how much goes there, and what must not be shown of it.
+//! Read access to the captured output of an instance: files, counters and secret filter.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use crate::output::log::{
     files::LogFiles, follow::LogPosition, meter::OutputMeter, secret_filter::SecretFilter, tail::last_lines,
 };
 
-/// The output of an instance that is kept in files.
+/// The captured output of an instance.
 #[derive(Debug, Clone)]
 pub(crate) struct CapturedOutput {
     pub(crate) files: LogFiles,
@@ -15,7 +15,7 @@ pub(crate) struct CapturedOutput {
 }
 
 impl CapturedOutput {
-    /// The last lines of each output, stderr last, secrets masked. What cannot be read is left out.
+    /// The last lines of each output, stderr last, secrets masked. Files that cannot be read are left out.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let lines = |path| last_lines(path, LogPosition::default(), &self.secret_filter).unwrap_or_default();
         self.files.all().flat_map(|(_, path)| lines(path)).collect()

@@ -1,14 +1,11 @@
-//! Where the output of an instance is kept, and what the files that were rotated away are called.
+//! The paths of the log files of an instance, and of their rotated generations.
 //!
-//! The file that is written to has the configured name; one that was rotated away has its generation after it, counted
-//! from 1: `stdout.log.00000007`, or `stdout.log.00000007.gz`.
+//! The file that is written to has the configured name. A rotated file has its generation after the name, counted from 1:
+//! `stdout.log.00000007`, or `stdout.log.00000007.gz`.
 
 use std::{
     fs, io,
-    os::{
-        fd::OwnedFd,
-        unix::fs::{DirBuilderExt as _, MetadataExt as _},
-    },
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,43 +15,42 @@ use apm2_model::{
     spec::config::log::{LogConfig, is_nowhere},
 };
 use nix::unistd::geteuid;
-use rustix::{
-    fs::{FileType, FlockOperation, Mode, OFlags, flock, fstat, open, openat},
-    io::Errno,
-};
+use rustix::fs::{FileType, Mode, OFlags, fstat, open, openat};
 
 /// Digits of a generation in a file name.
 const GENERATION_DIGITS: usize = 8;
 
-/// How often it is tried to lock a file, and how long is waited in between.
+/// Attempts to lock a file.
 const LOCK_ATTEMPTS_MAX: u32 = 10;
 
+/// Pause between two attempts to lock a file.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
-/// Components of a path to a descriptor: `/`, `proc`, `self`, `fd`, and its number.
+/// Number of components of a path to a descriptor: `/`, `proc`, `self`, `fd`, and its number.
 const DESCRIPTOR_PARTS: usize = 5;
 
-/// What the name of a compressed file ends with.
+/// Suffix of a compressed file.
 const COMPRESSED: &str = ".gz";
 
-/// What the name of a file ends with that is being compressed.
+/// Suffix of a compressed file that is not complete yet.
 pub(crate) const PART: &str = ".part";
 
-/// The directory under which output is kept that names no file of its own.
+/// The directory for the logs of instances whose specification names no log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogsDir(pub(crate) PathBuf);
 
 impl LogsDir {
-    /// That directory. It is made when it is needed.
+    /// Uses `path` as the directory. It is created on demand.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The files of an instance: those that `config` names, else `<name>-<instance>/stdout.log` and `stderr.log` in here.
+    /// The files of an instance: those that `config` names, else `<name>-<instance>/stdout.log` and `stderr.log` in this
+    /// directory.
     ///
-    /// What `config` names gets the instance before its extension, but for the first: however many there are, the files of
-    /// each stay what they are.
+    /// A name from `config` gets the number of the instance before its extension, except for instance 0, so that the names do
+    /// not change with the number of instances.
     #[must_use]
     pub fn files(&self, config: &LogConfig, name: &str, instance: u32) -> LogFiles {
         let dir = self.0.join(format!("{name}-{instance}"));
@@ -69,7 +65,7 @@ impl LogsDir {
     }
 }
 
-/// `app.log` as `app-1.log`.
+/// `app.log` of instance 1 is `app-1.log`.
 fn of_instance(path: &Path, instance: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
@@ -79,14 +75,14 @@ fn of_instance(path: &Path, instance: u32) -> PathBuf {
 /// The files of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFiles {
-    /// For stdout, or for both.
+    /// The file of stdout, or of both outputs.
     pub stdout: PathBuf,
-    /// For stderr; `None` where it goes to the file of stdout.
+    /// The file of stderr; `None` if it goes to the file of stdout.
     pub stderr: Option<PathBuf>,
 }
 
 impl LogFiles {
-    /// The file for this output.
+    /// The file of an output.
     #[must_use]
     pub fn of(&self, source: OutputSource) -> &Path {
         match source {
@@ -95,7 +91,7 @@ impl LogFiles {
         }
     }
 
-    /// Those that are written to, with the output that they are for.
+    /// The files that are written, each with its output. Without the name that stands for "no log".
     pub fn all(&self) -> impl Iterator<Item = (OutputSource, &Path)> {
         let stderr = self.stderr.as_deref().map(|path| (OutputSource::Stderr, path));
         let all = [(OutputSource::Stdout, self.stdout.as_path())].into_iter().chain(stderr);
@@ -103,7 +99,7 @@ impl LogFiles {
     }
 }
 
-/// A file that was rotated away.
+/// A rotated log file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rotated {
     pub(crate) generation: u64,
@@ -111,12 +107,12 @@ pub(crate) struct Rotated {
     pub(crate) is_compressed: bool,
 }
 
-/// The name of `path` once it is rotated away as this generation.
+/// The path of a generation of `path`, not compressed.
 pub(crate) fn rotated_path(path: &Path, generation: u64) -> PathBuf {
     with_suffix(path, &format!(".{generation:0GENERATION_DIGITS$}"))
 }
 
-/// The name of `path` once it is compressed.
+/// The path of the compressed form of `path`.
 pub(crate) fn compressed_path(path: &Path) -> PathBuf {
     with_suffix(path, COMPRESSED)
 }
@@ -127,10 +123,10 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What was rotated away of `path`, oldest first. Of one that is being compressed, the compressed form counts.
+/// The rotated files of `path`, oldest first. If a generation has both forms, the compressed one is listed.
 ///
 /// # Errors
-/// When the directory cannot be read. One that is not there holds nothing.
+/// When the directory cannot be read. A missing directory counts as empty.
 pub(crate) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
     let mut found = Vec::new();
     for (rest, path) in beside(path)? {
@@ -144,7 +140,7 @@ pub(crate) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
     Ok(found)
 }
 
-/// Copies of rotated files of `path` that were not compressed to their end.
+/// Incomplete compressed files of `path`.
 ///
 /// # Errors
 /// As of [`rotated`].
@@ -158,7 +154,7 @@ fn generation(digits: &str) -> Option<u64> {
     if is_generation { digits.parse().ok() } else { None }
 }
 
-/// The regular files beside `path` that have its name and more, each with what follows the dot after the name.
+/// The regular files in the directory of `path` whose names begin with its name and a dot, each with the rest of the name.
 fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
@@ -170,7 +166,7 @@ fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
-        // Whatever else has such a name is nobody's to read, compress or remove.
+        // Other kinds of files with such a name are not logs: they are not read, compressed or removed.
         if !entry.file_type()?.is_file() {
             continue;
         }
@@ -199,7 +195,7 @@ pub fn check_targets(log: &LogConfig) -> Result<(), String> {
     Ok(())
 }
 
-/// What stands where a log is to be written, and is no file for it. What can be found out only by opening it is not.
+/// Why the existing file at `path` is no target for a log. Does not open the file.
 fn obstacle(path: &Path) -> Option<&'static str> {
     let kind = fs::symlink_metadata(path).ok()?.file_type();
     if kind.is_file() {
@@ -207,23 +203,23 @@ fn obstacle(path: &Path) -> Option<&'static str> {
     } else if kind.is_dir() {
         Some("it is a directory; name a file in it")
     } else if kind.is_symlink() {
-        Some("it is a symbolic link, and no log is written through one; name the file that it means")
+        Some("it is a symbolic link, and logs are not written through one; name the file that it points to")
     } else {
-        Some("it is not a regular file; to keep nothing, write \"none\"")
+        Some("it is not a regular file; to keep no log, write \"none\"")
     }
 }
 
-/// Opens a log file for writing at its end, and makes it and its directory where they are missing, closed to others.
+/// Opens and locks a log file for appending. Creates it (mode 0600) and its directory (0700) if they are missing.
 ///
 /// # Errors
-/// When it cannot be opened, or is something else than a file of ours with one name.
+/// When it cannot be opened, is not a regular file of this user with one link, or is locked by another writer.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
         make_dir(dir)?;
     }
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // Through a descriptor: what is checked and what is opened is in the same directory, whatever is renamed meanwhile.
+    // The directory is opened once, so that a rename meanwhile cannot lead to another directory.
     let dir = open(dir, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -237,16 +233,17 @@ pub(crate) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
         return refuse("it belongs to another user");
     }
     if stat.st_nlink != 1 {
-        return refuse("it has another name, too");
+        return refuse("it has more than one hard link");
     }
+    let file = fs::File::from(file);
     if !is_locked(&file) {
-        return refuse("the output of somebody else is kept there");
+        return refuse("another writer has it locked");
     }
-    Ok(file.into())
+    Ok(file)
 }
 
-/// Makes a directory, and the one that it is in: no more, so that a ledger that was removed does not come back as a
-/// directory with nothing but logs in it.
+/// Creates a directory and its parent, but no more, so that the directory of a removed ledger is not created again with
+/// nothing but logs in it.
 fn make_dir(dir: &Path) -> io::Result<()> {
     let make = |dir: &Path| fs::DirBuilder::new().mode(0o700).create(dir);
     let made = match (make(dir), dir.parent()) {
@@ -257,21 +254,22 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         (made, _) => made,
     };
     match made {
-        // Made by somebody else at the same time.
+        // Created by another thread or process meanwhile.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
 }
 
-/// Locks a log file, for as long as it is open. Two who write to one file would overwrite each other.
+/// Locks a log file (flock(2)) until it is closed, because two writers would overwrite each other's output. `false` when
+/// another writer has it.
 ///
-/// A file system without locks locks nothing.
-fn is_locked(file: &OwnedFd) -> bool {
+/// Counts as locked on a file system without locks.
+fn is_locked(file: &fs::File) -> bool {
     for _ in 0..LOCK_ATTEMPTS_MAX {
-        match flock(file, FlockOperation::NonBlockingLockExclusive) {
-            // A process that is being made has a copy of every descriptor until it becomes its program.
-            Err(Errno::WOULDBLOCK) => std::thread::sleep(LOCK_POLL),
-            Ok(()) | Err(_) => return true,
+        match file.try_lock() {
+            // A forked child has a copy of each descriptor, with its lock, until execve(2).
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
+            Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
         }
     }
     false
@@ -280,7 +278,7 @@ fn is_locked(file: &OwnedFd) -> bool {
 /// Opens a log file for reading.
 ///
 /// # Errors
-/// When it cannot be opened, or is something else than a file: a pipe would be waited for.
+/// When it cannot be opened, or is not a regular file: reading a pipe would block.
 pub(crate) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty())?;
@@ -293,7 +291,7 @@ pub(crate) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
     Ok(file.into())
 }
 
-/// A path as others know it: one that leads through a descriptor of ours means something else to them.
+/// The path as other processes see it: `/proc/self/fd/N/…` is resolved to the directory that it stands for.
 pub(crate) fn shown(path: &Path) -> PathBuf {
     let mut parts = path.components();
     let descriptor: PathBuf = parts.by_ref().take(DESCRIPTOR_PARTS).collect();
@@ -303,7 +301,7 @@ pub(crate) fn shown(path: &Path) -> PathBuf {
     fs::read_link(&descriptor).map_or_else(|_| path.to_owned(), |dir| dir.join(parts.as_path()))
 }
 
-/// The inode of the file that has this name now.
+/// The inode number of the file that is at `path` now.
 pub(crate) fn inode(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|metadata| metadata.ino())
 }

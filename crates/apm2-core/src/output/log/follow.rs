@@ -1,4 +1,4 @@
-//! Reading log files back: the last lines, and what is added, across rotations.
+//! Reads log files across rotations, and follows what is appended.
 
 use std::{
     fs::{self, File},
@@ -11,29 +11,29 @@ use flate2::read::MultiGzDecoder;
 
 use crate::output::log::files::{open_for_reading, rotated, rotated_path};
 
-/// What is read at once, in bytes.
+/// Size of the read buffer, in bytes.
 const READ_BYTES_MAX: usize = 64 << 10;
 
-/// Attempts to open a file that is rotated away at that very moment.
+/// Attempts to open a file that is being rotated.
 const OPEN_ATTEMPTS_MAX: u32 = 16;
 
-/// A place in the output of an instance: a generation of its file, and an offset in it.
+/// A position in the output of an instance: a generation of its log file and an offset in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
-    /// Which file, counted from 1.
+    /// Generation of the file, counted from 1.
     pub generation: u64,
-    /// Where in it, in bytes.
+    /// Offset in the file, in bytes.
     pub offset: u64,
 }
 
-/// What comes next.
+/// The next item of a log.
 #[derive(Debug, PartialEq, Eq)]
 pub enum LogItem<'a> {
-    /// Some bytes.
+    /// Bytes of output; at least one.
     Bytes(&'a [u8]),
-    /// So many files that were rotated away and removed before they were read.
+    /// The number of files that were removed before they were read.
     Gap(u64),
-    /// Nothing, for now.
+    /// No more output yet.
     End,
 }
 
@@ -41,17 +41,17 @@ pub enum LogItem<'a> {
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    /// What has been read.
+    /// Read buffer.
     position: LogPosition,
     file: Option<Source>,
     buffer: Vec<u8>,
 }
 
-/// What has the name of the file that is written to.
+/// Which file has the name of the log file.
 enum Named {
-    /// The file that is open, as long as this.
+    /// The open file, with this length.
     Same { length: u64 },
-    /// Another one, or none.
+    /// Another file, or none.
     Other,
 }
 
@@ -62,7 +62,7 @@ enum Source {
 }
 
 impl LogReader {
-    /// Reads from the oldest that is left.
+    /// Reads from the oldest remaining file.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -72,19 +72,19 @@ impl LogReader {
         Ok(Self::at(path, generation))
     }
 
-    /// Reads on from `position`.
+    /// Reads from `position`.
     ///
     /// # Errors
-    /// When what is there cannot be opened.
+    /// When the file exists and cannot be opened.
     pub fn from_position(path: &Path, position: LogPosition) -> io::Result<Self> {
         let mut reader = Self::at(path, position.generation);
         reader.position = position;
-        // One that cannot be found at this moment is opened later, and read from there on, too.
+        // A file that cannot be found now is opened later, at the same offset.
         reader.open()?;
         Ok(reader)
     }
 
-    /// The end of what is there now.
+    /// The current end of the output.
     ///
     /// # Errors
     /// When the directory cannot be read.
@@ -100,10 +100,10 @@ impl LogReader {
                 return Ok(LogPosition { generation, offset });
             }
         }
-        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated too fast to be read"))
+        Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated faster than it can be opened"))
     }
 
-    /// The generation that the file that is written to will have.
+    /// The generation of the current file.
     fn current(path: &Path) -> io::Result<u64> {
         Ok(rotated(path)?.last().map_or(0, |last| last.generation).saturating_add(1))
     }
@@ -113,13 +113,13 @@ impl LogReader {
         Self { path: path.to_owned(), position, file: None, buffer: vec![0; READ_BYTES_MAX] }
     }
 
-    /// Where what comes next begins.
+    /// The position of the next item.
     #[must_use]
     pub const fn position(&self) -> LogPosition {
         self.position
     }
 
-    /// What comes next. [`LogItem::End`] is not for ever: more may be written.
+    /// Reads the next item. After [`LogItem::End`] more may be written.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -132,7 +132,7 @@ impl LogReader {
                 }
                 return Ok(LogItem::Gap(skipped));
             }
-            // Asked before reading: what was written before the rotation is then all there.
+            // Checked before reading: if the file was rotated, all of its output is already in it.
             let named = self.named();
             let read = match &mut self.file {
                 Some(Source::Plain { file, .. }) => file.read(&mut self.buffer)?,
@@ -154,8 +154,7 @@ impl LogReader {
         }
     }
 
-    /// What has the name of the file that is written to. When it is another one than is open, nothing is written to that
-    /// any more.
+    /// Which file has the name of the log file. Once that is another one, nothing more is written to the open file.
     fn named(&self) -> Named {
         match (&self.file, fs::symlink_metadata(&self.path)) {
             (Some(Source::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
@@ -165,7 +164,7 @@ impl LogReader {
         }
     }
 
-    /// Reads from the beginning of a file that was cut short: what is written now comes there.
+    /// Returns to the beginning of a truncated file, where new output is written.
     fn begin_anew(&mut self) -> io::Result<()> {
         self.position.offset = 0;
         match &mut self.file {
@@ -174,7 +173,7 @@ impl LogReader {
         }
     }
 
-    /// Opens the generation that comes next, if it is there, for reading on from the position.
+    /// Opens the file of the current position, if it exists.
     fn open(&mut self) -> io::Result<bool> {
         let mut is_missed = false;
         for _ in 0..OPEN_ATTEMPTS_MAX {
@@ -186,13 +185,13 @@ impl LogReader {
                 Some(file) => open_for_reading(&file.path).and_then(plain),
                 None if Self::current(&self.path)? == self.position.generation => {
                     let opened = open_for_reading(&self.path).and_then(plain);
-                    // Rotated away between the two looks: then it is found under its other name.
+                    // Rotated between the two checks: found under its other name.
                     if Self::current(&self.path)? != self.position.generation {
                         continue;
                     }
                     opened
                 }
-                // Rotated away between the two looks: then the next one finds it.
+                // Rotated between the two checks: found by the next attempt.
                 None if !is_missed => {
                     is_missed = true;
                     continue;
@@ -217,7 +216,7 @@ impl LogReader {
         Ok(false)
     }
 
-    /// Goes on to the oldest generation that is left, if the one that comes next is gone. How many were skipped.
+    /// If the next generation is gone, continues with the oldest remaining one. Returns how many were skipped.
     fn skip_removed(&mut self) -> io::Result<u64> {
         let left = rotated(&self.path)?;
         let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);
@@ -235,7 +234,7 @@ impl LogReader {
 }
 
 impl Source {
-    /// The same, with so many bytes passed over.
+    /// The same source, after `offset` bytes of output were skipped.
     fn starting_at(mut self, offset: u64) -> io::Result<Self> {
         match &mut self {
             Self::Plain { file, .. } => {

@@ -1,14 +1,14 @@
-//! Where the last lines of an output begin.
+//! Finds the position at which the last lines of an output begin.
 
 use std::{collections::VecDeque, io, path::Path};
 
 use crate::output::log::follow::{LogItem, LogPosition, LogReader};
 
-/// Looks at files that seem to be empty before one is taken for that.
+/// Times that a file is read as empty before it counts as empty.
 const EMPTY_TRIES_MAX: u32 = 32;
 
-/// Where the last `lines` lines before `end` begin; a line that has no end yet is one, too. Of lines however long, nothing
-/// but places is kept.
+/// The position at which the last `lines` lines before `end` begin. An unfinished line counts. Holds only positions in
+/// memory, so the length of the lines does not matter.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -22,7 +22,7 @@ pub fn last_lines_begin(path: &Path, lines: usize, end: LogPosition) -> io::Resu
     let mut tries = 0;
     loop {
         let (begins, is_empty) = lines_begin(path, start, file_end, wanted, is_followed)?;
-        // A file that is given another name at this moment cannot be found, and is not empty.
+        // A file that is being renamed cannot be found for a moment, but is not empty.
         if is_empty && tries < EMPTY_TRIES_MAX {
             tries += 1;
             continue;
@@ -40,8 +40,8 @@ pub fn last_lines_begin(path: &Path, lines: usize, end: LogPosition) -> io::Resu
     }
 }
 
-/// The last `max` places in one file, before `end`, at which a line begins because another one ends there; and whether
-/// there is nothing in it. Where nothing follows the file, none begins at its end.
+/// The last `max` positions in one file, before `end`, at which a line begins after the end of another; and whether the file
+/// is empty. The end of the last file is no such position.
 fn lines_begin(
     path: &Path,
     start: LogPosition,
@@ -63,19 +63,19 @@ fn lines_begin(
             }
         };
         let position = reader.position();
-        // What is in the next file was counted before.
+        // The next file has been counted before.
         if position.generation != start.generation {
             break;
         }
         let from = position.offset.saturating_sub(length);
         for end_at in &ends {
             let begin = LogPosition { offset: from.saturating_add(*end_at), ..position };
-            // More may have come since it was looked where the end is.
+            // More may have been written since `end` was determined.
             if begin > end {
                 break;
             }
             begins.push_back(begin);
-            // One more than wanted: the last may not count.
+            // One more than `max`, because the last one may not count.
             if begins.len() > max.saturating_add(1) {
                 begins.pop_front();
             }
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// What follows the place where the last lines begin.
+    /// The text from the position at which the last lines begin.
     fn last(path: &Path, lines: usize) -> String {
         let end = LogReader::end(path).unwrap();
         let begin = last_lines_begin(path, lines, end).unwrap();

@@ -1,4 +1,4 @@
-//! How much an instance writes.
+//! Counters of the output of an instance.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -9,12 +9,12 @@ use apm2_model::event::{kind::OutputSource, timestamp::Timestamp};
 
 use crate::adapter::MeterReading;
 
-/// Counts what an instance writes, over all its runs.
+/// Counts the bytes that an instance writes, over all its runs.
 #[derive(Debug, Default)]
 pub struct OutputMeter {
     stdout_bytes: AtomicU64,
     stderr_bytes: AtomicU64,
-    /// When something was last written or a run begun, on the boot clock.
+    /// Time of the latest output or start of a run, in nanoseconds on the boot clock.
     last_boot_ns: AtomicU64,
 }
 
@@ -24,7 +24,7 @@ impl OutputMeter {
         self.last_boot_ns.store(now.boot_ns, Ordering::Relaxed);
     }
 
-    /// Notes that so many bytes were written.
+    /// Adds `bytes` to the counter of an output.
     pub(crate) fn count(&self, source: OutputSource, bytes: u64, now: &Timestamp) {
         let counter = match source {
             OutputSource::Stdout => &self.stdout_bytes,
@@ -34,7 +34,7 @@ impl OutputMeter {
         self.begin(now);
     }
 
-    /// What it says at `now`.
+    /// The counters, and the time without output as of `now`.
     #[must_use]
     pub fn read(&self, now: &Timestamp) -> MeterReading {
         MeterReading {

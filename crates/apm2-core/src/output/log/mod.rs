@@ -1,4 +1,4 @@
-//! Where the output of a process is kept, how it gets there, and how it is read back.
+//! Log files of the output of a process: writing, rotation, retention and reading.
 
 pub(crate) mod captured;
 #[cfg(test)]

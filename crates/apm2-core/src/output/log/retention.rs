@@ -1,35 +1,32 @@
-//! How long the logs of what is not supervised any more are kept, and how much there may be of all logs together.
+//! Removes the logs of instances that are no longer supervised, by age and by the total size of all logs.
 //!
-//! Each instance has a limit of its own while it is supervised. Its directory stays when it is not, since its end may be what
-//! somebody wants to read; this is what removes it. Nothing is removed that is in use: a log file is locked by whoever writes
-//! to it, and what is supervised is asked for again before each directory.
+//! The logs of a supervised instance have limits of their own. After it is unregistered its logs stay until they are removed
+//! here, so that its end can be investigated. Logs in use are not removed: a writer locks its log file, and before each
+//! removal the instance is looked up again among the supervised ones.
 
 use std::{
-    fs, io,
-    os::fd::OwnedFd,
+    fs::{self, File, TryLockError},
+    io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, open},
-    io::Errno,
-};
+use rustix::fs::{Mode, OFlags, open};
 
 use crate::output::log::files::LogsDir;
 
-/// All log files in the ledger's directory together, in bytes, unless another limit is set.
+/// Default limit on the total size of all log files in the ledger's directory, in bytes.
 pub const LOGS_BYTES_MAX: u64 = 1 << 30;
 
-/// How long the logs of what is not supervised any more are kept, unless another limit is set.
+/// Default limit on the age of the logs of instances that are no longer supervised.
 pub const LOGS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 
-/// The limits on the logs of a ledger as a whole.
+/// The limits on all logs of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// On all logs together, in bytes. What is supervised counts, and is not touched.
+    /// Total size, in bytes. Logs of supervised instances count, but are not removed.
     pub bytes_max: u64,
-    /// On the time since something was last written, of what is not supervised.
+    /// Time since the last write, for instances that are not supervised.
     pub age_max: Duration,
 }
 
@@ -42,29 +39,29 @@ impl Default for Retention {
 /// The logs of an instance that were removed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RemovedLogs {
-    /// The instance, as its directory is called: `<name>-<instance>`.
+    /// The name of the instance's directory: `<name>-<instance>`.
     pub instance: String,
-    /// How much they were, in bytes.
+    /// Size of the removed files, in bytes.
     pub bytes: u64,
 }
 
-/// The logs of an instance that are there.
-struct Found {
+/// The log directory of an instance.
+struct InstanceLogs {
     path: PathBuf,
     name: String,
     instance: u32,
     files: Vec<PathBuf>,
     bytes: u64,
-    /// When something was last written.
+    /// Time of the last write.
     written: SystemTime,
 }
 
 impl LogsDir {
-    /// Removes logs that are older than they may be, and then the oldest until all together are within their limit.
-    /// `is_used` tells what is supervised, by name and instance.
+    /// Removes logs that are too old, and then the oldest ones until the total size is within its limit. `is_used` returns
+    /// whether an instance is supervised, by name and number.
     ///
     /// # Errors
-    /// When the logs cannot be listed. What cannot be removed stays.
+    /// When the logs cannot be listed. A directory that cannot be removed is logged and skipped.
     pub fn sweep(
         &self,
         retention: Retention,
@@ -88,17 +85,17 @@ impl LogsDir {
         Ok(removed)
     }
 
-    /// Removes the logs of what has this name, or of everything without one, but for what is used.
+    /// Removes the logs of all instances that are not used; with `name`, only those of this name.
     ///
     /// # Errors
-    /// When the logs cannot be listed. What cannot be removed stays.
+    /// When the logs cannot be listed. A directory that cannot be removed is logged and skipped.
     pub fn purge(&self, name: Option<&str>, is_used: &dyn Fn(&str, u32) -> bool) -> io::Result<Vec<RemovedLogs>> {
         let found = self.found()?.into_iter().filter(|logs| name.is_none_or(|name| logs.name == name));
         Ok(found.filter_map(|logs| logs.remove(is_used)).collect())
     }
 
-    /// The directories of instances. Whatever else is there is none of ours.
-    fn found(&self) -> io::Result<Vec<Found>> {
+    /// The log directories of all instances. Other entries are ignored.
+    fn found(&self) -> io::Result<Vec<InstanceLogs>> {
         let entries = match fs::read_dir(&self.0) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
@@ -119,8 +116,8 @@ impl LogsDir {
     }
 }
 
-/// What is in the directory of an instance; `None` when it is gone, or is not ours to read.
-fn look(path: PathBuf, name: &str, instance: u32) -> Option<Found> {
+/// Reads the log directory of an instance; `None` when it is gone or not readable.
+fn look(path: PathBuf, name: &str, instance: u32) -> Option<InstanceLogs> {
     let mut written = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok()?;
     let (mut files, mut bytes) = (Vec::new(), 0_u64);
     for entry in fs::read_dir(&path).ok()? {
@@ -132,14 +129,14 @@ fn look(path: PathBuf, name: &str, instance: u32) -> Option<Found> {
             files.push(entry.path());
         }
     }
-    Some(Found { path, name: name.to_owned(), instance, files, bytes, written })
+    Some(InstanceLogs { path, name: name.to_owned(), instance, files, bytes, written })
 }
 
-impl Found {
+impl InstanceLogs {
     /// Removes the files and their directory, unless they are used.
     fn remove(self, is_used: &dyn Fn(&str, u32) -> bool) -> Option<RemovedLogs> {
-        // Held until all are removed: nobody begins to write meanwhile.
-        let locks: Option<Vec<OwnedFd>> = self.files.iter().map(|path| lock(path)).collect();
+        // Locked until all are removed, so that no writer can open one meanwhile.
+        let locks: Option<Vec<File>> = self.files.iter().map(|path| lock(path)).collect();
         let locks = locks?;
         if is_used(&self.name, self.instance) {
             return None;
@@ -147,28 +144,26 @@ impl Found {
         let removed = self.files.iter().try_for_each(fs::remove_file).and_then(|()| fs::remove_dir(&self.path));
         drop(locks);
         if let Err(error) = removed {
-            tracing::warn!(path = %self.path.display(), %error, "logs that are not needed any more cannot be removed");
+            tracing::warn!(path = %self.path.display(), %error, "expired logs cannot be removed");
             return None;
         }
         Some(RemovedLogs { instance: format!("{}-{}", self.name, self.instance), bytes: self.bytes })
     }
 }
 
-/// Locks a log file as a writer does; `None` when somebody writes to it.
-fn lock(path: &Path) -> Option<OwnedFd> {
+/// Locks a log file as a writer does; `None` when a writer has it open.
+fn lock(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let file = open(path, flags, Mode::empty()).ok()?;
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => None,
-        // A file system without locks locks nothing.
-        Ok(()) | Err(_) => Some(file),
+    let file = File::from(open(path, flags, Mode::empty()).ok()?);
+    match file.try_lock() {
+        Err(TryLockError::WouldBlock) => None,
+        // Another error means that the file system does not support locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Some(file),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
     use crate::output::log::files::open_for_writing;
 
@@ -178,7 +173,7 @@ mod tests {
 
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-    /// Logs of 100 bytes that were written so many days ago.
+    /// Writes a log of 100 bytes with a modification time `days` days before `now`.
     fn write(dir: &Path, instance: &str, days: u32, now: SystemTime) -> PathBuf {
         let path = dir.join(instance).join("stdout.log");
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -194,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_old_goes_and_what_is_used_stays() {
+    fn old_logs_are_removed_and_used_logs_stay() {
         let (dir, now) = (tempfile::tempdir().unwrap(), now());
         for (instance, days) in [("old-0", 40), ("old-1", 20), ("used-0", 50), ("a-b-0", 60), ("new-0", 0)] {
             write(dir.path(), instance, days, now);
         }
-        // None of ours.
+        // Not log directories of instances.
         write(dir.path(), "notes", 90, now);
         fs::write(dir.path().join("file-0"), "").unwrap();
         std::os::unix::fs::symlink("/", dir.path().join("link-0")).unwrap();
@@ -212,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn all_together_are_within_their_limit_and_the_oldest_go_first() {
+    fn the_oldest_logs_are_removed_first_until_the_total_is_within_its_limit() {
         let (dir, now) = (tempfile::tempdir().unwrap(), now());
         for (instance, days) in [("a-0", 3), ("b-0", 2), ("c-0", 1), ("used-0", 9)] {
             write(dir.path(), instance, days, now);
@@ -227,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_to_stays_whatever_it_is_called() {
+    fn a_log_with_a_writer_stays_under_any_name() {
         let (dir, now) = (tempfile::tempdir().unwrap(), now());
         let path = write(dir.path(), "a-0", 90, now);
         let writer = open_for_writing(&path).unwrap();

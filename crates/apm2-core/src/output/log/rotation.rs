@@ -1,6 +1,6 @@
-//! What becomes of files that were rotated away: compressed if that is wanted, removed when all together are too large.
+//! Compression of rotated files, and removal of the oldest when all files of an instance together are too large.
 //!
-//! Every step can be cut short and made again: a compressed file has its name only once it is whole.
+//! Every step can be interrupted and repeated: a compressed file gets its final name only when it is complete.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,16 +17,16 @@ use crate::output::log::files::{
     LogFiles, PART, Rotated, compressed_path, open_for_reading, parts, rotated, with_suffix,
 };
 
-/// Puts the rotated files of an instance in order. Those that are written to get as large as `rotate_bytes`.
+/// Compresses and removes rotated files of an instance. The files that are written to are counted as `rotate_bytes` each.
 ///
 /// # Errors
-/// The first one; what can be done is done.
-pub(crate) fn make_durable(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
+/// The first error. It does not keep surplus files from being removed.
+pub(crate) fn tidy_up(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
     let remove_surplus = || remove_surplus(files, config.total_bytes_max, rotate_bytes);
     for (_, path) in files.all() {
         remove_parts(path)?;
     }
-    // First, so that nothing is compressed that has to go.
+    // First, so that no file is compressed only to be removed.
     let removed = remove_surplus();
     let compressed = if config.compress { compress_all(files, &remove_surplus) } else { Ok(()) };
     removed.and(compressed)
@@ -37,14 +37,14 @@ fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) 
         for file in rotated(path)? {
             if !file.is_compressed {
                 match compress(&file.path) {
-                    // Removed meanwhile, or by somebody else.
+                    // Removed meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     compressed => compressed?,
                 }
-                // More was written while that took its time.
+                // More may have been written meanwhile.
                 remove_surplus()?;
             } else if let Ok(true) = strip_compressed(&file.path).try_exists() {
-                // A crash came between the renaming of the compressed file and the removal of the other.
+                // A crash between the rename of the compressed file and the removal of the original left both.
                 fs::remove_file(strip_compressed(&file.path))?;
             }
         }
@@ -52,8 +52,8 @@ fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) 
     Ok(())
 }
 
-/// Removes copies of `path` that were being compressed when a supervisor died. Nobody else makes one now: whoever puts the
-/// files of an instance in order does so alone.
+/// Removes incomplete compressed files of `path`, which a supervisor left that was killed. None is in use: only one thread at
+/// a time compresses the files of an instance.
 fn remove_parts(path: &Path) -> io::Result<()> {
     for part in parts(path)? {
         match fs::remove_file(part) {
@@ -73,7 +73,7 @@ fn compress(path: &Path) -> io::Result<()> {
     let source = open_for_reading(path)?;
     let modified = source.metadata()?.modified()?;
     let mut source = BufReader::new(source);
-    // What an earlier attempt left, or whatever else has that name.
+    // Left by an earlier attempt.
     match fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -82,17 +82,17 @@ fn compress(path: &Path) -> io::Result<()> {
     let mut encoder = GzEncoder::new(target, Compression::fast());
     let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| {
         file.flush()?;
-        // It is as old as what it holds: the oldest is removed first.
+        // Keeps the modification time of the original, because the oldest file is removed first.
         file.set_modified(modified)?;
         file.sync_all()
     });
     if let Err(error) = written {
-        // Half a copy is of no use, and the disk may be full of them.
+        // The incomplete file is of no use, and the disk may be full.
         let _ = fs::remove_file(&part);
         return Err(error);
     }
     fs::rename(&part, compressed_path(path))?;
-    // Before a power cut can take the one away, the other is there under its name.
+    // The new name is durable before the original is removed, so that a power failure cannot lose both.
     sync_dir_of(path)?;
     fs::remove_file(path)
 }
@@ -102,7 +102,7 @@ fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Removes the oldest until what is left fits, together with the files that are written to, which may still grow.
+/// Removes the oldest rotated files until the rest fits, together with the files that are written to, which may still grow.
 fn remove_surplus(files: &LogFiles, total_bytes_max: u64, rotate_bytes: u64) -> io::Result<()> {
     let mut old: Vec<(SystemTime, u64, Rotated)> = Vec::new();
     let mut total: u64 = 0;
@@ -115,9 +115,9 @@ fn remove_surplus(files: &LogFiles, total_bytes_max: u64, rotate_bytes: u64) -> 
             total = total.saturating_add(metadata.len());
             old.push((metadata.modified()?, metadata.len(), file));
         }
-        // The newest stays: the next one is counted from it.
-        let kept = newest.and_then(|newest| fs::metadata(newest.path).ok());
-        total = total.saturating_add(kept.map_or(0, |metadata| metadata.len()));
+        // The newest stays: the next generation is counted from it.
+        let newest = newest.and_then(|newest| fs::metadata(newest.path).ok());
+        total = total.saturating_add(newest.map_or(0, |metadata| metadata.len()));
     }
     old.sort_by_key(|(modified, _, file)| (*modified, file.generation));
     for (_, bytes, file) in old {

@@ -1,20 +1,20 @@
-//! The secrets that a process was given and that must not be recorded, wherever it writes them (law 7).
+//! The known secret values of a process, which are masked in its output before that is recorded or shown (law 7).
 
 use std::sync::{Mutex, PoisonError};
 
 use apm2_model::spec::redact::known::Known;
 
-/// The secrets of the latest run: `None` while there may be some that are not known.
+/// The secrets of the latest run; `None` while some of them may be unknown.
 #[derive(Debug, Default)]
 pub(crate) struct SecretFilter(Mutex<Option<Known>>);
 
 impl SecretFilter {
-    /// Masks these from now on.
+    /// Masks `known` from now on.
     pub(crate) fn set(&self, known: Known) {
         self.put(Some(known));
     }
 
-    /// From now on there may be secrets that are not known.
+    /// Notes that some secrets may be unknown from now on, so that no output is shown.
     pub(crate) fn forget(&self) {
         self.put(None);
     }
@@ -23,7 +23,7 @@ impl SecretFilter {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 
-    /// What is to be masked; `None` where there may be secrets that are not known.
+    /// The values to mask; `None` while some secrets may be unknown.
     pub(crate) fn known(&self) -> Option<Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

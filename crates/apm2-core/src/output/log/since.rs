@@ -1,4 +1,4 @@
-//! Where the output since a time begins.
+//! Finds the position at which the output since a time begins.
 
 use std::{
     io,
@@ -13,24 +13,24 @@ use crate::output::log::{
     follow::{LogItem, LogPosition, LogReader},
 };
 
-/// The bytes of the time that a line begins with, where lines have times: `2026-01-31T12:00:00.000Z`.
+/// Length of the time at the beginning of a line, if lines have times: `2026-01-31T12:00:00.000Z`.
 const TIME_BYTES: usize = 24;
 
-/// By how much the kernel's time of a file may be behind the clock that lines have their times of.
+/// The largest lag of a file's modification time, which the kernel updates once per tick, behind the clock of line times.
 const FILE_TIME_LAG_MAX: Duration = Duration::from_secs(1);
 
-/// A place in an output.
+/// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputSince {
-    /// Where what was written since then begins.
+    /// Where the output since the time begins.
     pub position: LogPosition,
-    /// Whether it begins there exactly. Lines without times do not tell: what is in the same file may be older.
+    /// Whether the position is exact. Without line times it is the beginning of a file, which may hold older output.
     pub is_exact: bool,
 }
 
-/// Where what was written to `path` at `time` or later begins.
+/// The position at which the output that was written to `path` at `time` or later begins.
 ///
-/// Files that were last written to before are not read.
+/// Files that were last written before `time` are not read.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -38,7 +38,7 @@ pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince>
     let end = LogReader::end(path)?;
     let is_late = |path: &Path| match path.metadata().and_then(|metadata| metadata.modified()) {
         Ok(modified) => modified.checked_add(FILE_TIME_LAG_MAX).is_none_or(|latest| latest >= SystemTime::from(time)),
-        // One that was rotated away meanwhile is new.
+        // A file that is missing was rotated meanwhile, so it is recent.
         Err(_) => true,
     };
     let earlier = rotated(path)?.into_iter().filter(|file| file.generation < end.generation);
@@ -51,10 +51,10 @@ pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince>
     first_line_since(path, LogPosition { generation, offset: 0 }, end, time)
 }
 
-/// The line that is being looked at.
+/// The line that is being searched for its time.
 struct Line {
     begin: LogPosition,
-    /// Its first bytes, as far as they may be a time.
+    /// Its first bytes, at most the length of a time.
     head: Vec<u8>,
 }
 
@@ -63,7 +63,7 @@ impl Line {
         Self { begin, head: Vec::new() }
     }
 
-    /// Its time, once all of it is there.
+    /// The time of the line; `None` while it is incomplete or if there is none.
     fn time(&self) -> Option<Option<DateTime<Utc>>> {
         if self.head.len() < TIME_BYTES && self.head.last() != Some(&b'\n') {
             return None;
@@ -92,7 +92,7 @@ fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: Dat
             if line.head.len() < TIME_BYTES && line.head.last() != Some(&b'\n') {
                 line.head.push(*byte);
                 match line.time() {
-                    // Lines have times, or they have none, from the first on.
+                    // Either all lines have times or none, so the first line decides.
                     Some(None) if line.begin == start => return Ok(OutputSince { position: start, is_exact: false }),
                     Some(Some(found)) if found.timestamp_millis() >= time.timestamp_millis() => {
                         return Ok(OutputSince { position: line.begin, is_exact: true });
@@ -124,7 +124,7 @@ mod tests {
         LogPosition { generation, offset }
     }
 
-    /// A file with these lines, last written to at that second.
+    /// Writes a file with these lines and this second as its modification time.
     fn write(path: &Path, text: &str, second: i64) {
         fs::write(path, text).unwrap();
         let file = File::options().write(true).open(path).unwrap();

@@ -1,12 +1,11 @@
-//! From a pipe to a file, so that nothing is lost or doubled however the supervisor ends.
+//! Moves output from a pipe to log files, so that nothing is lost or written twice if the supervisor is killed.
 //!
-//! Bytes are moved with splice(2): for a process that is killed, taking them out of the pipe and adding them to the file
-//! are one step. Reading them and writing them would be two, and a kill between the two would lose what was read. Where
-//! each line begins with its time, the time is written first and the line is moved after it; a time at the end of the
-//! file that no line follows is taken away by whoever opens the file next.
+//! Bytes are moved with splice(2), so that a SIGKILL cannot come between reading from the pipe and writing to the file; a kill
+//! between read(2) and write(2) would lose what was read. If lines have times, the time is written first and the line is
+//! spliced after it; a time at the end of the file without a line is removed when the file is opened next.
 //!
-//! What cannot be kept, on a full disk for instance, is taken from the pipe all the same and dropped: a process never
-//! waits for a disk that has no room.
+//! Output that cannot be written, on a full disk for instance, is read from the pipe and dropped: a process never waits for a
+//! disk without space.
 
 use std::{
     fs, io,
@@ -30,7 +29,7 @@ use crate::output::{
     log::{
         files::{LogFiles, rotated, rotated_path, shown},
         follow::LogPosition,
-        rotation::make_durable,
+        rotation::tidy_up,
         secret_filter::SecretFilter,
         tail::last_lines,
         writer::{LogWriter, PEEK_BYTES_MAX},
@@ -38,78 +37,80 @@ use crate::output::{
     notice::OutputNotice,
 };
 
-/// What is moved in one step, in bytes: what a large pipe holds.
+/// Bytes that are moved in one step: the default maximum capacity of a pipe (pipe(7)).
 const STEP_BYTES_MAX: usize = 1 << 20;
 
-/// Lines that are moved in one step, each after its time: others wait for this to end.
+/// Lines with times that are moved in one step, because other outputs on this thread wait meanwhile.
 const STEP_LINES_MAX: usize = 256;
 
-/// How long nothing is tried after the file could not be written.
+/// Pause before the file is tried again after a failed write.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long a file is written to that could not be rotated, before that is tried again.
+/// Pause before a failed rotation is tried again; the file is written to meanwhile.
 const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What became of what was in the pipe.
+/// The result of one step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// So many bytes are in the file.
-    Kept(usize),
-    /// So many bytes are gone.
+    /// This many bytes were written to the file.
+    Written(usize),
+    /// This many bytes were dropped.
     Dropped(usize),
-    /// Nobody can write to the pipe any more, and it is empty.
+    /// The pipe is empty and has no more writers.
     End,
 }
 
-/// What becomes of the files of an instance together.
+/// The log files of an instance, with their common limits.
 #[derive(Debug)]
 pub(crate) struct LogSet {
     pub(crate) files: LogFiles,
     pub(crate) config: LogConfig,
     pub(crate) secret_filter: Arc<SecretFilter>,
-    settling: Mutex<()>,
+    /// Locked while rotated files are compressed or removed.
+    tidying: Mutex<()>,
 }
 
 impl LogSet {
     pub(crate) fn new(files: LogFiles, config: LogConfig, secret_filter: Arc<SecretFilter>) -> Self {
-        Self { files, config, secret_filter, settling: Mutex::new(()) }
+        Self { files, config, secret_filter, tidying: Mutex::new(()) }
     }
 
-    /// The size at which a file is rotated: so that what is written to and the newest of what was rotated away, of each
-    /// output, fit into the limit on all.
+    /// The size at which a file is rotated. Small enough that the current file and the newest rotated file of each output fit
+    /// into the limit on the total.
     fn rotate_bytes(&self) -> u64 {
         let files = u64::try_from(self.files.all().count()).unwrap_or(1).max(1);
         self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)
     }
 
-    fn make_durable(&self) {
-        let _one_at_a_time = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = make_durable(&self.files, &self.config, self.rotate_bytes()) {
-            tracing::warn!(%error, "rotated log files could not be put in order");
+    /// Compresses and removes rotated files. Blocks.
+    fn tidy_up(&self) {
+        let _one_at_a_time = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = tidy_up(&self.files, &self.config, self.rotate_bytes()) {
+            tracing::warn!(%error, "rotated log files could not be compressed or removed");
         }
     }
 }
 
-/// Where one output of a run goes.
+/// Moves one output of a run to its log file.
 pub(crate) struct LogSink {
     source: OutputSource,
     path: PathBuf,
     log_set: Arc<LogSet>,
     clock: Arc<dyn Clock>,
     open: Option<LogWriter>,
-    /// Where in its files the run begins, where that is known.
+    /// Where in the log file the output of the run begins; `None` if unknown.
     begins_at: Option<LogPosition>,
-    /// Whether nothing is kept, because that is wanted.
+    /// Whether the specification asks for no log.
     is_nowhere: bool,
-    /// Whether what is opened next goes on with the line that the file before it ends with.
+    /// Whether the next file continues the last line of the previous one.
     is_line_carried: bool,
-    /// Whether the next line does not fit into the file any more.
+    /// Whether the next line does not fit into the file.
     is_full: bool,
     rotate_again_at: Option<Instant>,
     /// Set while output is dropped.
     dropping: Option<Dropping>,
-    /// Bytes that were taken out of the pipe, are not in the file, and were not told of yet. Whoever replaces this sink
-    /// tells of them.
+    /// Bytes that were read from the pipe, are not in the file, and are not reported yet. Shared with the sink that replaces
+    /// this one after a panic.
     lost: Arc<AtomicU64>,
     scratch: Option<(OwnedFd, OwnedFd)>,
     buffer: Vec<u8>,
@@ -117,12 +118,12 @@ pub(crate) struct LogSink {
 
 struct Dropping {
     retry_at: Instant,
-    /// Whether the last byte that was dropped was in the middle of a line: the rest of that is no line.
+    /// Whether the last dropped byte was in the middle of a line, so that the rest of the line is dropped too.
     is_in_line: bool,
 }
 
 impl LogSink {
-    /// The sink of `source`. Nothing is opened before there is something to keep.
+    /// The sink of `source`. No file is opened before there is output.
     pub(crate) fn new(
         source: OutputSource,
         log_set: Arc<LogSet>,
@@ -153,15 +154,15 @@ impl LogSink {
         self.source
     }
 
-    /// Moves some of what is in the pipe. Tells through `notice` when dropping begins and ends.
+    /// Moves some bytes out of the pipe. Calls `notice` when dropping begins and ends.
     ///
     /// # Errors
     /// `WouldBlock` when the pipe is empty; others when it cannot be read.
     pub(crate) fn absorb(&mut self, pipe: BorrowedFd<'_>, notice: &mut dyn FnMut(OutputNotice)) -> io::Result<Moved> {
         if self.is_nowhere {
-            // Nothing is lost that was to be kept.
+            // Not a loss, since no log is wanted.
             return Ok(match self.drop_some(pipe)? {
-                Moved::Dropped(bytes) => Moved::Kept(bytes),
+                Moved::Dropped(bytes) => Moved::Written(bytes),
                 moved => moved,
             });
         }
@@ -169,11 +170,11 @@ impl LogSink {
             return self.drop_some(pipe);
         }
         match self.keep(pipe) {
-            Ok(Moved::Kept(bytes)) => {
+            Ok(Moved::Written(bytes)) => {
                 if self.dropping.take().is_some() {
                     notice(OutputNotice::Resumed { source: self.source, bytes: self.take_lost() });
                 }
-                Ok(Moved::Kept(bytes))
+                Ok(Moved::Written(bytes))
             }
             Ok(other) => Ok(other),
             Err(error) if is_of_pipe(&error) => Err(error),
@@ -187,7 +188,7 @@ impl LogSink {
         }
     }
 
-    /// Drops what comes until the file is tried again. Gives what there is to tell, if that begins now.
+    /// Drops output until the file is tried again. Returns a notice if dropping begins now.
     pub(crate) fn drop_for_now(&mut self, cause: String) -> Option<OutputNotice> {
         let retry_at = Instant::now() + RETRY_INTERVAL;
         let is_in_line = self.open.take().is_some_and(|open| open.ends_in_line());
@@ -203,7 +204,7 @@ impl LogSink {
         }
     }
 
-    /// How much was dropped and not told of yet, at the end of a run.
+    /// At the end of a run: a notice of the bytes that were dropped and not reported yet.
     pub(crate) fn finish(&mut self) -> Option<OutputNotice> {
         self.dropping.take()?;
         Some(OutputNotice::Ended { source: self.source, bytes: self.take_lost() })
@@ -213,7 +214,8 @@ impl LogSink {
         self.lost.swap(0, Ordering::Relaxed)
     }
 
-    /// The last lines that this run wrote. None where it is not known where it begins: they might be another's.
+    /// The last lines that this run wrote. Empty if the beginning of its output is unknown, since the lines may be of another
+    /// run.
     pub(crate) fn tail(&self) -> Vec<String> {
         let lines = self.begins_at.map(|begins_at| last_lines(&self.path, begins_at, &self.log_set.secret_filter));
         lines.and_then(Result::ok).unwrap_or_default()
@@ -229,11 +231,11 @@ impl LogSink {
             return Ok(skipped);
         }
         let moved = if self.log_set.config.timestamps { self.move_lines(pipe)? } else { self.move_bytes(pipe)? };
-        Ok(if moved == 0 { Moved::End } else { Moved::Kept(moved) })
+        Ok(if moved == 0 { Moved::End } else { Moved::Written(moved) })
     }
 
-    /// Ends the line that was begun before something was dropped, and drops the rest of the one that is in the pipe: two
-    /// halves would pass for a line that nobody wrote. `None` once a line begins.
+    /// After output was dropped: ends the unfinished line in the file and drops the rest of the current line in the pipe, so
+    /// that two halves do not look like one line. `None` once a line begins.
     fn resume(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Option<Moved>> {
         if let Some(open) = &mut self.open {
             open.end_line()?;
@@ -245,7 +247,7 @@ impl LogSink {
         let end = seen.iter().position(|byte| *byte == b'\n');
         let skipped = self.drop_up_to(pipe, end.map_or(seen.len(), |end| end + 1))?;
         if let Some(dropping) = &mut self.dropping {
-            // What has no lines is not searched for their ends for ever.
+            // Output without line ends is not searched without end.
             dropping.is_in_line = false;
         }
         Ok(Some(skipped))
@@ -256,7 +258,7 @@ impl LogSink {
         self.opened()?.take(pipe, room)
     }
 
-    /// Moves whole lines, each after its time, and the beginning of one that is not finished.
+    /// Moves lines, each after its time, and the beginning of an unfinished one.
     fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let seen = self.peek(pipe)?;
         let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.log_set.rotate_bytes());
@@ -272,12 +274,12 @@ impl LogSink {
         Ok(moved)
     }
 
-    /// How much may be moved at once, so that the file does not grow beyond its limit, and ends with a line where it can.
+    /// How many bytes may be moved at once, so that the file stays within its limit and ends with a whole line if possible.
     fn room(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let written = self.open.as_ref().map_or(0, LogWriter::bytes);
         let left = usize::try_from(self.log_set.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
         if left == 0 || left >= STEP_BYTES_MAX {
-            // One that could not be rotated has no limit.
+            // A file that could not be rotated has no limit.
             return Ok(STEP_BYTES_MAX);
         }
         if left >= PEEK_BYTES_MAX {
@@ -290,7 +292,7 @@ impl LogSink {
         if end.is_none() && written > 0 && self.rotate_again_at.is_none() && is_between_lines() {
             self.is_full = true;
             self.make_ready()?;
-            // Into an empty file, or one that could not be rotated.
+            // Now an empty file, or one that could not be rotated.
             return self.room(pipe);
         }
         self.is_full = end.is_some();
@@ -301,7 +303,7 @@ impl LogSink {
         self.open.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::NotConnected))
     }
 
-    /// What is in the pipe, which stays there.
+    /// Reads the pipe without consuming it, by tee(2) into a second pipe.
     fn peek(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
         let (reader, writer) = match &self.scratch {
             Some(scratch) => scratch,
@@ -334,7 +336,7 @@ impl LogSink {
         Ok(Moved::Dropped(bytes))
     }
 
-    /// Opens the file, or another one when it is full, old, or not there any more.
+    /// Opens the file. If it is full, too old or removed, a new one is opened.
     fn make_ready(&mut self) -> io::Result<()> {
         if let Some(open) = &mut self.open {
             if open.is_gone(&self.path)? {
@@ -360,8 +362,7 @@ impl LogSink {
             && (self.is_full || open.bytes() >= self.log_set.rotate_bytes() || is_old())
     }
 
-    /// Gives the file another name. Where that is impossible, it is written to all the same, beyond its limit: nothing is
-    /// dropped that could be kept.
+    /// Renames the file. If that fails, the file grows beyond its limit, so that no output is dropped.
     fn rotate(&mut self) {
         let renamed = rotated(&self.path).and_then(|rotated| {
             let generation = rotated.last().map_or(0, |last| last.generation).saturating_add(1);
@@ -381,14 +382,14 @@ impl LogSink {
         match tokio::runtime::Handle::try_current() {
             Ok(runtime) => {
                 let span = Span::current();
-                drop(runtime.spawn_blocking(move || span.in_scope(|| log_set.make_durable())));
+                drop(runtime.spawn_blocking(move || span.in_scope(|| log_set.tidy_up())));
             }
-            Err(_) => log_set.make_durable(),
+            Err(_) => log_set.tidy_up(),
         }
     }
 }
 
-/// Errors that say nothing about the file.
+/// Whether the error is about the pipe and not about the file.
 fn is_of_pipe(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -1,4 +1,4 @@
-//! The last lines of a run, so that its history can say why it died.
+//! The last lines of the output of a run, for the event that records why it failed.
 
 use std::{
     io::{self, Read, Seek as _, SeekFrom},
@@ -14,30 +14,30 @@ use crate::output::log::{
     secret_filter::SecretFilter,
 };
 
-/// Lines that are kept of each output.
+/// Largest number of lines that are returned of an output.
 const LINES_MAX: usize = 10;
 
-/// What is kept of each output, in bytes.
+/// Largest total size of these lines, in bytes.
 const BYTES_MAX: usize = 2 << 10;
 
-/// What is looked at of each output, in bytes: what makes something a secret stands before it, a key on more lines than are
-/// kept.
+/// Bytes at the end of an output that are searched for secrets. More than is returned, because the text that identifies a
+/// secret precedes it, as the first line of a key does.
 const LOOK_BYTES_MAX: usize = 16 << 10;
 
-/// What is kept at least of a line that is cut, in bytes. With less room it is left out.
+/// A line of which fewer bytes than this would fit is left out instead of cut.
 const CUT_BYTES_MIN: usize = 128;
 
-/// What a line begins with whose beginning is not kept.
+/// Prefix of a line whose beginning was cut.
 const CUT: &str = "[cut] ";
 
-/// Files that are looked at: the one that is written to, and the one before it.
+/// Number of files that are read: the current one and the one before it.
 const FILES_MAX: u64 = 2;
 
-/// The last lines that were written to `path` from `begins_at` on, secrets masked. None where there may be secrets that are
-/// not known. A line that is too long loses its beginning, and says so.
+/// The last lines that were written to `path` from `begins_at` on, secrets masked. Empty while some secrets may be unknown. A
+/// line that is too long is cut at its beginning and marked.
 ///
 /// # Errors
-/// When they cannot be read.
+/// When a file cannot be read.
 pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, secret_filter: &SecretFilter) -> io::Result<Vec<String>> {
     let Some(known) = secret_filter.known() else { return Ok(Vec::new()) };
     let newest = LogReader::end(path)?.generation;
@@ -56,16 +56,16 @@ pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, secret_filter: &Se
     }
     let text = String::from_utf8_lossy(&bytes);
     let text = if is_cut { without_first_word(&known.mask_beginning(&text)) } else { text.into_owned() };
-    // All of it at once: some secrets have several lines.
+    // Masked as a whole, because some secrets span several lines.
     Ok(kept(&known.redact_text(&text), is_cut))
 }
 
-/// What begins in the middle of a word, without that: it may be the rest of a secret.
+/// The text without a partial word at its beginning, which may be a part of a secret.
 fn without_first_word(text: &str) -> String {
     text.find(char::is_whitespace).and_then(|end| text.get(end..)).unwrap_or_default().to_owned()
 }
 
-/// The last lines of a text that is masked. `is_cut` tells that the first of them has no beginning.
+/// The last lines of a masked text. `is_cut`: the beginning of its first line is missing.
 fn kept(masked: &str, is_cut: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut room = BYTES_MAX;
@@ -87,7 +87,8 @@ fn kept(masked: &str, is_cut: bool) -> Vec<String> {
     lines
 }
 
-/// At most `bytes_max` bytes of the end of a line. No mark is taken apart: what is left of one would look like output.
+/// At most `bytes_max` bytes from the end of a line. A redaction mark is never cut, because a part of one would look like
+/// output.
 fn end_of_line(line: &str, bytes_max: usize) -> &str {
     let mut start = line.len().saturating_sub(bytes_max);
     let torn = line.match_indices(REDACTED).find(|(at, mark)| *at < start && start < at + mark.len());
@@ -98,7 +99,7 @@ fn end_of_line(line: &str, bytes_max: usize) -> &str {
     line.get(start..).unwrap_or_default()
 }
 
-/// The end of one file, from `from` on: a little more than is kept, so that it is known to be cut.
+/// The end of one file, from `from` on. Reads a little more than is returned, to detect that it is cut.
 fn end_of(path: &Path, generation: u64, newest: u64, from: u64) -> io::Result<Vec<u8>> {
     let kept_max = LOOK_BYTES_MAX + 1;
     let mut kept = Vec::new();
@@ -131,7 +132,7 @@ fn end_of_plain(path: &Path, from: u64, bytes_max: usize) -> io::Result<Vec<u8>>
     let mut file = open_for_reading(path)?;
     let length = file.metadata()?.len();
     let wanted = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    // A file that was cut short meanwhile begins anew.
+    // A file that was truncated meanwhile is read from its beginning.
     let from = if from > length { 0 } else { from };
     file.seek(SeekFrom::Start(from.max(length.saturating_sub(wanted))))?;
     let mut bytes = Vec::new();

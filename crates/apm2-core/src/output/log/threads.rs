@@ -1,7 +1,7 @@
-//! The threads on which output is moved into files.
+//! The threads that move output into files.
 //!
 //! A write to a disk may take any time, and there is no asynchronous form of it. So output has threads of its own, one for
-//! each file system: where one hangs, only those wait whose output goes there. One that panicked is replaced.
+//! each file system: a file system that hangs blocks only the output that goes there. A thread that panicked is replaced.
 
 use std::{
     collections::HashMap,
@@ -20,27 +20,27 @@ use tokio::{
     sync::oneshot,
 };
 
-/// File systems that have a thread of their own; more than these share them.
+/// Largest number of threads. Further file systems share these.
 const THREADS_MAX: usize = 16;
 
-/// The threads, which are made when they are needed and end when this is dropped.
+/// The log threads. They are started on demand and end when this is dropped.
 #[derive(Debug, Default)]
 pub struct LogThreads(Mutex<HashMap<u64, LogThread>>);
 
 #[derive(Debug)]
 struct LogThread {
     handle: Handle,
-    /// Cleared before anything of the thread goes.
+    /// Cleared before the thread drops anything.
     is_alive: Arc<AtomicBool>,
     /// Ends the thread when it is dropped.
     _stop: oneshot::Sender<()>,
 }
 
 impl LogThreads {
-    /// The runtime of the thread for a file that is, or will be, at `path`.
+    /// The runtime of the thread for the file system of `path`. The file need not exist.
     ///
     /// # Errors
-    /// When there is none yet and none can be made.
+    /// When a new thread is needed and cannot be started.
     pub(crate) fn of(&self, path: &Path) -> io::Result<Handle> {
         let device = device_of(path);
         let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -58,8 +58,8 @@ impl LogThreads {
 
 #[cfg(test)]
 impl LogThreads {
-    /// Has every thread panic.
-    pub(crate) fn have_all_panic(&self) {
+    /// Makes every thread panic.
+    pub(crate) fn panic_all(&self) {
         for thread in self.0.lock().unwrap().values_mut() {
             std::mem::replace(&mut thread._stop, oneshot::channel().0).send(()).unwrap();
         }
@@ -68,7 +68,7 @@ impl LogThreads {
 
 impl LogThread {
     fn start() -> io::Result<Self> {
-        // One more for what is compressed.
+        // One blocking thread, for compression.
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -76,12 +76,13 @@ impl LogThread {
         let alive = Alive(Arc::clone(&is_alive));
         thread::Builder::new().name("apm2-logs".to_owned()).spawn(move || {
             let runtime = runtime;
-            // Made after the runtime, dropped before it: a reader that is dropped with it is replaced on another thread.
+            // Moved after the runtime, so dropped before it: when a reader is dropped with the runtime, the thread is
+            // already marked as ended, and the reader is replaced on another thread.
             let alive = alive;
-            // An error means that the other end was dropped, which is how it is told to end.
-            let _ordered = runtime.block_on(stopped);
+            // An error means that the sender was dropped, which ends the thread.
+            let _panic = runtime.block_on(stopped);
             #[cfg(test)]
-            assert!(_ordered.is_err(), "a test has this thread panic");
+            assert!(_panic.is_err(), "injected by a test");
             drop(alive);
             runtime.shutdown_background();
         })?;
@@ -89,7 +90,7 @@ impl LogThread {
     }
 }
 
-/// The mark of a thread that is alive.
+/// Clears `is_alive` when the thread ends, by a panic too.
 struct Alive(Arc<AtomicBool>);
 
 impl Drop for Alive {
@@ -98,7 +99,7 @@ impl Drop for Alive {
     }
 }
 
-/// The file system of the nearest directory that is there; 0 without any.
+/// The device number of the file at `path` or its nearest existing parent; 0 if there is none.
 fn device_of(path: &Path) -> u64 {
     path.ancestors().find_map(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.dev())
 }

@@ -1,4 +1,4 @@
-//! One log file that is written to: bytes from a pipe, and the time before a line.
+//! Writing one log file: bytes from a pipe, with an optional time before each line.
 
 use std::{
     fs::File,
@@ -18,42 +18,43 @@ use std::{
 use apm2_model::event::timestamp::Clock;
 use chrono::SecondsFormat;
 use rustix::{
-    fs::{FlockOperation, flock, fstat},
+    fs::fstat,
     io::Errno,
     pipe::{SpliceFlags, splice},
 };
 
 use crate::output::log::files::{inode, open_for_writing};
 
-/// What is looked at in one step to find line ends, in bytes: what a pipe holds.
+/// Bytes that are searched for line ends in one step: the default capacity of a pipe (pipe(7)).
 pub(crate) const PEEK_BYTES_MAX: usize = 64 << 10;
 
 /// Length of the time before a line: `2026-01-31T12:00:00.000Z `.
 const TIME_BYTES: usize = 25;
 
-/// A log file at its end.
+/// A log file that is open for appending.
 pub(crate) struct LogWriter {
     file: File,
     inode: u64,
-    /// Its length.
+    /// Length of the file.
     bytes: u64,
+    /// When the file was created, in nanoseconds of the wall clock.
     since_wall_ns: i64,
     /// Whether each line begins with its time.
     has_times: bool,
-    /// Whether the last line has no end yet, and so is not to be interrupted.
+    /// Whether the last line has no end yet. No time is written into it.
     is_line_begun: bool,
-    /// Whether this file system cannot splice, and bytes have to be copied.
+    /// Whether the file system does not support splice(2), so that bytes are copied.
     copies: bool,
-    /// Bytes that were taken out of the pipe and are not in the file.
+    /// Bytes that were read from the pipe and are not in the file.
     lost: Arc<AtomicU64>,
 }
 
 impl LogWriter {
-    /// Opens the file at `path`, and makes it where it is missing. `now_ns` is the wall-clock time; `has_times` says whether
-    /// each line begins with its own. What is taken out of a pipe and does not get into the file is added to `lost`.
+    /// Opens the file at `path`, and creates it if it is missing. `now_ns` is the wall-clock time; with `has_times` each line
+    /// begins with its time. Bytes that are read from a pipe and not written to the file are added to `lost`.
     ///
     /// # Errors
-    /// When it cannot be opened.
+    /// When the file cannot be opened.
     pub(crate) fn open(path: &Path, now_ns: i64, has_times: bool, lost: Arc<AtomicU64>) -> io::Result<Self> {
         let mut file = open_for_writing(path)?;
         let bytes = file.seek(SeekFrom::End(0))?;
@@ -63,7 +64,7 @@ impl LogWriter {
         let since_wall_ns = since.unwrap_or(now_ns);
         let (inode, is_line_begun, copies) = (metadata.ino(), false, false);
         let mut opened = Self { file, inode, bytes, since_wall_ns, has_times, is_line_begun, copies, lost };
-        // Whoever wrote it was killed before its line came after it.
+        // A writer that was killed may have left a time without its line.
         opened.remove_time()?;
         opened.is_line_begun = opened.ends_in_line();
         Ok(opened)
@@ -73,7 +74,7 @@ impl LogWriter {
         self.bytes
     }
 
-    /// How old the file is at `now_ns`, in nanoseconds; 0 where the clock was set back since.
+    /// Age of the file at `now_ns`, in nanoseconds; 0 if the clock was set back since.
     pub(crate) fn age_ns(&self, now_ns: i64) -> u128 {
         u128::try_from(now_ns.saturating_sub(self.since_wall_ns)).unwrap_or(0)
     }
@@ -82,15 +83,15 @@ impl LogWriter {
         self.is_line_begun
     }
 
-    /// The same as an empty file that goes on with the line that another one ends with.
+    /// The same writer; `is_line_begun` says whether the file continues the last line of its predecessor.
     pub(crate) const fn continuing(mut self, is_line_begun: bool) -> Self {
         self.is_line_begun = is_line_begun;
         self
     }
 
-    /// Whether nobody finds the file under its name any more: what is written to it then is lost to who looks there.
+    /// Whether another file, or none, is at `path` now, so that what is written would not be found.
     ///
-    /// One that somebody else has cut short is written to at its end again.
+    /// A file that another process has truncated is appended to at its new end.
     pub(crate) fn is_gone(&mut self, path: &Path) -> io::Result<bool> {
         if inode(path) != Some(self.inode) {
             return Ok(true);
@@ -103,7 +104,7 @@ impl LogWriter {
         Ok(false)
     }
 
-    /// Takes up to `bytes_max` out of the pipe and adds them to the file. 0 at the end.
+    /// Moves up to `bytes_max` bytes from the pipe to the file. Returns 0 at the end of the pipe.
     pub(crate) fn take(&mut self, pipe: BorrowedFd<'_>, bytes_max: usize) -> io::Result<usize> {
         let moved = self.moved(pipe, bytes_max)?;
         self.bytes = self.bytes.saturating_add(u64::try_from(moved).unwrap_or(u64::MAX));
@@ -119,22 +120,22 @@ impl LogWriter {
         }
         let mut buffer = vec![0; bytes_max.min(PEEK_BYTES_MAX)];
         let read = rustix::io::read(pipe, buffer.as_mut_slice())?;
-        // Until they are in the file: this thread may not come to tell.
+        // Counted before the write, because this thread may panic in it.
         self.lost.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
         let written = self.file.write_all(buffer.get(..read).unwrap_or_default());
-        let kept = match written {
+        let in_file = match written {
             Ok(()) => u64::try_from(read).unwrap_or(u64::MAX),
             Err(_) => {
-                // As much as there was room for is in the file.
+                // A part may have been written.
                 let end = self.file.stream_position()?;
                 end.saturating_sub(std::mem::replace(&mut self.bytes, end))
             }
         };
-        self.lost.fetch_sub(kept, Ordering::Relaxed);
+        self.lost.fetch_sub(in_file, Ordering::Relaxed);
         written.map(|()| read)
     }
 
-    /// Takes one line, or the part of one, whose bytes are in the pipe, and writes its time before it.
+    /// Moves a line, or a part of one, that is in the pipe to the file, after its time.
     pub(crate) fn take_line(&mut self, pipe: BorrowedFd<'_>, line: &[u8], clock: &dyn Clock) -> io::Result<()> {
         if !self.is_line_begun {
             self.write_time(clock)?;
@@ -153,12 +154,12 @@ impl LogWriter {
         self.write_whole(format!("{} ", clock.now().wall().to_rfc3339_opts(SecondsFormat::Millis, true)).as_bytes())
     }
 
-    /// Whether the last line has no end yet. The file tells, since what is spliced is not looked at.
+    /// Whether the last line has no end yet. Read from the file, because spliced bytes do not pass through this process.
     pub(crate) fn ends_in_line(&self) -> bool {
         last_bytes(&self.file, self.bytes).is_ok_and(|end| end.last().is_some_and(|last| *last != b'\n'))
     }
 
-    /// Ends the line that is begun: what follows does not belong to it.
+    /// Ends the current line, because what follows does not belong to it.
     pub(crate) fn end_line(&mut self) -> io::Result<()> {
         self.remove_time()?;
         if self.ends_in_line() {
@@ -168,10 +169,10 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Takes away a time that no line follows.
+    /// Removes a time at the end of the file that no line follows.
     fn remove_time(&mut self) -> io::Result<()> {
         if !self.has_times {
-            // Then it is what the process wrote.
+            // Text in the shape of a time is then output of the process.
             return Ok(());
         }
         let end = last_bytes(&self.file, self.bytes)?;
@@ -183,7 +184,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes all of it or nothing: half a time would be taken for a line.
+    /// Writes all bytes or none: a part of a time would read as a line of output.
     fn write_whole(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
             self.file.set_len(self.bytes)?;
@@ -196,12 +197,12 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        // A child that has not become its program yet holds a copy of the descriptor: closing ours does not unlock it.
-        let _ = flock(&self.file, FlockOperation::NonBlockingUnlock);
+        // A forked child holds a copy of the descriptor until execve(2), so closing this one does not unlock the file (flock(2)).
+        let _ = self.file.unlock();
     }
 }
 
-/// The end of the file, a little longer than a time and a line end.
+/// The last bytes of the file: the length of a time and a line end.
 fn last_bytes(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
     let wanted = bytes.min(u64::try_from(TIME_BYTES + 1).unwrap_or(u64::MAX));
     let mut end = vec![0; usize::try_from(wanted).unwrap_or(0)];
@@ -209,7 +210,7 @@ fn last_bytes(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// Whether this is the time before a line, and nothing else.
+/// Whether `text` is exactly the time before a line.
 fn is_time(text: &[u8]) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd.dddZ ";
     text.len() == TIME_BYTES
@@ -223,9 +224,9 @@ fn is_time(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Where bytes have to be copied, those that are taken out of the pipe and not written are counted.
+    /// Without splice(2), bytes that are read from the pipe and not written to the file are counted.
     #[test]
-    fn what_is_read_and_not_written_is_lost() {
+    fn bytes_that_are_read_and_not_written_count_as_lost() {
         let dir = tempfile::tempdir().unwrap();
         let (path, lost) = (dir.path().join("log"), Arc::new(AtomicU64::new(0)));
         let mut writer = LogWriter::open(&path, 0, false, Arc::clone(&lost)).unwrap();

@@ -27,10 +27,10 @@ use apm2_model::{
     state::stream::Stream,
 };
 
-/// How long anything may take that is waited for.
+/// Longest time to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Losses that were recorded.
+/// Recorded losses of output.
 #[derive(Clone, Default)]
 struct Losses(Arc<Mutex<Vec<(u64, String)>>>);
 
@@ -49,12 +49,12 @@ impl Recorder for Losses {
     }
 }
 
-/// A process whose output is kept in files.
+/// A process whose output goes to log files.
 struct Writer {
     runner: ProcessRunner,
     losses: Losses,
     files: FileLogs,
-    /// The process is through once this file is there.
+    /// The process ends once this file exists.
     stop: PathBuf,
 }
 
@@ -66,14 +66,14 @@ impl Writer {
         let spec = ProcessSpec::builder().name("test").command("sh").args(["-c", script]).cwd(dir).log(log).build();
         let losses = Losses::default();
         let runner = ProcessRunner::recorded(spec, 0, Box::new(losses.clone()), None);
-        let mut runner = runner.kept(None, Some(files.clone()));
+        let mut runner = runner.with_output(None, Some(files.clone()));
         runner.start().unwrap();
         Self { runner, losses, files, stop: dir.join("stop") }
     }
 
     async fn end(&mut self) {
         fs::write(&self.stop, "").unwrap();
-        let ended = timeout(PATIENCE, self.runner.wait()).await.expect("the output is not read any more");
+        let ended = timeout(PATIENCE, self.runner.wait()).await.expect("the output is no longer read");
         assert!(ended.unwrap().success());
     }
 
@@ -90,7 +90,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(pid) = self.runner.pid() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
-            // It may be gone already.
+            // It may have ended already.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
     }
@@ -113,7 +113,7 @@ fn all_of(path: &Path) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// However a reader goes, by a panic of its own or with its thread, another one goes on where it was.
+/// After a panic of a reader or of its thread, another reader continues at the same place.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
     for is_of_thread in [true, false] {
@@ -123,11 +123,11 @@ async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
         let path = dir.path().join("test-0/stdout.log");
         until("it is read", || writer.bytes_read() > 0).await;
         if is_of_thread {
-            writer.files.threads.have_all_panic()
+            writer.files.threads.panic_all()
         } else {
             fault::arm(&path, 1)
         }
-        // Further than a pipe holds.
+        // More than a pipe holds.
         let enough = writer.bytes_read() + (200 << 10);
         until("it is read on", || writer.bytes_read() > enough).await;
         writer.end().await;
@@ -138,7 +138,7 @@ async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
     }
 }
 
-/// What a reader had taken out of the pipe, and nobody else has, is on record.
+/// The bytes that a reader had read from the pipe and not written are recorded as lost.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_goes_with_a_reader_is_recorded() {
     let dir = tempfile::tempdir().unwrap();
@@ -155,7 +155,7 @@ async fn what_goes_with_a_reader_is_recorded() {
     assert_eq!(losses.iter().map(|(bytes, _)| bytes).sum::<u64>(), writer.bytes_read(), "{losses:?}");
 }
 
-/// A file that cannot be written to without a panic is as good as one that cannot be written to.
+/// A file whose writing panics each time is handled like one that cannot be written.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_panic_at_once_keep_no_process_waiting() {
     let dir = tempfile::tempdir().unwrap();
