@@ -1,121 +1,121 @@
-//! How an agent's behaviour becomes events.
+//! Converts the behaviour of an agent to events.
 //!
-//! An [`Adapter`] is shown how much a process writes, and its lines if it wants them: one that understands an agent's
-//! line-delimited JSON needs nothing else. What it sees is recorded as `observed`. [`BlackBox`] understands nothing, and
-//! notices how much is written and when it falls silent.
+//! An [`Adapter`] receives the output counters of a process, and its lines on request, which suffices for an agent that writes
+//! line-delimited JSON. Its observations are recorded as `observed`. [`BlackBox`] does not parse the output: it reports the
+//! amount of output and when the process falls silent.
 //!
-//! Lines are read back from the log files, since output goes there without passing through the supervisor. So an adapter
-//! that is slow delays nobody, and one is asked only where output is kept in files.
+//! Lines are read from the log files, since output goes there without passing through the supervisor. So a slow adapter does
+//! not delay the process, and adapters work only if output goes to files.
 
 use std::time::Duration;
 
 use apm2_model::event::{kind::OutputSource, timestamp::Timestamp};
 
-/// Characters of an observation.
+/// Largest length of an observation, in characters.
 pub const OBSERVATION_CHARS_MAX: usize = 500;
 
-/// Bytes of a line that is handed on; what is longer is cut, and said to be.
+/// Largest length of a line, in bytes. Longer lines are cut and marked.
 pub const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// How often [`BlackBox`] tells how much was written, at most: each time is an event that is kept.
+/// Shortest interval at which [`BlackBox`] reports the amount of output, because each report is a recorded event.
 pub const RATE_INTERVAL: Duration = Duration::from_secs(600);
 
-/// Something that an adapter saw, for the record.
+/// An observation of an adapter, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// In words. It is recorded without secrets, and at most [`OBSERVATION_CHARS_MAX`] characters of it.
+    /// Text for people. Secrets are masked before it is recorded, and it is cut to [`OBSERVATION_CHARS_MAX`] characters.
     pub detail: String,
 }
 
 impl Observation {
-    /// An observation in these words.
+    /// An observation with this text.
     #[must_use]
     pub fn new(detail: &str) -> Self {
         Self { detail: detail.to_owned() }
     }
 }
 
-/// How much a process has written.
+/// The amount of output of a process.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MeterReading {
     /// Bytes on stdout, over all runs.
     pub stdout_bytes: u64,
     /// Bytes on stderr, over all runs.
     pub stderr_bytes: u64,
-    /// How long ago it last wrote anything, or was started.
+    /// Time since the last output or start.
     pub silent: Duration,
 }
 
-/// What an adapter is shown when it is asked.
+/// The input of an adapter's tick.
 #[derive(Clone, Copy)]
 pub struct AdapterContext<'a> {
-    /// How much the process has written.
+    /// The output counters of the process.
     pub meter: MeterReading,
-    /// The time.
+    /// The current time.
     pub now: Timestamp,
-    /// Reads the last lines, secrets masked. They cost a look at the disk.
+    /// Reads the last lines, secrets masked. Reads files.
     pub last_lines: &'a dyn Fn() -> Vec<String>,
 }
 
 /// One line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// Where it was written.
+    /// The output that it was written to.
     pub source: OutputSource,
-    /// Its bytes, without the line end.
+    /// The bytes, without the line end.
     pub bytes: &'a [u8],
-    /// Whether it was longer than [`LINE_BYTES_MAX`], and is cut.
+    /// Whether the line was longer than [`LINE_BYTES_MAX`] and is cut.
     pub is_cut: bool,
 }
 
-/// Turns the behaviour of one process into observations.
+/// Converts the behaviour of one process to observations.
 pub trait Adapter: Send + Sync {
-    /// Its name, as it is recorded.
+    /// The name of the adapter, for the record.
     fn name(&self) -> &'static str;
 
-    /// Whether [`line`](Self::line) is to be called.
+    /// Whether [`line`](Self::line) is called. Default: no.
     fn wants_lines(&self) -> bool {
         false
     }
 
-    /// A line was written.
+    /// Called for each line of output.
     fn line(&mut self, _line: Line<'_>) -> Vec<Observation> {
         Vec::new()
     }
 
-    /// A run has begun, or was taken over from an earlier supervisor.
+    /// Called when a run has begun or was adopted from an earlier supervisor.
     fn begin(&mut self) {}
 
-    /// Asked now and then, while the process runs.
-    fn tick(&mut self, _glance: &AdapterContext<'_>) -> Vec<Observation> {
+    /// Called periodically while the process runs.
+    fn tick(&mut self, _context: &AdapterContext<'_>) -> Vec<Observation> {
         Vec::new()
     }
 }
 
-/// The adapter for a program of which nothing is known. It tells now and then how much was written, and, where a limit
-/// is set, when the program falls silent, with the last line before that, and when it speaks again.
+/// The adapter for any program. Reports the amount of output periodically and, if a limit is set, when the program falls silent,
+/// with the last line before that, and when it writes again.
 #[derive(Debug, Clone)]
 pub struct BlackBox {
     silence_limit: Option<Duration>,
     is_silent: bool,
-    /// When the rate was last told, on the boot clock, and what had been written by then.
-    told: Option<(u64, u64)>,
+    /// Time of the last report on the boot clock, in nanoseconds, and the bytes written by then.
+    reported: Option<(u64, u64)>,
 }
 
 impl BlackBox {
-    /// One that remarks on silence longer than `silence_limit`; on none without a limit.
+    /// An adapter that reports silence longer than `silence_limit`; without a limit it reports none.
     #[must_use]
     pub const fn new(silence_limit: Option<Duration>) -> Self {
-        Self { silence_limit, is_silent: false, told: None }
+        Self { silence_limit, is_silent: false, reported: None }
     }
 
-    fn silence(&mut self, glance: &AdapterContext<'_>) -> Option<Observation> {
+    fn silence(&mut self, context: &AdapterContext<'_>) -> Option<Observation> {
         let limit = self.silence_limit?;
-        let silent = glance.meter.silent;
+        let silent = context.meter.silent;
         match (std::mem::replace(&mut self.is_silent, silent > limit), self.is_silent) {
             (false, true) => {
                 let last =
-                    (glance.last_lines)().pop().map_or_else(String::new, |line| format!("; the last line: {line}"));
+                    (context.last_lines)().pop().map_or_else(String::new, |line| format!("; the last line: {line}"));
                 Some(Observation::new(&format!("silent for {} s{last}", silent.as_secs())))
             }
             (true, false) => Some(Observation::new("not silent any more")),
@@ -123,14 +123,14 @@ impl BlackBox {
         }
     }
 
-    fn rate(&mut self, glance: &AdapterContext<'_>) -> Option<Observation> {
-        let bytes = glance.meter.stdout_bytes.saturating_add(glance.meter.stderr_bytes);
-        let (since_ns, before) = *self.told.get_or_insert((glance.now.boot_ns, bytes));
-        let passed = Duration::from_nanos(glance.now.boot_ns.saturating_sub(since_ns));
+    fn rate(&mut self, context: &AdapterContext<'_>) -> Option<Observation> {
+        let bytes = context.meter.stdout_bytes.saturating_add(context.meter.stderr_bytes);
+        let (since_ns, before) = *self.reported.get_or_insert((context.now.boot_ns, bytes));
+        let passed = Duration::from_nanos(context.now.boot_ns.saturating_sub(since_ns));
         if passed < RATE_INTERVAL {
             return None;
         }
-        self.told = Some((glance.now.boot_ns, bytes));
+        self.reported = Some((context.now.boot_ns, bytes));
         let written = bytes.saturating_sub(before);
         (written > 0).then(|| Observation::new(&format!("wrote {written} bytes in {} s", passed.as_secs())))
     }
@@ -143,15 +143,15 @@ impl Adapter for BlackBox {
 
     fn begin(&mut self) {
         self.is_silent = false;
-        self.told = None;
+        self.reported = None;
     }
 
-    fn tick(&mut self, glance: &AdapterContext<'_>) -> Vec<Observation> {
-        self.silence(glance).into_iter().chain(self.rate(glance)).collect()
+    fn tick(&mut self, context: &AdapterContext<'_>) -> Vec<Observation> {
+        self.silence(context).into_iter().chain(self.rate(context)).collect()
     }
 }
 
-/// Puts lines together from pieces of output, however they were cut.
+/// Assembles lines from pieces of output of any size.
 #[derive(Debug, Default)]
 pub struct LineSplitter {
     begun: Vec<u8>,
@@ -159,7 +159,7 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Takes a piece of output of `source`, and hands on each line that it ends.
+    /// Adds a piece of output of `source` and calls `line` for each completed line.
     pub fn push(&mut self, source: OutputSource, piece: &[u8], mut line: impl FnMut(Line<'_>)) {
         let mut rest = piece;
         while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
@@ -186,8 +186,8 @@ mod tests {
 
     use super::*;
 
-    /// What the black box says at each of these times, in seconds, with bytes written and silence since.
-    fn told(limit: Option<u64>, glances: &[(u64, u64, u64)]) -> Vec<Vec<String>> {
+    /// The observations of a black box at each tick: time in seconds, bytes written and seconds of silence.
+    fn observations(limit: Option<u64>, ticks: &[(u64, u64, u64)]) -> Vec<Vec<String>> {
         let mut adapter = BlackBox::new(limit.map(Duration::from_secs));
         adapter.begin();
         let last_lines = || vec!["one".to_owned(), "and two".to_owned()];
@@ -197,25 +197,25 @@ mod tests {
             let seen = adapter.tick(&AdapterContext { meter, now, last_lines: &last_lines });
             seen.into_iter().map(|seen| seen.detail).collect()
         };
-        glances.iter().map(tick).collect()
+        ticks.iter().map(tick).collect()
     }
 
     #[test]
-    fn silence_is_told_once_with_the_last_line() {
-        let told = told(Some(10), &[(1, 5, 1), (12, 5, 12), (20, 5, 20), (21, 9, 0)]).concat();
-        assert_eq!(told.len(), 2, "{told:?}");
-        assert!(told[0].starts_with("silent for 12 s; the last line: ") && told[0].ends_with("two"), "{told:?}");
-        assert_eq!(told[1], "not silent any more");
+    fn silence_is_reported_once_with_the_last_line() {
+        let seen = observations(Some(10), &[(1, 5, 1), (12, 5, 12), (20, 5, 20), (21, 9, 0)]).concat();
+        assert_eq!(seen.len(), 2, "{seen:?}");
+        assert!(seen[0].starts_with("silent for 12 s; the last line: ") && seen[0].ends_with("two"), "{seen:?}");
+        assert_eq!(seen[1], "not silent any more");
     }
 
     #[test]
-    fn the_rate_is_told_now_and_then_and_only_of_those_who_write() {
-        let told = told(None, &[(0, 100, 0), (300, 200, 0), (600, 400, 0), (900, 400, 300), (1200, 400, 600)]);
-        assert_eq!(told, [vec![], vec![], vec!["wrote 300 bytes in 600 s".to_owned()], vec![], vec![]]);
+    fn the_amount_of_output_is_reported_periodically_if_there_is_any() {
+        let seen = observations(None, &[(0, 100, 0), (300, 200, 0), (600, 400, 0), (900, 400, 300), (1200, 400, 600)]);
+        assert_eq!(seen, [vec![], vec![], vec!["wrote 300 bytes in 600 s".to_owned()], vec![], vec![]]);
     }
 
     #[test]
-    fn lines_are_put_together_however_they_were_cut() {
+    fn lines_are_assembled_from_pieces_of_any_size() {
         let text = b"{\"type\":\"a\"}\n\n{\"type\":\"b\"}\nrest";
         for size in 1..text.len() {
             let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_is_cut_and_said_to_be() {
+    fn a_line_that_is_too_long_is_cut_and_marked() {
         let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         let mut push = |piece: &[u8]| {
             splitter.push(OutputSource::Stdout, piece, |line| lines.push((line.bytes.len(), line.is_cut)));

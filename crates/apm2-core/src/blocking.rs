@@ -1,29 +1,28 @@
-//! Work that may wait for a disk, a fork, a lookup or `/proc`: on blocking threads, so that the async workers always
-//! answer.
+//! Runs work that may block (disk, fork, name lookup, `/proc`) on blocking threads, so that the async workers stay responsive.
 //!
-//! Each kind of work has its own limit. A runtime that allows more blocking threads than [`THREADS_MAX`] always has one
-//! for what only reads.
+//! Each kind of work has its own limit. If the runtime allows more blocking threads than [`THREADS_MAX`], one is always free
+//! for reads.
 
 use std::io;
 
 use tokio::{sync::Semaphore, task::spawn_blocking};
 use tracing::Span;
 
-/// Steps of instances and runs that are taken at the same time.
+/// Largest number of concurrent steps of instances and runs.
 const STEPS_MAX: usize = 256;
 
-/// Health checks that wait for an answer at the same time.
+/// Largest number of concurrent blocking health checks.
 const CHECKS_MAX: usize = 64;
 
-/// Blocking threads that work of this module takes at most.
+/// Largest number of blocking threads that this module uses.
 pub const THREADS_MAX: usize = STEPS_MAX + CHECKS_MAX;
 
 static STEPS: Semaphore = Semaphore::const_new(STEPS_MAX);
 
 static CHECKS: Semaphore = Semaphore::const_new(CHECKS_MAX);
 
-/// Takes a step: an append, a spawn, a signal, with what has to be looked up for it. One that has begun runs to its end,
-/// also when this future is dropped.
+/// Runs a step: an append, a spawn or a signal, with the lookups for it. A step that has begun runs to its end even if this
+/// future is dropped.
 ///
 /// # Errors
 /// When `work` panicked, or when the runtime shut down before it began.
@@ -34,7 +33,7 @@ pub async fn step<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     run(&STEPS, work).await
 }
 
-/// Makes a health check that blocks until it is answered.
+/// Runs a health check that blocks until it is answered.
 ///
 /// # Errors
 /// Those of [`step`].

@@ -1,4 +1,4 @@
-//! What can go wrong with a process.
+//! The error of process operations.
 
 use apm2_model::causes::causes;
 
@@ -9,15 +9,15 @@ pub enum ProcessError {
     #[error("failed to spawn process: {0}")]
     SpawnFailed(String),
 
-    /// There is no such process.
+    /// No such process.
     #[error("process not found: {0}")]
     NotFound(String),
 
-    /// There is such a process already.
+    /// A process with this name or id exists already.
     #[error("process already exists: {0}")]
     AlreadyExists(String),
 
-    /// The operation does not fit the state (CTR-0005, CTR-0006).
+    /// The operation is not possible in this state (CTR-0005, CTR-0006).
     #[error("invalid state for operation: {0}")]
     InvalidState(String),
 
@@ -25,13 +25,13 @@ pub enum ProcessError {
     #[error("failed to send signal: {0}")]
     SignalFailed(String),
 
-    /// An error of the operating system, or of the recorder that keeps the events.
+    /// An I/O error, or an error of the recorder.
     #[error("I/O error: {}", causes(.0))]
     Io(#[from] std::io::Error),
 }
 
 impl ProcessError {
-    /// The same error for one more who is told.
+    /// A copy of the error for another receiver. An I/O error keeps its kind and text.
     #[must_use]
     pub fn copied(&self) -> Self {
         match self {

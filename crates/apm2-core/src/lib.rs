@@ -1,9 +1,8 @@
-//! How supervised processes are run: process control, output, health checks, credentials, and the supervisor.
+//! The runtime of supervised processes: process control, output, health checks, credentials, and the supervisor.
 //!
-//! The data and the decisions are those of `apm2-model`; [`process`] re-exports them beside the process control. This
-//! crate knows no storage: a [`process::Recorder`] keeps the events, and the `apm2-ledger` crate has one.
-//!
-//! What does not live here: bytes on a disk (`apm2-ledger`) and anything that people read (`apm2-ledger-cli`).
+//! Data types and policies are in `apm2-model`; [`process`] re-exports them beside the process control. This crate has no
+//! storage of its own: a [`process::Recorder`] stores the events, and the `apm2-ledger` crate implements one. Texts for people
+//! are in `apm2-ledger-cli`.
 
 pub mod adapter;
 pub mod blocking;
@@ -20,7 +19,7 @@ pub(crate) mod time;
 pub use apm2_model::{causes::causes, duration};
 pub use os::notify;
 
-/// Where the output of a process is kept, how it gets there, and how it is read back.
+/// Log files of the output of a process: writing, retention and reading.
 pub mod log {
     pub use apm2_model::spec::config::log::{LogConfig, NOWHERE};
 
@@ -35,7 +34,7 @@ pub mod log {
     };
 }
 
-/// When a process is started again, and how long that waits.
+/// Restart policies and their back-off.
 pub mod restart {
     pub use apm2_model::{
         policy::restart::{RestartDecision, RestartManager, RunEndClass},
@@ -44,7 +43,7 @@ pub mod restart {
     };
 }
 
-/// How a process is stopped.
+/// Settings of a stop.
 pub mod shutdown {
     pub use apm2_model::{policy::shutdown::ShutdownManager, spec::config::shutdown::ShutdownConfig};
 }

@@ -1,8 +1,8 @@
-//! The processes under supervision: what they are, what happens to them, and how they are run.
+//! Supervised processes: specifications, events, states and the runner.
 //!
-//! A [`ProcessSpec`] says what to run. A [`ProcessRunner`] runs one instance of it, and turns what happens into
-//! [`Event`]s, which a [`Recorder`] keeps. A [`Stream`] is the fold of such events, and a [`ProcessHandle`] the public part
-//! of it. Only [`ProcessHandle::apply`] changes a state, and [`transition`] decides which change is legal.
+//! A [`ProcessSpec`] describes what to run. A [`ProcessRunner`] runs one instance of it and produces [`Event`]s, which a
+//! [`Recorder`] stores. A [`Stream`] is the fold of the events of an instance, and a [`ProcessHandle`] its public part. Only
+//! [`ProcessHandle::apply`] changes a state, and [`transition`] decides which changes are legal.
 
 pub use apm2_model::{
     clock::{SystemClock, boot_id},
@@ -38,8 +38,8 @@ pub use crate::{
     error::ProcessError,
     os::{
         child::{detach, has_ended, lower_descriptor_limit, raise_descriptor_limit},
-        group::{LedgerPlace, RUN_VARIABLE},
         inherited::reset_inherited,
+        marker::{LedgerPlace, RUN_VARIABLE},
         procfs::{
             ProcessStatus, identify, is_in_another_namespace, pid_namespace, proc_is_of_our_namespace, status_of,
         },

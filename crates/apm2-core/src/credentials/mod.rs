@@ -1,4 +1,4 @@
-//! The values of credentials: fetched at each start, and never kept.
+//! The values of credentials: fetched at each start and never stored.
 
 pub(crate) mod profile;
 

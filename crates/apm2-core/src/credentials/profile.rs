@@ -1,4 +1,4 @@
-//! Fetching the values of a profile, at the moment they are needed. They are kept nowhere.
+//! Fetches the values of a credential profile when they are needed. They are not stored.
 
 use std::{
     collections::BTreeMap,
@@ -19,16 +19,16 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use crate::{blocking, os::hook};
 
-/// The size of a profile's file.
+/// Largest size of a profile's file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
-/// How long a command may take that prints credentials.
+/// Time limit of a command that prints credentials.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Permission bits of group and others.
+/// Permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
-/// Why there are no values. Never holds one.
+/// Why the values could not be fetched. Contains no values.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The profile is not defined.
@@ -37,15 +37,15 @@ pub enum CredentialError {
     /// The file cannot be read.
     #[error("credential file {path}: {source}")]
     File {
-        /// Which.
+        /// The path.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The file may be read or replaced by others.
+    /// Other users may read or replace the file, or it is not usable.
     #[error("credential file {path}: {why}")]
     Unsafe {
-        /// Which.
+        /// The path.
         path: PathBuf,
         /// What is wrong with it.
         why: &'static str,
@@ -60,12 +60,12 @@ pub enum CredentialError {
         profile: String,
         /// The key.
         key: String,
-        /// Where it was looked for, if that needs to be said.
+        /// The place that was searched, with a leading blank; may be empty.
         place: &'static str,
     },
 }
 
-/// Values by the names of their variables. `Debug` shows the names.
+/// Variables with their secret values. `Debug` shows only the names.
 pub struct Resolved(BTreeMap<String, OsString>);
 
 impl Resolved {
@@ -82,10 +82,10 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// Fetches the values that `config` asks for. A command is run in `cwd`, or in the supervisor's own directory.
+/// Fetches the values for `config`. A command runs in `cwd`, or in the supervisor's working directory.
 ///
 /// # Errors
-/// When there is no source, or it does not have a key that is asked for.
+/// When there is no source, it cannot be read, or it lacks a key of `config`.
 pub async fn resolve(
     source: Option<&CredentialSource>,
     config: &CredentialConfig,
@@ -105,14 +105,14 @@ pub async fn resolve(
     variables.collect::<Result<_, _>>().map(Resolved)
 }
 
-/// Where a key is missing that should be in our environment.
+/// The place of a key that is missing in the environment of the supervisor.
 const ENVIRONMENT_PLACE: &str =
     " in the environment of the supervisor (one that a command started has no variable of the command's)";
 
-/// What a source has.
+/// The values of a source.
 enum Found {
     Set(BTreeMap<String, String>),
-    /// One value, whatever it is called.
+    /// One value, for every key.
     One(String),
     Environment,
 }
@@ -127,14 +127,14 @@ impl Found {
     }
 }
 
-/// Reads a file on a thread that may wait for its disk.
+/// Reads a file on a blocking thread.
 async fn read_file(path: &Path) -> Result<String, CredentialError> {
     let owned = path.to_owned();
     let text = blocking::step(move || read(&owned)).await;
     text.unwrap_or_else(|source| Err(CredentialError::File { path: path.to_owned(), source }))
 }
 
-/// Reads a file that nobody else may read.
+/// Reads a file that no other user may read.
 fn read(path: &Path) -> Result<String, CredentialError> {
     let failed = |source: io::Error| CredentialError::File { path: path.to_owned(), source };
     let refuse = |why| Err(CredentialError::Unsafe { path: path.to_owned(), why });
@@ -152,14 +152,14 @@ fn read(path: &Path) -> Result<String, CredentialError> {
     }
     let mut text = String::new();
     std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    // Cut off, a value would be another one.
+    // A value that is cut would be wrong.
     if u64::try_from(text.len()).is_ok_and(|bytes| bytes > FILE_BYTES_MAX) {
         return refuse("it is larger than 64 KiB");
     }
     Ok(text)
 }
 
-/// What a command prints: `KEY=VALUE` lines, or one value in its first line.
+/// The output of a command: `KEY=VALUE` lines, or one value in its first line.
 async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, CredentialError> {
     let Some((program, args)) = words.split_first() else {
         return Err(CredentialError::Command("is empty".to_owned()));
@@ -171,15 +171,15 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
     let printed = hook::run(command, COMMAND_TIMEOUT)
         .await
         .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
-    // As of a file: a value that is cut would be another one, and nobody would know it by sight.
+    // As for a file: a value that is cut would be wrong, and that would not be noticed.
     if hook::is_cut(&printed) {
         return Err(CredentialError::Command(format!("{program:?} printed 64 KiB or more")));
     }
-    // Not quoted in the error: it may hold a value.
+    // Not quoted in the error, because it may contain a value.
     let text = String::from_utf8(printed)
-        .map_err(|_| CredentialError::Command(format!("{program:?} printed what is no text")))?;
+        .map_err(|_| CredentialError::Command(format!("{program:?} printed bytes that are not UTF-8")))?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    // A token may well end with `=`; a pair has a value.
+    // A token may end with `=`, so a line with an empty value is not a pair.
     let is_pair = |line: &str| pair(line).is_some_and(|(_, value)| !value.is_empty());
     if lines().find(|line| !line.starts_with('#')).is_some_and(is_pair) {
         return Ok(Found::Set(pairs(&text)));
@@ -190,7 +190,7 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
         .ok_or_else(|| CredentialError::Command(format!("{program:?} printed nothing")))
 }
 
-/// The `KEY=VALUE` lines of a text; empty lines and those that begin with `#` are left out.
+/// The `KEY=VALUE` lines of a text. Other lines are ignored.
 fn pairs(text: &str) -> BTreeMap<String, String> {
     text.lines().map(str::trim).filter(|line| !line.starts_with('#')).filter_map(pair).collect()
 }

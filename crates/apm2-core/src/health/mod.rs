@@ -1,4 +1,4 @@
-//! How the health of a process is checked. The settings and the meaning of the results are in `apm2-model`.
+//! Health checks. The settings and the evaluation of results are in `apm2-model`.
 
 pub(crate) mod probe;
 

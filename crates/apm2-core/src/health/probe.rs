@@ -1,4 +1,4 @@
-//! One health check, made.
+//! Runs one health check.
 
 use std::{
     fmt,
@@ -29,22 +29,22 @@ use crate::{
     },
 };
 
-/// Time between two looks at a process that is stopped.
+/// Polling interval for a process that is stopped.
 const STOPPED_POLL: Duration = Duration::from_millis(50);
 
-/// The variable that tells a script the pid of the process that it checks.
+/// The environment variable with the pid of the process, for a script.
 const PID_VARIABLE: &str = "APM2_PID";
 
-/// What a check is told of the process.
+/// The process to check.
 #[derive(Clone, Default)]
 pub struct ProbeTarget {
-    /// The main process; `None` where there is none.
+    /// The main process; `None` if there is none.
     pub process: Option<ProcessIdentity>,
-    /// The directory that a script starts in; that of the supervisor without one.
+    /// The working directory of a script; `None` for that of the supervisor.
     pub cwd: Option<PathBuf>,
-    /// Variables that a script is given beside the allowed part of the supervisor's environment.
+    /// Variables for a script, in addition to the allowed part of the supervisor's environment.
     pub env: Vec<(String, String)>,
-    /// Variables whose values are masked in what a script says, if they are secrets.
+    /// Variables whose values are masked in the output of a script if they are secrets.
     pub masked: Vec<(String, String)>,
 }
 
@@ -54,15 +54,16 @@ impl fmt::Debug for ProbeTarget {
     }
 }
 
-/// Makes one check within `limit`. Leaves no process behind.
+/// Runs one check within `limit`. Leaves no process behind. Secrets are masked in the result.
 pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
-    let ProbeResult { healthy, detail } = probe_whole(check, limit, target).await;
+    let ProbeResult { healthy, detail } = probe_unmasked(check, limit, target).await;
     let known = Known::of(target.masked.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     ProbeResult { healthy, detail: known.redact_and_cut(&detail, DETAIL_CHARS_MAX) }
 }
 
-/// The same with all that there is to say, secrets included: for who knows more of them, and masks before it is cut.
-pub(crate) async fn probe_whole(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
+/// Like [`probe`], but returns the whole detail, secrets included, for a caller that knows further secrets and masks them before
+/// it cuts the text.
+pub(crate) async fn probe_unmasked(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
     let outcome = match check {
         HealthCheck::Http { url, expected_status } => http(url, expected_status, limit).await,
         HealthCheck::Tcp { address } => tcp(address, limit).await,
@@ -74,8 +75,8 @@ pub(crate) async fn probe_whole(check: &HealthCheck, limit: Duration, target: &P
     ProbeResult { healthy, detail: outcome.unwrap_or_else(|why| why) }
 }
 
-/// Whether the process exists and can run: one that is stopped (SIGSTOP) for as long as the check may take does neither
-/// work nor end. One that a debugger holds is left to the debugger.
+/// Whether the process exists and can run. Unhealthy if it is stopped (SIGSTOP) during the whole time limit. A process that a
+/// debugger has stopped counts as healthy.
 async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<String, String> {
     let Some(process) = process else { return Err("it does not exist".to_owned()) };
     let began = Instant::now();
@@ -83,11 +84,11 @@ async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<S
         let looked = blocking::check(move || (status_of(&process), is_stopped(&process)));
         let is_stopped = match looked.await {
             Ok((ProcessStatus::Alive, is_stopped)) => is_stopped,
-            Ok((ProcessStatus::Zombie(_), _)) => return Err("it has ended, and its exit was not read yet".to_owned()),
+            Ok((ProcessStatus::Zombie(_), _)) => return Err("it has ended and is not reaped yet".to_owned()),
             Ok((ProcessStatus::Gone, _)) => return Err("it is gone".to_owned()),
-            // Its end is observed by its descriptor; what `/proc` hides is no failure.
-            Ok((ProcessStatus::Unverifiable, _)) => return Ok("it cannot be seen, and has not ended".to_owned()),
-            Err(error) => return Err(format!("the check broke off: {error}")),
+            // Its end is observed by its pidfd, so being hidden in `/proc` is no failure.
+            Ok((ProcessStatus::Unverifiable, _)) => return Ok("it has not ended; /proc does not show it".to_owned()),
+            Err(error) => return Err(format!("the check panicked: {error}")),
         };
         if !is_stopped {
             return Ok("it exists".to_owned());
@@ -109,14 +110,14 @@ async fn http(url: &str, expected: &ExpectedStatus, limit: Duration) -> Result<S
             .proxy(None)
             .build()
             .into();
-        // The body is not read: the status is the answer.
+        // Only the status counts, so the body is not read.
         agent.get(&url).call().map(|response| response.status().as_u16())
     });
     match asking.await {
         Ok(Ok(status)) if expected.all().contains(&status) => Ok(format!("HTTP {status}")),
         Ok(Ok(status)) => Err(format!("HTTP {status} where {expected} was expected")),
         Ok(Err(error)) => Err(format!("HTTP: {error}")),
-        Err(error) => Err(format!("the check broke off: {error}")),
+        Err(error) => Err(format!("the check panicked: {error}")),
     }
 }
 
@@ -151,14 +152,14 @@ async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeT
     match hook::run_into(hook, limit, &mut printed).await {
         Ok(()) => Ok(format!("{command} succeeded")),
         Err(why) => {
-            // What it has to say about itself comes last, as a rule.
+            // Scripts usually print the reason of a failure last.
             let last = last_line(&printed.stderr).or_else(|| last_line(&printed.stdout));
             Err(last.map_or_else(|| format!("{command}: {why}"), |last| format!("{command}: {why}: {last}")))
         }
     }
 }
 
-/// The last line that is not blank. One that is cut is left out: it may end with a part of a secret.
+/// The last line that is not blank. A cut line is left out, because it may end with a part of a secret.
 fn last_line(printed: &[u8]) -> Option<String> {
     let whole = if hook::is_cut(printed) { printed.rsplitn(2, |byte| *byte == b'\n').nth(1)? } else { printed };
     let text = String::from_utf8_lossy(whole);

@@ -1,7 +1,6 @@
-//! A child between fork and exec, and what is done to one that has no safe form.
+//! The set-up of a child between fork(2) and execve(2), and system calls without a safe wrapper.
 //!
-//! The only module with `unsafe` in it. What is executed, and with which environment, is the
-//! [`spawner`](crate::process::spawner)'s matter.
+//! The only module with `unsafe`. The [`spawner`](crate::os::spawner) chooses the program and its environment.
 
 use std::{
     ffi::CStr,
@@ -34,57 +33,57 @@ use tokio::{
 
 use crate::os::exec_barrier::BarrierChildEnd;
 
-/// The descriptor after stdin, stdout and stderr.
+/// The first descriptor after stdin, stdout and stderr.
 const FIRST_OTHER_FD: libc::c_uint = 3;
 
 /// `PIDFD_SIGNAL_PROCESS_GROUP` of pidfd_send_signal(2), Linux 6.9.
 const SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
 
-/// The size of the kernel's signal set: a bit for each signal.
+/// Size of the kernel's signal set in bytes: one bit for each signal.
 const SIGNAL_SET_BYTES: usize = Signal::MAX as usize / 8;
 
-/// What a child goes through between fork and exec.
+/// Settings for a child between fork and exec.
 #[derive(Debug, Default)]
 pub(crate) struct ChildSetup {
-    /// The gate that it waits at.
+    /// The barrier at which the child waits before exec, if any.
     pub(crate) exec_barrier: Option<BarrierChildEnd>,
-    /// The mask of the files that it makes (umask(2)); `None` for ours.
+    /// The umask of the child (umask(2)); `None` for that of this process.
     pub(crate) umask: Option<u32>,
-    /// Whether it is killed when we end.
+    /// Whether the kernel kills the child when the thread that forked it ends (`PR_SET_PDEATHSIG`).
     pub(crate) dies_with_us: bool,
 }
 
-/// Makes `command` start its child in a session of its own, with nothing of ours but its stdin, stdout and stderr.
+/// Makes `command` start its child in a new session, with no open descriptor of this process but stdin, stdout and stderr.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
 pub(crate) fn isolate(command: &mut Command, child_setup: ChildSetup) {
-    // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only what is
-    // async-signal-safe (signal-safety(7)). `before_exec` makes system calls and nothing else: it takes no lock,
-    // allocates nothing and cannot panic. What the closure owns was made before the fork.
+    // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only
+    // async-signal-safe functions (signal-safety(7)). `before_exec` makes system calls only: it takes no lock, allocates
+    // nothing and cannot panic. What the closure owns was made before the fork.
     unsafe { command.pre_exec(move || before_exec(&child_setup)) };
 }
 
-/// Makes `command` start its child detached from us, for one that outlives us: before exec it leads a session of its own, has
-/// the default disposition of every signal and none blocked, the default personality, and of our descriptors only its
-/// stdin, stdout and stderr. A step that fails is an error of the spawn.
+/// Makes `command` start its child detached from this process, so that it can outlive it: in a new session, with the default
+/// disposition of every signal, none blocked, the default personality, and no descriptor but stdin, stdout and stderr. If one
+/// of these steps fails, the spawn fails.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
 pub fn detach(command: &mut std::process::Command) {
-    // SAFETY: as above; `before_exec_detached` makes system calls and nothing else.
+    // SAFETY: as in `isolate`; `before_exec_detached` makes system calls only.
     unsafe { command.pre_exec(before_exec_detached) };
 }
 
 fn before_exec_detached() -> io::Result<()> {
-    // Fails for the leader of a process group only, which a forked child is not unless it was made one.
+    // Fails only for the leader of a process group, which a forked child is not by default.
     setsid()?;
     default_signals()?;
     default_personality()?;
     close_others_on_exec()
 }
 
-/// The soft limit on open files that a child is to have: ours, before it was raised. 0 while it was not.
+/// The soft limit on open files before it was raised, which children get back. 0 if it was not raised.
 static DESCRIPTORS_BEFORE: AtomicU64 = AtomicU64::new(0);
 
-/// Raises our own limit on open files as far as may be. Children keep the one that was: programs that use select(2)
-/// break with descriptors over 1023.
+/// Raises the soft limit on open files to the hard limit. Children get the previous limit, because programs that use select(2)
+/// fail with descriptors over 1023.
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -97,8 +96,7 @@ pub fn raise_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-/// Sets the soft limit back to that from before [`raise_descriptor_limit`]: in a child, and before this process becomes
-/// another program.
+/// Restores the soft limit from before [`raise_descriptor_limit`]: in a child, and before this process calls execve(2).
 ///
 /// # Errors
 /// Those of setrlimit(2).
@@ -112,9 +110,9 @@ pub fn lower_descriptor_limit() -> io::Result<()> {
 }
 
 fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
-    // A session of its own also is a process group of its own, both with the child's pid as their id.
+    // A new session has a new process group; the ids of both are the child's pid.
     setsid()?;
-    // Before the gate, which counts on it.
+    // Before the barrier, whose signal must not be ignored or blocked.
     default_signals()?;
     if let Some(exec_barrier) = &child_setup.exec_barrier {
         exec_barrier.pass()?;
@@ -132,7 +130,7 @@ fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
     Ok(())
 }
 
-/// Nothing ignored, nothing blocked: both would be inherited through exec (execve(2)).
+/// Sets every signal to its default disposition and unblocks all, because execve(2) keeps ignored and blocked signals.
 #[expect(
     unsafe_code,
     reason = "the C library hides the signals that it keeps for itself, which a parent may ignore too"
@@ -143,7 +141,7 @@ fn default_signals() -> io::Result<()> {
     let default = [0_u64; 8];
     let nothing = std::ptr::null_mut::<u64>();
     for number in 1..=libc::c_int::from(Signal::MAX) {
-        // These two are always at their default, and the kernel refuses to be told so.
+        // The disposition of these two cannot be set, and is always the default.
         if number == libc::SIGKILL || number == libc::SIGSTOP {
             continue;
         }
@@ -159,17 +157,17 @@ fn default_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// The value by which personality(2) is asked, and not set.
+/// The argument with which personality(2) returns the current value without setting one.
 const PERSONALITY_QUERY: libc::c_ulong = 0xffff_ffff;
 
 /// `PER_LINUX`, without any flag.
 const PERSONALITY_DEFAULT: libc::c_int = 0;
 
-/// Undoes what setarch(8) or a debugger has set, such as addresses that are the same each time. Set only where it differs:
-/// a system call filter may refuse to set it.
+/// Undoes what setarch(8) or a debugger has set, such as disabled address space randomization. Set only if it differs, because
+/// a seccomp filter may refuse the call.
 #[expect(unsafe_code, reason = "personality(2) has no safe wrapper here")]
 fn default_personality() -> io::Result<()> {
-    // SAFETY: personality(2) touches no memory; what it changes concerns programs that are executed later.
+    // SAFETY: personality(2) accesses no memory; it changes only programs that are executed later.
     let is_default = unsafe { libc::personality(PERSONALITY_QUERY) } == PERSONALITY_DEFAULT;
     // SAFETY: as above.
     if is_default || unsafe { libc::personality(0) } != -1 { Ok(()) } else { Err(io::Error::last_os_error()) }
@@ -178,20 +176,20 @@ fn default_personality() -> io::Result<()> {
 /// `IOPRIO_WHO_PROCESS` of ioprio_set(2).
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 
-/// Gives the calling thread, and those that it makes from now on, the ordinary scheduling policy.
+/// Sets the scheduling policy of the calling thread, and of threads that it starts later, to `SCHED_OTHER`.
 ///
 /// # Errors
 /// The error of sched_setscheduler(2).
 #[expect(unsafe_code, reason = "sched_setscheduler(2) has no safe wrapper here")]
 pub(crate) fn set_default_policy() -> io::Result<()> {
-    // SAFETY: a plain old structure of integers, for which all zeros is valid.
+    // SAFETY: a structure of integers, for which all zeros is valid.
     let param: libc::sched_param = unsafe { std::mem::zeroed() };
     // SAFETY: `param` is read until the call returns, and lives longer. 0 means the calling thread.
     let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const param) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives the calling thread, and those that it makes from now on, the I/O priority that follows from its niceness.
+/// Resets the I/O priority of the calling thread, and of threads that it starts later, to the one derived from its niceness.
 ///
 /// # Errors
 /// The error of ioprio_set(2).
@@ -202,30 +200,30 @@ pub(crate) fn set_default_io_priority() -> io::Result<()> {
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Re-opens an output read-write, so that the child itself keeps the pipe alive: a supervisor that dies then breaks
-/// nothing, and its successor goes on reading from `/proc/<pid>/fd`.
+/// Reopens an output for reading and writing, so that the child itself keeps the pipe open: after the end of the supervisor
+/// the child gets no `SIGPIPE`, and the next supervisor can open the pipe through `/proc/<pid>/fd`.
 ///
-/// Best effort: where it fails (no `/proc`), the output works as any pipe does.
+/// Best effort: if it fails (without `/proc`), the output stays an ordinary pipe.
 fn hold_both_ends(path: &CStr, put_in_place: fn(OwnedFd) -> rustix::io::Result<()>) {
     if let Ok(both_ends) = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = put_in_place(both_ends);
     }
 }
 
-/// Every descriptor but the first three is closed by exec, whoever opened it and however.
+/// Sets the close-on-exec flag of every descriptor but the first three.
 #[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
 fn close_others_on_exec() -> io::Result<()> {
-    // SAFETY: a system call on this process's own descriptors, which sets a flag and closes nothing: whoever owns
-    // them until exec still does.
+    // SAFETY: close_range(2) with this flag sets close-on-exec on descriptors of this process and closes none, so their
+    // owners keep them until exec.
     let answer =
         unsafe { libc::syscall(libc::SYS_close_range, FIRST_OTHER_FD, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if answer == 0 { Ok(()) } else { close_each_on_exec() }
 }
 
-/// The descriptors that are looked at one by one where the kernel cannot be asked for all.
+/// Largest number of descriptors that are set one by one.
 const DESCRIPTORS_TRIED_MAX: libc::c_int = 1 << 16;
 
-/// The same before Linux 5.11, and where a filter of system calls refuses close_range(2).
+/// Sets the flags one by one: before Linux 5.11, or if a seccomp filter refuses close_range(2).
 #[expect(unsafe_code, reason = "the descriptors are known by their numbers only")]
 fn close_each_on_exec() -> io::Result<()> {
     let maximum = getrlimit(Resource::Nofile).current.and_then(|limit| libc::c_int::try_from(limit).ok());
@@ -241,25 +239,25 @@ fn close_each_on_exec() -> io::Result<()> {
     Ok(())
 }
 
-/// Whom a signal through a pidfd is for.
+/// The target of a signal through a pidfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalScope {
-    /// The process alone.
+    /// The process.
     Process,
-    /// Every member of the group that it leads, or led (Linux 6.9).
+    /// Every member of the process group that it leads or led (Linux 6.9).
     Group,
 }
 
-/// Sends `signal` by a pidfd, which never comes to mean another process; so neither does the group: one whose id is used
-/// anew is another one to the kernel.
+/// Sends `signal` through a pidfd, which refers to the same process even after its pid is reused. This holds for its group
+/// too.
 ///
 /// # Errors
-/// `EINVAL` for a group before Linux 6.9; `ESRCH` when nobody is left; else the error of pidfd_send_signal(2).
+/// `EINVAL` for a group before Linux 6.9; `ESRCH` when no process is left; else the error of pidfd_send_signal(2).
 #[expect(unsafe_code, reason = "the safe wrappers know neither real-time signals nor groups of a pidfd")]
-pub(crate) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: SignalScope) -> io::Result<()> {
+pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal, scope: SignalScope) -> io::Result<()> {
     let number = libc::c_int::from(signal.number());
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    let flags = match reach {
+    let flags = match scope {
         SignalScope::Process => 0,
         SignalScope::Group => SIGNAL_PROCESS_GROUP,
     };
@@ -269,15 +267,15 @@ pub(crate) fn signal_by(pidfd: BorrowedFd<'_>, signal: Signal, reach: SignalScop
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether the group that the process of this pidfd leads, or led, has members, zombies among them. While it has, its id is
-/// nobody else's.
+/// Whether the process group that the process of this pidfd leads or led has members, zombies included. While it has, the
+/// kernel does not reuse its id.
 ///
 /// # Errors
 /// `EINVAL` before Linux 6.9.
 #[expect(unsafe_code, reason = "the safe wrappers do not know groups of a pidfd")]
 pub(crate) fn has_group(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     let no_info = std::ptr::null::<libc::siginfo_t>();
-    // SAFETY: as in `signal_by`; signal 0 is sent to nobody.
+    // SAFETY: as in `send_signal`; signal 0 only checks for existence.
     let answer =
         unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, SIGNAL_PROCESS_GROUP) };
     match io::Error::last_os_error() {
@@ -287,16 +285,16 @@ pub(crate) fn has_group(pidfd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// Sends `signal` to every member of the group that `leader`, a child of ours that is not reaped, leads: only then is
-/// the group's id certainly still its own.
+/// Sends `signal` to every member of the group that `leader` leads. `leader` must be an unreaped child of this process, so that
+/// the id of the group cannot have been reused.
 ///
 /// # Errors
 /// The error of kill(2).
 #[expect(unsafe_code, reason = "the safe wrappers know no real-time signals")]
 pub(crate) fn signal_group(leader: Pid, signal: Signal) -> io::Result<()> {
     let number = libc::c_int::from(signal.number());
-    // SAFETY: kill(2) touches no memory. `leader` is positive by its type and not 1, since it is a child of ours, so
-    // its negative means one group and never "every process".
+    // SAFETY: kill(2) accesses no memory. `leader` is positive by its type and not 1, since it is a child of this process,
+    // so its negative is the id of one group and never -1 ("every process").
     match unsafe { libc::kill(-leader.as_raw_nonzero().get(), number) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
@@ -322,18 +320,18 @@ const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xff, 11);
 /// `PIDFD_INFO_EXIT` of the mask, Linux 6.15.
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
-/// The wait status of a process that somebody else has reaped, if the kernel kept it for `pidfd`.
+/// The wait status of a reaped process, if the kernel has kept it for `pidfd` (Linux 6.15); else `None`.
 #[expect(unsafe_code, reason = "an ioctl has no safe form")]
-pub(crate) fn kept_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
+pub(crate) fn reaped_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
-    // SAFETY: the request says how large the struct is, which is exclusively borrowed for the call and valid whatever
-    // integers the kernel writes into it. A kernel that does not know the request writes nothing.
+    // SAFETY: the request number holds the size of the struct, which is exclusively borrowed for the call and valid for any
+    // integers that the kernel writes. A kernel without this request writes nothing.
     let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
     (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
-/// Whether the process of a pidfd has ended, as the kernel tells by the descriptor alone: whatever `/proc` shows or hides, and
-/// in whatever pid namespace it is. `None` when the descriptor cannot be asked.
+/// Whether the process of a pidfd has ended. Needs only the descriptor: works without `/proc` and across pid namespaces. `None`
+/// when poll(2) fails.
 #[must_use]
 pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
     let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
@@ -345,7 +343,7 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
     }
 }
 
-/// Watches a descriptor until it can be read: a pipe, or a pidfd for the end of its process.
+/// Registers a descriptor for readability: a pipe, or a pidfd, which becomes readable when its process ends.
 ///
 /// # Errors
 /// When it cannot be registered with the runtime.
@@ -354,7 +352,7 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
 /// Outside of a tokio runtime.
 #[expect(unsafe_code, reason = "AsyncFd takes any descriptor type, and so cannot be safe")]
 pub(crate) fn readiness(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: an `OwnedFd` is open and always the same descriptor for as long as it lives, and it lives for as long as the
-    // `AsyncFd`, which deregisters it before it lets go of it.
+    // SAFETY: an `OwnedFd` is open and the same descriptor as long as it lives, and it lives as long as the `AsyncFd`, which
+    // deregisters it before it drops it.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

@@ -1,13 +1,13 @@
-//! The gate between fork and exec: no child becomes its program before it is known to somebody who outlives us.
+//! The barrier between fork(2) and execve(2): a child waits there until its pidfd is in the file descriptor store.
 //!
 //! ```text
-//! child    report its pid --> wait -------------------------------> exec
-//! keeper                      (thread) pidfd, identity held --> open
+//! child       write its pid --> wait ------------------------------> execve
+//! supervisor                    (thread) store the pidfd --> open
 //! ```
 //!
-//! Without it a supervisor that dies right after a fork would leave a process of which nobody can say later that it ran,
-//! once it has ended. A child whose supervisor dies while it waits is ended too, by a signal that tells so: it never was
-//! that program.
+//! If a supervisor were killed right after a fork without it, the process could end before the next supervisor finds it, and
+//! its run would be unknown. A child whose supervisor ends while it waits is killed by a signal that has no other use, so that
+//! its end is not taken for the end of the program.
 
 use std::{
     io,
@@ -21,11 +21,11 @@ use rustix::process::{
 
 use crate::os::procfs::identify;
 
-/// Ends a child that waits when its supervisor is gone. The kernel has no use for it (signal(7)), nor has anybody else, so an
-/// exit by it says what happened.
-const SHUT: Signal = Signal::STKFLT;
+/// The signal that ends a waiting child when its supervisor is gone. Neither the kernel nor common programs send it
+/// (signal(7)), so an exit by it identifies this case.
+const NOT_ADMITTED: Signal = Signal::STKFLT;
 
-/// The child's side.
+/// The child's end of the barrier.
 #[derive(Debug)]
 pub(crate) struct BarrierChildEnd {
     supervisor: Pid,
@@ -33,33 +33,33 @@ pub(crate) struct BarrierChildEnd {
     pass: OwnedFd,
 }
 
-/// The supervisor's side.
+/// The supervisor's end of the barrier.
 #[derive(Debug)]
 pub(crate) struct ExecBarrier {
     reported: OwnedFd,
     open: OwnedFd,
 }
 
-/// A gate, closed.
+/// Makes a closed barrier.
 ///
 /// # Errors
 /// Those of pipe(2).
 pub(crate) fn exec_barrier() -> io::Result<(BarrierChildEnd, ExecBarrier)> {
     let (reported, report) = io::pipe()?;
     let (pass, open) = io::pipe()?;
-    let exec_barrier = BarrierChildEnd { supervisor: getpid(), report: report.into(), pass: pass.into() };
-    Ok((exec_barrier, ExecBarrier { reported: reported.into(), open: open.into() }))
+    let child_end = BarrierChildEnd { supervisor: getpid(), report: report.into(), pass: pass.into() };
+    Ok((child_end, ExecBarrier { reported: reported.into(), open: open.into() }))
 }
 
 impl BarrierChildEnd {
-    /// Waits in the child until the gate is open. Makes system calls and nothing else, as a forked child must. No signal may
-    /// be ignored or blocked.
+    /// Waits in the child until the barrier is open. Async-signal-safe: makes system calls only. `NOT_ADMITTED` must not be
+    /// ignored or blocked.
     ///
     /// # Errors
     /// When the supervisor is gone.
     pub(crate) fn pass(&self) -> io::Result<()> {
-        // The end of a pipe would not tell: other children that wait here have copies of both ends.
-        set_parent_process_death_signal(Some(SHUT))?;
+        // End-of-file on the pipe is not sufficient: other waiting children have copies of both ends.
+        set_parent_process_death_signal(Some(NOT_ADMITTED))?;
         if getppid() != Some(self.supervisor) {
             return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
         }
@@ -67,8 +67,8 @@ impl BarrierChildEnd {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.report, &pid))?;
         let mut passed = [0];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.pass, &mut passed))? == 0 {
-            // It is ending: its pipes are gone before its children are told.
-            kill_process(getpid(), SHUT)?;
+            // The supervisor is ending: the kernel closes its pipes before it sends the parent-death signal.
+            kill_process(getpid(), NOT_ADMITTED)?;
             return Err(io::Error::from_raw_os_error(nix::libc::EPIPE));
         }
         set_parent_process_death_signal(None)?;
@@ -76,13 +76,14 @@ impl BarrierChildEnd {
     }
 }
 
-/// Whether a child with this exit never got through its gate.
-pub(crate) fn was_shut_out(exit: &Exit) -> bool {
-    exit.signal().is_some_and(|signal| i32::from(signal.number()) == SHUT.as_raw())
+/// Whether a child with this exit was ended at its barrier, before execve(2).
+pub(crate) fn was_not_admitted(exit: &Exit) -> bool {
+    exit.signal().is_some_and(|signal| i32::from(signal.number()) == NOT_ADMITTED.as_raw())
 }
 
 impl ExecBarrier {
-    /// Waits for a child, has it held by `hold`, and opens the gate, whether or not it is held. Ends without one, too.
+    /// Waits for a child, calls `hold` to store it, and opens the barrier even if that failed. Returns without a child if the
+    /// fork has failed.
     pub(crate) fn admit(self, hold: impl FnOnce(&OwnedFd, &ProcessIdentity) -> io::Result<()>) {
         let mut pid = [0; 4];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.reported, &mut pid)) != Ok(pid.len()) {
@@ -94,9 +95,9 @@ impl ExecBarrier {
             hold(&pidfd, &identity)
         });
         if let Err(error) = held {
-            tracing::warn!(%error, "nobody holds the process of a run beside its supervisor");
+            tracing::warn!(%error, "a process is not in the file descriptor store; its end cannot be observed if the supervisor is killed");
         }
-        // A child that is gone needs no gate.
+        // Fails if the child has ended already.
         let _ = rustix::io::write(self.open.as_fd(), &[1]);
     }
 }
@@ -114,14 +115,14 @@ mod tests {
     use apm2_model::event::exit::Evidence;
 
     #[tokio::test]
-    async fn a_child_whose_supervisor_is_going_tells_so_by_its_end() {
-        let (exec_barrier, keeper) = exec_barrier().unwrap();
-        // As the kernel closes it when the supervisor is killed.
-        drop(keeper.open);
+    async fn a_child_whose_supervisor_ends_is_killed_by_the_signal_of_the_barrier() {
+        let (exec_barrier, parent_end) = exec_barrier().unwrap();
+        // The kernel closes it when the supervisor is killed.
+        drop(parent_end.open);
         let mut command = tokio::process::Command::new("true");
         isolate(&mut command, ChildSetup { exec_barrier: Some(exec_barrier), ..ChildSetup::default() });
         let status = command.spawn().unwrap().wait().await.unwrap();
-        assert_eq!(status.signal(), Some(SHUT.as_raw()));
-        assert!(was_shut_out(&Exit::from_status(status, Evidence::Observed)));
+        assert_eq!(status.signal(), Some(NOT_ADMITTED.as_raw()));
+        assert!(was_not_admitted(&Exit::from_status(status, Evidence::Observed)));
     }
 }

@@ -1,7 +1,6 @@
-//! Why a program could not be executed, where the kernel's error alone misleads (execve(2)).
+//! Explains why a program could not be executed if the error of execve(2) alone is misleading.
 //!
-//! `ENOENT` is what the kernel says of a script whose interpreter is missing, although the script is there; `EACCES` of a
-//! directory.
+//! The kernel returns `ENOENT` for an existing script whose interpreter is missing, and `EACCES` for a directory.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -17,12 +16,12 @@ use nix::{
     unistd::{AccessFlags, access},
 };
 
-/// What the kernel reads of a script to find its interpreter (`BINPRM_BUF_SIZE`), in bytes.
+/// Bytes of a script that the kernel reads to find its interpreter (`BINPRM_BUF_SIZE`).
 const FIRST_LINE_BYTES_MAX: u64 = 256;
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Why the program `command` could not be executed in `cwd` with this `PATH`, in words; `None` where `error` says it all.
+/// Why the program `command` could not be executed in `cwd` with this `PATH`, for people; `None` if `error` is sufficient.
 pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, error: &io::Error) -> Option<String> {
     let errno = Errno::from_raw(error.raw_os_error()?);
     if !matches!(errno, Errno::ENOENT | Errno::EACCES) {
@@ -39,13 +38,13 @@ pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, 
     }
 }
 
-/// Where programs are looked for without a `PATH` (execvp(3)), by one C library or another.
+/// The search path without a `PATH` (execvp(3)): the union of the defaults of common C libraries.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// Looks for the program `command` as execvp(3) does, in `cwd` and with this `PATH`, and whether it may be executed.
+/// Checks that the program `command` exists and may be executed. Searches as execvp(3) does, in `cwd` and with this `PATH`.
 ///
 /// # Errors
-/// Why not, in words.
+/// A message for people.
 pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Result<(), String> {
     let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     let candidates: Vec<PathBuf> = if command.is_empty() {
@@ -65,7 +64,7 @@ pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&O
         });
         match executable {
             Ok(()) => return interpreter_problem(&program, cwd).map_or(Ok(()), Err),
-            // One that is not found later on does not hide one that may not be executed.
+            // If a program was found that may not be executed, that error is reported, not the `ENOENT` of a later directory.
             Err(Errno::EACCES) => why = Errno::EACCES,
             Err(_) => {}
         }
@@ -74,14 +73,14 @@ pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&O
     Err(reason(command, cwd, search, &error).unwrap_or_else(|| why.desc().to_owned()))
 }
 
-/// What is wrong with the interpreter of `program`, if that is a script.
+/// Why the interpreter of the script `program` cannot be executed; `None` if it can, or if `program` is no script.
 fn interpreter_problem(program: &Path, cwd: Option<&Path>) -> Option<String> {
     let is_script = first_bytes(program).is_ok_and(|first| first.starts_with(b"#!"));
     let problem = |errno| of_first_line(program, cwd, errno);
     if is_script { problem(Errno::ENOENT).or_else(|| problem(Errno::EACCES)) } else { None }
 }
 
-/// The file that `command` means, if there is one.
+/// The file that `command` refers to, if it exists.
 fn locate(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Option<PathBuf> {
     let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     if command.contains('/') {
@@ -91,7 +90,7 @@ fn locate(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Option<P
     found.find(|path| path.is_file())
 }
 
-/// What is wrong with the interpreter that the first line of `program` names.
+/// Why the interpreter in the first line of `program` cannot be executed.
 fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<String> {
     let first = first_bytes(program).ok()?;
     if errno == Errno::ENOENT && first.starts_with(ELF_MAGIC) {
@@ -101,12 +100,12 @@ fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<Str
     }
     let is_whole = u64::try_from(first.len()).is_ok_and(|bytes| bytes < FIRST_LINE_BYTES_MAX) || first.contains(&b'\n');
     if !is_whole {
-        // A part of a name is not told: it may be a part of something else.
+        // An incomplete name is not reported, because it would be misleading.
         return None;
     }
     let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
-    // As the kernel does: what separates words are blanks and tabs, and a carriage return belongs to one.
+    // As in the kernel: words are separated by blanks and tabs, and a carriage return is part of a word.
     let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
     let path = cwd.map_or_else(|| PathBuf::from(interpreter), |cwd| cwd.join(interpreter));
     match errno {
@@ -119,7 +118,7 @@ fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<Str
 }
 
 fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a FIFO would wait for its other end.
+    // Opening a FIFO would wait for a writer.
     let file: File = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -129,10 +128,10 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-/// The `PATH` that a program is looked for in.
+/// The `PATH` in which the program of `command` is searched.
 pub(crate) fn search_path(command: &std::process::Command) -> Option<OsString> {
-    let given = command.get_envs().find(|(name, _)| *name == "PATH");
-    given.and_then(|(_, value)| value).map(OsStr::to_owned)
+    let path = command.get_envs().find(|(name, _)| *name == "PATH");
+    path.and_then(|(_, value)| value).map(OsStr::to_owned)
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Programs that a supervisor runs for itself: checks, commands before a stop, and those that print credentials. They are
-//! nobody's business but its own, and never outlive their time.
+//! Hook commands: health check scripts, pre-stop commands, and commands that print credentials. Each has a time limit and is
+//! not supervised.
 
 use std::{
     ffi::OsStr,
@@ -28,31 +28,31 @@ use crate::{
     },
 };
 
-/// What is kept of what such a program prints, in bytes.
+/// Largest size of the captured output of a hook command, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
-/// How long the rest of its output is read, once it has ended and its group is gone.
+/// How long the rest of the output is read after the command has ended and its group is gone.
 const READ_REST_MAX: Duration = Duration::from_millis(250);
 
-/// Whether what was kept of an output may lack its end.
+/// Whether a captured output may be cut.
 pub(crate) fn is_cut(printed: &[u8]) -> bool {
     u64::try_from(printed.len()).is_ok_and(|bytes| bytes >= OUTPUT_BYTES_MAX)
 }
 
-/// The command, in a session of its own, with the allowed part of our environment.
+/// The command, to run in a new session with the allowed part of this process's environment.
 pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(allowed_variables());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    // A check or a last word of a supervisor that is gone is of no use to the next one.
+    // The result of a hook command is of no use after the end of its supervisor.
     child::isolate(&mut command, ChildSetup { dies_with_us: true, ..ChildSetup::default() });
     command
 }
 
-/// Runs the command within `limit`, and kills what is left of its group. Gives the beginning of what it printed.
+/// Runs the command within `limit` and kills what is left of its group. Returns the beginning of its stdout.
 ///
 /// # Errors
-/// In words, when it cannot be run, fails, or takes too long.
+/// A message, when it cannot be run, fails, or takes too long.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -61,7 +61,7 @@ pub(crate) async fn run(command: Command, limit: Duration) -> Result<Vec<u8>, St
     run_into(command, limit, &mut printed).await.map(|()| printed.stdout)
 }
 
-/// What a program printed: the beginning of it.
+/// The beginning of the output of a command.
 #[derive(Default)]
 pub(crate) struct Printed {
     pub(crate) stdout: Vec<u8>,
@@ -69,7 +69,7 @@ pub(crate) struct Printed {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// The same, and keeps what was printed however it ends.
+/// Like [`run`], but stores the output in `printed`, on errors too.
 ///
 /// # Errors
 /// As of [`run`].
@@ -78,7 +78,7 @@ pub(crate) struct Printed {
 /// Outside of a tokio runtime.
 pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mut Printed) -> Result<(), String> {
     let started =
-        blocking::step(move || Helper::start(&mut command)).await.map_err(|error| format!("broke off: {error}"))?;
+        blocking::step(move || HookProcess::start(&mut command)).await.map_err(|error| format!("panicked: {error}"))?;
     let mut hook = started?;
     let outputs = hook.child.as_mut().map_or((None, None), |child| (child.stdout.take(), child.stderr.take()));
     match timeout(limit, hook.outcome(outputs, printed)).await {
@@ -89,14 +89,14 @@ pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mu
     }
 }
 
-/// A program with its group, which is gone when this is.
-struct Helper {
+/// A running hook command with its process group. Dropping it kills the group.
+struct HookProcess {
     main_process: Arc<MainProcess>,
-    /// `None` once it was reaped: the id of its group may be anybody's from then on.
+    /// `None` once it was reaped: the id of its group may be reused from then on.
     child: Option<Child>,
 }
 
-impl Helper {
+impl HookProcess {
     fn start(command: &mut Command) -> Result<Self, String> {
         let child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
         let Some(main_process) = child.id().and_then(MainProcess::child) else { return Err("has no pid".to_owned()) };
@@ -111,7 +111,7 @@ impl Helper {
         {
             let Printed { stdout: from_stdout, stderr: from_stderr } = printed;
             let mut reading = pin!(async { tokio::try_join!(read(stdout, from_stdout), read(stderr, from_stderr)) });
-            // Its end is waited for, and not that of its output: whoever it started may hold that for ever.
+            // Waits for the end of the process and not of its output, which a descendant may hold open.
             let is_read = tokio::select! {
                 _ = self.main_process.ended() => false,
                 read = &mut reading => {
@@ -124,7 +124,7 @@ impl Helper {
             }
             self.clear().await;
             if !is_read {
-                // What was printed is in the pipe. Nobody holds that any more who did not leave the group.
+                // The output is in the pipe. Only a process that left the group can still hold it open.
                 let _ = timeout(READ_REST_MAX, reading).await;
             }
         }
@@ -138,18 +138,18 @@ impl Helper {
     async fn clear(&self) {
         let main_process = Arc::clone(&self.main_process);
         if let Err(error) = blocking::step(move || clear(&main_process)).await {
-            tracing::debug!(%error, "what a program of our own left was not cleared away");
+            tracing::debug!(%error, "the processes that a hook command left behind were not all killed");
         }
     }
 }
 
-impl Drop for Helper {
+impl Drop for HookProcess {
     fn drop(&mut self) {
         let Some(child) = self.child.take() else { return };
         let main_process = Arc::clone(&self.main_process);
         let end = move || {
             clear(&main_process);
-            // Not before that: from then on it is reaped.
+            // Dropped last, because the runtime reaps a dropped child.
             drop(child);
         };
         match Handle::try_current() {
@@ -159,18 +159,18 @@ impl Drop for Helper {
     }
 }
 
-/// Kills what is left of the group and the session. The leader is not reaped yet, so their id is its own (law 6).
+/// Kills what is left of the group and the session. The leader is not reaped yet, so their id is not reused (law 6).
 fn clear(main_process: &MainProcess) {
     let members = group::members(main_process.group()).unwrap_or_default();
     let apart = members.iter().filter(|member| !member.in_group);
     let killed = apart.map(|member| member.signal(Signal::KILL));
     let killed = killed.chain([main_process.signal_group(Signal::KILL, &members)]);
     for error in killed.filter_map(Result::err) {
-        tracing::debug!(%error, "what a program of our own left could not be killed");
+        tracing::debug!(%error, "a process that a hook command left behind could not be killed");
     }
 }
 
-/// Reads to the end, and keeps the beginning: who prints more is not to be stopped by that.
+/// Reads to the end and stores the beginning, so that a command that prints more does not block.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, printed: &mut Vec<u8>) -> io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     (&mut pipe).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;

@@ -1,8 +1,7 @@
-//! What a daemon keeps through exec from the client that happened to start it, and gives up before it does anything.
+//! Resets process attributes that a daemon has inherited through execve(2) from the client that started it.
 //!
-//! What has to be settled before exec (the session, signals, descriptors) is in [`child`]; what the client settles itself
-//! (working directory, environment, standard streams) is where it starts the daemon. Process 1 is the measure of what is
-//! usual on this machine.
+//! Attributes that must be reset before execve(2) (session, signals, descriptors) are in [`child`]. The client sets the
+//! working directory, environment and standard streams when it starts the daemon. Process 1 defines the usual values.
 
 use std::{fs, io, num::NonZeroU64};
 
@@ -16,15 +15,16 @@ use crate::os::child;
 /// The timer slack that the kernel gives to process 1, in nanoseconds (prctl(2)).
 const TIMER_SLACK: NonZeroU64 = NonZeroU64::MIN.saturating_add(49_999);
 
-/// The file of the OOM score adjustment (proc(5)), and the value that makes no difference.
+/// The file of the OOM score adjustment (proc_pid_oom_score_adj(5)).
 const OOM_FILE: &str = "/proc/self/oom_score_adj";
 
+/// The adjustment that leaves the OOM score unchanged.
 const OOM_NEUTRAL: &str = "0";
 
-/// The limits of process 1, which everybody may read.
+/// The resource limits of process 1, readable by every user.
 const LIMITS_FILE: &str = "/proc/1/limits";
 
-/// The resources with a limit, as proc(5) names them.
+/// The resources, by their names in proc_pid_limits(5).
 const RESOURCES: [(&str, Resource); 16] = [
     ("Max cpu time", Resource::Cpu),
     ("Max file size", Resource::Fsize),
@@ -44,16 +44,16 @@ const RESOURCES: [(&str, Resource); 16] = [
     ("Max realtime timeout", Resource::Rttime),
 ];
 
-/// Gives up what was inherited and bears on the whole life of a daemon: limits, niceness and other scheduling, the OOM
-/// score. To be called before threads are made, which inherit from the calling one.
+/// Resets resource limits, niceness, scheduling policy, I/O priority, CPU affinity, timer slack and OOM score adjustment. Call
+/// it before threads are started, because they inherit from the calling thread.
 ///
-/// Gives, in words, what stays as it was inherited because it takes a privilege to change it.
+/// Returns, for people, the attributes that could not be reset for lack of privilege.
 #[must_use]
 pub fn reset_inherited() -> Vec<String> {
-    let mut kept = reset_limits();
+    let mut unchanged = reset_limits();
     let mut note = |what: &str, done: io::Result<()>| {
         if let Err(error) = done {
-            kept.push(format!("{what}: {error}"));
+            unchanged.push(format!("{what}: {error}"));
         }
     };
     note("the scheduling policy", child::set_default_policy());
@@ -62,7 +62,7 @@ pub fn reset_inherited() -> Vec<String> {
     note("the CPU affinity", widen_affinity());
     note("the timer slack", set_current_timer_slack(Some(TIMER_SLACK)).map_err(io::Error::from));
     note("the OOM score adjustment", reset_oom_score());
-    kept
+    unchanged
 }
 
 fn reset_oom_score() -> io::Result<()> {
@@ -70,7 +70,7 @@ fn reset_oom_score() -> io::Result<()> {
     if is_neutral { Ok(()) } else { fs::write(OOM_FILE, OOM_NEUTRAL) }
 }
 
-/// Allows the CPUs that process 1 may use beside our own.
+/// Adds the CPUs that process 1 may use to the affinity mask.
 fn widen_affinity() -> io::Result<()> {
     let mut cpus = sched_getaffinity(None)?;
     let usual = sched_getaffinity(Some(Pid::INIT))?;
@@ -82,7 +82,7 @@ fn widen_affinity() -> io::Result<()> {
     Ok(sched_setaffinity(None, &cpus)?)
 }
 
-/// Raises limits to those of process 1. None is lowered.
+/// Raises resource limits to those of process 1. Lowers none.
 fn reset_limits() -> Vec<String> {
     let text = match fs::read_to_string(LIMITS_FILE) {
         Ok(text) => text,
@@ -92,7 +92,7 @@ fn reset_limits() -> Vec<String> {
     limits.filter_map(|(name, resource, usual)| raise(name, resource, usual)).collect()
 }
 
-/// Raises one limit; says so if that is not possible.
+/// Raises one limit. Returns a message if that is not possible.
 fn raise(name: &str, resource: Resource, usual: Rlimit) -> Option<String> {
     let now = getrlimit(resource);
     let maximum = larger(now.maximum, usual.maximum);
@@ -103,7 +103,7 @@ fn raise(name: &str, resource: Resource, usual: Rlimit) -> Option<String> {
     if setrlimit(resource, Rlimit { current, maximum }).is_ok() {
         return None;
     }
-    // Without the privilege to raise the hard limit, the soft one goes as far as that.
+    // Without the privilege to raise the hard limit, raise the soft limit up to it.
     let within = smaller(current, now.maximum);
     let error = match setrlimit(resource, Rlimit { current: within, maximum: now.maximum }) {
         Ok(()) if now.maximum == maximum => return None,
@@ -114,7 +114,7 @@ fn raise(name: &str, resource: Resource, usual: Rlimit) -> Option<String> {
     Some(format!("the hard limit {name:?}, {} where process 1 has {}: {error}", words(now.maximum), words(maximum)))
 }
 
-/// `None` is unlimited.
+/// The larger of two limits; `None` is unlimited.
 fn larger(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     Some(one?.max(other?))
 }

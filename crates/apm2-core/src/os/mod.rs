@@ -1,4 +1,4 @@
-//! The operating system: processes, signals, pidfds, `/proc`. `child` holds all of the unsafe code.
+//! Processes, signals, pidfds, `/proc` and inotify of Linux. All unsafe code is in `child`.
 
 pub(crate) mod child;
 pub(crate) mod exec_barrier;
@@ -7,6 +7,7 @@ pub(crate) mod group;
 pub(crate) mod hook;
 pub(crate) mod inherited;
 pub(crate) mod main_process;
+pub(crate) mod marker;
 pub mod notify;
 pub(crate) mod precheck;
 pub(crate) mod procfs;

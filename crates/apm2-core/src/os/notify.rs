@@ -1,8 +1,7 @@
-//! Waiting until files change: by inotify(7), and by a look now and then where that cannot tell.
+//! Waits until files change: by inotify(7), and by polling where inotify does not report all changes.
 //!
-//! A wait says that something *may* have changed: whoever waits looks at the files before each wait. The directories are
-//! watched, so files may come, be rotated away, be removed and come back; a directory that is not there yet is waited for,
-//! too.
+//! A wait returns when something *may* have changed; the caller examines the files after each wait. Directories are watched
+//! instead of files, so files may be created, rotated, removed and created again. A directory may also be missing at first.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -24,27 +23,27 @@ use rustix::{
     io::Errno,
 };
 
-/// How often files are looked at where inotify cannot tell of all changes: there is none to be had (the user's limit on
-/// instances or watches is reached), the kernel is an old one, or others write to the file system over a network.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Longest wait if inotify may miss changes: without inotify (the user's limit on instances or watches is reached), on an old
+/// kernel, or on a file system to which other machines write.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
-/// How often they are looked at where it can: the last resort.
-const LAST_RESORT: Duration = Duration::from_secs(30);
+/// Longest wait if inotify reports all changes, as a safeguard.
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// The shortest time between two looks at files that change all the time.
-const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(5);
+/// Shortest time between the ends of two waits, for files that change all the time.
+const WAIT_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
-/// Room for events that are read at once, in bytes.
+/// Size of the buffer for events, in bytes.
 const EVENTS_BYTES: usize = 4096;
 
-/// How often a directory is tried that comes while it is looked for.
+/// Attempts to watch a directory that is created meanwhile.
 const ATTACH_ATTEMPTS_MAX: u32 = 8;
 
-/// The first Linux on which splice(2) tells inotify of what it writes.
-const SPLICE_TELLS_SINCE: (u32, u32) = (6, 6);
+/// The first Linux version on which splice(2) generates inotify events.
+const SPLICE_NOTIFIES_SINCE: (u32, u32) = (6, 6);
 
-/// What is watched of a directory: what changes in it, and what becomes of itself.
-const WATCHED: WatchFlags = WatchFlags::MODIFY
+/// The events to watch for: changes in the directory, and of the directory itself.
+const EVENTS: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::CREATE)
     .union(WatchFlags::MOVED_TO)
     .union(WatchFlags::MOVED_FROM)
@@ -53,68 +52,71 @@ const WATCHED: WatchFlags = WatchFlags::MODIFY
     .union(WatchFlags::MOVE_SELF)
     .union(WatchFlags::ONLYDIR);
 
-/// What says that the directory itself is not there any more.
+/// The events that report that the directory itself is gone.
 const GONE: ReadFlags =
     ReadFlags::DELETE_SELF.union(ReadFlags::MOVE_SELF).union(ReadFlags::IGNORED).union(ReadFlags::UNMOUNT);
 
-/// File systems that others may write to without inotify telling (statfs(2)): NFS, SMB, CIFS, SMB2, FUSE, 9P, AFS, Ceph.
+/// File systems that other machines may write to without inotify events (`f_type` of statfs(2)): NFS, SMB, CIFS, SMB2, FUSE,
+/// 9P, AFS, Ceph.
 const REMOTE: [u32; 8] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x5346_414F, 0x00C3_6400];
 
-/// Some files of one directory.
+/// A directory, or the files in it whose names begin with `name`.
 #[derive(Debug)]
-struct Target {
+struct WatchedFiles {
     dir: PathBuf,
-    /// What the names begin with; all that is in the directory without one.
+    /// Prefix of the file names; `None` for all files.
     name: Option<OsString>,
-    watched: Option<Watched>,
+    watched: Option<DirWatch>,
 }
 
+/// An inotify watch.
 #[derive(Debug)]
-struct Watched {
+struct DirWatch {
     descriptor: i32,
-    /// While the directory is missing: the name of what has to come first in the one that is watched instead.
+    /// If an ancestor is watched because the directory is missing: the name in it that has to be created first.
     missing: Option<OsString>,
 }
 
 /// Watches files.
 #[derive(Debug)]
 pub struct FileWatch {
-    /// `None` when there is none to be had.
+    /// `None` if it could not be created.
     inotify: Option<OwnedFd>,
-    /// Whether inotify cannot tell of all changes.
+    /// Whether inotify may miss changes.
     is_partial: bool,
-    targets: Vec<Target>,
+    targets: Vec<WatchedFiles>,
     waker: Waker,
+    /// When the last wait ended.
     last: Option<Instant>,
 }
 
-/// Ends the wait of a [`FileWatch`], the current one or the next. Clones are the same.
+/// Ends the current or the next wait of a [`FileWatch`]. Clones share their state.
 #[derive(Debug, Clone)]
 pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
     /// Ends the wait.
     pub fn wake(&self) {
-        // It fails only where it was called so often before that it makes no difference.
+        // Fails only if the counter is at its maximum, and then the wait ends anyway.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
 
 impl FileWatch {
-    /// Watches nothing yet.
+    /// A watch without files.
     ///
     /// # Errors
     /// When no descriptor is left.
     pub fn new() -> io::Result<Self> {
         let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
-            .inspect_err(|error| tracing::debug!(%error, "no inotify; files are looked at now and then"))
+            .inspect_err(|error| tracing::debug!(%error, "inotify is not available; files are polled"))
             .ok();
-        let is_partial = inotify.is_none() || !splice_tells();
+        let is_partial = inotify.is_none() || !splice_notifies();
         Ok(Self { inotify, is_partial, targets: Vec::new(), waker: Waker(Arc::new(waker)), last: None })
     }
 
-    /// Watches the file with this path, and those whose names begin with its name: what it is called once it is rotated.
+    /// Watches the file at `path`, and files whose names begin with its name, as those of rotated files do.
     pub fn add_file(&mut self, path: &Path) {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.add(dir, path.file_name());
@@ -126,36 +128,36 @@ impl FileWatch {
     }
 
     fn add(&mut self, dir: &Path, name: Option<&OsStr>) {
-        self.targets.push(Target { dir: dir.to_owned(), name: name.map(OsStr::to_owned), watched: None });
+        self.targets.push(WatchedFiles { dir: dir.to_owned(), name: name.map(OsStr::to_owned), watched: None });
         self.attach_all();
     }
 
-    /// Ends a wait from another thread.
+    /// A handle that ends a wait from another thread.
     #[must_use]
     pub fn waker(&self) -> Waker {
         self.waker.clone()
     }
 
-    /// Waits until files may have changed, the waker was used, or `limit` is over.
+    /// Waits until files may have changed, the waker was used, or `limit` has elapsed.
     pub fn wait(&mut self, limit: Duration) {
-        let limit = limit.min(if self.is_partial { LOOK_INTERVAL } else { LAST_RESORT });
+        let limit = limit.min(if self.is_partial { POLL_INTERVAL } else { WAIT_MAX });
         if let Some(last) = self.last {
-            thread::sleep(LOOK_INTERVAL_MIN.saturating_sub(last.elapsed()).min(limit));
+            thread::sleep(WAIT_INTERVAL_MIN.saturating_sub(last.elapsed()).min(limit));
         }
         let began = Instant::now();
         while let Some(left) = limit.checked_sub(began.elapsed()).filter(|left| !left.is_zero()) {
             match self.poll(left) {
                 Ok((false, false)) => {}
                 Ok((woken, changed)) => {
-                    // What makes no difference is waited on.
+                    // Events about other files do not end the wait.
                     let is_change = changed && self.take_events();
                     if woken || is_change {
                         break;
                     }
                 }
                 Err(Errno::INTR) => {}
-                // Without a way to wait the files are looked at now and then.
-                Err(_) => thread::sleep(left.min(LOOK_INTERVAL)),
+                // Without poll(2) the files are polled.
+                Err(_) => thread::sleep(left.min(POLL_INTERVAL)),
             }
         }
         self.attach_all();
@@ -176,7 +178,7 @@ impl FileWatch {
         Ok((woken, changed))
     }
 
-    /// Reads events; whether one of them is about what is watched.
+    /// Reads events. Returns whether one of them is about a watched file.
     fn take_events(&mut self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
@@ -196,7 +198,7 @@ impl FileWatch {
         }
     }
 
-    /// Watches what is not watched yet.
+    /// Adds watches for directories that have none yet.
     fn attach_all(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         for target in &mut self.targets {
@@ -206,7 +208,7 @@ impl FileWatch {
             match target.attach(inotify) {
                 Ok(is_remote) => self.is_partial |= is_remote,
                 Err(error) => {
-                    tracing::debug!(%error, dir = %target.dir.display(), "it cannot be watched, and is looked at");
+                    tracing::debug!(%error, dir = %target.dir.display(), "a directory cannot be watched and is polled");
                     self.is_partial = true;
                 }
             }
@@ -214,8 +216,8 @@ impl FileWatch {
     }
 }
 
-impl Target {
-    /// Whether an event is about this. Notes when the directory is gone.
+impl WatchedFiles {
+    /// Whether an event is about these files. Drops the watch if the directory is gone.
     fn has_changed(&mut self, descriptor: i32, flags: ReadFlags, name: Option<&OsStr>) -> bool {
         let Some(watched) = self.watched.as_ref().filter(|watched| watched.descriptor == descriptor) else {
             return false;
@@ -231,13 +233,13 @@ impl Target {
         }
     }
 
-    /// Watches the directory, or the nearest one above it that is there. Whether inotify tells only a part of it.
+    /// Watches the directory, or its nearest existing ancestor. Returns whether inotify may miss changes in it.
     fn attach(&mut self, inotify: &OwnedFd) -> rustix::io::Result<bool> {
         for _ in 0..ATTACH_ATTEMPTS_MAX {
             let mut missing: Option<PathBuf> = None;
             let mut dir = self.dir.as_path();
             let descriptor = loop {
-                match (inotify::add_watch(inotify, dir, WATCHED), dir.parent()) {
+                match (inotify::add_watch(inotify, dir, EVENTS), dir.parent()) {
                     (Err(Errno::NOENT), Some(parent)) => {
                         missing = Some(dir.to_owned());
                         dir = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
@@ -246,8 +248,8 @@ impl Target {
                 }
             };
             let name = missing.as_deref().and_then(Path::file_name).map(OsStr::to_owned);
-            self.watched = Some(Watched { descriptor, missing: name });
-            // One that came before its parent was watched is not told of.
+            self.watched = Some(DirWatch { descriptor, missing: name });
+            // There is no event for a directory that was created before its parent was watched.
             if missing.is_none_or(|missing| !missing.is_dir()) {
                 return Ok(is_remote(dir));
             }
@@ -256,15 +258,15 @@ impl Target {
     }
 }
 
-/// Whether others may write to the file system without our kernel knowing.
+/// Whether other machines may write to the file system.
 fn is_remote(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|stat| u32::try_from(stat.f_type).is_ok_and(|kind| REMOTE.contains(&kind)))
 }
 
-/// Whether inotify tells of what splice(2) writes.
-fn splice_tells() -> bool {
+/// Whether splice(2) generates inotify events on this kernel.
+fn splice_notifies() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    release_of(&release).is_some_and(|release| release >= SPLICE_TELLS_SINCE)
+    release_of(&release).is_some_and(|release| release >= SPLICE_NOTIFIES_SINCE)
 }
 
 /// The first two numbers of `6.18.5-generic`.
@@ -281,7 +283,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Waits, and gives the time that it took.
+    /// Waits and returns the elapsed time.
     fn waited(watch: &mut FileWatch, limit: Duration) -> Duration {
         let began = Instant::now();
         watch.wait(limit);
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_comes_and_goes_is_waited_for() {
+    fn a_directory_may_be_created_and_removed_repeatedly() {
         let dir = tempfile::TempDir::new().unwrap();
         let path = dir.path().join("x/y/a.log");
         let mut watch = watching(&path);
@@ -337,18 +339,18 @@ mod tests {
     }
 
     #[test]
-    fn the_waker_ends_the_wait_that_is_to_come() {
+    fn the_waker_ends_the_next_wait() {
         let mut watch = FileWatch::new().unwrap();
         watch.waker().wake();
         assert!(waited(&mut watch, LONG) < LONG);
     }
 
     #[test]
-    fn without_inotify_files_are_looked_at_now_and_then() {
+    fn without_inotify_files_are_polled() {
         let mut watch = FileWatch { inotify: None, is_partial: true, ..FileWatch::new().unwrap() };
         watch.add_file(Path::new("/does/not/matter"));
         assert!(waited(&mut watch, LONG) < LONG);
-        assert!(waited(&mut watch, LONG) >= LOOK_INTERVAL);
+        assert!(waited(&mut watch, LONG) >= POLL_INTERVAL);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What can be known of a start before it is made, so that nothing that runs is stopped for a start that would fail.
+//! Checks before a restart whether the start can succeed, so that a running process is not stopped for a start that would fail.
 
 use std::{
     collections::BTreeMap,
@@ -13,34 +13,33 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-use crate::os::{exec_failure, group::RUN_VARIABLE, spawner};
+use crate::os::{exec_failure, marker::RUN_VARIABLE, spawner};
 
 /// The longest argument or variable with its final zero, in pages (`MAX_ARG_STRLEN`, execve(2)).
 const STRING_PAGES_MAX: usize = 32;
 
-/// What all strings together may have in any case (`ARG_MAX`, execve(2)), in bytes.
+/// Lower bound of the limit on all strings together (`ARG_MAX`, execve(2)), in bytes.
 const TOTAL_BYTES_MIN: u64 = 128 * 1024;
 
-/// What they may have at most, however large the stack may be: three quarters of the kernel's default stack, in bytes.
+/// Upper bound of that limit for any stack size: three quarters of the kernel's default stack, in bytes.
 const TOTAL_BYTES_MAX: u64 = 6 * 1024 * 1024;
 
-/// The part of the limit on the stack that strings may take.
+/// Strings may take the limit on the stack size divided by this.
 const STACK_PART: u64 = 4;
 
-/// What the marker of a run takes at most, in bytes.
+/// Largest size of the marker of a run, in bytes.
 const MARKER_BYTES_MAX: usize = 128;
 
-/// The program, the variables and the input of a start.
+/// A start that is to be checked, with its environment.
 struct Planned<'a> {
     launch: &'a LaunchSpec,
     env: BTreeMap<OsString, OsString>,
 }
 
-/// Says, in words, which setting of `launch` keeps it from being started now, with these values of credentials. Waits for
-/// disks.
+/// Checks whether `launch` could be started now with these credentials. Blocks, because it reads the file system.
 ///
 /// # Errors
-/// What is wrong with the first such setting. It names no values.
+/// A message for people about the first setting that prevents the start. It contains no values.
 pub(crate) fn check(launch: &LaunchSpec, credentials: &[(String, OsString)]) -> Result<(), String> {
     let planned = Planned { launch, env: spawner::environment(launch.base_env.as_ref(), &launch.spec, credentials) };
     planned.check_cwd()?;
@@ -63,7 +62,7 @@ impl Planned<'_> {
 
     fn check_stdin(&self) -> Result<(), String> {
         let Some(path) = &self.launch.spec.stdin else { return Ok(()) };
-        // Not opened: whoever waits to write to a named pipe would be let go on.
+        // Not opened, because a process that waits to open a named pipe for writing would continue.
         let readable = || {
             if fs::metadata(path)?.is_dir() {
                 return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -94,7 +93,7 @@ impl Planned<'_> {
             }
             (strings, total) = (strings.saturating_add(1), total.saturating_add(bytes));
         }
-        // Each has a final zero, and a pointer to it.
+        // Each string has a final zero, and a pointer to it.
         let each = size_of::<usize>().saturating_add(1);
         let total = total.saturating_add(strings.saturating_mul(each)).saturating_add(RUN_VARIABLE.len());
         let total = u64::try_from(total.saturating_add(MARKER_BYTES_MAX)).unwrap_or(u64::MAX);
@@ -106,7 +105,7 @@ impl Planned<'_> {
     }
 }
 
-/// What the strings and the pointers to them may have together (execve(2)), in bytes.
+/// The limit on all strings and the pointers to them together (execve(2)), in bytes.
 fn total_bytes_max() -> u64 {
     let stack = getrlimit(Resource::Stack).current.unwrap_or(u64::MAX);
     (stack / STACK_PART).clamp(TOTAL_BYTES_MIN, TOTAL_BYTES_MAX)
@@ -126,7 +125,7 @@ mod tests {
         LaunchSpec { base_env: Some(BTreeMap::from([("PATH".to_owned(), path)])), ..LaunchSpec::new(spec) }
     }
 
-    /// Whether the kernel takes it.
+    /// Whether execve(2) succeeds.
     async fn starts(launch: &LaunchSpec) -> bool {
         let options = SpawnOptions { base_env: launch.base_env.clone(), ..SpawnOptions::default() };
         match spawn_with(&launch.spec, options) {
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_too_much_together_is_refused() {
+    async fn strings_that_are_too_long_together_are_refused() {
         let each = 100_000;
         let max = usize::try_from(total_bytes_max()).unwrap();
         for (number, fits) in [(max / each - 1, true), (max / each + 1, false)] {
@@ -162,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_looked_for_as_exec_does() {
+    fn a_program_is_searched_as_execvp_does() {
         let dir = tempfile::tempdir().unwrap();
         let of = |command: &str, path: Option<&str>| {
             let spec = ProcessSpec::builder().name("n").command(command).cwd(dir.path()).build();

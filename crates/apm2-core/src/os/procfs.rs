@@ -1,4 +1,4 @@
-//! Which process a pid meant: `(boot id, pid namespace, pid, start time)`, since pids are used again (law 6).
+//! The identity of a process: `(boot id, pid namespace, pid, start time)`, since pids are reused (law 6).
 
 use std::{
     os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
@@ -19,15 +19,15 @@ use rustix::{
     process::{Pid, test_kill_process},
 };
 
-/// The inode of the pid namespace of this process; `None` where `/proc` does not show it.
+/// The inode of the pid namespace of this process; `None` if `/proc` does not show it.
 #[must_use]
 pub fn pid_namespace() -> Option<u64> {
     static NAMESPACE: OnceLock<Option<u64>> = OnceLock::new();
     *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
 }
 
-/// Whether `/proc` shows the pid namespace that this process is in. Where it shows another one, pids in it are not those that
-/// system calls know. True without `/proc`.
+/// Whether `/proc` shows the pid namespace of this process. If it shows another one, its pids differ from those of system
+/// calls. True without `/proc`.
 #[must_use]
 pub fn proc_is_of_our_namespace() -> bool {
     let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
@@ -39,11 +39,11 @@ pub fn proc_is_of_our_namespace() -> bool {
 pub enum ProcessStatus {
     /// It exists and has not ended.
     Alive,
-    /// It has ended, and the kernel still keeps its exit.
+    /// It has ended and is not reaped yet.
     Zombie(Exit),
-    /// It does not exist any more, or its pid belongs to another process now.
+    /// It no longer exists. Another process may have its pid.
     Gone,
-    /// It cannot be seen, which says nothing about it: it is in another pid namespace, or `/proc` hides it.
+    /// Unknown: it is in another pid namespace, or `/proc` hides it.
     Unverifiable,
 }
 
@@ -54,11 +54,11 @@ pub fn identify(pid: u32) -> Option<ProcessIdentity> {
     Some(ProcessIdentity { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
 }
 
-/// Whether the process still exists. A pid that is missing, or has another start time, is gone: another process is never
-/// taken for this one (law 6).
+/// The status of the process. If its pid is missing or has another start time, it is gone: another process is never taken for
+/// this one (law 6).
 #[must_use]
 pub fn status_of(identity: &ProcessIdentity) -> ProcessStatus {
-    // A kernel without a boot id cannot tell one boot from another.
+    // Without a boot id, boots cannot be distinguished.
     if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
         return ProcessStatus::Gone;
     }
@@ -73,8 +73,8 @@ pub fn status_of(identity: &ProcessIdentity) -> ProcessStatus {
     }
 }
 
-/// Whether the pid was read in another pid namespace than that of this program, on this boot. In this namespace the pid
-/// has no meaning, or means another process.
+/// Whether the identity was read in another pid namespace than that of this program, on this boot. In this namespace its pid is
+/// unused or belongs to another process.
 #[must_use]
 pub fn is_in_another_namespace(identity: &ProcessIdentity) -> bool {
     let ours = pid_namespace();
@@ -84,22 +84,22 @@ pub fn is_in_another_namespace(identity: &ProcessIdentity) -> bool {
         && identity.pid_namespace != ours
 }
 
-/// Whether there is a process with this pid of which `/proc` shows nothing (its option `hidepid`, proc(5)).
+/// Whether a process with this pid exists that `/proc` hides (mount option `hidepid`, proc(5)).
 fn is_hidden(pid: u32) -> bool {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return false };
     let exists = || test_kill_process(pid) != Err(Errno::SRCH);
-    // One that has ended between two looks is not hidden.
+    // A process that ended between the two checks is not hidden.
     exists() && Stat::read(pid.as_raw_nonzero().get().unsigned_abs()).is_none() && exists()
 }
 
-/// Whether the process exists and is stopped by a signal, not by a debugger (proc(5): `T` and not `t`).
+/// Whether the process exists and is stopped by a signal (state `T` in proc_pid_stat(5)), not by a debugger (`t`).
 #[must_use]
 pub(crate) fn is_stopped(identity: &ProcessIdentity) -> bool {
     identity.boot_id == boot_id()
         && Stat::read(identity.pid).is_some_and(|stat| stat.start_ticks == identity.start_ticks && stat.state == b'T')
 }
 
-/// The fields of `/proc/<pid>/stat` that are used here (proc(5)).
+/// The fields of `/proc/<pid>/stat` that are used here (proc_pid_stat(5)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stat {
     pub(crate) state: u8,
@@ -107,13 +107,13 @@ pub(crate) struct Stat {
     pub(crate) group: u32,
     pub(crate) session: u32,
     pub(crate) start_ticks: u64,
-    /// User and system time, its own and that of children that it has waited for, in clock ticks.
+    /// User and system time of the process and its waited-for children, in clock ticks.
     pub(crate) cpu_ticks: u64,
     pub(crate) resident_pages: u64,
-    /// Threads, the first one included.
+    /// Number of threads.
     threads: u64,
     is_kernel_thread: bool,
-    /// Where its environment ends in its memory; 0 while it is becoming another program, and where we may not know.
+    /// End address of its environment (`env_end`); 0 during execve(2), or if this process may not read it.
     env_end: u64,
     exit_status: Option<i32>,
 }
@@ -127,12 +127,12 @@ impl Stat {
         Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// The name in parentheses may hold anything, parentheses and spaces too: fields are counted from the last `)`.
+    /// Parses the text. The name in parentheses may itself have parentheses and spaces, so fields are counted from the last `)`.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // The first of them is field 3 of the manual.
+        // The first of them is field 3 of the manual page.
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(1)?.parse().ok()?,
@@ -148,13 +148,13 @@ impl Stat {
         })
     }
 
-    /// Whether the process is becoming another program, so that its environment cannot be read yet.
+    /// Whether the process is in execve(2), so that its environment cannot be read yet.
     pub(crate) const fn is_in_exec(&self) -> bool {
         !self.has_ended() && !self.is_kernel_thread && self.env_end == 0
     }
 
-    /// Whether the process has ended: a zombie, or being torn down. One whose first thread alone has ended looks like a
-    /// zombie and runs on.
+    /// Whether the process has ended: a zombie or dead. A process of which only the first thread has ended has the state of a
+    /// zombie, too, but has not ended.
     pub(crate) const fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
@@ -162,7 +162,7 @@ impl Stat {
     fn status(&self, pid: u32) -> ProcessStatus {
         match (self.has_ended(), self.exit_status) {
             (false, _) => ProcessStatus::Alive,
-            // The kernel shows 0 to whoever may not trace the process (proc(5)): a 0 is believed only where it is no mask.
+            // The kernel shows 0 to a process without ptrace access (proc_pid_stat(5)), so 0 is used only if this process has it.
             (true, Some(0)) if !may_read_exit(pid) => ProcessStatus::Zombie(Exit::UNKNOWN),
             (true, Some(status)) => {
                 ProcessStatus::Zombie(Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
@@ -172,12 +172,12 @@ impl Stat {
     }
 }
 
-/// The sum of times. Those of children are signed in the kernel, and never negative.
+/// The sum of the time fields. Those of children are signed in the kernel, and never negative.
 fn cpu_ticks(fields: &[&str]) -> Option<u64> {
     fields.iter().try_fold(0_u64, |sum, field| Some(sum.saturating_add(field.parse().ok()?)))
 }
 
-/// Whether the kernel shows us the exit status of `pid`: we are root, or every user and group id of it is ours.
+/// Whether the kernel shows this process the exit status of `pid`: if it is root, or all user and group ids are equal.
 fn may_read_exit(pid: u32) -> bool {
     if geteuid().is_root() {
         return true;

@@ -1,4 +1,4 @@
-//! Making a process from a specification. What becomes of it afterwards is the runner's matter.
+//! Spawns a process from a specification. The runner watches it afterwards.
 
 use std::{borrow::Borrow, collections::BTreeMap, env, ffi::OsString, io, path::Path, process::Stdio};
 
@@ -18,8 +18,8 @@ use crate::{
     os::child::{self, ChildSetup},
 };
 
-/// Variables of our own environment that a child gets to see, if they are set. No others: what is exported to a
-/// supervisor (tokens, agent sockets) is not meant for everything that it runs.
+/// Variables of this process's environment that a child inherits. No others are passed on, because the environment of a
+/// supervisor may hold tokens and agent sockets that are not meant for the processes that it runs.
 const ENV_ALLOWED: [&str; 18] = [
     "PATH",
     "HOME",
@@ -42,26 +42,26 @@ const ENV_ALLOWED: [&str; 18] = [
     "XDG_DATA_DIRS",
 ];
 
-/// The beginning of further names that are allowed: the locale.
+/// Prefix of further variables that are passed on: the locale.
 const ENV_PREFIX_ALLOWED: &str = "LC_";
 
-/// A process that has just been spawned, and that nobody watches yet.
+/// A process that has just been spawned and is not watched yet.
 ///
-/// It leads its own session and process group. Dropping it neither kills nor waits for the process.
+/// It leads its own session and process group. Dropping this value neither kills nor waits for the process.
 #[derive(Debug)]
 pub struct SpawnedProcess {
     /// The child, with its stdout and stderr as pipes.
     pub child: Child,
-    /// Its pid, which is also the id of its process group.
+    /// The pid, which is also the id of the process group.
     pub pid: u32,
 }
 
-/// Spawns a process according to `spec`, owned or borrowed, with stdin null and stdout and stderr piped (CTR-0009).
+/// Spawns a process according to `spec`, with stdin from `/dev/null` and stdout and stderr piped (CTR-0009).
 ///
-/// `spec.stdin` is not looked at: the [`ProcessRunner`](crate::run::runner::ProcessRunner) opens it.
+/// `spec.stdin` is ignored: only a [`ProcessRunner`](crate::run::runner::ProcessRunner) opens it.
 ///
-/// Returns once the program has been executed. Whoever calls it has to read both pipes, or the process will block; a
-/// [`ProcessRunner`](crate::run::runner::ProcessRunner) does that by itself.
+/// Returns once the program has been executed. The caller has to read both pipes, or the process will block; a
+/// [`ProcessRunner`](crate::run::runner::ProcessRunner) does that itself.
 ///
 /// # Errors
 /// [`ProcessError::SpawnFailed`] when the program is not found, cannot be executed or no process can be made
@@ -75,13 +75,13 @@ pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessEr
     spawned.map_err(|failure| ProcessError::SpawnFailed(failure.message))
 }
 
-/// What a process is given beside its specification.
+/// Settings of a spawn that are not part of the specification.
 pub(crate) struct SpawnOptions {
-    /// The environment that its own begins with; `None` for the allowed part of ours.
+    /// The base environment; `None` for the allowed part of this process's environment.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
-    /// What it goes through before it becomes its program.
+    /// Set-up between fork and exec.
     pub(crate) child_setup: ChildSetup,
-    /// Variables that go before all others, values of credentials among them.
+    /// Variables that override all others, credentials among them.
     pub(crate) last_env: Vec<(String, OsString)>,
     pub(crate) stdin: Stdio,
     pub(crate) stdout: Stdio,
@@ -101,19 +101,19 @@ impl Default for SpawnOptions {
     }
 }
 
-/// The runtime that a process is to be watched on.
+/// The current tokio runtime, on which a process is watched.
 pub(crate) fn runtime() -> Result<Handle, ProcessError> {
     Handle::try_current().map_err(|_| ProcessError::InvalidState("no tokio runtime to run a process on".to_owned()))
 }
 
-/// Spawns `spec` in these surroundings, and says in detail what went wrong if it did.
+/// Spawns `spec` with `options`. On failure returns the stage and the reason.
 pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
     let SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr } = options;
     let mut command = Command::new(&spec.command);
     command.args(&spec.args).env_clear().envs(environment(base_env.as_ref(), spec, &last_env));
     command.stdin(stdin).stdout(stdout).stderr(stderr);
     if let Some(cwd) = &spec.cwd {
-        // exec's error does not tell a missing directory from a missing program.
+        // The error of the spawn does not distinguish a missing directory from a missing program.
         check_cwd(cwd)?;
         command.current_dir(cwd);
     }
@@ -124,24 +124,24 @@ pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<Sp
     Ok(SpawnedProcess { child, pid })
 }
 
-/// The part of our own environment that a child may see, with the values that are text. What a client captures of its own
-/// for the processes that it asks for.
+/// The part of this process's environment that a child may inherit, without values that are not UTF-8. A client sends it to the
+/// daemon as the base environment of the processes that it starts.
 #[must_use]
 pub fn allowed_variables() -> BTreeMap<String, String> {
     allowed_env().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// The mask of the files that we make (umask(2)); `None` where `/proc` does not tell. For a client that wants the processes
-/// it asks for to have its own.
+/// The umask of this process (umask(2)); `None` if `/proc` does not show it. A client sends it to the daemon for the processes
+/// that it starts.
 #[must_use]
 pub fn current_umask() -> Option<u32> {
-    // The system call can only be asked by setting another one, which other threads would notice.
+    // umask(2) returns the mask only when it sets another one, which would affect other threads.
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
     u32::from_str_radix(mask.trim(), 8).ok()
 }
 
-/// The environment of a process: that which it begins with, then the variables of `spec`, and `last` before all others.
+/// The environment of a process: `base`, overridden by the variables of `spec`, overridden by `last`.
 pub(crate) fn environment(
     base: Option<&BTreeMap<String, String>>,
     spec: &ProcessSpec,
@@ -174,7 +174,7 @@ pub(crate) fn check_cwd(cwd: &Path) -> Result<(), SpawnFailure> {
     enterable().map_err(|error| failure(SpawnStage::WorkingDirectory, &what, &error))
 }
 
-/// Limits are met when the process is made; anything else when it becomes the program.
+/// The stage of a failed spawn: exceeded limits are errors of fork(2), all others of execve(2).
 fn stage_of(error: &io::Error) -> SpawnStage {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => SpawnStage::Fork,
@@ -182,7 +182,7 @@ fn stage_of(error: &io::Error) -> SpawnStage {
     }
 }
 
-/// Why there is no process of `spec`, which `command` was to become.
+/// The failure of a spawn of `spec` by `command`.
 fn not_spawned(spec: &ProcessSpec, command: &std::process::Command, error: &io::Error) -> SpawnFailure {
     let (stage, what) = (stage_of(error), &spec.command);
     let search = crate::os::exec_failure::search_path(command);

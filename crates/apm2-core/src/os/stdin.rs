@@ -1,4 +1,4 @@
-//! The file that a process is given as its standard input at each start.
+//! Opens the file for the standard input of a process.
 
 use std::{
     io,
@@ -11,20 +11,20 @@ use rustix::{
     io::{Errno, ioctl_fionbio},
 };
 
-/// Opens the file at `path`: a regular one from its beginning, a character device, or a named pipe.
+/// Opens the file at `path`: a regular file at its beginning, a character device, or a named pipe.
 ///
-/// A named pipe is opened for writing, too: reading from it waits for whoever comes to write, and has no end when they go.
-/// Nothing here waits for them.
+/// A named pipe is opened for reading and writing, so that open(2) does not wait for a writer, and the process sees no
+/// end-of-file when the last writer closes it.
 ///
 /// # Errors
-/// When it cannot be opened, or is something else.
+/// When it cannot be opened, or is another kind of file.
 pub(crate) fn open_stdin(path: &Path) -> io::Result<OwnedFd> {
-    // Not blocking for now: opening a named pipe waits for a writer otherwise (fifo(7)).
+    // Non-blocking until it is open: opening a named pipe waits for a writer otherwise (fifo(7)).
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path, OFlags::RDONLY | flags, Mode::empty())?;
     let file = match FileType::from_raw_mode(fstat(&file)?.st_mode) {
         FileType::RegularFile | FileType::CharacterDevice => file,
-        // The one that was looked at, whatever has its name by now.
+        // Reopened through the descriptor: another file may have the path by now.
         FileType::Fifo => open(format!("/proc/self/fd/{}", file.as_raw_fd()), OFlags::RDWR | flags, Mode::empty())?,
         FileType::Directory => return Err(Errno::ISDIR.into()),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a named pipe")),

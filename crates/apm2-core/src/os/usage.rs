@@ -1,7 +1,7 @@
-//! What the processes of a run use together, as `/proc` tells it.
+//! The resource usage of all processes of a run, from `/proc`.
 //!
-//! One look at all processes serves every run that is measured within [`LOOK_AGE_MAX`], so that many runs do not each read all
-//! of `/proc`. The environment of a process is read once in its life: it tells the run of a process that left its session.
+//! One scan of `/proc` serves every run that is measured within [`SCAN_AGE_MAX`], so that many runs do not each read all of it.
+//! The environment of a process is read once: its marker identifies the run of a process that left its session.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -14,66 +14,63 @@ use apm2_model::event::identity::ProcessIdentity;
 use nix::time::{ClockId, clock_gettime};
 use rustix::param::{clock_ticks_per_second, page_size};
 
-use crate::os::{
-    group::{RUN_VARIABLE, pids},
-    procfs::Stat,
-};
+use crate::os::{group::pids, marker::RUN_VARIABLE, procfs::Stat};
 
-/// How long a look at all processes may be used.
-const LOOK_AGE_MAX: Duration = Duration::from_secs(1);
+/// Longest time for which a scan is used.
+const SCAN_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Environments that are read in one look. What is beyond it is read in the next.
+/// Environments that are read in one scan. Further ones are read in the next scan.
 const ENVIRONMENTS_MAX: usize = 4096;
 
-/// Age from which the environment of a process is taken for its own: before, it may be about to become its program.
+/// Age from which the environment of a process is read. A younger process may not have called execve(2) yet.
 const SETTLED_AGE: Duration = Duration::from_secs(2);
 
-/// What a run has used so far, and uses now.
+/// The resource usage of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Processor time of its processes, and of those that they have waited for, in user and kernel mode.
+    /// CPU time of its processes and of their waited-for children, in user and kernel mode.
     pub(crate) cpu: Duration,
-    /// Resident memory of its processes, in bytes. What several share counts for each.
+    /// Resident memory of its processes, in bytes. Shared memory counts for each of them.
     pub(crate) memory_bytes: u64,
-    /// Time since it was started.
+    /// Time since the start of the main process.
     pub(crate) age: Duration,
-    /// How many processes it has.
+    /// Number of its processes.
     pub(crate) processes: u32,
 }
 
-/// What the run with this marker uses that began with this process: those of its session and group, what these started, and
-/// what carries the marker. `None` when nothing is left of it.
+/// The usage of the run with main process `first` and this marker: processes of its session and group, their descendants, and
+/// processes with the marker. `None` if no process is left.
 ///
-/// Reads `/proc`: not for an async worker.
+/// Blocks, because it reads `/proc`.
 pub(crate) fn usage(first: &ProcessIdentity, marker: &str) -> Option<Usage> {
-    let mut last = LOOKS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = LATEST.lock().unwrap_or_else(PoisonError::into_inner);
     let markers = match last.take() {
-        Some(look) if look.at.elapsed() <= LOOK_AGE_MAX && look.at_ticks >= first.start_ticks => {
-            return last.insert(look).usage(first, marker);
+        Some(scan) if scan.at.elapsed() <= SCAN_AGE_MAX && scan.at_ticks >= first.start_ticks => {
+            return last.insert(scan).usage(first, marker);
         }
-        Some(look) => look.markers,
+        Some(scan) => scan.markers,
         None => HashMap::new(),
     };
-    last.insert(Look::take(markers)?).usage(first, marker)
+    last.insert(Scan::take(markers)?).usage(first, marker)
 }
 
-/// The latest look.
-static LOOKS: Mutex<Option<Look>> = Mutex::new(None);
+/// The latest scan.
+static LATEST: Mutex<Option<Scan>> = Mutex::new(None);
 
-/// A process, told from a later one with its pid.
+/// A process, by pid and start time.
 type Id = (u32, u64);
 
-/// All processes that there were at one moment.
-struct Look {
+/// All processes at one time.
+struct Scan {
     at: Instant,
-    /// The same moment, in clock ticks since boot.
+    /// The time of the scan, in clock ticks since boot.
     at_ticks: u64,
     processes: HashMap<u32, Stat>,
-    /// The marker in the environment of each process that was looked at; empty for one without.
+    /// The marker of each process whose environment was read; empty without a marker.
     markers: HashMap<Id, String>,
 }
 
-impl Look {
+impl Scan {
     fn take(mut markers: HashMap<Id, String>) -> Option<Self> {
         let (at, now) = (Instant::now(), since_boot()?);
         let found = pids().ok()?.filter_map(|pid| Some((pid, Stat::read(pid)?)));
@@ -81,7 +78,7 @@ impl Look {
         markers.retain(|(pid, start), _| processes.get(pid).is_some_and(|stat| stat.start_ticks == *start));
         let unread = processes.iter().filter(|(pid, stat)| {
             let is_settled = now.saturating_sub(of_ticks(stat.start_ticks)) > SETTLED_AGE;
-            // A kernel thread has no memory, and no environment.
+            // A kernel thread has no memory and no environment.
             is_settled && stat.resident_pages > 0 && !markers.contains_key(&(**pid, stat.start_ticks))
         });
         let unread: Vec<Id> = unread.take(ENVIRONMENTS_MAX).map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
@@ -105,7 +102,7 @@ impl Look {
     }
 
     fn members(&self, first: &ProcessIdentity, marker: &str) -> HashSet<u32> {
-        // An id of a session or a group is nobody else's as long as one is in it. What is older than the run is not of it.
+        // The kernel does not reuse the id of a session or group that has members. Processes older than the run are not its own.
         let is_younger = |stat: &Stat| stat.start_ticks >= first.start_ticks;
         let is_first_gone = self.processes.get(&first.pid).is_some_and(|stat| stat.start_ticks != first.start_ticks);
         let in_session = |stat: &Stat| !is_first_gone && (stat.session == first.pid || stat.group == first.pid);
@@ -117,7 +114,7 @@ impl Look {
             is_younger(stat) && (is_first(**pid, stat) || in_session(stat) || carries(**pid, stat))
         };
         let mut members: HashSet<u32> = self.processes.iter().filter(is_member).map(|(pid, _)| *pid).collect();
-        // What they started is theirs, wherever it went, as long as whoever started it is there.
+        // Descendants belong to the run in any session, as long as their parents exist.
         loop {
             let is_child = |(pid, stat): &(&u32, &Stat)| {
                 let is_new = !members.contains(*pid) && members.contains(&stat.parent);
@@ -132,7 +129,7 @@ impl Look {
     }
 }
 
-/// The marker in the environment that a process was started with. None where that may not be read.
+/// The marker in the initial environment of a process; `None` if that may not be read.
 fn marker_of(pid: u32) -> Option<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let entries = environ.split(|byte| *byte == 0);
@@ -171,7 +168,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A run, of which nothing is left when the test ends.
+    /// A run that is killed when the test ends.
     struct Run {
         child: Child,
         first: ProcessIdentity,
@@ -201,8 +198,8 @@ mod tests {
 
     impl Drop for Run {
         fn drop(&mut self) {
-            let Some(look) = Look::take(HashMap::new()) else { return };
-            for pid in look.members(&self.first, self.marker) {
+            let Some(scan) = Scan::take(HashMap::new()) else { return };
+            for pid in scan.members(&self.first, self.marker) {
                 let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
             }
             let _ = self.child.wait();
@@ -239,13 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn many_runs_share_one_look() {
+    fn many_runs_share_one_scan() {
         let me = identify(std::process::id()).unwrap();
-        let mut looks = HashSet::new();
+        let mut scans = HashSet::new();
         for _ in 0..100 {
             usage(&me, "").unwrap();
-            looks.insert(LOOKS.lock().unwrap().as_ref().map(|look| look.at));
+            scans.insert(LATEST.lock().unwrap().as_ref().map(|scan| scan.at));
         }
-        assert!(looks.len() < 20, "{}", looks.len());
+        assert!(scans.len() < 20, "{}", scans.len());
     }
 }

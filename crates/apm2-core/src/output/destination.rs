@@ -15,9 +15,9 @@ use tokio::{runtime::Handle, sync::mpsc};
 use crate::output::{
     log::{
         files::{LogFiles, LogsDir},
+        log_set::LogSet,
         meter::OutputMeter,
         secret_filter::SecretFilter,
-        sink::LogSet,
         threads::LogThreads,
     },
     notice::OutputNotice,

@@ -32,7 +32,7 @@ use tokio::process::Child;
 
 use crate::{
     error::ProcessError,
-    os::group::{LedgerPlace, Marker},
+    os::marker::{LedgerPlace, Marker},
     run::{event_feed::EventFeed, history::History},
 };
 

@@ -47,7 +47,7 @@ pub(super) fn record_outputs(shared: &SharedInstance, run: u64, drained: Drained
 pub(super) fn record_notice(shared: &SharedInstance, run: u64, notice: &OutputNotice) {
     let (source, bytes, cause) = match notice {
         OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),
-        OutputNotice::Resumed { source, bytes } => (*source, *bytes, "kept again".to_owned()),
+        OutputNotice::Resumed { source, bytes } => (*source, *bytes, "written again".to_owned()),
         OutputNotice::Ended { source, bytes } => (*source, *bytes, "to the end of the run".to_owned()),
         OutputNotice::Lost { source, bytes, cause } => (*source, *bytes, cause.clone()),
     };

@@ -33,9 +33,9 @@ use crate::{
     error::ProcessError,
     os::{
         child,
-        exec_barrier::was_shut_out,
-        group::Marker,
+        exec_barrier::was_not_admitted,
         main_process::MainProcess,
+        marker::Marker,
         procfs::{ProcessStatus, is_in_another_namespace, status_of},
         spawner,
     },
@@ -241,13 +241,13 @@ fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> 
             ProcessStatus::Unverifiable => return true,
             ProcessStatus::Alive if marker.is_carried_by(identity.pid) || began.elapsed() > EXEC_WAIT => return true,
             ProcessStatus::Alive => thread::sleep(EXEC_POLL),
-            ProcessStatus::Zombie(exit) => return !was_shut_out(&exit),
+            ProcessStatus::Zombie(exit) => return !was_not_admitted(&exit),
             ProcessStatus::Gone => {
                 // Before Linux 6.15 a pidfd does not keep the exit status of a reaped process (PIDFD_INFO_EXIT), so it is
                 // unknown whether the program was executed.
-                let status = child::kept_status(pidfd.as_fd()).map(ExitStatus::from_raw);
+                let status = child::reaped_status(pidfd.as_fd()).map(ExitStatus::from_raw);
                 let exit = status.map(|status| Exit::from_status(status, Evidence::Recovered));
-                return exit.is_some_and(|exit| !was_shut_out(&exit));
+                return exit.is_some_and(|exit| !was_not_admitted(&exit));
             }
         }
     }

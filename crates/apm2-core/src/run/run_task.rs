@@ -19,10 +19,7 @@ use tokio::{
 use crate::{
     blocking,
     error::ProcessError,
-    os::{
-        group::{Marker, Member},
-        main_process::MainProcess,
-    },
+    os::{group::Member, main_process::MainProcess, marker::Marker},
     output::{
         drain::OutputDrain,
         fd_store::{FdStore, release_run},

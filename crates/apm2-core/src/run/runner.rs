@@ -31,7 +31,7 @@ use tracing::Span;
 
 use crate::{
     error::ProcessError,
-    os::group::LedgerPlace,
+    os::marker::LedgerPlace,
     output::{
         destination::FileLogs,
         fd_store::{FdStore, StoredRun},

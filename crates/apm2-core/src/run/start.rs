@@ -34,8 +34,8 @@ use crate::{
     os::{
         child::ChildSetup,
         exec_barrier::exec_barrier,
-        group::{Marker, RUN_VARIABLE},
         main_process::MainProcess,
+        marker::{Marker, RUN_VARIABLE},
         procfs::identify,
         spawner::{self, SpawnOptions, SpawnedProcess},
         stdin::open_stdin,
@@ -44,7 +44,7 @@ use crate::{
         destination::{Destination, Filing},
         drain::OutputDrain,
         fd_store::{FdStore, release_run},
-        log::{files::LogFiles, sink::LogSet},
+        log::{files::LogFiles, log_set::LogSet},
         notice::{NOTICES_WAITING_MAX, OutputNotice},
         pipes::Pipes,
         readers::Readers,

@@ -19,7 +19,7 @@ impl StreamView {
         self.0.facts().marker().to_string()
     }
 
-    /// The value that the processes of the latest run have in [`RUN_VARIABLE`](crate::os::group::RUN_VARIABLE).
+    /// The value that the processes of the latest run have in [`RUN_VARIABLE`](crate::os::marker::RUN_VARIABLE).
     pub(crate) fn run_variable(&self) -> String {
         self.0.facts().marker().variable()
     }

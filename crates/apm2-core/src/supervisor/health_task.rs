@@ -8,7 +8,7 @@ use apm2_model::{
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
-    health::probe::{ProbeTarget, probe_whole},
+    health::probe::{ProbeTarget, probe_unmasked},
     time::instant_in,
 };
 
@@ -45,7 +45,7 @@ impl HealthTask {
         let of_all = launch.spec.env.iter().chain(&health.env);
         let masked = of_all.map(|(name, value)| (name.clone(), value.clone())).collect();
         let target = ProbeTarget { process, cwd: launch.spec.cwd.clone(), env: variables(launch, health), masked };
-        self.running = Some(tokio::spawn(async move { probe_whole(&check, timeout, &target).await }));
+        self.running = Some(tokio::spawn(async move { probe_unmasked(&check, timeout, &target).await }));
     }
 
     /// The result of the check under way. Cancel safe. To be called only while a check is under way.

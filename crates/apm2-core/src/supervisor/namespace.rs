@@ -14,7 +14,7 @@ use apm2_model::{event::identity::ProcessIdentity, state::stream::Stream};
 use crate::{
     os::{
         child::has_ended,
-        group::Marker,
+        marker::Marker,
         procfs::{is_in_another_namespace, pid_namespace},
     },
     supervisor::Supervisor,

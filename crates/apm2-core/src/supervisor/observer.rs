@@ -110,8 +110,8 @@ impl Watched {
             lines.hand_on(&mut *self.adapter, &self.output, &mut seen);
         }
         let output = &self.output;
-        let glance = AdapterContext { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
-        seen.extend(self.adapter.tick(&glance));
+        let context = AdapterContext { meter: output.meter.read(&now), now, last_lines: &|| output.last_lines() };
+        seen.extend(self.adapter.tick(&context));
         let adapter = self.adapter.name();
         seen.into_iter().map(|seen| EventKind::Observed { adapter: adapter.to_owned(), detail: seen.detail }).collect()
     }

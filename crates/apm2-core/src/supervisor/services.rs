@@ -6,7 +6,7 @@ use apm2_model::{event::timestamp::Clock, recorder::EventStore, spec::launch::La
 
 use crate::{
     adapter::Adapter,
-    os::group::LedgerPlace,
+    os::marker::LedgerPlace,
     output::{
         destination::FileLogs,
         fd_store::FdStore,

@@ -6,6 +6,7 @@ pub(crate) mod fault;
 pub(crate) mod files;
 pub(crate) mod follow;
 pub(crate) mod last;
+pub(crate) mod log_set;
 pub(crate) mod meter;
 pub(crate) mod retention;
 pub(crate) mod rotation;

@@ -12,7 +12,7 @@ use std::{
     os::fd::{BorrowedFd, OwnedFd},
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -20,17 +20,16 @@ use std::{
 
 use apm2_model::{
     event::{kind::OutputSource, timestamp::Clock},
-    spec::config::log::{LogConfig, is_nowhere},
+    spec::config::log::is_nowhere,
 };
 use rustix::pipe::{SpliceFlags, tee};
 use tracing::Span;
 
 use crate::output::{
     log::{
-        files::{LogFiles, rotated, rotated_path, shown},
+        files::{rotated, rotated_path, shown},
         follow::LogPosition,
-        rotation::tidy_up,
-        secret_filter::SecretFilter,
+        log_set::LogSet,
         tail::last_lines,
         writer::{LogWriter, PEEK_BYTES_MAX},
     },
@@ -58,37 +57,6 @@ pub(crate) enum Moved {
     Dropped(usize),
     /// The pipe is empty and has no more writers.
     End,
-}
-
-/// The log files of an instance, with their common limits.
-#[derive(Debug)]
-pub(crate) struct LogSet {
-    pub(crate) files: LogFiles,
-    pub(crate) config: LogConfig,
-    pub(crate) secret_filter: Arc<SecretFilter>,
-    /// Locked while rotated files are compressed or removed.
-    tidying: Mutex<()>,
-}
-
-impl LogSet {
-    pub(crate) fn new(files: LogFiles, config: LogConfig, secret_filter: Arc<SecretFilter>) -> Self {
-        Self { files, config, secret_filter, tidying: Mutex::new(()) }
-    }
-
-    /// The size at which a file is rotated. Small enough that the current file and the newest rotated file of each output fit
-    /// into the limit on the total.
-    fn rotate_bytes(&self) -> u64 {
-        let files = u64::try_from(self.files.all().count()).unwrap_or(1).max(1);
-        self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)
-    }
-
-    /// Compresses and removes rotated files. Blocks.
-    fn tidy_up(&self) {
-        let _one_at_a_time = self.tidying.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = tidy_up(&self.files, &self.config, self.rotate_bytes()) {
-            tracing::warn!(%error, "rotated log files could not be compressed or removed");
-        }
-    }
 }
 
 /// Moves one output of a run to its log file.

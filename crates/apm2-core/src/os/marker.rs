@@ -1,0 +1,183 @@
+//! The marker of a run in the environment of its processes, and the processes that have it.
+
+use std::{fmt, io};
+
+use apm2_model::event::{identity::ProcessIdentity, stream_id::StreamId};
+use uuid::Uuid;
+
+use crate::os::{
+    group::{Member, Sighting, read_unless_gone, survey},
+    procfs::{Stat, identify},
+};
+
+/// The environment variable that marks the processes of a run, so that they can be found after the end of their supervisor.
+pub const RUN_VARIABLE: &str = "APM2_RUN";
+
+/// The identity of a ledger's directory. Distinguishes runs of the ledger from those of a copy of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LedgerPlace {
+    /// Random identifier of this directory.
+    pub nonce: Uuid,
+    /// Whether markers of version 1, which name no place, belong to this ledger.
+    pub has_old_markers: bool,
+}
+
+/// The version of markers that name a place.
+const MARKER_VERSION: &str = "2";
+
+/// The marker of a run: the value of [`RUN_VARIABLE`] in the environment of its processes:
+///
+/// ```text
+/// <process id>/<instance>/<run>               version 1
+/// 2:<place>/<process id>/<instance>/<run>     version 2
+/// ```
+///
+/// The file descriptor store uses version 1 as its key, since a store belongs to one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Marker {
+    /// The place of the ledger; `None` for version 1.
+    pub(crate) place: Option<LedgerPlace>,
+    /// The instance.
+    pub(crate) stream: StreamId,
+    /// The number of the run.
+    pub(crate) run: u64,
+}
+
+impl Marker {
+    /// The value of [`RUN_VARIABLE`].
+    pub(crate) fn variable(&self) -> String {
+        format!("{}{self}", self.place.map(|place| beginning(&place)).unwrap_or_default())
+    }
+
+    /// The beginnings of an environment entry with a marker of this place, one for each version.
+    fn beginnings(&self) -> Vec<String> {
+        match self.place {
+            None => vec![format!("{RUN_VARIABLE}=")],
+            Some(place) => {
+                let ours = format!("{RUN_VARIABLE}={}", beginning(&place));
+                if place.has_old_markers { vec![ours, format!("{RUN_VARIABLE}=")] } else { vec![ours] }
+            }
+        }
+    }
+
+    /// The environment entries of a process of the run, one for each version.
+    fn variables(&self) -> Vec<String> {
+        self.beginnings().iter().map(|beginning| format!("{beginning}{self}")).collect()
+    }
+
+    /// Whether the process was started with this marker in its environment. `false` if that may not be read.
+    pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
+        let variables = self.variables();
+        let is_one = |entry: &[u8]| variables.iter().any(|variable| entry == variable.as_bytes());
+        has_variable(pid, is_one).is_ok_and(|found| found == Some(true))
+    }
+
+    /// The processes with this marker that have not ended, in any group or session.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
+        let variables = self.variables();
+        Self::carriers_of(|entry| variables.iter().any(|variable| entry == variable.as_bytes()))
+    }
+
+    /// The processes with a marker of any run of this instance that have not ended.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
+        let of_instance = format!("{}/{}/", self.stream.process_id, self.stream.instance);
+        let variables: Vec<String> =
+            self.beginnings().iter().map(|beginning| format!("{beginning}{of_instance}")).collect();
+        Self::carriers_of(|entry| variables.iter().any(|variable| entry.starts_with(variable.as_bytes())))
+    }
+
+    fn carriers_of(is_it: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Member>> {
+        let us = std::process::id();
+        survey(|pid| {
+            if pid == us {
+                return Ok(Sighting::Stranger);
+            }
+            match has_variable(pid, &is_it) {
+                Ok(Some(false)) => return Ok(Sighting::Stranger),
+                // A process whose environment may not be read is of another user.
+                Err(_) => return Ok(Sighting::Stranger),
+                Ok(None) => {
+                    return Ok(match Stat::read(pid) {
+                        Some(stat) if stat.has_ended() => Sighting::Ended,
+                        // It was in execve(2) when its environment was read, and is no longer.
+                        Some(stat) if !stat.is_in_exec() && matches!(has_variable(pid, &is_it), Ok(Some(true))) => {
+                            Sighting::Gone
+                        }
+                        // A kernel thread, or a process with an empty environment.
+                        Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
+                        _ => Sighting::Gone,
+                    });
+                }
+                Ok(Some(true)) => {}
+            }
+            // The start time is read before the environment is read again, so that both are of the same process even if the
+            // pid was reused after the first read.
+            let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
+            if stat.has_ended() {
+                return Ok(Sighting::Ended);
+            }
+            Ok(match has_variable(pid, &is_it) {
+                Ok(Some(true)) => Sighting::Member(Member::of(pid, &stat, false)),
+                _ => Sighting::Gone,
+            })
+        })
+    }
+
+    /// The main process of the run, if it is alive: the process that has the marker and leads a session.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) fn main_process(&self) -> io::Result<Option<ProcessIdentity>> {
+        let leads = |member: &&Member| Stat::read(member.pid).is_some_and(|stat| stat.session == member.pid);
+        // A descendant may lead a session too: the oldest is the main process.
+        let first =
+            self.carriers()?.iter().filter(leads).min_by_key(|member| member.start_ticks).map(|member| member.pid);
+        Ok(first.and_then(identify))
+    }
+}
+
+fn beginning(place: &LedgerPlace) -> String {
+    format!("{MARKER_VERSION}:{}/", place.nonce.simple())
+}
+
+/// Whether the initial environment of a process has an entry for which `is_it` returns true; `None` if the environment is empty,
+/// as it is during execve(2) and for kernel threads.
+///
+/// # Errors
+/// When it may not be read.
+fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bool>> {
+    let environ = read_unless_gone(&format!("/proc/{pid}/environ"))?;
+    let environ = environ.filter(|environ| !environ.is_empty());
+    Ok(environ.map(|environ| environ.split(|byte| *byte == 0).any(is_it)))
+}
+
+impl fmt::Display for Marker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.stream.process_id, self.stream.instance, self.run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_names_its_place_and_ends_with_its_run() {
+        let stream = StreamId { process_id: "00000000-0000-0000-0000-000000000007".parse().unwrap(), instance: 1 };
+        let old = Marker { place: None, stream, run: 3 };
+        assert_eq!(old.variable(), "00000000-0000-0000-0000-000000000007/1/3");
+        let nonce = Uuid::from_u128(9);
+        let new = |has_old_markers| Marker { place: Some(LedgerPlace { nonce, has_old_markers }), ..old };
+        let text = "2:00000000000000000000000000000009/00000000-0000-0000-0000-000000000007/1/3";
+        assert_eq!(new(false).variable(), text);
+        assert_eq!(new(true).variable(), text);
+        assert_eq!(new(true).to_string(), old.variable(), "the key of the file descriptor store");
+        assert_eq!((new(false).beginnings().len(), new(true).beginnings().len()), (1, 2));
+    }
+}
