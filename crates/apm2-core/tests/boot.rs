@@ -1,4 +1,4 @@
-//! What runs again after a shutdown of the supervisor or of the machine, and what does not.
+//! Which processes are started again after a shutdown of the supervisor or of the machine.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn operator() -> Requester {
     Actor::Operator { uid: 1, user: None, terminal: None }.into()
 }
 
-/// Started by an operator.
+/// A supervisor of `spec`, which an operator has started.
 async fn begun(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let supervisor = log.supervisor(Vec::new());
     in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();
@@ -53,11 +53,11 @@ async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
     supervisor
 }
 
-/// Whether the next supervisor starts it, or leaves it.
+/// Whether the next supervisor starts the process.
 async fn runs_again(log: &Log, spec: &ProcessSpec) -> bool {
     let before = log.replay().unwrap().run;
     let supervisor = next(log, spec).await;
-    // What an earlier supervisor left may still be on record as running.
+    // The run of the earlier supervisor may still be recorded as running.
     let runs =
         || log.replay().is_some_and(|stream| stream.run > before && stream.handle.state == ProcessState::Running);
     let is_over = || log.replay().unwrap().handle.state.has_exited() && supervisor.is_idle();
@@ -68,7 +68,7 @@ async fn runs_again(log: &Log, spec: &ProcessSpec) -> bool {
     runs
 }
 
-/// The same past on a machine that was started anew since then.
+/// The same log, as if the machine had been rebooted since then.
 fn of_another_boot(log: &Log) -> Log {
     let (past, other) = (Log::default(), Uuid::from_u128(1));
     past.adopt(log);
@@ -115,7 +115,7 @@ async fn a_restart_that_was_due_at_a_shutdown_is_made_at_once() {
     shut_down(&supervisor).await;
 }
 
-/// A supervisor that leaves what runs to the next one begins no start any more.
+/// A supervisor that leaves its processes to the next one makes no more starts.
 #[tokio::test]
 async fn a_restart_that_is_due_at_a_leave_is_made_by_the_next_supervisor() {
     const DELAY: Duration = Duration::from_secs(2);
@@ -223,12 +223,12 @@ async fn an_adopted_process_is_left_as_it_is() {
     shut_down(&supervisor).await;
 }
 
-/// A process that takes a moment to end when it is asked to.
+/// A process that needs a moment to end after its stop signal.
 fn slow_to_end(on_boot: OnBoot) -> ProcessSpec {
     spec("trap 'sleep 0.3; exit 0' TERM; while :; do sleep 0.01; done", RestartPolicy::Never, on_boot)
 }
 
-/// Begins what stops the process to start it again, and waits until the stop is under way.
+/// Begins an operation that stops and starts the process, and waits until the stop has begun.
 async fn begin_restart(supervisor: &Supervisor, log: &Log, what: impl Future<Output = ()> + Send + 'static) {
     let _supervisor = supervisor.clone();
     tokio::spawn(what);
@@ -237,11 +237,11 @@ async fn begin_restart(supervisor: &Supervisor, log: &Log, what: impl Future<Out
 
 fn restart(supervisor: &Supervisor, spec: &ProcessSpec) -> impl Future<Output = ()> + Send + 'static {
     let (supervisor, id) = (supervisor.clone(), id_of(spec));
-    // Refused once the supervisor leaves.
+    // Refused while the supervisor shuts down.
     async move { drop(supervisor.restart(id, &operator()).await) }
 }
 
-/// The next supervisor starts what was between its stop and its start, whatever asked for both.
+/// The next supervisor starts a process that was between the stop and the start of any operation.
 #[tokio::test]
 async fn a_shutdown_that_comes_between_stop_and_start_of_a_restart_puts_the_start_off() {
     for on_boot in [OnBoot::AsBefore, OnBoot::Start, OnBoot::Stay] {
@@ -290,7 +290,7 @@ async fn a_shutdown_that_comes_while_a_restart_waits_for_credentials_puts_the_st
     assert!(stream.wanted && stream.handle.state.has_exited() && stream.run == 1, "{stream:?}");
 }
 
-/// An operator who stops what the supervisor stops already has the last word.
+/// A stop by an operator during a stop by the supervisor takes precedence.
 #[tokio::test]
 async fn a_stop_by_an_operator_during_a_shutdown_counts() {
     for is_restart in [false, true] {
@@ -310,7 +310,7 @@ async fn a_stop_by_an_operator_during_a_shutdown_counts() {
     }
 }
 
-/// It ran when it was shut down, however it ended then.
+/// A process that ran at the shutdown is started again, whatever its exit code was then.
 #[tokio::test]
 async fn what_was_shut_down_while_it_finished_its_work_runs_again_under_any_policy() {
     for policy in [RestartPolicy::Never, RestartPolicy::OnFailure, RestartPolicy::Always] {
@@ -324,12 +324,13 @@ async fn what_was_shut_down_while_it_finished_its_work_runs_again_under_any_poli
     }
 }
 
-/// It had ended by itself, and its policy would not have started it: that its output is still read changes nothing.
+/// A process had ended by itself before the shutdown and its policy does not restart it. That its output is still being read makes
+/// no difference.
 #[tokio::test]
 async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
     for policy in [RestartPolicy::Never, RestartPolicy::Always] {
         let dir = tempfile::tempdir().unwrap();
-        // What it leaves holds the output for longer than that is waited for. A second run goes on.
+        // A process that it leaves behind holds the output open beyond the bounded wait. A second run would not end.
         let first = dir.path().join("first");
         let again = format!("test -e {0} && exec sleep 1000; touch {0}; ", first.display());
         let script = again + &escaping("sleep 3").replace("exit 0", "exit 3");
@@ -346,7 +347,7 @@ async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
     }
 }
 
-/// A supervisor that is killed while it shuts down leaves the rest to the next one: to see the stop through, and to start.
+/// If a supervisor is killed while it shuts down, the next one completes the stop and starts the process.
 #[tokio::test]
 async fn what_was_being_shut_down_when_the_supervisor_was_killed_runs_again() {
     let (log, spec) = (Log::default(), slow_to_end(OnBoot::AsBefore));
@@ -364,7 +365,7 @@ async fn what_was_being_shut_down_when_the_supervisor_was_killed_runs_again() {
     in_time(left).await.unwrap();
 }
 
-/// `on_boot = "stay"` after a power cut is a word about the process: what it says holds until somebody starts it.
+/// After a power failure `on_boot = "stay"` keeps a process stopped until a client starts it.
 #[tokio::test]
 async fn what_stayed_once_is_not_wanted_until_it_is_started() {
     let (log, spec) = (Log::default(), forever(OnBoot::Stay));

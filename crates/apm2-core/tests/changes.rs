@@ -1,4 +1,4 @@
-//! Changes of what is supervised: who may make them, and what is left when one fails.
+//! Changes of the supervised processes: permissions, and the state after a failed change.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ use crate::support::{AMPLE, KillOnDrop, Log, LogForEach, PATIENCE, in_time, sh, 
 const UNTOUCHED: BroughtUp =
     BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
 
-/// A supervisor in which each instance has a log of its own.
+/// A supervisor with one log for each instance.
 fn supervisor() -> Supervisor {
     let mut services = Log::default().services(Vec::new());
     services.store = Arc::new(LogForEach);
@@ -64,7 +64,7 @@ async fn changes_at_the_same_time_cannot_end_up_with_one_name_for_two_instances(
     assert_eq!(supervisor.launches().len(), 1);
 }
 
-/// Launches that are kept, until the disk is full.
+/// A launch store in memory that can be made full.
 #[derive(Default)]
 struct Kept {
     launches: Mutex<Vec<LaunchSpec>>,
@@ -92,7 +92,7 @@ impl LaunchStore for Kept {
     }
 }
 
-/// Keeps nothing, and refuses what it is told to refuse.
+/// An event store that stores nothing and refuses selected events.
 #[derive(Clone)]
 struct Picky(Arc<Mutex<Option<Refused>>>);
 
@@ -120,7 +120,7 @@ impl Recorder for Picky {
     }
 }
 
-/// Two instances that run, in a place where a change can fail in many ways.
+/// Two running instances, with stores that can be made to fail.
 struct Scene {
     supervisor: Supervisor,
     kept: Arc<Kept>,
@@ -128,11 +128,11 @@ struct Scene {
     spec: ProcessSpec,
 }
 
-/// Which drafts are refused.
+/// Selects the new events that are refused.
 type Refused = fn(&NewEvent) -> bool;
 
 impl Drop for Scene {
-    /// A test that fails leaves nothing running.
+    /// Kills the processes, so that a failed test leaves none running.
     fn drop(&mut self) {
         let pids = self.supervisor.instances().into_iter().filter_map(|stream| stream.handle.pid);
         pids.for_each(|pid| drop(KillOnDrop(pid)));
@@ -158,13 +158,13 @@ impl Scene {
         in_time(self.supervisor.bring_up(LaunchSpec::new(spec), false, &Requester::default())).await
     }
 
-    /// The states of all instances, with the arguments that each was recorded with.
+    /// The states of all instances and the arguments that are recorded for each.
     fn instances(&self) -> Vec<(ProcessState, Vec<String>)> {
         let streams = self.supervisor.instances();
         streams.into_iter().map(|stream| (stream.handle.state.clone(), stream.handle.spec.args.clone())).collect()
     }
 
-    /// What was there before a change that failed is there, runs, and can be told to do everything.
+    /// Asserts that after a failed change the processes are as before, run, and accept all commands.
     async fn assert_as_before(&self, by: &Requester) {
         *self.refused.lock().unwrap() = None;
         assert_eq!(*self.kept.launches.lock().unwrap(), [LaunchSpec::new(self.spec.clone())]);
@@ -271,7 +271,7 @@ async fn what_is_known_not_to_start_changes_nothing_and_stops_nothing() {
     scene.assert_as_before(&Requester::default()).await;
 }
 
-/// A file that is open for writing cannot be executed (execve(2), `ETXTBSY`), which shows when it is tried.
+/// A file that is open for writing cannot be executed (execve(2), `ETXTBSY`), which only the start itself detects.
 #[tokio::test]
 async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     let scene = Scene::new().await;
@@ -289,7 +289,7 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     drop(open);
 }
 
-/// Goes on once the process that is to be changed has been started again by its policy.
+/// A launch store that waits until the process that is to be changed has been restarted by its policy.
 struct Restarting(Arc<Mutex<Option<Log>>>);
 
 impl LaunchStore for Restarting {
@@ -349,7 +349,7 @@ async fn a_creation_that_fails_leaves_the_name_free() {
     scene.assert_as_before(&Requester::default()).await;
 }
 
-/// A start that is recorded when it is let go on.
+/// An event store that blocks the record of a start until it is released.
 #[derive(Clone)]
 struct SlowStart {
     has_begun: Arc<AtomicBool>,
@@ -418,7 +418,7 @@ async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() 
     }
     let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
     assert_eq!(candidates.len(), 2, "{candidates:?}");
-    // What was supervised once counts as well, as it does for those who read the ledger.
+    // Processes that were supervised before count too, as they do for readers of the ledger.
     in_time(supervisor.remove(supervisor.find_process("b").unwrap(), None, &by)).await.unwrap();
     assert!(matches!(supervisor.find("abab"), Err(UnclearId::Ambiguous { .. })));
     assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
@@ -443,7 +443,7 @@ fn logging_to(name: &str, log: &std::path::Path) -> ProcessSpec {
     ProcessSpec { log, ..named(name, 1) }
 }
 
-/// Brings up all of them together.
+/// Brings up all launches in one call.
 async fn bring_up_all(supervisor: &Supervisor, launches: Vec<LaunchSpec>) -> Vec<Result<BroughtUp, ProcessError>> {
     let parts = supervisor.together(launches.iter().map(|launch| launch.spec.name.clone()).collect());
     let works = launches
@@ -473,7 +473,7 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{refused:?}");
     let changed = bring_up_all(&supervisor, swapped).await;
     assert_eq!(applied(&changed), [Some(Applied::Changed); 2], "{changed:?}");
-    // A name that an instance of the other had.
+    // A name that an instance of another process had.
     let two = || LaunchSpec::new(named("web", 2));
     assert_eq!(applied(&bring_up_all(&supervisor, vec![two()]).await), [Some(Applied::Created)]);
     let apart = vec![LaunchSpec::new(named("web", 1)), LaunchSpec::new(named("web-1", 1))];
@@ -482,7 +482,7 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     in_time(supervisor.shutdown(AMPLE, &by)).await;
 }
 
-/// Launches that cannot be kept, of one name.
+/// A launch store that refuses launches of one name.
 struct Refusing(&'static str);
 
 impl LaunchStore for Refusing {
@@ -504,7 +504,7 @@ impl LaunchStore for Refusing {
     }
 }
 
-/// What waits for another change that is not made is as it was, and runs; what needs nothing of it is changed.
+/// A change that depends on a failed one is undone and its process runs as before; an independent change is made.
 #[tokio::test]
 async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_needs_that() {
     let mut services = Log::default().services(Vec::new());
@@ -533,7 +533,7 @@ async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_n
     in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
 }
 
-/// Each of two changes would wait for the lock of the other, and a name that comes twice for itself.
+/// Two changes that lock the same names in opposite order would deadlock, and so would a name that is listed twice.
 #[tokio::test]
 async fn changes_that_are_made_together_do_not_wait_for_each_other() {
     let supervisor = supervisor();

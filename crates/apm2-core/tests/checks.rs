@@ -24,7 +24,7 @@ async fn checked(check: &HealthCheck, limit: Duration) -> ProbeResult {
     in_time(probe(check, limit, &ProbeTarget::default())).await
 }
 
-/// A server that answers each connection with `answer`; with `None` it says nothing and keeps the connection.
+/// A server that sends `answer` on each connection; with `None` it sends nothing and keeps the connection open.
 fn server(answer: Option<&'static str>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -33,7 +33,7 @@ fn server(answer: Option<&'static str>) -> String {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             match answer {
-                // Whoever asks has said so in one piece, and may be gone before the answer.
+                // The request arrives in one piece. The client may close the connection before the answer.
                 Some(answer) => {
                     let _ = stream.read(&mut [0; 4096]);
                     let _ = stream.write_all(answer.as_bytes());
@@ -172,9 +172,9 @@ async fn what_a_script_said_last_is_kept_without_what_is_secret() {
     }
 }
 
-/// The part of an output that is kept ends anywhere, and with it a line.
+/// The captured part of an output may end in the middle of a line.
 #[tokio::test]
-async fn a_line_that_is_not_kept_to_its_end_is_not_told() {
+async fn a_line_that_is_cut_is_not_reported() {
     for (before, said) in [("echo it is down;", "exit status: 1: it is down"), ("", "exit status: 1")] {
         let text = format!("exec >&2; {before} head -c 100000 /dev/zero | tr '\\0' x; exit 1");
         let result = checked(&script(&text), LIMIT).await;
@@ -182,7 +182,7 @@ async fn a_line_that_is_not_kept_to_its_end_is_not_told() {
     }
 }
 
-/// What a credential is, only the supervisor knows. The check's words are cut in the middle of it, and none of it is recorded.
+/// Only the supervisor knows the values of credentials. The output of the check is cut within one, and no part of it is recorded.
 #[tokio::test]
 async fn a_check_that_says_a_credential_has_it_masked_before_it_is_cut() {
     const SECRET: &str = "Zq8vK2m1Xw3rT6yU";

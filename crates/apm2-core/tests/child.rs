@@ -1,4 +1,4 @@
-//! What a child inherits: as little as possible.
+//! The attributes that a child inherits: as few as possible.
 
 use std::collections::HashMap;
 
@@ -34,13 +34,13 @@ async fn it_leads_its_own_session_and_group() {
     assert!(pid.is_none_or(|pid| pid == own));
 }
 
-/// Another test may open descriptors at the same time: a leak of any one shows here.
+/// Other tests open descriptors at the same time; a leak of any one fails this test.
 #[tokio::test]
 async fn it_has_no_descriptor_but_three() {
     // Not close-on-exec on purpose, as a careless library would leave it.
     let careless = std::fs::File::open("/dev/null").unwrap();
     nix::fcntl::fcntl(&careless, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    // `ls` opens the directory itself, as one more.
+    // Descriptor 3 is the directory, which `ls` has opened itself.
     let listed = output_of(sh("exec ls /proc/self/fd")).await;
     assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
 }
@@ -50,7 +50,7 @@ async fn it_ignores_and_blocks_no_signal() {
     let mut blocked = SigSet::empty();
     blocked.add(Signal::SIGUSR1);
     let mut before = SigSet::empty();
-    // The mask is this thread's, and the runtime of this test has no other thread.
+    // The signal mask belongs to this thread, and the runtime of this test has no other one.
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut before)).unwrap();
     // Rust itself ignores SIGPIPE, which would be inherited.
     let status = output_of(sh("exec cat /proc/self/status")).await;
@@ -68,7 +68,7 @@ async fn its_environment_is_the_allowed_part_of_ours_and_its_own() {
     assert_eq!(variables.get("MINE"), Some(&"1"));
     assert_eq!(variables.get("HOME"), Some(&"/elsewhere"));
     assert!(variables.contains_key("PATH") && variables.contains_key("APM2_RUN"));
-    // Cargo sets this for its tests, and nobody allowed it.
+    // Cargo sets this variable for its tests, and it is not on the list of allowed variables.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     assert!(!variables.contains_key("CARGO_MANIFEST_DIR"));
 }

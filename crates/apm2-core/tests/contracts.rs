@@ -47,7 +47,7 @@ fn ctr_0003_every_builder_method_chains() {
     assert_eq!(builder.build().instances, 2);
 }
 
-/// What the compiler enforces is kept from being taken away.
+/// Checks the attributes in the source, so that a removed one is noticed.
 #[test]
 fn ctr_0004_every_builder_method_is_must_use() {
     let source = include_str!("../../apm2-model/src/spec/builder.rs");

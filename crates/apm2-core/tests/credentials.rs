@@ -1,4 +1,4 @@
-//! Where credentials come from, who gets them, and where they are never seen.
+//! The sources of credentials, their delivery to the process, and that they are never recorded.
 
 use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, path::Path};
 
@@ -38,7 +38,7 @@ async fn value(source: CredentialSource) -> Result<String, String> {
 }
 
 #[tokio::test]
-async fn values_come_from_a_file_that_nobody_else_may_read() {
+async fn values_come_from_a_file_that_no_other_user_may_read() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(value(profile(dir.path(), 0o600)).await.unwrap(), SECRET);
     for mode in [0o640, 0o604, 0o620] {
@@ -65,7 +65,7 @@ async fn values_come_from_a_command_in_either_form() {
     for (script, said) in [
         ("exit 3", "failed"),
         ("true", "printed nothing"),
-        ("printf '\\377'", "no text"),
+        ("printf '\\377'", "not UTF-8"),
         ("echo other=1", "has no \"key\""),
         ("head -c 70000 /dev/zero | tr '\\0' k", "64 KiB"),
     ] {

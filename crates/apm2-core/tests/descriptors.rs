@@ -1,4 +1,4 @@
-//! Starts at the limit on open files: each fails whole, or runs whole.
+//! Starts at the limit on open files: each either succeeds or fails completely.
 
 use std::{fs, process::Command, sync::Arc};
 
@@ -11,10 +11,10 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{Log, in_time, until};
 
-/// Says to the test below that it has a process of its own, whose limit is nobody else's.
+/// Set in the environment of the process in which the test below runs alone, because it changes the limit of its process.
 const ALONE: &str = "APM2_TEST_ALONE";
 
-/// More than a start needs.
+/// More descriptors than a start needs.
 const DESCRIPTORS_MAX: u64 = 48;
 
 #[test]
@@ -41,7 +41,7 @@ async fn starts_at_every_limit() {
     for spare in 0..DESCRIPTORS_MAX {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::default();
-        // Threads for its output have to be made, too.
+        // The log threads have to be started, too.
         let logs = Some((LogsDir::new(dir.path().to_owned()), Arc::new(LogThreads::default())));
         let supervisor = Unrecovered::new(Services { logs, ..log.services(Vec::new()) }).without_past();
         let spec = ProcessSpec::builder().name("it").command("sleep").args(["1000"]).build();
@@ -69,7 +69,7 @@ async fn starts_at_every_limit() {
                     supervisor.is_idle() || log.replay().unwrap().handle.state.has_exited()
                 })
                 .await;
-                // The policy may try again.
+                // The policy may restart it.
                 let _ = in_time(supervisor.stop(id, None, &Requester::default())).await;
             }
             Err(error) => panic!("{spare}: {error}: {:?}", log.names()),

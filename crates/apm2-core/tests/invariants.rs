@@ -21,7 +21,7 @@ fn every_state() -> [ProcessState; 7] {
     ]
 }
 
-/// Every event that is a transition in some state.
+/// Every event that changes the state in some state.
 fn every_transition() -> [EventKind; 7] {
     [
         EventKind::Starting { identity: None, trigger: StartTrigger::Start },
@@ -66,7 +66,7 @@ fn inv_0005_there_is_at_least_one_instance() {
     assert_eq!(builder().instances(7).build().instances, 7);
 }
 
-/// Without the start event no state can be reached twice.
+/// Without the start event no state can be reached again.
 #[test]
 fn inv_0006_there_is_no_cycle_but_by_a_start() {
     fn visit(state: &ProcessState, path: &mut Vec<&'static str>) {

@@ -1,4 +1,4 @@
-//! Output in files: whole, in order, rotated, within its limits, and never a reason to wait.
+//! Output in log files: complete, in order, rotated, within its limits, and never blocking the process.
 
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ fn supervisor(log: &Log, dir: &Path) -> Supervisor {
     Unrecovered::new(services).without_past()
 }
 
-/// Runs a script to its end with this configuration, and gives what is recorded.
+/// Runs a script to its end with this configuration and returns the recorded stream.
 async fn ended(log: &Log, dir: &Path, config: LogConfig, script: &str) -> Stream {
     let restart = RestartConfig { policy: RestartPolicy::Never, ..RestartConfig::default() };
     let spec = ProcessSpec { log: config, restart, ..sh(script) };
@@ -29,7 +29,7 @@ async fn ended(log: &Log, dir: &Path, config: LogConfig, script: &str) -> Stream
     in_time(supervisor.wait(id)).await.unwrap()
 }
 
-/// All that is there to be read, and how many files were removed before.
+/// The whole output that can be read, and the number of files that were removed before.
 fn all(path: &Path) -> (String, u64) {
     let mut reader = LogReader::from_start(path).unwrap();
     let (mut bytes, mut gaps) = (Vec::new(), 0);
@@ -44,7 +44,7 @@ fn all(path: &Path) -> (String, u64) {
 
 fn size_of(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).unwrap();
-    // What is compressed at this moment may be gone.
+    // A file that is being compressed may be gone.
     entries.filter_map(|entry| entry.unwrap().metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
@@ -133,9 +133,9 @@ async fn each_line_begins_with_its_time_if_asked_however_it_was_written() {
     }
 }
 
-/// What cannot be kept is dropped, with its count on record, and the process does not wait.
+/// Output that cannot be written is dropped and its size recorded, and the process does not block.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_kept_is_dropped_and_told() {
+async fn output_that_cannot_be_written_is_dropped_and_recorded() {
     let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
     let config = LogConfig { stdout: Some("/dev/full".into()), ..LogConfig::default() };
     let stream = ended(&log, dir.path(), config, "head -c 1000000 /dev/zero; exit 7").await;
@@ -201,7 +201,7 @@ async fn a_last_line_that_is_too_long_keeps_its_end_and_no_part_of_a_secret() {
     assert_eq!(last_lines_of(key).await, ["<redacted>", "because"]);
 }
 
-/// Numbered bytes in files of random sizes, read on from a random place: nothing is lost or doubled.
+/// Numbered bytes in files of random sizes, read in two parts from a random position: none is lost or read twice.
 fn written(dir: &Path, sizes: &[usize]) -> std::path::PathBuf {
     let path = dir.join("log");
     let mut next = 0_usize;

@@ -1,4 +1,4 @@
-//! What an adapter is shown of a process, and what becomes of what it says.
+//! The input of adapters and the recording of their observations.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use apm2_core::{
 
 use crate::support::{AMPLE, Log, in_time, sh, until};
 
-/// Understands lines such as `{"tool":"edit"}`, and nothing else.
+/// An adapter that parses lines such as `{"tool":"edit"}` only.
 struct Tools;
 
 impl Adapter for Tools {
@@ -37,7 +37,7 @@ async fn lines_of_json_become_events() {
     services.logs = Some((LogsDir::new(dir.path()), Arc::new(LogThreads::default())));
     services.adapters = Arc::new(|_| Some(Box::new(Tools)));
     let supervisor = Unrecovered::new(services).without_past();
-    // The last line comes in two pieces, with something else between it and the first.
+    // The last line is written in two pieces.
     let spec = sh(r#"echo '{"tool":"edit"}'; echo no; printf '{"tool":'; sleep 0.1; echo '"run"}'; exec sleep 1000"#);
     let id = StreamId { process_id: spec.id, instance: 0 };
     in_time(supervisor.apply(LaunchSpec::new(spec), &Requester::default())).await.unwrap();
@@ -58,12 +58,11 @@ async fn lines_of_json_become_events() {
     }
 }
 
-/// What an adapter sees is cut after it is masked, and what it is shown of a line that is too long has no part of a secret at
-/// its end.
+/// An observation is masked before it is cut, and the end of a line that is cut contains no part of a secret.
 #[tokio::test]
 async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
     const SECRET: &str = "Zq8vK2m1Xw3rT6yU";
-    /// The end of a line is what it sees.
+    /// Observes the end of each line.
     struct Ends;
     impl Adapter for Ends {
         fn name(&self) -> &'static str {

@@ -1,4 +1,4 @@
-//! What is not supervised is on record only: a name that comes back goes on with what is loaded from there.
+//! Processes that are no longer supervised: a name that is supervised again continues the stream that is loaded from the record.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use apm2_core::{
 
 use crate::support::{Log, PATIENCE, begin, in_time, sh, until};
 
-/// The record of many streams, from which nothing is loaded while that is held up, or is refused.
+/// An event store of many streams whose loading can be blocked or made to fail.
 #[derive(Clone, Default)]
 struct Record {
     streams: Arc<Mutex<HashMap<StreamId, Vec<Event>>>>,
@@ -85,7 +85,7 @@ impl Record {
         self.unrecovered(launches).without_past()
     }
 
-    /// A supervisor that has run `spec` once and does not supervise it any more.
+    /// A supervisor that has run `spec` once and no longer supervises it.
     async fn after_a_run(&self, spec: &ProcessSpec) -> Supervisor {
         let supervisor = self.supervisor(&Arc::default());
         run_once(&supervisor, spec).await;
@@ -94,7 +94,7 @@ impl Record {
     }
 }
 
-/// Launches that are there, and what was removed.
+/// A launch store that notes what was removed.
 #[derive(Default)]
 struct Launches {
     launches: Vec<LaunchSpec>,
@@ -126,7 +126,7 @@ async fn run_once(supervisor: &Supervisor, spec: &ProcessSpec) -> Stream {
     in_time(supervisor.wait(id)).await.unwrap()
 }
 
-/// The same under another id, as somebody asks for it who does not know the first.
+/// The same specification under another id, as from a client that does not know the first one.
 fn again(spec: &ProcessSpec) -> ProcessSpec {
     ProcessSpec { id: ProcessId::new(), ..spec.clone() }
 }
@@ -203,7 +203,7 @@ async fn two_names_at_once_do_not_go_on_with_the_same_record() {
     let (ours, back, asked) = (supervisor.clone(), LaunchSpec::new(again(&spec)), by.clone());
     let back = tokio::spawn(async move { ours.apply(back, &asked).await });
     until("it is being loaded", || record.loads.load(Ordering::Acquire) == 1).await;
-    // This one asks for the id that the other's name has on record.
+    // This specification has the id that the other one's name has on record.
     let other = LaunchSpec::new(ProcessSpec { name: "other".to_owned(), ..spec.clone() });
     assert_eq!(in_time(supervisor.apply(other, &by)).await.unwrap(), Applied::Created);
     record.is_held.store(false, Ordering::Release);

@@ -1,4 +1,4 @@
-//! Output: always read, and handed on whole.
+//! Output is always read and delivered completely.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use apm2_core::process::{OutputSource, ProcessState};
 use crate::support::{AMPLE, KillOnDrop, Lines, Log, escaping, in_time, is_alive, keeping_orphans, sh, until};
 
 #[tokio::test]
-async fn a_hundred_megabytes_that_nobody_reads_do_not_block() {
+async fn a_hundred_megabytes_without_a_subscriber_do_not_block() {
     let log = Log::default();
     let mut runner = log.runner(sh("head -c 100000000 /dev/zero; head -c 1000000 /dev/zero >&2"));
     runner.start().unwrap();
@@ -74,7 +74,7 @@ async fn a_subscription_lasts_over_restarts() {
     }
 }
 
-/// Somebody who escaped and writes without end keeps nobody waiting, and is not blocked either.
+/// A process that left the group and writes without end neither delays the end of the run nor blocks.
 #[tokio::test]
 async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
     let log = Log::default();
@@ -96,7 +96,7 @@ async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
     in_time(reader).await.unwrap();
 }
 
-/// The child holds the pipe itself, so the end of its reader is neither a SIGPIPE nor an error.
+/// The child has the read end of its pipe open, too, so the end of the reader is neither a SIGPIPE nor an error.
 #[tokio::test]
 async fn a_child_outlives_its_reader() {
     let directory = tempfile::tempdir().unwrap();
@@ -125,6 +125,6 @@ async fn stopping_a_silent_process_leaks_nothing() {
     in_time(runner.stop(AMPLE)).await.unwrap();
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     assert!(!log.names().contains(&"output_leaked"));
-    // Nothing comes after, either: the readers are through.
+    // No more output follows: the readers have finished.
     tokio::time::timeout(Duration::from_secs(1), runner.wait()).await.unwrap();
 }

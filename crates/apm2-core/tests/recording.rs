@@ -1,4 +1,4 @@
-//! Law 2: intent before effect, evidence after; and nothing that is not on record.
+//! Law 2: the intent is recorded before the effect and the evidence after it; nothing happens that is not recorded.
 
 use std::sync::{
     Arc, Mutex,
@@ -46,12 +46,12 @@ async fn nothing_runs_unrecorded() {
     let room = Arc::clone(&has_room);
     let log = Log::refusing(move |kind| matches!(kind, EventKind::Starting { .. }) && !room.load(Ordering::Acquire));
     let mut runner = log.runner(sh("exec sleep 1000"));
-    // The child's pid is learned from whoever has the marker of the run in its environment.
+    // The process is found by the marker of the run in its environment.
     let marker = format!("APM2_RUN={}/0/1", runner.spec().id);
     let error = runner.start().unwrap_err();
     assert!(matches!(error, ProcessError::Io(_)), "{error}");
     assert!(!runner.has_child() && runner.pid().is_none());
-    until("nobody has the marker", || !is_marked(&marker)).await;
+    until("no process has the marker", || !is_marked(&marker)).await;
     assert_eq!(log.names(), ["registered", "start_requested"], "asked for, never confirmed");
     assert!(matches!(runner.start().unwrap_err(), ProcessError::Io(_)), "what is open has to be closed first");
     has_room.store(true, Ordering::Release);
@@ -85,9 +85,9 @@ async fn a_stop_that_cannot_be_recorded_sends_no_signal() {
     log.assert_live_equals_replayed(&runner);
 }
 
-/// Evidence is durable before anyone is told: what is not, is not told.
+/// An end is reported only after it is durable.
 #[tokio::test]
-async fn an_end_that_cannot_be_recorded_is_not_told() {
+async fn an_end_that_cannot_be_recorded_is_not_reported() {
     let log = Log::refusing(|kind| matches!(kind, EventKind::Stopped { .. }));
     let mut runner = log.runner(sh("exit 0"));
     runner.start().unwrap();
@@ -137,7 +137,7 @@ async fn a_changed_specification_is_recorded_once_and_without_its_secrets() {
         runner.start().unwrap();
         in_time(runner.wait()).await.unwrap();
     }
-    // A value of the environment is not recorded, so a new value is not a change.
+    // The values of variables are not recorded, so a new value is no recorded change.
     let rotated = ProcessSpec { env: [("SECRET".into(), "hunter3".into())].into(), ..first.clone() };
     let changed = ProcessSpec { args: vec!["-c".into(), "exit 1".into()], ..first };
     for spec in [rotated, changed] {

@@ -1,4 +1,4 @@
-//! What a supervisor finds of the one before it: each row of the table in `docs/recovery.md`, with real processes.
+//! Recovery of the runs of an earlier supervisor: each row of the table in `docs/recovery.md`, with real processes.
 
 use apm2_core::process::identify;
 use std::{
@@ -28,7 +28,7 @@ fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
 }
 
-/// A process of its own session, as a supervisor starts them, that nobody supervises.
+/// A process in a session of its own, as a supervisor starts it, without a supervisor.
 fn orphan(spec: &ProcessSpec, script: &str) -> Child {
     Command::new("setsid")
         .args(["sh", "-c", script])
@@ -39,10 +39,10 @@ fn orphan(spec: &ProcessSpec, script: &str) -> Child {
         .unwrap()
 }
 
-/// The log of a supervisor that has just died: everything but what `lost` picks, with `identity` for the process.
+/// The log of a supervisor that was killed: without the events for which `lost` returns true, and with `identity` for the process.
 async fn left(spec: &ProcessSpec, identity: Option<ProcessIdentity>, lost: fn(&EventKind) -> bool) -> Log {
     let log = Log::refusing(lost);
-    // What a test has left for the next supervisor is not this one's to end.
+    // The process is taken over by the next log, which kills it at the end of the test.
     let shutdown = ShutdownConfig { end_orphans: false, ..spec.shutdown.clone() };
     let mut runner = log.runner(ProcessSpec { command: "true".to_owned(), args: Vec::new(), shutdown, ..spec.clone() });
     if runner.start().is_ok() {
@@ -145,7 +145,7 @@ async fn of_what_is_gone_the_exit_is_unknown() {
 }
 
 #[tokio::test]
-async fn an_end_that_nobody_watched_lies_between_two_moments() {
+async fn an_end_that_was_not_watched_lies_between_two_times() {
     let spec = never("");
     let mut child = orphan(&spec, "exit 7");
     let identity = identify(child.id());
@@ -164,7 +164,7 @@ async fn an_end_that_nobody_watched_lies_between_two_moments() {
         let place = events.iter().position(|event| event.kind.name() == "crashed").unwrap();
         let found = events[place].stamp;
         let EventKind::EndUnobserved { not_before, not_after } = events[place + 1].kind else { panic!("{events:?}") };
-        // Without a ledger that tells more, it ended after it began.
+        // Without a later time from the ledger, the lower bound is the start of the run.
         assert_eq!(not_before, watched_until.unwrap_or(started));
         assert!(not_after.boot_ns <= found.boot_ns && not_after.boot_ns >= started.boot_ns);
     }
@@ -173,7 +173,7 @@ async fn an_end_that_nobody_watched_lies_between_two_moments() {
 #[tokio::test]
 async fn a_stranger_with_the_pid_is_never_touched() {
     let spec = never("");
-    // No marker: it is nobody's. It leads a group, whose id is that of the process that was ours.
+    // A process without a marker, whose group has the id of the recorded process.
     let mut stranger = Command::new("setsid").args(["sleep", "1000"]).spawn().unwrap();
     let _guard = KillOnDrop(stranger.id());
     until("it leads its session", || identify(stranger.id()).is_some()).await;
@@ -187,7 +187,7 @@ async fn a_stranger_with_the_pid_is_never_touched() {
         assert!(!log.names().contains(&"signal_sent"), "{:?}", log.names());
         assert!(is_alive(stranger.id()));
     }
-    // Nor in the middle of a stop, whose deadline has passed.
+    // Nor during a stop whose deadline has passed.
     let log = stopping(&spec, ours, 0).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -219,7 +219,7 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     let mut child = orphan(&spec, "sleep 1000");
     let _guard = KillOnDrop(child.id());
     let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
-    // It has its marker before setsid(1) makes its session, and what could not be recorded was killed, which takes a moment.
+    // It has its marker before setsid(1) makes its session, and the process that could not be recorded takes a moment to end.
     until("it leads its session", || session_of(child.id()) == Some(child.id())).await;
     let are_its_own = || carriers(&spec).into_iter().all(|pid| session_of(pid) == Some(child.id()));
     until("no other process carries its marker", are_its_own).await;
@@ -231,15 +231,15 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     child.wait().unwrap();
 }
 
-/// The log of a supervisor that died after it had asked for a start, and of whose process nothing is left: what could
-/// not be recorded was killed, which takes a moment.
+/// The log of a supervisor that was killed after it had recorded the intent to start. No process is left: the one that could not
+/// be recorded was killed, which takes a moment.
 async fn left_unstarted(spec: &ProcessSpec) -> Log {
     let log = left(spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
     until("nothing of it is left", || carriers(spec).is_empty()).await;
     log
 }
 
-/// The processes that carry the marker of the first run.
+/// The processes with the marker of the first run.
 fn carriers(spec: &ProcessSpec) -> Vec<u32> {
     let marker = format!("APM2_RUN={}/0/1", spec.id);
     let entries = std::fs::read_dir("/proc").unwrap();
@@ -276,7 +276,7 @@ async fn stopping(spec: &ProcessSpec, identity: ProcessIdentity, timeout_ms: u64
     let log = left(spec, Some(identity), end).await;
     let stopping = EventKind::Stopping { signal: Signal::TERM, timeout_ms, force_kill: true };
     log.append(stopping);
-    // Somebody's stop: one by the supervisor itself would be followed by a start.
+    // A stop by an operator: after a stop by the supervisor itself the process would be started again.
     log.alter(|event| {
         if matches!(event.kind, EventKind::Stopping { .. }) {
             event.actor = Actor::Operator { uid: 1, user: None, terminal: None };
@@ -304,7 +304,7 @@ async fn the_policy_goes_on_where_it_was() {
     let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
     let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
     let spec = sh_builder("exit 1").restart(restart).build();
-    // The end is on record, and the policy had not said anything yet; then it had, and the restart was due.
+    // First the end is on record without a decision of the policy, then with one, and the restart is due.
     for lost in [|kind: &EventKind| matches!(kind, EventKind::RestartScheduled { .. }), |_: &EventKind| false] {
         let log = left(&spec, None, lost).await;
         log.alter(|event| {
@@ -330,7 +330,7 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, recovery) = log.recovered(Vec::new()).await;
     assert_eq!(recovery.adopted, 1);
-    // What would have to be made up is refused, and what runs is left alone.
+    // The start is refused because its record would be false, and the running process is left alone.
     assert!(in_time(supervisor.scale(spec.id, 2, &Requester::default())).await.is_err());
     assert!(in_time(supervisor.restart(id_of(&spec), &Requester::default())).await.is_err());
     assert!(is_alive(child.id()) && !log.names().contains(&"stopping"), "{:?}", log.names());
@@ -360,7 +360,7 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     assert_eq!(supervisor.find_process(&spec.name).unwrap(), spec.id);
     let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
     assert!(start.is_err_and(|error| error.to_string().contains("not known")) && log.replay().unwrap().run == 1);
-    // Given anew, it is a process as any other.
+    // With its launch supplied again, it is handled as any other process.
     in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
     in_time(supervisor.start(id_of(&spec), &Requester::default())).await.unwrap();
     assert_eq!(in_time(supervisor.wait(id_of(&spec))).await.unwrap().run, 2);
@@ -381,10 +381,10 @@ async fn a_trigger_is_kept_by_the_start_that_is_taken_up() {
     assert_eq!(starting.kind, EventKind::Starting { identity: None, trigger });
 }
 
-/// A keeper that has this run.
-struct Keeper(Mutex<Option<StoredRun>>);
+/// A file descriptor store with one run.
+struct OneRunStore(Mutex<Option<StoredRun>>);
 
-impl FdStore for Keeper {
+impl FdStore for OneRunStore {
     fn hold(
         &self,
         _run: &str,
@@ -408,10 +408,10 @@ impl FdStore for Keeper {
     }
 }
 
-/// The next supervisor, to which a keeper gives `held`; the logs are in `logs`.
-async fn given_over(log: &Log, spec: &ProcessSpec, held: StoredRun, logs: &std::path::Path) -> Supervisor {
+/// The next supervisor, with `held` in its file descriptor store and its log files in `logs`.
+async fn next_with(log: &Log, spec: &ProcessSpec, held: StoredRun, logs: &std::path::Path) -> Supervisor {
     let mut services = log.services(vec![LaunchSpec::new(spec.clone())]);
-    services.fd_store = Some(Arc::new(Keeper(Mutex::new(Some(held)))));
+    services.fd_store = Some(Arc::new(OneRunStore(Mutex::new(Some(held)))));
     services.logs = Some((LogsDir::new(logs.to_owned()), Arc::new(LogThreads::default())));
     let past = log.replay().into_iter().collect();
     let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;
@@ -425,7 +425,7 @@ fn pidfd_of(pid: u32) -> OwnedFd {
 }
 
 #[tokio::test]
-async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended() {
+async fn a_start_that_ended_at_the_exec_barrier_is_distinguished_from_a_run_that_ended() {
     for (script, expected) in [
         ("kill -16 $$", None),
         ("exit 7", Some((ExitOutcome::Code(7), Evidence::Recovered))),
@@ -440,7 +440,7 @@ async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended()
         until("it is a zombie", || !is_alive(child.id())).await;
         let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
         let logs = tempfile::tempdir().unwrap();
-        given_over(&log, &spec, StoredRun { outputs: Vec::new(), pidfd, identity }, logs.path()).await;
+        next_with(&log, &spec, StoredRun { outputs: Vec::new(), pidfd, identity }, logs.path()).await;
         until("its end is on record", || log.replay().is_some_and(|stream| stream.handle.state.has_exited())).await;
         let end =
             expected.map_or(RunEnd::NeverConfirmed, |(outcome, evidence)| RunEnd::Exit(Exit { outcome, evidence }));
@@ -450,12 +450,12 @@ async fn a_start_that_never_got_through_its_gate_is_told_from_a_run_that_ended()
 }
 
 #[tokio::test]
-async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
+async fn the_last_lines_are_those_of_the_run_under_any_supervisor() {
     let file = "stdout.log";
     for (written, begins_at, expected) in [
         ("earlier\n", Some(8), &[][..]),
         ("earlier\nits own\n", Some(8), &["its own"]),
-        // Whose they are nobody knows.
+        // Without the position where the run began, its lines are unknown.
         ("earlier\nperhaps its own\n", None, &[]),
     ] {
         let spec = never("");
@@ -470,7 +470,7 @@ async fn the_last_lines_of_a_run_are_its_own_whoever_saw_them_written() {
         let (pipe, _) = io::pipe().unwrap();
         let begins_at = begins_at.map(|offset| LogPosition { generation: 1, offset });
         let outputs = vec![StoredOutput { pipe: pipe.into(), begins_at }];
-        let supervisor = given_over(&log, &spec, StoredRun { outputs, pidfd, identity }, logs.path()).await;
+        let supervisor = next_with(&log, &spec, StoredRun { outputs, pidfd, identity }, logs.path()).await;
         in_time(supervisor.wait(id_of(&spec))).await.unwrap();
         let tails: Vec<_> = log
             .events()

@@ -1,4 +1,4 @@
-//! The examples of the specification, verbatim but for what they leave undefined.
+//! The examples of the specification, verbatim, with additions only for names that they leave undefined.
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! A recorder that takes its time: it delays what is recorded, and nothing else.
+//! A slow recorder delays only the steps that record.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ use apm2_core::{
 
 use crate::support::{AMPLE, Log, PATIENCE, in_time, until};
 
-/// A disk on which every append waits until it is released.
+/// A recorder on which every append waits until it is released.
 #[derive(Clone, Default)]
 struct Disk(Arc<(Mutex<State>, Condvar)>);
 
@@ -28,7 +28,7 @@ struct Disk(Arc<(Mutex<State>, Condvar)>);
 struct State {
     is_stuck: bool,
     waiting: usize,
-    /// Appends that nobody released in time.
+    /// Appends that were not released in time.
     forgotten: usize,
 }
 
@@ -91,7 +91,7 @@ async fn running(supervisor: &Supervisor, name: &str) -> StreamId {
     id
 }
 
-/// The runtime has one thread: whatever blocks on it blocks the test.
+/// The runtime has one thread, so work that blocks on it blocks the test.
 #[tokio::test]
 async fn what_is_known_can_be_asked_while_an_append_waits() {
     let disk = Disk::default();
@@ -140,9 +140,9 @@ async fn the_appends_of_all_instances_wait_at_the_same_time() {
     supervisor.shutdown(Duration::from_secs(10), &Requester::default()).await;
 }
 
-/// A step that has begun is not broken off by whoever gives up on it.
+/// Dropping the future of a step does not interrupt the step.
 #[tokio::test]
-async fn a_start_that_nobody_waits_for_any_more_is_seen_through() {
+async fn a_start_whose_future_is_dropped_is_completed() {
     let disk = Disk::default();
     let supervisor = disk.supervisor();
     supervisor.apply(sleeper("one"), &Requester::default()).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_start_that_nobody_waits_for_any_more_is_seen_through() {
     disk.assert_nothing_was_forgotten();
 }
 
-/// A process whose start is not on record could not be adopted.
+/// A process whose start is not recorded could not be adopted.
 #[test]
 fn a_leave_waits_for_the_start_under_way_which_the_next_supervisor_adopts() {
     let (release, released) = mpsc::channel();

@@ -1,4 +1,4 @@
-//! Stopping: a signal, a deadline, and nobody left behind.
+//! Stops: the signal, the deadline, and no process left behind.
 
 use std::{
     fs,
@@ -17,7 +17,7 @@ use crate::support::{
     AMPLE, KillOnDrop, Lines, Log, PATIENCE, begin, in_time, is_alive, sh, sh_builder, state_of, until,
 };
 
-/// Ignores SIGTERM, says so, and goes on.
+/// A script that ignores SIGTERM, prints a line when it is ready, and runs on.
 const STUBBORN: &str = "trap '' TERM; echo $$; while :; do sleep 1000; done";
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_stop_within_the_deadline_is_a_stop() {
     let asker =
         Requester { actor: Actor::Operator { uid: 7, user: None, terminal: None }, reason: Some("tired".into()) };
     in_time(runner.stop_by(AMPLE, asker)).await.unwrap();
-    // Died of the SIGTERM that was asked for: no crash, and no code is made up.
+    // Ended by the requested SIGTERM: no crash, and without an exit code.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     let names = ["registered", "start_requested", "starting", "running", "stopping", "signal_sent", "stopped"];
     assert_eq!(log.names(), names);
@@ -66,7 +66,7 @@ async fn grandchildren_are_gone_after_a_stop() {
     log.assert_live_equals_replayed(&runner);
 }
 
-/// The process obeyed in time; what it left behind had to be killed. That is a stop.
+/// The main process ended in time and what it left behind had to be killed. This counts as stopped.
 #[tokio::test]
 async fn a_stop_is_complete_when_the_group_is_empty() {
     let log = Log::default();
@@ -121,7 +121,7 @@ async fn a_dropped_stop_goes_on_and_the_runner_tells_the_truth() {
     runner.start().unwrap();
     begin(runner.stop(AMPLE)).await;
     let status = in_time(runner.wait()).await;
-    assert!(status.is_some(), "nobody had been told yet");
+    assert!(status.is_some(), "the exit was not reported yet");
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     log.assert_live_equals_replayed(&runner);
 }
@@ -190,12 +190,12 @@ async fn without_force_kill_the_stop_fails_at_its_deadline_and_stays_pending() {
     }
     drop(KillOnDrop(pid));
     in_time(runner.wait()).await.unwrap();
-    // Killed, but not by us.
+    // Killed by another process.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     log.assert_live_equals_replayed(&runner);
 }
 
-/// Whoever reads the output may be the one who stops the process, and so not be reading.
+/// The task that reads the output may be the one that stops the process, and then does not read.
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_subscriber_that_does_not_read() {
     let log = Log::default();
@@ -235,7 +235,7 @@ async fn the_futures_of_a_runner_can_move_between_threads() {
     result.unwrap();
 }
 
-/// A shell with job control puts each job into a group of its own; they are the run's all the same.
+/// A shell with job control puts each job into a process group of its own; they still belong to the run.
 #[tokio::test]
 async fn jobs_in_groups_of_their_own_are_gone_after_a_stop() {
     let log = Log::default();
@@ -249,7 +249,7 @@ async fn jobs_in_groups_of_their_own_are_gone_after_a_stop() {
     log.assert_live_equals_replayed(&runner);
 }
 
-/// Each of its generations leaves the session, forks the next one and ends, faster than all of `/proc` can be looked at.
+/// Each generation leaves the session, forks the next one and ends, faster than all of `/proc` can be read.
 #[tokio::test]
 async fn a_stop_tells_the_truth_of_what_forks_and_leaves_the_session_faster_than_it_can_be_seen() {
     let dir = tempfile::tempdir().unwrap();
@@ -268,7 +268,7 @@ async fn a_stop_tells_the_truth_of_what_forks_and_leaves_the_session_faster_than
     until("it is on its way", || generations() > 20).await;
     let stopped = runner.stop(Duration::from_millis(500)).await;
     let seen = generations();
-    // Longer than a generation takes: what is left would have gone on.
+    // Longer than a generation lives: a surviving one would have forked the next.
     let is_left = timeout(Duration::from_secs(1), until("it goes on", || generations() > seen)).await.is_ok();
     fs::write(trace.with_extension("end"), "").unwrap();
     match stopped {

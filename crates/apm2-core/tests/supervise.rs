@@ -1,4 +1,4 @@
-//! One process under a supervisor: restarts by policy, orders, health, changes.
+//! One process under a supervisor: restarts by policy, commands, health, changes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,7 @@ fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
 }
 
-/// Supervises `spec` and starts it. A failed spawn is the policy's affair.
+/// Supervises `spec` and starts it. A failed spawn is no error here: the policy handles it.
 async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let supervisor = log.supervisor(Vec::new());
     in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
@@ -38,7 +38,7 @@ async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
     }
 }
 
-/// Supervises `spec` until its policy has nothing more to do.
+/// Supervises `spec` until its policy starts it no more.
 async fn keep(log: &Log, spec: &ProcessSpec) -> Stream {
     let supervisor = begin(log, spec).await;
     let stream = in_time(supervisor.wait(id_of(spec))).await.unwrap();
@@ -75,7 +75,7 @@ async fn a_failing_process_is_restarted_until_the_budget_is_spent() {
     assert_causes(&log.events());
 }
 
-/// Each restart names the exit that caused it, and each start by policy the restart.
+/// The cause of each restart is the exit, and the cause of each start by policy is the restart.
 fn assert_causes(events: &[Event]) {
     let (mut exit, mut scheduled) = (None, None);
     for event in events {
@@ -288,7 +288,7 @@ async fn commands_before_a_stop_run_first_and_are_on_record() {
     assert_eq!(ended.collect::<Vec<_>>(), [true, false]);
 }
 
-/// What is recorded from the stop on.
+/// The names of the events from the stop on.
 fn names_of_stop(log: &Log) -> Vec<&'static str> {
     let names = log.names();
     let from = names.iter().position(|name| *name == "stopping").unwrap();
@@ -316,7 +316,7 @@ async fn a_stop_that_is_hurried_cuts_its_commands_short_and_still_asks_the_proce
         tokio::spawn(async move { supervisor.stop(id, None, &operator()).await })
     };
     until("the stop is on record", || log.names().contains(&"stopping")).await;
-    // It may not be killed, and so takes longer than it is given.
+    // It must not be killed (`force_kill` is off), so it takes longer than its timeout.
     let _ = in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await;
     let _ = in_time(first).await.unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -365,7 +365,7 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
     assert_eq!(log.names().iter().filter(|name| **name == "start_requested").count(), 1, "{:?}", log.names());
 }
 
-/// A store of launches on a disk that is full from some time on.
+/// A launch store on a disk that becomes full.
 struct Full(std::sync::atomic::AtomicBool);
 
 impl LaunchStore for Full {

@@ -1,4 +1,4 @@
-//! Exits: seen, told once, and told of the process that they belong to.
+//! Exits: each is observed, reported once, and attributed to its run.
 
 use std::{fs, os::unix::process::ExitStatusExt as _, time::Duration};
 
@@ -34,7 +34,7 @@ async fn the_signal_that_killed_it_is_kept() {
 }
 
 #[tokio::test]
-async fn a_sigkill_of_somebody_else_is_a_crash() {
+async fn a_sigkill_by_another_process_is_a_crash() {
     let log = Log::default();
     let mut runner = log.runner(sh("kill -KILL $$"));
     runner.start().unwrap();
@@ -124,7 +124,7 @@ async fn a_dropped_runner_leaves_its_process_and_its_record() {
     until("it is reaped", || state_of(pid).is_none()).await;
 }
 
-/// The exit is waited for on the process, not on its output.
+/// Waits for the exit of the process and not for the end of its output.
 #[tokio::test]
 async fn an_exit_does_not_wait_for_the_end_of_the_output() {
     let log = Log::default();
@@ -140,14 +140,14 @@ async fn an_exit_does_not_wait_for_the_end_of_the_output() {
     let leaks = log.events().iter().filter(|event| matches!(event.kind, EventKind::OutputLeaked { .. })).count();
     assert_eq!(leaks, 2, "stdout and stderr, once each");
     log.assert_live_equals_replayed(&runner);
-    // The subscription is the run's, not the escaped process's.
+    // The subscription ends with the run, not with the process that left it.
     drop(runner);
     while let Some(chunk) = in_time(lines.recv()).await {
         assert!(chunk.bytes.is_empty(), "{chunk:?}");
     }
 }
 
-/// A grandchild that stays in the group is cleared away, and that is on record.
+/// A grandchild that stays in the group is ended, and its signals are recorded.
 #[tokio::test]
 async fn members_that_outlive_a_natural_exit_are_cleared_away() {
     let log = Log::default();
@@ -178,7 +178,7 @@ async fn members_that_ignore_sigterm_after_a_natural_exit_are_killed() {
     fs::write(&gate, "").unwrap();
     assert!(in_time(runner.wait()).await.unwrap().success());
     assert!(!is_alive(grandchild));
-    // It ended by itself, whatever had to be done about what it left behind.
+    // A natural exit, although processes that it left behind were signalled.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: Some(0) });
     let kills = log
         .events()
@@ -189,7 +189,7 @@ async fn members_that_ignore_sigterm_after_a_natural_exit_are_killed() {
     log.assert_live_equals_replayed(&runner);
 }
 
-/// A stop that comes while leftovers are cleared away waits for the same end, and does not call the exit a stop.
+/// A stop during the clean-up after a natural exit waits for its end, and the exit is not recorded as a stop.
 #[tokio::test]
 async fn a_stop_after_the_exit_does_not_rewrite_it() {
     let log = Log::default();

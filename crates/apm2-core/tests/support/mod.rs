@@ -1,4 +1,4 @@
-//! What the tests share: a recorder that keeps its events, and ways to look at processes.
+//! Shared by the tests: a recorder in memory, and functions to examine processes.
 
 use apm2_core::process::status_of;
 use std::{
@@ -23,12 +23,12 @@ use apm2_core::{
 };
 use tokio::sync::mpsc;
 
-/// How long anything may take that is waited for. Only ever reached by a failure.
+/// Longest time to wait for anything. Reached only if a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 const POLL: Duration = Duration::from_millis(5);
 
-/// A time to stop that is not reached by what ends when it is asked to.
+/// A stop timeout that is long enough for any process that ends on the stop signal.
 pub(crate) const AMPLE: Duration = Duration::from_secs(10);
 
 pub(crate) fn sh_builder(script: &str) -> ProcessSpecBuilder {
@@ -39,13 +39,12 @@ pub(crate) fn sh(script: &str) -> ProcessSpec {
     sh_builder(script).build()
 }
 
-/// The same, whose processes that leave their session are left alone after an end that nobody asked for.
+/// Like [`sh`], but processes that leave the session are left alone after a natural exit (`end_orphans` is off).
 pub(crate) fn keeping_orphans(script: &str) -> ProcessSpec {
     sh_builder(script).shutdown(ShutdownConfig { end_orphans: false, ..ShutdownConfig::default() }).build()
 }
 
-/// A script that starts a command which leaves its session, prints its pid, and ends with 0 once that has left: until then
-/// it is a member of the group as any other.
+/// A script that starts a command in a new session, prints its pid, and exits with 0 once the command has left the session.
 pub(crate) fn escaping(command: &str) -> String {
     let session = "cut -d ' ' -f 6";
     format!(
@@ -63,12 +62,12 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// Awaits `future` for as long as anything may take.
+/// Awaits `future`, at most for [`PATIENCE`].
 pub(crate) async fn in_time<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
-/// Polls `future` once and drops it: somebody asked and did not stay to hear the answer.
+/// Polls `future` once and drops it, like a caller that does not wait for the result.
 pub(crate) async fn begin<T>(future: impl Future<Output = T>) {
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -89,18 +88,18 @@ pub(crate) fn is_alive(pid: u32) -> bool {
     state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
-/// Kills a process that a test made when the test ends, however it ends.
+/// Kills a process when the test ends, by a panic too.
 pub(crate) struct KillOnDrop(pub(crate) u32);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0).expect("a pid"));
-        // It may be gone already.
+        // It may have ended already.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
 }
 
-/// Events, whose processes end with them: a test that fails leaves nothing running.
+/// Recorded events. Dropping them kills their processes, so that a failed test leaves none running.
 #[derive(Default)]
 struct Kept(Vec<Event>);
 
@@ -116,7 +115,7 @@ impl Drop for Kept {
     }
 }
 
-/// Launches of an earlier supervisor; nothing new is kept.
+/// The launches of an earlier supervisor; new ones are not stored.
 pub(crate) struct Known(pub(crate) Vec<LaunchSpec>, pub(crate) Vec<UnreadableLaunch>);
 
 impl LaunchStore for Known {
@@ -135,7 +134,7 @@ impl LaunchStore for Known {
 
 type Check = Box<dyn FnMut(&[NewEvent]) -> io::Result<()> + Send>;
 
-/// A recorder that keeps every event, and asks a check before each commit.
+/// A recorder in memory that calls a check before each commit.
 #[derive(Clone, Default)]
 pub(crate) struct Log {
     events: Arc<Mutex<Kept>>,
@@ -143,12 +142,12 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// A log that refuses what `check` refuses.
+    /// A log that refuses commits for which `check` fails.
     pub(crate) fn checked(check: impl FnMut(&[NewEvent]) -> io::Result<()> + Send + 'static) -> Self {
         Self { check: Arc::new(Mutex::new(Some(Box::new(check)))), ..Self::default() }
     }
 
-    /// A log that refuses commits in which `refused` finds an event.
+    /// A log that refuses commits with an event for which `refused` returns true.
     pub(crate) fn refusing(refused: impl Fn(&EventKind) -> bool + Send + 'static) -> Self {
         Self::checked(move |drafts| match drafts.iter().any(|draft| refused(&draft.kind)) {
             true => Err(io::Error::other("the disk is full")),
@@ -161,18 +160,18 @@ impl Log {
         ProcessRunner::recorded(spec, 0, Box::new(self.clone()), stream)
     }
 
-    /// A supervisor that records here, and knows `launches` from one before it.
+    /// A supervisor that records here and has the `launches` of an earlier one.
     pub(crate) fn supervisor(&self, launches: Vec<LaunchSpec>) -> Supervisor {
         Unrecovered::new(self.services(launches)).without_past()
     }
 
-    /// The next supervisor, once it has taken over what is recorded here.
+    /// The next supervisor, after its recovery from this log.
     pub(crate) async fn recovered(&self, launches: Vec<LaunchSpec>) -> (Supervisor, Recovery) {
         let past = self.replay().into_iter().collect();
         in_time(Unrecovered::new(self.services(launches)).recover(Boot::default(), past)).await
     }
 
-    /// What such a supervisor needs.
+    /// The services of such a supervisor.
     pub(crate) fn services(&self, launches: Vec<LaunchSpec>) -> Services {
         Services {
             store: Arc::new(self.clone()),
@@ -189,12 +188,12 @@ impl Log {
         self.events.lock().unwrap().0.clone()
     }
 
-    /// Takes over the events of another log.
+    /// Takes over the events of another log, with their processes.
     pub(crate) fn adopt(&self, other: &Self) {
         self.events.lock().unwrap().0 = other.events();
     }
 
-    /// Adds an event, to make up a past.
+    /// Adds an event, to construct a past.
     pub(crate) fn append(&self, kind: EventKind) {
         let stream = self.replay().expect("a past to go on with");
         let (version, run) = (stream.version + 1, stream.run_of(&kind));
@@ -203,7 +202,7 @@ impl Log {
         self.events.lock().unwrap().0.push(draft.numbered(version * 10, version));
     }
 
-    /// Changes what is on record, to make up a past.
+    /// Changes recorded events, to construct a past.
     pub(crate) fn alter(&self, change: impl FnMut(&mut Event)) {
         self.events.lock().unwrap().0.iter_mut().for_each(change);
     }
@@ -216,7 +215,7 @@ impl Log {
         self.events().iter().rev().find(|event| event.kind.name() == name).map(|event| event.seq)
     }
 
-    /// The stream that the kept events fold to.
+    /// The fold of the recorded events.
     pub(crate) fn replay(&self) -> Option<Stream> {
         let events = self.events();
         let (first, rest) = events.split_first()?;
@@ -245,7 +244,7 @@ impl EventStore for Log {
     }
 }
 
-/// A store that has a log of its own for each stream.
+/// An event store with one log for each stream.
 pub(crate) struct LogForEach;
 
 impl EventStore for LogForEach {
@@ -266,7 +265,7 @@ impl Recorder for Log {
         }
         let events = &mut self.events.lock().unwrap().0;
         assert_eq!(version, u64::try_from(events.len()).unwrap(), "the expected version is that of the stream");
-        // Other streams share the ledger: a seq is not a version.
+        // The streams of a ledger share its seqs, so a seq differs from a version.
         let recorded: Vec<Event> = drafts
             .into_iter()
             .zip(version + 1..)
@@ -282,7 +281,7 @@ impl Recorder for Log {
     }
 }
 
-/// Lines of the output, as far as they have been asked for.
+/// Reads the output line by line.
 pub(crate) struct Lines {
     chunks: mpsc::Receiver<OutputChunk>,
     rest: Vec<u8>,
@@ -307,7 +306,7 @@ impl Lines {
         }
     }
 
-    /// What comes next, whatever it is; `None` at the end of the subscription.
+    /// The next chunk; `None` at the end of the subscription.
     pub(crate) async fn recv(&mut self) -> Option<OutputChunk> {
         self.chunks.recv().await
     }
