@@ -1,4 +1,4 @@
-//! One flipped bit in the journal: `verify` finds it and names the events, and nothing panics.
+//! One flipped bit in the journal: `verify` finds it and names the events, and no command panics.
 
 use std::{
     fs,
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{fixture, support::Place};
 
-/// Bytes between two places that are tried; prime, so that every kind of field is hit.
+/// Distance in bytes between the tried positions; prime, so that every kind of field is covered.
 const STRIDE_BYTES: usize = 97;
 
 fn segments(ledger: &Path) -> Vec<PathBuf> {
@@ -22,7 +22,7 @@ fn segments(ledger: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// The journal's first segment and how many of its bytes are used: it is zeros from there on.
+/// The journal's first segment and the number of its bytes in use; the rest is zeros.
 fn used(ledger: &Path) -> (PathBuf, Vec<u8>, usize) {
     let first = segments(ledger).into_iter().next().unwrap();
     let bytes = fs::read(&first).unwrap();
@@ -55,7 +55,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     let place = Place::new();
     let events = fixture::write(&place.ledger());
     let (segment, bytes, used) = used(&place.ledger());
-    // Where nothing is written yet, the next event is the one concerned.
+    // In the unused part, the next event is the one concerned.
     let unused = [used, used + STRIDE_BYTES, bytes.len() - 1].map(|at| (at, events + 1));
     for (at, last) in (0..used).step_by(STRIDE_BYTES).map(|at| (at, events)).chain(unused) {
         fs::write(&segment, flipped(&bytes, at)).unwrap();

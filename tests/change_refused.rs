@@ -1,4 +1,4 @@
-//! A change that cannot be recorded: everything is as it was, and every command works.
+//! A change that cannot be recorded: nothing is changed, and every command works.
 
 use std::{
     fs,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::Place;
 
-/// More than an event may hold.
+/// More than an event can hold.
 const TOO_LONG: usize = 300_000;
 
 /// As much as an event may hold, and too much for the fold of a stream that has been restarted often.

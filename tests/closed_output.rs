@@ -1,4 +1,4 @@
-//! Whoever reads our output may leave at any time.
+//! A closed pipe on standard output or standard error.
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -1,4 +1,4 @@
-//! What a daemon takes from whoever asks it, and what it does not; and what becomes of its keeper.
+//! Attributes that a daemon takes from a client, and those that it does not; and the keeper's life cycle.
 
 use std::{
     fs,
@@ -30,7 +30,7 @@ fn keeper(place: &Place) -> Option<u32> {
     helpers_of(&place.ledger(), &["keeper"]).first().copied()
 }
 
-/// A runs' exit, and how it is known.
+/// The exit of a run, and its evidence.
 fn last_exit(place: &Place, name: &str) -> (Option<u64>, String) {
     let run = place.json(&["show", name])["runs"].as_array().unwrap().last().unwrap().clone();
     (run["exit"]["code"].as_u64(), run["exit"]["evidence"].as_str().unwrap_or_default().to_owned())
@@ -64,7 +64,7 @@ fn a_keeper_that_is_killed_is_replaced_and_what_it_held_is_kept() {
 }
 
 #[test]
-fn a_keeper_that_is_frozen_stops_nobody() {
+fn a_stopped_keeper_does_not_block_clients() {
     let place = with(&script("it", "sleep 1000", ""));
     place.run(&["up"]).succeeded();
     let frozen = wait_until("there is a keeper", || keeper(&place));
@@ -84,7 +84,7 @@ fn what_is_asked_from_another_terminal_is_the_same() {
 }
 
 #[test]
-fn a_process_has_the_umask_of_whoever_asked_for_it_and_not_the_daemon_s() {
+fn a_process_has_the_umask_of_its_client_and_not_of_the_daemon() {
     let place = with(&script("it", "echo > made; sleep 1000", ""));
     place.run_script(&["--name", "first"], "true").succeeded();
     let script = format!("umask 027; exec '{}' up", env!("CARGO_BIN_EXE_apm2-ledger"));
@@ -112,7 +112,7 @@ fn what_a_client_has_open_is_not_kept_open_by_a_daemon() {
 }
 
 #[test]
-fn a_ledger_that_is_open_to_others_is_told_no_secrets() {
+fn a_ledger_that_is_open_to_others_gets_no_secrets() {
     let place = with(&script("it", "sleep 1000", "env = { TOKEN = 'x' }"));
     fs::create_dir(place.ledger()).unwrap();
     fs::set_permissions(place.ledger(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -122,7 +122,7 @@ fn a_ledger_that_is_open_to_others_is_told_no_secrets() {
 }
 
 #[test]
-fn two_hundred_who_say_nothing_keep_nobody_out() {
+fn two_hundred_silent_clients_do_not_block_others() {
     let place = with(&script("it", "sleep 1000", ""));
     place.run(&["up"]).succeeded();
     let silent: Vec<_> =
@@ -149,7 +149,7 @@ fn changes_at_the_same_time_leave_each_instance_once() {
     let asked = [&["scale", "it=4"][..], &["up"], &["scale", "it=1"], &["restart", "it"], &["up"], &["scale", "it=3"]];
     let asking: Vec<_> = asked.iter().map(|args| Running::start(&mut place.command(args))).collect();
     for asking in asking {
-        // An instance may be gone before it can be restarted.
+        // An instance may have ended before it can be restarted.
         drop(asking.outcome());
     }
     place.run(&["scale", "it=3"]).succeeded();
@@ -195,7 +195,7 @@ fn no_length_of_time_is_too_long() {
     let place = with(&script("it", "sleep 1000", ""));
     place.run(&["up"]).succeeded();
     for time in ["500000000y", "18446744073709551615s"] {
-        // Refused or taken, but answered.
+        // Refused or accepted, but answered.
         drop(place.run(&["stop", "it", "--timeout", time]));
         drop(place.run_script(&["--name", "other", "--stop-timeout", time, "--backoff", time], "true"));
     }
@@ -228,7 +228,7 @@ fn a_stop_takes_what_earlier_runs_left_too() {
 }
 
 #[test]
-fn an_order_that_is_too_long_to_be_recorded_has_no_consequences() {
+fn a_request_that_is_too_long_to_be_recorded_changes_nothing() {
     let place = with(&script("it", "sleep 1000", "restart = { policy = 'always', backoff = '0ms' }"));
     place.run(&["up"]).succeeded();
     for order in [r#"{"stop":{"targets":["it"],"timeout":null}}"#, r#"{"restart":{"targets":["it"]}}"#] {

@@ -1,4 +1,4 @@
-//! What a daemon and its keeper have of the client that happened to start them: nothing that bears on others.
+//! Attributes that a daemon and its keeper inherit from the client that started them: none that affects other clients.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ fn proc_file(pid: u32, name: &str) -> String {
     String::from_utf8_lossy(&fs::read(format!("/proc/{pid}/{name}")).unwrap()).into_owned()
 }
 
-/// Field `number` of proc(5)'s `stat`, counted as there.
+/// Field `number` of `/proc/PID/stat`, numbered as in proc(5).
 fn stat(pid: u32, number: usize) -> i64 {
     let stat = proc_file(pid, "stat");
     let (_, after_name) = stat.rsplit_once(") ").unwrap();
@@ -33,7 +33,7 @@ fn helpers(place: &Place) -> [u32; 2] {
     })
 }
 
-/// The program's own words in a shell.
+/// The program's path, quoted for a shell.
 fn in_shell(place: &Place) -> String {
     format!("'{}' --ledger '{}'", env!("CARGO_BIN_EXE_apm2-ledger"), place.ledger().display())
 }
@@ -45,7 +45,7 @@ fn ecosystem(place: &Place, processes: &[(&str, &str)]) {
     fs::write(place.path("ecosystem.toml"), text.collect::<String>()).unwrap();
 }
 
-/// The daemon dies, a supervised process starts the next one, and then ends.
+/// The daemon is killed, a supervised process starts the next one, and then ends.
 #[test]
 fn a_daemon_that_a_supervised_process_started_outlives_it() {
     let place = Place::new();
@@ -71,7 +71,7 @@ fn a_daemon_that_a_supervised_process_started_outlives_it() {
     assert_eq!(place.json(&["show", "innocent"])["handle"]["state"], "running");
 }
 
-/// A process of one ledger uses another ledger first. Stopping that process concerns nothing in the other ledger.
+/// A process of one ledger uses another ledger. Stopping that process does not affect the other ledger.
 #[test]
 fn a_daemon_of_another_ledger_outlives_the_run_that_started_it() {
     let (place, other) = (Place::new(), Place::new());
@@ -106,14 +106,14 @@ fn a_daemon_that_is_asked_for_below_a_supervised_process_is_detached_from_it() {
     assert_eq!(other.daemon(), Some(daemon));
 }
 
-/// Everything that a client can have set beforehand, in a shell.
+/// Shell commands that set every attribute that a client can have.
 const UNUSUAL: &str = "ulimit -S -n 100; ulimit -H -c 1000000; ulimit -S -c 0; ulimit -S -t 1000; ulimit -S -f 1000000; ulimit -H -f 10000000
 ulimit -S -s 4096; trap '' HUP INT QUIT TERM USR1 USR2 CHLD PIPE; umask 0
 echo 500 > /proc/self/oom_score_adj; echo 1000000 > /proc/self/timerslack_ns
 exec 7> held; exec nice -n 5 ionice -c 3 chrt -b 0 taskset -c 0 setarch -R \"$@\"";
 
 #[test]
-fn what_its_first_client_has_is_not_what_a_daemon_has() {
+fn a_daemon_inherits_nothing_of_its_first_client() {
     let place = Place::new();
     ecosystem(&place, &[("it", "sleep 1000")]);
     let asked = place.command(&["up"]);
@@ -148,7 +148,7 @@ fn what_its_first_client_has_is_not_what_a_daemon_has() {
     }
     assert_eq!(status(daemon_and_keeper[0], "Umask"), "0077");
     let said = fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
-    // What takes a privilege to undo is undone with it, and is in the log without it.
+    // Attributes that need a privilege to reset are reset with it, and reported in the log without it.
     assert_eq!(said.contains("Max core file size"), !has_capability(CAP_SYS_RESOURCE), "{said}");
     assert_eq!(said.contains("niceness"), !has_capability(CAP_SYS_NICE), "{said}");
     if has_capability(CAP_SYS_NICE) {
@@ -185,7 +185,7 @@ fn assert_limits(pid: u32) {
     }
 }
 
-/// A signal to the terminal's foreground group, as Ctrl-C sends it, is not the daemon's.
+/// A signal to the terminal's foreground process group (Ctrl-C) does not reach the daemon.
 #[test]
 fn a_signal_to_the_group_of_the_client_does_not_reach_the_daemon() {
     let place = Place::new();

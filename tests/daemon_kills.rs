@@ -1,6 +1,6 @@
 //! The daemon is killed at random moments while processes run, start and stop, and the next one takes over: every process
-//! is adopted or truthfully closed, none runs twice, no line is lost or doubled, exit codes are exact, and the ledger
-//! verifies. `APM2_DAEMON_KILLS` says how often.
+//! is adopted or recorded as ended, none runs twice, no line is lost or doubled, exit codes are exact, and the ledger
+//! verifies. `APM2_DAEMON_KILLS` sets the number of kills.
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +22,9 @@ const KILLS: usize = 12;
 /// The longest time from the beginning of a change to the kill.
 const KILL_WITHIN_MS: u32 = 250;
 
-/// What runs beside the eight of `ecosystem.rs`. Each writes numbered lines that begin with its run. `counter` goes on until it is stopped, `exiter` ends with a code
-/// that its run tells, `slow` sees many daemons, `stamped` has its lines after their time, and `small` in many files.
+/// Processes beside the eight of `ecosystem.rs`. Each writes numbered lines that begin with its run. `counter` runs until it
+/// is stopped, the exit code of `exiter` depends on its run, `slow` outlives many daemons, `stamped` has timestamps, and `small`
+/// has many log files.
 const ECOSYSTEM: &str = r#"
 [[process]]
 name = "counter"
@@ -61,7 +62,7 @@ fn random(below: u32) -> u32 {
     u32::try_from(uuid::Uuid::new_v4().as_u128() % u128::from(below)).unwrap()
 }
 
-/// Begins something of which nobody knows how far it gets.
+/// Starts a change that the kill may interrupt at any point.
 fn begin(place: &Place, round: usize) -> Child {
     let name = ["counter", "exiter", "slow", "stamped", "small", "exiter-1"][round % 6];
     let args = match random(4) {
@@ -72,7 +73,7 @@ fn begin(place: &Place, round: usize) -> Child {
     place.command(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Waits for a moment that nobody chose.
+/// Waits for a random time.
 fn pass(time: Duration) {
     let began = Instant::now();
     wait_until("the moment", || (began.elapsed() >= time).then_some(()));
@@ -83,7 +84,7 @@ fn nothing_is_lost_when_the_daemon_is_killed() {
     let kills = std::env::var("APM2_DAEMON_KILLS").ok().map_or(KILLS, |text| text.parse().unwrap());
     let place = Place::new();
     fs::write(place.path("ecosystem.toml"), format!("{ECOSYSTEM}\n{}", eight(&place))).unwrap();
-    // Some of it ends again and again, which is a failure where `up` sees it.
+    // Some of it ends repeatedly, which is a failure for `up`.
     let up = || assert!(place.run(&["up"]).code <= 1);
     up();
     let mut killed = 0;
@@ -92,7 +93,7 @@ fn nothing_is_lost_when_the_daemon_is_killed() {
         pass(Duration::from_millis(u64::from(random(KILL_WITHIN_MS))));
         if let Some(pid) = place.daemon() {
             if random(5) == 0 {
-                // Not dead, only frozen for a while: the processes do not notice.
+                // Stopped (SIGSTOP) for a while instead of killed: the processes are not affected.
                 send(pid, Signal::SIGSTOP);
                 pass(Duration::from_millis(u64::from(random(100))));
                 send(pid, Signal::SIGCONT);
@@ -132,21 +133,21 @@ fn nothing_is_lost_when_the_daemon_is_killed() {
     println!("{killed} daemons killed, {lines} lines whole, {exits}");
 }
 
-/// The pids that the ledger says run.
+/// The pids of running processes in the ledger.
 fn pids_in(place: &Place) -> Vec<u32> {
     let listed = place.json(&["list"]);
     let pids = listed.as_array().unwrap().iter().filter_map(|handle| handle["pid"].as_u64());
     pids.map(|pid| u32::try_from(pid).unwrap()).collect()
 }
 
-/// A process that leads a session and carries the name of its instance and run.
+/// A session leader with the name of its instance and run in its environment.
 struct Leader {
     pid: u32,
     parent: u32,
     run: String,
 }
 
-/// Of no instance are there two processes. One that a process of the same run started may lead a session, too.
+/// No instance has two processes. A descendant of a run may lead a session, too.
 fn assert_none_twice() {
     let mut instances: BTreeMap<String, Vec<Leader>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").unwrap() {
@@ -172,10 +173,10 @@ fn assert_none_twice() {
     }
 }
 
-/// Of the one that writes most the newest lines are there, without a gap over all files and daemons.
+/// The newest lines of the process with the most output are complete over all files and daemons.
 fn assert_chatty(place: &Place) -> usize {
     let text = place.run(&["logs", "chatty", "--stdout", "-n", "all", "--raw"]).succeeded().stdout;
-    // The oldest file that is left begins wherever the one before it was full, and the last line is cut by the stop.
+    // The oldest file that is left begins where the one before it was full, and the stop cuts the last line.
     let whole = text.split_inclusive('\n').skip(1).filter_map(|line| line.strip_suffix('\n'));
     let numbers: Vec<u64> = whole.map(|line| line.parse().unwrap()).collect();
     let gap = numbers.windows(2).find(|pair| pair[1] != pair[0] + 1);
@@ -184,13 +185,13 @@ fn assert_chatty(place: &Place) -> usize {
     numbers.len()
 }
 
-/// The lines of each run are numbered from 1 without a gap, and no run begins again.
+/// The lines of each run are numbered from 1 without a gap, and no run begins twice.
 fn assert_lines(place: &Place, name: &str, output: &str) -> usize {
     let text = place.run(&["logs", name, output, "-n", "all", "--raw"]).succeeded().stdout;
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
     let mut count = 0;
     for line in text.lines() {
-        // With its time, a line has three words.
+        // With a timestamp, a line has three words.
         let words: Vec<&str> = line.split(' ').collect();
         let [.., run, number] = words.as_slice() else { panic!("{name} {output}: {line:?} is no line of it") };
         let number: u64 = number.parse().unwrap_or_else(|_| panic!("{name} {output}: {line:?} is cut"));
@@ -210,7 +211,7 @@ fn assert_lines(place: &Place, name: &str, output: &str) -> usize {
     count
 }
 
-/// The runs of an instance that nobody stopped.
+/// The runs of an instance that were not stopped on request.
 fn ended_by_themselves(place: &Place, name: &str) -> Vec<u64> {
     let events = place.events(name);
     let stopped: Vec<_> =
@@ -219,7 +220,7 @@ fn ended_by_themselves(place: &Place, name: &str) -> Vec<u64> {
     crashed.map(|event| event["run"].as_u64().unwrap()).collect()
 }
 
-/// An exit is what the program meant, or is said to be unknown; and it is known wherever the kernel could tell.
+/// An exit is the one of the script or recorded as unknown; it is known wherever the kernel can report it.
 fn assert_exits(place: &Place) -> String {
     let (mut exact, mut recovered, mut unknown) = (0, 0, 0);
     for name in ["exiter-0", "exiter-1"] {
@@ -247,7 +248,7 @@ fn assert_exits(place: &Place) -> String {
     format!("{exact} exits exact, {recovered} of them recovered, {unknown} unknown")
 }
 
-/// Linux 6.15 tells the exit of a reaped process by its pidfd.
+/// Since Linux 6.15 a pidfd reports the exit of a reaped process.
 fn can_kernel_tell() -> bool {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());

@@ -40,13 +40,13 @@ fn the_log_of_a_daemon_is_rotated_while_it_lives() {
     let logs = fs::read_dir(place.ledger()).unwrap().flatten();
     assert_eq!(logs.filter(|entry| entry.file_name().to_string_lossy().starts_with("daemon.log")).count(), 2);
 }
-/// The lines of a daemon's log that hold all of `words`.
+/// The lines of a daemon's log that contain all of `words`.
 fn lines_with(place: &Place, words: &[&str]) -> Vec<String> {
     let text = fs::read_to_string(place.ledger().join("daemon.log")).unwrap_or_default();
     text.lines().filter(|line| words.iter().all(|word| line.contains(word))).map(str::to_owned).collect()
 }
 
-/// The first such line, once there is one.
+/// The first such line; waits for it.
 fn line_with(place: &Place, words: &[&str]) -> String {
     wait_until(&format!("the daemon logs {words:?}"), || lines_with(place, words).into_iter().next())
 }

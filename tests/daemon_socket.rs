@@ -12,11 +12,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::support::{Place, gone, helpers_of, wait_until};
 
-fn supervising(script: &str) -> Place {
-    Place::supervising(&format!(
-        "[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\nrestart = {{ policy = 'never' }}\n"
-    ))
-}
+const NEVER: &str = "restart = { policy = 'never' }";
 
 fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
@@ -24,7 +20,7 @@ fn is_socket(path: &Path) -> bool {
 
 #[test]
 fn a_daemon_makes_its_socket_again() {
-    let place = supervising("sleep 1000");
+    let place = Place::supervising_script("sleep 1000", NEVER);
     let (daemon, socket) = (place.daemon().unwrap(), place.ledger().join("daemon.sock"));
     for taken in [false, true] {
         if taken {
@@ -46,7 +42,7 @@ fn a_daemon_makes_its_socket_again() {
 
 #[test]
 fn a_daemon_without_its_socket_is_stopped_all_the_same() {
-    let place = supervising("sleep 1000");
+    let place = Place::supervising_script("sleep 1000", NEVER);
     let (daemon, pid) = (place.daemon().unwrap(), place.pid_of("it"));
     fs::remove_file(place.ledger().join("daemon.sock")).unwrap();
     let stopped = place.run(&["daemon", "--stop", "--reason", "by its reason"]).succeeded();
@@ -59,7 +55,7 @@ fn a_daemon_without_its_socket_is_stopped_all_the_same() {
 #[test]
 fn a_daemon_that_cannot_make_its_socket_again_is_found_by_its_lock() {
     for (option, signal) in [("--leave", "SIGHUP"), ("--stop", "SIGTERM")] {
-        let place = supervising("sleep 1000");
+        let place = Place::supervising_script("sleep 1000", NEVER);
         let (daemon, pid) = (place.daemon().unwrap(), place.pid_of("it"));
         let socket = place.ledger().join("daemon.sock");
         // Nothing can be renamed over a directory. The daemon may be faster than this at first.
@@ -78,7 +74,7 @@ fn a_daemon_that_cannot_make_its_socket_again_is_found_by_its_lock() {
 
 #[test]
 fn another_program_that_has_the_ledger_open_is_named_and_not_ended() {
-    let place = supervising("sleep 1000");
+    let place = Place::supervising_script("sleep 1000", NEVER);
     place.stop_daemon();
     let locked = Flock::lock(fs::File::open(place.ledger()).unwrap(), FlockArg::LockExclusiveNonblock).unwrap();
     let refused = place.run(&["daemon", "--stop"]).left_with(5);
@@ -90,7 +86,7 @@ fn another_program_that_has_the_ledger_open_is_named_and_not_ended() {
 /// What the keeper holds is the next daemon's, though that does not find the keeper at once.
 #[test]
 fn a_keeper_makes_its_socket_again() {
-    let place = supervising("while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7");
+    let place = Place::supervising_script("while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7", NEVER);
     let keepers = || helpers_of(&place.ledger(), &["keeper"]);
     let (keeper, socket, pid) = (keepers(), place.ledger().join("keeper.sock"), place.pid_of("it"));
     fs::remove_file(&socket).unwrap();

@@ -1,4 +1,4 @@
-//! A daemon that cannot begin says why, to the client that started it and at once.
+//! A daemon that cannot start reports the reason to the client that started it, without delay.
 
 use std::{
     fs,
@@ -33,7 +33,7 @@ fn a_daemon_that_cannot_begin_says_why_at_once() {
 #[test]
 fn a_daemon_that_dies_before_it_listens_is_not_waited_for() {
     let place = unusable();
-    // A log that cannot be written to is no reason to say nothing.
+    // A log that cannot be written does not suppress the message.
     fs::create_dir(place.ledger().join("daemon.log")).unwrap();
     let began = Instant::now();
     let refused = place.run(&["up"]);

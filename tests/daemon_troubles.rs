@@ -29,13 +29,9 @@ pub(crate) fn answer(place: &Place, bytes: &[u8]) -> String {
     String::from_utf8_lossy(&answered).into_owned()
 }
 
-fn supervising(script: &str) -> Place {
-    Place::supervising(&format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n"))
-}
-
 #[test]
-fn garbage_is_refused_and_hurts_nobody() {
-    let place = supervising("sleep 1000");
+fn garbage_is_refused_without_harm() {
+    let place = Place::supervising_script("sleep 1000", "");
     for (bytes, said) in [
         (b"GET / HTTP/1.1\r\n\r\n".to_vec(), "not a call"),
         (vec![0xff; 64], "not a call"),
@@ -52,8 +48,8 @@ fn garbage_is_refused_and_hurts_nobody() {
 }
 
 #[test]
-fn a_client_that_stalls_hurts_nobody() {
-    let place = supervising("sleep 1000");
+fn a_client_that_stalls_does_not_block_others() {
+    let place = Place::supervising_script("sleep 1000", "");
     let stalled: Vec<UnixStream> = (0..30)
         .map(|_| {
             let mut stream = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
@@ -95,7 +91,7 @@ fn twenty_clients_at_once_start_one_daemon_and_are_all_served() {
 
 #[test]
 fn a_ledger_that_is_removed_is_an_error_and_the_processes_run_on() {
-    let place = supervising("trap \"\" PIPE; while :; do echo line; sleep 0.01; done");
+    let place = Place::supervising_script("trap \"\" PIPE; while :; do echo line; sleep 0.01; done", "");
     let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     let mut client = UnixStream::connect(place.ledger().join("daemon.sock")).unwrap();
@@ -119,8 +115,8 @@ fn a_ledger_that_is_removed_is_an_error_and_the_processes_run_on() {
 }
 
 #[test]
-fn a_daemon_that_was_frozen_goes_on() {
-    let place = supervising("i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done");
+fn a_daemon_that_was_stopped_goes_on() {
+    let place = Place::supervising_script("i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done", "");
     let daemon = place.daemon().unwrap();
     let count = || place.run(&["logs", "it", "--stdout", "-n", "all"]).succeeded().stdout.lines().count();
     wait_until("it writes", || (count() > 50).then_some(()));
@@ -137,8 +133,8 @@ fn a_daemon_that_was_frozen_goes_on() {
 }
 
 #[test]
-fn a_daemon_that_is_frozen_keeps_nobody_from_reading() {
-    let place = supervising("echo written; sleep 1000");
+fn the_ledger_can_be_read_while_the_daemon_is_stopped() {
+    let place = Place::supervising_script("echo written; sleep 1000", "");
     let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     send(daemon, Signal::SIGSTOP);
@@ -168,7 +164,7 @@ fn a_run_survives_the_death_of_its_daemon() {
 
 #[test]
 fn sighup_leaves_what_runs_to_the_next_daemon() {
-    let place = supervising("sleep 1000");
+    let place = Place::supervising_script("sleep 1000", "");
     let pid = place.pid_of("it");
     let daemon = place.daemon().unwrap();
     place.run(&["daemon", "--leave"]).succeeded();

@@ -1,4 +1,4 @@
-//! A descriptor store without room for what it is given: the kernel drops descriptors of a message, and says so in a flag.
+//! A file descriptor store with too low a limit on open files: the kernel drops descriptors of a message and sets MSG_CTRUNC.
 
 use std::{
     fs,
@@ -18,10 +18,10 @@ use crate::support::{Place, gone, helpers_of, limit, wait_until};
 const ECOSYSTEM: &str =
     "[[process]]\nname = 'it'\ncommand = 'sleep'\nargs = ['1000']\nrestart = { policy = 'never' }\n";
 
-/// The least limit that is tried: below what the store itself has open.
+/// The lowest limit that is tried: below the number of files that the store itself has open.
 const LIMIT_MIN: u64 = 4;
 
-/// One under which it certainly has room.
+/// A limit that is certainly sufficient.
 const LIMIT_ENOUGH: u64 = 64;
 
 /// The descriptors of a run: two outputs, and the process.
@@ -38,13 +38,13 @@ fn run_of(place: &Place) -> (String, u64) {
     (format!("{}/0/{number}", shown["handle"]["id"].as_str().unwrap()), number)
 }
 
-/// Whether the daemon says that the latest run is not held.
+/// Whether the daemon reports that the latest run is not stored.
 fn is_refused(place: &Place) -> bool {
     let of_run = format!("instance{{name=it}}:run{{number={}}}: nobody holds the process of a run", run_of(place).1);
     fs::read_to_string(place.ledger().join("daemon.log")).unwrap().contains(&of_run)
 }
 
-/// Under each limit in turn none, some and at last all of the descriptors of a run arrive.
+/// For increasing limits, none, some and at last all descriptors of a run arrive.
 #[test]
 fn what_has_not_arrived_whole_is_not_held() {
     let place = Place::supervising(ECOSYSTEM);
@@ -64,7 +64,7 @@ fn what_has_not_arrived_whole_is_not_held() {
             assert!(client.get(&run).unwrap().is_none());
             continue;
         }
-        // The first that is not refused is held whole.
+        // The first run that is not refused is stored completely.
         assert_eq!(client.held().unwrap(), [run.as_str()]);
         let held = client.get(&run).unwrap().unwrap();
         assert_eq!((held.outputs.len() + 1, held.identity.pid), (DESCRIPTORS, pid));
@@ -76,7 +76,7 @@ fn what_has_not_arrived_whole_is_not_held() {
     assert_eq!(self::keeper(&place), keeper, "the same one");
 }
 
-/// What is not held is found by its pid, as without a store.
+/// A run that is not stored is found by its pid, as without a store.
 #[test]
 fn a_run_that_is_not_held_is_taken_over_and_not_started_twice() {
     let place = Place::supervising(ECOSYSTEM);
@@ -96,24 +96,24 @@ fn a_run_that_is_not_held_is_taken_over_and_not_started_twice() {
     assert!(gone(pid));
 }
 
-/// How long it is looked how busy a process is, and the share of that which is too much, in percent.
+/// Duration of the measurement of CPU use, and the share that fails the test, in percent.
 const LOOKED: Duration = Duration::from_secs(1);
 
 const BUSY_PERCENT: u64 = 30;
 
-/// The processor time that a process has used, in hundredths of a second.
+/// CPU time of a process, in hundredths of a second.
 fn processor_time(pid: u32) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     [11, 12].map(|at: usize| fields[at].parse::<u64>().unwrap()).iter().sum()
 }
 
-/// How many descriptors a process has open.
+/// Number of open descriptors of a process.
 fn descriptors(pid: u32) -> u64 {
     fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count().try_into().unwrap()
 }
 
-/// Asserts that a process that has no descriptor left for a connection uses little time; `connect` makes one that waits.
+/// Asserts that a process without a free descriptor for a connection uses little CPU time; `connect` opens a pending connection.
 fn assert_waits<T>(pid: u32, connect: impl FnOnce() -> T) -> T {
     limit(pid, Resource::Nofile, Some(descriptors(pid).min(LIMIT_MIN)));
     let waiting = connect();
@@ -133,7 +133,7 @@ fn a_daemon_and_a_store_without_a_descriptor_for_a_connection_do_not_spin() {
     let dir = Arc::new(LedgerDir::open(&place.ledger()).unwrap());
     let asked = Arc::clone(&dir);
     let asking = assert_waits(keeper, || thread::spawn(move || FdStoreClient::new(&asked, Vec::new()).held()));
-    // It may have waited for long enough.
+    // The pending connection may have timed out.
     drop(asking.join().unwrap());
     assert_eq!(FdStoreClient::new(&dir, Vec::new()).held().unwrap(), [run_of(&place).0]);
     place.run(&["restart", "it"]).succeeded();

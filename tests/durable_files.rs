@@ -1,4 +1,4 @@
-//! Files beside the ledger are there after a power cut: what is synced, and in which order, as the kernel sees it.
+//! Files beside the ledger survive a power cut: what is synced, and in which order, as seen by strace(1).
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ args = ["-c", "for i in 1 2 3 4 5 6; do head -c 3000 /dev/zero | tr '\\0' x; ech
 log = { rotate_bytes = 4000, compress = true }
 "#;
 
-/// The number of the first line from `from` on that has all of `words`.
+/// The number of the first line from `from` on that contains all of `words`.
 fn find(trace: &[&str], from: usize, words: &[&str]) -> usize {
     let found = trace.iter().skip(from).position(|line| words.iter().all(|word| line.contains(word)));
     found.map(|line| line + from).unwrap_or_else(|| panic!("{words:?} is not in {trace:#?}"))
@@ -24,7 +24,7 @@ fn find(trace: &[&str], from: usize, words: &[&str]) -> usize {
 
 #[test]
 #[ignore = "needs strace(1), and to be allowed to use it"]
-fn nothing_goes_before_what_takes_its_place_is_on_the_disk() {
+fn a_file_is_removed_only_after_its_replacement_is_synced() {
     let place = Place::new();
     let (trace, ledger) = (place.path("trace"), place.ledger());
     fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
@@ -62,7 +62,7 @@ fn nothing_goes_before_what_takes_its_place_is_on_the_disk() {
 }
 
 #[test]
-fn what_was_never_finished_is_swept_away() {
+fn unfinished_files_are_removed() {
     let place = Place::new();
     fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
     place.run(&["up"]).succeeded();

@@ -1,4 +1,4 @@
-//! Eight processes of one file, each with a trouble of its own.
+//! Eight processes of one file, each with another failure.
 
 use std::{
     fs,
@@ -12,14 +12,14 @@ use serde_json::Value;
 
 use crate::support::{Place, gone, wait_until};
 
-/// Answers every request with 500 for as long as the tests run. Gives its port.
+/// A server that answers every request with 500 until the tests end. Returns its port.
 fn sick_server() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            // Whoever asks has said so in one piece, and may be gone before the answer.
+            // The request arrives in one piece, and the client may disconnect before the answer.
             let _ = stream.read(&mut [0; 4096]);
             let _ = stream.write_all(b"HTTP/1.1 500 Sick\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
         }
@@ -27,7 +27,7 @@ fn sick_server() -> u16 {
     port
 }
 
-/// The example of the documentation, with a server that really answers with 500; and the file that it names.
+/// The example of the documentation with a real server for the health check, and its log file.
 pub(crate) fn eight(place: &Place) -> String {
     let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/example");
     fs::copy(example.join("api.env"), place.path("api.env")).unwrap();
@@ -46,7 +46,7 @@ fn logs(place: &Place, name: &str) -> String {
     place.run(&["logs", name, "-n", "all"]).succeeded().stdout
 }
 
-/// The processes that carry the name of an instance of this ledger in their environment.
+/// The processes that have the name of an instance of this ledger in their environment.
 fn carriers(ids: &[String]) -> Vec<u32> {
     let pids = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
     pids.filter(|pid: &u32| {
@@ -60,13 +60,13 @@ fn carriers(ids: &[String]) -> Vec<u32> {
 }
 
 #[test]
-fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
+fn each_of_eight_processes_is_reported_right_and_down_leaves_nothing() {
     let place = Place::new();
     fs::write(place.path("ecosystem.toml"), eight(&place)).unwrap();
     let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
     assert!(!place.ledger().exists(), "nothing was done, and no daemon was started for it");
-    // Two of them fail at once, which is what they are for.
+    // Two of them fail at once, on purpose.
     place
         .run(&["up", "--reason", "the test"])
         .left_with(1)
@@ -128,7 +128,7 @@ fn each_of_eight_processes_is_told_right_and_down_leaves_nothing() {
     assert_eq!(place.json(&["verify"])["ok"], true);
 }
 
-/// Values of credentials are nowhere but in the profile, and in the process.
+/// Values of credentials are only in the profile and in the process.
 fn assert_nowhere(place: &Place, secret: &str) {
     let mut dirs = vec![place.ledger()];
     while let Some(dir) = dirs.pop() {
@@ -186,12 +186,12 @@ fn up_changes_what_differs_and_nothing_else() {
     assert!(place.run(&["stop", "a"]).succeeded().stdout.contains("it does not run"));
     place.run(&["start", "nobody"]).left_with(3);
     place.run(&["down"]).succeeded();
-    place.run(&["down"]).succeeded().said(&["nothing of it is supervised"]);
+    place.run(&["down"]).succeeded().said(&["no process of this file is supervised"]);
     place.run(&["down", "--all"]).succeeded().said(&["nothing is supervised"]);
 }
 
 #[test]
-fn a_mistake_in_the_file_is_told_with_its_place_and_without_its_values() {
+fn an_error_in_the_file_has_its_line_and_no_values() {
     let place = Place::new();
     for (text, said) in [
         ("[[process]]\nname = 'a'\ncommand = 'true'\ncolour = 'red'\n", "colour"),

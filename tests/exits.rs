@@ -1,10 +1,10 @@
-//! How a command ends is how we end, and what is on record.
+//! The exit of a command determines the exit code of `run`, and is recorded.
 
 use serde_json::{Value, json};
 
 use crate::support::{Place, finish};
 
-/// The state and the end of the only run, after `args` left with `code`.
+/// State and exit of the only run, after `args` exited with `code`.
 #[track_caller]
 fn run(args: &[&str], code: i32) -> (Value, Value) {
     let place = Place::new();
@@ -97,14 +97,14 @@ fn what_a_person_gives_reaches_the_command() {
 #[test]
 fn a_limit_on_file_sizes_is_an_error_and_not_our_death() {
     let place = Place::new();
-    // In blocks of 512 or 1024 bytes: far less than a journal begins with.
+    // ulimit(1) counts blocks of 512 or 1024 bytes: far less than the first segment of a journal.
     let script = format!("ulimit -f 100; exec {} run -- true", env!("CARGO_BIN_EXE_apm2-ledger"));
     let mut command = std::process::Command::new("sh");
     command.args(["-c", &script]).env("APM2_LEDGER_DIR", place.ledger());
     finish(&mut command).left_with(5).said(&["File too large"]);
 }
 
-/// An ignored SIGCHLD is inherited, and would have the kernel throw the exit status away.
+/// An ignored SIGCHLD is inherited, and makes the kernel discard the exit status (wait(2)).
 #[test]
 fn a_parent_that_ignores_sigchld_does_not_hide_the_exit() {
     let place = Place::new();
@@ -116,7 +116,7 @@ fn a_parent_that_ignores_sigchld_does_not_hide_the_exit() {
     assert_eq!(place.json(&["show", "it"])["handle"]["exit_code"], json!(7));
 }
 
-/// `run -- KEY=value command` is a slip that would put the value on record as the name of a program.
+/// `run -- KEY=value command` is a mistake that would record the value as the name of a program.
 #[test]
 fn a_command_that_looks_like_an_assignment_is_refused_and_not_recorded() {
     let place = Place::new();

@@ -1,4 +1,4 @@
-//! A ledger with fixed times and ids, written through the library: every kind of event that a process can have.
+//! A ledger with fixed times and ids, written through the library, with every kind of event of a process.
 
 use std::path::Path;
 
@@ -18,7 +18,7 @@ const BEGINNING_NS: i64 = 1_769_860_800_000_000_000;
 const BOOT: Uuid = Uuid::from_u128(0x0b00_0000_0000_4000_8000_0000_0000_0001);
 const SECOND_NS: u64 = 1_000_000_000;
 
-/// Writes the ledger into `dir`; gives the number of its events.
+/// Writes the ledger into `dir`. Returns the number of its events.
 pub(crate) fn write(dir: &Path) -> u64 {
     let ledger = Ledger::open(dir).unwrap();
     let mut script = Script { ledger: &ledger, seconds: 0 };
@@ -30,7 +30,7 @@ pub(crate) fn write(dir: &Path) -> u64 {
     size
 }
 
-/// Writes a ledger whose one process, `long`, has more to tell than a pipe holds.
+/// Writes a ledger whose only process, `long`, has more events than fit into a pipe.
 pub(crate) fn write_long(dir: &Path) {
     let ledger = Ledger::open(dir).unwrap();
     let mut script = Script { ledger: &ledger, seconds: 0 };
@@ -43,7 +43,7 @@ pub(crate) fn write_long(dir: &Path) {
     ledger.close().unwrap();
 }
 
-/// Writes a ledger whose one process, `unseen`, ended while no supervisor watched.
+/// Writes a ledger whose only process, `unseen`, ended without a supervisor.
 pub(crate) fn write_unobserved(dir: &Path) {
     let ledger = Ledger::open(dir).unwrap();
     let mut script = Script { ledger: &ledger, seconds: 0 };
@@ -60,13 +60,13 @@ pub(crate) fn write_unobserved(dir: &Path) {
     ledger.close().unwrap();
 }
 
-/// Appends events, one second after the other.
+/// Appends events with a second between them.
 struct Script<'a> {
     ledger: &'a Ledger,
     seconds: u64,
 }
 
-/// Who appends to which stream, and why.
+/// The stream, the actor and the cause of appended events.
 struct Pen {
     stream: StreamId,
     version: u64,
@@ -74,7 +74,7 @@ struct Pen {
 }
 
 impl Script<'_> {
-    /// The second that it is.
+    /// The current second.
     fn stamp(&self) -> Timestamp {
         let wall_ns = BEGINNING_NS + i64::try_from(self.seconds * SECOND_NS).unwrap();
         Timestamp { wall_ns, boot_ns: self.seconds * SECOND_NS, boot_id: BOOT }
@@ -123,7 +123,7 @@ const fn exit(outcome: ExitOutcome) -> Exit {
     Exit { outcome, evidence: Evidence::Observed }
 }
 
-/// Cannot be spawned, fails, is restarted, is killed by a signal, and gives up.
+/// A process that cannot be spawned, fails, is restarted, is killed by a signal, and gives up.
 fn build(script: &mut Script<'_>) {
     let mut pen = pen(0x0101_0101_0101_4101_8101_0101_0101_0101, 0);
     let restart = RestartConfig { policy: RestartPolicy::OnFailure, max_restarts: 2, ..RestartConfig::default() };
@@ -162,7 +162,7 @@ fn build(script: &mut Script<'_>) {
     script.append(&mut pen, Actor::Policy, Some(14), vec![EventKind::RestartRefused { rule }]);
 }
 
-/// Two instances: one to which everything happens that can, and one that runs on.
+/// Two instances: one with every kind of event, and one that keeps running.
 fn web(script: &mut Script<'_>) {
     let id = 0x0202_0202_0202_4202_8202_0202_0202_0202;
     let (mut first, mut second) = (pen(id, 0), pen(id, 1));
@@ -228,7 +228,7 @@ fn eventful(script: &mut Script<'_>, pen: &mut Pen) {
     );
 }
 
-/// Everything that a person reads of it was written by somebody who means no good.
+/// A process whose recorded text contains control and invisible characters.
 fn hostile(script: &mut Script<'_>) {
     let mut pen = pen(0x0202_0303_0303_4303_8303_0303_0303_0303, 0);
     let spec = ProcessSpec::builder()

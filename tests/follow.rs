@@ -4,14 +4,10 @@ use std::fs;
 
 use crate::support::{Following, Place, wait_until};
 
-fn supervising(script: &str, more: &str) -> Place {
-    Place::supervising(&format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n{more}\n"))
-}
-
 #[test]
 fn logs_are_followed_across_rotations_and_daemons() {
     let script = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done";
-    let place = supervising(script, "log = { rotate_bytes = 500, total_bytes_max = 100000000 }");
+    let place = Place::supervising_script(script, "log = { rotate_bytes = 500, total_bytes_max = 100000000 }");
     let following = Following::start(&place, &["logs", "it", "--stdout", "-n", "all", "-f"]);
     wait_until("it is followed", || (following.lines() > 300).then_some(()));
     place.kill_daemon();
@@ -28,7 +24,7 @@ fn logs_are_followed_across_rotations_and_daemons() {
 fn lines_of_several_outputs_are_whole_and_have_their_title() {
     let script = "echo before; printf begun; echo error >&2; while [ ! -e go ]; do sleep 0.01; done; echo \" ended\"; \
                   echo late >&2; printf half; while :; do echo more >&2; sleep 0.01; done";
-    let place = supervising(script, "");
+    let place = Place::supervising_script(script, "");
     let logs = || place.run(&["logs", "it"]).succeeded().stdout;
     wait_until("both outputs are there", || (logs().contains("begun") && logs().contains("error")).then_some(()));
     assert_eq!(logs(), "==> it stdout <==\nbefore\nbegun\n==> it stderr <==\nerror\n");
@@ -45,7 +41,7 @@ fn lines_of_several_outputs_are_whole_and_have_their_title() {
 
 #[test]
 fn the_ledger_is_followed_from_one_daemon_to_the_next() {
-    let place = supervising("sleep 1000", "");
+    let place = Place::supervising_script("sleep 1000", "");
     let following = Following::start(&place, &["--format", "json", "tail", "-f"]);
     wait_until("it is followed", || following.printed().contains("\"running\"").then_some(()));
     place.kill_daemon();
@@ -62,7 +58,7 @@ fn the_ledger_is_followed_from_one_daemon_to_the_next() {
 
 #[test]
 fn a_list_is_shown_again_when_it_is_watched() {
-    let place = supervising("sleep 1000", "");
+    let place = Place::supervising_script("sleep 1000", "");
     let following = Following::start(&place, &["list", "--watch=100ms"]);
     wait_until("it runs", || following.printed().contains("running").then_some(()));
     place.run(&["stop", "it"]).succeeded();
@@ -72,7 +68,8 @@ fn a_list_is_shown_again_when_it_is_watched() {
 
 #[test]
 fn the_last_lines_are_those_of_one_moment_however_much_is_written() {
-    let place = supervising("seq 1000000000", "log = { rotate_bytes = 1000000, total_bytes_max = 200000000 }");
+    let place =
+        Place::supervising_script("seq 1000000000", "log = { rotate_bytes = 1000000, total_bytes_max = 200000000 }");
     let number = |line: &str| line.parse::<u64>().unwrap();
     let all = || place.run(&["logs", "it", "--stdout", "-n", "60000", "--raw"]).succeeded().stdout;
     wait_until("as much is written as is asked for", || (all().lines().count() >= 60_000).then_some(()));

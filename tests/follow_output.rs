@@ -1,4 +1,4 @@
-//! What is shown of an output: unfinished lines, long lines, objects, and both outputs in their order.
+//! Display of output: incomplete lines, long lines, JSON objects, and the order of stdout and stderr.
 
 use std::{
     fs::{self, File},

@@ -1,4 +1,4 @@
-//! A disk that is full under the log files: the process does not wait, and what is lost is on record.
+//! A full disk below the log files: the process is not blocked, and lost output is recorded.
 
 use std::{fs, path::Path, process::Command};
 
@@ -17,7 +17,7 @@ impl<'a> SmallDisk<'a> {
     }
 }
 
-/// Leaves as many bytes as these on the disk of `dir`, more or less.
+/// Fills the disk of `dir` up to about this many free bytes.
 fn fill(dir: &Path, left: u64) {
     let stat = nix::sys::statvfs::statvfs(dir).unwrap();
     let taken = (stat.blocks_available() * stat.fragment_size()).saturating_sub(left);
@@ -36,7 +36,7 @@ fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
     let place = Place::new();
     let path = place.path("small");
     let _disk = SmallDisk::mount(&path, "1m");
-    // What fills the disk, then what is lost, and then, when there is room again, what is kept.
+    // First output that fills the disk, then output that is lost, then, with free space again, output that is stored.
     let script = "head -c 2000000 /dev/zero; : > full; until [ -e room ]; do sleep 0.01; done; echo kept; : > done; \
                   exec sleep 1000";
     let text = format!(
@@ -51,7 +51,7 @@ fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
     let in_file = fs::metadata(path.join("out.log")).unwrap().len();
     fs::remove_file(path.join("out.log")).unwrap();
     let wanted = || {
-        // The next try is a moment away.
+        // The next attempt follows shortly.
         fs::write(place.path("room"), "").unwrap();
         place.path("done").exists().then_some(())
     };
@@ -68,7 +68,7 @@ fn on_a_full_disk_a_process_runs_on_and_what_is_lost_is_counted() {
     assert_eq!(place.json(&["verify"])["ok"], true);
 }
 
-/// Stops the daemon of a place whose ledger is about to be unmounted.
+/// Stops the daemon of a place whose file system is about to be unmounted.
 struct Daemon<'a>(&'a Place);
 
 impl Drop for Daemon<'_> {
@@ -77,7 +77,7 @@ impl Drop for Daemon<'_> {
     }
 }
 
-/// Space that is too little for a start, and enough for all else, in bytes.
+/// Free space in bytes that is too little for a start, and enough for everything else.
 const LITTLE: u64 = 8 << 20;
 
 #[test]

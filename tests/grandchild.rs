@@ -1,4 +1,4 @@
-//! What a command leaves behind is gone when the supervisor is.
+//! Descendants that a command leaves behind are ended with the supervisor.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn a_stubborn_grandchild_too() {
 }
 
 #[test]
-fn a_stop_takes_the_whole_family_down() {
+fn a_stop_ends_all_descendants() {
     let place = Place::new();
     let running = place.start_script(&[], "sleep 1000 & echo $! > pid; wait");
     let pid = pid_in(&place, "pid");

@@ -1,8 +1,26 @@
-//! The help is the documentation: it changes only on purpose.
+//! The help texts and manual pages, as snapshots.
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 7] = ["run", "list", "show", "replay", "verify", "completions", "man"];
+const COMMANDS: [&str; 17] = [
+    "run",
+    "up",
+    "down",
+    "start",
+    "stop",
+    "restart",
+    "reload",
+    "scale",
+    "list",
+    "show",
+    "logs",
+    "tail",
+    "replay",
+    "verify",
+    "completions",
+    "man",
+    "daemon",
+];
 
 #[test]
 fn the_help_of_each_command() {

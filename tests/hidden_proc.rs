@@ -1,4 +1,4 @@
-//! A daemon to which `/proc` does not show a process of its ledger, as with the option `hidepid` or a masked `/proc`.
+//! A daemon to which `/proc` does not show a process of its ledger (`hidepid`, masked `/proc`).
 
 use std::{fs, process::Command};
 
@@ -9,7 +9,7 @@ use crate::support::{Outcome, Place, finish, gone, helpers_of, send, wait_until}
 const ECOSYSTEM: &str = "[[process]]\nname = 'it'\ncommand = 'sh'\n\
     args = ['-c', 'while [ ! -e go ]; do sleep 0.02; done; exit 7']\nrestart = { policy = 'never' }\n";
 
-/// The program with these arguments, and the daemon that it starts, where `/proc` shows nothing of `pid`.
+/// The program with these arguments, and the daemon that it starts, in a mount namespace where `/proc` hides `pid`.
 fn without_sight_of(pid: u32, place: &Place, args: &[&str]) -> Outcome {
     let asked = place.command(args);
     let mut command = Command::new("unshare");
@@ -37,7 +37,7 @@ fn a_process_whose_descriptor_is_held_is_alive_though_proc_hides_it() {
     assert_eq!((place.pid_of("it"), starts(&place)), (pid, 1));
     place.run(&["start", "it"]).succeeded();
     assert_eq!((place.pid_of("it"), starts(&place)), (pid, 1), "it runs already");
-    // Its end is seen, too.
+    // Its exit is observed, too.
     fs::write(place.path("go"), "").unwrap();
     let handle = wait_until("its end is on record", || {
         let handle = place.json(&["show", "it"])["handle"].clone();
@@ -45,7 +45,7 @@ fn a_process_whose_descriptor_is_held_is_alive_though_proc_hides_it() {
     });
     assert_eq!(handle["state"], "crashed");
     assert!(gone(pid));
-    // As a zombie it shows its exit in `/proc` alone.
+    // The exit of a zombie is visible in `/proc` only.
     assert!(handle["exit_code"] == 7 || handle["exit_code"].is_null(), "{handle}");
 }
 
@@ -63,7 +63,7 @@ fn a_process_whose_descriptor_is_held_is_stopped_though_proc_hides_it() {
     assert!(!gone(place.pid_of("it")));
 }
 
-/// Nobody can say whether it is alive: it is neither recorded as ended nor started again.
+/// Whether it is alive cannot be determined: it is neither recorded as ended nor started again.
 #[test]
 #[ignore = "needs root, to mask a part of /proc"]
 fn a_process_that_neither_proc_nor_a_descriptor_shows_is_left_alone() {
@@ -85,7 +85,7 @@ fn a_process_that_neither_proc_nor_a_descriptor_shows_is_left_alone() {
         "{said}"
     );
     assert!(said.contains("or mount /proc without hidepid"), "what to do is said: {said}");
-    // Where it is seen it is taken over.
+    // A daemon that can see it adopts it.
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("the daemon leaves", || place.daemon().is_none().then_some(()));
     place.run(&["up"]).succeeded();

@@ -1,11 +1,11 @@
-//! Recorded text steers no terminal.
+//! Recorded text does not control the terminal.
 
 use crate::support::Place;
 
 /// Clears a screen, sets a title, hides, overwrites, reorders, is invisible.
 const HOSTILE: &str = "\x1b[2J\x1b]0;owned\x07\r\x08\u{7f}\u{9b}31m\u{202e}\u{200b}\u{2066}\u{feff}end";
 
-/// Fails when `text` has anything in it but printable characters and line ends.
+/// Fails when `text` contains anything but printable characters and line ends.
 #[track_caller]
 fn assert_harmless(text: &str) {
     let is_harmless = |character: char| {
@@ -29,7 +29,7 @@ fn tables_are_escaped_and_json_is_faithful() {
 }
 
 #[test]
-fn remarks_and_errors_are_escaped() {
+fn messages_and_errors_are_escaped() {
     let place = Place::new();
     let program = format!("./{HOSTILE}");
     let outcome = place.run(&["run", "-v", "--reason", HOSTILE, "--", &program]).left_with(127);

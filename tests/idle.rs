@@ -1,4 +1,4 @@
-//! What waits costs nothing: few system calls while nothing happens.
+//! Waiting processes make few system calls.
 
 use std::{
     fs,
@@ -8,20 +8,21 @@ use std::{
 
 use crate::support::{Following, Place, wait_until};
 
-/// How long is counted. The calls that strace(1) itself interrupts, and begins again, do not count.
+/// Length of a measurement. Calls that strace(1) itself interrupts and restarts are not counted.
 const COUNTED_SECS: u64 = 10;
 
-/// Calls that are too many.
+/// Number of calls that fails the test.
 const CALLS_A_SECOND: u64 = 5;
 
-/// The same for the daemon: it looks each second whether the ledger's path still names its directory, of which the kernel
+/// The limit for the daemon: it checks each second whether the ledger's path still names its directory, since the kernel does
+/// not report that.
 /// does not tell.
 const DAEMON_CALLS_A_SECOND: u64 = 10;
 
-/// How often it is counted.
+/// Number of measurements.
 const COUNTS_MAX: u32 = 3;
 
-/// Counts the system calls of a process with all its threads. What has the name says what it is.
+/// Counts the system calls of all threads of a process; the name is for messages.
 struct Count {
     name: &'static str,
     tracer: Child,
@@ -40,7 +41,7 @@ impl Count {
         Self { name, tracer, path }
     }
 
-    /// The calls, once they are counted; `None` where the kernel lets nobody trace.
+    /// The calls, once they are counted; `None` when tracing is not permitted.
     fn calls(&mut self) -> Option<u64> {
         self.tracer.wait().unwrap();
         let table = fs::read_to_string(&self.path).ok()?;
@@ -51,7 +52,7 @@ impl Count {
     }
 }
 
-/// The threads of a process but for those of sled, which wake once a second each, whatever is done.
+/// The threads of a process except those of sled, which wake up once a second in any case.
 fn threads(pid: u32) -> Vec<String> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().map(|entry| entry.unwrap());
     let is_ours = |path: &Path| !fs::read_to_string(path.join("comm")).unwrap().starts_with("sled-io");
@@ -74,7 +75,7 @@ pub(crate) fn can_trace() -> bool {
     traced.is_ok_and(|status| status.success())
 }
 
-/// Counts, and counts again those that were still busy with their beginning: what looks again and again is so each time.
+/// Measures again those that were still starting up: a process that polls fails each time.
 fn assert_few_calls(place: &Place, counted: &[(&'static str, u32)]) {
     let mut left = counted.to_vec();
     let mut tables = String::new();
@@ -98,7 +99,7 @@ fn assert_few_calls(place: &Place, counted: &[(&'static str, u32)]) {
 }
 
 #[test]
-fn who_waits_makes_next_to_no_system_calls() {
+fn waiting_makes_few_system_calls() {
     if !can_trace() {
         return skip("strace(1) is missing, or may not trace here");
     }
@@ -113,7 +114,7 @@ fn who_waits_makes_next_to_no_system_calls() {
 }
 
 #[test]
-fn who_waits_without_a_daemon_makes_next_to_no_system_calls() {
+fn waiting_without_a_daemon_makes_few_system_calls() {
     if !can_trace() {
         return skip("strace(1) is missing, or may not trace here");
     }

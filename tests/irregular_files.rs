@@ -1,4 +1,4 @@
-//! FIFOs, directories and links in the places of a ledger's files: no command waits for them, and no daemon.
+//! FIFOs, directories and links in place of a ledger's files: no command and no daemon blocks on them.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -8,7 +8,7 @@ use crate::support::{Place, wait_until};
 
 const ECOSYSTEM: &str = "[[process]]\nname = 'svc'\ncommand = 'sleep'\nargs = ['1000']\n";
 
-/// What the place of a file is taken by.
+/// What replaces a file.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Fifo,
@@ -44,7 +44,7 @@ fn place() -> Place {
     place
 }
 
-/// No command and no daemon waits: `code` is the exit code of `up`, of which `words` are said.
+/// No command and no daemon blocks; `code` is the exit code of `up`, and its message contains `words`.
 fn check(name: &str, code: i32, words: &[&str]) {
     for kind in Kind::ALL {
         let place = place();
@@ -56,7 +56,7 @@ fn check(name: &str, code: i32, words: &[&str]) {
         assert_eq!(up.code, code, "{name} {kind:?}: {up:?}");
         drop(up.said(words));
         place.run(&["daemon", "--stop"]).succeeded();
-        // One that could not begin says so a moment before it has ended.
+        // A daemon that cannot start reports that shortly before it has exited.
         wait_until("no daemon is left", || place.daemon().is_none().then_some(()));
         if code != 0 {
             clear(&file);
@@ -68,17 +68,17 @@ fn check(name: &str, code: i32, words: &[&str]) {
 }
 
 #[test]
-fn the_hint_of_the_owner_is_not_waited_for() {
+fn no_command_blocks_on_the_owner_file() {
     check("owner", 0, &[]);
 }
 
 #[test]
-fn the_file_of_the_place_is_not_waited_for() {
+fn no_command_blocks_on_the_place_file() {
     check("place", 5, &["cannot read `place`"]);
 }
 
 #[test]
-fn a_file_that_is_about_to_be_the_place_is_not_waited_for() {
+fn no_command_blocks_on_the_temporary_place_file() {
     let place = place();
     fs::remove_file(place.ledger().join("place")).unwrap();
     Kind::Fifo.take(&place.ledger().join("place.new"));
@@ -87,7 +87,7 @@ fn a_file_that_is_about_to_be_the_place_is_not_waited_for() {
 }
 
 #[test]
-fn a_launch_that_is_being_written_is_not_waited_for() {
+fn no_command_blocks_on_a_temporary_launch_file() {
     let place = Place::supervising(ECOSYSTEM);
     let launch = fs::read_dir(place.ledger().join("launch")).unwrap().next().unwrap().unwrap().path();
     Kind::Fifo.take(&launch.with_extension("new"));
@@ -96,12 +96,12 @@ fn a_launch_that_is_being_written_is_not_waited_for() {
 }
 
 #[test]
-fn the_log_of_the_daemon_is_not_waited_for() {
+fn no_command_blocks_on_the_daemon_log() {
     check("daemon.log", 5, &["daemon.log"]);
 }
 
 #[test]
-fn no_file_of_the_store_is_waited_for() {
+fn no_command_blocks_on_a_file_of_the_store() {
     for name in ["sled/conf", "sled/db", "sled/snap.0000000000000001", "sled/blobs/1"] {
         let place = place();
         Kind::Fifo.take(&place.ledger().join(name));

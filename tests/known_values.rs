@@ -1,13 +1,14 @@
-//! Values of variables stay out of the record wherever they stand, in every form that a program writes them in.
+//! Values of variables are masked in every part of the record and in every encoding.
 
 use std::{fs, path::Path};
 
 use crate::support::{Place, wait_until};
 
-/// What no part of the record and no view may hold. None of it looks like a secret by itself.
+/// Must not occur in any part of the record or in any view. None of it looks like a secret by itself.
 const SECRET: &str = "zuLEAKnt/ab+12 c\"d";
 
-/// The secret as programs write it: as JSON, in a URL, as base64 behind three other beginnings, as hexadecimal digits, and
+/// Encodings of the secret: JSON, URL, base64 at three offsets, hexadecimal digits, and
+/// a prefix.
 /// cut short.
 const FORMS: [&str; 8] = [
     "zuLEAKnt/ab+12 c\\\"d",
@@ -20,7 +21,7 @@ const FORMS: [&str; 8] = [
     "zuLEAKnt***",
 ];
 
-/// Pieces that nothing which was recorded may hold.
+/// Substrings that must not occur in the record.
 const PIECES: [&str; 6] = ["LEAK", "MRUFLbnQv", "UxFQUtudC", "4c45414b", "nt%2F", "nt%2f"];
 
 fn assert_masked(text: &str, what: &str) {
@@ -29,7 +30,7 @@ fn assert_masked(text: &str, what: &str) {
     }
 }
 
-/// Reads a file, or all below a directory. Gives how many files that were.
+/// Reads a file, or all files below a directory. Returns the number of files.
 fn assert_masked_below(path: &Path) -> usize {
     if path.is_dir() {
         return fs::read_dir(path).unwrap().map(|entry| assert_masked_below(&entry.unwrap().path())).sum();
@@ -42,7 +43,7 @@ fn assert_masked_below(path: &Path) -> usize {
     1
 }
 
-/// A process that is given the secret by a variable, and has it in every setting besides.
+/// A process that gets the secret in a variable and has it in every other setting as well.
 fn ecosystem(place: &Place) -> String {
     let dir = place.path("zuLEAKnt");
     fs::create_dir_all(&dir).unwrap();
@@ -80,7 +81,7 @@ fn a_value_that_is_known_is_recorded_nowhere() {
         let written = fs::read_to_string(place.path("zuLEAKnt").join("err.log")).unwrap_or_default();
         written.contains(SECRET).then_some(())
     });
-    // A signal of ours that nobody asked for: it has failed, and its last lines are kept.
+    // A signal that the supervisor did not send: the run has failed, so its last lines are recorded.
     let pid = place.json(&["list"])[0]["pid"].as_u64().unwrap();
     crate::support::send(u32::try_from(pid).unwrap(), nix::sys::signal::Signal::SIGKILL);
     let shown = wait_until("its last lines are kept", || {
@@ -97,7 +98,7 @@ fn a_value_that_is_known_is_recorded_nowhere() {
     assert!(spec["cwd"].as_str().unwrap().ends_with("/<redacted>"), "{spec}");
     assert_masked(&place.run(&["-v", "show", "it"]).succeeded().stdout, "show");
     assert_masked(&place.run(&["-v", "replay", "--format", "jsonl"]).succeeded().stdout, "replay");
-    // What it writes is in its logs, and what it is given in its launch file: neither is the record.
+    // Logs contain the output, and launch files the environment; neither is part of the record.
     let parts = fs::read_dir(place.ledger()).unwrap().map(|entry| entry.unwrap().path());
     let parts: Vec<_> = parts.filter(|path| !path.ends_with("logs") && !path.ends_with("launch")).collect();
     assert!(parts.iter().map(|path| assert_masked_below(path)).sum::<usize>() > 2, "{parts:?}");

@@ -1,4 +1,4 @@
-//! A supervisor that dies leaves a run open; the next one closes it by what it can learn.
+//! A supervisor that is killed leaves a run open; the next one closes it with the evidence that it finds.
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
@@ -26,7 +26,7 @@ fn a_process_whose_client_died_goes_on_under_the_daemon() {
 }
 
 #[test]
-fn a_run_that_ended_while_nobody_watched_is_closed_truthfully() {
+fn a_run_that_ended_without_a_supervisor_is_closed_truthfully() {
     let place = Place::new();
     let pid = orphaned(&place);
     place.kill_daemon();
@@ -37,7 +37,7 @@ fn a_run_that_ended_while_nobody_watched_is_closed_truthfully() {
     let events = place.events("it");
     let closed = events.iter().find(|event| event["type"] == "crashed").unwrap();
     assert_eq!((&closed["actor"]["kind"], &closed["run"]), (&Value::from("recovery"), &Value::from(1)));
-    // What the kernel still tells depends on whether somebody reaped it; that it was observed would be a lie.
+    // What the kernel reports depends on whether the process was reaped; `observed` would be wrong in any case.
     match closed["exit"]["evidence"].as_str().unwrap() {
         "recovered" => assert_eq!(closed["exit"]["signal"], "SIGKILL"),
         "unknown" => assert_eq!((&closed["exit"]["code"], &closed["exit"]["signal"]), (&Value::Null, &Value::Null)),

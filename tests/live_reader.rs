@@ -66,7 +66,7 @@ fn the_source_is_said_when_it_is_asked_for() {
 }
 
 #[test]
-fn a_reader_whose_output_is_stuck_keeps_nobody_out() {
+fn a_reader_whose_output_blocks_does_not_block_the_daemon() {
     let place = Place::new();
     fixture::write_long(&place.ledger());
     let mut stuck = Running::start(&mut place.command(&["--format", "json", "show", "long"]));

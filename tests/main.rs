@@ -1,6 +1,6 @@
 //! The command line from the outside: the binary, real processes, real ledgers.
 //!
-//! One file for each scenario, helpers in `support`. Every program that a test starts is gone when the test is over.
+//! One file for each scenario, helpers in `support`. Every process that a test starts has ended when the test ends.
 
 #![expect(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! What is said of what went wrong: once, about what was given, and nothing that misleads.
+//! Error messages: one message for each failure, with the name of the object concerned.
 
 use std::{
     ffi::OsStr,
@@ -9,7 +9,7 @@ use std::{
 
 use crate::support::{Outcome, Place, finish};
 
-/// Runs the program after a shell command, in the place's directory.
+/// Runs the program after a shell command, in the directory of the place.
 fn after(place: &Place, shell: &str, args: &[&str]) -> Outcome {
     let command = place.command(args);
     let program = command.get_program().to_owned();
@@ -75,10 +75,10 @@ fn a_program_that_cannot_be_executed_says_why() {
 }
 
 #[test]
-fn a_second_daemon_is_told_of_the_first() {
+fn a_second_daemon_fails_and_names_the_first() {
     let place = Place::new();
     place.run(&["run", "--", "true"]).succeeded();
     let pid = place.daemon().unwrap();
     let outcome = place.run(&["daemon"]).left_with(5);
-    outcome.said(&[&format!("a daemon of this ledger runs already, as process {pid}"), "--leave"]);
+    outcome.said(&[&format!("a daemon of this ledger is already running, as process {pid}"), "--leave"]);
 }

@@ -1,4 +1,4 @@
-//! A ledger that is not there, has nothing in it, or lacks something.
+//! A ledger that does not exist, is empty, or lacks events.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -63,7 +63,7 @@ fn the_ledger_is_closed_to_others() {
     assert_eq!(place.ledger().metadata().unwrap().permissions().mode() & 0o777, 0o700);
 }
 
-/// A ledger whose journal is the one of before its last process. Gives the events that are missing.
+/// A ledger whose journal is replaced by an earlier copy. Returns the missing events.
 fn with_a_shortened_journal(place: &Place) -> (u64, u64) {
     place.run_script(&["--name", "it"], "echo line").succeeded();
     place.stop_daemon();
@@ -121,7 +121,7 @@ fn notice_of(document: &Value) -> Value {
 }
 
 #[test]
-fn programs_are_told_what_is_missing_from_a_journal() {
+fn json_has_a_notice_of_the_events_missing_from_a_journal() {
     let place = Place::new();
     let (first, last) = with_a_shortened_journal(&place);
     let commands = [
@@ -144,7 +144,7 @@ fn programs_are_told_what_is_missing_from_a_journal() {
             assert!(notice["message"].as_str().unwrap().contains("is shorter than it was"), "{notice}");
         }
     }
-    // What is listed is listed all the same, behind the notice.
+    // The list is printed all the same, after the notice.
     let all = place.run(&["--format", "json", "list", "--all"]).left_with(4).json();
     assert_eq!((all.as_array().unwrap().len(), &all[1]["name"]), (2, &json!("it")));
     let later = place.run(&["--format", "json", "list", "--all", "--name", "later"]).left_with(4).json();
@@ -152,7 +152,7 @@ fn programs_are_told_what_is_missing_from_a_journal() {
 }
 
 #[test]
-fn a_follower_is_told_first_what_is_missing_from_a_journal() {
+fn tail_follow_begins_with_the_events_missing_from_a_journal() {
     let place = Place::new();
     let (first, _) = with_a_shortened_journal(&place);
     let mut tail = Running::start(&mut place.command(&["--format", "json", "tail", "-f"]));

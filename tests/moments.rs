@@ -1,4 +1,4 @@
-//! Moments as they are typed, and how much of a history is shown.
+//! Times as typed by a user, and limits on how much history is shown.
 
 use apm2_core::process::{Clock as _, SystemClock};
 use chrono::SecondsFormat;
@@ -16,7 +16,7 @@ fn fixed() -> Place {
     place
 }
 
-/// The sequence numbers that these arguments print, three hours east of Greenwich.
+/// The sequence numbers in the output for these arguments, with a UTC offset of three hours.
 fn seqs(place: &Place, args: &[&str]) -> Vec<u64> {
     let args: Vec<_> = ["--format", "jsonl"].iter().chain(args).copied().collect();
     let output = place.command(&args).env("TZ", "XYZ-3").output().unwrap();
@@ -33,7 +33,7 @@ fn a_tail_has_a_beginning_and_an_end() {
     assert_eq!(seqs(&place, &["tail", "--since", "3", "--until", "6", "-n", "1"]), [6]);
     assert_eq!(seqs(&place, &["tail", "--since", "6", "--until", "3"]), Vec::<u64>::new());
     assert_eq!(seqs(&place, &["tail", "build", "--until", "20", "-n", "all"]), (1..=15).collect::<Vec<_>>());
-    // The second of 12:00:02 has the events 3 and 4.
+    // The second 12:00:02 has the events 3 and 4.
     for time in ["2026-01-31T12:00:02Z", "2026-01-31T15:00:02+03:00", "2026-01-31 15:00:02", "@1769860802"] {
         assert_eq!(seqs(&place, &["tail", "--until", time, "-n", "all"]), [1, 2, 3, 4], "{time}");
     }
@@ -50,13 +50,13 @@ fn a_page_has_the_last_events_and_says_how_to_get_all() {
         let (before, events) = page.split_at(page.find("Events").unwrap());
         assert!(before.starts_with("name"), "{before}");
         let mut lines = events.lines();
-        // Behind the heading comes the head of the table.
+        // The heading is followed by the head of the table.
         (lines.next().unwrap().to_owned(), lines.count() - 1)
     };
     assert_eq!(heading(&[]), ("Events (after 954 more, see --events all)".to_owned(), 50));
     assert_eq!(heading(&["--events", "2"]), ("Events (after 1,002 more, see --events all)".to_owned(), 2));
     assert_eq!(heading(&["--events", "all"]), ("Events".to_owned(), 1004));
-    // A program gets all of them, unless it asks for less.
+    // JSON is complete by default.
     assert_eq!(seqs(&place, &["show", "long"]).len(), 1004);
     assert_eq!(seqs(&place, &["show", "long", "--events", "2"]), [1003, 1004]);
     assert_eq!(place.json(&["show", "long"])["events"].as_array().unwrap().len(), 1004);
@@ -90,7 +90,7 @@ fn logs_have_a_beginning_where_lines_have_times() {
     assert_eq!(logs(&["timed", "--since", "1h ago"]).stdout.lines().count(), 2);
     assert_eq!(logs(&["timed", "--since", "1h ago", "-n", "1"]).stdout.lines().count(), 1);
     assert_eq!(logs(&["timed", "--since", "@99999999999"]).stdout, "");
-    // Of lines without times it cannot be told, which is said.
+    // Lines without timestamps cannot be filtered exactly, which a message says.
     let untimed = logs(&["untimed", "--since", &since]).said(&["untimed", "lines have no times"]);
     assert_eq!(untimed.stdout, "one\ntwo\n");
     assert_eq!(logs(&["untimed", "--since", "@99999999999"]).stdout, "");

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::{Outcome, Place, gone, helpers_of, wait_until};
 
-/// A ledger beside that of the place. Its daemon and keeper are gone when it is dropped.
+/// A second ledger beside that of the place. Its daemon and keeper are ended when it is dropped.
 struct Beside<'a> {
     place: &'a Place,
     dir: PathBuf,
@@ -82,13 +82,13 @@ fn a_ledger_that_is_exchanged_under_its_daemon_and_the_one_in_its_place_stay_sou
     place.run_script(&["--name", "before"], "true").succeeded();
     place.stop_daemon();
     copy(&place.ledger(), &place.path("backup"));
-    // It writes as much as it can: restarts without a pause, with output.
+    // It writes as much as possible: restarts without a pause, with output.
     ecosystem(
         &place,
         "[[process]]\nname = 'busy'\ncommand = 'sh'\nargs = ['-c', 'echo busy; exit 1']\ninstances = 3\n\
          restart = { policy = 'always', backoff = '1ms', max_restarts = 1000, restart_window = '1s', min_uptime = '1h' }\n",
     );
-    // Each fails at once, which `up` says.
+    // Each fails at once, which `up` reports.
     place.run(&["up"]);
     let daemon = place.daemon().unwrap();
     fs::rename(place.ledger(), place.path("old")).unwrap();

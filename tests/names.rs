@@ -1,4 +1,4 @@
-//! One rule says which process is meant, for those commands that ask the daemon and for those that read the ledger.
+//! One rule for which process an id means, for commands that ask the daemon and for those that read the ledger.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn write_file(place: &Place, name: &str, processes: &[(&str, u32)]) {
     fs::write(place.path(name), processes.iter().map(process).collect::<String>()).unwrap();
 }
 
-/// Name, instance and state of what `show` means by `id`.
+/// Name, instance and state of the process that `show` finds by `id`.
 fn shown(place: &Place, id: &str) -> (String, u64, String) {
     let handle = place.json(&["show", id])["handle"].clone();
     let text = |key: &str| handle[key].as_str().unwrap().to_owned();

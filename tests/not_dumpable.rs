@@ -1,4 +1,4 @@
-//! The daemon and its descriptor store keep their memory to themselves, and work all the same for a user without privileges.
+//! The memory of the daemon and of the file descriptor store cannot be read by other processes (prctl(2)), also without privileges.
 
 use std::{
     fs,
@@ -11,10 +11,10 @@ use nix::unistd::geteuid;
 
 use crate::support::{Place, finish, wait_until};
 
-/// A user without privileges and without processes of its own.
+/// A user without privileges and without other processes.
 const UNPRIVILEGED: u32 = 65_533;
 
-/// The program where such a user may execute it.
+/// A copy of the program that this user can execute.
 fn copied(place: &Place) -> std::path::PathBuf {
     let program = place.path("apm2-ledger");
     fs::copy(env!("CARGO_BIN_EXE_apm2-ledger"), &program).unwrap();
@@ -34,7 +34,7 @@ fn helpers(ledger: &Path) -> Vec<u32> {
     pids.filter(serves).collect()
 }
 
-/// Runs the program for that user, in a directory of its own.
+/// Runs the program as that user, in a directory of its own.
 fn as_user(program: &Path, dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(["--ledger", "ledger"]).args(args).current_dir(dir).env("HOME", dir);
@@ -73,13 +73,13 @@ fn the_daemon_of_an_unprivileged_user_works_and_cannot_be_looked_into() {
         (pids.len() >= 2).then_some(pids)
     });
     for pid in &found {
-        // The kernel gives what is below /proc/<pid> of such a process to root (proc(5)).
+        // Files in /proc/PID of a process that is not dumpable belong to root (proc(5)).
         assert_eq!(fs::metadata(format!("/proc/{pid}/environ")).unwrap().uid(), 0, "{pid}");
     }
     wait_until("its output is kept", || {
         finish(&mut as_user(&program, &dir, &["logs", "it"])).stdout.contains("begun").then_some(())
     });
-    // The next daemon takes over, by what the keeper has.
+    // The next daemon adopts it with the descriptors of the keeper.
     finish(&mut as_user(&program, &dir, &["daemon", "--leave"])).succeeded();
     finish(&mut as_user(&program, &dir, &["restart", "it"])).succeeded();
     finish(&mut as_user(&program, &dir, &["down"])).succeeded();

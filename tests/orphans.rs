@@ -1,4 +1,4 @@
-//! Processes that left the session of their run, as the tool shells of agents do: they end with the run, however it ends.
+//! Processes that left the session of their run, such as tool shells of agents, are ended with the run, however it ends.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Place, gone, send, wait_until};
 
-/// A process that leaves one that has left its session, and then does what `end` says. Each run writes to a file of its own.
+/// A process that starts another one in a session of its own, and then does what `end` says. Each run writes its own file.
 fn ecosystem(place: &Place, end: &str, settings: &str) {
     let script = format!(
         r#"setsid sh -c 'trap "" HUP; echo $$ > orphan.new; mv orphan.new orphan.${{APM2_RUN##*/}}; exec sleep 1004' & \

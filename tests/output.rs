@@ -1,4 +1,4 @@
-//! The output of a command passes through, whole and as it is.
+//! The command's output is copied completely and unchanged.
 
 use std::io::Read as _;
 
@@ -48,7 +48,7 @@ fn output_comes_as_it_is_written() {
 }
 
 #[test]
-fn a_remark_stands_behind_the_output_of_its_run() {
+fn a_message_follows_the_output_of_its_run() {
     let place = Place::new();
     let options = ["--name", "it", "--restart", "on-failure", "--max-restarts", "1", "--backoff", "1ms"];
     let outcome = place.run_script(&options, "echo said >&2; exit 1").left_with(1);
@@ -74,11 +74,11 @@ fn nothing_is_said_as_long_as_all_goes_well() {
 }
 
 #[test]
-fn a_stop_does_not_wait_for_an_output_that_nobody_reads() {
+fn a_stop_does_not_wait_for_an_output_that_is_not_read() {
     let place = Place::new();
     let running = place.start_script(&["--name", "it"], "touch ready; yes");
     wait_until("the script is ready", || place.path("ready").exists().then_some(()));
-    // The pipe to us is full soon: nobody reads it until the supervisor has left.
+    // The pipe fills up, since it is not read until the supervisor has exited.
     let pid = running.pid();
     running.signal(nix::sys::signal::Signal::SIGTERM);
     wait_until("the supervisor leaves", || crate::support::gone(pid).then_some(()));

@@ -1,4 +1,4 @@
-//! A name belongs to one ecosystem file, however many ask for it at the same time.
+//! A name belongs to one ecosystem file, also with concurrent requests.
 
 use std::{fs, path::PathBuf};
 
@@ -32,7 +32,7 @@ fn of_two_files_that_ask_at_once_for_the_same_name_one_is_refused() {
         refused.said(&["same is supervised already, by /"]);
         let handle = place.json(&["list", "--name", "same"])[0].clone();
         assert_eq!((&handle["state"], &handle["restart_count"]), (&"running".into(), &0.into()));
-        // The file of the other takes nothing away, either.
+        // The other file removes nothing, either.
         for file in &files {
             place.run(&["down", file]).succeeded();
         }
@@ -41,7 +41,7 @@ fn of_two_files_that_ask_at_once_for_the_same_name_one_is_refused() {
     assert_eq!(starts, usize::try_from(ROUNDS).unwrap(), "nothing was taken over");
 }
 
-/// What is left of a launch that is lost.
+/// How the launch files are lost.
 #[derive(Debug, Clone, Copy)]
 enum Left {
     Nothing,
@@ -50,7 +50,7 @@ enum Left {
     AnothersLaunch,
 }
 
-/// Loses the launches of all processes, and the daemon with them.
+/// Removes the launch files of all processes, and kills the daemon.
 fn lose_launches(place: &Place, left: Left) {
     let files: Vec<PathBuf> =
         fs::read_dir(place.ledger().join("launch")).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -66,7 +66,7 @@ fn lose_launches(place: &Place, left: Left) {
     }
 }
 
-/// The owner of processes whose launches are lost, in whatever state they are, has them again by `up`, and nobody else.
+/// The owner of processes whose launch files are lost gets them back by `up`, in whatever state they are; other files do not.
 #[test]
 fn the_owner_of_a_lost_launch_takes_it_again_by_up() {
     let place = Place::new();
@@ -111,7 +111,7 @@ fn the_owner_of_a_lost_launch_takes_it_again_by_up() {
         let after: Vec<u64> = running();
         assert_eq!(after.len(), 7, "{left:?}: {}", place.run(&["list"]).stdout);
         assert!(before.iter().all(|pid| gone(u32::try_from(*pid).unwrap())), "{left:?}: {before:?} {after:?}");
-        // It is the owner's again.
+        // It belongs to the owner again.
         place.run(&["up", others]).left_with(1).said(&["is supervised already, by /"]);
         assert_eq!(running(), after, "{left:?}");
     }

@@ -51,13 +51,13 @@ fn what_has_ended_is_taken_over_from_another_namespace_by_its_descriptor() {
     wait_until("it ends", || gone(pid).then_some(()));
     elsewhere(&place, &["daemon", "--on-demand", "--idle-timeout", "0s"]);
     let run = place.json(&["show", "it"])["runs"][0].clone();
-    // As a zombie it shows its exit only where it is; what is certain is that it has ended.
+    // The exit of a zombie is visible only in its own namespace; that it has ended is certain.
     let is_told = run["exit"]["signal"] == "SIGKILL" && run["exit"]["evidence"] == "recovered";
     assert!(is_told || run["exit"]["evidence"] == "unknown", "{run}");
     assert_eq!(place.json(&["show", "it"])["handle"]["state"], "crashed");
 }
 
-/// Without the keeper nothing is known of a process in another namespace, and that is not its end.
+/// Without the keeper, a process in another namespace cannot be checked, and is not taken for ended.
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn without_a_keeper_nothing_is_taken_for_gone() {
@@ -73,17 +73,17 @@ fn without_a_keeper_nothing_is_taken_for_gone() {
     assert_eq!(place.pid_of("it"), pid);
 }
 
-/// A container that is gone has taken its processes with it, which the first namespace of the machine can see.
+/// The processes of a container that no longer exists have ended, which the initial namespace can determine.
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
     let place = Place::new();
     fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
-    // The end of the first process of a namespace, which is the client, is the end of all of them.
+    // The exit of the first process of a namespace, here the client, ends all of them (pid_namespaces(7)).
     elsewhere(&place, &["up"]).succeeded();
     assert!(place.run(&["list"]).succeeded().stdout.contains("unknown"));
     place.run(&["up"]).succeeded();
-    // Its end is found, and recorded a moment later.
+    // Its exit is found and recorded shortly after.
     wait_until("it is over, or runs again", || {
         (place.json(&["show", "it"])["handle"]["state"] != "starting"
             && place.types("it").contains(&"crashed".to_owned()))
@@ -97,13 +97,13 @@ fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
 
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
-fn a_client_in_another_namespace_is_told_so() {
+fn a_client_in_another_namespace_is_refused_with_the_reason() {
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("it");
     for args in [&["up"][..], &["restart", "it"], &["run", "--", "true"]] {
         elsewhere(&place, args).left_with(5).said(&["the daemon of this ledger runs in another pid namespace"]);
     }
-    // What only reads is answered.
+    // Read-only requests are answered.
     assert!(elsewhere(&place, &["list"]).succeeded().stdout.contains("running"));
     assert_eq!(place.pid_of("it"), pid);
     elsewhere(&place, &["daemon", "--stop"]).succeeded();

@@ -1,4 +1,4 @@
-//! A ledger that cannot be written for a while: its daemon says so, leaves what runs alone, and begins again by itself.
+//! A ledger that cannot be written temporarily: its daemon reports that, leaves processes running, and recovers by itself.
 
 use std::{
     fs,
@@ -23,10 +23,10 @@ fn a_poisoned_daemon_says_so_and_begins_again_once_the_ledger_can_be_written() {
     let pid_of = || place.json(&["list", "--name", "steady"])[0]["pid"].as_u64().map(|pid| u32::try_from(pid).unwrap());
     let pid = pid_of().unwrap();
     let daemon = place.daemon().unwrap();
-    // An error of the write, as that of a full disk is.
+    // The write fails, as on a full disk.
     limit(daemon, Resource::Fsize, Some(1));
     place.run(&["restart", "idle"]).said(&["poisoned since ", "0000000001.seg", "File too large"]);
-    // Every call is refused with the reason, whether the daemon is still there, begins again, or waits.
+    // Every request is refused with the reason, whether the daemon still runs, executes itself again, or waits.
     let waiting = wait_until("it waits with its socket", || {
         let listed = place.run(&["list"]);
         (listed.code == 5).then_some(listed)
@@ -60,7 +60,7 @@ fn a_run_whose_daemon_is_poisoned_still_ends_with_the_code_of_its_command() {
     limit(daemon, Resource::Fsize, None);
     fs::write(place.path("go"), "").unwrap();
     let outcome = running.outcome();
-    // The stop was asked for and never recorded: the command ended by itself, or by the signal of a stop that was.
+    // The stop was requested and not recorded: the command ended by itself, or by the signal of a recorded stop.
     assert!([7, 143].contains(&outcome.code), "{outcome:?}");
 }
 
@@ -79,7 +79,7 @@ fn a_daemon_that_waits_for_its_disk_leaves_what_runs_when_it_is_stopped() {
     assert_eq!(place.pid_of("steady"), pid);
 }
 
-/// How long the daemon is held in execve(2), when it has closed what it had open.
+/// Time for which the daemon is held in execve(2), after its descriptors are closed.
 const HELD: Duration = Duration::from_secs(1);
 
 fn threads(pid: u32) -> usize {

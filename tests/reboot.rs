@@ -1,4 +1,4 @@
-//! What runs again after its daemon was shut down, as at the end of a machine, and what does not.
+//! Which processes run again after a shutdown of the daemon, as at a shutdown of the machine.
 
 use std::fs;
 
@@ -36,7 +36,7 @@ fn with_five(place: &Place) {
     wait_until("it has finished", || (state(place, "done") == "stopped").then_some(()));
 }
 
-/// The next daemon, which is started by whatever has to be asked.
+/// The next daemon, which any request starts.
 fn next(place: &Place) {
     place.run(&["stop", "done"]).succeeded();
     for name in ["never", "always"] {
@@ -50,7 +50,7 @@ fn what_ran_before_a_shutdown_runs_again_after_it() {
     with_five(&place);
     for round in 0..3 {
         match round {
-            // As at a shutdown of the machine, and as by hand.
+            // As at a shutdown of the machine, and by hand.
             0 | 1 => {
                 let daemon = place.daemon().unwrap();
                 send(daemon, Signal::SIGTERM);
@@ -74,7 +74,7 @@ fn what_ran_before_a_shutdown_runs_again_after_it() {
     let stopping = place.events("always").into_iter().rev().find(|event| event["type"] == "stopping").unwrap();
     assert_eq!(stopping["actor"]["kind"], "system", "{stopping}");
     assert!(stopping["reason"].as_str().unwrap().contains("`daemon --stop` by "), "{stopping}");
-    // What is asked for goes before what was.
+    // An explicit request takes precedence over the state before the shutdown.
     place.run(&["start", "stays"]).succeeded();
     place.run(&["down"]).succeeded();
     place.stop_daemon();
@@ -110,7 +110,7 @@ fn what_run_has_started_is_not_started_again() {
     assert_eq!(place.json(&["show", "it"])["runs"].as_array().unwrap().len(), 1);
 }
 
-/// The stop is done, or under way, and the start is not made: the next daemon makes it.
+/// The stop is done or in progress, and the start is not: the next daemon makes it.
 #[test]
 fn a_daemon_that_is_shut_down_in_the_middle_of_a_restart_or_an_up_leaves_the_start_to_the_next_one() {
     let place = Place::new();
@@ -136,7 +136,8 @@ fn a_daemon_that_is_shut_down_in_the_middle_of_a_restart_or_an_up_leaves_the_sta
             } else {
                 place.stop_daemon();
             }
-            // It is answered that the supervisor is leaving, or that no daemon is there any more. An `up` whose daemon ends
+            // The error says that the supervisor is shutting down, or that no daemon runs. An `up` whose daemon ends
+            // before it answers asks the next one.
             // before it answers asks the next one.
             let code = changing.outcome().code;
             assert!(code != 0 || what == "up", "{what}: {code}");

@@ -1,4 +1,4 @@
-//! What is kept of processes that are not supervised any more: for how long, how much, and how it is removed.
+//! Logs of removed processes: how long and how much is kept, and how they are removed.
 
 use std::{fs, process::Stdio, time::Duration};
 
@@ -11,7 +11,7 @@ fn ecosystem(place: &Place, names: &[&str]) {
     fs::write(place.path("ecosystem.toml"), names.iter().map(process).collect::<String>()).unwrap();
 }
 
-/// The directories of logs that are there.
+/// The existing directories of logs.
 fn logs(place: &Place) -> Vec<String> {
     let Ok(entries) = fs::read_dir(place.ledger().join("logs")) else { return Vec::new() };
     let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
@@ -33,7 +33,7 @@ fn what_is_taken_out_keeps_its_logs_until_they_are_purged() {
     place.run(&["down", "--name", "a"]).succeeded();
     assert_eq!(logs(&place), ["a-0", "b-0", "c-0"]);
     assert!(place.run(&["logs", "a"]).succeeded().stdout.contains('a'));
-    // One that is supervised goes, with its logs; one that went before is purged by its name.
+    // Purges a supervised process with its logs, and one that was removed before by its name.
     let purged = place.json(&["down", "--name", "b", "--name", "a", "--purge"]);
     let done: Vec<_> = purged
         .as_array()
@@ -44,7 +44,7 @@ fn what_is_taken_out_keeps_its_logs_until_they_are_purged() {
     assert_eq!(done, [("remove", "b", None), ("purge", "b-0", Some(2)), ("purge", "a-0", Some(2))]);
     assert_eq!(logs(&place), ["c-0"]);
     place.run(&["down", "--name", "never", "--purge"]).left_with(3);
-    // What runs keeps its logs, whoever is purged.
+    // Running processes keep their logs.
     let all = place.run(&["down", "--purge"]).succeeded();
     assert!(
         all.stdout.contains("remove     c\n") && all.stdout.contains("purge      c-0: 2 bytes of logs"),
@@ -78,7 +78,7 @@ fn a_daemon_removes_what_is_too_old_or_too_much() {
     let log = || fs::read_to_string(place.ledger().join("daemon.log")).unwrap();
     let is_said = |log: &str| log.contains("instance=old-0") && log.contains("are removed");
     wait_until("the daemon's log says so", || is_said(&log()).then_some(()));
-    // The same for too much: what is supervised stays, whatever it has.
+    // The limit on size: logs of supervised processes are kept in any case.
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("no daemon", || place.daemon().is_none().then_some(()));
     let mut daemon = place.command(&["daemon", "--logs-bytes-max", "1"]).stderr(Stdio::null()).spawn().unwrap();

@@ -1,4 +1,4 @@
-//! A process run again under the same name keeps its id, so its history joins up.
+//! A process run again under the same name keeps its id, so its history continues.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn a_name_that_looks_like_the_beginning_of_an_id_is_a_name() {
     assert_eq!(place.json(&["show", &id])["handle"]["name"], "first");
 }
 
-/// Whoever runs it again by hand has looked at it: the restarts of the last time do not count against it.
+/// A run by hand resets the restart budget.
 #[test]
 fn a_run_by_hand_has_its_restarts_again() {
     let place = Place::new();

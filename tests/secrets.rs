@@ -1,4 +1,4 @@
-//! A secret is given to the command and to nobody else.
+//! A secret is passed to the command and is visible nowhere else.
 
 use std::{fs, path::Path, process::Output};
 
@@ -28,7 +28,7 @@ fn assert_nowhere_below(dir: &Path) -> usize {
     files
 }
 
-/// Runs a command with each kind of secret; it writes down what it was given.
+/// Runs a command with each kind of secret; it writes down what it received.
 fn run(place: &Place) -> Output {
     let options = ["run", "-v", "--name", "it", "--env", "SECRET=hunter2-in-env", "--env", "OUTSIDE"];
     let policy = ["--restart", "on-failure", "--max-restarts", "1", "--backoff", "1ms", "--"];
@@ -42,7 +42,7 @@ fn run(place: &Place) -> Output {
 }
 
 #[test]
-fn a_command_is_given_its_secrets_and_nobody_else_is() {
+fn secrets_are_visible_to_the_command_only() {
     let place = Place::new();
     let output = run(&place);
     assert_eq!(output.status.code(), Some(9), "{output:?}");

@@ -1,4 +1,4 @@
-//! Settings of health checks and logs: what can never work is refused before anything runs, what is asked for happens.
+//! Settings of health checks and logs: invalid ones are refused before anything runs, valid ones take effect.
 
 use std::{fs, os::unix::net::UnixListener};
 

@@ -1,4 +1,4 @@
-//! Signals to `run` reach its command, and no signal leaves the command running unseen.
+//! Signals to `run` reach its command, and no signal leaves the command running unattended.
 
 use std::{fs, fs::File};
 
@@ -20,21 +20,21 @@ fn sent(place: &Place, signal: &str) -> Option<Value> {
     place.events("it").into_iter().find(|event| event["type"] == "signal_sent" && event["signal"] == signal)
 }
 
-/// The state of a process, as `/proc` has it: `T` for one that is stopped.
+/// The state of a process in `/proc/PID/stat`: `T` when it is stopped.
 fn state(pid: u32) -> String {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
     stat.rsplit(')').next().unwrap().trim_start()[..1].to_owned()
 }
 
 #[test]
-fn what_is_no_stop_is_passed_on_and_recorded() {
+fn signals_that_do_not_stop_are_passed_on_and_recorded() {
     let place = Place::new();
     let names = ["QUIT", "USR1", "USR2", "ALRM", "35"];
     let traps: String = names.iter().map(|name| format!("trap 'echo {name} >> got' {name}; ")).collect();
     let running = start(&place, &format!("{traps} touch ready; while :; do sleep 0.01; done"));
     let got = || fs::read_to_string(place.path("got")).unwrap_or_default();
     for (number, name) in [(3, "QUIT"), (10, "USR1"), (12, "USR2"), (14, "ALRM"), (35, "35")] {
-        // Not by the enum of the library, which has no real-time signals.
+        // The signal enum of the library has no real-time signals.
         let kill = std::process::Command::new("kill").args([format!("-{number}"), running.pid().to_string()]).status();
         assert!(kill.unwrap().success());
         wait_until(name, || got().lines().any(|line| line == name).then_some(()));
@@ -48,7 +48,7 @@ fn what_is_no_stop_is_passed_on_and_recorded() {
 }
 
 #[test]
-fn a_command_that_dies_of_it_is_seen_to_die() {
+fn a_command_that_a_passed_on_signal_kills_has_crashed() {
     for (signal, name, code) in [(Signal::SIGQUIT, "SIGQUIT", 131), (Signal::SIGUSR1, "SIGUSR1", 138)] {
         let place = Place::new();
         let running = start(&place, "touch ready; exec sleep 1000");
@@ -83,17 +83,17 @@ fn a_suspended_run_can_be_stopped() {
     let running = start(&place, "touch ready; exec sleep 1000");
     running.signal(Signal::SIGTSTP);
     wait_until("it is suspended", || (state(running.pid()) == "T").then_some(()));
-    // As a shell that ends its stopped jobs does.
+    // As a shell does when it ends its stopped jobs.
     running.signal(Signal::SIGHUP);
     running.signal(Signal::SIGCONT);
     running.outcome().left_with(143);
 }
 
 #[test]
-fn a_command_that_cannot_be_stopped_is_left_with_a_word() {
+fn run_leaves_a_command_that_cannot_be_stopped_with_a_message() {
     let place = Place::new();
     let running = start(&place, "trap 'touch told' USR2; touch ready; while :; do sleep 0.01; done");
-    // It comes through once the supervisor knows what it supervises.
+    // Passed on once the supervisor knows the pid.
     running.signal(Signal::SIGUSR2);
     wait_until("the signal is passed on", || place.path("told").exists().then_some(()));
     let daemon = place.daemon().unwrap();

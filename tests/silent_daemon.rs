@@ -1,5 +1,4 @@
-//! A daemon that does not answer: one that is stopped (SIGSTOP), as one whose disk hangs, and one that is killed while it is
-//! asked.
+//! A daemon that does not answer: stopped (SIGSTOP), as one that waits for a disk, or killed during a request.
 
 use std::{
     fs,
@@ -12,35 +11,35 @@ use crate::support::{Place, Running, gone, send, wait_until};
 
 const ECOSYSTEM: &str = "[[process]]\nname = 'svc'\ncommand = 'sleep'\nargs = ['1000']\n";
 
-/// How long a command may go on after a signal: less than a silent daemon is waited for.
+/// Time limit for a command after a signal: less than the timeout for the daemon.
 const PROMPT: Duration = Duration::from_secs(15);
 
-/// How many threads of a process wait for what comes over a connection.
+/// Number of threads of a process that wait for data on a connection.
 fn receivers(pid: u32) -> usize {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
     let places = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("wchan")).ok());
     places.filter(|place| place.contains("unix_stream")).count()
 }
 
-/// Suspends the daemon, and gives its pid.
+/// Suspends the daemon. Returns its pid.
 fn suspend(place: &Place) -> u32 {
     let daemon = place.daemon().unwrap();
     send(daemon, Signal::SIGSTOP);
     daemon
 }
 
-/// A command that waits for the answer of a daemon that is suspended.
+/// A command that waits for the answer of a suspended daemon.
 fn asking(place: &Place, args: &[&str]) -> Running {
     let asking = Running::start(&mut place.command(args));
     wait_until("it has asked", || (receivers(asking.pid()) > 0).then_some(()));
     asking
 }
 
-/// A `run` whose command has begun, its pid and that of its command.
+/// A `run` whose command has started, its pid and that of its command.
 fn running(place: &Place) -> (Running, u32) {
     let running = place.start_script(&["--name", "it"], "echo $$ > pid; exec sleep 1000");
     let pid = wait_until("it runs", || fs::read_to_string(place.path("pid")).ok()?.trim().parse().ok());
-    // Until it is told which process it is, a signal calls the launch off.
+    // Until the daemon reports the start, a signal cancels the launch.
     running.signal(Signal::SIGCONT);
     wait_until("a signal is passed on", || place.types("it").contains(&"signal_sent".to_owned()).then_some(()));
     (running, pid)
@@ -51,7 +50,7 @@ fn a_run_asks_the_next_daemon_to_stop_its_command_when_the_first_is_killed() {
     let place = Place::new();
     let (running, pid) = running(&place);
     let daemon = suspend(&place);
-    // It waits for the end and for events already.
+    // It already waits for the end and for events.
     let before = receivers(running.pid());
     running.signal(Signal::SIGTERM);
     wait_until("the daemon is asked", || (receivers(running.pid()) > before.min(2)).then_some(()));
@@ -78,12 +77,12 @@ fn what_could_be_done_twice_is_not_asked_for_again_and_that_is_said() {
     let restarting = asking(&place, &["restart", "svc"]);
     send(daemon, Signal::SIGKILL);
     restarting.outcome().left_with(5).said(&["it is not known whether this was done"]);
-    // The next daemon takes it over, and stops it when it leaves.
+    // The next daemon adopts it, and stops it on shutdown.
     place.run(&["up"]).succeeded();
 }
 
 #[test]
-fn a_signal_to_a_run_whose_launch_is_not_answered_is_heeded_at_once_and_withdraws_the_launch() {
+fn a_signal_to_a_run_whose_launch_is_not_answered_cancels_the_launch_at_once() {
     for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGHUP, 129), (Signal::SIGINT, 130)] {
         let place = Place::supervising(ECOSYSTEM);
         let daemon = suspend(&place);
@@ -93,7 +92,7 @@ fn a_signal_to_a_run_whose_launch_is_not_answered_is_heeded_at_once_and_withdraw
         asking.outcome().left_with(code).said(&["the daemon does not answer", "withdrawn"]);
         assert!(began.elapsed() < PROMPT, "{:?}", began.elapsed());
         send(daemon, Signal::SIGCONT);
-        // Asked for later, and answered later.
+        // Requested later, and answered later.
         place.run(&["run", "--name", "later", "--", "true"]).succeeded();
         wait_until("nothing is left of it", || {
             let listed = place.json(&["list"]);
@@ -105,7 +104,7 @@ fn a_signal_to_a_run_whose_launch_is_not_answered_is_heeded_at_once_and_withdraw
 }
 
 #[test]
-fn an_order_whose_client_has_left_before_it_was_taken_up_is_not_carried_out() {
+fn a_request_whose_client_has_left_before_it_was_started_is_not_carried_out() {
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("svc");
     let daemon = suspend(&place);
@@ -125,7 +124,7 @@ fn what_a_daemon_that_leaves_has_not_begun_is_asked_of_the_next_one() {
         let place = Place::supervising(ECOSYSTEM);
         let daemon = suspend(&place);
         let asking = asking(&place, args);
-        // Taken up before the connection is.
+        // Accepted before the connection is closed.
         send(daemon, Signal::SIGTERM);
         send(daemon, Signal::SIGCONT);
         asking.outcome().succeeded();

@@ -1,4 +1,4 @@
-//! A disk that takes seconds to sync: it delays what is recorded, and no answer.
+//! A disk that takes seconds to sync delays what is recorded, and no read-only answer.
 
 use std::{
     fs,
@@ -13,11 +13,11 @@ use crate::{
     support::{Place, gone, send, wait_until},
 };
 
-/// What every fdatasync(2) of the daemon takes longer than it would.
+/// Delay that is added to every fdatasync(2) of the daemon.
 const DELAY: Duration = Duration::from_secs(2);
 
-/// What an answer may take, the start of the program that asks included. On a machine with nothing else to do it is 20 ms
-/// or less; tests run beside others.
+/// Time limit for an answer, including the start of the client. On an idle machine it takes 20 ms or less; tests run
+/// concurrently.
 const ANSWER_MAX: Duration = Duration::from_millis(1000);
 
 const PROCESSES: usize = 20;

@@ -1,4 +1,4 @@
-//! What a command reads: our standard input once, a file at each start, else nothing.
+//! Standard input of a command: ours for the first run, a file at each start, else `/dev/null`.
 
 use std::{
     fs::{self, File},
@@ -10,7 +10,7 @@ use nix::{sys::stat::Mode, unistd::mkfifo};
 
 use crate::support::{Outcome, Place, finish, wait_until};
 
-/// `run` with this as its standard input.
+/// `run` with this standard input.
 fn run_with(place: &Place, stdin: Stdio, options: &[&str], script: &str) -> Outcome {
     let args: Vec<_> =
         ["run", "--name", "it"].iter().chain(options).chain(&["--", "sh", "-c", script]).copied().collect();
@@ -95,7 +95,7 @@ fn a_file_of_the_specification_is_opened_at_each_start() {
 fn a_named_pipe_is_waited_at_and_has_no_end() {
     let place = Place::new();
     mkfifo(&place.path("pipe"), Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
-    // Nobody writes into it: it starts all the same.
+    // The FIFO has no writer; the process starts all the same.
     up(&place, "pipe", "while read -r line; do echo got $line; done", "").succeeded();
     for number in 0..2 {
         let mut pipe = File::options().write(true).open(place.path("pipe")).unwrap();

@@ -1,4 +1,4 @@
-//! Signals to the supervisor stop the command, and are on record.
+//! Signals to the supervisor stop the command, and are recorded.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Place, Running, wait_until};
 
-/// Waits for a file that the script makes when it is ready.
+/// Waits for a file that the script creates when it is ready.
 fn wait_for_ready(place: &Place) {
     wait_until("the script is ready", || place.path("ready").exists().then_some(()));
 }
@@ -27,7 +27,7 @@ const OBEDIENT: &str = "touch ready; while :; do sleep 0.01; done";
 const STUBBORN: &str = "trap '' TERM INT; touch ready; while :; do sleep 0.01; done";
 
 #[test]
-fn a_polite_stop_is_no_failure() {
+fn an_exit_upon_the_stop_signal_is_no_failure() {
     for (signal, name) in [(Signal::SIGTERM, "SIGTERM"), (Signal::SIGINT, "SIGINT"), (Signal::SIGHUP, "SIGHUP")] {
         let place = Place::new();
         let running = start(&place, &["--restart", "always"], OBEDIENT);

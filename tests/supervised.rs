@@ -1,4 +1,4 @@
-//! What a list holds: what is supervised, and with `--all` what was; and what is about to happen to it.
+//! The contents of `list`: supervised processes, with `--all` also removed ones, and pending restarts.
 
 use std::fs;
 
@@ -60,7 +60,7 @@ fn a_process_that_waits_for_a_restart_says_when() {
         "[[process]]\nname = 'it'\ncommand = 'false'\n\
          restart = { policy = 'always', backoff = '1h' }\n",
     );
-    // Whether a start that fails at once is an error is not the matter here.
+    // The exit code for a start that fails at once is tested elsewhere.
     place.run(&["up"]);
     wait_until("a restart is due", || (place.json(&["list"])[0]["restart_at"] != Value::Null).then_some(()));
     let table = place.run(&["list"]).succeeded().stdout;
@@ -73,7 +73,7 @@ fn a_process_that_waits_for_a_restart_says_when() {
     assert_eq!(time(&handle["restart_at"]) - time(&scheduled["at"]), chrono::TimeDelta::hours(1));
     assert_eq!(handle["gave_up"], false);
 
-    // Nobody makes it without a daemon.
+    // No daemon, so nothing restarts it.
     place.kill_daemon();
     let table = place.run(&["list"]).succeeded().said(&["no daemon runs"]).stdout;
     assert!(table.contains("crashed (1), restart waits for a daemon"), "{table}");

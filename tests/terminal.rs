@@ -1,4 +1,4 @@
-//! What a terminal gets, and a pipe does not.
+//! Output on a terminal, in contrast to a pipe.
 
 use std::{fs::File, io::Read as _, os::fd::OwnedFd};
 
@@ -6,7 +6,7 @@ use nix::pty::{OpenptyResult, Winsize, openpty};
 
 use crate::{fixture, support::Place};
 
-/// What the program shows on a terminal that is so wide.
+/// The output on a terminal of this width.
 fn on_terminal(args: &[&str], columns: u16, env: &[(&str, &str)]) -> String {
     let place = Place::new();
     fixture::write(&place.ledger());
@@ -15,14 +15,14 @@ fn on_terminal(args: &[&str], columns: u16, env: &[(&str, &str)]) -> String {
     text
 }
 
-/// What the program shows on a terminal, and the code that it leaves with.
+/// The output on a terminal, and the exit code.
 fn terminal(place: &Place, args: &[&str], columns: u16, env: &[(&str, &str)]) -> (String, Option<i32>) {
     let size = Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     let OpenptyResult { master, slave } = openpty(Some(&size), None).unwrap();
     let mut command = place.command(args);
     command.env("TERM", "xterm").envs(env.iter().copied()).stdout(slave);
     let mut child = command.spawn().unwrap();
-    // Our copy of the terminal's end goes with it: the text ends when the program does.
+    // Our copy of the terminal's descriptor is closed with it, so the output ends when the program does.
     drop(command);
     let text = read_to_end(master);
     (text, child.wait().unwrap().code())
@@ -30,7 +30,7 @@ fn terminal(place: &Place, args: &[&str], columns: u16, env: &[(&str, &str)]) ->
 
 fn read_to_end(master: OwnedFd) -> String {
     let mut bytes = Vec::new();
-    // A terminal whose other side is closed says EIO instead of an end.
+    // Reading from a terminal whose other side is closed fails with EIO.
     drop(File::from(master).read_to_end(&mut bytes));
     String::from_utf8(bytes).unwrap().replace("\r\n", "\n")
 }
@@ -48,7 +48,7 @@ fn no_line_is_wider_than_the_terminal() {
     }
 }
 
-/// What a narrow terminal has no room for is left out before what matters more is cut off.
+/// On a narrow terminal, less important columns are left out before important ones are truncated.
 #[test]
 fn a_narrow_list_still_has_the_commands() {
     let list = ["--color", "never", "list", "--at", "@1769861400"];
@@ -70,7 +70,7 @@ fn a_terminal_is_not_cleared_before_there_is_something_to_show() {
 }
 
 #[test]
-fn colour_is_for_terminals_and_those_who_ask() {
+fn colour_is_for_terminals_and_color_always() {
     let is_coloured = |text: &str| text.contains("\x1b[");
     assert!(is_coloured(&on_terminal(&["list"], 80, &[])));
     assert!(!is_coloured(&on_terminal(&["list"], 80, &[("NO_COLOR", "1")])));
@@ -83,7 +83,7 @@ fn colour_is_for_terminals_and_those_who_ask() {
     assert!(is_coloured(&place.run(&["--color", "always", "list"]).succeeded().stdout));
 }
 
-/// What is shown can be given back: local time with its offset, and UTC where a program may read it.
+/// Displayed times are accepted as input: local time with its offset, and UTC in pipes.
 #[test]
 fn times_are_local_on_a_terminal_and_utc_elsewhere() {
     let three_hours_east = [("TZ", "XYZ-3")];

@@ -1,4 +1,4 @@
-//! What was typed is quoted in errors, and must do nothing to the terminal that shows them.
+//! Errors quote what was typed, and must not control the terminal.
 
 use std::{
     ffi::{OsStr, OsString},

@@ -1,4 +1,4 @@
-//! A process that ends while no daemon watches: its exit is exact, and its time is a span and not a moment.
+//! A process that ends while no daemon runs: its exit is exact, and its time is a range.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -19,7 +19,7 @@ fn the_end_lies_between_the_last_daemon_and_the_next() {
     .unwrap();
     place.run(&["up"]).succeeded();
     let pid = u32::try_from(place.json(&["list"])[0]["pid"].as_u64().unwrap()).unwrap();
-    // The last thing that the first daemon does.
+    // The last event of the first daemon.
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("no daemon", || place.daemon().is_none().then_some(()));
     send(pid, nix::sys::signal::Signal::SIGUSR1);

@@ -1,4 +1,4 @@
-//! What is shown of processes while no daemon answers for them: what is on record is compared with what the kernel knows.
+//! States when no daemon answers: recorded states are compared with the kernel.
 
 use std::process::Command;
 
@@ -17,19 +17,19 @@ fn supervising() -> (Place, u32) {
     (place, pid)
 }
 
-fn standing(handle: &Value) -> [&Value; 5] {
+fn status_fields(handle: &Value) -> [&Value; 5] {
     ["state", "supervised", "observed", "pid", "uptime_secs"].map(|field| &handle[field])
 }
 
 /// A process that ended while no daemon ran is not shown as running.
 #[test]
-fn a_process_that_died_unseen_is_gone() {
+fn a_process_that_ended_without_a_daemon_is_gone() {
     let (place, pid) = supervising();
     place.kill_daemon();
     send(pid, Signal::SIGKILL);
     wait_until("it is gone", || gone(pid).then_some(()));
 
-    let listed = place.run(&["list"]).succeeded().said(&["no daemon runs", "silent since"]);
+    let listed = place.run(&["list"]).succeeded().said(&["no daemon runs", "nothing was recorded since"]);
     assert!(listed.stdout.contains("gone (not recorded)") && !listed.stdout.contains("running"), "{}", listed.stdout);
     assert_eq!(listed.stderr.lines().count(), 1, "{}", listed.stderr);
     let shown = place.run(&["show", "it", "--events", "0"]).succeeded().said(&["no daemon runs"]).stdout;
@@ -37,17 +37,17 @@ fn a_process_that_died_unseen_is_gone() {
     let unseen = [&json!("running"), &json!(false), &json!("gone"), &Value::Null, &Value::Null];
     for source in [&[][..], &["--offline"]] {
         let json = |args: &[&str]| place.json(&[source, args].concat());
-        assert_eq!(standing(&json(&["list"])[0]), unseen);
-        assert_eq!(standing(&json(&["show", "it"])["handle"]), unseen);
-        assert_eq!(standing(&json(&["replay"])["handles"][0]), unseen);
+        assert_eq!(status_fields(&json(&["list"])[0]), unseen);
+        assert_eq!(status_fields(&json(&["show", "it"])["handle"]), unseen);
+        assert_eq!(status_fields(&json(&["replay"])["handles"][0]), unseen);
     }
     assert_eq!(place.json(&["list", "--state", "running"]), json!([]));
     assert_eq!(place.json(&["list", "--state", "gone"]).as_array().unwrap().len(), 1);
-    // What was then is shown as it was recorded.
+    // An earlier moment is shown as recorded.
     let then = place.run(&["--format", "json", "list", "--at", "@99999999999"]).succeeded();
     assert_eq!((&then.json()[0]["state"], &then.json()[0]["observed"]), (&json!("running"), &Value::Null));
     assert_eq!(then.stderr, "");
-    // The next daemon closes it truthfully.
+    // The next daemon records its exit.
     place.run(&["stop", "all"]).succeeded();
     assert_ne!(place.json(&["list"])[0]["state"], "running");
 }
@@ -55,20 +55,23 @@ fn a_process_that_died_unseen_is_gone() {
 #[test]
 fn a_process_that_outlives_its_daemon_runs_without_one() {
     let (place, pid) = supervising();
-    assert_eq!(standing(&place.json(&["list"])[0])[..4], [&json!("running"), &json!(true), &Value::Null, &json!(pid)]);
+    assert_eq!(
+        status_fields(&place.json(&["list"])[0])[..4],
+        [&json!("running"), &json!(true), &Value::Null, &json!(pid)]
+    );
     assert_eq!(place.run(&["list"]).succeeded().stderr, "");
     place.kill_daemon();
     let listed = place.run(&["list"]).succeeded().said(&["no daemon runs"]);
     assert!(listed.stdout.contains("running (not supervised)"), "{}", listed.stdout);
     let handle = &place.json(&["list", "--state", "running"])[0];
-    assert_eq!(standing(handle)[..4], [&json!("running"), &json!(false), &json!("alive"), &json!(pid)]);
+    assert_eq!(status_fields(handle)[..4], [&json!("running"), &json!(false), &json!("alive"), &json!(pid)]);
     assert!(handle["uptime_secs"].is_u64());
-    // Its next daemon has it again.
+    // The next daemon adopts it.
     place.run(&["up"]).succeeded();
     assert_eq!(place.json(&["list"])[0]["supervised"], true);
 }
 
-/// The ledger of another machine, or from before a reboot: nothing can be known of its processes.
+/// The ledger of another machine, or from before a reboot: the states of its processes are unknown.
 #[test]
 fn what_another_boot_had_running_is_unknown() {
     let place = Place::new();
@@ -76,12 +79,12 @@ fn what_another_boot_had_running_is_unknown() {
     let listed = place.run(&["list", "--state", "unknown"]).succeeded().said(&["no daemon runs"]);
     assert!(listed.stdout.contains("unknown (another host or boot)"), "{}", listed.stdout);
     let web = place.json(&["show", "web-1"])["handle"].clone();
-    assert_eq!(standing(&web), [&json!("running"), &json!(false), &json!("unknown"), &Value::Null, &Value::Null]);
+    assert_eq!(status_fields(&web), [&json!("running"), &json!(false), &json!("unknown"), &Value::Null, &Value::Null]);
     assert_eq!((&web["cpu_percent"], &web["memory_bytes"]), (&Value::Null, &Value::Null), "a sample of another boot");
 }
 
 #[test]
-fn a_copy_tells_what_became_of_its_processes() {
+fn a_copy_reports_the_state_of_its_processes() {
     let (place, pid) = supervising();
     let copy = place.path("copy");
     assert!(Command::new("cp").arg("-r").arg(place.ledger()).arg(&copy).status().unwrap().success());
@@ -104,6 +107,6 @@ fn a_daemon_that_does_not_answer_leaves_the_last_known_state() {
     send(pid, Signal::SIGKILL);
     wait_until("it is gone", || gone(pid).then_some(()));
     let handle = &place.json(&["list"])[0];
-    assert_eq!(standing(handle), [&json!("running"), &json!(true), &json!("gone"), &Value::Null, &Value::Null]);
+    assert_eq!(status_fields(handle), [&json!("running"), &json!(true), &json!("gone"), &Value::Null, &Value::Null]);
     send(daemon, Signal::SIGCONT);
 }

@@ -1,4 +1,4 @@
-//! `up` says whether what the file asks for runs, and makes it so.
+//! `up` starts the processes of the file, and reports whether they run.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ fn script(name: &str, script: &str, settings: &str) -> String {
     format!("[[process]]\nname = '{name}'\ncommand = 'sh'\nargs = ['-c', '{script}']\n{settings}\n")
 }
 
-/// What `up` did with each process, by name.
+/// The action of `up` for each process, by name.
 fn actions(place: &Place, args: &[&str]) -> Vec<(String, String)> {
     let outcomes = place.json(args);
     let text = |outcome: &Value, key: &str| outcome[key].as_str().unwrap().to_owned();
@@ -59,7 +59,7 @@ fn what_is_being_stopped_is_started_again_once_it_has_ended() {
             (place.json(&["show", "web"])["handle"]["state"] == "stopping").then_some(())
         });
         let up = scope.spawn(|| action(&place, &["up"]));
-        // Without a wait for the end of the stop, `up` answers before this.
+        // If `up` did not wait for the end of the stop, it would answer before this.
         std::thread::sleep(std::time::Duration::from_millis(500));
         fs::write(place.path("go"), "").unwrap();
         assert_eq!(up.join().unwrap(), "start");
@@ -70,7 +70,7 @@ fn what_is_being_stopped_is_started_again_once_it_has_ended() {
 }
 
 #[test]
-fn what_ends_right_after_its_start_is_told_and_is_a_failure() {
+fn an_exit_right_after_the_start_is_a_reported_failure() {
     let place = Place::new();
     for (policy, code) in [("never", 3), ("always", 4)] {
         with(
@@ -95,7 +95,7 @@ fn what_has_finished_is_done_until_it_is_changed_or_started() {
         let before = runs(&place, "job");
         assert_eq!(action(&place, &["up", "--dry-run"]), "finished", "{policy}");
         assert_eq!(action(&place, &["up"]), "finished", "{policy}");
-        // The values of variables are no part of the record, and still a change.
+        // Values of variables are not recorded, but a changed value is a change.
         with(&place, &script("job", "exit 0", &format!("env = {{ A = '1' }}\n{restart}")));
         place.run(&["up"]).succeeded();
         with(&place, &script("job", "exit 0", &format!("env = {{ A = '2' }}\n{restart}")));
@@ -112,7 +112,7 @@ fn what_has_finished_is_done_until_it_is_changed_or_started() {
 }
 
 #[test]
-fn what_is_renamed_has_let_go_of_everything_before_it_is_started_again() {
+fn a_renamed_process_is_stopped_before_it_is_started_again() {
     let place = Place::new();
     let lock = place.path("lock");
     let holder = |name: &str| {
@@ -158,7 +158,7 @@ fn start_of_what_runs_and_stop_of_what_does_not_are_done_already() {
     assert!(pid("b").is_u64());
 }
 
-/// No test, but a program that others start: it listens on a port, and tells who it is.
+/// Not a test but a program for other tests: it listens on a port and sends its name.
 #[test]
 fn listener() {
     let Ok(port) = std::env::var("LISTEN_ON") else { return };
@@ -168,14 +168,14 @@ fn listener() {
     }
 }
 
-/// Who listens on a port.
+/// The name of the listener on a port.
 fn listens_on(port: u16) -> Option<String> {
     let mut name = String::new();
     TcpStream::connect(("127.0.0.1", port)).ok()?.read_to_string(&mut name).ok()?;
     Some(name)
 }
 
-/// One of them takes longer to end than the other: the port that the other wants is not free before that.
+/// One of them takes longer to stop: the port that the other one needs is not free before.
 #[test]
 fn processes_that_swap_their_ports_in_one_up_both_get_them() {
     let place = Place::new();

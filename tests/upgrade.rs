@@ -1,4 +1,4 @@
-//! A ledger that an older program has left: what it launched is launched by this one.
+//! A ledger of an older version of the program: its launch files are still used.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ args = ['1000']
 env = { MODE = 'invented' }
 ";
 
-/// The one launch file of a ledger.
+/// The only launch file of a ledger.
 fn launch_file(place: &Place) -> std::path::PathBuf {
     let entries = fs::read_dir(place.ledger().join("launch")).unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -27,7 +27,7 @@ fn read(place: &Place) -> Value {
     serde_json::from_slice(&fs::read(launch_file(place)).unwrap()).unwrap()
 }
 
-/// Kills the daemon, and then what it supervises. Gives its pid.
+/// Kills the daemon, and then its processes. Returns the daemon's pid.
 fn lose_all(place: &Place) -> u64 {
     let pid = place.json(&["list"])[0]["pid"].as_u64().unwrap();
     place.kill_daemon();
@@ -35,7 +35,7 @@ fn lose_all(place: &Place) -> u64 {
     pid
 }
 
-/// Waits until a daemon has taken over, and what the list shows first is running and as `is_meant` says.
+/// Waits until a daemon has taken over, and the first process of the list is running and satisfies `is_meant`.
 fn wait_for_running(place: &Place, is_meant: impl Fn(&Value) -> bool) -> Value {
     place.run(&["start", "no-such-process"]).left_with(3);
     let found = || Some(place.json(&["list"])[0].clone());
@@ -50,13 +50,13 @@ fn a_launch_without_a_version_is_restarted_as_it_was() {
     let mut written = read(&place);
     assert_eq!(written["version"], 1);
     let lost = lose_all(&place);
-    // As version 0 had it: fields that came later are not there either.
+    // As in version 0: later fields are missing, too.
     let mut launch = written["launch"].take();
     let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/../../migrations/golden/launch-v0/plain.json");
     let old: Value = serde_json::from_slice(&fs::read(golden).unwrap()).unwrap();
     keep_what_is_in(&mut launch, &old);
     fs::write(launch_file(&place), serde_json::to_vec(&launch).unwrap()).unwrap();
-    // The end of the one that was lost is recorded a moment after the daemon answers.
+    // The exit of the lost process is recorded shortly after the daemon answers.
     let handle = wait_for_running(&place, |handle| handle["pid"] != lost);
     let environ = fs::read_to_string(format!("/proc/{}/environ", handle["pid"])).unwrap();
     assert!(environ.split('\0').any(|variable| variable == "MODE=invented"), "{environ:?}");
@@ -66,7 +66,7 @@ fn a_launch_without_a_version_is_restarted_as_it_was() {
 
 fn keep_what_is_in(value: &mut Value, old: &Value) {
     let (Some(fields), Some(known)) = (value.as_object_mut(), old.as_object()) else { return };
-    // What a variable is called is no field.
+    // The name of a variable is not a field.
     if known.keys().any(|key| key == "PATH") || known.is_empty() {
         return;
     }
@@ -94,7 +94,7 @@ fn a_launch_of_a_newer_version_is_left_alone_and_said() {
     send(u32::try_from(pid).unwrap(), nix::sys::signal::Signal::SIGKILL);
     wait_until("the refusal", || place.types("a").contains(&"restart_refused".to_owned()).then_some(()));
     place.run(&["start", "a"]).left_with(1).said(&["the values it was launched with are not known"]);
-    // As it is, after one more daemon.
+    // Unchanged after one more daemon.
     place.stop_daemon();
     place.run(&["start", "a"]).left_with(1).said(&["the values it was launched with are not known"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), newer);

@@ -1,4 +1,4 @@
-//! What is asked for in a wrong way.
+//! Wrong usage.
 
 use crate::{
     fixture,
@@ -62,7 +62,7 @@ fn a_process_that_is_not_there_is_3() {
 }
 
 #[test]
-fn several_processes_are_told_apart() {
+fn an_ambiguous_id_is_refused() {
     // Two ids begin with these digits; one name has two instances.
     shown("0202").left_with(2).said(&["fits several", "web", "hostile"]);
     shown("web").left_with(2).said(&["several instances", "web-0"]);

@@ -1,4 +1,4 @@
-//! What a run uses is what all its processes use.
+//! The resource usage of a run is that of all its processes.
 
 use std::fs;
 

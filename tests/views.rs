@@ -1,8 +1,8 @@
-//! Every view of one fixed ledger, whole.
+//! Snapshots of every view of one fixed ledger.
 
 use crate::{fixture, support::Place};
 
-/// The output of `args` on the fixed ledger, without what differs from one ledger to the next.
+/// The output of `args` on the fixed ledger, without parts that differ between ledgers.
 fn view(args: &[&str]) -> String {
     let place = Place::new();
     fixture::write(&place.ledger());
@@ -102,7 +102,7 @@ fn a_replay_says_what_a_list_says() {
     }
 }
 
-/// The time at which an end was found is not shown as that of the end.
+/// The time at which an exit was found is not shown as the time of the exit.
 #[test]
 fn show_an_end_that_was_not_observed() {
     let place = Place::new();

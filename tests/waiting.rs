@@ -1,5 +1,5 @@
-//! `run` waits for what it has started and for nothing else, whoever starts what meanwhile and whichever daemon tells; and
-//! what a stop makes of it is what the process made of it.
+//! `run` waits for the run that it started and for no other, with any daemon; its exit code after a stop is that of the
+//! process.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 
 use crate::support::{Place, Running, gone, send, wait_until};
 
-/// Stops that are given at the same time, and how often; and how often while a daemon is killed.
+/// Number of concurrent stops, of rounds, and of rounds in which a daemon is killed.
 const STOPS: usize = 10;
 const ROUNDS: usize = 6;
 const KILL_ROUNDS: usize = 3;
@@ -25,18 +25,18 @@ fn wait_for(place: &Place, file: &str) {
     wait_until(file, || place.path(file).exists().then_some(()));
 }
 
-/// Ends with this code once the file `go` is there.
+/// A script that exits with this code once the file `go` exists.
 fn ending_with(code: u32) -> String {
     format!("touch ready; while [ ! -e go ]; do sleep 0.01; done; exit {code}")
 }
 
 /// Waits until the client knows that its process was started: from then on it passes signals on.
-fn until_told(place: &Place, client: &Running, name: &str) {
+fn until_started(place: &Place, client: &Running, name: &str) {
     client.signal(Signal::SIGCONT);
     wait_until("a signal is passed on", || place.types(name).contains(&"signal_sent".to_owned()).then_some(()));
 }
 
-/// Kills the daemon while the client cannot see it, and has the process end.
+/// Kills the daemon while the client cannot see it, and ends the process.
 fn lose_the_end(place: &Place, client: &Running) {
     client.signal(Signal::SIGSTOP);
     place.kill_daemon();
@@ -48,9 +48,9 @@ fn a_client_that_lost_its_daemon_gets_the_end_of_its_own_run_and_not_of_a_later_
     let place = Place::new();
     let client = place.start_script(&["--name", "it"], &ending_with(3));
     wait_for(&place, "ready");
-    until_told(&place, &client, "it");
+    until_started(&place, &client, "it");
     lose_the_end(&place, &client);
-    // Somebody else has the name as soon as that is over, and with it the history.
+    // Another client gets the name as soon as the run has ended, and with it the history.
     let later = wait_until("the name is free", || {
         let later = place.start_script(&["--name", "it"], "touch later; exec sleep 1000");
         wait_until("it is started or refused", || {
@@ -74,17 +74,17 @@ fn a_client_that_lost_its_daemon_gets_the_end_of_its_own_run_and_not_of_a_later_
 #[test]
 fn restarts_belong_to_what_is_waited_for_also_beyond_the_daemon() {
     let place = Place::new();
-    // Fails at first, is restarted by its policy, then by hand, and then ends with 6.
+    // Fails at first, is restarted by its policy, then by hand, and then exits with 6.
     let script = "echo x >> runs; n=$(wc -l < runs); [ $n -gt 1 ] || exit 4; \
                   touch ready$n; while [ ! -e go ]; do sleep 0.01; done; exit 6";
     let options = ["--name", "it", "--restart", "on-failure", "--backoff", "10ms", "--max-restarts", "1"];
     let client = place.start_script(&options, script);
     wait_for(&place, "ready2");
-    until_told(&place, &client, "it");
+    until_started(&place, &client, "it");
     place.run(&["restart", "it"]).succeeded();
     wait_for(&place, "ready3");
     lose_the_end(&place, &client);
-    // A daemon records the end and says what follows: nothing.
+    // A daemon records the exit and that there is no restart.
     wait_until("the end is on record", || {
         drop(place.run(&["stop", "it"]));
         place.types("it").contains(&"restart_refused".to_owned()).then_some(())
@@ -100,11 +100,11 @@ fn a_restart_by_hand_is_waited_through_also_beyond_the_daemon() {
     let script = "echo x >> runs; touch ready$(wc -l < runs); while [ ! -e go ]; do sleep 0.01; done; exit 5";
     let client = place.start_script(&["--name", "it"], script);
     wait_for(&place, "ready1");
-    until_told(&place, &client, "it");
+    until_started(&place, &client, "it");
     place.run(&["restart", "it"]).succeeded();
     wait_for(&place, "ready2");
     place.kill_daemon();
-    // The client has the next one started, and asks that.
+    // The client starts the next daemon and asks it.
     wait_until("there is a daemon", || place.daemon());
     place.run(&["stop", "other"]).left_with(3);
     assert!(!gone(client.pid()), "it is still waited for");
@@ -112,7 +112,7 @@ fn a_restart_by_hand_is_waited_through_also_beyond_the_daemon() {
     client.outcome().left_with(5);
 }
 
-/// Many stops at the same time, of processes that are in any state between their start and their work.
+/// Many concurrent stops of processes in any phase of their start.
 #[test]
 fn a_run_that_is_stopped_leaves_with_what_its_process_ended_with() {
     let place = Place::new();
@@ -150,7 +150,7 @@ fn a_run_that_is_stopped_leaves_with_what_its_process_ended_with() {
     }
 }
 
-/// The same, while the daemon is killed in between.
+/// The same while the daemon is killed.
 #[test]
 fn a_run_that_is_stopped_while_daemons_are_killed_leaves_with_what_its_process_ended_with() {
     let place = Place::new();
@@ -160,7 +160,7 @@ fn a_run_that_is_stopped_while_daemons_are_killed_leaves_with_what_its_process_e
             names.iter().map(|name| place.start_script(&["--name", name], "exec sleep 1000")).collect();
         for (client, name) in clients.iter().zip(&names) {
             wait_until("it runs", || place.run(&["show", name]).stdout.contains("running").then_some(()));
-            until_told(&place, client, name);
+            until_started(&place, client, name);
         }
         let stops: Vec<Running> =
             names.iter().map(|name| Running::start(&mut place.command(&["stop", name]))).collect();

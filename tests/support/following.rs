@@ -1,4 +1,4 @@
-//! A command that goes on, and what it prints.
+//! A command that runs until it is killed (`-f`), and its output.
 
 use std::{fs, process::Child};
 
@@ -6,7 +6,7 @@ use tempfile::NamedTempFile;
 
 use super::Place;
 
-/// A command that goes on until it is killed, with what it has printed.
+/// A command that runs until it is killed; its standard output goes to a file.
 pub(crate) struct Following {
     child: Child,
     out: NamedTempFile,

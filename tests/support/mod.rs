@@ -1,4 +1,4 @@
-//! What every scenario needs: a place of its own, the program run in it, and patience with a bound.
+//! Helpers for all scenarios: a directory of their own, the program run in it, and bounded waits.
 
 mod following;
 mod place;
@@ -23,7 +23,7 @@ pub(crate) fn send(pid: u32, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(pid).unwrap()), signal).unwrap();
 }
 
-/// Sets the soft limit of a process that has our hard limit, or lifts it as far as that allows.
+/// Sets the soft limit of a process, or raises it to our hard limit.
 pub(crate) fn limit(pid: u32, resource: Resource, soft: Option<u64>) {
     let pid = rustix::process::Pid::from_raw(i32::try_from(pid).unwrap());
     let maximum = getrlimit(resource).maximum;

@@ -28,12 +28,17 @@ impl Place {
         Self { dir: TempDir::new().unwrap() }
     }
 
-    /// The same, with a daemon that supervises what an ecosystem file says.
+    /// The same, with a daemon that supervises the processes of an ecosystem file.
     pub(crate) fn supervising(ecosystem: &str) -> Self {
         let place = Self::new();
         std::fs::write(place.path("ecosystem.toml"), ecosystem).unwrap();
         place.run(&["up"]).succeeded();
         place
+    }
+
+    /// The same, for one process `it` that executes `sh -c script`; `more` is added to its table.
+    pub(crate) fn supervising_script(script: &str, more: &str) -> Self {
+        Self::supervising(&format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '''{script}''']\n{more}\n"))
     }
 
     /// A path in the directory.

@@ -1,4 +1,4 @@
-//! A supervisor that is still at work.
+//! A running supervisor (`apm2-ledger run`).
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 
 use super::{Outcome, send, wait_until};
 
-/// `apm2-ledger run`, with its command. Both are gone when this is dropped.
+/// `apm2-ledger run` with its command. Both are ended when this is dropped.
 pub(crate) struct Running {
     child: Option<Child>,
 }
@@ -26,7 +26,7 @@ impl Running {
         self.child.as_ref().unwrap().id()
     }
 
-    /// The supervisor itself, for those who want to read its output themselves.
+    /// The supervisor process, for tests that read its output themselves.
     pub(crate) fn child(&mut self) -> &mut Child {
         self.child.as_mut().unwrap()
     }
@@ -35,7 +35,7 @@ impl Running {
         send(self.pid(), signal);
     }
 
-    /// Waits for the end of the supervisor, reading what it says.
+    /// Waits for the exit of the supervisor and reads its output.
     pub(crate) fn outcome(mut self) -> Outcome {
         let reading = self.child.as_mut().map(read_all).unwrap();
         let status = wait_until("the supervisor leaves", || self.child().try_wait().unwrap());
@@ -44,7 +44,7 @@ impl Running {
         Outcome::new(&Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() })
     }
 
-    /// Kills the supervisor alone, as a crash of it would; its command lives on.
+    /// Kills only the supervisor, as a crash would; its command goes on.
     pub(crate) fn crash(mut self) {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
@@ -69,7 +69,7 @@ fn read(pipe: Option<impl std::io::Read + Send + 'static>) -> Reading {
 }
 
 impl Drop for Running {
-    /// Signals until it leaves: from the second one on, the command's whole group is killed at once.
+    /// Sends signals until it exits: from the second one on, the command's whole group is killed at once.
     fn drop(&mut self) {
         let Some(child) = &mut self.child else { return };
         let mut left = || {
@@ -80,7 +80,7 @@ impl Drop for Running {
             status
         };
         if thread::panicking() {
-            // A second failure would hide the first.
+            // A second panic would hide the first.
             drop(catch_unwind(AssertUnwindSafe(|| wait_until("the supervisor leaves", &mut left))));
         } else {
             wait_until("the supervisor leaves", &mut left);

@@ -1,4 +1,4 @@
-//! Waiting for a condition, never for a time.
+//! Polling for a condition, with a time limit.
 
 use std::{
     fs,
@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long anything may take.
+/// Time limit of a wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Waits until `found` finds something.
+/// Polls until `found` returns a value.
 ///
 /// # Panics
-/// When it has not for a long time.
+/// When it does not within the time limit.
 pub(crate) fn wait_until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -25,7 +25,7 @@ pub(crate) fn wait_until<T>(what: &str, mut found: impl FnMut() -> Option<T>) ->
     }
 }
 
-/// Whether `condition` comes to hold.
+/// Polls whether `condition` becomes true within the time limit.
 pub(crate) fn is_so_in_time(mut condition: impl FnMut() -> bool) -> bool {
     let begun = Instant::now();
     while begun.elapsed() < PATIENCE {
@@ -37,8 +37,8 @@ pub(crate) fn is_so_in_time(mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// Whether the process is gone, or a zombie that nobody reaped. One whose first thread alone is a zombie still has its
-/// files open.
+/// Whether the process has ended or is a zombie. A process of which only the main thread is a zombie still has its files
+/// open.
 pub(crate) fn gone(pid: u32) -> bool {
     let threads = || fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
     match fs::read_to_string(format!("/proc/{pid}/stat")) {

@@ -8,8 +8,8 @@ const EXAMPLES: &str = "\
 Examples:
   apm2-ledger run --name build -- make -j4       supervise a command and record it
   apm2-ledger list                               every process with its state now
-  apm2-ledger show build                         what happened to one of them
-  apm2-ledger --format json list --at '2h ago'   two hours ago, for a program
+  apm2-ledger show build                         the history of one of them
+  apm2-ledger --format json list --at '2h ago'   as of two hours ago, in JSON
   apm2-ledger verify                             check the whole ledger
 
 The ledger is the directory --ledger, else $APM2_LEDGER_DIR, else $XDG_STATE_HOME/apm2/ledger,
@@ -20,9 +20,9 @@ A <TIME> is RFC 3339 (2026-01-31T12:00:00Z), a date or a time of day or both ('2
 yesterday, local time), `2h ago` or @unix; a <SEQ> is an event's number. Times are shown in local
 time on a terminal, and in UTC in pipes and in JSON.
 
-Exit codes: 0 done; 1 failed; 2 wrong usage, an <ID> that fits several processes, too; 3 no such
-process; 4 the ledger's integrity is broken; 5 the ledger cannot be used (locked, poisoned, newer
-format, no permission). `run` leaves with the exit code of its command.";
+Exit codes: 0 done; 1 failed; 2 wrong usage, including an ambiguous <ID>; 3 no such process; 4 the
+ledger's integrity is broken; 5 the ledger cannot be used (locked, poisoned, newer format, no
+permission). `run` exits with the exit code of its command.";
 
 /// A flight recorder for agent processes.
 ///

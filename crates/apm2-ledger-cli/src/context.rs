@@ -1,4 +1,4 @@
-//! What every command has at hand: where the ledger is, how results are printed, what time it is.
+//! What every command needs: the ledger's directory, the output format, the current time.
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
@@ -24,34 +24,34 @@ use crate::{
     moment::Moment,
     options::{Format, GlobalArgs},
     render::{color, table::Layout, zone::Zone},
-    standing::{Scene, Supervision},
+    status::{StatusContext, Supervision},
     terminal::say,
     time::At,
     view::notice::{Notice, Seqs},
 };
 
-/// The exit code where the record is known to lack something.
+/// Exit code when the record is known to lack events.
 const INCOMPLETE_CODE: i32 = 4;
 
-/// How long a daemon may be silent that is only asked what can be read without it.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Timeout for a request to the daemon when the journal can be read instead.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The global options, made ready for use.
+/// The global options, resolved.
 pub(crate) struct Context {
     ledger: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
-    /// What the record of a ledger that was read is known to lack.
+    /// The known gap in the ledger that was read, if any.
     notice: OnceLock<Notice>,
 }
 
-/// The folds of all instances, as far as the daemon told.
+/// Result of asking the daemon for the streams of all instances.
 pub(crate) enum FromDaemon {
-    /// All of them.
+    /// All streams.
     Streams(Vec<Stream>),
-    /// None: this is why.
+    /// No streams, and the reason.
     Nothing(Supervision),
 }
 
@@ -63,7 +63,7 @@ impl Context {
             .then(|| terminal_size::terminal_size_of(&stdout))
             .flatten()
             .map(|(width, _)| usize::from(width.0))
-            // A terminal that does not know its size says 0.
+            // A terminal of unknown size reports 0 columns.
             .filter(|width| *width > 0);
         Self {
             ledger: global.ledger.clone().or_else(default_dir),
@@ -75,30 +75,30 @@ impl Context {
         }
     }
 
-    /// The directory of the ledger.
+    /// Directory of the ledger. It may not exist.
     ///
     /// # Errors
-    /// When there is neither an option nor a variable nor a home to tell.
+    /// When there is no option, no variable and no home directory.
     pub(crate) fn ledger_dir(&self) -> Result<PathBuf, CliError> {
         self.ledger.clone().ok_or_else(|| {
             CliError::usage("no ledger is named, and HOME is not set").with_hint("name its directory with --ledger DIR")
         })
     }
 
-    /// The directory of the ledger, which has to be there.
+    /// Directory of the ledger.
     ///
     /// # Errors
-    /// When it is not.
+    /// When it does not exist.
     pub(crate) fn existing_ledger_dir(&self) -> Result<PathBuf, CliError> {
         let dir = self.ledger_dir()?;
         if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
     }
 
-    /// The folds of all instances, from the daemon; nothing when there is none, it does not answer, or the journal is to be
-    /// read.
+    /// The streams of all instances from the daemon; none when no daemon runs, when it does not answer within the timeout, or
+    /// with `--offline`.
     ///
     /// # Errors
-    /// When the daemon cannot tell.
+    /// When the daemon answers with an error.
     pub(crate) fn streams_of_daemon(&self) -> Result<FromDaemon, CliError> {
         let dir = self.ledger_dir()?;
         let client = match self.daemon(&dir)? {
@@ -115,12 +115,12 @@ impl Context {
         }
     }
 
-    /// Whether the journal is to be read, and no daemon asked.
+    /// Whether to read the journal without connecting to a daemon (`--offline`).
     pub(crate) const fn is_offline(&self) -> bool {
         self.offline
     }
 
-    /// Who supervises what is in the ledger.
+    /// Whether a daemon supervises the processes in the ledger.
     ///
     /// # Errors
     /// When the socket cannot be used.
@@ -136,41 +136,41 @@ impl Context {
         }
     }
 
-    /// The daemon that can be asked, or who supervises without being asked.
+    /// A connection to the daemon, or the supervision status when the daemon cannot be asked.
     fn daemon(&self, dir: &Path) -> Result<Result<Client, Supervision>, CliError> {
         if self.offline {
-            // Whether there is one, and not a word more.
+            // Only whether a daemon runs; no request is sent to it.
             let is_there = connect(dir).is_ok_and(|client| client.is_some());
             return Ok(Err(if is_there { Supervision::Unanswered } else { without_socket(dir) }));
         }
         Ok(connect(dir)?.ok_or_else(|| without_socket(dir)))
     }
 
-    /// What is known beside the record about `moment`.
+    /// Facts from outside the record that are needed to display `moment`.
     ///
     /// # Errors
-    /// When the end of the record cannot be read.
-    pub(crate) fn scene(
+    /// When the last event cannot be read.
+    pub(crate) fn status_context(
         &self,
         moment: Moment,
         supervision: Supervision,
         reader: Option<&Reader>,
-    ) -> Result<Scene, CliError> {
+    ) -> Result<StatusContext, CliError> {
         if !moment.is_present {
-            return Ok(Scene::past(moment));
+            return Ok(StatusContext::past(moment));
         }
         let launched = apm2_daemon::launched(&self.ledger_dir()?).unwrap_or_else(|error| {
-            self.remark(|| format!("what is launched cannot be read: {error}"));
+            self.remark(|| format!("the launch files cannot be read: {error}"));
             None
         });
         let recorded_until = reader.map(last_time).transpose()?.flatten();
-        Ok(Scene { moment, supervision: Some(supervision), launched, recorded_until })
+        Ok(StatusContext { moment, supervision: Some(supervision), launched, recorded_until })
     }
 
-    /// Opens the ledger for reading, without a daemon.
+    /// Opens the ledger read-only, without a daemon.
     ///
     /// # Errors
-    /// When it is missing, of a newer format, damaged, or out of reach.
+    /// When it is missing, in a newer format, damaged, or not readable.
     pub(crate) fn reader(&self) -> Result<Reader, CliError> {
         let dir = self.ledger_dir()?;
         let reader = Reader::open(&dir)?;
@@ -188,20 +188,20 @@ impl Context {
         Ok(reader)
     }
 
-    /// What is to be known of everything that was read; nothing of a sound ledger.
+    /// The notice about the ledger that was read; `None` when it is intact.
     pub(crate) fn notice(&self) -> Option<&Notice> {
         self.notice.get()
     }
 
-    /// The code to leave with, of a command that would leave with `code`.
+    /// The exit code: `code`, or the code for an incomplete record when `code` is 0.
     pub(crate) fn exit_code(&self, code: i32) -> i32 {
         if code == 0 && self.notice().is_some() { INCOMPLETE_CODE } else { code }
     }
 
-    /// The moment that `at` means, which was given with `option`; without one, now.
+    /// The moment for `at`, the value of `option`; the present when it is `None`.
     ///
     /// # Errors
-    /// When the ledger does not reach as far as the sequence number, or cannot be read.
+    /// When the ledger ends before the sequence number, or cannot be read.
     pub(crate) fn moment(&self, reader: &Reader, at: Option<At>, option: &str) -> Result<Moment, CliError> {
         let now = SystemClock.now().wall();
         match at {
@@ -216,10 +216,10 @@ impl Context {
         }
     }
 
-    /// Hands standard output to `print`, buffered.
+    /// Calls `print` with a buffered standard output.
     ///
     /// # Errors
-    /// When it cannot be written; see [`CliError`] for a reader that has gone.
+    /// When it cannot be written; see [`CliError`] for a closed pipe.
     pub(crate) fn print(&self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         let mut out = BufWriter::new(io::stdout().lock());
         print(&mut out)?;
@@ -242,7 +242,7 @@ impl Context {
         self.print(|out| write_jsonl(out, objects))
     }
 
-    /// Says something on standard error, if more was asked for than the result.
+    /// Prints a message on standard error with `--verbose`.
     pub(crate) fn remark(&self, text: impl FnOnce() -> String) {
         if self.verbose {
             say(&text());
@@ -265,17 +265,17 @@ pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoI
     Ok(())
 }
 
-/// Who supervises a ledger on whose socket no daemon listens.
+/// The supervision status when no daemon listens on the ledger's socket.
 fn without_socket(dir: &Path) -> Supervision {
     match ownership(dir) {
         Ok(Ownership::Process(owner)) if owner.is_daemon() => Supervision::Unanswered,
-        // Whoever it is: not to be seen from here does not mean that there is none.
+        // A process outside this pid namespace may hold the ledger's lock.
         Ok(Ownership::Unseen) => Supervision::Unanswered,
         Ok(Ownership::Process(_) | Ownership::Free) | Err(_) => Supervision::Absent,
     }
 }
 
-/// The time of the last event on record, as far as it is sound.
+/// Time of the last event, up to the first damaged one.
 fn last_time(reader: &Reader) -> Result<Option<DateTime<Utc>>, CliError> {
     let Some(head) = reader.head() else { return Ok(None) };
     Ok(reader.events(head.size, head.size).next().transpose()?.map(|event| event.stamp.wall()))
@@ -287,13 +287,13 @@ fn unanswered() -> Supervision {
 }
 
 fn hello(mut client: Client) -> Result<(), ClientError> {
-    client.set_timeout(PATIENCE).map_err(ClientError::Gone)?;
+    client.set_timeout(DAEMON_TIMEOUT).map_err(ClientError::Gone)?;
     client.ask(Request::Hello, None, None)?;
     client.receive().map(drop)
 }
 
 fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
-    client.set_timeout(PATIENCE).map_err(ClientError::Gone)?;
+    client.set_timeout(DAEMON_TIMEOUT).map_err(ClientError::Gone)?;
     client.ask(Request::Streams, None, None)?;
     let mut streams = Vec::new();
     loop {

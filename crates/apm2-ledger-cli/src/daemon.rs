@@ -1,4 +1,4 @@
-//! The way to the daemon: every command that changes something goes through here.
+//! Requests to the daemon. Every command that changes something sends its request from here.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,24 +19,24 @@ use crate::{
     terminal::say,
 };
 
-/// How long a request is made again of daemons that end before they answer.
+/// Total time in which a request is repeated to new daemons when daemons end before they answer.
 const ASK_MAX: Duration = Duration::from_secs(30);
 
-/// How long a daemon that is leaving is waited for, with all that it stops.
+/// Total time to wait for a daemon that is shutting down, including the stops of its processes.
 pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(60);
 
-/// How often.
+/// Pause between two attempts.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
-/// Connects to the daemon of the ledger, and starts one where there is none.
+/// Connects to the daemon of the ledger, and starts one when none runs.
 ///
 /// # Errors
-/// When there is none and none begins.
+/// When no daemon runs and none can be started.
 pub(crate) fn connect_or_start(dir: &Path) -> Result<Client, CliError> {
     Ok(Client::connect_or_start(dir, &daemon_command(dir)?)?)
 }
 
-/// Connects to the daemon that there is.
+/// Connects to the daemon of the ledger; `None` when none runs.
 ///
 /// # Errors
 /// When the socket cannot be used.
@@ -44,7 +44,7 @@ pub(crate) fn connect(dir: &Path) -> Result<Option<Client>, CliError> {
     Ok(Client::connect(dir)?)
 }
 
-/// The command that becomes a daemon which leaves when it has nothing to do.
+/// The command line of a daemon that exits when it is idle (`daemon --on-demand`).
 fn daemon_command(dir: &Path) -> Result<Vec<OsString>, CliError> {
     let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     own_command(&[
@@ -56,7 +56,7 @@ fn daemon_command(dir: &Path) -> Result<Vec<OsString>, CliError> {
     ])
 }
 
-/// This very program with these arguments.
+/// The command line of this program with `args`.
 pub(crate) fn own_command(args: &[&OsStr]) -> Result<Vec<OsString>, CliError> {
     let program = own_program()?;
     Ok(std::iter::once(program.into_os_string()).chain(args.iter().map(OsString::from)).collect())
@@ -66,61 +66,64 @@ fn own_program() -> Result<PathBuf, CliError> {
     std::env::current_exe().map_err(|error| CliError::failed(format!("cannot find this program: {error}")))
 }
 
-/// Why there is no answer to a request.
+/// A request that got no answer.
 #[derive(Debug)]
-pub(crate) struct Unanswered {
+pub(crate) struct RequestError {
     pub(crate) error: ClientError,
-    /// Whether the whole request was sent, so that it may have been carried out.
+    /// Whether the whole request was sent, so that the daemon may have carried it out.
     is_sent: bool,
 }
 
-impl Unanswered {
-    /// Whether the daemon has ended, or is about to, and did not just say nothing.
+impl RequestError {
+    /// Whether the daemon has ended or is shutting down; false for a timeout.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_leaving() || matches!(&self.error, ClientError::Gone(error) if !is_silent(error))
     }
 
-    /// Whether the daemon is about to end, and has not begun the request.
+    /// Whether the daemon is shutting down and has not started the request.
     pub(crate) const fn is_leaving(&self) -> bool {
         matches!(&self.error, ClientError::Leaving)
     }
 
-    /// Whether the daemon is there, and has said nothing for a long time.
+    /// Whether the daemon is connected but did not answer within the timeout.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(&self.error, ClientError::Gone(error) if is_silent(error))
     }
 
-    /// Whether it is unknown what came of `request`: the daemon has ended and may have carried it out, and to ask again could do
-    /// more.
+    /// Whether the result of `request` is unknown: the daemon has ended and may have carried it out, and a repeated request
+    /// could do it twice.
     pub(crate) fn is_unknown(&self, request: &Request) -> bool {
         self.is_lost() && !self.is_leaving() && self.is_sent && !request.is_repeatable()
     }
 
-    /// The error of a command that does not ask again.
+    /// The error for a command that does not repeat the request.
     pub(crate) fn of(self, request: &Request) -> CliError {
         if !self.is_unknown(request) {
             return self.error.into();
         }
-        let message =
-            format!("the daemon ended before it answered, and it is not known whether this was done: {}", self.error);
-        CliError::new(ErrorKind::Unusable, message)
-            .with_hint("`apm2-ledger list` and `show` tell; it was not asked for again, since that could do it twice")
+        let message = format!(
+            "the daemon ended before it answered; the request may or may not have been carried out: {}",
+            self.error
+        );
+        CliError::new(ErrorKind::Unusable, message).with_hint(
+            "see `apm2-ledger list` and `show`; the request was not repeated, since that could carry it out twice",
+        )
     }
 }
 
-/// Asks for something, and waits for the last answer; what is done meanwhile is told as it is done.
+/// Sends one request and waits for its final answer. Prints progress to a terminal while it waits.
 ///
 /// # Errors
-/// When the daemon says no, or is gone.
+/// When the daemon refuses the request, or the connection is lost.
 pub(crate) fn ask(client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
     answered(client, &request, reason, say_done).map_err(|unanswered| unanswered.of(&request))
 }
 
-/// Asks the daemon of the ledger in `dir`, starting one where there is none. Where a daemon ends before it answers, the next
-/// one is asked, as long as that does no more than asking once.
+/// Sends a request to the daemon of the ledger in `dir`, and starts a daemon when none runs. When a daemon ends before it
+/// answers, sends the request to the next one, unless that could do it twice.
 ///
 /// # Errors
-/// When the daemon says no, or none answers.
+/// When the daemon refuses the request, or no daemon answers.
 pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
     let began = Instant::now();
     loop {
@@ -135,20 +138,20 @@ pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Res
     }
 }
 
-/// Asks one daemon. `done` is called with each thing that is done meanwhile.
+/// Sends one request to one daemon and waits for its final answer. `done` is called with each outcome that is reported before.
 ///
 /// # Errors
-/// When it says no, or is gone.
+/// When the daemon refuses the request, or the connection is lost.
 pub(crate) fn answered(
     mut client: Client,
     request: &Request,
     reason: Option<String>,
     done: impl Fn(&Outcome),
-) -> Result<Answer, Unanswered> {
-    let unsent = |error| Unanswered { error, is_sent: false };
+) -> Result<Answer, RequestError> {
+    let unsent = |error| RequestError { error, is_sent: false };
     client.ask(request.clone(), reason, terminal()).map_err(unsent)?;
     loop {
-        match client.receive().map_err(|error| Unanswered { error, is_sent: true })? {
+        match client.receive().map_err(|error| RequestError { error, is_sent: true })? {
             Received::Done(answer) => return Ok(answer),
             Received::Progress(outcome) => done(&outcome),
             Received::Bytes(_) | Received::Answer(_) => {}
@@ -156,14 +159,14 @@ pub(crate) fn answered(
     }
 }
 
-/// Says to a person who waits what is done.
+/// Prints one outcome when standard error is a terminal.
 fn say_done(outcome: &Outcome) {
     if io::stderr().is_terminal() && outcome.error.is_none() {
         say(&format!("{}: {}", outcome.name, outcome.action));
     }
 }
 
-/// The terminal that our standard input is, without `/dev/`: `pts/0`.
+/// Name of the terminal on standard input without `/dev/`, such as `pts/0`; `None` when it is not a terminal.
 pub(crate) fn terminal() -> Option<String> {
     if !io::stdin().is_terminal() {
         return None;
@@ -177,53 +180,53 @@ impl From<ClientError> for CliError {
         let message = error.to_string();
         match error {
             ClientError::Refused { kind, message, hint } => {
-                let told = Self::new(kind_of(kind), message);
+                let text = Self::new(kind_of(kind), message);
                 match hint {
-                    Some(hint) => told.with_hint(hint),
-                    None => told,
+                    Some(hint) => text.with_hint(hint),
+                    None => text,
                 }
             }
             ClientError::Unsafe(error) => error.into(),
             ClientError::NotStarted { code, hint, .. } => not_started(code, message, hint),
             ClientError::StillStarting { .. } => Self::new(ErrorKind::Unusable, message)
-                .with_hint("it goes on: ask again later; `apm2-ledger daemon --stop` ends it"),
+                .with_hint("it is still starting: try again later, or end it with `apm2-ledger daemon --stop`"),
             ClientError::Unreachable { .. } => Self::new(ErrorKind::Unusable, message).with_hint(
                 "`apm2-ledger daemon --stop` ends a daemon that has lost its socket; others end by themselves",
             ),
             ClientError::OtherNamespace => Self::new(ErrorKind::Unusable, message).with_hint(
-                "give this command where the daemon runs (in its container), or stop the daemon there first",
+                "run this command in the pid namespace (container) of the daemon, or stop the daemon there first",
             ),
             ClientError::Foreign { .. } => Self::new(ErrorKind::Unusable, message)
-                .with_hint("a daemon answers its own user only; is this a container that maps users otherwise?"),
+                .with_hint("a daemon answers only its own user; check whether this container has another user mapping"),
             ClientError::Gone(error) if is_silent(&error) => {
-                Self::new(ErrorKind::Unusable, "the daemon is there and does not answer").with_hint(
-                    "it may be stopped, or wait for a disk; what it had not begun when this command ended is not done. If it has \
-                     to be killed, the next one takes over what runs",
+                Self::new(ErrorKind::Unusable, "the daemon runs but does not answer").with_hint(
+                    "it may be stopped, or waiting for a disk; a request that it has not started is not carried out. If it has \
+                     to be killed, the next one adopts the running processes",
                 )
             }
-            ClientError::Leaving => Self::new(ErrorKind::Unusable, message).with_hint("ask again: the next daemon does it"),
+            ClientError::Leaving => Self::new(ErrorKind::Unusable, message).with_hint("try again: the next daemon will carry it out"),
             ClientError::Gone(_) => Self::new(ErrorKind::Unusable, message)
-                .with_hint("what runs goes on running; ask again, and a new daemon takes it over"),
+                .with_hint("running processes are not affected; try again, and a new daemon adopts them"),
             ClientError::Protocol(_) => Self::new(ErrorKind::Unusable, message)
                 .with_hint("`apm2-ledger daemon --leave` lets a daemon of this version take over"),
         }
     }
 }
 
-/// Whether somebody holds the other end of the socket, and says nothing.
+/// Whether the connection is open and the read has timed out.
 fn is_silent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// What kept the daemon from beginning, as if it had kept us: in its words, with its exit code.
+/// The error of a daemon that could not start, with its message and exit code as if this command had failed itself.
 fn not_started(code: Option<i32>, message: String, hint: Option<String>) -> CliError {
     let kind = match code {
         Some(1) => ErrorKind::Failed,
         Some(4) => ErrorKind::Integrity,
         _ => ErrorKind::Unusable,
     };
-    let told = CliError::new(kind, message);
-    told.with_hint(hint.unwrap_or_else(|| format!("{} in the ledger's directory may say more", client::LOG_FILE)))
+    let text = CliError::new(kind, message);
+    text.with_hint(hint.unwrap_or_else(|| format!("{} in the ledger's directory may say more", client::LOG_FILE)))
 }
 
 const fn kind_of(kind: FailureKind) -> ErrorKind {
@@ -241,11 +244,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_daemon_that_is_silent_is_told_from_one_that_is_gone() {
-        let told = |kind: io::ErrorKind| CliError::from(ClientError::Gone(kind.into())).text();
+    fn a_timeout_and_a_lost_connection_have_different_errors() {
+        let text = |kind: io::ErrorKind| CliError::from(ClientError::Gone(kind.into())).text();
         for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut] {
-            assert!(told(kind).contains("is there and does not answer"), "{}", told(kind));
+            assert!(text(kind).contains("runs but does not answer"), "{}", text(kind));
         }
-        assert!(told(io::ErrorKind::UnexpectedEof).contains("ask again"));
+        assert!(text(io::ErrorKind::UnexpectedEof).contains("try again"));
     }
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with a command: its kind, what to do about it, and the exit code, in one type.
+//! The error type of the commands: kind, message, hint and exit code.
 
 use std::{fmt::Write as _, io};
 
@@ -8,21 +8,21 @@ use apm2_model::{causes::causes, id_query::UnclearId};
 
 use crate::render::escape::escape;
 
-/// What begins each line that this program says on standard error.
+/// Prefix of each line that this program prints on standard error.
 pub(crate) const PREFIX: &str = "apm2-ledger: ";
 
-/// The exit codes of the command line. A contract.
+/// The exit codes of the command line. They are a contract and do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// Whoever read our output has gone; nothing is wrong.
+    /// The reader of our output has closed the pipe. Not an error; prints nothing.
     ReaderGone,
-    /// It failed.
+    /// The command failed.
     Failed,
-    /// It was asked for in a wrong way.
+    /// The command line is wrong.
     Usage,
-    /// There is no such process.
+    /// No process matches.
     NoSuchProcess,
-    /// The ledger's integrity is broken.
+    /// The ledger is damaged or inconsistent.
     Integrity,
     /// The ledger cannot be used: locked, poisoned, of a newer format, no permission.
     Unusable,
@@ -41,7 +41,7 @@ impl ErrorKind {
     }
 }
 
-/// Why a command did not do what it was asked for.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct CliError {
     kind: ErrorKind,
@@ -62,13 +62,13 @@ impl CliError {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// Adds what to do next.
+    /// Adds a line that says what to do next.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// The same message, of the kind of `cause` and with what it says to do next.
+    /// Keeps the message, and takes the kind and the hint of `cause`.
     pub(crate) fn because_of(self, cause: Self) -> Self {
         Self { kind: cause.kind, hint: cause.hint, ..self }
     }
@@ -85,11 +85,11 @@ impl CliError {
         self.kind.exit_code()
     }
 
-    /// The lines for standard error; empty when there is nothing to say.
+    /// The lines for standard error; empty for a closed pipe.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         if self.kind != ErrorKind::ReaderGone {
-            // Messages quote what was recorded or typed: escaped like everything else.
+            // Messages quote recorded or typed text, so they are escaped.
             let _ = writeln!(text, "{PREFIX}{}", escape(&self.message));
             if let Some(hint) = &self.hint {
                 let _ = writeln!(text, "{PREFIX}hint: {}", escape(hint));
@@ -99,7 +99,7 @@ impl CliError {
     }
 }
 
-/// An error of writing our own output.
+/// An error while writing to standard output.
 impl From<io::Error> for CliError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
@@ -112,24 +112,24 @@ impl From<io::Error> for CliError {
 impl From<OpenError> for CliError {
     fn from(error: OpenError) -> Self {
         let kind = if error.is_integrity() { ErrorKind::Integrity } else { ErrorKind::Unusable };
-        let told = Self::new(kind, causes(&error));
+        let converted = Self::new(kind, causes(&error));
         match error {
             OpenError::Missing { .. } => {
-                told.with_hint("`apm2-ledger run -- COMMAND` makes one; --ledger DIR names another")
+                converted.with_hint("`apm2-ledger run -- COMMAND` creates one; --ledger DIR names another")
             }
             OpenError::Locked { .. } => {
-                told.with_hint("another program has it open, and only one writes at a time; it can be read meanwhile")
+                converted.with_hint("another program has it open, and only one writes at a time; it can be read meanwhile")
             }
-            OpenError::Newer { .. } => told.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
-            OpenError::Moved { .. } => told.with_hint("ask again, of the directory that is meant"),
-            OpenError::Diverged { .. } => told.with_hint(
-                "nothing was changed; keep a copy of the directory. If journal/ is the true one, move sled/ out of it",
+            OpenError::Newer { .. } => converted.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
+            OpenError::Moved { .. } => converted.with_hint("try again with the path of the ledger that you mean"),
+            OpenError::Diverged { .. } => converted.with_hint(
+                "nothing was changed; keep a copy of the directory. If journal/ is correct, move sled/ out of it",
             ),
             OpenError::Damaged(_) | OpenError::JournalShort { .. } | OpenError::JournalGone { .. } => {
-                told.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
+                converted.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
             }
             OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
-                told
+                converted
             }
         }
     }
@@ -150,10 +150,11 @@ impl From<FindError> for CliError {
     fn from(error: FindError) -> Self {
         let message = error.to_string();
         match error {
-            FindError::Unclear(UnclearId::Unknown(_)) => Self::new(ErrorKind::NoSuchProcess, message)
-                .with_hint("`apm2-ledger list --all` shows those that there are"),
+            FindError::Unclear(UnclearId::Unknown(_)) => {
+                Self::new(ErrorKind::NoSuchProcess, message).with_hint("`apm2-ledger list --all` shows all processes")
+            }
             FindError::Unclear(UnclearId::Ambiguous { candidates, .. }) => {
-                Self::usage(message).with_hint(format!("it fits {}; write more of the id", candidates.join(", ")))
+                Self::usage(message).with_hint(format!("it matches {}; give more of the id", candidates.join(", ")))
             }
             FindError::Unclear(UnclearId::OneInstance { name, .. }) => {
                 Self::usage(message).with_hint(format!("name the process: {name}"))
@@ -181,7 +182,7 @@ impl From<AppendError> for CliError {
 }
 
 impl From<ProcessError> for CliError {
-    /// Where the recorder refused, the ledger's own error inside decides.
+    /// An error of the ledger inside an I/O error of the recorder decides the kind.
     fn from(error: ProcessError) -> Self {
         match error {
             ProcessError::Io(error) => match error.downcast::<AppendError>() {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ledger_out_of_reach_is_told_from_a_broken_one() {
+    fn an_unusable_ledger_and_a_broken_one_have_different_exit_codes() {
         let locked = CliError::from(OpenError::Locked { path: "/l".into(), owner: Some(7) });
         assert_eq!(locked.exit_code(), 5);
         let broken = CliError::from(ReadError::Gap { seq: 7 });

@@ -1,7 +1,7 @@
-//! What one stream tells, event by event: the states that each transition led between, and the runs.
+//! The history of one stream: the states before and after each event, and the runs.
 //!
-//! Beside [`Stream`], which knows where a process stands, this keeps how it got there. States come from the same
-//! [`Stream::apply`] that everything else uses.
+//! [`Stream`] holds the current state of a process; this also keeps the steps that led to it. States are computed by the same
+//! [`Stream::apply`] as everywhere else.
 
 use std::time::Duration;
 
@@ -15,42 +15,42 @@ use apm2_model::{
     state::stream::{IllegalEvent, Stream},
 };
 
-/// One event with what it changed.
+/// One event with the transition that it caused.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) event: Event,
-    /// The states before and after, for a transition.
+    /// The states before and after the event; `None` when the event is not a transition.
     pub(crate) transition: Option<(&'static str, &'static str)>,
 }
 
-/// One start to exit.
+/// One run of the process, from start to exit.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) number: u64,
     pub(crate) trigger: StartTrigger,
-    /// The pid that it had; `None` when no process came to be.
+    /// The pid; `None` when no process was created.
     pub(crate) pid: Option<u32>,
     /// When the process was spawned.
     pub(crate) started: Option<Timestamp>,
-    /// When it was seen to have ended.
+    /// When the exit was observed.
     pub(crate) ended: Option<Timestamp>,
-    /// Where no supervisor watched: the times between which it ended. Its end was found at `ended`.
+    /// Set when no supervisor observed the exit: the earliest and latest time of the exit. `ended` is then when it was found.
     pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
-    /// How; `None` while it lives.
+    /// How it ended; `None` while it runs.
     pub(crate) end: Option<RunEnd>,
     /// The last lines of its stdout and stderr, where it failed.
     pub(crate) last_output: Option<(Vec<String>, Vec<String>)>,
 }
 
 impl Run {
-    /// From spawn to end on the boot clock; `None` where one is missing, where the end was not seen when it came, or where
-    /// a reboot lies between them.
+    /// Time from spawn to exit on the boot clock; `None` when one of them is missing, when the exit was not observed as it
+    /// happened, or when the machine rebooted in between.
     pub(crate) fn duration(&self) -> Option<Duration> {
         match &self.end {
             Some(RunEnd::Exit(exit)) if exit.evidence == Evidence::Observed => {}
             _ => return None,
         }
-        // The time at which an end was found is not that of the end.
+        // The time at which an exit was found is later than the exit.
         if self.unobserved.is_some() {
             return None;
         }
@@ -58,36 +58,36 @@ impl Run {
     }
 }
 
-/// How much of a history is shown: the last so many.
+/// How many of the last events and runs are shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) runs: usize,
     pub(crate) events: usize,
 }
 
-/// Everything that happened to one instance.
+/// All events and runs of one instance.
 #[derive(Debug)]
 pub(crate) struct History {
-    /// Where it stands after the last step.
+    /// The state after the last event.
     pub(crate) stream: Stream,
     pub(crate) steps: Vec<Step>,
     pub(crate) runs: Vec<Run>,
 }
 
 impl History {
-    /// Begins with the first event of a stream.
+    /// Creates the history from the first event of a stream.
     ///
     /// # Errors
-    /// When no stream can begin with it.
+    /// When the event cannot be the first of a stream.
     pub(crate) fn begin(event: Event) -> Result<Self, IllegalEvent> {
         let stream = Stream::begin(&event)?;
         Ok(Self { stream, steps: vec![Step { event, transition: None }], runs: Vec::new() })
     }
 
-    /// Takes the next event in.
+    /// Applies the next event.
     ///
     /// # Errors
-    /// When it does not fit what came before it.
+    /// When the event is not legal in the current state.
     pub(crate) fn push(&mut self, event: Event) -> Result<(), IllegalEvent> {
         let transition = self.stream.apply_with_transition(&event)?;
         self.note_run(&event);

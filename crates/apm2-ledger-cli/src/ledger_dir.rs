@@ -1,4 +1,4 @@
-//! Where the ledger is when nobody says so.
+//! The default directory of the ledger.
 
 use std::{
     env,
@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Under the state directory of the user.
+/// Path below the user's state directory.
 const UNDER_STATE_HOME: &str = "apm2/ledger";
 
-/// The variable that names it.
+/// Environment variable that sets the directory.
 const VARIABLE: &str = "APM2_LEDGER_DIR";
 
 /// `$APM2_LEDGER_DIR` if it is not empty, else `$XDG_STATE_HOME/apm2/ledger`, else `~/.local/state/apm2/ledger`; `None` without a home.
@@ -19,7 +19,7 @@ pub(crate) fn default_dir() -> Option<PathBuf> {
     named(env::var_os(VARIABLE)).or_else(|| in_home(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")))
 }
 
-/// What the variable says; one that is empty says nothing.
+/// The value of the variable; `None` when it is unset or empty.
 fn named(variable: Option<OsString>) -> Option<PathBuf> {
     variable.filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }

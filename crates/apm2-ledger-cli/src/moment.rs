@@ -1,23 +1,23 @@
-//! A moment of the ledger that is asked about.
+//! The point in the ledger that a command displays.
 
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Utc};
 
-/// A moment in the history of a ledger.
+/// A point in the history of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
-    /// The last event that counts.
+    /// The last event that is included.
     pub(crate) seq: u64,
-    /// What the time was.
+    /// The wall-clock time of that point.
     pub(crate) now: DateTime<Utc>,
-    /// Whether that is now.
+    /// Whether it is the present.
     pub(crate) is_present: bool,
 }
 
 impl Moment {
-    /// Now, with all that is on record.
+    /// The present: all recorded events are included.
     pub(crate) fn present() -> Self {
-        // Not the head's size: it stops short of a damage, which must not go unnoticed.
+        // Not the number of events: replay would then end before a damaged event without an error.
         Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true }
     }
 

@@ -8,20 +8,20 @@ use clap::{ValueEnum, ValueHint};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
-    /// The directory of the ledger. Default: $APM2_LEDGER_DIR
-    // Not read by clap: an empty variable is as good as none.
+    /// Directory of the ledger. Default: $APM2_LEDGER_DIR
+    // Read outside of clap: an empty variable counts as unset.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) ledger: Option<PathBuf>,
-    /// How results are printed
+    /// Output format
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) format: Format,
-    /// When results are coloured; NO_COLOR is honoured
+    /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     pub(crate) color: When,
-    /// Say more on standard error: what was read, and from where
+    /// Print details on standard error, such as the source of what was read
     #[arg(long, short, global = true)]
     pub(crate) verbose: bool,
-    /// Read the journal only, without a lock
+    /// Read only the journal, without a daemon or a lock
     #[arg(long, global = true)]
     pub(crate) offline: bool,
 }
@@ -29,23 +29,23 @@ pub(crate) struct GlobalArgs {
 /// The form of a result.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Human-readable tables
     #[default]
     Table,
     /// One JSON document
     Json,
-    /// One JSON object a line
+    /// One JSON object per line
     Jsonl,
 }
 
 /// When to use colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum When {
-    /// On a terminal
+    /// If standard output is a terminal
     #[default]
     Auto,
-    /// Even in a pipe
+    /// Also in a file or pipe
     Always,
-    /// Not at all
+    /// No colour
     Never,
 }

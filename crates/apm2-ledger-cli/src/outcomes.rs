@@ -1,4 +1,4 @@
-//! The outcomes of a call that concerns several processes, printed.
+//! Prints the outcomes of a call that concerns several processes.
 
 use std::io;
 
@@ -6,10 +6,10 @@ use apm2_daemon::protocol::{Answer, Outcome};
 
 use crate::{context::Context, error::CliError, options::Format, terminal::say};
 
-/// Prints what became of each, and fails if one did.
+/// Prints each outcome, and the failures on standard error.
 ///
 /// # Errors
-/// When something was not done.
+/// When at least one outcome is a failure.
 pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, CliError> {
     let Answer::Outcomes(outcomes) = answer else { return Ok(0) };
     match context.format {

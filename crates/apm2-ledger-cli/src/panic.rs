@@ -1,4 +1,4 @@
-//! A mistake of ours ends as an error like any other, with the place it was made at.
+//! Turns a panic into an error message with the source location.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -9,7 +9,7 @@ use crate::error::CliError;
 
 /// Runs `work`; a panic in it becomes an error.
 ///
-/// Panics that somebody else catches stay silent: the ledger catches those of its store, and deals with them.
+/// Panics that are caught elsewhere print nothing: the ledger catches and handles panics of its store.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {
     let last = Arc::new(Mutex::new(String::new()));
     let noted = Arc::clone(&last);
@@ -18,7 +18,7 @@ pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, CliError>) -> Result<T,
     }));
     panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
         let what = last.lock().unwrap_or_else(PoisonError::into_inner);
-        Err(CliError::failed(format!("internal error: {what}")).with_hint("this is a mistake in apm2-ledger itself"))
+        Err(CliError::failed(format!("internal error: {what}")).with_hint("this is a bug in apm2-ledger"))
     })
 }
 

@@ -1,10 +1,10 @@
-//! Messages for people, on stderr.
+//! Messages on standard error.
 
 use std::io::{self, Write};
 
 use crate::{error::PREFIX, render::escape::escape};
 
-/// Writes one line to standard error. A failure is ignored: no other channel is left to report it on.
+/// Writes one line to standard error. A failed write is ignored, since it cannot be reported.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr(), "{PREFIX}{}", escape(text));
 }

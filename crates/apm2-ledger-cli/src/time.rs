@@ -1,20 +1,20 @@
-//! Moments as a person writes them: a sequence number, RFC 3339, a date, `14:00`, `yesterday`, `2h ago` or `@unix`.
+//! Parses points in time: a sequence number, RFC 3339, a date, `14:00`, `yesterday`, `2h ago` or `@unix`.
 //!
-//! What has no offset is local time, as the tables show it on a terminal.
+//! A time without a UTC offset is local time, as tables on a terminal show it.
 
 use std::str::FromStr;
 
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
-/// What is said where nothing of it is understood.
+/// Error message when no form matches.
 const FORMS: &str = "write an event's number (1200), a time (2026-01-31T12:00:00Z, '2026-01-31 14:00', 2026-01-31, 14:00, \
                      yesterday), `2h ago` or @1769860800";
 
 /// A moment in the history of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
-    /// Just after the event with this sequence number.
+    /// Directly after the event with this sequence number.
     Seq(u64),
     /// At this time.
     Time(DateTime<Utc>),
@@ -34,10 +34,10 @@ impl FromStr for At {
     }
 }
 
-/// A time alone: of logs, which have no events with numbers.
+/// Parses a time, not a sequence number: for logs, which have no events.
 ///
 /// # Errors
-/// When it is none, in words.
+/// A message, when `text` is not a time.
 pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     match text.parse()? {
         At::Time(time) => Ok(time),
@@ -45,7 +45,7 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
-/// The time that `text` means where and when it is `now`; an error without words where it has no form of a time.
+/// The time for `text`, relative to `now` and its time zone; `Err(None)` when `text` has no known form.
 fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, Option<String>> {
     if let Some(seconds) = text.strip_prefix('@') {
         return unix_time(seconds).map_err(Some);
@@ -57,13 +57,13 @@ fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, 
         return Ok(time.to_utc());
     }
     let local = local_time(text, now.date_naive()).ok_or(None)?;
-    // Of a time that there is twice, when the clock is put back, the first is meant.
+    // For a local time that occurs twice (clock set back), take the first.
     let time = now.timezone().from_local_datetime(&local).earliest();
     let time = time.ok_or_else(|| Some(format!("{local} is skipped here: the clock is put forward then")))?;
     Ok(time.to_utc())
 }
 
-/// A date, a time of day, or both, `today` and `yesterday` among the dates. Without a time of day, the beginning of the day.
+/// A date, a time of day, or both; `today` and `yesterday` are dates. Without a time of day, midnight.
 fn local_time(text: &str, today: NaiveDate) -> Option<NaiveDateTime> {
     let date = |text: &str| match text {
         "today" => Some(today),

@@ -1,4 +1,4 @@
-//! What is said about a command line that cannot be understood. It quotes what was typed, which may be anything.
+//! Error messages for a command line that cannot be parsed. They quote what was typed, which may contain control characters.
 
 use std::{
     env,
@@ -17,7 +17,7 @@ use crate::{
     render::escape::{escape, escape_bytes},
 };
 
-/// Says what is wrong, and ends the program. Help and the version are no mistakes, and are printed.
+/// Prints the usage error and exits. `--help` and `--version` are printed on standard output and exit with 0.
 pub(crate) fn refuse(error: &Error) -> ! {
     if matches!(
         error.kind(),
@@ -25,11 +25,11 @@ pub(crate) fn refuse(error: &Error) -> ! {
     ) {
         error.exit()
     }
-    // The same mistake, made in writing that does nothing to a terminal.
+    // Parse the same arguments with control characters escaped, so that clap quotes them safely.
     let escaped: Vec<OsString> = env::args_os().map(|word| escape_bytes(word.as_bytes()).into()).collect();
     match Args::try_parse_from(escaped) {
         Err(same) if same.kind() == error.kind() => same.exit(),
-        // It was a mistake only because of what is escaped. Colours are left out: they would be escaped, too.
+        // The escaped arguments cause another error or none. Print the first one, without colours: they would be escaped too.
         _ => {
             let text = error.render().to_string();
             for line in text.lines() {

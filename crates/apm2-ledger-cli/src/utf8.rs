@@ -1,17 +1,17 @@
-//! Paths that are recorded and sent, which have to be text.
+//! Paths that are recorded or sent must be UTF-8.
 
 use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
 use crate::{error::CliError, render::escape::escape_bytes};
 
-/// `path` as text; `what` says where it comes from, such as `--cwd`.
+/// `path` as UTF-8; `what` names its source in the error, such as `--cwd`.
 ///
 /// # Errors
-/// When it is none: a lossy copy of it would be another path.
+/// When it is not UTF-8: a lossy conversion would name another path.
 pub(crate) fn text<'a>(path: &'a Path, what: &str) -> Result<&'a str, CliError> {
     path.to_str().ok_or_else(|| {
         let shown = escape_bytes(path.as_os_str().as_bytes());
         CliError::usage(format!("{what}: the path {shown} is not UTF-8, and no other can be recorded"))
-            .with_hint("rename it, or go there by a symbolic link with another name and give that as a whole path")
+            .with_hint("rename it, or give the absolute path of a symbolic link to it whose name is UTF-8")
     })
 }

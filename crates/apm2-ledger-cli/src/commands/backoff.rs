@@ -1,10 +1,10 @@
-//! `--backoff`: how long a restart waits, in one word.
+//! Parses `--backoff`: the delays of restarts in one argument.
 
 use std::{str::FromStr, time::Duration};
 
 use apm2_model::spec::config::restart::BackoffConfig;
 
-/// What a back-off is multiplied by, where it is multiplied.
+/// Factor of an exponential back-off.
 const FACTOR: u32 = 2;
 
 /// `1s`, `1s..1m` or `linear:1s+500ms..1m`.
@@ -31,7 +31,7 @@ impl FromStr for BackoffArg {
 
 fn range(initial: &str, max: &str) -> Result<(Duration, Duration), String> {
     let (first, last) = (duration(initial)?, duration(max)?);
-    if first <= last { Ok((first, last)) } else { Err(format!("{initial} is longer than the longest, {max}")) }
+    if first <= last { Ok((first, last)) } else { Err(format!("{initial} is longer than the maximum, {max}")) }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`, `reload`, `scale`: what is done to processes that are supervised.
+//! `start`, `stop`, `restart`, `reload`, `scale`: requests about supervised processes.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
 
 use crate::{context::Context, daemon::order, error::CliError, outcomes::print_outcomes};
 
-/// Which, and why.
+/// The processes concerned, and the reason to record.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Targets {
-    /// Names, name-instance, ids, or `all`
+    /// Process ids, unique prefixes of ids, names, NAME-INSTANCE, or `all`
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
-    /// Why: recorded with what is done
+    /// Reason to record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
 
-/// Start what is supervised and does not run
+/// Start supervised processes that are not running
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -29,7 +29,7 @@ pub(crate) struct StartArgs {
     targets: Targets,
 }
 
-/// Stop processes with all that they started; they stay supervised
+/// Stop processes and all their descendants; they stay supervised
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -39,7 +39,7 @@ Examples:
 pub(crate) struct StopArgs {
     #[command(flatten)]
     targets: Targets,
-    /// The time until SIGKILL. Default: that of each process
+    /// Time from the stop signal to SIGKILL. Default: the setting of each process
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
 }
@@ -55,7 +55,7 @@ pub(crate) struct RestartArgs {
     targets: Targets,
 }
 
-/// Give processes new credentials: by their reload_signal, else by a restart
+/// Apply new credentials: send reload_signal, or restart processes without one
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -73,10 +73,10 @@ Examples:
   apm2-ledger scale worker=4
   apm2-ledger scale worker=1 agent=2 --reason 'night'")]
 pub(crate) struct ScaleArgs {
-    /// A name and how many of it are to be: NAME=N
+    /// Name and number of instances, such as worker=4
     #[arg(required = true, value_name = "NAME=N", value_parser = parse_scale)]
     scales: Vec<(String, u32)>,
-    /// Why: recorded with what is done
+    /// Reason to record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -130,7 +130,7 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
     }
     let printed = print_outcomes(&Answer::Outcomes(outcomes), context);
     match refusal {
-        // Why one was refused tells more than that not all was done.
+        // The reason of the refusal is more useful than the generic error.
         Some(refusal) => printed.map_err(|error| error.because_of(refusal)),
         None => printed,
     }

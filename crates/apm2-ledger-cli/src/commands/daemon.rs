@@ -1,4 +1,4 @@
-//! `daemon`: the owner of a ledger, and the supervisor of what runs.
+//! `daemon`: owns the ledger and supervises its processes.
 
 use std::{
     ffi::OsStr,
@@ -33,60 +33,60 @@ use crate::{
     terminal::say,
 };
 
-/// How long a daemon that a client started stays with nothing to do.
+/// Idle time after which a daemon that a client started exits.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a daemon that was sent a signal may take to end, with all that it stops.
+/// Time limit for the exit of a daemon after a signal, including the stops of its processes.
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// How long a daemon whose connection is lost is waited for, to tell one that ends from one that begins again.
+/// Time to wait after a lost connection to distinguish a daemon that exits from one that executes itself anew.
 const END_POLL: Duration = Duration::from_millis(200);
 
-/// How long a daemon that does not have the ledger at its path may take to leave, as that of a moved ledger does, or to begin.
+/// Time limit for a daemon without the ledger at its path (a moved ledger) to exit, or for a new one to start.
 const STRAY_MAX: Duration = Duration::from_secs(5);
 
-/// Supervise processes until told to leave
+/// Supervise processes until stopped
 ///
-/// There is one daemon for a ledger. Commands that need one start it by themselves; it then leaves when it has nothing to
-/// do. To have one always, run this under systemd: docs/daemon.md has a unit.
+/// A ledger has one daemon. Commands that need one start it; that daemon exits when it is idle. For a permanent daemon, run
+/// this command under systemd: docs/daemon.md contains a unit.
 ///
-/// SIGTERM and SIGINT stop everything and leave. SIGHUP leaves everything running: the next daemon takes it over. So does
-/// the next daemon after a SIGKILL: nothing is lost.
+/// SIGTERM and SIGINT stop all processes and the daemon. SIGHUP stops only the daemon: the processes go on running, and the
+/// next daemon adopts them. The next daemon also adopts them after a SIGKILL.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger daemon                     until SIGTERM or SIGINT
-  apm2-ledger daemon --stop              stop everything, and the daemon
-  apm2-ledger daemon --leave             the daemon leaves, what runs goes on")]
+  apm2-ledger daemon --stop              stop all processes and the daemon
+  apm2-ledger daemon --leave             end the daemon, leave the processes running")]
 pub(crate) struct DaemonArgs {
-    /// Leave when there has been nothing to do for --idle-timeout
+    /// Exit after --idle-timeout without a process or a client
     #[arg(long)]
     on_demand: bool,
-    /// See --on-demand
+    /// Idle time before --on-demand exits. Default: 10s
     #[arg(long, value_name = "DURATION", requires = "on_demand", value_parser = humantime::parse_duration)]
     idle_timeout: Option<Duration>,
-    /// Take processes that ran in another pid namespace, such as a container that is gone, for ended
+    /// Record as ended the processes of another pid namespace, such as a container that no longer exists
     #[arg(long)]
     forget_other_namespaces: bool,
-    /// A client starts it, for itself and others, and reads on its standard output how that went
+    /// Report the result of the start on standard output; used by clients that start a daemon
     #[arg(long, hide = true)]
     report_start: bool,
-    /// The time in which everything is stopped on SIGTERM
+    /// Time limit for stopping all processes on SIGTERM
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = humantime::parse_duration)]
     stop_deadline: Duration,
-    /// All logs in the ledger's directory together. Beyond it, the oldest of what is not supervised any more are removed
+    /// Limit for all logs in the ledger's directory. Above it, the oldest logs of removed processes are deleted
     #[arg(long, value_name = "BYTES", default_value_t = LOGS_BYTES_MAX)]
     logs_bytes_max: u64,
-    /// How long the logs of what is not supervised any more are kept
+    /// How long logs of removed processes are kept
     #[arg(long, value_name = "DURATION", default_value = "30d", value_parser = humantime::parse_duration)]
     logs_age_max: Duration,
-    /// Tell the daemon of this ledger to stop everything and leave
+    /// Stop all processes and the daemon of this ledger
     #[arg(long, conflicts_with_all = ["on_demand", "leave"])]
     stop: bool,
-    /// Tell the daemon of this ledger to leave everything running
+    /// Stop the daemon of this ledger and leave its processes running
     #[arg(long, conflicts_with = "on_demand")]
     leave: bool,
-    /// Why: recorded with what is done
+    /// Reason to record
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -108,11 +108,11 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         .with_ansi(false)
         .with_writer(move || lines.clone())
         .init();
-    // A task that breaks off must not do so in silence.
+    // Log a panic in a task: it ends only that task.
     let of_panic = log.clone();
     std::panic::set_hook(Box::new(move |info| {
         tracing::error!("internal error: {info}");
-        // The process may end with this thread.
+        // The process may exit directly after this hook.
         of_panic.flush();
     }));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
@@ -143,21 +143,21 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     served.map(|()| 0)
 }
 
-/// What there is to say where the ledger is in use by a daemon, as it should be.
+/// The error when a daemon has the ledger open already.
 fn runs_already(dir: &Path) -> Option<CliError> {
     let Ok(Ownership::Process(owner)) = ownership(dir) else { return None };
-    let message = format!("a daemon of this ledger runs already, as process {}", owner.pid());
+    let message = format!("a daemon of this ledger is already running, as process {}", owner.pid());
     let error = CliError::new(ErrorKind::Unusable, message);
-    owner.is_daemon().then(|| error.with_hint("`apm2-ledger daemon --leave` has it leave, and what it runs goes on"))
+    owner.is_daemon().then(|| error.with_hint("`apm2-ledger daemon --leave` ends it and leaves its processes running"))
 }
 
-/// Has the daemon leave, with or without what it runs. One that begins again in its process (execve(2)) before it has answered is
-/// asked again.
+/// Ends the daemon, with or without its processes. Repeats the request when the daemon executes itself anew (execve(2))
+/// before it answers.
 fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError> {
     let failed = |error: io::Error| CliError::new(ErrorKind::Unusable, format!("{}: {error}", dir.display()));
     let began = Instant::now();
     loop {
-        // Before the connection: what has the lock then is what was connected to, unless it has ended.
+        // Read before connecting: the holder of the lock is then the daemon that is connected to, unless it has ended.
         let ownership = ownership(dir).map_err(failed)?;
         let client = connect(dir)?;
         let (client, owner) = match (client, ownership) {
@@ -184,15 +184,15 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
         match answered(client, &request, reason.clone(), |_| ()) {
             Ok(answer) => {
                 say_notes(&answer);
-                // Its answer comes before it closes the ledger.
+                // The daemon answers before it closes the ledger.
                 if let Some(owner) = owner.filter(|owner| !owner.has_ended(END_MAX)) {
                     say(&format!("the daemon, process {}, has not ended yet", owner.pid()));
                 }
                 return Ok(0);
             }
-            // By itself, or since another client has asked for it.
+            // It was idle, or another client has sent the same request.
             Err(leaving) if leaving.is_leaving() => {
-                say("the daemon is leaving already");
+                say("the daemon is already shutting down");
                 return match owner {
                     Some(owner) if !owner.has_ended(END_MAX) => Err(not_ended(owner.pid())),
                     Some(_) | None => Ok(0),
@@ -221,12 +221,12 @@ fn left_behind(dir: &Path) -> Option<CliError> {
     (!strays.is_empty()).then(|| CliError::new(ErrorKind::Unusable, message).with_hint(hint))
 }
 
-/// Whether the process is there, and stays for a moment longer than one that ends.
+/// Whether the process still exists after a short wait.
 fn is_there(owner: Option<&Owner>) -> bool {
     owner.is_some_and(|owner| !owner.has_ended(END_POLL))
 }
 
-/// A connection to a daemon that has the ledger and does not listen, once it does; `None` when it does not.
+/// A connection to a daemon that holds the ledger but did not listen at first; `None` when it still does not.
 fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     if owner.is_daemon() {
         return Ok(owner.client(dir)?);
@@ -237,7 +237,7 @@ fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     Err(ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() }.into())
 }
 
-/// Has a daemon leave that does not listen.
+/// Ends a daemon that does not listen on its socket, with a signal.
 fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<i32, CliError>> {
     let pid = owner.pid();
     if owner.has_ended(Duration::ZERO) {
@@ -254,24 +254,25 @@ fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<i32, CliError>
 }
 
 fn not_ended(pid: u32) -> CliError {
-    CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet"))
-        .with_hint("it may be stopped, or wait for a disk; if it has to be killed, the next one takes over what runs")
+    CliError::new(ErrorKind::Unusable, format!("the daemon, process {pid}, has not ended yet")).with_hint(
+        "it may be stopped, or waiting for a disk; if it has to be killed, the next one adopts the running processes",
+    )
 }
 
-/// Says what a daemon has to say about its leaving.
+/// Prints the notes in the daemon's last answer.
 fn say_notes(answer: &Answer) {
     if let Answer::Outcomes(outcomes) = answer {
         outcomes.iter().filter_map(|outcome| outcome.note.as_deref()).for_each(say);
     }
 }
 
-/// Whether this is a process that a supervised one has started, and would be ended with it. The supervised process itself may
-/// be a daemon: it is stopped when its supervisor stops it, which is what was asked for.
+/// Whether this process was started by a supervised process, so that it would be stopped with it. The main process of a run
+/// may itself be a daemon: its supervisor stops it on request.
 fn is_part_of_a_run() -> bool {
     std::env::var_os(RUN_VARIABLE).is_some() && getsid(None) != Ok(getpid())
 }
 
-/// Starts the same daemon detached from the run that this process is a part of, and leaves once it listens.
+/// Starts the daemon detached from the run that this process belongs to, and returns when it listens.
 fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let deadline = args.stop_deadline.as_nanos().to_string() + "ns";
@@ -291,13 +292,13 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
     Ok(0)
 }
 
-/// Hold descriptors for a daemon; started by it, with a listening socket as standard input
+/// Store file descriptors for a daemon; the daemon starts it with a listening socket as standard input
 #[derive(Debug, clap::Args)]
-#[command(hide = true, after_help = "Examples:\n  only a daemon starts it")]
+#[command(hide = true, after_help = "Examples:\n  none; the daemon starts this command")]
 pub(crate) struct KeeperArgs {}
 
 pub(crate) fn keeper(_args: &KeeperArgs, context: &Context) -> Result<i32, CliError> {
-    let failed = |error| CliError::failed(format!("cannot hold descriptors: {error}"));
+    let failed = |error| CliError::failed(format!("cannot store file descriptors: {error}"));
     let listener = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
     serve_descriptors(listener, &context.ledger_dir()?).map_err(failed)?;
     Ok(0)

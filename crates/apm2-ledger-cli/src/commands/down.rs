@@ -1,4 +1,4 @@
-//! `down`: the processes of an ecosystem file, stopped and taken out of supervision.
+//! `down`: stops the processes of an ecosystem file and removes them from supervision.
 
 use std::path::PathBuf;
 
@@ -14,32 +14,32 @@ use crate::{
     terminal::say,
 };
 
-/// Stop what an ecosystem file runs, and take it out of supervision
+/// Stop the processes of an ecosystem file and remove them from supervision
 ///
-/// Its history stays, and so do its logs, until they are older or more than the daemon keeps (`daemon --help`), or until
-/// --purge. The file need not be there any more, only its path counts.
+/// The history is kept. Logs are kept until the limits of the daemon (see `daemon --help`) or --purge remove them. The file
+/// itself need not exist: its path identifies the processes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  apm2-ledger down                       what ./ecosystem.toml runs
+  apm2-ledger down                       the processes of ./ecosystem.toml
   apm2-ledger down agents.toml
   apm2-ledger down --name worker         one process
-  apm2-ledger down --all                 everything
-  apm2-ledger down --name worker --purge and its logs; also later, when it is gone")]
+  apm2-ledger down --all                 all processes
+  apm2-ledger down --name worker --purge also delete its logs")]
 pub(crate) struct DownArgs {
-    /// The file. Default: ./ecosystem.toml
+    /// Ecosystem file. Default: ./ecosystem.toml
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// These processes only, whatever file they are of
+    /// Only these processes, of any file
     #[arg(long, value_name = "ID", conflicts_with = "file")]
     name: Vec<String>,
-    /// Everything that is supervised
+    /// All supervised processes
     #[arg(long, conflicts_with_all = ["file", "name"])]
     all: bool,
-    /// Remove their logs, too, and with --name or --all those of what was taken out before
+    /// Also delete their logs; with --name or --all, also logs of processes that were removed before
     #[arg(long)]
     purge: bool,
-    /// Why: recorded with everything that is done
+    /// Reason to record with each change
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -55,7 +55,8 @@ pub(crate) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
         say("nothing is supervised");
         return Ok(0);
     }
-    let nothing = if matches!(targets, Targets::All) { "nothing is supervised" } else { "nothing of it is supervised" };
+    let nothing =
+        if matches!(targets, Targets::All) { "nothing is supervised" } else { "no process of this file is supervised" };
     let answer = order(&dir, Request::Remove { targets, purge: args.purge }, args.reason)?;
     if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
         say(nothing);

@@ -1,4 +1,4 @@
-//! `man`: the manual pages, made from the same text as `--help`.
+//! `man`: manual pages, generated from the same text as `--help`.
 
 use std::{fs, path::PathBuf};
 
@@ -6,17 +6,16 @@ use clap::{CommandFactory as _, ValueHint};
 
 use crate::{args::Args, context::Context, error::CliError};
 
-/// Write the manual pages
+/// Generate the manual pages
 ///
-/// With a directory, one page for each command is written into it. Without one, the page of apm2-ledger itself is
-/// printed.
+/// With DIR, write one page for each command into it. Without DIR, print the page of apm2-ledger.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger man | man -l -
   apm2-ledger man ~/.local/share/man/man1")]
 pub(crate) struct ManArgs {
-    /// Where to write the pages; made when it is missing
+    /// Directory for the pages; created if it does not exist
     #[arg(value_hint = ValueHint::DirPath)]
     dir: Option<PathBuf>,
 }

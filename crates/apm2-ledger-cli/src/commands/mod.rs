@@ -1,4 +1,4 @@
-//! The commands, one file each: its arguments, whose comments are its help, and one function.
+//! The commands, one file each: the arguments, whose doc comments are the help text, and one function.
 
 pub(crate) mod backoff;
 pub(crate) mod completions;
@@ -19,7 +19,7 @@ use clap::Subcommand;
 
 use crate::{context::Context, error::CliError};
 
-/// What can be asked for.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::RunArgs),
@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Keeper(daemon::KeeperArgs),
 }
 
-/// Does what `command` says; gives the code to leave with.
+/// Runs `command`. Returns the exit code.
 ///
 /// # Errors
 /// See [`CliError`].

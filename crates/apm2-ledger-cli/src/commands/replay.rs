@@ -1,4 +1,4 @@
-//! `replay`: every handle, rebuilt from the log.
+//! `replay`: rebuilds every handle from the journal.
 
 use std::time::{Duration, Instant};
 
@@ -21,35 +21,35 @@ use crate::{
     },
 };
 
-/// Rebuild every handle from the log, and say how long it took
+/// Rebuild every handle from the journal, and report the time it took
 ///
-/// Every event is read, checked and folded in again, from the first on. The result must be what `list` says.
+/// Reads, checks and applies every event from the first one. The result must equal that of `list`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   apm2-ledger replay
-  apm2-ledger replay --at 1200                 as things were just after event 1200
+  apm2-ledger replay --at 1200                 the state directly after event 1200
   apm2-ledger replay --from-snapshot           begin with the latest snapshot
   apm2-ledger --format json replay | jq .elapsed_ms")]
 pub(crate) struct ReplayArgs {
-    /// Stop there: a time or an event's number
+    /// Stop at that point: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ")]
     at: Option<At>,
-    /// Begin with the latest snapshot instead of the first event
+    /// Start from the latest snapshot instead of the first event
     #[arg(long)]
     from_snapshot: bool,
 }
 
-/// A replay, as programs see it.
+/// JSON view of a replay.
 #[derive(Debug, Serialize)]
 struct ReplayView<'a> {
-    /// The last event folded in.
+    /// The last event applied.
     seq: u64,
-    /// How many events were folded in.
+    /// Number of events applied.
     events: u64,
     elapsed_ms: u64,
     handles: Vec<HandleView<'a>>,
-    /// What is to be known of all of this; null of a sound ledger.
+    /// The notice about the ledger; null when it is intact.
     notice: Option<&'a Notice>,
 }
 
@@ -61,24 +61,24 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     let begun = Instant::now();
     let replayed = reader.replay(moment.seq, origin)?;
     let elapsed = begun.elapsed();
-    let scene = context.scene(moment, supervision, Some(&reader))?;
-    // As in `list`: nobody waits for whoever reads the result.
+    let status_context = context.status_context(moment, supervision, Some(&reader))?;
+    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
 
-    let standings = scene.standings(&sorted(replayed.streams.values()));
+    let statuses = status_context.statuses(&sorted(replayed.streams.values()));
     match context.format {
         Format::Json => context.print_json(&ReplayView {
             seq: replayed.seq,
             events: replayed.events,
             elapsed_ms: millis(elapsed),
-            handles: view::handles(&standings),
+            handles: view::handles(&statuses),
             notice: context.notice(),
         })?,
-        Format::Jsonl => context.print_jsonl(items(context.notice(), view::handles(&standings)))?,
-        Format::Table => context.print(|out| render::process::list(out, &standings, context.layout))?,
+        Format::Jsonl => context.print_jsonl(items(context.notice(), view::handles(&statuses)))?,
+        Format::Table => context.print(|out| render::process::list(out, &statuses, context.layout))?,
     }
-    if let Some(caveat) = scene.caveat(&standings) {
-        say(&caveat);
+    if let Some(warning) = status_context.warning(&statuses) {
+        say(&warning);
     }
     if context.format != Format::Json {
         say(&summary(replayed.events, elapsed));
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     Ok(0)
 }
 
-/// How many events in which time, and how fast that is.
+/// Number of events, time, and events per second.
 fn summary(events: u64, elapsed: Duration) -> String {
     let per_second = u128::from(events) * 1_000_000_000 / elapsed.as_nanos().max(1);
     let per_second = words::count(u64::try_from(per_second).unwrap_or(u64::MAX));

@@ -9,16 +9,16 @@ use crate::{
     history::{History, Shown},
     options::Format,
     render,
-    standing::Standing,
+    status::InstanceStatus,
     terminal::say,
     time::At,
     view::{ProcessView, event::EventView, notice::items},
 };
 
-/// The runs that a table shows unless more are asked for: what fails again and again has hundreds.
+/// Default number of runs in a table: a process that fails repeatedly has hundreds.
 const RUNS_SHOWN: usize = 10;
 
-/// The events that a table shows unless more are asked for: a health check that flaps leaves thousands.
+/// Default number of events in a table: an unstable health check records thousands.
 const EVENTS_SHOWN: usize = 50;
 
 /// Show one process: its state, its runs and its events
@@ -26,21 +26,21 @@ const EVENTS_SHOWN: usize = 50;
 #[command(after_help = "\
 Examples:
   apm2-ledger show build
-  apm2-ledger show worker-3 --events all       not the last 50 events only
+  apm2-ledger show worker-3 --events all       all events, not only the last 50
   apm2-ledger show worker-3 --runs 100         the last 100 runs
   apm2-ledger show 3f2a --at '1h ago'
   apm2-ledger --format json show build | jq '.runs[] | select(.exit.signal)'
-  apm2-ledger --format jsonl show build        one event a line")]
+  apm2-ledger --format jsonl show build        one event per line")]
 pub(crate) struct ShowArgs {
-    /// A process id, a unique prefix of one (4 or more), a name, or name-instance
+    /// Process id, unique prefix of one (4 characters or more), name, or NAME-INSTANCE
     id: String,
-    /// Show what was known then: a time or an event's number
+    /// Show the process at that time: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ")]
     at: Option<At>,
-    /// Show the last N events only, or `all`. Default: 50, and all of them in JSON
+    /// Last N events, or `all`. Default: 50, or all in JSON
     #[arg(long, value_name = "N", value_parser = parse_count)]
     events: Option<usize>,
-    /// Show the last N runs only, or `all`. Default: 10, and all of them in JSON
+    /// Last N runs, or `all`. Default: 10, or all in JSON
     #[arg(long, value_name = "N", value_parser = parse_count)]
     runs: Option<usize>,
 }
@@ -56,22 +56,22 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let moment = context.moment(&reader, args.at, "--at")?;
     let history =
         history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
-    let scene = context.scene(moment, supervision, Some(&reader))?;
-    // As in `list`: nobody waits for whoever reads the page.
+    let status_context = context.status_context(moment, supervision, Some(&reader))?;
+    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
     let is_table = context.format == Format::Table;
-    // What programs read is whole unless they ask for less.
+    // JSON output is complete by default.
     let count = |given: Option<usize>, of_table| given.unwrap_or(if is_table { of_table } else { usize::MAX });
     let shown = Shown { runs: count(args.runs, RUNS_SHOWN), events: count(args.events, EVENTS_SHOWN) };
-    let standing = scene.standing(&history.stream);
-    print(&history, &standing, shown, context)?;
-    if let Some(caveat) = scene.caveat(std::slice::from_ref(&standing)) {
-        say(&caveat);
+    let status = status_context.status(&history.stream);
+    print(&history, &status, shown, context)?;
+    if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
+        say(&warning);
     }
     Ok(0)
 }
 
-/// The one stream that `id` means.
+/// The stream that `id` identifies.
 fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
     match reader.find(id)?.as_slice() {
         [] => Err(FindError::from(UnclearId::Unknown(id.to_owned())).into()),
@@ -84,7 +84,7 @@ fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
     }
 }
 
-/// Folds the events of `id` up to `seq`; `None` when it has none until then.
+/// Applies the events of `id` up to `seq`; `None` when it had none by then.
 fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<History>, ReadError> {
     let mut history: Option<History> = None;
     for event in reader.stream_events(id) {
@@ -107,13 +107,13 @@ fn not_yet(id: &str, seq: u64) -> CliError {
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }
 
-fn print(history: &History, standing: &Standing<'_>, shown: Shown, context: &Context) -> Result<(), CliError> {
+fn print(history: &History, status: &InstanceStatus<'_>, shown: Shown, context: &Context) -> Result<(), CliError> {
     match context.format {
-        Format::Json => context.print_json(&ProcessView::new(history, standing, shown, context.notice())),
+        Format::Json => context.print_json(&ProcessView::new(history, status, shown, context.notice())),
         Format::Jsonl => {
             let events = history.last_steps(shown.events).iter().map(EventView::new);
             context.print_jsonl(items(context.notice(), events))
         }
-        Format::Table => context.print(|out| render::process::show(out, history, standing, shown, context.layout)),
+        Format::Table => context.print(|out| render::process::show(out, history, status, shown, context.layout)),
     }
 }

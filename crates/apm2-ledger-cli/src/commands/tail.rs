@@ -1,4 +1,4 @@
-//! `tail`: the ledger in order.
+//! `tail`: the events of the ledger in order.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,16 +34,16 @@ use crate::{
     },
 };
 
-/// The events that are shown unless more are asked for.
+/// Default number of events.
 const EVENTS_SHOWN: usize = 20;
 
-/// How long a daemon that has just gone is given to leave before it is looked for again.
+/// Time to wait after a lost connection before connecting again: the daemon may still be shutting down.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
 
-/// How long is waited at most before the journal is looked at again.
+/// Longest wait before the journal is read again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// Show the events of the whole ledger in order, the supervisor's own too
+/// Show the events of the whole ledger in order
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -53,21 +53,21 @@ Examples:
   apm2-ledger tail --since yesterday --until '14:00'
   apm2-ledger --format jsonl tail -n 1000 | jq .type")]
 pub(crate) struct TailArgs {
-    /// Events of these only: ids, names, name-instance
+    /// Only events of these: process ids, unique prefixes of ids, names, NAME-INSTANCE
     ids: Vec<String>,
-    /// Go on with what comes; in JSON, one object a line
+    /// Wait for new events and print them; in JSON, one object a line
     #[arg(long, short)]
     follow: bool,
-    /// The last N events, or `all`. Default: 20, and all of them with --since
+    /// Last N events, or `all`. Default: 20, or all with --since
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
     events: Option<usize>,
-    /// Events after this only: a time or an event's number
+    /// Only events after this: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ")]
     since: Option<At>,
-    /// Events up to this only: a time or an event's number
+    /// Only events up to this: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ", conflicts_with = "follow")]
     until: Option<At>,
-    /// Events of this type only, such as crashed
+    /// Only events of this type, such as crashed
     #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::NAMES)]
     types: Vec<String>,
 }
@@ -85,11 +85,11 @@ pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     let is_filtered = !filter.ids.is_empty() || !filter.types.is_empty();
     let after = match args.since {
         Some(since) => context.moment(&reader, Some(since), "--since")?.seq.min(head),
-        // How far back the last of a kind are, nobody knows.
+        // The last events that match a filter may be anywhere, so all are read.
         None if is_filtered => 0,
         None => until.min(head).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)),
     };
-    // A list that has no end is no document.
+    // Endless output cannot be one JSON document.
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
     let mut tail = Tail::after(&reader, after, format)?;
@@ -103,13 +103,13 @@ pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
             }
         }
     }
-    // Whoever reads the list may take their time: the ledger is not kept from others meanwhile.
+    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
     tail.print(&steps.into_iter().collect::<Vec<_>>(), context.notice(), context)?;
     if args.follow { follow(tail, &filter, context) } else { Ok(0) }
 }
 
-/// Which events are wanted.
+/// Which events are printed.
 struct Filter {
     ids: Vec<StreamId>,
     types: Vec<String>,
@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-/// The folds after the last event that was seen: an event alone does not tell between which states it led.
+/// The folds after the last event: an event does not contain the state before it.
 struct Tail {
     streams: HashMap<StreamId, Stream>,
     seen: u64,
@@ -156,13 +156,13 @@ impl Tail {
         Ok(Step { event, transition })
     }
 
-    /// Folds an event in, and prints it if it is wanted.
+    /// Applies an event, and prints it if it matches.
     fn take(&mut self, event: Event, filter: &Filter, context: &Context) -> Result<(), CliError> {
         let step = self.step(event)?;
         if filter.wants(&step.event) { self.print(&[step], None, context) } else { Ok(()) }
     }
 
-    /// Prints events, behind a notice about all of them.
+    /// Prints events after the notice, if any.
     fn print(&self, steps: &[Step], notice: Option<&Notice>, context: &Context) -> Result<(), CliError> {
         let events = || items(notice, steps.iter().map(EventView::new));
         match self.format {
@@ -181,8 +181,7 @@ impl Tail {
     }
 }
 
-/// Prints what comes, across the ends of daemons: what one recorded the next one has. While there is none the journal is
-/// watched.
+/// Prints new events, also those of later daemons. While no daemon runs, reads the journal.
 fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let unwatched = |error| CliError::failed(format!("the ledger cannot be watched: {error}"));
@@ -194,7 +193,7 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
         match client {
             Some(client) => {
                 from_daemon(client, &mut tail, filter, context)?;
-                context.remark(|| "the daemon is gone; waiting for the next one".to_owned());
+                context.remark(|| "the daemon has ended; waiting for the next one".to_owned());
                 thread::sleep(DAEMON_POLL);
             }
             None => {
@@ -208,7 +207,7 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
     }
 }
 
-/// Prints what a daemon tells until it is gone.
+/// Prints the events that one daemon sends, until the connection is lost.
 fn from_daemon(mut client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
     let first = tail.seen.saturating_add(1);
     let mut asked = client.ask(Request::Follow { first }, None, None);

@@ -1,4 +1,4 @@
-//! `up`: what an ecosystem file says is to run, and nothing else of it.
+//! `up`: makes the set of supervised processes match an ecosystem file.
 
 use std::path::PathBuf;
 
@@ -45,26 +45,26 @@ A file, of which docs/ecosystem.md has every setting:
   [profile.api]
   file = 'api.env'                       # 0600, KEY=VALUE lines";
 
-/// Run what an ecosystem file says: create, change and remove what differs
+/// Create, change and remove processes to match an ecosystem file
 ///
-/// What the file names and is not supervised is created and started, what differs is stopped and started as the file
-/// says, what the file does not name any more is stopped and removed. Processes of other files are left alone. What has
-/// finished is done until it is changed or started.
+/// Processes of the file that are not supervised are created and started. Processes whose settings differ are stopped
+/// and started with the new ones. Processes of this file that it no longer names are stopped and removed. Processes of
+/// other files are not changed. A process that has finished is not started again until it is changed or started.
 ///
-/// Fails if something of the file does not run, also if it ended right after its start.
+/// Fails if a process of the file is not running, or ended right after its start.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
-    /// The file. Default: ./ecosystem.toml
+    /// Ecosystem file. Default: ./ecosystem.toml
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Only say what would be done
+    /// Show what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Also start what has finished: what ended with 0 and is restarted after failures only, or never
+    /// Also start processes that have finished: exit code 0 with restart policy on-failure or never
     #[arg(long)]
     rerun: bool,
-    /// Why: recorded with everything that is done
+    /// Reason to record with each change
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
 }
@@ -77,7 +77,7 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
         return print_outcomes(&Answer::Outcomes(launches.iter().map(created).collect()), context);
     }
     if args.dry_run {
-        // No daemon is started for a look at what one would do.
+        // A dry run does not start a daemon.
         let Some(client) = connect(&dir)? else {
             return print_outcomes(&apm2_daemon::dry_run(&dir, &group, launches, args.rerun)?, context);
         };
@@ -89,7 +89,7 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     print_outcomes(&answer, context)
 }
 
-/// What would become of `launch` where nothing is supervised.
+/// The change that `up` would make to `launch` when no process is supervised.
 fn created(launch: &LaunchSpec) -> Outcome {
     Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None, note: None }
 }

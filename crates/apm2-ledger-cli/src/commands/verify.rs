@@ -1,4 +1,4 @@
-//! `verify`: has the record been touched?
+//! `verify`: checks the integrity of the whole ledger.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -23,16 +23,16 @@ use crate::{
     view::notice::Seqs,
 };
 
-/// The exit code for findings.
+/// Exit code when there are findings.
 const BROKEN_CODE: i32 = 4;
 
-/// How long a verification may take before it says how far it is.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time after which progress is shown.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
 ///
-/// Each finding names the events concerned. Leaves with 4 when there is one. When no daemon has the ledger open, the store
-/// beside the journal is compared with it as well, in a copy. Nothing in the ledger is changed.
+/// Each finding names the events concerned. The exit code is 4 if there are findings. When no daemon has the ledger open, a
+/// copy of the store is compared with the journal as well. The ledger is not changed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -41,35 +41,35 @@ Examples:
   apm2-ledger --format json verify | jq -e .ok")]
 pub(crate) struct VerifyArgs {}
 
-/// A verification, as programs see it.
+/// JSON view of a verification.
 #[derive(Debug, Serialize)]
 struct ReportView<'a> {
     ok: bool,
-    /// Events in the ledger, as far as it could be followed.
+    /// Number of events in the ledger, up to the point where it could be read.
     size: u64,
-    /// The hash over all of them.
+    /// Hash over these events.
     chain: String,
     segments: u64,
-    /// Events checked.
+    /// Number of events checked.
     events: u64,
     streams: u64,
-    /// Whether the store was held against the journal: `done` or `skipped`.
+    /// Whether the store was compared with the journal: `done` or `skipped`.
     store: &'static str,
-    /// Why it was not.
+    /// Why it was skipped.
     store_note: Option<&'a str>,
-    /// Where a last commit begins that was cut short by a crash and never acknowledged.
+    /// Offset of an incomplete last commit. A crash cut it short, and it was never acknowledged.
     torn: Option<TornView>,
     findings: Vec<FindingView<'a>>,
 }
 
-/// The place of a commit that was cut short, as programs see it.
+/// JSON view of an incomplete last commit.
 #[derive(Debug, Serialize)]
 struct TornView {
     segment: u64,
     offset: u64,
 }
 
-/// One thing that is wrong, as programs see it.
+/// JSON view of one finding.
 #[derive(Debug, Serialize)]
 struct FindingView<'a> {
     kind: &'static str,
@@ -164,7 +164,7 @@ fn findings(findings: &[Finding]) -> Table<3> {
     table
 }
 
-/// How far the verification is, on one line of a terminal that is written again and again.
+/// Progress on one line of a terminal that is overwritten.
 struct Progress {
     begun: Instant,
     is_terminal: bool,
@@ -177,14 +177,14 @@ impl Progress {
     }
 
     fn show(&mut self, events: u64) {
-        if self.is_terminal && self.begun.elapsed() >= PATIENCE {
-            // Nobody depends on the progress: without a standard error there is none.
+        if self.is_terminal && self.begun.elapsed() >= DAEMON_TIMEOUT {
+            // Progress is optional: ignore a failed write to standard error.
             let _ = write!(io::stderr(), "\r{} checked", words::counted(events, "event"));
             self.is_shown = true;
         }
     }
 
-    /// Takes the line away: return, and erase to its end.
+    /// Erases the line: carriage return, then erase to end of line.
     fn clear(&self) {
         if self.is_shown {
             let _ = write!(io::stderr(), "\r\x1b[K");

@@ -1,6 +1,6 @@
-//! `ecosystem.toml`: processes that belong together, as a person writes them down.
+//! Reads `ecosystem.toml`, the user's list of processes to supervise as a group.
 //!
-//! The types here are those of the file. They are made into launches in one direction, and nothing else ever has them.
+//! The types here mirror the file. They are converted to launch specifications, and only in that direction.
 
 pub(crate) mod file;
 
@@ -33,20 +33,20 @@ use crate::{
     utf8,
 };
 
-/// What the file is called where none is named.
+/// Default name of the file.
 pub(crate) const DEFAULT_FILE: &str = "ecosystem.toml";
 
-/// The size of the file.
+/// Maximum size of the file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Processes that belong together.
+/// The processes of one file.
 pub(crate) struct Ecosystem {
-    /// By what they belong together: the file's path, whole.
+    /// Identifier of the group: the absolute path of the file.
     pub(crate) group: String,
     pub(crate) launches: Vec<LaunchSpec>,
 }
 
-/// The group of the file at `path`, which need not be readable any more.
+/// The group of the file at `path`. The file need not exist.
 pub(crate) fn group(path: &Path) -> Result<String, CliError> {
     let whole = fs::canonicalize(path).or_else(|_| std::path::absolute(path));
     let whole = whole.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
@@ -57,7 +57,7 @@ impl Ecosystem {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// When it cannot be read, or does not say what to run.
+    /// When it cannot be read or is not valid.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let failed = |what: String| CliError::usage(format!("{}: {what}", path.display()));
         let text = bounded(path).map_err(|error| missing(path, &error))?;
@@ -70,7 +70,7 @@ impl Ecosystem {
     }
 }
 
-/// The text of the file; `None` when it is too long. A device or a pipe has no length that could be asked for.
+/// The text of the file; `None` when it is too long. The size is checked while reading, since a device or a pipe reports none.
 fn bounded(path: &Path) -> io::Result<Option<String>> {
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
@@ -83,18 +83,18 @@ fn missing(path: &Path, error: &io::Error) -> CliError {
         .with_hint("name the file: `apm2-ledger up FILE`; `apm2-ledger up --help` shows one")
 }
 
-/// A mistake with its line, and not the line itself: it may hold the value of a variable.
+/// A parse error with its line number, without the text of the line: it may contain the value of a variable.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| line_at(text, span.start));
     let message = without_value(error.message());
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
-/// `invalid type: string "hunter2", expected a map` without the value: its kind, and what was expected.
+/// `invalid type: string "hunter2", expected a map` without the value: keeps the kind and what was expected.
 fn without_value(message: &str) -> String {
     for what in ["invalid type: ", "invalid value: "] {
         let Some(found) = message.strip_prefix(what) else { continue };
-        // The value may hold anything, what follows the last comma and is expected may not.
+        // The value may contain any text; the part after the last comma says what was expected, and does not contain the value.
         let (value, expected) = found.rsplit_once(", expected ").unwrap_or((found, "something else"));
         let kind = value.split(['"', '`']).next().unwrap_or_default().trim_end();
         return format!("{what}{kind}, expected {expected}");
@@ -102,30 +102,30 @@ fn without_value(message: &str) -> String {
     message.to_owned()
 }
 
-/// Something in the file that cannot be, where it stands, and why.
+/// An invalid setting: its place in the file, and the reason.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistake {
-    /// The process that it is about, by its place in the file.
+struct InvalidSetting {
+    /// Index of the process in the file.
     process: Option<usize>,
-    /// The settings that lead to it, from the process on.
+    /// Path of keys from the process to the setting.
     keys: &'static [&'static str],
     why: String,
 }
 
-impl Mistake {
-    /// One of a setting of a process.
+impl InvalidSetting {
+    /// An error in one setting of a process.
     fn at(keys: &'static [&'static str]) -> impl Fn(String) -> Self {
         move |why| Self { process: None, keys, why }
     }
 
-    /// In words, with the line of the setting, or of the nearest one above it that is there.
+    /// The message with the line of the setting, or of its nearest parent that is in the file.
     fn located(self, text: &str) -> String {
         let line = self.process.and_then(|process| line_of(text, process, self.keys));
         line.map_or_else(|| self.why.clone(), |line| format!("line {line}: {}", self.why))
     }
 }
 
-impl From<String> for Mistake {
+impl From<String> for InvalidSetting {
     fn from(why: String) -> Self {
         Self { process: None, keys: &[], why }
     }
@@ -151,7 +151,7 @@ fn line_at(text: &str, offset: usize) -> usize {
 }
 
 impl EcosystemFile {
-    fn into_launches(self, dir: &Path) -> Result<Vec<LaunchSpec>, Mistake> {
+    fn into_launches(self, dir: &Path) -> Result<Vec<LaunchSpec>, InvalidSetting> {
         if self.process.is_empty() {
             return Err("it names no [[process]]".to_owned().into());
         }
@@ -159,29 +159,29 @@ impl EcosystemFile {
         let mut logs = HashMap::new();
         let mut launches = Vec::new();
         for (process, table) in self.process.into_iter().enumerate() {
-            let place = |mistake: Mistake| Mistake { process: Some(process), ..mistake };
+            let place = |mistake: InvalidSetting| InvalidSetting { process: Some(process), ..mistake };
             if names.insert(table.name.clone(), ()).is_some() {
                 let why = format!("there are two processes with the name {:?}", table.name);
-                return Err(place(Mistake::at(&["name"])(why)));
+                return Err(place(InvalidSetting::at(&["name"])(why)));
             }
             let name = table.name.clone();
             let launch = table.into_launch(dir, &self.profile).map_err(|mistake| {
                 let why = format!("process {name:?}: {}", mistake.why);
-                place(Mistake { why, ..mistake })
+                place(InvalidSetting { why, ..mistake })
             })?;
-            keep_apart(&launch.spec, &mut logs).map_err(|why| place(Mistake::at(&["log"])(why)))?;
+            keep_apart(&launch.spec, &mut logs).map_err(|why| place(InvalidSetting::at(&["log"])(why)))?;
             launches.push(launch);
         }
         Ok(launches)
     }
 }
 
-/// Notes whose the log files of a process are, if they are nobody's yet: a log file has one writer.
+/// Claims the log files of a process; an error when another process has them, since a log file has one writer.
 fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Result<(), String> {
     if spec.log.named().next().is_none() {
         return Ok(());
     }
-    // Whatever is not named is in a directory of the process's own.
+    // Unnamed log files are in a directory of the process's own.
     let dir = LogsDir::new("");
     for instance in 0..spec.instances {
         for (_, path) in dir.files(&spec.log, &spec.name, instance).all() {
@@ -195,11 +195,11 @@ fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Resu
 }
 
 impl ProcessTable {
-    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<LaunchSpec, Mistake> {
-        check_name(&self.name).map_err(|error| Mistake::at(&["name"])(error.to_string()))?;
+    fn into_launch(self, dir: &Path, profiles: &BTreeMap<String, file::Profile>) -> Result<LaunchSpec, InvalidSetting> {
+        check_name(&self.name).map_err(|error| InvalidSetting::at(&["name"])(error.to_string()))?;
         if self.instances == 0 || self.instances > INSTANCES_MAX {
             let why = format!("{} instances; there may be 1 to {INSTANCES_MAX}", self.instances);
-            return Err(Mistake::at(&["instances"])(why));
+            return Err(InvalidSetting::at(&["instances"])(why));
         }
         let in_dir = |path: PathBuf| dir.join(path);
         let mut shutdown = self.shutdown;
@@ -210,7 +210,7 @@ impl ProcessTable {
             .args(self.args)
             .cwd(self.cwd.map_or_else(|| dir.to_owned(), in_dir))
             .instances(self.instances)
-            .restart(self.restart.into_config().map_err(Mistake::at(&["restart", "backoff"]))?)
+            .restart(self.restart.into_config().map_err(InvalidSetting::at(&["restart", "backoff"]))?)
             .shutdown(shutdown);
         if let Some(stdin) = self.stdin {
             builder = builder.stdin(in_dir(stdin));
@@ -226,12 +226,12 @@ impl ProcessTable {
         if let Some(credentials) = self.credentials {
             let profile = profiles.get(&credentials.profile);
             let missing = || format!("there is no [profile.{}]", credentials.profile);
-            let at = Mistake::at(&["credentials", "profile"]);
+            let at = InvalidSetting::at(&["credentials", "profile"]);
             let profile = profile.ok_or_else(|| at(missing()))?;
             credential_source = Some(profile.source(dir).map_err(at)?);
             builder = builder.credentials(credentials);
         }
-        let spec = builder.try_build().map_err(|error| Mistake::from(error.to_string()))?;
+        let spec = builder.try_build().map_err(|error| InvalidSetting::from(error.to_string()))?;
         let mut launch = LaunchSpec::new(spec);
         launch.base_env = Some(allowed_variables());
         launch.umask = current_umask();
@@ -241,18 +241,18 @@ impl ProcessTable {
     }
 }
 
-/// Log settings with their files beside the file, if they can be written to.
-fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, Mistake> {
+/// Log settings with paths relative to the file made absolute; checks that they can be written to.
+fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, InvalidSetting> {
     let log = log.placed_in(dir);
     apm2_core::log::check_targets(&log).map_err(|why| {
         let is_stderr = why.starts_with("log.stderr");
-        Mistake::at(if is_stderr { &["log", "stderr"] } else { &["log", "stdout"] })(why)
+        InvalidSetting::at(if is_stderr { &["log", "stderr"] } else { &["log", "stdout"] })(why)
     })?;
     Ok(log)
 }
 
-/// A health check that can be made, with what it names beside the file.
-fn placed_health(mut health: HealthCheckConfig, dir: &Path) -> Result<HealthCheckConfig, Mistake> {
+/// A validated health check, with relative paths made absolute.
+fn placed_health(mut health: HealthCheckConfig, dir: &Path) -> Result<HealthCheckConfig, InvalidSetting> {
     let keys: &[&str] = match &health.check {
         HealthCheck::Http { .. } => &["health", "check", "http", "url"],
         HealthCheck::Tcp { .. } => &["health", "check", "tcp", "address"],
@@ -260,17 +260,17 @@ fn placed_health(mut health: HealthCheckConfig, dir: &Path) -> Result<HealthChec
         HealthCheck::Script { .. } => &["health", "check", "script", "command"],
         HealthCheck::Liveness => &["health", "check"],
     };
-    health.check.validate().map_err(Mistake::at(keys))?;
+    health.check.validate().map_err(InvalidSetting::at(keys))?;
     match &mut health.check {
         HealthCheck::Script { command, .. } => *command = program(dir, command),
         HealthCheck::Unix { path } => *path = dir.join(&path),
         HealthCheck::Http { .. } | HealthCheck::Tcp { .. } | HealthCheck::Liveness => {}
     }
-    health.validate().map_err(Mistake::at(&["health"]))?;
+    health.validate().map_err(InvalidSetting::at(&["health"]))?;
     Ok(health)
 }
 
-/// A program named by a relative path is in the file's directory, as everything else in it.
+/// Makes a relative path of a program absolute; it is relative to the directory of the file, like all paths in it.
 fn program(dir: &Path, command: &str) -> String {
     if command.contains('/') && !command.starts_with('/') {
         dir.join(command).to_string_lossy().into_owned()
@@ -279,7 +279,7 @@ fn program(dir: &Path, command: &str) -> String {
     }
 }
 
-/// The same for a command of several words.
+/// Like `program`, for a command with arguments.
 fn place_program(dir: &Path, words: &mut [String]) {
     if let Some(first) = words.first_mut() {
         *first = program(dir, first);
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_told_without_the_value() {
+    fn an_error_does_not_contain_the_value() {
         for (line, said) in [
             ("env = 'hunter2'", "line 4: invalid type: string, expected a map"),
             ("env = { TOKEN = 4711 }", "line 4: invalid type: integer, expected a string"),
@@ -308,8 +308,8 @@ mod tests {
             ("env = \"hunter2\\\", expected `hunter2`\"", "line 4: invalid type: string, expected a map"),
             ("instances = -4711", "line 4: invalid value: integer, expected u32"),
         ] {
-            let told = launches(&format!("[[process]]\nname = 'a'\ncommand = 'true'\n{line}\n")).unwrap_err();
-            assert_eq!(told, said, "{line}");
+            let error = launches(&format!("[[process]]\nname = 'a'\ncommand = 'true'\n{line}\n")).unwrap_err();
+            assert_eq!(error, said, "{line}");
         }
     }
 
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_never_be_healthy_or_written_is_told_with_its_line() {
+    fn invalid_checks_and_logs_are_reported_with_their_line() {
         let head = "[[process]]\nname = 'first'\ncommand = 'true'\n\n[[process]]\nname = 'a'\ncommand = 'true'\n";
         for (settings, line, said) in [
             ("health = { check = { http = { url = 'http://127.0.0.1:99999/' } } }", 8, "port"),
@@ -371,9 +371,9 @@ mod tests {
             ("instances = 0", 8, "1 to 1024"),
             ("credentials = { profile = 'p', variables = { A = 'a' } }", 8, "[profile.p]"),
         ] {
-            let told = launches(&format!("{head}{settings}\n")).unwrap_err();
-            assert!(told.starts_with(&format!("line {line}: process \"a\": ")), "{settings}: {told}");
-            assert!(told.contains(said) && !told.contains("hunter2"), "{settings}: {told}");
+            let error = launches(&format!("{head}{settings}\n")).unwrap_err();
+            assert!(error.starts_with(&format!("line {line}: process \"a\": ")), "{settings}: {error}");
+            assert!(error.contains(said) && !error.contains("hunter2"), "{settings}: {error}");
         }
     }
 
@@ -392,11 +392,11 @@ mod tests {
     }
 
     #[test]
-    fn a_back_off_that_is_none_is_told_what_to_write() {
+    fn an_invalid_back_off_is_reported_with_the_valid_forms() {
         for backoff in ["1", "{ cubic = {} }", "{ fixed = { delay = 1 } }"] {
             let table = format!("[[process]]\nname = 'a'\ncommand = 'true'\nrestart = {{ backoff = {backoff} }}\n");
-            let told = launches(&table).unwrap_err();
-            assert!(told.starts_with("line 4: ") && told.contains("linear:1s+500ms..1m"), "{told}");
+            let error = launches(&table).unwrap_err();
+            assert!(error.starts_with("line 4: ") && error.contains("linear:1s+500ms..1m"), "{error}");
         }
     }
 
@@ -404,7 +404,7 @@ mod tests {
     fn there_are_as_many_instances_as_there_may_be() {
         for instances in [0, 1025] {
             let table = format!("[[process]]\nname = 'a'\ncommand = 'true'\ninstances = {instances}\n");
-            assert!(launches(&table).is_err_and(|told| told.contains("1 to 1024")));
+            assert!(launches(&table).is_err_and(|error| error.contains("1 to 1024")));
         }
     }
 }

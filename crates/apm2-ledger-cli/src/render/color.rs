@@ -1,4 +1,4 @@
-//! Colours, as few as there are meanings.
+//! Terminal colours: one for each meaning, few in all.
 
 use std::io::IsTerminal as _;
 
@@ -7,33 +7,33 @@ use apm2_model::state::ProcessState;
 
 use crate::{
     options::When,
-    standing::{Observed, Standing},
+    status::{InstanceStatus, KernelState},
 };
 
-/// What a piece of text means, where colour says it too. Never where colour alone says it.
+/// The meaning of a piece of text. The text says the same without colour.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// Nothing in particular.
+    /// No particular meaning.
     #[default]
     Plain,
-    /// The head of a table.
+    /// Table heading.
     Heading,
-    /// Up and well.
+    /// Running and healthy.
     Good,
-    /// On its way.
+    /// In transition: starting or stopping.
     Busy,
-    /// Broken.
+    /// Failed.
     Bad,
-    /// Over.
+    /// Ended or removed.
     Quiet,
 }
 
 impl Style {
-    /// The style of a state, as far as it is known.
-    pub(crate) const fn of(standing: &Standing<'_>) -> Self {
-        match standing.state() {
+    /// The style of a state.
+    pub(crate) const fn of(status: &InstanceStatus<'_>) -> Self {
+        match status.state() {
             Ok(ProcessState::Running) => Self::Good,
-            Ok(ProcessState::Starting | ProcessState::Stopping) | Err(Observed::Elsewhere | Observed::Unseen) => {
+            Ok(ProcessState::Starting | ProcessState::Stopping) | Err(KernelState::Elsewhere | KernelState::Unseen) => {
                 Self::Busy
             }
             Ok(ProcessState::Unhealthy | ProcessState::Crashed { .. } | ProcessState::Terminated) | Err(_) => Self::Bad,
@@ -41,7 +41,7 @@ impl Style {
         }
     }
 
-    /// `text` in this style.
+    /// Wraps `text` in the escape sequences of this style.
     pub(crate) fn paint(self, text: &str) -> String {
         let plain = anstyle::Style::new();
         let style = match self {

@@ -1,12 +1,12 @@
-//! Recorded text is untrusted: nothing of it may steer a terminal, hide, or reorder what is beside it (CVE-2021-25743).
+//! Recorded text is untrusted: it must not control the terminal, hide text, or reorder text beside it (CVE-2021-25743).
 
 use std::{borrow::Cow, fmt::Write as _};
 
 use crate::render::invisible::is_default_ignorable;
 
-/// `text` with every character written out that a terminal would obey or a person could not see.
+/// `text` with control characters and invisible characters escaped.
 ///
-/// For eyes only: a backslash stays as it is, so the result cannot be turned back. Programs read JSON.
+/// For display only: a backslash is not escaped, so the result cannot be decoded. Programs read JSON.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if text.chars().any(is_unsafe) { Cow::Owned(escaped(text)) } else { Cow::Borrowed(text) }
 }
@@ -19,7 +19,7 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// The same for what a program wrote: lines and tabs stay, and bytes that are no text are written out.
+/// Like [`escape`], for the output of a program: line feeds and tabs are kept, and bytes that are not UTF-8 are escaped.
 pub(crate) fn escape_bytes(bytes: &[u8]) -> String {
     let mut safe = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -38,7 +38,7 @@ pub(crate) fn escape_bytes(bytes: &[u8]) -> String {
     safe
 }
 
-/// Appends the escape sequence of `character`, in a form that the `$'…'` of a shell understands too.
+/// Appends the escape sequence of `character` in a form that `$'…'` of a shell accepts.
 pub(crate) fn push_escaped(safe: &mut String, character: char) {
     // Writing to a string cannot fail.
     let _ = match (character, u32::from(character)) {

@@ -1,4 +1,4 @@
-//! Events, for people: one a line.
+//! Human-readable output for events: one on each line.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Events with what they changed.
+/// Prints a table of events with their transitions.
 pub(crate) fn table(steps: &[Step], zone: Zone) -> Table<7> {
     let mut table = Table::new([
         ("SEQ", Right),
@@ -47,7 +47,7 @@ pub(crate) fn table(steps: &[Step], zone: Zone) -> Table<7> {
     table
 }
 
-/// One event on a line of its own, for a list that has no end.
+/// Prints one event on a line, for output with no end (`tail -f`).
 pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
     let event = &step.event;
     let text = format!(
@@ -63,7 +63,7 @@ pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
     cut(text.trim_end(), layout.width_columns.unwrap_or(usize::MAX))
 }
 
-/// The kind of the event; of a transition, both states.
+/// The kind of the event; for a transition, the states before and after.
 fn name(step: &Step) -> String {
     match step.transition {
         Some((from, to)) => format!("{from} -> {to}"),
@@ -71,7 +71,7 @@ fn name(step: &Step) -> String {
     }
 }
 
-/// What belongs to the kind of the event, and the reason that was given.
+/// Details of the event and the recorded reason.
 fn details(event: &Event, zone: Zone) -> String {
     let own = of_kind(&event.kind, zone);
     match &event.reason {
@@ -81,7 +81,7 @@ fn details(event: &Event, zone: Zone) -> String {
     }
 }
 
-/// What belongs to an event of this kind, in words.
+/// Details that depend on the kind of the event.
 pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
     use EventKind as K;
     match kind {
@@ -119,7 +119,7 @@ pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
         K::StoreRebuilt { cause, set_aside: Some(name) } => format!("{cause}; set aside as {name}"),
         K::StoreRebuilt { cause, set_aside: None } => cause.clone(),
         K::TailCut { segment, offset } => format!("segment {segment}, byte {offset}"),
-        // Shown in full with the runs.
+        // The runs table shows this in full.
         K::OutputTail { stdout, stderr } => stderr.last().or(stdout.last()).cloned().unwrap_or_default(),
         K::OutputDropped { source, bytes: 0, cause } => format!("{} from here on: {cause}", source_words(*source)),
         K::OutputDropped { source, bytes, cause } => {

@@ -1,4 +1,4 @@
-//! Processes, for people: the list of all, and the page of one.
+//! Human-readable output for processes: the table of all, and the page of one.
 
 use std::{
     io::{self, Write},
@@ -18,7 +18,7 @@ use crate::{
     render::{
         color::Style,
         escape::escape,
-        event, standing,
+        event, status,
         table::{
             Align::{Left, Right},
             Cell, Layout, Table, cut,
@@ -26,18 +26,18 @@ use crate::{
         words::{self, NOTHING, trigger},
         zone::Zone,
     },
-    standing::Standing,
+    status::InstanceStatus,
 };
 
-/// Characters of an id that tell processes apart in a list; any unique prefix is understood.
+/// Characters of an id shown in a list. Commands accept any unique prefix.
 const ID_PREFIX_CHARS: usize = 8;
 
-/// Columns of a terminal from which on a list says when each was started: how long it is up matters more.
+/// Minimum terminal width, in columns, at which a list shows start times; on narrower terminals the uptime is more useful.
 const WIDE_COLUMNS_MIN: usize = 120;
 
-/// Every instance with its state.
-pub(crate) fn list(out: &mut dyn Write, standings: &[Standing<'_>], layout: Layout) -> io::Result<()> {
-    if standings.is_empty() {
+/// Prints all instances with their states.
+pub(crate) fn list(out: &mut dyn Write, statuses: &[InstanceStatus<'_>], layout: Layout) -> io::Result<()> {
+    if statuses.is_empty() {
         return Ok(());
     }
     let columns = [("NAME", Left), ("ID", Left), ("STATE", Left), ("PID", Right), ("RESTARTS", Right)];
@@ -46,46 +46,46 @@ pub(crate) fn list(out: &mut dyn Write, standings: &[Standing<'_>], layout: Layo
     let is_narrow = layout.width_columns.is_some_and(|width| width < WIDE_COLUMNS_MIN);
     if is_narrow {
         let mut table = Table::new([name, id, state, pid, restarts, uptime, command]);
-        for standing in standings {
-            let [name, id, state, pid, restarts, _, uptime, command] = row(standing, layout.zone);
+        for status in statuses {
+            let [name, id, state, pid, restarts, _, uptime, command] = row(status, layout.zone);
             table.push([name, id, state, pid, restarts, uptime, command]);
         }
         return table.write(out, "", layout);
     }
     let mut table = Table::new([name, id, state, pid, restarts, started, uptime, command]);
-    standings.iter().for_each(|standing| table.push(row(standing, layout.zone)));
+    statuses.iter().for_each(|status| table.push(row(status, layout.zone)));
     table.write(out, "", layout)
 }
 
-fn row(standing: &Standing<'_>, zone: Zone) -> [Cell; 8] {
-    let handle = &standing.stream.handle;
-    let id = standing.stream.id.process_id.to_string();
+fn row(status: &InstanceStatus<'_>, zone: Zone) -> [Cell; 8] {
+    let handle = &status.stream.handle;
+    let id = status.stream.id.process_id.to_string();
     [
         handle.display_name().into(),
         id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-        Cell::new(standing::standing(standing)).styled(Style::of(standing)),
-        standing.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
+        Cell::new(status::status(status)).styled(Style::of(status)),
+        status.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
         handle.restart_count.to_string().into(),
         zone.time_or_nothing(handle.started_at).into(),
-        uptime(standing).into(),
+        uptime(status).into(),
         words::command_line(&handle.spec.command, &handle.spec.args).into(),
     ]
 }
 
-fn uptime(standing: &Standing<'_>) -> String {
-    let seconds = standing.uptime_secs().and_then(|seconds| u64::try_from(seconds).ok());
+fn uptime(status: &InstanceStatus<'_>) -> String {
+    let seconds = status.uptime_secs().and_then(|seconds| u64::try_from(seconds).ok());
     seconds.map_or_else(|| NOTHING.to_owned(), |seconds| words::duration(Duration::from_secs(seconds)))
 }
 
-/// One process: its handle, its last runs, its last events.
+/// Prints one process: its handle, its last runs, its last events.
 pub(crate) fn show(
     out: &mut dyn Write,
     history: &History,
-    standing: &Standing<'_>,
+    status: &InstanceStatus<'_>,
     shown: Shown,
     layout: Layout,
 ) -> io::Result<()> {
-    facts(standing, layout.zone).write(out, "", layout)?;
+    facts(status, layout.zone).write(out, "", layout)?;
     let last = history.last_runs(shown.runs);
     if !last.is_empty() {
         let more = match history.runs.len() - last.len() {
@@ -110,7 +110,7 @@ pub(crate) fn show(
     Ok(())
 }
 
-/// The last lines of the latest run that failed: they may say why.
+/// Prints the last lines of the latest run that failed, which often contain the cause.
 fn last_output(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
     let latest = history.runs.iter().rev().find_map(|run| run.last_output.as_ref().map(|lines| (run.number, lines)));
     let Some((number, (stdout, stderr))) = latest else { return Ok(()) };
@@ -133,26 +133,26 @@ fn heading(out: &mut dyn Write, text: &str, layout: Layout) -> io::Result<()> {
     writeln!(out, "\n{}", style.paint(&text))
 }
 
-/// What is known of a process now, a line each.
-fn facts(standing: &Standing<'_>, zone: Zone) -> Table<2> {
-    let stream = standing.stream;
+/// Prints the current facts of a process, one on each line.
+fn facts(status: &InstanceStatus<'_>, zone: Zone) -> Table<2> {
+    let stream = status.stream;
     let handle = &stream.handle;
     let spec = &handle.spec;
     let mut table = Table::untitled();
     let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("name", handle.display_name().into());
     fact("id", stream.id.process_id.to_string().into());
-    fact("state", Cell::new(standing::standing(standing)).styled(Style::of(standing)));
-    if let Some(pid) = standing.pid() {
+    fact("state", Cell::new(status::status(status)).styled(Style::of(status)));
+    if let Some(pid) = status.pid() {
         fact("pid", pid.to_string().into());
-        fact("uptime", uptime(standing).into());
+        fact("uptime", uptime(status).into());
     }
     fact("started", zone.time_or_nothing(handle.started_at).into());
     fact("restarts", handle.restart_count.to_string().into());
     if handle.last_restart.is_some() {
         fact("last restart", zone.time_or_nothing(handle.last_restart).into());
     }
-    if let (Some(cpu), Some(memory)) = standing.usage() {
+    if let (Some(cpu), Some(memory)) = status.usage() {
         fact("use", format!("{cpu:.1}% cpu, {} bytes", words::count(memory)).into());
     }
     fact("command", words::command_line(&spec.command, &spec.args).into());
@@ -166,7 +166,7 @@ fn facts(standing: &Standing<'_>, zone: Zone) -> Table<2> {
     table
 }
 
-/// The names of the variables; their values are not recorded.
+/// Names of the environment variables; values are not recorded.
 fn variables(spec: &ProcessSpec) -> String {
     let mut names: Vec<_> = spec.env.keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -225,12 +225,12 @@ fn runs(runs: &[Run], zone: Zone) -> Table<7> {
     table
 }
 
-/// When a run ended, where that was seen.
+/// When a run ended; `None` when the exit was not observed.
 fn ended(run: &Run, zone: Zone) -> String {
     zone.time_or_nothing(run.ended.filter(|_| run.unobserved.is_none()).map(|stamp| stamp.wall()))
 }
 
-/// How a run ended; where nobody watched, also when that was found and when it may have happened.
+/// How a run ended. For an exit that was not observed: also when it was found, and the earliest and latest time.
 fn end(end: &RunEnd, run: &Run, zone: Zone) -> Cell {
     let well = matches!(end, RunEnd::Exit(exit) if exit.is_success());
     let time = |stamp: Timestamp| zone.time(stamp.wall());

@@ -1,6 +1,6 @@
 //! Text in columns.
 //!
-//! A cell's text is escaped on its way in, so no table can carry a control character, on a terminal or in a pipe.
+//! The text of a cell is escaped when the cell is made, so no table contains a control character, on a terminal or in a pipe.
 
 use std::io::{self, Write};
 
@@ -8,31 +8,31 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::render::{color::Style, escape::escape, zone::Zone};
 
-/// Between two columns.
+/// Separator between two columns.
 const GAP: &str = "  ";
 
-/// Where text was cut off.
+/// Mark at the end of truncated text.
 const ELLIPSIS: &str = "…";
 
-/// How tables are laid out on the output at hand.
+/// Layout of tables for the current output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Columns of the terminal; no line is longer. `None` for what is no terminal: nothing is cut off.
+    /// Width of the terminal in columns; no line is longer. `None` when the output is not a terminal: nothing is truncated.
     pub(crate) width_columns: Option<usize>,
-    /// Whether styles are shown.
+    /// Whether styles are written as escape sequences.
     pub(crate) color: bool,
-    /// In whose time times are told.
+    /// Time zone of displayed times.
     pub(crate) zone: Zone,
 }
 
-/// On which side a column's text stands.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// One cell.
+/// One cell of a table.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
@@ -40,7 +40,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell with this text, escaped.
+    /// A cell with `text`, escaped.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self { text: escape(text.as_ref()).into_owned(), style: Style::Plain }
     }
@@ -50,7 +50,7 @@ impl Cell {
         self
     }
 
-    /// The cell padded to `width` columns, with at most `room` columns of it.
+    /// The cell padded to `width` columns and truncated to `room` columns.
     fn fit(&self, align: Align, width: usize, room: usize) -> String {
         let text = cut(&self.text, room);
         let pad = " ".repeat(width.min(room).saturating_sub(text.width()));
@@ -68,7 +68,7 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Rows under a heading.
+/// Rows with an optional heading.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<const N: usize> {
     headings: Option<[&'static str; N]>,
@@ -77,7 +77,7 @@ pub(crate) struct Table<const N: usize> {
 }
 
 impl<const N: usize> Table<N> {
-    /// An empty table with these columns.
+    /// An empty table with these columns and a heading.
     pub(crate) fn new(columns: [(&'static str, Align); N]) -> Self {
         let headings = columns.map(|(heading, _)| heading);
         Self { headings: Some(headings), align: columns.map(|(_, align)| align), rows: Vec::new() }
@@ -92,7 +92,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(row);
     }
 
-    /// Writes the table, each line behind `indent`.
+    /// Writes the table with `indent` at the start of each line.
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
         let headings = self.headings.map(|headings| headings.map(|text| Cell::new(text).styled(Style::Heading)));
         let widths = self.widths(headings.as_ref());
@@ -118,7 +118,7 @@ impl<const N: usize> Table<N> {
         let mut line = indent.to_owned();
         for (index, ((cell, align), width)) in row.iter().zip(self.align).zip(widths).take(filled).enumerate() {
             let is_last = index + 1 == filled;
-            // Nothing is padded at the end of a line, and a column of which nothing could be read is not begun.
+            // No padding at the end of a line. A column without room for text is left out.
             let padded = if is_last && align == Align::Left { 0 } else { *width };
             let cell = if layout.color { cell.clone() } else { cell.clone().styled(Style::Plain) };
             line += &cell.fit(align, padded, room);
@@ -133,7 +133,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// `text`, or as much of it as fits into `room` columns with a mark that something is missing.
+/// `text`, truncated to `room` columns with a mark when it is longer.
 pub(crate) fn cut(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Recorded facts in words: times, durations, command lines, actors, ends.
+//! Formats recorded facts: times, durations, command lines, actors, exits.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -6,7 +6,7 @@ use apm2_model::event::{actor::Actor, kind::StartTrigger};
 
 use crate::render::escape::{escape, is_unsafe, push_escaped};
 
-/// Why a start was made.
+/// What caused a start.
 pub(crate) fn trigger(trigger: StartTrigger) -> String {
     match trigger {
         StartTrigger::Start => "start".to_owned(),
@@ -15,23 +15,23 @@ pub(crate) fn trigger(trigger: StartTrigger) -> String {
     }
 }
 
-/// What stands where there is nothing.
+/// Placeholder for a missing value.
 pub(crate) const NOTHING: &str = "-";
 
-/// A duration with the two largest units that it has: `3h 12m`, `1s 250ms`.
+/// A duration with its two largest units: `3h 12m`, `1s 250ms`.
 pub(crate) fn duration(duration: Duration) -> String {
     let whole_ms = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let text = humantime::format_duration(whole_ms).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// A command line that a shell reads as the same words, on one line and without a control character.
+/// A command line on one line, quoted so that a shell parses it into the same arguments, without control characters.
 pub(crate) fn command_line<'a>(command: &'a str, args: impl IntoIterator<Item = &'a String>) -> String {
     let words: Vec<_> = std::iter::once(command).chain(args.into_iter().map(String::as_str)).map(quote).collect();
     words.join(" ")
 }
 
-/// One word of a command line: as it is, in `'…'`, or in `$'…'` where something has to be written out.
+/// One argument: unquoted, in `'…'`, or in `$'…'` when it contains characters that have to be escaped.
 fn quote(word: &str) -> Cow<'_, str> {
     let is_bare = |character: char| character.is_ascii_alphanumeric() || "%+,-./:=@_".contains(character);
     if word.chars().any(is_unsafe) {
@@ -56,7 +56,7 @@ fn dollar_quoted(word: &str) -> String {
     quoted
 }
 
-/// Who or what brought an event about.
+/// Who or what caused an event: user, daemon, policy.
 pub(crate) fn actor(actor: &Actor) -> String {
     match actor {
         Actor::Operator { uid, user, terminal } => {
@@ -73,7 +73,7 @@ pub(crate) fn actor(actor: &Actor) -> String {
     }
 }
 
-/// A count with thousands set apart.
+/// A count with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);

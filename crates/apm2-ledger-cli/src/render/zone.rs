@@ -1,4 +1,4 @@
-//! The time zone that times are shown in.
+//! The time zone of displayed times.
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,28 +6,28 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 
 use crate::render::words::NOTHING;
 
-/// In whose time a time is told.
+/// Time zone of displayed times.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Zone {
-    /// UTC, for files and programs.
+    /// UTC, for files and pipes.
     #[default]
     Utc,
-    /// Local time, for a person at a terminal.
+    /// Local time, for a terminal.
     Local,
 }
 
 impl Zone {
-    /// That of an output, which is a terminal or not.
+    /// The zone for an output: local on a terminal, else UTC.
     pub(crate) const fn of(is_terminal: bool) -> Self {
         if is_terminal { Self::Local } else { Self::Utc }
     }
 
-    /// That of standard error.
+    /// The zone for standard error.
     pub(crate) fn of_stderr() -> Self {
         Self::of(io::stderr().is_terminal())
     }
 
-    /// A time to the millisecond, with its offset: given back to the program it means the same.
+    /// Formats a time to the millisecond with its UTC offset; `--at` and `--since` accept this form.
     pub(crate) fn time(self, time: DateTime<Utc>) -> String {
         match self {
             Self::Utc => time.to_rfc3339_opts(SecondsFormat::Millis, true),
@@ -35,7 +35,7 @@ impl Zone {
         }
     }
 
-    /// The same, or a dash.
+    /// Like `format`, with a dash for `None`.
     pub(crate) fn time_or_nothing(self, moment: Option<DateTime<Utc>>) -> String {
         moment.map_or_else(|| NOTHING.to_owned(), |moment| self.time(moment))
     }

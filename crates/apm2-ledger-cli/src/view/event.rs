@@ -1,4 +1,4 @@
-//! An event, as programs see it: the fields that all have, and beside them the fields of its type.
+//! JSON view of an event: the common fields, and the fields of its type.
 
 use apm2_model::{
     event::{
@@ -39,14 +39,14 @@ pub(crate) struct EventView<'a> {
     version: u64,
     #[serde(rename = "type")]
     kind: &'static str,
-    /// States before and after, for a transition.
+    /// States before and after the event, for a transition.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'static str>,
     actor: ActorView<'a>,
     reason: Option<&'a str>,
-    /// The seq of the event that caused it.
+    /// Sequence number of the event that caused it.
     cause: Option<u64>,
     #[serde(flatten)]
     detail: Detail<'a>,
@@ -73,7 +73,7 @@ impl<'a> EventView<'a> {
     }
 }
 
-/// Who or what brought an event about.
+/// Who or what caused an event: user, daemon, policy.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum ActorView<'a> {
@@ -98,7 +98,7 @@ impl<'a> From<&'a Actor> for ActorView<'a> {
     }
 }
 
-/// The fields of each type. No name of theirs is one of [`EventView`]'s.
+/// The fields of each type. Their names differ from those of [`EventView`].
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Detail<'a> {
@@ -296,7 +296,7 @@ const fn source_name(source: OutputSource) -> &'static str {
     }
 }
 
-/// Which process a pid meant; all null where none came to be.
+/// Identity of the process with this pid; all null when no process was created.
 #[derive(Debug, Serialize)]
 struct IdentityView {
     pid: Option<u32>,
@@ -317,7 +317,7 @@ impl IdentityView {
     }
 }
 
-/// The rule that said no to a restart.
+/// The rule that refused a restart.
 #[derive(Debug, Serialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
 enum RuleView {
@@ -346,7 +346,7 @@ impl From<&RestartRule> for RuleView {
     }
 }
 
-/// A specification without its secrets: of the environment the names only.
+/// A specification without secrets: names of environment variables only.
 #[derive(Debug, Serialize)]
 struct SpecView<'a> {
     name: &'a str,

@@ -1,4 +1,4 @@
-//! How a process ended, as programs see it.
+//! JSON view of an exit.
 
 use apm2_model::{
     event::exit::{Evidence, Exit, ExitOutcome, SpawnFailure, SpawnStage},
@@ -34,7 +34,7 @@ impl From<&Exit> for ExitView {
     }
 }
 
-/// Why no process came to be.
+/// Why no process was created.
 #[derive(Debug, Serialize)]
 pub(crate) struct SpawnFailureView<'a> {
     /// `working_directory`, `fork` or `exec`.

@@ -1,10 +1,10 @@
-//! A handle, as programs see it.
+//! JSON view of a handle.
 
 use apm2_model::{event::exit::Exit, signal::Signal, spec::id::ProcessId};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::standing::{Observed, Standing};
+use crate::status::{InstanceStatus, KernelState};
 
 /// One instance with its state.
 #[derive(Debug, Serialize)]
@@ -26,29 +26,29 @@ pub(crate) struct HandleView<'a> {
     uptime_secs: Option<i64>,
     cpu_percent: Option<f32>,
     memory_bytes: Option<u64>,
-    /// Processes that `cpu_percent` and `memory_bytes` are those of; null where only the first one was measured.
+    /// Number of processes summed in `cpu_percent` and `memory_bytes`; null when only the main process was measured.
     processes: Option<u32>,
-    /// Whether a daemon supervises it; null where a moment of the past is shown.
+    /// Whether a daemon supervises it; null for a moment in the past.
     supervised: Option<bool>,
-    /// What the kernel says of a process that no daemon answers for: `alive`, `gone` (ended, and that is not on record) or
-    /// `unknown` (of another host or boot). `state` is then the last one on record. Null where it was not asked.
+    /// What the kernel reports when no daemon answers: `alive`, `gone` (ended, and the exit is not recorded) or `unknown` (of
+    /// another host or boot). `state` is then the last recorded one. Null when the kernel was not asked.
     observed: Option<&'static str>,
-    /// When the restart is due for which it waits.
+    /// Due time of the restart that it waits for.
     #[serde(serialize_with = "crate::view::time_or_null")]
     restart_at: Option<DateTime<Utc>>,
-    /// Whether the restart policy will not start it again, though it failed: its budget is spent, or what it was launched
-    /// with is lost.
+    /// Whether the restart policy has given up after a failure: the restart budget is spent, or the launch specification is
+    /// lost.
     gave_up: bool,
-    /// Whether it was taken out of supervision.
+    /// Whether it was removed from supervision.
     removed: bool,
 }
 
 impl<'a> HandleView<'a> {
-    /// The handle as it stands. What is known of a process that may be gone is not told as if it were there.
-    pub(crate) fn new(standing: &Standing<'a>) -> Self {
-        let stream = standing.stream;
+    /// The view of `status`. Facts that may be outdated (pid, uptime, usage) are null when the process may have ended.
+    pub(crate) fn new(status: &InstanceStatus<'a>) -> Self {
+        let stream = status.stream;
         let handle = &stream.handle;
-        let (cpu_percent, memory_bytes) = standing.usage();
+        let (cpu_percent, memory_bytes) = status.usage();
         Self {
             id: stream.id.process_id,
             name: &handle.spec.name,
@@ -57,17 +57,17 @@ impl<'a> HandleView<'a> {
             state: handle.state.name(),
             exit_code: handle.state.exit_code(),
             signal: stream.exit().filter(|_| handle.state.has_exited()).and_then(Exit::signal),
-            pid: standing.pid(),
+            pid: status.pid(),
             started_at: handle.started_at,
             restart_count: handle.restart_count,
             last_restart: handle.last_restart,
-            uptime_secs: standing.uptime_secs(),
+            uptime_secs: status.uptime_secs(),
             cpu_percent,
             memory_bytes,
             processes: handle.processes.filter(|_| memory_bytes.is_some()),
-            supervised: standing.supervised,
-            observed: standing.observed.map(Observed::name),
-            restart_at: standing.restart.map(|restart| restart.at),
+            supervised: status.supervised,
+            observed: status.observed.map(KernelState::name),
+            restart_at: status.restart.map(|restart| restart.at),
             gave_up: stream.gave_up.is_some(),
             removed: stream.unregistered,
         }

@@ -1,6 +1,6 @@
-//! What programs read: the JSON contract. Its field names and their meaning do not change.
+//! The JSON contract. Field names and their meaning do not change.
 //!
-//! These types belong to the screen: the log's types are converted into them, and never the other way round.
+//! Types of their own: the model's types are converted to them, never back.
 
 pub(crate) mod event;
 pub(crate) mod exit;
@@ -13,25 +13,30 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     history::{History, Shown},
-    standing::Standing,
+    status::InstanceStatus,
     view::{event::EventView, handle::HandleView, notice::Notice, run::RunView},
 };
 
-/// One process: `show`.
+/// One process: output of `show`.
 #[derive(Debug, Serialize)]
 pub(crate) struct ProcessView<'a> {
     pub(crate) handle: HandleView<'a>,
     pub(crate) runs: Vec<RunView<'a>>,
     pub(crate) events: Vec<EventView<'a>>,
-    /// What is to be known of all of this; null of a sound ledger.
+    /// The notice about the ledger; null when it is intact.
     pub(crate) notice: Option<&'a Notice>,
 }
 
 impl<'a> ProcessView<'a> {
-    /// The view of a history that stands so.
-    pub(crate) fn new(history: &'a History, standing: &Standing<'a>, shown: Shown, notice: Option<&'a Notice>) -> Self {
+    /// The view of `history`.
+    pub(crate) fn new(
+        history: &'a History,
+        status: &InstanceStatus<'a>,
+        shown: Shown,
+        notice: Option<&'a Notice>,
+    ) -> Self {
         Self {
-            handle: HandleView::new(standing),
+            handle: HandleView::new(status),
             runs: history.last_runs(shown.runs).iter().map(RunView::new).collect(),
             events: history.last_steps(shown.events).iter().map(EventView::new).collect(),
             notice,
@@ -39,7 +44,7 @@ impl<'a> ProcessView<'a> {
     }
 }
 
-/// A time with all its nanoseconds: given back to `--at`, it means the same event.
+/// A time with nanoseconds, so that `--at` finds the same event.
 fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
 }
@@ -51,7 +56,7 @@ fn time_or_null<S: Serializer>(moment: &Option<DateTime<Utc>>, serializer: S) ->
     }
 }
 
-/// The handles of these.
-pub(crate) fn handles<'a>(standings: &[Standing<'a>]) -> Vec<HandleView<'a>> {
-    standings.iter().map(HandleView::new).collect()
+/// The handle views of `statuses`.
+pub(crate) fn handles<'a>(statuses: &[InstanceStatus<'a>]) -> Vec<HandleView<'a>> {
+    statuses.iter().map(HandleView::new).collect()
 }

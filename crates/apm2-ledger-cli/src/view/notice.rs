@@ -1,15 +1,15 @@
-//! What is true of everything that was read, as programs see it.
+//! JSON view of a notice that concerns a whole result.
 
 use serde::Serialize;
 
-/// Events from one to another, both included.
+/// A range of sequence numbers, both ends included.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub(crate) struct Seqs {
     pub(crate) first: u64,
     pub(crate) last: u64,
 }
 
-/// Something that a reader has to know of a whole result. There is none about a sound ledger.
+/// A notice that concerns a whole result. There is none for an intact ledger.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notice {
     kind: &'static str,
@@ -18,23 +18,23 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// That the record lacks these events.
+    /// Events that are missing from the record.
     pub(crate) const fn events_missing(seqs: Seqs, message: String) -> Self {
         Self { kind: "events_missing", seqs, message }
     }
 }
 
-/// One object of a list or of JSON lines.
+/// One element of a JSON array or one JSON line.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Item<'a, T> {
-    /// About all the others; the first one.
+    /// The notice; always the first element.
     Notice { notice: &'a Notice },
-    /// What is listed.
+    /// An element of the list.
     Listed(T),
 }
 
-/// The notice, if there is one, and what is listed.
+/// The notice, if any, followed by the elements.
 pub(crate) fn items<'a, T>(
     notice: Option<&'a Notice>,
     listed: impl IntoIterator<Item = T>,

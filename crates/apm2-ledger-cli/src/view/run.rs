@@ -1,4 +1,4 @@
-//! A run, as programs see it.
+//! JSON view of a run.
 
 use apm2_model::event::{exit::RunEnd, kind::StartTrigger};
 use chrono::{DateTime, Utc};
@@ -9,35 +9,35 @@ use crate::{
     view::exit::{ExitView, SpawnFailureView},
 };
 
-/// One start to exit.
+/// One run, from start to exit.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunView<'a> {
     run: u64,
-    /// `start` (somebody asked for it) or `restart` (the policy did).
+    /// `start` (requested) or `restart` (by the restart policy).
     trigger: &'static str,
-    /// Which restart since the last sustained run; null for a start.
+    /// Number of the restart since the last run that reached `min_uptime`; null for a start.
     attempt: Option<u32>,
     pid: Option<u32>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     started_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_at: Option<DateTime<Utc>>,
-    /// Where no supervisor watched: it ended after this time, and before the next. `ended_at` is when that was found.
+    /// Set when no supervisor observed the exit: earliest and latest time of the exit. `ended_at` is then when it was found.
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_before: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_after: Option<DateTime<Utc>>,
-    /// Null while it lives, and where a reboot lies between start and end.
+    /// Null while it runs, and when the machine rebooted between start and exit.
     duration_ms: Option<u64>,
-    /// `exit`, `spawn_failed` or `never_confirmed`; null while it lives.
+    /// `exit`, `spawn_failed` or `never_confirmed`; null while it runs.
     end: Option<&'static str>,
     exit: Option<ExitView>,
     spawn_failure: Option<SpawnFailureView<'a>>,
-    /// The last lines that it wrote, where it failed.
+    /// The last lines of its output, when it failed.
     last_output: Option<LastOutputView<'a>>,
 }
 
-/// The last lines of a run, secrets masked.
+/// The last lines of a run, with secrets masked.
 #[derive(Debug, Serialize)]
 struct LastOutputView<'a> {
     stdout: &'a [String],
@@ -71,7 +71,7 @@ impl<'a> RunView<'a> {
     }
 }
 
-/// The name of a trigger, and the attempt that belongs to a restart.
+/// Name of the trigger, and the attempt number of a restart.
 pub(crate) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>) {
     match trigger {
         StartTrigger::Start => ("start", None),

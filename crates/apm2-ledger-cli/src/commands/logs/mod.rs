@@ -1,4 +1,4 @@
-//! `logs`: what processes wrote.
+//! `logs`: the captured output of processes.
 
 pub(crate) mod print;
 
@@ -16,7 +16,7 @@ use apm2_model::event::kind::OutputSource;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    commands::logs::print::{Begun, Origin, Printer},
+    commands::logs::print::{Origin, PartialLine, Printer},
     context::Context,
     error::CliError,
     options::Format,
@@ -25,22 +25,22 @@ use crate::{
     time::time,
 };
 
-/// The lines of each output that are shown unless more are asked for.
+/// Default for `--lines`.
 const LINES_SHOWN: usize = 100;
 
-/// How long is waited at most before files that are followed are looked at again.
+/// Longest wait before followed files are read again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// How long a line that is followed may have no end before what there is of it is shown: a prompt never gets one.
+/// Time after which an incomplete line is shown with `--follow`: a prompt never ends with a line feed.
 const UNFINISHED_MAX: Duration = Duration::from_millis(300);
 
-/// Show what a process wrote
+/// Show the captured output of processes
 ///
-/// Reads the log files, rotated and compressed ones too; no daemon is needed. Of several files, what is there has a title
-/// above it, and each line that comes later has it in front; the beginning of a line that does not go on for a moment, such
-/// as a prompt, is shown without its end. On a terminal, control characters are escaped.
+/// Reads the log files, including rotated and compressed ones; no daemon is needed. With several files, the existing
+/// lines are printed below a title for each file, and each line that follows later is prefixed with the title. An incomplete
+/// line, such as a prompt, is shown after a short wait. On a terminal, control characters are escaped.
 ///
-/// In JSON, each line is an object: process_id, name, instance, output, text, is_complete. With --follow, one a line.
+/// In JSON, each line is an object with process_id, name, instance, output, text, is_complete; with --follow, one object a line.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -51,16 +51,16 @@ Examples:
   apm2-ledger logs agent --stdout -n all | grep error
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
-    /// A process id, a unique prefix of one (4 or more), a name, or name-instance
+    /// Process id, unique prefix of one (4 characters or more), name, or NAME-INSTANCE
     id: String,
-    /// Go on with what comes
+    /// Wait for new output and print it
     #[arg(long, short)]
     follow: bool,
-    /// The last N lines of each output, or `all`. Default: 100, and all of them with --since
+    /// Last N lines of each output, or `all`. Default: 100, or all with --since
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_lines)]
     lines: Option<Lines>,
-    /// What was written since then only. Exact where lines have times (`timestamps = true`); else each file that was
-    /// written to since then is shown whole
+    /// Only lines written since TIME. Exact when lines have timestamps (`timestamps = true`); otherwise each file that was
+    /// modified since then is shown completely
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
     /// Standard output only
@@ -69,12 +69,12 @@ pub(crate) struct LogsArgs {
     /// Standard error only
     #[arg(long)]
     stderr: bool,
-    /// As it is, on a terminal too
+    /// Do not escape control characters on a terminal
     #[arg(long)]
     raw: bool,
 }
 
-/// How many lines.
+/// Number of lines.
 #[derive(Debug, Clone, Copy)]
 enum Lines {
     All,
@@ -93,8 +93,8 @@ struct Log {
     origin: Origin,
     path: PathBuf,
     reader: LogReader,
-    /// The line whose end has not come: the lines of several files do not mix.
-    begun: Begun,
+    /// The incomplete line of this file, kept apart so that lines of several files do not mix.
+    begun: PartialLine,
 }
 
 pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
         logs.iter().for_each(|log| watch.add_file(&log.path));
     }
     let escapes = io::stdout().is_terminal() && !args.raw;
-    // A list that has no end is no document.
+    // Endless output cannot be one JSON document.
     let is_endless = args.follow && context.format == Format::Json;
     let mut out = match if is_endless { Format::Jsonl } else { context.format } {
         Format::Table => Printer::text(escapes, logs.len() > 1),
@@ -157,7 +157,7 @@ fn unreadable(log: &Log, error: &io::Error) -> CliError {
     }
 }
 
-/// The files of the instances that are asked for, those that are there first.
+/// The log files of the requested instances, in the order of `Reader::find`.
 fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
@@ -178,7 +178,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
                 let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
                 let origin = Origin { process_id, name, instance, output, title };
-                logs.push(Log { origin, path: path.to_owned(), reader, begun: Begun::default() });
+                logs.push(Log { origin, path: path.to_owned(), reader, begun: PartialLine::default() });
             }
         }
     }
@@ -188,7 +188,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     Ok(logs)
 }
 
-/// Prints the last lines of what is there now. A process may write faster than it is read.
+/// Prints the last existing lines. Bounded by the size at the start, since a process may write faster than it is read.
 fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
     let end = LogReader::end(&log.path)?;
     let of_all = if args.since.is_some() { Lines::All } else { Lines::Last(LINES_SHOWN) };
@@ -223,7 +223,7 @@ fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<(
     Ok(())
 }
 
-/// Prints what comes next; whether something did.
+/// Prints new output. Returns whether there was any.
 fn print_next(log: &mut Log, out: &mut Printer) -> io::Result<bool> {
     match log.reader.next_item()? {
         LogItem::End => Ok(false),

@@ -1,4 +1,4 @@
-//! How what was written is shown: as it is, with titles, or as objects.
+//! Prints lines of output: unchanged, with titles, or as JSON objects.
 
 use std::{
     io::{self, BufWriter, Stdout, Write as _},
@@ -14,23 +14,23 @@ use crate::{
     view::notice::{Notice, items},
 };
 
-/// Whose output it is.
+/// Source of a line: process and stream.
 pub(crate) struct Origin {
     pub(crate) process_id: ProcessId,
     pub(crate) name: String,
     pub(crate) instance: u32,
     pub(crate) output: OutputSource,
-    /// What it is called where several are shown.
+    /// Title, used when several files are shown.
     pub(crate) title: String,
 }
 
-/// Bytes of a line that are kept until its end comes; what is longer is shown in pieces.
+/// Bytes of an incomplete line that are buffered; a longer line is printed in parts.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// The same for an object, of which there should be one for each line.
+/// The same limit for JSON, where one object for each line is preferred.
 const OBJECT_BYTES_MAX: usize = 16 << 20;
 
-/// What an output is called.
+/// Title of an output.
 pub(crate) const fn name_of(output: OutputSource) -> &'static str {
     match output {
         OutputSource::Stdout => "stdout",
@@ -38,21 +38,21 @@ pub(crate) const fn name_of(output: OutputSource) -> &'static str {
     }
 }
 
-/// A line whose end has not come.
+/// An incomplete line.
 #[derive(Default)]
-pub(crate) struct Begun {
+pub(crate) struct PartialLine {
     bytes: Vec<u8>,
-    /// When the last of it came.
+    /// Time of its last byte.
     since: Option<Instant>,
 }
 
-impl Begun {
-    /// Since when it waits for more; `None` when no line is begun.
+impl PartialLine {
+    /// When its last byte was read; `None` when no line is incomplete.
     pub(crate) const fn since(&self) -> Option<Instant> {
         self.since
     }
 
-    /// Prints the lines that `bytes` end, and keeps what they begin.
+    /// Prints the lines that `bytes` complete, and buffers the rest.
     pub(crate) fn take(&mut self, origin: &Origin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
         if out.is_plain() {
             return out.write(bytes);
@@ -71,7 +71,7 @@ impl Begun {
         Ok(())
     }
 
-    /// Prints what there is of the line.
+    /// Prints the incomplete line.
     pub(crate) fn print(&mut self, origin: &Origin, out: &mut Printer) -> io::Result<()> {
         self.since = None;
         let bytes = std::mem::take(&mut self.bytes);
@@ -79,49 +79,49 @@ impl Begun {
     }
 }
 
-/// How it is shown.
+/// Output style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Style {
-    /// As it is: there is one file.
+    /// Unchanged, for one file.
     Plain,
-    /// With the title above what is of one file.
+    /// A title above the lines of each file.
     TitlesAbove,
-    /// With the title in front of each line.
+    /// A title at the start of each line.
     TitlesInFront,
-    /// Objects, one a line.
+    /// JSON objects, one a line.
     Objects,
-    /// An array of objects.
+    /// A JSON array of objects.
     Array,
 }
 
-/// One line, or a part of one.
+/// JSON view of a line or a part of one.
 #[derive(Serialize)]
 struct LineView<'a> {
     process_id: String,
     name: &'a str,
     instance: u32,
     output: &'static str,
-    /// Without the line end. What is not UTF-8 is replaced.
+    /// Text without the line feed. Invalid UTF-8 is replaced.
     text: &'a str,
-    /// Whether the line ends here: more of it may follow otherwise.
+    /// Whether the line ends here; false when more of it may follow.
     is_complete: bool,
 }
 
-/// Prints to standard output.
+/// Prints lines to standard output.
 pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     escapes: bool,
     style: Style,
-    /// Whose title was printed last.
+    /// Source whose title was printed last.
     titled: Option<String>,
-    /// Whose line stands at the end of the output, not ended.
+    /// Source of the incomplete line at the end of the output.
     open: Option<String>,
-    /// Objects that were printed.
+    /// Number of objects printed.
     objects: u64,
 }
 
 impl Printer {
-    /// Text, of one file or of several.
+    /// Text, for one file or several.
     pub(crate) fn text(escapes: bool, has_titles: bool) -> Self {
         Self { escapes, ..Self::of(if has_titles { Style::TitlesAbove } else { Style::Plain }) }
     }
@@ -141,7 +141,7 @@ impl Printer {
         Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
     }
 
-    /// Begins, with a notice about all of it as the first object.
+    /// Prints the start of the document and the notice, if any, as its first object.
     pub(crate) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
         if self.style == Style::Array {
             self.out.write_all(b"[")?;
@@ -159,7 +159,7 @@ impl Printer {
         self.flush()
     }
 
-    /// From now on lines come one by one.
+    /// Prefixes each line with its title from now on (`--follow`).
     pub(crate) fn go_on(&mut self) {
         if self.style == Style::TitlesAbove {
             self.style = Style::TitlesInFront;
@@ -170,12 +170,12 @@ impl Printer {
         self.out.flush()
     }
 
-    /// Whether bytes are printed as they come.
+    /// Whether bytes are printed unchanged and without buffering.
     fn is_plain(&self) -> bool {
         self.style == Style::Plain
     }
 
-    /// How much of a line is to be waited for.
+    /// Bytes of a line to buffer before it is printed in parts.
     const fn bytes_max(&self) -> usize {
         match self.style {
             Style::Objects | Style::Array => OBJECT_BYTES_MAX,
@@ -183,7 +183,7 @@ impl Printer {
         }
     }
 
-    /// Prints a line, or a part of one.
+    /// Prints a line or a part of one.
     fn print(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
         match self.style {
             Style::Plain => self.write(line),
@@ -200,7 +200,7 @@ impl Printer {
         }
     }
 
-    /// Prints a line with its title. One whose beginning stands at the end of the output goes on there.
+    /// Prints a line with its title. Continues the output's last line if that is the same, incomplete one.
     fn print_titled(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
         if self.open.as_deref() != Some(&origin.title) {
             if self.open.is_some() {

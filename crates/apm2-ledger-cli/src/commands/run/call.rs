@@ -1,4 +1,4 @@
-//! The conversation with the daemon, and with the next one when that ends: the run itself, and its events.
+//! The requests of `run` to the daemon: the run itself and its events, continued with the next daemon when one ends.
 
 use std::{
     io,
@@ -26,110 +26,110 @@ use apm2_model::{
 
 use crate::{
     commands::run::{
-        output::{Output, Places},
-        signals::Heard,
+        output::{LogPositions, Output},
+        signals::SignalMeaning,
     },
     daemon::{LEAVING_MAX, connect, connect_or_start, terminal},
     error::CliError,
 };
 
-/// How often a daemon that takes the place of a dead one is tried.
+/// Pause between two attempts to connect to the next daemon.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// How often a daemon is asked again that refuses since its ledger is poisoned: at most [`LOSSES_MAX`] times.
+/// Pause between two requests to a daemon that refuses because its ledger is poisoned; at most [`LOSSES_MAX`] requests.
 const POISONED_RETRY: Duration = Duration::from_secs(1);
 
-/// How long it is tried.
+/// Total time to try.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Daemons that may be lost in a row, each within [`RETRY_MAX`] of the one before.
+/// Limit for lost daemons in a row, each within [`RETRY_MAX`] of the one before.
 const LOSSES_MAX: u32 = 50;
 
-/// All that can happen.
-pub(crate) enum News {
-    /// The daemon is there, and is asked for the run.
+/// Messages to the main thread.
+pub(crate) enum WatchInput {
+    /// The daemon is connected, and the run is about to be requested.
     Connected(Output),
-    /// The daemon has it; with the run that it began with, where the daemon tells.
+    /// The daemon has accepted it; with the number of the first run, if the daemon reports it.
     Started(ProcessId, Option<u64>),
-    /// It is over.
+    /// The series of runs has ended.
     Ended(Box<Stream>),
-    /// The daemon said no, or no daemon answers any more.
+    /// The daemon refused the run, or no daemon answers.
     Failed {
         error: CliError,
-        /// Whether it said no, so that nothing runs.
+        /// Whether the daemon refused, so that nothing runs.
         is_refused: bool,
     },
-    /// Something was recorded.
+    /// An event was recorded.
     Event(Box<Event>),
-    /// A signal came.
-    Signal(Heard),
-    /// Something was asked for because of a signal, and was not done.
+    /// A signal was received.
+    Signal(SignalMeaning),
+    /// A request that a signal caused has failed.
     Refused(String),
-    /// Something to be said.
+    /// A message to print.
     Remark(String),
 }
 
-/// A main thread that has left hears nothing any more.
-pub(crate) fn tell(news: &Sender<News>, what: News) {
+/// Sends to the main thread; ignored when its receiver is dropped.
+pub(crate) fn tell(news: &Sender<WatchInput>, what: WatchInput) {
     let _ = news.send(what);
 }
 
-/// Whether the run may still be called off, or was asked for. Only one of both comes about.
+/// Claims the run exactly once: either it is requested, or a signal cancels it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Once(Arc<AtomicBool>);
 
 impl Once {
-    /// Whether nobody has taken it before.
+    /// Whether this caller is the first.
     pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// What the thread that asks the daemon needs.
+/// Input of the thread that sends the requests.
 pub(crate) struct Call {
     pub(crate) dir: PathBuf,
     pub(crate) launch: LaunchSpec,
-    /// What its first run reads.
+    /// Standard input of the first run.
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) reason: Option<String>,
-    /// Where the output of the command is kept.
+    /// Log files of the command.
     pub(crate) files: LogFiles,
-    pub(crate) news: Sender<News>,
-    /// Taken before the run is asked for.
+    pub(crate) news: Sender<WatchInput>,
+    /// Log positions, read before the run is requested.
     pub(crate) once: Once,
 }
 
 impl Call {
-    /// Connects, asks for the run, and waits for its end.
+    /// Connects, requests the run, and waits for its end.
     pub(crate) fn run(self) {
         let Self { dir, launch, stdin, reason, files, news, once } = self;
         let client = match begin(&dir, &files, &news) {
             Ok(client) => client,
-            Err(error) => return tell(&news, News::Failed { error, is_refused: true }),
+            Err(error) => return tell(&news, WatchInput::Failed { error, is_refused: true }),
         };
         if !once.take() {
             return;
         }
         let mut waiting = Waiting { dir, news, process: None, run: None, lost_at: None, losses: 0 };
         let over = match waiting.until_over(client, launch, stdin, reason) {
-            Ok(stream) => News::Ended(Box::new(stream)),
-            Err(Over { error, is_refused }) => News::Failed { error, is_refused },
+            Ok(stream) => WatchInput::Ended(Box::new(stream)),
+            Err(WaitEnd { error, is_refused }) => WatchInput::Failed { error, is_refused },
         };
         tell(&waiting.news, over);
     }
 }
 
-/// Connects, and begins to show what comes into the log files from now on: what an earlier run left is in them by then.
-fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<News>) -> Result<Client, CliError> {
+/// Connects, then starts to copy the log files from their current end: output of earlier runs is complete by then.
+fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<WatchInput>) -> Result<Client, CliError> {
     let client = connect_or_start(dir)?;
     let unreadable = |error: io::Error| CliError::failed(format!("the log files cannot be read: {error}"));
-    let places = Places::end_of(files).map_err(unreadable)?;
+    let places = LogPositions::end_of(files).map_err(unreadable)?;
     let output = Output::start(places).map_err(|error| CliError::failed(format!("no thread for output: {error}")))?;
-    tell(news, News::Connected(output));
+    tell(news, WatchInput::Connected(output));
     Ok(client)
 }
 
-/// Asks a daemon for the run.
+/// Requests the run from one daemon.
 fn ask_for(
     client: &mut Client,
     request: &Request,
@@ -142,13 +142,13 @@ fn ask_for(
     }
 }
 
-/// Why it is not waited for any longer.
-struct Over {
+/// Why `run` stops waiting.
+struct WaitEnd {
     error: CliError,
     is_refused: bool,
 }
 
-impl Over {
+impl WaitEnd {
     const fn lost(error: CliError) -> Self {
         Self { error, is_refused: false }
     }
@@ -156,24 +156,24 @@ impl Over {
 
 struct Waiting {
     dir: PathBuf,
-    news: Sender<News>,
+    news: Sender<WatchInput>,
     process: Option<ProcessId>,
-    /// The run that it began with: a later daemon may know later ones.
+    /// Number of the first run; a later daemon may report a later one.
     run: Option<u64>,
-    /// When a daemon was last lost, and how many in a row.
+    /// Time of the last lost daemon, and how many were lost in a row.
     lost_at: Option<Instant>,
     losses: u32,
 }
 
 impl Waiting {
-    /// Asks for the run and waits for its end, from one daemon to the next.
+    /// Requests the run and waits for its end; continues with the next daemon when one ends.
     fn until_over(
         &mut self,
         mut client: Client,
         launch: LaunchSpec,
         mut stdin: Option<OwnedFd>,
         reason: Option<String>,
-    ) -> Result<Stream, Over> {
+    ) -> Result<Stream, WaitEnd> {
         let (mut end, began) = (None, Instant::now());
         let request = Request::Run { launch: Box::new(launch), stdin: stdin.is_some() };
         let mut asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
@@ -184,45 +184,45 @@ impl Waiting {
                 && began.elapsed() < LEAVING_MAX
             {
                 thread::sleep(RETRY);
-                client = connect_or_start(&self.dir).map_err(|error| Over { error, is_refused: true })?;
+                client = connect_or_start(&self.dir).map_err(|error| WaitEnd { error, is_refused: true })?;
                 asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
                 continue;
             }
-            // Whoever writes into it is to notice when the command has ended.
+            // Close our copy: the writer of a pipe must get SIGPIPE when the command has ended.
             drop(stdin.take());
             match received {
                 Ok(Received::Answer(Answer::Started { process_id, seq, run })) => {
                     self.process = Some(process_id);
                     self.run = run;
-                    tell(&self.news, News::Started(process_id, run));
+                    tell(&self.news, WatchInput::Started(process_id, run));
                     let follower = Follower { dir: self.dir.clone(), news: self.news.clone() };
                     thread::spawn(move || follower.run(seq.saturating_add(1)));
                 }
                 Ok(Received::Bytes(bytes)) => end = client::stream(&bytes).ok(),
                 Ok(Received::Done(_)) => {
-                    return end.ok_or_else(|| Over::lost(CliError::failed("the daemon did not say how it ended")));
+                    return end.ok_or_else(|| WaitEnd::lost(CliError::failed("the daemon did not say how it ended")));
                 }
                 Ok(Received::Progress(_) | Received::Answer(_)) => {}
-                // The daemon is gone: the process is not, and the next daemon takes it over.
+                // The daemon has ended, not the process: the next daemon adopts it.
                 Err(ClientError::Gone(error)) => match self.reconnect(error) {
                     Ok(next) => client = next,
-                    Err(error) => return Err(Over::lost(error)),
+                    Err(error) => return Err(WaitEnd::lost(error)),
                 },
-                // A daemon whose ledger is poisoned begins again by itself, and takes the process over.
+                // A daemon whose ledger is poisoned executes itself again, and adopts the process.
                 Err(refused @ ClientError::Refused { kind: FailureKind::Unusable, .. }) if self.process.is_some() => {
                     thread::sleep(POISONED_RETRY);
                     match self.reconnect(io::ErrorKind::ConnectionReset.into()) {
                         Ok(next) => client = next,
-                        Err(_) => return Err(Over::lost(refused.into())),
+                        Err(_) => return Err(WaitEnd::lost(refused.into())),
                     }
                 }
-                Err(error) => return Err(Over { error: error.into(), is_refused: self.process.is_none() }),
+                Err(error) => return Err(WaitEnd { error: error.into(), is_refused: self.process.is_none() }),
             }
             asked = Ok(());
         }
     }
 
-    /// The next daemon, which is asked for the end of the process.
+    /// Connects to the next daemon and asks it for the end of the process.
     fn reconnect(&mut self, error: io::Error) -> Result<Client, CliError> {
         let Some(process_id) = self.process else { return Err(ClientError::Gone(error).into()) };
         let began = Instant::now();
@@ -242,7 +242,7 @@ impl Waiting {
                 Err(error) if began.elapsed() > RETRY_MAX => return Err(error),
                 Err(error) if !std::mem::replace(&mut is_said, true) => {
                     let why = error.message();
-                    tell(&self.news, News::Remark(format!("the daemon is gone; trying to start the next one: {why}")));
+                    tell(&self.news, WatchInput::Remark(format!("the daemon has ended; starting the next one: {why}")));
                 }
                 Err(_) => {}
             }
@@ -251,17 +251,17 @@ impl Waiting {
     }
 }
 
-/// The thread that follows the events, from one daemon to the next.
+/// The thread that follows the events; continues with the next daemon when one ends.
 struct Follower {
     dir: PathBuf,
-    news: Sender<News>,
+    news: Sender<WatchInput>,
 }
 
 impl Follower {
     fn run(self, mut next: u64) {
         loop {
             if let Ok(Some(client)) = connect(&self.dir) {
-                // The other thread finds out what a daemon that is gone means.
+                // The other thread handles a lost daemon.
                 let _ = self.follow(client, &mut next);
             }
             thread::sleep(RETRY);
@@ -274,7 +274,7 @@ impl Follower {
             if let Received::Bytes(bytes) = client.receive()? {
                 let event = client::event(&bytes)?;
                 *next = event.seq.saturating_add(1);
-                tell(&self.news, News::Event(Box::new(event)));
+                tell(&self.news, WatchInput::Event(Box::new(event)));
             }
         }
     }

@@ -1,19 +1,19 @@
-//! The exit code of `run`: how the last run of the command ended, as a shell would put it.
+//! The exit code of `run`: how the last run ended, by the rules of sh(1).
 
 use apm2_model::{
     event::exit::{ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
     signal::Signal,
 };
 
-/// The first exit code that means a signal (sh(1)).
+/// Base of the exit codes for signals (sh(1)).
 const SIGNAL_CODE_BASE: i32 = 128;
 
-/// The exit codes of a program that is not found, and of one that cannot be executed (sh(1)).
+/// Exit codes for a program that is not found, and for one that cannot be executed (sh(1)).
 const NOT_FOUND_CODE: i32 = 127;
 
 const NOT_EXECUTABLE_CODE: i32 = 126;
 
-/// The code that tells how the last run ended.
+/// The exit code for the end of the last run.
 pub(crate) fn of_end(end: Option<&RunEnd>) -> i32 {
     match end {
         Some(RunEnd::Exit(exit)) => match exit.outcome {
@@ -26,7 +26,7 @@ pub(crate) fn of_end(end: Option<&RunEnd>) -> i32 {
     }
 }
 
-/// The code of a death by this signal.
+/// The exit code for this signal.
 pub(crate) fn of_signal(signal: Signal) -> i32 {
     SIGNAL_CODE_BASE + i32::from(signal.number())
 }

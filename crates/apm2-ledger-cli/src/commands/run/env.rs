@@ -1,12 +1,12 @@
-//! `--env`: one variable of the command's environment. Its value may be a secret, and is shown nowhere.
+//! `--env`: one variable of the command's environment. Its value may be a secret, and is never printed.
 
 use std::{convert::Infallible, env, fmt, str::FromStr};
 
 use crate::error::CliError;
 
-/// `KEY=VALUE`, or `KEY` alone for the value that it has here.
+/// `KEY=VALUE`, or `KEY` to take the value from our environment.
 ///
-/// Reading it from text cannot fail, since clap would quote the text in its error.
+/// Parsing never fails, since clap would quote the text in its error; `variable` validates it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct EnvArg {
     key: String,
@@ -29,12 +29,12 @@ impl EnvArg {
         }
     }
 
-    /// Whether its value was written on the command line.
+    /// Whether the value is part of the command line.
     pub(crate) const fn has_value(&self) -> bool {
         self.value.is_some()
     }
 
-    /// What was written on the command line.
+    /// The text on the command line.
     pub(crate) fn text(&self) -> String {
         self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
     }
@@ -42,7 +42,7 @@ impl EnvArg {
     /// The variable and its value.
     ///
     /// # Errors
-    /// When it has no name, or when its value is to be taken from here and is not here.
+    /// When the name is empty, or when the variable is not set in our environment.
     pub(crate) fn resolve(self) -> Result<(String, String), CliError> {
         let Self { key, value } = self;
         if key.is_empty() {

@@ -1,4 +1,4 @@
-//! `--env-file`: variables from a file that nobody else can read. No message quotes what is in it.
+//! `--env-file`: variables from a file that only its owner can read. No error message quotes its contents.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use nix::{libc, unistd::geteuid};
 
 use crate::error::CliError;
 
-/// The largest file that is read, in bytes: what a program can be given at all is not much more (execve(2)).
+/// Maximum size of the file in bytes. Arguments and environment of a program are limited to about this size (execve(2)).
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// What the permissions of the file must not allow: anything to others than its owner.
+/// Permission bits that the file must not have: any access for group and others.
 const OTHERS: u32 = 0o077;
 
-/// The variables in the file, in their order. The last of those with the same name counts.
+/// The variables in the order of the file. The last one with a given name is effective.
 ///
 /// # Errors
-/// When the file is no regular file of ours that only we can read, or a line of it is not `NAME=VALUE`.
+/// When it is not a regular file of ours that only we can read, or has a line that is not `NAME=VALUE`.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = read_text(path)?;
-    parse(&text).map_err(|Mistake { line, what }| {
+    parse(&text).map_err(|InvalidLine { line, what }| {
         CliError::usage(format!("--env-file {}: line {line}: {what}", path.display())).with_hint(
             "a line is NAME=VALUE, the value in quotes where it has blanks at its ends, or `#` and a comment",
         )
@@ -37,7 +37,7 @@ fn read_text(path: &Path) -> Result<String, CliError> {
         Some(libc::ELOOP) => refused("it is a symbolic link, and may lead anywhere").with_hint("name the file itself"),
         _ => refused(&format!("it cannot be read: {error}")),
     };
-    // A FIFO without a writer must not hold us up before it is known to be one.
+    // O_NONBLOCK, since opening a FIFO without a writer would block.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
@@ -59,19 +59,19 @@ fn read_text(path: &Path) -> Result<String, CliError> {
     String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))
 }
 
-/// What is wrong with a line, without what is in it.
+/// What is wrong with a line, without its text.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistake {
+struct InvalidLine {
     line: usize,
     what: &'static str,
 }
 
-fn parse(text: &str) -> Result<Vec<(String, String)>, Mistake> {
+fn parse(text: &str) -> Result<Vec<(String, String)>, InvalidLine> {
     let mut variables: Vec<(String, String)> = Vec::new();
     let mut rest = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut line = 1;
     while !rest.is_empty() {
-        let (variable, read) = entry(rest).map_err(|what| Mistake { line, what })?;
+        let (variable, read) = entry(rest).map_err(|what| InvalidLine { line, what })?;
         let (done, left) = rest.split_at(read);
         if let Some((name, value)) = variable {
             variables.retain(|(known, _)| *known != name);
@@ -83,10 +83,10 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, Mistake> {
     Ok(variables)
 }
 
-/// A variable, if there is one, and how many bytes it takes up.
+/// A variable, or `None` for a blank line or comment, and the number of bytes parsed.
 type Entry = (Option<(String, String)>, usize);
 
-/// The variable that `text` begins with, if there is one on its first line, and how many bytes that takes up.
+/// The variable at the start of `text`, or `None` for a blank line or comment, and the number of bytes parsed.
 fn entry(text: &str) -> Result<Entry, &'static str> {
     let line_bytes = text.find('\n').map_or(text.len(), |end| end + 1);
     let line = text.get(..line_bytes).unwrap_or_default();
@@ -129,8 +129,8 @@ fn valid(name: &str, value: String, read: usize) -> Result<Entry, &'static str> 
     Ok((Some((name.to_owned(), value)), read))
 }
 
-/// What is between the quotes that `text` begins with, which may be several lines, and how many bytes that takes up. Between
-/// double quotes a backslash begins an escape; between single ones nothing does.
+/// The quoted string at the start of `text`, which may have several lines, and the number of bytes parsed. A backslash is an
+/// escape character in double quotes only.
 fn quoted(text: &str, quote: char) -> Result<(String, usize), &'static str> {
     let mut value = String::new();
     let mut characters = text.char_indices().skip(1);

@@ -1,7 +1,7 @@
-//! Values of `--env` out of the command line, which everybody on the machine can read for as long as `run` lives.
+//! Removes values of `--env` from our command line, which all users of the machine can read while `run` lives (proc(5)).
 //!
-//! A process cannot change its command line safely, but it can execute itself anew with another one. The values are handed
-//! over in a file without a name (memfd_create(2)), which the new program empties once it has read it.
+//! A process cannot change its command line safely, but it can execute itself again with another one. The values are passed
+//! in a memfd_create(2) file, which the new program reads and truncates.
 
 use std::{
     env,
@@ -19,23 +19,23 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{commands::run::env::EnvArg, error::CliError};
 
-/// The option that names the descriptor of the file with the values.
+/// Option with the descriptor of the file.
 const OPTION: &str = "--env-fd";
 
-/// What the file is called, where its owner looks at the descriptors.
+/// Name of the file, as shown in `/proc/PID/fd`.
 const FILE_NAME: &CStr = c"apm2-env";
 
-/// What a link to such a file says.
+/// Target of the link to such a file in `/proc/self/fd`.
 const LINK: &str = "/memfd:apm2-env";
 
-/// What is handed over at most, in bytes: more than a command line can have been.
+/// Maximum size of the file in bytes: more than a command line can hold.
 const BYTES_MAX: u64 = 8 << 20;
 
-/// Executes this program anew without the values of `variables` in its command line, if there are any. Returns only where
-/// there is nothing to hide, or with what went wrong.
+/// Executes this program again without the values of `variables` in its command line. Returns only when there are no values
+/// to hide, or with an error.
 ///
 /// # Errors
-/// When it could not be executed anew. The values still stand where they stood.
+/// When execve(2) fails. The values are then still in the command line.
 pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
     if !variables.iter().any(EnvArg::has_value) {
         return Ok(());
@@ -45,7 +45,7 @@ pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
         file.write_all(variable.text().as_bytes())?;
         file.write_all(&[0])?;
     }
-    // Found before anything is given up: without it the new program could not read the file.
+    // Check before execve(2): the new program cannot read the file without `/proc`.
     let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if !link.as_os_str().as_bytes().starts_with(LINK.as_bytes()) {
         return Err(io::Error::other("/proc does not show this process"));
@@ -57,7 +57,7 @@ pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
     Err(command.exec())
 }
 
-/// The arguments with one `--env-fd` in the place of every `--env`, which come before `--`.
+/// The arguments with each `--env` before `--` replaced by one `--env-fd`.
 fn without_values(words: impl Iterator<Item = OsString>, fd: i32) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut words = words.peekable();
@@ -73,12 +73,12 @@ fn without_values(words: impl Iterator<Item = OsString>, fd: i32) -> Vec<OsStrin
     kept
 }
 
-/// The variables that were handed over with the descriptor `fd`.
+/// The variables from the file with descriptor `fd`.
 ///
 /// # Errors
-/// When nothing was.
+/// When it is not such a file.
 pub(crate) fn handed_over(fd: u32) -> Result<Vec<EnvArg>, CliError> {
-    let failed = |error: io::Error| CliError::usage(format!("{OPTION}: nothing was handed over: {error}"));
+    let failed = |error: io::Error| CliError::usage(format!("{OPTION}: no variables were passed: {error}"));
     let path = format!("/proc/self/fd/{fd}");
     let link = fs::read_link(&path).map_err(failed)?;
     if !OsStr::as_bytes(link.as_os_str()).starts_with(LINK.as_bytes()) {
@@ -87,7 +87,7 @@ pub(crate) fn handed_over(fd: u32) -> Result<Vec<EnvArg>, CliError> {
     let mut file = File::options().read(true).write(true).open(&path).map_err(failed)?;
     let mut text = String::new();
     (&mut file).take(BYTES_MAX).read_to_string(&mut text).map_err(failed)?;
-    // What this process starts may inherit the descriptor.
+    // The file is emptied, since child processes may inherit the descriptor.
     file.set_len(0).map_err(failed)?;
     Ok(text.split_terminator('\0').map(EnvArg::new).collect())
 }

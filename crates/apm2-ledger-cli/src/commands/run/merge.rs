@@ -1,7 +1,7 @@
-//! `--merge`: whether both outputs of the command are one pipe.
+//! `--merge`: whether stdout and stderr of the command are one pipe.
 //!
-//! Of two pipes it cannot be told which was written to first. So where our own two outputs are one file, in which the order
-//! is what counts, the command is given one pipe for both.
+//! The order of writes to two pipes is unknown. So when our own stdout and stderr are the same file, where order matters, the
+//! command gets one pipe for both.
 
 use std::io;
 
@@ -10,13 +10,13 @@ use nix::{
     sys::stat::{SFlag, fstat, major, minor},
 };
 
-/// The device number of `/dev/null`.
+/// Device number of `/dev/null`.
 const NULL_DEVICE: (u64, u64) = (1, 3);
 
-/// When both outputs are one.
+/// When the outputs share one pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum MergeArg {
-    /// Where ours are.
+    /// When ours are the same terminal, pipe or file.
     Auto,
     /// Always.
     Always,
@@ -25,7 +25,7 @@ pub(crate) enum MergeArg {
 }
 
 impl MergeArg {
-    /// Whether they are to be one.
+    /// Whether the outputs share one pipe.
     pub(crate) fn is_merged(self) -> bool {
         match self {
             Self::Auto => is_one_file(),
@@ -35,7 +35,7 @@ impl MergeArg {
     }
 }
 
-/// Whether our stdout and stderr are the same terminal, pipe or file; not where they are thrown away.
+/// Whether our stdout and stderr are the same terminal, pipe or file; false for `/dev/null`.
 fn is_one_file() -> bool {
     let (Ok(stdout), Ok(stderr)) = (fstat(io::stdout()), fstat(io::stderr())) else { return false };
     let is_device = stdout.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();

@@ -1,4 +1,4 @@
-//! What `run` asks the daemon for besides the run itself: to stop the command, and to pass signals on to it.
+//! Further requests of `run` to the daemon: to stop the command, and to pass signals on to it.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,76 +11,82 @@ use apm2_daemon::protocol::{Answer, Request};
 use apm2_model::{signal::Signal, spec::id::ProcessId};
 
 use crate::{
-    commands::run::call::{News, tell},
-    daemon::{Unanswered, answered, connect},
+    commands::run::call::{WatchInput, tell},
+    daemon::{RequestError, answered, connect},
 };
 
-/// How long a daemon is asked for something that is not there, or ends before it answers. `run` itself starts the next one.
+/// Total time in which a request is repeated when no daemon answers. The main thread starts the next daemon.
 const ASK_MAX: Duration = Duration::from_secs(60);
 
-/// How often.
+/// Pause between two attempts.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
-/// Signals that wait to be passed on. The kernel merges those of one kind that are not taken, too.
+/// Maximum number of queued signals. The kernel also merges pending signals of one kind (signal(7)).
 const WAITING_MAX: usize = 64;
 
-/// Has the process stopped. On a thread of its own: the answer comes when it is gone.
-pub(crate) fn stop(dir: &Path, process: ProcessId, signal: Signal, timeout: Option<Duration>, news: &Sender<News>) {
+/// Requests a stop on a thread of its own, since the answer arrives after the exit.
+pub(crate) fn stop(
+    dir: &Path,
+    process: ProcessId,
+    signal: Signal,
+    timeout: Option<Duration>,
+    news: &Sender<WatchInput>,
+) {
     let (dir, news) = (dir.to_owned(), news.clone());
     thread::spawn(move || {
         let request = Request::Stop { targets: vec![process.to_string()], timeout };
         if let Err(why) = ask(&dir, &request, signal, &news) {
-            tell(&news, News::Refused(format!("cannot be stopped: {why}")));
+            tell(&news, WatchInput::Refused(format!("cannot be stopped: {why}")));
         }
     });
 }
 
-/// Passes signals on, in the order in which they came.
-pub(crate) struct Passing(SyncSender<Word>);
+/// Passes signals on in the order of their arrival.
+pub(crate) struct SignalForwarder(SyncSender<SignalRequest>);
 
-struct Word {
+struct SignalRequest {
     process: ProcessId,
     /// The signal that was received.
     received: Signal,
     /// The signal that is sent.
     sent: Signal,
-    /// Told when it was sent, or cannot be.
+    /// Notified when the signal was sent, or could not be.
     done: Option<Sender<()>>,
 }
 
-impl Passing {
-    /// Starts the thread that does it.
-    pub(crate) fn start(dir: PathBuf, news: Sender<News>) -> Self {
+impl SignalForwarder {
+    /// Starts the thread.
+    pub(crate) fn start(dir: PathBuf, news: Sender<WatchInput>) -> Self {
         let (words, received) = sync_channel(WAITING_MAX);
         thread::spawn(move || pass_all(&dir, &received, &news));
         Self(words)
     }
 
-    /// Passes a signal on. One that finds too many waiting is dropped.
+    /// Passes a signal on, or drops it when the queue is full.
     pub(crate) fn pass(&self, process: ProcessId, signal: Signal) {
-        drop(self.0.try_send(Word { process, received: signal, sent: signal, done: None }));
+        drop(self.0.try_send(SignalRequest { process, received: signal, sent: signal, done: None }));
     }
 
-    /// Suspends the process; `done` is told when it is, or cannot be.
+    /// Suspends the process; `done` is notified when it is suspended, or cannot be.
     pub(crate) fn suspend(&self, process: ProcessId, received: Signal, sent: Signal, done: Sender<()>) {
-        drop(self.0.try_send(Word { process, received, sent, done: Some(done) }));
+        drop(self.0.try_send(SignalRequest { process, received, sent, done: Some(done) }));
     }
 }
 
-fn pass_all(dir: &Path, words: &Receiver<Word>, news: &Sender<News>) {
-    for Word { process, received, sent, done } in words {
+fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInput>) {
+    for SignalRequest { process, received, sent, done } in words {
         let request = Request::Signal { targets: vec![process.to_string()], signal: sent };
         if let Err(why) = ask(dir, &request, received, news) {
-            tell(news, News::Refused(format!("{sent} is not passed on: {why}")));
+            tell(news, WatchInput::Refused(format!("{sent} is not passed on: {why}")));
         }
-        // Dropping it tells as well.
+        // Dropping the sender notifies as well.
         drop(done);
     }
 }
 
-/// Asks the daemon; the next one where there is none at the moment, or where one ends before it answers. What cannot be asked
-/// for again without doing it twice is asked for once. A stop is asked for as long as no daemon answers.
-fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<News>) -> Result<(), String> {
+/// Sends a request to the daemon, or to the next one when none runs or one ends before it answers. A request that is not
+/// repeatable is sent once. A stop is repeated as long as no daemon answers.
+fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<WatchInput>) -> Result<(), String> {
     let (mut began, mut is_said) = (Instant::now(), false);
     loop {
         let unanswered = match ask_once(dir, request, signal) {
@@ -95,10 +101,13 @@ fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<News>) -> Re
                 return Err(format!("it is not known whether that was done: {}", unanswered.error));
             }
             Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, Request::Stop { .. }) => {
-                // It is there, and takes up what it is asked for when it goes on.
+                // The daemon is connected and carries out the request when it continues.
                 began = Instant::now();
                 if !std::mem::replace(&mut is_said, true) {
-                    tell(news, News::Remark("the daemon does not answer; it is asked again to stop it".to_owned()));
+                    tell(
+                        news,
+                        WatchInput::Remark("the daemon does not answer; it is asked again to stop it".to_owned()),
+                    );
                 }
             }
             Failed::Asking(unanswered) if !unanswered.is_lost() => return Err(unanswered.error.to_string()),
@@ -110,10 +119,10 @@ fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<News>) -> Re
     }
 }
 
-/// Why a daemon was not asked, or has not answered.
+/// Why a request got no answer.
 enum Failed {
     Connecting(String),
-    Asking(Unanswered),
+    Asking(RequestError),
 }
 
 fn ask_once(dir: &Path, request: &Request, signal: Signal) -> Result<Answer, Failed> {

@@ -1,7 +1,7 @@
-//! The output of the process to ours, byte for byte, and our remarks between it.
+//! Copies the command's output to ours, byte for byte, and prints messages in between.
 //!
-//! One thread writes, so that a remark about an exit stands behind the last output before it. An output of ours that
-//! breaks is given up on, and the process never notices.
+//! One thread writes everything, so that a message about an exit follows the last output before it. After a write error, an
+//! output is closed for us; the command is not affected.
 
 use std::{
     io::{self, Write},
@@ -19,14 +19,14 @@ use apm2_model::event::kind::OutputSource;
 
 use crate::error::PREFIX;
 
-/// How long is waited at most before the files are looked at again.
+/// Longest wait before the log files are read again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// Where the files end now: what comes after it is the run's.
-pub(crate) struct Places(Vec<(OutputSource, PathBuf, LogPosition)>);
+/// Sizes of the log files before the run; output after these positions belongs to it.
+pub(crate) struct LogPositions(Vec<(OutputSource, PathBuf, LogPosition)>);
 
-impl Places {
-    /// The ends of these files. To be taken before the run begins.
+impl LogPositions {
+    /// Reads the sizes. To be called before the run is requested.
     pub(crate) fn end_of(files: &LogFiles) -> io::Result<Self> {
         let place =
             |(source, path): (OutputSource, &std::path::Path)| Ok((source, path.to_owned(), LogReader::end(path)?));
@@ -34,25 +34,25 @@ impl Places {
     }
 }
 
-/// What the writing thread is told.
-enum Word {
-    /// Say this, once all output that is there is written.
+/// A message to the writing thread.
+enum OutputMessage {
+    /// Print this text after all output that exists now.
     Remark(String),
-    /// Nothing more will come: write what is there, and end.
+    /// No output will follow: write the rest and end.
     Finish,
 }
 
-/// The thread that writes to our outputs.
+/// The thread that writes to our stdout and stderr.
 pub(crate) struct Output {
-    words: Sender<Word>,
+    words: Sender<OutputMessage>,
     waker: Waker,
-    /// Ended by the thread when it is through.
+    /// Disconnected when the thread ends.
     through: Receiver<()>,
 }
 
 impl Output {
-    /// Begins to write what comes into the files.
-    pub(crate) fn start(places: Places) -> io::Result<Self> {
+    /// Starts the thread, which copies what is added to the files.
+    pub(crate) fn start(places: LogPositions) -> io::Result<Self> {
         let (words, told) = channel();
         let (done, through) = channel::<()>();
         let mut watch = FileWatch::new()?;
@@ -69,44 +69,44 @@ impl Output {
         Ok(Self { words, waker, through })
     }
 
-    /// Leaves one line to be said; `text` is escaped already.
+    /// Queues one line for stderr; `text` is escaped already.
     pub(crate) fn remark(&self, text: String) {
-        // A thread that has ended says nothing any more.
-        let _ = self.words.send(Word::Remark(text));
+        // Fails when the thread has ended; the line is dropped.
+        let _ = self.words.send(OutputMessage::Remark(text));
         self.waker.wake();
     }
 
-    /// Tells that nothing more will come.
+    /// Marks the end of the output.
     pub(crate) fn finish(&self) {
-        let _ = self.words.send(Word::Finish);
+        let _ = self.words.send(OutputMessage::Finish);
         self.waker.wake();
     }
 
-    /// Waits until all is written, for `limit` at most; whether it is.
+    /// Waits at most `limit` until everything is written. Returns whether it was.
     pub(crate) fn is_through_in(&self, limit: Duration) -> bool {
-        // Nothing is ever sent: the end of the channel is the message.
+        // No value is ever sent; the channel disconnects when the thread ends.
         self.through.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
-fn write_all(places: Places, told: &Receiver<Word>, watch: &mut FileWatch) -> io::Result<()> {
-    let mut stdout: Outlet<io::Stdout> = Outlet(Some(io::stdout()));
-    let mut stderr: Outlet<io::Stderr> = Outlet(Some(io::stderr()));
+fn write_all(places: LogPositions, told: &Receiver<OutputMessage>, watch: &mut FileWatch) -> io::Result<()> {
+    let mut stdout: OutputWriter<io::Stdout> = OutputWriter(Some(io::stdout()));
+    let mut stderr: OutputWriter<io::Stderr> = OutputWriter(Some(io::stderr()));
     let open = |(source, path, position): (OutputSource, PathBuf, LogPosition)| {
         Ok((source, LogReader::from_position(&path, position)?))
     };
     let mut readers = places.0.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
     loop {
         let word = told.try_recv();
-        // Output first: what a run wrote is in the files before anything is remarked on its end.
+        // Copy the output first: what a run wrote is in the files before its exit is reported.
         for (source, reader) in &mut readers {
             copy_all(*source, reader, &mut stdout, &mut stderr)?;
         }
         match word {
-            Ok(Word::Remark(text)) => {
+            Ok(OutputMessage::Remark(text)) => {
                 stderr.write(format!("{PREFIX}{text}\n").as_bytes());
             }
-            Ok(Word::Finish) | Err(TryRecvError::Disconnected) => return Ok(()),
+            Ok(OutputMessage::Finish) | Err(TryRecvError::Disconnected) => return Ok(()),
             Err(TryRecvError::Empty) => watch.wait(LOOK_MAX),
         }
     }
@@ -115,8 +115,8 @@ fn write_all(places: Places, told: &Receiver<Word>, watch: &mut FileWatch) -> io
 fn copy_all(
     source: OutputSource,
     reader: &mut LogReader,
-    stdout: &mut Outlet<io::Stdout>,
-    stderr: &mut Outlet<io::Stderr>,
+    stdout: &mut OutputWriter<io::Stdout>,
+    stderr: &mut OutputWriter<io::Stderr>,
 ) -> io::Result<()> {
     loop {
         match reader.next_item()? {
@@ -138,12 +138,11 @@ fn copy_all(
     }
 }
 
-/// One of our outputs; `None` once it is broken.
-struct Outlet<W>(Option<W>);
+/// Our stdout or stderr; `None` after a write error.
+struct OutputWriter<W>(Option<W>);
 
-impl<W: Write> Outlet<W> {
-    /// Writes all of `bytes`, or nothing any more. Returns the error that broke it, once, unless it is just that its
-    /// reader has gone.
+impl<W: Write> OutputWriter<W> {
+    /// Writes `bytes`, unless an earlier write failed. Returns the first write error, except EPIPE.
     fn write(&mut self, bytes: &[u8]) -> Option<io::Error> {
         let out = self.0.as_mut()?;
         let error = out.write_all(bytes).and_then(|()| out.flush()).err()?;

@@ -1,7 +1,7 @@
-//! Signals to us: what stops the command, what is passed on to it, and what suspends both.
+//! Signals to `run`: which stop the command, which are passed on, and which suspend both.
 //!
-//! A `run` that a signal ended would leave its command running unseen. So every signal that would end or suspend us, and
-//! that can be taken over, is. Those that are ignored here (nohup, a shell's background jobs) stay ignored.
+//! If a signal ended `run`, the command would go on unattended. So `run` handles every signal that would end or suspend it
+//! and that can be caught. Signals that are ignored on entry (nohup(1), background jobs of a shell) stay ignored.
 
 use std::{
     fs, io,
@@ -12,10 +12,10 @@ use apm2_model::signal::Signal;
 use nix::libc;
 use tokio::signal::unix::{self, SignalKind};
 
-/// Those that ask us to end.
+/// Signals that stop the command.
 const STOPPING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Those that mean what the command makes of them. Real-time signals are, too.
+/// Signals that are passed on, since their meaning is up to the command. Real-time signals are passed on, too.
 const PASSED_ON: [i32; 11] = [
     libc::SIGQUIT,
     libc::SIGUSR1,
@@ -30,27 +30,27 @@ const PASSED_ON: [i32; 11] = [
     libc::SIGCONT,
 ];
 
-/// What a signal asks us for.
+/// Meaning of a signal to `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// To stop the command; to kill it, if it is not the first.
+pub(crate) enum SignalMeaning {
+    /// Stop the command; from the second one on, kill it.
     Stop { signal: Signal, is_first: bool },
-    /// To pass it on to the command.
+    /// Pass the signal on to the command.
     PassOn(Signal),
-    /// To suspend the command and ourselves (Ctrl-Z).
+    /// Suspend the command and `run` (Ctrl-Z).
     Suspend,
 }
 
-/// The signals that are taken over.
+/// The signals that `run` handles.
 pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
 
 impl Signals {
-    /// Takes the signals over, from the default that would end or suspend us.
+    /// Blocks the signals, so that they are received instead of ending or suspending `run`.
     ///
     /// # Errors
-    /// When the kernel refuses.
+    /// When a system call fails.
     pub(crate) fn listen() -> io::Result<Self> {
-        // A limit on file sizes becomes an error of the write, and not our death.
+        // With SIGXFSZ ignored, a write above the file size limit fails with EFBIG instead of ending the process.
         drop(unix::signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let ignored = ignored_mask(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
@@ -64,7 +64,7 @@ impl Signals {
         listening.collect::<io::Result<_>>().map(Self)
     }
 
-    /// The next signal that arrives.
+    /// Waits for the next signal.
     async fn next(&mut self) -> Signal {
         std::future::poll_fn(|context| self.poll(context)).await
     }
@@ -78,23 +78,23 @@ impl Signals {
         Poll::Pending
     }
 
-    /// Calls `heard` for each signal that arrives, for ever.
-    pub(crate) async fn forward(mut self, mut heard: impl FnMut(Heard)) {
+    /// Calls `heard` for each signal that arrives; never returns.
+    pub(crate) async fn forward(mut self, mut heard: impl FnMut(SignalMeaning)) {
         let mut is_first = true;
         loop {
             let signal = self.next().await;
             heard(match i32::from(signal.number()) {
-                libc::SIGTSTP => Heard::Suspend,
+                libc::SIGTSTP => SignalMeaning::Suspend,
                 number if STOPPING.contains(&number) => {
-                    Heard::Stop { signal, is_first: std::mem::replace(&mut is_first, false) }
+                    SignalMeaning::Stop { signal, is_first: std::mem::replace(&mut is_first, false) }
                 }
-                _ => Heard::PassOn(signal),
+                _ => SignalMeaning::PassOn(signal),
             });
         }
     }
 }
 
-/// The signals that are ignored, bit n-1 for signal n (proc(5), `SigIgn`).
+/// The ignored signals: bit n-1 for signal n (`SigIgn` in proc(5)).
 fn ignored_mask(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

@@ -1,4 +1,4 @@
-//! From the arguments of `run` to a specification.
+//! Builds a specification from the arguments of `run`.
 
 use std::{
     collections::HashSet,
@@ -22,18 +22,18 @@ use crate::{
     utf8,
 };
 
-/// What a program is called whose name has no letter that a name may have.
+/// Name used when the program's name has no character that a name may contain.
 const NAMELESS: &str = "process";
 
-/// The specification that these arguments describe, under a new id.
+/// The specification for these arguments, with a new id.
 ///
 /// # Errors
-/// When they do not describe one.
+/// When the arguments are not valid.
 pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     let Some((command, rest)) = args.command.split_first() else {
         return Err(CliError::usage("no command to run"));
     };
-    // A shell would set the variable; here it would be recorded, with its value, as the name of a program.
+    // `NAME=VALUE cmd`: a shell would set the variable; here it would be recorded, with its value, as the program's name.
     if command.split('/').next().is_some_and(|first| first.contains('=')) {
         return Err(CliError::usage("the command looks like an assignment; write --env NAME=VALUE before the --"));
     }
@@ -54,7 +54,7 @@ pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .restart(restart)
         .shutdown(shutdown)
         .log(LogConfig { merge: args.merge.is_merged(), ..LogConfig::default() });
-    // Absolute, so that the record says which directory it was, and the daemon's own does not matter.
+    // Absolute, so that the record is unambiguous and the daemon's own working directory does not matter.
     builder = builder.cwd(directory(args.cwd)?);
     for file in &args.env_file {
         for (name, value) in env_file::read(file)? {
@@ -72,7 +72,7 @@ pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     builder.try_build().map_err(|error| CliError::usage(error.to_string()))
 }
 
-/// The directory to start in, as a whole path.
+/// The working directory as an absolute path.
 fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     let what = if given.is_some() { "--cwd" } else { "the current directory" };
     let here = |error: &io::Error| {
@@ -93,12 +93,12 @@ fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     Ok(whole)
 }
 
-/// A name that can be recorded, shown and typed anywhere.
+/// A validated name.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// The base name of the program, made into a name.
+/// A valid name derived from the base name of the program.
 fn name_of(command: &str) -> String {
     let base = Path::new(command).file_name().unwrap_or_default().to_string_lossy();
     let valid: String = base

@@ -1,4 +1,4 @@
-//! Our standard input, where it is one that the command is to read.
+//! Passes our standard input to the command, when it is a pipe or a file.
 
 use std::{
     fs::File,
@@ -11,13 +11,12 @@ use nix::{
     unistd::dup2_stdin,
 };
 
-/// Takes our standard input, if it is a pipe, a socket in the place of one, or a file: `None` for a terminal, `/dev/null` and
-/// other devices.
+/// Takes our standard input if it is a pipe, a socket, or a file; `None` for a terminal, `/dev/null` and other devices.
 ///
-/// It is not ours any more then: whoever writes into a pipe is to notice when the command has ended.
+/// Our own descriptor is closed: the writer of a pipe must get SIGPIPE when the command has ended.
 ///
 /// # Errors
-/// When no descriptor is left.
+/// When no file descriptor is available.
 pub(crate) fn take() -> io::Result<Option<OwnedFd>> {
     let kind = fstat(io::stdin())?.st_mode & SFlag::S_IFMT.bits();
     if ![SFlag::S_IFIFO, SFlag::S_IFSOCK, SFlag::S_IFREG].iter().any(|taken| taken.bits() == kind) {

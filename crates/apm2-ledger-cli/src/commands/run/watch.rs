@@ -1,4 +1,4 @@
-//! From a specification to an exit code: what comes of the run, and what signals to us make of it.
+//! The main loop of `run`: from a specification to an exit code, with the handling of signals.
 
 use std::{
     io,
@@ -25,12 +25,12 @@ use nix::{
 
 use crate::{
     commands::run::{
-        announcer::Announcer,
-        call::{Call, News, Once, tell},
+        call::{Call, Once, WatchInput, tell},
         code,
-        orders::{self, Passing},
+        orders::{self, SignalForwarder},
         output::Output,
-        signals::{Heard, Signals},
+        reporter::EventReporter,
+        signals::{SignalMeaning, Signals},
         stdin,
     },
     context::Context,
@@ -38,28 +38,28 @@ use crate::{
     terminal::say,
 };
 
-/// How long our outputs are given for what is left, when we are to leave.
+/// Time limit for writing the rest of the output before exit.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether our outputs are through.
+/// Interval of checks whether the output is written.
 const FLUSH_POLL: Duration = Duration::from_millis(20);
 
-/// How long the last events are waited for, once the end is known.
+/// Time limit for the last events, once the end of the run is known.
 const EVENTS_MAX: Duration = Duration::from_secs(1);
 
-/// How long SIGKILL is given before a further signal makes us leave without the command.
+/// Time after SIGKILL until a further signal ends `run` without the command.
 const KILL_MAX: Duration = Duration::from_secs(2);
 
-/// How long the daemon is given to say that the command is started, once a signal says to stop it.
+/// Time limit for the daemon to report the start, once a signal asks to stop the command.
 const LAUNCH_MAX: Duration = Duration::from_secs(1);
 
-/// How long the command may take to be suspended before we are.
+/// Time limit for suspending the command before `run` suspends itself.
 const SUSPEND_MAX: Duration = Duration::from_secs(20);
 
-/// Signals that may wait for the command to be started.
+/// Maximum number of signals queued until the command is started.
 const EARLY_MAX: usize = 16;
 
-/// Has `spec` run until its policy or a signal says that it is over; gives the code to leave with.
+/// Runs `spec` until its restart policy or a signal ends it. Returns the exit code.
 ///
 /// # Errors
 /// When it cannot be supervised.
@@ -71,8 +71,8 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     let mut watch = Watch {
         name: spec.name.clone(),
         remark: format!("recording {} in {}", spec.name, dir.display()),
-        announcer: Announcer::new(&spec.name, context.verbose),
-        passing: Passing::start(dir.clone(), sender.clone()),
+        reporter: EventReporter::new(&spec.name, context.verbose),
+        passing: SignalForwarder::start(dir.clone(), sender.clone()),
         news: sender.clone(),
         once: once.clone(),
         dir: dir.clone(),
@@ -99,71 +99,71 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     watch.until_over(&news, context)
 }
 
-/// Turns signals into news, on a thread of its own.
-fn listen(news: Sender<News>) -> Result<(), CliError> {
+/// Forwards signals to the main loop, on a thread of its own.
+fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::failed(format!("cannot take signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let entered = runtime.enter();
     let signals = Signals::listen().map_err(failed)?;
     drop(entered);
-    thread::spawn(move || runtime.block_on(signals.forward(|heard| tell(&news, News::Signal(heard)))));
+    thread::spawn(move || runtime.block_on(signals.forward(|heard| tell(&news, WatchInput::Signal(heard)))));
     Ok(())
 }
 
 struct Watch {
     name: String,
-    /// What is said at the beginning, if more is wanted than the output.
+    /// The first message, printed with `--verbose`.
     remark: String,
-    announcer: Announcer,
-    passing: Passing,
-    news: Sender<News>,
+    reporter: EventReporter,
+    passing: SignalForwarder,
+    news: Sender<WatchInput>,
     once: Once,
     dir: PathBuf,
-    /// Whether it was asked for.
+    /// Whether the run was requested.
     may_run: bool,
     process: Option<ProcessId>,
-    /// The runs that are waited for.
+    /// The runs that belong to this request.
     series: Option<Series>,
-    /// The process of the latest run that was seen to begin.
+    /// The process of the latest run.
     identity: Option<ProcessIdentity>,
     output: Option<Output>,
-    /// The seq of the last event that was seen of the process.
+    /// Sequence number of the last event received about the process.
     seen: u64,
-    /// Signals to stop that were received.
+    /// Number of stop signals received.
     stops: u32,
-    /// When SIGKILL was asked for.
+    /// When SIGKILL was requested.
     killed_at: Option<Instant>,
-    /// The signal to stop that came before there was a process to stop, and when.
+    /// A stop signal that was received before the process was started, and when.
     early_stop: Option<(Signal, Instant)>,
-    /// Those to be passed on.
+    /// Signals that are passed on after the start.
     early: Vec<Signal>,
-    /// Whether it is to be suspended as soon as it is started.
+    /// Whether to suspend the command as soon as it is started.
     is_suspended_early: bool,
 }
 
-/// How the watch goes on.
+/// How the main loop continues.
 enum Next {
     Watch,
-    /// A signal says to leave at once, with its code.
+    /// Exit at once with this code, because of a signal.
     Leave(Signal),
 }
 
 impl Watch {
-    fn until_over(&mut self, news: &Receiver<News>, context: &Context) -> Result<i32, CliError> {
+    fn until_over(&mut self, news: &Receiver<WatchInput>, context: &Context) -> Result<i32, CliError> {
         let end = loop {
             match self.next_news(news) {
-                // The thread that sent it asks for the run now, unless it was called off.
-                Ok(News::Connected(output)) => {
+                // The sender of this message requests the run now, unless a signal has cancelled it.
+                Ok(WatchInput::Connected(output)) => {
                     context.remark(|| self.remark.clone());
                     self.output = Some(output);
                     self.may_run = true;
                 }
-                Ok(News::Ended(stream)) => break Ok(stream),
-                Ok(News::Failed { error, is_refused }) => {
+                Ok(WatchInput::Ended(stream)) => break Ok(stream),
+                Ok(WatchInput::Failed { error, is_refused }) => {
                     self.may_run &= !is_refused;
                     break Err(error);
                 }
-                Ok(News::Signal(heard)) => match self.hear(heard) {
+                Ok(WatchInput::Signal(heard)) => match self.hear(heard) {
                     Next::Watch => {}
                     Next::Leave(signal) => {
                         self.flush(true, news);
@@ -194,9 +194,9 @@ impl Watch {
         end.map(|stream| code::of_end(stream.end.as_ref()))
     }
 
-    /// The next news. Times out when the daemon does not say that it has started what a signal says to stop: it is left with
-    /// a word, and the end of the connection withdraws the launch.
-    fn next_news(&self, news: &Receiver<News>) -> Result<News, RecvTimeoutError> {
+    /// The next message. Times out when the daemon does not report the start of a command that a signal stops: `run` exits with
+    /// a message, and the closed connection cancels the launch.
+    fn next_news(&self, news: &Receiver<WatchInput>) -> Result<WatchInput, RecvTimeoutError> {
         let Some((signal, at)) = self.early_stop else { return news.recv().map_err(RecvTimeoutError::from) };
         let told = news.recv_timeout(LAUNCH_MAX.saturating_sub(at.elapsed()));
         if matches!(told, Err(RecvTimeoutError::Timeout)) {
@@ -205,9 +205,9 @@ impl Watch {
         told
     }
 
-    fn take_in(&mut self, news: News) {
+    fn take_in(&mut self, news: WatchInput) {
         match news {
-            News::Started(process, run) => {
+            WatchInput::Started(process, run) => {
                 self.process = Some(process);
                 self.series = run.map(Series::from);
                 if let Some((signal, _)) = self.early_stop.take() {
@@ -220,21 +220,21 @@ impl Watch {
                     self.suspend();
                 }
             }
-            News::Event(event) if self.process == Some(event.stream.process_id) => {
-                // What was started once all was over is somebody else's.
+            WatchInput::Event(event) if self.process == Some(event.stream.process_id) => {
+                // A run that was started after the end belongs to another request.
                 if self.series.as_mut().is_none_or(|series| series.takes(&event)) {
                     self.recorded(&event);
                 }
             }
-            News::Remark(text) => self.remark(&text),
-            // What has ended meanwhile could not be stopped or signalled, and need not be.
-            News::Refused(text) if self.is_left() => self.remark(&text),
-            News::Refused(_)
-            | News::Event(_)
-            | News::Connected(_)
-            | News::Signal(_)
-            | News::Ended(_)
-            | News::Failed { .. } => {}
+            WatchInput::Remark(text) => self.remark(&text),
+            // A request about a process that has ended meanwhile may fail without consequence.
+            WatchInput::Refused(text) if self.is_left() => self.remark(&text),
+            WatchInput::Refused(_)
+            | WatchInput::Event(_)
+            | WatchInput::Connected(_)
+            | WatchInput::Signal(_)
+            | WatchInput::Ended(_)
+            | WatchInput::Failed { .. } => {}
         }
     }
 
@@ -243,7 +243,7 @@ impl Watch {
         if let EventKind::Starting { identity, .. } = &event.kind {
             self.identity = *identity;
         }
-        if let (Some(remark), Some(output)) = (self.announcer.announce(event), &self.output) {
+        if let (Some(remark), Some(output)) = (self.reporter.announce(event), &self.output) {
             output.remark(remark);
         }
     }
@@ -256,14 +256,14 @@ impl Watch {
         }
     }
 
-    fn hear(&mut self, heard: Heard) -> Next {
+    fn hear(&mut self, heard: SignalMeaning) -> Next {
         match (heard, self.process) {
-            (Heard::Stop { signal, is_first }, process) => {
+            (SignalMeaning::Stop { signal, is_first }, process) => {
                 self.stops = self.stops.saturating_add(1);
-                return self.stop_heard(signal, is_first, process);
+                return self.on_stop_signal(signal, is_first, process);
             }
-            (Heard::PassOn(signal), Some(process)) => self.passing.pass(process, signal),
-            (Heard::PassOn(signal), None) => {
+            (SignalMeaning::PassOn(signal), Some(process)) => self.passing.pass(process, signal),
+            (SignalMeaning::PassOn(signal), None) => {
                 if i32::from(signal.number()) == nix::libc::SIGQUIT && self.is_called_off(signal) {
                     return Next::Leave(signal);
                 }
@@ -271,13 +271,13 @@ impl Watch {
                     self.early.push(signal);
                 }
             }
-            (Heard::Suspend, None) if self.may_run => self.is_suspended_early = true,
-            (Heard::Suspend, _) => self.suspend(),
+            (SignalMeaning::Suspend, None) if self.may_run => self.is_suspended_early = true,
+            (SignalMeaning::Suspend, _) => self.suspend(),
         }
         Next::Watch
     }
 
-    fn stop_heard(&mut self, signal: Signal, is_first: bool, process: Option<ProcessId>) -> Next {
+    fn on_stop_signal(&mut self, signal: Signal, is_first: bool, process: Option<ProcessId>) -> Next {
         if (process.is_none() && self.is_called_off(signal)) || self.killed_at.is_some_and(|at| at.elapsed() > KILL_MAX)
         {
             return Next::Leave(signal);
@@ -286,7 +286,7 @@ impl Watch {
             self.killed_at.get_or_insert_with(Instant::now);
         }
         match process {
-            // Each further one would ask for the same as the second.
+            // Further signals have the same effect as the second.
             Some(process) if self.stops <= 2 => self.stop(process, signal),
             Some(_) => {}
             None => self.early_stop = self.early_stop.or_else(|| Some((signal, Instant::now()))),
@@ -294,7 +294,7 @@ impl Watch {
         Next::Watch
     }
 
-    /// Whether the signal came before the run was asked for, so that it never is.
+    /// Whether the signal cancelled the run before it was requested.
     fn is_called_off(&mut self, signal: Signal) -> bool {
         let is_called_off = self.once.take();
         if is_called_off {
@@ -304,15 +304,15 @@ impl Watch {
         is_called_off
     }
 
-    /// Has the process stopped within its own time, and at once upon a second signal.
+    /// Stops the process within its stop timeout; upon a second signal, at once.
     fn stop(&self, process: ProcessId, signal: Signal) {
         let timeout = (self.stops > 1).then_some(Duration::ZERO);
         orders::stop(&self.dir, process, signal, timeout, &self.news);
     }
 
-    /// Suspends the process, and then ourselves, until we get SIGCONT, which is passed on.
+    /// Suspends the process, then `run` itself until SIGCONT, which is passed on.
     ///
-    /// It is sent SIGSTOP: the kernel ignores SIGTSTP in a group that has no shell.
+    /// Sends SIGSTOP, since the kernel ignores SIGTSTP in an orphaned process group (setpgid(2)).
     fn suspend(&self) {
         let [suspend, stop] = [nix::libc::SIGTSTP, nix::libc::SIGSTOP]
             .map(|number| u8::try_from(number).ok().and_then(Signal::from_number));
@@ -326,8 +326,8 @@ impl Watch {
         }
     }
 
-    /// Waits for the events up to `last`, so that each is remarked on.
-    fn last_events(&mut self, last: u64, news: &Receiver<News>) {
+    /// Waits for the events up to `last`, so that their messages are printed.
+    fn last_events(&mut self, last: u64, news: &Receiver<WatchInput>) {
         let began = Instant::now();
         while self.seen < last {
             match news.recv_timeout(EVENTS_MAX.saturating_sub(began.elapsed())) {
@@ -337,9 +337,8 @@ impl Watch {
         }
     }
 
-    /// Waits until our outputs have taken what is left; not for long when hurried, or once a stop was asked for, and not
-    /// at all once it was asked for twice.
-    fn flush(&mut self, is_hurried: bool, news: &Receiver<News>) {
+    /// Waits until our outputs have written the rest: a short time when hurried or after one stop signal, not at all after two.
+    fn flush(&mut self, is_hurried: bool, news: &Receiver<WatchInput>) {
         let Some(output) = self.output.take() else { return };
         output.finish();
         let mut began = None;
@@ -350,18 +349,18 @@ impl Watch {
                     return;
                 }
             }
-            if let Ok(News::Signal(Heard::Stop { .. })) = news.try_recv() {
+            if let Ok(WatchInput::Signal(SignalMeaning::Stop { .. })) = news.try_recv() {
                 self.stops = self.stops.saturating_add(1);
             }
         }
     }
 
-    /// Whether the process that was last seen to begin is there.
+    /// Whether the process of the latest run exists.
     fn is_left(&self) -> bool {
         self.identity.is_some_and(|identity| identify(identity.pid) == Some(identity))
     }
 
-    /// Says that the command goes on without us, if it does.
+    /// Prints that the command goes on without `run`, if it does.
     fn say_what_is_left(&self) {
         let name = &self.name;
         match self.identity {
@@ -370,8 +369,8 @@ impl Watch {
                 say(&format!("{name} (pid {pid}) is left running; `apm2-ledger stop {name}` stops it"));
             }
             Some(_) => {}
-            // What was refused, or called off, does not run. All else may.
-            None if self.may_run => say(&format!("{name} may be running; `apm2-ledger show {name}` tells")),
+            // A run that was refused or cancelled does not exist; any other may.
+            None if self.may_run => say(&format!("{name} may be running; see `apm2-ledger show {name}`")),
             None => {}
         }
     }

@@ -9,24 +9,24 @@ use apm2_model::{
 
 use crate::{
     render::words::duration,
-    standing::{Observed, Standing, Supervision},
+    status::{InstanceStatus, KernelState, Supervision},
 };
 
-/// The state of a process as far as it is known, with what follows from it.
-pub(crate) fn standing(standing: &Standing<'_>) -> String {
-    let stream = standing.stream;
-    let is_absent = standing.supervision == Some(Supervision::Absent);
+/// The displayed state of a process, with the exit or the due restart.
+pub(crate) fn status(status: &InstanceStatus<'_>) -> String {
+    let stream = status.stream;
+    let is_absent = status.supervision == Some(Supervision::Absent);
     let state = state(stream);
-    match (standing.observed, standing.restart) {
-        (Some(Observed::Gone), _) => "gone (not recorded)".to_owned(),
-        (Some(Observed::Elsewhere), _) => "unknown (another host or boot)".to_owned(),
-        (Some(Observed::Unseen), _) => "unknown (not visible from here)".to_owned(),
-        (Some(Observed::Alive), _) if is_absent => format!("{state} (not supervised)"),
-        (Some(Observed::Alive), _) => format!("{state} (last known)"),
+    match (status.observed, status.restart) {
+        (Some(KernelState::Gone), _) => "gone (not recorded)".to_owned(),
+        (Some(KernelState::Elsewhere), _) => "unknown (another host or boot)".to_owned(),
+        (Some(KernelState::Unseen), _) => "unknown (not visible from here)".to_owned(),
+        (Some(KernelState::Alive), _) if is_absent => format!("{state} (not supervised)"),
+        (Some(KernelState::Alive), _) => format!("{state} (last known)"),
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
         (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
         (None, Some(restart)) => format!("{state}, restarts in {}", duration(coarse(restart.left))),
-        (None, None) if stream.intent.is_some() && standing.supervised == Some(true) => {
+        (None, None) if stream.intent.is_some() && status.supervised == Some(true) => {
             format!("{state}, is being started")
         }
         (None, None) if stream.intent.is_some() => format!("{state}, start not confirmed"),
@@ -36,7 +36,7 @@ pub(crate) fn standing(standing: &Standing<'_>) -> String {
     }
 }
 
-/// Whole seconds, rounded up, of what lasts longer than one.
+/// Seconds rounded up when `duration` is longer than one second.
 fn coarse(duration: Duration) -> Duration {
     let seconds = duration.as_secs();
     match (seconds, duration.subsec_nanos()) {
@@ -45,7 +45,7 @@ fn coarse(duration: Duration) -> Duration {
     }
 }
 
-/// The state on record, with the code or the signal that it ended with.
+/// The recorded state, with the exit code or the signal.
 fn state(stream: &Stream) -> String {
     let state = &stream.handle.state;
     let name = state.name();

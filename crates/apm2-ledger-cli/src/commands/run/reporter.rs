@@ -1,4 +1,4 @@
-//! What a person waits for, in words, as soon as it is on record.
+//! Messages about recorded events.
 
 use apm2_model::event::{
     Event,
@@ -9,21 +9,21 @@ use apm2_model::event::{
 
 use crate::render::{escape::escape, event, zone::Zone};
 
-/// Makes remarks of events.
-pub(crate) struct Announcer {
+/// Formats events as messages for standard error.
+pub(crate) struct EventReporter {
     name: String,
-    /// Whether every event is remarked on.
+    /// Whether every event is reported (`--verbose`).
     verbose: bool,
     /// How the latest run ended.
     end: Option<String>,
 }
 
-impl Announcer {
+impl EventReporter {
     pub(crate) fn new(name: &str, verbose: bool) -> Self {
         Self { name: name.to_owned(), verbose, end: None }
     }
 
-    /// What is to be said about the event, escaped; `None` for what goes without saying.
+    /// The message for an event, escaped; `None` when it is not reported.
     pub(crate) fn announce(&mut self, event: &Event) -> Option<String> {
         match &event.kind {
             EventKind::Crashed { cause } => self.end = Some(cause.to_string()),
@@ -34,7 +34,7 @@ impl Announcer {
         remark.map(|remark| escape(&format!("{}: {remark}", self.name)).into_owned())
     }
 
-    /// What is said without being asked for: nothing, as long as all goes well.
+    /// The message without `--verbose`: failures and restarts only.
     fn remark(&self, event: &Event) -> Option<String> {
         let details = event::of_kind(&event.kind, Zone::of_stderr());
         let end = self.end.as_deref().unwrap_or("ended");
@@ -56,7 +56,7 @@ impl Announcer {
     }
 }
 
-/// Everything about an event, on a line.
+/// All details of an event on one line.
 fn full(event: &Event) -> String {
     let details = event::of_kind(&event.kind, Zone::of_stderr());
     let name = event.kind.name();

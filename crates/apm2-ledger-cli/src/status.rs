@@ -1,4 +1,4 @@
-//! What a state on record is worth: whether a daemon keeps it up to date, and what the kernel says where none does.
+//! The displayed state of an instance: the recorded state, and whether a daemon or the kernel confirms it.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -22,32 +22,32 @@ use crate::{
     render::{words, zone::Zone},
 };
 
-/// Who keeps the record of a ledger up to date while it is read.
+/// Whether a daemon updates the ledger while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Supervision {
-    /// Its daemon, which has answered.
+    /// The daemon runs and has answered.
     Answered,
-    /// Its daemon, which does not answer or was not asked: what is on record is the last known state.
+    /// The daemon runs but does not answer or was not asked: the recorded state is the last known one.
     Unanswered,
     /// No daemon runs.
     Absent,
 }
 
-/// What the kernel says of a process that the record has as alive.
+/// What the kernel reports about a process that is recorded as alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Observed {
-    /// It is there.
+pub(crate) enum KernelState {
+    /// The process exists.
     Alive,
-    /// It has ended, and its end is not on record.
+    /// The process has ended, and its exit is not recorded.
     Gone,
-    /// This kernel cannot tell: the process is of another boot, or of another host.
+    /// Cannot be checked: the process was started in another boot or on another host.
     Elsewhere,
-    /// It cannot be seen from here: it is in another pid namespace, or `/proc` does not show it.
+    /// Cannot be checked: the process is in another pid namespace, or `/proc` does not show it.
     Unseen,
 }
 
-impl Observed {
-    /// Its name, as programs see it.
+impl KernelState {
+    /// Name in the JSON contract.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Alive => "alive",
@@ -56,7 +56,7 @@ impl Observed {
         }
     }
 
-    /// Looks at the process. The one place where this program asks.
+    /// Checks the process in `/proc`. All commands use this one function.
     fn of(identity: &ProcessIdentity) -> Self {
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
             return Self::Elsewhere;
@@ -69,43 +69,43 @@ impl Observed {
     }
 }
 
-/// What is known beside the record about a moment that is shown.
+/// Facts from outside the record for the displayed moment.
 #[derive(Debug)]
-pub(crate) struct Scene {
-    /// The moment.
+pub(crate) struct StatusContext {
+    /// The displayed moment.
     pub(crate) moment: Moment,
-    /// Who keeps the record; `None` for a moment of the past, which is shown as it was recorded.
+    /// Whether a daemon updates the record; `None` for a moment in the past, which is shown as recorded.
     pub(crate) supervision: Option<Supervision>,
-    /// The processes that are launched by this ledger's daemon, or the next one; `None` when that is not known.
+    /// Ids that this daemon or the next one launches; `None` when unknown.
     pub(crate) launched: Option<HashSet<ProcessId>>,
-    /// The time of the last event on record, where no daemon answers.
+    /// Time of the last event, when no daemon answers.
     pub(crate) recorded_until: Option<DateTime<Utc>>,
 }
 
-impl Scene {
-    /// A moment of the past.
+impl StatusContext {
+    /// A moment in the past.
     pub(crate) const fn past(moment: Moment) -> Self {
         Self { moment, supervision: None, launched: None, recorded_until: None }
     }
 
-    /// Whether `stream` is supervised, or will be by the next daemon: not when it was removed, and not when it was a `run`
-    /// that is over.
+    /// Whether `stream` is supervised, or will be by the next daemon: false for a removed instance and for a `run` that has
+    /// ended.
     pub(crate) fn is_kept(&self, stream: &Stream) -> bool {
         let is_launched = || self.launched.as_ref().is_none_or(|launched| launched.contains(&stream.id.process_id));
         !stream.unregistered && (stream.is_open() || is_launched())
     }
 
-    /// What the state of `stream` is worth.
-    pub(crate) fn standing<'a>(&self, stream: &'a Stream) -> Standing<'a> {
+    /// The displayed state of `stream`.
+    pub(crate) fn status<'a>(&self, stream: &'a Stream) -> InstanceStatus<'a> {
         let is_kept = self.is_kept(stream);
         let observed = match self.supervision {
             None | Some(Supervision::Answered) => None,
             Some(Supervision::Unanswered | Supervision::Absent) if stream.handle.state.has_exited() => None,
             Some(Supervision::Unanswered | Supervision::Absent) => {
-                Some(stream.identity.as_ref().map_or(Observed::Elsewhere, Observed::of))
+                Some(stream.identity.as_ref().map_or(KernelState::Elsewhere, KernelState::of))
             }
         };
-        Standing {
+        InstanceStatus {
             stream,
             now: self.moment.now,
             supervision: self.supervision,
@@ -116,14 +116,14 @@ impl Scene {
         }
     }
 
-    /// What the states of these are worth.
-    pub(crate) fn standings<'a>(&self, streams: &[&'a Stream]) -> Vec<Standing<'a>> {
-        streams.iter().map(|stream| self.standing(stream)).collect()
+    /// The displayed states of `streams`.
+    pub(crate) fn statuses<'a>(&self, streams: &[&'a Stream]) -> Vec<InstanceStatus<'a>> {
+        streams.iter().map(|stream| self.status(stream)).collect()
     }
 
-    /// What there is to say about the worth of these: that no daemon keeps them up to date, and since when.
-    pub(crate) fn caveat(&self, standings: &[Standing<'_>]) -> Option<String> {
-        if !standings.iter().any(|standing| standing.is_kept) {
+    /// The warning to print when no daemon updates these states, with the time of the last event.
+    pub(crate) fn warning(&self, statuses: &[InstanceStatus<'_>]) -> Option<String> {
+        if !statuses.iter().any(|status| status.is_kept) {
             return None;
         }
         let until = |what: &str| match self.recorded_until {
@@ -135,7 +135,7 @@ impl Scene {
             None => format!("{what} its beginning"),
         };
         match self.supervision {
-            Some(Supervision::Absent) => Some(until("no daemon runs; the record is silent since")),
+            Some(Supervision::Absent) => Some(until("no daemon runs; nothing was recorded since")),
             Some(Supervision::Unanswered) => {
                 Some(until("states are the last known ones; the last event on record is of"))
             }
@@ -144,59 +144,59 @@ impl Scene {
     }
 }
 
-/// One instance with what its state is worth.
+/// One instance with the source of its state.
 #[derive(Debug)]
-pub(crate) struct Standing<'a> {
+pub(crate) struct InstanceStatus<'a> {
     pub(crate) stream: &'a Stream,
     pub(crate) now: DateTime<Utc>,
     pub(crate) supervision: Option<Supervision>,
-    /// Whether it is supervised, or will be by the next daemon.
+    /// Whether the instance is supervised, or will be by the next daemon.
     is_kept: bool,
-    /// Whether a daemon supervises it; `None` for a moment of the past.
+    /// Whether a daemon supervises it now; `None` for a moment in the past.
     pub(crate) supervised: Option<bool>,
-    /// What the kernel says; `None` where nobody needed to ask it.
-    pub(crate) observed: Option<Observed>,
-    /// The restart that is due.
+    /// What the kernel reports; `None` when it was not asked.
+    pub(crate) observed: Option<KernelState>,
+    /// The restart that the instance waits for.
     pub(crate) restart: Option<Restart>,
 }
 
-impl Standing<'_> {
-    /// Whether the process is known not to be alive, or cannot be known to be, against what the record says.
+impl InstanceStatus<'_> {
+    /// Whether the process is recorded as alive, but has ended or cannot be checked.
     pub(crate) const fn is_doubtful(&self) -> bool {
-        matches!(self.observed, Some(Observed::Gone | Observed::Elsewhere | Observed::Unseen))
+        matches!(self.observed, Some(KernelState::Gone | KernelState::Elsewhere | KernelState::Unseen))
     }
 
-    /// The state on record, where nothing speaks against it.
-    pub(crate) const fn state(&self) -> Result<&ProcessState, Observed> {
+    /// The recorded state; `None` when the kernel contradicts it.
+    pub(crate) const fn state(&self) -> Result<&ProcessState, KernelState> {
         match self.observed {
-            Some(observed @ (Observed::Gone | Observed::Elsewhere | Observed::Unseen)) => Err(observed),
-            Some(Observed::Alive) | None => Ok(&self.stream.handle.state),
+            Some(observed @ (KernelState::Gone | KernelState::Elsewhere | KernelState::Unseen)) => Err(observed),
+            Some(KernelState::Alive) | None => Ok(&self.stream.handle.state),
         }
     }
 
-    /// The pid, unless it may be another process's by now.
+    /// The pid; `None` when the kernel may have reused it.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.stream.handle.pid.filter(|_| !self.is_doubtful())
     }
 
-    /// How long it has been up, unless it may not be any more.
+    /// Uptime; `None` when the process may have ended.
     pub(crate) fn uptime_secs(&self) -> Option<i64> {
         self.stream.handle.uptime_secs_at(self.now).filter(|_| !self.is_doubtful())
     }
 
-    /// Processor use and memory at the last sample, as long as samples are taken.
+    /// CPU use and memory at the last sample; `None` when the daemon does not sample it now.
     pub(crate) fn usage(&self) -> (Option<f32>, Option<u64>) {
         let handle = &self.stream.handle;
         if self.observed.is_some() { (None, None) } else { (handle.cpu_percent, handle.memory_bytes) }
     }
 }
 
-/// A restart that is due.
+/// A pending restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restart {
-    /// When, by the wall clock that it was scheduled by.
+    /// Due time, on the wall clock at the time of scheduling.
     pub(crate) at: DateTime<Utc>,
-    /// How long until then; zero when the time has come.
+    /// Time left; zero when it is due.
     pub(crate) left: Duration,
 }
 
@@ -207,7 +207,7 @@ impl Restart {
         let at = since.wall() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
         let by_boot_clock =
             |now: &Timestamp| Some(delay.saturating_sub(Duration::from_nanos(now.nanos_since(&since)?)));
-        // A wall clock may have been set meanwhile.
+        // The wall clock may have been set since.
         let present = moment.is_present.then(|| SystemClock.now());
         let left =
             present.as_ref().and_then(by_boot_clock).unwrap_or_else(|| (at - moment.now).to_std().unwrap_or_default());
