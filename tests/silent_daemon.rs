@@ -76,7 +76,7 @@ fn what_could_be_done_twice_is_not_asked_for_again_and_that_is_said() {
     let daemon = suspend(&place);
     let restarting = asking(&place, &["restart", "svc"]);
     send(daemon, Signal::SIGKILL);
-    restarting.outcome().left_with(5).said(&["it is not known whether this was done"]);
+    restarting.outcome().left_with(5).said(&["may or may not have been carried out"]);
     // The next daemon adopts it, and stops it on shutdown.
     place.run(&["up"]).succeeded();
 }

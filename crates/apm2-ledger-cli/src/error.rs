@@ -117,17 +117,17 @@ impl From<OpenError> for CliError {
             OpenError::Missing { .. } => {
                 converted.with_hint("`apm2-ledger run -- COMMAND` creates one; --ledger DIR names another")
             }
-            OpenError::Locked { .. } => {
-                converted.with_hint("another program has it open, and only one writes at a time; it can be read meanwhile")
+            OpenError::Locked { .. } => converted
+                .with_hint("another program has it open, and only one writes at a time; it can be read meanwhile"),
+            OpenError::Newer { .. } => {
+                converted.with_hint("use the version of apm2-ledger that wrote it, or a newer one")
             }
-            OpenError::Newer { .. } => converted.with_hint("use the version of apm2-ledger that wrote it, or a newer one"),
             OpenError::Moved { .. } => converted.with_hint("try again with the path of the ledger that you mean"),
             OpenError::Diverged { .. } => converted.with_hint(
                 "nothing was changed; keep a copy of the directory. If journal/ is correct, move sled/ out of it",
             ),
-            OpenError::Damaged(_) | OpenError::JournalShort { .. } | OpenError::JournalGone { .. } => {
-                converted.with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
-            }
+            OpenError::Damaged(_) | OpenError::JournalShort { .. } | OpenError::JournalGone { .. } => converted
+                .with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory"),
             OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
                 converted
             }

@@ -16,8 +16,8 @@ use crate::{
 
 const EXAMPLES: &str = "\
 Examples:
-  apm2-ledger up                         what ./ecosystem.toml says
-  apm2-ledger up agents.toml --dry-run   only say what would be done
+  apm2-ledger up                         match ./ecosystem.toml
+  apm2-ledger up agents.toml --dry-run   show what would be done
   apm2-ledger up --reason 'new model'
 
 A file, of which docs/ecosystem.md has every setting:

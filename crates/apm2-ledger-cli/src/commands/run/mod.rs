@@ -43,7 +43,7 @@ use crate::{
 
 /// Supervise a command and record its history
 ///
-/// The command's output is copied to ours as it is written. SIGINT, SIGTERM and SIGHUP stop the command and all its
+/// The command's output is copied to that of `run` as it is written. SIGINT, SIGTERM and SIGHUP stop the command and all its
 /// descendants: --stop-signal first, then SIGKILL after --stop-timeout or a second signal. If that fails, another signal at
 /// least two seconds later ends `run` without the command.
 ///
