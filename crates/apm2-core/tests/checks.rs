@@ -76,8 +76,8 @@ async fn a_server_that_hangs_is_given_up_on_in_time() {
 async fn tcp_is_well_when_somebody_accepts() {
     let address = server(None);
     assert!(checked(&HealthCheck::Tcp { address }, LIMIT).await.healthy);
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
-    assert!(!checked(&HealthCheck::Tcp { address: nobody }, LIMIT).await.healthy);
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    assert!(!checked(&HealthCheck::Tcp { address: unused }, LIMIT).await.healthy);
 }
 
 fn script(text: &str) -> HealthCheck {
@@ -150,8 +150,8 @@ async fn a_script_is_given_what_its_process_was_started_with() {
     let process = identify(std::process::id());
     let variable = |name: &str, value: String| (name.to_owned(), value);
     let env = vec![variable("MODE", "batch".to_owned()), variable("WANTED", std::process::id().to_string())];
-    let told = ProbeTarget { process, env, ..ProbeTarget::default() };
-    let result = in_time(probe(&check, LIMIT, &told)).await;
+    let target = ProbeTarget { process, env, ..ProbeTarget::default() };
+    let result = in_time(probe(&check, LIMIT, &target)).await;
     assert!(result.healthy, "{result:?}");
     assert!(!checked(&check, LIMIT).await.healthy);
 }

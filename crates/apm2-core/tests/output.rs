@@ -100,10 +100,10 @@ async fn an_escaped_writer_is_given_up_on_and_never_blocked() {
 #[tokio::test]
 async fn a_child_outlives_its_reader() {
     let directory = tempfile::tempdir().unwrap();
-    let [gate, done] = ["gate", "done"].map(|name| directory.path().join(name));
+    let [go, done] = ["go", "done"].map(|name| directory.path().join(name));
     let script = format!(
         "while ! [ -e {0} ]; do sleep 0.01; done; echo after && echo after >&2 && echo $? > {1}; exec sleep 1000",
-        gate.display(),
+        go.display(),
         done.display()
     );
     let pid = {
@@ -112,7 +112,7 @@ async fn a_child_outlives_its_reader() {
         spawned.pid
     };
     let _guard = KillOnDrop(pid);
-    std::fs::write(&gate, "").unwrap();
+    std::fs::write(&go, "").unwrap();
     until("it has written", || std::fs::read_to_string(&done).is_ok_and(|text| text == "0\n")).await;
     assert!(is_alive(pid));
 }

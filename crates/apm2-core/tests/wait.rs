@@ -108,9 +108,9 @@ async fn a_dropped_wait_changes_nothing() {
 async fn a_dropped_runner_leaves_its_process_and_its_record() {
     let log = Log::default();
     let directory = tempfile::tempdir().unwrap();
-    let gate = directory.path().join("gate");
-    let script = "echo up; while ! [ -e $GATE ]; do sleep 0.01; done; exit 5";
-    let mut runner = log.runner(sh_builder(script).env("GATE", gate.display().to_string()).build());
+    let go = directory.path().join("go");
+    let script = "echo up; while ! [ -e $GO ]; do sleep 0.01; done; exit 5";
+    let mut runner = log.runner(sh_builder(script).env("GO", go.display().to_string()).build());
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let pid = runner.pid().unwrap();
@@ -118,7 +118,7 @@ async fn a_dropped_runner_leaves_its_process_and_its_record() {
     lines.next().await;
     drop(runner);
     assert!(is_alive(pid));
-    fs::write(&gate, "").unwrap();
+    fs::write(&go, "").unwrap();
     until("the exit is recorded", || log.names().last() == Some(&"crashed")).await;
     assert_eq!(log.replay().unwrap().exit().unwrap().code(), Some(5));
     until("it is reaped", || state_of(pid).is_none()).await;
@@ -166,16 +166,16 @@ async fn members_that_outlive_a_natural_exit_are_cleared_away() {
 async fn members_that_ignore_sigterm_after_a_natural_exit_are_killed() {
     let log = Log::default();
     let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' & \
-                  while ! [ -e $GATE ]; do sleep 0.01; done; exit 0";
+                  while ! [ -e $GO ]; do sleep 0.01; done; exit 0";
     let directory = tempfile::tempdir().unwrap();
-    let gate = directory.path().join("gate");
-    let mut spec = sh_builder(script).env("GATE", gate.display().to_string()).build();
+    let go = directory.path().join("go");
+    let mut spec = sh_builder(script).env("GO", go.display().to_string()).build();
     spec.shutdown.timeout = Duration::from_millis(100);
     let mut runner = log.runner(spec);
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let grandchild = lines.next_pid().await;
-    fs::write(&gate, "").unwrap();
+    fs::write(&go, "").unwrap();
     assert!(in_time(runner.wait()).await.unwrap().success());
     assert!(!is_alive(grandchild));
     // A natural exit, although processes that it left behind were signalled.
@@ -194,15 +194,15 @@ async fn members_that_ignore_sigterm_after_a_natural_exit_are_killed() {
 async fn a_stop_after_the_exit_does_not_rewrite_it() {
     let log = Log::default();
     let script = "sh -c 'trap \"\" TERM; echo $$; while :; do sleep 1000; done' & \
-                  while ! [ -e $GATE ]; do sleep 0.01; done; exit 9";
+                  while ! [ -e $GO ]; do sleep 0.01; done; exit 9";
     let directory = tempfile::tempdir().unwrap();
-    let gate = directory.path().join("gate");
-    let spec = sh_builder(script).env("GATE", gate.display().to_string()).build();
+    let go = directory.path().join("go");
+    let spec = sh_builder(script).env("GO", go.display().to_string()).build();
     let mut runner = log.runner(spec);
     let mut lines = Lines::of(&mut runner);
     runner.start().unwrap();
     let grandchild = lines.next_pid().await;
-    fs::write(&gate, "").unwrap();
+    fs::write(&go, "").unwrap();
     until("the leftovers are asked to end", || log.names().contains(&"signal_sent")).await;
     in_time(runner.stop(PATIENCE)).await.unwrap();
     assert!(!is_alive(grandchild));

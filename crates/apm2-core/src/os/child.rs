@@ -261,7 +261,7 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal, scope: SignalSc
         SignalScope::Process => 0,
         SignalScope::Group => SIGNAL_PROCESS_GROUP,
     };
-    // SAFETY: pidfd_send_signal(2) reads no memory of ours when `info` is null, and the descriptor is borrowed, hence
+    // SAFETY: pidfd_send_signal(2) reads no memory of this process when `info` is null, and the descriptor is borrowed, hence
     // open.
     let answer = unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), number, no_info, flags) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }

@@ -157,14 +157,14 @@ mod tests {
         assert_eq!(said(b"#!/no/such -x\necho"), "its interpreter \"/no/such\" does not exist");
         assert_eq!(said(b"#! /bin/sh\r\n"), "its interpreter \"/bin/sh\\r\" does not exist");
         assert!(said(b"\x7fELF\x02").contains("dynamic linker"));
-        // A name that is not read to its end is not told.
+        // An interpreter name that was not read completely is not reported.
         assert_eq!(said(format!("#!/no/{}\n", "x".repeat(300)).as_bytes()), "");
         let missing = reason("./missing", Some(Path::new("/")), None, &io::Error::from(Errno::ENOENT));
         assert_eq!(missing, None);
     }
 
     #[test]
-    fn what_may_not_be_executed_says_why() {
+    fn a_program_that_cannot_be_executed_has_a_reason() {
         assert!(said(b"", 0o644, Errno::EACCES).unwrap().contains("not executable"));
         let dir = reason("./tmp", Some(Path::new("/")), None, &io::Error::from(Errno::EACCES));
         assert_eq!(dir.as_deref(), Some("it is a directory"));

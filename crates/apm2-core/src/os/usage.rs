@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_left_the_session_is_found_by_its_marker_and_nothing_by_that_of_another() {
+    fn a_process_that_left_the_session_is_found_by_the_marker_of_its_run_alone() {
         let run = Run::start("setsid sleep 1000 & exit 0", "usage-stray/0/1");
         let usage_of_both = run.until("the one that left", |usage| usage.processes == 1 && usage.age > SETTLED_AGE * 2);
         assert!(usage_of_both.memory_bytes > 0);

@@ -160,7 +160,7 @@ mod tests {
 
     /// Cuts texts at every position of a secret: no part of the secret may be recorded.
     #[test]
-    fn what_is_cut_is_masked_before() {
+    fn texts_are_masked_before_they_are_cut() {
         let secret = "Zq8vK2m1Xw3rT6yU";
         let spec = ProcessSpec::builder().name("n").command("c").build();
         let kept = Kept::default();

@@ -140,7 +140,7 @@ async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
 
 /// The bytes that a reader had read from the pipe and not written are recorded as lost.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_goes_with_a_reader_is_recorded() {
+async fn bytes_that_a_failed_reader_had_read_are_recorded_as_lost() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("there/is/no/such/directory/stdout.log");
     let config = LogConfig { stdout: Some(path.clone()), ..LogConfig::default() };
