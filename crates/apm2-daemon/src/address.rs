@@ -1,4 +1,4 @@
-//! Sockets in the ledger's directory, however long its path is.
+//! Unix sockets in the ledger's directory, whose path may be longer than a socket address (unix(7)).
 
 use std::{
     fs::{self, File},
@@ -19,22 +19,22 @@ use rustix::fs::{RenameFlags, renameat_with};
 /// The socket of the daemon, in the ledger's directory.
 pub const DAEMON_SOCKET: &str = "daemon.sock";
 
-/// The socket of the keeper.
+/// The socket of the file descriptor store.
 pub(crate) const FD_STORE_SOCKET: &str = "keeper.sock";
 
 /// Pause after accept(2) has failed, for want of a file descriptor for instance: the connection stays pending, and poll(2)
 /// would return for it at once.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What is added to the name of a socket until it listens.
+/// Suffix of a socket's name until it listens.
 const NEW: &str = ".new";
 
-/// A path to `name` in `dir` that fits into a socket address (107 bytes, unix(7)), as long as the directory is open.
+/// A path to `name` in `dir` that fits into a socket address (107 bytes, unix(7)). Valid as long as `dir` is open.
 pub(crate) fn short(dir: &File, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
 
-/// Connects to the socket `name` in `dir`; `None` when nobody listens there.
+/// Connects to the socket `name` in `dir`; `None` when no process listens on it.
 pub(crate) fn connect(dir: &Path, name: &str) -> io::Result<Option<UnixStream>> {
     let opened = match File::open(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -47,44 +47,45 @@ pub(crate) fn connect(dir: &Path, name: &str) -> io::Result<Option<UnixStream>> 
     }
 }
 
-/// Whether a socket is not there, or nothing listens on it.
+/// Whether the socket's file is missing, or no process listens on it.
 pub(crate) fn is_unanswered(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// Where a socket's file is.
+/// The state of a socket's file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketLocation {
-    /// Where clients look for it.
+    /// The file is in place.
     Own,
-    /// Nowhere: it was removed.
+    /// The file was removed.
     Missing,
-    /// Another file has its name.
+    /// Another file has replaced it.
     Taken,
-    /// The directory itself was removed.
+    /// The directory was removed.
     NoDirectory,
 }
 
-/// What may become of a file that has the name already.
+/// How a file that already has the name is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnExisting {
-    /// It goes. Only the owner of the ledger may ask for that: it is then its own or of a process that is gone.
+    /// It is replaced. Only for the process that holds the lock of the ledger: the file is then its own, or left by a process
+    /// that has ended.
     Replace,
-    /// It stays, and nothing is done.
+    /// It is kept, and the operation fails with EEXIST.
     Keep,
 }
 
-/// The file by which clients find a listening socket: its directory, its name, and which file it is.
+/// The file of a listening socket: its directory, its name, and its identity.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     dir: File,
     name: &'static str,
-    /// Device and inode.
+    /// Device and inode, `None` if it does not exist.
     file: Option<(u64, u64)>,
 }
 
 impl SocketFile {
-    /// The file that has this name in `dir` now.
+    /// The file that has this name in `dir` now, if any.
     ///
     /// # Errors
     /// When the directory cannot be opened.
@@ -92,18 +93,18 @@ impl SocketFile {
         Ok(Self::present_in(File::open(dir)?, name))
     }
 
-    /// The same in a directory that is open.
+    /// Like [`Self::present`], in an open directory.
     pub(crate) fn present_in(dir: File, name: &'static str) -> Self {
         let file = fs::symlink_metadata(short(&dir, name)).ok().map(|metadata| (metadata.dev(), metadata.ino()));
         Self { dir, name, file }
     }
 
-    /// Its path, as long as this is there, whatever becomes of the directory's name.
+    /// Its path by the open directory; valid while this value exists, even if the directory is renamed.
     pub(crate) fn path(&self) -> PathBuf {
         short(&self.dir, self.name)
     }
 
-    /// Where it is by now.
+    /// Checks whether the file is still in place.
     pub(crate) fn location(&self) -> SocketLocation {
         if self.dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
             return SocketLocation::NoDirectory;
@@ -112,13 +113,13 @@ impl SocketFile {
             Ok(metadata) if Some((metadata.dev(), metadata.ino())) == self.file => SocketLocation::Own,
             Ok(_) => SocketLocation::Taken,
             Err(error) if error.kind() == io::ErrorKind::NotFound => SocketLocation::Missing,
-            // Not known: then nothing is done about it.
+            // Unknown, so the file counts as in place.
             Err(_) => SocketLocation::Own,
         }
     }
 
-    /// Makes a socket with `bind`, which also listens on it, and gives it the name. At no moment can it be found and not be
-    /// connected to.
+    /// Creates a socket with `bind`, which must also listen on it, and then renames it to its name: a client that finds the file
+    /// can always connect.
     ///
     /// # Errors
     /// Those of `bind`, and of rename(2).
@@ -127,7 +128,7 @@ impl SocketFile {
         on_existing: OnExisting,
         bind: impl FnOnce(PathBuf) -> io::Result<L>,
     ) -> io::Result<L> {
-        // A keeper that restores its socket is not to take the one that its daemon makes for another one.
+        // Names differ, so that a file descriptor store that restores its socket does not take the file of a starting daemon.
         let new = match on_existing {
             OnExisting::Replace => format!("{}{NEW}", self.name),
             OnExisting::Keep => format!("{}{NEW}.{}", self.name, std::process::id()),
@@ -152,8 +153,8 @@ impl SocketFile {
     }
 }
 
-/// Listens on the socket `name` in `dir`, in the place of one that nobody listens on any more. Only the owner of the
-/// ledger may call it.
+/// Listens on the socket `name` in `dir`, and replaces a file that is left there. Only for the process that holds the lock of the
+/// ledger.
 pub(crate) fn listen(dir: &Path, name: &'static str) -> io::Result<(UnixListener, SocketFile)> {
     let mut file = SocketFile::present(dir, name)?;
     let listener = file.make(OnExisting::Replace, UnixListener::bind)?;
@@ -181,7 +182,7 @@ mod tests {
         assert!(file.make(OnExisting::Keep, UnixListener::bind).is_err());
         let _third = file.make(OnExisting::Replace, UnixListener::bind).unwrap();
         assert_eq!(file.location(), SocketLocation::Own);
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing half-made is left");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
         fs::remove_dir_all(dir.path()).unwrap();
         assert_eq!(file.location(), SocketLocation::NoDirectory);
     }

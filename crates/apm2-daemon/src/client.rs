@@ -1,4 +1,4 @@
-//! The client's side: finding the daemon, starting one, asking it.
+//! The client: it finds or starts the daemon, and makes calls.
 
 use std::{
     ffi::OsString,
@@ -35,37 +35,37 @@ use crate::{
 
 pub use crate::{error::ClientError, log_file::LOG_FILE};
 
-/// How long the daemon may be silent. It says that it is alive more often than that.
+/// Timeout for an answer. A working daemon sends [`Reply::Alive`] more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// How long a daemon may take to begin: it reads the ledger and takes over what runs. It is not ended after that.
+/// Timeout for the start of a daemon, which reads the ledger and recovers processes. It is not killed after that.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// How long the other one may take until it listens, before it is tried again.
+/// How long another daemon that was starting may take to listen, before a new start is attempted.
 const OTHER_MAX: Duration = Duration::from_secs(1);
 
-/// How long another one may take to leave, with all that it stops.
+/// How long another daemon may take to shut down, with all processes that it stops.
 const LEAVING_MAX: Duration = Duration::from_secs(45);
 
-/// How often it is looked for meanwhile.
+/// Interval of the attempts to connect.
 const START_POLL: Duration = Duration::from_millis(5);
 
-/// What is quoted of the log when the daemon does not begin, in bytes.
+/// Maximum number of bytes of the log that are quoted when a start fails.
 const LOG_BYTES_QUOTED_MAX: u64 = 4096;
 
-/// A connection to a daemon, for one call.
+/// A connection to a daemon, for a single call.
 pub struct Client {
     stream: UnixStream,
 }
 
-/// What comes back from a call.
+/// A message of the daemon.
 #[derive(Debug)]
 pub enum Received {
-    /// One thing is done.
+    /// The outcome for one process.
     Progress(Outcome),
-    /// Bytes: an event or a fold.
+    /// An encoded event or stream state.
     Bytes(Vec<u8>),
-    /// An answer, and more to come.
+    /// An answer that is not the last one.
     Answer(Answer),
     /// The last answer.
     Done(Answer),
@@ -75,9 +75,9 @@ impl Client {
     /// Connects to the daemon of the ledger in `dir`; `None` when there is none.
     ///
     /// # Errors
-    /// When the directory is not a ledger's as it has to be, or the socket cannot be used, or is another user's.
+    /// When the permissions of the directory are unsafe, the socket cannot be used, or it belongs to another user.
     pub fn connect(dir: &Path) -> Result<Option<Self>, ClientError> {
-        // What is asked for may hold secrets: it is told to nobody but the owner of a ledger that is closed to others.
+        // A call may hold secrets, so it is sent only if the directory is private to its owner.
         match check_private(dir) {
             Err(OpenError::Missing { .. }) => return Ok(None),
             checked => checked?,
@@ -87,7 +87,7 @@ impl Client {
         if uid != geteuid() && !uid.is_root() {
             return Err(ClientError::Foreign { uid: uid.as_raw() });
         }
-        // In a hard-linked copy the socket's file is that of the original, and leads to its daemon.
+        // In a hard-linked copy, the file of the socket is that of the original, and leads to its daemon.
         if !may_be_owner(dir, peer_pid(&stream)).map_err(ClientError::Gone)? {
             return Ok(None);
         }
@@ -96,8 +96,8 @@ impl Client {
         Ok(Some(Self { stream }))
     }
 
-    /// The same for a call that has something started: not from another pid namespace than the daemon's, where it would be
-    /// started in another place than the caller's.
+    /// Like [`Self::connect`], for a call that starts a process: fails if the daemon is in another pid namespace, where the
+    /// process would be started.
     fn connect_near(dir: &Path) -> Result<Option<Self>, ClientError> {
         let client = Self::connect(dir)?;
         let is_far = |client: &Self| is_in_another_namespace(&client.stream).map_err(ClientError::Gone);
@@ -107,13 +107,13 @@ impl Client {
         }
     }
 
-    /// Connects to the daemon of the ledger in `dir`, and starts one with `command` where there is none.
+    /// Connects to the daemon of the ledger in `dir`, or starts one with `command` if there is none.
     ///
-    /// Of several that are started at the same time one gets the ledger; the others leave, and their clients find it. One
-    /// that cannot serve says so at once.
+    /// If several daemons are started at the same time, one gets the lock of the ledger; the others exit, and their clients
+    /// connect to it. A daemon that cannot serve reports its error at once.
     ///
     /// # Errors
-    /// When none begins in time, with what it had to say.
+    /// When no daemon listens in time, with the error that it has reported.
     pub fn connect_or_start(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
         if let Some(client) = Self::connect_near(dir)? {
             return Ok(client);
@@ -129,19 +129,19 @@ impl Client {
         }
     }
 
-    /// Waits only so long for the daemon to say something. A zero is refused.
+    /// Sets the timeout for each read and write. Zero is refused.
     ///
     /// # Errors
-    /// When the socket cannot be told.
+    /// Those of setsockopt(2).
     pub fn set_timeout(&self, timeout: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(timeout))?;
         self.stream.set_write_timeout(Some(timeout))
     }
 
-    /// Asks for something.
+    /// Sends a call.
     ///
     /// # Errors
-    /// When the daemon is gone.
+    /// When the connection is closed.
     pub fn ask(
         &mut self,
         request: Request,
@@ -152,10 +152,10 @@ impl Client {
         self.stream.write_all(&bytes).map_err(ClientError::Gone)
     }
 
-    /// Asks for something with a descriptor beside it.
+    /// Sends a call with a descriptor (`SCM_RIGHTS`, unix(7)).
     ///
     /// # Errors
-    /// When the daemon is gone.
+    /// When the connection is closed.
     pub fn ask_with(
         &mut self,
         request: Request,
@@ -168,10 +168,10 @@ impl Client {
         self.stream.write_all(bytes.get(sent..).unwrap_or_default()).map_err(ClientError::Gone)
     }
 
-    /// What comes next.
+    /// Receives the next message.
     ///
     /// # Errors
-    /// When the daemon says no, is gone, or hangs.
+    /// When the call has failed, the connection is closed, or the daemon does not answer within the timeout.
     pub fn receive(&mut self) -> Result<Received, ClientError> {
         loop {
             let body = match self.frame().map_err(ClientError::Gone)? {
@@ -199,35 +199,35 @@ impl Client {
     }
 }
 
-/// The frame of a call.
+/// Encodes the frame of a call.
 fn call_bytes(request: Request, reason: Option<String>, terminal: Option<String>) -> Result<Vec<u8>, ClientError> {
     let call = Call { version: PROTOCOL_VERSION, reason, terminal, request };
     let body = serde_json::to_vec(&call).map_err(|error| ClientError::Protocol(error.to_string()))?;
     Frame::Json(body).to_bytes().map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-/// The event in these bytes.
+/// Decodes an event.
 ///
 /// # Errors
-/// When it is none that this version knows.
+/// When this version cannot decode it.
 pub fn event(bytes: &[u8]) -> Result<Event, ClientError> {
     let (seq, record) = bytes.split_first_chunk().ok_or_else(|| ClientError::Protocol("a short event".to_owned()))?;
     decode_event(u64::from_be_bytes(*seq), record).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-/// The fold in these bytes.
+/// Decodes the state of a stream.
 ///
 /// # Errors
-/// When it is none that this version knows.
+/// When this version cannot decode it.
 pub fn stream(bytes: &[u8]) -> Result<Stream, ClientError> {
     decode_stream(bytes).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-/// How far a client is with getting a daemon.
+/// The state of a client that waits for a daemon.
 enum Attempt {
-    /// One was started, and has not said how that went.
+    /// A daemon was spawned, and has not reported yet.
     Starting { starting: Starting, since: Instant, log_length: u64 },
-    /// The ledger is another's, or a daemon that was ready a moment ago: it is about to listen, or to leave.
+    /// Another process has the ledger open, or the daemon has just reported that it is ready: it is about to listen, or to exit.
     Other { since: Instant },
 }
 
@@ -242,19 +242,19 @@ impl Attempt {
         Ok(Self::Starting { starting, since: Instant::now(), log_length })
     }
 
-    /// There is a daemon, with this pid. One that was started beside it, and still waits for the ledger, is ended: it would
-    /// begin when that one leaves, and run again what was stopped.
+    /// Ends the attempt when a daemon with this pid serves. A daemon that this client has spawned and that still waits for the
+    /// ledger is killed: it would start when the other one exits, and start again what was stopped.
     fn end(self, pid: Option<u32>) {
         if let Self::Starting { mut starting, .. } = self {
             if pid.is_some_and(|pid| pid != starting.child.id()) {
-                // It may have ended by itself.
+                // It fails if the process has ended already.
                 let _ = starting.child.kill();
             }
             reap(starting);
         }
     }
 
-    /// Waits a little, and sees what that has brought. `began` is when the first attempt was made.
+    /// Waits for a short time and updates the state. `began` is the time of the first attempt.
     fn go_on(self, dir: &Path, command: &[OsString], began: Instant) -> Result<Self, ClientError> {
         match self {
             Self::Starting { mut starting, since, log_length } => {
@@ -288,7 +288,7 @@ impl Attempt {
     }
 }
 
-/// A daemon outlives its client: it is reaped by a thread for as long as that is there, and then by the system.
+/// Reaps the daemon in a thread if it ends before this process; else init(1) reaps it.
 fn reap(mut starting: Starting) {
     thread::spawn(move || starting.child.wait());
 }
@@ -297,7 +297,7 @@ fn is_out_of_sight(dir: &Path) -> bool {
     matches!(ownership(dir), Ok(Ownership::Unseen))
 }
 
-/// Why there is no connection to the process that has the ledger open.
+/// The error for a ledger that a process has open without listening on the socket.
 fn unreachable_owner(dir: &Path) -> ClientError {
     match ownership(dir) {
         Ok(Ownership::Unseen) => ClientError::OtherNamespace,
@@ -307,7 +307,7 @@ fn unreachable_owner(dir: &Path) -> ClientError {
     }
 }
 
-/// The error for a daemon that has ended, or is about to, and has not said why to us; to its log, perhaps.
+/// The error for a daemon that has ended without a report: quotes its log.
 fn ended_silently(mut starting: Starting, dir: &Path, log_length: u64) -> ClientError {
     let began = Instant::now();
     let status = loop {
@@ -325,7 +325,7 @@ fn ended_silently(mut starting: Starting, dir: &Path, log_length: u64) -> Client
     ClientError::NotStarted { code: None, message, hint: None }
 }
 
-/// Starts a daemon of its own session, which says what it has to say in a file, and on its standard output how it began.
+/// Spawns a daemon in a session of its own. Its standard error is its log file; it reports on its standard output.
 fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let (program, args) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     if !dir.exists() {
@@ -335,8 +335,8 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let log =
         open_rotated(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let mut command = Command::new(program);
-    // It outlives us, and serves others than us: it leads a session of its own and inherits no descriptor, no variable but
-    // those that say where things are, and no terminal. What is left is given up when it begins (`reset_inherited`).
+    // The daemon outlives this process and serves other clients too: it gets a session of its own, no other descriptors, no
+    // controlling terminal, and only the variables that locate things. It resets the rest when it starts (`reset_inherited`).
     command
         .args(args)
         .env_clear()
@@ -349,7 +349,7 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     command.spawn()
 }
 
-/// What a daemon said after the first `before` bytes of its file.
+/// The lines in the log after the first `before` bytes.
 fn log_since(dir: &Path, before: u64) -> Vec<String> {
     let said = || {
         let mut file = file::open(&dir.join(LOG_FILE))?;
@@ -363,7 +363,7 @@ fn log_since(dir: &Path, before: u64) -> Vec<String> {
 }
 
 impl Owner {
-    /// A connection to it, once it has made its socket again; `None` when it does not.
+    /// Connects once the daemon has made its socket again; `None` if it does not within a limit.
     ///
     /// # Errors
     /// Those of [`Client::connect`].

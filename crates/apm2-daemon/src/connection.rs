@@ -1,4 +1,4 @@
-//! The connection to one client: its call, and the frames that are sent to it.
+//! The connection to one client: reads its call and sends frames.
 
 use std::{future::Future, io, os::fd::OwnedFd, time::Duration};
 
@@ -16,22 +16,22 @@ use crate::{
     protocol::{Call, FailureKind, PROTOCOL_VERSION, Reply},
 };
 
-/// How long a client may take to say what it wants.
+/// Timeout for the call of a client.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a client may take to accept an answer.
+/// Timeout for sending an answer.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How often a client that waits is told that we are alive.
+/// Interval of [`Reply::Alive`] to a client that waits.
 pub(crate) const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
-/// The two ends of a conversation.
+/// A connection to a client.
 pub(crate) struct Connection {
     pub(crate) stream: UnixStream,
 }
 
 impl Connection {
-    /// What the client asks for, and the descriptor that came beside it.
+    /// Reads the call, and the descriptor that was sent with it.
     pub(crate) async fn call(&mut self) -> io::Result<(Call, Option<OwnedFd>)> {
         let read = async {
             let mut length = [0; LENGTH_BYTES];
@@ -52,13 +52,13 @@ impl Connection {
                 "it is of another version than {PROTOCOL_VERSION}; stop the daemon, or use its own client"
             )));
         }
-        // What is wrong may stand beside a secret: the place is told, and no more.
+        // The error must not quote the input, which may hold a secret: only its position is reported.
         let call = serde_json::from_slice(&body)
             .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))?;
         Ok((call, descriptor))
     }
 
-    /// Reads the first bytes of a call, and the descriptor that came beside them.
+    /// Fills `bytes` from the socket; returns the descriptor that was sent with them.
     pub(crate) async fn begin(&mut self, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
         let (mut read, mut descriptor) = (0, None);
         while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -85,14 +85,13 @@ impl Connection {
         time::timeout(ACCEPT_TIMEOUT, self.stream.write_all(&bytes)).await?
     }
 
-    /// Waits until the client has left: it has said all that it has to say, so whatever comes is the end. Loses nothing when
-    /// dropped.
+    /// Waits until the client has disconnected: it sends nothing after its call, so any readable state is the end. Cancel safe.
     pub(crate) async fn left(&mut self) {
-        // Read, and not waited for to be readable: that stays so until a read finds nothing.
+        // A read, because readiness persists until a read returns `WouldBlock`.
         let _ = self.stream.read(&mut [0]).await;
     }
 
-    /// Waits for `work`, which goes on by itself if the client leaves, and says meanwhile that we are alive.
+    /// Spawns `work`, which is completed even if the client disconnects, and sends [`Reply::Alive`] until it is done.
     pub(crate) async fn wait_for<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
@@ -107,7 +106,7 @@ impl Connection {
     }
 }
 
-/// The user at the other end: ours, or root.
+/// The user of the peer, if it is the user of this process or root.
 pub(crate) fn peer(stream: &UnixStream) -> Result<Uid, String> {
     let uid = stream.peer_cred().map_err(|error| error.to_string())?.uid();
     let uid = Uid::from_raw(uid);

@@ -1,4 +1,4 @@
-//! A descriptor that goes over the socket beside the bytes of a call.
+//! Sends and receives a file descriptor with the bytes of a call (`SCM_RIGHTS`, unix(7)).
 
 use std::{
     io::{self, IoSlice, IoSliceMut},
@@ -14,7 +14,7 @@ use rustix::{
     },
 };
 
-/// Sends the beginning of `bytes` with a descriptor beside it. How much of it was sent.
+/// Sends `bytes` with a descriptor. Returns how many bytes were sent, which may be fewer than all.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -22,11 +22,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], descriptor: BorrowedFd<'_>) 
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no room for a descriptor"));
     }
-    // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
+    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
     Ok(retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL))?)
 }
 
-/// Receives bytes, and the descriptor that came beside them. None of more than one is kept.
+/// Receives bytes, and the last descriptor that was sent with them; others are closed.
 pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -1,13 +1,13 @@
-//! Why there is no daemon, or no answer from one.
+//! The errors of a daemon and of its clients.
 
 use std::io;
 
 use apm2_ledger::{AppendError, OpenError, ReadError};
 
-/// Why a daemon cannot serve.
+/// An error that ends a daemon.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The ledger cannot be opened; in use means that there is another daemon.
+    /// The ledger cannot be opened. `OpenError::InUse` means that another process has it open.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The ledger cannot be written.
@@ -16,18 +16,18 @@ pub enum DaemonError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The operating system refused something.
+    /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What.
+        /// What the daemon tried to do.
         what: &'static str,
         /// Why.
         source: io::Error,
     },
-    /// Processes of the ledger may be alive where they cannot be seen.
+    /// Processes may be alive in another pid namespace, which is not visible here.
     #[error("this ledger has processes in another pid namespace, where it cannot be seen whether they are alive: {}", .0.join(", "))]
     OutOfSight(Vec<String>),
-    /// `/proc` is of no use.
+    /// `/proc` belongs to another pid namespace (proc(5)).
     #[error("/proc shows another pid namespace than the one that this process is in")]
     ForeignProc,
     /// Processes could not be stopped.
@@ -41,42 +41,42 @@ impl DaemonError {
     }
 }
 
-/// Why a client has no answer.
+/// An error of a client.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
-    /// The daemon said no.
+    /// The daemon has answered with a failure.
     #[error("{message}")]
     Refused {
-        /// What kind of no.
+        /// The kind of failure.
         kind: crate::protocol::FailureKind,
-        /// In words.
+        /// The message for the user.
         message: String,
-        /// What to do next.
+        /// What the user can do next.
         hint: Option<String>,
     },
-    /// The daemon is gone, or hangs.
+    /// The daemon has closed the connection, or does not answer within the timeout.
     #[error("the daemon does not answer: {0}")]
     Gone(#[source] io::Error),
-    /// The daemon is leaving, and has not begun what was asked for.
+    /// The daemon is shutting down, and has not begun the call.
     #[error("the daemon is leaving, and has not begun this")]
     Leaving,
     /// No daemon could be started.
     #[error("{message}")]
     NotStarted {
-        /// The exit code that it leaves with, if it says so.
+        /// The exit code of the daemon, if it has reported one.
         code: Option<i32>,
         /// Why.
         message: String,
-        /// What to do next.
+        /// What the user can do next.
         hint: Option<String>,
     },
-    /// The daemon takes longer to begin than anybody waits.
+    /// The daemon has not begun to listen within the timeout; it goes on starting.
     #[error("the daemon, process {pid}, has not begun to listen yet")]
     StillStarting {
         /// Its pid.
         pid: u32,
     },
-    /// Another process has the ledger open, and does not listen.
+    /// Another process has the ledger open and does not listen on the socket.
     #[error("process {pid} has the ledger open and does not listen on its socket: {command}")]
     Unreachable {
         /// Its pid.
@@ -84,19 +84,19 @@ pub enum ClientError {
         /// Its command line.
         command: String,
     },
-    /// The daemon is not where the client is.
+    /// The daemon is in another pid namespace than the client.
     #[error("the daemon of this ledger runs in another pid namespace, and what it starts would run there")]
     OtherNamespace,
     /// The socket is another user's.
     #[error("the socket of the daemon is user {uid}'s")]
     Foreign {
-        /// Whose.
+        /// The uid of that user.
         uid: u32,
     },
-    /// The ledger's directory is not as it has to be.
+    /// The permissions or the owner of the ledger's directory are unsafe.
     #[error(transparent)]
     Unsafe(#[from] OpenError),
-    /// It says what nobody understands.
-    #[error("the daemon speaks another language: {0}")]
+    /// The answer is not valid in this version of the protocol.
+    #[error("the answer of the daemon cannot be decoded: {0}")]
     Protocol(String),
 }

@@ -1,4 +1,4 @@
-//! Why a call failed, as its client gets it: kind, text and hint.
+//! The failure of a call, as it is sent to the client: kind, message and hint.
 
 use apm2_core::process::ProcessError;
 
@@ -8,7 +8,7 @@ use apm2_model::id_query::UnclearId;
 
 use crate::protocol::FailureKind;
 
-/// A failure, as it is told.
+/// A failed call.
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
@@ -62,7 +62,7 @@ pub(crate) fn client_gone() -> Failure {
     Failure::new(FailureKind::Failed, "the client has left")
 }
 
-/// The words of an error, once: those of a kind that says nothing by itself are left out.
+/// The message of an error, without the prefix of kinds whose name adds nothing.
 pub(crate) fn error_text(error: ProcessError) -> String {
     match error {
         ProcessError::AlreadyExists(what) | ProcessError::InvalidState(what) => what,

@@ -1,4 +1,4 @@
-//! What goes over the socket: frames of a length, a tag and a body.
+//! The frames on the daemon's socket: length, tag and body.
 //!
 //! ```text
 //! length u32 big-endian, of tag and body | tag u8: 0 JSON, 1 bytes | body
@@ -6,30 +6,30 @@
 
 use std::io;
 
-/// The largest frame, in bytes.
+/// Maximum size of tag and body in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of the length.
+/// Size of the length field in bytes.
 pub(crate) const LENGTH_BYTES: usize = 4;
 
 const JSON: u8 = 0;
 
 const RAW: u8 = 1;
 
-/// One frame.
+/// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
-    /// A JSON text.
+    /// A JSON document.
     Json(Vec<u8>),
-    /// Bytes whose meaning both sides know.
+    /// Binary data: an encoded event or stream state, depending on the call.
     Raw(Vec<u8>),
 }
 
 impl Frame {
-    /// The bytes of the frame.
+    /// Encodes the frame, with its length.
     ///
     /// # Errors
-    /// When it is too large.
+    /// When the body is larger than [`FRAME_BYTES_MAX`].
     pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let (tag, body) = match self {
             Self::Json(body) => (JSON, body),
@@ -44,19 +44,19 @@ impl Frame {
         Ok(bytes)
     }
 
-    /// How many bytes follow this length.
+    /// The number of bytes that follow a length field.
     ///
     /// # Errors
-    /// When that is more than a frame may have, or none.
+    /// When it is zero or more than [`FRAME_BYTES_MAX`].
     pub(crate) fn length(bytes: [u8; LENGTH_BYTES]) -> io::Result<usize> {
         let length = usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX);
         if length == 0 || length > FRAME_BYTES_MAX { Err(too_large()) } else { Ok(length) }
     }
 
-    /// The frame of what follows the length.
+    /// Decodes the bytes that follow the length field.
     ///
     /// # Errors
-    /// When its tag is unknown.
+    /// When the tag is unknown or missing.
     pub(crate) fn from_body(mut bytes: Vec<u8>) -> io::Result<Self> {
         match bytes.first() {
             Some(&JSON) => Ok(Self::Json(bytes.split_off(1))),

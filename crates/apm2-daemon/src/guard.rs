@@ -1,5 +1,5 @@
-//! Keeps the daemon's socket where clients look for it: a cleaner of old files, or a copy that deletes what it does not
-//! know, removes its file and leaves the daemon out of reach.
+//! Restores the file of the daemon's socket. A cleaner of old files, or a synchronization that deletes unknown files, may remove
+//! it, and clients could not find the daemon.
 
 use std::{
     io,
@@ -17,13 +17,13 @@ use tokio::{net::UnixListener, sync::mpsc};
 
 use crate::address::{OnExisting, SocketFile, SocketLocation};
 
-/// How long is waited at most before it is looked again whether the socket is in its place.
+/// Maximum time between two checks of the file, in case no inotify event arrives.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// How long is waited before it is tried again.
+/// Pause before a failed restore is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A thread that looks after a socket's file: a disk that hangs holds up no client.
+/// A thread that watches the file of a socket, so that a disk that hangs delays no client.
 pub(crate) struct SocketGuard {
     waker: Waker,
     is_over: Arc<AtomicBool>,
@@ -31,10 +31,10 @@ pub(crate) struct SocketGuard {
 }
 
 impl SocketGuard {
-    /// Looks after `file` from here on.
+    /// Starts the thread that watches `file`.
     ///
     /// # Errors
-    /// When no descriptor or thread is left.
+    /// When inotify(7) or the thread cannot be created.
     pub(crate) fn new(file: SocketFile) -> io::Result<Self> {
         let (sender, made) = mpsc::channel(1);
         let mut watch = FileWatch::new()?;
@@ -47,7 +47,7 @@ impl SocketGuard {
         Ok(Self { waker, is_over, made })
     }
 
-    /// The socket that had to be made in the place of the one that was lost. Never, if none had to.
+    /// Waits for a socket that replaces a lost one. Waits forever if none is lost.
     pub(crate) async fn made(&mut self) -> StdListener {
         match self.made.recv().await {
             Some(listener) => listener,
@@ -63,10 +63,10 @@ impl Drop for SocketGuard {
     }
 }
 
-/// Listens on this socket with the runtime.
+/// Registers a listening socket with the async runtime.
 ///
 /// # Errors
-/// When the runtime does not take it.
+/// When it cannot be registered.
 pub(crate) fn registered(listener: StdListener) -> io::Result<UnixListener> {
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
@@ -85,23 +85,23 @@ fn look_after(mut file: SocketFile, watch: &mut FileWatch, is_over: &AtomicBool,
             }
             Err(error) => {
                 let error = error.to_string();
-                // Once for each reason, and not at each look.
+                // Logged once for each reason.
                 if said.as_ref() != Some(&error) {
                     tracing::error!("the daemon's socket was removed, and cannot be made again: {error}");
                 }
                 said = Some(error);
             }
         }
-        // One that could not be made is tried again before long.
+        // A failed restore is repeated soon.
         watch.wait(if said.is_some() { RETRY } else { LOOK_MAX });
     }
 }
 
 fn restore(file: &mut SocketFile) -> io::Result<Option<StdListener>> {
     match file.location() {
-        // Without a directory there is nothing to be reached by, and a ledger that is gone has no clients.
+        // No client can reach a socket in a directory that was removed.
         SocketLocation::Own | SocketLocation::NoDirectory => Ok(None),
-        // The ledger is ours: what has the name has no right to it.
+        // This process holds the lock of the ledger, so any other file of this name is stale.
         SocketLocation::Missing | SocketLocation::Taken => file.make(OnExisting::Replace, StdListener::bind).map(Some),
     }
 }

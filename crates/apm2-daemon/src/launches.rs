@@ -1,7 +1,7 @@
-//! What processes are launched with, in files of their own beside the ledger: `launch/<process id>.json`.
+//! The launch files beside the ledger, one for each supervised process: `launch/<process id>.json`.
 //!
-//! They hold values of environments, and so are no part of the record: nobody but the owner may read them, no event is
-//! made of them, and each goes when its process is taken out of supervision.
+//! They hold values of environment variables, and so are no part of the ledger: only the owner may read them, no event holds
+//! them, and each is removed when its process is unregistered.
 
 use std::{
     collections::HashSet,
@@ -19,16 +19,17 @@ use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
 use crate::launch_file;
 
-/// The directory of the files, in the ledger's.
+/// The directory of the launch files in the ledger's directory.
 const DIR: &str = "launch";
 
-/// The ending of a file that is about to take the place of the one that is kept.
+/// The extension of a file that is written and will be renamed over the current one.
 const NEW: &str = "new";
 
-/// The ending of a file that is kept beside the one that took its place: the program that wrote it may come back.
+/// The extension of a file that this program could not read, kept when it was replaced: the program that wrote it may be used
+/// again.
 const SET_ASIDE: &str = "set-aside";
 
-/// Launches in files.
+/// The launch files of a ledger.
 #[derive(Debug)]
 pub(crate) struct LaunchFiles {
     ledger: Arc<LedgerDir>,
@@ -36,7 +37,7 @@ pub(crate) struct LaunchFiles {
 }
 
 impl LaunchFiles {
-    /// Those of the ledger in `ledger`.
+    /// The launch files of the ledger in `ledger`.
     pub(crate) fn new(ledger: &Arc<LedgerDir>) -> Self {
         Self { ledger: Arc::clone(ledger), path: ledger.at().join(DIR) }
     }
@@ -45,7 +46,7 @@ impl LaunchFiles {
         self.path.join(format!("{process}.json"))
     }
 
-    /// Writes `launch` beside the one that is kept, and gives the path of that file. A failed attempt leaves none.
+    /// Writes `launch` to a temporary file and returns its path. A failed attempt leaves no file.
     fn write_new(&self, launch: &LaunchSpec) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
         self.ledger.check_place()?;
@@ -59,7 +60,7 @@ impl LaunchFiles {
         match written() {
             Ok(()) => Ok(new),
             Err(error) => {
-                // It holds values, and is of no use.
+                // An incomplete file may hold secrets.
                 let _ = fs::remove_file(&new);
                 Err(error)
             }
@@ -70,20 +71,20 @@ impl LaunchFiles {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Makes the directory where it is missing, durably: what is synced in a directory that is lost is lost with it.
+    /// Creates the directory if it is missing, and syncs its parent: a file in a directory that a crash removes is lost.
     fn make(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => File::open(self.ledger.at())?.sync_all(),
-            // Several are saved at once: one that is there already is as good.
+            // Launches are saved concurrently, so another thread may have created it.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
     }
 
-    /// Removes launches that were set aside longer than `age_max` ago.
+    /// Removes set-aside launch files that are older than `age_max`.
     ///
     /// # Errors
-    /// When they cannot be listed. What cannot be removed stays.
+    /// When they cannot be listed or removed.
     pub(crate) fn sweep(&self, now: SystemTime, age_max: Duration) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -95,7 +96,7 @@ impl LaunchFiles {
             if path.extension().is_none_or(|extension| extension != SET_ASIDE) {
                 continue;
             }
-            // When it was given its name, and not when it was written.
+            // ctime: the time of the rename, not of the last write.
             let changed = fs::symlink_metadata(&path).ok().and_then(|metadata| u64::try_from(metadata.ctime()).ok());
             let age = changed.and_then(|secs| now.duration_since(UNIX_EPOCH + Duration::from_secs(secs)).ok());
             if age.is_some_and(|age| age > age_max) && removed(&path)? {
@@ -105,7 +106,7 @@ impl LaunchFiles {
         Ok(client_gone)
     }
 
-    /// Keeps what this program cannot read before something else takes its name. One that was kept before goes: it is older.
+    /// Keeps a file that this program cannot read before it is replaced. Replaces an older one that was kept.
     fn set_aside(&self, path: &Path) -> io::Result<()> {
         match read(path) {
             Ok(_) => return Ok(()),
@@ -118,8 +119,8 @@ impl LaunchFiles {
     }
 }
 
-/// The processes that the daemon of the ledger in `ledger` launches, or the next one will, by the names of their files;
-/// `None` where no daemon ever kept any.
+/// The processes with a launch file: those that the daemon of the ledger in `ledger` supervises, or the next one will. `None` if
+/// no daemon has ever written a launch file.
 ///
 /// # Errors
 /// When the directory cannot be read.
@@ -152,7 +153,7 @@ impl LaunchStore for LaunchFiles {
 
     fn remove(&self, process: ProcessId) -> io::Result<()> {
         let path = self.path(process);
-        // What was prepared and not kept holds values as well.
+        // A prepared file that was never renamed may hold secrets, too.
         let was_prepared = removed(&path.with_extension(NEW))?;
         if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? | was_prepared { self.sync() } else { Ok(()) }
     }
@@ -165,16 +166,16 @@ impl LaunchStore for LaunchFiles {
         let mut kept = StoredLaunches::default();
         for entry in entries {
             let path = entry?.path();
-            // Left by a daemon that died while it wrote it. There is one daemon, and it does not write yet.
+            // Left by a daemon that was killed while writing. No other daemon writes now.
             if path.extension().is_some_and(|extension| extension == NEW) {
                 if let Err(error) = removed(&path) {
-                    tracing::warn!(path = %path.display(), %error, "a launch that was never finished stays");
+                    tracing::warn!(path = %path.display(), %error, "could not remove an incomplete launch file");
                 }
                 continue;
             }
             let Some(process) = process_of(&path) else { continue };
             match read(&path) {
-                // Copied under another's name, it would be launched as somebody else.
+                // A file that was copied to the name of another process would start the wrong process.
                 Ok(launch) if launch.spec.id != process => {
                     let why = format!(
                         "{}: it is the launch of process {}",
@@ -194,13 +195,13 @@ impl LaunchStore for LaunchFiles {
     }
 }
 
-/// Whose launch a file is by its name.
+/// The process of a launch file, by its name.
 fn process_of(path: &Path) -> Option<ProcessId> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(".json")?.parse().ok()
 }
 
-/// Removes a file; whether it was there.
+/// Removes a file. Returns whether it existed.
 fn removed(path: &Path) -> io::Result<bool> {
     match fs::remove_file(path) {
         Ok(()) => Ok(true),

@@ -1,21 +1,23 @@
-//! The daemon: the one owner of a ledger, and the supervisor of what runs.
+//! The daemon: the only process that writes a ledger, and the supervisor of the processes recorded in it.
 //!
 //! ```text
 //! clients --> socket --> session --> Supervisor --> processes
 //!                                       |              | outputs, pidfds
-//!                                     Ledger         keeper
+//!                                     Ledger         fd_store
 //! ```
 //!
-//! [`serve`] opens the ledger, takes up what an earlier daemon left, and answers clients until it is told to leave or has
-//! nothing to do. The [`fd_store`] is a process of its own that does nothing but hold descriptors, so that the end of the
-//! daemon loses none of them. What is supervised and how is `apm2-core`'s matter, what is recorded `apm2-ledger`'s, and
-//! what a person types and reads `apm2-ledger-cli`'s.
+//! [`serve`] opens the ledger, takes over the processes of an earlier daemon, and answers clients until it is asked to stop or is
+//! idle. [`fd_store`] is a separate process that only holds file descriptors, so that none is closed when the daemon ends.
+//! `apm2-core` decides how processes are supervised, `apm2-ledger` what is recorded, and `apm2-ledger-cli` holds the command
+//! line.
 
+mod accept_loop;
 mod address;
 mod calls;
 pub mod client;
 mod connection;
 mod descriptor;
+mod drain;
 mod error;
 mod failure;
 pub mod fd_store;
@@ -31,9 +33,11 @@ mod pending_connections;
 mod place;
 pub mod protocol;
 mod record;
+mod recovery;
 mod reopen;
 mod retention;
 mod server;
+mod service_manager;
 mod session;
 mod signals;
 pub mod start;

@@ -1,6 +1,6 @@
-//! The daemon's own log: `daemon.log` in the ledger's directory, which is its standard error when a client has started it.
-//! Lines are written by a thread, so that a disk that hangs holds up the log alone; the file is rotated while the daemon
-//! lives, and one old file is kept.
+//! The daemon's own log: `daemon.log` in the ledger's directory, which is its standard error if a client has started it. A thread
+//! writes the lines, so that a disk that hangs blocks the log alone. The file is rotated while the daemon runs; one old file is
+//! kept.
 
 use std::{
     fs::{self, File},
@@ -19,31 +19,31 @@ use std::{
 use apm2_ledger::file;
 use rustix::{fs::fstat, stdio::dup2_stderr};
 
-/// The name of the file, in the ledger's directory.
+/// The name of the log in the ledger's directory.
 pub const LOG_FILE: &str = "daemon.log";
 
-/// The name that a full file is given, in the place of an older one.
+/// The name of the rotated log; an older one is replaced.
 const OLD_FILE: &str = "daemon.log.1";
 
-/// The size at which a file is full, in bytes.
+/// The size at which the log is rotated, in bytes.
 pub(crate) const LOG_BYTES_MAX: u64 = 1 << 20;
 
-/// Lines that wait for the disk; more are dropped and counted.
+/// Maximum number of queued lines; more are dropped and counted.
 const LINES_WAITING_MAX: usize = 1024;
 
-/// How long the last lines are waited for.
+/// Timeout for the flush of the last lines.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// How often it is tried while too many lines wait.
+/// Interval of the attempts while the queue is full.
 const FLUSH_POLL: Duration = Duration::from_millis(5);
 
 enum Task {
     Write(Vec<u8>),
-    /// Says when all that came before is written.
+    /// Signals when all lines before it are written.
     Flush(SyncSender<()>),
 }
 
-/// A way to the log. Clones share it.
+/// A handle for writing to the log. Clones share the queue.
 #[derive(Clone)]
 pub struct DaemonLog {
     tasks: SyncSender<Task>,
@@ -51,10 +51,10 @@ pub struct DaemonLog {
 }
 
 impl DaemonLog {
-    /// Writes to standard error; where that is `daemon.log` in `dir`, rotates it.
+    /// Starts the thread, which writes to standard error. If that is `daemon.log` in `dir`, it is rotated.
     ///
     /// # Errors
-    /// When no thread can be made.
+    /// When the thread cannot be started.
     pub fn start(dir: &Path) -> io::Result<Self> {
         let (tasks, received) = sync_channel(LINES_WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -63,12 +63,12 @@ impl DaemonLog {
         Ok(Self { tasks, dropped })
     }
 
-    /// Waits until what was said is written; not for long.
+    /// Waits until the queued lines are written, for at most a second.
     pub fn flush(&self) {
         let began = Instant::now();
         let (done, told) = sync_channel(1);
         let mut task = Task::Flush(done);
-        // A disk that hangs is not waited for.
+        // The queue is full if the disk hangs, so the wait is limited.
         while let Err(TrySendError::Full(unsent)) = self.tasks.try_send(task) {
             if began.elapsed() > FLUSH_MAX {
                 return;
@@ -100,7 +100,7 @@ struct Writer {
 
 impl Writer {
     fn run(&self, tasks: &Receiver<Task>) {
-        // What cannot be said is no reason to end: the disk may be full.
+        // A failed write does not end the thread: the disk may be full for a while.
         while let Ok(task) = tasks.recv() {
             match task {
                 Task::Write(line) => {
@@ -120,7 +120,7 @@ impl Writer {
         }
     }
 
-    /// Begins a new file where standard error is this one, and it is full or has lost its name.
+    /// Rotates the log if standard error is that file, and it is full or was renamed.
     fn rotate_if_full(&self) -> io::Result<()> {
         let ours = fstat(io::stderr().as_fd())?;
         let is_named = fs::symlink_metadata(&self.path)
@@ -134,10 +134,10 @@ impl Writer {
     }
 }
 
-/// Opens the log, and sets a full one aside before.
+/// Opens the log for appending, and rotates a full one before.
 ///
 /// # Errors
-/// When it cannot be opened, or not be set aside.
+/// When it cannot be opened or rotated.
 pub(crate) fn open_rotated(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() >= LOG_BYTES_MAX) {
         fs::rename(path, path.with_file_name(OLD_FILE))?;
@@ -170,7 +170,7 @@ mod tests {
         let log = DaemonLog { tasks, dropped: Arc::default() };
         log.tasks.send(Task::Write(Vec::new())).unwrap();
         let writer = thread::spawn(move || {
-            // Long enough that it is asked for before there is room.
+            // Long enough that the flush begins before there is room.
             thread::sleep(FLUSH_POLL * 4);
             received.iter().any(|task| matches!(task, Task::Flush(_)))
         });

@@ -9,16 +9,16 @@ use apm2_core::log::Retention;
 pub struct DaemonOptions {
     /// The ledger's directory.
     pub dir: PathBuf,
-    /// How long the daemon stays with nothing to do; for ever without it.
+    /// How long an idle daemon waits before it exits; `None` for no limit.
     pub idle_timeout: Option<Duration>,
-    /// The time in which everything is stopped when the daemon is told to leave.
+    /// The time limit for stopping all processes at a shutdown.
     pub stop_deadline: Duration,
-    /// The limits on all logs together.
+    /// The limits on the log files of all processes together.
     pub retention: Retention,
-    /// The program that becomes the keeper, with its arguments.
+    /// The command that starts a file descriptor store: program and arguments.
     pub fd_store_command: Vec<OsString>,
-    /// Whether processes that may be alive in another pid namespace are taken for ended.
+    /// Whether processes that may be alive in another pid namespace are recorded as ended.
     pub forget_other_namespaces: bool,
-    /// Whether a client started it for itself and others: then what the client happened to have does not count.
+    /// Whether a client has started the daemon: then it resets what it inherited from that client.
     pub is_started_by_client: bool,
 }

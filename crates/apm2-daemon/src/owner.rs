@@ -1,11 +1,11 @@
-//! Which process has a ledger open, for when its daemon cannot be reached by the socket.
+//! Finds the process that has a ledger open, when its daemon cannot be reached by the socket.
 //!
-//! The lock on the ledger's directory is the evidence (flock(2)), and the kernel's list of locks (`/proc/locks`) says whose
-//! it is. A pid alone is evidence of nothing.
+//! The lock on the ledger's directory (flock(2)) is the evidence, and `/proc/locks` (proc(5)) names its holder. A pid alone is no
+//! evidence.
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io,
     os::{
         fd::OwnedFd,
@@ -19,7 +19,7 @@ use apm2_core::process::proc_is_of_our_namespace;
 use apm2_ledger::file;
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    fs::{FlockOperation, flock, major, minor},
+    fs::{major, minor},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
@@ -27,31 +27,31 @@ use rustix::{
 /// The kernel's list of locks.
 const LOCKS_FILE: &str = "/proc/locks";
 
-/// The file in which the owner of a ledger notes its pid: a hint.
+/// The file that holds the pid of the owner: a hint only.
 const OWNER_FILE: &str = "owner";
 
-/// How long a daemon is given to make its socket again, or to begin again: it reads the ledger before it listens.
+/// How long a daemon may take to make its socket again, or to start again: it reads the ledger before it listens.
 pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(15);
 
-/// How often it is looked for meanwhile.
+/// Interval of the attempts to connect meanwhile.
 pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
 
-/// How long a process that has no command line is taken for one that is in execve(2), and how often it is looked again.
+/// How long a process without a command line counts as being in execve(2), and the interval of the checks.
 const EXEC_WAIT_MAX: Duration = Duration::from_secs(1);
 
 const EXEC_WAIT_POLL: Duration = Duration::from_millis(5);
 
-/// The word of its command line by which a daemon is known.
+/// The argument by which the command line of a daemon is recognized.
 const DAEMON_ARGUMENT: &[u8] = b"daemon";
 
-/// Who has a ledger open.
+/// The owner of a ledger.
 #[derive(Debug)]
 pub enum Ownership {
-    /// No process.
+    /// No process has it open.
     Free,
-    /// This process.
+    /// The process that has it open.
     Process(Owner),
-    /// A process that cannot be seen from here: it is in another pid namespace.
+    /// A process in another pid namespace, which is not visible here.
     Unseen,
 }
 
@@ -62,7 +62,7 @@ pub struct Owner {
     pidfd: OwnedFd,
 }
 
-/// Who has the ledger in `dir` open now.
+/// Finds the process that has the ledger in `dir` open now.
 ///
 /// # Errors
 /// When the directory cannot be opened or locked.
@@ -76,41 +76,41 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
             Err(Errno::SRCH) => continue,
             pidfd => pidfd?,
         };
-        // Looked up after the descriptor was opened: from here on it cannot mean another process.
+        // Checked again after the pidfd was opened, which from then on refers to this process even if the pid is reused.
         if holders(dir, &opened)?.contains(&pid) {
             return Ok(Ownership::Process(Owner { pid, pidfd }));
         }
     }
-    // Asked for and given back at once, when the descriptor is closed. An owner that begins meanwhile waits longer than that.
-    match flock(&opened, FlockOperation::NonBlockingLockShared) {
+    // The lock is released at once, when the descriptor is closed. A starting owner waits longer than that for the lock.
+    match opened.try_lock_shared() {
         Ok(()) => Ok(Ownership::Free),
-        Err(Errno::WOULDBLOCK) => Ok(Ownership::Unseen),
-        Err(errno) => Err(errno.into()),
+        Err(TryLockError::WouldBlock) => Ok(Ownership::Unseen),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-/// Whether a process with this pid (`None` where it cannot be seen from here) may have the ledger in `dir` open. It may not
-/// where another process has, or none.
+/// Whether the process `pid` may have the ledger in `dir` open; `None` stands for a process that is not visible here. False if
+/// another process has it open, or none.
 ///
 /// # Errors
-/// When the directory cannot be opened, or the list of locks not be read.
+/// When the directory cannot be opened, or /proc/locks cannot be read.
 pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
     let opened = File::open(dir)?;
-    // The pids of the list are those of the namespace that /proc belongs to.
+    // The pids in /proc/locks are those of the namespace that /proc belongs to.
     let holders = if proc_is_of_our_namespace() { holders(dir, &opened)? } else { Vec::new() };
     let is_pid = |holder: &Pid| i32::try_from(pid.unwrap_or_default()) == Ok(holder.as_raw_nonzero().get());
     if !holders.is_empty() {
         return Ok(holders.iter().any(is_pid));
     }
-    match flock(&opened, FlockOperation::NonBlockingLockShared) {
+    match opened.try_lock_shared() {
         Ok(()) => Ok(false),
-        Err(Errno::WOULDBLOCK) => Ok(true),
-        Err(errno) => Err(errno.into()),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }
 
-/// The processes that hold an exclusive lock on the directory. Of a file system whose devices have two numbers (btrfs), the
-/// one that says itself that it is the owner.
+/// The processes that hold an exclusive lock on the directory. On a file system whose files and locks show different device
+/// numbers (btrfs), the process whose pid is in the owner file.
 fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     let metadata = opened.metadata()?;
     let device = (major(metadata.dev()), minor(metadata.dev()));
@@ -122,7 +122,7 @@ fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     Ok(of_dir.filter_map(|lock| Pid::from_raw(lock.pid)).collect())
 }
 
-/// An exclusive flock(2) of the kernel's list.
+/// An exclusive flock(2) in /proc/locks.
 #[derive(Debug, PartialEq, Eq)]
 struct HeldLock {
     pid: i32,
@@ -144,20 +144,20 @@ fn parse_lock_line(line: &str) -> Option<HeldLock> {
 }
 
 impl Owner {
-    /// Its pid.
+    /// The pid of the owner.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Its command line, for people; empty when it has none.
+    /// The command line for display; empty if there is none.
     #[must_use]
     pub fn command_line(&self) -> String {
         self.arguments().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether it is a daemon of this program, and not another program that has the ledger open. Told by its command line,
-    /// since the program file of a process that is not dumpable cannot be read (proc(5)).
+    /// Whether the owner is a daemon of this program, and not another program that has the ledger open. Decided by the command
+    /// line, because /proc/pid/exe of a process that is not dumpable cannot be read (proc(5)).
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         let arguments = self.arguments();
@@ -167,7 +167,7 @@ impl Owner {
         own.is_some() && program == own && arguments.iter().skip(1).any(|word| word == DAEMON_ARGUMENT)
     }
 
-    /// Empty where it has ended. One that is in execve(2) has no command line for a moment.
+    /// The arguments; empty if the process has ended. A process in execve(2) has none for a moment.
     fn arguments(&self) -> Vec<Vec<u8>> {
         let began = Instant::now();
         loop {
@@ -178,8 +178,8 @@ impl Owner {
         }
     }
 
-    /// Sends it the signal by which a daemon stops everything and leaves, or leaves everything running. One that has ended
-    /// needs none.
+    /// Sends SIGTERM, on which a daemon stops all processes and exits, or with `leave` SIGHUP, on which it leaves them running.
+    /// Does nothing if the process has ended.
     ///
     /// # Errors
     /// Those of pidfd_send_signal(2).
@@ -190,7 +190,7 @@ impl Owner {
         }
     }
 
-    /// Waits for its end for at most `max`; whether it has come.
+    /// Waits for at most `max` for the end of the process. Returns whether it has ended.
     #[must_use]
     pub fn has_ended(&self, max: Duration) -> bool {
         let began = Instant::now();
@@ -212,7 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_of_the_list_of_locks_is_understood() {
+    fn a_line_of_proc_locks_is_parsed() {
         let lock = parse_lock_line("12: FLOCK  ADVISORY  WRITE 708 fe:1a:405 0 EOF").unwrap();
         assert_eq!(lock, HeldLock { pid: 708, device: (0xfe, 0x1a), inode: 405 });
         for line in [
@@ -229,11 +229,11 @@ mod tests {
     fn the_holder_of_the_lock_is_found_and_no_one_else() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
-        // A note that is wrong deceives nobody.
+        // A wrong pid in the file is ignored.
         fs::write(dir.path().join(OWNER_FILE), "1\n").unwrap();
         assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
         let held = File::open(dir.path()).unwrap();
-        flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
+        held.try_lock().unwrap();
         let Ownership::Process(owner) = ownership(dir.path()).unwrap() else { panic!("it is not found") };
         assert_eq!(owner.pid(), std::process::id());
         assert!(!owner.is_daemon() && !owner.has_ended(Duration::ZERO));

@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket.
+//! The process at the other end of a Unix socket (SO_PEERCRED, unix(7)).
 
 use std::{fs, io, os::fd::AsFd};
 
@@ -8,19 +8,19 @@ use nix::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The user at the other end. Its pid need not be known: it is 0 for a process of another pid namespace.
+/// The user of the peer. Valid even if its pid is 0, as for a process of another pid namespace.
 pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
     Ok(Uid::from_raw(getsockopt(socket, PeerCredentials)?.uid()))
 }
 
-/// The pid of the process at the other end; `None` when it cannot be told from here.
+/// The pid of the peer; `None` if it is not visible in this pid namespace.
 pub(crate) fn peer_pid(socket: &impl AsFd) -> Option<u32> {
     let pid = getsockopt(socket, PeerCredentials).ok()?.pid();
     u32::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
-/// Whether the process at the other end is known to be in another pid namespace (pid_namespaces(7)): it is not visible from
-/// here, or has a pid of its own where it is. One that cannot be looked at is taken for one of ours.
+/// Whether the peer is known to be in another pid namespace (pid_namespaces(7)): it is not visible here, or has another pid in a
+/// nested namespace. If /proc cannot be read, it counts as being in this one.
 pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
     let pid = getsockopt(socket, PeerCredentials)?.pid();
     if pid == 0 {
@@ -33,7 +33,7 @@ pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
         .is_some_and(|pids| pids.split_whitespace().count() > 1))
 }
 
-/// Whether the process at the other end has closed its socket. One that will only say nothing more (shutdown(2)) has not.
+/// Whether the peer has closed its socket. One that has only shut down its writing side (shutdown(2)) has not.
 pub(crate) fn has_hung_up(socket: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(socket, PollFlags::empty())];
     let polled_now = poll(&mut polled, Some(&Timespec::default()));

@@ -1,5 +1,5 @@
-//! Clients that are connected and have not said what they want. There is room for so many; who has waited longest has to go
-//! when another one comes, so that those who say nothing keep nobody else out.
+//! Clients that are connected and have not sent their call yet. Their number is bounded: a new connection closes the oldest
+//! pending one, so that silent clients do not block others.
 
 use std::{
     collections::VecDeque,
@@ -8,10 +8,10 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-/// Clients that may wait.
+/// Maximum number of pending connections.
 const WAITING_MAX: usize = 64;
 
-/// The clients that wait, the one that came first at the front.
+/// The pending connections, oldest first.
 #[derive(Debug, Default)]
 pub(crate) struct PendingConnections(Mutex<Waiting>);
 
@@ -22,7 +22,8 @@ struct Waiting {
 }
 
 impl PendingConnections {
-    /// Lets a client wait, whose task this is. Gives its number.
+    /// Adds the connection that `task` serves, and returns its number. Aborts the task of the oldest one where there are too
+    /// many.
     pub(crate) fn add(&self, task: AbortHandle) -> u64 {
         let mut waiting = self.lock();
         if waiting.clients.len() >= WAITING_MAX
@@ -36,17 +37,17 @@ impl PendingConnections {
         number
     }
 
-    /// The client with this number waits no more.
+    /// Removes the connection with this number, if it is still pending.
     pub(crate) fn remove(&self, number: u64) {
         self.lock().clients.retain(|(waiting, _)| *waiting != number);
     }
 
-    /// Whether nobody waits.
+    /// Whether no connection is pending.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().clients.is_empty()
     }
 
-    /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
+    /// A panic of another thread leaves no inconsistent state under this lock.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,11 +1,11 @@
-//! The file `place` of a ledger's directory: which place this is, so that a copy knows that it is one.
+//! The file `place` in the ledger's directory identifies that directory, so that a copy of the ledger can be detected.
 //!
 //! ```text
 //! {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
 //! ```
 //!
-//! The nonce is in the marker of every run that is started here. Device and inode are those of the directory: a copy has the
-//! file, too, and another directory. Devices are numbered anew at each boot, so they count on the same boot only.
+//! The nonce is a part of the marker of every run that is started here. Device and inode identify the directory: a copy contains
+//! the same file in another directory. Device numbers may change at a boot, so they are compared within one boot only.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -15,13 +15,13 @@ use apm2_model::clock::boot_id;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name of the file.
+/// The name of the file in the ledger's directory.
 const FILE: &str = "place";
 
-/// The version that is written.
+/// The version of the file that is written.
 const VERSION: u32 = 1;
 
-/// What the file says.
+/// The content of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Noted {
     version: u32,
@@ -29,16 +29,16 @@ struct Noted {
     boot: Uuid,
     device: u64,
     inode: u64,
-    /// Whether runs from before there was this file may still be alive: their markers name no place.
+    /// Whether runs that were started before the file existed may still be alive: their markers have no nonce.
     old_markers: bool,
 }
 
-/// What a ledger's directory is.
+/// Whether a directory is a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Finding {
-    /// The place where its runs were started.
+    /// The runs of the ledger were started in this directory.
     Own(LedgerPlace),
-    /// A copy of such a place, as which it begins anew.
+    /// The directory is a copy, which gets a nonce of its own.
     Copy(LedgerPlace),
 }
 
@@ -50,25 +50,26 @@ impl Finding {
     }
 }
 
-/// What is known beside the file.
+/// Evidence besides the file.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Evidence {
-    /// Whether a keeper answers here that serves this very directory: it was started here, and holds what runs here.
+    /// Whether a file descriptor store confirms that it serves this directory: then the runs were started here.
     pub(crate) has_fd_store: bool,
-    /// Whether the record has runs of this boot open: only those can be alive.
+    /// Whether runs of the current boot have no recorded end: only those can be alive.
     pub(crate) has_open_runs: bool,
-    /// Whether the record has anything at all.
+    /// Whether the ledger has no stream of a process.
     pub(crate) is_empty: bool,
 }
 
-/// Finds out what the directory is. Changes nothing.
+/// Determines whether `dir` is a copy. Changes nothing.
 ///
 /// # Errors
 /// When the file or the directory cannot be read.
 pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
     let new = |has_old_markers| LedgerPlace { nonce: Uuid::new_v4(), has_old_markers };
     let Some(noted) = read(dir)? else {
-        // From before there was the file. Without it, what may be alive is followed only if a keeper proves that it runs here.
+        // A ledger older than the file. Runs that may be alive are taken over only if a file descriptor store proves that they
+        // run here.
         return Ok(match evidence {
             Evidence { has_fd_store: true, .. } => Finding::Own(new(true)),
             Evidence { has_open_runs: true, .. } => Finding::Copy(new(false)),
@@ -84,7 +85,7 @@ pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
     Ok(if evidence.is_empty { Finding::Own(new(false)) } else { Finding::Copy(new(false)) })
 }
 
-/// Notes that the directory is this place from here on. Durable when this returns.
+/// Writes `place` into the file. Durable when this returns.
 ///
 /// # Errors
 /// When it cannot be written.
@@ -133,7 +134,7 @@ mod tests {
         fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
         let Finding::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
         assert_ne!(other.nonce, place.nonce);
-        // A keeper that answers was started there.
+        // A file descriptor store that answers was started here.
         let moved = find(copy.path(), Evidence { has_fd_store: true, ..QUIET }).unwrap();
         assert_eq!(moved, Finding::Own(place));
         note(copy.path(), other).unwrap();

@@ -1,4 +1,4 @@
-//! What a client may ask a daemon for, and what it is answered. One call for each connection.
+//! The calls that a client can make to a daemon, and their answers. One call for each connection.
 
 use std::{fmt, time::Duration};
 
@@ -8,121 +8,119 @@ use apm2_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of this protocol. A daemon refuses another one, and says which it speaks.
+/// The protocol version. A daemon refuses any other, and names its own.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// A request, with who makes it as far as the socket does not tell.
+/// A request, with what the daemon cannot read from the socket about the requester.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// [`PROTOCOL_VERSION`].
     pub version: u32,
-    /// Why, in their own words.
+    /// The reason that the user gave.
     pub reason: Option<String>,
-    /// Their terminal, if there is one.
+    /// The user's terminal, if there is one.
     pub terminal: Option<String>,
-    /// What is asked for.
+    /// The request.
     pub request: Request,
 }
 
-/// What is asked for. Targets are names, `name-instance`, beginnings of ids, or `all`.
+/// A request. Targets are names, `name-instance`, prefixes of ids, or `all`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Whether there is anybody.
+    /// Return pid and version of the daemon.
     Hello,
-    /// What belongs to a group is to be exactly this, and to run.
+    /// Make the processes of a group exactly these, and run them.
     Apply {
         /// The group.
         group: String,
-        /// What belongs to it.
+        /// All processes of the group.
         launches: Vec<LaunchSpec>,
-        /// Only say what would be done.
+        /// Return the plan, and change nothing.
         dry_run: bool,
-        /// Whether what has finished is started, too.
+        /// Whether processes that have finished are started again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         rerun: bool,
     },
-    /// Stop and forget.
+    /// Stop processes and unregister them.
     Remove {
-        /// Which.
+        /// The processes or instances.
         targets: Targets,
-        /// Whether their logs are removed, too, and those of what was removed before. Not sent where it is not wanted: a
-        /// daemon from before it would refuse it.
+        /// Whether their logs are removed too, including those of processes that were removed earlier. Omitted when false: a
+        /// daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         purge: bool,
     },
-    /// Start.
+    /// Start instances.
     Start {
-        /// Which.
+        /// The processes or instances.
         targets: Vec<String>,
     },
-    /// Stop.
+    /// Stop instances.
     Stop {
-        /// Which.
+        /// The processes or instances.
         targets: Vec<String>,
-        /// Time until SIGKILL; without it, each its own.
+        /// Time until SIGKILL; `None` for the timeout of each process.
         #[serde(default, with = "apm2_model::duration::option")]
         timeout: Option<Duration>,
     },
-    /// Stop and start.
+    /// Stop instances and start them again.
     Restart {
-        /// Which.
+        /// The processes or instances.
         targets: Vec<String>,
     },
-    /// Pass a signal on to the process group. It is no stop.
+    /// Send a signal to the process group. The instance does not count as stopped.
     Signal {
-        /// Whose.
+        /// The receivers, or the process to wait for.
         targets: Vec<String>,
         /// The signal.
         signal: Signal,
     },
-    /// Replace credentials.
+    /// Replace the credentials of instances.
     Reload {
-        /// Which.
+        /// The processes or instances.
         targets: Vec<String>,
     },
     /// Change the number of instances.
     Scale {
-        /// Which.
+        /// The name of the process.
         name: String,
-        /// How many.
+        /// The new number.
         instances: u32,
     },
-    /// Run something once, under its policy, and wait for its end. Answered by [`Answer::Started`] and then
-    /// [`Answer::Ended`].
+    /// Run a process once, under its policy, and wait for its end. Answered by [`Answer::Started`], then by [`Answer::Ended`].
     Run {
-        /// What.
+        /// The process.
         launch: Box<LaunchSpec>,
-        /// Whether the standard input of its first run comes beside the call (`SCM_RIGHTS`, unix(7)).
+        /// Whether the standard input of its first run is sent with the call (`SCM_RIGHTS`, unix(7)).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stdin: bool,
     },
-    /// Wait for the end of what was asked for by `Run`.
+    /// Wait for the end of a process that `Run` started.
     Wait {
-        /// Whose.
+        /// The receivers, or the process to wait for.
         process_id: ProcessId,
-        /// The run that it began with, as [`Answer::Started`] told. Not sent where that did not: a daemon from before it
-        /// would refuse it.
+        /// The first run, from [`Answer::Started`]. Omitted when that had none: a daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<u64>,
     },
-    /// The folds of all instances, each as bytes, then [`Answer::Done`].
+    /// The states of all instances, each as a bytes frame, then [`Answer::Done`].
     Streams,
-    /// Events from here on as they come, each as bytes.
+    /// Events from `first` on, each as a bytes frame, including those recorded later.
     Follow {
-        /// The seq of the first.
+        /// The sequence number of the first event.
         first: u64,
     },
-    /// Leave.
+    /// Shut the daemon down.
     Shutdown {
-        /// Whether what runs is left running, for the next daemon.
+        /// Whether processes are left running for the next daemon.
         leave: bool,
     },
 }
 
 impl Request {
-    /// Whether it may change something.
+    /// Whether the request may change the state of a process or of the daemon.
     #[must_use]
     pub const fn is_change(&self) -> bool {
         let is_read = matches!(
@@ -132,7 +130,7 @@ impl Request {
         !is_read
     }
 
-    /// Whether it comes to the same to ask for it once more, when it is not known whether it was done.
+    /// Whether the request is idempotent, so that it can be repeated when it is unknown whether it was carried out.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
@@ -143,12 +141,12 @@ impl Request {
             | Self::Streams
             | Self::Follow { .. } => true,
             Self::Apply { dry_run, rerun, .. } => *dry_run || !*rerun,
-            // What is named is unknown once it is removed.
+            // A name is unknown after its removal, so the repetition would fail.
             Self::Remove { targets, .. } => !matches!(targets, Targets::Named(_)),
             Self::Signal { signal, .. } => {
                 [nix::libc::SIGSTOP, nix::libc::SIGCONT].contains(&i32::from(signal.number()))
             }
-            // What ends at once would run twice.
+            // A process that ends at once would run twice.
             Self::Start { .. }
             | Self::Restart { .. }
             | Self::Reload { .. }
@@ -158,92 +156,92 @@ impl Request {
     }
 }
 
-/// Which processes.
+/// A set of processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Targets {
-    /// Those of a group.
+    /// All processes of a group.
     Group(String),
-    /// Those that are named.
+    /// Processes by their names.
     Named(Vec<String>),
-    /// All.
+    /// All processes.
     All,
 }
 
-/// What comes back.
+/// A message of the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    /// One thing is done; more to come.
+    /// The outcome for one process; more messages follow.
     Progress(Outcome),
-    /// More to come; nothing to say.
+    /// The daemon is alive and still works; more messages follow.
     Alive,
-    /// An answer that others may follow, of `Run`.
+    /// An answer of `Run` that is not the last one.
     Answer(Answer),
-    /// The last one.
+    /// The last answer.
     Done(Answer),
-    /// It is not done.
+    /// The call failed.
     Failed {
-        /// What kind of trouble.
+        /// The kind of failure.
         kind: FailureKind,
-        /// In words.
+        /// The message for the user.
         message: String,
-        /// What to do next.
+        /// What the user can do next.
         hint: Option<String>,
-        /// Whether the daemon is leaving, and has not begun what was asked for: the next one can be asked.
+        /// Whether the daemon is shutting down and has not begun the call: the next daemon can be asked.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_leaving: bool,
     },
 }
 
-/// An answer.
+/// The answer to a call.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// Who is there.
+    /// Identifies the daemon.
     Hello {
         /// The daemon's pid.
         pid: u32,
         /// Its version.
         version: String,
     },
-    /// What was done, or would be.
+    /// What was done, or would be done in a dry run.
     Outcomes(Vec<Outcome>),
-    /// It was started.
+    /// The process was started.
     Started {
-        /// Its id.
+        /// The id of the process.
         process_id: ProcessId,
-        /// The seq of the last event before it was asked for.
+        /// The sequence number of the last event before the start was requested.
         seq: u64,
-        /// The run that it began with. A daemon from before it does not tell.
+        /// The first run. Absent from daemons of earlier versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<u64>,
     },
-    /// It has ended. Its fold, as bytes, came before.
+    /// The process has ended. Its state was sent before, as a bytes frame.
     Ended,
-    /// That is all.
+    /// The call is complete.
     Done,
 }
 
-/// What became of one process or instance.
+/// The outcome of a call for one process or instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Its name.
+    /// The name of the process or instance.
     pub name: String,
-    /// What was done, or would be.
+    /// What was done, or would be done in a dry run.
     pub action: Action,
-    /// How much was removed, of logs.
+    /// Size of the removed logs in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// Why not, if it failed.
+    /// The error message, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why nothing had to be done.
+    /// Why nothing was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// What can be done.
+/// An action on a process or instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is what its name says")]
@@ -252,7 +250,7 @@ pub enum Action {
     Change,
     Remove,
     Unchanged,
-    /// It has done what it was started for: nothing is to be done.
+    /// The process has finished successfully, and is not started again.
     Finished,
     Start,
     Stop,
@@ -283,13 +281,13 @@ impl fmt::Display for Action {
     }
 }
 
-/// Kinds of trouble.
+/// The kind of a failure; the client derives its exit code from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// It failed.
+    /// The operation failed.
     Failed,
-    /// It was asked for in a wrong way.
+    /// The request is invalid.
     Usage,
     /// There is no such process.
     NoSuchProcess,

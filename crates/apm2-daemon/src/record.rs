@@ -1,4 +1,4 @@
-//! What a session looks up in the record of what is over.
+//! Reads of the ledger about runs that have ended.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use apm2_model::{
     state::{series::Series, stream::Stream},
 };
 
-/// How what began with this run was when something else was started after it. `None` while nothing was.
+/// The state at the end of the series of runs that began with `run`. `None` while no later start has ended the series.
 pub(crate) async fn past_end(ledger: &Ledger, id: StreamId, run: u64) -> Result<Option<Stream>, ProcessError> {
     let past = move |reader: Reader| {
         let (mut series, mut fold): (Series, Option<Stream>) = (Series::from(run), None);
@@ -30,7 +30,7 @@ pub(crate) async fn past_end(ledger: &Ledger, id: StreamId, run: u64) -> Result<
     read(ledger, past).await
 }
 
-/// Reads the ledger, on a thread that may wait for its disk.
+/// Reads the ledger on a blocking thread.
 pub(crate) async fn read<T: Send + 'static>(
     ledger: &Ledger,
     work: impl FnOnce(Reader) -> Result<T, ReadError> + Send + 'static,

@@ -1,10 +1,10 @@
-//! How a daemon begins again after its ledger was poisoned.
+//! The new start of a daemon after its ledger was poisoned.
 //!
-//! After a failed write what is on the disk is known only once the ledger is opened again, and threads of this process may
-//! still be at work on it. So the daemon becomes a new one by exec(2): its pid, its standard error and its children stay, all
-//! else is gone, and what runs is taken over as by any next daemon. Between two attempts it waits longer each time, holding
-//! the ledger's lock and telling each client why nothing can be done. A stop of the daemon is carried out as `--leave` meanwhile:
-//! a stop of what runs could not be recorded.
+//! After a failed write, the content of the disk is known only once the ledger is opened again, and threads of this process may
+//! still use it. So the daemon executes itself again (execve(2)): pid, standard error and child processes stay, all else is
+//! released, and the processes are recovered as by any later daemon. The pause between attempts grows; meanwhile the daemon holds
+//! the lock of the ledger and answers each call with the reason. A request to stop is carried out as `--leave`, since a stop
+//! could not be recorded.
 
 use std::{
     fs::File,
@@ -37,26 +37,26 @@ use crate::{
     signals::Signals,
 };
 
-/// The variable by which a daemon tells the one that it becomes why.
+/// The environment variable that passes the reason to the daemon that is executed.
 const VARIABLE: &str = "APM2_POISONED";
 
-/// The time between two attempts, from the second on; it doubles up to the most.
+/// The pause before the second attempt; it doubles up to [`WAIT_MAX`].
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// A daemon that has served for so long has recovered: the next poison is a new one.
+/// After serving this long, a daemon counts as recovered, and the pause starts anew.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
-/// Clients that are refused at the same time.
+/// Maximum number of clients that are answered at the same time.
 const REFUSED_MAX: usize = 64;
 
-/// Why the daemon before this one could not go on.
+/// Why the daemon that ran in this process before could not go on.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Poisoned {
-    /// In words: since when, and because of what.
+    /// Message for clients: since when, and the cause.
     what: String,
-    /// Attempts that have failed since.
+    /// Number of failed attempts since.
     attempts: u32,
     /// The id of the ledger, and the last event that was acknowledged.
     ledger: Uuid,
@@ -69,12 +69,12 @@ pub(crate) struct Poisoned {
 }
 
 impl Poisoned {
-    /// What the daemon was poisoned by that this process was before.
+    /// The state of the daemon that ran in this process before; `None` if there was none.
     pub(crate) fn before() -> Option<Self> {
         serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()
     }
 
-    /// The state after one more poison, of a daemon that has served for `served`.
+    /// The state after another poisoning of a daemon that has served for `served`.
     pub(crate) fn again(
         before: Option<Self>,
         ledger: (&Poison, KnownLedger),
@@ -97,7 +97,7 @@ impl Poisoned {
         Self { attempts: self.attempts.saturating_add(1), ..self }
     }
 
-    /// How long to wait before the next attempt.
+    /// The pause before the next attempt.
     fn wait(&self) -> Duration {
         let doublings = self.attempts.checked_sub(1);
         doublings.map_or(Duration::ZERO, |doublings| WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX))
@@ -119,18 +119,18 @@ impl Poisoned {
         let mut args = std::env::args_os();
         let name = args.next().unwrap_or_default();
         let told = serde_json::to_string(self).unwrap_or_default();
-        // The thread that writes the log ends with execve(2).
+        // execve(2) ends the thread that writes the log.
         log.flush();
-        // Not by its path: another version may have that by now, or none.
+        // Not by its path, which may belong to another version by now, or to no file.
         let error = Command::new("/proc/self/exe").arg0(name).args(args).env(VARIABLE, told).stdin(locked).exec();
         DaemonError::io("begin again")(error)
     }
 }
 
-/// Opens the ledger again, however often it takes. `None` when the daemon is told to leave before that.
+/// Opens the ledger again, with as many attempts as it takes. `None` if the daemon is asked to shut down before that.
 ///
 /// # Errors
-/// When another process has the ledger, or waiting cannot help.
+/// When another process has the ledger open, or for an error that does not pass with time.
 pub(crate) async fn reopen(
     options: &DaemonOptions,
     poisoned: &mut Poisoned,
@@ -171,7 +171,7 @@ const fn is_waited_for(error: &OpenError) -> bool {
     )
 }
 
-/// The lock of the ledger: the one that this process has kept since before it began again, else one that it takes.
+/// The lock of the ledger: the inherited one if there is one, else a new one.
 fn lock_of(dir: &Path) -> Result<LedgerLock, OpenError> {
     match kept_lock(dir) {
         Ok(Some(lock)) => return Ok(lock),
@@ -181,7 +181,7 @@ fn lock_of(dir: &Path) -> Result<LedgerLock, OpenError> {
     LedgerLock::of(dir)
 }
 
-/// The lock that came as standard input, which is empty from then on.
+/// The lock that was inherited as standard input, which is then redirected to /dev/null.
 fn kept_lock(dir: &Path) -> Result<Option<LedgerLock>, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     let held = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
@@ -197,7 +197,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     spawn_blocking(work).await.map_err(|error| DaemonError::io("open the ledger again")(io::Error::other(error)))
 }
 
-/// Tells every client why nothing can be done; whether the daemon is to try again after that.
+/// Answers every client with the reason for the time `wait`. Returns whether the daemon tries again after that.
 async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut Signals) -> bool {
     let message = match poisoned.why.as_str() {
         "" => format!("the ledger is {}", poisoned.what),
@@ -217,7 +217,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
         };
         tokio::select! {
             () = &mut over => return true,
-            // What runs can be left alone, and no more: nothing that is done could be recorded.
+            // Processes can only be left running: no stop could be recorded.
             _ = signals.next() => {
                 tracing::warn!("{message}; no stop can be recorded, so what runs is left running");
                 return false;
@@ -225,7 +225,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
             Some(told) = refused.join_next() => if matches!(told, Ok(true)) { return false },
             accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
                 Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone(), poisoned.running.clone()))),
-                // Out of descriptors, perhaps: no reason to turn in circles.
+                // Perhaps no descriptor is free (EMFILE). The pause avoids a busy loop.
                 Err(_) => time::sleep(ACCEPT_PAUSE).await,
             },
         }

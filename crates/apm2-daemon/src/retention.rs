@@ -1,4 +1,4 @@
-//! Removes, now and then, what is kept of processes that are not supervised any more.
+//! Periodically removes logs and set-aside launch files of processes that are no longer supervised.
 
 use std::{
     io,
@@ -16,10 +16,10 @@ use tokio::{task::spawn_blocking, time};
 
 use crate::{launches::LaunchFiles, state::DaemonState};
 
-/// Time between two looks.
+/// Interval of the sweeps.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Keeps the logs of the ledger within their limits, for as long as the daemon is there.
+/// Sweeps at every interval, until the daemon exits.
 pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
     let mut ticks = time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -28,7 +28,7 @@ pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
         let (supervisor, dir) = (state.supervisor.clone(), Arc::clone(state.ledger.dir()));
         let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
         if let Err(error) = swept {
-            tracing::error!(%error, "the removal of old logs broke off");
+            tracing::error!(%error, "the removal of old logs failed");
         }
     }
 }
@@ -50,7 +50,7 @@ fn sweep(supervisor: &Supervisor, dir: &Arc<LedgerDir>, retention: Retention) {
     }
 }
 
-/// Removes the logs of what has this name, or of everything without one, but for what is supervised.
+/// Removes the logs of the process `name`, or of all processes, except those that are supervised.
 ///
 /// # Errors
 /// When the logs cannot be listed.
@@ -70,10 +70,10 @@ fn logs_in(dir: &LedgerDir) -> LogsDir {
     LogsDir::new(dir.at().join(LOGS_DIR))
 }
 
-/// Whether logs of this name are those of an instance that is supervised. What is to be scaled down keeps them until then.
+/// Whether logs belong to a supervised instance. An instance that is about to be scaled down counts until then.
 fn is_supervised(supervisor: &Supervisor, name: &str, instance: u32) -> bool {
     supervisor.launches().iter().any(|launch| launch.spec.name == name && instance < launch.spec.instances)
 }
 
-/// The directory of log files, in the ledger's.
+/// The directory of log files in the ledger's directory.
 pub(crate) const LOGS_DIR: &str = "logs";

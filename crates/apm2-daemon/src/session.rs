@@ -1,4 +1,4 @@
-//! One client: its call, and the answers.
+//! The session of one client: reads its call and sends the answers.
 
 use std::{
     os::fd::OwnedFd,
@@ -29,8 +29,8 @@ use crate::{
     user,
 };
 
-/// Serves the client with this number in the lobby to its end. What it asked for goes on if it leaves, and is not begun if it
-/// has left before.
+/// Serves a client, which has this number among the pending connections. A call that was begun is completed even if the client
+/// disconnects; it is not begun if the client has disconnected before.
 pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: u64) {
     let mut connection = Connection { stream };
     let by = match peer(&connection.stream) {
@@ -41,7 +41,7 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
         }
     };
     let call = connection.call().await;
-    // Counted before it leaves the lobby: at no time is it nowhere.
+    // Counted as served before it is removed from the pending ones, so that it is always counted.
     let served = ClientPermit::acquire(state);
     state.pending.remove(number);
     let is_change = |call: &Call| call.request.is_change();
@@ -57,11 +57,11 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
             let message = format!("not a call that this daemon understands: {error}");
             Err(Failure::new(FailureKind::Usage, message))
         }
-        // Withdrawn: a client that this daemon kept waiting for too long has told its user that nothing came of it.
+        // Withdrawn: a client whose timeout has passed has reported to its user that the call had no effect.
         (Ok(_), Some(_)) if has_hung_up(&connection.stream) => Err(client_gone()),
         (Ok((call, stdin)), Some(_)) => answer(state, &mut connection, call, stdin, by).await,
     };
-    // What went wrong on the way to a poisoned ledger went wrong because of that.
+    // An error while the ledger is poisoned is a consequence of that.
     let answered = match (answered, state.ledger.poisoned()) {
         // What says so already, and what to do about it, stays: it may have more to say.
         (Err(failure), Some(poison)) if !matches!(failure.kind, FailureKind::Unusable) || failure.hint.is_none() => {
@@ -77,13 +77,13 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
     tell(&mut connection, &reply).await;
 }
 
-/// The answer of a daemon that is leaving to what it does not begin.
+/// The answer to a call that a daemon does not begin because it is shutting down.
 fn leaving() -> Reply {
     let message = "the daemon is leaving; ask the next one".to_owned();
     Reply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
 }
 
-/// Gives a client its last answer.
+/// Sends the last answer.
 async fn tell(connection: &mut Connection, reply: &Reply) {
     if let Err(error) = connection.reply(reply).await {
         tracing::debug!(%error, "a client has left before its answer");
@@ -165,15 +165,15 @@ async fn answer(
     }
 }
 
-/// Whether events tell who asked for it.
+/// Whether the requester is recorded in events.
 const fn is_recorded(request: &Request) -> bool {
     !matches!(request, Request::Hello | Request::Wait { .. } | Request::Streams | Request::Follow { .. })
 }
 
-/// Why nothing can be answered: the ledger is not written any more, so what is known of it is not how things are.
+/// Checks whether the ledger is poisoned: then the state in memory may differ from reality.
 async fn unusable(state: &DaemonState) -> Option<Failure> {
     let ledger = state.ledger.clone();
-    // The disk may keep it waiting.
+    // On a blocking thread: the check may wait for the disk.
     let poison = tokio::task::spawn_blocking(move || {
         ledger.check_place();
         ledger.poisoned()

@@ -1,4 +1,4 @@
-//! The signals that the daemon acts on.
+//! The signals that the daemon handles.
 
 use std::io;
 
@@ -7,7 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::state::ShutdownMode;
 
-/// The signals that tell us to leave.
+/// The signals that shut the daemon down.
 pub(crate) struct Signals {
     term: Signal,
     int: Signal,
@@ -16,9 +16,9 @@ pub(crate) struct Signals {
 
 impl Signals {
     pub(crate) fn listen() -> io::Result<Self> {
-        // A file size limit becomes an error of the write, and not our death. Once taken over, a signal stays so.
+        // With SIGXFSZ handled, a write beyond RLIMIT_FSIZE fails with EFBIG instead of ending the process.
         drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
-        // A SIGCHLD that our parent had ignored would make the kernel throw every exit status away (sigaction(2)).
+        // If the parent had SIGCHLD ignored, the kernel would discard the exit status of every child (sigaction(2)).
         drop(signal(SignalKind::child())?);
         Ok(Self {
             term: signal(SignalKind::terminate())?,

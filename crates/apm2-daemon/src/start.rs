@@ -1,4 +1,4 @@
-//! How the start of a daemon went, as the daemon tells the client that started it: one line of JSON on its standard output.
+//! The result of a daemon's start, which it reports to the client that started it: one line of JSON on standard output.
 
 use std::{
     fs::OpenOptions,
@@ -14,27 +14,27 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the line.
+/// The version of the JSON line.
 const VERSION: u32 = 1;
 
-/// The longest line, in bytes.
+/// Maximum length of the line in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// How it went.
+/// The result of the start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartOutcome {
-    /// It listens.
+    /// The daemon listens on its socket.
     Ready,
     /// Another process has the ledger open.
     InUse,
-    /// It cannot serve, and leaves.
+    /// The daemon cannot serve, and exits.
     Failed {
-        /// The code that it leaves with.
+        /// Its exit code.
         code: i32,
-        /// Why.
+        /// The error message.
         message: String,
-        /// What to do next.
+        /// What the user can do next.
         hint: Option<String>,
     },
 }
@@ -45,7 +45,7 @@ struct Line {
     outcome: StartOutcome,
 }
 
-/// Tells the client how the start went, and closes standard output. A client that is gone need not be told.
+/// Reports the result to the client, and redirects standard output to /dev/null. A client that has ended is no error.
 pub fn report(outcome: StartOutcome) {
     let told = || {
         let mut line = serde_json::to_vec(&Line { version: VERSION, outcome })?;
@@ -57,21 +57,21 @@ pub fn report(outcome: StartOutcome) {
         Ok::<(), io::Error>(dup2_stdout(null)?)
     };
     if let Err(error) = told() {
-        tracing::debug!(%error, "the client does not hear how the start went");
+        tracing::debug!(%error, "could not report the start to the client");
     }
 }
 
-/// What is known of a daemon that is starting.
+/// The progress of a daemon's start.
 pub(crate) enum Progress {
-    /// Nothing yet.
+    /// It has not reported yet.
     Waiting,
-    /// How it went.
+    /// The result of the start.
     Reported(StartOutcome),
-    /// It has closed its output without a word.
+    /// It has closed its output without a report, or sent an invalid one.
     Closed,
 }
 
-/// A daemon that is starting.
+/// A daemon that has been spawned and has not reported yet.
 pub(crate) struct Starting {
     pub(crate) child: Child,
     output: ChildStdout,
@@ -79,13 +79,13 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// A child just spawned, with its standard output piped.
+    /// Takes a child process whose standard output is a pipe.
     pub(crate) fn new(mut child: Child) -> io::Result<Self> {
         let output = child.stdout.take().ok_or_else(|| io::Error::other("its output is not piped"))?;
         Ok(Self { child, output, line: Vec::new() })
     }
 
-    /// Waits for at most `max` for what it has to say.
+    /// Waits for at most `max` for the report.
     pub(crate) fn progress(&mut self, max: Duration) -> io::Result<Progress> {
         let timeout = Timespec::try_from(max).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&timeout)) {

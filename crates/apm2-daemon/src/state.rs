@@ -1,4 +1,4 @@
-//! What the tasks of the daemon share.
+//! The state that the tasks of the daemon share.
 
 use std::sync::{
     Arc,
@@ -12,44 +12,47 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::pending_connections::PendingConnections;
 
-/// What was asked for by `run` belongs to this group, and is forgotten when it is over.
+/// The group of the processes that `run` has started. They are unregistered when they have ended.
 pub(crate) const RUN_GROUP: &str = "run";
 
-/// Clients that are being served at the same time.
+/// Maximum number of clients that are served at the same time.
 pub(crate) const CLIENTS_MAX: usize = 256;
 
-/// How the daemon is told to leave.
+/// How the daemon shuts down.
 #[derive(Debug)]
 pub(crate) enum ShutdownMode {
-    /// Stop everything first.
+    /// Stop all processes first.
     StopAll(Requester),
-    /// Leave what runs to the next daemon.
+    /// Leave all processes running, for the next daemon.
     LeaveRunning,
-    /// Leave it to the daemon that this process becomes.
+    /// Leave all processes running, and execve(2) a new daemon in this process: the ledger is poisoned.
     Reexec,
 }
 
-/// What the sessions share.
+/// Where the problems of a shutdown are sent when it is complete; `None` where no client asked for it.
+pub(crate) type ShutdownAck = Option<oneshot::Sender<Vec<String>>>;
+
+/// The state that all sessions share.
 pub(crate) struct DaemonState {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
     /// The ledger's directory.
     pub(crate) dir: Arc<LedgerDir>,
-    /// Told when the daemon is to leave, with whom to tell that it is about to.
-    pub(crate) leave: mpsc::Sender<(ShutdownMode, Option<oneshot::Sender<Vec<String>>>)>,
+    /// Requests a shutdown.
+    pub(crate) leave: mpsc::Sender<(ShutdownMode, ShutdownAck)>,
     pub(crate) pending: PendingConnections,
-    /// The size of the ledger, which is told when it grows.
+    /// The size of the ledger in events, updated at each commit.
     pub(crate) head: watch::Receiver<u64>,
     pub(crate) clients: AtomicUsize,
-    /// Whether it is leaving: no change is begun any more.
+    /// Whether the daemon is shutting down: no change is begun any more.
     pub(crate) is_leaving: AtomicBool,
 }
 
-/// One client that is being served.
+/// Counts a client as served until it is dropped.
 pub(crate) struct ClientPermit(Arc<DaemonState>);
 
 impl ClientPermit {
-    /// `None` when there are too many already.
+    /// Counts one more client; `None` at [`CLIENTS_MAX`].
     pub(crate) fn acquire(state: &Arc<DaemonState>) -> Option<Self> {
         let before = state.clients.fetch_add(1, Ordering::AcqRel);
         let served = Self(Arc::clone(state));
@@ -63,7 +66,7 @@ impl Drop for ClientPermit {
     }
 }
 
-/// Whether a launch is one that `run` asked for.
+/// Whether `run` has started this process.
 pub(crate) fn is_run(launch: &LaunchSpec) -> bool {
     launch.group.as_deref() == Some(RUN_GROUP)
 }

@@ -1,7 +1,7 @@
 //! Daemons that cannot be reached by the path of their ledger: its directory was removed.
 //!
-//! Neither a lock nor a socket leads to such a daemon, and its descriptors cannot be read, since it is not dumpable (proc(5)). What
-//! is left is its command line, which names the directory.
+//! Such a daemon can be found by neither lock nor socket, and /proc/pid/fd is not readable, since it is not dumpable (proc(5)).
+//! Its command line names the directory.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 

@@ -1,5 +1,4 @@
-//! What `up` would do while no daemon runs: answered from the record and the launches that are kept, with nothing written and
-//! nothing started.
+//! The plan of `up --dry-run` while no daemon runs, computed from the ledger and the launch files. Writes and starts nothing.
 
 use std::{path::Path, sync::Arc};
 
@@ -19,13 +18,13 @@ use crate::{
     launches::LaunchFiles,
     place::{self, Finding},
     protocol::{Answer, FailureKind},
-    server::LedgerSummary,
+    recovery::LedgerSummary,
 };
 
-/// What applying `launches` as the group would do to the ledger in `dir`, which has no daemon.
+/// The plan for applying `launches` as the group `group` to the ledger in `dir`, which has no daemon.
 ///
 /// # Errors
-/// When the ledger cannot be read, or the launches would be refused.
+/// When the ledger cannot be read, or the daemon would refuse the launches.
 pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<Answer, ClientError> {
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
@@ -34,7 +33,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
     let mut summary = LedgerSummary::none();
     streams.iter().for_each(|stream| summary.note(stream));
     let finding = place::find(opened.at(), summary.evidence(&fd_store)).map_err(|error| failed(error.to_string()))?;
-    // Tasks are made for what is looked at, and never run.
+    // Building the supervisor spawns tasks; this runtime never runs them.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;
     let _entered = runtime.enter();
@@ -55,7 +54,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
 
 fn streams_of(dir: &Path) -> Result<Vec<Stream>, ClientError> {
     let reader = match Reader::open(dir) {
-        // A directory without a ledger has nothing on record.
+        // A directory without a ledger has no streams.
         Err(OpenError::Missing { .. }) => return Ok(Vec::new()),
         reader => reader?,
     };

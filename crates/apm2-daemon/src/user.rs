@@ -1,19 +1,19 @@
-//! The names of users. A directory service may have to be asked for them, which may take any time.
+//! Lookup of user names, which may ask a directory service and take any time (getpwuid(3)).
 
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// How long a name is waited for. Without it the number of the user is on record all the same.
+/// Timeout of a lookup. Without a name, the uid is recorded alone.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Lookups at the same time, those among them that nobody waits for any more.
+/// Maximum number of concurrent lookups, including those whose timeout has passed.
 const LOOKUPS_MAX: usize = 4;
 
 static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 
-/// The name of a user, if it has one and that is known in time.
+/// The name of a user; `None` if there is none or the lookup takes too long.
 pub(crate) async fn name_of(uid: Uid) -> Option<String> {
     let lookup = async {
         let permit = LOOKUPS.acquire().await.ok()?;

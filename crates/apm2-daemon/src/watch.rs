@@ -1,14 +1,14 @@
-//! Whether the ledger can still be written. Looked at on a thread of its own, since a disk may keep it waiting.
+//! Watches whether the ledger can still be written, on a thread, since the checks may wait for the disk.
 
 use std::{io, thread, time::Duration};
 
 use apm2_ledger::{Ledger, Place};
 use tokio::sync::mpsc;
 
-/// How often it is looked whether the ledger's path still names its directory.
+/// Interval of the checks whether the ledger's path still names its directory.
 const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Poisons the ledger once its directory is moved or removed.
+/// Starts a thread that poisons the ledger when its directory is moved or removed.
 pub(crate) fn watch_place(ledger: &Ledger) -> io::Result<()> {
     let watched = ledger.clone();
     thread::Builder::new().name("apm2-place".to_owned()).spawn(move || {
@@ -20,11 +20,11 @@ pub(crate) fn watch_place(ledger: &Ledger) -> io::Result<()> {
     Ok(())
 }
 
-/// Says, once, that the ledger is poisoned, and where its directory is by then.
+/// Receives one message when the ledger is poisoned: where its directory is then.
 pub(crate) fn poisoned(ledger: &Ledger) -> mpsc::Receiver<Place> {
     let (sender, receiver) = mpsc::channel(1);
     let dir = ledger.dir().clone();
-    // With room for one message, sending never waits.
+    // The channel has room for the only message, so sending never blocks.
     ledger.when_poisoned(move || {
         let _ = sender.try_send(dir.place());
     });

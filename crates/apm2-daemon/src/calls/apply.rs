@@ -1,4 +1,4 @@
-//! `up`: what a group is to be, its plan, and the change.
+//! `up`: the plan for a group, and its execution.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use crate::{
     state::{DaemonState, RUN_GROUP},
 };
 
-/// What applying these launches as the group would do. Changes nothing.
+/// The plan for applying `launches` as the group `group`. Changes nothing.
 pub(crate) fn plan(
     supervisor: &Supervisor,
     group: &str,
@@ -38,7 +38,7 @@ pub(crate) fn grouped(launches: Vec<LaunchSpec>, group: &str) -> Vec<LaunchSpec>
     launches.into_iter().map(|launch| LaunchSpec { group: Some(group.to_owned()), ..launch }).collect()
 }
 
-/// Refuses what cannot be, before anything is touched.
+/// Refuses invalid launches before anything is changed.
 pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Requester) -> Result<(), Failure> {
     let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error_text(error));
     for launch in launches {
@@ -48,15 +48,15 @@ pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Req
     Supervisor::check_together(launches).map_err(usage)
 }
 
-/// What belongs to the group and is not among `launches`.
+/// The processes of the group that are not among `launches`.
 pub(crate) fn surplus(supervisor: &Supervisor, group: &str, launches: &[LaunchSpec]) -> Vec<Arc<LaunchSpec>> {
     let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
     let is_surplus = |launch: &Arc<LaunchSpec>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
     supervisor.launches().into_iter().filter(is_surplus).collect()
 }
 
-/// Makes a group what it is to be. What goes and what changes is stopped before anything is started: one process may need
-/// what another one holds.
+/// Applies the plan of a group. Removed and changed processes are stopped before any is started, because a process may need a
+/// resource that another one holds.
 pub(crate) async fn apply(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -74,7 +74,7 @@ pub(crate) async fn apply(
     outcomes(connection, works.into_iter()).await
 }
 
-/// The name is another file's, or that of something that was asked for by `run`.
+/// The failure if a name belongs to another group, or to a process of `run`.
 pub(crate) fn taken(supervisor: &Supervisor, launch: &LaunchSpec, error: ProcessError) -> Failure {
     let name = &launch.spec.name;
     let present = supervisor.launches();
@@ -88,7 +88,7 @@ pub(crate) fn taken(supervisor: &Supervisor, launch: &LaunchSpec, error: Process
     Failure { hint, ..error.into() }
 }
 
-/// What would be done about a launch.
+/// The planned action for a launch.
 pub(crate) fn planned(supervisor: &Supervisor, launch: &LaunchSpec, rerun: bool) -> Outcome {
     let (would_start, has_finished) = supervisor.would_start(launch, rerun);
     outcome(&launch.spec.name, action_of(supervisor.plan(launch), would_start, has_finished))
@@ -104,7 +104,7 @@ pub(crate) const fn action_of(applied: Applied, has_started: bool, has_finished:
     }
 }
 
-/// What of an `up` has failed.
+/// The action that is reported for a failed `up`.
 pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Action {
     match (planned, error) {
         (Action::Unchanged | Action::Finished, _) | (_, ProcessError::SpawnFailed(_)) => Action::Start,
@@ -112,14 +112,14 @@ pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Acti
     }
 }
 
-/// One thing that an `up` or a `down` does.
+/// A change of one process by `up` or `down`.
 pub(crate) enum Work {
-    /// With whether what has finished is started, too.
+    /// The flag says whether a process that has finished is started again.
     Apply(Box<LaunchSpec>, bool),
     Remove {
         id: ProcessId,
         name: String,
-        /// Only if it belongs to this one by then.
+        /// Removes the process only if it still belongs to this group.
         group: Option<String>,
     },
 }
@@ -147,7 +147,7 @@ impl Work {
             }
             Self::Remove { id, name, group } => {
                 let error = match part.remove(id, group.as_deref(), &by).await {
-                    // What was asked for by `run` is forgotten once it is over; another file may have the name now.
+                    // A process of `run` is unregistered when it has ended; another process may have its name by now.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(error_text(error)),
                 };

@@ -20,7 +20,7 @@ use crate::{
     state::DaemonState,
 };
 
-/// What is done to each of several instances.
+/// The operation on each instance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verb {
     Start,
@@ -41,7 +41,7 @@ impl Verb {
         }
     }
 
-    /// Whether what is asked for is so already, in words.
+    /// A note if the instance already is in the requested state.
     pub(crate) fn is_so(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
         let state = supervisor.state(id)?;
         match self {
@@ -61,7 +61,7 @@ impl Verb {
     }
 }
 
-/// Does something to all of the targets at the same time.
+/// Applies `verb` to all targets concurrently.
 pub(crate) async fn each(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -72,7 +72,7 @@ pub(crate) async fn each(
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
         let found = find(state, target)?;
-        // `stop all` stops what runs, `restart all` restarts it. What is named is told of in any case.
+        // `all` selects the instances to which the verb applies. Instances that are named are reported in any case.
         let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&state.supervisor, *id);
         ids.extend(found.into_iter().filter(is_meant));
     }

@@ -1,4 +1,4 @@
-//! Events as they are recorded.
+//! Sends events as they are recorded.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ use crate::{
     state::DaemonState,
 };
 
-/// Events that are read at once for somebody who follows.
+/// Maximum number of events that are read at a time for a client.
 const FOLLOW_EVENTS_MAX: u64 = 256;
 
-/// Sends events from `first` on, until the client leaves.
+/// Sends the events from `first` on, until the client disconnects.
 pub(crate) async fn follow(
     state: &Arc<DaemonState>,
     connection: &mut Connection,

@@ -1,4 +1,4 @@
-//! Runs of `run` are forgotten once they are over.
+//! Unregisters the processes of `run` when they have ended.
 
 use std::sync::Arc;
 
@@ -8,14 +8,15 @@ use tokio::sync::oneshot;
 
 use crate::state::{DaemonState, RUN_GROUP, is_run};
 
-/// Forgets what was asked for by `run`, now or once it is over.
+/// Unregisters all processes of `run`, each when it has ended.
 pub(crate) fn forget_runs(state: &Arc<DaemonState>) {
     for launch in state.supervisor.launches().iter().filter(|launch| is_run(launch)) {
         drop(forget_when_over(state, StreamId { process_id: launch.spec.id, instance: 0 }));
     }
 }
 
-/// Forgets a run once it is over, and gives its end: asked before it is forgotten, and before another one has its name.
+/// Unregisters a process of `run` when it has ended, and returns its final state, which is read before another process can get
+/// its name.
 pub(crate) fn forget_when_over(
     state: &Arc<DaemonState>,
     id: StreamId,
@@ -27,16 +28,17 @@ pub(crate) fn forget_when_over(
         if ended.is_ok() {
             forget(&supervisor, id.process_id).await;
         }
-        // Nobody waits for it when the client has left.
+        // The receiver is gone when the client has disconnected.
         let _ = told.send(ended);
     });
     over
 }
 
-/// Forgets a run that is over. One that was started again meanwhile is somebody else's to forget.
+/// Unregisters a process of `run` that has ended. One that was started again meanwhile stays; the task that waits for that run
+/// unregisters it.
 pub(crate) async fn forget(supervisor: &Supervisor, process: ProcessId) {
     match supervisor.release(process, RUN_GROUP).await {
         Ok(()) | Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {}
-        Err(error) => tracing::warn!(%error, "a run that is over is not forgotten"),
+        Err(error) => tracing::warn!(%error, "could not unregister a process of `run` that has ended"),
     }
 }

@@ -1,4 +1,4 @@
-//! What the daemon does for its clients: one file for each call.
+//! The calls of clients: one file for each.
 
 pub(crate) mod apply;
 pub(crate) mod control;

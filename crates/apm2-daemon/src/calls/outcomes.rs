@@ -1,4 +1,4 @@
-//! Several changes at the same time, and the outcome of each.
+//! Runs several changes concurrently, and reports the outcome of each.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use crate::{
     protocol::{Action, Answer, Outcome, Reply},
 };
 
-/// Does all of it at the same time, and tells of each as it is done.
+/// Runs all changes concurrently, and sends each outcome when it is complete.
 pub(crate) async fn outcomes(
     connection: &mut Connection,
     works: impl Iterator<Item = impl Future<Output = Outcome> + Send + 'static>,

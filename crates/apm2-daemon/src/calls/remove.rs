@@ -40,7 +40,7 @@ pub(crate) async fn remove(
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
-    // Each by itself: nothing is started that would have to wait.
+    // Each removal is independent, because nothing is started that would have to wait for it.
     let alone = |launch: &Arc<LaunchSpec>| state.supervisor.together(vec![launch.spec.name.clone()]);
     let works: Vec<_> = launches
         .iter()
@@ -51,7 +51,7 @@ pub(crate) async fn remove(
     outcomes(connection, works.into_iter()).await
 }
 
-/// The same, and removes the logs of what is taken out, and of what was taken out before.
+/// Like [`remove`], and also removes the logs of these processes and of those that were removed earlier.
 pub(crate) async fn purge(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -90,7 +90,7 @@ pub(crate) async fn purge(
                 format!("the logs in {} cannot be listed: {error}", state.dir.named().display()),
             )
         })?;
-        // A name that nothing ever had is a mistake.
+        // A name without a process or logs is an error of the user.
         if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {
             return Err(ProcessError::NotFound(name).into());
         }

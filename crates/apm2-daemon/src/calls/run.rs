@@ -1,4 +1,4 @@
-//! `run`: a launch for a client that waits for its end, and the wait of one that has lost its daemon.
+//! `run`: starts a process for a client that waits for its end. `wait`: the wait of a client whose daemon has ended meanwhile.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
@@ -24,7 +24,7 @@ use crate::{
     state::{DaemonState, RUN_GROUP, is_run},
 };
 
-/// Runs something once. It is forgotten when it is over, whether or not the client still waits.
+/// Runs a process once. It is unregistered when it has ended, whether or not the client still waits.
 pub(crate) async fn run(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     by: Requester,
 ) -> Result<Answer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
-    // Drawn here: an id that a client made up may be another process's.
+    // A new id, because the client's may belong to another process.
     launch.spec.id = ProcessId::new();
     state.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = state.ledger.reader().head().map_or(0, |head| head.size);
@@ -49,7 +49,7 @@ pub(crate) async fn run(
     let ledger = state.ledger.clone();
     let over = async move {
         let stream = over.await.map_err(|_| ProcessError::NotFound(process_id.to_string()))??;
-        // It may have ended before it was waited for, and been started by somebody else.
+        // The process may have ended before the wait began, and been started again by another client.
         Ok::<_, ProcessError>(if stream.run == run {
             stream
         } else {
@@ -60,8 +60,8 @@ pub(crate) async fn run(
     tell_end(connection, &stream).await
 }
 
-/// Launches something for a client that waits for it. Where the client has left before it could be told of the start, nothing is
-/// left running: nothing watches it, and a `run` that left since the daemon did not answer has said that the launch is withdrawn.
+/// Launches a process for a client that waits for it. If the client disconnects before it has the answer, the process is stopped:
+/// a `run` that gives up on a silent daemon has reported to its user that the launch is withdrawn.
 pub(crate) async fn launch_for(
     state: &Arc<DaemonState>,
     client: &OwnedFd,
@@ -71,16 +71,16 @@ pub(crate) async fn launch_for(
 ) -> Result<Launched, Failure> {
     let launched = state.supervisor.launch_with(launch, stdin, by, &|| !has_hung_up(client)).await;
     let launched = launched.map_err(|error| {
-        // What could be supervised and not be started is not wanted any more.
+        // A process that was registered but not started is unregistered.
         forget_runs(state);
         Failure::from(error)
     })?;
-    // One that could not be spawned is on record, and the policy has the next word.
+    // A failed spawn is recorded, and the restart policy decides about the next attempt.
     if has_hung_up(client) {
         let reason = Some("its client left before it was started".to_owned());
         let by = Requester { reason, ..by.clone() };
         if let Err(error) = state.supervisor.stop(launched.id, None, &by).await {
-            tracing::debug!(%error, "what was launched for a client that has left had ended by itself");
+            tracing::debug!(%error, "the process of a client that has disconnected had ended already");
         }
         forget_runs(state);
         return Err(client_gone());
@@ -88,8 +88,8 @@ pub(crate) async fn launch_for(
     Ok(launched)
 }
 
-/// Waits for the end of what began with this run of a process, or of what runs where that is not known, and tells how it
-/// ended.
+/// Waits for the end of the series of runs that began with `run`, or of the current run if `run` is `None`, and sends the final
+/// state.
 pub(crate) async fn ended(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -105,13 +105,13 @@ pub(crate) async fn ended(
             return Ok(stream);
         }
         let stream = match supervisor.wait(id).await {
-            // Forgotten a moment before: its history knows how it ended.
+            // Just unregistered: its events have the final state.
             Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {
                 record::read(&ledger, move |reader| reader.stream(id)).await?
             }
             over => Some(over?),
         };
-        // It may have ended meanwhile, and something else have been started.
+        // The process may have ended meanwhile, and been started again.
         let past = match run {
             Some(run) if stream.as_ref().is_none_or(|stream| stream.run > run) => past_end(&ledger, id, run).await?,
             _ => None,
@@ -119,14 +119,14 @@ pub(crate) async fn ended(
         past.or(stream).ok_or_else(|| ProcessError::NotFound(process_id.to_string()))
     };
     let stream = connection.wait_for(over).await??;
-    // Before anybody is told, so that nothing of what it was launched with is left by then.
+    // Unregistered before the answer, so that its launch file is gone when the client continues.
     if state.supervisor.launches().iter().any(|launch| launch.spec.id == process_id && is_run(launch)) {
         forget(&state.supervisor, process_id).await;
     }
     tell_end(connection, &stream).await
 }
 
-/// Tells a client that waited how it ended.
+/// Sends the final state to the client.
 pub(crate) async fn tell_end(connection: &mut Connection, stream: &Stream) -> Result<Answer, Failure> {
     let bytes = encode_stream(stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
     connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;

@@ -14,8 +14,8 @@ use crate::{
     state::{DaemonState, ShutdownMode},
 };
 
-/// That the supervisor leaves is no word about its processes: what it stops for that is its own doing, as on SIGTERM, and
-/// is still wanted.
+/// The requester of the stops at a shutdown is the system, as on SIGTERM: the user has asked the daemon to end, not the
+/// processes, so these are started again by the next daemon.
 fn own_shutdown(by: Requester) -> Requester {
     let who = match by.actor {
         Actor::Operator { user: Some(user), .. } => user,
@@ -42,7 +42,7 @@ pub(crate) async fn shutdown(
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     state.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = connection.wait_for(problems).await?.map_err(|_| leaving())?;
-    // Asked again: the ledger may be poisoned by the first stop that cannot be recorded.
+    // Checked again: the first stop that cannot be recorded may poison the ledger.
     if let Some(poison) = poisoned() {
         return left_running(&format!("the ledger is {poison}"), &running(&state.supervisor));
     }
@@ -67,7 +67,7 @@ pub(crate) fn left_running(why: &str, running: &[String]) -> Result<Answer, Fail
     Err(Failure { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) })
 }
 
-/// What runs of what is supervised, each with its pid.
+/// The running instances, each with its pid.
 pub(crate) fn running(supervisor: &Supervisor) -> Vec<String> {
     let instances = supervisor.instances();
     let with_pid = instances.iter().filter_map(|stream| {

@@ -1,4 +1,4 @@
-//! The folds of all streams.
+//! Sends the states of all streams.
 
 use std::{ops::ControlFlow, sync::Arc};
 
@@ -14,17 +14,17 @@ use crate::{
     state::DaemonState,
 };
 
-/// Folds that are read ahead of what a client has accepted.
+/// Maximum number of states that are read ahead of the client.
 const STREAMS_AHEAD_MAX: usize = 64;
 
-/// Sends the folds of all streams. Few of them are in memory at the same time: there may be any number of processes on record.
+/// Sends the states of all streams. Few are in memory at a time, because there may be any number of streams.
 pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<Answer, Failure> {
     let reader = state.ledger.reader();
     let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
     let reading = tokio::task::spawn_blocking(move || {
         reader.each_stream(|stream| match sender.blocking_send(encode_stream(&stream)) {
             Ok(()) => ControlFlow::Continue(()),
-            // The client has left.
+            // The client has disconnected.
             Err(_) => ControlFlow::Break(()),
         })
     });

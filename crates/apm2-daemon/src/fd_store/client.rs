@@ -1,4 +1,5 @@
-//! The daemon's side of the keeper: it starts one where there is none, and gives a new one what the old one held.
+//! The client of the file descriptor store, in the daemon. It starts a store where there is none, and replaces one that has ended
+//! with a new one that gets the same descriptors.
 
 use std::{
     collections::BTreeMap,
@@ -8,54 +9,48 @@ use std::{
         fd::{AsFd as _, BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
-    path::PathBuf,
     process::{Command, Stdio},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use apm2_core::{
     log::LogPosition,
-    process::{FdStore, StoredOutput, StoredRun, detach},
+    process::{FdStore, StoredRun, detach},
 };
 use apm2_ledger::LedgerDir;
 use apm2_model::event::identity::ProcessIdentity;
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    io::{Errno, retry_on_intr},
+    io::retry_on_intr,
     net::{
-        AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, shutdown, socket_with,
+        Shutdown, SocketAddrUnix, shutdown,
         sockopt::{Timeout, set_socket_timeout},
     },
 };
 
 use crate::{
     address::{FD_STORE_SOCKET, OnExisting, SocketFile, is_unanswered, short},
-    fd_store::message::{self, Message, Opcode},
+    fd_store::{
+        connect::{ANSWER_TIMEOUT, Handshake, exchange, handshake, handshake_within, listening},
+        message::{self, Message, Opcode},
+        stored_fds::{StoredFds, stored_run},
+    },
 };
 
-/// How long the keeper may take for an answer. It does nothing but answer: one that takes longer is stuck, and replaced.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The same for what a daemon before this one has left: nobody else has it, so it is waited for.
+/// Timeout for the descriptors of an earlier daemon's run. No other process has them, so a slow store is not replaced at once.
 const LEGACY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a keeper is given to make its socket again. It looks after it once a second.
+/// How long a running store has to make its socket again. It checks the socket once a second.
 const SOCKET_MAX: Duration = Duration::from_secs(3);
 
-/// How often it is tried meanwhile.
-const SOCKET_POLL: Duration = Duration::from_millis(20);
-
-/// Connections that wait to be accepted.
-const BACKLOG: i32 = 4;
-
-/// A holder of outputs in a process of its own.
+/// Stores descriptors in a separate process. See the documentation of [`crate::fd_store`].
 pub struct FdStoreClient(Arc<Inner>);
 
 struct Inner {
     dir: Arc<LedgerDir>,
-    /// The program that becomes the keeper, with its arguments. Its stdin is the listening socket.
+    /// The command that starts a store: program and arguments. Its standard input is the listening socket.
     command: Vec<std::ffi::OsString>,
     state: Mutex<ClientState>,
 }
@@ -63,30 +58,16 @@ struct Inner {
 #[derive(Default)]
 struct ClientState {
     connection: Option<Arc<OwnedFd>>,
-    /// Whether the keeper has said that it serves this very directory. One of an earlier version does not say.
+    /// Whether the store has confirmed that it serves this directory. A store of an earlier version cannot.
     serves_this_dir: bool,
-    /// Whether one that does not say so is left alone.
+    /// Whether a store without that confirmation is not used.
     requires_proof: bool,
-    /// What the keeper was given, for another one if it dies.
+    /// Duplicates of the stored descriptors, by the marker of the run; a replacement of the store gets them.
     stored: BTreeMap<String, StoredFds>,
 }
 
-struct StoredFds {
-    /// The outputs, and the process.
-    descriptors: Vec<OwnedFd>,
-    /// What they are.
-    text: String,
-}
-
-impl StoredFds {
-    fn copy(descriptors: &[BorrowedFd<'_>], text: &str) -> io::Result<Self> {
-        let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>()?;
-        Ok(Self { descriptors: copies, text: text.to_owned() })
-    }
-}
-
 impl FdStoreClient {
-    /// The keeper of the ledger in `dir`, of which the caller is the owner. `command` starts one where there is none, in that
+    /// The store of the ledger in `dir`, whose lock the caller holds. `command` starts a store where there is none, in that
     /// directory.
     #[must_use]
     pub fn new(dir: &Arc<LedgerDir>, command: Vec<std::ffi::OsString>) -> Self {
@@ -95,25 +76,25 @@ impl FdStoreClient {
 }
 
 impl FdStoreClient {
-    /// Whether a keeper answers that serves this very directory. None is started to be asked.
+    /// Whether a running store confirms that it serves this directory. Starts none.
     pub(crate) fn is_present(&self) -> bool {
         self.existing_connection().is_ok_and(|connection| connection.is_some()) && self.0.state().serves_this_dir
     }
 
-    /// Leaves a keeper alone that does not say which directory it serves: this one is a copy, and the keeper may be that of
-    /// the original.
+    /// Uses only a store that confirms that it serves this directory. For a copy of a ledger, whose socket may lead to the store
+    /// of the original.
     pub(crate) fn require_proof(&self) {
         let mut state = self.0.state();
         state.requires_proof = true;
         if !state.serves_this_dir
             && let Some(connection) = state.connection.take()
         {
-            // It may be gone already.
+            // It fails if the store has ended already.
             let _ = shutdown(&connection, Shutdown::Both);
         }
     }
 
-    /// The connection to the keeper that there is.
+    /// The connection to a store that runs already.
     fn existing_connection(&self) -> io::Result<Option<Arc<OwnedFd>>> {
         let mut state = self.0.state();
         if let Some(connection) = &state.connection {
@@ -133,23 +114,23 @@ impl FdStoreClient {
 }
 
 impl Drop for Inner {
-    /// The thread that waits for the end of the keeper has a copy of the descriptor.
+    /// Ends the connection for the watching thread, too, which has a duplicate of the descriptor.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = state.connection.take() {
-            // It may be gone already.
+            // It fails if the store has ended already.
             let _ = shutdown(&connection, Shutdown::Both);
         }
     }
 }
 
 impl Inner {
-    /// Nothing is left half-done under this lock that a second try would not do again.
+    /// A panic of another thread leaves nothing under this lock that a second attempt does not repair.
     fn state(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message and waits for its answer; once more with a new keeper if the old one is gone or does not answer.
+    /// Sends a message and waits for its answer. Repeats it with a new store if the old one has ended or does not answer.
     fn ask(
         self: &Arc<Self>,
         state: &mut ClientState,
@@ -161,14 +142,14 @@ impl Inner {
         match exchange(&connection, opcode, text, descriptors) {
             Ok(answer) => Ok(answer),
             Err(error) => {
-                tracing::warn!(%error, "the keeper is gone; another one takes its place");
+                tracing::warn!(%error, "the file descriptor store does not answer; starting another one");
                 let connection = self.replace(state)?;
                 exchange(&connection, opcode, text, descriptors)
             }
         }
     }
 
-    /// The connection that there is, or a new one.
+    /// The open connection, or a new one.
     fn connection(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         match &state.connection {
             Some(connection) => Ok(Arc::clone(connection)),
@@ -176,7 +157,7 @@ impl Inner {
         }
     }
 
-    /// Connects to the keeper that an earlier daemon has left, or to a new one.
+    /// Connects to the store that an earlier daemon has started, or to a new one.
     fn connect(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
@@ -190,8 +171,8 @@ impl Inner {
         }
     }
 
-    /// Whether a keeper of this ledger runs: a process with the command line of one, whatever version its program has.
-    /// Another one in its place would not have what it holds.
+    /// Whether a store of this ledger runs: a process with the same arguments, of any version of the program. A new store would
+    /// not have its descriptors.
     fn is_running(&self) -> bool {
         let Some((_, args)) = self.command.split_first() else { return false };
         let is_keeper = |entry: std::fs::DirEntry| {
@@ -201,10 +182,10 @@ impl Inner {
         std::fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(is_keeper))
     }
 
-    /// Starts a keeper, and gives it what the one before it held.
+    /// Starts a store, and sends it all descriptors that the previous one held.
     fn replace(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         if let Some(connection) = state.connection.take() {
-            // A frozen one leaves when it goes on, and who waits for its end waits no longer.
+            // A stopped store exits when it is continued, and the thread that watches it ends.
             let _ = shutdown(&connection, Shutdown::Both);
         }
         let dir = File::open(self.dir.at())?;
@@ -226,8 +207,8 @@ impl Inner {
         connection
     }
 
-    /// Waits, on a thread, for the end of a keeper, and puts another one in its place: until there is one, nobody else has
-    /// what it held.
+    /// Starts a thread that waits for the end of the store and then replaces it: until then, no other process holds the
+    /// descriptors.
     fn watch(self: &Arc<Self>, connection: &Arc<OwnedFd>) {
         let (inner, watched) = (Arc::downgrade(self), Arc::downgrade(connection));
         let Ok(copy) = connection.try_clone() else { return };
@@ -241,23 +222,24 @@ impl Inner {
                 && is_current
                 && let Err(error) = inner.replace(&mut state)
             {
-                tracing::warn!(%error, "no keeper can be started");
+                tracing::warn!(%error, "could not start a file descriptor store");
             }
         });
         if let Err(error) = waiting {
-            tracing::warn!(%error, "the end of the keeper will not be noticed before it is asked");
+            tracing::warn!(%error, "the end of the file descriptor store will be noticed at the next request only");
         }
     }
 
-    /// Starts a keeper. The socket listens before the keeper runs: nobody has to wait for it.
+    /// Starts a store. The socket listens before the process runs, so clients can connect at once.
     fn start(&self, dir: &File) -> io::Result<()> {
         let Some((program, args)) = self.command.split_first() else {
-            return Err(io::Error::new(io::ErrorKind::NotFound, "no program to keep outputs"));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "no command for a file descriptor store"));
         };
         let mut file = SocketFile::present_in(dir.try_clone()?, FD_STORE_SOCKET);
         let listener = file.make(OnExisting::Replace, listening)?;
-        // It outlives us, and whoever started us: it leads a session of its own and inherits no variable, no descriptor
-        // and no disposition of a signal. Its directory is the ledger's, by the descriptor: a path may name another one by now.
+        // The store outlives this process and its parent: it gets a session of its own (setsid(2)), an empty environment, no
+        // other descriptors and default signal dispositions. Its working directory is given as a descriptor, because the path may
+        // name another directory by now.
         let mut command = Command::new(program);
         command
             .args(args)
@@ -268,7 +250,7 @@ impl Inner {
             .stderr(Stdio::null());
         detach(&mut command);
         let mut child = command.spawn()?;
-        // Reaped by whoever waits for it.
+        // Reaps the child process.
         thread::Builder::new().name("apm2-fdstore".to_owned()).spawn(move || child.wait())?;
         Ok(())
     }
@@ -288,7 +270,7 @@ impl FdStore for FdStoreClient {
         let text = message::held_text(begin.into_iter(), identity);
         let stored = StoredFds::copy(&descriptors, &text)?;
         check_done(&self.0.ask(&mut state, Opcode::Hold, &message::hold_text(run, &text), &descriptors)?)?;
-        // Known after it is held: a new keeper is given it once.
+        // Inserted after the store has confirmed it, so that a replacement gets it once.
         state.stored.insert(run.to_owned(), stored);
         Ok(())
     }
@@ -325,100 +307,12 @@ impl FdStore for FdStoreClient {
     }
 }
 
-/// What a keeper answers that was asked for a run, and a copy of it; `None` when it does not hold the run.
-fn stored_run(message: Message) -> io::Result<Option<(StoredRun, StoredFds)>> {
-    let Message { opcode, text, descriptors, is_cut } = message;
-    if opcode != Opcode::Done {
-        return Ok(None);
-    }
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not all that is held has arrived");
-    let (begin, identity) = message::parse_held(&text).filter(|_| !is_cut).ok_or_else(invalid)?;
-    let borrowed: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
-    let stored = StoredFds::copy(&borrowed, &text)?;
-    let mut pipes = descriptors;
-    let pidfd = pipes.pop().filter(|_| pipes.len() == begin.len()).ok_or_else(invalid)?;
-    let outputs = pipes.into_iter().zip(begin).map(|(pipe, begins_at)| StoredOutput { pipe, begins_at }).collect();
-    Ok(Some((StoredRun { outputs, pidfd, identity }, stored)))
-}
-
-/// A socket that listens at `path`.
-pub(crate) fn listening(path: PathBuf) -> io::Result<OwnedFd> {
-    let listener = socket()?;
-    bind(&listener, &SocketAddrUnix::new(path)?)?;
-    listen(&listener, BACKLOG)?;
-    Ok(listener)
-}
-
-fn socket() -> io::Result<OwnedFd> {
-    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
-}
-
-fn connect_to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
-    let connection = socket()?;
-    set_socket_timeout(&connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
-    set_socket_timeout(&connection, Timeout::Send, Some(ANSWER_TIMEOUT))?;
-    // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
-    retry_on_intr(|| match connect(&connection, address) {
-        Err(Errno::ISCONN) => Ok(()),
-        connected => connected,
-    })?;
-    Ok(connection)
-}
-
-/// A connection to a keeper of which it is known what it speaks.
-struct Handshake {
-    connection: OwnedFd,
-    /// Whether it has said that it serves the directory in which its socket was found.
-    serves_this_dir: bool,
-}
-
-/// Connects to the keeper whose socket is in `dir`. One that serves another directory counts as none: the socket of a
-/// hard-linked copy is that of the original.
-fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Handshake> {
-    let connection = connect_to(address)?;
-    let spoken = match exchange(&connection, Opcode::Hello, &message::VERSION.to_string(), &[]) {
-        Ok(Message { opcode: Opcode::Done, text, .. }) => text.parse::<u32>().ok(),
-        Ok(_) => None,
-        // Version 0 leaves at a word that it does not know. All that is said otherwise it knows.
-        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
-            return Ok(Handshake { connection: connect_to(address)?, serves_this_dir: false });
-        }
-        Err(error) => return Err(error),
-    };
-    match spoken {
-        Some(1) => Ok(Handshake { connection, serves_this_dir: false }),
-        Some(message::VERSION) => {
-            let Message { opcode, text, .. } = exchange(&connection, Opcode::Place, "", &[])?;
-            if opcode == Opcode::Done && text == message::directory_text(dir)? {
-                return Ok(Handshake { connection, serves_this_dir: true });
-            }
-            Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the keeper serves another directory"))
-        }
-        _ => {
-            let what = format!("it speaks no version up to {} of the keeper's protocol", message::VERSION);
-            Err(io::Error::new(io::ErrorKind::InvalidData, what))
-        }
-    }
-}
-
-/// The same, once the keeper has noticed that its socket is gone, and made it again.
-fn handshake_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Handshake> {
-    let began = Instant::now();
-    loop {
-        match handshake(address, dir) {
-            Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
-            handshake => return handshake,
-        }
-    }
-}
-
-fn exchange(connection: &OwnedFd, opcode: Opcode, text: &str, descriptors: &[BorrowedFd<'_>]) -> io::Result<Message> {
-    message::send(connection.as_fd(), opcode, text, descriptors)?;
-    message::receive(connection.as_fd())?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
-}
-
 fn check_done(answer: &Message) -> io::Result<()> {
-    if answer.opcode == Opcode::Done { Ok(()) } else { Err(io::Error::other("the keeper refused")) }
+    if answer.opcode == Opcode::Done {
+        Ok(())
+    } else {
+        Err(io::Error::other("the file descriptor store refused the request"))
+    }
 }
 
 #[cfg(test)]
@@ -435,7 +329,8 @@ mod tests {
     use super::*;
     use crate::fd_store::golden::{self, Side};
 
-    /// A keeper that says what one of this version said. One of version 0 leaves at the first word it does not know.
+    /// A store that answers as one of `version` did. A store of version 0 closes the connection at the first opcode it does not
+    /// know.
     fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {
         let transcript = golden::transcript(version, dir);
         thread::spawn(move || {
@@ -448,7 +343,7 @@ mod tests {
             }
             for message in transcript {
                 match message.side {
-                    // A client of this version greets each keeper in the same way.
+                    // A client of this version sends the same hello to a store of any version.
                     Side::Client if message.bytes == b"\x061" => {
                         assert_eq!(golden::receive(&client), (b"\x062".to_vec(), 0));
                     }
@@ -460,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn every_keeper_that_was_left_is_spoken_to() {
+    fn a_store_of_every_version_is_understood() {
         for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();

@@ -1,4 +1,4 @@
-//! What was said to and by keepers of every version, in `migrations/golden/keeper-v*.txt`: side, descriptors, bytes.
+//! Recorded conversations with stores of every version, in `migrations/golden/keeper-v*.txt`: side, number of descriptors, bytes.
 
 use std::{
     fs::{self, File},
@@ -18,10 +18,10 @@ use crate::{
     fd_store::message,
 };
 
-/// The conversations. Version 1 was spoken before it said in which pid namespace a process is.
+/// The names of the recordings. Version 1 existed before the identity of a process had its pid namespace.
 pub(crate) const TRANSCRIPTS: [&str; 4] = ["v0", "v1", "v1-pid-namespace", "v2"];
 
-/// The directory that the keeper of the conversations serves: device and inode.
+/// The directory in the recordings: device and inode.
 const PLACE: &str = "66305 4242";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub(crate) struct GoldenMessage {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// One of the conversations, as if its keeper served `dir`.
+/// The recording `version`, with `dir` as the directory that is served.
 pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<GoldenMessage> {
     let served = message::directory_text(&File::open(dir).unwrap()).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
@@ -67,7 +67,7 @@ fn address(dir: &File) -> SocketAddrUnix {
     SocketAddrUnix::new(short(dir, FD_STORE_SOCKET)).unwrap()
 }
 
-/// The socket of the keeper in `dir`.
+/// The listening socket of a store in `dir`.
 pub(crate) fn listener(dir: &Path) -> OwnedFd {
     let (dir, listener) = (File::open(dir).unwrap(), socket());
     bind(&listener, &address(&dir)).unwrap();
@@ -75,14 +75,14 @@ pub(crate) fn listener(dir: &Path) -> OwnedFd {
     listener
 }
 
-/// The same, with a connection to it.
+/// Like [`listener`], with a connection to it.
 pub(crate) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
     let (listener, client) = (listener(dir), socket());
     connect(&client, &address(&File::open(dir).unwrap())).unwrap();
     (listener, client)
 }
 
-/// Sends the bytes, with as many duplicates of `descriptor` as were sent then.
+/// Sends a recorded message, with duplicates of `descriptor` in place of the recorded descriptors.
 pub(crate) fn send(socket: &OwnedFd, said: &GoldenMessage, descriptor: &PipeWriter) {
     let descriptors = vec![descriptor.as_fd(); said.descriptors];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
@@ -93,7 +93,7 @@ pub(crate) fn send(socket: &OwnedFd, said: &GoldenMessage, descriptor: &PipeWrit
     sendmsg(socket, &[IoSlice::new(&said.bytes)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
 }
 
-/// The bytes of the next message, and how many descriptors came beside it.
+/// The bytes of the next message, and the number of its descriptors.
 pub(crate) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
     let mut bytes = vec![0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];

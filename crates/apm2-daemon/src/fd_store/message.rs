@@ -1,4 +1,5 @@
-//! What is said to the keeper: one packet a message, with descriptors beside it.
+//! The protocol of the file descriptor store: one packet (SOCK_SEQPACKET, unix(7)) for each message, with descriptors as
+//! ancillary data.
 //!
 //! ```text
 //! word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
@@ -6,10 +7,9 @@
 //!                              from version 2 on: 7 place; answer: device and inode of the directory that is served, in decimal
 //! ```
 //!
-//! A keeper outlives the program that started it, so a client may meet an older one, and the other way round. A client
-//! says hello first, with the highest version it speaks; the answer is the version that is spoken. A keeper of version 0
-//! knows no hello and closes the connection. Words are only ever added, at the end; whoever reads a text ignores words
-//! after those it knows.
+//! The store outlives the program that started it, so client and store may have different versions. A client first sends hello
+//! with the highest version it supports; the answer is the version that both use. A store of version 0 does not know hello and
+//! closes the connection. Opcodes are only ever added, at the end; a reader ignores fields after those it knows.
 
 use std::{
     fs::File,
@@ -31,29 +31,29 @@ use rustix::{
     },
 };
 
-/// Bytes of a message: an answer that lists runs is the longest.
+/// Maximum size of a message in bytes. The answer that lists all runs is the longest.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 
-/// Descriptors of a message.
+/// Maximum number of descriptors of a message.
 pub(crate) const DESCRIPTORS_MAX: usize = 4;
 
-/// The version of what is said. Version 0 is without [`Opcode::Hello`].
+/// The protocol version. Version 0 has no [`Opcode::Hello`].
 pub(crate) const VERSION: u32 = 2;
 
-/// What is asked for, or answered, in the first byte of a message.
+/// The first byte of a message: a request or an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Hold,
     Get,
     Release,
     List,
-    /// It is done.
+    /// The request succeeded.
     Done,
-    /// It is not there, or cannot be done.
+    /// The run is unknown, or the request is invalid.
     Refused,
-    /// Which version is spoken.
+    /// Agrees on the protocol version.
     Hello,
-    /// Which directory is served.
+    /// Asks for the directory that is served.
     Place,
 }
 
@@ -77,7 +77,7 @@ pub(crate) struct Message {
     pub(crate) opcode: Opcode,
     pub(crate) text: String,
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Whether the kernel dropped descriptors, or a part of the text, for want of room (`MSG_CTRUNC`, `MSG_TRUNC`).
+    /// Whether the kernel dropped descriptors or text because the buffer was too small (`MSG_CTRUNC`, `MSG_TRUNC`, recv(2)).
     pub(crate) is_cut: bool,
 }
 
@@ -95,36 +95,37 @@ pub(crate) fn send(
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
     }
-    // With a time limit a signal breaks off what it would only have interrupted (signal(7)).
+    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
     retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL))?;
     Ok(())
 }
 
-/// The text that says which directory is served: device and inode.
+/// The text that identifies a directory: device and inode.
 pub(crate) fn directory_text(dir: &File) -> io::Result<String> {
     let metadata = dir.metadata()?;
     Ok(format!("{} {}", metadata.dev(), metadata.ino()))
 }
 
-/// The text that says which run is to be held, in a line of its own, and what of it.
+/// The text of a hold request: the marker of the run on a line of its own, then the text of [`held_text`].
 pub(crate) fn hold_text(run: &str, held: &str) -> String {
     format!("{run}\n{held}")
 }
 
-/// The text that says what is held of a run: where each output begins, and, in a line of its own, which process it is.
+/// The text that describes the descriptors of a run: the log position at which each output begins, then, on a line of its own,
+/// the identity of the process.
 pub(crate) fn held_text(begin: impl Iterator<Item = Option<LogPosition>>, identity: &ProcessIdentity) -> String {
     let begin: Vec<String> = begin.map(|at| at.map_or_else(|| "?".to_owned(), position_text)).collect();
     format!("{}\n{}", begin.join(" "), process_text(identity))
 }
 
-/// What such a text says.
+/// Parses a text of [`held_text`]; `None` if it is malformed.
 pub(crate) fn parse_held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
     let (begin, process) = text.split_once('\n')?;
     let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
     Some((begin.collect::<Option<_>>()?, process_of(process)?))
 }
 
-/// How many descriptors belong to such a text: one for each output, and one for the process.
+/// The number of descriptors that a text of [`held_text`] describes: one for each output, and the pidfd.
 pub(crate) fn descriptors_of(text: &str) -> Option<usize> {
     let (begin, _) = text.split_once('\n')?;
     Some(begin.split_whitespace().count().saturating_add(1))
@@ -148,12 +149,12 @@ fn process_of(text: &str) -> Option<ProcessIdentity> {
     let mut words = text.split(' ');
     let (pid, start_ticks) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let boot_id = words.next()?.parse().ok()?;
-    // Keepers that were given it before it was recorded do not say.
+    // A store of an earlier version does not send it.
     let pid_namespace = words.next().map(str::parse).transpose().ok()?;
     Some(ProcessIdentity { pid, start_ticks, boot_id, pid_namespace })
 }
 
-/// Receives a message; `None` at the end.
+/// Receives a message; `None` when the peer has closed the connection.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
     let mut bytes = vec![0; MESSAGE_BYTES_MAX];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX))];
@@ -167,7 +168,7 @@ pub(crate) fn receive(socket: BorrowedFd<'_>) -> io::Result<Option<Message>> {
         }
     }
     let Some((first, text)) = bytes.get(..received.bytes).and_then(<[u8]>::split_first) else { return Ok(None) };
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a message of a keeper");
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a message of the file descriptor store");
     let opcode = Opcode::of(*first).ok_or_else(invalid)?;
     let text = String::from_utf8(text.to_vec()).map_err(|_| invalid())?;
     let is_cut = received.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC);
@@ -179,7 +180,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_held_is_understood_as_it_was_meant() {
+    fn a_description_of_descriptors_is_parsed_as_it_was_written() {
         let identity = ProcessIdentity {
             pid: 7,
             start_ticks: 8,

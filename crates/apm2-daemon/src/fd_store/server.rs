@@ -1,4 +1,4 @@
-//! The keeper's own process: one thread, one loop.
+//! The process of the file descriptor store: one thread, one poll(2) loop.
 
 use std::{
     collections::BTreeMap,
@@ -23,29 +23,29 @@ use rustix::{
 use crate::{
     address::{ACCEPT_PAUSE, FD_STORE_SOCKET, OnExisting, SocketFile, SocketLocation},
     fd_store::{
-        client::listening,
+        connect::listening,
         message::{self, Message, Opcode},
     },
     peer::peer_uid,
 };
 
-/// How long the keeper stays when nothing is held and nobody is connected.
+/// How long the store runs with no descriptors and no connection.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether the socket is in its place.
+/// Interval of the checks of the socket's file.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Connections at the same time. The owner of the ledger needs one.
+/// Maximum number of connections. A daemon needs one.
 const CONNECTIONS_MAX: usize = 4;
 
-/// How long an answer may take to be accepted.
+/// Timeout for sending an answer.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What is held of one run.
+/// The descriptors of one run.
 struct Held {
-    /// Its outputs, and its process.
+    /// The outputs, then the pidfd.
     descriptors: Vec<OwnedFd>,
-    /// What they are, in the words of whoever gave them.
+    /// Their description as the client sent it; the store does not interpret it.
     text: String,
 }
 
@@ -53,15 +53,15 @@ struct FdStoreServer {
     /// The ledger's directory.
     dir: File,
     listener: OwnedFd,
-    /// Until when none is accepted.
+    /// No connection is accepted before this time, after accept(2) has failed.
     paused_until: Option<Instant>,
     connections: Vec<OwnedFd>,
     held: BTreeMap<String, Held>,
 }
 
-/// Holds descriptors for whoever connects to `listener`, until nobody does and none is held, or until `dir`, the ledger's
-/// directory, is removed: then nobody will ever ask for them. The working directory is taken for the ledger's, unless it is
-/// the root's: daemons of earlier versions start it there.
+/// Holds descriptors for the clients of `listener`. Returns when it holds none and has no client, or when `dir`, the directory of
+/// the ledger, was removed: no later daemon can ask for them then. If the working directory is `/`, where daemons of earlier
+/// versions start the store, `dir` is opened; else the working directory is used.
 ///
 /// # Errors
 /// When the listener or the directory cannot be used.
@@ -72,11 +72,11 @@ pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     std::env::set_current_dir(root)?;
     let served = dir.try_clone()?;
     let mut file = SocketFile::present_in(dir, FD_STORE_SOCKET);
-    // Its daemon has seen to that before exec, or a signal to the daemon's session would end it, too.
+    // The daemon does this before exec. Without it, a signal to the daemon's session would end the store, too.
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;
     }
-    // What it holds is read by its daemon alone.
+    // Other processes of the user must not get the descriptors (ptrace(2), /proc/pid/fd).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
@@ -88,12 +88,12 @@ pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
         fd_store.wait()?;
         match file.location() {
             SocketLocation::Own => {}
-            // Without it the next daemon would start another keeper, which has nothing of what this one holds. One that
-            // could not be made is tried again soon.
+            // Without the socket, the next daemon would start another store, without these descriptors. A failed attempt is
+            // repeated at the next check.
             SocketLocation::Missing => {
                 fd_store.listener = file.make(OnExisting::Keep, listening).unwrap_or(fd_store.listener)
             }
-            // The ledger is removed, or another keeper has taken this one's place: nothing is asked for any more.
+            // The ledger was removed, or another store has replaced this one: no client will connect any more.
             SocketLocation::NoDirectory | SocketLocation::Taken if fd_store.connections.is_empty() => return Ok(()),
             SocketLocation::NoDirectory | SocketLocation::Taken => {}
         }
@@ -105,7 +105,7 @@ pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
 }
 
 impl FdStoreServer {
-    /// Waits for something to happen, and sees to it.
+    /// Waits for a connection or a message, and handles it.
     fn wait(&mut self) -> io::Result<()> {
         let max = if self.connections.is_empty() { IDLE_MAX } else { LOOK_INTERVAL };
         let pause = self.paused_until.map(|until| until.saturating_duration_since(Instant::now()));
@@ -145,7 +145,7 @@ impl FdStoreServer {
         }
     }
 
-    /// Answers one message; whether the connection is to be kept.
+    /// Answers one message. Returns whether the connection stays open.
     fn serve(&mut self, connection: &OwnedFd) -> bool {
         let Ok(Some(message)) = message::receive(connection.as_fd()) else { return false };
         self.answer(connection, message).is_ok()
@@ -156,7 +156,7 @@ impl FdStoreServer {
         let done = |text: &str| message::send(connection.as_fd(), Opcode::Done, text, &[]);
         match opcode {
             Opcode::Hold => match text.split_once('\n') {
-                // Confirmed is what has arrived: each output, and the process.
+                // Confirmed only if all descriptors have arrived.
                 Some((_, held)) if is_cut || message::descriptors_of(held) != Some(descriptors.len()) => {
                     message::send(connection.as_fd(), Opcode::Refused, "", &[])
                 }
@@ -195,9 +195,9 @@ mod tests {
     use super::*;
     use crate::fd_store::golden::{self, Side};
 
-    /// A client of every version that there was, byte for byte.
+    /// A client of every version, byte for byte.
     #[test]
-    fn every_client_is_answered_as_it_always_was() {
+    fn a_client_of_every_version_gets_the_same_answers() {
         for version in golden::TRANSCRIPTS {
             let dir = tempfile::tempdir().unwrap();
             let (listener, client) = golden::pair(dir.path());

@@ -1,5 +1,5 @@
-//! Launches of which the bytes of version 1 are in `migrations/golden/launch-v1`: together they have every field and every
-//! variant. Nothing is left to a default, since a default may change.
+//! The launches of the golden files in `migrations/golden/launch-v1`, which together have every field and every variant. No field
+//! is left to its default, since a default may change.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ use apm2_model::{
     },
 };
 
-/// The launches, with the names of their files.
+/// The launches with the names of their files.
 pub(crate) fn launches() -> [(&'static str, LaunchSpec); 6] {
     [
         ("agent", agent()),
@@ -38,7 +38,7 @@ fn agent() -> LaunchSpec {
         command: "sleep".into(),
         args: strings(&["1000", "--api-key=sk-invented-0001", "ä\u{2028}\"\\\n"]),
         cwd: Some("/srv/invented".into()),
-        // One only: their order is that of a hash.
+        // A single variable: the order in a hash map is random.
         env: [("API_TOKEN".to_owned(), "invented-token-2".to_owned())].into(),
         instances: 2,
         restart: RestartConfig {
@@ -112,7 +112,7 @@ fn server() -> LaunchSpec {
     launch
 }
 
-/// With nothing that may be left out but a check.
+/// A launch without optional fields, except for a health check.
 fn checked(name: &str, number: u8, check: HealthCheck) -> LaunchSpec {
     let spec = ProcessSpec {
         id: id(number),

@@ -1,12 +1,12 @@
-//! The bytes of a launch file, and every version of them.
+//! The format of a launch file, in all its versions.
 //!
 //! ```text
 //! version 0   {"spec": …, "base_env": …, …}                      without a version
 //! version 1   {"version": 1, "launch": {"spec": …, …}}
 //! ```
 //!
-//! A field that is added to a launch needs no new version as long as it may be absent. A program that is older than the
-//! field refuses the file, as it does one of a newer version: what it would leave out may be what the launch is about.
+//! A new optional field needs no new version. A program that does not know the field refuses the file, as it does a file of a
+//! newer version: it must not start a process without a part of its specification.
 
 #[cfg(test)]
 pub(crate) mod golden;
@@ -15,13 +15,13 @@ use apm2_model::spec::launch::LaunchSpec;
 use serde::{Deserialize as _, Serialize};
 use serde_json::Value;
 
-/// The version that is written.
+/// The version of the format that is written.
 pub(crate) const VERSION: u64 = 1;
 
-/// The size of a file, in bytes.
+/// Maximum size of a file in bytes.
 pub(crate) const BYTES_MAX: u64 = 4 << 20;
 
-/// Why the bytes are no launch for this program. Holds none of them: a mistake may stand beside a secret.
+/// Why a launch file cannot be read. Quotes none of its content, which may hold secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnreadableFile {
     /// Not JSON.
@@ -32,7 +32,7 @@ pub(crate) enum UnreadableFile {
         /// Where, from 1.
         column: usize,
     },
-    /// JSON of a known version, and something else than a launch in it.
+    /// JSON of a known version that is no valid launch.
     #[error("it holds something that this program does not know; use the program that wrote it, or `up` to replace it")]
     Unknown,
     /// A version that this program does not know.
@@ -40,15 +40,15 @@ pub(crate) enum UnreadableFile {
         "it has version {0}, and this program reads 0 to {VERSION}; use the program that wrote it, or `up` to replace it"
     )]
     Newer(u64),
-    /// Larger than a launch can be.
+    /// Larger than [`BYTES_MAX`].
     #[error("it is larger than {BYTES_MAX} bytes")]
     TooLarge,
 }
 
-/// The bytes of the current version.
+/// Encodes a launch in the current version.
 ///
 /// # Errors
-/// When it cannot be written as JSON, or would be too large to be read back.
+/// When it cannot be encoded as JSON, or is larger than [`BYTES_MAX`].
 pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Versioned<'a> {
@@ -63,10 +63,10 @@ pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
     }
 }
 
-/// The launch in bytes of any version up to the current one.
+/// Decodes a launch of any version up to the current one.
 ///
 /// # Errors
-/// When there is none for this program.
+/// When this program cannot read it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<LaunchSpec, UnreadableFile> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
         return Err(UnreadableFile::TooLarge);
@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    /// As every later program must: a launch without what is optional is a launch.
+    /// Required of every later version: optional fields may be absent.
     #[test]
     fn what_is_absent_has_its_default() {
         let id = "00000000-0000-0000-0000-000000000007";
@@ -142,8 +142,7 @@ mod tests {
         assert_eq!(launch, LaunchSpec::new(spec.build()));
     }
 
-    /// A field that is added changes what is written, without a new version: then the files of before stay, to be read, and
-    /// those of after come beside them.
+    /// A new field changes the bytes without a new version: then these golden files stay as input, and new ones are added.
     #[test]
     fn launches_of_version_1_mean_what_they_meant_and_are_written_the_same() {
         for (name, launch) in golden::launches() {

@@ -1,0 +1,113 @@
+//! The socket of a file descriptor store: listening on it, connecting to it, and the handshake.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
+
+use rustix::{
+    io::{Errno, retry_on_intr},
+    net::{
+        AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
+        sockopt::{Timeout, set_socket_timeout},
+    },
+};
+
+use crate::{
+    address::is_unanswered,
+    fd_store::message::{self, Message, Opcode},
+};
+
+/// Timeout for an answer. The store does nothing but answer: one that takes longer hangs, and is replaced.
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Interval of the connection attempts while a store makes its socket again.
+const SOCKET_POLL: Duration = Duration::from_millis(20);
+
+/// Backlog of the socket (listen(2)).
+const BACKLOG: i32 = 4;
+
+/// Creates a socket that listens at `path`.
+pub(crate) fn listening(path: PathBuf) -> io::Result<OwnedFd> {
+    let listener = socket()?;
+    bind(&listener, &SocketAddrUnix::new(path)?)?;
+    listen(&listener, BACKLOG)?;
+    Ok(listener)
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+fn connect_to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
+    let connection = socket()?;
+    set_socket_timeout(&connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
+    set_socket_timeout(&connection, Timeout::Send, Some(ANSWER_TIMEOUT))?;
+    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
+    retry_on_intr(|| match connect(&connection, address) {
+        Err(Errno::ISCONN) => Ok(()),
+        connected => connected,
+    })?;
+    Ok(connection)
+}
+
+/// A connection to a store after the exchange of versions.
+pub(crate) struct Handshake {
+    pub(crate) connection: OwnedFd,
+    /// Whether the store has confirmed that it serves the directory in which its socket was found.
+    pub(crate) serves_this_dir: bool,
+}
+
+/// Connects to the store whose socket is in `dir`. A store that serves another directory counts as absent: in a hard-linked copy,
+/// the file of the socket is that of the original directory.
+pub(crate) fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Handshake> {
+    let connection = connect_to(address)?;
+    let spoken = match exchange(&connection, Opcode::Hello, &message::VERSION.to_string(), &[]) {
+        Ok(Message { opcode: Opcode::Done, text, .. }) => text.parse::<u32>().ok(),
+        Ok(_) => None,
+        // A store of version 0 closes the connection at an opcode that it does not know. It knows all the others.
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
+            return Ok(Handshake { connection: connect_to(address)?, serves_this_dir: false });
+        }
+        Err(error) => return Err(error),
+    };
+    match spoken {
+        Some(1) => Ok(Handshake { connection, serves_this_dir: false }),
+        Some(message::VERSION) => {
+            let Message { opcode, text, .. } = exchange(&connection, Opcode::Place, "", &[])?;
+            if opcode == Opcode::Done && text == message::directory_text(dir)? {
+                return Ok(Handshake { connection, serves_this_dir: true });
+            }
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the file descriptor store serves another directory"))
+        }
+        _ => {
+            let what = format!("the file descriptor store supports no protocol version up to {}", message::VERSION);
+            Err(io::Error::new(io::ErrorKind::InvalidData, what))
+        }
+    }
+}
+
+/// Like [`handshake`], but waits up to `max` for a store that has yet to notice that its socket is missing and make it again.
+pub(crate) fn handshake_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Handshake> {
+    let began = Instant::now();
+    loop {
+        match handshake(address, dir) {
+            Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
+            handshake => return handshake,
+        }
+    }
+}
+
+pub(crate) fn exchange(
+    connection: &OwnedFd,
+    opcode: Opcode,
+    text: &str,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<Message> {
+    message::send(connection.as_fd(), opcode, text, descriptors)?;
+    message::receive(connection.as_fd())?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+}
