@@ -14,7 +14,7 @@ use apm2_core::{
         EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded,
         Recorder, Requester, Stream, StreamId, id_query::UnclearId,
     },
-    restart::{BackoffConfig, RestartPolicy},
+    restart::{BackoffConfig, RestartConfig, RestartPolicy},
     supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
 };
 
@@ -279,7 +279,10 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     let program = dir.path().join("program");
     std::fs::copy("/bin/sh", &program).unwrap();
     let open = std::fs::OpenOptions::new().write(true).open(&program).unwrap();
-    let busy = ProcessSpec { command: program.to_str().unwrap().to_owned(), ..changed(&scene.spec, 3) };
+    // The change is undone at once, and not after the restarts of what cannot be started.
+    let backoff = BackoffConfig::Fixed { delay: PATIENCE * 10 };
+    let restart = RestartConfig { policy: RestartPolicy::Always, backoff, ..RestartConfig::default() };
+    let busy = ProcessSpec { command: program.to_str().unwrap().to_owned(), restart, ..changed(&scene.spec, 3) };
     let failed = scene.change(busy.clone()).await;
     assert!(
         matches!(&failed, Err(ProcessError::SpawnFailed(why)) if why.contains("runs as before the change")),

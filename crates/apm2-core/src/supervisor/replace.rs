@@ -160,7 +160,8 @@ impl Supervisor {
         let reason = Some("what it was changed to could not be started".to_owned());
         let request = Requester { reason, ..replacement.request.clone() };
         let begun: Vec<InstanceHandle> = [replacement.kept, &replacement.added].concat();
-        note_undone(replacement.old, stop_all(begun.iter().filter(|handle| handle.is_busy()), &request).await);
+        // Also those that do not run: a restart of a start that has failed is about to be scheduled.
+        note_undone(replacement.old, stop_all(begun.iter(), &request).await);
         for handle in &begun {
             note_undone(replacement.old, handle.ask(InstanceCommand::WaitIdle).await);
         }

@@ -34,7 +34,14 @@ impl InstanceActor {
         }
     }
 
+    /// Takes one step. The busy flag is up to date when this returns, so that it is when a command completes.
     pub(super) fn step(&mut self, input: PlanInput) -> Result<(), ProcessError> {
+        let stepped = self.carry_out(input);
+        self.update_busy();
+        stepped
+    }
+
+    fn carry_out(&mut self, input: PlanInput) -> Result<(), ProcessError> {
         let Some(stream) = self.runner.stream() else {
             return Err(ProcessError::NotFound("a process that has no events".to_owned()));
         };
@@ -58,7 +65,6 @@ impl InstanceActor {
                 }
             }
         }
-        self.update_busy();
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use std::{
     ffi::OsStr,
     io,
+    ops::ControlFlow,
     os::fd::AsFd as _,
     path::Path,
     thread,
@@ -11,7 +12,7 @@ use std::{
 
 use apm2_core::{
     log::{LOGS_BYTES_MAX, Retention},
-    process::RUN_VARIABLE,
+    process::{ProcessStatus, RUN_VARIABLE, status_of},
 };
 use apm2_daemon::{
     DaemonError, DaemonOptions,
@@ -23,7 +24,7 @@ use apm2_daemon::{
     start::{StartOutcome, report},
     stray::strays,
 };
-use apm2_ledger::OpenError;
+use apm2_ledger::{OpenError, Reader};
 use nix::unistd::{getpid, getsid};
 
 use crate::{
@@ -178,7 +179,9 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
             },
         };
         let Some(client) = client else {
-            return owner.map_or(Ok(0), |owner| end_by_signal(&owner, leave).map_err(failed)?);
+            let Some(owner) = owner else { return ended_on_another_request(dir, leave) };
+            end_by_signal(&owner, leave).map_err(failed)??;
+            return ended_on_another_request(dir, leave);
         };
         let request = Request::Shutdown { leave };
         match answered(client, &request, reason.clone(), |_| ()) {
@@ -192,10 +195,9 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
             }
             // It was idle, or another client has sent the same request.
             Err(leaving) if leaving.is_leaving() => {
-                say("the daemon is already shutting down");
                 return match owner {
                     Some(owner) if !owner.has_ended(END_MAX) => Err(not_ended(owner.pid())),
-                    Some(_) | None => Ok(0),
+                    Some(_) | None => ended_on_another_request(dir, leave),
                 };
             }
             Err(lost) if lost.is_lost() && began.elapsed() < END_MAX && is_there(owner.as_ref()) => {}
@@ -237,18 +239,49 @@ fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     Err(ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() }.into())
 }
 
+/// The result of a request to a daemon that has ended without answering it, perhaps on another request: what it has done about
+/// its processes shows in what still runs.
+fn ended_on_another_request(dir: &Path, leave: bool) -> Result<i32, CliError> {
+    let running = running_processes(dir)?;
+    if leave || running.is_empty() {
+        let left = if running.is_empty() {
+            "nothing runs".to_owned()
+        } else {
+            format!("still running: {}", running.join(", "))
+        };
+        say(&format!("the daemon has ended; {left}"));
+        return Ok(0);
+    }
+    let message = format!("the daemon has ended on another request, without stopping {}", running.join(", "));
+    Err(CliError::failed(message).with_hint("`apm2-ledger stop all` starts a daemon that stops them"))
+}
+
+/// Name and pid of each process whose run is open on record and that is, or may be, alive.
+fn running_processes(dir: &Path) -> Result<Vec<String>, CliError> {
+    let mut running = Vec::new();
+    Reader::open(dir)?.each_stream(|stream| {
+        let identity = stream.identity.filter(|_| stream.is_open());
+        if let Some(identity) = identity
+            && matches!(status_of(&identity), ProcessStatus::Alive | ProcessStatus::Unverifiable)
+        {
+            running.push(format!("{} (pid {})", stream.handle.display_name(), identity.pid));
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok(running)
+}
+
 /// Ends a daemon that does not listen on its socket, with a signal.
-fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<i32, CliError>> {
+fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<(), CliError>> {
     let pid = owner.pid();
     if owner.has_ended(Duration::ZERO) {
-        say(&format!("the daemon, process {pid}, has ended"));
-        return Ok(Ok(0));
+        return Ok(Ok(()));
     }
     owner.end(leave)?;
     let signal = if leave { "SIGHUP" } else { "SIGTERM" };
     say(&format!("the daemon, process {pid}, does not listen on its socket; it was sent {signal}"));
     if owner.has_ended(END_MAX) {
-        return Ok(Ok(0));
+        return Ok(Ok(()));
     }
     Ok(Err(not_ended(pid)))
 }
