@@ -9,7 +9,7 @@ use std::{
 
 use nix::sys::signal::Signal;
 
-use crate::support::{Place, gone, send, wait_until};
+use crate::support::{Place, Running, gone, send, wait_until};
 
 /// A call as it is sent.
 pub(crate) fn frame(body: &[u8]) -> Vec<u8> {
