@@ -82,3 +82,20 @@ fn the_last_lines_are_those_of_one_moment_however_much_is_written() {
         assert!(whole.windows(2).all(|pair| number(pair[1]) == number(pair[0]) + 1), "{:?}", whole.first());
     }
 }
+
+/// The files of a process that writes without pause are rotated and removed faster than they are read.
+#[test]
+fn the_last_lines_of_an_output_that_is_rotated_fast_are_printed() {
+    let place = Place::new();
+    let script = "i=0; while :; do echo line $i; i=$((i+1)); done";
+    let log = "rotate_bytes = 4096, total_bytes_max = 8192";
+    let file = format!("[[process]]\nname = 'it'\ncommand = 'sh'\nargs = ['-c', '{script}']\nlog = {{ {log} }}\n");
+    fs::write(place.path("ecosystem.toml"), file).unwrap();
+    place.run(&["up"]).succeeded();
+    wait_until("it writes", || place.run(&["logs", "it"]).stdout.contains("line").then_some(()));
+    for _ in 0..15 {
+        let outcome = place.run(&["logs", "-n", "3", "it"]).succeeded();
+        assert!(outcome.stdout.contains("line") || outcome.stderr.contains("were removed before they were read"));
+    }
+    place.run(&["down"]).succeeded();
+}

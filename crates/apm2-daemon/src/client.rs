@@ -174,7 +174,7 @@ impl Client {
     /// When the call has failed, the connection is closed, or the daemon does not answer within the timeout.
     pub fn receive(&mut self) -> Result<Received, ClientError> {
         loop {
-            let body = match self.frame().map_err(ClientError::Gone)? {
+            let body = match self.frame().map_err(|error| ClientError::Gone(in_words(error)))? {
                 Frame::Raw(bytes) => return Ok(Received::Bytes(bytes)),
                 Frame::Json(body) => body,
             };
@@ -376,5 +376,13 @@ impl Owner {
             thread::sleep(SOCKET_POLL);
         }
         Ok(None)
+    }
+}
+
+/// The same error with a text for the end of the stream: that of the standard library speaks of a buffer.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it has closed the connection"),
+        _ => error,
     }
 }

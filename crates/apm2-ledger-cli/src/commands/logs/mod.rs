@@ -74,6 +74,9 @@ pub(crate) struct LogsArgs {
     raw: bool,
 }
 
+/// Tries to print the last lines of an output that is rotated faster than it is read.
+const REMOVED_TRIES_MAX: u32 = 8;
+
 /// Number of lines.
 #[derive(Debug, Clone, Copy)]
 enum Lines {
@@ -188,8 +191,38 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     Ok(logs)
 }
 
-/// Prints the last existing lines. Bounded by the size at the start, since a process may write faster than it is read.
+/// Prints the last existing lines. Where rotation has removed all of them before they were read, the last lines are looked for
+/// again.
 fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
+    let mut removed = 0;
+    for _ in 0..REMOVED_TRIES_MAX {
+        let printed = print_to_end(log, args, out)?;
+        removed = printed.removed_files;
+        if printed.bytes > 0 || removed == 0 {
+            break;
+        }
+    }
+    if removed > 0 {
+        say_removed(log, removed);
+    }
+    Ok(())
+}
+
+fn say_removed(log: &Log, files: u64) {
+    say(&format!("{}: {files} rotated files were removed before they were read", log.origin.title));
+}
+
+/// What was printed of one file.
+#[derive(Default)]
+struct Printed {
+    bytes: usize,
+    /// Rotated files that were removed before they were read.
+    removed_files: u64,
+}
+
+/// Prints the last existing lines. Bounded by the size at the start, since a process may write faster than it is read.
+fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<Printed> {
+    let mut printed = Printed::default();
     let end = LogReader::end(&log.path)?;
     let of_all = if args.since.is_some() { Lines::All } else { Lines::Last(LINES_SHOWN) };
     if let Lines::Last(max) = args.lines.unwrap_or(of_all) {
@@ -207,7 +240,10 @@ fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<(
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
             LogItem::End => break,
-            LogItem::Gap(_) => continue,
+            LogItem::Gap(files) => {
+                printed.removed_files = printed.removed_files.saturating_add(files);
+                continue;
+            }
             LogItem::Bytes(bytes) => bytes.to_vec(),
         };
         let position = log.reader.position();
@@ -215,12 +251,13 @@ fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<(
         let beyond = if is_beyond { position.offset.saturating_sub(end.offset) } else { 0 };
         let wanted = bytes.len().saturating_sub(usize::try_from(beyond).unwrap_or(usize::MAX));
         log.begun.take(&log.origin, bytes.get(..wanted).unwrap_or_default(), out)?;
+        printed.bytes = printed.bytes.saturating_add(wanted);
         if is_beyond {
             log.reader = LogReader::from_position(&log.path, end)?;
             break;
         }
     }
-    Ok(())
+    Ok(printed)
 }
 
 /// Prints new output. Returns whether there was any.
@@ -228,7 +265,7 @@ fn print_next(log: &mut Log, out: &mut Printer) -> io::Result<bool> {
     match log.reader.next_item()? {
         LogItem::End => Ok(false),
         LogItem::Gap(files) => {
-            say(&format!("{}: {files} rotated files were removed before they were read", log.origin.title));
+            say_removed(log, files);
             Ok(true)
         }
         LogItem::Bytes(bytes) => log.begun.take(&log.origin, bytes, out).map(|()| true),
