@@ -1,4 +1,4 @@
-//! The ways to the events of a ledger: those of its owner, and those of everyone else.
+//! The sources of events: the state of an open ledger for its owner, the journal for other processes.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(crate) enum Access {
 }
 
 impl Access {
-    /// The last event that may be shown. Whoever reads another process's journal cannot tell, and sees all of it.
+    /// The last acknowledged event. A reader of another process's journal does not know it, and reads every complete commit.
     pub(crate) fn visible(&self) -> u64 {
         match self {
             Self::Live(live) => live.head().size,

@@ -23,7 +23,7 @@ fn check_limit(bytes: &[u8]) -> Result<(), CodecError> {
     if bytes.len() > RECORD_BYTES_MAX { Err(CodecError(bincode::ErrorKind::SizeLimit.into())) } else { Ok(()) }
 }
 
-/// Appends the bytes of `value` to `out`. Whoever calls it holds them against the limit.
+/// Appends the bytes of `value` to `out`. The caller checks the size limit.
 pub(crate) fn encode(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     Ok(options().serialize_into(out, value)?)
 }

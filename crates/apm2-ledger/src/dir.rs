@@ -93,7 +93,7 @@ pub(crate) fn without_journal(dir: &LedgerDir) -> OpenError {
     Damage { first_seq: 1, last_seq: 1, segment: 1, offset: 0, what }.into()
 }
 
-/// Makes the directory `path` with access for nobody else, if it is missing.
+/// Creates the directory `path` with mode 0700, if it is missing.
 pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE_DIR).create(path)
 }

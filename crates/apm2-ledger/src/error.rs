@@ -136,7 +136,7 @@ impl OpenError {
 /// Why events were not appended. Unless it says otherwise, nothing was written.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
-    /// The stream is not at the version that the caller expected: somebody else appended first.
+    /// The stream is not at the expected version: another caller has appended first.
     #[error("stream {}/{} is at version {actual}, not {expected}", stream.process_id, stream.instance)]
     Conflict {
         /// The stream.

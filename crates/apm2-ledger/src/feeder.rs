@@ -1,8 +1,8 @@
-//! The thread that brings commits from the journal to the store, a moment after they were acknowledged.
+//! The indexing thread: it adds acknowledged commits to the store.
 //!
-//! Events are packed until a frame is full or nothing more has come for a moment; what is not in the store by then is
-//! read from memory. When the store fails it is given up and the ledger goes on without:
-//! the journal has everything, readers turn to it, and the next opening builds the store again.
+//! Events are collected until a frame is full, or until no commit has arrived for `IDLE`; until then readers find them in memory.
+//! When the store fails, the ledger continues without it: the journal is complete, readers use it, and the next opening builds the
+//! store again.
 
 use std::{
     sync::{
@@ -24,10 +24,10 @@ use crate::{
     store::{Store, error::StoreError},
 };
 
-/// Quiet after which a frame that is not full is added all the same.
+/// Time without a commit after which a frame is added although it is not full.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// What the writer sends.
+/// A message of the writer.
 pub(crate) enum Feed {
     /// An acknowledged commit.
     Commit(Arc<Commit>),
@@ -50,7 +50,7 @@ impl Feeder {
         Self { live, ledger, packer, unflushed: 0, marked }
     }
 
-    /// Feeds until the writer is gone. Returns whether the store has everything.
+    /// Runs until the writer is dropped. Returns whether the store is complete.
     pub(crate) fn run(mut self, feeds: &Receiver<Feed>) -> bool {
         loop {
             let Some(store) = self.live.store() else { return drain(feeds) };
@@ -79,7 +79,7 @@ impl Feeder {
         }
     }
 
-    /// What comes next. Waits without a limit where nothing is left to do: an idle ledger wakes nobody.
+    /// The next message. Waits without a timeout where nothing is left to do, so that an idle ledger causes no wake-ups.
     fn next(&self, feeds: &Receiver<Feed>) -> Result<Feed, RecvTimeoutError> {
         if !self.packer.is_empty() || self.unflushed > 0 {
             return feeds.recv_timeout(IDLE);
@@ -91,7 +91,7 @@ impl Feeder {
         feeds.recv().map_err(RecvTimeoutError::from)
     }
 
-    /// Brings the store as far as these take it, but for a frame that is not full.
+    /// Adds these to the store, except for a last frame that is not full.
     pub(crate) fn feed(&mut self, store: &Store, feeds: impl Iterator<Item = Feed>) -> Result<(), StoreError> {
         for feed in feeds {
             match feed {
@@ -131,7 +131,7 @@ impl Feeder {
     }
 }
 
-/// Without a store there is nothing to feed; the writer must not wait for it.
+/// Without a store messages are discarded, so that the writer does not wait.
 fn drain(feeds: &Receiver<Feed>) -> bool {
     feeds.iter().for_each(drop);
     false

@@ -1,5 +1,4 @@
-//! The folds of all streams as they are now, with few of them in memory: those that the store keeps, and for what has
-//! events since then the fold of those.
+//! The current folds of all streams, with few of them in memory: from the snapshots in the store, and from the events after them.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -22,7 +21,7 @@ use crate::{
 
 type Folds = BTreeMap<StreamId, Stream>;
 
-/// Hands the fold of each stream to `visit`, in the order of their ids, until it has had enough.
+/// Passes the fold of each stream to `visit`, in the order of their ids, until it returns `Break`.
 pub(crate) fn each(reader: &Reader, mut visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
     let mut visited = None;
     let mut noting = |stream: Stream| {
@@ -32,17 +31,17 @@ pub(crate) fn each(reader: &Reader, mut visit: impl FnMut(Stream) -> ControlFlow
     match each_kept(reader, &mut noting) {
         Ok(true) => return Ok(()),
         Ok(false) => {}
-        // The events have everything.
+        // The events are complete.
         Err(error) => tracing::warn!(error = %causes(&error), "the kept folds cannot be read; reading the events"),
     }
     let all = replay(reader, u64::MAX, Origin::Genesis)?.streams;
     let is_new = |stream: &Stream| visited.is_none_or(|visited| stream.id > visited);
-    // What breaks off has had enough, which is no error.
+    // `Break` is no error.
     let _ = all.into_values().filter(is_new).try_for_each(visit);
     Ok(())
 }
 
-/// The folds that the store does not keep as they are now. All of them where it keeps none that this version can read.
+/// The folds that are newer than their snapshots. All folds where no snapshot can be read by this version.
 pub(crate) fn unkept(reader: &Reader) -> Result<Vec<Stream>, ReadError> {
     let changed = match kept_until(reader)? {
         Some((store, seq)) => changed_since(reader, &store, seq)?,
@@ -51,14 +50,14 @@ pub(crate) fn unkept(reader: &Reader) -> Result<Vec<Stream>, ReadError> {
     Ok(changed.into_values().collect())
 }
 
-/// The store and the event up to which it keeps all folds, if it keeps any and this version can read them.
+/// The store and the event up to which its snapshots are complete, if this version can read them.
 fn kept_until(reader: &Reader) -> Result<Option<(Arc<Store>, u64)>, ReadError> {
     let Some(store) = reader.store() else { return Ok(None) };
     let seq = store.snapshot_seq()?;
     Ok((seq > 0 && store.are_snapshots_current()?).then_some((store, seq)))
 }
 
-/// Visits what is kept, and what has changed since in its place. False where nothing is kept.
+/// Visits the snapshots, with the newer fold in place of an outdated one. False where there are no snapshots.
 fn each_kept(reader: &Reader, visit: &mut dyn FnMut(Stream) -> ControlFlow<()>) -> Result<bool, ReadError> {
     let Some((store, seq)) = kept_until(reader)? else { return Ok(false) };
     let mut changed = changed_since(reader, &store, seq)?;
@@ -76,7 +75,7 @@ fn each_kept(reader: &Reader, visit: &mut dyn FnMut(Stream) -> ControlFlow<()>) 
     Ok(true)
 }
 
-/// The fold of `id`: the changed one, or the kept one, or where that cannot be read the one of its events.
+/// The fold of `id`: the newer one, else the snapshot, else the fold of its events.
 fn latest(
     reader: &Reader,
     changed: &mut Folds,

@@ -1,4 +1,4 @@
-//! Where the streams stand that were appended to lately, so that an append need not read them.
+//! The heads of recently used streams, kept in memory so that an append need not read them.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -10,7 +10,7 @@ use apm2_model::{
     state::stream::{FollowUp, Stream},
 };
 
-/// Where a stream stands.
+/// The state of a stream after its last event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StreamHead {
     /// A process, folded.
@@ -36,13 +36,14 @@ impl StreamHead {
     }
 }
 
-/// The heads that are held. What is not among them is read again when it is wanted.
+/// The heads in memory. Others are read when they are needed.
 pub(crate) struct Heads {
     held: HashMap<StreamId, StreamHead>,
-    /// Those of them whose fold was not kept yet.
+    /// Those of them that have events without a snapshot.
     changed: HashSet<StreamId>,
     max: usize,
-    /// More than so many are many. Grows with what cannot be dropped, so that not each append looks at all of them.
+    /// Limit above which idle heads are dropped. It grows with the heads that cannot be dropped, so that not every append scans
+    /// all of them.
     many: usize,
 }
 
@@ -51,17 +52,17 @@ impl Heads {
         Self { held: HashMap::new(), changed: HashSet::new(), max, many: max }
     }
 
-    /// Takes out a head, which is to be put back or advanced.
+    /// Removes a head, which the caller puts back or advances.
     pub(crate) fn take(&mut self, stream: StreamId) -> Option<StreamHead> {
         self.held.remove(&stream)
     }
 
-    /// Holds a head that has not changed.
+    /// Puts an unchanged head back.
     pub(crate) fn put_back(&mut self, stream: StreamId, head: StreamHead) {
         self.held.insert(stream, head);
     }
 
-    /// Holds a head that has events which are in no kept fold.
+    /// Puts a head with new events back.
     pub(crate) fn advance(&mut self, stream: StreamId, head: StreamHead) {
         self.held.insert(stream, head);
         self.changed.insert(stream);
@@ -71,12 +72,12 @@ impl Heads {
         !self.changed.is_empty()
     }
 
-    /// The folds that changed since they were last kept.
+    /// The folds that have changed since the last snapshot.
     pub(crate) fn changed_folds(&self) -> Vec<Arc<Stream>> {
         self.changed.iter().filter_map(|id| self.held.get(id)?.fold().cloned()).collect()
     }
 
-    /// All folds are kept as they are.
+    /// Marks all folds as contained in a snapshot.
     pub(crate) fn are_kept(&mut self) {
         self.changed.clear();
     }
@@ -90,7 +91,7 @@ impl Heads {
         self.held.len() > self.many
     }
 
-    /// Lets go of all to which nothing is about to happen. Their folds have to be kept by then.
+    /// Drops all idle heads. A snapshot has to contain their folds by then.
     pub(crate) fn drop_idle(&mut self) {
         self.held.retain(|id, head| id.is_system() || is_busy(head));
         self.held.shrink_to(self.max);
@@ -98,7 +99,7 @@ impl Heads {
     }
 }
 
-/// Whether more events are about to come: a run is not over, or another one is due.
+/// Whether more events are expected: a run is open, or a restart is due.
 fn is_busy(head: &StreamHead) -> bool {
     match head {
         StreamHead::Process(stream) => stream.is_open() || matches!(stream.follow_up, FollowUp::Restart { .. }),

@@ -1,4 +1,4 @@
-//! What the store is told of one frame: a pure function of its bytes, so that an index can be checked against it.
+//! The index keys of one frame: a pure function of its bytes, so that the index can be verified against the frames.
 
 use std::collections::BTreeSet;
 
@@ -22,7 +22,7 @@ pub(crate) struct IndexedFrame {
     pub(crate) index: Vec<Vec<u8>>,
 }
 
-/// What one event is found by.
+/// The index keys of one event.
 #[derive(Debug)]
 pub(crate) struct EventKeys {
     stream: StreamId,
@@ -69,7 +69,7 @@ pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, Re
     Ok(keys.into_sorted())
 }
 
-/// A sum over keys that does not depend on their order: equal sums, equal keys, short of malice.
+/// A sum over keys that does not depend on their order. It detects accidental differences, not tampering.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest {
     count: u64,

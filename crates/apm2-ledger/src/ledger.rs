@@ -34,7 +34,7 @@ use crate::{
     writer::Writer,
 };
 
-/// How often a close looks whether the store has everything: it is what a short command waits for.
+/// Interval at which a close checks whether the store is complete. A short command waits for this.
 const CLOSE_POLL: Duration = Duration::from_micros(500);
 
 /// A ledger, open for appending and reading. Clones share it; the last one to go closes it.
@@ -60,9 +60,9 @@ struct Held {
 }
 
 impl Ledger {
-    /// Opens the ledger in `dir`, and makes it where there is none.
+    /// Opens the ledger in `dir`, or creates one.
     ///
-    /// What a crash left behind is put in order first, by the cases in `docs/recovery.md`.
+    /// Recovers from a crash first, by the cases in `docs/recovery.md`.
     ///
     /// # Errors
     /// When it is in use, damaged, of a newer format, or out of reach.
@@ -155,13 +155,13 @@ impl Ledger {
         Reader::live(Arc::clone(&self.inner.live))
     }
 
-    /// Why the ledger is poisoned, if it is.
+    /// Since when and why the ledger is poisoned, if it is.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {
         self.inner.live.poisoned()
     }
 
-    /// Has `call` called once the ledger is poisoned, on the thread that finds it so.
+    /// Calls `call` once the ledger is poisoned, on the thread that detects it.
     pub fn when_poisoned(&self, call: impl FnOnce() + Send + 'static) {
         self.inner.live.when_poisoned(Box::new(call));
     }
@@ -178,7 +178,7 @@ impl Ledger {
         &self.inner.live.dir
     }
 
-    /// Poisons the ledger if its directory was moved or removed. To be called now and then: an append does not look.
+    /// Poisons the ledger if its directory was moved or removed. To be called at intervals: an append does not check it.
     pub fn check_place(&self) {
         if let Err(error) = self.dir().check_place()
             && self.poisoned().is_none()
@@ -188,8 +188,7 @@ impl Ledger {
         }
     }
 
-    /// Waits for what was appended to reach the store, and lets go of the directory, once nobody reads from the store any
-    /// more. Clones get [`AppendError::Closed`] from then on.
+    /// Waits until the store holds every appended event, and releases the directory once no reader uses the store any more. Clones get [`AppendError::Closed`] from then on.
     ///
     /// # Errors
     /// When the ledger is poisoned.
@@ -201,13 +200,13 @@ impl Ledger {
 
 impl Inner {
     fn close(&self) {
-        // Held until all is done: a second one who closes returns when it is.
+        // Locked until the close is complete: a second caller returns after it.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Held { feeder, _lock }) = held.take() else { return };
         if let Some(mut writer) = self.queue.close() {
             writer.keep_snapshot();
         }
-        // The writer is gone, and with it what the feeder waits for, unless sled stands still.
+        // Without the writer the indexing thread ends, unless sled hangs.
         let began = Instant::now();
         while !feeder.is_finished() {
             if began.elapsed() > CLOSE_WAIT {

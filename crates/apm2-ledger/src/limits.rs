@@ -26,7 +26,7 @@ pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 /// and moves nodes over 128 KiB to files that it never syncs.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024;
 
-/// A journal segment as it is made ahead: zeros, allocated and synced. Whoever opens a ledger reads the last one whole,
+/// A journal segment as it is made ahead: zeros, allocated and synced. Each opening reads the last segment completely,
 /// and a full disk leaves at least half of one for the exits of what runs.
 pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 

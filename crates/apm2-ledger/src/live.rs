@@ -1,4 +1,4 @@
-//! What the writer, the feeder and the readers of one open ledger share.
+//! The state that the writer, the indexing thread and the readers of one open ledger share.
 
 use std::{
     collections::VecDeque,
@@ -20,7 +20,7 @@ pub(crate) struct Commit {
     pub(crate) keys: Vec<EventKeys>,
 }
 
-/// What was acknowledged, as far as it matters now.
+/// The acknowledged events that the store may lack, and the head.
 #[derive(Debug)]
 struct Acknowledged {
     head: Head,
@@ -48,7 +48,7 @@ impl fmt::Display for Poison {
 /// What is called once a ledger is poisoned.
 type OnPoison = Box<dyn FnOnce() + Send>;
 
-/// Is told the size of the ledger after each commit.
+/// Is called with the size of the ledger after each commit.
 pub(crate) type Observer = Box<dyn Fn(u64) + Send + Sync>;
 
 /// The shared part of an open ledger.
@@ -68,7 +68,7 @@ impl Live {
         Self { dir, acknowledged, on_poison, store: RwLock::new(store.map(Arc::new)), observers }
     }
 
-    /// Nothing is left half-done under this lock, so a panic of another thread does not matter.
+    /// Poisoning of the lock is ignored: no panic can leave the state inconsistent.
     fn lock(&self) -> MutexGuard<'_, Acknowledged> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -91,12 +91,12 @@ impl Live {
         }
     }
 
-    /// Has `observer` told of each commit from now on.
+    /// Calls `observer` after each commit from now on.
     pub(crate) fn observe(&self, observer: Observer) {
         self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    /// Lets go of the commits that the store has.
+    /// Drops the commits that the store holds.
     pub(crate) fn fed(&self, last_seq: u64) {
         let mut acknowledged = self.lock();
         while acknowledged.tail.front().is_some_and(|commit| commit.frame.header().last_seq() <= last_seq) {
@@ -106,7 +106,7 @@ impl Live {
 
     /// The commits that the store may not have yet, with events from `seq` on.
     ///
-    /// To be asked before the store is: what is not here by then is there.
+    /// To be read before the store: a commit that is not here by then is in the store.
     pub(crate) fn tail_from(&self, seq: u64) -> Vec<Arc<Commit>> {
         let acknowledged = self.lock();
         acknowledged.tail.iter().filter(|commit| commit.frame.header().last_seq() >= seq).cloned().collect()
@@ -124,14 +124,14 @@ impl Live {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Gives up the store: from now on the journal is read.
+    /// Stops using the store: from now on the journal is read.
     pub(crate) fn take_store(&self) -> Option<Arc<Store>> {
         let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
         self.lock().tail.clear();
         store
     }
 
-    /// Poisons the ledger. What was first stays the reason, and is returned.
+    /// Poisons the ledger. The first reason stays, and is returned.
     pub(crate) fn poison(&self, why: String) -> Poison {
         let since = SystemClock.now().wall();
         let poison = self.lock().poison.get_or_insert(Poison { since, why }).clone();
@@ -144,7 +144,7 @@ impl Live {
         self.lock().poison.clone()
     }
 
-    /// Has `call` called once the ledger is poisoned, which may be now.
+    /// Calls `call` once the ledger is poisoned, which may be at once.
     pub(crate) fn when_poisoned(&self, call: OnPoison) {
         // Under the lock of the list: a poison either finds the call in it, or is found here.
         let mut calls = self.on_poison.lock().unwrap_or_else(PoisonError::into_inner);

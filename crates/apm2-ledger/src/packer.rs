@@ -1,4 +1,4 @@
-//! Packs events into frames of the store's size.
+//! Builds the frames of the store from events.
 
 use crate::{
     chain::Chain,
@@ -7,7 +7,7 @@ use crate::{
     limits::FRAME_BYTES_MAX,
 };
 
-/// Frames that follow on one another, from a given event on.
+/// Builds consecutive frames from a given event on.
 pub(crate) struct Packer {
     builder: FrameBuilder,
     keys: FrameKeys,
@@ -26,12 +26,12 @@ impl Packer {
         self.builder.chain()
     }
 
-    /// Whether every event that was pushed is in a frame that was returned.
+    /// Whether every added event is in a frame that was returned.
     pub(crate) fn is_empty(&self) -> bool {
         self.builder.is_empty()
     }
 
-    /// Adds the next event. Returns a frame when the event would not have fitted into it.
+    /// Adds the next event. Returns the frame before it when the event did not fit into that one.
     pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Option<IndexedFrame> {
         let fits = self.builder.body_len() + event_bytes.len() + size_of::<u32>() <= FRAME_BYTES_MAX;
         let full = if fits { None } else { self.finish() };
@@ -40,7 +40,7 @@ impl Packer {
         full
     }
 
-    /// The events that are in no frame yet, as one.
+    /// The remaining events as one frame.
     pub(crate) fn finish(&mut self) -> Option<IndexedFrame> {
         if self.builder.is_empty() {
             return None;

@@ -1,8 +1,8 @@
-//! Group commit: callers that arrive while one commits are committed together by the next.
+//! Group commit: appends that arrive while a commit is written are written together by the next one.
 //!
-//! The first caller to find nobody leading takes all that wait, itself included, makes it durable with one fdatasync,
-//! answers, and hands the lead to the first that came meanwhile. There is no timer, and a caller on its own does its
-//! append in its own thread: handing it to another would cost more than the append does.
+//! A caller that finds no leader becomes the leader: it takes all waiting requests, its own included, makes them durable with one
+//! fdatasync(2), answers them, and passes the lead to the first caller that has arrived meanwhile. There is no timer. A single caller
+//! appends in its own thread: passing the request to another thread would cost more than the append.
 
 use std::{
     collections::VecDeque,
@@ -28,9 +28,9 @@ struct Waiting {
 
 pub(crate) struct Queue {
     waiting: Mutex<Waiting>,
-    /// Told when there is room, or no leader any more.
+    /// Signalled when there is room in the queue, or no leader any more.
     changed: Condvar,
-    /// Locked by whoever leads. `None` once closed.
+    /// Locked by the leader. `None` once closed.
     writer: Mutex<Option<Writer>>,
 }
 
@@ -39,7 +39,7 @@ impl Queue {
         Self { waiting: Mutex::default(), changed: Condvar::new(), writer: Mutex::new(Some(writer)) }
     }
 
-    /// Nothing is left half-done under this lock.
+    /// Poisoning of the lock is ignored: no panic can leave the queue inconsistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,7 +50,7 @@ impl Queue {
 
     /// Appends, and returns when it is durable.
     pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
-        // One place is enough: a caller is told to lead before it is answered, and reads the one before the other.
+        // A capacity of one is enough: the caller takes the order to lead before its answer is sent.
         let (caller, turns) = sync_channel(1);
         let mut is_leader = self.enqueue(Request { stream, version, drafts, caller })?;
         loop {
@@ -69,7 +69,7 @@ impl Queue {
         }
     }
 
-    /// Joins those who wait. Returns whether nobody leads them yet.
+    /// Adds a request to the queue. Returns whether there is no leader yet.
     fn enqueue(&self, request: Request) -> Result<bool, AppendError> {
         let mut waiting = self.lock();
         while waiting.requests.len() >= APPEND_QUEUE_LEN && !waiting.is_closed {
@@ -82,7 +82,7 @@ impl Queue {
         Ok(!std::mem::replace(&mut waiting.has_leader, true))
     }
 
-    /// Commits for everybody who waits, and hands on the lead.
+    /// Commits all waiting requests, and passes the lead on.
     fn lead(&self) {
         let succession = Succession(self);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +95,7 @@ impl Queue {
         drop(succession);
     }
 
-    /// Lets everybody who waits finish and nobody else begin. Returns the writer, once.
+    /// Completes all waiting requests and refuses new ones. Returns the writer, once.
     pub(crate) fn close(&self) -> Option<Writer> {
         let mut waiting = self.lock();
         waiting.is_closed = true;
@@ -108,7 +108,7 @@ impl Queue {
     }
 }
 
-/// Hands on the lead when it goes, which it does even when a leader panics: nobody waits for ever.
+/// Passes the lead on when it is dropped, also when a leader panics, so that no caller waits for ever.
 struct Succession<'a>(&'a Queue);
 
 impl Drop for Succession<'_> {

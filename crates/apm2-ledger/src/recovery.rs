@@ -134,7 +134,7 @@ fn recover_below(lock: Arc<Lock>, known: Option<KnownLedger>, options: &Options)
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
     pending::keep(dir, &findings).map_err(OpenError::io(dir))?;
     let found = found.unshared().map_err(OpenError::io(&journal_dir))?;
-    // Whoever marked a clean close has had every commit acknowledged, the last one too.
+    // The process that wrote the mark of a clean close has acknowledged every commit, the last one included.
     let is_settled = marked.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
     let journal = if is_settled {
         found.settled()

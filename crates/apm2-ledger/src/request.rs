@@ -17,7 +17,7 @@ pub(crate) struct Appended {
     pub(crate) stream: Option<Arc<Stream>>,
 }
 
-/// What a caller gets back.
+/// The result of an append.
 pub(crate) type Answer = Result<Appended, AppendError>;
 
 /// Events for one stream, and the caller who waits for them.
@@ -30,12 +30,12 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Tells the caller. One who went away does not want to know.
+    /// Sends the answer. The caller may be gone.
     pub(crate) fn answer(caller: Caller, answer: Answer) {
         drop(caller.0.send(Turn::Answer(answer)));
     }
 
-    /// One whose caller does not wait for the answer.
+    /// A request whose caller does not wait for the answer.
     #[cfg(test)]
     pub(crate) fn unheard(stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Self {
         Self { stream, version, drafts, caller: std::sync::mpsc::sync_channel(1).0 }
@@ -47,10 +47,10 @@ impl Request {
     }
 }
 
-/// Where a caller waits.
+/// The channel on which a caller waits.
 pub(crate) struct Caller(SyncSender<Turn>);
 
-/// What a waiting caller is woken for.
+/// Why a waiting caller is woken.
 pub(crate) enum Turn {
     Answer(Answer),
     Lead,

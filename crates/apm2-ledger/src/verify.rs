@@ -31,7 +31,7 @@ use crate::{
 /// Events between two reports of progress.
 const PROGRESS_EVENTS: u64 = 50_000;
 
-/// Verifies the ledger in `dir`. `progress` is told now and then how many events were checked.
+/// Verifies the ledger in `dir`. `progress` is called at intervals with the number of events checked so far.
 ///
 /// Reads, and changes nothing: what is found stays as it is. The store is compared in a copy, since sled writes into what it
 /// opens, and only when no process has the ledger open meanwhile.

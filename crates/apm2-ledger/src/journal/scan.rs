@@ -1,7 +1,7 @@
 //! Reads the commits of a segment, and says what its end means.
 //!
 //! A commit is written only after the one before it was synced. So at most the last commit of the last segment can be
-//! torn, and a torn one was never acknowledged. What tells a torn commit from a damaged one:
+//! torn, and a torn one was never acknowledged. How a torn commit is distinguished from a damaged one:
 //!
 //! - a whole commit follows it: it had been synced, so it is damaged;
 //! - some 512-byte sector of it still holds the zeros that the segment was made with: torn, since a disk writes whole

@@ -31,7 +31,7 @@ use crate::{
 
 const ZEROS_LEN: usize = 1 << 20;
 
-/// The journal, open for appending. Whoever leads the queue has it.
+/// The journal, open for appending. The leader of the group commit owns it.
 pub(crate) struct JournalWriter {
     dir: Arc<LedgerDir>,
     journal: PathBuf,
@@ -226,7 +226,7 @@ impl JournalWriter {
             self.roll(commit_len)?;
         }
         self.write(commit).map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
-        // Synced to a file that nobody will ever find again is not durable.
+        // Data in a file without a durable name is not durable.
         let nlink = self.file.metadata()?.nlink();
         if nlink == 0 {
             self.dir.check_place()?;

@@ -64,7 +64,7 @@ pub enum RecordError {
     Range(&'static str),
 }
 
-/// Appends the bytes of `event` to `out`. Its seq is not among them: its place in a frame tells.
+/// Appends the bytes of `event` to `out`. The seq is not stored: it follows from the place in a frame.
 ///
 /// # Errors
 /// When it is larger than a record may be, or has too many zero bytes in a row.
@@ -106,7 +106,7 @@ pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
         None => Err(RecordError::Empty),
         Some((version @ 1..=EVENT_VERSION_MAX, rest)) => {
             let event = codec::decode::<event::EventV1>(rest)?.into_event(seq)?;
-            // There is one way to write an event: nobody ever wrote it with another version.
+            // Each event has exactly one valid version: the lowest that can hold it.
             if kind::first_version(&event.kind) == *version { Ok(event) } else { Err(RecordError::Range("version")) }
         }
         Some((version, _)) => Err(RecordError::Newer(*version)),

@@ -317,7 +317,7 @@ impl BackoffV1 {
                 (BackoffConfig::Exponential { initial: ms(initial_ms), factor, max: ms(max_ms) }, 0)
             }
             Self::Jittered { percent, backoff } => match *backoff {
-                // Bytes that nest it are nobody's.
+                // No writer produces nested bytes.
                 Self::Jittered { .. } => return Err(RecordError::Range("jitter")),
                 backoff => (backoff.into_config()?.0, percent),
             },

@@ -2,7 +2,7 @@
 //!
 //! sled is never believed. Its `flush` is no fsync, it can lose its tail in silence, and it can panic on bytes it did not
 //! expect; so it holds nothing that the journal does not hold, every frame carries its own checksum and numbering, and
-//! its panics are caught here. Whoever opens it checks it against the journal, see [`recovery`](crate::recovery).
+//! its panics are caught here. At opening it is checked against the journal, see [`recovery`](crate::recovery).
 
 pub(crate) mod error;
 

@@ -1,6 +1,6 @@
-//! Checks, numbers, writes, syncs and answers: what the leader of the [`queue`](crate::queue) does for everybody.
+//! The writer, used by the leader of the [group commit](crate::queue): checks, numbers, writes, syncs and answers.
 //!
-//! Nobody is answered before the sync, and after a failed one nobody is answered well again.
+//! No append is acknowledged before its sync has succeeded, and none after a sync has failed (law 4).
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -71,7 +71,7 @@ pub(crate) struct Writer {
     journal: JournalWriter,
     live: Arc<Live>,
     history: Reader,
-    /// `None` once the store stood still: the journal goes on without it.
+    /// `None` once the store has hung: the journal is written without it.
     feeds: Option<SyncSender<Feed>>,
     heads: Heads,
     unkept: u64,
@@ -81,7 +81,7 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Holds the folds of about `heads_max` streams that nothing is going on in.
+    /// Keeps the folds of about `heads_max` idle streams in memory.
     pub(crate) fn new(journal: JournalWriter, live: Arc<Live>, feeds: SyncSender<Feed>, heads_max: usize) -> Self {
         Self {
             journal,
@@ -95,7 +95,7 @@ impl Writer {
         }
     }
 
-    /// Makes all that is legal among the requests durable, with one sync unless they are very large, and answers each.
+    /// Makes all legal requests durable, with one sync unless they are very large, and answers each.
     pub(crate) fn serve(&mut self, requests: VecDeque<Request>) {
         let mut batch = Batch::new(self.journal.next_seq(), self.journal.chain());
         for request in requests {
@@ -110,7 +110,7 @@ impl Writer {
             }
         }
         self.commit(batch);
-        // Only now is everything that was accepted in the journal, where it can be read again.
+        // Only now every accepted event is in the journal, from which a dropped head can be read again.
         self.drop_idle_heads();
     }
 
@@ -156,8 +156,8 @@ impl Writer {
         }
     }
 
-    /// Where a stream stands whose head is not held: all its events are in the journal, and readers see them, however far
-    /// the store has come.
+    /// The head of a stream that is not in memory: all its events are in the journal, and readers find them whether the store
+    /// has them or not.
     fn load_head(&self, stream: StreamId) -> Result<StreamHead, AppendError> {
         let history = |error| AppendError::History(Box::new(error));
         if stream.is_system() {
@@ -175,7 +175,7 @@ impl Writer {
         }
         let (last_seq, chain) = (builder.next_seq() - 1, builder.chain());
         let bytes = builder.finish();
-        // What was just built is checked as if it had been read: nothing unreadable is ever acknowledged.
+        // The commit is parsed as a reader would: nothing unreadable is ever acknowledged.
         let written = match Frame::parse(&bytes) {
             Ok(frame) => {
                 self.journal.append(&bytes, last_seq, chain).map(|()| frame).map_err(|error| error.to_string())
@@ -227,15 +227,15 @@ impl Writer {
         if self.has_past {
             return Some(self.heads.changed_folds());
         }
-        // From the last ones that were kept: whoever wrote the events after them may have been killed.
+        // From the last snapshots: the process that wrote the events after them may have been killed.
         let unkept = unkept(&self.history);
         let unkept =
             unkept.inspect_err(|error| tracing::warn!(error = %causes(error), "the folds cannot be kept")).ok();
         unkept.map(|streams| streams.into_iter().map(Arc::new).collect())
     }
 
-    /// Lets go of the heads of streams that nothing is going on in, once there are many. The folds that changed are kept
-    /// before, so that little has to be read again.
+    /// Drops the heads of idle streams once there are many. A snapshot of the changed folds is written before, so that little has to
+    /// be read again.
     fn drop_idle_heads(&mut self) {
         if self.heads.are_many() && self.live.poisoned().is_none() {
             self.keep_snapshot();
@@ -243,8 +243,8 @@ impl Writer {
         }
     }
 
-    /// Hands on to the feeder what the store is to have. Waits while it is far behind, but not for ever: an index that
-    /// stands still must not keep anything from being recorded.
+    /// Sends a message to the indexing thread. Waits while that is far behind, but only for a bounded time: a store that hangs must not
+    /// prevent recording.
     fn feed(&mut self, mut feed: Feed) {
         let began = Instant::now();
         while let Some(feeds) = &self.feeds {
@@ -282,12 +282,12 @@ fn check_shape(stream: StreamId, drafts: &[NewEvent]) -> Result<(), AppendError>
     Ok(())
 }
 
-/// New starts need room for what they will bring; what ends is recorded as long as anything is.
+/// Refuses a start on a disk that is almost full, so that the end of what runs can still be recorded.
 pub(crate) fn check_disk(dir: &Path, drafts: &[NewEvent]) -> Result<(), AppendError> {
     if !drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
         return Ok(());
     }
-    // A file system that cannot tell how full it is gives no reason to refuse.
+    // Without a result of statvfs(3) there is no reason to refuse.
     let Ok(stat) = statvfs(dir) else { return Ok(()) };
     let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
     if free_bytes < DISK_FREE_BYTES_MIN {
