@@ -40,7 +40,8 @@ fn run_of(place: &Place) -> (String, u64) {
 
 /// Whether the daemon reports that the latest run is not stored.
 fn is_refused(place: &Place) -> bool {
-    let of_run = format!("instance{{name=it}}:run{{number={}}}: nobody holds the process of a run", run_of(place).1);
+    let of_run =
+        format!("instance{{name=it}}:run{{number={}}}: a process is not in the file descriptor store", run_of(place).1);
     fs::read_to_string(place.ledger().join("daemon.log")).unwrap().contains(&of_run)
 }
 
