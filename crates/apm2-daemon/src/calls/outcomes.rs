@@ -21,7 +21,7 @@ pub(crate) async fn outcomes(
         // Spawned apart from the set, which would abort them if the client left.
         let (told, outcome) = oneshot::channel();
         tokio::spawn(async move {
-            // Nobody waits for it when the client has left.
+            // The receiver is dropped when the client has left.
             let _ = told.send(work.await);
         });
         detached.push(outcome);
