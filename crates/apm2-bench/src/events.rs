@@ -9,7 +9,7 @@ use apm2_ledger::Ledger;
 /// The stream of process `number`.
 pub fn stream(number: u64) -> StreamId {
     let mut bytes = [0; 16];
-    // Spread, as random ids are.
+    // The multiplication spreads the ids evenly over the key space, like random ids.
     bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     bytes[8..].copy_from_slice(&number.to_be_bytes());
     bytes[15] |= 1;

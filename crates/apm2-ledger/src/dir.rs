@@ -117,7 +117,7 @@ pub struct LedgerDir {
     file: File,
     /// How it is reached.
     at: PathBuf,
-    /// How it is called.
+    /// The path as the user gave it, for messages.
     named: PathBuf,
     device: u64,
     inode: u64,

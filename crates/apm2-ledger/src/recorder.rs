@@ -10,7 +10,7 @@ use apm2_model::{
 
 use crate::{error::AppendError, ledger::Ledger, record::check_draft, request::Appended, writer::check_disk};
 
-/// Records the events of runners in a ledger, durably. Loads streams that have events there; another one is an error.
+/// Records the events of runners in a ledger, durably. Loading a stream without events is an error.
 pub struct LedgerRecorder {
     ledger: Ledger,
 }

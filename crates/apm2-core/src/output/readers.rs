@@ -162,7 +162,7 @@ impl Reading {
                 return None;
             }
             let (reading, ours) = (self.again(), Handle::current());
-            // Asks for the file system of the log, and may start a thread.
+            // On a blocking thread: `ready` determines the file system of the log file, and may start a thread for it.
             match blocking::step(move || reading.ready(&ours, dropping)).await.and_then(|made| made) {
                 Ok(ready) => return Some(ready),
                 Err(error) => tracing::error!(%error, "the reader of an output cannot be replaced yet"),

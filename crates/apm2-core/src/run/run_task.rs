@@ -230,7 +230,7 @@ impl RunTask {
         self.recorded = Some(self.shared.lock().record_end(end, &origin));
     }
 
-    /// Answers the waiting callers, waits for the rest of the output and records what became of it.
+    /// Answers the waiting callers, waits until the remaining output is written, and records the result.
     async fn close(self) {
         let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = self;
         let RunChannels { commands, finished, mut noticed } = channels;

@@ -42,7 +42,7 @@ impl RunTask {
         if !is_wanted || matches!(self.phase, StopPhase::Spent) || !self.main_process.is_of_this_boot() {
             return false;
         }
-        // Those of earlier runs too, so that none of them works on the same files as the next run.
+        // Finds processes of earlier runs, too, so that none of them uses the same files as the next run.
         match self.marker.carriers_of_any_run() {
             Ok(strays) => self.strays = strays,
             // Unknown whether there are any: look again until the deadline.

@@ -1,4 +1,4 @@
-//! Leaving: with everything stopped, where no instance is left out, whatever it is doing; or with everything left running.
+//! The end of the supervisor: a shutdown stops every instance, whatever its state; a leave keeps all processes running.
 
 use std::time::Duration;
 

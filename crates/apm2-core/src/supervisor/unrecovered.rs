@@ -7,7 +7,7 @@ use crate::{
     supervisor::{Supervisor, past::Past, report::Recovery, services::Services},
 };
 
-/// A supervisor before its recovery. To become a [`Supervisor`] it has to recover, or to be for a store without events.
+/// A supervisor before its recovery. It becomes a [`Supervisor`] by recovery, or without one where the store has no events.
 ///
 /// Has to be made within a tokio runtime with its I/O and time drivers.
 pub struct Unrecovered(Supervisor);

@@ -195,7 +195,7 @@ mod tests {
     use super::*;
     use crate::fd_store::golden::{self, Side};
 
-    /// A client of every version, byte for byte.
+    /// Replays the recorded conversation with a client of each protocol version; the answers must be identical.
     #[test]
     fn a_client_of_every_version_gets_the_same_answers() {
         for version in golden::TRANSCRIPTS {

@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-/// The folds after the last event: an event does not contain the state before it.
+/// The state of each stream after the last event: an event does not contain the state before it.
 struct Tail {
     streams: HashMap<StreamId, Stream>,
     seen: u64,

@@ -87,7 +87,7 @@ impl JournalReader {
         }
     }
 
-    /// The size and chain before the next commit.
+    /// The number of events before the next commit, and the hash chain there.
     pub(crate) fn head(&self) -> Option<Head> {
         let segment = self.current.as_ref()?;
         Some(Head { size: segment.next_seq - 1, chain: segment.chain })

@@ -143,7 +143,7 @@ impl JournalWriter {
     ) -> io::Result<Self> {
         let chain = Chain::genesis(ledger);
         let journal = dir.at().join(JOURNAL_DIR);
-        // Before the first segment: whatever is copied of a journal says that it is a copy.
+        // The origin file is written before the first segment, so that every copy of the journal contains it and is recognized as a copy.
         origin::note(&journal)?;
         let file = begin_segment(&journal, ledger, 1, 1, chain, segment_bytes, &*medium)?;
         Ok(Self {

@@ -210,7 +210,7 @@ impl SpecV3 {
     /// The specification of an event.
     ///
     /// # Errors
-    /// When version 1 has a place for all of it: then it is not what is written.
+    /// When version 1 can hold this specification: a writer would have used version 1, so the record is invalid.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
         let spec = self.into_kept()?;
         if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }

@@ -103,7 +103,7 @@ impl Deref for FrameBytes {
     }
 }
 
-/// Frames in order: what is read from front to back is read faster than frame by frame.
+/// Iterates over frames in order, which is faster than looking up each frame.
 pub(crate) struct FrameScan {
     frames: sled::Iter,
     /// As long as sled is in use, the ledger is.

@@ -235,7 +235,7 @@ fn next(ask: &Ask, stream: Option<&Stream>) -> Vec<NewEvent> {
     };
     let trigger = StartTrigger::Start;
     let spec = || {
-        // Some are long, so that frames differ in what they hold.
+        // Some specifications are long, so that frames hold different numbers of events.
         let spec = ProcessSpec::builder().id(id(ask.place).process_id).name(format!("p{}", ask.place)).command("true");
         RedactedSpec::new(&spec.args(["x".repeat(usize::from(ask.choice) * 8)]).build())
     };

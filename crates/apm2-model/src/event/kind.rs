@@ -146,7 +146,7 @@ pub enum EventKind {
     SignalSent {
         /// The signal.
         signal: Signal,
-        /// Its target.
+        /// The process or the process group that the signal was sent to.
         target: SignalTarget,
     },
     /// The kernel refused the signal recorded before.

@@ -1,4 +1,4 @@
-//! What events say, in words and in numbers.
+//! Tests of the texts and numeric values of events.
 
 use std::{collections::BTreeSet, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 

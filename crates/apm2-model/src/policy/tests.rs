@@ -1,4 +1,4 @@
-//! When something is restarted and when it counts as unhealthy: what holds for every history.
+//! Property tests of the restart policy and of the health monitor, over random histories.
 
 use std::time::Duration;
 

@@ -183,7 +183,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// One command after another.
+/// Searches each command of a command line by itself.
 fn commands(words: &[Word<'_>], is_exact: bool, spans: &mut Spans) {
     let mut rest = words;
     while !rest.is_empty() {

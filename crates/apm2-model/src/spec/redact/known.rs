@@ -230,7 +230,7 @@ impl Form {
         }
     }
 
-    /// The length of the longest beginning of the form that `bytes` end with.
+    /// The length of the longest prefix of the form that is a suffix of `bytes`.
     fn begun_at_end(&self, bytes: &[u8]) -> usize {
         let longest = self.bytes.len().min(bytes.len());
         let is_begun = |length: &usize| self.bytes.get(..*length).is_some_and(|begun| bytes.ends_with(begun));

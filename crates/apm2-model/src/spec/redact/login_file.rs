@@ -6,7 +6,7 @@ use crate::spec::redact::{
     text::{Text, is_space},
 };
 
-/// Finds the passwords in them.
+/// Finds the passwords in lines of `.netrc` and `.pgpass`.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     netrc(text, spans);
     let mut start = 0;
