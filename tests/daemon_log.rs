@@ -71,7 +71,8 @@ fn a_line_about_a_process_names_its_instance_and_its_run_and_says_why() {
     place.run(&["up"]).succeeded();
     let of_instance = |instance: u32, run: u32| format!("instance{{name=it-{instance}}}:run{{number={run}}}: ");
     let why = "Is a directory (os error 21)";
-    let (not_rotated, not_in_order) = ("a log file cannot be rotated", "rotated log files could not be put in order");
+    let (not_rotated, not_in_order) =
+        ("a log file cannot be rotated", "rotated log files could not be compressed or removed");
     line_with(&place, &[&of_instance(0, 1), not_rotated, "logs/it-0/stdout.log", why]);
     line_with(&place, &[&of_instance(1, 1), not_in_order, why]);
     place.run(&["restart", "it-0"]).succeeded();
