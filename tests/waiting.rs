@@ -77,14 +77,15 @@ fn restarts_belong_to_what_is_waited_for_also_beyond_the_daemon() {
     // Fails at first, is restarted by its policy, then by hand, and then exits with 6.
     let script = "echo x >> runs; n=$(wc -l < runs); [ $n -gt 1 ] || exit 4; \
                   touch ready$n; while [ ! -e go ]; do sleep 0.01; done; exit 6";
-    let options = ["--name", "it", "--restart", "on-failure", "--backoff", "10ms", "--max-restarts", "1"];
+    // The back-off leaves the time to cancel the restart after the third run.
+    let options = ["--name", "it", "--restart", "on-failure", "--backoff", "5s", "--max-restarts", "1"];
     let client = place.start_script(&options, script);
     wait_for(&place, "ready2");
     until_started(&place, &client, "it");
     place.run(&["restart", "it"]).succeeded();
     wait_for(&place, "ready3");
     lose_the_end(&place, &client);
-    // A daemon records the exit and that there is no restart.
+    // A daemon records the exit, and the stop that there is no restart.
     wait_until("the end is on record", || {
         drop(place.run(&["stop", "it"]));
         place.types("it").contains(&"restart_refused".to_owned()).then_some(())
