@@ -20,7 +20,6 @@ use apm2_ledger::{
     record::{decode_event, decode_stream},
 };
 use apm2_model::{event::Event, state::stream::Stream};
-use nix::unistd::geteuid;
 
 use crate::{
     address::{DAEMON_SOCKET, connect},
@@ -28,7 +27,7 @@ use crate::{
     frame::{Frame, LENGTH_BYTES},
     log_file::open_rotated,
     owner::{Owner, Ownership, SOCKET_MAX, SOCKET_POLL, may_be_owner, ownership},
-    peer::{is_in_another_namespace, peer_pid, peer_uid},
+    peer::{is_in_another_namespace, is_trusted, peer_pid, peer_uid},
     protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
     start::{Progress, StartOutcome, Starting},
 };
@@ -84,7 +83,7 @@ impl Client {
         }
         let Some(stream) = connect(dir, DAEMON_SOCKET).map_err(ClientError::Gone)? else { return Ok(None) };
         let uid = peer_uid(&stream).map_err(ClientError::Gone)?;
-        if uid != geteuid() && !uid.is_root() {
+        if !is_trusted(uid) {
             return Err(ClientError::Foreign { uid: uid.as_raw() });
         }
         // In a hard-linked copy, the file of the socket is that of the original, and leads to its daemon.

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, os::fd::OwnedFd, time::Duration};
 
-use nix::unistd::{Uid, geteuid};
+use nix::unistd::Uid;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, Interest},
     net::UnixStream,
@@ -13,6 +13,7 @@ use crate::{
     descriptor,
     failure::{Failure, client_gone},
     frame::{Frame, LENGTH_BYTES},
+    peer::{is_trusted, peer_uid},
     protocol::{Call, FailureKind, PROTOCOL_VERSION, Reply},
 };
 
@@ -108,7 +109,6 @@ impl Connection {
 
 /// The user of the peer, if it is the user of this process or root.
 pub(crate) fn peer(stream: &UnixStream) -> Result<Uid, String> {
-    let uid = stream.peer_cred().map_err(|error| error.to_string())?.uid();
-    let uid = Uid::from_raw(uid);
-    if uid == geteuid() || uid.is_root() { Ok(uid) } else { Err(format!("it is user {uid}'s")) }
+    let uid = peer_uid(stream).map_err(|error| error.to_string())?;
+    if is_trusted(uid) { Ok(uid) } else { Err(format!("it is user {uid}'s")) }
 }

@@ -4,13 +4,18 @@ use std::{fs, io, os::fd::AsFd};
 
 use nix::{
     sys::socket::{getsockopt, sockopt::PeerCredentials},
-    unistd::Uid,
+    unistd::{Uid, geteuid},
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 /// The user of the peer. Valid even if its pid is 0, as for a process of another pid namespace.
 pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
     Ok(Uid::from_raw(getsockopt(socket, PeerCredentials)?.uid()))
+}
+
+/// Whether a process of this user may take part in the protocols: it is the user of this process, or root.
+pub(crate) fn is_trusted(user: Uid) -> bool {
+    user == geteuid() || user.is_root()
 }
 
 /// The pid of the peer; `None` if it is not visible in this pid namespace.
@@ -43,8 +48,6 @@ pub(crate) fn has_hung_up(socket: &impl AsFd) -> bool {
 #[cfg(test)]
 mod tests {
     use std::{io::Write as _, net::Shutdown, os::unix::net::UnixStream};
-
-    use nix::unistd::geteuid;
 
     use super::*;
 

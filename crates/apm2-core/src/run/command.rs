@@ -60,6 +60,6 @@ pub(crate) type ReplySender = oneshot::Sender<Result<(), ProcessError>>;
 pub(crate) type ReplyReceiver = oneshot::Receiver<Result<(), ProcessError>>;
 
 /// Sends a result. The receiver may be gone, which is no error.
-pub(super) fn answer(reply: ReplySender, result: Result<(), ProcessError>) {
+pub(crate) fn answer(reply: ReplySender, result: Result<(), ProcessError>) {
     let _ = reply.send(result);
 }

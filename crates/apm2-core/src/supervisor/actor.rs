@@ -32,12 +32,12 @@ use crate::{
     error::ProcessError,
     os::usage::Usage,
     run::{
-        command::ReplyReceiver,
+        command::{ReplyReceiver, ReplySender},
         runner::{ProcessRunner, STOP_DRAIN_MAX},
         start_env::StartEnv,
     },
     supervisor::{
-        command::{PendingCommand, Reply, answer_all},
+        command::{PendingCommand, answer_all},
         health_task::HealthTask,
         observer::Watch,
         pending_start::{PendingStart, fetched},
@@ -97,14 +97,14 @@ pub(crate) struct InstanceActor {
     /// The standard input of the next start, in place of the one in the specification.
     pub(super) next_stdin: Option<OwnedFd>,
     pub(super) stop_answer: Option<ReplyReceiver>,
-    pub(super) starts_waiting: Vec<Reply>,
-    pub(super) stops_waiting: Vec<Reply>,
+    pub(super) starts_waiting: Vec<ReplySender>,
+    pub(super) stops_waiting: Vec<ReplySender>,
     /// Deadline for writing the rest of the output; stops are completed after it in any case.
     pub(super) stop_drained_at: Option<Instant>,
     /// The result for waiting stops, once the step is complete.
     pub(super) stopped: Option<Result<(), ProcessError>>,
-    pub(super) restarts_waiting: Vec<Reply>,
-    pub(super) idle_waiting: Vec<Reply>,
+    pub(super) restarts_waiting: Vec<ReplySender>,
+    pub(super) idle_waiting: Vec<ReplySender>,
     /// Callers that wait for the end and the final stream.
     pub(super) ends_waiting: Vec<oneshot::Sender<Stream>>,
     pub(super) restart_at: Option<Instant>,

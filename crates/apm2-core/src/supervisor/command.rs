@@ -5,18 +5,18 @@ use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 use apm2_model::{event::requester::Requester, signal::Signal, spec::launch::LaunchSpec, state::stream::Stream};
 use tokio::sync::oneshot;
 
-use crate::{error::ProcessError, run::command::ReplyReceiver};
+use crate::{
+    error::ProcessError,
+    run::command::{ReplyReceiver, ReplySender, answer},
+};
 
 /// Commands that wait for one instance actor, at most.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 64;
 
-/// Where the result of a command is sent.
-pub(crate) type Reply = oneshot::Sender<Result<(), ProcessError>>;
-
 /// A command and where its result goes.
 pub(crate) struct PendingCommand {
     pub(crate) command: InstanceCommand,
-    pub(crate) reply: Reply,
+    pub(crate) reply: ReplySender,
 }
 
 /// A command.
@@ -51,7 +51,7 @@ pub(crate) enum InstanceCommand {
 }
 
 /// Completes a command once the run has completed its part. The actor goes on meanwhile.
-pub(crate) fn answer_later(reply: Reply, asked: Result<ReplyReceiver, ProcessError>) {
+pub(crate) fn answer_later(reply: ReplySender, asked: Result<ReplyReceiver, ProcessError>) {
     match asked {
         Err(error) => answer(reply, Err(error)),
         Ok(told) => drop(tokio::spawn(async move {
@@ -61,12 +61,8 @@ pub(crate) fn answer_later(reply: Reply, asked: Result<ReplyReceiver, ProcessErr
     }
 }
 
-/// Completes a command. The receiver may be dropped.
-pub(crate) fn answer(reply: Reply, result: Result<(), ProcessError>) {
-    let _ = reply.send(result);
-}
-
-pub(crate) fn answer_all(waiting: &mut Vec<Reply>, result: &Result<(), ProcessError>) {
+/// Completes commands with copies of one result.
+pub(crate) fn answer_all(waiting: &mut Vec<ReplySender>, result: &Result<(), ProcessError>) {
     for reply in waiting.drain(..) {
         answer(reply, result.as_ref().copied().map_err(ProcessError::copied));
     }

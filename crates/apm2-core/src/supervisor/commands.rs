@@ -15,9 +15,10 @@ use apm2_model::{
 
 use crate::{
     error::ProcessError,
+    run::command::{ReplySender, answer},
     supervisor::{
         actor::InstanceActor,
-        command::{InstanceCommand, PendingCommand, Reply, answer, answer_all, answer_later},
+        command::{InstanceCommand, PendingCommand, answer_all, answer_later},
         error::{LEAVING, values_unknown},
         observer::Watch,
     },
@@ -122,7 +123,7 @@ impl InstanceActor {
         self.runner.record(&EventOrigin::of(request), vec![kind]).map(drop)
     }
 
-    pub(super) fn rotate(&mut self, request: Requester, reply: Reply) {
+    pub(super) fn rotate(&mut self, request: Requester, reply: ReplySender) {
         let (signal, config) = match &self.launch.spec.credentials {
             Some(config) => (config.reload_signal, config),
             None => return answer(reply, Err(ProcessError::InvalidState("it has no credentials".to_owned()))),

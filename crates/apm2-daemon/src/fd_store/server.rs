@@ -10,7 +10,7 @@ use std::{
 };
 
 use apm2_core::process::raise_descriptor_limit;
-use nix::unistd::{geteuid, getpid, getsid, setsid};
+use nix::unistd::{getpid, getsid, setsid};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     net::{
@@ -26,7 +26,7 @@ use crate::{
         connect::listening,
         message::{self, Message, Opcode},
     },
-    peer::peer_uid,
+    peer::{is_trusted, peer_uid},
 };
 
 /// How long the store runs with no descriptors and no connection.
@@ -135,10 +135,10 @@ impl FdStoreServer {
     }
 
     fn accept(&mut self) {
-        let check_done = accept_with(&self.listener, SocketFlags::CLOEXEC);
-        self.paused_until = check_done.is_err().then(|| Instant::now() + ACCEPT_PAUSE);
-        let Ok(connection) = check_done else { return };
-        let is_ours = peer_uid(&connection).is_ok_and(|uid| uid == geteuid() || uid.is_root());
+        let accepted = accept_with(&self.listener, SocketFlags::CLOEXEC);
+        self.paused_until = accepted.is_err().then(|| Instant::now() + ACCEPT_PAUSE);
+        let Ok(connection) = accepted else { return };
+        let is_ours = peer_uid(&connection).is_ok_and(is_trusted);
         let is_bounded = set_socket_timeout(&connection, Timeout::Send, Some(SEND_TIMEOUT)).is_ok();
         if is_ours && is_bounded && self.connections.len() < CONNECTIONS_MAX {
             self.connections.push(connection);
