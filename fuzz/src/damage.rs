@@ -12,7 +12,7 @@ use apm2_ledger::journal::{
 };
 use arbitrary::Arbitrary;
 
-use crate::medium::SECTOR_LEN;
+use crate::storage_backend::SECTOR_LEN;
 
 /// What happens to one file. Places are taken modulo the file's length.
 #[derive(Debug, Clone, Copy, Arbitrary)]

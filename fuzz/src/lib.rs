@@ -4,7 +4,7 @@
 //! asserts is in `fuzz_targets/`; which planted faults each has found is in `docs/testing.md`.
 
 pub mod damage;
-pub mod medium;
 pub mod model;
 pub mod script;
+pub mod storage_backend;
 pub mod world;

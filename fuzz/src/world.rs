@@ -17,9 +17,9 @@ use tempfile::TempDir;
 
 use crate::{
     damage::{Damage, damage_journal, files},
-    medium::{Failure, FlakyDisk},
     model::Model,
     script::{COMMIT_STEPS_MAX, Slip, Step},
+    storage_backend::{Failure, FlakyDisk},
 };
 
 const STREAMS: [StreamId; 2] = [
@@ -176,8 +176,8 @@ impl World {
     }
 
     fn options(&self) -> Options {
-        let (lock_wait, medium) = (Duration::ZERO, self.disk.clone());
-        Options { segment_bytes: SEGMENT_BYTES, lock_wait, medium, heads_max: HEADS_MAX }
+        let (lock_wait, backend) = (Duration::ZERO, self.disk.clone());
+        Options { segment_bytes: SEGMENT_BYTES, lock_wait, backend, stream_heads_max: HEADS_MAX }
     }
 
     /// Appends a commit. Where the disk failed the answer leaves open whether its events were written: they are

@@ -17,7 +17,7 @@ use std::{
 };
 
 use apm2_core::process::lower_descriptor_limit;
-use apm2_ledger::{KnownLedger, Ledger, LedgerDir, LedgerLock, OpenError, Poison};
+use apm2_ledger::{ExpectedLedger, Ledger, LedgerDir, LedgerLock, OpenError, Poison};
 use apm2_model::causes::causes;
 use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
@@ -77,11 +77,11 @@ impl Poisoned {
     /// The state after another poisoning of a daemon that has served for `served`.
     pub(crate) fn again(
         before: Option<Self>,
-        ledger: (&Poison, KnownLedger),
+        ledger: (&Poison, ExpectedLedger),
         running: Vec<String>,
         served: Duration,
     ) -> Self {
-        let (poison, KnownLedger { id, size }) = ledger;
+        let (poison, ExpectedLedger { id, size }) = ledger;
         match before.filter(|_| served < RECOVERED_AFTER) {
             Some(before) => Self { ledger: id, size, running, ..before.failed() },
             None => Self { what: poison.to_string(), attempts: 0, ledger: id, size, why: String::new(), running },
@@ -145,7 +145,7 @@ pub(crate) async fn reopen(
             return Ok(None);
         }
         let locked = Arc::clone(&lock);
-        let known = KnownLedger { id: poisoned.ledger, size: poisoned.size };
+        let known = ExpectedLedger { id: poisoned.ledger, size: poisoned.size };
         match blocking(move || Ledger::open_again(locked, known)).await? {
             Ok(ledger) => return Ok(Some(ledger)),
             // One that is lost is not left to another daemon: that would make a new one, and could take over nothing.
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn attempts_come_at_once_and_then_less_and_less_often() {
         let poison = Poison { since: SystemClock.now().wall(), why: "EIO".to_owned() };
-        let ledger = (&poison, KnownLedger { id: Uuid::nil(), size: 0 });
+        let ledger = (&poison, ExpectedLedger { id: Uuid::nil(), size: 0 });
         let mut poisoned = Poisoned::again(None, ledger, Vec::new(), Duration::ZERO);
         let mut waits = Vec::new();
         for _ in 0..9 {

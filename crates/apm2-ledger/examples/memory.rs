@@ -15,12 +15,12 @@ use apm2_core::process::{
     Actor, Clock as _, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, StartTrigger, StreamId, SystemClock,
 };
-use apm2_ledger::{Ledger, Options, journal::medium::Medium};
+use apm2_ledger::{Ledger, Options, journal::storage_backend::StorageBackend};
 
 /// Writes, and syncs nothing.
 struct Unsynced;
 
-impl Medium for Unsynced {
+impl StorageBackend for Unsynced {
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         file.write_all_at(bytes, offset)
     }
@@ -71,7 +71,7 @@ fn resident_kib() -> Result<u64, Box<dyn Error>> {
 
 fn run(args: &[&str]) -> Result<(), Box<dyn Error>> {
     let [what, dir, count] = args else { return Err("usage: memory fill DIR N | memory grow DIR N".into()) };
-    let ledger = Ledger::open_with(Path::new(dir), &Options { medium: Arc::new(Unsynced), ..Options::default() })?;
+    let ledger = Ledger::open_with(Path::new(dir), &Options { backend: Arc::new(Unsynced), ..Options::default() })?;
     let before = resident_kib()?;
     append(&ledger, count.parse()?)?;
     if *what == "grow" {

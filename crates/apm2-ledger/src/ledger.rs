@@ -14,24 +14,17 @@ use apm2_model::{
 use uuid::Uuid;
 
 use crate::{
-    clean,
+    append::{commit_writer::CommitWriter, group_commit::GroupCommit, request::AppendResult},
     dir::LedgerDir,
     error::{AppendError, OpenError},
-    extent,
-    feeder::Feeder,
     head::Head,
-    limits::{CLOSE_WAIT, FEED_QUEUE_LEN},
-    live::{Live, Poison},
+    limits::{CLOSE_WAIT, INDEXER_QUEUE_LEN},
     lock::Lock,
     options::Options,
-    packer::Packer,
-    pending,
-    queue::Queue,
-    reader::Reader,
-    recovery::{self, KnownLedger, Recovered},
-    request::Answer,
-    store::STORE_DIR,
-    writer::Writer,
+    read::reader::Reader,
+    recovery::{self, ExpectedLedger, Recovered, extent, unrecorded_findings},
+    shared_state::{Poison, SharedState},
+    store::{STORE_DIR, clean_shutdown, indexed_frame_builder::IndexedFrameBuilder, indexer::StoreIndexer},
 };
 
 /// Interval at which a close checks whether the store is complete. A short command waits for this.
@@ -48,14 +41,14 @@ pub struct Ledger {
 
 struct Inner {
     id: Uuid,
-    live: Arc<Live>,
-    queue: Queue,
-    held: Mutex<Option<Held>>,
+    shared: Arc<SharedState>,
+    group_commit: GroupCommit,
+    held: Mutex<Option<OpenResources>>,
 }
 
 /// What ends when the ledger is closed.
-struct Held {
-    feeder: JoinHandle<bool>,
+struct OpenResources {
+    indexer: JoinHandle<bool>,
     _lock: Arc<Lock>,
 }
 
@@ -82,7 +75,7 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`open`](Self::open); also when it is another ledger, or lacks events that were acknowledged.
-    pub fn open_again(lock: Arc<Lock>, known: KnownLedger) -> Result<Self, OpenError> {
+    pub fn open_again(lock: Arc<Lock>, known: ExpectedLedger) -> Result<Self, OpenError> {
         let options = Options::default();
         Self::start(recovery::recover_locked(lock, Some(known), &options)?, &options)
     }
@@ -90,20 +83,20 @@ impl Ledger {
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
         let Recovered { lock, journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
-        let packer = Packer::new(journal.next_seq(), journal.chain());
+        let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain());
         let id = journal.ledger();
         let dir = Arc::clone(lock.dir());
         extent::write(dir.at(), id, head);
-        let live = Arc::new(Live::new(Arc::clone(&dir), head, store));
-        let (feeds, fed) = sync_channel(FEED_QUEUE_LEN);
-        let feeder = Feeder::new(Arc::clone(&live), id, packer);
-        let writer = Writer::new(journal, Arc::clone(&live), feeds, options.heads_max);
-        let feeder = thread::Builder::new()
-            .name("apm2-feeder".to_owned())
-            .spawn(move || feeder.run(&fed))
+        let shared = Arc::new(SharedState::new(Arc::clone(&dir), head, store));
+        let (messages, received) = sync_channel(INDEXER_QUEUE_LEN);
+        let indexer = StoreIndexer::new(Arc::clone(&shared), id, frame_builder);
+        let writer = CommitWriter::new(journal, Arc::clone(&shared), messages, options.stream_heads_max);
+        let indexer = thread::Builder::new()
+            .name("apm2-indexer".to_owned())
+            .spawn(move || indexer.run(&received))
             .map_err(OpenError::io(dir.named()))?;
-        let held = Mutex::new(Some(Held { feeder, _lock: lock }));
-        let ledger = Self { inner: Arc::new(Inner { id, live, queue: Queue::new(writer), held }) };
+        let held = Mutex::new(Some(OpenResources { indexer, _lock: lock }));
+        let ledger = Self { inner: Arc::new(Inner { id, shared, group_commit: GroupCommit::new(writer), held }) };
         ledger.record_findings(findings);
         Ok(ledger)
     }
@@ -113,9 +106,10 @@ impl Ledger {
         if findings.is_empty() {
             return;
         }
-        let drafts = findings.into_iter().map(pending::system_draft).collect();
-        let recorded = self.request(StreamId::SYSTEM, None, drafts).map_err(|error| causes(&error));
-        let cleared = recorded.and_then(|_| pending::clear(self.dir().at()).map_err(|error| error.to_string()));
+        let new_events = findings.into_iter().map(unrecorded_findings::system_event).collect();
+        let recorded = self.request(StreamId::SYSTEM, None, new_events).map_err(|error| causes(&error));
+        let cleared =
+            recorded.and_then(|_| unrecorded_findings::clear(self.dir().at()).map_err(|error| error.to_string()));
         if let Err(error) = cleared {
             tracing::warn!(%error, "what was found on opening is not recorded yet");
         }
@@ -126,8 +120,8 @@ impl Ledger {
     ///
     /// # Errors
     /// See [`AppendError`]; only [`AppendError::Poisoned`] leaves open whether the events were written.
-    pub fn append(&self, stream: StreamId, version: u64, drafts: Vec<NewEvent>) -> Result<Vec<Event>, AppendError> {
-        Ok(self.request(stream, Some(version), drafts)?.events)
+    pub fn append(&self, stream: StreamId, version: u64, new_events: Vec<NewEvent>) -> Result<Vec<Event>, AppendError> {
+        Ok(self.request(stream, Some(version), new_events)?.events)
     }
 
     /// Appends an event of the supervisor's own.
@@ -135,47 +129,47 @@ impl Ledger {
     /// # Errors
     /// See [`AppendError`].
     pub fn append_system(&self, kind: EventKind) -> Result<Event, AppendError> {
-        let draft = pending::system_draft(kind);
-        self.request(StreamId::SYSTEM, None, vec![draft])?.events.pop().ok_or(AppendError::Closed)
+        let new_event = unrecorded_findings::system_event(kind);
+        self.request(StreamId::SYSTEM, None, vec![new_event])?.events.pop().ok_or(AppendError::Closed)
     }
 
-    pub(crate) fn request(&self, stream: StreamId, version: Option<u64>, drafts: Vec<NewEvent>) -> Answer {
-        self.inner.queue.append(stream, version, drafts)
+    pub(crate) fn request(&self, stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> AppendResult {
+        self.inner.group_commit.append(stream, version, new_events)
     }
 
     /// Has `observer` told the size of the ledger after each commit from now on, once readers see it. It is called by the
     /// thread that commits, which it must not keep.
     pub fn on_commit(&self, observer: impl Fn(u64) + Send + Sync + 'static) {
-        self.inner.live.observe(Box::new(observer));
+        self.inner.shared.observe(Box::new(observer));
     }
 
     /// A reader that sees everything that was acknowledged.
     #[must_use]
     pub fn reader(&self) -> Reader {
-        Reader::live(Arc::clone(&self.inner.live))
+        Reader::shared(Arc::clone(&self.inner.shared))
     }
 
     /// Since when and why the ledger is poisoned, if it is.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {
-        self.inner.live.poisoned()
+        self.inner.shared.poisoned()
     }
 
     /// Calls `call` once the ledger is poisoned, on the thread that detects it.
     pub fn when_poisoned(&self, call: impl FnOnce() + Send + 'static) {
-        self.inner.live.when_poisoned(Box::new(call));
+        self.inner.shared.when_poisoned(Box::new(call));
     }
 
     /// What the next opening of this ledger must find.
     #[must_use]
-    pub fn known(&self) -> KnownLedger {
-        KnownLedger { id: self.inner.id, size: self.inner.live.head().size }
+    pub fn known(&self) -> ExpectedLedger {
+        ExpectedLedger { id: self.inner.id, size: self.inner.shared.head().size }
     }
 
     /// The directory that this ledger is in.
     #[must_use]
     pub fn dir(&self) -> &Arc<LedgerDir> {
-        &self.inner.live.dir
+        &self.inner.shared.dir
     }
 
     /// Poisons the ledger if its directory was moved or removed. To be called at intervals: an append does not check it.
@@ -184,7 +178,7 @@ impl Ledger {
             && self.poisoned().is_none()
         {
             tracing::error!(%error, "the ledger is not written any more");
-            self.inner.live.poison(error.to_string());
+            self.inner.shared.poison(error.to_string());
         }
     }
 
@@ -194,7 +188,7 @@ impl Ledger {
     /// When the ledger is poisoned.
     pub fn close(self) -> Result<(), AppendError> {
         self.inner.close();
-        self.inner.live.poisoned().map_or(Ok(()), |poison| Err(AppendError::Poisoned(poison.to_string())))
+        self.inner.shared.poisoned().map_or(Ok(()), |poison| Err(AppendError::Poisoned(poison.to_string())))
     }
 }
 
@@ -202,29 +196,29 @@ impl Inner {
     fn close(&self) {
         // Locked until the close is complete: a second caller returns after it.
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Held { feeder, _lock }) = held.take() else { return };
-        if let Some(mut writer) = self.queue.close() {
-            writer.keep_snapshot();
+        let Some(OpenResources { indexer, _lock }) = held.take() else { return };
+        if let Some(mut writer) = self.group_commit.close() {
+            writer.write_snapshot();
         }
         // Without the writer the indexing thread ends, unless sled hangs.
         let began = Instant::now();
-        while !feeder.is_finished() {
+        while !indexer.is_finished() {
             if began.elapsed() > CLOSE_WAIT {
                 tracing::error!("the store stands still; it is fed at the next opening");
                 return;
             }
             thread::sleep(CLOSE_POLL);
         }
-        let is_fed = feeder.join().unwrap_or(false);
-        let head = self.live.head();
-        extent::write(self.live.dir.at(), self.id, head);
-        let Some(store) = self.live.take_store().and_then(Arc::into_inner) else { return };
+        let is_complete = indexer.join().unwrap_or(false);
+        let head = self.shared.head();
+        extent::write(self.shared.dir.at(), self.id, head);
+        let Some(store) = self.shared.take_store().and_then(Arc::into_inner) else { return };
         if let Err(error) = store.close() {
             tracing::warn!(%error, "the store was not closed cleanly");
             return;
         }
-        if is_fed && self.live.poisoned().is_none() {
-            clean::mark(self.live.dir.at(), &self.live.dir.at().join(STORE_DIR), head);
+        if is_complete && self.shared.poisoned().is_none() {
+            clean_shutdown::write(self.shared.dir.at(), &self.shared.dir.at().join(STORE_DIR), head);
         }
     }
 }

@@ -100,63 +100,49 @@
 //! What an event is lives in `apm2-model`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
 //! down in `docs/format.md`, what happens after a crash in `docs/recovery.md`.
 
-mod access;
+mod append;
 mod chain;
-mod clean;
 mod codec;
-mod compare;
 mod dir;
 mod error;
-mod events;
-mod extent;
-mod feeder;
 pub mod file;
-mod find;
-mod folds;
 pub mod frame;
 mod head;
-mod heads;
-mod index;
 pub mod journal;
-mod key;
 mod ledger;
 pub mod limits;
-mod live;
 mod lock;
 mod options;
-mod packer;
-mod pending;
-mod queue;
-mod reader;
+mod read;
 pub mod record;
-mod recorder;
 mod recovery;
-mod replay;
-mod report;
-mod request;
+mod shared_state;
 mod store;
 mod verify;
-mod writer;
 
 pub use crate::{
+    append::recorder::LedgerRecorder,
     chain::Chain,
     codec::CodecError,
     dir::{LedgerDir, Place, check_private},
     error::{AppendError, Damage, FindError, OpenError, ReadError},
-    events::Events,
     head::Head,
     journal::JOURNAL_DIR,
     ledger::Ledger,
-    live::Poison,
     lock::Lock as LedgerLock,
     options::Options,
-    reader::{Reader, Source},
-    recorder::LedgerRecorder,
-    recovery::KnownLedger,
-    replay::{Origin, Replayed},
-    report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
+    read::{
+        events::Events,
+        reader::{Reader, Source},
+        replay::{Origin, Replayed},
+    },
+    recovery::ExpectedLedger,
+    shared_state::Poison,
     store::error::StoreError,
-    verify::verify,
+    verify::{
+        report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
+        verify,
+    },
 };
 
 /// The Rust code of the README.

@@ -33,15 +33,15 @@ pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 /// Appends that wait to be committed. Further callers wait for a place.
 pub const APPEND_QUEUE_LEN: usize = 1024;
 
-/// Commits that wait for the store. An append waits when it is this far behind, for [`FEED_STALL`] at most.
-pub const FEED_QUEUE_LEN: usize = 4096;
+/// Commits that wait for the store. An append waits when it is this far behind, for [`INDEXER_STALL`] at most.
+pub const INDEXER_QUEUE_LEN: usize = 4096;
 
 /// Events after which the heads of the streams that changed are kept as a snapshot.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
 
 /// Streams whose heads are held for the next append, beside those that something is going on in. Beyond it their folds are
 /// kept in the store, and the heads are dropped; one that is wanted again is read from there.
-pub const HEADS_MAX: usize = 1024;
+pub const STREAM_HEADS_MAX: usize = 1024;
 
 /// Frames after which the store writes out what it holds in memory. Little has to be fed again after a crash, and little
 /// is under way at once in sled's thread pool, which can wait for itself for ever when it is crowded: a write that holds
@@ -55,7 +55,7 @@ pub const LOCK_WAIT: Duration = Duration::from_secs(2);
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long an append waits for a store that takes nothing more, before the ledger goes on without it.
-pub const FEED_STALL: Duration = Duration::from_secs(10);
+pub const INDEXER_STALL: Duration = Duration::from_secs(10);
 
 /// How long a close waits for the store to have everything. What it lacks then is fed at the next opening.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(30);

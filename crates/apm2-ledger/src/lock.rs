@@ -1,18 +1,13 @@
 //! The ledger's lock: on its directory, which cannot be removed from under a ledger as a file in it can.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, TryLockError},
     io::{self, Read as _, Write as _},
     os::fd::OwnedFd,
     path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
-};
-
-use rustix::{
-    fs::{FlockOperation, flock},
-    io::Errno,
 };
 
 use crate::{
@@ -40,17 +35,16 @@ impl Lock {
         let began = Instant::now();
         let opened = LedgerDir::open(dir)?;
         loop {
-            let locked = flock(opened.file(), FlockOperation::NonBlockingLockExclusive);
-            match locked {
-                Ok(()) | Err(Errno::WOULDBLOCK) if opened.place() != Place::Same => {
+            match opened.file().try_lock() {
+                Ok(()) | Err(TryLockError::WouldBlock) if opened.place() != Place::Same => {
                     return Err(OpenError::Moved { path: dir.to_owned() });
                 }
                 Ok(()) => break,
-                Err(Errno::WOULDBLOCK) if began.elapsed() < wait => thread::sleep(RETRY_INTERVAL),
-                Err(Errno::WOULDBLOCK) => {
+                Err(TryLockError::WouldBlock) if began.elapsed() < wait => thread::sleep(RETRY_INTERVAL),
+                Err(TryLockError::WouldBlock) => {
                     return Err(OpenError::Locked { path: dir.to_owned(), owner: owner(opened.at()) });
                 }
-                Err(errno) => return Err(OpenError::io(dir)(errno.into())),
+                Err(TryLockError::Error(error)) => return Err(OpenError::io(dir)(error)),
             }
         }
         let lock = Self(Arc::new(opened));
@@ -79,11 +73,11 @@ impl Lock {
         if opened.place() != Place::Same {
             return Ok(None);
         }
-        // Granted at once where it has the lock already (flock(2)).
-        match flock(opened.file(), FlockOperation::NonBlockingLockExclusive) {
+        // `try_lock` is flock(2), which succeeds where this open file description has the lock already.
+        match opened.file().try_lock() {
             Ok(()) => Ok(Some(Self(Arc::new(opened)))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(OpenError::io(dir)(errno.into())),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(OpenError::io(dir)(error)),
         }
     }
 
@@ -98,7 +92,7 @@ impl Drop for Lock {
     /// Unlocks in so many words: a process that is being forked has a copy of the descriptor until it becomes its program.
     /// Where that fails the lock goes with the descriptor.
     fn drop(&mut self) {
-        if let Err(error) = flock(self.0.file(), FlockOperation::NonBlockingUnlock) {
+        if let Err(error) = self.0.file().unlock() {
             tracing::debug!(%error, "the ledger is unlocked when its directory is closed");
         }
     }
@@ -108,10 +102,7 @@ impl Drop for Lock {
 pub(crate) fn has_owner(dir: &LedgerDir) -> bool {
     // A descriptor of its own: a lock that this process has on another one is not given up by it.
     let Ok(asked) = File::open(dir.at()) else { return false };
-    match flock(&asked, FlockOperation::NonBlockingLockShared) {
-        Ok(()) => false,
-        Err(errno) => errno == Errno::WOULDBLOCK,
-    }
+    matches!(asked.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
 
 fn note_owner(dir: &Path) -> io::Result<()> {

@@ -138,7 +138,7 @@ fn one_owner_at_a_time_and_a_closed_ledger_says_so() {
     assert!(matches!(clone.append_system(EventKind::SupervisorStopped), Err(AppendError::Closed)));
     Ledger::open_with(
         dir.path(),
-        &Options { medium: Arc::new(apm2_ledger::journal::medium::Disk), ..small_segments() },
+        &Options { backend: Arc::new(apm2_ledger::journal::storage_backend::Disk), ..small_segments() },
     )
     .unwrap();
 }

@@ -12,7 +12,7 @@ use std::{
 use apm2_core::process::EventKind;
 use apm2_ledger::{
     AppendError, Ledger, Options,
-    journal::medium::{Disk, Medium},
+    journal::storage_backend::{Disk, StorageBackend},
 };
 
 use crate::support::{all_events, copy_of, draft_at, private_dir, registered, small_segments, stream};
@@ -35,7 +35,7 @@ impl Faulty {
     }
 }
 
-impl Medium for Faulty {
+impl StorageBackend for Faulty {
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.writes.fetch_add(1, Ordering::SeqCst) + 1 == self.fail_write.load(Ordering::SeqCst) {
             Disk.write_all_at(file, &bytes[..bytes.len() / 2], offset)?;
@@ -52,22 +52,22 @@ impl Medium for Faulty {
     }
 }
 
-fn options(medium: Arc<dyn Medium>) -> Options {
-    Options { medium, ..small_segments() }
+fn options(backend: Arc<dyn StorageBackend>) -> Options {
+    Options { backend, ..small_segments() }
 }
 
 #[test]
 fn law_4_no_append_is_acknowledged_before_its_sync() {
     let dir = private_dir();
-    let medium = Arc::new(Faulty::default());
-    let ledger = Ledger::open_with(dir.path(), &options(medium.clone())).unwrap();
+    let backend = Arc::new(Faulty::default());
+    let ledger = Ledger::open_with(dir.path(), &options(backend.clone())).unwrap();
     let id = stream(1);
     let mut drafts = vec![registered(id, "p")];
     for version in 0..50 {
-        let (writes, syncs) = (medium.writes.load(Ordering::SeqCst), medium.syncs.load(Ordering::SeqCst));
+        let (writes, syncs) = (backend.writes.load(Ordering::SeqCst), backend.syncs.load(Ordering::SeqCst));
         ledger.append(id, version, drafts).unwrap();
-        assert!(medium.writes.load(Ordering::SeqCst) > writes, "append {version} wrote");
-        assert!(medium.syncs.load(Ordering::SeqCst) > syncs, "append {version} synced");
+        assert!(backend.writes.load(Ordering::SeqCst) > writes, "append {version} wrote");
+        assert!(backend.syncs.load(Ordering::SeqCst) > syncs, "append {version} synced");
         drafts = vec![draft_at(id, 0, 1, EventKind::BudgetReset)];
     }
 }
@@ -78,8 +78,8 @@ fn law_4_a_failed_write_or_sync_poisons_until_reopened_and_loses_nothing_acknowl
     for call in 2..40 {
         for is_write in [true, false] {
             let dir = private_dir();
-            let medium = if is_write { Faulty::armed(call, 0) } else { Faulty::armed(0, call) };
-            let small = Options { segment_bytes: 2048, ..options(medium) };
+            let backend = if is_write { Faulty::armed(call, 0) } else { Faulty::armed(0, call) };
+            let small = Options { segment_bytes: 2048, ..options(backend) };
             let ledger = match Ledger::open_with(dir.path(), &small) {
                 Ok(ledger) => ledger,
                 Err(_) => continue,

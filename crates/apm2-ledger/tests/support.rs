@@ -64,7 +64,12 @@ pub(crate) fn fill(ledger: &Ledger, stream: StreamId, runs: u64) -> Vec<Event> {
 
 pub(crate) fn small_segments() -> Options {
     // Few heads, so that streams are read again while others are appended to.
-    Options { segment_bytes: 16 * 1024, lock_wait: std::time::Duration::ZERO, heads_max: 2, ..Options::default() }
+    Options {
+        segment_bytes: 16 * 1024,
+        lock_wait: std::time::Duration::ZERO,
+        stream_heads_max: 2,
+        ..Options::default()
+    }
 }
 
 pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {

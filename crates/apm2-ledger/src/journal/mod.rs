@@ -4,11 +4,13 @@
 //! exist and its fdatasync has no metadata to write. [`writer`] appends; [`reader`] reads without a lock, beside a writer
 //! too; [`scan`] knows what the end of a segment means; [`segment`] knows the bytes of its head.
 
-pub mod medium;
+pub(crate) mod next_segment;
 pub(crate) mod origin;
 pub mod reader;
 pub mod scan;
 pub mod segment;
+pub mod storage_backend;
+pub(crate) mod unsynced;
 pub mod writer;
 
 use std::{

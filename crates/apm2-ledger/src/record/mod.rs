@@ -85,10 +85,10 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError>
 ///
 /// # Errors
 /// Those of [`encode_event`]; [`RecordError::SpecTooLarge`].
-pub(crate) fn check_draft(draft: &NewEvent) -> Result<(), RecordError> {
+pub(crate) fn check_new_event(new_event: &NewEvent) -> Result<(), RecordError> {
     let mut bytes = Vec::new();
-    encode_event(&draft.clone().numbered(u64::MAX, u64::MAX), &mut bytes)?;
-    let has_spec = matches!(draft.kind, EventKind::Registered { .. } | EventKind::SpecChanged { .. });
+    encode_event(&new_event.clone().numbered(u64::MAX, u64::MAX), &mut bytes)?;
+    let has_spec = matches!(new_event.kind, EventKind::Registered { .. } | EventKind::SpecChanged { .. });
     if has_spec && bytes.len() > SPEC_BYTES_MAX { Err(RecordError::SpecTooLarge(bytes.len())) } else { Ok(()) }
 }
 

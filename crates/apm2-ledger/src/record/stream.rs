@@ -208,7 +208,7 @@ impl From<&Stream> for StreamV1 {
 
 impl StreamV1 {
     pub(crate) fn into_stream(self) -> Result<Stream, RecordError> {
-        let spec = self.spec.into_kept()?;
+        let spec = self.spec.into_snapshot_spec()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));
         }

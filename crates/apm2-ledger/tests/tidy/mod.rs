@@ -45,7 +45,9 @@ fn files_with(text: &str) -> Vec<String> {
 
 #[test]
 fn sled_is_used_in_one_folder() {
-    assert_eq!(files_with("sled::"), ["apm2-ledger/src/store/error.rs", "apm2-ledger/src/store/mod.rs"]);
+    let elsewhere: Vec<_> =
+        files_with("sled::").into_iter().filter(|file| !file.starts_with("apm2-ledger/src/store/")).collect();
+    assert!(elsewhere.is_empty(), "{elsewhere:?}");
 }
 
 #[test]

@@ -1,0 +1,194 @@
+//! A journal as it is found at opening, before its last commit is known to be durable.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use uuid::Uuid;
+
+use crate::{
+    dir::LedgerDir,
+    error::{Damage, OpenError},
+    file::{self, sync_dir},
+    frame::Frame,
+    head::Head,
+    journal::next_segment::write_zeros,
+    journal::writer::JournalWriter,
+    journal::{
+        JOURNAL_DIR, origin,
+        reader::{header_damage, not_a_segment, read_header},
+        scan::{Scan, Scanned},
+        segment::{SegmentError, SegmentHeader},
+        segments,
+        storage_backend::StorageBackend,
+    },
+};
+
+/// A journal as it was found. Before it can be written, what was found has to be on the disk.
+pub(crate) struct UnsyncedJournal {
+    writer: JournalWriter,
+    bytes: Vec<u8>,
+    last_commit: Option<(usize, Frame)>,
+    is_torn: bool,
+    /// Whether the last segment is shorter than it was made, as that of a copy may be.
+    is_short: bool,
+}
+
+impl UnsyncedJournal {
+    /// Reads the journal below `dir` up to its last commit, and changes nothing.
+    pub(crate) fn find(
+        dir: &Arc<LedgerDir>,
+        segment_bytes: u64,
+        backend: Arc<dyn StorageBackend>,
+    ) -> Result<Self, OpenError> {
+        let journal = dir.at().join(JOURNAL_DIR);
+        let (number, path) = last_segment(dir, &journal)?;
+        let bytes = file::read(&path).map_err(segment_error(number, 1, &path))?;
+        let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(dir, number, error))?;
+        let file = file::open_for_writing(&path).map_err(OpenError::io(&path))?;
+        let is_short = (bytes.len() as u64) < header.len;
+        let mut scan = Scan::new(&bytes, &header, true).of_copy(origin::is_copy(&journal));
+        let mut last_commit = None;
+        let mut is_torn = false;
+        for found in scan.by_ref() {
+            match found {
+                Scanned::Commit(at, frame) => last_commit = Some((at, frame)),
+                Scanned::Damage(damage) => return Err(damage.into()),
+                Scanned::Torn(_) => is_torn = true,
+            }
+        }
+        let (offset, next_seq, chain) = (scan.offset() as u64, scan.next_seq(), scan.next_chain());
+        let writer = JournalWriter {
+            dir: Arc::clone(dir),
+            journal,
+            backend,
+            segment_bytes,
+            ledger: header.ledger,
+            file,
+            number,
+            len: header.len,
+            offset,
+            next_seq,
+            chain,
+            ahead: None,
+        };
+        Ok(Self { writer, bytes, last_commit, is_torn, is_short })
+    }
+
+    /// A journal that was just made, and is on the disk.
+    pub(crate) fn made(writer: JournalWriter) -> Self {
+        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false, is_short: false }
+    }
+
+    /// The ledger's id.
+    pub(crate) const fn ledger(&self) -> Uuid {
+        self.writer.ledger
+    }
+
+    /// Its size and chain.
+    pub(crate) const fn head(&self) -> Head {
+        Head { size: self.last_seq(), chain: self.writer.chain }
+    }
+
+    /// The seq of the last event; 0 before the first.
+    pub(crate) const fn last_seq(&self) -> u64 {
+        self.writer.next_seq - 1
+    }
+
+    /// Where a commit was cut short by a crash.
+    pub(crate) fn torn(&self) -> Option<CutTail> {
+        self.is_torn.then_some(CutTail { segment: self.writer.number, offset: self.writer.offset })
+    }
+
+    /// Makes what was found durable, whatever happened before, and takes a torn commit away.
+    ///
+    /// The page cache may show a last commit that a failed or forgotten sync never brought to the disk. All commits
+    /// before it were synced before it was written, so writing this one again and syncing closes the gap. The same goes
+    /// for the name of the last segment.
+    pub(crate) fn make_durable(self) -> io::Result<JournalWriter> {
+        let Self { writer, bytes, last_commit, is_torn, is_short } = self;
+        if is_short {
+            write_zeros(&writer.file, bytes.len() as u64, writer.len)?;
+        }
+        if is_torn {
+            let start = usize::try_from(writer.offset).unwrap_or(usize::MAX);
+            let residue = bytes.get(start..).unwrap_or_default();
+            let residue_len = residue.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            writer.backend.write_all_at(&writer.file, &vec![0; residue_len], writer.offset)?;
+        }
+        if let Some((at, frame)) = &last_commit {
+            let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
+            writer.backend.write_all_at(&writer.file, commit, *at as u64)?;
+        }
+        if is_torn || is_short || last_commit.is_some() {
+            writer.backend.sync_data(&writer.file)?;
+        }
+        sync_dir(&writer.journal)?;
+        origin::note(&writer.journal)?;
+        Ok(writer)
+    }
+
+    /// The same journal in a segment that has no other name: a hard-linked copy of it is not written by this ledger.
+    pub(crate) fn unshared(mut self) -> io::Result<Self> {
+        if file::is_shared(&self.writer.file)? {
+            self.writer.unshare(&self.bytes)?;
+        }
+        self.writer.watch()?;
+        Ok(self)
+    }
+
+    /// The same journal, known to be on the disk as it is.
+    pub(crate) fn assume_durable(self) -> JournalWriter {
+        self.writer
+    }
+}
+
+/// A commit that was cut short by a crash, and was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CutTail {
+    pub(crate) segment: u64,
+    pub(crate) offset: u64,
+}
+
+/// The number and path of the last segment. Segments are numbered from 1 without gaps, and each follows on the one
+/// before it by the seq in its header.
+fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
+    let all = segments(journal).map_err(OpenError::io(journal))?;
+    let mut first_seq = 1;
+    for ((number, path), expected) in all.iter().zip(1..) {
+        let missing =
+            |what: &str| Damage { first_seq, last_seq: first_seq, segment: expected, offset: 0, what: what.to_owned() };
+        if *number != expected {
+            return Err(missing("the segment is missing").into());
+        }
+        let header = read_header(path).map_err(segment_error(expected, first_seq, path))?;
+        let header = header.map_err(|error| match error {
+            SegmentError::Newer(_) => open_error(dir, *number, error),
+            SegmentError::Header => header_damage(*number, error, first_seq).into(),
+        })?;
+        if header.number != *number || header.first_seq < first_seq {
+            return Err(missing("the segment is another one than its name says").into());
+        }
+        first_seq = header.first_seq;
+    }
+    all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: dir.named().to_owned() })
+}
+
+/// What has the name of a segment and is no file is damage; the rest is out of reach.
+fn segment_error(number: u64, first_seq: u64, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+    move |error| match not_a_segment(number, first_seq, &error) {
+        Some(damage) => damage.into(),
+        None => OpenError::io(path)(error),
+    }
+}
+
+fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
+    match error {
+        SegmentError::Newer(found) => {
+            OpenError::Newer { path: dir.named().to_owned(), found, known: crate::journal::segment::FORMAT_VERSION }
+        }
+        SegmentError::Header => header_damage(number, error, 1).into(),
+    }
+}

@@ -1,0 +1,60 @@
+//! From what a person types to the streams that are meant.
+
+use std::collections::BTreeSet;
+
+use apm2_model::{
+    event::stream_id::StreamId,
+    id_query::{Candidate, prefix_digits, resolve, split_instance},
+    state::stream::Stream,
+};
+
+use crate::{
+    error::{FindError, ReadError},
+    read::{reader::Reader, replay::Origin},
+};
+
+/// Streams that are looked at before a prefix counts as ambiguous.
+const CANDIDATES_MAX: usize = 4096;
+
+impl Reader {
+    /// The instances that `text` means, by the rule of [`id_query`](apm2_model::id_query): a name, `name-instance`, a
+    /// process id or a unique prefix of one.
+    ///
+    /// # Errors
+    /// When nothing fits, several processes do, or the ledger cannot be read.
+    pub fn find(&self, text: &str) -> Result<Vec<StreamId>, FindError> {
+        let streams = self.candidates(text)?;
+        let candidates: Vec<Candidate<'_>> = streams.iter().map(Candidate::from).collect();
+        let meant = resolve(text, &candidates)?;
+        Ok(candidates.iter().map(|candidate| candidate.id).filter(|id| meant.includes(*id)).collect())
+    }
+
+    /// The streams that `text` could mean.
+    fn candidates(&self, text: &str) -> Result<Vec<Stream>, ReadError> {
+        let Some(store) = self.store() else {
+            return Ok(self.replay(u64::MAX, Origin::Genesis)?.streams.into_values().collect());
+        };
+        // What the store does not have yet is in memory: few, looked at whole, and before the store is.
+        let mut ids = BTreeSet::new();
+        for event in self.unindexed_events() {
+            ids.insert(event?.stream);
+        }
+        for name in [Some(text), split_instance(text).map(|(name, _)| name)].into_iter().flatten() {
+            for process in store.named(name)? {
+                ids.extend(store.streams(process.as_bytes(), CANDIDATES_MAX)?);
+            }
+        }
+        if let Some(digits) = prefix_digits(text) {
+            ids.extend(store.streams(&whole_bytes(&digits), CANDIDATES_MAX)?);
+        }
+        ids.remove(&StreamId::SYSTEM);
+        ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect()
+    }
+}
+
+/// The whole bytes that `digits` begin with.
+fn whole_bytes(digits: &str) -> Vec<u8> {
+    let digits: Vec<u8> =
+        digits.chars().filter_map(|c| c.to_digit(16)).filter_map(|digit| u8::try_from(digit).ok()).collect();
+    digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).take(16).collect()
+}

@@ -1,0 +1,91 @@
+//! The frames of the store, and the index entries that lead to them.
+
+use std::{ops::Deref, sync::Arc};
+
+use apm2_model::event::stream_id::StreamId;
+
+use crate::{
+    frame::Frame,
+    store::{error::StoreError, guard::guarded, key, sled_store::Store},
+};
+
+/// The bytes of a frame, where sled keeps them.
+pub(crate) struct FrameBytes(sled::IVec);
+
+impl Deref for FrameBytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Iterates over frames in order, which is faster than looking up each frame.
+pub(crate) struct FrameScan {
+    frames: sled::Iter,
+    /// As long as sled is in use, the ledger is.
+    _store: Arc<Store>,
+}
+
+impl FrameScan {
+    /// The bytes of the next frame; `None` at the end of what the store has by now.
+    pub(crate) fn next(&mut self) -> Result<Option<FrameBytes>, StoreError> {
+        guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| FrameBytes(bytes))))
+    }
+}
+
+impl Store {
+    /// The bytes of the last frame that begins at or before `seq`.
+    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<FrameBytes>, StoreError> {
+        let range = key::frame(0)..=key::frame(seq);
+        let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
+        Ok(last.map(|(_, bytes)| FrameBytes(bytes)))
+    }
+
+    /// The frames after the one that begins at `first_seq`, in order.
+    pub(crate) fn frames_after(self: &Arc<Self>, first_seq: u64) -> FrameScan {
+        let frames = self.db.range(key::frame(first_seq.saturating_add(1))..=key::frame(u64::MAX));
+        FrameScan { frames, _store: Arc::clone(self) }
+    }
+
+    /// The first seq of the first frame after the one that begins at `after` that has an event of `stream`.
+    pub(crate) fn stream_frame_after(&self, stream: StreamId, after: u64) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, after.saturating_add(1))..=key::stream(stream, u64::MAX);
+        let first = guarded(|| Ok(self.db.range(range).next().transpose()?))?;
+        Ok(first.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
+    }
+
+    /// The first seq of the last frame, of those that begin at or before `seq`, that has an event of `stream`.
+    pub(crate) fn stream_frame_at(&self, stream: StreamId, seq: u64) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, 0)..=key::stream(stream, seq);
+        let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
+        Ok(last.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
+    }
+
+    /// The first seqs of the frames that have an event of a minute from `first` to `last`.
+    pub(crate) fn frames_between(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
+        let range = key::minute(first, 0)..=key::minute(last, u64::MAX);
+        guarded(|| {
+            let keys = self.db.range(range).keys();
+            keys.map(|key| Ok(key::minute_seq(&key?).unwrap_or(0))).collect()
+        })
+    }
+
+    /// Every frame in order.
+    pub(crate) fn each_frame(
+        &self,
+        mut visit: impl FnMut(&Frame, &[u8]) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        guarded(|| {
+            for entry in self.db.scan_prefix([key::FRAME]) {
+                let (key, bytes) = entry?;
+                let frame = Frame::parse(&bytes).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
+                if key::frame_seq(&key) != Some(frame.header().first_seq) {
+                    return Err(StoreError::Inconsistent("a frame under another's key".to_owned()));
+                }
+                visit(&frame, &bytes)?;
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,140 @@
+//! The indexing thread: it adds acknowledged commits to the store.
+//!
+//! Events are collected until a frame is full, or until no commit has arrived for `IDLE`; until then readers find them in memory.
+//! When the store fails, the ledger continues without it: the journal is complete, readers use it, and the next opening builds the
+//! store again.
+
+use std::{
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::{Duration, Instant},
+};
+
+use apm2_model::state::stream::Stream;
+use uuid::Uuid;
+
+use crate::{
+    limits::{EXTENT_EVENTS, EXTENT_INTERVAL, FLUSH_FRAMES},
+    recovery::extent,
+    shared_state::{Commit, SharedState},
+    store::{error::StoreError, index::IndexedFrame, indexed_frame_builder::IndexedFrameBuilder, sled_store::Store},
+};
+
+/// Time without a commit after which a frame is added although it is not full.
+const IDLE: Duration = Duration::from_millis(50);
+
+/// A message of the writer.
+pub(crate) enum IndexerMessage {
+    /// An acknowledged commit.
+    Commit(Arc<Commit>),
+    /// The folds of the streams that changed, as they are after event `seq`.
+    Snapshot { seq: u64, streams: Vec<Arc<Stream>> },
+}
+
+pub(crate) struct StoreIndexer {
+    shared: Arc<SharedState>,
+    ledger: Uuid,
+    frame_builder: IndexedFrameBuilder,
+    unflushed: u64,
+    /// The size in the last extent mark, and when that was written.
+    marked: (u64, Instant),
+}
+
+impl StoreIndexer {
+    pub(crate) fn new(shared: Arc<SharedState>, ledger: Uuid, frame_builder: IndexedFrameBuilder) -> Self {
+        let marked = (shared.head().size, Instant::now());
+        Self { shared, ledger, frame_builder, unflushed: 0, marked }
+    }
+
+    /// Runs until the writer is dropped. Returns whether the store is complete.
+    pub(crate) fn run(mut self, messages: &Receiver<IndexerMessage>) -> bool {
+        loop {
+            let Some(store) = self.shared.store() else { return drain(messages) };
+            let indexed = match self.next(messages) {
+                Ok(message) => self.index(&store, std::iter::once(message).chain(messages.try_iter())),
+                Err(RecvTimeoutError::Timeout) => self.add_rest(&store).and_then(|()| self.flush(&store)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return self.add_rest(&store).and_then(|()| self.flush(&store)).is_ok();
+                }
+            };
+            if let Err(error) = indexed {
+                tracing::warn!(%error, "the store failed; it will be rebuilt when the ledger is next opened");
+                drop(self.shared.take_store());
+            }
+            self.mark_extent();
+        }
+    }
+
+    /// Writes the extent mark where it is due.
+    fn mark_extent(&mut self) {
+        let (head, (marked, since)) = (self.shared.head(), self.marked);
+        let unmarked = head.size.saturating_sub(marked);
+        if unmarked >= EXTENT_EVENTS || (unmarked > 0 && since.elapsed() >= EXTENT_INTERVAL) {
+            extent::write(self.shared.dir.at(), self.ledger, head);
+            self.marked = (head.size, Instant::now());
+        }
+    }
+
+    /// The next message. Waits without a timeout where nothing is left to do, so that an idle ledger causes no wake-ups.
+    fn next(&self, messages: &Receiver<IndexerMessage>) -> Result<IndexerMessage, RecvTimeoutError> {
+        if !self.frame_builder.is_empty() || self.unflushed > 0 {
+            return messages.recv_timeout(IDLE);
+        }
+        let (marked, since) = self.marked;
+        if self.shared.head().size > marked {
+            return messages.recv_timeout(EXTENT_INTERVAL.saturating_sub(since.elapsed()));
+        }
+        messages.recv().map_err(RecvTimeoutError::from)
+    }
+
+    /// Adds these to the store, except for a last frame that is not full.
+    pub(crate) fn index(
+        &mut self,
+        store: &Store,
+        messages: impl Iterator<Item = IndexerMessage>,
+    ) -> Result<(), StoreError> {
+        for message in messages {
+            match message {
+                IndexerMessage::Commit(commit) => {
+                    for ((_, event_bytes), keys) in commit.frame.iter(&commit.bytes).zip(&commit.keys) {
+                        if let Some(frame) = self.frame_builder.push(event_bytes, keys) {
+                            self.add(store, &frame)?;
+                        }
+                    }
+                }
+                IndexerMessage::Snapshot { seq, streams } => {
+                    self.add_rest(store)?;
+                    store.write_snapshot(seq, &streams)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, store: &Store, frame: &IndexedFrame) -> Result<(), StoreError> {
+        store.add(self.ledger, frame)?;
+        self.unflushed += 1;
+        self.shared.forget_through(frame.last_seq);
+        if self.unflushed >= FLUSH_FRAMES { self.flush(store) } else { Ok(()) }
+    }
+
+    /// Adds the frame that is not full.
+    pub(crate) fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
+        match self.frame_builder.finish() {
+            Some(frame) => self.add(store, &frame),
+            None => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, store: &Store) -> Result<(), StoreError> {
+        if std::mem::take(&mut self.unflushed) > 0 { store.flush() } else { Ok(()) }
+    }
+}
+
+/// Without a store messages are discarded, so that the writer does not wait.
+fn drain(messages: &Receiver<IndexerMessage>) -> bool {
+    messages.iter().for_each(drop);
+    false
+}

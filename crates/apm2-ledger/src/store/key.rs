@@ -1,0 +1,116 @@
+//! The keys of the store: one byte that says which kind, then big-endian, so that the order of keys is the order of
+//! what they stand for.
+//!
+//! | key | value |
+//! |---|---|
+//! | `f` first seq | frame |
+//! | `s` process, instance, first seq | nothing: that frame has an event of that stream |
+//! | `t` minute, first seq | nothing: that frame has an event of that minute |
+//! | `n` name, 0xff, process | nothing: that process has had that name |
+//! | `p` process, instance | the fold of that stream, a cache |
+//! | `m` name | ledger id, head, and the seq that the folds were kept at |
+//!
+//! All but `p` and `m` is a function of one frame, see [`index`](crate::store::index).
+
+use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
+
+pub(crate) const FRAME: u8 = b'f';
+
+pub(crate) const STREAM: u8 = b's';
+
+pub(crate) const MINUTE: u8 = b't';
+
+pub(crate) const NAME: u8 = b'n';
+
+pub(crate) const SNAPSHOT: u8 = b'p';
+
+pub(crate) const META_HEAD: &[u8] = b"mhead";
+
+pub(crate) const META_SNAPSHOT: &[u8] = b"msnapshot";
+
+/// Ends a name: no byte of UTF-8 has this value.
+const NAME_END: u8 = 0xff;
+
+const NANOS_PER_MINUTE: i64 = 60_000_000_000;
+
+pub(crate) fn frame(first_seq: u64) -> Vec<u8> {
+    [&[FRAME][..], &first_seq.to_be_bytes()].concat()
+}
+
+pub(crate) fn frame_seq(key: &[u8]) -> Option<u64> {
+    last_seq(key)
+}
+
+/// The prefix of all keys of kind `tag` for this stream.
+pub(crate) fn stream_prefix(tag: u8, stream: StreamId) -> Vec<u8> {
+    [&[tag][..], stream.process_id.as_bytes(), &stream.instance.to_be_bytes()].concat()
+}
+
+pub(crate) fn stream(stream: StreamId, first_seq: u64) -> Vec<u8> {
+    let mut key = stream_prefix(STREAM, stream);
+    key.extend_from_slice(&first_seq.to_be_bytes());
+    key
+}
+
+/// The stream and the first seq in a key of kind `s`; the stream alone in one of kind `p`.
+pub(crate) fn parse_stream(key: &[u8]) -> Option<(StreamId, u64)> {
+    let (process_id, rest) = key.get(1..)?.split_first_chunk()?;
+    let (instance, rest) = rest.split_first_chunk()?;
+    let first_seq = rest.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    let process_id = ProcessId::from_bytes(*process_id);
+    Some((StreamId { process_id, instance: u32::from_be_bytes(*instance) }, first_seq))
+}
+
+/// The minute of a wall-clock time, as a number whose unsigned order is the order of time before 1970 too.
+pub(crate) const fn minute_of(wall_ns: i64) -> u64 {
+    wall_ns.div_euclid(NANOS_PER_MINUTE).cast_unsigned() ^ (1 << 63)
+}
+
+pub(crate) fn minute(minute: u64, first_seq: u64) -> Vec<u8> {
+    [&[MINUTE][..], &minute.to_be_bytes(), &first_seq.to_be_bytes()].concat()
+}
+
+pub(crate) fn minute_seq(key: &[u8]) -> Option<u64> {
+    last_seq(key)
+}
+
+pub(crate) fn name_prefix(name: &str) -> Vec<u8> {
+    [&[NAME][..], name.as_bytes(), &[NAME_END]].concat()
+}
+
+pub(crate) fn name(name: &str, process: ProcessId) -> Vec<u8> {
+    let mut key = name_prefix(name);
+    key.extend_from_slice(process.as_bytes());
+    key
+}
+
+pub(crate) fn name_process(key: &[u8]) -> Option<ProcessId> {
+    key.last_chunk().map(|bytes| ProcessId::from_bytes(*bytes))
+}
+
+fn last_seq(key: &[u8]) -> Option<u64> {
+    key.last_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn keys_read_back_and_keep_their_order(a in any::<([u8; 16], u32, u64)>(), b in any::<([u8; 16], u32, u64)>()) {
+            let id = |(process, instance, _): ([u8; 16], u32, u64)| StreamId { process_id: ProcessId::from_bytes(process), instance };
+            prop_assert_eq!(parse_stream(&stream(id(a), a.2)), Some((id(a), a.2)));
+            prop_assert_eq!(a.cmp(&b), stream(id(a), a.2).cmp(&stream(id(b), b.2)));
+            prop_assert_eq!(frame_seq(&frame(a.2)), Some(a.2));
+            prop_assert_eq!(a.2.cmp(&b.2), frame(a.2).cmp(&frame(b.2)));
+        }
+
+        #[test]
+        fn minutes_keep_the_order_of_time(a in any::<i64>(), b in any::<i64>()) {
+            prop_assume!(a <= b);
+            prop_assert!(minute_of(a) <= minute_of(b));
+        }
+    }
+}

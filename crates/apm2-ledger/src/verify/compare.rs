@@ -1,0 +1,260 @@
+//! The store held against the journal, without a change to either.
+//!
+//! sled writes into what it opens. So the store is copied into a directory of its own, outside the ledger, and opened there.
+
+use std::{
+    collections::HashSet,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use apm2_model::causes::causes;
+
+use crate::{
+    chain::Chain,
+    dir::LedgerDir,
+    error::{OpenError, ReadError},
+    file,
+    head::Head,
+    journal::reader::JournalReader,
+    lock::{Lock, has_owner},
+    read::{reader::Reader, replay::Origin},
+    shared_state::SharedState,
+    store::files::is_linked_copy,
+    store::{
+        STORE_DIR, clean_shutdown,
+        error::StoreError,
+        files::files,
+        head::StoreHead,
+        index::{self, Digest},
+        key,
+        sled_store::Store,
+    },
+    verify::report::{Finding, FindingKind, StoreCheck, VerifyReport},
+};
+
+/// The files of a store at one moment, by size, inode and times.
+pub(crate) struct StoreFiles(Option<String>);
+
+impl StoreFiles {
+    /// Those of the ledger in `dir` now; none while another process may change them.
+    pub(crate) fn look(dir: &LedgerDir) -> Self {
+        let is_idle = !has_owner(dir);
+        Self(is_idle.then(|| clean_shutdown::describe(&dir.at().join(STORE_DIR), 0, Chain([0; 32])).ok()).flatten())
+    }
+}
+
+/// Why the store was not compared.
+#[derive(Debug, thiserror::Error)]
+enum Skipped {
+    #[error("another process has the ledger open")]
+    InUse,
+    #[error("there is none; it is built from the journal when the ledger is next opened")]
+    Missing,
+    #[error(
+        "its files are those of the ledger that this is a copy of (hard links); it is built again from the journal when the ledger is next opened"
+    )]
+    LinkedCopy,
+    #[error("it belongs to another ledger; it is set aside when the ledger is next opened")]
+    OtherLedger,
+    #[error("it is unusable and is built again from the journal when the ledger is next opened: {0}")]
+    Unusable(#[from] StoreError),
+    #[error("it could not be copied to be read: {0}")]
+    Copy(#[source] io::Error),
+}
+
+/// Compares the store, whose files looked like `before` when the journal began to be read, with the journal.
+pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &mut VerifyReport) {
+    match compared(dir, before, report) {
+        Ok(findings) => {
+            report.store = StoreCheck::Done;
+            report.findings.extend(findings);
+        }
+        Err(skipped) => report.store_note = Some(skipped.to_string()),
+    }
+}
+
+fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) -> Result<Vec<Finding>, Skipped> {
+    let original = dir.at().join(STORE_DIR);
+    if has_owner(dir) {
+        return Err(Skipped::InUse);
+    }
+    if !original.is_dir() || fs::read_dir(&original).map_err(Skipped::Copy)?.next().is_none() {
+        return Err(Skipped::Missing);
+    }
+    if is_linked_copy(dir.at()).map_err(Skipped::Copy)? {
+        return Err(Skipped::LinkedCopy);
+    }
+    let copy = Copy::of(&original).map_err(Skipped::Copy)?;
+    let after = StoreFiles::look(dir).0;
+    if after.is_none() || after != before.0 {
+        return Err(Skipped::InUse);
+    }
+    let lock = Arc::new(
+        Lock::take(&copy.0, std::time::Duration::ZERO)
+            .map_err(|error| Skipped::Copy(io::Error::other(causes(&error))))?,
+    );
+    let store = Store::open(&lock.dir().at().join(STORE_DIR), &lock)?;
+    let Some(head) = store.head()? else {
+        let note = StoreError::Inconsistent("it holds nothing".to_owned());
+        return if report.head.size == 0 { Ok(Vec::new()) } else { Err(note.into()) };
+    };
+    if Some(head.ledger) != report.ledger {
+        return Err(Skipped::OtherLedger);
+    }
+    let find = |first_seq: u64, message: String| Finding {
+        kind: FindingKind::Store,
+        first_seq,
+        last_seq: report.head.size.max(head.seq).max(first_seq),
+        message,
+    };
+    match check(&store, head) {
+        Ok(()) => {}
+        Err(error @ StoreError::Altered { first_seq, .. }) => return Ok(vec![find(first_seq, error.to_string())]),
+        Err(error) => return Err(error.into()),
+    }
+    if head.seq > report.head.size {
+        let short = OpenError::JournalShort { journal: report.head.size, store: head.seq };
+        return Ok(vec![find(report.head.size + 1, short.to_string())]);
+    }
+    if let Some(seq) = diverging(&store, head, dir, report.head) {
+        return Ok(vec![find(seq, OpenError::Diverged { seq }.to_string())]);
+    }
+    Ok(compare_folds(dir, store, head, &find))
+}
+
+/// Compares what both fold to, as far as the store has come.
+fn compare_folds(
+    dir: &Arc<LedgerDir>,
+    store: Store,
+    head: StoreHead,
+    find: &dyn Fn(u64, String) -> Finding,
+) -> Vec<Finding> {
+    let size = Head { size: head.seq, chain: head.chain };
+    let stored = Reader::shared(Arc::new(SharedState::new(Arc::clone(dir), size, Some(store))));
+    let journal = match Reader::of_journal(Arc::clone(dir)) {
+        Ok(journal) => journal,
+        Err(error) => return vec![find(1, causes(&error))],
+    };
+    let replayed = |reader: &Reader| reader.replay(head.seq, Origin::Genesis);
+    match (replayed(&stored), replayed(&journal)) {
+        (Ok(kept), Ok(written)) => {
+            let is_same = |id, stream| {
+                kept.streams.get(id) == Some(stream)
+                    && stored.stream(*id).is_ok_and(|shared| shared.as_ref() == Some(stream))
+            };
+            let differing = written.streams.iter().filter(|(id, stream)| !is_same(*id, *stream));
+            let message = |name: String| format!("the store does not know {name} as its events tell it");
+            differing.map(|(_, stream)| find(stream.last_seq, message(stream.handle.display_name()))).collect()
+        }
+        (Err(error), _) | (_, Err(error)) => vec![find(1, causes(&error))],
+    }
+}
+
+/// The first event from which the journal and the store tell different histories, where both are whole and the store is not
+/// ahead. `None` where they agree, or one of them is not whole.
+pub(crate) fn diverging(store: &Store, head: StoreHead, dir: &Arc<LedgerDir>, journal: Head) -> Option<u64> {
+    let chain = if head.seq == journal.size { journal.chain } else { journal_chain(dir, head.seq).ok()?? };
+    if chain == head.chain || check(store, head).is_err() {
+        return None;
+    }
+    Some(first_difference(store, dir).ok().flatten().unwrap_or(head.seq))
+}
+
+/// The chain of the journal after event `seq`.
+fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadError> {
+    let mut reader = JournalReader::starting_at(dir, seq + 1)?;
+    while let Some(commit) = reader.next_commit()? {
+        let header = *commit.frame.header();
+        if header.last_seq() >= seq {
+            let events = commit.frame.iter(&commit.bytes).take_while(|(at, _)| *at <= seq);
+            return Ok(Some(events.fold(header.chain_before, |chain, (at, bytes)| chain.link(at, bytes))));
+        }
+    }
+    Ok(None)
+}
+
+/// The first event whose bytes differ.
+fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, ReadError> {
+    let mut reader = JournalReader::starting_at(dir, 1)?;
+    let mut journal = std::iter::from_fn(move || reader.next_commit().ok().flatten()).flat_map(|commit| {
+        let events: Vec<_> = commit.frame.iter(&commit.bytes).map(|(seq, bytes)| (seq, bytes.to_vec())).collect();
+        events
+    });
+    let mut found = None;
+    store.each_frame(|frame, bytes| {
+        let mut events = frame.iter(bytes);
+        if found.is_none() {
+            let differing =
+                |(seq, kept): &(u64, &[u8])| journal.next().is_none_or(|(at, written)| at != *seq || written != *kept);
+            found = events.find(differing).map(|(seq, _)| seq);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// A copy of a store in a directory of its own, as a ledger would have it. Removed in the end.
+struct Copy(PathBuf);
+
+impl Copy {
+    fn of(store: &Path) -> io::Result<Self> {
+        let template = std::env::temp_dir().join("apm2-ledger-verify.XXXXXX");
+        let copy = Self(nix::unistd::mkdtemp(&template)?);
+        for from in files(store)? {
+            let to = copy.0.join(STORE_DIR).join(from.strip_prefix(store).unwrap_or(&from));
+            if let Some(parent) = to.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            io::copy(&mut file::open(&from)?, &mut File::create(&to)?)?;
+        }
+        Ok(copy)
+    }
+}
+
+impl Drop for Copy {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            tracing::warn!(%error, path = %self.0.display(), "a copy of the store is left behind");
+        }
+    }
+}
+
+/// Goes through all that the store holds: every event, every link between them, every key.
+pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
+    let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
+    let mut next_seq = 1;
+    let mut chain = Chain::genesis(head.ledger);
+    let mut expected = Digest::default();
+    let mut names = HashSet::new();
+    store.each_frame(|frame, bytes| {
+        let header = frame.header();
+        if header.first_seq != next_seq || header.chain_before != chain {
+            return inconsistent(format!("no frame follows on event {}", next_seq - 1));
+        }
+        // The chain is made again from the events: what was changed together with its checksum is found by it.
+        chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
+        if chain != header.chain_after {
+            return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
+        }
+        next_seq = header.last_seq() + 1;
+        let keys = index::keys(frame, bytes)
+            .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
+        for key in keys {
+            // A process that keeps its name over several specifications has one key for it, in the first of their frames.
+            if !key.starts_with(&[key::NAME]) || names.insert(key.clone()) {
+                expected.add(&key);
+            }
+        }
+        Ok(())
+    })?;
+    if next_seq != head.seq + 1 || chain != head.chain {
+        return inconsistent(format!("it ends at event {}, and says {}", next_seq - 1, head.seq));
+    }
+    if store.index_digest()? != expected {
+        return inconsistent("its index does not fit its frames".to_owned());
+    }
+    Ok(())
+}
