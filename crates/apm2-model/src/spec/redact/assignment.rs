@@ -84,7 +84,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
             assignment.start < until + PAIR_BYTES_MAX && assignment.name.eq_ignore_ascii_case("value")
         });
         if let Some(end) = secret(text, &assignment, is_named, spans) {
-            at = end.max(at + 1);
+            at = end;
             continue;
         }
         named_until = names_next(text, &assignment);
@@ -106,7 +106,7 @@ fn quoted(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// Adds the value if it is a secret. Returns where it ends then.
+/// Adds the value if it is a secret. Returns where it ends then, which is after the sign.
 fn secret(text: Text<'_>, assignment: &Assignment<'_>, is_named: bool, spans: &mut Spans) -> Option<usize> {
     let before = text.before(assignment.start);
     // The name of a file, and a message about it.
@@ -326,3 +326,6 @@ fn names_next(text: Text<'_>, assignment: &Assignment<'_>) -> Option<usize> {
     let is_secret = name::judge(named.sample, None).is_some_and(|verdict| verdict.strength == Strength::Strong);
     is_secret.then(|| named.start + named.sample.len())
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,7 @@
 
 use crate::spec::redact::{
     span::Spans,
-    text::{Text, is_line_end},
+    text::{BORDER, Text, is_line_end},
 };
 
 const BEGIN: &str = "-----BEGIN";
@@ -29,8 +29,8 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut begin = find_from(text, BEGIN, 0);
     let mut end = find_from(text, END, 0);
     loop {
-        begin = begin.and_then(|begin| if begin < from { find_from(text, BEGIN, from) } else { Some(begin) });
-        end = end.and_then(|end| if end < from { find_from(text, END, from) } else { Some(end) });
+        begin = begin.and_then(|begin| find_from(text, BEGIN, begin.max(from)));
+        end = end.and_then(|end| find_from(text, END, end.max(from)));
         let (start, closer) = match (begin, end) {
             (None, None) => break,
             // An end without a beginning.
@@ -46,7 +46,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
         if !OPEN_LABELS.iter().any(|open| label.contains(open)) {
             spans.add(start..stop);
         }
-        from = stop.max(start + 1);
+        from = stop;
     }
     lone_lines(text, spans);
 }
@@ -62,21 +62,19 @@ fn marker_end(text: Text<'_>, label: usize) -> usize {
     sample.get(..end).and_then(|sample| sample.find(DASHES)).map_or(label + end, |at| label + at + DASHES.len())
 }
 
+/// Where the argument that contains `end` begins, but not before `from`.
 fn argument_start(text: Text<'_>, from: usize, end: usize) -> usize {
-    text.part(from, end).rfind('\0').map_or(from, |at| from + at + 1)
+    end - text.part(from, end).rsplit(BORDER).next().unwrap_or_default().len()
 }
 
 /// Lines whose last word is exactly as long as a line of a key, and made of the same characters.
 fn lone_lines(text: Text<'_>, spans: &mut Spans) {
-    let mut start = 0;
-    while start < text.text.len() {
-        let end = text.line_end(start);
-        let line = text.part(start, end);
-        let word_at = line.rfind([' ', '\t']).map_or(0, |at| at + 1);
-        if line.get(word_at..).is_some_and(is_key_line) {
-            spans.add(start + word_at..end);
+    for (start, line) in text.lines() {
+        let word = line.rsplit([' ', '\t']).next().unwrap_or_default();
+        let end = start + line.len();
+        if is_key_line(word) {
+            spans.add(end - word.len()..end);
         }
-        start = end + 1;
     }
 }
 
@@ -90,7 +88,7 @@ fn is_key_line(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::redact::filter::redact_text;
+    use crate::spec::redact::filter::{redact_args, redact_text};
 
     #[test]
     fn a_block_leaves_one_mark() {
@@ -98,5 +96,36 @@ mod tests {
         assert_eq!(redact_text(key), "a\n<redacted>\nb");
         assert_eq!(redact_text("LEAK\n-----END X KEY-----\nb"), "<redacted>\nb");
         assert_eq!(redact_text("a -----BEGIN X KEY-----\nLEAK\nLEAK"), "a <redacted>");
+    }
+
+    #[test]
+    fn the_end_of_a_block_and_the_beginning_of_another_leave_two_marks() {
+        let rest = "LEAK\n-----END X KEY-----\nb\n";
+        for next in ["-----BEGIN X KEY-----\nLEAK", "-----BEGIN X KEY-----\nLEAK\n-----END X KEY-----"] {
+            assert_eq!(redact_text(&format!("{rest}{next}")), "<redacted>\nb\n<redacted>");
+        }
+    }
+
+    #[test]
+    fn a_block_without_its_other_end_ends_with_its_argument() {
+        for (args, expected) in [
+            (["a", "LEAK -----END X KEY----- b", "c"], ["a", "<redacted> b", "c"]),
+            (["a", "b -----BEGIN X KEY----- LEAK", "c"], ["a", "b <redacted>", "c"]),
+            (["-----END X KEY-----", "LEAK -----END X KEY-----", "c"], ["<redacted>", "<redacted>", "c"]),
+        ] {
+            assert_eq!(redact_args(&args.map(str::to_owned)), expected);
+        }
+    }
+
+    #[test]
+    fn a_line_of_a_key_is_masked_without_the_words_before_it() {
+        let line = format!("{}Ab1+", "Zq7/".repeat(15));
+        assert_eq!(line.len(), 64);
+        for (text, expected) in [
+            (format!("{line}\nx 1: {line}\r\n\t{line}"), "<redacted>\nx 1: <redacted>\r\n\t<redacted>".to_owned()),
+            (format!("{line}x\n{}", line.to_ascii_lowercase()), format!("{line}x\n{}", line.to_ascii_lowercase())),
+        ] {
+            assert_eq!(redact_text(&text), expected);
+        }
     }
 }

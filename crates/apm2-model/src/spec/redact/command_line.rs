@@ -5,8 +5,11 @@ use crate::spec::redact::{
     name::{self, Strength},
     span::Spans,
     text::{Text, is_space},
-    word::{Word, words},
+    word::{Word, arguments, shell_words},
 };
+
+/// The number of words at the beginning of a command that may be its program: `sudo env program`.
+const PROGRAMS_MAX: usize = 3;
 
 /// Options that a login follows, as `user:password`.
 const LOGIN_OPTIONS: [&str; 8] =
@@ -174,11 +177,11 @@ const ABOUT_OPTIONS: [&str; 24] = [
 
 /// Finds the secrets on command lines: one of arguments, and those in scripts.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
-    let whole = words(text, 0, text.text.len(), text.is_args);
+    let whole = if text.is_args { arguments(text) } else { shell_words(text, 0, text.text.len()) };
     commands(&whole, text.is_args, spans);
     if text.is_args {
         for argument in whole.iter().filter(|argument| argument.text.bytes().any(is_space)) {
-            commands(&words(text, argument.start, argument.end(), false), false, spans);
+            commands(&shell_words(text, argument.start, argument.end()), false, spans);
         }
     }
 }
@@ -228,7 +231,7 @@ impl Command<'_> {
         for (at, word) in self.words.iter().enumerate() {
             let next = self.words.get(at + 1);
             if !word.text.starts_with('-') {
-                if programs.len() < 3 {
+                if programs.len() < PROGRAMS_MAX {
                     programs.push(program_of(word.text));
                 }
                 self.positional(at, word, &programs, spans);
@@ -255,7 +258,7 @@ impl Command<'_> {
         }
         let name = word.text.trim_start_matches('-');
         // A text with blanks in it that begins with `-`, such as a key block, is no option.
-        let is_name = name.len() > 1 && !word.text.contains(['=', ':', ' ', '\n']);
+        let is_name = !word.text.contains(['=', ':', ' ', '\n']);
         let verdict = if is_name { name::judge(name, None) } else { None };
         let is_certain = match verdict {
             None => is_of_program,
@@ -372,3 +375,6 @@ fn secret_part(word: &Word<'_>) -> std::ops::Range<usize> {
     let kind = ["pass:", "Bearer "].iter().find(|kind| word.text.starts_with(**kind)).map_or(0, |kind| kind.len());
     word.start + kind..word.end()
 }
+
+#[cfg(test)]
+mod tests;

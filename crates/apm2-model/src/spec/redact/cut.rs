@@ -12,8 +12,8 @@ impl Known {
 /// At most `chars_max` characters of a masked text. A mark is kept whole or left out, since a part of one would look like text.
 fn cut(masked: &str, chars_max: usize) -> String {
     let end = masked.char_indices().nth(chars_max).map_or(masked.len(), |(at, _)| at);
-    let torn = masked.match_indices(REDACTED).find(|(at, mark)| *at < end && end < at + mark.len());
-    let end = torn.map_or(end, |(at, _)| at);
+    let ends_later = |(at, mark): &(usize, &str)| end < at + mark.len();
+    let end = masked.match_indices(REDACTED).find(ends_later).map_or(end, |(at, _)| end.min(at));
     masked.get(..end).unwrap_or_default().to_owned()
 }
 

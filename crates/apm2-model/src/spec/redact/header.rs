@@ -58,30 +58,25 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
 
 /// Masks the header whose name is at `at`. Returns the end of what is masked.
 fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<usize> {
-    let mut end = at + name.len();
+    let name_end = at + name.len();
     // `"Authorization": "Bearer …"`, `\"Authorization\":\"…\"`.
-    let mut quotes = 0;
-    while quotes < 4 && text.byte(end).is_some_and(|byte| is_quote(byte) || byte == b'\\') {
-        quotes += 1;
-        end += 1;
-    }
-    end = text.skip_blanks(end);
-    if text.byte(end) == Some(b'=') && text.byte(end + 1) == Some(b'>') {
-        end += 1;
-    } else if text.byte(end) != Some(b':') && !(text.byte(end) == Some(b'=') && quotes > 0) {
-        return None;
-    }
-    let mut start = text.skip_blanks(end + 1);
+    let quotes_end = skip_quotes(text, name_end);
+    let is_quoted = quotes_end != name_end;
+    let sign = text.skip_blanks(quotes_end);
+    let sign_end = match (text.byte(sign)?, text.byte(sign + 1)) {
+        (b'=', Some(b'>')) => sign + 2,
+        (b'=', _) if is_quoted => sign + 1,
+        (b':', _) => sign + 1,
+        _ => return None,
+    };
+    let mut start = text.skip_blanks(sign_end);
     if text.is_args && text.byte(start) == Some(0) {
         // `-H Authorization: …` without quotes: the value is the next argument.
         start += 1;
     }
-    let mut opened = 0;
-    while opened < 4 && text.byte(start).is_some_and(|byte| is_quote(byte) || byte == b'\\') {
-        opened += 1;
-        start += 1;
-    }
-    let quote = if opened > 0 { text.before(start) } else { opening_quote(text, at) };
+    let opened_at = start;
+    start = skip_quotes(text, opened_at);
+    let quote = if start == opened_at { opening_quote(text, at) } else { text.before(start) };
     let is_end = |byte: u8| is_line_end(byte) || Some(byte) == quote;
     let sample = text.sample(start, LOOK_BYTES_MAX);
     let sample = sample.get(..sample.bytes().position(is_end).unwrap_or(sample.len()))?;
@@ -98,6 +93,11 @@ fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<us
         spans.add(start + scheme..start + scheme + kept);
         stop
     })
+}
+
+/// The position after the quotes at `from` and their backslashes.
+fn skip_quotes(text: Text<'_>, from: usize) -> usize {
+    text.find(from, |byte| !(is_quote(byte) || byte == b'\\'))
 }
 
 /// How long the scheme is that a value begins with, and the blanks behind it.
@@ -121,7 +121,7 @@ fn cookies(text: Text<'_>, start: usize, stop: usize, is_quoted: bool, spans: &m
     for _ in 0..FOLDED_LINES_MAX {
         let next = end + 1 + usize::from(text.byte(end) == Some(b'\r') && text.byte(end + 1) == Some(b'\n'));
         let goes_on = text.before(end) == Some(b';') || text.byte(next).is_some_and(is_blank);
-        if is_quoted || !goes_on || !text.byte(end).is_some_and(|byte| byte != 0 && is_line_end(byte)) {
+        if is_quoted || !goes_on || matches!(text.byte(end), None | Some(0)) {
             return end;
         }
         let line_end = text.line_end(next);
@@ -201,7 +201,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::spec::redact::{escaped::base64, filter::redact_text};
+    use crate::spec::redact::{
+        escaped::base64,
+        filter::{redact_args, redact_text},
+    };
 
     proptest! {
         #[test]
@@ -224,6 +227,59 @@ mod tests {
             let not_base64 = format!("{}{wrong}", encoded(&login));
             prop_assert!(!is_login(&not_base64), "{not_base64}");
         }
+    }
+
+    #[test]
+    fn a_header_in_quotes_ends_with_them() {
+        for (text, expected) in [
+            (
+                "curl -H 'Proxy-Authorization: LEAKone two' http://h/",
+                "curl -H 'Proxy-Authorization: <redacted>' http://h/",
+            ),
+            ("curl -H \"Set-Cookie: a=LEAK b\" http://h/", "curl -H \"Set-Cookie: <redacted>\" http://h/"),
+            ("{\"Authorization\": \"LEAKone two\", \"a\": 1}", "{\"Authorization\": \"<redacted>\", \"a\": 1}"),
+            ("Authorization: LEAKone two", "Authorization: <redacted>"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
+        }
+        for escapes in ["", "\\", "\\\\\\", "\\\\\\\\\\\\\\"] {
+            let text = |value: &str| format!("{{{escapes}\"Authorization{escapes}\":{escapes}\"{value}{escapes}\"}}");
+            assert_eq!(redact_text(&text("LEAKone two")), text("<redacted>"), "{escapes}");
+        }
+    }
+
+    /// Only the name of a header is quoted before `=`: otherwise it is the name of a variable, whose value is a word.
+    #[test]
+    fn a_header_has_a_colon_an_arrow_or_quotes() {
+        for (text, expected) in [
+            ("'Authorization'=LEAKone LEAKtwo", "'Authorization'=<redacted>"),
+            ("'Authorization' = LEAKone LEAKtwo", "'Authorization' = <redacted>"),
+            ("authorization=LEAKone LEAKtwo", "authorization=<redacted> LEAKtwo"),
+            ("Authorization => LEAKone LEAKtwo", "Authorization => <redacted>"),
+            ("'Authorization'-LEAKone LEAKtwo", "'Authorization'-LEAKone LEAKtwo"),
+            ("authorization", "authorization"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_of_a_scheme_is_no_credential() {
+        for (text, expected) in [
+            ("Bearer LEAKab12==", "Bearer <redacted>"),
+            ("Bearer LEAKab12", "Bearer <redacted>"),
+            ("Bearer error=invalid1", "Bearer error=invalid1"),
+            ("Bearer realm=\"api1\"", "Bearer realm=\"api1\""),
+            ("Bearer word", "Bearer word"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_header_of_cookies_ends_with_its_argument() {
+        let args = ["-H", "Cookie: a=LEAK1;", "b=2x"].map(str::to_owned);
+        assert_eq!(redact_args(&args), ["-H", "Cookie: <redacted>", "b=2x"]);
     }
 
     #[test]

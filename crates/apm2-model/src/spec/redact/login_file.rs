@@ -9,20 +9,14 @@ use crate::spec::redact::{
 /// Finds the passwords in lines of `.netrc` and `.pgpass`.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     netrc(text, spans);
-    let mut start = 0;
-    while start < text.text.len() {
-        let end = text.line_end(start);
-        pgpass(text, start, end, spans);
-        start = end + 1;
+    for (start, line) in text.lines() {
+        pgpass(start, line, spans);
     }
 }
 
 /// `machine h login u password x`, also over lines.
 fn netrc(text: Text<'_>, spans: &mut Spans) {
-    if text.is_args
-        || !text.text.contains("password")
-        || !(text.text.contains("login") || text.text.contains("machine"))
-    {
+    if text.is_args || !text.text.contains("password") {
         return;
     }
     let mut before = ["", "", ""];
@@ -45,20 +39,18 @@ fn netrc(text: Text<'_>, spans: &mut Spans) {
 }
 
 /// `host:port:database:user:password`.
-fn pgpass(text: Text<'_>, start: usize, end: usize, spans: &mut Spans) {
-    let line = text.part(start, end);
+fn pgpass(start: usize, line: &str, spans: &mut Spans) {
     if line.contains([' ', '\t', '"', '\'']) {
         return;
     }
     let Some([host, port, database, user]) = fields(line) else { return };
     let password_at = host.len() + port.len() + database.len() + user.len() + 4;
     let is_number = |field: &str| field.bytes().all(|byte| byte.is_ascii_digit());
-    let is_name = |field: &str| field == "*" || !is_number(field);
-    let is_host = !host.is_empty() && (host == "*" || !is_number(host)) && !host.contains("//");
-    let is_login =
-        is_host && (port == "*" || (!port.is_empty() && is_number(port))) && is_name(database) && is_name(user);
-    if is_login && password_at < line.len() {
-        spans.add(start + password_at..end);
+    let is_port = port == "*" || (!port.is_empty() && is_number(port));
+    // An empty field counts as a number.
+    let are_names = ![host, database, user].into_iter().any(is_number);
+    if is_port && are_names && !host.contains("//") {
+        spans.add(start + password_at..start + line.len());
     }
 }
 
@@ -75,4 +67,46 @@ fn fields(line: &str) -> Option<[&str; 4]> {
         rest = rest.get(at + 1..)?;
     }
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::redact::filter::{redact_args, redact_text};
+
+    #[test]
+    fn a_line_of_pgpass_has_a_port_and_names() {
+        for (line, expected) in [
+            ("h:5432:db:bob:LEAK", "h:5432:db:bob:<redacted>"),
+            ("*:*:*:*:LEAK", "*:*:*:*:<redacted>"),
+            ("a:b:c\nh:1:d:u:LEAK\nh:1:d:u:LEAK:K\n", "a:b:c\nh:1:d:u:<redacted>\nh:1:d:u:<redacted>\n"),
+            ("a\\:b:1:d:u:LEAK", "a\\:b:1:d:u:<redacted>"),
+            ("h:1:d:u:", "h:1:d:u:"),
+            ("h::d:u:p", "h::d:u:p"),
+            ("h:x:d:u:p", "h:x:d:u:p"),
+            (":1:d:u:p", ":1:d:u:p"),
+            ("12:1:d:u:p", "12:1:d:u:p"),
+            ("h:1:2:u:p", "h:1:2:u:p"),
+            ("h:1:d:3:p", "h:1:d:3:p"),
+            ("a//h:1:d:u:p", "a//h:1:d:u:p"),
+            ("see h:1:d:u:p", "see h:1:d:u:p"),
+        ] {
+            assert_eq!(redact_text(line), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn a_password_of_netrc_follows_a_login_or_a_machine() {
+        for (text, expected) in [
+            ("machine h login u password word", "machine h login u password <redacted>"),
+            ("machine h\n  login u\n  password word\n", "machine h\n  login u\n  password <redacted>\n"),
+            ("machine h password word", "machine h password <redacted>"),
+            ("a login u password $WORD", "a login u password $WORD"),
+            ("a wrong u password word", "a wrong u password word"),
+            ("machine h login u account word", "machine h login u account word"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
+        }
+        let args = ["login", "u", "password", "word"].map(str::to_owned);
+        assert_eq!(redact_args(&args), args);
+    }
 }

@@ -36,7 +36,8 @@ pub(crate) fn judge(name: &str, before: Option<&str>) -> Option<Verdict> {
         words.insert(0, before.to_ascii_lowercase());
     }
     let (at, noun) = words.iter().enumerate().rev().find_map(|(at, word)| noun_of(word).map(|noun| (at, noun)))?;
-    let after = words.get(at + 1..).unwrap_or_default();
+    // The noun itself passes both tests.
+    let after = words.get(at..).unwrap_or_default();
     if words.iter().any(|word| word == "public") || after.iter().any(|word| ABOUT.contains(&word.as_str())) {
         return None;
     }

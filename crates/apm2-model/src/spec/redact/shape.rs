@@ -145,29 +145,25 @@ const LOOK_BYTES_MAX: usize = 256;
 /// Finds the tokens.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut at = 0;
-    while at < text.text.len() {
-        if !is_start(text, at) {
+    while let Some(byte) = text.byte(at) {
+        let token = if is_start(text, at, byte) { token_end(text, at).or_else(|| form_end(text, at)) } else { None };
+        if let Some((start, end)) = token {
+            spans.add(start..end);
+            at = end;
+        } else {
             at += 1;
-            continue;
-        }
-        match token_end(text, at).or_else(|| form_end(text, at)) {
-            Some((start, end)) => {
-                spans.add(start..end);
-                at = end.max(at + 1);
-            }
-            None => at += 1,
         }
     }
 }
 
-/// Whether a token may begin here: not in the middle of a word.
-fn is_start(text: Text<'_>, at: usize) -> bool {
-    if !text.byte(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || byte == b'$') {
+/// Whether a token may begin with the byte at `at`: not in the middle of a word.
+fn is_start(text: Text<'_>, at: usize, byte: u8) -> bool {
+    if !(byte.is_ascii_alphanumeric() || byte == b'$') {
         return false;
     }
     let Some(before) = text.before(at) else { return true };
     if !before.is_ascii_alphanumeric() {
-        return before != b'_' || text.byte(at) != Some(b's');
+        return before != b'_' || byte != b's';
     }
     // What is escaped is no part of the word: `\nghp_…`, `%3Dghp_…`; nor is the option in `-pghp_…`.
     let back = |bytes: usize| at.checked_sub(bytes).and_then(|at| text.byte(at));
@@ -275,4 +271,37 @@ fn azure(word: &str) -> Option<(usize, usize)> {
         && word.len() == 88
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'='));
     is_key.then_some((0, 88))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::redact::filter::redact_text;
+
+    /// An escape or an option may touch a token; another letter makes a word of both.
+    #[test]
+    fn a_token_begins_after_what_is_no_part_of_its_word() {
+        let token = "ghp_LEAKabcdef12";
+        for (before, is_masked) in [
+            ("", true),
+            ("x ", true),
+            ("x\\n", true),
+            ("x\\r", true),
+            ("x\\t", true),
+            ("a%3D", true),
+            ("a%3d", true),
+            ("-p", true),
+            ("run -p", true),
+            ("x\\z", false),
+            ("xn", false),
+            ("%3g", false),
+            ("%g3", false),
+            ("3D", false),
+            ("x-p", false),
+            ("x", false),
+        ] {
+            let shown = if is_masked { "<redacted>" } else { token };
+            assert_eq!(redact_text(&format!("{before}{token}")), format!("{before}{shown}"));
+        }
+        assert_eq!(redact_text(&format!("{token},{token} {token}")), "<redacted>,<redacted> <redacted>");
+    }
 }

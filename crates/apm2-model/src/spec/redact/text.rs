@@ -39,6 +39,16 @@ impl<'a> Text<'a> {
         self.find(from, is_line_end)
     }
 
+    /// The lines, also those of each argument, with the positions that they begin at.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &'a str)> {
+        let mut next = 0;
+        self.text.split(|c: char| u8::try_from(c).is_ok_and(is_line_end)).map(move |line| {
+            let start = next;
+            next = start + line.len() + 1;
+            (start, line)
+        })
+    }
+
     /// The end of the argument that contains `from`, or of the line in a text of lines.
     pub(crate) fn field_end(&self, from: usize) -> usize {
         if self.is_args { self.find(from, |byte| byte == BORDER_BYTE) } else { self.line_end(from) }
@@ -94,5 +104,12 @@ mod tests {
             assert_eq!(text.sample(0, bytes_max), expected, "{bytes_max}");
         }
         assert_eq!(text.sample(3, 4), "\u{1f600}");
+    }
+
+    #[test]
+    fn each_line_has_its_position() {
+        let text = Text { text: "a\u{fc}\r\nb\0c\n", is_args: true };
+        let lines: Vec<(usize, &str)> = text.lines().collect();
+        assert_eq!(lines, [(0, "a\u{fc}"), (4, ""), (5, "b"), (7, "c"), (9, "")]);
     }
 }

@@ -88,9 +88,7 @@ fn hook(text: Text<'_>, start: usize, spans: &mut Spans) {
         secret_at += part.len();
     }
     let end = text.find(from, |byte| is_url_end(byte) || matches!(byte, b'?' | b'#'));
-    if secret_at < end {
-        spans.add(secret_at..end);
-    }
+    spans.add(secret_at..end);
 }
 
 /// `user:password@host:port`, as proxies are given without a scheme.
@@ -99,19 +97,54 @@ fn bare_logins(text: Text<'_>, spans: &mut Spans) {
         let host_end = text.find(at + 1, |byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));
         let port_end = text.find(host_end + 1, |byte| !byte.is_ascii_digit());
         let has_port = text.byte(host_end) == Some(b':') && port_end > host_end + 1;
-        let has_host = host_end > at + 1 && text.part(at + 1, host_end).contains('.');
+        let has_host = text.part(at, host_end).contains('.');
         if !(has_port && has_host) {
             continue;
         }
         let window = at.saturating_sub(LOGIN_BYTES_MAX);
         let before = text.text.as_bytes().get(window..at).unwrap_or_default();
-        let start = before
-            .iter()
-            .rposition(|byte| is_url_end(*byte) || matches!(byte, b'=' | b'/'))
-            .map_or(window, |back| window + back + 1);
+        let is_before_login = |byte: &u8| is_url_end(*byte) || matches!(byte, b'=' | b'/');
+        let start = at - before.rsplit(is_before_login).next().unwrap_or_default().len();
         let Some((user, password)) = text.part(start, at).split_once(':') else { continue };
         if !user.is_empty() && !classify::is_placeholder(password) {
             spans.add(start + user.len() + 1..at);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::redact::filter::redact_text;
+
+    #[test]
+    fn a_login_without_a_scheme_has_a_user_a_host_and_a_port() {
+        for (text, expected) in [
+            ("bob:LEAK@h.example:80", "bob:<redacted>@h.example:80"),
+            ("via bob:LEAK@h.example:80 now", "via bob:<redacted>@h.example:80 now"),
+            ("proxy=bob:LEAK@h.example:80", "proxy=bob:<redacted>@h.example:80"),
+            ("bob:****@h.example:80", "bob:****@h.example:80"),
+            (":word@h.example:80", ":word@h.example:80"),
+            ("via :word@h.example:80", "via :word@h.example:80"),
+            ("bob:word@.:80", "bob:<redacted>@.:80"),
+            ("bob:word@:80", "bob:word@:80"),
+            ("bob:wo.rd@host:80", "bob:wo.rd@host:80"),
+            ("bob:word@h.example:", "bob:word@h.example:"),
+            ("bob:word@h.example", "bob:word@h.example"),
+            ("bob@h.example:80", "bob@h.example:80"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_secret_part_of_a_hook_is_masked() {
+        for (text, expected) in [
+            ("https://hooks.slack.com/services/T0/B0/word?a", "https://hooks.slack.com/services/T0/B0/<redacted>?a"),
+            ("https://hooks.slack.com/services/T0/B0/", "https://hooks.slack.com/services/T0/B0/"),
+            ("https://hooks.slack.com/services/T0?a/b/c", "https://hooks.slack.com/services/T0?a/b/c"),
+            ("https://discord.com/api/webhooks/1/word", "https://discord.com/api/webhooks/1/<redacted>"),
+        ] {
+            assert_eq!(redact_text(text), expected, "{text:?}");
         }
     }
 }

@@ -53,7 +53,7 @@ impl<'a> Value<'a> {
             return Self { start, sample: sample.get(..length).unwrap_or_default(), quote: Some(quote) };
         }
         let sample = text.sample(blank_end, LOOK_BYTES_MAX);
-        let length = plain_length(sample, end).unwrap_or(sample.len());
+        let length = plain_length(sample, end);
         Self { start: blank_end, sample: sample.get(..length).unwrap_or_default(), quote: None }
     }
 
@@ -64,10 +64,8 @@ impl<'a> Value<'a> {
     /// Where it ends, before its quote if it has one.
     pub(crate) fn end(&self, text: Text<'_>, end: End) -> usize {
         let rest = text.text.get(self.start..).unwrap_or_default();
-        let length = match self.quote {
-            Some(quote) => closing_quote(rest.as_bytes(), quote, text.is_args),
-            None => plain_length(rest, end),
-        };
+        let Some(quote) = self.quote else { return self.start + plain_length(rest, end) };
+        let length = closing_quote(rest.as_bytes(), quote, text.is_args);
         length.map_or_else(|| text.field_end(self.start), |length| self.start + length)
     }
 
@@ -109,8 +107,8 @@ const fn is_closing(escapes: usize, of_quote: usize) -> bool {
     if of_quote == 0 { escapes.is_multiple_of(2) } else { escapes == of_quote }
 }
 
-/// How long a value is that has no quotes; `None` where its end is not in `rest`.
-fn plain_length(rest: &str, end: End) -> Option<usize> {
+/// How long a value is that has no quotes and that `rest` begins with.
+fn plain_length(rest: &str, end: End) -> usize {
     let bytes = rest.as_bytes();
     let at = match end {
         End::Argument => bytes.iter().position(|byte| *byte == 0),
@@ -118,21 +116,18 @@ fn plain_length(rest: &str, end: End) -> Option<usize> {
         End::Word | End::Query | End::List => (0..bytes.len()).find(|at| is_word_end(bytes, *at, end)),
     };
     let length = at.unwrap_or(bytes.len());
-    if matches!(end, End::Word | End::Query) {
-        let trimmed = trim_closers(rest.get(..length).unwrap_or_default());
-        return (at.is_some() || trimmed < length).then_some(trimmed);
-    }
-    at
+    if matches!(end, End::Word | End::Query) { trim_closers(rest.get(..length).unwrap_or_default()) } else { length }
 }
 
 fn is_word_end(bytes: &[u8], at: usize, end: End) -> bool {
     let Some(byte) = bytes.get(at).copied() else { return true };
-    let next_ends = || bytes.get(at + 1).is_none_or(|next| is_space(*next) || matches!(next, b'"' | b'\''));
     match byte {
-        b';' => end == End::List || next_ends(),
+        b';' => end == End::List,
         b'&' => end == End::Query || bytes.get(at + 1) == Some(&b'&'),
         b'#' => end == End::Query,
-        b',' => next_ends(),
+        b',' => {
+            end == End::List && bytes.get(at + 1).is_none_or(|next| is_space(*next) || matches!(next, b'"' | b'\''))
+        }
         b'"' | b'\'' | b'`' | b'<' | b'>' | b'|' => at > 0,
         byte => is_space(byte),
     }

@@ -3,8 +3,8 @@
 
 use crate::spec::redact::text::{Text, is_blank, is_line_end, is_quote};
 
-/// The greatest number of bytes of a name that is judged.
-const NAME_BYTES_MAX: usize = 64;
+/// The number of bytes from which on a name is too long to be judged.
+pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// The greatest number of bytes of the word before a name that is examined.
 pub(super) const WORD_BYTES_MAX: usize = 24;
@@ -48,8 +48,7 @@ pub(super) fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>>
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
     let length = (0..NAME_BYTES_MAX).take_while(|back| text.before(end - back).is_some_and(is_part)).count();
     let start = end - length;
-    let is_arrow = text.byte(at) == Some(b'>') && text.before(at) == Some(b'>');
-    if length == 0 || length == NAME_BYTES_MAX || is_arrow {
+    if length == 0 || length == NAME_BYTES_MAX {
         return None;
     }
     let sign = match (is_colon, is_spaced) {
@@ -66,8 +65,7 @@ fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
     let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
     match byte {
         b'>' if before == Some(b'-') => {
-            let is_spaced =
-                text.byte(at + 1).is_some_and(is_blank) && at > 1 && text.before(at - 1).is_some_and(is_blank);
+            let is_spaced = next.is_some_and(is_blank) && text.before(at - 1).is_some_and(is_blank);
             is_spaced.then_some((at - 1, at + 1, false))
         }
         // `<password>…</password>`

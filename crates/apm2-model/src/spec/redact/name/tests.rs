@@ -35,6 +35,13 @@ fn a_word_that_contains_the_name_of_a_secret_is_not_one() {
     assert_eq!(strength("key"), Some(Strength::Weak));
 }
 
+/// The noun is examined together with the words after it.
+#[test]
+fn no_noun_names_a_property() {
+    let nouns = ABOUT.iter().filter(|word| noun_of(word).is_some());
+    assert_eq!(nouns.count(), 0);
+}
+
 #[test]
 fn a_word_before_or_after_the_noun_changes_the_verdict() {
     for (name, expected) in [
