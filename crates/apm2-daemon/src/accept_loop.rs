@@ -17,7 +17,7 @@ use crate::{
     guard::{SocketGuard, registered},
     options::DaemonOptions,
     session,
-    signals::Signals,
+    signals::ShutdownSignals,
     state::{DaemonState, ShutdownAck, ShutdownMode},
     watch::poisoned,
 };
@@ -34,7 +34,7 @@ pub(crate) async fn until_leaving(
     (listener, mut guard): (&mut UnixListener, SocketGuard),
     options: &DaemonOptions,
     mut left: mpsc::Receiver<(ShutdownMode, ShutdownAck)>,
-    signals: &mut Signals,
+    signals: &mut ShutdownSignals,
 ) -> (ShutdownMode, ShutdownAck) {
     let mut busy = Instant::now();
     let mut ticks = time::interval(IDLE_POLL);

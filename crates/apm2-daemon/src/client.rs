@@ -24,17 +24,17 @@ use apm2_model::{event::Event, state::stream::Stream};
 use crate::{
     address::{DAEMON_SOCKET, connect},
     descriptor,
-    frame::{Frame, LENGTH_BYTES},
+    frame::{LENGTH_BYTES, SocketFrame},
     log_file::open_rotated,
     owner::{Owner, Ownership, SOCKET_MAX, SOCKET_POLL, may_be_owner, ownership},
     peer::{is_in_another_namespace, is_trusted, peer_pid, peer_uid},
-    protocol::{Answer, Call, Outcome, PROTOCOL_VERSION, Reply, Request},
-    start::{Progress, StartOutcome, Starting},
+    protocol::{Call, CallAnswer, ClientRequest, DaemonReply, Outcome, PROTOCOL_VERSION},
+    start::{StartOutcome, StartProgress, Starting},
 };
 
 pub use crate::{error::ClientError, log_file::LOG_FILE};
 
-/// Timeout for an answer. A working daemon sends [`Reply::Alive`] more often than that.
+/// Timeout for an answer. A working daemon sends [`DaemonReply::Alive`] more often than that.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
 /// Timeout for the start of a daemon, which reads the ledger and recovers processes. It is not killed after that.
@@ -65,9 +65,9 @@ pub enum Received {
     /// An encoded event or stream state.
     Bytes(Vec<u8>),
     /// An answer that is not the last one.
-    Answer(Answer),
+    Answer(CallAnswer),
     /// The last answer.
-    Done(Answer),
+    Done(CallAnswer),
 }
 
 impl Client {
@@ -143,7 +143,7 @@ impl Client {
     /// When the connection is closed.
     pub fn ask(
         &mut self,
-        request: Request,
+        request: ClientRequest,
         reason: Option<String>,
         terminal: Option<String>,
     ) -> Result<(), ClientError> {
@@ -157,7 +157,7 @@ impl Client {
     /// When the connection is closed.
     pub fn ask_with(
         &mut self,
-        request: Request,
+        request: ClientRequest,
         descriptor: BorrowedFd<'_>,
         reason: Option<String>,
         terminal: Option<String>,
@@ -174,35 +174,39 @@ impl Client {
     pub fn receive(&mut self) -> Result<Received, ClientError> {
         loop {
             let body = match self.frame().map_err(|error| ClientError::Gone(in_words(error)))? {
-                Frame::Raw(bytes) => return Ok(Received::Bytes(bytes)),
-                Frame::Json(body) => body,
+                SocketFrame::Raw(bytes) => return Ok(Received::Bytes(bytes)),
+                SocketFrame::Json(body) => body,
             };
             let reply = serde_json::from_slice(&body).map_err(|error| ClientError::Protocol(error.to_string()))?;
             return match reply {
-                Reply::Alive => continue,
-                Reply::Progress(outcome) => Ok(Received::Progress(outcome)),
-                Reply::Answer(answer) => Ok(Received::Answer(answer)),
-                Reply::Done(answer) => Ok(Received::Done(answer)),
-                Reply::Failed { is_leaving: true, .. } => Err(ClientError::Leaving),
-                Reply::Failed { kind, message, hint, .. } => Err(ClientError::Refused { kind, message, hint }),
+                DaemonReply::Alive => continue,
+                DaemonReply::Progress(outcome) => Ok(Received::Progress(outcome)),
+                DaemonReply::Answer(answer) => Ok(Received::Answer(answer)),
+                DaemonReply::Done(answer) => Ok(Received::Done(answer)),
+                DaemonReply::Failed { is_leaving: true, .. } => Err(ClientError::Leaving),
+                DaemonReply::Failed { kind, message, hint, .. } => Err(ClientError::Refused { kind, message, hint }),
             };
         }
     }
 
-    fn frame(&mut self) -> io::Result<Frame> {
+    fn frame(&mut self) -> io::Result<SocketFrame> {
         let mut length = [0; LENGTH_BYTES];
         self.stream.read_exact(&mut length)?;
-        let mut body = vec![0; Frame::length(length)?];
+        let mut body = vec![0; SocketFrame::length(length)?];
         self.stream.read_exact(&mut body)?;
-        Frame::from_body(body)
+        SocketFrame::from_body(body)
     }
 }
 
 /// Encodes the frame of a call.
-fn call_bytes(request: Request, reason: Option<String>, terminal: Option<String>) -> Result<Vec<u8>, ClientError> {
+fn call_bytes(
+    request: ClientRequest,
+    reason: Option<String>,
+    terminal: Option<String>,
+) -> Result<Vec<u8>, ClientError> {
     let call = Call { version: PROTOCOL_VERSION, reason, terminal, request };
     let body = serde_json::to_vec(&call).map_err(|error| ClientError::Protocol(error.to_string()))?;
-    Frame::Json(body).to_bytes().map_err(|error| ClientError::Protocol(error.to_string()))
+    SocketFrame::Json(body).to_bytes().map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
 /// Decodes an event.
@@ -259,13 +263,13 @@ impl Attempt {
             Self::Starting { mut starting, since, log_length } => {
                 let progress = starting.progress(START_POLL).map_err(ClientError::Gone)?;
                 match progress {
-                    Progress::Waiting if since.elapsed() > START_MAX => {
+                    StartProgress::Waiting if since.elapsed() > START_MAX => {
                         let pid = starting.child.id();
                         reap(starting);
                         Err(ClientError::StillStarting { pid })
                     }
-                    Progress::Waiting => Ok(Self::Starting { starting, since, log_length }),
-                    Progress::Reported(outcome) => {
+                    StartProgress::Waiting => Ok(Self::Starting { starting, since, log_length }),
+                    StartProgress::Reported(outcome) => {
                         reap(starting);
                         match outcome {
                             StartOutcome::Ready | StartOutcome::InUse => Ok(Self::Other { since: Instant::now() }),
@@ -274,7 +278,7 @@ impl Attempt {
                             }
                         }
                     }
-                    Progress::Closed => Err(ended_silently(starting, dir, log_length)),
+                    StartProgress::Closed => Err(ended_silently(starting, dir, log_length)),
                 }
             }
             Self::Other { since } if since.elapsed() < OTHER_MAX => {

@@ -12,9 +12,9 @@ use tokio::{
 use crate::{
     descriptor,
     failure::{Failure, client_gone},
-    frame::{Frame, LENGTH_BYTES},
+    frame::{LENGTH_BYTES, SocketFrame},
     peer::{is_trusted, peer_uid},
-    protocol::{Call, FailureKind, PROTOCOL_VERSION, Reply},
+    protocol::{Call, DaemonReply, FailureKind, PROTOCOL_VERSION},
 };
 
 /// Timeout for the call of a client.
@@ -23,7 +23,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for sending an answer.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Interval of [`Reply::Alive`] to a client that waits.
+/// Interval of [`DaemonReply::Alive`] to a client that waits.
 pub(crate) const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
 /// A connection to a client.
@@ -37,12 +37,12 @@ impl Connection {
         let read = async {
             let mut length = [0; LENGTH_BYTES];
             let descriptor = self.begin(&mut length).await?;
-            let mut body = vec![0; Frame::length(length)?];
+            let mut body = vec![0; SocketFrame::length(length)?];
             self.stream.read_exact(&mut body).await?;
-            io::Result::Ok((Frame::from_body(body)?, descriptor))
+            io::Result::Ok((SocketFrame::from_body(body)?, descriptor))
         };
         let invalid = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
-        let (Frame::Json(body), descriptor) = time::timeout(CALL_TIMEOUT, read).await?? else {
+        let (SocketFrame::Json(body), descriptor) = time::timeout(CALL_TIMEOUT, read).await?? else {
             return Err(invalid("it is not JSON".to_owned()));
         };
         let version = serde_json::from_slice::<serde_json::Value>(&body)
@@ -77,11 +77,11 @@ impl Connection {
         Ok(descriptor)
     }
 
-    pub(crate) async fn reply(&mut self, reply: &Reply) -> io::Result<()> {
-        self.send(&Frame::Json(serde_json::to_vec(reply)?)).await
+    pub(crate) async fn reply(&mut self, reply: &DaemonReply) -> io::Result<()> {
+        self.send(&SocketFrame::Json(serde_json::to_vec(reply)?)).await
     }
 
-    pub(crate) async fn send(&mut self, frame: &Frame) -> io::Result<()> {
+    pub(crate) async fn send(&mut self, frame: &SocketFrame) -> io::Result<()> {
         let bytes = frame.to_bytes()?;
         time::timeout(ACCEPT_TIMEOUT, self.stream.write_all(&bytes)).await?
     }
@@ -92,7 +92,7 @@ impl Connection {
         let _ = self.stream.read(&mut [0]).await;
     }
 
-    /// Spawns `work`, which is completed even if the client disconnects, and sends [`Reply::Alive`] until it is done.
+    /// Spawns `work`, which is completed even if the client disconnects, and sends [`DaemonReply::Alive`] until it is done.
     pub(crate) async fn wait_for<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
@@ -101,7 +101,7 @@ impl Connection {
         loop {
             tokio::select! {
                 done = &mut task => return done.map_err(|error| Failure::new(FailureKind::Failed, error.to_string())),
-                () = time::sleep(ALIVE_INTERVAL) => self.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
+                () = time::sleep(ALIVE_INTERVAL) => self.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?,
             }
         }
     }

@@ -18,14 +18,14 @@ const RAW: u8 = 1;
 
 /// A frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Frame {
+pub(crate) enum SocketFrame {
     /// A JSON document.
     Json(Vec<u8>),
     /// Binary data: an encoded event or stream state, depending on the call.
     Raw(Vec<u8>),
 }
 
-impl Frame {
+impl SocketFrame {
     /// Encodes the frame, with its length.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub mod fd_store;
 mod frame;
 mod guard;
 mod launch_file;
+mod launch_form;
 mod launches;
 pub mod log_file;
 mod options;

@@ -58,7 +58,7 @@ impl DaemonLog {
     pub fn start(dir: &Path) -> io::Result<Self> {
         let (tasks, received) = sync_channel(LINES_WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
-        let writer = Writer { path: dir.join(LOG_FILE), dropped: Arc::clone(&dropped) };
+        let writer = LogFileWriter { path: dir.join(LOG_FILE), dropped: Arc::clone(&dropped) };
         thread::Builder::new().name("apm2-daemon-log".to_owned()).spawn(move || writer.run(&received))?;
         Ok(Self { tasks, dropped })
     }
@@ -93,12 +93,12 @@ impl Write for DaemonLog {
     }
 }
 
-struct Writer {
+struct LogFileWriter {
     path: PathBuf,
     dropped: Arc<AtomicU64>,
 }
 
-impl Writer {
+impl LogFileWriter {
     fn run(&self, tasks: &Receiver<Task>) {
         // A failed write does not end the thread: the disk may be full for a while.
         while let Ok(task) = tasks.recv() {

@@ -13,10 +13,10 @@ const WAITING_MAX: usize = 64;
 
 /// The pending connections, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct PendingConnections(Mutex<Waiting>);
+pub(crate) struct PendingConnections(Mutex<ClientQueue>);
 
 #[derive(Debug, Default)]
-struct Waiting {
+struct ClientQueue {
     next: u64,
     clients: VecDeque<(u64, AbortHandle)>,
 }
@@ -48,7 +48,7 @@ impl PendingConnections {
     }
 
     /// A panic of another thread leaves no inconsistent state under this lock.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
+    fn lock(&self) -> MutexGuard<'_, ClientQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,14 +35,14 @@ struct Noted {
 
 /// Whether a directory is a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Finding {
+pub(crate) enum PlaceCheck {
     /// The runs of the ledger were started in this directory.
     Own(LedgerPlace),
     /// The directory is a copy, which gets a nonce of its own.
     Copy(LedgerPlace),
 }
 
-impl Finding {
+impl PlaceCheck {
     pub(crate) const fn place(&self) -> LedgerPlace {
         match self {
             Self::Own(place) | Self::Copy(place) => *place,
@@ -52,7 +52,7 @@ impl Finding {
 
 /// Evidence besides the file.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Evidence {
+pub(crate) struct PlaceEvidence {
     /// Whether a file descriptor store confirms that it serves this directory: then the runs were started here.
     pub(crate) has_fd_store: bool,
     /// Whether runs of the current boot have no recorded end: only those can be alive.
@@ -65,24 +65,24 @@ pub(crate) struct Evidence {
 ///
 /// # Errors
 /// When the file or the directory cannot be read.
-pub(crate) fn find(dir: &Path, evidence: Evidence) -> io::Result<Finding> {
+pub(crate) fn find(dir: &Path, evidence: PlaceEvidence) -> io::Result<PlaceCheck> {
     let new = |has_old_markers| LedgerPlace { nonce: Uuid::new_v4(), has_old_markers };
     let Some(noted) = read(dir)? else {
         // A ledger older than the file. Runs that may be alive are taken over only if a file descriptor store proves that they
         // run here.
         return Ok(match evidence {
-            Evidence { has_fd_store: true, .. } => Finding::Own(new(true)),
-            Evidence { has_open_runs: true, .. } => Finding::Copy(new(false)),
-            Evidence { is_empty, .. } => Finding::Own(new(!is_empty)),
+            PlaceEvidence { has_fd_store: true, .. } => PlaceCheck::Own(new(true)),
+            PlaceEvidence { has_open_runs: true, .. } => PlaceCheck::Copy(new(false)),
+            PlaceEvidence { is_empty, .. } => PlaceCheck::Own(new(!is_empty)),
         });
     };
     let metadata = fs::metadata(dir)?;
     let is_same_device = noted.boot != boot_id() || noted.device == metadata.dev();
     let is_here = noted.inode == metadata.ino() && is_same_device;
     if is_here || evidence.has_fd_store {
-        return Ok(Finding::Own(LedgerPlace { nonce: noted.nonce, has_old_markers: noted.old_markers }));
+        return Ok(PlaceCheck::Own(LedgerPlace { nonce: noted.nonce, has_old_markers: noted.old_markers }));
     }
-    Ok(if evidence.is_empty { Finding::Own(new(false)) } else { Finding::Copy(new(false)) })
+    Ok(if evidence.is_empty { PlaceCheck::Own(new(false)) } else { PlaceCheck::Copy(new(false)) })
 }
 
 /// Writes `place` into the file. Durable when this returns.
@@ -119,37 +119,37 @@ fn read(dir: &Path) -> io::Result<Option<Noted>> {
 mod tests {
     use super::*;
 
-    const QUIET: Evidence = Evidence { has_fd_store: false, has_open_runs: false, is_empty: false };
+    const QUIET: PlaceEvidence = PlaceEvidence { has_fd_store: false, has_open_runs: false, is_empty: false };
 
     #[test]
     fn a_place_is_known_again_and_a_copy_is_not_it() {
         let dir = tempfile::tempdir().unwrap();
-        let here = find(dir.path(), Evidence { is_empty: true, ..QUIET }).unwrap();
-        let Finding::Own(place) = here else { panic!("a new ledger is no copy: {here:?}") };
+        let here = find(dir.path(), PlaceEvidence { is_empty: true, ..QUIET }).unwrap();
+        let PlaceCheck::Own(place) = here else { panic!("a new ledger is no copy: {here:?}") };
         assert!(!place.has_old_markers);
         note(dir.path(), place).unwrap();
         note(dir.path(), place).unwrap();
-        assert_eq!(find(dir.path(), QUIET).unwrap(), Finding::Own(place));
+        assert_eq!(find(dir.path(), QUIET).unwrap(), PlaceCheck::Own(place));
         let copy = tempfile::tempdir().unwrap();
         fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
-        let Finding::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
+        let PlaceCheck::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
         assert_ne!(other.nonce, place.nonce);
         // A file descriptor store that answers was started here.
-        let moved = find(copy.path(), Evidence { has_fd_store: true, ..QUIET }).unwrap();
-        assert_eq!(moved, Finding::Own(place));
+        let moved = find(copy.path(), PlaceEvidence { has_fd_store: true, ..QUIET }).unwrap();
+        assert_eq!(moved, PlaceCheck::Own(place));
         note(copy.path(), other).unwrap();
-        assert_eq!(find(copy.path(), QUIET).unwrap(), Finding::Own(other), "it is a place of its own by now");
+        assert_eq!(find(copy.path(), QUIET).unwrap(), PlaceCheck::Own(other), "it is a place of its own by now");
     }
 
     #[test]
     fn without_the_file_only_what_cannot_be_alive_elsewhere_is_its_own() {
         let dir = tempfile::tempdir().unwrap();
         let found = |evidence| match find(dir.path(), evidence).unwrap() {
-            Finding::Own(place) => ("own", place.has_old_markers),
-            Finding::Copy(place) => ("copy", place.has_old_markers),
+            PlaceCheck::Own(place) => ("own", place.has_old_markers),
+            PlaceCheck::Copy(place) => ("copy", place.has_old_markers),
         };
         assert_eq!(found(QUIET), ("own", true));
-        assert_eq!(found(Evidence { has_open_runs: true, ..QUIET }), ("copy", false));
-        assert_eq!(found(Evidence { has_open_runs: true, has_fd_store: true, ..QUIET }), ("own", true));
+        assert_eq!(found(PlaceEvidence { has_open_runs: true, ..QUIET }), ("copy", false));
+        assert_eq!(found(PlaceEvidence { has_open_runs: true, has_fd_store: true, ..QUIET }), ("own", true));
     }
 }

@@ -8,6 +8,8 @@ use apm2_model::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::launch_form::LaunchForm;
+
 /// The protocol version. A daemon refuses any other, and names its own.
 pub const PROTOCOL_VERSION: u32 = 1;
 
@@ -22,13 +24,13 @@ pub struct Call {
     /// The user's terminal, if there is one.
     pub terminal: Option<String>,
     /// The request.
-    pub request: Request,
+    pub request: ClientRequest,
 }
 
 /// A request. Targets are names, `name-instance`, prefixes of ids, or `all`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-pub enum Request {
+pub enum ClientRequest {
     /// Return pid and version of the daemon.
     Hello,
     /// Make the processes of a group exactly these, and run them.
@@ -36,7 +38,7 @@ pub enum Request {
         /// The group.
         group: String,
         /// All processes of the group.
-        launches: Vec<LaunchSpec>,
+        launches: Vec<SentLaunch>,
         /// Return the plan, and change nothing.
         dry_run: bool,
         /// Whether processes that have finished are started again.
@@ -89,10 +91,10 @@ pub enum Request {
         /// The new number.
         instances: u32,
     },
-    /// Run a process once, under its policy, and wait for its end. Answered by [`Answer::Started`], then by [`Answer::Ended`].
+    /// Run a process once, under its policy, and wait for its end. Answered by [`CallAnswer::Started`], then by [`CallAnswer::Ended`].
     Run {
         /// The process.
-        launch: Box<LaunchSpec>,
+        launch: Box<SentLaunch>,
         /// Whether the standard input of its first run is sent with the call (`SCM_RIGHTS`, unix(7)).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stdin: bool,
@@ -101,11 +103,11 @@ pub enum Request {
     Wait {
         /// The receivers, or the process to wait for.
         process_id: ProcessId,
-        /// The first run, from [`Answer::Started`]. Omitted when that had none: a daemon that does not know the field refuses it.
+        /// The first run, from [`CallAnswer::Started`]. Omitted when that had none: a daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<u64>,
     },
-    /// The states of all instances, each as a bytes frame, then [`Answer::Done`].
+    /// The states of all instances, each as a bytes frame, then [`CallAnswer::Done`].
     Streams,
     /// Events from `first` on, each as a bytes frame, including those recorded later.
     Follow {
@@ -119,7 +121,7 @@ pub enum Request {
     },
 }
 
-impl Request {
+impl ClientRequest {
     /// Whether the request may change the state of a process or of the daemon.
     #[must_use]
     pub const fn is_change(&self) -> bool {
@@ -156,6 +158,11 @@ impl Request {
     }
 }
 
+/// A launch specification in the form in which it is sent, which is that of the launch files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SentLaunch(#[serde(with = "LaunchForm")] pub LaunchSpec);
+
 /// A set of processes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -171,15 +178,15 @@ pub enum Targets {
 /// A message of the daemon.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Reply {
+pub enum DaemonReply {
     /// The outcome for one process; more messages follow.
     Progress(Outcome),
     /// The daemon is alive and still works; more messages follow.
     Alive,
     /// An answer of `Run` that is not the last one.
-    Answer(Answer),
+    Answer(CallAnswer),
     /// The last answer.
-    Done(Answer),
+    Done(CallAnswer),
     /// The call failed.
     Failed {
         /// The kind of failure.
@@ -197,7 +204,7 @@ pub enum Reply {
 /// The answer to a call.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Answer {
+pub enum CallAnswer {
     /// Identifies the daemon.
     Hello {
         /// The daemon's pid.

@@ -19,7 +19,7 @@ use crate::{
     fd_store::client::FdStoreClient,
     launches::{LaunchFiles, launched},
     options::DaemonOptions,
-    place::{self, Evidence, Finding},
+    place::{self, PlaceCheck, PlaceEvidence},
     retention::LOGS_DIR,
 };
 
@@ -61,10 +61,10 @@ impl LedgerSummary {
     }
 
     /// The summary together with the state of the file descriptor store.
-    pub(crate) fn evidence(&self, fd_store: &FdStoreClient) -> Evidence {
+    pub(crate) fn evidence(&self, fd_store: &FdStoreClient) -> PlaceEvidence {
         let Self { has_open_runs, is_empty } = *self;
         // Connects to the store only if the answer matters.
-        Evidence { has_fd_store: has_open_runs && fd_store.is_present(), has_open_runs, is_empty }
+        PlaceEvidence { has_fd_store: has_open_runs && fd_store.is_present(), has_open_runs, is_empty }
     }
 }
 
@@ -112,14 +112,14 @@ fn left_alone(ledger: &Ledger, supervisor: &Unrecovered) -> Result<Past, DaemonE
 }
 
 /// The result of [`prepare`].
-pub(crate) struct Prepared {
+pub(crate) struct PreparedRecovery {
     pub(crate) supervisor: Unrecovered,
     pub(crate) past: Past,
     /// The sequence number of `SupervisorStarted`.
     pub(crate) started: u64,
     /// When the previous supervisor recorded its last event.
     pub(crate) watched_until: Option<Timestamp>,
-    pub(crate) finding: Finding,
+    pub(crate) finding: PlaceCheck,
 }
 
 /// Reads the ledger and records `SupervisorStarted`. Fails before that if processes may be alive in another pid namespace.
@@ -127,17 +127,17 @@ pub(crate) fn prepare(
     ledger: &Ledger,
     options: &DaemonOptions,
     logs: &Arc<LogThreads>,
-) -> Result<Prepared, DaemonError> {
+) -> Result<PreparedRecovery, DaemonError> {
     let watched_until = watched_until(ledger);
     let (past, summary) = past(ledger)?;
     let fd_store = Arc::new(FdStoreClient::new(ledger.dir(), options.fd_store_command.clone()));
     let finding =
         place::find(ledger.dir().at(), summary.evidence(&fd_store)).map_err(DaemonError::io("read `place`"))?;
-    if matches!(finding, Finding::Copy(_)) {
+    if matches!(finding, PlaceCheck::Copy(_)) {
         fd_store.require_proof();
     }
     let supervisor = Unrecovered::new(services(ledger, logs, fd_store, finding.place()));
-    let is_copy = matches!(finding, Finding::Copy(_));
+    let is_copy = matches!(finding, PlaceCheck::Copy(_));
     if !is_copy && !options.forget_other_namespaces {
         let out_of_sight = supervisor.out_of_sight(past.streams(), || pid_of_latest_supervisor(ledger));
         if !out_of_sight.is_empty() {
@@ -147,7 +147,7 @@ pub(crate) fn prepare(
     let version = env!("CARGO_PKG_VERSION").to_owned();
     let started = ledger.append_system(EventKind::SupervisorStarted { pid: std::process::id(), version })?.seq;
     let past = if is_copy { left_alone(ledger, &supervisor)? } else { past };
-    Ok(Prepared { supervisor, past, started, watched_until, finding })
+    Ok(PreparedRecovery { supervisor, past, started, watched_until, finding })
 }
 
 /// When a supervisor last recorded an event. Events that opening the ledger has recorded do not count.

@@ -34,7 +34,7 @@ use crate::{
     log_file::DaemonLog,
     options::DaemonOptions,
     session,
-    signals::Signals,
+    signals::ShutdownSignals,
 };
 
 /// The environment variable that passes the reason to the daemon that is executed.
@@ -134,7 +134,7 @@ impl Poisoned {
 pub(crate) async fn reopen(
     options: &DaemonOptions,
     poisoned: &mut Poisoned,
-    signals: &mut Signals,
+    signals: &mut ShutdownSignals,
 ) -> Result<Option<Ledger>, DaemonError> {
     let dir = options.dir.clone();
     let lock = blocking(move || lock_of(&dir)).await??;
@@ -198,7 +198,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 }
 
 /// Answers every client with the reason for the time `wait`. Returns whether the daemon tries again after that.
-async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut Signals) -> bool {
+async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut ShutdownSignals) -> bool {
     let message = match poisoned.why.as_str() {
         "" => format!("the ledger is {}", poisoned.what),
         why => format!("the ledger is {}; it cannot be opened again: {why}", poisoned.what),

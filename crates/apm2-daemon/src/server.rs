@@ -35,12 +35,12 @@ use crate::{
     log_file::DaemonLog,
     options::DaemonOptions,
     pending_connections::PendingConnections,
-    place::{self, Finding},
-    recovery::{Prepared, prepare},
+    place::{self, PlaceCheck},
+    recovery::{PreparedRecovery, prepare},
     reopen::{Poisoned, reopen},
     retention,
     service_manager::{READY, STOPPING, notify},
-    signals::Signals,
+    signals::ShutdownSignals,
     start::{StartOutcome, report},
     state::{CLIENTS_MAX, DaemonState, ShutdownMode, is_run},
     watch::watch_place,
@@ -79,7 +79,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
         .build()
         .map_err(DaemonError::io("start threads"))?;
     let entered = workers.enter();
-    let mut signals = Signals::listen().map_err(DaemonError::io("take signals"))?;
+    let mut signals = ShutdownSignals::listen().map_err(DaemonError::io("take signals"))?;
     drop(entered);
     let mut before = Poisoned::before();
     let ledger = match &mut before {
@@ -161,15 +161,15 @@ async fn run(
     ledger: &Ledger,
     options: &DaemonOptions,
     logs: &Arc<LogThreads>,
-    signals: &mut Signals,
+    signals: &mut ShutdownSignals,
 ) -> Result<ServeEnd, DaemonError> {
     let (recording, chosen, threads) = (ledger.clone(), options.clone(), Arc::clone(logs));
     let prepared = blocking::step(move || prepare(&recording, &chosen, &threads));
     let prepared = prepared.await.map_err(DaemonError::io("read the ledger"))??;
-    let Prepared { supervisor, past, started, watched_until, finding } = prepared;
+    let PreparedRecovery { supervisor, past, started, watched_until, finding } = prepared;
     // Processes that `run` started before the shutdown are not started again: their client is gone. In a copy no process is
     // started.
-    let stays = if matches!(finding, Finding::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
+    let stays = if matches!(finding, PlaceCheck::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
     let (supervisor, recovery) = supervisor.recover(Boot { cause: Some(started), watched_until, stays }, past).await;
     let noting = ledger.dir().clone();
     let noted = blocking::step(move || place::note(noting.at(), finding.place())).await;

@@ -24,7 +24,7 @@ use crate::{
     connection::{Connection, peer},
     failure::{Failure, client_gone},
     peer::has_hung_up,
-    protocol::{Answer, Call, FailureKind, Reply, Request},
+    protocol::{Call, CallAnswer, ClientRequest, DaemonReply, FailureKind, SentLaunch},
     state::{ClientPermit, DaemonState},
     user,
 };
@@ -71,20 +71,20 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
         (answered, _) => answered,
     };
     let reply = match answered {
-        Ok(answer) => Reply::Done(answer),
+        Ok(answer) => DaemonReply::Done(answer),
         Err(failure) => failed(failure),
     };
     tell(&mut connection, &reply).await;
 }
 
 /// The answer to a call that a daemon does not begin because it is shutting down.
-fn leaving() -> Reply {
+fn leaving() -> DaemonReply {
     let message = "the daemon is leaving; ask the next one".to_owned();
-    Reply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
+    DaemonReply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
 }
 
 /// Sends the last answer.
-async fn tell(connection: &mut Connection, reply: &Reply) {
+async fn tell(connection: &mut Connection, reply: &DaemonReply) {
     if let Err(error) = connection.reply(reply).await {
         tracing::debug!(%error, "a client has left before its answer");
     }
@@ -101,9 +101,9 @@ pub(crate) async fn refuse(stream: UnixStream, message: String, running: Vec<Str
     let hint =
         "what runs goes on running; the daemon tries again by itself, and takes it over once the disk can be written";
     let (is_leave, reply) = match call {
-        Ok((Call { request: Request::Shutdown { leave }, .. }, _)) if !has_hung_up(&connection.stream) => {
-            let stopped = if leave { Ok(Answer::Done) } else { left_running(&message, &running) };
-            (true, stopped.map_or_else(failed, Reply::Done))
+        Ok((Call { request: ClientRequest::Shutdown { leave }, .. }, _)) if !has_hung_up(&connection.stream) => {
+            let stopped = if leave { Ok(CallAnswer::Done) } else { left_running(&message, &running) };
+            (true, stopped.map_or_else(failed, DaemonReply::Done))
         }
         _ => (false, failed(Failure { kind: FailureKind::Unusable, message, hint: Some(hint.to_owned()) })),
     };
@@ -113,8 +113,8 @@ pub(crate) async fn refuse(stream: UnixStream, message: String, running: Vec<Str
     is_leave
 }
 
-fn failed(Failure { kind, message, hint }: Failure) -> Reply {
-    Reply::Failed { kind, message, hint, is_leaving: false }
+fn failed(Failure { kind, message, hint }: Failure) -> DaemonReply {
+    DaemonReply::Failed { kind, message, hint, is_leaving: false }
 }
 
 async fn answer(
@@ -123,19 +123,21 @@ async fn answer(
     call: Call,
     stdin: Option<OwnedFd>,
     uid: Uid,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let user = if is_recorded(&call.request) { user::name_of(uid).await } else { None };
     let by =
         Requester { actor: Actor::Operator { uid: uid.as_raw(), user, terminal: call.terminal }, reason: call.reason };
-    if !matches!(call.request, Request::Hello | Request::Shutdown { .. })
+    if !matches!(call.request, ClientRequest::Hello | ClientRequest::Shutdown { .. })
         && let Some(failure) = unusable(state).await
     {
         return Err(failure);
     }
     match call.request {
-        Request::Hello => Ok(Answer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }),
-        Request::Apply { group, launches, dry_run, rerun } => {
-            let launches = grouped(launches, &group);
+        ClientRequest::Hello => {
+            Ok(CallAnswer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() })
+        }
+        ClientRequest::Apply { group, launches, dry_run, rerun } => {
+            let launches = grouped(launches.into_iter().map(|SentLaunch(launch)| launch), &group);
             if dry_run {
                 return plan(&state.supervisor, &group, &launches, rerun, &by);
             }
@@ -143,31 +145,34 @@ async fn answer(
             let surplus = surplus(&state.supervisor, &group, &launches);
             apply(state, connection, launches, &surplus, rerun, by).await
         }
-        Request::Remove { targets, purge: false } => remove(state, connection, &targets, by).await,
-        Request::Remove { targets, purge: true } => purge(state, connection, targets, by).await,
-        Request::Start { targets } => each(state, connection, &targets, Verb::Start, by).await,
-        Request::Stop { targets, timeout } => each(state, connection, &targets, Verb::Stop(timeout), by).await,
-        Request::Restart { targets } => each(state, connection, &targets, Verb::Restart, by).await,
-        Request::Signal { targets, signal } => each(state, connection, &targets, Verb::Signal(signal), by).await,
-        Request::Reload { targets } => each(state, connection, &targets, Verb::Reload, by).await,
-        Request::Scale { name, instances } => scale(state, connection, name, instances, by).await,
-        Request::Run { launch, stdin: true } if stdin.is_none() => {
-            let name = launch.spec.name;
+        ClientRequest::Remove { targets, purge: false } => remove(state, connection, &targets, by).await,
+        ClientRequest::Remove { targets, purge: true } => purge(state, connection, targets, by).await,
+        ClientRequest::Start { targets } => each(state, connection, &targets, Verb::Start, by).await,
+        ClientRequest::Stop { targets, timeout } => each(state, connection, &targets, Verb::Stop(timeout), by).await,
+        ClientRequest::Restart { targets } => each(state, connection, &targets, Verb::Restart, by).await,
+        ClientRequest::Signal { targets, signal } => each(state, connection, &targets, Verb::Signal(signal), by).await,
+        ClientRequest::Reload { targets } => each(state, connection, &targets, Verb::Reload, by).await,
+        ClientRequest::Scale { name, instances } => scale(state, connection, name, instances, by).await,
+        ClientRequest::Run { launch, stdin: true } if stdin.is_none() => {
+            let name = launch.0.spec.name;
             Err(Failure::new(FailureKind::Failed, format!("the standard input for {name} did not arrive")))
         }
-        Request::Run { launch, stdin: is_given } => {
-            run(state, connection, *launch, stdin.filter(|_| is_given), by).await
+        ClientRequest::Run { launch, stdin: is_given } => {
+            run(state, connection, launch.0, stdin.filter(|_| is_given), by).await
         }
-        Request::Wait { process_id, run } => ended(state, connection, process_id, run).await,
-        Request::Streams => streams(state, connection).await,
-        Request::Follow { first } => follow(state, connection, first).await,
-        Request::Shutdown { leave } => shutdown(state, connection, leave, by).await,
+        ClientRequest::Wait { process_id, run } => ended(state, connection, process_id, run).await,
+        ClientRequest::Streams => streams(state, connection).await,
+        ClientRequest::Follow { first } => follow(state, connection, first).await,
+        ClientRequest::Shutdown { leave } => shutdown(state, connection, leave, by).await,
     }
 }
 
 /// Whether the requester is recorded in events.
-const fn is_recorded(request: &Request) -> bool {
-    !matches!(request, Request::Hello | Request::Wait { .. } | Request::Streams | Request::Follow { .. })
+const fn is_recorded(request: &ClientRequest) -> bool {
+    !matches!(
+        request,
+        ClientRequest::Hello | ClientRequest::Wait { .. } | ClientRequest::Streams | ClientRequest::Follow { .. }
+    )
 }
 
 /// Checks whether the ledger is poisoned: then the state in memory may differ from reality.

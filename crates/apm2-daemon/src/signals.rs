@@ -8,13 +8,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::state::ShutdownMode;
 
 /// The signals that shut the daemon down.
-pub(crate) struct Signals {
+pub(crate) struct ShutdownSignals {
     term: Signal,
     int: Signal,
     hup: Signal,
 }
 
-impl Signals {
+impl ShutdownSignals {
     pub(crate) fn listen() -> io::Result<Self> {
         // With SIGXFSZ handled, a write beyond RLIMIT_FSIZE fails with EFBIG instead of ending the process.
         drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);

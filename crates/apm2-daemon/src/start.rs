@@ -40,7 +40,7 @@ pub enum StartOutcome {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct StartReport {
     version: u32,
     outcome: StartOutcome,
 }
@@ -48,7 +48,7 @@ struct Line {
 /// Reports the result to the client, and redirects standard output to /dev/null. A client that has ended is no error.
 pub fn report(outcome: StartOutcome) {
     let told = || {
-        let mut line = serde_json::to_vec(&Line { version: VERSION, outcome })?;
+        let mut line = serde_json::to_vec(&StartReport { version: VERSION, outcome })?;
         line.push(b'\n');
         let mut out = io::stdout().lock();
         out.write_all(&line)?;
@@ -62,7 +62,7 @@ pub fn report(outcome: StartOutcome) {
 }
 
 /// The progress of a daemon's start.
-pub(crate) enum Progress {
+pub(crate) enum StartProgress {
     /// It has not reported yet.
     Waiting,
     /// The result of the start.
@@ -86,24 +86,24 @@ impl Starting {
     }
 
     /// Waits for at most `max` for the report.
-    pub(crate) fn progress(&mut self, max: Duration) -> io::Result<Progress> {
+    pub(crate) fn progress(&mut self, max: Duration) -> io::Result<StartProgress> {
         let timeout = Timespec::try_from(max).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&timeout)) {
-            Ok(0) | Err(Errno::INTR) => return Ok(Progress::Waiting),
+            Ok(0) | Err(Errno::INTR) => return Ok(StartProgress::Waiting),
             polled => polled?,
         };
         let mut bytes = [0; 4096];
         let count = match self.output.read(&mut bytes) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Progress::Waiting),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(StartProgress::Waiting),
             read => read?,
         };
         self.line.extend_from_slice(bytes.get(..count).unwrap_or_default());
         if count == 0 || self.line.len() > LINE_BYTES_MAX {
-            return Ok(Progress::Closed);
+            return Ok(StartProgress::Closed);
         }
-        let Some(end) = self.line.iter().position(|byte| *byte == b'\n') else { return Ok(Progress::Waiting) };
+        let Some(end) = self.line.iter().position(|byte| *byte == b'\n') else { return Ok(StartProgress::Waiting) };
         let line = self.line.get(..end).unwrap_or_default();
-        let told = serde_json::from_slice::<Line>(line).ok().filter(|line| line.version == VERSION);
-        Ok(told.map_or(Progress::Closed, |line| Progress::Reported(line.outcome)))
+        let told = serde_json::from_slice::<StartReport>(line).ok().filter(|line| line.version == VERSION);
+        Ok(told.map_or(StartProgress::Closed, |line| StartProgress::Reported(line.outcome)))
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     failure::Failure,
     fd_store::client::FdStoreClient,
     launches::LaunchFiles,
-    place::{self, Finding},
-    protocol::{Answer, FailureKind},
+    place::{self, PlaceCheck},
+    protocol::{CallAnswer, FailureKind},
     recovery::LedgerSummary,
 };
 
@@ -25,7 +25,7 @@ use crate::{
 ///
 /// # Errors
 /// When the ledger cannot be read, or the daemon would refuse the launches.
-pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<Answer, ClientError> {
+pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<CallAnswer, ClientError> {
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
     let streams = streams_of(dir)?;
@@ -46,7 +46,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
         logs: None,
         adapters: Arc::new(|_| None),
     });
-    let is_ours = matches!(finding, Finding::Own(_));
+    let is_ours = matches!(finding, PlaceCheck::Own(_));
     let supervisor = unrecovered.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
     let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Requester::default());
     planned.map_err(|Failure { kind, message, hint }| ClientError::Refused { kind, message, hint })

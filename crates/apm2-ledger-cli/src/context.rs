@@ -10,7 +10,7 @@ use std::{
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
     owner::{Ownership, ownership},
-    protocol::Request,
+    protocol::ClientRequest,
 };
 use apm2_ledger::{OpenError, Reader};
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _, state::stream::Stream};
@@ -288,13 +288,13 @@ fn unanswered() -> Supervision {
 
 fn hello(mut client: Client) -> Result<(), ClientError> {
     client.set_timeout(DAEMON_TIMEOUT).map_err(ClientError::Gone)?;
-    client.ask(Request::Hello, None, None)?;
+    client.ask(ClientRequest::Hello, None, None)?;
     client.receive().map(drop)
 }
 
 fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
     client.set_timeout(DAEMON_TIMEOUT).map_err(ClientError::Gone)?;
-    client.ask(Request::Streams, None, None)?;
+    client.ask(ClientRequest::Streams, None, None)?;
     let mut streams = Vec::new();
     loop {
         match client.receive()? {

@@ -11,7 +11,7 @@ use std::{
 
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
-    protocol::{Answer, FailureKind, Outcome, Request},
+    protocol::{CallAnswer, ClientRequest, FailureKind, Outcome},
 };
 
 use crate::{
@@ -92,12 +92,12 @@ impl RequestError {
 
     /// Whether the result of `request` is unknown: the daemon has ended and may have carried it out, and a repeated request
     /// could do it twice.
-    pub(crate) fn is_unknown(&self, request: &Request) -> bool {
+    pub(crate) fn is_unknown(&self, request: &ClientRequest) -> bool {
         self.is_lost() && !self.is_leaving() && self.is_sent && !request.is_repeatable()
     }
 
     /// The error for a command that does not repeat the request.
-    pub(crate) fn of(self, request: &Request) -> CliError {
+    pub(crate) fn of(self, request: &ClientRequest) -> CliError {
         if !self.is_unknown(request) {
             return self.error.into();
         }
@@ -115,7 +115,7 @@ impl RequestError {
 ///
 /// # Errors
 /// When the daemon refuses the request, or the connection is lost.
-pub(crate) fn ask(client: Client, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
+pub(crate) fn ask(client: Client, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
     answered(client, &request, reason, say_done).map_err(|unanswered| unanswered.of(&request))
 }
 
@@ -124,7 +124,7 @@ pub(crate) fn ask(client: Client, request: Request, reason: Option<String>) -> R
 ///
 /// # Errors
 /// When the daemon refuses the request, or no daemon answers.
-pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Result<Answer, CliError> {
+pub(crate) fn order(dir: &Path, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
     let began = Instant::now();
     loop {
         match answered(connect_or_start(dir)?, &request, reason.clone(), say_done) {
@@ -144,10 +144,10 @@ pub(crate) fn order(dir: &Path, request: Request, reason: Option<String>) -> Res
 /// When the daemon refuses the request, or the connection is lost.
 pub(crate) fn answered(
     mut client: Client,
-    request: &Request,
+    request: &ClientRequest,
     reason: Option<String>,
     done: impl Fn(&Outcome),
-) -> Result<Answer, RequestError> {
+) -> Result<CallAnswer, RequestError> {
     let unsent = |error| RequestError { error, is_sent: false };
     client.ask(request.clone(), reason, terminal()).map_err(unsent)?;
     loop {

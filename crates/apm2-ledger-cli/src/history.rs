@@ -67,14 +67,14 @@ pub(crate) struct Shown {
 
 /// All events and runs of one instance.
 #[derive(Debug)]
-pub(crate) struct History {
+pub(crate) struct InstanceHistory {
     /// The state after the last event.
     pub(crate) stream: Stream,
     pub(crate) steps: Vec<Step>,
     pub(crate) runs: Vec<Run>,
 }
 
-impl History {
+impl InstanceHistory {
     /// Creates the history from the first event of a stream.
     ///
     /// # Errors
@@ -165,10 +165,10 @@ mod tests {
             .numbered(number, number)
     }
 
-    fn history(kinds: impl IntoIterator<Item = EventKind>) -> History {
+    fn history(kinds: impl IntoIterator<Item = EventKind>) -> InstanceHistory {
         let spec = RedactedSpec::new(&ProcessSpec::builder().name("n").command("c").build());
         let id = StreamId { process_id: spec.id, instance: 0 };
-        let mut history = History::begin(event(id, 1, EventKind::Registered { spec })).unwrap();
+        let mut history = InstanceHistory::begin(event(id, 1, EventKind::Registered { spec })).unwrap();
         for (number, kind) in (2..).zip(kinds) {
             history.push(event(id, number, kind)).unwrap();
         }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use apm2_daemon::protocol::{Answer, Outcome};
+use apm2_daemon::protocol::{CallAnswer, Outcome};
 
 use crate::{context::Context, error::CliError, options::Format, terminal::say};
 
@@ -10,8 +10,8 @@ use crate::{context::Context, error::CliError, options::Format, terminal::say};
 ///
 /// # Errors
 /// When at least one outcome is a failure.
-pub(crate) fn print_outcomes(answer: &Answer, context: &Context) -> Result<i32, CliError> {
-    let Answer::Outcomes(outcomes) = answer else { return Ok(0) };
+pub(crate) fn print_outcomes(answer: &CallAnswer, context: &Context) -> Result<i32, CliError> {
+    let CallAnswer::Outcomes(outcomes) = answer else { return Ok(0) };
     match context.format {
         Format::Json => context.print_json(outcomes)?,
         Format::Jsonl => context.print_jsonl(outcomes)?,

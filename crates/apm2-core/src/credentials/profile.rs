@@ -94,11 +94,11 @@ pub async fn resolve(
     let profile = &config.profile;
     let found = match source {
         None => return Err(CredentialError::NoSource(profile.clone())),
-        Some(CredentialSource::File(path)) => Found::Set(pairs(&read_file(path).await?)),
+        Some(CredentialSource::File(path)) => SourceValues::Set(pairs(&read_file(path).await?)),
         Some(CredentialSource::Command(words)) => printed(words, cwd).await?,
-        Some(CredentialSource::Environment) => Found::Environment,
+        Some(CredentialSource::Environment) => SourceValues::Environment,
     };
-    let place = if matches!(found, Found::Environment) { ENVIRONMENT_PLACE } else { "" };
+    let place = if matches!(found, SourceValues::Environment) { ENVIRONMENT_PLACE } else { "" };
     let missing = |key: &String| CredentialError::MissingKey { profile: profile.clone(), key: key.clone(), place };
     let value = |key: &String| found.get(key).ok_or_else(|| missing(key));
     let variables = config.variables.iter().map(|(variable, key)| Ok((variable.clone(), value(key)?)));
@@ -110,14 +110,14 @@ const ENVIRONMENT_PLACE: &str =
     " in the environment of the supervisor (one that a command started has no variable of the command's)";
 
 /// The values of a source.
-enum Found {
+enum SourceValues {
     Set(BTreeMap<String, String>),
     /// One value, for every key.
     One(String),
     Environment,
 }
 
-impl Found {
+impl SourceValues {
     fn get(&self, key: &str) -> Option<OsString> {
         match self {
             Self::Set(pairs) => pairs.get(key).map(OsString::from),
@@ -160,7 +160,7 @@ fn read(path: &Path) -> Result<String, CredentialError> {
 }
 
 /// The output of a command: `KEY=VALUE` lines, or one value in its first line.
-async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, CredentialError> {
+async fn printed(words: &[String], cwd: Option<&Path>) -> Result<SourceValues, CredentialError> {
     let Some((program, args)) = words.split_first() else {
         return Err(CredentialError::Command("is empty".to_owned()));
     };
@@ -182,11 +182,11 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<Found, Credenti
     // A token may end with `=`, so a line with an empty value is not a pair.
     let is_pair = |line: &str| pair(line).is_some_and(|(_, value)| !value.is_empty());
     if lines().find(|line| !line.starts_with('#')).is_some_and(is_pair) {
-        return Ok(Found::Set(pairs(&text)));
+        return Ok(SourceValues::Set(pairs(&text)));
     }
     lines()
         .next()
-        .map(|line| Found::One(line.to_owned()))
+        .map(|line| SourceValues::One(line.to_owned()))
         .ok_or_else(|| CredentialError::Command(format!("{program:?} printed nothing")))
 }
 

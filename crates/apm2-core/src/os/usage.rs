@@ -51,27 +51,27 @@ pub(crate) fn usage(first: &ProcessIdentity, marker: &str) -> Option<Usage> {
         Some(scan) => scan.markers,
         None => HashMap::new(),
     };
-    last.insert(Scan::take(markers)?).usage(first, marker)
+    last.insert(ProcessScan::take(markers)?).usage(first, marker)
 }
 
 /// The latest scan.
-static LATEST: Mutex<Option<Scan>> = Mutex::new(None);
+static LATEST: Mutex<Option<ProcessScan>> = Mutex::new(None);
 
 /// A process, by pid and start time.
-type Id = (u32, u64);
+type ProcessKey = (u32, u64);
 
 /// All processes at one time.
-struct Scan {
+struct ProcessScan {
     at: Instant,
     /// The time of the scan, in clock ticks since boot.
     at_ticks: u64,
     processes: HashMap<u32, Stat>,
     /// The marker of each process whose environment was read; empty without a marker.
-    markers: HashMap<Id, String>,
+    markers: HashMap<ProcessKey, String>,
 }
 
-impl Scan {
-    fn take(mut markers: HashMap<Id, String>) -> Option<Self> {
+impl ProcessScan {
+    fn take(mut markers: HashMap<ProcessKey, String>) -> Option<Self> {
         let (at, now) = (Instant::now(), since_boot()?);
         let found = pids().ok()?.filter_map(|pid| Some((pid, Stat::read(pid)?)));
         let processes: HashMap<u32, Stat> = found.filter(|(_, stat)| !stat.has_ended()).collect();
@@ -81,7 +81,8 @@ impl Scan {
             // A kernel thread has no memory and no environment.
             is_settled && stat.resident_pages > 0 && !markers.contains_key(&(**pid, stat.start_ticks))
         });
-        let unread: Vec<Id> = unread.take(ENVIRONMENTS_MAX).map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
+        let unread: Vec<ProcessKey> =
+            unread.take(ENVIRONMENTS_MAX).map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
         markers.extend(unread.into_iter().map(|id| (id, marker_of(id.0).unwrap_or_default())));
         Some(Self { at, at_ticks: ticks_of(now), processes, markers })
     }
@@ -198,7 +199,7 @@ mod tests {
 
     impl Drop for Run {
         fn drop(&mut self) {
-            let Some(scan) = Scan::take(HashMap::new()) else { return };
+            let Some(scan) = ProcessScan::take(HashMap::new()) else { return };
             for pid in scan.members(&self.first, self.marker) {
                 let _ = kill(Pid::from_raw(i32::try_from(pid).unwrap()), Signal::SIGKILL);
             }

@@ -39,7 +39,7 @@ const DRAIN_TOTAL: Duration = Duration::from_secs(5);
 pub(crate) struct ReadyReader {
     /// The runtime that it reads on.
     pub(crate) runtime: Handle,
-    pub(crate) reader: Reader,
+    pub(crate) reader: OutputReader,
 }
 
 impl ReadyReader {
@@ -58,12 +58,12 @@ pub(crate) enum ReaderTarget {
 }
 
 /// Reads one output from the spawn to its end.
-pub(crate) struct Reader {
+pub(crate) struct OutputReader {
     pub(crate) pipe: AsyncFd<Arc<OwnedFd>>,
     pub(crate) target: ReaderTarget,
 }
 
-impl Reader {
+impl OutputReader {
     async fn run(mut self, ended: watch::Receiver<bool>, result: oneshot::Sender<ReaderEnd>) {
         let is_leaked = match self.until_ended(ended).await {
             Some(is_leaked) => is_leaked,

@@ -27,7 +27,7 @@ use crate::{
         drain::{OutputDrain, ReaderEnd},
         log::{follow::LogPosition, sink::LogSink},
         notice::OutputNotice,
-        reader::{READ_BYTES_MAX, Reader, ReaderTarget, ReadyReader},
+        reader::{OutputReader, READ_BYTES_MAX, ReaderTarget, ReadyReader},
         source::{Output, Outputs},
     },
 };
@@ -97,7 +97,7 @@ impl Reading {
         let entered = runtime.enter();
         let pipe = child::readiness(Arc::clone(&self.pipe))?;
         drop(entered);
-        Ok(ReadyReader { runtime, reader: Reader { pipe, target: self.target(dropping) } })
+        Ok(ReadyReader { runtime, reader: OutputReader { pipe, target: self.target(dropping) } })
     }
 
     fn target(&self, dropping: Option<&str>) -> ReaderTarget {

@@ -249,18 +249,18 @@ fn startable(instance: &Instance) -> Result<(), ProcessError> {
 }
 
 /// A process that was spawned and is not on record yet.
-struct Found {
+struct SpawnedMain {
     main_process: MainProcess,
     identity: ProcessIdentity,
     child: Box<Child>,
 }
 
 /// Reads the identity of the process. A process whose identity cannot be read is killed.
-fn find_main_process(spawned: SpawnedProcess, runtime: &Handle) -> Result<Found, SpawnFailure> {
+fn find_main_process(spawned: SpawnedProcess, runtime: &Handle) -> Result<SpawnedMain, SpawnFailure> {
     let SpawnedProcess { child, pid } = spawned;
     let mut child = Box::new(child);
     match (MainProcess::child(pid), identify(pid)) {
-        (Some(main_process), Some(identity)) => Ok(Found { main_process, identity, child }),
+        (Some(main_process), Some(identity)) => Ok(SpawnedMain { main_process, identity, child }),
         (Some(main_process), None) => {
             kill_unrecorded(&main_process, child, runtime);
             Err(spawner::failure(SpawnStage::Fork, &format!("/proc/{pid}/stat"), &io::Error::other("cannot be read")))
@@ -285,10 +285,10 @@ fn confirm(
     instance: &mut Instance,
     origin: &EventOrigin,
     trigger: StartTrigger,
-    found: Found,
+    found: SpawnedMain,
     runtime: &Handle,
 ) -> Result<MainProcess, ProcessError> {
-    let Found { main_process, identity, child } = found;
+    let SpawnedMain { main_process, identity, child } = found;
     match instance.record_started(origin, trigger, identity, *child) {
         Ok(()) => Ok(main_process),
         Err(Unconfirmed { error, child }) => {

@@ -17,7 +17,7 @@ use crate::{
         command::InstanceCommand,
         instance_handle::InstanceHandle,
         report::BroughtUp,
-        together::{Changing, Turn, latest_run},
+        together::{ChangeTurn, Changing, latest_run},
     },
 };
 
@@ -41,7 +41,7 @@ impl Supervisor {
         request: &Requester,
     ) -> Result<BroughtUp, ProcessError> {
         let changing = self.changing(&launch.spec.name).await;
-        self.bring_up_locked(changing, launch, rerun, request, Turn::alone()).await
+        self.bring_up_locked(changing, launch, rerun, request, ChangeTurn::alone()).await
     }
 
     /// [`bring_up`](Self::bring_up) for a caller that holds the lock of the name.
@@ -51,7 +51,7 @@ impl Supervisor {
         launch: LaunchSpec,
         rerun: bool,
         request: &Requester,
-        mut turn: Turn,
+        mut turn: ChangeTurn,
     ) -> Result<BroughtUp, ProcessError> {
         let name = launch.spec.name.clone();
         let begun_anew = rerun || !self.is_same_program(&launch);

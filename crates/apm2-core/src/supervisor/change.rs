@@ -23,8 +23,8 @@ use crate::{
         error::{not_found, values_unknown},
         instance_handle::InstanceHandle,
         report::{Applied, Launched},
-        table::Entry,
-        together::{Changing, Turn},
+        table::TableEntry,
+        together::{ChangeTurn, Changing},
     },
 };
 
@@ -56,7 +56,7 @@ impl Supervisor {
     /// [`ProcessError::Io`] when something is not recorded or kept.
     pub async fn apply(&self, launch: LaunchSpec, request: &Requester) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
-        self.apply_locked(launch, request, &mut Turn::alone()).await
+        self.apply_locked(launch, request, &mut ChangeTurn::alone()).await
     }
 
     /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
@@ -93,7 +93,7 @@ impl Supervisor {
         if let Some(present) = present.filter(|present| present.is_busy() || !present.is_owned_by(group)) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
-        self.apply_locked(launch, request, &mut Turn::alone()).await?;
+        self.apply_locked(launch, request, &mut ChangeTurn::alone()).await?;
         let handle = self.table().get(&name).and_then(|entry| entry.handles.first()).cloned();
         let handle = handle.ok_or_else(|| not_found(&name))?;
         if !is_wanted() {
@@ -124,7 +124,7 @@ impl Supervisor {
             // Only the record is left of them, without values.
             return Err(values_unknown(&launch));
         }
-        self.apply_locked(with_instances(&launch, instances), request, &mut Turn::alone()).await.map(drop)
+        self.apply_locked(with_instances(&launch, instances), request, &mut ChangeTurn::alone()).await.map(drop)
     }
 
     /// Stops the running instances of a process, and ends its supervision. Its history stays. With a group, only if the process
@@ -203,15 +203,15 @@ impl Supervisor {
     }
 
     /// The entry of a process, if it belongs to `group` where one is given.
-    fn entry_of(&self, process: ProcessId, group: Option<&str>) -> Result<Entry, ProcessError> {
+    fn entry_of(&self, process: ProcessId, group: Option<&str>) -> Result<TableEntry, ProcessError> {
         let entry = self.table().by_id(process).cloned();
-        let is_meant = |entry: &Entry| group.is_none_or(|group| entry.launch.group.as_deref() == Some(group));
+        let is_meant = |entry: &TableEntry| group.is_none_or(|group| entry.launch.group.as_deref() == Some(group));
         entry.filter(is_meant).ok_or_else(|| not_found(&process.to_string()))
     }
 
     /// Claims the name, the instance names and the log files of `spec` until the guard is dropped. Processes that are changed
     /// together with it may still hold them.
-    fn claim(&self, spec: &ProcessSpec, turn: &Turn) -> Result<Claim, ProcessError> {
+    fn claim(&self, spec: &ProcessSpec, turn: &ChangeTurn) -> Result<Claim, ProcessError> {
         self.table().claim(spec, |name| turn.is_with(name))?;
         Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
     }
@@ -221,7 +221,7 @@ impl Supervisor {
         &self,
         launch: LaunchSpec,
         request: &Requester,
-        turn: &mut Turn,
+        turn: &mut ChangeTurn,
     ) -> Result<Applied, ProcessError> {
         check(&launch).map_err(ProcessError::InvalidState)?;
         self.check_leaving()?;
@@ -255,7 +255,7 @@ impl Supervisor {
 
     async fn create(&self, launch: LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
         let left = self.load_left(&launch, 0).await?;
-        let mut entry = Entry { launch: Arc::new(launch), is_launchable: true, handles: Vec::new() };
+        let mut entry = TableEntry { launch: Arc::new(launch), is_launchable: true, handles: Vec::new() };
         let saved = self.save(&entry.launch).await;
         let added = match saved {
             Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.handles, left, request).await,
@@ -308,7 +308,7 @@ impl Supervisor {
 }
 
 /// Waits for a bounded time where all main processes have ended and only their output is still written.
-async fn wait_idle_briefly(entry: &Entry) {
+async fn wait_idle_briefly(entry: &TableEntry) {
     for handle in entry.handles.iter().filter(|handle| handle.is_busy()) {
         let identity = handle.view.stream().and_then(|stream| stream.identity);
         let observed = blocking::step(move || identity.map(|identity| status_of(&identity))).await;

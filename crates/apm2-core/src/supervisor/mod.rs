@@ -72,7 +72,7 @@ use crate::{
         error::not_found,
         instance_handle::InstanceHandle,
         starts::Starts,
-        table::{Table, refuse_confusion},
+        table::{SupervisorTable, refuse_confusion},
     },
 };
 
@@ -109,7 +109,7 @@ pub struct Supervisor {
 
 struct Inner {
     services: Services,
-    table: Mutex<Table>,
+    table: Mutex<SupervisorTable>,
     changes: Changes,
     /// Recorded events, for subscribers.
     feed: EventFeed,
@@ -342,7 +342,7 @@ impl Supervisor {
     }
 
     /// Poisoning of the lock is ignored: no panic can leave the table inconsistent.
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SupervisorTable> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         launch_store::{LaunchStore, StoredLaunches},
         past::Past,
         report::Recovery,
-        table::Entry,
+        table::TableEntry,
     },
 };
 
@@ -171,7 +171,7 @@ impl Supervisor {
             tokio::spawn(actor.run());
             handles.push(handle);
         }
-        self.table().insert(Entry { launch, is_launchable, handles });
+        self.table().insert(TableEntry { launch, is_launchable, handles });
         recovery
     }
 

@@ -24,14 +24,14 @@ use crate::{
         instance_handle::InstanceHandle,
         report::Applied,
         start_check::runs,
-        table::Entry,
-        together::Turn,
+        table::TableEntry,
+        together::ChangeTurn,
     },
 };
 
 /// A replacement under way.
 struct Replacement<'a> {
-    old: &'a Entry,
+    old: &'a TableEntry,
     new: Arc<LaunchSpec>,
     request: &'a Requester,
     /// Instances that are kept.
@@ -49,7 +49,7 @@ struct Replacement<'a> {
 }
 
 impl<'a> Replacement<'a> {
-    fn new(old: &'a Entry, new: Arc<LaunchSpec>, left: HashMap<u32, Stream>, request: &'a Requester) -> Self {
+    fn new(old: &'a TableEntry, new: Arc<LaunchSpec>, left: HashMap<u32, Stream>, request: &'a Requester) -> Self {
         let is_same_program = old.is_launchable && old.launch.is_as(&with_instances(&new, old.launch.spec.instances));
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = old.handles.split_at(count.min(old.handles.len()));
@@ -88,10 +88,10 @@ impl Supervisor {
     /// Changes `entry` to `launch`. Running instances that differ are stopped and started again.
     pub(crate) async fn replace(
         &self,
-        entry: &Entry,
+        entry: &TableEntry,
         launch: LaunchSpec,
         request: &Requester,
-        turn: &mut Turn,
+        turn: &mut ChangeTurn,
     ) -> Result<Applied, ProcessError> {
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
@@ -123,7 +123,7 @@ impl Supervisor {
         let taken_out =
             self.take_out_last(&mut handles, kept.len(), || InstanceCommand::Unregister(request.clone())).await;
         handles.extend(added.iter().cloned());
-        let changed = Entry { launch: new, is_launchable: true, handles: handles.clone() };
+        let changed = TableEntry { launch: new, is_launchable: true, handles: handles.clone() };
         match &taken_out {
             Ok(()) => self.table().insert(changed),
             Err(_) => self.shrink(&changed, handles).await,
@@ -133,7 +133,7 @@ impl Supervisor {
     }
 
     /// The steps that can fail and be undone.
-    async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut Turn) -> Result<(), ProcessError> {
+    async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut ChangeTurn) -> Result<(), ProcessError> {
         let Replacement { new, request, kept, to_stop, left, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
         for handle in to_stop.iter() {
@@ -247,7 +247,7 @@ impl Supervisor {
     }
 
     /// Continues with as many instances of `entry` as there are `handles`.
-    pub(crate) async fn shrink(&self, entry: &Entry, handles: Vec<InstanceHandle>) {
+    pub(crate) async fn shrink(&self, entry: &TableEntry, handles: Vec<InstanceHandle>) {
         let instances = u32::try_from(handles.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
         if entry.is_launchable
@@ -255,12 +255,12 @@ impl Supervisor {
         {
             tracing::error!(name = %launch.spec.name, %error, "a launch could not be kept");
         }
-        self.table().insert(Entry { launch, is_launchable: entry.is_launchable, handles });
+        self.table().insert(TableEntry { launch, is_launchable: entry.is_launchable, handles });
     }
 }
 
 /// Logs an error of an undo step: the client gets the error that made it necessary.
-fn note_undone(entry: &Entry, undone: Result<(), ProcessError>) {
+fn note_undone(entry: &TableEntry, undone: Result<(), ProcessError>) {
     if let Err(error) = undone {
         tracing::error!(name = %entry.launch.spec.name, %error, "a change that failed could not be undone");
     }

@@ -10,7 +10,7 @@ use apm2_model::{
 use crate::{
     error::ProcessError,
     os::procfs::{ProcessStatus, status_of},
-    supervisor::{Supervisor, table::Entry},
+    supervisor::{Supervisor, table::TableEntry},
 };
 
 /// The reason for closing a run that is open on record and does not run. Not recorded.
@@ -45,7 +45,7 @@ impl Supervisor {
                 handle
             });
             let handles = handles.collect();
-            self.table().insert(Entry { launch, is_launchable: true, handles });
+            self.table().insert(TableEntry { launch, is_launchable: true, handles });
         }
         self.table().remember(by_process.into_values().flatten());
         Ok(())

@@ -19,7 +19,7 @@ use crate::{
 
 /// One supervised process.
 #[derive(Clone)]
-pub(crate) struct Entry {
+pub(crate) struct TableEntry {
     pub(crate) launch: Arc<LaunchSpec>,
     /// Whether `launch` holds the values of environment variables; false where only the record is left.
     pub(crate) is_launchable: bool,
@@ -27,7 +27,7 @@ pub(crate) struct Entry {
     pub(crate) handles: Vec<InstanceHandle>,
 }
 
-impl Entry {
+impl TableEntry {
     /// Whether an instance runs, or is about to be started.
     pub(crate) fn is_busy(&self) -> bool {
         self.handles.iter().any(InstanceHandle::is_busy)
@@ -63,8 +63,8 @@ impl Entry {
 
 /// All supervised processes.
 #[derive(Default)]
-pub(crate) struct Table {
-    entries: BTreeMap<String, Entry>,
+pub(crate) struct SupervisorTable {
+    entries: BTreeMap<String, TableEntry>,
     /// Claims of changes under way, by name. Changes of different names run at the same time, and must not end up with the
     /// same id, instance name or log file.
     claims: HashMap<String, ProcessSpec>,
@@ -73,16 +73,16 @@ pub(crate) struct Table {
     known: KnownInstances,
 }
 
-impl Table {
-    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
+impl SupervisorTable {
+    pub(crate) fn get(&self, name: &str) -> Option<&TableEntry> {
         self.entries.get(name)
     }
 
-    pub(crate) fn by_id(&self, process: ProcessId) -> Option<&Entry> {
+    pub(crate) fn by_id(&self, process: ProcessId) -> Option<&TableEntry> {
         self.entries.values().find(|entry| entry.launch.spec.id == process)
     }
 
-    pub(crate) fn insert(&mut self, entry: Entry) {
+    pub(crate) fn insert(&mut self, entry: TableEntry) {
         entry.handles.iter().for_each(|handle| self.known.forget(handle.id));
         self.entries.insert(entry.launch.spec.name.clone(), entry);
     }
@@ -91,7 +91,7 @@ impl Table {
         self.entries.remove(name);
     }
 
-    pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &TableEntry> {
         self.entries.values()
     }
 

@@ -28,7 +28,7 @@ pub struct Part {
     supervisor: Supervisor,
     name: String,
     locks: Arc<Locks>,
-    turn: Turn,
+    turn: ChangeTurn,
 }
 
 /// The locks of all names, taken in one order, so that two sets of changes cannot deadlock.
@@ -39,7 +39,7 @@ struct Locks {
 }
 
 /// The barrier of changes that are made together.
-pub(crate) struct Turn {
+pub(crate) struct ChangeTurn {
     /// Dropped once this change has made its stops.
     stopping: Option<watch::Sender<()>>,
     /// Closed once all changes have made their stops.
@@ -61,7 +61,7 @@ impl Supervisor {
             // The second change of the same name would wait for the first one's barrier: it is made alone.
             let is_first = seen.insert(name.clone());
             let stopping = is_first.then(|| stopping.clone());
-            let turn = Turn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks), begun: Vec::new() };
+            let turn = ChangeTurn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks), begun: Vec::new() };
             Part { supervisor: self.clone(), name, locks: Arc::clone(&locks), turn }
         };
         names.into_iter().map(part).collect()
@@ -117,7 +117,7 @@ impl Part {
     }
 }
 
-impl Turn {
+impl ChangeTurn {
     /// The barrier of a change that is made alone.
     pub(crate) fn alone() -> Self {
         Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default(), begun: Vec::new() }

@@ -15,7 +15,7 @@ use crate::{
     calls::outcomes::{outcome, outcomes},
     connection::Connection,
     failure::{Failure, error_text},
-    protocol::{Action, Answer, FailureKind, Outcome},
+    protocol::{Action, CallAnswer, FailureKind, Outcome},
     state::{DaemonState, RUN_GROUP},
 };
 
@@ -26,15 +26,15 @@ pub(crate) fn plan(
     launches: &[LaunchSpec],
     rerun: bool,
     by: &Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     checked(supervisor, launches, by)?;
     let planned = launches.iter().map(|launch| planned(supervisor, launch, rerun));
     let surplus = surplus(supervisor, group, launches);
     let removed = surplus.iter().map(|launch| outcome(&launch.spec.name, Action::Remove));
-    Ok(Answer::Outcomes(planned.chain(removed).collect()))
+    Ok(CallAnswer::Outcomes(planned.chain(removed).collect()))
 }
 
-pub(crate) fn grouped(launches: Vec<LaunchSpec>, group: &str) -> Vec<LaunchSpec> {
+pub(crate) fn grouped(launches: impl IntoIterator<Item = LaunchSpec>, group: &str) -> Vec<LaunchSpec> {
     launches.into_iter().map(|launch| LaunchSpec { group: Some(group.to_owned()), ..launch }).collect()
 }
 
@@ -64,7 +64,7 @@ pub(crate) async fn apply(
     surplus: &[Arc<LaunchSpec>],
     rerun: bool,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let mut works: Vec<(String, Work)> = Vec::new();
     works.extend(surplus.iter().map(|launch| (launch.spec.name.clone(), Work::remove(launch, launch.group.clone()))));
     works.extend(launches.into_iter().map(|launch| (launch.spec.name.clone(), Work::Apply(Box::new(launch), rerun))));

@@ -16,7 +16,7 @@ use crate::{
     calls::outcomes::{outcome, outcomes},
     connection::Connection,
     failure::{Failure, error_text},
-    protocol::{Action, Answer, Outcome},
+    protocol::{Action, CallAnswer, Outcome},
     state::DaemonState,
 };
 
@@ -68,7 +68,7 @@ pub(crate) async fn each(
     targets: &[String],
     verb: Verb,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
         let found = find(state, target)?;

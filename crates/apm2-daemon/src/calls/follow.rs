@@ -9,8 +9,8 @@ use tokio::time;
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
     failure::{Failure, client_gone},
-    frame::Frame,
-    protocol::{Answer, FailureKind, Reply},
+    frame::SocketFrame,
+    protocol::{CallAnswer, DaemonReply, FailureKind},
     state::DaemonState,
 };
 
@@ -22,7 +22,7 @@ pub(crate) async fn follow(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
     first: u64,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let mut next = first.max(1);
     let mut size = state.head.clone();
     loop {
@@ -30,8 +30,8 @@ pub(crate) async fn follow(
         if head < next {
             tokio::select! {
                 grown = size.changed() => grown.map_err(|_| Failure::new(FailureKind::Failed, "the daemon is leaving"))?,
-                () = connection.left() => return Ok(Answer::Done),
-                () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
+                () = connection.left() => return Ok(CallAnswer::Done),
+                () = time::sleep(ALIVE_INTERVAL) => connection.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?,
             }
             continue;
         }
@@ -42,7 +42,7 @@ pub(crate) async fn follow(
         for event in events.map_err(|error| Failure::new(FailureKind::Unusable, causes(&error)))? {
             let mut bytes = event.seq.to_be_bytes().to_vec();
             encode_event(&event, &mut bytes).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-            connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;
+            connection.send(&SocketFrame::Raw(bytes)).await.map_err(|_| client_gone())?;
         }
         next = last.saturating_add(1);
     }

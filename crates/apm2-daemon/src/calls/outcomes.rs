@@ -7,14 +7,14 @@ use tokio::{sync::oneshot, task::JoinSet, time};
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
     failure::{Failure, client_gone},
-    protocol::{Action, Answer, Outcome, Reply},
+    protocol::{Action, CallAnswer, DaemonReply, Outcome},
 };
 
 /// Runs all changes concurrently, and sends each outcome when it is complete.
 pub(crate) async fn outcomes(
     connection: &mut Connection,
     works: impl Iterator<Item = impl Future<Output = Outcome> + Send + 'static>,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let mut running = JoinSet::new();
     let mut detached = Vec::new();
     for work in works {
@@ -33,14 +33,14 @@ pub(crate) async fn outcomes(
     while !running.is_empty() {
         tokio::select! {
             Some(joined) = running.join_next() => if let Ok(Ok(outcome)) = joined {
-                connection.reply(&Reply::Progress(outcome.clone())).await.map_err(|_| client_gone())?;
+                connection.reply(&DaemonReply::Progress(outcome.clone())).await.map_err(|_| client_gone())?;
                 all.push(outcome);
             },
-            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?,
         }
     }
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Answer::Outcomes(all))
+    Ok(CallAnswer::Outcomes(all))
 }
 
 pub(crate) fn outcome(name: &str, action: Action) -> Outcome {

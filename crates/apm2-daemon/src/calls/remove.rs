@@ -12,7 +12,7 @@ use crate::{
     },
     connection::Connection,
     failure::Failure,
-    protocol::{Action, Answer, FailureKind, Outcome, Targets},
+    protocol::{Action, CallAnswer, FailureKind, Outcome, Targets},
     retention,
     state::DaemonState,
 };
@@ -22,7 +22,7 @@ pub(crate) async fn remove(
     connection: &mut Connection,
     targets: &Targets,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let launches = state.supervisor.launches();
     let named = match targets {
         Targets::Named(names) => {
@@ -57,7 +57,7 @@ pub(crate) async fn purge(
     connection: &mut Connection,
     targets: Targets,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let present: Vec<String> = state.supervisor.launches().iter().map(|launch| launch.spec.name.clone()).collect();
     let (supervised, names) = match targets {
         Targets::All => (Targets::All, vec![None]),
@@ -78,7 +78,7 @@ pub(crate) async fn purge(
         }
     };
     let mut all = match remove(state, connection, &supervised, by).await? {
-        Answer::Outcomes(outcomes) => outcomes,
+        CallAnswer::Outcomes(outcomes) => outcomes,
         other => return Ok(other),
     };
     for name in names {
@@ -100,5 +100,5 @@ pub(crate) async fn purge(
                 .map(|logs| Outcome { bytes: Some(logs.bytes), ..outcome(&logs.instance, Action::Purge) }),
         );
     }
-    Ok(Answer::Outcomes(all))
+    Ok(CallAnswer::Outcomes(all))
 }

@@ -17,9 +17,9 @@ use crate::{
     calls::forget::{forget, forget_runs, forget_when_over},
     connection::Connection,
     failure::{Failure, client_gone},
-    frame::Frame,
+    frame::SocketFrame,
     peer::has_hung_up,
-    protocol::{Answer, FailureKind, Reply},
+    protocol::{CallAnswer, DaemonReply, FailureKind},
     record::{self, past_end},
     state::{DaemonState, RUN_GROUP, is_run},
 };
@@ -31,7 +31,7 @@ pub(crate) async fn run(
     mut launch: LaunchSpec,
     stdin: Option<OwnedFd>,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
     // A new id, because the client's may belong to another process.
     launch.spec.id = ProcessId::new();
@@ -44,8 +44,8 @@ pub(crate) async fn run(
     let Launched { id, run, .. } = launched?;
     let over = forget_when_over(state, id);
     let process_id = id.process_id;
-    let started = Answer::Started { process_id, seq, run: Some(run) };
-    connection.reply(&Reply::Answer(started)).await.map_err(|_| client_gone())?;
+    let started = CallAnswer::Started { process_id, seq, run: Some(run) };
+    connection.reply(&DaemonReply::Answer(started)).await.map_err(|_| client_gone())?;
     let ledger = state.ledger.clone();
     let over = async move {
         let stream = over.await.map_err(|_| ProcessError::NotFound(process_id.to_string()))??;
@@ -95,7 +95,7 @@ pub(crate) async fn ended(
     connection: &mut Connection,
     process_id: ProcessId,
     run: Option<u64>,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let id = StreamId { process_id, instance: 0 };
     let (supervisor, ledger) = (state.supervisor.clone(), state.ledger.clone());
     let over = async move {
@@ -127,8 +127,8 @@ pub(crate) async fn ended(
 }
 
 /// Sends the final state to the client.
-pub(crate) async fn tell_end(connection: &mut Connection, stream: &Stream) -> Result<Answer, Failure> {
+pub(crate) async fn tell_end(connection: &mut Connection, stream: &Stream) -> Result<CallAnswer, Failure> {
     let bytes = encode_stream(stream).map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-    connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;
-    Ok(Answer::Ended)
+    connection.send(&SocketFrame::Raw(bytes)).await.map_err(|_| client_gone())?;
+    Ok(CallAnswer::Ended)
 }

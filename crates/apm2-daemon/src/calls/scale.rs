@@ -8,7 +8,7 @@ use crate::{
     calls::outcomes::outcome,
     connection::Connection,
     failure::Failure,
-    protocol::{Action, Answer},
+    protocol::{Action, CallAnswer},
     state::DaemonState,
 };
 
@@ -18,9 +18,9 @@ pub(crate) async fn scale(
     name: String,
     instances: u32,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let id = state.supervisor.find_process(&name)?;
     let supervisor = state.supervisor.clone();
     connection.wait_for(async move { supervisor.scale(id, instances, &by).await }).await??;
-    Ok(Answer::Outcomes(vec![outcome(&name, Action::Scale)]))
+    Ok(CallAnswer::Outcomes(vec![outcome(&name, Action::Scale)]))
 }

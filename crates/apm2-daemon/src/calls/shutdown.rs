@@ -10,7 +10,7 @@ use crate::{
     calls::outcomes::outcome,
     connection::Connection,
     failure::Failure,
-    protocol::{Action, Answer, FailureKind, Outcome},
+    protocol::{Action, CallAnswer, FailureKind, Outcome},
     state::{DaemonState, ShutdownMode},
 };
 
@@ -31,7 +31,7 @@ pub(crate) async fn shutdown(
     connection: &mut Connection,
     leave: bool,
     by: Requester,
-) -> Result<Answer, Failure> {
+) -> Result<CallAnswer, Failure> {
     let (told, problems) = oneshot::channel();
     let poisoned = || state.ledger.poisoned().filter(|_| !leave);
     let why = if leave || poisoned().is_some() {
@@ -47,17 +47,17 @@ pub(crate) async fn shutdown(
         return left_running(&format!("the ledger is {poison}"), &running(&state.supervisor));
     }
     if problems.is_empty() {
-        return Ok(Answer::Done);
+        return Ok(CallAnswer::Done);
     }
     Err(Failure::new(FailureKind::Failed, format!("could not stop {}", problems.join("; "))))
 }
 
 /// The answer to a `daemon --stop` where nothing can be stopped, since no stop can be recorded: a failure, unless nothing runs.
-pub(crate) fn left_running(why: &str, running: &[String]) -> Result<Answer, Failure> {
+pub(crate) fn left_running(why: &str, running: &[String]) -> Result<CallAnswer, Failure> {
     if running.is_empty() {
         let note =
             format!("{why}; the daemon leaves, and nothing is left running: nothing ran when the ledger was poisoned");
-        return Ok(Answer::Outcomes(vec![Outcome { note: Some(note), ..outcome("daemon", Action::Stop) }]));
+        return Ok(CallAnswer::Outcomes(vec![Outcome { note: Some(note), ..outcome("daemon", Action::Stop) }]));
     }
     let running = running.join(", ");
     let message =

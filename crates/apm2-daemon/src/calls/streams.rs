@@ -9,8 +9,8 @@ use tokio::{sync::mpsc, time};
 use crate::{
     connection::{ALIVE_INTERVAL, Connection},
     failure::{Failure, client_gone},
-    frame::Frame,
-    protocol::{Answer, FailureKind, Reply},
+    frame::SocketFrame,
+    protocol::{CallAnswer, DaemonReply, FailureKind},
     state::DaemonState,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 const STREAMS_AHEAD_MAX: usize = 64;
 
 /// Sends the states of all streams. Few are in memory at a time, because there may be any number of streams.
-pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<Answer, Failure> {
+pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<CallAnswer, Failure> {
     let reader = state.ledger.reader();
     let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);
     let reading = tokio::task::spawn_blocking(move || {
@@ -33,9 +33,9 @@ pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connectio
             next = encoded.recv() => {
                 let Some(bytes) = next else { break };
                 let bytes = bytes.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
-                connection.send(&Frame::Raw(bytes)).await.map_err(|_| client_gone())?;
+                connection.send(&SocketFrame::Raw(bytes)).await.map_err(|_| client_gone())?;
             }
-            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&Reply::Alive).await.map_err(|_| client_gone())?,
+            () = time::sleep(ALIVE_INTERVAL) => connection.reply(&DaemonReply::Alive).await.map_err(|_| client_gone())?,
         }
     }
     let read = reading.await.map_err(|error| Failure::new(FailureKind::Failed, error.to_string()))?;
@@ -43,5 +43,5 @@ pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connectio
         let kind = if error.is_integrity() { FailureKind::Integrity } else { FailureKind::Unusable };
         Failure::new(kind, causes(&error))
     })?;
-    Ok(Answer::Done)
+    Ok(CallAnswer::Done)
 }

@@ -42,7 +42,7 @@ const CONNECTIONS_MAX: usize = 4;
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The descriptors of one run.
-struct Held {
+struct HeldRun {
     /// The outputs, then the pidfd.
     descriptors: Vec<OwnedFd>,
     /// Their description as the client sent it; the store does not interpret it.
@@ -56,7 +56,7 @@ struct FdStoreServer {
     /// No connection is accepted before this time, after accept(2) has failed.
     paused_until: Option<Instant>,
     connections: Vec<OwnedFd>,
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, HeldRun>,
 }
 
 /// Holds descriptors for the clients of `listener`. Returns when it holds none and has no client, or when `dir`, the directory of
@@ -161,7 +161,7 @@ impl FdStoreServer {
                     message::send(connection.as_fd(), Opcode::Refused, "", &[])
                 }
                 Some((run, text)) => {
-                    self.held.insert(run.to_owned(), Held { descriptors, text: text.to_owned() });
+                    self.held.insert(run.to_owned(), HeldRun { descriptors, text: text.to_owned() });
                     done("")
                 }
                 None => message::send(connection.as_fd(), Opcode::Refused, "", &[]),
@@ -172,7 +172,7 @@ impl FdStoreServer {
             }
             Opcode::List => done(&self.held.keys().map(String::as_str).collect::<Vec<_>>().join("\n")),
             Opcode::Get => match self.held.get(&text) {
-                Some(Held { descriptors, text }) => {
+                Some(HeldRun { descriptors, text }) => {
                     let all: Vec<_> = descriptors.iter().map(OwnedFd::as_fd).collect();
                     message::send(connection.as_fd(), Opcode::Done, text, &all)
                 }

@@ -12,8 +12,10 @@
 pub(crate) mod golden;
 
 use apm2_model::spec::launch::LaunchSpec;
-use serde::{Deserialize as _, Serialize};
+use serde::Serialize;
 use serde_json::Value;
+
+use crate::launch_form::LaunchForm;
 
 /// The version of the format that is written.
 pub(crate) const VERSION: u64 = 1;
@@ -53,6 +55,7 @@ pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Versioned<'a> {
         version: u64,
+        #[serde(with = "LaunchForm")]
         launch: &'a LaunchSpec,
     }
     let bytes = serde_json::to_vec(&Versioned { version: VERSION, launch })?;
@@ -81,7 +84,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<LaunchSpec, UnreadableFile> {
             Some(_) | None => None,
         },
     };
-    launch.and_then(|launch| LaunchSpec::deserialize(launch).ok()).ok_or(UnreadableFile::Unknown)
+    launch.and_then(|launch| LaunchForm::deserialize(launch).ok()).ok_or(UnreadableFile::Unknown)
 }
 
 #[cfg(test)]

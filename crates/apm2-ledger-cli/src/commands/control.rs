@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
+use apm2_daemon::protocol::{Action, CallAnswer, ClientRequest, Outcome};
 
 use crate::{context::Context, daemon::order, error::CliError, outcomes::print_outcomes};
 
 /// The processes concerned, and the reason to record.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Targets {
+pub(crate) struct TargetArgs {
     /// Process ids, unique prefixes of ids, names, NAME-INSTANCE, or `all`
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
@@ -26,7 +26,7 @@ Examples:
   apm2-ledger start all")]
 pub(crate) struct StartArgs {
     #[command(flatten)]
-    targets: Targets,
+    targets: TargetArgs,
 }
 
 /// Stop processes and all their descendants; they stay supervised
@@ -38,7 +38,7 @@ Examples:
   apm2-ledger stop all --reason 'maintenance'")]
 pub(crate) struct StopArgs {
     #[command(flatten)]
-    targets: Targets,
+    targets: TargetArgs,
     /// Time from the stop signal to SIGKILL. Default: the setting of each process
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -52,7 +52,7 @@ Examples:
   apm2-ledger restart all --reason 'new certificate'")]
 pub(crate) struct RestartArgs {
     #[command(flatten)]
-    targets: Targets,
+    targets: TargetArgs,
 }
 
 /// Apply new credentials: send reload_signal, or restart processes without one
@@ -63,7 +63,7 @@ Examples:
   apm2-ledger reload all --reason 'key rotation'")]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
-    targets: Targets,
+    targets: TargetArgs,
 }
 
 /// Change the number of instances of processes
@@ -88,23 +88,23 @@ fn parse_scale(text: &str) -> Result<(String, u32), String> {
 }
 
 pub(crate) fn start(args: StartArgs, context: &Context) -> Result<i32, CliError> {
-    let Targets { ids, reason } = args.targets;
-    control(Request::Start { targets: ids }, reason, context)
+    let TargetArgs { ids, reason } = args.targets;
+    control(ClientRequest::Start { targets: ids }, reason, context)
 }
 
 pub(crate) fn stop(args: StopArgs, context: &Context) -> Result<i32, CliError> {
-    let Targets { ids, reason } = args.targets;
-    control(Request::Stop { targets: ids, timeout: args.timeout }, reason, context)
+    let TargetArgs { ids, reason } = args.targets;
+    control(ClientRequest::Stop { targets: ids, timeout: args.timeout }, reason, context)
 }
 
 pub(crate) fn restart(args: RestartArgs, context: &Context) -> Result<i32, CliError> {
-    let Targets { ids, reason } = args.targets;
-    control(Request::Restart { targets: ids }, reason, context)
+    let TargetArgs { ids, reason } = args.targets;
+    control(ClientRequest::Restart { targets: ids }, reason, context)
 }
 
 pub(crate) fn reload(args: ReloadArgs, context: &Context) -> Result<i32, CliError> {
-    let Targets { ids, reason } = args.targets;
-    control(Request::Reload { targets: ids }, reason, context)
+    let TargetArgs { ids, reason } = args.targets;
+    control(ClientRequest::Reload { targets: ids }, reason, context)
 }
 
 pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError> {
@@ -112,9 +112,9 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
     let mut outcomes = Vec::new();
     let mut refusal = None;
     for (name, instances) in args.scales {
-        let request = Request::Scale { name: name.clone(), instances };
+        let request = ClientRequest::Scale { name: name.clone(), instances };
         match order(&dir, request, args.reason.clone()) {
-            Ok(Answer::Outcomes(done)) => outcomes.extend(done),
+            Ok(CallAnswer::Outcomes(done)) => outcomes.extend(done),
             Ok(_) => {}
             Err(error) => {
                 outcomes.push(Outcome {
@@ -128,7 +128,7 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
             }
         }
     }
-    let printed = print_outcomes(&Answer::Outcomes(outcomes), context);
+    let printed = print_outcomes(&CallAnswer::Outcomes(outcomes), context);
     match refusal {
         // The reason of the refusal is more useful than the generic error.
         Some(refusal) => printed.map_err(|error| error.because_of(refusal)),
@@ -136,7 +136,7 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
     }
 }
 
-fn control(request: Request, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
+fn control(request: ClientRequest, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
     let dir = context.existing_ledger_dir()?;
     print_outcomes(&order(&dir, request, reason)?, context)
 }

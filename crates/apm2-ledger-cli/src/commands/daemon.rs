@@ -20,7 +20,7 @@ use apm2_daemon::{
     fd_store::serve_descriptors,
     log_file::DaemonLog,
     owner::{Owner, Ownership, ownership},
-    protocol::{Answer, Request},
+    protocol::{CallAnswer, ClientRequest},
     start::{StartOutcome, report},
     stray::strays,
 };
@@ -183,7 +183,7 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
             end_by_signal(&owner, leave).map_err(failed)??;
             return ended_on_another_request(dir, leave);
         };
-        let request = Request::Shutdown { leave };
+        let request = ClientRequest::Shutdown { leave };
         match answered(client, &request, reason.clone(), |_| ()) {
             Ok(answer) => {
                 say_notes(&answer);
@@ -293,8 +293,8 @@ fn not_ended(pid: u32) -> CliError {
 }
 
 /// Prints the notes in the daemon's last answer.
-fn say_notes(answer: &Answer) {
-    if let Answer::Outcomes(outcomes) = answer {
+fn say_notes(answer: &CallAnswer) {
+    if let CallAnswer::Outcomes(outcomes) = answer {
         outcomes.iter().filter_map(|outcome| outcome.note.as_deref()).for_each(say);
     }
 }
@@ -317,7 +317,7 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
         words.extend(idle.iter().flat_map(|idle| [OsStr::new("--idle-timeout"), OsStr::new(idle)]));
     }
     let client = Client::connect_or_start(dir, &own_command(&words)?)?;
-    if let Answer::Hello { pid, .. } = ask(client, Request::Hello, None)? {
+    if let CallAnswer::Hello { pid, .. } = ask(client, ClientRequest::Hello, None)? {
         say(&format!(
             "{RUN_VARIABLE} is set: this is part of a supervised run, so the daemon is detached from it, as process {pid}"
         ));

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use apm2_daemon::protocol::{Answer, Request, Targets};
+use apm2_daemon::protocol::{CallAnswer, ClientRequest, Targets};
 use clap::ValueHint;
 
 use crate::{
@@ -57,8 +57,8 @@ pub(crate) fn run(args: DownArgs, context: &Context) -> Result<i32, CliError> {
     }
     let nothing =
         if matches!(targets, Targets::All) { "nothing is supervised" } else { "no process of this file is supervised" };
-    let answer = order(&dir, Request::Remove { targets, purge: args.purge }, args.reason)?;
-    if matches!(&answer, Answer::Outcomes(outcomes) if outcomes.is_empty()) {
+    let answer = order(&dir, ClientRequest::Remove { targets, purge: args.purge }, args.reason)?;
+    if matches!(&answer, CallAnswer::Outcomes(outcomes) if outcomes.is_empty()) {
         say(nothing);
     }
     print_outcomes(&answer, context)

@@ -6,7 +6,7 @@ use apm2_model::{event::stream_id::StreamId, id_query::UnclearId};
 use crate::{
     context::Context,
     error::{CliError, ErrorKind},
-    history::{History, Shown},
+    history::{InstanceHistory, Shown},
     options::Format,
     render,
     status::InstanceStatus,
@@ -85,8 +85,8 @@ fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
 }
 
 /// Applies the events of `id` up to `seq`; `None` when it had none by then.
-fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<History>, ReadError> {
-    let mut history: Option<History> = None;
+fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<InstanceHistory>, ReadError> {
+    let mut history: Option<InstanceHistory> = None;
     for event in reader.stream_events(id) {
         let event = event?;
         if event.seq > seq {
@@ -95,7 +95,7 @@ fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<History>, R
         let seq = event.seq;
         match &mut history {
             Some(history) => history.push(event),
-            None => History::begin(event).map(|begun| history = Some(begun)),
+            None => InstanceHistory::begin(event).map(|begun| history = Some(begun)),
         }
         .map_err(|source| ReadError::Illegal { seq, source })?;
     }
@@ -107,7 +107,12 @@ fn not_yet(id: &str, seq: u64) -> CliError {
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }
 
-fn print(history: &History, status: &InstanceStatus<'_>, shown: Shown, context: &Context) -> Result<(), CliError> {
+fn print(
+    history: &InstanceHistory,
+    status: &InstanceStatus<'_>,
+    shown: Shown,
+    context: &Context,
+) -> Result<(), CliError> {
     match context.format {
         Format::Json => context.print_json(&ProcessView::new(history, status, shown, context.notice())),
         Format::Jsonl => {

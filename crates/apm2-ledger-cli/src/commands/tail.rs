@@ -10,7 +10,7 @@ use apm2_core::notify::FileWatch;
 use apm2_daemon::{
     DAEMON_SOCKET,
     client::{self, Client, ClientError, Received},
-    protocol::Request,
+    protocol::ClientRequest,
 };
 use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
 use apm2_model::{
@@ -210,7 +210,7 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
 /// Prints the events that one daemon sends, until the connection is lost.
 fn from_daemon(mut client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
     let first = tail.seen.saturating_add(1);
-    let mut asked = client.ask(Request::Follow { first }, None, None);
+    let mut asked = client.ask(ClientRequest::Follow { first }, None, None);
     while asked.is_ok() {
         match client.receive() {
             Ok(Received::Bytes(bytes)) => tail.take(client::event(&bytes)?, filter, context)?,

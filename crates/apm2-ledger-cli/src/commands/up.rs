@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use apm2_daemon::protocol::{Action, Answer, Outcome, Request};
+use apm2_daemon::protocol::{Action, CallAnswer, ClientRequest, Outcome, SentLaunch};
 use apm2_model::spec::launch::LaunchSpec;
 use clap::ValueHint;
 
@@ -74,19 +74,22 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     let Ecosystem { group, launches } = Ecosystem::read(&file)?;
     let dir = context.ledger_dir()?;
     if args.dry_run && !dir.exists() {
-        return print_outcomes(&Answer::Outcomes(launches.iter().map(created).collect()), context);
+        return print_outcomes(&CallAnswer::Outcomes(launches.iter().map(created).collect()), context);
     }
     if args.dry_run {
         // A dry run does not start a daemon.
         let Some(client) = connect(&dir)? else {
             return print_outcomes(&apm2_daemon::dry_run(&dir, &group, launches, args.rerun)?, context);
         };
-        let request = Request::Apply { group, launches, dry_run: true, rerun: args.rerun };
+        let request = request(group, launches, true, args.rerun);
         return print_outcomes(&ask(client, request, args.reason)?, context);
     }
-    let request = Request::Apply { group, launches, dry_run: false, rerun: args.rerun };
-    let answer = order(&dir, request, args.reason)?;
+    let answer = order(&dir, request(group, launches, false, args.rerun), args.reason)?;
     print_outcomes(&answer, context)
+}
+
+fn request(group: String, launches: Vec<LaunchSpec>, dry_run: bool, rerun: bool) -> ClientRequest {
+    ClientRequest::Apply { group, launches: launches.into_iter().map(SentLaunch).collect(), dry_run, rerun }
 }
 
 /// The change that `up` would make to `launch` when no process is supervised.

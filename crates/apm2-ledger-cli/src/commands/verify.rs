@@ -106,7 +106,7 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
 
 pub(crate) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
-    let mut progress = Progress::new();
+    let mut progress = VerifyProgress::new();
     let report = apm2_ledger::verify(&dir, &mut |events| progress.show(events))?;
     progress.clear();
     match context.format {
@@ -165,13 +165,13 @@ fn findings(findings: &[Finding]) -> Table<3> {
 }
 
 /// Progress on one line of a terminal that is overwritten.
-struct Progress {
+struct VerifyProgress {
     begun: Instant,
     is_terminal: bool,
     is_shown: bool,
 }
 
-impl Progress {
+impl VerifyProgress {
     fn new() -> Self {
         Self { begun: Instant::now(), is_terminal: io::stderr().is_terminal(), is_shown: false }
     }

@@ -14,7 +14,7 @@ use apm2_model::{
 };
 
 use crate::{
-    history::{History, Run, Shown},
+    history::{InstanceHistory, Run, Shown},
     render::{
         color::Style,
         escape::escape,
@@ -80,7 +80,7 @@ fn uptime(status: &InstanceStatus<'_>) -> String {
 /// Prints one process: its handle, its last runs, its last events.
 pub(crate) fn show(
     out: &mut dyn Write,
-    history: &History,
+    history: &InstanceHistory,
     status: &InstanceStatus<'_>,
     shown: Shown,
     layout: Layout,
@@ -111,7 +111,7 @@ pub(crate) fn show(
 }
 
 /// Prints the last lines of the latest run that failed, which often contain the cause.
-fn last_output(out: &mut dyn Write, history: &History, layout: Layout) -> io::Result<()> {
+fn last_output(out: &mut dyn Write, history: &InstanceHistory, layout: Layout) -> io::Result<()> {
     let latest = history.runs.iter().rev().find_map(|run| run.last_output.as_ref().map(|lines| (run.number, lines)));
     let Some((number, (stdout, stderr))) = latest else { return Ok(()) };
     for (name, lines) in [("stdout", stdout), ("stderr", stderr)] {

@@ -12,7 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    history::{History, Shown},
+    history::{InstanceHistory, Shown},
     status::InstanceStatus,
     view::{event::EventView, handle::HandleView, notice::Notice, run::RunView},
 };
@@ -30,7 +30,7 @@ pub(crate) struct ProcessView<'a> {
 impl<'a> ProcessView<'a> {
     /// The view of `history`.
     pub(crate) fn new(
-        history: &'a History,
+        history: &'a InstanceHistory,
         status: &InstanceStatus<'a>,
         shown: Shown,
         notice: Option<&'a Notice>,

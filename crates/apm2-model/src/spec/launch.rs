@@ -9,8 +9,8 @@ use crate::spec::{ProcessSpec, config::credentials::CredentialSource, id::Proces
 
 /// A specification with the data from its client that a start needs.
 ///
-/// `Debug` shows no value. Serialization does: it is the form in which a launch is sent to a supervisor, and stored for
-/// the next one.
+/// `Debug` shows no value. Serialization does. The launch files and the calls of `apm2-daemon` have a form of their own, which does not
+/// depend on the serde attributes here.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchSpec {

@@ -43,7 +43,7 @@ pub struct LogReader {
     path: PathBuf,
     /// Read buffer.
     position: LogPosition,
-    file: Option<Source>,
+    file: Option<LogSource>,
     buffer: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ enum Named {
 }
 
 #[derive(Debug)]
-enum Source {
+enum LogSource {
     Plain { file: File, inode: u64 },
     Compressed(Box<MultiGzDecoder<File>>),
 }
@@ -135,8 +135,8 @@ impl LogReader {
             // Checked before reading: if the file was rotated, all of its output is already in it.
             let named = self.named();
             let read = match &mut self.file {
-                Some(Source::Plain { file, .. }) => file.read(&mut self.buffer)?,
-                Some(Source::Compressed(decoder)) => decoder.read(&mut self.buffer)?,
+                Some(LogSource::Plain { file, .. }) => file.read(&mut self.buffer)?,
+                Some(LogSource::Compressed(decoder)) => decoder.read(&mut self.buffer)?,
                 None => 0,
             };
             if read > 0 {
@@ -157,7 +157,7 @@ impl LogReader {
     /// Which file has the name of the log file. Once that is another one, nothing more is written to the open file.
     fn named(&self) -> Named {
         match (&self.file, fs::symlink_metadata(&self.path)) {
-            (Some(Source::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
+            (Some(LogSource::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
                 Named::Same { length: metadata.len() }
             }
             _ => Named::Other,
@@ -168,8 +168,8 @@ impl LogReader {
     fn begin_anew(&mut self) -> io::Result<()> {
         self.position.offset = 0;
         match &mut self.file {
-            Some(Source::Plain { file, .. }) => file.rewind(),
-            Some(Source::Compressed(_)) | None => Ok(()),
+            Some(LogSource::Plain { file, .. }) => file.rewind(),
+            Some(LogSource::Compressed(_)) | None => Ok(()),
         }
     }
 
@@ -180,7 +180,7 @@ impl LogReader {
             let found = rotated(&self.path)?.into_iter().find(|file| file.generation == self.position.generation);
             let opened = match found {
                 Some(file) if file.is_compressed => {
-                    open_for_reading(&file.path).map(|file| Source::Compressed(Box::new(MultiGzDecoder::new(file))))
+                    open_for_reading(&file.path).map(|file| LogSource::Compressed(Box::new(MultiGzDecoder::new(file))))
                 }
                 Some(file) => open_for_reading(&file.path).and_then(plain),
                 None if Self::current(&self.path)? == self.position.generation => {
@@ -233,7 +233,7 @@ impl LogReader {
     }
 }
 
-impl Source {
+impl LogSource {
     /// The same source, after `offset` bytes of output were skipped.
     fn starting_at(mut self, offset: u64) -> io::Result<Self> {
         match &mut self {
@@ -248,9 +248,9 @@ impl Source {
     }
 }
 
-fn plain(file: File) -> io::Result<Source> {
+fn plain(file: File) -> io::Result<LogSource> {
     let inode = file.metadata()?.ino();
-    Ok(Source::Plain { file, inode })
+    Ok(LogSource::Plain { file, inode })
 }
 
 #[cfg(test)]

@@ -52,13 +52,13 @@ pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince>
 }
 
 /// The line that is being searched for its time.
-struct Line {
+struct SearchedLine {
     begin: LogPosition,
     /// Its first bytes, at most the length of a time.
     head: Vec<u8>,
 }
 
-impl Line {
+impl SearchedLine {
     const fn at(begin: LogPosition) -> Self {
         Self { begin, head: Vec::new() }
     }
@@ -75,7 +75,7 @@ impl Line {
 
 fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: DateTime<Utc>) -> io::Result<OutputSince> {
     let mut reader = LogReader::from_position(path, start)?;
-    let mut line = Line::at(start);
+    let mut line = SearchedLine::at(start);
     while reader.position() < end {
         let bytes = match reader.next_item()? {
             LogItem::End => break,
@@ -86,7 +86,7 @@ fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: Dat
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let from = LogPosition { offset: after.offset.saturating_sub(length), ..after };
         if line.begin.generation != from.generation {
-            line = Line::at(from);
+            line = SearchedLine::at(from);
         }
         for (at, byte) in (from.offset..).zip(&bytes) {
             if line.head.len() < TIME_BYTES && line.head.last() != Some(&b'\n') {
@@ -101,7 +101,7 @@ fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: Dat
                 }
             }
             if *byte == b'\n' {
-                line = Line::at(LogPosition { offset: at.saturating_add(1), ..from });
+                line = SearchedLine::at(LogPosition { offset: at.saturating_add(1), ..from });
             }
         }
     }

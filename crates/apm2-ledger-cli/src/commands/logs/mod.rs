@@ -16,7 +16,7 @@ use apm2_model::event::kind::OutputSource;
 use chrono::{DateTime, Utc};
 
 use crate::{
-    commands::logs::print::{Origin, PartialLine, Printer},
+    commands::logs::print::{LineOrigin, PartialLine, Printer},
     context::Context,
     error::CliError,
     options::Format,
@@ -58,7 +58,7 @@ pub(crate) struct LogsArgs {
     follow: bool,
     /// Last N lines of each output, or `all`. Default: 100, or all with --since
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_lines)]
-    lines: Option<Lines>,
+    lines: Option<LineCount>,
     /// Only lines written since TIME. Exact when lines have timestamps (`timestamps = true`); otherwise each file that was
     /// modified since then is shown completely
     #[arg(long, value_name = "TIME", value_parser = time)]
@@ -79,21 +79,21 @@ const REMOVED_TRIES_MAX: u32 = 8;
 
 /// Number of lines.
 #[derive(Debug, Clone, Copy)]
-enum Lines {
+enum LineCount {
     All,
     Last(usize),
 }
 
-fn parse_lines(text: &str) -> Result<Lines, String> {
+fn parse_lines(text: &str) -> Result<LineCount, String> {
     if text == "all" {
-        return Ok(Lines::All);
+        return Ok(LineCount::All);
     }
-    text.parse().map(Lines::Last).map_err(|_| "write a number, or `all`".to_owned())
+    text.parse().map(LineCount::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
 /// One file that is read.
 struct Log {
-    origin: Origin,
+    origin: LineOrigin,
     path: PathBuf,
     reader: LogReader,
     /// The incomplete line of this file, kept apart so that lines of several files do not mix.
@@ -180,7 +180,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
                 let opened = LogReader::from_start(path);
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
                 let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
-                let origin = Origin { process_id, name, instance, output, title };
+                let origin = LineOrigin { process_id, name, instance, output, title };
                 logs.push(Log { origin, path: path.to_owned(), reader, begun: PartialLine::default() });
             }
         }
@@ -214,18 +214,18 @@ fn say_removed(log: &Log, files: u64) {
 
 /// What was printed of one file.
 #[derive(Default)]
-struct Printed {
+struct PrintedLog {
     bytes: usize,
     /// Rotated files that were removed before they were read.
     removed_files: u64,
 }
 
 /// Prints the last existing lines. Bounded by the size at the start, since a process may write faster than it is read.
-fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<Printed> {
-    let mut printed = Printed::default();
+fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<PrintedLog> {
+    let mut printed = PrintedLog::default();
     let end = LogReader::end(&log.path)?;
-    let of_all = if args.since.is_some() { Lines::All } else { Lines::Last(LINES_SHOWN) };
-    if let Lines::Last(max) = args.lines.unwrap_or(of_all) {
+    let of_all = if args.since.is_some() { LineCount::All } else { LineCount::Last(LINES_SHOWN) };
+    if let LineCount::Last(max) = args.lines.unwrap_or(of_all) {
         log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
     }
     if let Some(time) = args.since {

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Source of a line: process and stream.
-pub(crate) struct Origin {
+pub(crate) struct LineOrigin {
     pub(crate) process_id: ProcessId,
     pub(crate) name: String,
     pub(crate) instance: u32,
@@ -53,7 +53,7 @@ impl PartialLine {
     }
 
     /// Prints the lines that `bytes` complete, and buffers the rest.
-    pub(crate) fn take(&mut self, origin: &Origin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
+    pub(crate) fn take(&mut self, origin: &LineOrigin, bytes: &[u8], out: &mut Printer) -> io::Result<()> {
         if out.is_plain() {
             return out.write(bytes);
         }
@@ -72,7 +72,7 @@ impl PartialLine {
     }
 
     /// Prints the incomplete line.
-    pub(crate) fn print(&mut self, origin: &Origin, out: &mut Printer) -> io::Result<()> {
+    pub(crate) fn print(&mut self, origin: &LineOrigin, out: &mut Printer) -> io::Result<()> {
         self.since = None;
         let bytes = std::mem::take(&mut self.bytes);
         if bytes.is_empty() { Ok(()) } else { out.print(origin, &bytes) }
@@ -81,7 +81,7 @@ impl PartialLine {
 
 /// Output style.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Style {
+enum LogStyle {
     /// Unchanged, for one file.
     Plain,
     /// A title above the lines of each file.
@@ -111,7 +111,7 @@ struct LineView<'a> {
 pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     escapes: bool,
-    style: Style,
+    style: LogStyle,
     /// Source whose title was printed last.
     titled: Option<String>,
     /// Source of the incomplete line at the end of the output.
@@ -123,37 +123,37 @@ pub(crate) struct Printer {
 impl Printer {
     /// Text, for one file or several.
     pub(crate) fn text(escapes: bool, has_titles: bool) -> Self {
-        Self { escapes, ..Self::of(if has_titles { Style::TitlesAbove } else { Style::Plain }) }
+        Self { escapes, ..Self::of(if has_titles { LogStyle::TitlesAbove } else { LogStyle::Plain }) }
     }
 
     /// A JSON array.
     pub(crate) fn array() -> Self {
-        Self::of(Style::Array)
+        Self::of(LogStyle::Array)
     }
 
     /// JSON objects, one a line.
     pub(crate) fn objects() -> Self {
-        Self::of(Style::Objects)
+        Self::of(LogStyle::Objects)
     }
 
-    fn of(style: Style) -> Self {
+    fn of(style: LogStyle) -> Self {
         let out = BufWriter::new(io::stdout());
         Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
     }
 
     /// Prints the start of the document and the notice, if any, as its first object.
     pub(crate) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
-        if self.style == Style::Array {
+        if self.style == LogStyle::Array {
             self.out.write_all(b"[")?;
         }
-        if matches!(self.style, Style::Objects | Style::Array) {
+        if matches!(self.style, LogStyle::Objects | LogStyle::Array) {
             items(notice, iter::empty::<()>()).try_for_each(|notice| self.print_object(&notice))?;
         }
         Ok(())
     }
 
     pub(crate) fn end(&mut self) -> io::Result<()> {
-        if self.style == Style::Array {
+        if self.style == LogStyle::Array {
             self.out.write_all(if self.objects > 0 { b"\n]\n" } else { b"]\n" })?;
         }
         self.flush()
@@ -161,8 +161,8 @@ impl Printer {
 
     /// Prefixes each line with its title from now on (`--follow`).
     pub(crate) fn go_on(&mut self) {
-        if self.style == Style::TitlesAbove {
-            self.style = Style::TitlesInFront;
+        if self.style == LogStyle::TitlesAbove {
+            self.style = LogStyle::TitlesInFront;
         }
     }
 
@@ -172,22 +172,22 @@ impl Printer {
 
     /// Whether bytes are printed unchanged and without buffering.
     fn is_plain(&self) -> bool {
-        self.style == Style::Plain
+        self.style == LogStyle::Plain
     }
 
     /// Bytes of a line to buffer before it is printed in parts.
     const fn bytes_max(&self) -> usize {
         match self.style {
-            Style::Objects | Style::Array => OBJECT_BYTES_MAX,
-            Style::Plain | Style::TitlesAbove | Style::TitlesInFront => LINE_BYTES_MAX,
+            LogStyle::Objects | LogStyle::Array => OBJECT_BYTES_MAX,
+            LogStyle::Plain | LogStyle::TitlesAbove | LogStyle::TitlesInFront => LINE_BYTES_MAX,
         }
     }
 
     /// Prints a line or a part of one.
-    fn print(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+    fn print(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         match self.style {
-            Style::Plain => self.write(line),
-            Style::TitlesAbove => {
+            LogStyle::Plain => self.write(line),
+            LogStyle::TitlesAbove => {
                 if self.titled.as_deref() != Some(&origin.title) {
                     let gap = if self.titled.is_some() { "\n" } else { "" };
                     writeln!(self.out, "{gap}==> {} <==", origin.title)?;
@@ -195,13 +195,13 @@ impl Printer {
                 }
                 self.write(line)
             }
-            Style::TitlesInFront => self.print_titled(origin, line),
-            Style::Objects | Style::Array => self.print_line_object(origin, line),
+            LogStyle::TitlesInFront => self.print_titled(origin, line),
+            LogStyle::Objects | LogStyle::Array => self.print_line_object(origin, line),
         }
     }
 
     /// Prints a line with its title. Continues the output's last line if that is the same, incomplete one.
-    fn print_titled(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+    fn print_titled(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         if self.open.as_deref() != Some(&origin.title) {
             if self.open.is_some() {
                 writeln!(self.out)?;
@@ -213,7 +213,7 @@ impl Printer {
         Ok(())
     }
 
-    fn print_line_object(&mut self, origin: &Origin, line: &[u8]) -> io::Result<()> {
+    fn print_line_object(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         let is_complete = line.ends_with(b"\n");
         let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
         let (process_id, output) = (origin.process_id.to_string(), name_of(origin.output));
@@ -222,12 +222,12 @@ impl Printer {
     }
 
     fn print_object(&mut self, object: &impl Serialize) -> io::Result<()> {
-        if self.style == Style::Array {
+        if self.style == LogStyle::Array {
             self.out.write_all(if self.objects > 0 { b",\n  " } else { b"\n  " })?;
         }
         self.objects = self.objects.saturating_add(1);
         serde_json::to_writer(&mut self.out, object)?;
-        if self.style == Style::Array { Ok(()) } else { writeln!(self.out) }
+        if self.style == LogStyle::Array { Ok(()) } else { writeln!(self.out) }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {

@@ -16,7 +16,7 @@ use std::{
 use apm2_core::log::LogFiles;
 use apm2_daemon::{
     client::{self, Client, ClientError, Received},
-    protocol::{Answer, FailureKind, Request},
+    protocol::{CallAnswer, ClientRequest, FailureKind, SentLaunch},
 };
 use apm2_model::{
     event::Event,
@@ -26,7 +26,7 @@ use apm2_model::{
 
 use crate::{
     commands::run::{
-        output::{LogPositions, Output},
+        output::{LogPositions, OutputThread},
         signals::SignalMeaning,
     },
     daemon::{LEAVING_MAX, connect, connect_or_start, terminal},
@@ -48,7 +48,7 @@ const LOSSES_MAX: u32 = 50;
 /// Messages to the main thread.
 pub(crate) enum WatchInput {
     /// The daemon is connected, and the run is about to be requested.
-    Connected(Output),
+    Connected(OutputThread),
     /// The daemon has accepted it; with the number of the first run, if the daemon reports it.
     Started(ProcessId, Option<u64>),
     /// The series of runs has ended.
@@ -86,7 +86,7 @@ impl Once {
 }
 
 /// Input of the thread that sends the requests.
-pub(crate) struct Call {
+pub(crate) struct RunCall {
     pub(crate) dir: PathBuf,
     pub(crate) launch: LaunchSpec,
     /// Standard input of the first run.
@@ -99,7 +99,7 @@ pub(crate) struct Call {
     pub(crate) once: Once,
 }
 
-impl Call {
+impl RunCall {
     /// Connects, requests the run, and waits for its end.
     pub(crate) fn run(self) {
         let Self { dir, launch, stdin, reason, files, news, once } = self;
@@ -110,7 +110,7 @@ impl Call {
         if !once.take() {
             return;
         }
-        let mut waiting = Waiting { dir, news, process: None, run: None, lost_at: None, losses: 0 };
+        let mut waiting = RunWait { dir, news, process: None, run: None, lost_at: None, losses: 0 };
         let over = match waiting.until_over(client, launch, stdin, reason) {
             Ok(stream) => WatchInput::Ended(Box::new(stream)),
             Err(WaitEnd { error, is_refused }) => WatchInput::Failed { error, is_refused },
@@ -124,7 +124,8 @@ fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<WatchInput>) -> 
     let client = connect_or_start(dir)?;
     let unreadable = |error: io::Error| CliError::failed(format!("the log files cannot be read: {error}"));
     let places = LogPositions::end_of(files).map_err(unreadable)?;
-    let output = Output::start(places).map_err(|error| CliError::failed(format!("no thread for output: {error}")))?;
+    let output =
+        OutputThread::start(places).map_err(|error| CliError::failed(format!("no thread for output: {error}")))?;
     tell(news, WatchInput::Connected(output));
     Ok(client)
 }
@@ -132,7 +133,7 @@ fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<WatchInput>) -> 
 /// Requests the run from one daemon.
 fn ask_for(
     client: &mut Client,
-    request: &Request,
+    request: &ClientRequest,
     stdin: Option<&OwnedFd>,
     reason: Option<&String>,
 ) -> Result<(), ClientError> {
@@ -154,7 +155,7 @@ impl WaitEnd {
     }
 }
 
-struct Waiting {
+struct RunWait {
     dir: PathBuf,
     news: Sender<WatchInput>,
     process: Option<ProcessId>,
@@ -165,7 +166,7 @@ struct Waiting {
     losses: u32,
 }
 
-impl Waiting {
+impl RunWait {
     /// Requests the run and waits for its end; continues with the next daemon when one ends.
     fn until_over(
         &mut self,
@@ -175,7 +176,7 @@ impl Waiting {
         reason: Option<String>,
     ) -> Result<Stream, WaitEnd> {
         let (mut end, began) = (None, Instant::now());
-        let request = Request::Run { launch: Box::new(launch), stdin: stdin.is_some() };
+        let request = ClientRequest::Run { launch: Box::new(SentLaunch(launch)), stdin: stdin.is_some() };
         let mut asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
         loop {
             let received = asked.and_then(|()| client.receive());
@@ -191,7 +192,7 @@ impl Waiting {
             // Close our copy: the writer of a pipe must get SIGPIPE when the command has ended.
             drop(stdin.take());
             match received {
-                Ok(Received::Answer(Answer::Started { process_id, seq, run })) => {
+                Ok(Received::Answer(CallAnswer::Started { process_id, seq, run })) => {
                     self.process = Some(process_id);
                     self.run = run;
                     tell(&self.news, WatchInput::Started(process_id, run));
@@ -234,7 +235,7 @@ impl Waiting {
         let mut is_said = false;
         loop {
             let next = connect_or_start(&self.dir).and_then(|mut next| {
-                next.ask(Request::Wait { process_id, run: self.run }, None, None)?;
+                next.ask(ClientRequest::Wait { process_id, run: self.run }, None, None)?;
                 Ok(next)
             });
             match next {
@@ -269,7 +270,7 @@ impl Follower {
     }
 
     fn follow(&self, mut client: Client, next: &mut u64) -> Result<(), ClientError> {
-        client.ask(Request::Follow { first: *next }, None, None)?;
+        client.ask(ClientRequest::Follow { first: *next }, None, None)?;
         loop {
             if let Received::Bytes(bytes) = client.receive()? {
                 let event = client::event(&bytes)?;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_daemon::protocol::{Answer, Request};
+use apm2_daemon::protocol::{CallAnswer, ClientRequest};
 use apm2_model::{signal::Signal, spec::id::ProcessId};
 
 use crate::{
@@ -34,7 +34,7 @@ pub(crate) fn stop(
 ) {
     let (dir, news) = (dir.to_owned(), news.clone());
     thread::spawn(move || {
-        let request = Request::Stop { targets: vec![process.to_string()], timeout };
+        let request = ClientRequest::Stop { targets: vec![process.to_string()], timeout };
         if let Err(why) = ask(&dir, &request, signal, &news) {
             tell(&news, WatchInput::Refused(format!("cannot be stopped: {why}")));
         }
@@ -75,7 +75,7 @@ impl SignalForwarder {
 
 fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInput>) {
     for SignalRequest { process, received, sent, done } in words {
-        let request = Request::Signal { targets: vec![process.to_string()], signal: sent };
+        let request = ClientRequest::Signal { targets: vec![process.to_string()], signal: sent };
         if let Err(why) = ask(dir, &request, received, news) {
             tell(news, WatchInput::Refused(format!("{sent} is not passed on: {why}")));
         }
@@ -86,21 +86,23 @@ fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInpu
 
 /// Sends a request to the daemon, or to the next one when none runs or one ends before it answers. A request that is not
 /// repeatable is sent once. A stop is repeated as long as no daemon answers.
-fn ask(dir: &Path, request: &Request, signal: Signal, news: &Sender<WatchInput>) -> Result<(), String> {
+fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchInput>) -> Result<(), String> {
     let (mut began, mut is_said) = (Instant::now(), false);
     loop {
         let unanswered = match ask_once(dir, request, signal) {
-            Ok(Answer::Outcomes(outcomes)) => {
+            Ok(CallAnswer::Outcomes(outcomes)) => {
                 return outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err);
             }
-            Ok(Answer::Hello { .. } | Answer::Started { .. } | Answer::Ended | Answer::Done) => return Ok(()),
+            Ok(CallAnswer::Hello { .. } | CallAnswer::Started { .. } | CallAnswer::Ended | CallAnswer::Done) => {
+                return Ok(());
+            }
             Err(unanswered) => unanswered,
         };
         match unanswered {
             Failed::Asking(unanswered) if unanswered.is_unknown(request) => {
                 return Err(format!("it is not known whether that was done: {}", unanswered.error));
             }
-            Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, Request::Stop { .. }) => {
+            Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, ClientRequest::Stop { .. }) => {
                 // The daemon is connected and carries out the request when it continues.
                 began = Instant::now();
                 if !std::mem::replace(&mut is_said, true) {
@@ -125,7 +127,7 @@ enum Failed {
     Asking(RequestError),
 }
 
-fn ask_once(dir: &Path, request: &Request, signal: Signal) -> Result<Answer, Failed> {
+fn ask_once(dir: &Path, request: &ClientRequest, signal: Signal) -> Result<CallAnswer, Failed> {
     match connect(dir) {
         Ok(Some(client)) => {
             answered(client, request, Some(format!("received {signal}")), |_| ()).map_err(Failed::Asking)

@@ -43,14 +43,14 @@ enum OutputMessage {
 }
 
 /// The thread that writes to our stdout and stderr.
-pub(crate) struct Output {
+pub(crate) struct OutputThread {
     words: Sender<OutputMessage>,
     waker: Waker,
     /// Disconnected when the thread ends.
     through: Receiver<()>,
 }
 
-impl Output {
+impl OutputThread {
     /// Starts the thread, which copies what is added to the files.
     pub(crate) fn start(places: LogPositions) -> io::Result<Self> {
         let (words, told) = channel();

@@ -42,9 +42,9 @@ pub(crate) enum SignalMeaning {
 }
 
 /// The signals that `run` handles.
-pub(crate) struct Signals(Vec<(Signal, unix::Signal)>);
+pub(crate) struct RunSignals(Vec<(Signal, unix::Signal)>);
 
-impl Signals {
+impl RunSignals {
     /// Blocks the signals, so that they are received instead of ending or suspending `run`.
     ///
     /// # Errors

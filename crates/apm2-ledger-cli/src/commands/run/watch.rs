@@ -25,12 +25,12 @@ use nix::{
 
 use crate::{
     commands::run::{
-        call::{Call, Once, WatchInput, tell},
+        call::{Once, RunCall, WatchInput, tell},
         code,
         orders::{self, SignalForwarder},
-        output::Output,
+        output::OutputThread,
         reporter::EventReporter,
-        signals::{SignalMeaning, Signals},
+        signals::{RunSignals, SignalMeaning},
         stdin,
     },
     context::Context,
@@ -68,7 +68,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     let (sender, news) = channel();
     listen(sender.clone())?;
     let once = Once::default();
-    let mut watch = Watch {
+    let mut watch = RunWatch {
         name: spec.name.clone(),
         remark: format!("recording {} in {}", spec.name, dir.display()),
         reporter: EventReporter::new(&spec.name, context.verbose),
@@ -94,7 +94,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     launch.umask = apm2_core::process::current_umask();
     let stdin =
         stdin::take().map_err(|error| CliError::failed(format!("the standard input cannot be used: {error}")))?;
-    let call = Call { dir, launch, stdin, reason, files, news: sender, once };
+    let call = RunCall { dir, launch, stdin, reason, files, news: sender, once };
     thread::spawn(move || call.run());
     watch.until_over(&news, context)
 }
@@ -104,13 +104,13 @@ fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::failed(format!("cannot take signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let entered = runtime.enter();
-    let signals = Signals::listen().map_err(failed)?;
+    let signals = RunSignals::listen().map_err(failed)?;
     drop(entered);
     thread::spawn(move || runtime.block_on(signals.forward(|heard| tell(&news, WatchInput::Signal(heard)))));
     Ok(())
 }
 
-struct Watch {
+struct RunWatch {
     name: String,
     /// The first message, printed with `--verbose`.
     remark: String,
@@ -126,7 +126,7 @@ struct Watch {
     series: Option<Series>,
     /// The process of the latest run.
     identity: Option<ProcessIdentity>,
-    output: Option<Output>,
+    output: Option<OutputThread>,
     /// Sequence number of the last event received about the process.
     seen: u64,
     /// Number of stop signals received.
@@ -148,7 +148,7 @@ enum Next {
     Leave(Signal),
 }
 
-impl Watch {
+impl RunWatch {
     fn until_over(&mut self, news: &Receiver<WatchInput>, context: &Context) -> Result<i32, CliError> {
         let end = loop {
             match self.next_news(news) {
