@@ -110,7 +110,7 @@ args = ["1000"]
 env = { MODE = "batch" }
 restart = { policy = "never" }
 [process.health]
-check = { script = { command = "sh", args = ["-c", 'echo "$MODE $EXTRA $APM2_PID" > checked; echo trouble; echo the database is not there >&2; exit 9'] } }
+check = { script = { command = "sh", args = ["-c", 'echo "$MODE $EXTRA $APM2_PID" > checked.new; mv checked.new checked; echo trouble; echo the database is not there >&2; exit 9'] } }
 env = { EXTRA = "more" }
 interval = "100ms"
 failure_threshold = 1
