@@ -1,8 +1,8 @@
-//! The hash chain over every event, from the first on.
+//! The hash chain over all events of a ledger.
 //!
-//! `leaf = SHA-256(0x00 ‖ seq ‖ event bytes)`, `chain = SHA-256(0x01 ‖ chain before ‖ leaf)`; the chain before the first
-//! event is `SHA-256(0x02 ‖ ledger id)`. Sequence numbers are 8 bytes, little-endian. The chain does not depend on how
-//! events are grouped into commits and frames.
+//! `leaf = SHA-256(0x00 ‖ seq ‖ event bytes)`, `chain = SHA-256(0x01 ‖ chain before ‖ leaf)`; the chain value before
+//! the first event is `SHA-256(0x02 ‖ ledger id)`. Sequence numbers are 8 bytes, little-endian. The chain values do not
+//! depend on how events are grouped into commits and frames.
 
 use std::fmt;
 
@@ -15,18 +15,18 @@ const LINK: u8 = 1;
 
 const GENESIS: u8 = 2;
 
-/// The hash of everything up to and including one event.
+/// A hash chain value: the hash of all events up to and including one event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain(pub [u8; 32]);
 
 impl Chain {
-    /// The chain before the first event of this ledger.
+    /// The hash chain value before the first event of the ledger with the ID `ledger`.
     #[must_use]
     pub fn genesis(ledger: Uuid) -> Self {
         Self(Sha256::new().chain_update([GENESIS]).chain_update(ledger.as_bytes()).finalize().into())
     }
 
-    /// The chain after one more event.
+    /// The hash chain value after one more event, which has the sequence number `seq`.
     #[must_use]
     pub fn link(&self, seq: u64, event_bytes: &[u8]) -> Self {
         let leaf =
@@ -36,7 +36,7 @@ impl Chain {
 }
 
 impl fmt::Display for Chain {
-    /// Lower-case hexadecimal.
+    /// Writes the hash as lower-case hexadecimal digits.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }

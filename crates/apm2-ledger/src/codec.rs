@@ -1,16 +1,18 @@
-//! The only place with bincode: one fixed configuration, always with a limit, always from a slice.
+//! Encoding with `bincode`, in one fixed configuration. No other module uses `bincode`.
 //!
-//! Variable-length integers, little-endian, trailing bytes refused. `bincode::serialize` has another configuration and
-//! is used nowhere. The limit is that of the slice: bincode takes no more memory for what it reads from one than the
-//! slice is long, short of a megabyte for sequences whose claimed length turns out to be false. (Its own limit is
-//! counted at each field, and costs as much as the decoding does.)
+//! The configuration is: variable-length integers, little-endian, trailing bytes are an error. `bincode::serialize`
+//! uses another configuration and must not be used.
+//!
+//! Input is always a slice of limited length, which also limits memory: `bincode` allocates no more than the length of
+//! the slice, plus up to one megabyte for a sequence with a false length prefix. The size limit of `bincode` itself is
+//! not used, because it is checked at each field and doubles the decoding time.
 
 use bincode::Options as _;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::RECORD_BYTES_MAX;
 
-/// Bytes that are not what they should be, or a value over the limit.
+/// The bytes are not a valid value, or they exceed the size limit.
 #[derive(Debug, thiserror::Error)]
 #[error("not a valid record: {0}")]
 pub struct CodecError(#[from] bincode::Error);
@@ -23,18 +25,18 @@ fn check_limit(bytes: &[u8]) -> Result<(), CodecError> {
     if bytes.len() > RECORD_BYTES_MAX { Err(CodecError(bincode::ErrorKind::SizeLimit.into())) } else { Ok(()) }
 }
 
-/// Appends the bytes of `value` to `out`. The caller checks the size limit.
+/// Appends the encoded `value` to `out`. The caller checks the size limit.
 pub(crate) fn encode(value: &impl Serialize, out: &mut Vec<u8>) -> Result<(), CodecError> {
     Ok(options().serialize_into(out, value)?)
 }
 
-/// The value in `bytes`, all of them.
+/// Decodes a value from `bytes`. Bytes after the value are an error.
 pub(crate) fn decode<'bytes, T: Deserialize<'bytes>>(bytes: &'bytes [u8]) -> Result<T, CodecError> {
     check_limit(bytes)?;
     Ok(options().deserialize(bytes)?)
 }
 
-/// The value that `bytes` begin with.
+/// Decodes a value from the beginning of `bytes`. Bytes after the value are ignored.
 pub(crate) fn decode_prefix<'bytes, T: Deserialize<'bytes>>(bytes: &'bytes [u8]) -> Result<T, CodecError> {
     check_limit(bytes)?;
     Ok(options().allow_trailing_bytes().deserialize(bytes)?)

@@ -1,4 +1,4 @@
-//! What can go wrong with a ledger, one type for each operation.
+//! Error types of the ledger, one for each operation.
 
 use std::{io, path::PathBuf};
 
@@ -8,120 +8,123 @@ use uuid::Uuid;
 
 use crate::{frame::FrameError, record::RecordError, store::error::StoreError};
 
-/// Damage in the journal: bytes that were written once and are not what they were.
+/// Damage in the journal: bytes that differ from the bytes that were written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("events {first_seq} to {last_seq} are damaged, in segment {segment} of the journal at byte {offset}: {what}")]
 pub struct Damage {
-    /// The first event concerned.
+    /// Sequence number of the first damaged event.
     pub first_seq: u64,
-    /// The last event concerned, or the same where it cannot be known.
+    /// Sequence number of the last damaged event. Equal to `first_seq` when the last one is not known.
     pub last_seq: u64,
-    /// The journal segment.
+    /// Number of the damaged journal segment.
     pub segment: u64,
-    /// Where in it the damage begins, in bytes.
+    /// Byte offset in the segment at which the damage begins.
     pub offset: u64,
-    /// What is wrong.
+    /// Description of the damage.
     pub what: String,
 }
 
-/// Why a ledger cannot be opened. Nothing was changed that a later opening would miss.
+/// Error from opening a ledger. A failed opening changes nothing that a later opening needs.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// There is none, and none was to be made.
+    /// The directory contains no ledger, and the caller did not ask to create one.
     #[error("there is no ledger in {}", path.display())]
     Missing {
-        /// Its directory.
+        /// Directory of the ledger.
         path: PathBuf,
     },
-    /// Another process owns it.
+    /// Another process has the ledger open.
     #[error("the ledger in {} is in use{}", path.display(), owner.map(|pid| format!(" by process {pid}")).unwrap_or_default())]
     Locked {
-        /// Its directory.
+        /// Directory of the ledger.
         path: PathBuf,
-        /// Who, where that is known.
+        /// PID of the other process, if it is known.
         owner: Option<u32>,
     },
-    /// Its path came to name another directory, or none, while its lock was waited for.
+    /// While the lock was waited for, the path of the ledger directory was removed or came to refer to another
+    /// directory.
     #[error("the ledger in {} was moved or removed while its lock was waited for", path.display())]
     Moved {
-        /// Its directory.
+        /// Directory of the ledger.
         path: PathBuf,
     },
-    /// The journal of a ledger that is opened again is gone. No other ledger is made in its place.
+    /// A ledger is opened again, and its journal is gone. No new ledger is created in its place.
     #[error(
-        "the journal of the ledger in {} was removed while the ledger was open, with its {size} events; no other ledger is made there",
+        "the journal of the ledger in {} was removed while the ledger was open, with its {size} events; no new ledger is created there",
         path.display()
     )]
     JournalGone {
-        /// The directory of the ledger.
+        /// Directory of the ledger.
         path: PathBuf,
-        /// The last event that was acknowledged.
+        /// Sequence number of the last acknowledged event.
         size: u64,
     },
-    /// A ledger that is opened again is another one than before.
-    #[error("the ledger in {} is another one: its id is {found}, and the ledger that was open has the id {expected}", path.display())]
+    /// A ledger is opened again, and the directory now contains another ledger.
+    #[error("the ledger in {} was replaced: its id is {found}, and the ledger that was open before has the id {expected}", path.display())]
     OtherLedger {
-        /// The directory of the ledger.
+        /// Directory of the ledger.
         path: PathBuf,
-        /// The id of the ledger that was open.
+        /// ID of the ledger that was open before.
         expected: Uuid,
-        /// The id of the ledger that is there now.
+        /// ID of the ledger that the directory contains now.
         found: Uuid,
     },
-    /// Its directory is not one that a ledger may be kept in.
+    /// The directory cannot be used for a ledger, for example because of its owner or its mode.
     #[error("{} cannot hold a ledger: {why}", path.display())]
     Unsafe {
-        /// The directory.
+        /// The directory that was rejected.
         path: PathBuf,
-        /// Why.
+        /// Reason for the rejection.
         why: &'static str,
     },
-    /// It was written by a newer version of this program.
+    /// The ledger was written by a newer version of this program.
     #[error("the ledger in {} has format {found}, newer than the {known} that this program knows", path.display())]
     Newer {
-        /// Its directory.
+        /// Directory of the ledger.
         path: PathBuf,
-        /// Its format.
+        /// Format version of the ledger.
         found: u32,
-        /// The newest format known here.
+        /// Newest format version that this program reads.
         known: u32,
     },
-    /// The journal is damaged where it had been acknowledged.
+    /// The journal is damaged in a part that had been acknowledged.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// The store holds acknowledged events that the journal has lost, or the ledger held them when it was last closed.
+    /// Acknowledged events are missing at the end of the journal. The store, or a file that records how many events the
+    /// ledger contained, shows that there were more events.
     #[error(
         "the journal ends at event {journal}, and the ledger held events up to {store}: acknowledged events are missing from the journal"
     )]
     JournalShort {
-        /// The last event of the journal.
+        /// Sequence number of the last event in the journal.
         journal: u64,
-        /// The last event that the ledger is known to have held.
+        /// Sequence number of the last event that the ledger is known to have contained.
         store: u64,
     },
-    /// The journal and the store are both whole, of the same ledger, and tell different histories. No crash does that.
+    /// The journal and the store are each valid and belong to the same ledger, but contain different events. A crash
+    /// cannot cause this.
     #[error(
-        "the journal and the store are both whole and differ from event {seq} on: one of them was edited or exchanged"
+        "the journal and the store are both undamaged but differ from event {seq} on: one of them was edited or replaced"
     )]
     Diverged {
-        /// The first event that differs.
+        /// Sequence number of the first event that differs.
         seq: u64,
     },
-    /// The store could not be used, nor rebuilt.
-    #[error("the store beside the journal cannot be rebuilt")]
+    /// The store cannot be used, and rebuilding it failed.
+    #[error("the store cannot be rebuilt from the journal")]
     Store(#[from] StoreError),
-    /// The operating system said no.
+    /// I/O error on `path`.
     #[error("{}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory of the failed operation.
         path: PathBuf,
-        /// What it said.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
 impl OpenError {
-    /// Whether the record itself is broken, rather than out of reach.
+    /// Whether the error shows damaged or missing data, and not only a ledger that cannot be accessed.
     #[must_use]
     pub const fn is_integrity(&self) -> bool {
         matches!(self, Self::Damaged(_) | Self::JournalShort { .. } | Self::JournalGone { .. } | Self::Diverged { .. })
@@ -133,48 +136,51 @@ impl OpenError {
     }
 }
 
-/// Why events were not appended. Unless it says otherwise, nothing was written.
+/// Error from appending events. Nothing was written, unless the description of the variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The stream is not at the expected version: another caller has appended first.
     #[error("stream {}/{} is at version {actual}, not {expected}", stream.process_id, stream.instance)]
     Conflict {
-        /// The stream.
+        /// The stream of the append.
         stream: StreamId,
-        /// What the caller expected.
+        /// Stream version that the caller expected.
         expected: u64,
-        /// Where it is.
+        /// Version that the stream has.
         actual: u64,
     },
-    /// An event does not fit what came before it.
+    /// An event is not valid after the earlier events of its stream.
     #[error("event {kind} refused: {source}")]
     Illegal {
-        /// The event.
+        /// Name of the event kind.
         kind: &'static str,
-        /// Why.
+        /// Reason why the event is not valid.
         source: IllegalEvent,
     },
-    /// After these events an invariant of the specification would be broken.
-    #[error("these events would break {0}")]
+    /// The stream state after these events would violate an invariant. Contains the name of the invariant, as in
+    /// `docs/lifecycle.md`.
+    #[error("these events would violate the invariant {0}")]
     Invariant(&'static str),
-    /// No events, too many, of several streams, or system events in a process's stream.
-    #[error("not one append: {0}")]
+    /// The append has no events, too many events, events of several streams, or a system event outside of the
+    /// supervisor's stream.
+    #[error("invalid append: {0}")]
     Shape(&'static str),
-    /// An event cannot be recorded, for its size.
+    /// An event cannot be encoded, for example because it is too large.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// The earlier events of the stream could not be read.
+    /// The earlier events of the stream cannot be read.
     #[error("the history of the stream cannot be read")]
     History(#[source] Box<ReadError>),
-    /// New starts are refused while the disk is nearly full; exits are still recorded.
+    /// The disk is nearly full. Start requests are refused, but exits are still recorded.
     #[error("only {free_bytes} bytes are free for the ledger; no new start is recorded below {min_bytes}")]
     DiskLow {
-        /// Free space, in bytes.
+        /// Free space for the ledger, in bytes.
         free_bytes: u64,
-        /// The low-water mark, in bytes.
+        /// Free space below which start requests are refused, in bytes.
         min_bytes: u64,
     },
-    /// A write or sync failed, now or before: what is on the disk is not known until the ledger is opened again.
+    /// A write or a sync has failed, in this append or an earlier one. The ledger must be opened again to find out
+    /// whether the events of the append are on the disk.
     #[error("the ledger is {0}")]
     Poisoned(String),
     /// The ledger was closed.
@@ -182,57 +188,57 @@ pub enum AppendError {
     Closed,
 }
 
-/// Why events could not be read.
+/// Error from reading events.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The journal is damaged here.
+    /// The journal is damaged at the position that was read.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// A frame of the store is damaged.
+    /// A frame in the store is damaged.
     #[error("the frame at event {seq} is damaged")]
     Frame {
-        /// The event that was looked for.
+        /// Sequence number of the event that was looked up.
         seq: u64,
-        /// What is wrong.
+        /// The frame error.
         source: FrameError,
     },
-    /// Event `seq` is nowhere, although later ones are.
+    /// An event is missing, although later events exist.
     #[error("event {seq} is missing")]
     Gap {
-        /// The missing event.
+        /// Sequence number of the missing event.
         seq: u64,
     },
-    /// An event's bytes are whole and cannot be understood.
+    /// The bytes of an event are undamaged, but cannot be decoded.
     #[error("event {seq} cannot be read")]
     Record {
-        /// The event.
+        /// Sequence number of the event.
         seq: u64,
-        /// Why.
+        /// The decoding error.
         source: RecordError,
     },
-    /// An event does not fit what came before it.
-    #[error("event {seq} is not legal where it stands")]
+    /// An event is not valid after the earlier events of its stream.
+    #[error("event {seq} is not valid after the earlier events of its stream")]
     Illegal {
-        /// The event.
+        /// Sequence number of the event.
         seq: u64,
-        /// Why.
+        /// Reason why the event is not valid.
         source: IllegalEvent,
     },
-    /// The store refused.
+    /// The store reported an error.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The operating system said no.
+    /// I/O error on `path`.
     #[error("{}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory of the failed operation.
         path: PathBuf,
-        /// What it said.
+        /// The I/O error.
         source: io::Error,
     },
 }
 
 impl ReadError {
-    /// Whether the record itself is broken, rather than out of reach.
+    /// Whether the error shows damaged or missing data, and not only data that cannot be accessed.
     #[must_use]
     pub const fn is_integrity(&self) -> bool {
         matches!(
@@ -242,10 +248,10 @@ impl ReadError {
     }
 }
 
-/// Why a process was not found.
+/// Error from finding a process by its name or by a prefix of its ID.
 #[derive(Debug, thiserror::Error)]
 pub enum FindError {
-    /// It means none, or several.
+    /// The text matches no process, or several processes.
     #[error(transparent)]
     Unclear(#[from] UnclearId),
     /// The ledger could not be read.

@@ -1,4 +1,4 @@
-//! The byte form that a commit in the journal and a frame in the store share.
+//! Byte format of a frame. A commit in the journal and a frame in the store have this format.
 //!
 //! ```text
 //!  0  magic "a2fr"        4
@@ -10,13 +10,13 @@
 //! 20  body length         4
 //! 24  chain before       32
 //! 56  chain after        32
-//! 88  CRC-32C of 0..88    4   the length can be trusted before the body is
+//! 88  CRC-32C of 0..88    4   so that the body length is checked before the body is read
 //! 92  body                    count times: length 4, event bytes
 //!     CRC-32C of all before   4
 //! ```
 //!
-//! The CRC is for torn and rotten bytes and is checked at every read; the chain is for tampering and is checked by
-//! `verify`. What an event's bytes mean is [`record`](crate::record)'s matter.
+//! The CRC-32C values detect torn writes and corrupt bytes, and are checked at every read. The hash chain detects
+//! tampering, and is checked by `verify`. The module [`record`](crate::record) defines the bytes of an event.
 
 use std::ops::Range;
 
@@ -25,10 +25,10 @@ use crate::{
     limits::{APPEND_BYTES_MAX, COMMIT_BYTES_MAX, RECORD_BYTES_MAX},
 };
 
-/// Bytes before the body.
+/// Length of the frame header in bytes.
 pub const HEADER_LEN: usize = 92;
 
-/// Bytes after the body.
+/// Length of the frame trailer (a CRC-32C) in bytes.
 pub const TRAILER_LEN: usize = 4;
 
 const MAGIC: [u8; 4] = *b"a2fr";
@@ -37,52 +37,54 @@ const LAYOUT_VERSION: u8 = 1;
 
 const CODEC_PLAIN: u8 = 0;
 
-/// The length before each event.
+/// Size of the length prefix of each event in bytes.
 pub(crate) const LENGTH_LEN: usize = 4;
 
-/// A commit that is just short of its limit takes one more append, which may be as large as appends get.
+/// Largest body of a valid frame in bytes. A commit that is just below [`COMMIT_BYTES_MAX`] still accepts one more
+/// append of up to [`APPEND_BYTES_MAX`].
 const BODY_LEN_MAX: usize = COMMIT_BYTES_MAX + APPEND_BYTES_MAX;
 
-/// Bytes that are no frame.
+/// Error from parsing a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// Fewer bytes than the frame has.
+    /// The input is shorter than the frame.
     #[error("cut short")]
     Short,
-    /// It does not begin as a frame does, or its header is rotten.
+    /// The bytes do not begin with the frame magic, or the header does not match its checksum.
     #[error("no frame header")]
     Header,
-    /// Written by a newer version of this program.
+    /// The frame was written by a newer version of this program.
     #[error("frame layout {0}, newer than this program knows")]
     Newer(u8),
-    /// Its body is rotten.
+    /// The frame does not match its checksum.
     #[error("checksum mismatch")]
     Checksum,
-    /// Its checksums are right and its numbers are not: it was made, not broken.
+    /// The checksums match, but the lengths or numbers are invalid. Accidental damage would not produce matching
+    /// checksums.
     #[error("inconsistent lengths")]
     Inconsistent,
 }
 
-/// The head of a frame, with its own checksum right.
+/// The header of a frame, with a valid checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// The seq of its first event.
+    /// Sequence number of the first event in the frame.
     pub first_seq: u64,
-    /// How many events it holds.
+    /// Number of events in the frame.
     pub count: u32,
-    /// Bytes of its body.
+    /// Length of the frame body in bytes.
     pub body_len: u32,
-    /// The chain before its first event.
+    /// Hash chain value before the first event in the frame.
     pub chain_before: Chain,
-    /// The chain after its last event.
+    /// Hash chain value after the last event in the frame.
     pub chain_after: Chain,
 }
 
 impl FrameHeader {
-    /// Reads the header at the beginning of `bytes`.
+    /// Parses the frame header at the beginning of `bytes`.
     ///
     /// # Errors
-    /// When there is none.
+    /// When the bytes are not a valid frame header, or one of a newer version.
     pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
         let header = bytes.first_chunk::<HEADER_LEN>().ok_or(FrameError::Short)?;
         let (covered, crc) = header.split_last_chunk::<4>().ok_or(FrameError::Short)?;
@@ -108,14 +110,14 @@ impl FrameHeader {
         if plausible { Ok(parsed) } else { Err(FrameError::Inconsistent) }
     }
 
-    /// The seq of its last event.
+    /// Sequence number of the last event in the frame.
     #[must_use]
     pub const fn last_seq(&self) -> u64 {
-        // `parse` made sure that the sum exists and that the count is not 0.
+        // `parse` has checked that the sum does not overflow and that the count is not 0.
         self.first_seq.saturating_add(self.count as u64).saturating_sub(1)
     }
 
-    /// Bytes of the whole frame.
+    /// Length of the whole frame in bytes.
     #[must_use]
     pub const fn frame_len(&self) -> usize {
         HEADER_LEN + self.body_len() + TRAILER_LEN
@@ -126,7 +128,7 @@ impl FrameHeader {
     }
 }
 
-/// `N` bytes of a header from `at`.
+/// Copies `N` bytes of a header, beginning at offset `at`.
 #[expect(clippy::indexing_slicing, reason = "the offsets are constants within the header")]
 fn array<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
     let mut bytes = [0; N];
@@ -134,7 +136,7 @@ fn array<const N: usize>(header: &[u8; HEADER_LEN], at: usize) -> [u8; N] {
     bytes
 }
 
-/// A frame whose checksums are right.
+/// A frame with valid checksums.
 #[derive(Debug, Clone)]
 pub struct Frame {
     header: FrameHeader,
@@ -142,10 +144,10 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Checks the frame at the beginning of `bytes`, which may go on after it.
+    /// Parses the frame at the beginning of `bytes`. More bytes may follow the frame.
     ///
     /// # Errors
-    /// When it is not whole and sound.
+    /// When the frame is incomplete or invalid.
     pub fn parse(bytes: &[u8]) -> Result<Self, FrameError> {
         let header = FrameHeader::parse(bytes)?;
         let frame = bytes.get(..header.frame_len()).ok_or(FrameError::Short)?;
@@ -157,27 +159,28 @@ impl Frame {
         Ok(Self { header, events })
     }
 
-    /// Its header.
+    /// The header of the frame.
     #[must_use]
     pub const fn header(&self) -> &FrameHeader {
         &self.header
     }
 
-    /// Where in the frame's bytes the events are.
+    /// The byte range of each event in the frame.
     #[must_use]
     pub fn events(&self) -> &[Range<usize>] {
         &self.events
     }
 
-    /// The seq and the bytes of each event; `bytes` are those that the frame was parsed from.
+    /// Iterates over the sequence number and the bytes of each event. `bytes` must be the bytes that the frame was
+    /// parsed from.
     pub fn iter<'a>(&'a self, bytes: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
         (self.header.first_seq..).zip(self.events.iter().filter_map(move |range| bytes.get(range.clone())))
     }
 }
 
-/// The places of `count` length-prefixed events that fill the body exactly.
+/// Finds the byte ranges of `count` length-prefixed events, which must fill the body exactly.
 fn split_body(covered: &[u8], count: u32) -> Result<Vec<Range<usize>>, FrameError> {
-    // Each event has its length at least, so a claimed count cannot make this large.
+    // Each event takes at least its length prefix, so a false count cannot cause a large allocation.
     let most = covered.len().saturating_sub(HEADER_LEN) / LENGTH_LEN;
     let count = count as usize;
     if count > most {
@@ -198,7 +201,7 @@ fn split_body(covered: &[u8], count: u32) -> Result<Vec<Range<usize>>, FrameErro
     if at == covered.len() { Ok(events) } else { Err(FrameError::Inconsistent) }
 }
 
-/// Builds one frame, event by event, in a buffer of its own.
+/// Builds one frame event by event in a buffer.
 #[derive(Debug)]
 pub struct FrameBuilder {
     first_seq: u64,
@@ -209,13 +212,13 @@ pub struct FrameBuilder {
 }
 
 impl FrameBuilder {
-    /// A frame without events, to follow on `chain`.
+    /// Creates a builder for a frame that begins with event `first_seq` and follows the hash chain value `chain`.
     #[must_use]
     pub fn new(first_seq: u64, chain: Chain) -> Self {
         Self { first_seq, chain_before: chain, chain, count: 0, bytes: vec![0; HEADER_LEN] }
     }
 
-    /// Adds the next event and returns where its bytes are in the frame.
+    /// Adds the next event. Returns the byte range of the event in the frame.
     pub fn push(&mut self, event_bytes: &[u8]) -> Range<usize> {
         let length = u32::try_from(event_bytes.len()).unwrap_or(u32::MAX);
         debug_assert!(event_bytes.len() <= RECORD_BYTES_MAX, "records are limited where they are encoded");
@@ -227,19 +230,19 @@ impl FrameBuilder {
         start..self.bytes.len()
     }
 
-    /// The seq of the first event.
+    /// Sequence number of the first event in the frame.
     #[must_use]
     pub const fn first_seq(&self) -> u64 {
         self.first_seq
     }
 
-    /// The seq that the next event will have.
+    /// Sequence number of the next event to add.
     #[must_use]
     pub const fn next_seq(&self) -> u64 {
         self.first_seq + self.count as u64
     }
 
-    /// The chain after the events so far.
+    /// Hash chain value after the events that were added so far.
     #[must_use]
     pub const fn chain(&self) -> Chain {
         self.chain
@@ -251,13 +254,13 @@ impl FrameBuilder {
         self.count == 0
     }
 
-    /// Bytes of the body so far.
+    /// Length of the body so far, in bytes.
     #[must_use]
     pub fn body_len(&self) -> usize {
         self.bytes.len() - HEADER_LEN
     }
 
-    /// The bytes of the whole frame.
+    /// Completes the frame and returns its bytes.
     #[expect(clippy::indexing_slicing, reason = "the buffer begins with a header's worth of bytes")]
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {

@@ -1,12 +1,12 @@
-//! How far a ledger reaches.
+//! The event count and the hash chain value of a ledger.
 
 use crate::chain::Chain;
 
-/// How long a ledger is, and the hash of it all.
+/// The event count of a ledger and the hash chain value after its last event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
-    /// Events: the seq of the last one.
+    /// Number of events, which is also the sequence number of the last event.
     pub size: u64,
-    /// The chain after it.
+    /// Hash chain value after the last event.
     pub chain: Chain,
 }

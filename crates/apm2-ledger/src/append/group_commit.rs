@@ -1,8 +1,9 @@
-//! Group commit: appends that arrive while a commit is written are written together by the next one.
+//! Group commit: appends that arrive while a commit is being written are written together in the next commit.
 //!
-//! A caller that finds no leader becomes the leader: it takes all waiting requests, its own included, makes them durable with one
-//! fdatasync(2), answers them, and passes the lead to the first caller that has arrived meanwhile. There is no timer. A single caller
-//! appends in its own thread: passing the request to another thread would cost more than the append.
+//! A caller that finds no leader becomes the leader. The leader takes all waiting requests, including its own, makes
+//! them durable with one fdatasync(2), answers them, and appoints the first caller in the queue as the next leader.
+//! There is no timer. A single caller appends in its own thread, because passing the request to another thread would
+//! take longer than the append.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +16,7 @@ use apm2_model::event::{NewEvent, stream_id::StreamId};
 use crate::{
     append::{
         commit_writer::CommitWriter,
-        request::{AppendRequest, AppendResult, Turn},
+        request::{AppendRequest, AppendResult, CallerMessage},
     },
     error::AppendError,
     limits::APPEND_QUEUE_LEN,
@@ -30,9 +31,9 @@ struct Waiting {
 
 pub(crate) struct GroupCommit {
     waiting: Mutex<Waiting>,
-    /// Signalled when there is room in the queue, or no leader any more.
+    /// Signalled when the queue has room, and when there is no leader any more.
     changed: Condvar,
-    /// Locked by the leader. `None` once closed.
+    /// The commit writer, locked by the leader. `None` after the ledger was closed.
     writer: Mutex<Option<CommitWriter>>,
 }
 
@@ -41,7 +42,7 @@ impl GroupCommit {
         Self { waiting: Mutex::default(), changed: Condvar::new(), writer: Mutex::new(Some(writer)) }
     }
 
-    /// Poisoning of the lock is ignored: no panic can leave the queue inconsistent.
+    /// Locks the queue. A poisoned mutex is accepted, because no panic can leave the queue inconsistent.
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -50,18 +51,18 @@ impl GroupCommit {
         self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends, and returns when it is durable.
+    /// Appends the events, and returns when they are durable.
     pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> AppendResult {
-        // A capacity of one is enough: the caller takes the order to lead before its answer is sent.
-        let (caller, turns) = sync_channel(1);
+        // A capacity of one message is enough: the caller receives the message to lead before its answer is sent.
+        let (caller, messages) = sync_channel(1);
         let mut is_leader = self.enqueue(AppendRequest { stream, version, new_events, caller })?;
         loop {
             if is_leader {
                 self.lead();
             }
-            match turns.recv() {
-                Ok(Turn::AppendResult(answer)) => return answer,
-                Ok(Turn::Lead) => is_leader = true,
+            match messages.recv() {
+                Ok(CallerMessage::AppendResult(answer)) => return answer,
+                Ok(CallerMessage::Lead) => is_leader = true,
                 Err(_) => {
                     return Err(AppendError::Poisoned(
                         "poisoned, because the append was interrupted by a panic".to_owned(),
@@ -71,7 +72,8 @@ impl GroupCommit {
         }
     }
 
-    /// Adds a request to the queue. Returns whether there is no leader yet.
+    /// Adds a request to the queue. Returns `true` when there is no leader, so that the caller has to become the
+    /// leader.
     fn enqueue(&self, request: AppendRequest) -> Result<bool, AppendError> {
         let mut waiting = self.lock();
         while waiting.requests.len() >= APPEND_QUEUE_LEN && !waiting.is_closed {
@@ -84,9 +86,9 @@ impl GroupCommit {
         Ok(!std::mem::replace(&mut waiting.has_leader, true))
     }
 
-    /// Commits all waiting requests, and passes the lead on.
+    /// Commits all waiting requests, and then appoints the next leader.
     fn lead(&self) {
-        let succession = Succession(self);
+        let guard = LeadGuard(self);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = std::mem::take(&mut self.lock().requests);
         self.changed.notify_all();
@@ -94,10 +96,11 @@ impl GroupCommit {
             writer.serve(requests);
         }
         drop(writer);
-        drop(succession);
+        drop(guard);
     }
 
-    /// Completes all waiting requests and refuses new ones. Returns the writer, once.
+    /// Waits until all queued requests are completed, and refuses new ones. Returns the writer at the first call and
+    /// `None` at later calls.
     pub(crate) fn close(&self) -> Option<CommitWriter> {
         let mut waiting = self.lock();
         waiting.is_closed = true;
@@ -110,10 +113,10 @@ impl GroupCommit {
     }
 }
 
-/// Passes the lead on when it is dropped, also when a leader panics, so that no caller waits for ever.
-struct Succession<'a>(&'a GroupCommit);
+/// Appoints the next leader when it is dropped, also when the current leader panics, so that no caller waits for ever.
+struct LeadGuard<'a>(&'a GroupCommit);
 
-impl Drop for Succession<'_> {
+impl Drop for LeadGuard<'_> {
     fn drop(&mut self) {
         if thread::panicking()
             && let Some(writer) = self.0.writer.lock().unwrap_or_else(PoisonError::into_inner).as_ref()
@@ -122,8 +125,8 @@ impl Drop for Succession<'_> {
         }
         let mut waiting = self.0.lock();
         let next = waiting.requests.front();
-        let is_led = next.is_some_and(|next| next.caller.send(Turn::Lead).is_ok());
-        waiting.has_leader = is_led;
+        let has_leader = next.is_some_and(|next| next.caller.send(CallerMessage::Lead).is_ok());
+        waiting.has_leader = has_leader;
         self.0.changed.notify_all();
     }
 }

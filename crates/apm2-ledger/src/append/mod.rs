@@ -1,7 +1,7 @@
-//! The append path: a caller's events become one durable commit of the journal.
+//! The append path: the events of a caller become part of a durable commit in the journal.
 //!
-//! [`group_commit`] collects the requests of all callers; [`commit_writer`] checks, numbers, encodes and writes them. What a commit
-//! looks like on the disk is in `journal`.
+//! [`group_commit`] collects the requests of all callers. [`commit_writer`] checks, numbers, encodes and writes the
+//! events. The module `journal` defines the format of a commit on the disk.
 
 pub(crate) mod commit_writer;
 pub(crate) mod group_commit;

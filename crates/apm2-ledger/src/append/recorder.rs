@@ -1,4 +1,4 @@
-//! A ledger as the place where a runner's events go.
+//! Lets a runner record its events in a ledger.
 
 use std::{io, ops::ControlFlow, sync::Arc};
 
@@ -15,7 +15,7 @@ use crate::{
     record::check_new_event,
 };
 
-/// Records the events of runners in a ledger, durably. Loading a stream without events is an error.
+/// Records the events of runners durably in a ledger. Loading the state of a stream without events is an error.
 pub struct LedgerRecorder {
     ledger: Ledger,
 }
@@ -33,7 +33,7 @@ impl Recorder for LedgerRecorder {
         match self.ledger.request(id, Some(version), new_events) {
             Ok(Appended { events, stream: Some(stream) }) => Ok(Recorded { events, stream }),
             Ok(Appended { stream: None, .. }) => {
-                Err(io::Error::other("a runner has no events of the supervisor's own"))
+                Err(io::Error::other("a runner cannot record events of the supervisor"))
             }
             Err(AppendError::Illegal { source, .. }) => Err(io::Error::new(io::ErrorKind::InvalidInput, source)),
             Err(error) => Err(io::Error::other(error)),
@@ -42,7 +42,8 @@ impl Recorder for LedgerRecorder {
 
     fn load(&self, stream: StreamId) -> io::Result<Option<Stream>> {
         let loaded = self.ledger.reader().stream(stream).map_err(io::Error::other)?;
-        // Only what is known from the ledger is loaded: a stream without events is one that was lost.
+        // A runner loads only streams that are known from the ledger. So a stream without events means that its events
+        // were lost.
         let StreamId { process_id, instance } = stream;
         let lost = || io::Error::new(io::ErrorKind::InvalidData, format!("{process_id}/{instance} has no events"));
         loaded.ok_or_else(lost).map(Some)
@@ -69,7 +70,7 @@ impl EventStore for Ledger {
 }
 
 impl Ledger {
-    /// A recorder for a runner.
+    /// Creates a recorder for a runner.
     #[must_use]
     pub fn recorder(&self) -> LedgerRecorder {
         LedgerRecorder::new(self.clone())

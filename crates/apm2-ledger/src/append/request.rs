@@ -1,4 +1,4 @@
-//! One append that waits to be committed, and its answer.
+//! An append request that waits to be committed, and its answer.
 
 use std::sync::{Arc, mpsc::SyncSender};
 
@@ -9,49 +9,49 @@ use apm2_model::{
 
 use crate::error::AppendError;
 
-/// What was appended.
+/// The events of a completed append.
 #[derive(Debug)]
 pub(crate) struct Appended {
     pub(crate) events: Vec<Event>,
-    /// The fold of the stream with these events; `None` for the supervisor's own events, which have no fold.
+    /// The stream state after these events. `None` for the supervisor's stream, which has no state.
     pub(crate) stream: Option<Arc<Stream>>,
 }
 
 /// The result of an append.
 pub(crate) type AppendResult = Result<Appended, AppendError>;
 
-/// Events for one stream, and the caller who waits for them.
+/// A request to append events to one stream, with the channel to the waiting caller.
 pub(crate) struct AppendRequest {
     pub(crate) stream: StreamId,
-    /// Without a version they are appended wherever the stream is.
+    /// The version that the stream must have. `None` to append at any version.
     pub(crate) version: Option<u64>,
     pub(crate) new_events: Vec<NewEvent>,
-    pub(crate) caller: SyncSender<Turn>,
+    pub(crate) caller: SyncSender<CallerMessage>,
 }
 
 impl AppendRequest {
-    /// Sends the answer. The caller may be gone.
+    /// Sends the answer to the caller. Does nothing when the caller does not wait any more.
     pub(crate) fn answer(caller: Caller, answer: AppendResult) {
-        drop(caller.0.send(Turn::AppendResult(answer)));
+        drop(caller.0.send(CallerMessage::AppendResult(answer)));
     }
 
-    /// A request whose caller does not wait for the answer.
+    /// Creates a request whose caller does not wait for the answer.
     #[cfg(test)]
-    pub(crate) fn unheard(stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> Self {
+    pub(crate) fn without_caller(stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> Self {
         Self { stream, version, new_events, caller: std::sync::mpsc::sync_channel(1).0 }
     }
 
-    /// The request without its caller, who is answered later.
+    /// Splits the request into its content and its caller, so that the caller can be answered later.
     pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<NewEvent>, Caller) {
         (self.stream, self.version, self.new_events, Caller(self.caller))
     }
 }
 
-/// The channel on which a caller waits.
-pub(crate) struct Caller(SyncSender<Turn>);
+/// The sending side of the channel on which a caller waits.
+pub(crate) struct Caller(SyncSender<CallerMessage>);
 
-/// Why a waiting caller is woken.
-pub(crate) enum Turn {
+/// A message to a caller that waits for its append.
+pub(crate) enum CallerMessage {
     AppendResult(AppendResult),
     Lead,
 }

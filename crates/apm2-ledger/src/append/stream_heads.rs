@@ -1,4 +1,5 @@
-//! The heads of recently used streams, kept in memory so that an append need not read them.
+//! In-memory cache of stream heads. The head of a stream is its state after its last event. An append to a cached
+//! stream does not have to read the state from the store.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,58 +14,59 @@ use apm2_model::{
 /// The state of a stream after its last event.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum StreamHead {
-    /// A process, folded.
+    /// The state of a process instance, computed from its events.
     Process(Arc<Stream>),
-    /// The supervisor's own events, or a stream without events: only counted.
-    Counted(u64),
+    /// The event count of the supervisor's stream, or 0 for a stream without events. Such a stream has no other state.
+    EventCount(u64),
 }
 
 impl StreamHead {
     pub(crate) fn version(&self) -> u64 {
         match self {
             Self::Process(stream) => stream.version,
-            Self::Counted(version) => *version,
+            Self::EventCount(version) => *version,
         }
     }
 
-    /// The fold; `None` where events are only counted.
-    pub(crate) const fn fold(&self) -> Option<&Arc<Stream>> {
+    /// The state of a process instance. `None` for a stream that has only an event count.
+    pub(crate) const fn state(&self) -> Option<&Arc<Stream>> {
         match self {
             Self::Process(stream) => Some(stream),
-            Self::Counted(_) => None,
+            Self::EventCount(_) => None,
         }
     }
 }
 
-/// The heads in memory. Others are read when they are needed.
+/// The cached stream states. The state of any other stream is read when it is needed.
 pub(crate) struct StreamHeads {
-    held: HashMap<StreamId, StreamHead>,
-    /// Those of them that have events without a snapshot.
+    heads: HashMap<StreamId, StreamHead>,
+    /// The cached streams that have events since their last snapshot.
     changed: HashSet<StreamId>,
     max: usize,
-    /// Limit above which idle heads are dropped. It grows with the heads that cannot be dropped, so that not every append scans
-    /// all of them.
-    many: usize,
+    /// Number of entries above which the entries of idle streams are dropped. The limit grows with the number of busy
+    /// streams, so that not every append scans the whole cache.
+    drop_above: usize,
 }
 
 impl StreamHeads {
     pub(crate) fn new(max: usize) -> Self {
-        Self { held: HashMap::new(), changed: HashSet::new(), max, many: max }
+        Self { heads: HashMap::new(), changed: HashSet::new(), max, drop_above: max }
     }
 
-    /// Removes a head, which the caller puts back or advances.
+    /// Removes the entry of `stream`. The caller inserts it again with [`put_back`](Self::put_back) or
+    /// [`advance`](Self::advance).
     pub(crate) fn take(&mut self, stream: StreamId) -> Option<StreamHead> {
-        self.held.remove(&stream)
+        self.heads.remove(&stream)
     }
 
-    /// Puts an unchanged head back.
+    /// Inserts the entry of a stream that has no new events.
     pub(crate) fn put_back(&mut self, stream: StreamId, head: StreamHead) {
-        self.held.insert(stream, head);
+        self.heads.insert(stream, head);
     }
 
-    /// Puts a head with new events back.
+    /// Inserts the entry of a stream that has new events.
     pub(crate) fn advance(&mut self, stream: StreamId, head: StreamHead) {
-        self.held.insert(stream, head);
+        self.heads.insert(stream, head);
         self.changed.insert(stream);
     }
 
@@ -72,37 +74,37 @@ impl StreamHeads {
         !self.changed.is_empty()
     }
 
-    /// The folds that have changed since the last snapshot.
-    pub(crate) fn changed_folds(&self) -> Vec<Arc<Stream>> {
-        self.changed.iter().filter_map(|id| self.held.get(id)?.fold().cloned()).collect()
+    /// The states of the streams that changed since the last snapshot.
+    pub(crate) fn changed_states(&self) -> Vec<Arc<Stream>> {
+        self.changed.iter().filter_map(|id| self.heads.get(id)?.state().cloned()).collect()
     }
 
-    /// Marks all folds as contained in a snapshot.
+    /// Records that a snapshot contains the states of all cached streams.
     pub(crate) fn mark_snapshotted(&mut self) {
         self.changed.clear();
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.held.len()
+        self.heads.len()
     }
 
-    pub(crate) fn are_many(&self) -> bool {
-        self.held.len() > self.many
+    pub(crate) fn are_too_many(&self) -> bool {
+        self.heads.len() > self.drop_above
     }
 
-    /// Drops all idle heads. A snapshot has to contain their folds by then.
+    /// Drops the entries of all idle streams. The caller must have written a snapshot of their states before.
     pub(crate) fn drop_idle(&mut self) {
-        self.held.retain(|id, head| id.is_system() || is_busy(head));
-        self.held.shrink_to(self.max);
-        self.many = self.max.max(self.held.len().saturating_mul(2));
+        self.heads.retain(|id, head| id.is_system() || is_busy(head));
+        self.heads.shrink_to(self.max);
+        self.drop_above = self.max.max(self.heads.len().saturating_mul(2));
     }
 }
 
-/// Whether more events are expected: a run is open, or a restart is due.
+/// Whether more events of the stream are expected soon: a run has not ended, or a restart is scheduled.
 fn is_busy(head: &StreamHead) -> bool {
     match head {
         StreamHead::Process(stream) => stream.is_open() || matches!(stream.follow_up, FollowUp::Restart { .. }),
-        StreamHead::Counted(_) => false,
+        StreamHead::EventCount(_) => false,
     }
 }

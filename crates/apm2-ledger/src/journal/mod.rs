@@ -1,8 +1,11 @@
-//! The write-ahead log, and the only truth: a directory of segments, append-only, kept for ever.
+//! The journal: the write-ahead log of the ledger, and its authoritative data.
 //!
-//! A segment is made ahead of its use, as zeros that are allocated and synced, so that a commit overwrites blocks that
-//! exist and its fdatasync has no metadata to write. [`writer`] appends; [`reader`] reads without a lock, beside a writer
-//! too; [`scan`] knows what the end of a segment means; [`segment`] knows the bytes of its head.
+//! The journal is a directory of append-only segment files, which are never removed. A segment file is created before
+//! it is needed, filled with zeros and synced. A commit therefore overwrites blocks that are already allocated, and its
+//! fdatasync(2) has no metadata to write.
+//!
+//! [`writer`] appends commits. [`reader`] reads commits without a lock, also while another process appends. [`scan`]
+//! decides whether the end of a segment is valid, torn or damaged. [`segment`] defines the header of a segment file.
 
 pub(crate) mod next_segment;
 pub(crate) mod origin;
@@ -18,11 +21,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The journal's directory within the ledger's.
+/// Name of the journal directory within the ledger directory.
 pub const JOURNAL_DIR: &str = "journal";
 
-/// The segments in the journal's directory by number, in order. What has another name than this program gives to a segment
-/// is none.
+/// Numbers and paths of all segment files in the directory `journal`, sorted by number. Files whose names are not
+/// segment file names are ignored.
 pub(crate) fn segments(journal: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(journal)? {

@@ -1,4 +1,4 @@
-//! The next segment: created ahead of its use, as zeros that are allocated and synced.
+//! Creation of the next segment file. The file is created before it is needed, filled with zeros and synced.
 
 use std::{
     fs::{self, File},
@@ -20,16 +20,16 @@ use crate::{
 
 const ZEROS_LEN: usize = 1 << 20;
 
-/// Makes a segment of zeros under the name [`AHEAD`], allocated and synced.
-pub(super) fn make_ahead(journal: &Path, len: u64) -> io::Result<()> {
-    let making = journal.join("ahead.new");
-    let file = file::create(&making)?;
+/// Creates a file of `len` zero bytes with the name [`AHEAD`] in the directory `journal`, and syncs the file.
+pub(super) fn prepare_segment(journal: &Path, len: u64) -> io::Result<()> {
+    let unfinished = journal.join("ahead.new");
+    let file = file::create(&unfinished)?;
     write_zeros(&file, 0, len)?;
     file.sync_all()?;
-    fs::rename(&making, journal.join(AHEAD))
+    fs::rename(&unfinished, journal.join(AHEAD))
 }
 
-/// Writes zeros from `start` to `end`.
+/// Writes zeros from byte `start` up to byte `end`.
 pub(super) fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
     let zeros = vec![0; ZEROS_LEN];
     let mut at = start;
@@ -41,15 +41,17 @@ pub(super) fn write_zeros(file: &File, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the segment ahead is whole, has no other name, and has the length that is needed now.
+/// Whether the prepared segment file can be used: a regular file with one hard link, of `len` bytes, all of them zero.
 fn is_ready(ahead: &Path, len: u64) -> bool {
     fs::symlink_metadata(ahead)
         .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() == 1 && metadata.len() == len)
         && file::read(ahead).is_ok_and(|bytes| bytes.iter().all(|byte| *byte == 0))
 }
 
-/// Puts the segment ahead into use. Its header is durable before it has its name, and its name before it has a commit:
-/// a segment that has a name is sound.
+/// Turns the prepared file [`AHEAD`] into segment `number`, and returns the open file.
+///
+/// The header is synced before the file gets its segment name, and the new name is synced before the first commit is
+/// written. So every file with a segment name has a valid header.
 pub(super) fn begin_segment(
     journal: &Path,
     ledger: Uuid,
@@ -61,7 +63,7 @@ pub(super) fn begin_segment(
 ) -> io::Result<File> {
     let ahead = journal.join(AHEAD);
     if !is_ready(&ahead, len) {
-        make_ahead(journal, len)?;
+        prepare_segment(journal, len)?;
     }
     let file = file::open_for_writing(&ahead)?;
     let header = SegmentHeader { ledger, number, first_seq, chain_before, len };

@@ -1,36 +1,41 @@
-//! Which directory a journal was written in: how a copy of it is known.
+//! Detects that a journal directory is a copy of another directory.
 //!
-//! A copy that was made while the journal was written is cut off somewhere in its last segment, in ways that no crash leaves
-//! behind: the segment may be cut to its length without a next one, and between what was read of it early and late zeros may be
-//! left. In the directory that the journal was written in both would be damage.
+//! The file `origin` in the journal directory stores the identity of the directory that the journal was written in.
+//!
+//! A copy that was made while the journal was written can end in a state that no crash produces: the last segment can
+//! be cut to the length that it uses although no next segment exists, and it can have a hole of zeros before later
+//! commits, because the copying program read the first part of the file earlier than the rest. In the original
+//! directory, these states are damage.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::UNIX_EPOCH};
 
 use crate::file;
 
-/// A version, and the inode and time of birth of the directory. Copied with the rest of it.
+/// Name of the file with the format version, inode number and creation time of the journal directory. A copy of the
+/// journal contains a copy of this file.
 const FILE: &str = "origin";
 
 const VERSION: u32 = 1;
 
 fn describe(journal: &Path) -> io::Result<String> {
     let metadata = fs::metadata(journal)?;
-    // Where a file system keeps none, the inode decides.
+    // Some file systems store no creation time. Then only the inode numbers are compared.
     let born_ns = metadata.created().ok().and_then(|born| Some(born.duration_since(UNIX_EPOCH).ok()?.as_nanos()));
     Ok(format!("{VERSION} {} {}\n", metadata.ino(), born_ns.unwrap_or(0)))
 }
 
-/// Whether the journal in this directory was written in another one. One of earlier versions, which do not say it, was not.
+/// Whether the journal in the directory `journal` was written in another directory. Journals from program versions that
+/// wrote no origin file count as originals.
 pub(crate) fn is_copy(journal: &Path) -> bool {
-    let Ok(noted) = file::read(&journal.join(FILE)) else { return false };
-    describe(journal).is_ok_and(|here| noted.starts_with(b"1 ") && noted != here.as_bytes())
+    let Ok(saved) = file::read(&journal.join(FILE)) else { return false };
+    describe(journal).is_ok_and(|current| saved.starts_with(b"1 ") && saved != current.as_bytes())
 }
 
-/// Notes that the journal is written in this directory from now on.
-pub(crate) fn note(journal: &Path) -> io::Result<()> {
-    let here = describe(journal)?;
-    if file::read(&journal.join(FILE)).is_ok_and(|noted| noted == here.as_bytes()) {
+/// Writes the origin file, so that the directory `journal` counts as the original from now on.
+pub(crate) fn save(journal: &Path) -> io::Result<()> {
+    let current = describe(journal)?;
+    if file::read(&journal.join(FILE)).is_ok_and(|saved| saved == current.as_bytes()) {
         return Ok(());
     }
-    file::replace(journal, FILE, here.as_bytes())
+    file::replace(journal, FILE, current.as_bytes())
 }

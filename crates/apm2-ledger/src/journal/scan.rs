@@ -1,16 +1,18 @@
-//! Reads the commits of a segment, and says what its end means.
+//! Reads the commits of a segment, and decides whether broken bytes are a torn commit or damage.
 //!
-//! A commit is written only after the one before it was synced. So at most the last commit of the last segment can be
-//! torn, and a torn one was never acknowledged. How a torn commit is distinguished from a damaged one:
+//! A commit is written only after the previous commit was synced. So at most the last commit of the last segment can be
+//! torn (partly written at a crash), and a torn commit was never acknowledged. A broken commit is classified as
+//! follows:
 //!
-//! - a whole commit follows it: it had been synced, so it is damaged;
-//! - some 512-byte sector of it still holds the zeros that the segment was made with: torn, since a disk writes whole
-//!   sectors, and no sector of a commit is zero ([`ZERO_RUN_BYTES_MAX`](crate::limits::ZERO_RUN_BYTES_MAX));
-//! - the checksum that ends it, or its header, is still zero: torn, by a write that stopped half-way;
-//! - none of these: all of it had reached the disk, so it is damaged.
+//! - A valid commit follows: the broken commit had been synced, so it is damaged.
+//! - Some 512-byte sector of the commit still contains only the zeros that the segment was created with: the commit is
+//!   torn. A disk writes whole sectors, and no sector of a commit is all zeros
+//!   ([`ZERO_RUN_BYTES_MAX`](crate::limits::ZERO_RUN_BYTES_MAX)).
+//! - The checksum at the end of the commit, or the header, is still zero: the commit is torn.
+//! - Otherwise all sectors of the commit had been written, so the commit is damaged.
 //!
-//! In a copy the last segment may also have been read while commits were written to it, see `origin`: what is
-//! behind a sector that was read before it was written is no part of the copy.
+//! In a copy of the journal (see `origin`), the last segment may have been read while commits were written to it. If a
+//! sector was read before it was written, the bytes behind that sector do not belong to the copy.
 
 use crate::{
     chain::Chain,
@@ -19,31 +21,31 @@ use crate::{
     journal::segment::{COMMIT_ALIGN, SEGMENT_HEADER_LEN, SegmentHeader, aligned},
 };
 
-/// What a disk writes whole or not at all.
+/// Size of a disk sector in bytes. The scan assumes that a disk writes a sector completely or not at all.
 const SECTOR_LEN: usize = 512;
 
-/// A header and a frame both end in a checksum.
+/// Length of a CRC-32C checksum, which ends each frame header and each frame.
 const CRC_LEN: usize = 4;
 
-/// One thing found in a segment.
+/// A result of the scan of a segment.
 #[derive(Debug)]
 pub enum Scanned {
-    /// A sound commit that begins at this byte.
+    /// A valid commit that begins at this byte.
     Commit(usize, Frame),
-    /// Damage; the scan goes on with the next sound commit, if there is one.
+    /// Damage. The scan continues with the next valid commit, if there is one.
     Damage(Damage),
-    /// The last commit, cut short by a crash; it begins at this byte.
+    /// The last commit is torn: a crash interrupted the write. The commit begins at this byte.
     Torn(usize),
 }
 
-/// Goes through the bytes of one segment.
+/// Iterator over the commits of one segment.
 #[derive(Debug)]
 pub struct Scan<'a> {
     bytes: &'a [u8],
     segment: u64,
-    /// Whether this is the journal's last segment: only there can a commit be torn.
+    /// Whether this is the last segment of the journal. Only the last segment can contain a torn commit.
     is_last: bool,
-    /// Whether it is a copy, which may have been made while the segment was written.
+    /// Whether the journal directory is a copy, which may have been made while the segment was written.
     is_copy: bool,
     len: u64,
     offset: usize,
@@ -53,7 +55,7 @@ pub struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    /// A scan of the segment in `bytes`, whose header is `header`.
+    /// Creates a scan of the segment in `bytes`, whose header is `header`.
     #[must_use]
     pub const fn new(bytes: &'a [u8], header: &SegmentHeader, is_last: bool) -> Self {
         Self {
@@ -69,14 +71,15 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The same, of a copy where `is_copy`: its last segment may end wherever the copying met it.
+    /// Sets whether the journal directory is a copy. In a copy, the last segment may end at any byte.
     #[must_use]
     pub const fn of_copy(mut self, is_copy: bool) -> Self {
         self.is_copy = is_copy;
         self
     }
 
-    /// The same, from the commit at `offset` on, which has event `next_seq` and follows on `chain`.
+    /// Creates a scan that begins at byte `offset`, with the commit that contains event `next_seq` and follows the hash
+    /// chain value `chain`.
     pub(crate) const fn resumed(
         bytes: &'a [u8],
         header: &SegmentHeader,
@@ -88,19 +91,19 @@ impl<'a> Scan<'a> {
         Self { offset, next_seq, chain, ..Self::new(bytes, header, is_last) }
     }
 
-    /// Where the next commit is or will be.
+    /// The byte at which the next commit begins or will begin.
     #[must_use]
     pub const fn offset(&self) -> usize {
         self.offset
     }
 
-    /// The seq of the next event.
+    /// The sequence number of the next event.
     #[must_use]
     pub const fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// The chain before the next event.
+    /// The hash chain value before the next event.
     #[must_use]
     pub const fn next_chain(&self) -> Chain {
         self.chain
@@ -127,7 +130,7 @@ impl<'a> Scan<'a> {
         self.offset = start + aligned(header.frame_len());
         self.next_seq = header.last_seq() + 1;
         self.chain = header.chain_after;
-        // Padding is covered by no checksum; it is zero, or it was touched.
+        // No checksum covers the padding after a commit. The writer leaves zeros there, so other bytes are damage.
         if self.bytes.get(end..self.offset.min(self.bytes.len())).unwrap_or_default().iter().any(|byte| *byte != 0) {
             self.offset = end;
             self.next_seq = header.first_seq;
@@ -139,11 +142,11 @@ impl<'a> Scan<'a> {
         Scanned::Commit(start, frame)
     }
 
-    /// What it means that no sound commit is at the offset although bytes are left.
-    fn broken(&mut self, error: FrameError) -> Scanned {
+    /// Classifies the bytes at the offset, which are no valid commit, as a torn commit or as damage.
+    fn classify_broken(&mut self, error: FrameError) -> Scanned {
         let header = FrameHeader::parse(self.rest()).ok().filter(|header| header.first_seq == self.next_seq);
         let next = self.next_sound_commit();
-        if self.is_last && self.is_copy && self.is_tear(next.as_ref().map(|(at, _)| *at)) {
+        if self.is_last && self.is_copy && self.is_torn_copy(next.as_ref().map(|(at, _)| *at)) {
             self.done = true;
             return Scanned::Torn(self.offset);
         }
@@ -161,68 +164,73 @@ impl<'a> Scan<'a> {
         self.damage(header.map_or(self.next_seq, |header| header.last_seq()), error.to_string())
     }
 
-    /// The next place after the offset with a sound commit of later events.
+    /// Finds the first valid commit with later events behind the offset. Returns its byte position and its frame.
     fn next_sound_commit(&self) -> Option<(usize, Frame)> {
-        let places = (self.offset + COMMIT_ALIGN..self.bytes.len()).step_by(COMMIT_ALIGN);
-        places.into_iter().find_map(|at| {
+        let positions = (self.offset + COMMIT_ALIGN..self.bytes.len()).step_by(COMMIT_ALIGN);
+        positions.into_iter().find_map(|at| {
             let bytes = self.bytes.get(at..)?;
             let header = FrameHeader::parse(bytes).ok()?;
             if header.first_seq < self.next_seq { None } else { Some((at, Frame::parse(bytes).ok()?)) }
         })
     }
 
-    /// Whether some sector of the commit at the offset was never written. Without a header, the header's own sectors
-    /// decide, since the length is not known.
+    /// Whether the commit at the offset is torn: some sector of it, or its checksum, was never written.
     fn is_torn(&self, header: Option<&FrameHeader>) -> bool {
         if (self.bytes.len() as u64) < self.len {
             return false;
         }
-        // Without a header the length is not known; what the header's last sector still holds of the commit is looked at.
+        // Without a valid header, the length of the commit is not known. Then only the sectors that contain the header
+        // are checked.
         let len = header.map_or(HEADER_LEN, FrameHeader::frame_len);
         let end = match header {
             Some(header) => self.offset + header.frame_len(),
             None => (self.offset + HEADER_LEN).next_multiple_of(SECTOR_LEN),
         };
-        let is_unwritten = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-        // The checksum that ends it never arrived. Nothing may be behind a header that is not whole.
+        let is_zero = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        // The checksum at the end of the commit is still zero. Without a valid header, all bytes behind the header must
+        // be zero too.
         let checksum = self.rest().get(len - CRC_LEN..len).unwrap_or_default();
-        let has_no_end =
-            is_unwritten(checksum) && (header.is_some() || is_unwritten(self.rest().get(len..).unwrap_or_default()));
-        // Of the checksum some bytes may be zero by right: where a sector has nothing else, they do not decide alone.
-        let is_unwritten_sector = |sector: &[u8]| is_unwritten(sector) && sector.len() > CRC_LEN;
-        let has_half_an_end = header.is_some_and(|header| self.lacks_part_of_checksum(header, end));
-        self.holds_a_write() && (has_no_end || has_half_an_end || self.sectors(end).any(is_unwritten_sector))
+        let has_zero_checksum =
+            is_zero(checksum) && (header.is_some() || is_zero(self.rest().get(len..).unwrap_or_default()));
+        // A checksum may contain zero bytes. So a sector that contains only bytes of the checksum does not show whether
+        // it was written.
+        let is_zero_sector = |sector: &[u8]| is_zero(sector) && sector.len() > CRC_LEN;
+        let has_half_checksum = header.is_some_and(|header| self.lacks_part_of_checksum(header, end));
+        self.has_commit_bytes() && (has_zero_checksum || has_half_checksum || self.sectors(end).any(is_zero_sector))
     }
 
-    /// Whether a part of a commit arrived at the offset or behind it. One set bit in what should be zeros is no write: whatever
-    /// part of a commit had arrived would hold more.
-    fn holds_a_write(&self) -> bool {
+    /// Whether the bytes from the offset on contain a part of a commit. A single set bit among zeros counts as a
+    /// flipped bit, because every part of a commit has more set bits.
+    fn has_commit_bytes(&self) -> bool {
         self.rest().iter().map(|byte| byte.count_ones()).sum::<u32>() > 1
     }
 
-    /// Whether a copy was made of what is before some place earlier than of what is behind it, while commits were written: then
-    /// zeros are left before that place. A file is read in multiples of sectors.
-    fn is_tear(&self, next: Option<usize>) -> bool {
-        let written = || self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-        let end = next.unwrap_or_else(written) / SECTOR_LEN * SECTOR_LEN;
-        self.holds_a_write()
+    /// Whether a copy of the segment was made while commits were written, so that a sector of zeros is left before
+    /// later data. `next` is the position of the next valid commit.
+    ///
+    /// A program that copies a file reads it in multiples of whole sectors.
+    fn is_torn_copy(&self, next: Option<usize>) -> bool {
+        let written_len = || self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        let end = next.unwrap_or_else(written_len) / SECTOR_LEN * SECTOR_LEN;
+        self.has_commit_bytes()
             && self.sectors(end).any(|sector| sector.len() > CRC_LEN && sector.iter().all(|byte| *byte == 0))
     }
 
-    /// Whether the checksum lies on two sectors, the second of which was never written, and all before it is sound.
+    /// Whether the checksum lies on two sectors of which only the first was written, and the rest of the commit is
+    /// valid.
     fn lacks_part_of_checksum(&self, header: &FrameHeader, end: usize) -> bool {
-        let missing = end % SECTOR_LEN;
-        if !(1..CRC_LEN).contains(&missing) {
+        let bytes_in_second_sector = end % SECTOR_LEN;
+        if !(1..CRC_LEN).contains(&bytes_in_second_sector) {
             return false;
         }
         let commit = self.rest().get(..header.frame_len()).unwrap_or_default();
         let Some((covered, stored)) = commit.split_last_chunk::<CRC_LEN>() else { return false };
         let computed = crc32c::crc32c(covered).to_le_bytes();
-        let (there, unwritten) = stored.split_at(CRC_LEN - missing);
-        computed.starts_with(there) && unwritten.iter().all(|byte| *byte == 0)
+        let (written_part, unwritten_part) = stored.split_at(CRC_LEN - bytes_in_second_sector);
+        computed.starts_with(written_part) && unwritten_part.iter().all(|byte| *byte == 0)
     }
 
-    /// The bytes from the offset to `end`, sector by sector.
+    /// Iterates over the bytes from the offset up to byte `end` in pieces that end at sector boundaries.
     fn sectors(&self, end: usize) -> impl Iterator<Item = &'a [u8]> {
         let bytes = self.bytes;
         let mut at = self.offset;
@@ -234,11 +242,12 @@ impl<'a> Scan<'a> {
         })
     }
 
-    /// The end of the segment, after the last commit: nothing, or zeros up to the length it was made with.
+    /// Ends the scan after the last commit. Reports damage when the last segment of an original journal is shorter than
+    /// its header says.
     fn finish(&mut self) -> Option<Scanned> {
         self.done = true;
         let is_short = self.is_last && !self.is_copy && (self.bytes.len() as u64) < self.len;
-        is_short.then(|| self.damage(self.next_seq, "the last segment is shorter than it was made"))
+        is_short.then(|| self.damage(self.next_seq, "the last segment is shorter than its header says"))
     }
 }
 
@@ -254,7 +263,7 @@ impl Iterator for Scan<'_> {
         }
         match Frame::parse(self.rest()) {
             Ok(frame) if frame.header().first_seq != self.next_seq => {
-                let found = self.damage(frame.header().first_seq.saturating_sub(1), "the numbering has a gap");
+                let found = self.damage(frame.header().first_seq.saturating_sub(1), "the sequence numbers have a gap");
                 self.next_seq = frame.header().first_seq;
                 self.chain = frame.header().chain_before;
                 Some(found)
@@ -265,7 +274,7 @@ impl Iterator for Scan<'_> {
                 Some(found)
             }
             Ok(frame) => Some(self.advance(frame)),
-            Err(error) => Some(self.broken(error)),
+            Err(error) => Some(self.classify_broken(error)),
         }
     }
 }
@@ -279,7 +288,8 @@ mod tests {
 
     const LEDGER: Uuid = Uuid::nil();
 
-    /// A segment with one commit, which ends one byte into a sector, with this byte.
+    /// Builds a segment with one commit that ends one byte after a sector boundary. `is_wanted` selects the value of
+    /// that last byte.
     fn segment_ending_in(is_wanted: impl Fn(u8) -> bool) -> (Vec<u8>, usize) {
         let chain_before = Chain::genesis(LEDGER);
         let segment = SegmentHeader { ledger: LEDGER, number: 1, first_seq: 1, chain_before, len: 2048 };

@@ -1,4 +1,4 @@
-//! One file of the journal: its name and its header.
+//! Name and header of a segment, which is one file of the journal.
 //!
 //! ```text
 //!  0  magic "APM2JRNL"     8
@@ -8,10 +8,10 @@
 //! 32  segment number       8   from 1; all integers are little-endian
 //! 40  first seq            8
 //! 48  chain before        32
-//! 80  length              8   of the file as it was made
+//! 80  length              8   of the file in bytes, when it was created
 //! 88  CRC-32C of 0..88     4
 //! 92  zero                 4
-//! 96  commits, each at a multiple of 8, zeros between and after them
+//! 96  commits, each at a multiple of 8 bytes; zero bytes between and after the commits
 //! ```
 
 use std::{
@@ -23,16 +23,16 @@ use uuid::Uuid;
 
 use crate::chain::Chain;
 
-/// Bytes before the first commit.
+/// Length of the segment header in bytes. The first commit follows it.
 pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
 
-/// Commits begin at multiples of this.
+/// Alignment of commits in bytes.
 pub(crate) const COMMIT_ALIGN: usize = 8;
 
-/// The format of the journal, and with it of the ledger.
+/// Format version of the journal, which is also the format version of the ledger.
 pub const FORMAT_VERSION: u32 = 1;
 
-/// A segment that is being made, or is ready and not yet in use. Never holds anything that was acknowledged.
+/// File name of the prepared next segment. The file never contains acknowledged events.
 pub(crate) const AHEAD: &str = "ahead";
 
 const MAGIC: [u8; 8] = *b"APM2JRNL";
@@ -41,34 +41,34 @@ const CRC_AT: usize = 88;
 
 const SUFFIX: &str = "seg";
 
-/// What a segment says of itself.
+/// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
-    /// The ledger it belongs to.
+    /// ID of the ledger that the segment belongs to.
     pub ledger: Uuid,
-    /// Its number, from 1.
+    /// Number of the segment. The first segment has number 1.
     pub number: u64,
-    /// The seq of its first event.
+    /// Sequence number of the first event in the segment.
     pub first_seq: u64,
-    /// The chain before its first event.
+    /// Hash chain value before the first event in the segment.
     pub chain_before: Chain,
-    /// The length of the file as it was made, in bytes.
+    /// Length of the file when it was created, in bytes.
     pub len: u64,
 }
 
-/// Bytes that are no segment header.
+/// Error from parsing a segment header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SegmentError {
-    /// Too short, of another kind, or rotten.
+    /// The bytes are too short, have no segment magic, or do not match their checksum.
     #[error("no segment header")]
     Header,
-    /// Written by a newer version of this program.
+    /// The segment was written by a newer version of this program.
     #[error("journal format {0}, newer than this program knows")]
     Newer(u32),
 }
 
 impl SegmentHeader {
-    /// Its bytes.
+    /// Encodes the header.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; SEGMENT_HEADER_LEN] {
         let mut bytes = [0; SEGMENT_HEADER_LEN];
@@ -84,10 +84,13 @@ impl SegmentHeader {
         bytes
     }
 
-    /// The header at the beginning of `bytes`.
+    /// Parses the header at the beginning of `bytes`.
+    ///
+    /// The checksum is compared before the format version, so that a corrupt version field is not reported as a newer
+    /// format.
     ///
     /// # Errors
-    /// When there is none, or a newer one. The checksum comes first, so that a rotten version is not taken for a newer.
+    /// When the bytes are no valid header, or the header of a newer format.
     pub fn parse(bytes: &[u8]) -> Result<Self, SegmentError> {
         let header = bytes.first_chunk::<SEGMENT_HEADER_LEN>().ok_or(SegmentError::Header)?;
         let crc = u32::from_le_bytes(array(header, CRC_AT));
@@ -118,7 +121,7 @@ fn array<const N: usize>(header: &[u8; SEGMENT_HEADER_LEN], at: usize) -> [u8; N
     bytes
 }
 
-/// The path of segment `number` in the journal's directory.
+/// The path of segment `number` in the directory `journal`.
 pub(crate) fn segment_path(journal: &Path, number: u64) -> PathBuf {
     journal.join(segment_name(number))
 }
@@ -127,7 +130,7 @@ fn segment_name(number: u64) -> String {
     format!("{number:010}.{SUFFIX}")
 }
 
-/// The number in a segment's file name.
+/// The segment number in the file name of `path`. `None` when it is not the name of a segment file.
 pub(crate) fn segment_number(path: &Path) -> Option<u64> {
     if path.extension()? != SUFFIX {
         return None;
@@ -136,7 +139,7 @@ pub(crate) fn segment_number(path: &Path) -> Option<u64> {
     (path.file_name() == Some(OsStr::new(&segment_name(number)))).then_some(number)
 }
 
-/// `len` rounded up to where the next commit may begin.
+/// Rounds `len` up to the next position at which a commit may begin.
 pub(crate) const fn aligned(len: usize) -> usize {
     len.next_multiple_of(COMMIT_ALIGN)
 }

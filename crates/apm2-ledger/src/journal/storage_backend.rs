@@ -1,23 +1,25 @@
-//! The two calls that durability rests on, so that a test can make them fail or watch their order.
+//! The write and sync calls that make commits durable. Tests replace them to inject errors or to record the order of
+//! the calls.
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-/// Writes and syncs files.
+/// Writes and syncs files of the journal.
 pub trait StorageBackend: Send + Sync {
     /// Writes all of `bytes` at `offset`.
     ///
     /// # Errors
-    /// Those of pwrite(2).
+    /// The errors of pwrite(2).
     fn write_all_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Makes what was written durable: fdatasync(2).
+    /// Makes the written data of `file` durable with fdatasync(2).
     ///
     /// # Errors
-    /// Those of fdatasync(2). After one, the file's state is unknown, and it must not be synced again.
+    /// The errors of fdatasync(2). After an error, the state of the file on the disk is unknown, and the file must not
+    /// be synced again.
     fn sync_data(&self, file: &File) -> io::Result<()>;
 }
 
-/// The disk.
+/// The real storage backend: pwrite(2) and fdatasync(2).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Disk;
 

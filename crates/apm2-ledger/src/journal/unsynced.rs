@@ -1,4 +1,4 @@
-//! A journal as it is found at opening, before its last commit is known to be durable.
+//! The journal after it was read at opening, before its last commit is known to be durable.
 
 use std::{
     io,
@@ -18,7 +18,7 @@ use crate::{
     journal::writer::JournalWriter,
     journal::{
         JOURNAL_DIR, origin,
-        reader::{header_damage, not_a_segment, read_header},
+        reader::{header_damage, not_a_file_damage, read_header},
         scan::{Scan, Scanned},
         segment::{SegmentError, SegmentHeader},
         segments,
@@ -26,18 +26,18 @@ use crate::{
     },
 };
 
-/// A journal as it was found. Before it can be written, what was found has to be on the disk.
+/// A journal that was read at opening. The data that was read must be made durable before the journal is written.
 pub(crate) struct UnsyncedJournal {
     writer: JournalWriter,
     bytes: Vec<u8>,
     last_commit: Option<(usize, Frame)>,
     is_torn: bool,
-    /// Whether the last segment is shorter than it was made, as that of a copy may be.
+    /// Whether the last segment is shorter than its header says. A copy of a journal may have such a segment.
     is_short: bool,
 }
 
 impl UnsyncedJournal {
-    /// Reads the journal below `dir` up to its last commit, and changes nothing.
+    /// Reads the journal in the ledger directory `dir` up to its last commit. Changes nothing on the disk.
     pub(crate) fn find(
         dir: &Arc<LedgerDir>,
         segment_bytes: u64,
@@ -77,36 +77,37 @@ impl UnsyncedJournal {
         Ok(Self { writer, bytes, last_commit, is_torn, is_short })
     }
 
-    /// A journal that was just made, and is on the disk.
+    /// Wraps a writer of a newly created journal, which is durable already.
     pub(crate) fn made(writer: JournalWriter) -> Self {
         Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false, is_short: false }
     }
 
-    /// The ledger's id.
+    /// The ID of the ledger.
     pub(crate) const fn ledger(&self) -> Uuid {
         self.writer.ledger
     }
 
-    /// Its size and chain.
+    /// The event count and the hash chain value of the journal.
     pub(crate) const fn head(&self) -> Head {
         Head { size: self.last_seq(), chain: self.writer.chain }
     }
 
-    /// The seq of the last event; 0 before the first.
+    /// The sequence number of the last event. 0 when the journal has no events.
     pub(crate) const fn last_seq(&self) -> u64 {
         self.writer.next_seq - 1
     }
 
-    /// Where a commit was cut short by a crash.
+    /// The position of a torn commit at the end of the journal, if there is one.
     pub(crate) fn torn(&self) -> Option<CutTail> {
         self.is_torn.then_some(CutTail { segment: self.writer.number, offset: self.writer.offset })
     }
 
-    /// Makes what was found durable, whatever happened before, and takes a torn commit away.
+    /// Makes the journal durable as it was read, and overwrites a torn commit with zeros.
     ///
-    /// The page cache may show a last commit that a failed or forgotten sync never brought to the disk. All commits
-    /// before it were synced before it was written, so writing this one again and syncing closes the gap. The same goes
-    /// for the name of the last segment.
+    /// The page cache may contain a last commit that was never written to the disk, because its sync failed or was not
+    /// called. Each earlier commit was synced before the next one was written. So it is enough to write the last commit
+    /// again and to sync it. For the same reason, the directory is synced, which makes the name of the last segment
+    /// durable.
     pub(crate) fn make_durable(self) -> io::Result<JournalWriter> {
         let Self { writer, bytes, last_commit, is_torn, is_short } = self;
         if is_short {
@@ -114,9 +115,9 @@ impl UnsyncedJournal {
         }
         if is_torn {
             let start = usize::try_from(writer.offset).unwrap_or(usize::MAX);
-            let residue = bytes.get(start..).unwrap_or_default();
-            let residue_len = residue.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            writer.backend.write_all_at(&writer.file, &vec![0; residue_len], writer.offset)?;
+            let torn_bytes = bytes.get(start..).unwrap_or_default();
+            let torn_len = torn_bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            writer.backend.write_all_at(&writer.file, &vec![0; torn_len], writer.offset)?;
         }
         if let Some((at, frame)) = &last_commit {
             let commit = bytes.get(*at..at + frame.header().frame_len()).unwrap_or_default();
@@ -126,11 +127,12 @@ impl UnsyncedJournal {
             writer.backend.sync_data(&writer.file)?;
         }
         sync_dir(&writer.journal)?;
-        origin::note(&writer.journal)?;
+        origin::save(&writer.journal)?;
         Ok(writer)
     }
 
-    /// The same journal in a segment that has no other name: a hard-linked copy of it is not written by this ledger.
+    /// Replaces the last segment by a copy when the file has more than one hard link. So a hard-linked copy of the
+    /// ledger is not modified.
     pub(crate) fn unshared(mut self) -> io::Result<Self> {
         if file::is_shared(&self.writer.file)? {
             self.writer.unshare(&self.bytes)?;
@@ -139,21 +141,21 @@ impl UnsyncedJournal {
         Ok(self)
     }
 
-    /// The same journal, known to be on the disk as it is.
+    /// Returns the writer without a sync, for a journal that is known to be durable.
     pub(crate) fn assume_durable(self) -> JournalWriter {
         self.writer
     }
 }
 
-/// A commit that was cut short by a crash, and was removed.
+/// Position of a torn commit that was removed: a crash had interrupted its write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CutTail {
     pub(crate) segment: u64,
     pub(crate) offset: u64,
 }
 
-/// The number and path of the last segment. Segments are numbered from 1 without gaps, and each follows on the one
-/// before it by the seq in its header.
+/// Finds the number and path of the last segment. Checks that the segments are numbered from 1 without gaps, and that
+/// the first sequence numbers in their headers do not decrease.
 fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
     let all = segments(journal).map_err(OpenError::io(journal))?;
     let mut first_seq = 1;
@@ -169,16 +171,16 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
             SegmentError::Header => header_damage(*number, error, first_seq).into(),
         })?;
         if header.number != *number || header.first_seq < first_seq {
-            return Err(missing("the segment is another one than its name says").into());
+            return Err(missing("the segment header does not match the file name").into());
         }
         first_seq = header.first_seq;
     }
     all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: dir.named().to_owned() })
 }
 
-/// What has the name of a segment and is no file is damage; the rest is out of reach.
+/// Converts an I/O error: damage when the segment path is not a regular file, [`OpenError::Io`] otherwise.
 fn segment_error(number: u64, first_seq: u64, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
-    move |error| match not_a_segment(number, first_seq, &error) {
+    move |error| match not_a_file_damage(number, first_seq, &error) {
         Some(damage) => damage.into(),
         None => OpenError::io(path)(error),
     }

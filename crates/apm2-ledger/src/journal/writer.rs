@@ -15,7 +15,7 @@ use crate::{
     chain::Chain,
     dir::{LedgerDir, WatchedJournal},
     file::{self},
-    journal::next_segment::{begin_segment, make_ahead},
+    journal::next_segment::{begin_segment, prepare_segment},
     journal::{
         JOURNAL_DIR, origin,
         segment::{SEGMENT_HEADER_LEN, aligned, segment_path},
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// The journal, open for appending. The leader of the group commit owns it.
+/// The journal, open for appending. The leader of the group commit owns the writer.
 pub(crate) struct JournalWriter {
     pub(super) dir: Arc<LedgerDir>,
     pub(super) journal: PathBuf,
@@ -40,7 +40,7 @@ pub(crate) struct JournalWriter {
 }
 
 impl JournalWriter {
-    /// Makes a journal without events below `dir`, in a directory that exists and is empty.
+    /// Creates a journal without events in the ledger directory `dir`. The journal directory must exist and be empty.
     pub(crate) fn create(
         dir: &Arc<LedgerDir>,
         ledger: Uuid,
@@ -49,8 +49,9 @@ impl JournalWriter {
     ) -> io::Result<Self> {
         let chain = Chain::genesis(ledger);
         let journal = dir.at().join(JOURNAL_DIR);
-        // The origin file is written before the first segment, so that every copy of the journal contains it and is recognized as a copy.
-        origin::note(&journal)?;
+        // The origin file is written before the first segment. So every copy of the journal contains the file and is
+        // recognized as a copy.
+        origin::save(&journal)?;
         let file = begin_segment(&journal, ledger, 1, 1, chain, segment_bytes, &*backend)?;
         Ok(Self {
             dir: Arc::clone(dir),
@@ -68,47 +69,50 @@ impl JournalWriter {
         })
     }
 
-    /// The ledger's id.
+    /// The ID of the ledger.
     pub(crate) const fn ledger(&self) -> Uuid {
         self.ledger
     }
 
-    /// The seq of the next event.
+    /// The sequence number of the next event.
     pub(crate) const fn next_seq(&self) -> u64 {
         self.next_seq
     }
 
-    /// The chain after the last event.
+    /// The hash chain value after the last event.
     pub(crate) const fn chain(&self) -> Chain {
         self.chain
     }
 
-    /// Appends one commit, which holds the events up to `last_seq` and ends in `chain`, and makes it durable.
+    /// Appends one commit and makes it durable. `last_seq` and `chain` are the sequence number and the hash chain value
+    /// of its last event.
     ///
-    /// After an error, which names the file, its state is not known: this writer must not be used again.
+    /// After an error, the state of the journal on the disk is unknown, and this writer must not be used again. The
+    /// error names the file.
     pub(crate) fn append(&mut self, commit: &[u8], last_seq: u64, chain: Chain) -> io::Result<()> {
         let commit_len = aligned(commit.len()) as u64;
         if self.offset + commit_len > self.len {
             self.roll(commit_len)?;
         }
         self.write(commit).map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
-        // Data in a file without a durable name is not durable.
+        // A file without a durable directory entry is lost at a power failure. So a commit to a removed file is not
+        // durable.
         let nlink = self.file.metadata()?.nlink();
         if nlink == 0 {
             self.dir.check_place()?;
-            let lost = io::Error::new(io::ErrorKind::NotFound, "it was removed");
-            return Err(self.dir.naming(&segment_path(&self.journal, self.number), &lost));
+            let removed = io::Error::new(io::ErrorKind::NotFound, "the segment file was removed");
+            return Err(self.dir.naming(&segment_path(&self.journal, self.number), &removed));
         }
         self.offset += commit_len;
         (self.next_seq, self.chain) = (last_seq + 1, chain);
         if nlink > 1 {
             self.unshare_now().map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
         }
-        self.prepare_ahead();
+        self.prepare_next_segment();
         Ok(())
     }
 
-    /// Goes on in a copy of the segment, of which a hard link was made.
+    /// Continues in a copy of the current segment, because another hard link to the segment was created.
     fn unshare_now(&mut self) -> io::Result<()> {
         self.dir.check_place()?;
         let mut bytes = vec![0; usize::try_from(self.file.metadata()?.len()).unwrap_or(usize::MAX)];
@@ -116,17 +120,19 @@ impl JournalWriter {
         self.unshare(&bytes)
     }
 
-    /// Has the name of the segment stand for a file of its own with these bytes.
+    /// Replaces the current segment by a new file with the content `bytes`.
     pub(super) fn unshare(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         let path = segment_path(&self.journal, self.number);
-        // In one step for those who look whether the name still stands for the file that is written.
+        // Readers check whether the segment path still refers to the file that is written. The file and the watched
+        // identity are therefore replaced under one lock.
         self.dir.rewatch(|| {
             self.file = file::unshare(&path, &mut bytes, &self.journal)?;
             WatchedJournal::new(&self.journal, path.clone(), &self.file)
         })
     }
 
-    /// Has the directory look whether the journal and this segment are still what their names stand for.
+    /// Registers the journal directory and the current segment for the check that their paths still refer to the same
+    /// files.
     pub(super) fn watch(&self) -> io::Result<()> {
         let path = segment_path(&self.journal, self.number);
         self.dir.rewatch(|| WatchedJournal::new(&self.journal, path, &self.file))
@@ -137,13 +143,13 @@ impl JournalWriter {
         self.backend.sync_data(&self.file)
     }
 
-    /// Goes on to the next segment, and gives back what the full one does not need.
+    /// Starts the next segment, and truncates the full segment to the length that it uses.
     fn roll(&mut self, commit_len: u64) -> io::Result<()> {
         if let Some(Err(error)) = self.ahead.take().map(join) {
-            // It is made again below, in the foreground; what fails there counts.
-            tracing::warn!(%error, "the next journal segment could not be made ahead");
+            // The file is created again below, in this thread. If that also fails, the error is returned.
+            tracing::warn!(%error, "the next journal segment could not be created in advance");
         }
-        // Before anything gets a name in it: the directory of this name may be another ledger's by now.
+        // No file is created before this check: the path of the ledger directory may refer to another ledger by now.
         self.dir.check_place()?;
         let needed = SEGMENT_HEADER_LEN as u64 + commit_len;
         let len = self.segment_bytes.max(needed);
@@ -151,11 +157,11 @@ impl JournalWriter {
         let file = begin_segment(journal, self.ledger, number, self.next_seq, self.chain, len, &*self.backend)
             .map_err(|error| self.dir.naming(&segment_path(journal, number), &error))?;
         let full = std::mem::replace(&mut self.file, file);
-        // One that has another name by now is left as it is.
+        // The segment may have another hard link, for example from a backup. Such a file is not truncated.
         if !file::is_shared(&full)?
             && let Err(error) = full.set_len(self.offset)
         {
-            tracing::debug!(%error, "a full journal segment keeps its unused zeros");
+            tracing::debug!(%error, "a full journal segment could not be truncated");
         }
         self.number += 1;
         self.len = len;
@@ -163,16 +169,18 @@ impl JournalWriter {
         self.watch()
     }
 
-    /// Begins to make the next segment, in the background, once this one is half full.
-    fn prepare_ahead(&mut self) {
+    /// Starts a background thread that creates the next segment file, once the current segment is half full.
+    fn prepare_next_segment(&mut self) {
         if self.ahead.is_some() || self.offset < self.len / 2 {
             return;
         }
         let (journal, len) = (self.journal.clone(), self.segment_bytes);
         self.ahead = thread::Builder::new()
             .name("apm2-journal-ahead".to_owned())
-            .spawn(move || make_ahead(&journal, len))
-            .inspect_err(|error| tracing::warn!(%error, "no thread for the next journal segment"))
+            .spawn(move || prepare_segment(&journal, len))
+            .inspect_err(
+                |error| tracing::warn!(%error, "could not start the thread that creates the next journal segment"),
+            )
             .ok();
     }
 }
@@ -180,7 +188,7 @@ impl JournalWriter {
 impl Drop for JournalWriter {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.ahead.take().map(join) {
-            tracing::debug!(%error, "the next journal segment could not be made ahead");
+            tracing::debug!(%error, "the next journal segment could not be created in advance");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The record of an event, version 1.
+//! Serialization format of an event, version 1.
 
 use apm2_model::{
     event::{Event, actor::Actor, stream_id::StreamId, timestamp::Timestamp},

@@ -1,4 +1,4 @@
-//! The records of exits, processes and restarts, version 1.
+//! Serialization format of exits, process identities and restart decisions, version 1.
 
 use apm2_model::{
     event::{
@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::record::{RecordError, id::Id};
 
-/// Two enums with the same variants and no data, and the conversions between them.
+/// Defines an enum with the same data-less variants as `$core`, and the conversions in both directions.
 macro_rules! mirrored {
     ($record:ident, $core:ident, $($variant:ident),+) => {
         #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ macro_rules! mirrored {
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
 
-// `Credentials` came with version 2, `Stdin` with version 3.
+// Record version 2 added `Credentials`, and record version 3 added `Stdin`.
 mirrored!(SpawnStageV1, SpawnStage, WorkingDirectory, Fork, Exec, Credentials, Stdin);
 
 mirrored!(SignalTargetV1, SignalTarget, Process, Group);
@@ -69,16 +69,16 @@ pub(crate) struct IdentityV1 {
     start_ticks: u64,
 }
 
-/// An identity with its pid namespace.
+/// A process identity with its PID namespace. Record version 3 added it.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct IdentityV3 {
     identity: IdentityV1,
     pid_namespace: u64,
 }
 
-/// The identity of a kept fold, with its pid namespace where that is known.
+/// The process identity in a stream snapshot, with its PID namespace if it is known.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct KeptIdentity {
+pub(crate) struct SnapshotIdentity {
     identity: IdentityV1,
     pid_namespace: Option<u64>,
 }
@@ -89,7 +89,7 @@ pub(crate) enum TriggerV1 {
     Restart {
         attempt: u32,
     },
-    /// From version 3 on.
+    /// Added in record version 3.
     Boot,
 }
 
@@ -103,7 +103,7 @@ pub(crate) enum RestartRuleV1 {
         window_ms: u64,
     },
     StopRequested,
-    /// From version 2 on, as all that follow.
+    /// Added in record version 2, with all variants below.
     SpawnBudgetSpent {
         failures: u32,
         max_restarts: u32,
@@ -112,7 +112,7 @@ pub(crate) enum RestartRuleV1 {
     LaunchUnknown,
 }
 
-/// The signal with this number, or a refusal: a record with another number was not written by us.
+/// The signal with this number. A number without a signal is an error, because no version of this program writes one.
 pub(crate) fn signal(number: u8) -> Result<Signal, RecordError> {
     Signal::from_number(number).ok_or(RecordError::Range("signal"))
 }
@@ -180,7 +180,7 @@ impl From<IdentityV1> for ProcessIdentity {
 }
 
 impl IdentityV3 {
-    /// The record of an identity whose namespace is known.
+    /// The record of an identity. `None` when its PID namespace is not known.
     pub(crate) fn of(identity: ProcessIdentity) -> Option<Self> {
         Some(Self { identity: identity.into(), pid_namespace: identity.pid_namespace? })
     }
@@ -192,14 +192,14 @@ impl From<IdentityV3> for ProcessIdentity {
     }
 }
 
-impl From<ProcessIdentity> for KeptIdentity {
+impl From<ProcessIdentity> for SnapshotIdentity {
     fn from(identity: ProcessIdentity) -> Self {
         Self { identity: identity.into(), pid_namespace: identity.pid_namespace }
     }
 }
 
-impl From<KeptIdentity> for ProcessIdentity {
-    fn from(KeptIdentity { identity, pid_namespace }: KeptIdentity) -> Self {
+impl From<SnapshotIdentity> for ProcessIdentity {
+    fn from(SnapshotIdentity { identity, pid_namespace }: SnapshotIdentity) -> Self {
         Self { pid_namespace, ..identity.into() }
     }
 }

@@ -1,4 +1,5 @@
-//! The record of what happened, version 1. The order of the variants is the format: new ones go to the end.
+//! Serialization format of event kinds. The position of a variant in the enum is part of the format, so new variants
+//! are added at the end.
 
 use apm2_model::event::{
     exit::{RunEnd, SpawnStage},
@@ -45,11 +46,11 @@ pub(crate) enum KindV1 {
     Checkpointed { size: u64, chain: [u8; 32] },
     StoreRebuilt { cause: String, set_aside: Option<String> },
     TailCut { segment: u64, offset: u64 },
-    // From version 2 on.
+    // Added in record version 2.
     OutputTail { stdout: Vec<String>, stderr: Vec<String> },
     OutputDropped { source: OutputSourceV1, bytes: u64, cause: String },
     PreStopEnded { command: String, succeeded: bool, detail: String },
-    // From version 3 on.
+    // Added in record version 3.
     RegisteredV3 { spec: Box<SpecV3> },
     SpecChangedV3 { spec: Box<SpecV3> },
     StartingV3 { identity: IdentityV3, trigger: TriggerV1 },
@@ -188,7 +189,7 @@ impl KindV1 {
     }
 }
 
-/// The first version of records that can hold this kind.
+/// The lowest record version that can represent this event kind.
 pub(crate) fn first_version(kind: &EventKind) -> u8 {
     use EventKind as K;
     match kind {

@@ -1,10 +1,13 @@
-//! What is written: types of their own, apart from those that the program works with.
+//! Serialization format of events and stream snapshots. The serialized types are separate from the types that the
+//! program works with.
 //!
-//! An event's bytes are one version byte and the value of that version. No field is ever added to a type. Variants are
-//! added at the end of an enum, and an event that holds a new one says so by its version, so that a program that does not
-//! know it refuses it as newer: versions 2 and 3 have the variants that their types name as such. An event is written as
-//! the lowest version that can hold it. Golden bytes of every kind hold this.
-//! How a value becomes bytes is `codec`'s matter.
+//! A serialized event is one version byte, followed by the value in that version. Fields are never added to a type.
+//! Variants are added at the end of an enum, and an event with a new variant has a higher version, so that an older
+//! program reports a newer format instead of reading the event wrongly. Comments mark the variants that versions 2 and
+//! 3 added. An event is written in the lowest version that can represent it. Tests compare every event kind with stored
+//! bytes.
+//!
+//! The module `codec` converts values to bytes.
 
 pub(crate) mod event;
 pub(crate) mod exit;
@@ -25,49 +28,52 @@ use crate::{
     limits::{RECORD_BYTES_MAX, SPEC_BYTES_MAX, ZERO_RUN_BYTES_MAX},
 };
 
-/// The newest version of event records.
+/// The newest record version of an event.
 const EVENT_VERSION_MAX: u8 = 3;
 
-/// The version of the fold that is kept as a snapshot. A snapshot of another version is ignored, and replayed.
+/// Version of the stream state in snapshots. A snapshot of another version is ignored, and the stream is replayed from
+/// its events.
 const REDUCER_VERSION: u8 = 6;
 
-/// A record that cannot be read or written.
+/// Error from encoding or decoding a record.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// No bytes at all.
-    #[error("an empty record")]
+    /// The record has no bytes.
+    #[error("the record is empty")]
     Empty,
-    /// Written by a newer version of this program.
+    /// The record was written by a newer version of this program.
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
-    /// A snapshot of a stream in another version than the one that this program reads and writes.
+    /// The stream snapshot has another version than the only one that this program reads and writes.
     #[error("stream snapshot version {0}; this program knows version {REDUCER_VERSION}")]
     StreamVersion(u8),
-    /// Larger than [`RECORD_BYTES_MAX`].
+    /// The encoded event is larger than [`RECORD_BYTES_MAX`]. Contains its size in bytes.
     #[error(
         "an event of {0} bytes cannot be recorded, at most {RECORD_BYTES_MAX} can; long arguments are better passed in a file"
     )]
     TooLarge(usize),
-    /// With a specification larger than [`SPEC_BYTES_MAX`].
+    /// The encoded event contains a specification and is larger than [`SPEC_BYTES_MAX`]. Contains its size in bytes.
     #[error(
         "a specification of {0} bytes cannot be recorded, at most {SPEC_BYTES_MAX} can; long arguments are better passed in a file"
     )]
     SpecTooLarge(usize),
-    /// It has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a row.
-    #[error("a record with more than {ZERO_RUN_BYTES_MAX} zero bytes in a row")]
+    /// The record has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a row.
+    #[error("the record has more than {ZERO_RUN_BYTES_MAX} zero bytes in a row")]
     Zeros,
-    /// Not the bytes of a value.
+    /// The bytes do not decode to a value of the expected type.
     #[error(transparent)]
     Codec(#[from] CodecError),
-    /// A number that stands for nothing.
-    #[error("a value out of its range: {0}")]
+    /// A decoded value is outside of its valid range. Contains the name of the field.
+    #[error("value out of range: {0}")]
     Range(&'static str),
 }
 
-/// Appends the bytes of `event` to `out`. The seq is not stored: it follows from the place in a frame.
+/// Appends the encoded `event` to `out`. The sequence number is not encoded, because it follows from the position in a
+/// frame.
 ///
 /// # Errors
-/// When it is larger than a record may be, or has too many zero bytes in a row.
+/// When the encoded event is larger than [`RECORD_BYTES_MAX`], or has more than [`ZERO_RUN_BYTES_MAX`] zero bytes in a
+/// row.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError> {
     let start = out.len();
     out.push(kind::first_version(&event.kind));
@@ -80,11 +86,10 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) -> Result<(), RecordError>
     }
 }
 
-/// Refuses a draft whose event could not be recorded, or whose specification would make the fold of its stream too large to
-/// be kept.
+/// Checks that an event can be recorded, and that its specification is small enough for a snapshot of the stream.
 ///
 /// # Errors
-/// Those of [`encode_event`]; [`RecordError::SpecTooLarge`].
+/// The errors of [`encode_event`], and [`RecordError::SpecTooLarge`].
 pub(crate) fn check_new_event(new_event: &NewEvent) -> Result<(), RecordError> {
     let mut bytes = Vec::new();
     encode_event(&new_event.clone().numbered(u64::MAX, u64::MAX), &mut bytes)?;
@@ -93,27 +98,27 @@ pub(crate) fn check_new_event(new_event: &NewEvent) -> Result<(), RecordError> {
 }
 
 fn has_long_zero_run(bytes: &[u8]) -> bool {
-    // Most records are shorter than that.
+    // Most records are shorter than the limit and need no search.
     bytes.len() > ZERO_RUN_BYTES_MAX && bytes.split(|byte| *byte != 0).any(|run| run.len() > ZERO_RUN_BYTES_MAX)
 }
 
-/// The event numbered `seq` in `bytes`.
+/// Decodes the event with the sequence number `seq` from `bytes`.
 ///
 /// # Errors
-/// When the bytes are not those of an event that this version knows.
+/// When the bytes are not a valid event, or an event in a newer version.
 pub fn decode_event(seq: u64, bytes: &[u8]) -> Result<Event, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
         Some((version @ 1..=EVENT_VERSION_MAX, rest)) => {
             let event = codec::decode::<event::EventV1>(rest)?.into_event(seq)?;
-            // Each event has exactly one valid version: the lowest that can hold it.
+            // Each event has exactly one valid version: the lowest one that can represent it.
             if kind::first_version(&event.kind) == *version { Ok(event) } else { Err(RecordError::Range("version")) }
         }
         Some((version, _)) => Err(RecordError::Newer(*version)),
     }
 }
 
-/// The stream of the event in `bytes`, without decoding the rest of it.
+/// Decodes only the stream ID of the event in `bytes`.
 pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
@@ -125,20 +130,20 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
     }
 }
 
-/// The bytes of a snapshot of one stream.
+/// Encodes a snapshot of one stream.
 ///
 /// # Errors
-/// When it is larger than a record may be.
+/// When the encoded snapshot is larger than [`RECORD_BYTES_MAX`].
 pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
     codec::encode(&stream::StreamV1::from(stream), &mut out)?;
     if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
 
-/// The snapshot in `bytes`.
+/// Decodes a stream snapshot.
 ///
 /// # Errors
-/// When the bytes are not those of a snapshot of this version.
+/// When the bytes are not a valid snapshot, or a snapshot of another version.
 pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
@@ -147,7 +152,7 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     }
 }
 
-/// Whether these are the bytes of a snapshot of the version that is written.
+/// Whether `bytes` are a stream snapshot of the version that this program writes.
 pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
     bytes.first() == Some(&REDUCER_VERSION)
 }
@@ -167,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_look_like_a_sector_that_was_never_written_is_refused() {
+    fn an_event_with_more_zero_bytes_in_a_row_than_the_limit_is_refused() {
         let mut bytes = Vec::new();
         encode_event(&observed("\0".repeat(ZERO_RUN_BYTES_MAX)), &mut bytes).unwrap();
         let refused = encode_event(&observed("\0".repeat(ZERO_RUN_BYTES_MAX + 1)), &mut bytes);

@@ -1,4 +1,4 @@
-//! The time of an event, as it is recorded.
+//! Serialization format of the timestamp of an event.
 
 use apm2_model::event::timestamp::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,5 @@
-//! The record of a stream's fold: a cache, never the truth. It changes with the fold, and its version with it.
+//! Serialization format of a stream state in a snapshot. A snapshot is only a cache: the state can always be replayed
+//! from the events. So when the state type changes, this format and its version change too, without compatibility.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
-    exit::{KeptIdentity, RestartRuleV1, RunEndV1, TriggerV1, signal},
+    exit::{RestartRuleV1, RunEndV1, SnapshotIdentity, TriggerV1, signal},
     spec::SpecV3,
     stamp::StampV1,
 };
@@ -123,7 +124,7 @@ pub(crate) struct StreamV1 {
     last_seq: u64,
     run: u64,
     intent: Option<(u64, TriggerV1)>,
-    identity: Option<KeptIdentity>,
+    identity: Option<SnapshotIdentity>,
     run_started: Option<StampV1>,
     end: Option<RunEndV1>,
     kill_sent: bool,
@@ -166,7 +167,8 @@ impl From<StateV1> for ProcessState {
     }
 }
 
-/// Times on handles come from stamps, which hold nanoseconds: nothing is lost.
+/// Converts a time to nanoseconds. The conversion is exact, because the times in a handle are set from event timestamps
+/// in nanoseconds.
 fn nanos(time: DateTime<Utc>) -> Option<i64> {
     time.timestamp_nanos_opt()
 }

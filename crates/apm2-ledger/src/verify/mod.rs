@@ -240,7 +240,7 @@ impl<'a> Verifier<'a> {
             None => Chain::genesis(header.ledger),
         };
         if header.number != number || self.ledger.is_some_and(|ledger| ledger != header.ledger) {
-            self.hole(number, header.first_seq, "the segment is another one than its name says");
+            self.hole(number, header.first_seq, "the segment header does not match the file name");
         } else if header.first_seq != self.next_seq {
             self.hole(number, header.first_seq.saturating_sub(1), "events are missing before the segment");
         } else if header.chain_before != expected {

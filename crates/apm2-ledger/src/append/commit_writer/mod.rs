@@ -1,6 +1,8 @@
-//! The writer, used by the leader of the [group commit](crate::append::group_commit): checks, numbers, writes, syncs and answers.
+//! The commit writer: checks and numbers the events of the waiting requests, writes them as one commit, syncs the
+//! commit and answers the callers.
 //!
-//! No append is acknowledged before its sync has succeeded, and none after a sync has failed (law 4).
+//! The leader of the [group commit](crate::append::group_commit) uses it. An append is acknowledged only after its sync
+//! has succeeded; after a failed sync, no append is acknowledged.
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -42,7 +44,7 @@ use crate::{
     store::{index::EventKeys, indexer::IndexerMessage},
 };
 
-/// An append that is in the commit and waits for it.
+/// An append whose events are in the current commit. Its caller is answered when the commit is durable.
 struct Accepted {
     appended: Appended,
     caller: Caller,
@@ -51,7 +53,7 @@ struct Accepted {
 /// A commit that is being built.
 struct Batch {
     builder: FrameBuilder,
-    /// What each of its events is found by.
+    /// The index keys of each event in the commit.
     keys: Vec<EventKeys>,
     accepted: Vec<Accepted>,
 }
@@ -61,7 +63,7 @@ impl Batch {
         Self { builder: FrameBuilder::new(first_seq, chain), keys: Vec::new(), accepted: Vec::new() }
     }
 
-    /// The commit that follows on this one.
+    /// An empty commit that follows this one in sequence number and hash chain.
     fn next(&self) -> Self {
         Self::new(self.builder.next_seq(), self.builder.chain())
     }
@@ -71,17 +73,19 @@ pub(crate) struct CommitWriter {
     journal: JournalWriter,
     shared: Arc<SharedState>,
     history: Reader,
-    /// `None` once the store has hung: the journal is written without it.
+    /// Channel to the indexing thread. `None` after the store has stopped responding; then the journal is written
+    /// without it.
     messages: Option<SyncSender<IndexerMessage>>,
     stream_heads: StreamHeads,
     events_since_snapshot: u64,
-    /// Whether the kept folds have everything from before the ledger was opened. They have not after a kill.
+    /// Whether the snapshots and [`StreamHeads`] together contain all changes from before the ledger was opened. This
+    /// is false after a crash, until the first snapshot is written.
     has_all_changes: bool,
     scratch: Vec<u8>,
 }
 
 impl CommitWriter {
-    /// Keeps the folds of about `heads_max` idle streams in memory.
+    /// Creates a writer that caches the state of about `stream_heads_max` idle streams in memory.
     pub(crate) fn new(
         journal: JournalWriter,
         shared: Arc<SharedState>,
@@ -100,7 +104,8 @@ impl CommitWriter {
         }
     }
 
-    /// Makes all legal requests durable, with one sync unless they are very large, and answers each.
+    /// Makes the events of all valid requests durable and answers each request. Uses one sync, unless the events need
+    /// more than one commit of [`COMMIT_BYTES_MAX`].
     pub(crate) fn serve(&mut self, requests: VecDeque<AppendRequest>) {
         let mut batch = Batch::new(self.journal.next_seq(), self.journal.chain());
         for request in requests {
@@ -115,16 +120,18 @@ impl CommitWriter {
             }
         }
         self.commit(batch);
-        // Only now every accepted event is in the journal, from which a dropped head can be read again.
+        // The cache is reduced only after the commit, because a dropped stream state is read again from the journal,
+        // which must contain all accepted events.
         self.drop_idle_heads();
     }
 
-    /// Refuses everything from now on.
+    /// Marks the ledger as poisoned: it refuses all further appends, with the reason `why`.
     pub(crate) fn poison(&self, why: &str) {
         self.shared.poison(why.to_owned());
     }
 
-    /// Checks an append against its stream and adds its events to the commit: all of them or none.
+    /// Checks an append against the state of its stream and adds its events to the commit. Either all events are added
+    /// or none.
     fn accept(
         &mut self,
         stream: StreamId,
@@ -135,7 +142,7 @@ impl CommitWriter {
         if let Some(why) = self.shared.poisoned() {
             return Err(AppendError::Poisoned(why.to_string()));
         }
-        check_shape(stream, &new_events)?;
+        check_append(stream, &new_events)?;
         check_disk(self.shared.dir.at(), &new_events)?;
         let head = match self.stream_heads.take(stream) {
             Some(head) => head,
@@ -155,10 +162,10 @@ impl CommitWriter {
                     start = end;
                 }
                 batch.keys.extend(events.iter().map(EventKeys::from));
-                let fold = next.fold().cloned();
+                let state = next.state().cloned();
                 self.stream_heads.advance(stream, next);
                 self.events_since_snapshot += events.len() as u64;
-                Ok(Appended { events, stream: fold })
+                Ok(Appended { events, stream: state })
             }
             Err(error) => {
                 self.stream_heads.put_back(stream, head);
@@ -167,18 +174,18 @@ impl CommitWriter {
         }
     }
 
-    /// The head of a stream that is not in memory: all its events are in the journal, and readers find them whether the store
-    /// has them or not.
+    /// Reads the state of a stream that is not in the cache. All its events are in the journal, so the reader finds
+    /// them even if the store does not contain them yet.
     fn load_head(&self, stream: StreamId) -> Result<StreamHead, AppendError> {
         let history = |error| AppendError::History(Box::new(error));
         if stream.is_system() {
-            return Ok(StreamHead::Counted(self.history.version(stream).map_err(history)?));
+            return Ok(StreamHead::EventCount(self.history.version(stream).map_err(history)?));
         }
         let loaded = self.history.stream(stream).map_err(history)?;
-        Ok(loaded.map_or(StreamHead::Counted(0), |stream| StreamHead::Process(Arc::new(stream))))
+        Ok(loaded.map_or(StreamHead::EventCount(0), |stream| StreamHead::Process(Arc::new(stream))))
     }
 
-    /// Makes the commit durable, then visible, then answers.
+    /// Makes the commit durable, then visible to readers, and then answers the callers.
     fn commit(&mut self, batch: Batch) {
         let Batch { builder, keys, accepted } = batch;
         if builder.is_empty() {
@@ -186,12 +193,12 @@ impl CommitWriter {
         }
         let (last_seq, chain) = (builder.next_seq() - 1, builder.chain());
         let bytes = builder.finish();
-        // The commit is parsed as a reader would: nothing unreadable is ever acknowledged.
+        // The commit is parsed before it is written, so that a commit that cannot be read is never acknowledged.
         let written = match Frame::parse(&bytes) {
             Ok(frame) => {
                 self.journal.append(&bytes, last_seq, chain).map(|()| frame).map_err(|error| error.to_string())
             }
-            Err(error) => Err(format!("a commit just built: {error}")),
+            Err(error) => Err(format!("the new commit cannot be parsed: {error}")),
         };
         match written {
             Ok(frame) => {
@@ -215,7 +222,7 @@ impl CommitWriter {
         }
     }
 
-    /// Has the folds of the streams that changed kept.
+    /// Sends a snapshot of all streams that changed since the last snapshot to the indexing thread.
     pub(crate) fn write_snapshot(&mut self) {
         if !self.stream_heads.have_changed() || self.shared.poisoned().is_some() {
             return;
@@ -223,7 +230,8 @@ impl CommitWriter {
         let seq = self.journal.next_seq() - 1;
         let streams = self.changed_streams();
         self.events_since_snapshot = 0;
-        // What could not be found out now, the next snapshot reads from the events: the past is still missing then.
+        // When the changed streams cannot be determined now, the next snapshot includes their changes: it replays the
+        // events since the last complete snapshot, because `has_all_changes` is still false.
         self.stream_heads.mark_snapshotted();
         if let Some(streams) = streams {
             self.has_all_changes = true;
@@ -231,31 +239,32 @@ impl CommitWriter {
         }
     }
 
-    /// The folds that have to be kept before the kept ones can count as those after the last event; `None` where that cannot
-    /// be known, and where nothing is kept any more.
+    /// The states of all streams that changed since the last snapshot. `None` when the store is not in use or the
+    /// states cannot be read.
     fn changed_streams(&self) -> Option<Vec<Arc<Stream>>> {
         self.shared.store()?;
         if self.has_all_changes {
-            return Some(self.stream_heads.changed_folds());
+            return Some(self.stream_heads.changed_states());
         }
-        // From the last snapshots: the process that wrote the events after them may have been killed.
+        // The changes since the last snapshot are read from the events, because a crash may have prevented a snapshot
+        // of the events that an earlier process wrote.
         let changed = newer_than_snapshots(&self.history)
             .inspect_err(|error| tracing::warn!(error = %causes(error), "no snapshot was written"))
             .ok();
         changed.map(|streams| streams.into_iter().map(Arc::new).collect())
     }
 
-    /// Drops the heads of idle streams once there are many. A snapshot of the changed folds is written before, so that little has to
-    /// be read again.
+    /// Drops the cached states of idle streams when the cache is too large. Writes a snapshot first, so that a dropped
+    /// state can be read again with few events to replay.
     fn drop_idle_heads(&mut self) {
-        if self.stream_heads.are_many() && self.shared.poisoned().is_none() {
+        if self.stream_heads.are_too_many() && self.shared.poisoned().is_none() {
             self.write_snapshot();
             self.stream_heads.drop_idle();
         }
     }
 
-    /// Sends a message to the indexing thread. Waits while that is far behind, but only for a bounded time: a store that hangs must not
-    /// prevent recording.
+    /// Sends a message to the indexing thread. If its queue is full, waits for at most [`INDEXER_STALL`], because a
+    /// store that hangs must not prevent recording.
     fn send_to_indexer(&mut self, mut message: IndexerMessage) {
         let began = Instant::now();
         while let Some(messages) = &self.messages {
@@ -266,7 +275,7 @@ impl CommitWriter {
                     thread::sleep(RETRY_INTERVAL);
                 }
                 Err(_) => {
-                    tracing::error!("the store stands still; the journal goes on without it");
+                    tracing::error!("the store does not respond; recording continues in the journal only");
                     drop(self.shared.take_store());
                     self.messages = None;
                     return;
@@ -276,8 +285,9 @@ impl CommitWriter {
     }
 }
 
-/// An append is some events of one stream, and system events are apart from a process's.
-fn check_shape(stream: StreamId, new_events: &[NewEvent]) -> Result<(), AppendError> {
+/// Checks that an append has events, not too many, all of one stream, and that only the supervisor's stream contains
+/// system events.
+fn check_append(stream: StreamId, new_events: &[NewEvent]) -> Result<(), AppendError> {
     if new_events.is_empty() {
         return Err(AppendError::Shape("no events"));
     }
@@ -288,17 +298,17 @@ fn check_shape(stream: StreamId, new_events: &[NewEvent]) -> Result<(), AppendEr
         return Err(AppendError::Shape("events of several streams"));
     }
     if new_events.iter().any(|new_event| new_event.kind.is_system() != stream.is_system()) {
-        return Err(AppendError::Shape("a system event in a process's stream, or the other way round"));
+        return Err(AppendError::Shape("system events belong to the supervisor's stream only"));
     }
     Ok(())
 }
 
-/// Refuses a start on a disk that is almost full, so that the end of what runs can still be recorded.
+/// Refuses a start request when the disk is almost full, so that the exits of running processes can still be recorded.
 pub(crate) fn check_disk(dir: &Path, new_events: &[NewEvent]) -> Result<(), AppendError> {
     if !new_events.iter().any(|new_event| matches!(new_event.kind, EventKind::StartRequested { .. })) {
         return Ok(());
     }
-    // Without a result of statvfs(3) there is no reason to refuse.
+    // When statvfs(3) fails, the free space is unknown, and the request is accepted.
     let Ok(stat) = statvfs(dir) else { return Ok(()) };
     let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
     if free_bytes < DISK_FREE_BYTES_MIN {
@@ -307,24 +317,24 @@ pub(crate) fn check_disk(dir: &Path, new_events: &[NewEvent]) -> Result<(), Appe
     Ok(())
 }
 
-/// An append that may be written.
+/// An append that was checked and encoded.
 struct EncodedAppend {
     next: StreamHead,
     events: Vec<Event>,
-    /// Where each event's bytes end in the scratch buffer.
+    /// The end offset of each encoded event in the scratch buffer.
     ends: Vec<usize>,
 }
 
-/// Numbers, encodes and folds the events. What is folded and returned is what the bytes say, so that live state and
-/// replayed state cannot differ.
+/// Numbers and encodes the events, and applies them to the stream state. The events that are applied and returned are
+/// decoded from the encoded bytes, so that the live state and a replayed state cannot differ.
 fn prepare(
     head: &StreamHead,
     new_events: Vec<NewEvent>,
     first_seq: u64,
     scratch: &mut Vec<u8>,
 ) -> Result<EncodedAppend, AppendError> {
-    // The only copy that an append makes of a stream: readers may still look at the one before.
-    let mut fold = head.fold().map(|stream| (**stream).clone());
+    // The stream state is copied before it is modified, because readers may still use the current state.
+    let mut state = head.state().map(|stream| (**stream).clone());
     let mut version = head.version();
     let (mut events, mut ends) = (Vec::with_capacity(new_events.len()), Vec::with_capacity(new_events.len()));
     for (new_event, seq) in new_events.into_iter().zip(first_seq..) {
@@ -334,9 +344,9 @@ fn prepare(
         let event = decode_event(seq, scratch.get(start..).unwrap_or_default())?;
         if !event.stream.is_system() {
             let illegal = |source| AppendError::Illegal { kind: event.kind.name(), source };
-            match &mut fold {
+            match &mut state {
                 Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => fold = Some(Stream::begin(&event).map_err(illegal)?),
+                None => state = Some(Stream::begin(&event).map_err(illegal)?),
             }
         }
         ends.push(scratch.len());
@@ -345,9 +355,9 @@ fn prepare(
     if scratch.len() + ends.len() * LENGTH_LEN > APPEND_BYTES_MAX {
         return Err(AppendError::Shape("too many bytes"));
     }
-    if let Some(number) = fold.as_ref().and_then(Stream::broken_invariant) {
+    if let Some(number) = state.as_ref().and_then(Stream::broken_invariant) {
         return Err(AppendError::Invariant(number));
     }
-    let next = fold.map_or(StreamHead::Counted(version), |stream| StreamHead::Process(Arc::new(stream)));
+    let next = state.map_or(StreamHead::EventCount(version), |stream| StreamHead::Process(Arc::new(stream)));
     Ok(EncodedAppend { next, events, ends })
 }

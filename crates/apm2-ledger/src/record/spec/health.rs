@@ -1,4 +1,4 @@
-//! The record of a health check, and the check kinds of version 3.
+//! Serialization format of a health check.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -27,7 +27,7 @@ enum CheckV1 {
     Tcp { address: String },
     Script { command: String, args: Vec<String> },
     Liveness,
-    // From version 3 on.
+    // Added in record version 3.
     HttpAny { url: String, statuses: Vec<u16> },
     Unix { path: Vec<u8> },
 }

@@ -1,4 +1,4 @@
-//! The record of the settings of captured output.
+//! Serialization format of the output capture settings.
 
 use std::time::Duration;
 

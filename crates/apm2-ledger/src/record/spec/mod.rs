@@ -1,4 +1,5 @@
-//! The record of a specification, version 1, and what version 3 adds to it. Built from redacted specifications only.
+//! Serialization format of a process specification, version 1 and the additions of version 3. Only redacted
+//! specifications are serialized.
 
 mod health;
 mod log;
@@ -36,9 +37,9 @@ pub(crate) struct SpecV1 {
     name: String,
     command: String,
     args: Vec<String>,
-    /// Paths are bytes: they need not be UTF-8.
+    /// The path as bytes, because a path need not be valid UTF-8.
     cwd: Option<Vec<u8>>,
-    /// Names only, in order.
+    /// Names of the environment variables, sorted. Their values are not recorded.
     env_names: Vec<String>,
     instances: u32,
     restart: RestartV1,
@@ -48,20 +49,20 @@ pub(crate) struct SpecV1 {
     credentials: Option<CredentialsV1>,
 }
 
-/// A specification that sets what version 1 has no place for.
+/// A specification with settings that version 1 cannot represent.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct SpecV3 {
     base: SpecV1,
     on_boot: OnBootV3,
     end_orphans: bool,
     stdin: Option<Vec<u8>>,
-    /// Names of the variables of a health check, in order.
+    /// Names of the environment variables of the health check, sorted.
     health_env_names: Vec<String>,
 }
 
 mirrored!(OnBootV3, OnBoot, AsBefore, Start, Stay);
 
-/// Whether version 1 has no place for something that `spec` sets.
+/// Whether `spec` has settings that version 1 cannot represent.
 pub(crate) fn needs_version_3(spec: &ProcessSpec) -> bool {
     let has_new_check = spec.health.as_ref().is_some_and(|health| match &health.check {
         HealthCheck::Http { expected_status, .. } => expected_status.all().len() != 1,
@@ -131,16 +132,16 @@ impl From<&RedactedSpec> for SpecV3 {
 }
 
 impl SpecV3 {
-    /// The specification of an event.
+    /// Converts the specification of an event.
     ///
     /// # Errors
-    /// When version 1 can hold this specification: a writer would have used version 1, so the record is invalid.
+    /// When version 1 can represent this specification. A writer would have used version 1, so the record is invalid.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
         let spec = self.into_snapshot_spec()?;
         if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }
     }
 
-    /// The specification of a kept fold, which is of this form whatever it holds.
+    /// Converts the specification of a stream snapshot. Snapshots always use version 3.
     pub(crate) fn into_snapshot_spec(self) -> Result<RedactedSpec, RecordError> {
         let mut spec = self.base.into_plain()?;
         spec.restart.on_boot = self.on_boot.into();
@@ -158,10 +159,10 @@ impl SpecV3 {
 }
 
 impl SpecV1 {
-    /// The specification of an event.
+    /// Converts the specification of an event.
     ///
     /// # Errors
-    /// When it holds what only version 3 has.
+    /// When the specification has settings that need version 3.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
         let spec = RedactedSpec::new(&self.into_plain()?);
         if needs_version_3(&spec) { Err(RecordError::Range("version of a specification")) } else { Ok(spec) }

@@ -1,4 +1,4 @@
-//! Paths as bytes: a path need not be UTF-8.
+//! Conversion between paths and bytes. Paths are serialized as bytes, because a path need not be valid UTF-8.
 
 use std::{
     ffi::OsString,

@@ -1,4 +1,4 @@
-//! The record of a restart policy.
+//! Serialization format of the restart settings.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ enum BackoffV1 {
         factor: u32,
         max_ms: u64,
     },
-    /// From version 2 on: another one, shortened at random.
+    /// A back-off whose delays are shortened at random by up to `percent`. Added in record version 2.
     Jittered {
         percent: u8,
         backoff: Box<BackoffV1>,
@@ -69,7 +69,7 @@ impl From<&RestartConfig> for RestartV1 {
 }
 
 impl BackoffV1 {
-    /// The back-off and its jitter.
+    /// The back-off settings and the jitter in percent.
     fn into_config(self) -> Result<(BackoffConfig, u8), RecordError> {
         let ms = Duration::from_millis;
         Ok(match self {
@@ -81,7 +81,7 @@ impl BackoffV1 {
                 (BackoffConfig::Exponential { initial: ms(initial_ms), factor, max: ms(max_ms) }, 0)
             }
             Self::Jittered { percent, backoff } => match *backoff {
-                // No writer produces nested bytes.
+                // A `Jittered` back-off never contains another `Jittered` one in a valid record.
                 Self::Jittered { .. } => return Err(RecordError::Range("jitter")),
                 backoff => (backoff.into_config()?.0, percent),
             },
