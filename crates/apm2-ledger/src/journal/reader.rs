@@ -1,7 +1,7 @@
-//! Reads the commits of the journal in order. A reader needs no lock and may run while another process appends.
+//! Reads the events of the journal in order. A reader needs no lock and may run while another process appends.
 
 use std::{
-    io::Read as _,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
     thread,
@@ -12,48 +12,79 @@ use crate::{
     dir::LedgerDir,
     error::{Damage, ReadError},
     file,
-    frame::Frame,
     head::Head,
     journal::{
-        JOURNAL_DIR, origin,
-        scan::{Scan, Scanned},
-        segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader},
-        segments,
+        JOURNAL_DIR,
+        event_batch::EventBatch,
+        origin,
+        plain_segment::PlainSegment,
+        scan::Scanned,
+        sealed::{error::SealedError, reader::SealedSegment},
+        sealed_cursor::SealedCursor,
+        segment::SegmentError,
+        segment_file::{SegmentFile, segment_files},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
+    read::query::EventQuery,
 };
 
-/// A commit that was read: its bytes and the parsed frame.
+/// The segment that is being read, and the position in it.
 #[derive(Debug)]
-pub(crate) struct ReadCommit {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) frame: Frame,
+enum Cursor {
+    Plain(PlainSegment),
+    Sealed(SealedCursor),
 }
 
-/// A segment in memory, with the position of the reader in it.
-#[derive(Debug)]
-struct LoadedSegment {
-    number: u64,
-    header: SegmentHeader,
-    bytes: Vec<u8>,
-    is_last: bool,
-    is_copy: bool,
-    offset: usize,
-    next_seq: u64,
-    chain: Chain,
+impl Cursor {
+    const fn number(&self) -> u64 {
+        match self {
+            Self::Plain(segment) => segment.header().number,
+            Self::Sealed(segment) => segment.number(),
+        }
+    }
+
+    const fn first_seq(&self) -> u64 {
+        match self {
+            Self::Plain(segment) => segment.header().first_seq,
+            Self::Sealed(segment) => segment.first_seq(),
+        }
+    }
+
+    const fn chain_before(&self) -> Chain {
+        match self {
+            Self::Plain(segment) => segment.header().chain_before,
+            Self::Sealed(segment) => segment.chain_before(),
+        }
+    }
+
+    /// The sequence number of the event after the position in a plain segment, or after the end of a sealed one.
+    const fn next_seq(&self) -> u64 {
+        match self {
+            Self::Plain(segment) => segment.next_seq(),
+            Self::Sealed(segment) => segment.end_seq(),
+        }
+    }
+
+    /// The hash chain value before that event, where it is known.
+    fn chain(&self) -> Option<Chain> {
+        match self {
+            Self::Plain(segment) => Some(segment.chain()),
+            Self::Sealed(segment) => segment.end_chain(),
+        }
+    }
 }
 
-/// Iterates over the commits of the journal, beginning at a given event.
+/// Iterates over the events of the journal in batches, beginning at a given event. Batches without any event that the
+/// query accepts may be skipped.
 #[derive(Debug)]
 pub(crate) struct JournalReader {
     dir: Arc<LedgerDir>,
     journal: PathBuf,
-    current: Option<LoadedSegment>,
-}
-
-fn io_error(dir: &LedgerDir, path: &Path) -> impl FnOnce(std::io::Error) -> ReadError {
-    let path = dir.shown(path);
-    move |source| ReadError::Io { path, source }
+    query: EventQuery,
+    first_seq: u64,
+    /// The segments when the directory was last listed.
+    files: Vec<SegmentFile>,
+    current: Option<Cursor>,
 }
 
 /// Damage report for segment `number`, whose header cannot be parsed. `first_seq` is the event that should come next.
@@ -63,101 +94,173 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
 
 /// Damage report for a segment path that is not a regular file. `None` when `error` is another I/O error, which proves
 /// no damage.
-pub(crate) fn not_a_file_damage(number: u64, first_seq: u64, error: &std::io::Error) -> Option<Damage> {
+pub(crate) fn not_a_file_damage(number: u64, first_seq: u64, error: &io::Error) -> Option<Damage> {
     let damage = Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() };
     file::is_none(error).then_some(damage)
 }
 
-/// Reads and parses the header of the segment file at `path`. The outer error is an I/O error.
-pub(crate) fn read_header(path: &Path) -> std::io::Result<Result<SegmentHeader, SegmentError>> {
-    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
-    file::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
-    Ok(SegmentHeader::parse(&bytes))
+/// Damage report for a sealed segment. `first_seq` and `last_seq` are the events of the segment. The error is an I/O error.
+pub(crate) fn sealed_damage(number: u64, seqs: (u64, u64), error: SealedError) -> Result<Damage, io::Error> {
+    let what = error.to_string();
+    let (first_seq, last_seq, offset) = match error {
+        SealedError::Io(error) => return Err(error),
+        SealedError::Block { first_seq, last_seq, offset, .. } | SealedError::Missing { first_seq, last_seq, offset } => {
+            (first_seq, last_seq, offset)
+        }
+        SealedError::Chain { seq } => (seq, seq, 0),
+        _ => (seqs.0, seqs.1, 0),
+    };
+    Ok(Damage { first_seq, last_seq, segment: number, offset, what })
 }
 
 impl JournalReader {
-    /// Creates a reader whose first commit is the commit that contains event `seq`.
+    /// Creates a reader of all events whose first batch contains event `seq`.
     pub(crate) fn starting_at(dir: &Arc<LedgerDir>, seq: u64) -> Result<Self, ReadError> {
-        let mut reader = Self { dir: Arc::clone(dir), journal: dir.at().join(JOURNAL_DIR), current: None };
+        Self::of_query(dir, seq, EventQuery::default())
+    }
+
+    /// Creates a reader of the events that `query` accepts. Its first batch contains event `seq`, or the first accepted
+    /// event after it.
+    pub(crate) fn of_query(dir: &Arc<LedgerDir>, seq: u64, query: EventQuery) -> Result<Self, ReadError> {
+        let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
+        let mut reader = Self { dir, journal, query, first_seq: seq, files: Vec::new(), current: None };
+        reader.list()?;
         let number = reader.segment_containing(seq)?;
         reader.load(number)?;
         match &reader.current {
             // The segments that contained event `seq` are missing. An error is returned, because later events are not
             // what the caller asked for.
-            Some(segment) if segment.header.first_seq > seq => Err(ReadError::Gap { seq }),
+            Some(segment) if segment.first_seq() > seq => Err(ReadError::Gap { seq }),
             _ => Ok(reader),
         }
     }
 
-    /// The event count and the hash chain value before the next commit. `None` when no segment is loaded.
+    /// The event count and the hash chain value before the next batch. `None` when no segment is loaded.
     pub(crate) fn head(&self) -> Option<Head> {
         let segment = self.current.as_ref()?;
-        Some(Head { size: segment.next_seq - 1, chain: segment.chain })
+        Some(Head { size: segment.next_seq() - 1, chain: segment.chain()? })
+    }
+
+    fn list(&mut self) -> Result<(), ReadError> {
+        self.files = segment_files(&self.journal).map_err(self.io_error(&self.journal))?;
+        Ok(())
+    }
+
+    fn io_error(&self, path: &Path) -> impl FnOnce(io::Error) -> ReadError + use<> {
+        let path = self.dir.shown(path);
+        move |source| ReadError::Io { path, source }
     }
 
     /// The number of the last segment whose first event is `seq` or an earlier event.
     fn segment_containing(&self, seq: u64) -> Result<u64, ReadError> {
-        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
-        let Some((first, _)) = all.first() else { return Err(ReadError::Gap { seq: 1 }) };
-        for (number, path) in all.iter().rev() {
-            // A segment with an invalid header is skipped here. The reader then begins in an earlier segment and
-            // reports the damage when it gets to this one.
-            match read_header(path).map_err(self.segment_error(*number, path))? {
-                Ok(header) if header.first_seq <= seq => return Ok(*number),
-                Ok(_) | Err(_) => {}
+        let Some(first) = self.files.first() else { return Err(ReadError::Gap { seq: 1 }) };
+        // A segment with an invalid header is skipped here. The reader then begins in an earlier segment and reports the
+        // damage when it gets to this one.
+        let begins_later = |file: &SegmentFile| -> Result<Option<bool>, ReadError> {
+            let start = file.start().map_err(self.segment_error(file))?;
+            Ok(start.ok().map(|start| start.first_seq > seq))
+        };
+        let (mut low, mut high) = (0, self.files.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let Some(file) = self.files.get(middle) else { break };
+            match begins_later(file)? {
+                Some(true) => high = middle,
+                Some(false) => low = middle + 1,
+                None => {
+                    for file in self.files.iter().rev() {
+                        if begins_later(file)? == Some(false) {
+                            return Ok(file.number);
+                        }
+                    }
+                    return Ok(first.number);
+                }
             }
         }
-        Ok(*first)
+        Ok(low.checked_sub(1).and_then(|at| self.files.get(at)).unwrap_or(first).number)
     }
 
     /// Converts an I/O error: damage when the segment path is not a regular file, [`ReadError::Io`] otherwise.
-    fn segment_error(&self, number: u64, path: &Path) -> impl FnOnce(std::io::Error) -> ReadError {
-        let (path, first_seq) = (self.dir.shown(path), self.current.as_ref().map_or(1, |segment| segment.next_seq));
+    fn segment_error(&self, file: &SegmentFile) -> impl FnOnce(io::Error) -> ReadError + use<> {
+        let (number, path, first_seq) = (file.number, self.dir.shown(&file.path), self.expected_seq());
         move |source| {
             not_a_file_damage(number, first_seq, &source).map_or(ReadError::Io { path, source }, ReadError::Damaged)
         }
     }
 
-    fn load(&mut self, number: u64) -> Result<(), ReadError> {
-        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
-        let first_seq = self.current.as_ref().map_or(1, |segment| segment.next_seq);
-        let Some((_, path)) = all.iter().find(|(candidate, _)| *candidate == number) else {
-            return Err(ReadError::Gap { seq: first_seq });
-        };
-        let bytes = file::read(path).map_err(self.segment_error(number, path))?;
-        let header = SegmentHeader::parse(&bytes).map_err(|error| header_damage(number, error, first_seq))?;
-        let is_last = all.last().is_some_and(|(last, _)| *last == number);
-        let (next_seq, chain) = (header.first_seq, header.chain_before);
-        let is_copy = is_last && origin::is_copy(&self.journal);
-        self.current = Some(LoadedSegment {
-            number,
-            header,
-            bytes,
-            is_last,
-            is_copy,
-            offset: SEGMENT_HEADER_LEN,
-            next_seq,
-            chain,
-        });
-        Ok(())
+    /// The event that should come next.
+    fn expected_seq(&self) -> u64 {
+        self.current.as_ref().map_or(1, Cursor::next_seq)
     }
 
-    /// The next commit. `None` at the end of the journal.
-    pub(crate) fn next_commit(&mut self) -> Result<Option<ReadCommit>, ReadError> {
+    fn load(&mut self, number: u64) -> Result<(), ReadError> {
+        let mut is_listed_again = false;
+        loop {
+            let Some(file) = self.files.iter().find(|file| file.number == number).cloned() else {
+                return Err(ReadError::Gap { seq: self.expected_seq() });
+            };
+            let loaded = if file.is_sealed { self.open_sealed(&file) } else { self.read_plain(&file) };
+            match loaded {
+                Ok(cursor) => {
+                    self.current = Some(cursor);
+                    return Ok(());
+                }
+                // The plain file is removed once its segment is sealed.
+                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && !is_listed_again => {
+                    is_listed_again = true;
+                    self.list()?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn read_plain(&self, file: &SegmentFile) -> Result<Cursor, ReadError> {
+        let bytes = file::read(&file.path).map_err(self.segment_error(file))?;
+        let is_last = self.files.last().is_some_and(|last| last.number == file.number);
+        let is_copy = is_last && origin::is_copy(&self.journal);
+        let segment = PlainSegment::parse(bytes, is_last, is_copy)
+            .map_err(|error| header_damage(file.number, error, self.expected_seq()))?;
+        Ok(Cursor::Plain(segment))
+    }
+
+    fn open_sealed(&self, file: &SegmentFile) -> Result<Cursor, ReadError> {
+        let next = self.expected_seq();
+        let opened = SealedSegment::open(&file.path);
+        let cursor = opened.and_then(|segment| SealedCursor::new(segment, &self.query, self.first_seq));
+        cursor.map(Cursor::Sealed).map_err(|error| self.sealed_error(file, (next, next), error))
+    }
+
+    fn sealed_error(&self, file: &SegmentFile, seqs: (u64, u64), error: SealedError) -> ReadError {
+        sealed_damage(file.number, seqs, error).map_or_else(self.segment_error(file), ReadError::Damaged)
+    }
+
+    /// The next batch of events. `None` at the end of the journal.
+    pub(crate) fn next_batch(&mut self) -> Result<Option<EventBatch>, ReadError> {
         let mut tries = 0;
         loop {
-            let Some(segment) = &mut self.current else { return Ok(None) };
+            let segment = match &mut self.current {
+                None => return Ok(None),
+                Some(Cursor::Plain(segment)) => segment,
+                Some(Cursor::Sealed(segment)) => match segment.next_batch() {
+                    Ok(Some(batch)) => return Ok(Some(batch)),
+                    Ok(None) if self.next_segment()? => continue,
+                    Ok(None) => return Ok(None),
+                    Err(error) => {
+                        let (number, seqs) = (segment.number(), (segment.first_seq(), segment.end_seq() - 1));
+                        let path = crate::journal::segment_file::sealed_path(&self.journal, number);
+                        return Err(self.sealed_error(&SegmentFile { number, path, is_sealed: true }, seqs, error));
+                    }
+                },
+            };
             match segment.scan_next() {
-                Some(Scanned::Commit(at, frame)) => {
-                    let end = at + frame.header().frame_len();
-                    let bytes = segment.bytes.get(at..end).unwrap_or_default().to_vec();
-                    return Ok(Some(ReadCommit { bytes, frame }));
-                }
+                Some(Scanned::Commit(at, frame)) => return Ok(Some(segment.batch(at, frame))),
                 // A torn or damaged commit at the end may be a commit that another process is writing at this moment,
                 // so the segment is read again.
-                Some(Scanned::Torn(_) | Scanned::Damage(_)) if segment.is_last && tries < TAIL_READ_TRIES => {
+                Some(Scanned::Torn(_) | Scanned::Damage(_)) if segment.is_last() && tries < TAIL_READ_TRIES => {
                     tries += 1;
                     thread::sleep(RETRY_INTERVAL);
+                    self.list()?;
                     self.reload()?;
                 }
                 Some(Scanned::Damage(damage)) => return Err(damage.into()),
@@ -171,12 +274,14 @@ impl JournalReader {
         }
     }
 
-    /// Reads the current segment file again and continues at the same position.
+    /// Reads the current segment again and continues at the same event.
     fn reload(&mut self) -> Result<(), ReadError> {
-        let Some(segment) = self.current.take() else { return Ok(()) };
-        self.load(segment.number)?;
-        if let Some(reloaded) = &mut self.current {
-            (reloaded.offset, reloaded.next_seq, reloaded.chain) = (segment.offset, segment.next_seq, segment.chain);
+        let Some(before) = self.current.take() else { return Ok(()) };
+        // A segment that was sealed since then is read from the block of this event on.
+        self.first_seq = self.first_seq.max(before.next_seq());
+        self.load(before.number())?;
+        if let (Some(Cursor::Plain(segment)), Cursor::Plain(before)) = (&mut self.current, &before) {
+            segment.continue_from(before);
         }
         Ok(())
     }
@@ -184,12 +289,15 @@ impl JournalReader {
     /// Loads the segment after the current one. Returns `false` when no later segment exists.
     fn next_segment(&mut self) -> Result<bool, ReadError> {
         let Some(segment) = &self.current else { return Ok(false) };
-        let (number, next_seq, chain) = (segment.number, segment.next_seq, segment.chain);
-        let all = segments(&self.journal).map_err(io_error(&self.dir, &self.journal))?;
-        if all.last().is_none_or(|(last, _)| *last <= number) {
+        let (number, next_seq, chain) = (segment.number(), segment.next_seq(), segment.chain());
+        let was_last = matches!(segment, Cursor::Plain(segment) if segment.is_last());
+        if self.files.last().is_none_or(|last| last.number <= number) {
+            self.list()?;
+        }
+        if self.files.last().is_none_or(|last| last.number <= number) {
             return Ok(false);
         }
-        if segment.is_last {
+        if was_last {
             // This segment was the last one when it was read. The writer may have appended more commits to it before it
             // created the next segment, so the segment is read again.
             self.reload()?;
@@ -197,9 +305,9 @@ impl JournalReader {
         }
         self.load(number + 1)?;
         match &self.current {
-            Some(next) if next.header.first_seq != next_seq || next.header.chain_before != chain => Err(Damage {
+            Some(next) if next.first_seq() != next_seq || chain.is_some_and(|chain| next.chain_before() != chain) => Err(Damage {
                 first_seq: next_seq,
-                last_seq: next.header.first_seq.saturating_sub(1).max(next_seq),
+                last_seq: next.first_seq().saturating_sub(1).max(next_seq),
                 segment: number,
                 offset: 0,
                 what: "the next segment does not continue this one".to_owned(),
@@ -207,18 +315,5 @@ impl JournalReader {
             .into()),
             _ => Ok(true),
         }
-    }
-}
-
-impl LoadedSegment {
-    /// Scans the next commit and moves the position behind it.
-    fn scan_next(&mut self) -> Option<Scanned> {
-        let mut scan = Scan::resumed(&self.bytes, &self.header, self.is_last, self.offset, self.next_seq, self.chain)
-            .of_copy(self.is_copy);
-        let found = scan.next();
-        if let Some(Scanned::Commit(..)) = found {
-            (self.offset, self.next_seq, self.chain) = (scan.offset(), scan.next_seq(), scan.next_chain());
-        }
-        found
     }
 }

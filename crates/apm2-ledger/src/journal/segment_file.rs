@@ -1,0 +1,116 @@
+//! The files of the journal's segments: their names, and what the header of one says.
+//!
+//! A segment is plain while commits are appended to it, and sealed some time after it is full. A sealed segment gets its
+//! name before the plain file of the same number is removed. While both exist, the sealed one is read.
+
+use std::{
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+use uuid::Uuid;
+
+use crate::{
+    chain::Chain,
+    file,
+    journal::{
+        sealed::{error::SealedError, reader::SealedSegment},
+        segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_number},
+    },
+};
+
+const SEALED_SUFFIX: &str = "sealed";
+
+/// One segment of the journal, by its file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SegmentFile {
+    /// The number of the segment, from 1.
+    pub(crate) number: u64,
+    /// The path of the file.
+    pub(crate) path: PathBuf,
+    /// Whether the file is a sealed segment.
+    pub(crate) is_sealed: bool,
+}
+
+/// What the header of a segment says about the events before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentStart {
+    /// The ID of the ledger.
+    pub(crate) ledger: Uuid,
+    /// The number of the segment.
+    pub(crate) number: u64,
+    /// The sequence number of its first event.
+    pub(crate) first_seq: u64,
+    /// The hash chain value before its first event.
+    pub(crate) chain_before: Chain,
+}
+
+impl SegmentFile {
+    /// Reads the header of the file. The outer error is an I/O error.
+    pub(crate) fn start(&self) -> io::Result<Result<SegmentStart, SegmentError>> {
+        if !self.is_sealed {
+            return Ok(read_plain_header(&self.path)?.map(SegmentStart::from));
+        }
+        match SealedSegment::open(&self.path) {
+            Ok(segment) => Ok(Ok(SegmentStart::from(&segment))),
+            Err(SealedError::Io(error)) => Err(error),
+            Err(SealedError::Newer(version)) => Ok(Err(SegmentError::Newer(version))),
+            Err(_) => Ok(Err(SegmentError::Header)),
+        }
+    }
+}
+
+impl From<SegmentHeader> for SegmentStart {
+    fn from(header: SegmentHeader) -> Self {
+        let SegmentHeader { ledger, number, first_seq, chain_before, len: _ } = header;
+        Self { ledger, number, first_seq, chain_before }
+    }
+}
+
+impl From<&SealedSegment> for SegmentStart {
+    fn from(segment: &SealedSegment) -> Self {
+        let header = segment.header();
+        let (ledger, number) = (header.ledger, header.number);
+        Self { ledger, number, first_seq: header.first_seq, chain_before: header.chain_before }
+    }
+}
+
+fn read_plain_header(path: &Path) -> io::Result<Result<SegmentHeader, SegmentError>> {
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
+    file::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
+    Ok(SegmentHeader::parse(&bytes))
+}
+
+/// The path of sealed segment `number` in the directory `journal`.
+pub(crate) fn sealed_path(journal: &Path, number: u64) -> PathBuf {
+    journal.join(format!("{number:010}.{SEALED_SUFFIX}"))
+}
+
+/// All segment files in the directory `journal`, sorted by number; where a segment has a plain and a sealed file, the sealed
+/// one. Files whose names are not segment file names are ignored.
+pub(crate) fn segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> {
+    let mut found = all_segment_files(journal)?;
+    found.dedup_by_key(|file| file.number);
+    Ok(found)
+}
+
+/// All segment files in the directory `journal`, sorted by number, a sealed file before the plain file of the same number.
+pub(crate) fn all_segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(journal)? {
+        let path = entry?.path();
+        if let Some(number) = segment_number(&path) {
+            found.push(SegmentFile { number, path, is_sealed: false });
+        } else if let Some(number) = sealed_number(&path) {
+            found.push(SegmentFile { number, path, is_sealed: true });
+        }
+    }
+    found.sort_unstable_by_key(|file| (file.number, !file.is_sealed));
+    Ok(found)
+}
+
+/// The number in the file name of a sealed segment.
+fn sealed_number(path: &Path) -> Option<u64> {
+    let number = path.file_stem()?.to_str()?.parse().ok()?;
+    (path.file_name() == sealed_path(Path::new(""), number).file_name()).then_some(number)
+}

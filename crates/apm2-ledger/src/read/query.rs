@@ -1,0 +1,86 @@
+//! Which events a reader asks for.
+
+use apm2_model::event::{Event, stream_id::StreamId};
+
+use crate::{
+    journal::sealed::{error::SealedError, kind_set::KindSet, reader::SealedSegment},
+    record::{RecordError, peek_stream},
+};
+
+/// A filter for events. The default filter accepts every event.
+#[derive(Debug, Clone, Default)]
+pub struct EventQuery {
+    /// Only events of these streams. All streams when empty.
+    pub streams: Vec<StreamId>,
+    /// Only events of these kinds. All kinds when `None`.
+    pub kinds: Option<KindSet>,
+    /// Only events with a wall-clock time in this range, in nanoseconds since 1970. Both ends are included.
+    pub wall_ns: Option<(i64, i64)>,
+}
+
+impl EventQuery {
+    /// The events of one stream.
+    #[must_use]
+    pub fn stream(stream: StreamId) -> Self {
+        Self { streams: vec![stream], ..Self::default() }
+    }
+
+    /// Whether the filter accepts every event.
+    pub(crate) fn is_all(&self) -> bool {
+        self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none()
+    }
+
+    /// The stream, when the filter accepts every event of one stream and no other events.
+    pub(crate) fn single_stream(&self) -> Option<StreamId> {
+        match self.streams.as_slice() {
+            [stream] if self.kinds.is_none() && self.wall_ns.is_none() => Some(*stream),
+            _ => None,
+        }
+    }
+
+    /// Whether the event with these bytes is of one of the streams. The rest of the event is not decoded.
+    pub(crate) fn accepts_stream_of(&self, bytes: &[u8]) -> Result<bool, RecordError> {
+        Ok(self.streams.is_empty() || self.streams.contains(&peek_stream(bytes)?))
+    }
+
+    /// Whether the filter accepts this event.
+    #[must_use]
+    pub fn accepts(&self, event: &Event) -> bool {
+        (self.streams.is_empty() || self.streams.contains(&event.stream))
+            && self.kinds.is_none_or(|kinds| kinds.meets(KindSet::from(&event.kind)))
+            && self.wall_ns.is_none_or(|(from, to)| (from..=to).contains(&event.stamp.wall_ns))
+    }
+
+    /// The blocks of a sealed segment that can contain accepted events, in order. All blocks where the index is damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn blocks(&self, segment: &SealedSegment) -> Result<Vec<usize>, SealedError> {
+        let mut blocks: Vec<usize> = match self.blocks_of_streams(segment) {
+            Ok(blocks) => blocks,
+            Err(SealedError::Io(error)) => return Err(error.into()),
+            Err(_) => (0..segment.blocks()?.entries().len()).collect(),
+        };
+        let entries = segment.blocks()?.entries();
+        blocks.retain(|block| {
+            let Some(entry) = entries.get(*block) else { return false };
+            let summary = entry.summary;
+            self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
+                && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
+        });
+        Ok(blocks)
+    }
+
+    fn blocks_of_streams(&self, segment: &SealedSegment) -> Result<Vec<usize>, SealedError> {
+        if self.streams.is_empty() {
+            return Ok((0..segment.blocks()?.entries().len()).collect());
+        }
+        let mut blocks = Vec::new();
+        for stream in &self.streams {
+            blocks.extend(segment.stream(*stream)?.map(|entry| entry.blocks).unwrap_or_default());
+        }
+        blocks.sort_unstable();
+        blocks.dedup();
+        Ok(blocks)
+    }
+}

@@ -1,0 +1,86 @@
+//! States of streams from the sealed segments, so that a replay need not begin with the first event.
+//!
+//! A sealed segment either has the state of every process stream with events in it, or no states at all.
+
+use std::collections::HashMap;
+
+use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+
+use crate::{
+    error::ReadError,
+    journal::{
+        JOURNAL_DIR,
+        sealed::reader::SealedSegment,
+        segment_file::{SegmentFile, segment_files},
+    },
+    read::reader::Reader,
+    record::decode_stream,
+};
+
+/// The states of all streams after an event.
+pub(crate) struct SealedStates {
+    pub(crate) streams: HashMap<StreamId, Stream>,
+    /// The sequence number of the event.
+    pub(crate) seq: u64,
+}
+
+impl Reader {
+    /// The state of stream `id` from the newest sealed segment that has one, of the segments that end with event `upto` or
+    /// earlier. `None` when there is no such state.
+    pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<Stream>, ReadError> {
+        for file in self.segment_files()?.iter().rev().filter(|file| file.is_sealed) {
+            // A damaged file or index has no state: the state is replayed from the events.
+            let Ok(segment) = SealedSegment::open(&file.path) else { continue };
+            if segment.header().last_seq() > upto {
+                continue;
+            }
+            let state = segment.state(id).ok().flatten().and_then(|bytes| decode_stream(&bytes).ok());
+            if let Some(state) = state.filter(|state| state.id == id) {
+                return Ok(Some(state));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The states of all streams after the last event of the last sealed segment that ends with event `upto` or earlier.
+    /// `None` when there is no such segment, when an earlier segment is not sealed, or when a state cannot be read.
+    pub(crate) fn sealed_states(&self, upto: u64) -> Result<Option<SealedStates>, ReadError> {
+        let files = self.segment_files()?;
+        let sealed = files.iter().zip(1..).take_while(|(file, number)| file.is_sealed && file.number == *number);
+        let sealed: Vec<_> = sealed.map(|(file, _)| file).collect();
+        let mut found: Option<SealedStates> = None;
+        for file in sealed.into_iter().rev() {
+            let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
+            let seq = segment.header().last_seq();
+            if seq > upto {
+                continue;
+            }
+            let found = found.get_or_insert_with(|| SealedStates { streams: HashMap::new(), seq });
+            if add_missing(&segment, &mut found.streams).is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The segment files of the journal.
+    pub(crate) fn segment_files(&self) -> Result<Vec<SegmentFile>, ReadError> {
+        let dir = self.dir();
+        let journal = dir.at().join(JOURNAL_DIR);
+        segment_files(&journal).map_err(|source| ReadError::Io { path: dir.shown(&journal), source })
+    }
+}
+
+/// Adds the states of the streams that have no state yet. `None` when the segment has no states or one cannot be read.
+fn add_missing(segment: &SealedSegment, streams: &mut HashMap<StreamId, Stream>) -> Option<()> {
+    if !segment.has_states().ok()? {
+        return None;
+    }
+    for state in segment.states().ok()? {
+        let (id, bytes) = state.ok()?;
+        if !streams.contains_key(&id) {
+            streams.insert(id, decode_stream(&bytes).ok().filter(|state| state.id == id)?);
+        }
+    }
+    Some(())
+}
