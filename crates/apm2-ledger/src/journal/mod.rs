@@ -2,12 +2,14 @@
 //!
 //! A segment is made ahead of its use, as zeros that are allocated and synced, so that a commit overwrites blocks that
 //! exist and its fdatasync has no metadata to write. [`writer`] appends; [`reader`] reads without a lock, beside a writer
-//! too; [`scan`] knows what the end of a segment means; [`segment`] knows the bytes of its head.
+//! too; [`scan`] knows what the end of a segment means; [`segment`] knows the bytes of its head. [`sealed`] is
+//! the compressed and indexed form of a full segment.
 
 pub(crate) mod next_segment;
 pub(crate) mod origin;
 pub mod reader;
 pub mod scan;
+pub mod sealed;
 pub mod segment;
 pub mod storage_backend;
 pub(crate) mod unsynced;
