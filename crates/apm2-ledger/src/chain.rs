@@ -29,10 +29,20 @@ impl Chain {
     /// The hash chain value after one more event, which has the sequence number `seq`.
     #[must_use]
     pub fn link(&self, seq: u64, event_bytes: &[u8]) -> Self {
-        let leaf =
-            Sha256::new().chain_update([LEAF]).chain_update(seq.to_le_bytes()).chain_update(event_bytes).finalize();
+        self.link_leaf(&leaf(seq, event_bytes))
+    }
+
+    /// The chain after one more event of which only the leaf hash is known.
+    #[must_use]
+    pub fn link_leaf(&self, leaf: &[u8; 32]) -> Self {
         Self(Sha256::new().chain_update([LINK]).chain_update(self.0).chain_update(leaf).finalize().into())
     }
+}
+
+/// The leaf hash of the event with this seq.
+#[must_use]
+pub fn leaf(seq: u64, event_bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update([LEAF]).chain_update(seq.to_le_bytes()).chain_update(event_bytes).finalize().into()
 }
 
 impl fmt::Display for Chain {

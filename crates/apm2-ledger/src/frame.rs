@@ -167,6 +167,12 @@ impl Frame {
 
     /// The byte range of each event in the frame.
     #[must_use]
+    pub(crate) fn into_events(self) -> Vec<Range<usize>> {
+        self.events
+    }
+
+    /// The byte range of each event in the frame.
+    #[must_use]
     pub fn events(&self) -> &[Range<usize>] {
         &self.events
     }

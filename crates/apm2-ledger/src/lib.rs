@@ -122,7 +122,7 @@ mod verify;
 
 pub use crate::{
     append::recorder::LedgerRecorder,
-    chain::Chain,
+    chain::{Chain, leaf},
     codec::CodecError,
     dir::{LedgerDir, Place, check_private},
     error::{AppendError, Damage, FindError, OpenError, ReadError},

@@ -77,3 +77,15 @@ pub const EXTENT_EVENTS: u64 = 1000;
 
 /// Time after which the extent mark is written again where fewer events were recorded.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Events of one block of a sealed segment, in bytes before compression, unless a single event is larger. A read of one event
+/// decompresses one block.
+pub const BLOCK_BYTES: usize = 64 * 1024;
+
+/// Entries of one page of a table in the footer of a sealed segment, in bytes before compression, unless a single entry is
+/// larger. The question for one stream decompresses one page.
+pub const PAGE_BYTES: usize = 16 * 1024;
+
+/// A section of the footer of a sealed segment that is read as a whole, in bytes before compression: the table of blocks, and
+/// the directory of the pages of a table.
+pub const SECTION_BYTES_MAX: usize = 4 * 1024 * 1024;

@@ -13,7 +13,7 @@ use crate::{
     chain::Chain,
     file::{self, sync_dir},
     journal::{
-        segment::{AHEAD, SegmentHeader, segment_path},
+        segment::{AHEAD, FORMAT_VERSION, SegmentHeader, segment_path},
         storage_backend::StorageBackend,
     },
 };
@@ -66,7 +66,7 @@ pub(super) fn begin_segment(
         prepare_segment(journal, len)?;
     }
     let file = file::open_for_writing(&ahead)?;
-    let header = SegmentHeader { ledger, number, first_seq, chain_before, len };
+    let header = SegmentHeader { version: FORMAT_VERSION, ledger, number, first_seq, chain_before, len };
     backend.write_all_at(&file, &header.to_bytes(), 0)?;
     backend.sync_data(&file)?;
     fs::rename(&ahead, segment_path(journal, number))?;

@@ -30,7 +30,7 @@ pub(crate) const SEGMENT_HEADER_LEN: usize = 96;
 pub(crate) const COMMIT_ALIGN: usize = 8;
 
 /// Format version of the journal, which is also the format version of the ledger.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// File name of the prepared next segment. The file never contains acknowledged events.
 pub(crate) const AHEAD: &str = "ahead";
@@ -44,6 +44,8 @@ const SUFFIX: &str = "seg";
 /// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentHeader {
+    /// Format version of the ledger when the segment was created: 1 or [`FORMAT_VERSION`].
+    pub version: u32,
     /// ID of the ledger that the segment belongs to.
     pub ledger: Uuid,
     /// Number of the segment. The first segment has number 1.
@@ -73,7 +75,7 @@ impl SegmentHeader {
     pub fn to_bytes(&self) -> [u8; SEGMENT_HEADER_LEN] {
         let mut bytes = [0; SEGMENT_HEADER_LEN];
         bytes[..8].copy_from_slice(&MAGIC);
-        bytes[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.version.to_le_bytes());
         bytes[16..32].copy_from_slice(self.ledger.as_bytes());
         bytes[32..40].copy_from_slice(&self.number.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.first_seq.to_le_bytes());
@@ -99,12 +101,13 @@ impl SegmentHeader {
         if !header.starts_with(&MAGIC) || crc32c::crc32c(covered) != crc || !rest_is_zero {
             return Err(SegmentError::Header);
         }
-        match u32::from_le_bytes(array(header, 8)) {
-            FORMAT_VERSION if array::<4>(header, 12) == [0; 4] => {}
+        let version = match u32::from_le_bytes(array(header, 8)) {
+            version @ 1..=FORMAT_VERSION if array::<4>(header, 12) == [0; 4] => version,
             version if version > FORMAT_VERSION => return Err(SegmentError::Newer(version)),
             _ => return Err(SegmentError::Header),
-        }
+        };
         Ok(Self {
+            version,
             ledger: Uuid::from_bytes(array(header, 16)),
             number: u64::from_le_bytes(array(header, 32)),
             first_seq: u64::from_le_bytes(array(header, 40)),

@@ -48,21 +48,32 @@ pub(crate) struct SegmentStart {
 impl SegmentFile {
     /// Reads the header of the file. The outer error is an I/O error.
     pub(crate) fn start(&self) -> io::Result<Result<SegmentStart, SegmentError>> {
-        if !self.is_sealed {
-            return Ok(read_plain_header(&self.path)?.map(SegmentStart::from));
+        if self.is_sealed {
+            return sealed_start(&self.path);
         }
-        match SealedSegment::open(&self.path) {
-            Ok(segment) => Ok(Ok(SegmentStart::from(&segment))),
-            Err(SealedError::Io(error)) => Err(error),
-            Err(SealedError::Newer(version)) => Ok(Err(SegmentError::Newer(version))),
-            Err(_) => Ok(Err(SegmentError::Header)),
+        match read_plain_header(&self.path) {
+            // The plain file is removed once the segment is sealed.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let journal = self.path.parent().unwrap_or(Path::new(""));
+                sealed_start(&sealed_path(journal, self.number))
+            }
+            read => Ok(read?.map(SegmentStart::from)),
         }
+    }
+}
+
+fn sealed_start(path: &Path) -> io::Result<Result<SegmentStart, SegmentError>> {
+    match SealedSegment::open(path) {
+        Ok(segment) => Ok(Ok(SegmentStart::from(&segment))),
+        Err(SealedError::Io(error)) => Err(error),
+        Err(SealedError::Newer(version)) => Ok(Err(SegmentError::Newer(version))),
+        Err(_) => Ok(Err(SegmentError::Header)),
     }
 }
 
 impl From<SegmentHeader> for SegmentStart {
     fn from(header: SegmentHeader) -> Self {
-        let SegmentHeader { ledger, number, first_seq, chain_before, len: _ } = header;
+        let SegmentHeader { ledger, number, first_seq, chain_before, .. } = header;
         Self { ledger, number, first_seq, chain_before }
     }
 }

@@ -18,10 +18,10 @@ use crate::{
     journal::writer::JournalWriter,
     journal::{
         JOURNAL_DIR, origin,
-        reader::{header_damage, not_a_file_damage, read_header},
+        reader::{header_damage, not_a_file_damage},
         scan::{Scan, Scanned},
         segment::{SegmentError, SegmentHeader},
-        segments,
+        segment_file::{SegmentFile, segment_files},
         storage_backend::StorageBackend,
     },
 };
@@ -157,25 +157,34 @@ pub(crate) struct CutTail {
 /// Finds the number and path of the last segment. Checks that the segments are numbered from 1 without gaps, and that
 /// the first sequence numbers in their headers do not decrease.
 fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
-    let all = segments(journal).map_err(OpenError::io(journal))?;
+    let all = segment_files(journal).map_err(OpenError::io(journal))?;
     let mut first_seq = 1;
-    for ((number, path), expected) in all.iter().zip(1..) {
+    for (file, expected) in all.iter().zip(1..) {
+        let number = file.number;
         let missing =
             |what: &str| Damage { first_seq, last_seq: first_seq, segment: expected, offset: 0, what: what.to_owned() };
-        if *number != expected {
+        if number != expected {
             return Err(missing("the segment is missing").into());
         }
-        let header = read_header(path).map_err(segment_error(expected, first_seq, path))?;
+        let header = file.start().map_err(segment_error(expected, first_seq, &file.path))?;
         let header = header.map_err(|error| match error {
-            SegmentError::Newer(_) => open_error(dir, *number, error),
-            SegmentError::Header => header_damage(*number, error, first_seq).into(),
+            SegmentError::Newer(_) => open_error(dir, number, error),
+            SegmentError::Header => header_damage(number, error, first_seq).into(),
         })?;
-        if header.number != *number || header.first_seq < first_seq {
+        if header.number != number || header.first_seq < first_seq {
             return Err(missing("the segment header does not match the file name").into());
         }
         first_seq = header.first_seq;
     }
-    all.into_iter().next_back().ok_or_else(|| OpenError::Missing { path: dir.named().to_owned() })
+    match all.into_iter().next_back() {
+        None => Err(OpenError::Missing { path: dir.named().to_owned() }),
+        Some(SegmentFile { number, path, is_sealed: false }) => Ok((number, path)),
+        // A segment is sealed only after the next one is durable.
+        Some(SegmentFile { number, .. }) => {
+            let what = "the segment after the last sealed one is missing".to_owned();
+            Err(Damage { first_seq, last_seq: first_seq, segment: number + 1, offset: 0, what }.into())
+        }
+    }
 }
 
 /// Converts an I/O error: damage when the segment path is not a regular file, [`OpenError::Io`] otherwise.

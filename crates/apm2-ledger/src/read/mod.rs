@@ -6,5 +6,8 @@ pub(crate) mod access;
 pub(crate) mod current_states;
 pub(crate) mod events;
 pub(crate) mod find;
+pub(crate) mod last_events;
+pub mod query;
 pub(crate) mod reader;
 pub(crate) mod replay;
+pub(crate) mod sealed_states;

@@ -1,0 +1,32 @@
+//! How bytes are stored: compressed where that makes them shorter, else as they are. The two lengths say which.
+
+use std::io;
+
+use zstd::bulk::{Compressor, decompress};
+
+/// Higher levels take several times as long for a few percent.
+const LEVEL: i32 = 9;
+
+/// Compresses one part after the other.
+pub(crate) struct Packer(Compressor<'static>);
+
+impl Packer {
+    pub(crate) fn new() -> io::Result<Self> {
+        Compressor::new(LEVEL).map(Self)
+    }
+
+    /// The stored form of `raw`, which is never longer.
+    pub(crate) fn pack(&mut self, raw: &[u8]) -> io::Result<Vec<u8>> {
+        let packed = self.0.compress(raw)?;
+        Ok(if packed.len() < raw.len() { packed } else { raw.to_vec() })
+    }
+}
+
+/// The `raw_len` bytes that are stored as `stored`; `None` when they are not. The caller limits `raw_len`, which is allocated.
+pub(crate) fn unpack(stored: &[u8], raw_len: usize) -> Option<Vec<u8>> {
+    match stored.len() {
+        len if len == raw_len => Some(stored.to_vec()),
+        len if len < raw_len => decompress(stored, raw_len).ok().filter(|raw| raw.len() == raw_len),
+        _ => None,
+    }
+}

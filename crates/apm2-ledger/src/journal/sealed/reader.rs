@@ -1,0 +1,330 @@
+//! Reads a sealed segment: the header and the trailer when it is opened, the parts of the footer and the blocks when they are
+//! needed.
+//!
+//! Questions that need a damaged part of the footer are errors; the blocks can be read without any part of it.
+
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::OnceLock};
+
+use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
+
+use crate::{
+    chain::Chain,
+    file,
+    journal::sealed::{
+        block::{BLOCK_HEADER_LEN, Block, BlockHeader},
+        block_table::{BlockEntry, BlockTable},
+        error::{BlockError, SealedError, Section},
+        header::{SEALED_HEADER_LEN, SealedHeader},
+        index::{name_prefix, parse_name_key},
+        stream_entry::StreamEntry,
+        table::{Page, PageEntry, Table},
+        trailer::{TRAILER_LEN, Trailer},
+    },
+};
+
+/// An open sealed segment. It can be read from several threads.
+#[derive(Debug)]
+pub struct SealedSegment {
+    file: File,
+    header: SealedHeader,
+    trailer: Option<Trailer>,
+    blocks: OnceLock<BlockTable>,
+    /// Directories of the sections that are tables, in the order of [`Section::ALL`].
+    tables: [OnceLock<Table>; Section::ALL.len()],
+}
+
+impl SealedSegment {
+    /// Opens the file at `path` and reads its header and trailer.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or has no sound header. A damaged trailer is no error, see
+    /// [`SealedSegment::has_trailer`].
+    pub fn open(path: &Path) -> Result<Self, SealedError> {
+        Self::from_file(file::open(path)?)
+    }
+
+    /// The same, of a file that is open.
+    ///
+    /// # Errors
+    /// Those of [`SealedSegment::open`].
+    pub fn from_file(file: File) -> Result<Self, SealedError> {
+        let header = read(&file, 0, SEALED_HEADER_LEN)?.ok_or(SealedError::Header)?;
+        let header = SealedHeader::parse(&header)?;
+        let trailer_offset = file.metadata()?.len().saturating_sub(TRAILER_LEN as u64);
+        let trailer =
+            read(&file, trailer_offset, TRAILER_LEN)?.and_then(|bytes| Trailer::parse(&bytes, trailer_offset));
+        Ok(Self { file, header, trailer, blocks: OnceLock::new(), tables: Default::default() })
+    }
+
+    /// Its header.
+    #[must_use]
+    pub const fn header(&self) -> &SealedHeader {
+        &self.header
+    }
+
+    /// Whether its trailer is sound. Without one, all questions but those for blocks by their place are
+    /// [`SealedError::Trailer`].
+    #[must_use]
+    pub const fn has_trailer(&self) -> bool {
+        self.trailer.is_some()
+    }
+
+    /// The chain after its last event, as the trailer has it.
+    ///
+    /// # Errors
+    /// When the trailer is damaged.
+    pub fn chain_after(&self) -> Result<Chain, SealedError> {
+        Ok(self.trailer()?.chain_after)
+    }
+
+    /// Its blocks: from the footer, or, where that is damaged, from the headers of the blocks, up to the first that is damaged.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn blocks(&self) -> Result<&BlockTable, SealedError> {
+        if let Some(table) = self.blocks.get() {
+            return Ok(table);
+        }
+        let table = match self.indexed_blocks() {
+            Ok(table) => table,
+            Err(SealedError::Io(error)) => return Err(error.into()),
+            Err(_) => self.scanned_blocks()?,
+        };
+        Ok(self.blocks.get_or_init(|| table))
+    }
+
+    fn indexed_blocks(&self) -> Result<BlockTable, SealedError> {
+        let end = self.trailer()?.place(Section::Blocks).offset;
+        let raw = self.section(Section::Blocks)?;
+        BlockTable::parse(&raw, &self.header, end).ok_or(SealedError::Section(Section::Blocks))
+    }
+
+    /// The blocks that follow each other from the header on.
+    fn scanned_blocks(&self) -> Result<BlockTable, SealedError> {
+        let (mut found, mut offset, mut next_seq) = (Vec::new(), SEALED_HEADER_LEN as u64, self.header.first_seq);
+        while next_seq <= self.header.last_seq() {
+            let Some(bytes) = read(&self.file, offset, BLOCK_HEADER_LEN)? else { break };
+            let Ok(header) = BlockHeader::parse(&bytes) else { break };
+            if header.first_seq != next_seq || header.last_seq() > self.header.last_seq() {
+                break;
+            }
+            found.push((offset, header));
+            offset = offset.saturating_add(header.block_len() as u64);
+            next_seq = header.last_seq() + 1;
+        }
+        Ok(BlockTable::of_headers(found))
+    }
+
+    /// The number of the block with event `seq`, from 0; `None` when the event is not in this segment.
+    ///
+    /// # Errors
+    /// When the block is missing because of damage, or the file cannot be read.
+    pub fn block_with(&self, seq: u64) -> Result<Option<usize>, SealedError> {
+        if !(self.header.first_seq..=self.header.last_seq()).contains(&seq) {
+            return Ok(None);
+        }
+        let blocks = self.blocks()?;
+        match (blocks.with_seq(seq), self.missing()?) {
+            (None, Some(missing)) => Err(missing),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// Which events are in no block, because of damage; `None` when there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn missing(&self) -> Result<Option<SealedError>, SealedError> {
+        let last = self.blocks()?.entries().last();
+        let (first_seq, offset) = last.map_or((self.header.first_seq, SEALED_HEADER_LEN as u64), |last| {
+            (last.last_seq.saturating_add(1), last.offset.saturating_add(last.len as u64))
+        });
+        let last_seq = self.header.last_seq();
+        Ok((first_seq <= last_seq).then_some(SealedError::Missing { first_seq, last_seq, offset }))
+    }
+
+    /// The block with this number, from 0; `None` when there are not as many.
+    ///
+    /// # Errors
+    /// When it is damaged, or the file cannot be read.
+    pub fn block(&self, number: usize) -> Result<Option<Block>, SealedError> {
+        let Some(entry) = self.blocks()?.entries().get(number) else { return Ok(None) };
+        let block = match read(&self.file, entry.offset, entry.len)? {
+            Some(bytes) => Block::parse(&bytes).and_then(|block| as_in_table(block, entry)),
+            None => Err(BlockError::Short),
+        };
+        let (first_seq, last_seq, offset) = (entry.first_seq, entry.last_seq, entry.offset);
+        block.map(Some).map_err(|cause| SealedError::Block { first_seq, last_seq, offset, cause })
+    }
+
+    /// What is known of this stream; `None` when it has no events in the segment.
+    ///
+    /// # Errors
+    /// When the index is damaged, or the file cannot be read.
+    pub fn stream(&self, stream: StreamId) -> Result<Option<StreamEntry>, SealedError> {
+        let key = StreamEntry::key(stream);
+        let Some(value) = self.value(Section::Streams, &key)? else { return Ok(None) };
+        self.stream_entry(&key, &value).map(Some)
+    }
+
+    /// The streams whose process id begins with these bytes, in order, `max` at most.
+    ///
+    /// # Errors
+    /// When the index is damaged, or the file cannot be read.
+    pub fn streams(&self, id_prefix: &[u8], max: usize) -> Result<Vec<StreamEntry>, SealedError> {
+        let mut found = Vec::new();
+        for entry in self.entries_from(Section::Streams, id_prefix)?.take(max) {
+            let (key, value) = entry?;
+            if !key.starts_with(id_prefix) {
+                break;
+            }
+            found.push(self.stream_entry(&key, &value)?);
+        }
+        Ok(found)
+    }
+
+    fn stream_entry(&self, key: &[u8], value: &[u8]) -> Result<StreamEntry, SealedError> {
+        let block_count = self.blocks()?.entries().len();
+        StreamEntry::parse(key, value, block_count).ok_or(SealedError::Section(Section::Streams))
+    }
+
+    /// The processes that got this name in the segment, in order.
+    ///
+    /// # Errors
+    /// When the index is damaged, or the file cannot be read.
+    pub fn named(&self, name: &str) -> Result<Vec<ProcessId>, SealedError> {
+        let prefix = name_prefix(name);
+        let mut found = Vec::new();
+        for entry in self.entries_from(Section::Names, &prefix)? {
+            let (key, _) = entry?;
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            found.push(parse_name_key(&key).ok_or(SealedError::Section(Section::Names))?.1);
+        }
+        Ok(found)
+    }
+
+    /// Whether it has the states of streams.
+    ///
+    /// # Errors
+    /// When the trailer is damaged.
+    pub fn has_states(&self) -> Result<bool, SealedError> {
+        Ok(!self.trailer()?.place(Section::States).is_absent())
+    }
+
+    /// The snapshot of this stream after the last event of the segment; `None` when the segment has none of it.
+    ///
+    /// # Errors
+    /// When the index is damaged, or the file cannot be read.
+    pub fn state(&self, stream: StreamId) -> Result<Option<Vec<u8>>, SealedError> {
+        self.value(Section::States, &StreamEntry::key(stream))
+    }
+
+    /// All snapshots, in the order of the streams. After an error there are no more.
+    ///
+    /// # Errors
+    /// When the index is damaged, or the file cannot be read.
+    pub fn states(&self) -> Result<impl Iterator<Item = Result<(StreamId, Vec<u8>), SealedError>>, SealedError> {
+        Ok(self.entries_from(Section::States, &[])?.map(|entry| {
+            let (key, value) = entry?;
+            let stream = StreamEntry::parse_key(&key).ok_or(SealedError::Section(Section::States))?;
+            Ok((stream, value))
+        }))
+    }
+
+    /// The value of one key of a table.
+    fn value(&self, section: Section, key: &[u8]) -> Result<Option<Vec<u8>>, SealedError> {
+        let table = self.table(section)?;
+        let Some(entry) = table.pages().get(table.page_with(key)) else { return Ok(None) };
+        let page = self.page(section, entry)?;
+        let value = page.entries().find(|(found, _)| *found == key).map(|(_, value)| value.to_vec());
+        Ok(value)
+    }
+
+    /// The keys of the table of names.
+    pub(crate) fn names(&self) -> Result<Vec<Vec<u8>>, SealedError> {
+        let mut names = Vec::new();
+        for entry in self.entries_from(Section::Names, &[])? {
+            let (key, value) = entry?;
+            if !value.is_empty() || parse_name_key(&key).is_none() {
+                return Err(SealedError::Section(Section::Names));
+            }
+            names.push(key);
+        }
+        Ok(names)
+    }
+
+    /// The entries of a table, from `key` on. After an error there are no more.
+    fn entries_from<'a>(
+        &'a self,
+        section: Section,
+        key: &'a [u8],
+    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), SealedError>> + 'a, SealedError> {
+        let table = self.table(section)?;
+        let pages = table.pages().get(table.page_with(key)..).unwrap_or_default();
+        let mut last_key: Option<Vec<u8>> = None;
+        let mut is_over = false;
+        let pages = pages.iter().map_while(move |entry| {
+            if is_over {
+                return None;
+            }
+            // The keys ascend from page to page, too.
+            let follows = last_key.as_ref().is_none_or(|last| *last < entry.first_key);
+            let page = if follows { self.page(section, entry) } else { Err(SealedError::Section(section)) };
+            is_over = page.is_err();
+            last_key = page.as_ref().ok().and_then(Page::last_key);
+            Some(page)
+        });
+        let from_key = move |page: &Page| -> Vec<_> {
+            let owned = |(key, value): (&[u8], &[u8])| Ok((key.to_vec(), value.to_vec()));
+            page.entries().filter(|(found, _)| *found >= key).map(owned).collect()
+        };
+        Ok(pages.flat_map(move |page| page.map_or_else(|error| vec![Err(error)], |page| from_key(&page))))
+    }
+
+    fn page(&self, section: Section, entry: &PageEntry) -> Result<Page, SealedError> {
+        let stored = read(&self.file, entry.offset, entry.stored_len)?;
+        stored.and_then(|stored| Page::parse(&stored, entry)).ok_or(SealedError::Section(section))
+    }
+
+    /// The directory of a table. That of an absent table has no pages.
+    fn table(&self, section: Section) -> Result<&Table, SealedError> {
+        let loaded = self.tables.get(section as usize).ok_or(SealedError::Section(section))?;
+        if let Some(table) = loaded.get() {
+            return Ok(table);
+        }
+        let trailer = self.trailer()?;
+        let place = trailer.place(section);
+        let start = if place.is_absent() { 0 } else { trailer.start(section) };
+        let raw = self.section(section)?;
+        let table = Table::parse(&raw, start, place.offset).ok_or(SealedError::Section(section))?;
+        Ok(loaded.get_or_init(|| table))
+    }
+
+    fn section(&self, section: Section) -> Result<Vec<u8>, SealedError> {
+        let place = self.trailer()?.place(section);
+        let stored = read(&self.file, place.offset, place.stored_len as usize)?;
+        stored.and_then(|stored| place.unpack(&stored)).ok_or(SealedError::Section(section))
+    }
+
+    fn trailer(&self) -> Result<&Trailer, SealedError> {
+        self.trailer.as_ref().ok_or(SealedError::Trailer)
+    }
+}
+
+/// The block, if its events are those that the table of blocks says.
+fn as_in_table(block: Block, entry: &BlockEntry) -> Result<Block, BlockError> {
+    let is_same = (block.header().first_seq, block.header().last_seq()) == (entry.first_seq, entry.last_seq);
+    if is_same { Ok(block) } else { Err(BlockError::Inconsistent) }
+}
+
+/// `len` bytes of the file from `offset` on, at most those of a block or a section; `None` when it has fewer.
+fn read(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = vec![0; len];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
