@@ -65,7 +65,7 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
 /// no damage.
 pub(crate) fn not_a_file_damage(number: u64, first_seq: u64, error: &std::io::Error) -> Option<Damage> {
     let damage = Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() };
-    file::is_none(error).then_some(damage)
+    file::is_not_regular(error).then_some(damage)
 }
 
 /// Reads and parses the header of the segment file at `path`. The outer error is an I/O error.
