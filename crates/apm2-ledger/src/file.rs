@@ -1,5 +1,5 @@
-//! Files of the ledger as they are opened and replaced. What has the name of a file and is none (a FIFO, a directory, a link)
-//! is an error at once, and nothing waits for it.
+//! Opens, creates and replaces the files of a ledger. If the path names a FIFO, a device, a socket, a directory or a
+//! symbolic link instead of a regular file, opening it fails at once and never blocks.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -15,7 +15,7 @@ const PRIVATE_FILE: u32 = 0o600;
 /// Opens a regular file for reading.
 ///
 /// # Errors
-/// When it cannot be opened, or is no regular file.
+/// When the file cannot be opened, or is not a regular file.
 pub fn open(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true), path)
 }
@@ -25,18 +25,18 @@ pub(crate) fn open_for_writing(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).write(true), path)
 }
 
-/// Opens a regular file for writing at its end, and makes it where it is missing, closed to others.
+/// Opens a regular file for appending. Creates it with mode 0600 if it does not exist.
 ///
 /// # Errors
-/// When it cannot be opened, or is no regular file.
+/// When the file cannot be opened, or is not a regular file.
 pub fn open_for_appending(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE), path)
 }
 
-/// The bytes of a regular file.
+/// Reads a whole regular file.
 ///
 /// # Errors
-/// When it cannot be read, or is no regular file.
+/// When the file cannot be read, or is not a regular file.
 pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = open(path)?;
     let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len()).unwrap_or(0));
@@ -44,10 +44,11 @@ pub fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Makes an empty file of ours, in the place of one that was left behind under that name.
+/// Creates an empty file with mode 0600. Removes an existing file of that name first, for example one that a crash left
+/// behind.
 ///
 /// # Errors
-/// When the old one cannot be removed, or the new one not be made.
+/// When the old file cannot be removed, or the new file cannot be created.
 pub fn create(path: &Path) -> io::Result<File> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -56,45 +57,48 @@ pub fn create(path: &Path) -> io::Result<File> {
     regular(OpenOptions::new().read(true).write(true).create_new(true).mode(PRIVATE_FILE), path)
 }
 
-/// Replaces the file `name` in `dir`: after a crash it has the old bytes or the new ones.
+/// Replaces the content of the file `name` in `dir` atomically and durably. After a crash the file has either the old
+/// content or the new content.
 ///
 /// # Errors
-/// When it cannot be written; the old bytes may be there, or the new ones.
+/// When the new content cannot be written, synced or renamed. The file then has either the old content or the new
+/// content.
 pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let making = dir.join(format!("{name}.new"));
-    let mut file = create(&making)?;
+    let temporary = dir.join(format!("{name}.new"));
+    let mut file = create(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&making, dir.join(name))?;
+    fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
 }
 
-/// The name under which a private copy is made of a file that has several names.
+/// The temporary name of a private copy of a file that has several hard links.
 pub(crate) const UNSHARED: &str = "unshared.new";
 
-/// Whether the file has another name beside its own, as the files of a hard-linked copy have (`cp -al`). What is written into
-/// it is written into that copy, too.
+/// Whether the file has more than one hard link, as the files of a copy made with `cp -al` have. A write into such a
+/// file would change the copy, too.
 pub(crate) fn is_shared(file: &File) -> io::Result<bool> {
     Ok(file.metadata()?.nlink() > 1)
 }
 
-/// Gives the name `path` to a new file with these bytes. The file that had the name is not changed, and keeps its other names.
-/// After a crash the name has the old file or the new one. The new one is made in `dir`, which is on the same file system.
+/// Replaces the file at `path` by a new file with the content `bytes`. The old file is not changed, and keeps its other
+/// hard links. After a crash `path` names either the old file or the new one. The new file is created in `dir`, which
+/// must be on the same file system.
 pub(crate) fn unshare(path: &Path, bytes: &mut impl Read, dir: &Path) -> io::Result<File> {
-    let making = dir.join(UNSHARED);
-    let mut file = create(&making)?;
+    let temporary = dir.join(UNSHARED);
+    let mut file = create(&temporary)?;
     io::copy(bytes, &mut file)?;
     file.sync_all()?;
-    fs::rename(&making, path)?;
+    fs::rename(&temporary, path)?;
     if let Some(parent) = path.parent() {
         sync_dir(parent)?;
     }
-    tracing::warn!(path = %path.display(), "the file had several names (hard links); it is a copy of its own now");
+    tracing::warn!(path = %path.display(), "the file had several hard links; the ledger uses a private copy of it now");
     Ok(file)
 }
 
-/// Whether this is the error of what has the name of a file and is none.
-pub(crate) fn is_none(error: &io::Error) -> bool {
+/// Whether opening a file failed because the path names something else than a regular file.
+pub(crate) fn is_not_regular(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::InvalidInput || error.raw_os_error() == Some(nix::libc::ELOOP)
 }
 
@@ -102,14 +106,14 @@ fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
     let irregular = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
     let file = options.custom_flags(flags.bits()).open(path).map_err(|error| match error.raw_os_error() {
-        // A FIFO without a reader that is opened for writing, or a socket (open(2)).
+        // open(2) fails with ENXIO for a FIFO that is opened for writing and has no reader, and for a socket.
         Some(nix::libc::ENXIO) => irregular(),
         _ => error,
     })?;
     if file.metadata()?.is_file() { Ok(file) } else { Err(irregular()) }
 }
 
-/// Makes the names in a directory durable.
+/// Makes the entries of a directory durable: the creation, renaming and removal of files in it (fsync(2)).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }

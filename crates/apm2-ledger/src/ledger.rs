@@ -1,4 +1,4 @@
-//! An open ledger.
+//! [`Ledger`]: a ledger that this process has opened for appending and reading.
 
 use std::{
     path::Path,
@@ -27,13 +27,14 @@ use crate::{
     store::{STORE_DIR, clean_shutdown, indexed_frame_builder::IndexedFrameBuilder, indexer::StoreIndexer},
 };
 
-/// Interval at which a close checks whether the store is complete. A short command waits for this.
+/// Interval at which [`Ledger::close`] checks whether the indexing thread has ended. It is short because a command that
+/// opens a ledger, appends an event and exits waits at least one interval.
 const CLOSE_POLL: Duration = Duration::from_micros(500);
 
-/// A ledger, open for appending and reading. Clones share it; the last one to go closes it.
+/// A ledger that is open for appending and reading. Clones share the open ledger; dropping the last clone closes it.
 ///
-/// `append` blocks until the events are on the disk. It may be called from any number of threads: what arrives together
-/// is synced together.
+/// [`append`](Self::append) blocks until its events are durable. Any number of threads may call it: appends that wait
+/// at the same time are written and synced together (group commit).
 #[derive(Clone)]
 pub struct Ledger {
     inner: Arc<Inner>,
@@ -43,27 +44,30 @@ struct Inner {
     id: Uuid,
     shared: Arc<SharedState>,
     group_commit: GroupCommit,
-    held: Mutex<Option<OpenResources>>,
+    /// `None` once the ledger is closed.
+    resources: Mutex<Option<OpenResources>>,
 }
 
-/// What ends when the ledger is closed.
+/// The indexing thread, which a close joins, and the lock of the ledger's directory, which a close releases.
 struct OpenResources {
     indexer: JoinHandle<bool>,
     _lock: Arc<Lock>,
 }
 
 impl Ledger {
-    /// Opens the ledger in `dir`, or creates one.
+    /// Opens the ledger in the directory `dir`. Creates a ledger if the directory is missing or holds no files of a
+    /// ledger.
     ///
-    /// Recovers from a crash first, by the cases in `docs/recovery.md`.
+    /// A ledger that was not closed cleanly is recovered first; `docs/recovery.md` lists the cases.
     ///
     /// # Errors
-    /// When it is in use, damaged, of a newer format, or out of reach.
+    /// When another process has the ledger open, or the ledger is damaged, has a newer format, or cannot be read or
+    /// written.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         Self::open_with(dir, &Options::default())
     }
 
-    /// The same, with options.
+    /// Opens the ledger in the directory `dir` as [`open`](Self::open) does, with `options` in place of the defaults.
     ///
     /// # Errors
     /// See [`open`](Self::open).
@@ -71,13 +75,15 @@ impl Ledger {
         Self::start(recovery::recover(dir, options)?, options)
     }
 
-    /// Opens the ledger whose lock this is again. Makes none where that ledger is gone.
+    /// Opens the ledger in the directory that `lock` locks, after this process had that ledger open before. Creates no
+    /// ledger if the journal is missing.
     ///
     /// # Errors
-    /// See [`open`](Self::open); also when it is another ledger, or lacks events that were acknowledged.
-    pub fn open_again(lock: Arc<Lock>, known: ExpectedLedger) -> Result<Self, OpenError> {
+    /// See [`open`](Self::open); also when the ledger has another id than `expected`, or lacks events that were
+    /// acknowledged.
+    pub fn open_again(lock: Arc<Lock>, expected: ExpectedLedger) -> Result<Self, OpenError> {
         let options = Options::default();
-        Self::start(recovery::recover_locked(lock, Some(known), &options)?, &options)
+        Self::start(recovery::recover_locked(lock, Some(expected), &options)?, &options)
     }
 
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
@@ -95,13 +101,14 @@ impl Ledger {
             .name("apm2-indexer".to_owned())
             .spawn(move || indexer.run(&received))
             .map_err(OpenError::io(dir.named()))?;
-        let held = Mutex::new(Some(OpenResources { indexer, _lock: lock }));
-        let ledger = Self { inner: Arc::new(Inner { id, shared, group_commit: GroupCommit::new(writer), held }) };
+        let resources = Mutex::new(Some(OpenResources { indexer, _lock: lock }));
+        let ledger = Self { inner: Arc::new(Inner { id, shared, group_commit: GroupCommit::new(writer), resources }) };
         ledger.record_findings(findings);
         Ok(ledger)
     }
 
-    /// Records what was found on opening. On a disk that is full now it stays pending until the next opening.
+    /// Appends events for the findings of the recovery, for example `tail_cut`. If the append fails, for example on a
+    /// full disk, the findings stay in the file `pending`, and the next opening of the ledger appends them.
     fn record_findings(&self, findings: Vec<EventKind>) {
         if findings.is_empty() {
             return;
@@ -111,20 +118,21 @@ impl Ledger {
         let cleared =
             recorded.and_then(|_| unrecorded_findings::clear(self.dir().at()).map_err(|error| error.to_string()));
         if let Err(error) = cleared {
-            tracing::warn!(%error, "what was found on opening is not recorded yet");
+            tracing::warn!(%error, "the findings of the recovery are not recorded; the next opening records them");
         }
     }
 
-    /// Appends events to a stream that is at `version`, which is 0 before its first event. All of them or none, durable
-    /// when this returns.
+    /// Appends `new_events` to `stream`. Appends all of them or none, and returns after they are durable. `version` is
+    /// the version that the stream must have now: the number of its events.
     ///
     /// # Errors
-    /// See [`AppendError`]; only [`AppendError::Poisoned`] leaves open whether the events were written.
+    /// See [`AppendError`]. After [`AppendError::Poisoned`] it is unknown whether the events were written; after any
+    /// other error they were not.
     pub fn append(&self, stream: StreamId, version: u64, new_events: Vec<NewEvent>) -> Result<Vec<Event>, AppendError> {
         Ok(self.request(stream, Some(version), new_events)?.events)
     }
 
-    /// Appends an event of the supervisor's own.
+    /// Appends an event about the supervisor or the ledger itself, to the stream [`StreamId::SYSTEM`].
     ///
     /// # Errors
     /// See [`AppendError`].
@@ -137,52 +145,58 @@ impl Ledger {
         self.inner.group_commit.append(stream, version, new_events)
     }
 
-    /// Has `observer` told the size of the ledger after each commit from now on, once readers see it. It is called by the
-    /// thread that commits, which it must not keep.
+    /// Registers `observer`, which is called after each commit with the number of events in the ledger. Readers can
+    /// read the commit at that time. The committing thread calls `observer`, so `observer` must not block.
     pub fn on_commit(&self, observer: impl Fn(u64) + Send + Sync + 'static) {
         self.inner.shared.observe(Box::new(observer));
     }
 
-    /// A reader that sees everything that was acknowledged.
+    /// Returns a reader of this ledger. The reader returns every acknowledged event and no others.
     #[must_use]
     pub fn reader(&self) -> Reader {
         Reader::shared(Arc::clone(&self.inner.shared))
     }
 
-    /// Since when and why the ledger is poisoned, if it is.
+    /// The time and the reason of the failure after which the ledger refuses appends; `None` while the ledger accepts
+    /// appends.
     #[must_use]
     pub fn poisoned(&self) -> Option<Poison> {
         self.inner.shared.poisoned()
     }
 
-    /// Calls `call` once the ledger is poisoned, on the thread that detects it.
+    /// Registers `call`, which is called once when the ledger becomes poisoned, on the thread that poisons the ledger.
+    /// If the ledger is poisoned already, `call` is called now.
     pub fn when_poisoned(&self, call: impl FnOnce() + Send + 'static) {
         self.inner.shared.when_poisoned(Box::new(call));
     }
 
-    /// What the next opening of this ledger must find.
+    /// The id of this ledger and the number of its acknowledged events. [`open_again`](Self::open_again) refuses a
+    /// ledger that has another id or fewer events.
     #[must_use]
     pub fn known(&self) -> ExpectedLedger {
         ExpectedLedger { id: self.inner.id, size: self.inner.shared.head().size }
     }
 
-    /// The directory that this ledger is in.
+    /// The open directory of this ledger.
     #[must_use]
     pub fn dir(&self) -> &Arc<LedgerDir> {
         &self.inner.shared.dir
     }
 
-    /// Poisons the ledger if its directory was moved or removed. To be called at intervals: an append does not check it.
+    /// Poisons the ledger if its directory was moved or removed, or if its journal was removed or replaced. The owner
+    /// of the ledger must call this at intervals, because an append does not check the directory.
     pub fn check_place(&self) {
         if let Err(error) = self.dir().check_place()
             && self.poisoned().is_none()
         {
-            tracing::error!(%error, "the ledger is not written any more");
+            tracing::error!(%error, "the ledger accepts no more appends");
             self.inner.shared.poison(error.to_string());
         }
     }
 
-    /// Waits until the store holds every appended event, and releases the directory once no reader uses the store any more. Clones get [`AppendError::Closed`] from then on.
+    /// Closes the ledger: waits until the store holds every appended event, and releases the lock of the directory. If
+    /// readers of this ledger still use the store, the lock is released when the last of them is dropped. Every later
+    /// append by a clone returns [`AppendError::Closed`].
     ///
     /// # Errors
     /// When the ledger is poisoned.
@@ -194,17 +208,21 @@ impl Ledger {
 
 impl Inner {
     fn close(&self) {
-        // Locked until the close is complete: a second caller returns after it.
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(OpenResources { indexer, _lock }) = held.take() else { return };
+        // The mutex stays locked until the close is complete, so that a second concurrent call returns only after the
+        // close.
+        let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(OpenResources { indexer, _lock }) = resources.take() else { return };
         if let Some(mut writer) = self.group_commit.close() {
             writer.write_snapshot();
         }
-        // Without the writer the indexing thread ends, unless sled hangs.
+        // The writer was dropped above, so the channel is closed and the indexing thread ends, unless a call of sled
+        // hangs.
         let began = Instant::now();
         while !indexer.is_finished() {
             if began.elapsed() > CLOSE_WAIT {
-                tracing::error!("the store stands still; it is fed at the next opening");
+                tracing::error!(
+                    "the store did not finish in time; the next opening of the ledger adds the events that it lacks"
+                );
                 return;
             }
             thread::sleep(CLOSE_POLL);

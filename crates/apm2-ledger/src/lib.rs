@@ -1,12 +1,16 @@
 //! The durable event log of supervised processes.
 //!
 //! ```text
-//! append -> journal (one fdatasync) -> acknowledged -> store (sled), a moment later
-//! open   -> the journal decides, the store follows or is rebuilt
-//! read   -> store, else journal -> events -> the same fold that made them legal -> handles
+//! append: events -> journal (one fdatasync) -> acknowledgement -> store (sled)
+//! open:   journal -> check of the store -> missing events added to the store, or store rebuilt
+//! read:   store, or the journal without a store -> events -> stream states -> process handles
 //! ```
 //!
-//! With a supervisor: a process that is started, restarted by policy, and read back.
+//! The journal is the record. The store is an index of the journal, and is filled by a second thread after the
+//! acknowledgement. The state of a stream is replayed from its events by the same code that checks an event before it
+//! is appended.
+//!
+//! Example with a supervisor: it starts a process, restarts it by its policy, and replays its state from the ledger.
 //!
 //! ```
 //! use std::time::Duration;
@@ -44,7 +48,7 @@
 //! # }
 //! ```
 //!
-//! Alone, without an async runtime: a program that runs a process by itself and records it.
+//! Example without a supervisor and without an async runtime: a program starts a child process and records its events.
 //!
 //! ```
 //! use std::process::Command;
@@ -73,7 +77,7 @@
 //!     NewEvent { stream, run, actor, reason: None, cause: None, stamp, kind }
 //! };
 //! let ledger = Ledger::open(&dir)?;
-//! // The intent is on the disk before the process runs.
+//! // The events that announce the start are durable before the process runs.
 //! let trigger = StartTrigger::Start;
 //! let intent = vec![
 //!     event(0, EventKind::Registered { spec: RedactedSpec::new(&spec) }),
@@ -90,15 +94,16 @@
 //! let outcome = child.wait()?.code().map_or(ExitOutcome::Unknown, ExitOutcome::Code);
 //! let exit = Exit { outcome, evidence: Evidence::Observed };
 //! ledger.append(stream, 4, vec![event(1, EventKind::Crashed { cause: RunEnd::Exit(exit) })])?;
-//! println!("{}", ledger.reader().stream(stream)?.ok_or("nothing is on record")?.handle.state);
+//! println!("{}", ledger.reader().stream(stream)?.ok_or("the stream has no events")?.handle.state);
 //! ledger.close()?;
 //! assert!(verify(&dir, &mut |_| {})?.findings.is_empty());
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What an event is lives in `apm2-model`, and what a person reads in `apm2-ledger-cli`. Bytes and promises are written
-//! down in `docs/format.md`, what happens after a crash in `docs/recovery.md`.
+//! The crate `apm2-model` defines the events, and the crate `apm2-ledger-cli` prints them. `docs/format.md` specifies
+//! the files of a ledger and the guarantees of durability and compatibility. `docs/recovery.md` specifies how a ledger
+//! is recovered after a crash.
 
 mod append;
 mod chain;
@@ -145,7 +150,7 @@ pub use crate::{
     },
 };
 
-/// The Rust code of the README.
+/// Runs the Rust examples of the README as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;

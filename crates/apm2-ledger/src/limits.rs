@@ -1,81 +1,93 @@
-//! Every limit of the ledger, with its unit in its name.
+//! The limits of the ledger. The name of a constant says its unit.
 
 use std::time::Duration;
 
-/// One event's bytes. An event is a few hundred bytes; a specification with long arguments is the largest.
+/// Size limit of one encoded event. Most events have a few hundred bytes; an event with the specification of a process
+/// that has long arguments is the largest.
 pub const RECORD_BYTES_MAX: usize = 256 * 1024;
 
-/// What a specification may take of an event: its event is a record, and so is the fold of its stream, which remembers two
-/// times 1,024 restarts of up to 36 bytes beside it.
+/// Size limit of one encoded process specification. The state of a stream is stored as one record, too, and holds the
+/// specification and up to 2 × 1,024 restart times of up to 36 bytes each; the 80 KiB are for those.
 pub const SPEC_BYTES_MAX: usize = RECORD_BYTES_MAX - 80 * 1024;
 
-/// Zero bytes in a row in one event. A whole sector of them in the last commit would look as if it had never been written,
-/// and damage to that commit like a torn write.
+/// Limit of consecutive zero bytes in one encoded event. A disk sector (512 bytes) of a commit must never be all zeros:
+/// recovery takes such a sector for one that was never written, and the damaged commit for a torn write.
 pub const ZERO_RUN_BYTES_MAX: usize = 256;
 
-/// Events in one call of `append`: what becomes durable together.
+/// Limit of events in one call of `append`. All events of one call become durable together.
 pub const APPEND_EVENTS_MAX: usize = 1024;
 
-/// Bytes of one append, with the 4 that each event's length takes: room for one event of the largest kind.
+/// Size limit of one append: the encoded events, each with its length in 4 bytes. An append of one event of the largest
+/// size fits.
 pub const APPEND_BYTES_MAX: usize = RECORD_BYTES_MAX + 4;
 
-/// Body of one commit in the journal: what waits is made durable together up to this much.
+/// Size at which a group commit is closed: appends that wait are joined into one commit until its body has this size.
 pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Body of one frame in the store, unless a single event is larger. Small, since sled keeps about 16 of them in a node
-/// and moves nodes over 128 KiB to files that it never syncs.
+/// Size limit of the body of one frame in the store, unless it holds a single larger event. Frames are small because a
+/// sled node holds about 16 frames, and sled moves nodes over 128 KiB to separate files that it never syncs.
 pub const FRAME_BYTES_MAX: usize = 4 * 1024;
 
-/// A journal segment as it is made ahead: zeros, allocated and synced. Each opening reads the last segment completely,
-/// and a full disk leaves at least half of one for the exits of what runs.
+/// Size of a journal segment file, which is allocated, filled with zeros and synced before it is used. Opening a ledger
+/// reads the whole last segment, so segments are small. When the disk is full, at least half an allocated segment is
+/// left to record the exits of running processes.
 pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 
-/// Appends that wait to be committed. Further callers wait for a place.
+/// Capacity of the queue of appends that wait for a commit. A further call of `append` blocks until the queue has room.
 pub const APPEND_QUEUE_LEN: usize = 1024;
 
-/// Commits that wait for the store. An append waits when it is this far behind, for [`INDEXER_STALL`] at most.
+/// Capacity of the queue of commits that the indexing thread has yet to add to the store. When the queue is full, an
+/// append blocks, for at most [`INDEXER_STALL`].
 pub const INDEXER_QUEUE_LEN: usize = 4096;
 
-/// Events after which the heads of the streams that changed are kept as a snapshot.
+/// Number of events after which the states of the changed streams are written to the store as snapshots.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
 
-/// Streams whose heads are held for the next append, beside those that something is going on in. Beyond it their folds are
-/// kept in the store, and the heads are dropped; one that is wanted again is read from there.
+/// Number of idle streams whose state is held in memory for the next append. The state of a stream with a running
+/// process or a scheduled restart is always held, and does not count. States over this limit are written to the store
+/// as snapshots and dropped; the next append to such a stream reads its snapshot.
 pub const STREAM_HEADS_MAX: usize = 1024;
 
-/// Frames after which the store writes out what it holds in memory. Little has to be fed again after a crash, and little
-/// is under way at once in sled's thread pool, which can wait for itself for ever when it is crowded: a write that holds
-/// the lock of its segments waits for a truncation, and all threads that could truncate wait for that lock.
+/// Number of frames after which sled is flushed. This limits the events that must be added to the store again after a
+/// crash. It also limits the concurrent work in sled's thread pool, which can deadlock when it is full: a write holds
+/// the lock of sled's segments and waits for a truncation, and every thread that could truncate waits for that lock.
 pub const FLUSH_FRAMES: u64 = 32;
 
-/// How long an opener waits for another process to let go of the ledger: readers hold it for moments.
+/// How long opening a ledger waits for the lock of its directory. Other processes that only check the lock hold it for
+/// a short time.
 pub const LOCK_WAIT: Duration = Duration::from_secs(2);
 
-/// Time between two looks at a held lock, or at a commit that is being written.
+/// Interval at which a held lock is tried again, or a commit that another process may be writing is read again.
 pub const RETRY_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How long an append waits for a store that takes nothing more, before the ledger goes on without it.
+/// How long an append waits while the queue of the indexing thread is full. After this time the ledger continues
+/// without the store.
 pub const INDEXER_STALL: Duration = Duration::from_secs(10);
 
-/// How long a close waits for the store to have everything. What it lacks then is fed at the next opening.
+/// How long closing a ledger waits for the indexing thread to add the last events to the store. The next opening of the
+/// ledger adds the events that the store lacks.
 pub const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
-/// Looks at a commit that another process may be writing, before it counts as damaged.
+/// How often a commit that another process may be writing is read again before it is reported as damaged.
 pub const TAIL_READ_TRIES: u32 = 20;
 
-/// Memory that sled may use for its cache, in bytes (its default is 1 GiB).
+/// Size of sled's cache. The default of sled is 1 GiB.
 pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Free space below which no new start is recorded, so that the exits of what runs still can be.
+/// Free disk space below which no new process start is recorded, so that the exits of running processes can still be
+/// recorded.
 pub const DISK_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
-/// Stores that were set aside and are kept; older ones are removed. The journal holds all that they held.
+/// Number of unusable stores that are kept under another name. Older ones are removed, since the journal holds all
+/// their events.
 pub const SET_ASIDE_MAX: usize = 3;
 
-/// Events after which the extent mark is written again.
+/// Number of events after which the extent mark is written again. The extent mark is a file with the number of events
+/// that the ledger is known to hold.
 pub const EXTENT_EVENTS: u64 = 1000;
 
-/// Time after which the extent mark is written again where fewer events were recorded.
+/// Time after which the extent mark is written again if fewer than [`EXTENT_EVENTS`] events were appended since the
+/// last time.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Events of one block of a sealed segment, in bytes before compression, unless a single event is larger. A read of one event

@@ -1,4 +1,4 @@
-//! How a ledger is opened.
+//! [`Options`] of [`Ledger::open_with`](crate::Ledger::open_with).
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,16 +7,17 @@ use crate::{
     limits::{LOCK_WAIT, SEGMENT_BYTES, STREAM_HEADS_MAX},
 };
 
-/// How a ledger is opened. The defaults are for use, other values for tests.
+/// Options for opening a ledger. Programs use the defaults; tests set other values.
 #[derive(Clone)]
 pub struct Options {
     /// Length of a journal segment, in bytes.
     pub segment_bytes: u64,
-    /// How long to wait for another process to let go of the ledger.
+    /// How long to wait for the lock of the ledger's directory while another process holds it.
     pub lock_wait: Duration,
-    /// Through what the journal is written and synced.
+    /// The implementation that writes and syncs the journal: the disk, or a backend of a test that injects faults.
     pub backend: Arc<dyn StorageBackend>,
-    /// Streams whose heads are held in memory, beside those that something is going on in.
+    /// Number of idle streams whose state is held in memory for the next append. The state of a stream with a running
+    /// process or a scheduled restart is always held, and does not count.
     pub stream_heads_max: usize,
 }
 

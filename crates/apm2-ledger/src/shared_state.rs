@@ -1,4 +1,5 @@
-//! The state that the writer, the indexing thread and the readers of one open ledger share.
+//! The state of an open ledger that is shared by the committing threads, the indexing thread and the readers of this
+//! process.
 
 use std::{
     collections::VecDeque,
@@ -16,31 +17,31 @@ use crate::{
     store::{index::EventKeys, sled_store::Store},
 };
 
-/// One commit in memory.
+/// A commit whose events are in memory until the indexing thread has added them to the store.
 #[derive(Debug)]
 pub(crate) struct Commit {
     pub(crate) bytes: Vec<u8>,
     pub(crate) frame: Frame,
-    /// What each of its events is found by.
+    /// The index keys of each event, in the order of the events.
     pub(crate) keys: Vec<EventKeys>,
 }
 
-/// The acknowledged events that the store may lack, and the head.
+/// The head of the ledger, and the acknowledged commits that may be missing from the store.
 #[derive(Debug)]
 struct Acknowledged {
     head: Head,
-    /// Commits that the store may not have yet, in order.
+    /// The commits that may be missing from the store, in the order of their events.
     tail: VecDeque<Arc<Commit>>,
-    /// Why nothing is acknowledged any more.
+    /// The failure after which the ledger refuses appends; `None` while it accepts appends.
     poison: Option<Poison>,
 }
 
-/// Why a ledger takes nothing any more, and since when.
+/// The failure that poisoned a ledger. A poisoned ledger refuses every append until it is opened again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Poison {
-    /// Since when, by wall clock.
+    /// The wall-clock time of the failure.
     pub since: DateTime<Utc>,
-    /// Why.
+    /// The reason, as text for the user.
     pub why: String,
 }
 
@@ -50,18 +51,18 @@ impl fmt::Display for Poison {
     }
 }
 
-/// What is called once a ledger is poisoned.
+/// A callback that is called once, when the ledger becomes poisoned.
 type OnPoison = Box<dyn FnOnce() + Send>;
 
-/// Is called with the size of the ledger after each commit.
+/// A callback that is called after each commit with the number of events in the ledger.
 pub(crate) type Observer = Box<dyn Fn(u64) + Send + Sync>;
 
-/// The shared part of an open ledger.
+/// The state of an open ledger that its committing threads, its indexing thread and its readers share.
 pub(crate) struct SharedState {
     pub(crate) dir: Arc<LedgerDir>,
     acknowledged: Mutex<Acknowledged>,
     on_poison: Mutex<Vec<OnPoison>>,
-    /// `None` once it failed or was closed: what is read then comes from the journal.
+    /// `None` after the store failed or was closed; readers then read the journal.
     store: RwLock<Option<Arc<Store>>>,
     observers: RwLock<Vec<Observer>>,
 }
@@ -73,7 +74,7 @@ impl SharedState {
         Self { dir, acknowledged, on_poison, store: RwLock::new(store.map(Arc::new)), observers }
     }
 
-    /// Poisoning of the lock is ignored: no panic can leave the state inconsistent.
+    /// Locks the state. A poisoned mutex is used all the same, since no panic can leave the state inconsistent.
     fn lock(&self) -> MutexGuard<'_, Acknowledged> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +83,7 @@ impl SharedState {
         self.lock().head
     }
 
-    /// Makes a durable commit visible.
+    /// Makes a durable commit visible to readers, and calls the observers.
     pub(crate) fn publish(&self, commit: &Arc<Commit>) {
         let header = *commit.frame.header();
         let mut acknowledged = self.lock();
@@ -96,28 +97,29 @@ impl SharedState {
         }
     }
 
-    /// Calls `observer` after each commit from now on.
+    /// Registers `observer`, which is called after each later commit.
     pub(crate) fn observe(&self, observer: Observer) {
         self.observers.write().unwrap_or_else(PoisonError::into_inner).push(observer);
     }
 
-    /// Drops the commits that the store holds.
-    pub(crate) fn forget_through(&self, last_seq: u64) {
+    /// Drops the commits in memory whose events, up to event `last_seq`, are in the store.
+    pub(crate) fn drop_indexed(&self, last_seq: u64) {
         let mut acknowledged = self.lock();
         while acknowledged.tail.front().is_some_and(|commit| commit.frame.header().last_seq() <= last_seq) {
             acknowledged.tail.pop_front();
         }
     }
 
-    /// The commits that the store may not have yet, with events from `seq` on.
+    /// The commits that may be missing from the store and hold events with sequence number `seq` or higher.
     ///
-    /// To be read before the store: a commit that is not here by then is in the store.
+    /// A reader must call this before it reads the store. A commit that is not returned is in the store by then; in the
+    /// other order, a commit that is added to the store between the two reads would be missed.
     pub(crate) fn unindexed_from(&self, seq: u64) -> Vec<Arc<Commit>> {
         let acknowledged = self.lock();
         acknowledged.tail.iter().filter(|commit| commit.frame.header().last_seq() >= seq).cloned().collect()
     }
 
-    /// The commit with event `seq`, if the store may not have it yet.
+    /// The commit with event `seq`, if that commit may be missing from the store.
     pub(crate) fn unindexed_at(&self, seq: u64) -> Option<Arc<Commit>> {
         let acknowledged = self.lock();
         let tail = &acknowledged.tail;
@@ -129,19 +131,20 @@ impl SharedState {
         self.store.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stops using the store: from now on the journal is read.
+    /// Removes the store from this ledger and returns it. Readers read the journal from now on.
     pub(crate) fn take_store(&self) -> Option<Arc<Store>> {
         let store = self.store.write().unwrap_or_else(PoisonError::into_inner).take();
         self.lock().tail.clear();
         store
     }
 
-    /// Poisons the ledger. The first reason stays, and is returned.
+    /// Poisons the ledger, and calls the registered callbacks. If the ledger is poisoned already, the first reason is
+    /// kept. Returns the reason that is kept.
     pub(crate) fn poison(&self, why: String) -> Poison {
         let since = SystemClock.now().wall();
         let poison = self.lock().poison.get_or_insert(Poison { since, why }).clone();
-        let called = std::mem::take(&mut *self.on_poison.lock().unwrap_or_else(PoisonError::into_inner));
-        called.into_iter().for_each(|call| call());
+        let calls = std::mem::take(&mut *self.on_poison.lock().unwrap_or_else(PoisonError::into_inner));
+        calls.into_iter().for_each(|call| call());
         poison
     }
 
@@ -149,9 +152,11 @@ impl SharedState {
         self.lock().poison.clone()
     }
 
-    /// Calls `call` once the ledger is poisoned, which may be at once.
+    /// Registers `call`, which is called once when the ledger becomes poisoned. Calls it now if the ledger is poisoned
+    /// already.
     pub(crate) fn when_poisoned(&self, call: OnPoison) {
-        // Under the lock of the list: a poison either finds the call in it, or is found here.
+        // The list is locked before the check. So either the check below sees the poison, or the thread that poisons
+        // the ledger locks the list after `call` was added to it.
         let mut calls = self.on_poison.lock().unwrap_or_else(PoisonError::into_inner);
         if self.poisoned().is_none() {
             calls.push(call);

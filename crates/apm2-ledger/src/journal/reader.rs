@@ -96,7 +96,7 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
 /// no damage.
 pub(crate) fn not_a_file_damage(number: u64, first_seq: u64, error: &io::Error) -> Option<Damage> {
     let damage = Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() };
-    file::is_none(error).then_some(damage)
+    file::is_not_regular(error).then_some(damage)
 }
 
 /// Damage report for a sealed segment. `first_seq` and `last_seq` are the events of the segment. The error is an I/O error.

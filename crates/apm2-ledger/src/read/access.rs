@@ -1,19 +1,22 @@
-//! The sources of events: the state of an open ledger for its owner, the journal for other processes.
+//! The sources that events are read from: the store and the memory of an open ledger in its own process, the journal in
+//! other processes.
 
 use std::sync::Arc;
 
 use crate::{dir::LedgerDir, shared_state::SharedState};
 
-/// What is read from.
+/// The source of a reader's events.
 #[derive(Clone)]
 pub(crate) enum Access {
+    /// The store and the memory of a ledger that this process has open.
     SharedState(Arc<SharedState>),
-    /// The ledger's directory.
+    /// The journal in the directory of a ledger that another process may have open.
     Journal(Arc<LedgerDir>),
 }
 
 impl Access {
-    /// The last acknowledged event. A reader of another process's journal does not know it, and reads every complete commit.
+    /// The sequence number of the last event that may be returned: the last acknowledged event. It is unknown for the
+    /// journal of another process, of which every complete commit is read; then this is `u64::MAX`.
     pub(crate) fn visible(&self) -> u64 {
         match self {
             Self::SharedState(shared) => shared.head().size,

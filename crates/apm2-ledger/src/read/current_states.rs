@@ -1,4 +1,5 @@
-//! The current folds of all streams, with few of them in memory: from the snapshots in the store, and from the events after them.
+//! Reads the current states of all streams with few of them in memory: loads each snapshot from the store, and applies
+//! the later events.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -21,29 +22,30 @@ use crate::{
     store::sled_store::Store,
 };
 
-type Folds = BTreeMap<StreamId, Stream>;
+type ChangedStreams = BTreeMap<StreamId, Stream>;
 
-/// Passes the fold of each stream to `visit`, in the order of their ids, until it returns `Break`.
+/// Calls `visit` with the current state of each stream, in the order of the stream ids, until `visit` returns `Break`.
 pub(crate) fn each(reader: &Reader, mut visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
-    let mut visited = None;
-    let mut noting = |stream: Stream| {
-        visited = Some(stream.id);
+    let mut last_visited = None;
+    let mut visit_and_note = |stream: Stream| {
+        last_visited = Some(stream.id);
         visit(stream)
     };
-    match each_from_snapshots(reader, &mut noting) {
+    match each_from_snapshots(reader, &mut visit_and_note) {
         Ok(true) => return Ok(()),
         Ok(false) => {}
-        // The events are complete.
-        Err(error) => tracing::warn!(error = %causes(&error), "the snapshots cannot be read; reading the events"),
+        // All states can be replayed from the events instead.
+        Err(error) => tracing::warn!(error = %causes(&error), "the snapshots cannot be read; replaying all events"),
     }
     let all = replay(reader, u64::MAX, Origin::Genesis)?.streams;
-    let is_new = |stream: &Stream| visited.is_none_or(|visited| stream.id > visited);
-    // `Break` is no error.
-    let _ = all.into_values().filter(is_new).try_for_each(visit);
+    let is_unvisited = |stream: &Stream| last_visited.is_none_or(|last_visited| stream.id > last_visited);
+    // The result is ignored: `Break` means that the visitor needs no more streams, which is not an error.
+    let _ = all.into_values().filter(is_unvisited).try_for_each(visit);
     Ok(())
 }
 
-/// The folds that are newer than their snapshots. All folds where no snapshot can be read by this version.
+/// The states of the streams that have events after their snapshots. The states of all streams if there are no
+/// snapshots, or if this version of the program cannot decode them.
 pub(crate) fn newer_than_snapshots(reader: &Reader) -> Result<Vec<Stream>, ReadError> {
     let changed = match complete_snapshots(reader)? {
         Some((store, seq)) => changed_since(reader, &store, seq)?,
@@ -52,14 +54,16 @@ pub(crate) fn newer_than_snapshots(reader: &Reader) -> Result<Vec<Stream>, ReadE
     Ok(changed.into_values().collect())
 }
 
-/// The store and the event up to which its snapshots are complete, if this version can read them.
+/// The store, and the event up to which its snapshots are complete. `None` if there is no store, if it has no
+/// snapshots, or if this version of the program cannot decode them.
 fn complete_snapshots(reader: &Reader) -> Result<Option<(Arc<Store>, u64)>, ReadError> {
     let Some(store) = reader.store() else { return Ok(None) };
     let seq = store.snapshot_seq()?;
     Ok((seq > 0 && store.are_snapshots_current()?).then_some((store, seq)))
 }
 
-/// Visits the snapshots, with the newer fold in place of an outdated one. False where there are no snapshots.
+/// Calls `visit` for each stream: with the snapshot if it is current, else with the newer state. Returns false if there
+/// are no usable snapshots.
 fn each_from_snapshots(reader: &Reader, visit: &mut dyn FnMut(Stream) -> ControlFlow<()>) -> Result<bool, ReadError> {
     let Some((store, seq)) = complete_snapshots(reader)? else { return Ok(false) };
     let mut changed = changed_since(reader, &store, seq)?;
@@ -77,10 +81,11 @@ fn each_from_snapshots(reader: &Reader, visit: &mut dyn FnMut(Stream) -> Control
     Ok(true)
 }
 
-/// The fold of `id`: the newer one, else the snapshot, else the fold of its events.
+/// The current state of stream `id`: the state in `changed`, else the snapshot, else the state that is replayed from
+/// all its events.
 fn latest(
     reader: &Reader,
-    changed: &mut Folds,
+    changed: &mut ChangedStreams,
     id: StreamId,
     snapshot: Option<Stream>,
 ) -> Result<Option<Stream>, ReadError> {
@@ -90,19 +95,20 @@ fn latest(
     }
 }
 
-/// The folds of the streams that have events after event `seq`.
-fn changed_since(reader: &Reader, store: &Store, seq: u64) -> Result<Folds, ReadError> {
-    let mut changed = Folds::new();
+/// The states of the streams that have events after event `seq`.
+fn changed_since(reader: &Reader, store: &Store, seq: u64) -> Result<ChangedStreams, ReadError> {
+    let mut changed = ChangedStreams::new();
     for event in reader.events(seq.saturating_add(1), u64::MAX) {
         let event = event?;
         if !event.stream.is_system() {
-            fold(reader, store, &mut changed, &event)?;
+            apply(reader, store, &mut changed, &event)?;
         }
     }
     Ok(changed)
 }
 
-fn fold(reader: &Reader, store: &Store, changed: &mut Folds, event: &Event) -> Result<(), ReadError> {
+/// Applies `event` to the state of its stream in `changed`. Loads that state first if it is missing there.
+fn apply(reader: &Reader, store: &Store, changed: &mut ChangedStreams, event: &Event) -> Result<(), ReadError> {
     let illegal = |source| ReadError::Illegal { seq: event.seq, source };
     let stream = match changed.entry(event.stream) {
         Entry::Occupied(place) => place.into_mut(),
@@ -112,16 +118,18 @@ fn fold(reader: &Reader, store: &Store, changed: &mut Folds, event: &Event) -> R
             None => place.insert(reader.stream(event.stream)?.ok_or(ReadError::Gap { seq: event.seq })?),
         },
     };
-    // What is kept may have later events folded in already.
+    // A snapshot may include this event and later ones already, since snapshots of single streams are also written in
+    // between.
     if stream.last_seq < event.seq { stream.apply(event).map_err(illegal) } else { Ok(()) }
 }
 
 impl Reader {
-    /// Hands the fold of each stream as it is now to `visit`, in the order of their ids, until that breaks off. Few are in memory
-    /// at the same time, if the store keeps folds.
+    /// Calls `visit` with the current state of each stream, in the order of the stream ids, until `visit` returns
+    /// `Break`. If the store has snapshots, only the states that changed since then are in memory at the same time.
     ///
     /// # Errors
-    /// When events cannot be read, or are not legal; some streams may have been visited by then.
+    /// When an event cannot be read, or is not allowed in the state of its stream. `visit` may have been called for
+    /// some streams before.
     pub fn each_stream(&self, visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
         each(self, visit)
     }

@@ -1,4 +1,4 @@
-//! Events in order, read and decoded as they are asked for.
+//! [`Events`]: an iterator that reads and decodes events in order, one frame or commit at a time.
 
 use std::{ops::Range, sync::Arc, vec};
 
@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-/// Which events are wanted.
+/// The filter of an [`Events`] iterator.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Wanted {
     All,
     Stream(StreamId),
-    /// Wall-clock nanoseconds, both ends included.
+    /// The events whose wall-clock time, in nanoseconds since 1970, is in this range; both ends are included.
     Between(i64, i64),
 }
 
@@ -38,7 +38,7 @@ impl Wanted {
     }
 }
 
-/// Bytes of a frame, wherever they are kept.
+/// The bytes of a frame from the store, or of a commit from memory or from the journal.
 enum Bytes {
     Stored(FrameBytes),
     Committed(Arc<Commit>),
@@ -56,7 +56,7 @@ impl Bytes {
     }
 }
 
-/// The frame that is being read.
+/// The frame or commit whose events are being returned.
 struct Current {
     bytes: Bytes,
     last_seq: u64,
@@ -71,28 +71,30 @@ impl Current {
     }
 }
 
-/// Where frames come from.
+/// The source of the frames and commits.
 enum Source {
-    /// An open ledger: what it has not fed yet from memory, the rest from the store.
+    /// A ledger that this process has open: commits that may be missing from the store are read from memory, the others
+    /// from the store.
     SharedState(Arc<SharedState>),
-    /// The journal, front to back; opened when the first event is asked for.
+    /// The journal, read from front to back. It is opened when the first event is requested.
     Journal(Option<Box<JournalReader>>),
 }
 
-/// An iterator over events. It ends after the first error.
+/// An iterator over the events of a ledger. The iterator ends after the first error.
 pub struct Events {
     access: Access,
     source: Source,
     wanted: Wanted,
-    /// The seq of the next event that may be returned.
+    /// The sequence number of the first event that was not considered yet.
     next: u64,
     last: u64,
-    /// Nothing later is shown: it may not have been acknowledged.
+    /// The last acknowledged event. Later events are not returned.
     visible: u64,
-    /// The version that the next event of a stream must have; an index that lost one is noticed by it.
+    /// The version that the next event of the stream must have, if it is known. Another version shows that the index of
+    /// the store lost an entry.
     next_version: Option<u64>,
     current: Option<Current>,
-    /// Where the store is read from front to back.
+    /// The position in the store, when all events are read in order.
     scan: Option<FrameScan>,
     failed: bool,
 }
@@ -120,7 +122,7 @@ impl Events {
         }
     }
 
-    /// The same events of a stream, of which the first has this version.
+    /// Sets the version that the first event of the stream must have.
     pub(crate) fn expecting(self, version: u64) -> Self {
         Self { next_version: Some(version), ..self }
     }
@@ -142,7 +144,7 @@ impl Events {
         }
     }
 
-    /// The next wanted event of the current frame.
+    /// The next event of the current frame that passes the filter; `None` at the end of the frame.
     fn next_in_frame(&mut self) -> Result<Option<Event>, ReadError> {
         let Some(current) = &mut self.current else { return Ok(None) };
         for (seq, range) in current.rest.by_ref() {
@@ -150,7 +152,8 @@ impl Events {
                 continue;
             }
             if seq > self.last.min(self.visible) {
-                // The store has put what came later into the same frame. It is read once it may be seen.
+                // The frame also holds this event, which is after the requested range or was not yet known to be
+                // acknowledged. The frame is read again when the event may be returned.
                 self.next = seq;
                 self.current = None;
                 return Ok(None);
@@ -171,8 +174,8 @@ impl Events {
             let is_live = matches!(self.source, Source::SharedState(_));
             if is_live && self.wanted.stream().is_some() && self.next_version.is_some_and(|next| next != event.version)
             {
-                // A version was passed over: the store lost part of its index. The journal has everything.
-                self.turn_to_journal();
+                // A version is missing, so the index of the store has lost an entry. The journal holds all events.
+                self.switch_to_journal();
                 return Ok(None);
             }
             self.next = seq + 1;
@@ -184,21 +187,21 @@ impl Events {
         Ok(None)
     }
 
-    /// Goes on with the journal where the store cannot be used.
-    fn turn_to_journal(&mut self) {
+    /// Continues with the journal from the next event on, because the store cannot be used.
+    fn switch_to_journal(&mut self) {
         self.current = None;
         self.source = Source::Journal(None);
     }
 
-    /// Loads the next frame that may hold wanted events; false at the end.
+    /// Loads the next frame or commit that may hold events for the filter. Returns false if there is none.
     fn next_frame(&mut self) -> Result<bool, ReadError> {
         if let Source::SharedState(shared) = &self.source {
             let shared = Arc::clone(shared);
             match self.next_live_frame(&shared) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
-                    tracing::warn!(error = %causes(&error), "the store cannot be read here; reading the journal");
-                    self.turn_to_journal();
+                    tracing::warn!(error = %causes(&error), "the store cannot be read; reading the journal instead");
+                    self.switch_to_journal();
                 }
             }
         }
@@ -209,7 +212,7 @@ impl Events {
         if self.next > shared.head().size {
             return Ok(false);
         }
-        // The memory is asked before the store: what has left it by then is in the store.
+        // The commits in memory are read before the store, because a commit that has left the memory is in the store.
         let tail = match self.wanted {
             Wanted::Stream(stream) => tail_commit_of(shared, self.next, stream)?,
             Wanted::All | Wanted::Between(..) => shared.unindexed_at(self.next),
@@ -231,7 +234,8 @@ impl Events {
         Ok(true)
     }
 
-    /// The frame of the store with the next event: the next of the scan, or looked up where there is none yet.
+    /// The frame of the store that holds the next event: the next frame of the scan if it fits, else the frame that is
+    /// found by its key.
     fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<(FrameBytes, Frame), ReadError> {
         if let Some(bytes) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten() {
             let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq: self.next, source })?;
@@ -256,7 +260,7 @@ impl Events {
     }
 }
 
-/// The frame of the store with event `seq`.
+/// The frame of the store that holds event `seq`.
 fn stored_frame(store: &Store, seq: u64) -> Result<(FrameBytes, Frame), ReadError> {
     let bytes = store.frame_at(seq)?.ok_or(ReadError::Gap { seq })?;
     let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq, source })?;
@@ -264,7 +268,7 @@ fn stored_frame(store: &Store, seq: u64) -> Result<(FrameBytes, Frame), ReadErro
     if (header.first_seq..=header.last_seq()).contains(&seq) { Ok((bytes, frame)) } else { Err(ReadError::Gap { seq }) }
 }
 
-/// The first frame of the store with an event of `stream` from `seq` on.
+/// The first frame of the store that may hold an event of `stream` with a sequence number of at least `seq`.
 fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<(FrameBytes, Frame)>, ReadError> {
     let begun = store.stream_frame_at(stream, seq)?;
     if let Some(first_seq) = begun {
@@ -276,7 +280,7 @@ fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<(
     store.stream_frame_after(stream, seq)?.map(|first_seq| stored_frame(store, first_seq)).transpose()
 }
 
-/// The first commit in memory with an event of `stream` from `seq` on.
+/// The first commit in memory that holds an event of `stream` with a sequence number of at least `seq`.
 fn tail_commit_of(shared: &SharedState, seq: u64, stream: StreamId) -> Result<Option<Arc<Commit>>, ReadError> {
     for commit in shared.unindexed_from(seq) {
         for (at, bytes) in commit.frame.iter(&commit.bytes) {

@@ -1,4 +1,4 @@
-//! From what a person types to the streams that are meant.
+//! [`Reader::find`]: finds the process instances that a user names on the command line.
 
 use std::collections::BTreeSet;
 
@@ -13,15 +13,16 @@ use crate::{
     read::{reader::Reader, replay::Origin},
 };
 
-/// Streams that are looked at before a prefix counts as ambiguous.
+/// Limit of streams that are read from the store for one name or prefix. A prefix with more streams is ambiguous in any
+/// case.
 const CANDIDATES_MAX: usize = 4096;
 
 impl Reader {
-    /// The instances that `text` means, by the rule of [`id_query`](apm2_model::id_query): a name, `name-instance`, a
-    /// process id or a unique prefix of one.
+    /// Finds the process instances that `text` names: `text` is a process name, `name-instance`, a process id or a
+    /// unique prefix of a process id. [`id_query`](apm2_model::id_query) specifies the rules.
     ///
     /// # Errors
-    /// When nothing fits, several processes do, or the ledger cannot be read.
+    /// When no process matches, several processes match, or the ledger cannot be read.
     pub fn find(&self, text: &str) -> Result<Vec<StreamId>, FindError> {
         let streams = self.candidates(text)?;
         let candidates: Vec<Candidate<'_>> = streams.iter().map(Candidate::from).collect();
@@ -29,12 +30,14 @@ impl Reader {
         Ok(candidates.iter().map(|candidate| candidate.id).filter(|id| meant.includes(*id)).collect())
     }
 
-    /// The streams that `text` could mean.
+    /// The states of all streams that `text` may name, to be resolved by the rules of
+    /// [`id_query`](apm2_model::id_query).
     fn candidates(&self, text: &str) -> Result<Vec<Stream>, ReadError> {
         let Some(store) = self.store() else {
             return Ok(self.replay(u64::MAX, Origin::Genesis)?.streams.into_values().collect());
         };
-        // What the store does not have yet is in memory: few, looked at whole, and before the store is.
+        // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
+        // memory is read before the store, so that an event that is added to the store meanwhile is not missed.
         let mut ids = BTreeSet::new();
         for event in self.unindexed_events() {
             ids.insert(event?.stream);
@@ -52,7 +55,7 @@ impl Reader {
     }
 }
 
-/// The whole bytes that `digits` begin with.
+/// Converts hexadecimal digits to bytes. Leaves out a last single digit, and digits after 16 bytes.
 fn whole_bytes(digits: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         digits.chars().filter_map(|c| c.to_digit(16)).filter_map(|digit| u8::try_from(digit).ok()).collect();

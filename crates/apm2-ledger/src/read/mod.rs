@@ -1,6 +1,6 @@
-//! Reading: events by number, stream and time, and the states of streams that are replayed from them.
+//! Reads events by number, stream and time, and replays the states of streams from their events.
 //!
-//! The owner of an open ledger reads the store and the commits in memory; other processes read the journal.
+//! The process that has the ledger open reads the store and the commits in memory. Other processes read the journal.
 
 pub(crate) mod access;
 pub(crate) mod current_states;

@@ -1,4 +1,4 @@
-//! Everything that can be asked of a ledger.
+//! [`Reader`]: reads the events and stream states of a ledger.
 
 use std::{fmt, path::Path, sync::Arc};
 
@@ -24,12 +24,12 @@ use crate::{
     store::{clean_shutdown, key, sled_store::Store},
 };
 
-/// Which way a reader reads.
+/// The source that a [`Reader`] reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Source {
-    /// From the store, as the owner of the ledger.
+    /// The store, in the process that has the ledger open.
     Store,
-    /// From the journal, without a lock.
+    /// The journal, without a lock.
     Journal,
 }
 
@@ -42,32 +42,33 @@ impl fmt::Display for Source {
     }
 }
 
-/// Reads a ledger. Cheap to clone.
+/// Reads a ledger. Clones are cheap.
 ///
-/// Beside a live writer of another process it reads the journal, and may then see a commit a moment before it is
-/// acknowledged. In the process of the writer it sees all that was acknowledged, and nothing else.
+/// In the process that has the ledger open, a reader returns every acknowledged event and no others. In another
+/// process, a reader reads the journal, and may return the events of a commit shortly before they are acknowledged.
 #[derive(Clone)]
 pub struct Reader {
     access: Access,
     head: Option<Head>,
-    /// Whether the journal ends there without damage.
+    /// Whether the journal ends at `head` without damage.
     is_whole: bool,
-    /// What the ledger is known to have had before its journal was read.
+    /// The number of events that the ledger held before its journal was read, by its clean-shutdown mark and its extent
+    /// mark.
     known_size: u64,
 }
 
 impl Reader {
-    /// Opens the ledger in `dir` to be read, from its journal. Nothing is made, written, locked or put in order.
+    /// Opens the journal of the ledger in `dir` for reading. Creates, writes, locks and repairs nothing.
     ///
     /// # Errors
-    /// When there is no ledger, when it is of a newer format, or when it cannot be read at all. One that is damaged is
-    /// opened, and read up to the damage.
+    /// When there is no ledger, or the ledger has a newer format or cannot be read. A damaged journal is not an error
+    /// here; its events can be read up to the damage.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         crate::dir::prepare(dir, false)?;
         Self::of_journal(Arc::new(LedgerDir::open(dir)?))
     }
 
-    /// The same, of a directory that is open.
+    /// Opens the journal in the open directory `dir` for reading, as [`open`](Self::open) does.
     pub(crate) fn of_journal(dir: Arc<LedgerDir>) -> Result<Self, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
         let all = match segments(&journal) {
@@ -99,7 +100,7 @@ impl Reader {
         Self { access: Access::SharedState(shared), head: None, is_whole: true, known_size: 0 }
     }
 
-    /// Which way this reader reads.
+    /// The source that this reader reads now. It changes from the store to the journal when the store fails.
     #[must_use]
     pub fn source(&self) -> Source {
         match &self.access {
@@ -108,7 +109,7 @@ impl Reader {
         }
     }
 
-    /// The store, when that is what is read from.
+    /// The store; `None` if this reader reads the journal.
     pub(crate) fn store(&self) -> Option<Arc<Store>> {
         match &self.access {
             Access::SharedState(shared) => shared.store(),
@@ -116,8 +117,8 @@ impl Reader {
         }
     }
 
-    /// The ledger's size and hash; in a damaged journal, those before the damage. `None` when its first event cannot be
-    /// reached.
+    /// The size and the hash of the ledger; in a damaged journal, those before the damage. `None` if the beginning of
+    /// the journal cannot be read.
     #[must_use]
     pub fn head(&self) -> Option<Head> {
         match &self.access {
@@ -126,12 +127,13 @@ impl Reader {
         }
     }
 
-    /// The events that are known to be missing from the end of the journal, first and last: the ledger had them at its last close,
-    /// or by its extent mark. Only an opening or `verify` can find, from the store, that later events are missing.
+    /// The first and the last of the events that are known to be missing at the end of the journal. The clean-shutdown
+    /// mark and the extent mark of the ledger say that it held them. Events after those of the marks may be missing,
+    /// too; only opening the ledger and [`verify`](crate::verify()) can detect that, since they also read the store.
     #[must_use]
     pub fn missing(&self) -> Option<(u64, u64)> {
         let size = self.head.map_or(0, |head| head.size);
-        // Damage is said by reading as far as it is.
+        // A damaged journal is not reported here: reading its events returns an error at the damage.
         (self.is_whole && self.known_size > size).then_some((size + 1, self.known_size))
     }
 
@@ -141,7 +143,7 @@ impl Reader {
         Events::new(self.access.clone(), Wanted::All, first, last)
     }
 
-    /// The events of one stream, in order.
+    /// All events of the stream `stream`, in order.
     #[must_use]
     pub fn stream_events(&self, stream: StreamId) -> Events {
         self.stream_events_from(stream, 1)
@@ -151,13 +153,13 @@ impl Reader {
         Events::new(self.access.clone(), Wanted::Stream(stream), first, u64::MAX)
     }
 
-    /// The events from `from` to `to`, both included, by wall clock, in the order of the ledger.
+    /// The events whose wall-clock time is from `from` to `to`, both included, in the order of the ledger.
     ///
     /// # Errors
-    /// When the index of times cannot be read.
+    /// When the index of minutes in the store cannot be read.
     pub fn between(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Result<Events, ReadError> {
         let (from_ns, to_ns) = (wall_ns(from), wall_ns(to));
-        // The memory is asked before the store: what has left it by then is in the store.
+        // The events in memory are read before the store, because an event that has left the memory is in the store.
         let (unindexed, size) = (self.first_unindexed(), self.head().map_or(0, |head| head.size));
         let first = match self.store() {
             Some(store) => {
@@ -169,14 +171,15 @@ impl Reader {
         Ok(Events::new(self.access.clone(), Wanted::Between(from_ns, to_ns), first, u64::MAX))
     }
 
-    /// The events that the store may not have yet.
+    /// The events in memory that may be missing from the store.
     pub(crate) fn unindexed_events(&self) -> Events {
         let first = self.first_unindexed();
         let last = if first == u64::MAX { 0 } else { u64::MAX };
         self.events(first, last)
     }
 
-    /// The first event that the store may not have yet.
+    /// The first event that may be missing from the store; `u64::MAX` if the store holds all events, and 1 without a
+    /// store.
     fn first_unindexed(&self) -> u64 {
         match &self.access {
             Access::SharedState(shared) => {
@@ -186,7 +189,7 @@ impl Reader {
         }
     }
 
-    /// The seq of the last event that is not later than `time` by wall clock; 0 when there is none.
+    /// The sequence number of the last event whose wall-clock time is not later than `time`; 0 if there is none.
     ///
     /// # Errors
     /// When events cannot be read.
@@ -202,31 +205,31 @@ impl Reader {
         Ok(found)
     }
 
-    /// The fold of one stream; `None` when there is no such stream.
+    /// The current state of the stream `id`; `None` if the stream has no events.
     ///
     /// # Errors
-    /// When its events cannot be read, or are not legal.
+    /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
     pub fn stream(&self, id: StreamId) -> Result<Option<Stream>, ReadError> {
-        let mut fold = match self.store() {
+        let mut state = match self.store() {
             Some(store) => store.snapshot(id).unwrap_or_default(),
             None => None,
         };
-        let events = match &fold {
-            Some(kept) => self.stream_events_from(id, kept.last_seq + 1).expecting(kept.version + 1),
+        let events = match &state {
+            Some(snapshot) => self.stream_events_from(id, snapshot.last_seq + 1).expecting(snapshot.version + 1),
             None => self.stream_events(id),
         };
         for event in events {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-            match &mut fold {
+            match &mut state {
                 Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => fold = Some(Stream::begin(&event).map_err(illegal)?),
+                None => state = Some(Stream::begin(&event).map_err(illegal)?),
             }
         }
-        Ok(fold)
+        Ok(state)
     }
 
-    /// The version of a stream: how many events it has.
+    /// The version of the stream `id`, which is the number of its events.
     pub(crate) fn version(&self, id: StreamId) -> Result<u64, ReadError> {
         let first = match self.store() {
             Some(store) => store.stream_frame_at(id, u64::MAX).ok().flatten().unwrap_or(1),
@@ -236,13 +239,14 @@ impl Reader {
     }
 }
 
-/// A time as events have it. What nanoseconds cannot reach, before 1677 and after 2262, is as far as they do reach.
+/// Converts a time to nanoseconds since 1970, the form in which events hold their time. A time before 1677 or after
+/// 2262 does not fit into 64 bits, and gives the lowest or the highest value.
 fn wall_ns(time: DateTime<Utc>) -> i64 {
     let far = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
     time.timestamp_nanos_opt().unwrap_or(far)
 }
 
-/// The head of the journal, as far as it is sound, and whether that is its end.
+/// The head of the journal after its last sound commit, and whether the journal ends there without damage.
 fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool) {
     let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false) };
     let Some(mut head) = reader.head() else { return (None, false) };

@@ -1,4 +1,4 @@
-//! From events to handles.
+//! Replays the states of streams from their events.
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
@@ -13,46 +13,49 @@ use apm2_model::{
 
 use crate::{error::ReadError, read::reader::Reader};
 
-/// Events that are handed from the thread that decodes to the one that folds at once, and how often.
+/// Number of events in one message from the thread that decodes events to the thread that applies them.
 const CHUNK_EVENTS: usize = 256;
 
+/// Capacity of the channel from the thread that decodes events to the thread that applies them, in messages.
 const CHUNKS_WAITING_MAX: usize = 16;
 
-/// Where a replay begins.
+/// The starting point of a replay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// With the first event.
+    /// Replay all events from the first one.
     Genesis,
-    /// With the folds that the store keeps, where it keeps them and they are not later than what is asked for.
+    /// Start with the snapshots of stream states in the store, and apply only later events. Falls back to
+    /// [`Origin::Genesis`] if there are no usable snapshots, or if a snapshot includes events after the last event to
+    /// be replayed.
     Snapshot,
 }
 
-/// What the events say.
+/// The result of a replay.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Replayed {
-    /// The fold of each stream.
+    /// The state of each stream.
     pub streams: BTreeMap<StreamId, Stream>,
-    /// Events that were folded in by this replay.
+    /// Number of events that this replay applied. Events that a snapshot includes do not count.
     pub events: u64,
-    /// The seq of the last event considered; 0 when there is none.
+    /// The sequence number of the last event that is included; 0 if there is none.
     pub seq: u64,
 }
 
-/// Folds events of all streams.
+/// The states of all streams, to which events are applied in the order of the ledger.
 #[derive(Debug, Default)]
-pub(crate) struct Folds {
+pub(crate) struct StreamStates {
     streams: HashMap<StreamId, Stream>,
-    /// The supervisor's own events have no state, but they are numbered too.
+    /// The version of the stream [`StreamId::SYSTEM`], whose events have versions but no state.
     system_version: u64,
 }
 
-impl Folds {
-    pub(crate) fn of(streams: Vec<Stream>) -> Self {
+impl StreamStates {
+    pub(crate) fn new(streams: Vec<Stream>) -> Self {
         Self { streams: streams.into_iter().map(|stream| (stream.id, stream)).collect(), system_version: 0 }
     }
 
-    /// Whether this event is in the folds already.
-    pub(crate) fn has(&self, event: &Event) -> bool {
+    /// Whether the state of the event's stream includes the event already, because it was loaded from a later snapshot.
+    pub(crate) fn includes(&self, event: &Event) -> bool {
         self.streams.get(&event.stream).is_some_and(|stream| stream.last_seq >= event.seq)
     }
 
@@ -90,21 +93,22 @@ impl Folds {
     }
 }
 
-/// Folds what a second thread reads and decodes: the two take about as long.
+/// Replays the events up to event `upto`. A second thread reads and decodes the events while this thread applies them;
+/// both tasks take about the same time.
 pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
-    let (mut folds, first) = match origin {
-        Origin::Genesis => (Folds::default(), 1),
-        Origin::Snapshot => from_snapshot(reader, upto).unwrap_or((Folds::default(), 1)),
+    let (mut states, first) = match origin {
+        Origin::Genesis => (StreamStates::default(), 1),
+        Origin::Snapshot => from_snapshots(reader, upto).unwrap_or((StreamStates::default(), 1)),
     };
     let mut seq = first - 1;
-    let mut folded = 0;
+    let mut applied = 0;
     thread::scope(|scope| {
         let (chunks, decoded) = sync_channel(CHUNKS_WAITING_MAX);
         scope.spawn(move || {
             let mut events = reader.events(first, upto);
             loop {
                 let chunk: Vec<_> = events.by_ref().take(CHUNK_EVENTS).collect();
-                // The other side is gone when it met an illegal event.
+                // The receiver is dropped when the applying thread returns an error.
                 if chunk.is_empty() || chunks.send(chunk).is_err() {
                     break;
                 }
@@ -113,31 +117,31 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
         for event in decoded.into_iter().flatten() {
             let event = event?;
             seq = event.seq;
-            if !folds.has(&event) {
-                folds.apply(&event).map_err(|source| ReadError::Illegal { seq, source })?;
-                folded += 1;
+            if !states.includes(&event) {
+                states.apply(&event).map_err(|source| ReadError::Illegal { seq, source })?;
+                applied += 1;
             }
         }
         Ok::<(), ReadError>(())
     })?;
-    Ok(Replayed { streams: folds.into_streams(), events: folded, seq })
+    Ok(Replayed { streams: states.into_streams(), events: applied, seq })
 }
 
-/// The kept folds, and the first event that may not be in all of them. A cache: whatever is wrong with it, the replay
-/// begins at the beginning instead.
-fn from_snapshot(reader: &Reader, upto: u64) -> Option<(Folds, u64)> {
+/// The stream states in the snapshots, and the first event to be replayed on them. Returns `None` if the snapshots are
+/// missing, cannot be read, or include events after `upto`; the caller then replays all events.
+fn from_snapshots(reader: &Reader, upto: u64) -> Option<(StreamStates, u64)> {
     let store = reader.store()?;
     let seq = store.snapshot_seq().ok()?;
     let streams = store.snapshots().ok()??;
     let is_usable = seq > 0 && streams.iter().all(|stream| stream.last_seq <= upto) && seq <= upto;
-    is_usable.then(|| (Folds::of(streams), seq + 1))
+    is_usable.then(|| (StreamStates::new(streams), seq + 1))
 }
 
 impl Reader {
-    /// Folds the events up to `upto` into one stream for each instance.
+    /// Replays the state of each stream (one for each process instance) from the events up to event `upto`.
     ///
     /// # Errors
-    /// When events cannot be read, or are not legal.
+    /// When an event cannot be read, or is not allowed in the state of its stream.
     pub fn replay(&self, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
         replay(self, upto, origin)
     }

@@ -1,6 +1,7 @@
-//! What is done when a ledger is opened, case by case. The table is in `docs/recovery.md`.
+//! Recovery: checks and repairs a ledger when it is opened. `docs/recovery.md` has a table of the cases.
 //!
-//! The journal decides; the store follows. Nothing is edited that was acknowledged: what was found is appended.
+//! If the journal and the store differ, the journal is right, and the store is updated or rebuilt from it. Acknowledged
+//! events are never changed. Repairs are recorded as new events.
 
 pub(crate) mod extent;
 pub(crate) mod unrecorded_findings;
@@ -41,44 +42,48 @@ use crate::{
     verify::compare::{check, diverging},
 };
 
-/// Names of stores that were set aside. Of those that could not be used the last few are kept; what they held is in the
-/// journal. A store of another ledger is whole, and may be the only one of it: it is never removed.
+/// The name prefix of a store that was unusable and was renamed. The last [`SET_ASIDE_MAX`] of them are kept; older
+/// ones are removed, since the journal holds all their events.
 const SET_ASIDE: &str = "sled.set-aside.";
 
+/// The name prefix of a store that belongs to another ledger and was renamed. Such a store is never removed, since it
+/// may be the only copy of that ledger's store.
 const OTHER_LEDGER: &str = "sled.of-another.";
 
-/// A ledger that is in order.
+/// A ledger after recovery, ready to be used.
 pub(crate) struct Recovered {
     pub(crate) lock: Arc<Lock>,
     pub(crate) journal: JournalWriter,
-    /// `None` when it could neither be opened nor built: the ledger works without, and reads its journal.
+    /// `None` if the store could neither be opened nor rebuilt. The ledger then works without a store, and readers read
+    /// the journal.
     pub(crate) store: Option<Store>,
-    /// What is to be recorded of the opening.
+    /// The findings of the recovery, to be appended as events.
     pub(crate) findings: Vec<EventKind>,
 }
 
-/// What is known of a ledger that was open and is opened again.
+/// The id and the size that a ledger must have when it is opened again after this process had it open before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExpectedLedger {
     /// The id of the ledger.
     pub id: Uuid,
-    /// The last event that was acknowledged.
+    /// The number of events that were acknowledged.
     pub size: u64,
 }
 
-/// Why a store is not used as it is.
+/// The reason why the existing store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unusable {
-    /// It is what is wrong.
+    /// The store is damaged or cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It does not fit the journal.
+    /// The store is missing, or does not match the journal.
     #[error("{0}")]
-    Misfit(String),
-    /// It is not this ledger's.
+    Mismatch(String),
+    /// The store belongs to another ledger.
     #[error("it belongs to another ledger")]
     OtherLedger,
-    /// The journal is what is wrong, or the store has what the journal lost: nothing may be set aside.
+    /// The journal is damaged or cannot be read. The store must not be renamed or rebuilt, and the ledger is not
+    /// opened.
     #[error(transparent)]
     Journal(OpenError),
 }
@@ -89,7 +94,7 @@ impl From<ReadError> for Unusable {
             ReadError::Damaged(damage) => Self::Journal(damage.into()),
             ReadError::Io { path, source } => Self::Journal(OpenError::Io { path, source }),
             ReadError::Store(error) => Self::Store(error),
-            other => Self::Misfit(causes(&other)),
+            other => Self::Mismatch(causes(&other)),
         }
     }
 }
@@ -100,51 +105,59 @@ impl From<io::Error> for Unusable {
     }
 }
 
-/// Puts the ledger in `dir` in order, and makes it where there is none.
+/// Locks and recovers the ledger in `dir`. Creates a ledger if there is none.
 ///
-/// Nothing is changed before it is clear that nothing acknowledged is missing.
+/// No file of the ledger is repaired until the checks have shown that no acknowledged event is missing.
 pub(crate) fn recover(dir: &Path, options: &Options) -> Result<Recovered, OpenError> {
     dir::prepare(dir, true)?;
     recover_locked(Arc::new(Lock::take(dir, options.lock_wait)?), None, options)
 }
 
-/// The same, for one that has the lock already. A ledger that is `known` is not made, and must hold what it held.
+/// Recovers the ledger in the directory that `lock` locks. With `expected`, no ledger is created, and the ledger must
+/// have that id and at least that number of events.
 pub(crate) fn recover_locked(
     lock: Arc<Lock>,
-    known: Option<ExpectedLedger>,
+    expected: Option<ExpectedLedger>,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
     let locked = Arc::clone(lock.dir());
-    recover_below(lock, known, options).map_err(|error| locked.as_named(error))
+    recover_in_dir(lock, expected, options).map_err(|error| locked.as_named(error))
 }
 
-fn recover_below(lock: Arc<Lock>, known: Option<ExpectedLedger>, options: &Options) -> Result<Recovered, OpenError> {
+/// Does the work of [`recover_locked`]. The paths in its errors are those of [`LedgerDir::at`].
+fn recover_in_dir(
+    lock: Arc<Lock>,
+    expected: Option<ExpectedLedger>,
+    options: &Options,
+) -> Result<Recovered, OpenError> {
     let opened_dir = Arc::clone(lock.dir());
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);
-    let found = match known {
-        Some(known) => find_known(known, &opened_dir, &journal_dir, options)?,
-        None => find_journal(&opened_dir, &journal_dir, options)?,
+    let found = match expected {
+        Some(expected) => find_expected_journal(expected, &opened_dir, &journal_dir, options)?,
+        None => find_or_create_journal(&opened_dir, &journal_dir, options)?,
     };
-    // Before the mark of the close is removed: a journal of another ledger in the place of this one can be whole and too short.
+    // The marks are read before the clean-shutdown mark is removed. They show whether the journal was replaced by an
+    // older backup, which is undamaged but too short.
     let extent = extent::read(dir).filter(|extent| extent.ledger == found.ledger());
     let known_size = clean_shutdown::size_at_close(dir).max(extent.map(|extent| extent.size));
     if let Some(known_size) = known_size.filter(|known_size| *known_size > found.last_seq()) {
         return Err(OpenError::JournalShort { journal: found.last_seq(), store: known_size });
     }
-    let (marked, opened) = open_store(dir, &lock, &found)?;
+    let (clean_mark, opened) = open_store(dir, &lock, &found)?;
     let mut findings = unrecorded_findings::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
     unrecorded_findings::write(dir, &findings).map_err(OpenError::io(dir))?;
     let found = found.unshared().map_err(OpenError::io(&journal_dir))?;
-    // The process that wrote the mark of a clean close has acknowledged every commit, the last one included.
-    let is_durable = marked.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
+    // The process that wrote the clean-shutdown mark had acknowledged every commit, so the last commit is durable, too.
+    // Without the mark the last commit may be only in the page cache, and is written and synced again.
+    let is_durable = clean_mark.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
     let journal = if is_durable {
         found.assume_durable()
     } else {
         dir::sync_name(dir).and_then(|()| found.make_durable()).map_err(OpenError::io(&journal_dir))?
     };
-    let store = match opened.and_then(|store| follow(store, &opened_dir, &journal, marked)) {
+    let store = match opened.and_then(|store| check_and_update(store, &opened_dir, &journal, clean_mark)) {
         Ok(store) => Some(store),
         Err(Unusable::Journal(error)) => return Err(error),
         Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
@@ -152,9 +165,10 @@ fn recover_below(lock: Arc<Lock>, known: Option<ExpectedLedger>, options: &Optio
     Ok(Recovered { lock, journal, store, findings })
 }
 
-/// Finds the journal of a ledger that was open. Nothing is made where there is none.
-fn find_known(
-    known: ExpectedLedger,
+/// Finds the journal of a ledger that this process had open before. Returns an error if the journal is missing, belongs
+/// to another ledger or lacks acknowledged events. Creates nothing.
+fn find_expected_journal(
+    expected: ExpectedLedger,
     dir: &Arc<LedgerDir>,
     journal_dir: &Path,
     options: &Options,
@@ -165,25 +179,36 @@ fn find_known(
         Err(error) => return Err(OpenError::io(journal_dir)(error)),
     };
     if is_gone {
-        return Err(OpenError::JournalGone { path: dir.named().to_owned(), size: known.size });
+        return Err(OpenError::JournalGone { path: dir.named().to_owned(), size: expected.size });
     }
     let found = UnsyncedJournal::find(dir, options.segment_bytes, options.backend.clone())?;
-    if found.ledger() != known.id {
-        return Err(OpenError::OtherLedger { path: dir.named().to_owned(), expected: known.id, found: found.ledger() });
+    if found.ledger() != expected.id {
+        return Err(OpenError::OtherLedger {
+            path: dir.named().to_owned(),
+            expected: expected.id,
+            found: found.ledger(),
+        });
     }
-    if found.last_seq() < known.size {
-        return Err(OpenError::JournalShort { journal: found.last_seq(), store: known.size });
+    if found.last_seq() < expected.size {
+        return Err(OpenError::JournalShort { journal: found.last_seq(), store: expected.size });
     }
     Ok(found)
 }
 
-fn find_journal(dir: &Arc<LedgerDir>, journal_dir: &Path, options: &Options) -> Result<UnsyncedJournal, OpenError> {
+/// Finds the journal in `journal_dir`. Creates a journal if there is none, unless other files of a ledger show that it
+/// was lost.
+fn find_or_create_journal(
+    dir: &Arc<LedgerDir>,
+    journal_dir: &Path,
+    options: &Options,
+) -> Result<UnsyncedJournal, OpenError> {
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
     let is_empty = segments(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
         return UnsyncedJournal::find(dir, options.segment_bytes, options.backend.clone());
     }
-    // What is left of a ledger is made only after its first segment: without one the journal was lost.
+    // The other files of a ledger are created after its first segment. If they exist without a segment, the journal was
+    // lost.
     if let lost @ OpenError::Damaged(_) = dir::without_journal(dir) {
         return Err(lost);
     }
@@ -192,29 +217,31 @@ fn find_journal(dir: &Arc<LedgerDir>, journal_dir: &Path, options: &Options) -> 
         .map_err(OpenError::io(journal_dir))
 }
 
-/// What the mark of a clean close says: the size and the chain.
-type Marked = Option<(u64, String)>;
+/// The size and the chain in a valid clean-shutdown mark, see [`clean_shutdown`].
+type CleanMark = Option<(u64, String)>;
 
-/// Opens the store, if it can be opened, and takes the mark off it. Refuses when it has what the journal lost.
+/// Reads and removes the clean-shutdown mark, and opens the store. Returns the mark, and the store or the reason why it
+/// cannot be used.
+///
+/// # Errors
+/// When the store holds events that the journal lacks, or differs from the journal although both are undamaged.
 fn open_store(
     dir: &Path,
     lock: &Arc<Lock>,
     found: &UnsyncedJournal,
-) -> Result<(Marked, Result<Store, Unusable>), OpenError> {
+) -> Result<(CleanMark, Result<Store, Unusable>), OpenError> {
     let path = dir.join(STORE_DIR);
-    let marked = clean_shutdown::valid_mark(dir, &path);
+    let clean_mark = clean_shutdown::valid_mark(dir, &path);
     let opened = (|| {
         if !path.is_dir() {
-            return Err(Unusable::Misfit("it is missing".to_owned()));
+            return Err(Unusable::Mismatch("it is missing".to_owned()));
         }
         if fs::read_dir(&path)?.next().is_none() {
-            return Err(Unusable::Misfit("it is empty".to_owned()));
+            return Err(Unusable::Mismatch("it is empty".to_owned()));
         }
         clean_shutdown::remove(dir)?;
         if is_linked_copy(dir)? {
-            return Err(Unusable::Misfit(
-                "its files are those of the ledger that this is a copy of (hard links)".to_owned(),
-            ));
+            return Err(Unusable::Mismatch("its files are hard links to the store of the original ledger".to_owned()));
         }
         let store = Store::open(&path, lock)?;
         let head = store.head()?;
@@ -227,36 +254,48 @@ fn open_store(
         Ok((store, Some(head))) if head.ledger == found.ledger() => {
             match diverging(&store, head, lock.dir(), found.head()) {
                 Some(seq) => Err(OpenError::Diverged { seq }),
-                None => Ok((marked, Ok(store))),
+                None => Ok((clean_mark, Ok(store))),
             }
         }
-        Ok((store, _)) => Ok((marked, Ok(store))),
-        Err(unusable) => Ok((marked, Err(unusable))),
+        Ok((store, _)) => Ok((clean_mark, Ok(store))),
+        Err(unusable) => Ok((clean_mark, Err(unusable))),
     }
 }
 
-/// Brings the store up to the journal, once it is clear that it can be.
-fn follow(store: Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, marked: Marked) -> Result<Store, Unusable> {
+/// Checks the store, and adds the events of the journal that the store lacks. Skips the check of the content if the
+/// clean-shutdown mark matches the head of the store.
+fn check_and_update(
+    store: Store,
+    dir: &Arc<LedgerDir>,
+    journal: &JournalWriter,
+    clean_mark: CleanMark,
+) -> Result<Store, Unusable> {
     let head = match store.head()? {
         Some(head) => head,
         None if journal.next_seq() == 1 => return Ok(store),
-        None => return Err(Unusable::Misfit("it holds nothing".to_owned())),
+        None => return Err(Unusable::Mismatch("it holds nothing".to_owned())),
     };
     if head.ledger != journal.ledger() {
         return Err(Unusable::OtherLedger);
     }
-    if marked != Some((head.seq, head.chain.to_string())) {
+    if clean_mark != Some((head.seq, head.chain.to_string())) {
         check(&store, head)?;
     }
-    catch_up(&store, dir, journal, head)?;
+    add_missing_events(&store, dir, journal, head)?;
     Ok(store)
 }
 
-/// Feeds the store with what the journal has after `head`.
-fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: StoreHead) -> Result<(), Unusable> {
+/// Adds the events of the journal after `head`, the last event of the store, to the store. Returns an error if the hash
+/// chains of the store and of the journal differ at `head`.
+fn add_missing_events(
+    store: &Store,
+    dir: &Arc<LedgerDir>,
+    journal: &JournalWriter,
+    head: StoreHead,
+) -> Result<(), Unusable> {
     if head.seq + 1 == journal.next_seq() {
         if head.chain != journal.chain() {
-            return Err(Unusable::Misfit(format!("its chain differs from the journal's at event {}", head.seq)));
+            return Err(Unusable::Mismatch(format!("its chain differs from the journal's at event {}", head.seq)));
         }
         return Ok(());
     }
@@ -271,9 +310,10 @@ fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: 
                 chain = chain.link(seq, event_bytes);
                 continue;
             }
-            // Where the two meet, they must agree on everything before.
+            // The journal and the store must have the same chain before the first event that is added: then they have
+            // the same earlier events.
             if chain != frame_builder.chain() {
-                return Err(Unusable::Misfit(format!("its chain differs from the journal's at event {}", seq - 1)));
+                return Err(Unusable::Mismatch(format!("its chain differs from the journal's at event {}", seq - 1)));
             }
             let event = decode_event(seq, event_bytes)
                 .map_err(|error| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
@@ -292,7 +332,7 @@ fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: 
         store.add(head.ledger, &frame)?;
     }
     if frame_builder.next_seq() != journal.next_seq() || frame_builder.chain() != journal.chain() {
-        let what = "the events do not give the chain that the journal states";
+        let what = "the events do not match the hash chain that the journal states";
         let seq = frame_builder.next_seq() - 1;
         let damage = Damage { first_seq: head.seq + 1, last_seq: seq, segment: 0, offset: 0, what: what.to_owned() };
         return Err(Unusable::Journal(damage.into()));
@@ -300,8 +340,8 @@ fn catch_up(store: &Store, dir: &Arc<LedgerDir>, journal: &JournalWriter, head: 
     Ok(store.flush()?)
 }
 
-/// Sets the store aside, if there is one, and builds another from the journal. Where that cannot be done either, the
-/// ledger works without.
+/// Renames the unusable store, if there is one, and builds a new store from the journal. Returns `None` if that fails,
+/// too; the ledger then works without a store.
 fn rebuild_store(
     lock: &Arc<Lock>,
     journal: &JournalWriter,
@@ -322,30 +362,32 @@ fn rebuild_store(
         set_aside(dir, &path, name.as_deref())?;
         let store = Store::create(&path, lock)?;
         let ledger = journal.ledger();
-        catch_up(&store, lock.dir(), journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
+        add_missing_events(&store, lock.dir(), journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
         Ok(store)
     })();
     match rebuilt {
         Ok(store) => Ok(Some(store)),
         Err(Unusable::Journal(error)) => Err(error),
         Err(error) => {
-            tracing::warn!(%cause, %error, "no store; the journal is read instead");
-            // Nothing was rebuilt, so nothing of it is recorded yet: it is pending until an opening succeeds.
+            tracing::warn!(%cause, %error, "the store could not be rebuilt; the journal is read instead");
+            // The findings must not be recorded now, since the store was not rebuilt. They stay in the file `pending`
+            // until an opening succeeds.
             findings.clear();
             Ok(None)
         }
     }
 }
 
-/// The name that the store is set aside under; none where there is nothing to keep.
+/// The new name for the unusable store at `path`; `None` if the store is missing or empty.
 fn set_aside_name(path: &Path, prefix: &str) -> io::Result<Option<String>> {
     let is_absent = !path.exists() || (path.is_dir() && fs::read_dir(path)?.next().is_none());
     Ok((!is_absent).then(|| format!("{prefix}{:020}", SystemClock.now().wall_ns.max(0))))
 }
 
+/// Renames the store at `path` to `name`, after it has removed the oldest of the stores that were renamed before.
 fn set_aside(dir: &Path, path: &Path, name: Option<&str>) -> io::Result<()> {
     let Some(name) = name else {
-        // An empty directory is nothing to keep.
+        // Without a name the store is missing or an empty directory, which is removed.
         return fs::remove_dir(path).or_else(ignore_missing);
     };
     let mut older: Vec<PathBuf> = fs::read_dir(dir)?

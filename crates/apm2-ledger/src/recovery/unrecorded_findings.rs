@@ -1,7 +1,8 @@
-//! What was found on opening and is not recorded yet, kept in a file meanwhile: a crash between a repair and its event
-//! must not lose the event.
+//! The file `pending`: findings of a recovery whose events are not appended to the ledger yet.
 //!
-//! The file is a frame of events, as everything else is; their numbers mean nothing until they are recorded.
+//! Recovery writes the file before it repairs anything. If the process crashes between a repair and its event, the next
+//! opening reads the file and appends the event. The file is a frame of events. The sequence numbers in it have no
+//! meaning; an event gets its number when it is appended.
 
 use std::{fs, io, path::Path};
 
@@ -20,13 +21,13 @@ use crate::{
 
 const PENDING: &str = "pending";
 
-/// An event of the ledger's own, of this moment.
+/// A new event of the stream [`StreamId::SYSTEM`] with the current time.
 pub(crate) fn system_event(kind: EventKind) -> NewEvent {
     let (stream, stamp) = (StreamId::SYSTEM, SystemClock.now());
     NewEvent { stream, run: 0, actor: Actor::System, reason: None, cause: None, stamp, kind }
 }
 
-/// Keeps `findings` until they are recorded.
+/// Writes `findings` to the file `pending`, durably. Does nothing if there are none.
 pub(crate) fn write(dir: &Path, findings: &[EventKind]) -> io::Result<()> {
     if findings.is_empty() {
         return Ok(());
@@ -40,14 +41,15 @@ pub(crate) fn write(dir: &Path, findings: &[EventKind]) -> io::Result<()> {
     file::replace(dir, PENDING, &frame.finish())
 }
 
-/// What an opening found that was interrupted before it could record it.
+/// Reads the findings of an earlier opening that could not append their events. Returns an empty list if the file
+/// `pending` is missing or damaged.
 pub(crate) fn load(dir: &Path) -> Vec<EventKind> {
     let Ok(bytes) = file::read(&dir.join(PENDING)) else { return Vec::new() };
     let Ok(frame) = Frame::parse(&bytes) else { return Vec::new() };
     frame.iter(&bytes).filter_map(|(seq, event)| Some(decode_event(seq, event).ok()?.kind)).collect()
 }
 
-/// Forgets what is recorded by now.
+/// Removes the file `pending`, after the events of its findings were appended.
 pub(crate) fn clear(dir: &Path) -> io::Result<()> {
     fs::remove_file(dir.join(PENDING))?;
     sync_dir(dir)

@@ -1,7 +1,8 @@
-//! The mark of a clean close: which files the store had then, and what it held.
+//! The clean-shutdown mark: the file `clean`, which is written when a ledger is closed and removed when it is opened.
 //!
-//! With it the next opening need not check the whole store. It counts only while every file still has the size and the
-//! times that it had: whatever was changed, copied, cut or lost is checked in full.
+//! The mark holds the head of the store, and the inode, size and times of each file of the store. If all of them still
+//! match, the next opening does not check the whole store. If a file was changed, copied, truncated or lost, the mark
+//! is invalid and the whole store is checked.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -9,12 +10,13 @@ use crate::{
     chain::Chain,
     file::{self, sync_dir},
     head::Head,
-    store::files::{close_to_others, files, sync_files},
+    store::files::{files, make_files_private, sync_files},
 };
 
 const MARK: &str = "clean";
 
-/// One line for the head, and one for each file.
+/// The text of the mark: a line with the head, then a line for each file of the store with its name, inode, length,
+/// mtime and ctime.
 pub(crate) fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<String> {
     let mut text = format!("{size} {chain}\n");
     for file in files(store_dir)? {
@@ -28,18 +30,20 @@ pub(crate) fn describe(store_dir: &Path, size: u64, chain: Chain) -> io::Result<
     Ok(text)
 }
 
-/// Marks a clean close. The store's files are brought to the disk first: the mark must not outlive what it speaks of.
+/// Writes the clean-shutdown mark. Syncs the files of the store first, because after a power cut the mark must not be
+/// on the disk without the content of the files that it describes.
 pub(crate) fn write(dir: &Path, store_dir: &Path, head: Head) {
-    let marked = close_to_others(store_dir)
+    let written = make_files_private(store_dir)
         .and_then(|()| sync_files(store_dir))
         .and_then(|()| describe(store_dir, head.size, head.chain))
         .and_then(|text| file::replace(dir, MARK, text.as_bytes()));
-    if let Err(error) = marked {
-        tracing::debug!(%error, "no mark of a clean close; the store is checked when it is next opened");
+    if let Err(error) = written {
+        tracing::debug!(%error, "the clean-shutdown mark could not be written; the next opening checks the whole store");
     }
 }
 
-/// The size that the mark speaks of, if it still speaks of these files. To be asked before they are opened.
+/// The size and the chain in the clean-shutdown mark, if the files of the store are unchanged since it was written.
+/// Must be called before the store is opened, since sled changes the files.
 pub(crate) fn valid_mark(dir: &Path, store_dir: &Path) -> Option<(u64, String)> {
     let text = String::from_utf8(file::read(&dir.join(MARK)).ok()?).ok()?;
     let (size, chain) = text.lines().next()?.split_once(' ')?;
@@ -49,16 +53,17 @@ pub(crate) fn valid_mark(dir: &Path, store_dir: &Path) -> Option<(u64, String)> 
     same_files.then(|| (size, chain.to_owned()))
 }
 
-/// What the ledger held at its last clean close, whatever has become of its store; `None` while it is open and after a crash.
+/// The number of events in the ledger at its last clean close, even if the store was changed or lost since then. `None`
+/// while the ledger is open and after a crash, since opening removes the mark.
 pub(crate) fn size_at_close(dir: &Path) -> Option<u64> {
     let text = String::from_utf8(file::read(&dir.join(MARK)).ok()?).ok()?;
     text.lines().next()?.split_once(' ')?.0.parse().ok()
 }
 
-/// Takes the mark away, before anything is changed.
+/// Removes the clean-shutdown mark durably. Must be called before a file of the store is changed.
 pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     match fs::remove_file(dir.join(MARK)) {
-        // A power cut must not bring it back.
+        // Without this sync the mark could exist again after a power cut, although the store was changed.
         Ok(()) => sync_dir(dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

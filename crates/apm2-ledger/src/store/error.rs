@@ -1,8 +1,8 @@
-//! What can go wrong with the store.
+//! Errors of the store.
 
 use std::io;
 
-/// Why the store refused.
+/// Why an operation on the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// sled returned an error.
@@ -11,18 +11,19 @@ pub enum StoreError {
     /// sled panicked.
     #[error("sled panicked: {0}")]
     Panicked(String),
-    /// Its directory could not be handled.
+    /// A file or directory of the store could not be read or written.
     #[error("the store's directory: {0}")]
     Io(#[from] io::Error),
-    /// What it holds is not what was put into it.
+    /// The content of the store contradicts itself, so that it cannot be what was written.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),
-    /// Events in it are whole, and are not those that its own chain was made of.
-    #[error("the store is inconsistent: events {first_seq} to {last_seq} are not what they were")]
+    /// The events in a frame have a correct checksum, but do not match the hash chain in the frame: they were changed
+    /// together with the checksum.
+    #[error("the store is inconsistent: events {first_seq} to {last_seq} do not match the hash chain of the store")]
     Altered {
-        /// The first of them.
+        /// The sequence number of the first event in the frame.
         first_seq: u64,
-        /// The last of them.
+        /// The sequence number of the last event in the frame.
         last_seq: u64,
     },
 }

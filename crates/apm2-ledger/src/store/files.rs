@@ -1,4 +1,4 @@
-//! The files of sled: their lock, their permissions, and hard-linked copies of them.
+//! The files that sled creates: waiting until sled releases them, their permissions, and hard links to them.
 
 use std::{
     fs::{self, TryLockError},
@@ -18,16 +18,19 @@ use crate::{
     store::STORE_DIR,
 };
 
-/// Snapshots of sled's own that it would take for the newest although they were never finished.
+/// Name suffix of the snapshot files of sled that are incomplete after a crash. sled would load such a file as its
+/// newest snapshot.
 pub(super) const UNFINISHED: &str = ".generating";
 
-/// The file of sled's that it locks.
+/// The file that sled locks (flock(2)) while the store is open.
 const DB_FILE: &str = "db";
 
-/// The files that sled has, and with them the lock: a reader of the store keeps the ledger in use.
+/// The directory of an open store, together with the lock of the ledger, so that the ledger stays locked while a reader
+/// uses the store.
 ///
-/// sled lets go of its files in threads of its own, a moment after it was dropped. Until then the directory stays open, since
-/// its descriptor is a part of the path that those threads use.
+/// Threads of sled close the files some time after the database is dropped. Dropping this value waits for them. The
+/// directory of the ledger stays open until then, because its file descriptor is a part of the path that those threads
+/// use.
 pub(super) struct Files {
     pub(super) path: PathBuf,
     pub(super) lock: Arc<Lock>,
@@ -36,14 +39,15 @@ pub(super) struct Files {
 impl Drop for Files {
     fn drop(&mut self) {
         if let Err(error) = wait_until_released(&self.path) {
-            tracing::error!(%error, "the store keeps its files; the ledger stays locked as long as this process lives");
+            tracing::error!(%error, "sled does not release its files; the ledger stays locked until this process ends");
             std::mem::forget(Arc::clone(&self.lock));
         }
     }
 }
 
-/// Waits for an earlier store of this process to let go of its files, which sled does in threads of its own, a moment
-/// after it was dropped. No other process can have them: the ledger's lock is held.
+/// Waits until sled has released the files of a store that this process had open before. Threads of sled do this some
+/// time after the database is dropped. No other process can have the files open, since this process holds the lock of
+/// the ledger.
 pub(super) fn wait_until_released(path: &Path) -> io::Result<()> {
     let file = match file::open(&path.join(DB_FILE)) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(()),
@@ -52,7 +56,8 @@ pub(super) fn wait_until_released(path: &Path) -> io::Result<()> {
     let began = Instant::now();
     loop {
         match file.try_lock() {
-            // In so many words, and not by closing it: a process that is being forked has a copy.
+            // An explicit unlock: closing the descriptor would not release the lock while a forked child has a copy of
+            // it.
             Ok(()) => return file.unlock(),
             Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => thread::sleep(RETRY_INTERVAL),
             Err(error) => return Err(error.into()),
@@ -60,7 +65,8 @@ pub(super) fn wait_until_released(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Gives the store files of its own in the place of those that a hard-linked copy has, too: sled writes into them.
+/// Replaces each file of the store that has several hard links by a private copy, because sled writes into its files
+/// and would change the linked copies, too.
 pub(super) fn unshare(path: &Path) -> io::Result<()> {
     let dir = path.parent().unwrap_or(path);
     for file in files(path)? {
@@ -72,8 +78,9 @@ pub(super) fn unshare(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the store of the ledger in `dir` has files of the ledger that this one is a hard-linked copy of (`cp -al`). The
-/// owner of that ledger may write them, and goes on doing so after the copy was made: they may hold more than the journal of the copy.
+/// Whether the ledger in `dir` is a hard-linked copy (`cp -al`) of another ledger and still shares store files with it.
+/// The owner of the original ledger may still write into these files, so they may hold more events than the journal of
+/// the copy.
 pub(crate) fn is_linked_copy(dir: &Path) -> io::Result<bool> {
     if !origin::is_copy(&dir.join(JOURNAL_DIR)) {
         return Ok(false);
@@ -86,8 +93,8 @@ pub(crate) fn is_linked_copy(dir: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Refuses a store with an entry that is neither a regular file nor a directory: sled opens what has the name of a file of its
-/// own, and waits for the other end of a FIFO.
+/// Returns an error if the store has an entry that is neither a regular file nor a directory. sled would open a FIFO
+/// that has the name of one of its files, and block.
 pub(super) fn check_entries(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
@@ -103,9 +110,10 @@ pub(super) fn check_entries(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// sled makes its files as the umask has it, which belongs to the whole process: what it made is closed afterwards. Until
-/// then the ledger's directory keeps others out.
-pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
+/// Sets the mode of the store's directory and of its entries to 0700 and 0600. sled creates files with the mode that
+/// the umask of the process gives. Before this call the mode of the ledger's directory (0700) prevents access by other
+/// users.
+pub(crate) fn make_files_private(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(path)? {
         let entry = entry?;
         let is_dir = entry.file_type()?.is_dir();
@@ -114,7 +122,7 @@ pub(crate) fn close_to_others(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-/// The files below the store's directory.
+/// The paths of all files below the store's directory, sorted.
 pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(path)? {
@@ -125,7 +133,7 @@ pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Brings all files of the store to the disk, which sled itself never does.
+/// Syncs all files of the store (fsync(2)). sled itself does not sync all of them.
 pub(crate) fn sync_files(path: &Path) -> io::Result<()> {
     for file in files(path)? {
         fs::File::open(file)?.sync_all()?;

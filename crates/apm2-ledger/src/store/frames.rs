@@ -1,4 +1,4 @@
-//! The frames of the store, and the index entries that lead to them.
+//! Reads the frames of the store, by event number and by the index of streams and minutes.
 
 use std::{ops::Deref, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::{
     store::{error::StoreError, guard::guarded, key, sled_store::Store},
 };
 
-/// The bytes of a frame, where sled keeps them.
+/// The bytes of a frame in sled's cache, without a copy.
 pub(crate) struct FrameBytes(sled::IVec);
 
 impl Deref for FrameBytes {
@@ -20,49 +20,52 @@ impl Deref for FrameBytes {
     }
 }
 
-/// Iterates over frames in order, which is faster than looking up each frame.
+/// Iterates over the frames of the store in order, which is faster than looking up each frame by its key.
 pub(crate) struct FrameScan {
     frames: sled::Iter,
-    /// As long as sled is in use, the ledger is.
+    /// Keeps the store open and the ledger locked during the iteration.
     _store: Arc<Store>,
 }
 
 impl FrameScan {
-    /// The bytes of the next frame; `None` at the end of what the store has by now.
+    /// The bytes of the next frame; `None` after the last frame that is in the store now.
     pub(crate) fn next(&mut self) -> Result<Option<FrameBytes>, StoreError> {
         guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| FrameBytes(bytes))))
     }
 }
 
 impl Store {
-    /// The bytes of the last frame that begins at or before `seq`.
+    /// The bytes of the last frame whose first event is at or before `seq`; `None` if there is none.
     pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<FrameBytes>, StoreError> {
         let range = key::frame(0)..=key::frame(seq);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
         Ok(last.map(|(_, bytes)| FrameBytes(bytes)))
     }
 
-    /// The frames after the one that begins at `first_seq`, in order.
+    /// Iterates over the frames whose first event is after `first_seq`, in order.
     pub(crate) fn frames_after(self: &Arc<Self>, first_seq: u64) -> FrameScan {
         let frames = self.db.range(key::frame(first_seq.saturating_add(1))..=key::frame(u64::MAX));
         FrameScan { frames, _store: Arc::clone(self) }
     }
 
-    /// The first seq of the first frame after the one that begins at `after` that has an event of `stream`.
+    /// Finds the first frame that holds an event of `stream` and whose first event is after `after`. Returns the
+    /// sequence number of that frame's first event.
     pub(crate) fn stream_frame_after(&self, stream: StreamId, after: u64) -> Result<Option<u64>, StoreError> {
         let range = key::stream(stream, after.saturating_add(1))..=key::stream(stream, u64::MAX);
         let first = guarded(|| Ok(self.db.range(range).next().transpose()?))?;
         Ok(first.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
     }
 
-    /// The first seq of the last frame, of those that begin at or before `seq`, that has an event of `stream`.
+    /// Finds the last frame that holds an event of `stream` and whose first event is at or before `seq`. Returns the
+    /// sequence number of that frame's first event.
     pub(crate) fn stream_frame_at(&self, stream: StreamId, seq: u64) -> Result<Option<u64>, StoreError> {
         let range = key::stream(stream, 0)..=key::stream(stream, seq);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
         Ok(last.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
     }
 
-    /// The first seqs of the frames that have an event of a minute from `first` to `last`.
+    /// Finds the frames that hold an event in one of the minutes from `first` to `last`, both included. Returns the
+    /// sequence number of each frame's first event.
     pub(crate) fn frames_between(&self, first: u64, last: u64) -> Result<Vec<u64>, StoreError> {
         let range = key::minute(first, 0)..=key::minute(last, u64::MAX);
         guarded(|| {
@@ -71,7 +74,7 @@ impl Store {
         })
     }
 
-    /// Every frame in order.
+    /// Calls `visit` for each frame of the store, in order. Stops at the first error.
     pub(crate) fn each_frame(
         &self,
         mut visit: impl FnMut(&Frame, &[u8]) -> Result<(), StoreError>,
@@ -81,7 +84,7 @@ impl Store {
                 let (key, bytes) = entry?;
                 let frame = Frame::parse(&bytes).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
                 if key::frame_seq(&key) != Some(frame.header().first_seq) {
-                    return Err(StoreError::Inconsistent("a frame under another's key".to_owned()));
+                    return Err(StoreError::Inconsistent("a frame has the key of another frame".to_owned()));
                 }
                 visit(&frame, &bytes)?;
             }

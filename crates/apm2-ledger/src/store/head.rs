@@ -1,10 +1,11 @@
-//! How far the store has come.
+//! The head of the store: the last event that was added to it.
 
 use uuid::Uuid;
 
 use crate::chain::Chain;
 
-/// Where the store stands.
+/// The id of the ledger that the store belongs to, the last event in the store, and the value of the hash chain after
+/// that event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StoreHead {
     pub(crate) ledger: Uuid,

@@ -1,4 +1,5 @@
-//! The index keys of one frame: a pure function of its bytes, so that the index can be verified against the frames.
+//! The index keys of a frame. They depend only on the bytes of the frame, so that the index can be verified against the
+//! frames.
 
 use std::collections::BTreeSet;
 
@@ -11,23 +12,23 @@ use crate::{
     store::key,
 };
 
-/// One frame, and the keys by which it is found.
+/// A frame for the store, together with its index keys.
 #[derive(Debug)]
 pub(crate) struct IndexedFrame {
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
-    /// The chain after its last event.
+    /// The value of the hash chain after the last event of the frame.
     pub(crate) chain: Chain,
     pub(crate) bytes: Vec<u8>,
     pub(crate) index: Vec<Vec<u8>>,
 }
 
-/// The index keys of one event.
+/// The values of one event that the store indexes: its stream, its minute and the name of its process.
 #[derive(Debug)]
 pub(crate) struct EventKeys {
     stream: StreamId,
     minute: u64,
-    /// The key under which a process is found by the name that the event gives it.
+    /// The index key of the process name, if the event sets the name of a process.
     name: Option<Vec<u8>>,
 }
 
@@ -41,25 +42,26 @@ impl From<&Event> for EventKeys {
     }
 }
 
-/// The keys of a frame, collected event by event. They have no values.
+/// Collects the index keys of a frame from its events. In the store these keys have empty values.
 #[derive(Debug, Default)]
 pub(crate) struct FrameKeys(BTreeSet<Vec<u8>>);
 
 impl FrameKeys {
-    /// Adds those of an event of the frame that begins with event `first_seq`.
+    /// Adds the keys of one event. `first_seq` is the sequence number of the frame's first event.
     pub(crate) fn add(&mut self, first_seq: u64, event: &EventKeys) {
         self.0.insert(key::stream(event.stream, first_seq));
         self.0.insert(key::minute(event.minute, first_seq));
         self.0.extend(event.name.clone());
     }
 
-    /// All of them, in order.
+    /// The collected keys without duplicates, in ascending order.
     pub(crate) fn into_sorted(self) -> Vec<Vec<u8>> {
         self.0.into_iter().collect()
     }
 }
 
-/// The keys by which a frame is found.
+/// Computes the index keys of a frame from its events. An error has the sequence number of the event that cannot be
+/// decoded.
 pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
     let mut keys = FrameKeys::default();
     for (seq, event_bytes) in frame.iter(bytes) {
@@ -69,7 +71,8 @@ pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, Re
     Ok(keys.into_sorted())
 }
 
-/// A sum over keys that does not depend on their order. It detects accidental differences, not tampering.
+/// A checksum over a set of keys that does not depend on the order of the keys. It detects accidental differences, not
+/// tampering.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest {
     count: u64,

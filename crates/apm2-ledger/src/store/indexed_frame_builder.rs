@@ -1,4 +1,4 @@
-//! Builds the frames of the store from events.
+//! Builds the frames of the store, with their index keys, from events.
 
 use crate::{
     chain::Chain,
@@ -7,7 +7,7 @@ use crate::{
     store::index::{EventKeys, FrameKeys, IndexedFrame},
 };
 
-/// Builds consecutive frames from a given event on.
+/// Builds consecutive frames from consecutive events.
 pub(crate) struct IndexedFrameBuilder {
     builder: FrameBuilder,
     keys: FrameKeys,
@@ -26,12 +26,13 @@ impl IndexedFrameBuilder {
         self.builder.chain()
     }
 
-    /// Whether every added event is in a frame that was returned.
+    /// Whether the builder holds no events: every added event is in a frame that was returned.
     pub(crate) fn is_empty(&self) -> bool {
         self.builder.is_empty()
     }
 
-    /// Adds the next event. Returns the frame before it when the event did not fit into that one.
+    /// Adds the next event. If the event does not fit into the current frame, returns that frame, and begins a new
+    /// frame with the event.
     pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Option<IndexedFrame> {
         let fits = self.builder.body_len() + event_bytes.len() + size_of::<u32>() <= FRAME_BYTES_MAX;
         let full = if fits { None } else { self.finish() };
@@ -40,7 +41,7 @@ impl IndexedFrameBuilder {
         full
     }
 
-    /// The remaining events as one frame.
+    /// Returns the remaining events as one frame; `None` if there are none.
     pub(crate) fn finish(&mut self) -> Option<IndexedFrame> {
         if self.builder.is_empty() {
             return None;

@@ -1,8 +1,8 @@
-//! The indexing thread: it adds acknowledged commits to the store.
+//! The indexing thread, which adds acknowledged commits to the store.
 //!
-//! Events are collected until a frame is full, or until no commit has arrived for `IDLE`; until then readers find them in memory.
-//! When the store fails, the ledger continues without it: the journal is complete, readers use it, and the next opening builds the
-//! store again.
+//! The thread collects events until a frame is full, or until no commit has arrived for the time `IDLE`. Until a frame
+//! is added to the store, readers find its events in memory. When the store fails, the ledger continues without a
+//! store: readers read the journal, which is complete, and the next opening of the ledger rebuilds the store.
 
 use std::{
     sync::{
@@ -22,14 +22,15 @@ use crate::{
     store::{error::StoreError, index::IndexedFrame, indexed_frame_builder::IndexedFrameBuilder, sled_store::Store},
 };
 
-/// Time without a commit after which a frame is added although it is not full.
+/// Time without a new commit after which the events that are collected are added to the store as a frame that is not
+/// full.
 const IDLE: Duration = Duration::from_millis(50);
 
-/// A message of the writer.
+/// A message from the committing thread to the indexing thread.
 pub(crate) enum IndexerMessage {
-    /// An acknowledged commit.
+    /// An acknowledged commit, to be added to the store.
     Commit(Arc<Commit>),
-    /// The folds of the streams that changed, as they are after event `seq`.
+    /// The states of changed streams after event `seq`, to be written to the store as snapshots.
     Snapshot { seq: u64, streams: Vec<Arc<Stream>> },
 }
 
@@ -38,7 +39,7 @@ pub(crate) struct StoreIndexer {
     ledger: Uuid,
     frame_builder: IndexedFrameBuilder,
     unflushed: u64,
-    /// The size in the last extent mark, and when that was written.
+    /// The number of events in the extent mark that was written last, and when it was written.
     marked: (u64, Instant),
 }
 
@@ -48,7 +49,7 @@ impl StoreIndexer {
         Self { shared, ledger, frame_builder, unflushed: 0, marked }
     }
 
-    /// Runs until the writer is dropped. Returns whether the store is complete.
+    /// Receives messages until the sender is dropped. Returns whether the store holds all events.
     pub(crate) fn run(mut self, messages: &Receiver<IndexerMessage>) -> bool {
         loop {
             let Some(store) = self.shared.store() else { return drain(messages) };
@@ -67,7 +68,8 @@ impl StoreIndexer {
         }
     }
 
-    /// Writes the extent mark where it is due.
+    /// Writes the extent mark, which holds the number of events in the ledger, if `EXTENT_EVENTS` events were appended
+    /// or `EXTENT_INTERVAL` has passed since the last one.
     fn mark_extent(&mut self) {
         let (head, (marked, since)) = (self.shared.head(), self.marked);
         let unmarked = head.size.saturating_sub(marked);
@@ -77,7 +79,8 @@ impl StoreIndexer {
         }
     }
 
-    /// The next message. Waits without a timeout where nothing is left to do, so that an idle ledger causes no wake-ups.
+    /// Receives the next message. Waits without a timeout if nothing is left to add, to flush or to mark, so that the
+    /// thread of an idle ledger does not wake up.
     fn next(&self, messages: &Receiver<IndexerMessage>) -> Result<IndexerMessage, RecvTimeoutError> {
         if !self.frame_builder.is_empty() || self.unflushed > 0 {
             return messages.recv_timeout(IDLE);
@@ -89,7 +92,8 @@ impl StoreIndexer {
         messages.recv().map_err(RecvTimeoutError::from)
     }
 
-    /// Adds these to the store, except for a last frame that is not full.
+    /// Adds the events and snapshots of `messages` to the store. The last events stay in the frame builder until their
+    /// frame is full or [`add_rest`](Self::add_rest) is called.
     pub(crate) fn index(
         &mut self,
         store: &Store,
@@ -116,11 +120,11 @@ impl StoreIndexer {
     fn add(&mut self, store: &Store, frame: &IndexedFrame) -> Result<(), StoreError> {
         store.add(self.ledger, frame)?;
         self.unflushed += 1;
-        self.shared.forget_through(frame.last_seq);
+        self.shared.drop_indexed(frame.last_seq);
         if self.unflushed >= FLUSH_FRAMES { self.flush(store) } else { Ok(()) }
     }
 
-    /// Adds the frame that is not full.
+    /// Adds the events in the frame builder to the store, as a frame that is not full.
     pub(crate) fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
         match self.frame_builder.finish() {
             Some(frame) => self.add(store, &frame),
@@ -133,7 +137,8 @@ impl StoreIndexer {
     }
 }
 
-/// Without a store messages are discarded, so that the writer does not wait.
+/// Receives and discards messages after the store has failed, so that the sender does not block on a full queue.
+/// Returns false: the store is not complete.
 fn drain(messages: &Receiver<IndexerMessage>) -> bool {
     messages.iter().for_each(drop);
     false

@@ -1,16 +1,17 @@
-//! The keys of the store: one byte that says which kind, then big-endian, so that the order of keys is the order of
-//! what they stand for.
+//! The keys of the store. A key begins with one byte for its kind. Numbers in a key are big-endian, so that sled's
+//! order of keys is the order of the numbers.
 //!
 //! | key | value |
 //! |---|---|
-//! | `f` first seq | frame |
-//! | `s` process, instance, first seq | nothing: that frame has an event of that stream |
-//! | `t` minute, first seq | nothing: that frame has an event of that minute |
-//! | `n` name, 0xff, process | nothing: that process has had that name |
-//! | `p` process, instance | the fold of that stream, a cache |
-//! | `m` name | ledger id, head, and the seq that the folds were kept at |
+//! | `f` first seq | a frame |
+//! | `s` process, instance, first seq | empty: the frame with this first seq has an event of this stream |
+//! | `t` minute, first seq | empty: the frame with this first seq has an event of this minute |
+//! | `n` name, 0xff, process | empty: the process has or had this name |
+//! | `p` process, instance | the snapshot of the state of this stream, a cache |
+//! | `mhead` | ledger id, last seq, chain |
+//! | `msnapshot` | the seq up to which the snapshots of all streams are complete |
 //!
-//! All but `p` and `m` is a function of one frame, see [`index`](crate::store::index).
+//! The keys `s`, `t` and `n` are computed from one frame, see [`index`](crate::store::index).
 
 use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
 
@@ -28,7 +29,7 @@ pub(crate) const META_HEAD: &[u8] = b"mhead";
 
 pub(crate) const META_SNAPSHOT: &[u8] = b"msnapshot";
 
-/// Ends a name: no byte of UTF-8 has this value.
+/// Terminates the name in a key of kind `n`. No byte of UTF-8 text has this value.
 const NAME_END: u8 = 0xff;
 
 const NANOS_PER_MINUTE: i64 = 60_000_000_000;
@@ -41,7 +42,7 @@ pub(crate) fn frame_seq(key: &[u8]) -> Option<u64> {
     last_seq(key)
 }
 
-/// The prefix of all keys of kind `tag` for this stream.
+/// The common prefix of the keys of kind `tag` for `stream`.
 pub(crate) fn stream_prefix(tag: u8, stream: StreamId) -> Vec<u8> {
     [&[tag][..], stream.process_id.as_bytes(), &stream.instance.to_be_bytes()].concat()
 }
@@ -52,7 +53,7 @@ pub(crate) fn stream(stream: StreamId, first_seq: u64) -> Vec<u8> {
     key
 }
 
-/// The stream and the first seq in a key of kind `s`; the stream alone in one of kind `p`.
+/// Parses a key of kind `s` into its stream and first seq. A key of kind `p` has no first seq, and gives 0 for it.
 pub(crate) fn parse_stream(key: &[u8]) -> Option<(StreamId, u64)> {
     let (process_id, rest) = key.get(1..)?.split_first_chunk()?;
     let (instance, rest) = rest.split_first_chunk()?;
@@ -61,7 +62,8 @@ pub(crate) fn parse_stream(key: &[u8]) -> Option<(StreamId, u64)> {
     Some((StreamId { process_id, instance: u32::from_be_bytes(*instance) }, first_seq))
 }
 
-/// The minute of a wall-clock time, as a number whose unsigned order is the order of time before 1970 too.
+/// The minute of a wall-clock time in nanoseconds since 1970. The top bit is inverted, so that the unsigned order of
+/// minutes is the order of time, also before 1970.
 pub(crate) const fn minute_of(wall_ns: i64) -> u64 {
     wall_ns.div_euclid(NANOS_PER_MINUTE).cast_unsigned() ^ (1 << 63)
 }

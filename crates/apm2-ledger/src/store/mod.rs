@@ -1,7 +1,7 @@
-//! The store: an index of the journal in sled, asked by event number, stream, time and name.
+//! The store: an index of the journal in a sled database, for lookups by event number, stream, time and process name.
 //!
-//! The store holds nothing that the journal does not hold. [`sled_store`] makes the calls of sled, and [`guard`] turns its panics
-//! into errors.
+//! The store holds nothing that the journal does not hold, so it can always be rebuilt. All calls of sled are in this
+//! module, and [`guard`] converts the panics of sled into errors.
 
 pub(crate) mod clean_shutdown;
 pub(crate) mod error;
@@ -16,5 +16,5 @@ pub(crate) mod key;
 pub(crate) mod sled_store;
 pub(crate) mod snapshots;
 
-/// The store's directory within the ledger's.
+/// The name of the store's directory within the ledger's directory.
 pub(crate) const STORE_DIR: &str = "sled";

@@ -1,8 +1,9 @@
-//! The only place with sled: what is asked by seq, by stream, by time and by name.
+//! [`Store`]: the sled database with the frames and their index by sequence number, stream, time and process name.
 //!
-//! sled is never believed. Its `flush` is no fsync, it can lose its tail in silence, and it can panic on bytes it did not
-//! expect; so it holds nothing that the journal does not hold, every frame carries its own checksum and numbering, and
-//! its panics are caught here. At opening it is checked against the journal, see [`recovery`](crate::recovery).
+//! The ledger does not rely on sled for durability. The `flush` of sled is not equivalent to fsync(2), sled can lose
+//! its last writes without an error, and it can panic on unexpected bytes. Therefore the store holds nothing that the
+//! journal does not hold, every frame has its own checksum and sequence numbers, and panics are converted into errors.
+//! When a ledger is opened, the store is checked against the journal, see [`recovery`](crate::recovery).
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -14,7 +15,7 @@ use crate::{
     lock::Lock,
     store::{
         error::StoreError,
-        files::{Files, UNFINISHED, check_entries, close_to_others, sync_files, unshare, wait_until_released},
+        files::{Files, UNFINISHED, check_entries, make_files_private, sync_files, unshare, wait_until_released},
         guard::guarded,
         head::StoreHead,
         index::{Digest, IndexedFrame},
@@ -22,9 +23,9 @@ use crate::{
     },
 };
 
-/// The frames and their indexes.
+/// An open store: a sled database with the frames, their index, and the snapshots of stream states.
 pub(crate) struct Store {
-    /// Dropped before what it is in.
+    /// This field is declared before `files`, because the database must be dropped before its directory and lock.
     pub(super) db: sled::Db,
     files: Files,
 }
@@ -33,13 +34,15 @@ fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(path)
         .cache_capacity(STORE_CACHE_BYTES)
-        // Its flusher swallows sync errors and panics when dropped: flushes are asked for.
+        // The periodic flush of sled ignores sync errors and panics when it is dropped, so this crate calls `flush`
+        // itself.
         .flush_every_ms(None);
     guarded(|| Ok(config.open()?))
 }
 
 impl Store {
-    /// Opens the store in `path`, which exists.
+    /// Opens the store in the existing directory `path`. The store holds `lock`, the lock of the ledger, until it is
+    /// closed.
     pub(crate) fn open(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
         check_entries(path)?;
         wait_until_released(path)?;
@@ -51,36 +54,38 @@ impl Store {
         }
         unshare(path)?;
         let db = open_db(path)?;
-        close_to_others(path)?;
+        make_files_private(path)?;
         Ok(Self { db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
-    /// Makes an empty store in `path`, which does not exist. A crash half-way leaves nothing under that name: sled can
-    /// not open what it had half made.
+    /// Creates an empty store in `path`, which must not exist, and opens it. The files are created under a temporary
+    /// name, and renamed when they are complete, because sled cannot open a database whose creation was interrupted by
+    /// a crash.
     pub(crate) fn create(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
-        let making = path.with_extension("new");
-        if making.exists() {
-            fs::remove_dir_all(&making)?;
+        let temporary = path.with_extension("new");
+        if temporary.exists() {
+            fs::remove_dir_all(&temporary)?;
         }
-        let db = open_db(&making)?;
+        let db = open_db(&temporary)?;
         guarded(|| Ok(db.flush()?))?;
         guarded(|| {
             drop(db);
             Ok(())
         })?;
-        wait_until_released(&making)?;
-        sync_files(&making)?;
-        fs::rename(&making, path)?;
+        wait_until_released(&temporary)?;
+        sync_files(&temporary)?;
+        fs::rename(&temporary, path)?;
         Self::open(path, lock)
     }
 
     pub(crate) fn head(&self) -> Result<Option<StoreHead>, StoreError> {
         let Some(bytes) = guarded(|| Ok(self.db.get(key::META_HEAD)?))? else { return Ok(None) };
-        let head = StoreHead::parse(&bytes).ok_or_else(|| StoreError::Inconsistent("its head".to_owned()))?;
+        let head = StoreHead::parse(&bytes)
+            .ok_or_else(|| StoreError::Inconsistent("the record of its last event is invalid".to_owned()))?;
         Ok(Some(head))
     }
 
-    /// Adds the next frame, its index and the new head, in one batch.
+    /// Adds the next frame, its index keys and the new head of the store, in one atomic batch.
     pub(crate) fn add(&self, ledger: Uuid, frame: &IndexedFrame) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
         batch.insert(key::frame(frame.first_seq), frame.bytes.as_slice());
@@ -92,7 +97,7 @@ impl Store {
         guarded(|| Ok(self.db.apply_batch(batch)?))
     }
 
-    /// The streams whose process id begins with `prefix`, at most `most`.
+    /// The streams whose process id begins with the bytes `prefix`; at most `most` of them.
     pub(crate) fn streams(&self, prefix: &[u8], most: usize) -> Result<Vec<StreamId>, StoreError> {
         let mut found: Vec<StreamId> = Vec::new();
         let mut from = [&[key::STREAM], prefix].concat();
@@ -108,7 +113,7 @@ impl Store {
         Ok(found)
     }
 
-    /// The processes that have had this name.
+    /// The ids of the processes that have or had the name `name`.
     pub(crate) fn named(&self, name: &str) -> Result<Vec<ProcessId>, StoreError> {
         let prefix = key::name_prefix(name);
         let keys = self.keys(&prefix)?;
@@ -119,7 +124,7 @@ impl Store {
         guarded(|| self.db.scan_prefix(prefix).keys().map(|key| Ok(key?)).collect())
     }
 
-    /// The sum over all index entries as they are.
+    /// The checksum over all index keys in the store, to compare with the keys that the frames require.
     pub(crate) fn index_digest(&self) -> Result<Digest, StoreError> {
         guarded(|| {
             let mut digest = Digest::default();
@@ -132,12 +137,14 @@ impl Store {
         })
     }
 
-    /// Writes out what is held in memory. Not durable, see the head of this module.
+    /// Writes sled's buffered data to its files. The data is not durable after this, see the documentation of this
+    /// module.
     pub(crate) fn flush(&self) -> Result<(), StoreError> {
         guarded(|| Ok(self.db.flush().map(|_| ())?))
     }
 
-    /// Lets go of the files. sled may panic here, as anywhere.
+    /// Flushes and drops the database, and waits until sled has released its files. A panic of sled is returned as an
+    /// error.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.flush()?;
         let Self { db, files } = self;

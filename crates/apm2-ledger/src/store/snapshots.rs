@@ -1,4 +1,5 @@
-//! The snapshots: states of streams in the store, so that a reader does not replay them from their first event.
+//! Snapshots: copies of stream states in the store. A reader loads the snapshot of a stream and applies only the later
+//! events, instead of all events of the stream.
 
 use std::sync::Arc;
 
@@ -9,56 +10,59 @@ use crate::{
     store::{error::StoreError, guard::guarded, key, sled_store::Store},
 };
 
-/// Kept folds in the order of their streams.
+/// Iterates over the snapshots in the order of their stream ids.
 pub(crate) struct SnapshotScan {
-    folds: sled::Iter,
-    /// As long as sled is in use, the ledger is.
+    entries: sled::Iter,
+    /// Keeps the store open and the ledger locked during the iteration.
     _store: Arc<Store>,
 }
 
 impl SnapshotScan {
-    /// The next stream and its fold, which is `None` where it cannot be read; `None` at the end.
+    /// The id of the next stream and its snapshot. The snapshot is `None` if it cannot be decoded. Returns `None` after
+    /// the last snapshot.
     pub(crate) fn next(&mut self) -> Result<Option<(StreamId, Option<Stream>)>, StoreError> {
         guarded(|| {
-            let Some((key, bytes)) = self.folds.next().transpose()? else { return Ok(None) };
-            let (id, _) =
-                key::parse_stream(&key).ok_or_else(|| StoreError::Inconsistent("the key of a fold".to_owned()))?;
-            Ok(Some((id, decode_stream(&bytes).ok().filter(|kept| kept.id == id))))
+            let Some((key, bytes)) = self.entries.next().transpose()? else { return Ok(None) };
+            let (id, _) = key::parse_stream(&key)
+                .ok_or_else(|| StoreError::Inconsistent("the key of a snapshot is invalid".to_owned()))?;
+            Ok(Some((id, decode_stream(&bytes).ok().filter(|snapshot| snapshot.id == id))))
         })
     }
 }
 
 impl Store {
-    /// Keeps the folds of these streams, as they are after event `seq`.
+    /// Writes snapshots of `streams`, whose states are those after event `seq`.
     pub(crate) fn write_snapshot(&self, seq: u64, streams: &[Arc<Stream>]) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        let mut are_all_kept = true;
+        let mut is_complete = true;
         for stream in streams {
             match encode_stream(stream) {
                 Ok(bytes) => batch.insert(key::stream_prefix(key::SNAPSHOT, stream.id), bytes),
-                // It is replayed instead, from before the first event that it lacks: the mark stays where it is.
-                Err(_) => are_all_kept = false,
+                // Without this snapshot the snapshots are not complete up to `seq`. `META_SNAPSHOT` keeps its old
+                // value, so that a reader replays the events of this stream since then.
+                Err(_) => is_complete = false,
             }
         }
-        if are_all_kept {
+        if is_complete {
             batch.insert(key::META_SNAPSHOT, seq.to_be_bytes().to_vec());
         }
         guarded(|| Ok(self.db.apply_batch(batch)?))
     }
 
-    /// The event after which all folds were last kept; 0 before that. Later events may be folded in already.
+    /// The event up to which the snapshots of all streams are complete; 0 if none were written yet. A single snapshot
+    /// may include later events, too.
     pub(crate) fn snapshot_seq(&self) -> Result<u64, StoreError> {
         let bytes = guarded(|| Ok(self.db.get(key::META_SNAPSHOT)?))?;
         Ok(bytes.and_then(|bytes| bytes.first_chunk().map(|seq| u64::from_be_bytes(*seq))).unwrap_or(0))
     }
 
-    /// The kept fold of `stream`; `None` when there is none that this version can read.
+    /// The snapshot of `stream`; `None` if there is none, or if this version of the program cannot decode it.
     pub(crate) fn snapshot(&self, stream: StreamId) -> Result<Option<Stream>, StoreError> {
         let bytes = guarded(|| Ok(self.db.get(key::stream_prefix(key::SNAPSHOT, stream))?))?;
-        Ok(bytes.and_then(|bytes| decode_stream(&bytes).ok()).filter(|kept| kept.id == stream))
+        Ok(bytes.and_then(|bytes| decode_stream(&bytes).ok()).filter(|snapshot| snapshot.id == stream))
     }
 
-    /// All kept folds; `None` when one of them cannot be read by this version.
+    /// All snapshots; `None` if this version of the program cannot decode one of them.
     pub(crate) fn snapshots(&self) -> Result<Option<Vec<Stream>>, StoreError> {
         guarded(|| {
             let mut found = Vec::new();
@@ -72,12 +76,12 @@ impl Store {
         })
     }
 
-    /// The kept folds one after the other, in the order of their streams.
+    /// Iterates over the snapshots in the order of their stream ids, with one of them in memory at a time.
     pub(crate) fn scan_snapshots(self: &Arc<Self>) -> SnapshotScan {
-        SnapshotScan { folds: self.db.scan_prefix([key::SNAPSHOT]), _store: Arc::clone(self) }
+        SnapshotScan { entries: self.db.scan_prefix([key::SNAPSHOT]), _store: Arc::clone(self) }
     }
 
-    /// Whether all kept folds are of the version that this program writes.
+    /// Whether all snapshots have the record version that this program writes.
     pub(crate) fn are_snapshots_current(&self) -> Result<bool, StoreError> {
         guarded(|| {
             for bytes in self.db.scan_prefix([key::SNAPSHOT]).values() {

@@ -1,6 +1,7 @@
-//! The store held against the journal, without a change to either.
+//! Checks the store and compares it with the journal, without changing either.
 //!
-//! sled writes into what it opens. So the store is copied into a directory of its own, outside the ledger, and opened there.
+//! sled writes to its files when it opens them. So `verify` copies the store to a temporary directory outside the
+//! ledger, and opens the copy.
 
 use std::{
     collections::HashSet,
@@ -35,37 +36,39 @@ use crate::{
     verify::report::{Finding, FindingKind, StoreCheck, VerifyReport},
 };
 
-/// The files of a store at one moment, by size, inode and times.
+/// The inode, size and times of each file of a store, to detect that the store was changed between two moments.
 pub(crate) struct StoreFiles(Option<String>);
 
 impl StoreFiles {
-    /// Those of the ledger in `dir` now; none while another process may change them.
-    pub(crate) fn look(dir: &LedgerDir) -> Self {
+    /// Reads the metadata of the store's files. Holds `None` if another process has the ledger open and may change the
+    /// files.
+    pub(crate) fn read(dir: &LedgerDir) -> Self {
         let is_idle = !has_owner(dir);
         Self(is_idle.then(|| clean_shutdown::describe(&dir.at().join(STORE_DIR), 0, Chain([0; 32])).ok()).flatten())
     }
 }
 
-/// Why the store was not compared.
+/// The reason why the store was not compared with the journal.
 #[derive(Debug, thiserror::Error)]
 enum Skipped {
     #[error("another process has the ledger open")]
     InUse,
-    #[error("there is none; it is built from the journal when the ledger is next opened")]
+    #[error("there is no store; it is built from the journal when the ledger is next opened")]
     Missing,
     #[error(
-        "its files are those of the ledger that this is a copy of (hard links); it is built again from the journal when the ledger is next opened"
+        "its files are hard links to the store of the original ledger; it is built again from the journal when the ledger is next opened"
     )]
     LinkedCopy,
     #[error("it belongs to another ledger; it is set aside when the ledger is next opened")]
     OtherLedger,
     #[error("it is unusable and is built again from the journal when the ledger is next opened: {0}")]
     Unusable(#[from] StoreError),
-    #[error("it could not be copied to be read: {0}")]
+    #[error("it could not be copied to a temporary directory: {0}")]
     Copy(#[source] io::Error),
 }
 
-/// Compares the store, whose files looked like `before` when the journal began to be read, with the journal.
+/// Compares the store with the journal, and adds the result to `report`. `before` describes the files of the store
+/// before the journal was read: if they have changed since then, the comparison is skipped.
 pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &mut VerifyReport) {
     match compared(dir, before, report) {
         Ok(findings) => {
@@ -88,7 +91,7 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
         return Err(Skipped::LinkedCopy);
     }
     let copy = Copy::of(&original).map_err(Skipped::Copy)?;
-    let after = StoreFiles::look(dir).0;
+    let after = StoreFiles::read(dir).0;
     if after.is_none() || after != before.0 {
         return Err(Skipped::InUse);
     }
@@ -122,11 +125,12 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
     if let Some(seq) = diverging(&store, head, dir, report.head) {
         return Ok(vec![find(seq, OpenError::Diverged { seq }.to_string())]);
     }
-    Ok(compare_folds(dir, store, head, &find))
+    Ok(compare_stream_states(dir, store, head, &find))
 }
 
-/// Compares what both fold to, as far as the store has come.
-fn compare_folds(
+/// Replays the stream states from the store and from the journal, up to the last event of the store, and compares them.
+/// Also compares the snapshots in the store. Returns a finding for each difference.
+fn compare_stream_states(
     dir: &Arc<LedgerDir>,
     store: Store,
     head: StoreHead,
@@ -140,21 +144,22 @@ fn compare_folds(
     };
     let replayed = |reader: &Reader| reader.replay(head.seq, Origin::Genesis);
     match (replayed(&stored), replayed(&journal)) {
-        (Ok(kept), Ok(written)) => {
+        (Ok(from_store), Ok(from_journal)) => {
             let is_same = |id, stream| {
-                kept.streams.get(id) == Some(stream)
-                    && stored.stream(*id).is_ok_and(|shared| shared.as_ref() == Some(stream))
+                from_store.streams.get(id) == Some(stream)
+                    && stored.stream(*id).is_ok_and(|from_snapshot| from_snapshot.as_ref() == Some(stream))
             };
-            let differing = written.streams.iter().filter(|(id, stream)| !is_same(*id, *stream));
-            let message = |name: String| format!("the store does not know {name} as its events tell it");
+            let differing = from_journal.streams.iter().filter(|(id, stream)| !is_same(*id, *stream));
+            let message =
+                |name: String| format!("the state of {name} in the store differs from its events in the journal");
             differing.map(|(_, stream)| find(stream.last_seq, message(stream.handle.display_name()))).collect()
         }
         (Err(error), _) | (_, Err(error)) => vec![find(1, causes(&error))],
     }
 }
 
-/// The first event from which the journal and the store tell different histories, where both are whole and the store is not
-/// ahead. `None` where they agree, or one of them is not whole.
+/// The first event that differs between the journal and the store. Returns `None` if all their common events are equal,
+/// or if the journal or the store is damaged. The store must not have more events than the journal.
 pub(crate) fn diverging(store: &Store, head: StoreHead, dir: &Arc<LedgerDir>, journal: Head) -> Option<u64> {
     let chain = if head.seq == journal.size { journal.chain } else { journal_chain(dir, head.seq).ok()?? };
     if chain == head.chain || check(store, head).is_err() {
@@ -163,7 +168,7 @@ pub(crate) fn diverging(store: &Store, head: StoreHead, dir: &Arc<LedgerDir>, jo
     Some(first_difference(store, dir).ok().flatten().unwrap_or(head.seq))
 }
 
-/// The chain of the journal after event `seq`.
+/// The value of the journal's hash chain after event `seq`; `None` if the journal ends before that event.
 fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadError> {
     let mut reader = JournalReader::starting_at(dir, seq + 1)?;
     while let Some(commit) = reader.next_commit()? {
@@ -176,7 +181,7 @@ fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadEr
     Ok(None)
 }
 
-/// The first event whose bytes differ.
+/// The sequence number of the first event in the store whose bytes differ from those in the journal.
 fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, ReadError> {
     let mut reader = JournalReader::starting_at(dir, 1)?;
     let mut journal = std::iter::from_fn(move || reader.next_commit().ok().flatten()).flat_map(|commit| {
@@ -187,8 +192,9 @@ fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, 
     store.each_frame(|frame, bytes| {
         let mut events = frame.iter(bytes);
         if found.is_none() {
-            let differing =
-                |(seq, kept): &(u64, &[u8])| journal.next().is_none_or(|(at, written)| at != *seq || written != *kept);
+            let differing = |(seq, in_store): &(u64, &[u8])| {
+                journal.next().is_none_or(|(at, in_journal)| at != *seq || in_journal != *in_store)
+            };
             found = events.find(differing).map(|(seq, _)| seq);
         }
         Ok(())
@@ -196,7 +202,8 @@ fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, 
     Ok(found)
 }
 
-/// A copy of a store in a directory of its own, as a ledger would have it. Removed in the end.
+/// A copy of a store in a temporary directory, under the same name as in a ledger's directory. Dropping it removes the
+/// directory.
 struct Copy(PathBuf);
 
 impl Copy {
@@ -217,12 +224,13 @@ impl Copy {
 impl Drop for Copy {
     fn drop(&mut self) {
         if let Err(error) = fs::remove_dir_all(&self.0) {
-            tracing::warn!(%error, path = %self.0.display(), "a copy of the store is left behind");
+            tracing::warn!(%error, path = %self.0.display(), "the temporary copy of the store could not be removed");
         }
     }
 }
 
-/// Goes through all that the store holds: every event, every link between them, every key.
+/// Checks the whole content of the store: the checksums, sequence numbers and hash chain of its frames, and all index
+/// keys. `head` is the head that the store states.
 pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
     let mut next_seq = 1;
@@ -232,9 +240,10 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     store.each_frame(|frame, bytes| {
         let header = frame.header();
         if header.first_seq != next_seq || header.chain_before != chain {
-            return inconsistent(format!("no frame follows on event {}", next_seq - 1));
+            return inconsistent(format!("the frame after event {} is missing", next_seq - 1));
         }
-        // The chain is made again from the events: what was changed together with its checksum is found by it.
+        // The chain is computed from the events, to detect an event that was changed together with the checksum of its
+        // frame.
         chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
         if chain != header.chain_after {
             return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
@@ -243,7 +252,8 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         let keys = index::keys(frame, bytes)
             .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
         for key in keys {
-            // A process that keeps its name over several specifications has one key for it, in the first of their frames.
+            // Several events can give a process the same name. The store holds one key for it, so only the first one is
+            // counted.
             if !key.starts_with(&[key::NAME]) || names.insert(key.clone()) {
                 expected.add(&key);
             }
@@ -251,10 +261,10 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         Ok(())
     })?;
     if next_seq != head.seq + 1 || chain != head.chain {
-        return inconsistent(format!("it ends at event {}, and says {}", next_seq - 1, head.seq));
+        return inconsistent(format!("it ends at event {}, but its head states event {}", next_seq - 1, head.seq));
     }
     if store.index_digest()? != expected {
-        return inconsistent("its index does not fit its frames".to_owned());
+        return inconsistent("its index does not match its frames".to_owned());
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Has the record been touched? Checksums, numbering, chain, legality, and the store against the journal.
+//! Verifies a ledger: checks the checksums, sequence numbers and hash chain of the journal and the legality of each
+//! event, and compares the store with the journal.
 
 pub(crate) mod compare;
 pub(crate) mod report;
@@ -24,7 +25,7 @@ use crate::{
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     lock::has_owner,
-    read::replay::Folds,
+    read::replay::StreamStates,
     record::decode_event,
     recovery::extent,
     store::clean_shutdown,
@@ -34,16 +35,17 @@ use crate::{
     },
 };
 
-/// Events between two reports of progress.
+/// Number of checked events after which the progress callback is called.
 const PROGRESS_EVENTS: u64 = 50_000;
 
-/// Verifies the ledger in `dir`. `progress` is called at intervals with the number of events checked so far.
+/// Verifies the ledger in `dir`. Calls `progress` at intervals with the number of events checked so far.
 ///
-/// Reads, and changes nothing: what is found stays as it is. The store is compared in a copy, since sled writes into what it
-/// opens, and only when no process has the ledger open meanwhile.
+/// Verification changes no file of the ledger and repairs nothing. The store is compared in a temporary copy, since
+/// sled writes to its files when it opens them. The comparison is skipped if a process has the ledger open.
 ///
 /// # Errors
-/// When there is no ledger, or it is of a newer format or out of reach. What is broken is a finding, not an error.
+/// When there is no ledger, or the ledger has a newer format or cannot be read. Damage is reported as a finding, not as
+/// an error.
 pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
     crate::dir::prepare(dir, false)?;
     let dir = Arc::new(LedgerDir::open(dir)?);
@@ -56,59 +58,60 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
         return match without_journal(dir) {
             OpenError::Damaged(damage) => {
                 let mut verifier = Verifier::new(progress);
-                verifier.damage(&damage);
+                verifier.add_damage(&damage);
                 Ok(verifier.report(0))
             }
             error => Err(error),
         };
     }
-    let store = StoreFiles::look(dir);
-    let marked = marked_size(dir);
+    let store = StoreFiles::read(dir);
+    let extent_size = extent_size(dir);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
-    // A writer may begin another segment meanwhile: the list is made again until nothing is new.
+    // Another process may begin a segment during the verification, so the directory is listed again after each segment.
     while let Some(number) = next_segment(&journal, verifier.next_number)? {
-        verifier.segment(dir, number)?;
+        verifier.check_segment(dir, number)?;
         count += 1;
     }
-    verifier.ahead(dir);
+    verifier.check_spare_segment(dir);
     let mut report = verifier.report(count);
     if report.findings.is_empty() {
         compare(dir, &store, &mut report);
     }
     if report.findings.is_empty() {
-        report.findings.extend(short_of_close(dir, report.head.size).or_else(|| short_of(marked, report.head.size)));
+        let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
+        let missing = |known_size| missing_at_end(known_size, report.head.size);
+        report.findings.extend(missing(at_close).or_else(|| missing(extent_size)));
     }
     Ok(report)
 }
 
-/// A journal that ends before the events that the ledger held when it was last closed.
-fn short_of_close(dir: &LedgerDir, journal: u64) -> Option<Finding> {
-    short_of(clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir)), journal)
-}
-
-fn short_of(known_size: Option<u64>, journal: u64) -> Option<Finding> {
+/// A finding if the journal ends at event `journal`, although the ledger is known to have held `known_size` events.
+fn missing_at_end(known_size: Option<u64>, journal: u64) -> Option<Finding> {
     let store = known_size.filter(|known_size| *known_size > journal)?;
     let message = OpenError::JournalShort { journal, store }.to_string();
     Some(Finding { kind: FindingKind::Damage, first_seq: journal + 1, last_seq: store, message })
 }
 
-/// The size by the extent mark of the ledger in `dir`. To be read before its journal.
-fn marked_size(dir: &LedgerDir) -> Option<u64> {
+/// The number of events that the extent mark of the ledger in `dir` states. Must be read before the journal, which
+/// another process may extend meanwhile.
+fn extent_size(dir: &LedgerDir) -> Option<u64> {
     let extent = extent::read(dir.at())?;
     let all = segments(&dir.at().join(JOURNAL_DIR)).ok()?;
     let mut headers = all.iter().filter_map(|(_, path)| read_header(path).ok()?.ok());
     headers.any(|header| header.ledger == extent.ledger).then_some(extent.size)
 }
 
-/// The first segment from `number` on.
+/// The number of the first segment in the directory `journal` whose number is at least `number`.
 fn next_segment(journal: &Path, number: u64) -> Result<Option<u64>, OpenError> {
     let all = segments(journal).map_err(OpenError::io(journal))?;
     Ok(all.into_iter().map(|(found, _)| found).find(|found| *found >= number))
 }
 
-/// The bytes of a segment, and whether it is the last. What looks broken at the end of the last one is read again for a
-/// while where another process has the ledger open: it may be writing there, or have gone on to the next segment.
+/// Reads a segment. Returns its bytes, and whether it is the last segment.
+///
+/// If the end of the last segment looks damaged and another process has the ledger open, the segment is read again up
+/// to [`TAIL_READ_TRIES`] times, because that process may be writing a commit there or may have begun the next segment.
 fn read_segment(dir: &LedgerDir, number: u64) -> Result<(Vec<u8>, bool), OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
     let path = segment_path(&journal, number);
@@ -116,7 +119,7 @@ fn read_segment(dir: &LedgerDir, number: u64) -> Result<(Vec<u8>, bool), OpenErr
     loop {
         let was_last = next_segment(&journal, number + 1)?.is_none();
         let bytes = file::read(&path).map_err(OpenError::io(&path))?;
-        // One that is the last before and after was the last when it was read.
+        // A segment that was the last one both before and after the read was the last one during the read.
         let is_last = was_last && next_segment(&journal, number + 1)?.is_none();
         let is_durable = !was_last || is_last && is_sound(&bytes) || tries == TAIL_READ_TRIES;
         if is_durable || (is_last && !has_owner(dir)) {
@@ -127,7 +130,7 @@ fn read_segment(dir: &LedgerDir, number: u64) -> Result<(Vec<u8>, bool), OpenErr
     }
 }
 
-/// Whether the last segment holds sound commits and nothing else.
+/// Whether every commit in the last segment is complete and undamaged.
 fn is_sound(bytes: &[u8]) -> bool {
     SegmentHeader::parse(bytes)
         .is_ok_and(|header| Scan::new(bytes, &header, true).all(|found| matches!(found, Scanned::Commit(..))))
@@ -139,10 +142,12 @@ struct Verifier<'a> {
     next_number: u64,
     next_seq: u64,
     chain: Chain,
-    folds: Folds,
+    stream_states: StreamStates,
     events: u64,
-    /// Whether everything so far is there: after a hole, what does not fit is no finding of its own.
+    /// Whether no event was missing or unreadable so far. After a missing event, later events can be illegal only
+    /// because of it, so they are not reported.
     is_whole: bool,
+    /// The segment and the byte offset of a torn last commit.
     torn: Option<(u64, u64)>,
     findings: Vec<Finding>,
 }
@@ -155,7 +160,7 @@ impl<'a> Verifier<'a> {
             next_number: 1,
             next_seq: 1,
             chain: Chain([0; 32]),
-            folds: Folds::default(),
+            stream_states: StreamStates::default(),
             events: 0,
             is_whole: true,
             torn: None,
@@ -163,35 +168,37 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn find(&mut self, kind: FindingKind, first_seq: u64, last_seq: u64, message: impl Into<String>) {
+    fn add_finding(&mut self, kind: FindingKind, first_seq: u64, last_seq: u64, message: impl Into<String>) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(Finding { kind, first_seq, last_seq: last_seq.max(first_seq), message: message.into() });
         }
     }
 
-    fn damage(&mut self, damage: &Damage) {
+    fn add_damage(&mut self, damage: &Damage) {
         self.is_whole = false;
-        self.find(FindingKind::Damage, damage.first_seq, damage.last_seq, damage.to_string());
+        self.add_finding(FindingKind::Damage, damage.first_seq, damage.last_seq, damage.to_string());
     }
 
-    fn hole(&mut self, number: u64, last_seq: u64, what: &str) {
+    /// Adds a finding for the events from the next expected event to `last_seq`, which are missing in segment `number`
+    /// or before it.
+    fn add_missing_events(&mut self, number: u64, last_seq: u64, what: &str) {
         let first_seq = self.next_seq;
         let what = what.to_owned();
-        self.damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
+        self.add_damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
     }
 
-    fn segment(&mut self, dir: &LedgerDir, number: u64) -> Result<(), OpenError> {
+    fn check_segment(&mut self, dir: &LedgerDir, number: u64) -> Result<(), OpenError> {
         let (bytes, is_last) = match read_segment(dir, number) {
             Ok(read) => read,
-            Err(OpenError::Io { source, .. }) if file::is_none(&source) => {
+            Err(OpenError::Io { source, .. }) if file::is_not_regular(&source) => {
                 self.next_number = number + 1;
-                self.hole(number, self.next_seq, &source.to_string());
+                self.add_missing_events(number, self.next_seq, &source.to_string());
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         if number != self.next_number {
-            self.hole(self.next_number, self.next_seq, "the segment is missing");
+            self.add_missing_events(self.next_number, self.next_seq, "the segment is missing");
         }
         self.next_number = number + 1;
         let header = match SegmentHeader::parse(&bytes) {
@@ -201,14 +208,14 @@ impl<'a> Verifier<'a> {
             }
             Err(SegmentError::Header) => self.guess_header(number, &bytes),
         };
-        self.follow(number, &header);
+        self.check_segment_start(number, &header);
         let is_copy = origin::is_copy(&dir.at().join(JOURNAL_DIR));
         let mut scan = Scan::new(&bytes, &header, is_last).of_copy(is_copy);
         while let Some(found) = scan.next() {
             match found {
-                Scanned::Commit(at, frame) => self.commit(&frame, bytes.get(at..).unwrap_or_default()),
+                Scanned::Commit(at, frame) => self.check_commit(&frame, bytes.get(at..).unwrap_or_default()),
                 Scanned::Damage(damage) => {
-                    self.damage(&damage);
+                    self.add_damage(&damage);
                     (self.next_seq, self.chain) = (scan.next_seq(), scan.next_chain());
                 }
                 Scanned::Torn(at) => self.torn = Some((number, at as u64)),
@@ -217,12 +224,13 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    /// The header that a segment with a damaged one must have had, so that its commits can be read all the same.
+    /// Adds a finding for the damaged header of segment `number`. Returns the header that the segment must have had,
+    /// derived from its first commit, so that its commits can still be checked.
     fn guess_header(&mut self, number: u64, bytes: &[u8]) -> SegmentHeader {
         let first = Frame::parse(bytes.get(SEGMENT_HEADER_LEN..).unwrap_or_default()).ok();
         let (first_seq, chain_before) =
             first.map_or((self.next_seq, self.chain), |frame| (frame.header().first_seq, frame.header().chain_before));
-        self.find(
+        self.add_finding(
             FindingKind::Damage,
             first_seq,
             first_seq,
@@ -232,48 +240,52 @@ impl<'a> Verifier<'a> {
         SegmentHeader { ledger, number, first_seq, chain_before, len: bytes.len() as u64 }
     }
 
-    /// Whether a segment follows on the one before it.
-    fn follow(&mut self, number: u64, header: &SegmentHeader) {
+    /// Checks that the first event and the chain in the header of a segment continue the previous segment.
+    fn check_segment_start(&mut self, number: u64, header: &SegmentHeader) {
         let expected = match self.ledger {
             Some(_) => self.chain,
             None if header.ledger.is_nil() => header.chain_before,
             None => Chain::genesis(header.ledger),
         };
         if header.number != number || self.ledger.is_some_and(|ledger| ledger != header.ledger) {
-            self.hole(number, header.first_seq, "the segment header does not match the file name");
+            self.add_missing_events(number, header.first_seq, "the segment header does not match the file name");
         } else if header.first_seq != self.next_seq {
-            self.hole(number, header.first_seq.saturating_sub(1), "events are missing before the segment");
+            self.add_missing_events(
+                number,
+                header.first_seq.saturating_sub(1),
+                "events are missing before the segment",
+            );
         } else if header.chain_before != expected {
-            self.find(
+            self.add_finding(
                 FindingKind::Chain,
                 header.first_seq,
                 header.first_seq,
-                "the chain does not go on in the segment",
+                "the hash chain does not continue from the previous segment",
             );
         }
         self.ledger = Some(header.ledger);
         (self.next_seq, self.chain) = (header.first_seq, header.chain_before);
     }
 
-    fn commit(&mut self, frame: &Frame, bytes: &[u8]) {
+    fn check_commit(&mut self, frame: &Frame, bytes: &[u8]) {
         let header = *frame.header();
         let mut chain = header.chain_before;
         let mut touched: HashSet<StreamId> = HashSet::new();
         for (seq, event_bytes) in frame.iter(bytes) {
             chain = chain.link(seq, event_bytes);
-            touched.extend(self.event(seq, event_bytes));
+            touched.extend(self.check_event(seq, event_bytes));
             self.events += 1;
             if self.events.is_multiple_of(PROGRESS_EVENTS) {
                 (self.progress)(self.events);
             }
         }
         if chain != header.chain_after {
-            let message = "these events are not those that the chain was made of";
-            self.find(FindingKind::Chain, header.first_seq, header.last_seq(), message);
+            let message = "these events do not match the hash chain";
+            self.add_finding(FindingKind::Chain, header.first_seq, header.last_seq(), message);
         }
         for stream in touched {
-            if let Some(number) = self.folds.get(stream).and_then(|stream| stream.broken_invariant()) {
-                self.find(
+            if let Some(number) = self.stream_states.get(stream).and_then(|stream| stream.broken_invariant()) {
+                self.add_finding(
                     FindingKind::Invariant,
                     header.first_seq,
                     header.last_seq(),
@@ -284,35 +296,38 @@ impl<'a> Verifier<'a> {
         (self.next_seq, self.chain) = (header.last_seq() + 1, header.chain_after);
     }
 
-    /// Checks one event, and returns its stream if it is a process's.
-    fn event(&mut self, seq: u64, bytes: &[u8]) -> Option<StreamId> {
+    /// Decodes one event and applies it to the state of its stream. Returns the id of the stream, or `None` for an
+    /// event of the supervisor itself and for an event that cannot be decoded.
+    fn check_event(&mut self, seq: u64, bytes: &[u8]) -> Option<StreamId> {
         let event = match decode_event(seq, bytes) {
             Ok(event) => event,
             Err(error) => {
                 self.is_whole = false;
-                self.find(FindingKind::Record, seq, seq, error.to_string());
+                self.add_finding(FindingKind::Record, seq, seq, error.to_string());
                 return None;
             }
         };
-        let expected = self.folds.system_version() + 1;
+        let expected = self.stream_states.system_version() + 1;
         let applied = if event.stream.is_system() && event.version != expected {
             Err(IllegalEvent::Version { expected, found: event.version })
         } else {
             Ok(())
         };
-        if let Err(error) = applied.and_then(|()| self.folds.apply(&event))
+        if let Err(error) = applied.and_then(|()| self.stream_states.apply(&event))
             && self.is_whole
         {
-            self.find(FindingKind::Illegal, seq, seq, format!("{}: {error}", event.kind.name()));
+            self.add_finding(FindingKind::Illegal, seq, seq, format!("{}: {error}", event.kind.name()));
         }
         (!event.stream.is_system()).then_some(event.stream)
     }
 
-    /// The segment that is ready for later holds nothing, or its own header when a crash came just then.
-    /// Beside a writer it cannot be told: it may come into use at any moment.
-    fn ahead(&mut self, dir: &LedgerDir) {
+    /// Checks the file `ahead`, the segment that was allocated in advance. It must hold only zeros, or a segment header
+    /// and zeros if a crash came before the file was renamed. Skips the check while another process has the ledger
+    /// open, because that process may begin to use the segment at any time.
+    fn check_spare_segment(&mut self, dir: &LedgerDir) {
         let Ok(bytes) = file::read(&dir.at().join(JOURNAL_DIR).join(AHEAD)) else { return };
-        // A copy may be of one that came into use while it was copied.
+        // In a copy of a ledger the file may hold commits: the original ledger may have begun to use it while it was
+        // copied.
         if origin::is_copy(&dir.at().join(JOURNAL_DIR))
             || has_owner(dir)
             || next_segment(&dir.at().join(JOURNAL_DIR), self.next_number).is_ok_and(|next| next.is_some())
@@ -323,11 +338,11 @@ impl<'a> Verifier<'a> {
             if SegmentHeader::parse(&bytes).is_ok() { bytes.get(SEGMENT_HEADER_LEN..) } else { Some(&bytes[..]) };
         if rest.unwrap_or_default().iter().any(|byte| *byte != 0) {
             let seq = self.next_seq;
-            self.find(
+            self.add_finding(
                 FindingKind::Damage,
                 seq,
                 seq,
-                format!("the segment made for event {seq} and later is not empty"),
+                format!("the segment that was allocated for event {seq} and later events is not empty"),
             );
         }
     }
@@ -337,7 +352,7 @@ impl<'a> Verifier<'a> {
             head: Head { size: self.next_seq - 1, chain: self.chain },
             segments,
             events: self.events,
-            streams: self.folds.len() as u64,
+            streams: self.stream_states.len() as u64,
             torn: self.torn,
             ledger: self.ledger,
             store: StoreCheck::Skipped,

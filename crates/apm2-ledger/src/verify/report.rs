@@ -1,4 +1,4 @@
-//! What a verification finds.
+//! The report of a verification.
 
 use std::fmt;
 
@@ -6,28 +6,28 @@ use uuid::Uuid;
 
 use crate::head::Head;
 
-/// Findings that are listed; more of them would tell no more.
+/// Limit of findings in a report. Further findings are left out.
 pub const FINDINGS_MAX: usize = 1000;
 
-/// What kind of thing is wrong.
+/// The kind of a [`Finding`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
-    /// Bytes are not what they were, or are missing.
+    /// Bytes of the journal were changed, or events are missing.
     Damage,
-    /// Events are whole, and are not those that the chain was made of.
+    /// Events have correct checksums, but do not match the hash chain: they were changed together with their checksum.
     Chain,
-    /// An event's bytes are whole and cannot be understood.
+    /// An event has a correct checksum, but cannot be decoded.
     Record,
-    /// An event does not fit what came before it.
+    /// An event is not allowed in the state that its stream has after the earlier events.
     Illegal,
-    /// An invariant does not hold after an event.
+    /// The state of a stream after an event violates an invariant.
     Invariant,
-    /// The store says something else than the journal.
+    /// The store differs from the journal.
     Store,
 }
 
 impl FindingKind {
-    /// Its name, in `snake_case`.
+    /// The name of the kind in `snake_case`, for output.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,48 +47,49 @@ impl fmt::Display for FindingKind {
     }
 }
 
-/// One thing that is wrong.
+/// One problem that a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind of the problem.
     pub kind: FindingKind,
-    /// The first event concerned.
+    /// The sequence number of the first event that is affected.
     pub first_seq: u64,
-    /// The last event concerned.
+    /// The sequence number of the last event that is affected.
     pub last_seq: u64,
-    /// What it is, for a person.
+    /// A description of the problem for the user.
     pub message: String,
 }
 
-/// Whether the store was held against the journal.
+/// Whether a verification compared the store with the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoreCheck {
-    /// It was.
+    /// The store was compared with the journal.
     Done,
-    /// It was not: another process has the ledger open, the journal is damaged, or the store cannot be used.
+    /// The store was not compared: another process has the ledger open, the journal is damaged, or the store cannot be
+    /// used.
     Skipped,
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug, Clone)]
 pub struct VerifyReport {
-    /// The size and hash of the ledger, as far as it could be followed.
+    /// The size and the hash of the ledger after the last event that could be read.
     pub head: Head,
-    /// Journal segments read.
+    /// Number of journal segments that were read.
     pub segments: u64,
-    /// Events checked.
+    /// Number of events that were checked.
     pub events: u64,
-    /// Process instances with a history.
+    /// Number of process instances that have events.
     pub streams: u64,
-    /// Where a last commit begins that was cut short by a crash and never acknowledged: the segment and the byte. The next
-    /// opening cuts it off.
+    /// The segment number and the byte offset of a torn last commit: one whose write was interrupted by a crash, so
+    /// that it was never acknowledged. The next opening of the ledger cuts it off.
     pub torn: Option<(u64, u64)>,
-    /// The ledger's id, where a segment says it.
+    /// The id of the ledger; `None` if no segment header could be read.
     pub ledger: Option<Uuid>,
-    /// Whether the store was compared.
+    /// Whether the store was compared with the journal.
     pub store: StoreCheck,
-    /// Why it was not, or what the next opening will do about it.
+    /// The reason why the store was not compared, and what the next opening of the ledger will do with the store.
     pub store_note: Option<String>,
-    /// What is wrong; empty when nothing is.
+    /// The problems that were found, at most [`FINDINGS_MAX`]; empty for a sound ledger.
     pub findings: Vec<Finding>,
 }
