@@ -14,7 +14,7 @@ use apm2_model::{
 use uuid::Uuid;
 
 use crate::{
-    append::{commit_writer::CommitWriter, group_commit::GroupCommit, request::AppendResult},
+    append::{commit_writer::CommitWriter, group_commit::GroupCommit, request::AppendResult, sealer::Sealer},
     dir::LedgerDir,
     error::{AppendError, OpenError},
     head::Head,
@@ -51,6 +51,7 @@ struct Inner {
 /// The indexing thread, which a close joins, and the lock of the ledger's directory, which a close releases.
 struct OpenResources {
     indexer: JoinHandle<bool>,
+    sealer: Option<Sealer>,
     _lock: Arc<Lock>,
 }
 
@@ -87,13 +88,21 @@ impl Ledger {
     }
 
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
-        let Recovered { lock, journal, store, findings } = recovered;
+        let Recovered { lock, mut journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
         let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain());
         let id = journal.ledger();
         let dir = Arc::clone(lock.dir());
         extent::write(dir.at(), id, head);
         let shared = Arc::new(SharedState::new(Arc::clone(&dir), head, store));
+        let sealer = if options.seal {
+            Some(Sealer::start(Arc::clone(&dir)).map_err(OpenError::io(dir.named()))?)
+        } else {
+            None
+        };
+        if let Some(sealer) = &sealer {
+            journal.signal_full(sealer.signal());
+        }
         let (messages, received) = sync_channel(INDEXER_QUEUE_LEN);
         let indexer = StoreIndexer::new(Arc::clone(&shared), id, frame_builder);
         let writer = CommitWriter::new(journal, Arc::clone(&shared), messages, options.stream_heads_max);
@@ -101,7 +110,7 @@ impl Ledger {
             .name("apm2-indexer".to_owned())
             .spawn(move || indexer.run(&received))
             .map_err(OpenError::io(dir.named()))?;
-        let resources = Mutex::new(Some(OpenResources { indexer, _lock: lock }));
+        let resources = Mutex::new(Some(OpenResources { indexer, sealer, _lock: lock }));
         let ledger = Self { inner: Arc::new(Inner { id, shared, group_commit: GroupCommit::new(writer), resources }) };
         ledger.record_findings(findings);
         Ok(ledger)
@@ -211,10 +220,11 @@ impl Inner {
         // The mutex stays locked until the close is complete, so that a second concurrent call returns only after the
         // close.
         let mut resources = self.resources.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(OpenResources { indexer, _lock }) = resources.take() else { return };
+        let Some(OpenResources { indexer, sealer, _lock }) = resources.take() else { return };
         if let Some(mut writer) = self.group_commit.close() {
             writer.write_snapshot();
         }
+        drop(sealer);
         // The writer was dropped above, so the channel is closed and the indexing thread ends, unless a call of sled
         // hangs.
         let began = Instant::now();

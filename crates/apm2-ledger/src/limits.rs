@@ -101,3 +101,6 @@ pub const PAGE_BYTES: usize = 16 * 1024;
 /// A section of the footer of a sealed segment that is read as a whole, in bytes before compression: the table of blocks, and
 /// the directory of the pages of a table.
 pub const SECTION_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// States of streams that the sealing thread keeps in memory from one segment to the next.
+pub const SEALER_STATES_MAX: usize = 1024;

@@ -19,6 +19,8 @@ pub struct Options {
     /// Number of idle streams whose state is held in memory for the next append. The state of a stream with a running
     /// process or a scheduled restart is always held, and does not count.
     pub stream_heads_max: usize,
+    /// Whether full segments are rewritten as sealed segments, in the background.
+    pub seal: bool,
 }
 
 impl Default for Options {
@@ -28,6 +30,7 @@ impl Default for Options {
             lock_wait: LOCK_WAIT,
             backend: Arc::new(Disk),
             stream_heads_max: STREAM_HEADS_MAX,
+            seal: true,
         }
     }
 }

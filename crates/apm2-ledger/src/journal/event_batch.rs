@@ -2,11 +2,7 @@
 
 use std::ops::Range;
 
-use crate::{
-    chain::Chain,
-    frame::Frame,
-    journal::sealed::block::Block,
-};
+use crate::{chain::Chain, frame::Frame, journal::sealed::block::Block};
 
 /// The bytes of consecutive events.
 #[derive(Debug, Clone)]
@@ -42,7 +38,8 @@ impl EventBatch {
 
     /// The sequence number and the bytes of each event that was not erased.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &[u8])> {
-        let range = |at: usize| Some((self.first_seq.saturating_add(at as u64), self.bytes.get(self.events.get(at)?.clone())?));
+        let range =
+            |at: usize| Some((self.first_seq.saturating_add(at as u64), self.bytes.get(self.events.get(at)?.clone())?));
         (0..self.events.len()).filter_map(range).filter(|(_, bytes)| !bytes.is_empty())
     }
 

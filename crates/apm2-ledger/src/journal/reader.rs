@@ -22,7 +22,7 @@ use crate::{
         sealed::{error::SealedError, reader::SealedSegment},
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, segment_files},
+        segment_file::{SegmentFile, sealed_path, segment_files},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     read::query::EventQuery,
@@ -104,9 +104,8 @@ pub(crate) fn sealed_damage(number: u64, seqs: (u64, u64), error: SealedError) -
     let what = error.to_string();
     let (first_seq, last_seq, offset) = match error {
         SealedError::Io(error) => return Err(error),
-        SealedError::Block { first_seq, last_seq, offset, .. } | SealedError::Missing { first_seq, last_seq, offset } => {
-            (first_seq, last_seq, offset)
-        }
+        SealedError::Block { first_seq, last_seq, offset, .. }
+        | SealedError::Missing { first_seq, last_seq, offset } => (first_seq, last_seq, offset),
         SealedError::Chain { seq } => (seq, seq, 0),
         _ => (seqs.0, seqs.1, 0),
     };
@@ -235,6 +234,18 @@ impl JournalReader {
         sealed_damage(file.number, seqs, error).map_or_else(self.segment_error(file), ReadError::Damaged)
     }
 
+    /// Converts an error of the current sealed segment.
+    fn checked<T>(&self, found: Result<T, SealedError>) -> Result<T, ReadError> {
+        found.map_err(|error| match &self.current {
+            Some(Cursor::Sealed(segment)) => {
+                let (number, seqs) = (segment.number(), (segment.first_seq(), segment.end_seq() - 1));
+                let file = SegmentFile { number, path: sealed_path(&self.journal, number), is_sealed: true };
+                self.sealed_error(&file, seqs, error)
+            }
+            _ => ReadError::Gap { seq: self.first_seq },
+        })
+    }
+
     /// The next batch of events. `None` at the end of the journal.
     pub(crate) fn next_batch(&mut self) -> Result<Option<EventBatch>, ReadError> {
         let mut tries = 0;
@@ -242,16 +253,14 @@ impl JournalReader {
             let segment = match &mut self.current {
                 None => return Ok(None),
                 Some(Cursor::Plain(segment)) => segment,
-                Some(Cursor::Sealed(segment)) => match segment.next_batch() {
-                    Ok(Some(batch)) => return Ok(Some(batch)),
-                    Ok(None) if self.next_segment()? => continue,
-                    Ok(None) => return Ok(None),
-                    Err(error) => {
-                        let (number, seqs) = (segment.number(), (segment.first_seq(), segment.end_seq() - 1));
-                        let path = crate::journal::segment_file::sealed_path(&self.journal, number);
-                        return Err(self.sealed_error(&SegmentFile { number, path, is_sealed: true }, seqs, error));
+                Some(Cursor::Sealed(segment)) => {
+                    let found = segment.next_batch();
+                    match self.checked(found)? {
+                        Some(batch) => return Ok(Some(batch)),
+                        None if self.next_segment()? => continue,
+                        None => return Ok(None),
                     }
-                },
+                }
             };
             match segment.scan_next() {
                 Some(Scanned::Commit(at, frame)) => return Ok(Some(segment.batch(at, frame))),
@@ -305,14 +314,16 @@ impl JournalReader {
         }
         self.load(number + 1)?;
         match &self.current {
-            Some(next) if next.first_seq() != next_seq || chain.is_some_and(|chain| next.chain_before() != chain) => Err(Damage {
-                first_seq: next_seq,
-                last_seq: next.first_seq().saturating_sub(1).max(next_seq),
-                segment: number,
-                offset: 0,
-                what: "the next segment does not continue this one".to_owned(),
+            Some(next) if next.first_seq() != next_seq || chain.is_some_and(|chain| next.chain_before() != chain) => {
+                Err(Damage {
+                    first_seq: next_seq,
+                    last_seq: next.first_seq().saturating_sub(1).max(next_seq),
+                    segment: number,
+                    offset: 0,
+                    what: "the next segment does not continue this one".to_owned(),
+                }
+                .into())
             }
-            .into()),
             _ => Ok(true),
         }
     }

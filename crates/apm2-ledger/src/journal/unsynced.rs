@@ -73,6 +73,7 @@ impl UnsyncedJournal {
             next_seq,
             chain,
             ahead: None,
+            full: None,
         };
         Ok(Self { writer, bytes, last_commit, is_torn, is_short })
     }

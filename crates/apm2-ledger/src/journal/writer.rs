@@ -5,7 +5,7 @@ use std::{
     io,
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc::Sender},
     thread::{self, JoinHandle},
 };
 
@@ -37,6 +37,8 @@ pub(crate) struct JournalWriter {
     pub(super) next_seq: u64,
     pub(super) chain: Chain,
     pub(super) ahead: Option<JoinHandle<io::Result<()>>>,
+    /// Signalled when a segment is full.
+    pub(super) full: Option<Sender<()>>,
 }
 
 impl JournalWriter {
@@ -66,7 +68,13 @@ impl JournalWriter {
             next_seq: 1,
             chain,
             ahead: None,
+            full: None,
         })
+    }
+
+    /// Sends a signal to `full` whenever a segment is full.
+    pub(crate) fn signal_full(&mut self, full: Sender<()>) {
+        self.full = Some(full);
     }
 
     /// The ID of the ledger.
@@ -162,6 +170,9 @@ impl JournalWriter {
             && let Err(error) = full.set_len(self.offset)
         {
             tracing::debug!(%error, "a full journal segment could not be truncated");
+        }
+        if self.full.as_ref().is_some_and(|full| full.send(()).is_err()) {
+            tracing::debug!("the sealing thread has ended; the full journal segment stays plain");
         }
         self.number += 1;
         self.len = len;

@@ -10,8 +10,8 @@ use apm2_model::{
 use crate::{
     error::ReadError,
     frame::Frame,
-    journal::reader::JournalReader,
-    read::access::Access,
+    journal::{event_batch::EventBatch, reader::JournalReader},
+    read::{access::Access, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
     store::{
@@ -19,24 +19,6 @@ use crate::{
         sled_store::Store,
     },
 };
-
-/// The filter of an [`Events`] iterator.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Wanted {
-    All,
-    Stream(StreamId),
-    /// The events whose wall-clock time, in nanoseconds since 1970, is in this range; both ends are included.
-    Between(i64, i64),
-}
-
-impl Wanted {
-    fn stream(&self) -> Option<StreamId> {
-        match self {
-            Self::Stream(stream) => Some(*stream),
-            Self::All | Self::Between(..) => None,
-        }
-    }
-}
 
 /// The bytes of a frame from the store, or of a commit from memory or from the journal.
 enum Bytes {
@@ -64,10 +46,16 @@ struct Current {
 }
 
 impl Current {
-    fn new(bytes: Bytes, frame: &Frame) -> Self {
+    fn of_frame(bytes: Bytes, frame: &Frame) -> Self {
         let header = frame.header();
         let rest = (header.first_seq..).zip(frame.events().to_vec());
         Self { bytes, last_seq: header.last_seq(), rest }
+    }
+
+    fn of_batch(batch: EventBatch) -> Self {
+        let (first_seq, last_seq) = (batch.first_seq(), batch.last_seq());
+        let (bytes, events) = batch.into_parts();
+        Self { bytes: Bytes::Read(bytes), last_seq, rest: (first_seq..).zip(events) }
     }
 }
 
@@ -84,7 +72,7 @@ enum Source {
 pub struct Events {
     access: Access,
     source: Source,
-    wanted: Wanted,
+    query: EventQuery,
     /// The sequence number of the first event that was not considered yet.
     next: u64,
     last: u64,
@@ -100,7 +88,7 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn new(access: Access, wanted: Wanted, first: u64, last: u64) -> Self {
+    pub(crate) fn new(access: Access, query: EventQuery, first: u64, last: u64) -> Self {
         let source = match &access {
             Access::SharedState(shared) => Source::SharedState(Arc::clone(shared)),
             Access::Journal(_) => Source::Journal(None),
@@ -111,7 +99,7 @@ impl Events {
         Self {
             access,
             source,
-            wanted,
+            query,
             next: first,
             last,
             visible,
@@ -125,6 +113,11 @@ impl Events {
     /// Sets the version that the first event of the stream must have.
     pub(crate) fn expecting(self, version: u64) -> Self {
         Self { next_version: Some(version), ..self }
+    }
+
+    /// Ends after event `last`.
+    pub(crate) fn up_to(self, last: u64) -> Self {
+        Self { last: self.last.min(last), ..self }
     }
 
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
@@ -158,22 +151,21 @@ impl Events {
                 self.current = None;
                 return Ok(None);
             }
+            // The event was erased.
+            if range.is_empty() {
+                continue;
+            }
             let bytes = current.bytes.get(range);
             let unreadable = |source| ReadError::Record { seq, source };
-            if let Some(stream) = self.wanted.stream()
-                && peek_stream(bytes).map_err(unreadable)? != stream
-            {
+            if !self.query.accepts_stream_of(bytes).map_err(unreadable)? {
                 continue;
             }
             let event = decode_event(seq, bytes).map_err(unreadable)?;
-            if let Wanted::Between(from, to) = self.wanted
-                && !(from..=to).contains(&event.stamp.wall_ns)
-            {
+            if !self.query.accepts(&event) {
                 continue;
             }
-            let is_live = matches!(self.source, Source::SharedState(_));
-            if is_live && self.wanted.stream().is_some() && self.next_version.is_some_and(|next| next != event.version)
-            {
+            let is_of_index = matches!(self.source, Source::SharedState(_)) && self.query.single_stream().is_some();
+            if is_of_index && self.next_version.is_some_and(|next| next != event.version) {
                 // A version is missing, so the index of the store has lost an entry. The journal holds all events.
                 self.switch_to_journal();
                 return Ok(None);
@@ -213,20 +205,21 @@ impl Events {
             return Ok(false);
         }
         // The commits in memory are read before the store, because a commit that has left the memory is in the store.
-        let tail = match self.wanted {
-            Wanted::Stream(stream) => tail_commit_of(shared, self.next, stream)?,
-            Wanted::All | Wanted::Between(..) => shared.unindexed_at(self.next),
+        let stream = self.query.single_stream();
+        let tail = match stream {
+            Some(stream) => tail_commit_of(shared, self.next, stream)?,
+            None => shared.unindexed_at(self.next),
         };
         let store = shared.store().ok_or(ReadError::Gap { seq: self.next })?;
-        let stored = match (self.wanted, &tail) {
-            (Wanted::Stream(stream), _) => stored_frame_of(&store, self.next, stream)?,
-            (Wanted::All | Wanted::Between(..), Some(_)) => None,
-            (Wanted::All | Wanted::Between(..), None) => Some(self.scanned_frame(&store)?),
+        let stored = match (stream, &tail) {
+            (Some(stream), _) => stored_frame_of(&store, self.next, stream)?,
+            (None, Some(_)) => None,
+            (None, None) => Some(self.scanned_frame(&store)?),
         };
         match (stored, tail) {
-            (Some((bytes, frame)), _) => self.current = Some(Current::new(Bytes::Stored(bytes), &frame)),
+            (Some((bytes, frame)), _) => self.current = Some(Current::of_frame(Bytes::Stored(bytes), &frame)),
             (None, Some(commit)) => {
-                let current = Current::new(Bytes::Committed(Arc::clone(&commit)), &commit.frame);
+                let current = Current::of_frame(Bytes::Committed(Arc::clone(&commit)), &commit.frame);
                 self.current = Some(current);
             }
             (None, None) => return Ok(false),
@@ -252,10 +245,13 @@ impl Events {
         let Source::Journal(reader) = &mut self.source else { return Ok(false) };
         let reader = match reader {
             Some(reader) => reader,
-            None => reader.insert(Box::new(JournalReader::starting_at(self.access.dir(), self.next)?)),
+            None => {
+                let opened = JournalReader::of_query(self.access.dir(), self.next, self.query.clone())?;
+                reader.insert(Box::new(opened))
+            }
         };
-        let Some(commit) = reader.next_commit()? else { return Ok(false) };
-        self.current = Some(Current::new(Bytes::Read(commit.bytes), &commit.frame));
+        let Some(batch) = reader.next_batch()? else { return Ok(false) };
+        self.current = Some(Current::of_batch(batch));
         Ok(true)
     }
 }

@@ -10,7 +10,7 @@ use apm2_model::{
 
 use crate::{
     error::{FindError, ReadError},
-    read::{reader::Reader, replay::Origin},
+    read::reader::Reader,
 };
 
 /// Limit of streams that are read from the store for one name or prefix. A prefix with more streams is ambiguous in any
@@ -33,8 +33,11 @@ impl Reader {
     /// The states of all streams that `text` may name, to be resolved by the rules of
     /// [`id_query`](apm2_model::id_query).
     fn candidates(&self, text: &str) -> Result<Vec<Stream>, ReadError> {
+        let names: Vec<&str> = [Some(text), split_instance(text).map(|(name, _)| name)].into_iter().flatten().collect();
+        let id_prefix = prefix_digits(text).map(|digits| whole_bytes(&digits));
         let Some(store) = self.store() else {
-            return Ok(self.replay(u64::MAX, Origin::Genesis)?.streams.into_values().collect());
+            let ids = self.streams_in_journal(&names, id_prefix.as_deref(), CANDIDATES_MAX)?;
+            return ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect();
         };
         // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
         // memory is read before the store, so that an event that is added to the store meanwhile is not missed.
@@ -42,13 +45,13 @@ impl Reader {
         for event in self.unindexed_events() {
             ids.insert(event?.stream);
         }
-        for name in [Some(text), split_instance(text).map(|(name, _)| name)].into_iter().flatten() {
+        for name in names {
             for process in store.named(name)? {
                 ids.extend(store.streams(process.as_bytes(), CANDIDATES_MAX)?);
             }
         }
-        if let Some(digits) = prefix_digits(text) {
-            ids.extend(store.streams(&whole_bytes(&digits), CANDIDATES_MAX)?);
+        if let Some(prefix) = id_prefix {
+            ids.extend(store.streams(&prefix, CANDIDATES_MAX)?);
         }
         ids.remove(&StreamId::SYSTEM);
         ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect()

@@ -25,11 +25,6 @@ impl EventQuery {
         Self { streams: vec![stream], ..Self::default() }
     }
 
-    /// Whether the filter accepts every event.
-    pub(crate) fn is_all(&self) -> bool {
-        self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none()
-    }
-
     /// The stream, when the filter accepts every event of one stream and no other events.
     pub(crate) fn single_stream(&self) -> Option<StreamId> {
         match self.streams.as_slice() {

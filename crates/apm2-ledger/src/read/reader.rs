@@ -11,14 +11,11 @@ use crate::{
     head::Head,
     journal::{
         JOURNAL_DIR,
-        reader::{JournalReader, read_header},
+        reader::JournalReader,
         segment::{FORMAT_VERSION, SegmentError},
-        segments,
+        segment_file::segment_files,
     },
-    read::{
-        access::Access,
-        events::{Events, Wanted},
-    },
+    read::{access::Access, events::Events, query::EventQuery},
     recovery::extent,
     shared_state::SharedState,
     store::{clean_shutdown, key, sled_store::Store},
@@ -71,7 +68,7 @@ impl Reader {
     /// Opens the journal in the open directory `dir` for reading, as [`open`](Self::open) does.
     pub(crate) fn of_journal(dir: Arc<LedgerDir>) -> Result<Self, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
-        let all = match segments(&journal) {
+        let all = match segment_files(&journal) {
             Ok(all) if !all.is_empty() => all,
             Ok(_) => return Err(without_journal(&dir)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(without_journal(&dir)),
@@ -79,8 +76,8 @@ impl Reader {
         };
         let extent = extent::read(dir.at());
         let mut known_size = clean_shutdown::size_at_close(dir.at()).unwrap_or(0);
-        for (_, path) in all {
-            match read_header(&path) {
+        for file in all {
+            match file.start() {
                 Ok(Err(SegmentError::Newer(found))) => {
                     return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
                 }
@@ -96,6 +93,11 @@ impl Reader {
         Ok(Self { access: Access::Journal(dir), head, is_whole, known_size })
     }
 
+    /// A reader of the segments of the journal in the open directory `dir`, whose head is not read.
+    pub(crate) const fn of_segments(dir: Arc<LedgerDir>) -> Self {
+        Self { access: Access::Journal(dir), head: None, is_whole: true, known_size: 0 }
+    }
+
     pub(crate) fn shared(shared: Arc<SharedState>) -> Self {
         Self { access: Access::SharedState(shared), head: None, is_whole: true, known_size: 0 }
     }
@@ -107,6 +109,16 @@ impl Reader {
             Access::SharedState(shared) if shared.store().is_some() => Source::Store,
             Access::SharedState(_) | Access::Journal(_) => Source::Journal,
         }
+    }
+
+    /// The directory of the ledger.
+    pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
+        self.access.dir()
+    }
+
+    /// The sequence number of the last event that may be returned.
+    pub(crate) fn visible(&self) -> u64 {
+        self.access.visible()
     }
 
     /// The store; `None` if this reader reads the journal.
@@ -140,7 +152,7 @@ impl Reader {
     /// The events from `first` to `last`, both included, in order.
     #[must_use]
     pub fn events(&self, first: u64, last: u64) -> Events {
-        Events::new(self.access.clone(), Wanted::All, first, last)
+        Events::new(self.access.clone(), EventQuery::default(), first, last)
     }
 
     /// All events of the stream `stream`, in order.
@@ -150,7 +162,7 @@ impl Reader {
     }
 
     pub(crate) fn stream_events_from(&self, stream: StreamId, first: u64) -> Events {
-        Events::new(self.access.clone(), Wanted::Stream(stream), first, u64::MAX)
+        Events::new(self.access.clone(), EventQuery::stream(stream), first, u64::MAX)
     }
 
     /// The events whose wall-clock time is from `from` to `to`, both included, in the order of the ledger.
@@ -168,7 +180,8 @@ impl Reader {
             }
             None => 1,
         };
-        Ok(Events::new(self.access.clone(), Wanted::Between(from_ns, to_ns), first, u64::MAX))
+        let query = EventQuery { wall_ns: Some((from_ns, to_ns)), ..EventQuery::default() };
+        Ok(Events::new(self.access.clone(), query, first, u64::MAX))
     }
 
     /// The events in memory that may be missing from the store.
@@ -194,15 +207,8 @@ impl Reader {
     /// # Errors
     /// When events cannot be read.
     pub fn seq_at(&self, time: DateTime<Utc>) -> Result<u64, ReadError> {
-        let limit_ns = wall_ns(time);
-        let mut found = 0;
-        for event in self.events(1, u64::MAX) {
-            let event = event?;
-            if event.stamp.wall_ns <= limit_ns {
-                found = event.seq;
-            }
-        }
-        Ok(found)
+        let query = EventQuery { wall_ns: Some((i64::MIN, wall_ns(time))), ..EventQuery::default() };
+        Ok(self.last_events(&query, u64::MAX, 1)?.first().map_or(0, |event| event.seq))
     }
 
     /// The current state of the stream `id`; `None` if the stream has no events.
@@ -210,15 +216,23 @@ impl Reader {
     /// # Errors
     /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
     pub fn stream(&self, id: StreamId) -> Result<Option<Stream>, ReadError> {
+        self.stream_at(id, u64::MAX)
+    }
+
+    /// The state of the stream `id` after event `seq` of the ledger; `None` if the stream has no events by then.
+    ///
+    /// # Errors
+    /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
+    pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
         let mut state = match self.store() {
-            Some(store) => store.snapshot(id).unwrap_or_default(),
-            None => None,
+            Some(store) => store.snapshot(id).unwrap_or_default().filter(|snapshot| snapshot.last_seq <= seq),
+            None => self.sealed_state(id, seq)?,
         };
         let events = match &state {
             Some(snapshot) => self.stream_events_from(id, snapshot.last_seq + 1).expecting(snapshot.version + 1),
             None => self.stream_events(id),
         };
-        for event in events {
+        for event in events.up_to(seq) {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
             match &mut state {
@@ -251,11 +265,8 @@ fn journal_head(dir: &Arc<LedgerDir>) -> (Option<Head>, bool) {
     let Ok(mut reader) = JournalReader::starting_at(dir, u64::MAX) else { return (None, false) };
     let Some(mut head) = reader.head() else { return (None, false) };
     loop {
-        match reader.next_commit() {
-            Ok(Some(commit)) => {
-                let header = commit.frame.header();
-                head = Head { size: header.last_seq(), chain: header.chain_after };
-            }
+        match reader.next_batch() {
+            Ok(Some(_)) => head = reader.head().unwrap_or(head),
             end => return (Some(head), end.is_ok()),
         }
     }

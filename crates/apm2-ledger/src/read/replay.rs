@@ -11,7 +11,10 @@ use apm2_model::{
     state::stream::{IllegalEvent, Stream},
 };
 
-use crate::{error::ReadError, read::reader::Reader};
+use crate::{
+    error::ReadError,
+    read::{reader::Reader, sealed_states::SealedStates},
+};
 
 /// Number of events in one message from the thread that decodes events to the thread that applies them.
 const CHUNK_EVENTS: usize = 256;
@@ -130,7 +133,10 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
 /// The stream states in the snapshots, and the first event to be replayed on them. Returns `None` if the snapshots are
 /// missing, cannot be read, or include events after `upto`; the caller then replays all events.
 fn from_snapshots(reader: &Reader, upto: u64) -> Option<(StreamStates, u64)> {
-    let store = reader.store()?;
+    let Some(store) = reader.store() else {
+        let SealedStates { streams, seq } = reader.sealed_states(upto).ok()??;
+        return Some((StreamStates { streams, system_version: 0 }, seq + 1));
+    };
     let seq = store.snapshot_seq().ok()?;
     let streams = store.snapshots().ok()??;
     let is_usable = seq > 0 && streams.iter().all(|stream| stream.last_seq <= upto) && seq <= upto;

@@ -26,7 +26,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         reader::JournalReader,
-        segments,
+        segment_file::segment_files,
         unsynced::{CutTail, UnsyncedJournal},
         writer::JournalWriter,
     },
@@ -173,7 +173,7 @@ fn find_expected_journal(
     journal_dir: &Path,
     options: &Options,
 ) -> Result<UnsyncedJournal, OpenError> {
-    let is_gone = match segments(journal_dir) {
+    let is_gone = match segment_files(journal_dir) {
         Ok(segments) => segments.is_empty(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         Err(error) => return Err(OpenError::io(journal_dir)(error)),
@@ -203,7 +203,7 @@ fn find_or_create_journal(
     options: &Options,
 ) -> Result<UnsyncedJournal, OpenError> {
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
-    let is_empty = segments(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
+    let is_empty = segment_files(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
         return UnsyncedJournal::find(dir, options.segment_bytes, options.backend.clone());
     }
@@ -302,10 +302,9 @@ fn add_missing_events(
     let mut reader = JournalReader::starting_at(dir, head.seq + 1)?;
     let mut frame_builder = IndexedFrameBuilder::new(head.seq + 1, head.chain);
     let mut unflushed = 0;
-    while let Some(commit) = reader.next_commit()? {
-        let header = *commit.frame.header();
-        let mut chain = header.chain_before;
-        for (seq, event_bytes) in commit.frame.iter(&commit.bytes) {
+    while let Some(batch) = reader.next_batch()? {
+        let mut chain = batch.chain_before();
+        for (seq, event_bytes) in batch.iter() {
             if seq < frame_builder.next_seq() {
                 chain = chain.link(seq, event_bytes);
                 continue;

@@ -171,11 +171,10 @@ pub(crate) fn diverging(store: &Store, head: StoreHead, dir: &Arc<LedgerDir>, jo
 /// The value of the journal's hash chain after event `seq`; `None` if the journal ends before that event.
 fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadError> {
     let mut reader = JournalReader::starting_at(dir, seq + 1)?;
-    while let Some(commit) = reader.next_commit()? {
-        let header = *commit.frame.header();
-        if header.last_seq() >= seq {
-            let events = commit.frame.iter(&commit.bytes).take_while(|(at, _)| *at <= seq);
-            return Ok(Some(events.fold(header.chain_before, |chain, (at, bytes)| chain.link(at, bytes))));
+    while let Some(batch) = reader.next_batch()? {
+        if batch.last_seq() >= seq {
+            let events = batch.iter().take_while(|(at, _)| *at <= seq);
+            return Ok(Some(events.fold(batch.chain_before(), |chain, (at, bytes)| chain.link(at, bytes))));
         }
     }
     Ok(None)
@@ -184,8 +183,8 @@ fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadEr
 /// The sequence number of the first event in the store whose bytes differ from those in the journal.
 fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, ReadError> {
     let mut reader = JournalReader::starting_at(dir, 1)?;
-    let mut journal = std::iter::from_fn(move || reader.next_commit().ok().flatten()).flat_map(|commit| {
-        let events: Vec<_> = commit.frame.iter(&commit.bytes).map(|(seq, bytes)| (seq, bytes.to_vec())).collect();
+    let mut journal = std::iter::from_fn(move || reader.next_batch().ok().flatten()).flat_map(|batch| {
+        let events: Vec<_> = batch.iter().map(|(seq, bytes)| (seq, bytes.to_vec())).collect();
         events
     });
     let mut found = None;

@@ -3,10 +3,14 @@
 
 pub(crate) mod compare;
 pub(crate) mod report;
+mod sealed;
 
-use std::{collections::HashSet, path::Path, sync::Arc, thread};
+use std::{collections::HashSet, io, path::Path, sync::Arc, thread};
 
-use apm2_model::{event::stream_id::StreamId, state::stream::IllegalEvent};
+use apm2_model::{
+    event::{Event, stream_id::StreamId},
+    state::stream::IllegalEvent,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -18,10 +22,9 @@ use crate::{
     head::Head,
     journal::{
         JOURNAL_DIR, origin,
-        reader::read_header,
         scan::{Scan, Scanned},
         segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
-        segments,
+        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     lock::has_owner,
@@ -54,7 +57,7 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
 
 fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
-    if segments(&journal).map_or(true, |all| all.is_empty()) {
+    if segment_files(&journal).map_or(true, |all| all.is_empty()) {
         return match without_journal(dir) {
             OpenError::Damaged(damage) => {
                 let mut verifier = Verifier::new(progress);
@@ -69,8 +72,8 @@ fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
     // Another process may begin a segment during the verification, so the directory is listed again after each segment.
-    while let Some(number) = next_segment(&journal, verifier.next_number)? {
-        verifier.check_segment(dir, number)?;
+    while let Some(file) = next_segment(&journal, verifier.next_number)? {
+        verifier.check_segment(dir, &file)?;
         count += 1;
     }
     verifier.check_spare_segment(dir);
@@ -97,18 +100,18 @@ fn missing_at_end(known_size: Option<u64>, journal: u64) -> Option<Finding> {
 /// another process may extend meanwhile.
 fn extent_size(dir: &LedgerDir) -> Option<u64> {
     let extent = extent::read(dir.at())?;
-    let all = segments(&dir.at().join(JOURNAL_DIR)).ok()?;
-    let mut headers = all.iter().filter_map(|(_, path)| read_header(path).ok()?.ok());
-    headers.any(|header| header.ledger == extent.ledger).then_some(extent.size)
+    let all = segment_files(&dir.at().join(JOURNAL_DIR)).ok()?;
+    let mut starts = all.iter().filter_map(|file| file.start().ok()?.ok());
+    starts.any(|start| start.ledger == extent.ledger).then_some(extent.size)
 }
 
-/// The number of the first segment in the directory `journal` whose number is at least `number`.
-fn next_segment(journal: &Path, number: u64) -> Result<Option<u64>, OpenError> {
-    let all = segments(journal).map_err(OpenError::io(journal))?;
-    Ok(all.into_iter().map(|(found, _)| found).find(|found| *found >= number))
+/// The first segment in the directory `journal` whose number is at least `number`.
+fn next_segment(journal: &Path, number: u64) -> Result<Option<SegmentFile>, OpenError> {
+    let all = segment_files(journal).map_err(OpenError::io(journal))?;
+    Ok(all.into_iter().find(|found| found.number >= number))
 }
 
-/// Reads a segment. Returns its bytes, and whether it is the last segment.
+/// Reads a plain segment. Returns its bytes, and whether it is the last segment.
 ///
 /// If the end of the last segment looks damaged and another process has the ledger open, the segment is read again up
 /// to [`TAIL_READ_TRIES`] times, because that process may be writing a commit there or may have begun the next segment.
@@ -187,9 +190,22 @@ impl<'a> Verifier<'a> {
         self.add_damage(&Damage { first_seq, last_seq: last_seq.max(first_seq), segment: number, offset: 0, what });
     }
 
-    fn check_segment(&mut self, dir: &LedgerDir, number: u64) -> Result<(), OpenError> {
+    fn check_segment(&mut self, dir: &LedgerDir, file: &SegmentFile) -> Result<(), OpenError> {
+        let number = file.number;
+        if file.is_sealed {
+            if number != self.next_number {
+                self.add_missing_events(self.next_number, self.next_seq, "the segment is missing");
+            }
+            self.next_number = number + 1;
+            return self.check_sealed(dir, file);
+        }
         let (bytes, is_last) = match read_segment(dir, number) {
             Ok(read) => read,
+            // The segment was sealed meanwhile.
+            Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                let path = sealed_path(&dir.at().join(JOURNAL_DIR), number);
+                return self.check_segment(dir, &SegmentFile { number, path, is_sealed: true });
+            }
             Err(OpenError::Io { source, .. }) if file::is_not_regular(&source) => {
                 self.next_number = number + 1;
                 self.add_missing_events(number, self.next_seq, &source.to_string());
@@ -208,7 +224,7 @@ impl<'a> Verifier<'a> {
             }
             Err(SegmentError::Header) => self.guess_header(number, &bytes),
         };
-        self.check_segment_start(number, &header);
+        self.check_segment_start(number, &SegmentStart::from(header));
         let is_copy = origin::is_copy(&dir.at().join(JOURNAL_DIR));
         let mut scan = Scan::new(&bytes, &header, is_last).of_copy(is_copy);
         while let Some(found) = scan.next() {
@@ -237,11 +253,11 @@ impl<'a> Verifier<'a> {
             format!("the header of segment {number} is damaged, before event {first_seq}"),
         );
         let ledger = self.ledger.unwrap_or(Uuid::nil());
-        SegmentHeader { ledger, number, first_seq, chain_before, len: bytes.len() as u64 }
+        SegmentHeader { version: FORMAT_VERSION, ledger, number, first_seq, chain_before, len: bytes.len() as u64 }
     }
 
     /// Checks that the first event and the chain in the header of a segment continue the previous segment.
-    fn check_segment_start(&mut self, number: u64, header: &SegmentHeader) {
+    fn check_segment_start(&mut self, number: u64, header: &SegmentStart) {
         let expected = match self.ledger {
             Some(_) => self.chain,
             None if header.ledger.is_nil() => header.chain_before,
@@ -283,17 +299,17 @@ impl<'a> Verifier<'a> {
             let message = "these events do not match the hash chain";
             self.add_finding(FindingKind::Chain, header.first_seq, header.last_seq(), message);
         }
-        for stream in touched {
+        self.check_invariants(touched, header.first_seq, header.last_seq());
+        (self.next_seq, self.chain) = (header.last_seq() + 1, header.chain_after);
+    }
+
+    /// Checks the invariants of the streams after the events from `first_seq` to `last_seq`.
+    fn check_invariants(&mut self, streams: impl IntoIterator<Item = StreamId>, first_seq: u64, last_seq: u64) {
+        for stream in streams {
             if let Some(number) = self.stream_states.get(stream).and_then(|stream| stream.broken_invariant()) {
-                self.add_finding(
-                    FindingKind::Invariant,
-                    header.first_seq,
-                    header.last_seq(),
-                    format!("{number} does not hold"),
-                );
+                self.add_finding(FindingKind::Invariant, first_seq, last_seq, format!("{number} does not hold"));
             }
         }
-        (self.next_seq, self.chain) = (header.last_seq() + 1, header.chain_after);
     }
 
     /// Decodes one event and applies it to the state of its stream. Returns the id of the stream, or `None` for an
@@ -307,18 +323,23 @@ impl<'a> Verifier<'a> {
                 return None;
             }
         };
-        let expected = self.stream_states.system_version() + 1;
+        self.apply(&event);
+        (!event.stream.is_system()).then_some(event.stream)
+    }
+
+    /// Applies an event to the state of its stream.
+    fn apply(&mut self, event: &Event) {
+        let (seq, expected) = (event.seq, self.stream_states.system_version() + 1);
         let applied = if event.stream.is_system() && event.version != expected {
             Err(IllegalEvent::Version { expected, found: event.version })
         } else {
             Ok(())
         };
-        if let Err(error) = applied.and_then(|()| self.stream_states.apply(&event))
+        if let Err(error) = applied.and_then(|()| self.stream_states.apply(event))
             && self.is_whole
         {
             self.add_finding(FindingKind::Illegal, seq, seq, format!("{}: {error}", event.kind.name()));
         }
-        (!event.stream.is_system()).then_some(event.stream)
     }
 
     /// Checks the file `ahead`, the segment that was allocated in advance. It must hold only zeros, or a segment header

@@ -1,0 +1,95 @@
+//! Finds streams in the journal by process name or id: by the index of each sealed segment, and by the events of the other
+//! segments.
+
+use std::collections::BTreeSet;
+
+use apm2_model::{
+    event::{kind::EventKind, stream_id::StreamId},
+    spec::id::ProcessId,
+};
+
+use crate::{
+    error::ReadError,
+    journal::{reader::header_damage, sealed::reader::SealedSegment, segment_file::SegmentFile},
+    read::{events::Events, reader::Reader},
+};
+
+impl Reader {
+    /// The streams of the processes that have had one of the names `names`, and of those whose id begins with `id_prefix`.
+    /// At most `max` are taken from one segment for one process or prefix.
+    pub(crate) fn streams_in_journal(
+        &self,
+        names: &[&str],
+        id_prefix: Option<&[u8]>,
+        max: usize,
+    ) -> Result<BTreeSet<StreamId>, ReadError> {
+        let files = self.segment_files()?;
+        let (mut processes, mut unindexed) = (BTreeSet::new(), BTreeSet::new());
+        let mut indexed = Vec::new();
+        for (at, file) in files.iter().enumerate() {
+            if let Some(found) = named_in(file, names) {
+                processes.extend(found);
+                indexed.push((at, file));
+                continue;
+            }
+            for event in self.events_of(&files, at)? {
+                let event = event?;
+                unindexed.insert(event.stream);
+                if let EventKind::Registered { spec } | EventKind::SpecChanged { spec } = &event.kind
+                    && names.contains(&spec.name.as_str())
+                {
+                    processes.insert(spec.id);
+                }
+            }
+        }
+        let prefixes: Vec<&[u8]> = processes.iter().map(|id| id.as_bytes().as_slice()).chain(id_prefix).collect();
+        let is_wanted = |stream: &StreamId| {
+            prefixes.iter().any(|prefix| stream.process_id.as_bytes().starts_with(prefix)) && !stream.is_system()
+        };
+        for (at, file) in indexed {
+            match streams_in(file, &prefixes, max) {
+                Some(found) => unindexed.extend(found),
+                // The index is damaged.
+                None => {
+                    for event in self.events_of(&files, at)? {
+                        unindexed.insert(event?.stream);
+                    }
+                }
+            }
+        }
+        unindexed.retain(is_wanted);
+        Ok(unindexed)
+    }
+
+    /// The events of the segment at index `at` of `files`.
+    fn events_of(&self, files: &[SegmentFile], at: usize) -> Result<Events, ReadError> {
+        let first_seq = |file: &SegmentFile| match file.start() {
+            Ok(Ok(start)) => Ok(start.first_seq),
+            Ok(Err(error)) => Err(header_damage(file.number, error, 1).into()),
+            Err(source) => Err(ReadError::Io { path: self.dir().shown(&file.path), source }),
+        };
+        let first = files.get(at).map_or(Ok(1), first_seq)?;
+        let last = files.get(at + 1).map(first_seq).transpose()?.map_or(u64::MAX, |next| next.saturating_sub(1));
+        Ok(self.events(first, last))
+    }
+}
+
+/// The processes that got one of the names in the segment. `None` for a segment without an index.
+fn named_in(file: &SegmentFile, names: &[&str]) -> Option<Vec<ProcessId>> {
+    let segment = SealedSegment::open(&file.path).ok().filter(|_| file.is_sealed)?;
+    let mut found = Vec::new();
+    for name in names {
+        found.extend(segment.named(name).ok()?);
+    }
+    Some(found)
+}
+
+/// The streams in the segment whose process id begins with one of the prefixes. `None` when the index is damaged.
+fn streams_in(file: &SegmentFile, prefixes: &[&[u8]], max: usize) -> Option<Vec<StreamId>> {
+    let segment = SealedSegment::open(&file.path).ok()?;
+    let mut found = Vec::new();
+    for prefix in prefixes {
+        found.extend(segment.streams(prefix, max).ok()?.into_iter().map(|entry| entry.stream));
+    }
+    Some(found)
+}

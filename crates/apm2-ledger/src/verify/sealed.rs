@@ -1,0 +1,88 @@
+//! Checks the sealed segments of a journal.
+
+use apm2_model::event::stream_id::StreamId;
+
+use crate::{
+    dir::LedgerDir,
+    error::OpenError,
+    file,
+    journal::{
+        reader::sealed_damage,
+        sealed::{check::Checked, error::SealedError, reader::SealedSegment},
+        segment::FORMAT_VERSION,
+        segment_file::{SegmentFile, SegmentStart},
+    },
+    verify::{PROGRESS_EVENTS, Verifier, report::FindingKind},
+};
+
+impl Verifier<'_> {
+    /// Checks a sealed segment: every block, the hash chain, the index against the events, and the legality of the events.
+    pub(super) fn check_sealed(&mut self, dir: &LedgerDir, file: &SegmentFile) -> Result<(), OpenError> {
+        let number = file.number;
+        let segment = match SealedSegment::open(&file.path) {
+            Ok(segment) => segment,
+            Err(SealedError::Newer(found)) => {
+                return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
+            }
+            Err(SealedError::Io(error)) if !file::is_not_regular(&error) => {
+                return Err(OpenError::io(&file.path)(error));
+            }
+            Err(error) => {
+                self.add_missing_events(number, self.next_seq, &error.to_string());
+                return Ok(());
+            }
+        };
+        self.check_segment_start(number, &SegmentStart::from(&segment));
+        let (first_seq, last_seq) = (segment.header().first_seq, segment.header().last_seq());
+        let mut touched: Option<StreamId> = None;
+        let mut streams = Vec::new();
+        let mut failed = None;
+        let chain = segment.check(&mut |found| match found {
+            Checked::Event(event) => {
+                self.apply(event);
+                if touched.replace(event.stream) != Some(event.stream) {
+                    streams.push(event.stream);
+                }
+                self.count_event();
+            }
+            Checked::Erased { .. } => {
+                // The events after an erased one can be illegal only because of it.
+                self.is_whole = false;
+                self.count_event();
+            }
+            Checked::Undecodable { seq, error } => {
+                self.is_whole = false;
+                self.add_finding(FindingKind::Record, seq, seq, error.to_string());
+                self.count_event();
+            }
+            Checked::Damage(SealedError::Chain { seq }) => {
+                let message = "the events before this one do not match the hash chain";
+                self.add_finding(FindingKind::Chain, seq, seq, message);
+            }
+            // The events can be read without the index.
+            Checked::Damage(error @ (SealedError::Section(_) | SealedError::Index(_) | SealedError::Trailer)) => {
+                self.add_finding(FindingKind::Damage, first_seq, last_seq, format!("segment {number}: {error}"));
+            }
+            Checked::Damage(error) => match sealed_damage(number, (first_seq, last_seq), error) {
+                Ok(damage) => self.add_damage(&damage),
+                Err(error) => failed = Some(error),
+            },
+        });
+        let chain = chain.map_err(OpenError::io(&file.path))?;
+        if let Some(error) = failed {
+            return Err(OpenError::io(&file.path)(error));
+        }
+        streams.sort_unstable();
+        streams.dedup();
+        self.check_invariants(streams, first_seq, last_seq);
+        (self.next_seq, self.chain) = (last_seq + 1, segment.chain_after().ok().or(chain).unwrap_or(self.chain));
+        Ok(())
+    }
+
+    fn count_event(&mut self) {
+        self.events += 1;
+        if self.events.is_multiple_of(PROGRESS_EVENTS) {
+            (self.progress)(self.events);
+        }
+    }
+}
