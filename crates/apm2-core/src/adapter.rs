@@ -1,11 +1,11 @@
 //! Converts the behaviour of an agent to events.
 //!
-//! An [`Adapter`] receives the output counters of a process, and its lines on request, which suffices for an agent that writes
-//! line-delimited JSON. Its observations are recorded as `observed`. [`BlackBox`] does not parse the output: it reports the
-//! amount of output and when the process falls silent.
+//! An [`Adapter`] receives the output counters of a process, and its lines on request, which suffices for an agent that
+//! writes line-delimited JSON. The observations of the adapter are recorded as `observed` events. [`BlackBox`] does not
+//! parse the output: it reports the amount of output, and when the process stops writing output.
 //!
-//! Lines are read from the log files, since output goes there without passing through the supervisor. So a slow adapter does
-//! not delay the process, and adapters work only if output goes to files.
+//! Lines are read from the log files, since the output does not pass through the supervisor. For that reason, a slow
+//! adapter does not delay the process, and adapters work only if output goes to files.
 
 use std::time::Duration;
 
@@ -23,7 +23,8 @@ pub const RATE_INTERVAL: Duration = Duration::from_secs(600);
 /// An observation of an adapter, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
-    /// Text for people. Secrets are masked before it is recorded, and it is cut to [`OBSERVATION_CHARS_MAX`] characters.
+    /// The text of the observation. Secrets are masked and the text is cut to [`OBSERVATION_CHARS_MAX`] characters
+    /// before it is recorded.
     pub detail: String,
 }
 
@@ -42,27 +43,27 @@ pub struct MeterReading {
     pub stdout_bytes: u64,
     /// Bytes on stderr, over all runs.
     pub stderr_bytes: u64,
-    /// Time since the last output or start.
+    /// Time since the last output or the last start.
     pub silent: Duration,
 }
 
-/// The input of an adapter's tick.
+/// The input of the periodic call [`Adapter::tick`].
 #[derive(Clone, Copy)]
 pub struct AdapterContext<'a> {
     /// The output counters of the process.
     pub meter: MeterReading,
     /// The current time.
     pub now: Timestamp,
-    /// Reads the last lines, secrets masked. Reads files.
+    /// Reads the last lines of the output from the log files. Secrets are masked.
     pub last_lines: &'a dyn Fn() -> Vec<String>,
 }
 
 /// One line of output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'a> {
-    /// The output that it was written to.
+    /// The output that the line was written to.
     pub source: OutputSource,
-    /// The bytes, without the line end.
+    /// The bytes of the line, without the line end.
     pub bytes: &'a [u8],
     /// Whether the line was longer than [`LINE_BYTES_MAX`] and is cut.
     pub is_cut: bool,
@@ -70,10 +71,10 @@ pub struct Line<'a> {
 
 /// Converts the behaviour of one process to observations.
 pub trait Adapter: Send + Sync {
-    /// The name of the adapter, for the record.
+    /// The name of the adapter, as recorded in events.
     fn name(&self) -> &'static str;
 
-    /// Whether [`line`](Self::line) is called. Default: no.
+    /// Whether [`line`](Self::line) must be called for each line. Default: false.
     fn wants_lines(&self) -> bool {
         false
     }
@@ -83,7 +84,7 @@ pub trait Adapter: Send + Sync {
         Vec::new()
     }
 
-    /// Called when a run has begun or was adopted from an earlier supervisor.
+    /// Called when a run has begun, and when a run of an earlier supervisor was adopted.
     fn begin(&mut self) {}
 
     /// Called periodically while the process runs.
@@ -92,18 +93,19 @@ pub trait Adapter: Send + Sync {
     }
 }
 
-/// The adapter for any program. Reports the amount of output periodically and, if a limit is set, when the program falls silent,
-/// with the last line before that, and when it writes again.
+/// The adapter for any program. Reports the amount of output periodically. If a limit is set, it also reports when the
+/// program writes no output for longer than the limit, with the last line before, and when output continues.
 #[derive(Debug, Clone)]
 pub struct BlackBox {
     silence_limit: Option<Duration>,
     is_silent: bool,
-    /// Time of the last report on the boot clock, in nanoseconds, and the bytes written by then.
+    /// The time of the last report (boot clock, nanoseconds), and the number of bytes written until then.
     reported: Option<(u64, u64)>,
 }
 
 impl BlackBox {
-    /// An adapter that reports silence longer than `silence_limit`; without a limit it reports none.
+    /// An adapter that reports a time without output that is longer than `silence_limit`. Without a limit, it does not
+    /// report such times.
     #[must_use]
     pub const fn new(silence_limit: Option<Duration>) -> Self {
         Self { silence_limit, is_silent: false, reported: None }
@@ -186,7 +188,8 @@ mod tests {
 
     use super::*;
 
-    /// The observations of a black box at each tick: time in seconds, bytes written and seconds of silence.
+    /// The observations of a black box at each tick. Each tick is given by its time in seconds, the bytes written, and
+    /// the seconds without output.
     fn observations(limit: Option<u64>, ticks: &[(u64, u64, u64)]) -> Vec<Vec<String>> {
         let mut adapter = BlackBox::new(limit.map(Duration::from_secs));
         adapter.begin();

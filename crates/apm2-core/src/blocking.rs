@@ -1,7 +1,8 @@
-//! Runs work that may block (disk, fork, name lookup, `/proc`) on blocking threads, so that the async workers stay responsive.
+//! Runs work that may block (disk, fork, name lookup, `/proc`) on blocking threads, so that the async workers stay
+//! responsive.
 //!
-//! Each kind of work has its own limit. If the runtime allows more blocking threads than [`THREADS_MAX`], one is always free
-//! for reads.
+//! Each kind of work has its own limit on threads. If the runtime allows more blocking threads than [`THREADS_MAX`], at
+//! least one thread is always free for file reads.
 
 use std::io;
 
@@ -21,11 +22,11 @@ static STEPS: Semaphore = Semaphore::const_new(STEPS_MAX);
 
 static CHECKS: Semaphore = Semaphore::const_new(CHECKS_MAX);
 
-/// Runs a step: an append, a spawn or a signal, with the lookups for it. A step that has begun runs to its end even if this
-/// future is dropped.
+/// Runs a step on a blocking thread: a record, a spawn or a signal, with the reads of `/proc` that it needs. A step
+/// that has begun runs to its end even if this future is dropped.
 ///
 /// # Errors
-/// When `work` panicked, or when the runtime shut down before it began.
+/// `work` panicked, or the runtime shut down before `work` began.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -33,7 +34,7 @@ pub async fn step<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     run(&STEPS, work).await
 }
 
-/// Runs a health check that blocks until it is answered.
+/// Runs a blocking health check on a blocking thread.
 ///
 /// # Errors
 /// Those of [`step`].

@@ -2,14 +2,14 @@
 
 use apm2_model::causes::causes;
 
-/// An error of the process module. The texts are those of the specification.
+/// An error of a process operation. The error texts are those of the specification.
 #[derive(Debug, thiserror::Error)]
 pub enum ProcessError {
     /// The process could not be spawned (CTR-0008).
     #[error("failed to spawn process: {0}")]
     SpawnFailed(String),
 
-    /// No such process.
+    /// No process has this name or id.
     #[error("process not found: {0}")]
     NotFound(String),
 
@@ -31,7 +31,7 @@ pub enum ProcessError {
 }
 
 impl ProcessError {
-    /// A copy of the error for another receiver. An I/O error keeps its kind and text.
+    /// A copy of the error for a further receiver. A copied I/O error keeps its kind and its text.
     #[must_use]
     pub fn copied(&self) -> Self {
         match self {

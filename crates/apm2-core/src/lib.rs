@@ -1,8 +1,8 @@
 //! The runtime of supervised processes: process control, output, health checks, credentials, and the supervisor.
 //!
-//! Data types and policies are in `apm2-model`; [`process`] re-exports them beside the process control. This crate has no
-//! storage of its own: a [`process::Recorder`] stores the events, and the `apm2-ledger` crate implements one. Texts for people
-//! are in `apm2-ledger-cli`.
+//! Data types and policies are in `apm2-model`; [`process`] re-exports them beside the process control. This crate has
+//! no storage of its own: a [`process::Recorder`] stores the events, and the `apm2-ledger` crate implements one. The
+//! texts that users read are in `apm2-ledger-cli`.
 
 pub mod adapter;
 pub mod blocking;
@@ -19,7 +19,7 @@ pub(crate) mod time;
 pub use apm2_model::{causes::causes, duration};
 pub use os::notify;
 
-/// Log files of the output of a process: writing, retention and reading.
+/// Log files for the output of a process: writing, retention and reading.
 pub mod log {
     pub use apm2_model::spec::config::log::{LogConfig, NOWHERE};
 
@@ -43,7 +43,7 @@ pub mod restart {
     };
 }
 
-/// Settings of a stop.
+/// The settings of a stop: signal, timeout and pre-stop commands.
 pub mod shutdown {
     pub use apm2_model::{policy::shutdown::ShutdownManager, spec::config::shutdown::ShutdownConfig};
 }

@@ -1,8 +1,9 @@
 //! Supervised processes: specifications, events, states and the runner.
 //!
-//! A [`ProcessSpec`] describes what to run. A [`ProcessRunner`] runs one instance of it and produces [`Event`]s, which a
-//! [`Recorder`] stores. A [`Stream`] is the fold of the events of an instance, and a [`ProcessHandle`] its public part. Only
-//! [`ProcessHandle::apply`] changes a state, and [`transition`] decides which changes are legal.
+//! A [`ProcessSpec`] describes what to run. A [`ProcessRunner`] runs one instance of it and produces [`Event`]s, which
+//! a [`Recorder`] stores. A [`Stream`] is the state of an instance, computed from its events, and a [`ProcessHandle`]
+//! is the public part of this state. Only [`ProcessHandle::apply`] changes a state, and [`transition`] decides which
+//! changes are allowed.
 
 pub use apm2_model::{
     clock::{SystemClock, boot_id},

@@ -1,4 +1,5 @@
-//! The loop of a serving daemon: accepts clients until a client, a signal, a poisoned ledger or idleness ends it.
+//! The loop of a serving daemon. It accepts clients until a client or a signal asks it to end, the ledger is poisoned,
+//! or the daemon is idle for too long.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -25,10 +26,10 @@ use crate::{
 /// Interval of the idle checks.
 const IDLE_POLL: Duration = Duration::from_secs(1);
 
-/// Interval of the idle checks while something runs: each check wakes two threads.
+/// Interval of the idle checks while a process runs. It is longer, because each check wakes two threads.
 const BUSY_POLL: Duration = Duration::from_secs(5);
 
-/// Serves clients until the daemon has to shut down. Returns how, and where to send the result.
+/// Serves clients until the daemon has to shut down. Returns the kind of the shutdown, and the sender of its result.
 pub(crate) async fn until_leaving(
     state: &Arc<DaemonState>,
     (listener, mut guard): (&mut UnixListener, SocketGuard),
@@ -47,7 +48,7 @@ pub(crate) async fn until_leaving(
             Some(place) = poisoned.recv() => match place {
                 Place::Moved => return (ShutdownMode::LeaveRunning, None),
                 Place::Same if !state.supervisor.launches().is_empty() => return (ShutdownMode::Reexec, None),
-                // A new daemon could not open this directory, so this one goes on.
+                // A new daemon could not open the ledger directory, so this daemon continues.
                 Place::Same | Place::Removed | Place::Exchanged => {}
             },
             leave = signals.next() => return (leave, None),
@@ -56,7 +57,8 @@ pub(crate) async fn until_leaving(
                     is_deaf = false;
                     spawn_session(state, stream);
                 }
-                // Perhaps no descriptor is free (EMFILE). The connection stays pending; the pause avoids a busy loop.
+                // accept(2) has failed, perhaps because no descriptor is free (EMFILE). The connection stays pending;
+                // the pause avoids a busy loop.
                 Err(error) => {
                     if !std::mem::replace(&mut is_deaf, true) {
                         tracing::warn!(%error, "could not accept a connection");
@@ -74,7 +76,8 @@ pub(crate) async fn until_leaving(
                     busy = Instant::now();
                     ticks.reset_after(BUSY_POLL);
                 }
-                // A poisoned ledger is closed as soon as nothing runs.
+                // A poisoned ledger (one that cannot be written any more after an error) is closed as soon as no
+                // process runs.
                 let limit = if state.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
                 if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && state.supervisor.is_idle() {
                     return (ShutdownMode::LeaveRunning, None);
@@ -89,11 +92,11 @@ pub(crate) fn spawn_session(state: &Arc<DaemonState>, stream: UnixStream) {
     let (admit, admitted) = oneshot::channel();
     let ours = Arc::clone(state);
     let task = tokio::spawn(async move {
-        // The task waits for its number, which it has to remove.
+        // The task waits for the number of its connection, which it has to remove from the pending connections.
         if let Ok(number) = admitted.await {
             session::serve(&ours, stream, number).await;
         }
     });
-    // The receiver is gone if the task was aborted at once.
+    // The receiver is gone if the task was aborted immediately.
     let _ = admit.send(state.pending.add(task.abort_handle()));
 }

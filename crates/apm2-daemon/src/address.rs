@@ -1,4 +1,5 @@
-//! Unix sockets in the ledger's directory, whose path may be longer than a socket address (unix(7)).
+//! Unix sockets in the ledger directory. The path of this directory may be longer than a socket address allows
+//! (unix(7)).
 
 use std::{
     fs::{self, File},
@@ -16,20 +17,21 @@ use std::{
 
 use rustix::fs::{RenameFlags, renameat_with};
 
-/// The socket of the daemon, in the ledger's directory.
+/// The name of the daemon's socket in the ledger directory.
 pub const DAEMON_SOCKET: &str = "daemon.sock";
 
-/// The socket of the file descriptor store.
+/// The name of the file descriptor store's socket in the ledger directory.
 pub(crate) const FD_STORE_SOCKET: &str = "keeper.sock";
 
-/// Pause after accept(2) has failed, for want of a file descriptor for instance: the connection stays pending, and poll(2)
-/// would return for it at once.
+/// Pause after accept(2) has failed, for instance because no file descriptor is free. The connection stays pending, and
+/// poll(2) would return for it immediately.
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Suffix of a socket's name until it listens.
+/// Suffix of the name of a socket file until the socket listens.
 const NEW: &str = ".new";
 
-/// A path to `name` in `dir` that fits into a socket address (107 bytes, unix(7)). Valid as long as `dir` is open.
+/// A path to `name` in `dir` that fits into a socket address (107 bytes, unix(7)). The path is valid while `dir` is
+/// open.
 pub(crate) fn short(dir: &File, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}/{name}", dir.as_raw_fd()))
 }
@@ -47,64 +49,65 @@ pub(crate) fn connect(dir: &Path, name: &str) -> io::Result<Option<UnixStream>> 
     }
 }
 
-/// Whether the socket's file is missing, or no process listens on it.
+/// Whether the socket file is missing, or no process listens on it.
 pub(crate) fn is_unanswered(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// The state of a socket's file.
+/// The state of a socket file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketLocation {
-    /// The file is in place.
+    /// The file is at its path.
     Own,
     /// The file was removed.
     Missing,
-    /// Another file has replaced it.
+    /// Another file has replaced the file.
     Taken,
     /// The directory was removed.
     NoDirectory,
 }
 
-/// How a file that already has the name is handled.
+/// What happens to an existing file with the name of the socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnExisting {
-    /// It is replaced. Only for the process that holds the lock of the ledger: the file is then its own, or left by a process
-    /// that has ended.
+    /// The existing file is replaced. Allowed only for the process that holds the lock of the ledger: the file is then
+    /// its own, or was left by a process that has ended.
     Replace,
-    /// It is kept, and the operation fails with EEXIST.
+    /// The existing file is kept, and the operation fails with EEXIST.
     Keep,
 }
 
-/// The file of a listening socket: its directory, its name, and its identity.
+/// The file of a listening socket: its directory, its name, and the identity of the file.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     dir: File,
     name: &'static str,
-    /// Device and inode, `None` if it does not exist.
+    /// Device and inode of the file; `None` if the file does not exist.
     file: Option<(u64, u64)>,
 }
 
 impl SocketFile {
-    /// The file that has this name in `dir` now, if any.
+    /// The existing socket file with this name in `dir`, if there is one.
     ///
     /// # Errors
-    /// When the directory cannot be opened.
+    /// The directory cannot be opened.
     pub(crate) fn present(dir: &Path, name: &'static str) -> io::Result<Self> {
         Ok(Self::present_in(File::open(dir)?, name))
     }
 
-    /// Like [`Self::present`], in an open directory.
+    /// Like [`Self::present`], for a directory that is already open.
     pub(crate) fn present_in(dir: File, name: &'static str) -> Self {
         let file = fs::symlink_metadata(short(&dir, name)).ok().map(|metadata| (metadata.dev(), metadata.ino()));
         Self { dir, name, file }
     }
 
-    /// Its path by the open directory; valid while this value exists, even if the directory is renamed.
+    /// The path of the socket file through the open directory. It is valid while this value exists, even if the
+    /// directory is renamed.
     pub(crate) fn path(&self) -> PathBuf {
         short(&self.dir, self.name)
     }
 
-    /// Checks whether the file is still in place.
+    /// Checks whether the file is still at its path.
     pub(crate) fn location(&self) -> SocketLocation {
         if self.dir.metadata().is_ok_and(|metadata| metadata.nlink() == 0) {
             return SocketLocation::NoDirectory;
@@ -113,7 +116,7 @@ impl SocketFile {
             Ok(metadata) if Some((metadata.dev(), metadata.ino())) == self.file => SocketLocation::Own,
             Ok(_) => SocketLocation::Taken,
             Err(error) if error.kind() == io::ErrorKind::NotFound => SocketLocation::Missing,
-            // Unknown, so the file counts as in place.
+            // The state of the file is unknown, so the file counts as present.
             Err(_) => SocketLocation::Own,
         }
     }
@@ -128,7 +131,8 @@ impl SocketFile {
         on_existing: OnExisting,
         bind: impl FnOnce(PathBuf) -> io::Result<L>,
     ) -> io::Result<L> {
-        // Names differ, so that a file descriptor store that restores its socket does not take the file of a starting daemon.
+        // Each process uses its own temporary name. A file descriptor store that restores its socket then does not
+        // overwrite the file of a starting daemon.
         let new = match on_existing {
             OnExisting::Replace => format!("{}{NEW}", self.name),
             OnExisting::Keep => format!("{}{NEW}.{}", self.name, std::process::id()),
@@ -153,8 +157,8 @@ impl SocketFile {
     }
 }
 
-/// Listens on the socket `name` in `dir`, and replaces a file that is left there. Only for the process that holds the lock of the
-/// ledger.
+/// Listens on the socket `name` in `dir`, and replaces a file that a process has left there. Only for the process that
+/// holds the lock of the ledger.
 pub(crate) fn listen(dir: &Path, name: &'static str) -> io::Result<(UnixListener, SocketFile)> {
     let mut file = SocketFile::present(dir, name)?;
     let listener = file.make(OnExisting::Replace, UnixListener::bind)?;

@@ -1,4 +1,4 @@
-//! The client: it finds or starts the daemon, and makes calls.
+//! The client of a daemon. It finds or starts the daemon, and makes calls.
 
 use std::{
     ffi::OsString,
@@ -34,19 +34,20 @@ use crate::{
 
 pub use crate::{error::ClientError, log_file::LOG_FILE};
 
-/// Timeout for an answer. A working daemon sends [`DaemonReply::Alive`] more often than that.
+/// Timeout for an answer. A working daemon sends [`DaemonReply::Alive`] more often.
 const SILENCE_MAX: Duration = Duration::from_secs(20);
 
-/// Timeout for the start of a daemon, which reads the ledger and recovers processes. It is not killed after that.
+/// Timeout for the start of a daemon, which reads the ledger and recovers processes. A daemon that exceeds the timeout
+/// is not killed.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// How long another daemon that was starting may take to listen, before a new start is attempted.
+/// How long the client waits for another starting daemon to listen, before it starts a daemon again.
 const OTHER_MAX: Duration = Duration::from_secs(1);
 
-/// How long another daemon may take to shut down, with all processes that it stops.
+/// How long the client waits for another daemon to shut down, including the stops of all its processes.
 const LEAVING_MAX: Duration = Duration::from_secs(45);
 
-/// Interval of the attempts to connect.
+/// Interval between two attempts to connect.
 const START_POLL: Duration = Duration::from_millis(5);
 
 /// Maximum number of bytes of the log that are quoted when a start fails.
@@ -57,26 +58,26 @@ pub struct Client {
     stream: UnixStream,
 }
 
-/// A message of the daemon.
+/// A message that the daemon sent.
 #[derive(Debug)]
 pub enum Received {
-    /// The outcome for one process.
+    /// The outcome of the call for one process.
     Progress(Outcome),
-    /// An encoded event or stream state.
+    /// The bytes of an encoded event or of an encoded stream state.
     Bytes(Vec<u8>),
-    /// An answer that is not the last one.
+    /// An answer that is followed by more messages.
     Answer(CallAnswer),
-    /// The last answer.
+    /// The last answer of the call.
     Done(CallAnswer),
 }
 
 impl Client {
-    /// Connects to the daemon of the ledger in `dir`; `None` when there is none.
+    /// Connects to the daemon of the ledger in `dir`; `None` when no daemon runs.
     ///
     /// # Errors
-    /// When the permissions of the directory are unsafe, the socket cannot be used, or it belongs to another user.
+    /// The permissions of the directory are unsafe, the socket cannot be used, or the socket belongs to another user.
     pub fn connect(dir: &Path) -> Result<Option<Self>, ClientError> {
-        // A call may hold secrets, so it is sent only if the directory is private to its owner.
+        // A call may contain secrets, so it is sent only if the directory is private to its owner.
         match check_private(dir) {
             Err(OpenError::Missing { .. }) => return Ok(None),
             checked => checked?,
@@ -86,7 +87,8 @@ impl Client {
         if !is_trusted(uid) {
             return Err(ClientError::Foreign { uid: uid.as_raw() });
         }
-        // In a hard-linked copy, the file of the socket is that of the original, and leads to its daemon.
+        // In a hard-linked copy of the ledger directory, the socket file is that of the original directory and leads to
+        // the daemon of the original.
         if !may_be_owner(dir, peer_pid(&stream)).map_err(ClientError::Gone)? {
             return Ok(None);
         }
@@ -106,13 +108,13 @@ impl Client {
         }
     }
 
-    /// Connects to the daemon of the ledger in `dir`, or starts one with `command` if there is none.
+    /// Connects to the daemon of the ledger in `dir`. If no daemon runs, starts one with `command`.
     ///
-    /// If several daemons are started at the same time, one gets the lock of the ledger; the others exit, and their clients
-    /// connect to it. A daemon that cannot serve reports its error at once.
+    /// If several daemons are started at the same time, one gets the lock of the ledger; the others exit, and their
+    /// clients connect to it. A daemon that cannot serve reports its error at once.
     ///
     /// # Errors
-    /// When no daemon listens in time, with the error that it has reported.
+    /// No daemon listens in time. The error contains the report of the daemon, if there is one.
     pub fn connect_or_start(dir: &Path, command: &[OsString]) -> Result<Self, ClientError> {
         if let Some(client) = Self::connect_near(dir)? {
             return Ok(client);
@@ -128,7 +130,7 @@ impl Client {
         }
     }
 
-    /// Sets the timeout for each read and write. Zero is refused.
+    /// Sets the timeout for each read and write. A timeout of zero is an error.
     ///
     /// # Errors
     /// Those of setsockopt(2).
@@ -140,7 +142,7 @@ impl Client {
     /// Sends a call.
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// The connection is closed.
     pub fn ask(
         &mut self,
         request: ClientRequest,
@@ -151,10 +153,10 @@ impl Client {
         self.stream.write_all(&bytes).map_err(ClientError::Gone)
     }
 
-    /// Sends a call with a descriptor (`SCM_RIGHTS`, unix(7)).
+    /// Sends a call together with a file descriptor (`SCM_RIGHTS`, unix(7)).
     ///
     /// # Errors
-    /// When the connection is closed.
+    /// The connection is closed.
     pub fn ask_with(
         &mut self,
         request: ClientRequest,
@@ -170,7 +172,7 @@ impl Client {
     /// Receives the next message.
     ///
     /// # Errors
-    /// When the call has failed, the connection is closed, or the daemon does not answer within the timeout.
+    /// The call has failed, the connection is closed, or the daemon does not answer within the timeout.
     pub fn receive(&mut self) -> Result<Received, ClientError> {
         loop {
             let body = match self.frame().map_err(|error| ClientError::Gone(in_words(error)))? {
@@ -212,7 +214,7 @@ fn call_bytes(
 /// Decodes an event.
 ///
 /// # Errors
-/// When this version cannot decode it.
+/// This version cannot decode the bytes.
 pub fn event(bytes: &[u8]) -> Result<Event, ClientError> {
     let (seq, record) = bytes.split_first_chunk().ok_or_else(|| ClientError::Protocol("a short event".to_owned()))?;
     decode_event(u64::from_be_bytes(*seq), record).map_err(|error| ClientError::Protocol(error.to_string()))
@@ -221,16 +223,17 @@ pub fn event(bytes: &[u8]) -> Result<Event, ClientError> {
 /// Decodes the state of a stream.
 ///
 /// # Errors
-/// When this version cannot decode it.
+/// This version cannot decode the bytes.
 pub fn stream(bytes: &[u8]) -> Result<Stream, ClientError> {
     decode_stream(bytes).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
-/// The state of a client that waits for a daemon.
+/// The state of a client that waits for a daemon to start.
 enum Attempt {
     /// A daemon was spawned, and has not reported yet.
     Starting { starting: Starting, since: Instant, log_length: u64 },
-    /// Another process has the ledger open, or the daemon has just reported that it is ready: it is about to listen, or to exit.
+    /// Another process has the ledger open, or the spawned daemon has reported that it is ready. This process is about
+    /// to listen, or to exit.
     Other { since: Instant },
 }
 
@@ -245,12 +248,13 @@ impl Attempt {
         Ok(Self::Starting { starting, since: Instant::now(), log_length })
     }
 
-    /// Ends the attempt when a daemon with this pid serves. A daemon that this client has spawned and that still waits for the
-    /// ledger is killed: it would start when the other one exits, and start again what was stopped.
+    /// Ends the wait when the daemon with this pid serves. If this client has spawned another daemon that still waits
+    /// for the ledger, that daemon is killed: it would start when the serving daemon exits, and would start again the
+    /// processes that were stopped.
     fn end(self, pid: Option<u32>) {
         if let Self::Starting { mut starting, .. } = self {
             if pid.is_some_and(|pid| pid != starting.child.id()) {
-                // It fails if the process has ended already.
+                // kill(2) fails if the process has ended already. This error is ignored.
                 let _ = starting.child.kill();
             }
             reap(starting);
@@ -291,7 +295,7 @@ impl Attempt {
     }
 }
 
-/// Reaps the daemon in a thread if it ends before this process; else init(1) reaps it.
+/// Reaps the daemon in a thread if the daemon ends before this process; otherwise init(1) reaps it.
 fn reap(mut starting: Starting) {
     thread::spawn(move || starting.child.wait());
 }
@@ -300,7 +304,7 @@ fn is_out_of_sight(dir: &Path) -> bool {
     matches!(ownership(dir), Ok(Ownership::Unseen))
 }
 
-/// The error for a ledger that a process has open without listening on the socket.
+/// The error when a process has the ledger open, but does not listen on the socket.
 fn unreachable_owner(dir: &Path) -> ClientError {
     match ownership(dir) {
         Ok(Ownership::Unseen) => ClientError::OtherNamespace,
@@ -310,7 +314,7 @@ fn unreachable_owner(dir: &Path) -> ClientError {
     }
 }
 
-/// The error for a daemon that has ended without a report: quotes its log.
+/// The error when a daemon has ended without a report. It quotes the end of the daemon's log.
 fn ended_silently(mut starting: Starting, dir: &Path, log_length: u64) -> ClientError {
     let began = Instant::now();
     let status = loop {
@@ -328,7 +332,8 @@ fn ended_silently(mut starting: Starting, dir: &Path, log_length: u64) -> Client
     ClientError::NotStarted { code: None, message, hint: None }
 }
 
-/// Spawns a daemon in a session of its own. Its standard error is its log file; it reports on its standard output.
+/// Spawns a daemon in a session of its own. Its standard error is the log file of the daemon; it reports the result of
+/// its start on standard output.
 fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let (program, args) = command.split_first().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     if !dir.exists() {
@@ -338,8 +343,9 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     let log =
         open_rotated(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
     let mut command = Command::new(program);
-    // The daemon outlives this process and serves other clients too: it gets a session of its own, no other descriptors, no
-    // controlling terminal, and only the variables that locate things. It resets the rest when it starts (`reset_inherited`).
+    // The daemon outlives this process and also serves other clients. It therefore gets its own session without a
+    // controlling terminal, no other descriptors, and only the environment variables that locate directories and
+    // programs. It resets its other attributes when it starts (`reset_inherited`).
     command
         .args(args)
         .env_clear()
@@ -352,7 +358,7 @@ fn start(dir: &Path, command: &[OsString]) -> io::Result<std::process::Child> {
     command.spawn()
 }
 
-/// The lines in the log after the first `before` bytes.
+/// The lines in the log file after its first `before` bytes.
 fn log_since(dir: &Path, before: u64) -> Vec<String> {
     let said = || {
         let mut file = file::open(&dir.join(LOG_FILE))?;
@@ -366,7 +372,8 @@ fn log_since(dir: &Path, before: u64) -> Vec<String> {
 }
 
 impl Owner {
-    /// Connects once the daemon has made its socket again; `None` if it does not within a limit.
+    /// Waits until the daemon has created its socket again, and connects. `None` if the socket is not created within a
+    /// time limit.
     ///
     /// # Errors
     /// Those of [`Client::connect`].
@@ -382,7 +389,8 @@ impl Owner {
     }
 }
 
-/// The same error with a text for the end of the stream: that of the standard library speaks of a buffer.
+/// The same error with another text for an unexpected end of the stream: the text of the standard library mentions a
+/// buffer.
 fn in_words(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => io::Error::new(error.kind(), "it has closed the connection"),

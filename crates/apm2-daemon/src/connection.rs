@@ -1,4 +1,4 @@
-//! The connection to one client: reads its call and sends frames.
+//! The connection to one client: reads the call and sends frames.
 
 use std::{future::Future, io, os::fd::OwnedFd, time::Duration};
 
@@ -23,16 +23,16 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Timeout for sending an answer.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Interval of [`DaemonReply::Alive`] to a client that waits.
+/// Interval at which [`DaemonReply::Alive`] is sent to a client that waits.
 pub(crate) const ALIVE_INTERVAL: Duration = Duration::from_secs(9);
 
-/// A connection to a client.
+/// The connection to one client.
 pub(crate) struct Connection {
     pub(crate) stream: UnixStream,
 }
 
 impl Connection {
-    /// Reads the call, and the descriptor that was sent with it.
+    /// Reads the call of the client, and the file descriptor that was sent with it.
     pub(crate) async fn call(&mut self) -> io::Result<(Call, Option<OwnedFd>)> {
         let read = async {
             let mut length = [0; LENGTH_BYTES];
@@ -53,13 +53,13 @@ impl Connection {
                 "it is of another version than {PROTOCOL_VERSION}; stop the daemon, or use its own client"
             )));
         }
-        // The error must not quote the input, which may hold a secret: only its position is reported.
+        // The error must not quote the input, which may contain a secret. Only the position of the error is reported.
         let call = serde_json::from_slice(&body)
             .map_err(|error| invalid(format!("line {}, column {}", error.line(), error.column())))?;
         Ok((call, descriptor))
     }
 
-    /// Fills `bytes` from the socket; returns the descriptor that was sent with them.
+    /// Fills `bytes` from the socket. Returns the file descriptor that was sent with these bytes, if there is one.
     pub(crate) async fn begin(&mut self, bytes: &mut [u8]) -> io::Result<Option<OwnedFd>> {
         let (mut read, mut descriptor) = (0, None);
         while let Some(rest) = bytes.get_mut(read..).filter(|rest| !rest.is_empty()) {
@@ -86,13 +86,15 @@ impl Connection {
         time::timeout(ACCEPT_TIMEOUT, self.stream.write_all(&bytes)).await?
     }
 
-    /// Waits until the client has disconnected: it sends nothing after its call, so any readable state is the end. Cancel safe.
+    /// Waits until the client has disconnected. The client sends nothing after its call, so the socket becomes readable
+    /// only at its end. Cancel safe.
     pub(crate) async fn left(&mut self) {
-        // A read, because readiness persists until a read returns `WouldBlock`.
+        // The socket is read, because its readiness persists until a read returns `WouldBlock`.
         let _ = self.stream.read(&mut [0]).await;
     }
 
-    /// Spawns `work`, which is completed even if the client disconnects, and sends [`DaemonReply::Alive`] until it is done.
+    /// Spawns `work`, which is completed even if the client disconnects. Sends [`DaemonReply::Alive`] until the work is
+    /// complete.
     pub(crate) async fn wait_for<T: Send + 'static>(
         &mut self,
         work: impl Future<Output = T> + Send + 'static,
@@ -107,7 +109,7 @@ impl Connection {
     }
 }
 
-/// The user of the peer, if it is the user of this process or root.
+/// The user id of the peer, if it is the user of this process or root.
 pub(crate) fn peer(stream: &UnixStream) -> Result<Uid, String> {
     let uid = peer_uid(stream).map_err(|error| error.to_string())?;
     if is_trusted(uid) { Ok(uid) } else { Err(format!("it is user {uid}'s")) }

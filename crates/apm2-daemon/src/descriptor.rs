@@ -14,7 +14,8 @@ use rustix::{
     },
 };
 
-/// Sends `bytes` with a descriptor. Returns how many bytes were sent, which may be fewer than all.
+/// Sends `bytes` with a file descriptor. Returns the number of bytes that were sent, which may be smaller than the
+/// length of `bytes`.
 pub(crate) fn send(socket: impl AsFd, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -22,11 +23,11 @@ pub(crate) fn send(socket: impl AsFd, bytes: &[u8], descriptor: BorrowedFd<'_>) 
     if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no room for a descriptor"));
     }
-    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
+    // A signal interrupts a call on a socket with a timeout even with SA_RESTART (signal(7)), so the call is repeated.
     Ok(retry_on_intr(|| sendmsg(&socket, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL))?)
 }
 
-/// Receives bytes, and the last descriptor that was sent with them; others are closed.
+/// Receives bytes, and the last file descriptor that was sent with them. Other descriptors are closed.
 pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize, Option<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

@@ -1,4 +1,4 @@
-//! The end of service: the listening socket is closed, and clients that are connected get their answers.
+//! The end of service: the listening socket is closed, and connected clients receive their answers.
 
 use std::{
     io,
@@ -19,7 +19,8 @@ use crate::{accept_loop::spawn_session, address::ACCEPT_PAUSE, state::DaemonStat
 /// Maximum time to wait for clients that still receive their answers.
 const LEAVE_MAX: Duration = Duration::from_secs(1);
 
-/// The listening socket of a daemon that shuts down: reading calls are answered, changes are refused.
+/// The listening socket of a daemon that shuts down. Calls that only read are answered; calls that change something are
+/// refused.
 pub(crate) struct ClosingListener {
     listener: OwnedFd,
     accepting: JoinHandle<()>,
@@ -40,10 +41,10 @@ impl ClosingListener {
         Ok(Self { listener: handle, accepting })
     }
 
-    /// Closes the socket. Connections that the kernel has completed are served; later ones are refused (ECONNREFUSED), as without
-    /// a daemon.
+    /// Closes the socket. Connections that the kernel has already accepted are served. Later connections are refused
+    /// (ECONNREFUSED), as if no daemon ran.
     async fn close(self, state: &Arc<DaemonState>) {
-        // Ended first: accept(2) on a socket after shutdown(2) fails at once.
+        // The accept loop is ended first, because accept(2) on a socket fails immediately after shutdown(2).
         self.accepting.abort();
         drop(self.accepting.await);
         if let Err(error) = shutdown(&self.listener, Shutdown::Both) {
@@ -59,7 +60,7 @@ impl ClosingListener {
     }
 }
 
-/// Closes the socket and waits until all clients have their answers.
+/// Closes the socket and waits until all clients have received their answers.
 pub(crate) async fn drain_clients(state: &Arc<DaemonState>, door: ClosingListener) {
     door.close(state).await;
     let began = Instant::now();

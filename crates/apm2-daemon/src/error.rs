@@ -10,7 +10,7 @@ pub enum DaemonError {
     /// The ledger cannot be opened. `OpenError::InUse` means that another process has it open.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The ledger cannot be written.
+    /// An event cannot be written to the ledger.
     #[error(transparent)]
     Append(#[from] AppendError),
     /// The ledger cannot be read.
@@ -19,12 +19,12 @@ pub enum DaemonError {
     /// A system call failed.
     #[error("cannot {what}: {source}")]
     Io {
-        /// What the daemon tried to do.
+        /// The operation that failed.
         what: &'static str,
-        /// Why.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Processes may be alive in another pid namespace, which is not visible here.
+    /// Processes of the ledger may be alive in another pid namespace, which is not visible here.
     #[error("this ledger has processes in another pid namespace, where it cannot be seen whether they are alive: {}", .0.join(", "))]
     OutOfSight(Vec<String>),
     /// `/proc` belongs to another pid namespace (proc(5)).
@@ -41,7 +41,7 @@ impl DaemonError {
     }
 }
 
-/// An error of a client.
+/// An error that a client of a daemon receives.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The daemon has answered with a failure.
@@ -57,7 +57,7 @@ pub enum ClientError {
     /// The daemon has closed the connection, or does not answer within the timeout.
     #[error("the daemon does not answer: {0}")]
     Gone(#[source] io::Error),
-    /// The daemon is shutting down, and has not begun the call.
+    /// The daemon is shutting down, and has not started to carry out the call.
     #[error("the daemon is leaving, and has not begun this")]
     Leaving,
     /// No daemon could be started.
@@ -65,35 +65,35 @@ pub enum ClientError {
     NotStarted {
         /// The exit code of the daemon, if it has reported one.
         code: Option<i32>,
-        /// Why.
+        /// Why the daemon could not be started.
         message: String,
         /// What the user can do next.
         hint: Option<String>,
     },
-    /// The daemon has not begun to listen within the timeout; it goes on starting.
+    /// The daemon has not begun to listen within the timeout. It continues to start.
     #[error("the daemon, process {pid}, has not begun to listen yet")]
     StillStarting {
-        /// Its pid.
+        /// The pid of the daemon.
         pid: u32,
     },
     /// Another process has the ledger open and does not listen on the socket.
     #[error("process {pid} has the ledger open and does not listen on its socket: {command}")]
     Unreachable {
-        /// Its pid.
+        /// The pid of the other process.
         pid: u32,
-        /// Its command line.
+        /// The command line of the other process.
         command: String,
     },
     /// The daemon is in another pid namespace than the client.
     #[error("the daemon of this ledger runs in another pid namespace, and what it starts would run there")]
     OtherNamespace,
-    /// The socket is another user's.
+    /// The socket belongs to another user.
     #[error("the socket of the daemon is user {uid}'s")]
     Foreign {
-        /// The uid of that user.
+        /// The user id of the other user.
         uid: u32,
     },
-    /// The permissions or the owner of the ledger's directory are unsafe.
+    /// The permissions or the owner of the ledger directory are unsafe.
     #[error(transparent)]
     Unsafe(#[from] OpenError),
     /// The answer is not valid in this version of the protocol.

@@ -1,4 +1,4 @@
-//! The failure of a call, as it is sent to the client: kind, message and hint.
+//! The failure of a call, as sent to the client: kind, message and hint.
 
 use apm2_core::process::ProcessError;
 
@@ -8,7 +8,7 @@ use apm2_model::id_query::UnclearId;
 
 use crate::protocol::FailureKind;
 
-/// A failed call.
+/// The failure of a call.
 pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     pub(crate) message: String,
@@ -62,7 +62,7 @@ pub(crate) fn client_gone() -> Failure {
     Failure::new(FailureKind::Failed, "the client has left")
 }
 
-/// The message of an error, without the prefix of kinds whose name adds nothing.
+/// The message of an error. The prefix for the kind of the error is left out where it adds no information.
 pub(crate) fn error_text(error: ProcessError) -> String {
     match error {
         ProcessError::AlreadyExists(what) | ProcessError::InvalidState(what) => what,

@@ -1,12 +1,11 @@
-//! The frames on the daemon's socket: length, tag and body.
+//! The frames of the protocol on the daemon's socket: length, tag and body.
 //!
-//! ```text
-//! length u32 big-endian, of tag and body | tag u8: 0 JSON, 1 bytes | body
+//! ```text length u32 big-endian, of tag and body | tag u8: 0 JSON, 1 bytes | body
 //! ```
 
 use std::io;
 
-/// Maximum size of tag and body in bytes.
+/// Maximum size of the tag and the body together, in bytes.
 pub(crate) const FRAME_BYTES_MAX: usize = 4 << 20;
 
 /// Size of the length field in bytes.
@@ -16,12 +15,12 @@ const JSON: u8 = 0;
 
 const RAW: u8 = 1;
 
-/// A frame.
+/// A frame of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SocketFrame {
     /// A JSON document.
     Json(Vec<u8>),
-    /// Binary data: an encoded event or stream state, depending on the call.
+    /// Binary data: an encoded event or an encoded stream state, depending on the call.
     Raw(Vec<u8>),
 }
 
@@ -29,7 +28,7 @@ impl SocketFrame {
     /// Encodes the frame, with its length.
     ///
     /// # Errors
-    /// When the body is larger than [`FRAME_BYTES_MAX`].
+    /// The body is larger than [`FRAME_BYTES_MAX`].
     pub(crate) fn to_bytes(&self) -> io::Result<Vec<u8>> {
         let (tag, body) = match self {
             Self::Json(body) => (JSON, body),
@@ -47,7 +46,7 @@ impl SocketFrame {
     /// The number of bytes that follow a length field.
     ///
     /// # Errors
-    /// When it is zero or more than [`FRAME_BYTES_MAX`].
+    /// The number is zero or more than [`FRAME_BYTES_MAX`].
     pub(crate) fn length(bytes: [u8; LENGTH_BYTES]) -> io::Result<usize> {
         let length = usize::try_from(u32::from_be_bytes(bytes)).unwrap_or(usize::MAX);
         if length == 0 || length > FRAME_BYTES_MAX { Err(too_large()) } else { Ok(length) }
@@ -56,7 +55,7 @@ impl SocketFrame {
     /// Decodes the bytes that follow the length field.
     ///
     /// # Errors
-    /// When the tag is unknown or missing.
+    /// The tag is unknown or missing.
     pub(crate) fn from_body(mut bytes: Vec<u8>) -> io::Result<Self> {
         match bytes.first() {
             Some(&JSON) => Ok(Self::Json(bytes.split_off(1))),

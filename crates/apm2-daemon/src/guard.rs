@@ -1,5 +1,5 @@
-//! Restores the file of the daemon's socket. A cleaner of old files, or a synchronization that deletes unknown files, may remove
-//! it, and clients could not find the daemon.
+//! Restores the file of the daemon's socket. A program that deletes old or unknown files may remove the socket file,
+//! and clients could then not find the daemon.
 
 use std::{
     io,
@@ -23,7 +23,7 @@ const LOOK_MAX: Duration = Duration::from_secs(60);
 /// Pause before a failed restore is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// A thread that watches the file of a socket, so that a disk that hangs delays no client.
+/// A thread that watches the file of a socket. It is a thread of its own, so that a disk that hangs delays no client.
 pub(crate) struct SocketGuard {
     waker: Waker,
     is_over: Arc<AtomicBool>,
@@ -34,7 +34,7 @@ impl SocketGuard {
     /// Starts the thread that watches `file`.
     ///
     /// # Errors
-    /// When inotify(7) or the thread cannot be created.
+    /// The inotify(7) instance or the thread cannot be created.
     pub(crate) fn new(file: SocketFile) -> io::Result<Self> {
         let (sender, made) = mpsc::channel(1);
         let mut watch = FileWatch::new()?;
@@ -47,7 +47,7 @@ impl SocketGuard {
         Ok(Self { waker, is_over, made })
     }
 
-    /// Waits for a socket that replaces a lost one. Waits forever if none is lost.
+    /// Waits for a socket that replaces a removed one. Waits forever if no socket file is removed.
     pub(crate) async fn made(&mut self) -> StdListener {
         match self.made.recv().await {
             Some(listener) => listener,
@@ -66,7 +66,7 @@ impl Drop for SocketGuard {
 /// Registers a listening socket with the async runtime.
 ///
 /// # Errors
-/// When it cannot be registered.
+/// The socket cannot be registered.
 pub(crate) fn registered(listener: StdListener) -> io::Result<UnixListener> {
     listener.set_nonblocking(true)?;
     UnixListener::from_std(listener)
@@ -85,7 +85,7 @@ fn look_after(mut file: SocketFile, watch: &mut FileWatch, is_over: &AtomicBool,
             }
             Err(error) => {
                 let error = error.to_string();
-                // Logged once for each reason.
+                // An error is logged once for each reason.
                 if said.as_ref() != Some(&error) {
                     tracing::error!("the daemon's socket was removed, and cannot be made again: {error}");
                 }

@@ -1,8 +1,8 @@
 //! The JSON form of a launch specification, in launch files and in the calls of a client.
 //!
-//! Each type here lists the fields and the names of one type of the model (`#[serde(remote)]`), so the form does not depend on the
-//! serde attributes of the model, which serve `ecosystem.toml`. A field of the model that is missing here does not compile. The golden
-//! files in `migrations/golden/launch-v1` have every field and every variant.
+//! Each type here lists the fields and the names of one type of the model (`#[serde(remote)]`), so the form does not
+//! depend on the serde attributes of the model, which serve `ecosystem.toml`. If a field of the model is missing here,
+//! the crate does not compile. The golden files in `migrations/golden/launch-v1` have every field and every variant.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -27,7 +27,7 @@ use apm2_model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The module `$name` has the form of an `Option<$model>`, for use with `#[serde(with)]`.
+/// Defines the module `$name`, which serializes an `Option<$model>` in this form. For use with `#[serde(with)]`.
 macro_rules! optional {
     ($name:ident, $form:ident, $model:ty) => {
         mod $name {

@@ -1,7 +1,7 @@
 //! The launch files beside the ledger, one for each supervised process: `launch/<process id>.json`.
 //!
-//! They hold values of environment variables, and so are no part of the ledger: only the owner may read them, no event holds
-//! them, and each is removed when its process is unregistered.
+//! Launch files contain values of environment variables, and are therefore not part of the ledger. Only the owner may
+//! read them, no event contains these values, and a launch file is removed when its process is unregistered.
 
 use std::{
     collections::HashSet,
@@ -19,14 +19,14 @@ use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
 use crate::launch_file;
 
-/// The directory of the launch files in the ledger's directory.
+/// The name of the directory of launch files in the ledger directory.
 const DIR: &str = "launch";
 
-/// The extension of a file that is written and will be renamed over the current one.
+/// The extension of a temporary launch file, which is renamed over the current launch file after it is written.
 const NEW: &str = "new";
 
-/// The extension of a file that this program could not read, kept when it was replaced: the program that wrote it may be used
-/// again.
+/// The extension of a launch file that this program could not read. The file is kept when it is replaced, because the
+/// newer version of the program that wrote it may be used again.
 const SET_ASIDE: &str = "set-aside";
 
 /// The launch files of a ledger.
@@ -37,7 +37,7 @@ pub(crate) struct LaunchFiles {
 }
 
 impl LaunchFiles {
-    /// The launch files of the ledger in `ledger`.
+    /// The launch files of the ledger in the directory `ledger`.
     pub(crate) fn new(ledger: &Arc<LedgerDir>) -> Self {
         Self { ledger: Arc::clone(ledger), path: ledger.at().join(DIR) }
     }
@@ -46,7 +46,7 @@ impl LaunchFiles {
         self.path.join(format!("{process}.json"))
     }
 
-    /// Writes `launch` to a temporary file and returns its path. A failed attempt leaves no file.
+    /// Writes `launch` to a temporary file and returns its path. A failed attempt leaves no file behind.
     fn write_new(&self, launch: &LaunchSpec) -> io::Result<PathBuf> {
         let bytes = launch_file::encode(launch)?;
         self.ledger.check_place()?;
@@ -60,7 +60,7 @@ impl LaunchFiles {
         match written() {
             Ok(()) => Ok(new),
             Err(error) => {
-                // An incomplete file may hold secrets.
+                // The incomplete file is removed, because it may contain secrets.
                 let _ = fs::remove_file(&new);
                 Err(error)
             }
@@ -71,11 +71,12 @@ impl LaunchFiles {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Creates the directory if it is missing, and syncs its parent: a file in a directory that a crash removes is lost.
+    /// Creates the directory if it is missing, and syncs its parent directory. Without the sync, a crash could remove
+    /// the directory with the files in it.
     fn make(&self) -> io::Result<()> {
         match DirBuilder::new().mode(0o700).create(&self.path) {
             Ok(()) => File::open(self.ledger.at())?.sync_all(),
-            // Launches are saved concurrently, so another thread may have created it.
+            // Launches are saved concurrently, so another thread may have created the directory.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             Err(error) => Err(error),
         }
@@ -84,7 +85,7 @@ impl LaunchFiles {
     /// Removes set-aside launch files that are older than `age_max`.
     ///
     /// # Errors
-    /// When they cannot be listed or removed.
+    /// The files cannot be listed or removed.
     pub(crate) fn sweep(&self, now: SystemTime, age_max: Duration) -> io::Result<Vec<PathBuf>> {
         let entries = match fs::read_dir(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -96,7 +97,7 @@ impl LaunchFiles {
             if path.extension().is_none_or(|extension| extension != SET_ASIDE) {
                 continue;
             }
-            // ctime: the time of the rename, not of the last write.
+            // The age is computed from ctime, which is the time of the rename and not of the last write.
             let changed = fs::symlink_metadata(&path).ok().and_then(|metadata| u64::try_from(metadata.ctime()).ok());
             let age = changed.and_then(|secs| now.duration_since(UNIX_EPOCH + Duration::from_secs(secs)).ok());
             if age.is_some_and(|age| age > age_max) && removed(&path)? {
@@ -106,7 +107,8 @@ impl LaunchFiles {
         Ok(client_gone)
     }
 
-    /// Keeps a file that this program cannot read before it is replaced. Replaces an older one that was kept.
+    /// Sets aside a launch file that this program cannot read, before the file is replaced. Overwrites an older file
+    /// that was set aside.
     fn set_aside(&self, path: &Path) -> io::Result<()> {
         match read(path) {
             Ok(_) => return Ok(()),
@@ -119,11 +121,11 @@ impl LaunchFiles {
     }
 }
 
-/// The processes with a launch file: those that the daemon of the ledger in `ledger` supervises, or the next one will. `None` if
-/// no daemon has ever written a launch file.
+/// The ids of the processes that have a launch file. The daemon of the ledger in `ledger` supervises these processes,
+/// or the next daemon will. `None` if no daemon has ever written a launch file.
 ///
 /// # Errors
-/// When the directory cannot be read.
+/// The directory cannot be read.
 pub fn launched(ledger: &Path) -> io::Result<Option<HashSet<ProcessId>>> {
     let entries = match fs::read_dir(ledger.join(DIR)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -153,7 +155,7 @@ impl LaunchStore for LaunchFiles {
 
     fn remove(&self, process: ProcessId) -> io::Result<()> {
         let path = self.path(process);
-        // A prepared file that was never renamed may hold secrets, too.
+        // A temporary file that was not renamed may also contain secrets, so it is removed.
         let was_prepared = removed(&path.with_extension(NEW))?;
         if removed(&path.with_extension(SET_ASIDE))? | removed(&path)? | was_prepared { self.sync() } else { Ok(()) }
     }
@@ -166,7 +168,7 @@ impl LaunchStore for LaunchFiles {
         let mut kept = StoredLaunches::default();
         for entry in entries {
             let path = entry?.path();
-            // Left by a daemon that was killed while writing. No other daemon writes now.
+            // The temporary file was left by a daemon that was killed while writing. No other daemon is writing now.
             if path.extension().is_some_and(|extension| extension == NEW) {
                 if let Err(error) = removed(&path) {
                     tracing::warn!(path = %path.display(), %error, "could not remove an incomplete launch file");
@@ -175,7 +177,8 @@ impl LaunchStore for LaunchFiles {
             }
             let Some(process) = process_of(&path) else { continue };
             match read(&path) {
-                // A file that was copied to the name of another process would start the wrong process.
+                // If a launch file was copied to the name of another process, it would start the wrong process. It is
+                // therefore refused.
                 Ok(launch) if launch.spec.id != process => {
                     let why = format!(
                         "{}: it is the launch of process {}",
@@ -195,7 +198,7 @@ impl LaunchStore for LaunchFiles {
     }
 }
 
-/// The process of a launch file, by its name.
+/// The process id in the name of a launch file.
 fn process_of(path: &Path) -> Option<ProcessId> {
     let name = path.file_name()?.to_str()?;
     name.strip_suffix(".json")?.parse().ok()

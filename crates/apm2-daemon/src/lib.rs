@@ -1,15 +1,14 @@
 //! The daemon: the only process that writes a ledger, and the supervisor of the processes recorded in it.
 //!
-//! ```text
-//! clients --> socket --> session --> Supervisor --> processes
+//! ```text clients --> socket --> session --> Supervisor --> processes
 //!                                       |              | outputs, pidfds
 //!                                     Ledger         fd_store
 //! ```
 //!
-//! [`serve`] opens the ledger, takes over the processes of an earlier daemon, and answers clients until it is asked to stop or is
-//! idle. [`fd_store`] is a separate process that only holds file descriptors, so that none is closed when the daemon ends.
-//! `apm2-core` decides how processes are supervised, `apm2-ledger` what is recorded, and `apm2-ledger-cli` holds the command
-//! line.
+//! [`serve`] opens the ledger, takes over the processes of an earlier daemon, and answers clients until a client or a
+//! signal requests its end, or until it is idle. [`fd_store`] is a separate process that only holds file descriptors,
+//! so that none is closed when the daemon ends. The crate `apm2-core` supervises processes, `apm2-ledger` stores the
+//! recorded events, and `apm2-ledger-cli` contains the command line.
 
 mod accept_loop;
 mod address;

@@ -1,6 +1,6 @@
-//! The daemon's own log: `daemon.log` in the ledger's directory, which is its standard error if a client has started it. A thread
-//! writes the lines, so that a disk that hangs blocks the log alone. The file is rotated while the daemon runs; one old file is
-//! kept.
+//! The log of the daemon itself: `daemon.log` in the ledger directory, which is the standard error of a daemon that a
+//! client has started. A thread writes the lines, so that a disk that hangs blocks only the log. The file is rotated
+//! while the daemon runs; one old file is kept.
 
 use std::{
     fs::{self, File},
@@ -19,31 +19,31 @@ use std::{
 use apm2_ledger::file;
 use rustix::{fs::fstat, stdio::dup2_stderr};
 
-/// The name of the log in the ledger's directory.
+/// The name of the log file in the ledger directory.
 pub const LOG_FILE: &str = "daemon.log";
 
-/// The name of the rotated log; an older one is replaced.
+/// The name of the rotated log file. An older rotated file is replaced.
 const OLD_FILE: &str = "daemon.log.1";
 
 /// The size at which the log is rotated, in bytes.
 pub(crate) const LOG_BYTES_MAX: u64 = 1 << 20;
 
-/// Maximum number of queued lines; more are dropped and counted.
+/// Maximum number of queued lines. When the queue is full, further lines are dropped and counted.
 const LINES_WAITING_MAX: usize = 1024;
 
 /// Timeout for the flush of the last lines.
 const FLUSH_MAX: Duration = Duration::from_secs(1);
 
-/// Interval of the attempts while the queue is full.
+/// Interval between two attempts to request a flush while the queue is full.
 const FLUSH_POLL: Duration = Duration::from_millis(5);
 
 enum Task {
     Write(Vec<u8>),
-    /// Signals when all lines before it are written.
+    /// A request to signal the sender when all earlier lines are written.
     Flush(SyncSender<()>),
 }
 
-/// A handle for writing to the log. Clones share the queue.
+/// A handle for writing to the log. Clones use the same queue.
 #[derive(Clone)]
 pub struct DaemonLog {
     tasks: SyncSender<Task>,
@@ -51,10 +51,11 @@ pub struct DaemonLog {
 }
 
 impl DaemonLog {
-    /// Starts the thread, which writes to standard error. If that is `daemon.log` in `dir`, it is rotated.
+    /// Starts the thread that writes to standard error. If standard error is `daemon.log` in `dir`, the file is
+    /// rotated.
     ///
     /// # Errors
-    /// When the thread cannot be started.
+    /// The thread cannot be started.
     pub fn start(dir: &Path) -> io::Result<Self> {
         let (tasks, received) = sync_channel(LINES_WAITING_MAX);
         let dropped = Arc::new(AtomicU64::new(0));
@@ -63,7 +64,7 @@ impl DaemonLog {
         Ok(Self { tasks, dropped })
     }
 
-    /// Waits until the queued lines are written, for at most a second.
+    /// Waits until the queued lines are written, but not longer than a second.
     pub fn flush(&self) {
         let began = Instant::now();
         let (done, told) = sync_channel(1);
@@ -100,7 +101,7 @@ struct LogFileWriter {
 
 impl LogFileWriter {
     fn run(&self, tasks: &Receiver<Task>) {
-        // A failed write does not end the thread: the disk may be full for a while.
+        // A failed write does not end the thread, because the disk may be full only for some time.
         while let Ok(task) = tasks.recv() {
             match task {
                 Task::Write(line) => {
@@ -120,7 +121,7 @@ impl LogFileWriter {
         }
     }
 
-    /// Rotates the log if standard error is that file, and it is full or was renamed.
+    /// Rotates the log if standard error is the log file, and the file is full or was renamed.
     fn rotate_if_full(&self) -> io::Result<()> {
         let ours = fstat(io::stderr().as_fd())?;
         let is_named = fs::symlink_metadata(&self.path)
@@ -134,10 +135,10 @@ impl LogFileWriter {
     }
 }
 
-/// Opens the log for appending, and rotates a full one before.
+/// Opens the log file for appending. A full log file is rotated first.
 ///
 /// # Errors
-/// When it cannot be opened or rotated.
+/// The log file cannot be opened or rotated.
 pub(crate) fn open_rotated(path: &Path) -> io::Result<File> {
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() >= LOG_BYTES_MAX) {
         fs::rename(path, path.with_file_name(OLD_FILE))?;
@@ -170,7 +171,7 @@ mod tests {
         let log = DaemonLog { tasks, dropped: Arc::default() };
         log.tasks.send(Task::Write(Vec::new())).unwrap();
         let writer = thread::spawn(move || {
-            // Long enough that the flush begins before there is room.
+            // The pause is so long that the flush begins before the queue has room.
             thread::sleep(FLUSH_POLL * 4);
             received.iter().any(|task| matches!(task, Task::Flush(_)))
         });

@@ -1,7 +1,7 @@
-//! Finds the process that has a ledger open, when its daemon cannot be reached by the socket.
+//! Finds the process that has a ledger open, when the daemon of the ledger cannot be reached through its socket.
 //!
-//! The lock on the ledger's directory (flock(2)) is the evidence, and `/proc/locks` (proc(5)) names its holder. A pid alone is no
-//! evidence.
+//! The lock on the ledger's directory (flock(2)) is the evidence, and `/proc/locks` (proc(5)) names its holder. The pid
+//! in the owner file alone is no evidence.
 
 use std::{
     ffi::OsStr,
@@ -27,31 +27,31 @@ use rustix::{
 /// The kernel's list of locks.
 const LOCKS_FILE: &str = "/proc/locks";
 
-/// The file that holds the pid of the owner: a hint only.
+/// The name of the file that contains the pid of the owner. The pid is only a hint.
 const OWNER_FILE: &str = "owner";
 
-/// How long a daemon may take to make its socket again, or to start again: it reads the ledger before it listens.
+/// How long to wait for a daemon to create its socket again, or to start again: it reads the ledger before it listens.
 pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(15);
 
-/// Interval of the attempts to connect meanwhile.
+/// Interval of the attempts to connect during this time.
 pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
 
-/// How long a process without a command line counts as being in execve(2), and the interval of the checks.
+/// How long a process without a command line counts as being in execve(2). Also the interval of the checks.
 const EXEC_WAIT_MAX: Duration = Duration::from_secs(1);
 
 const EXEC_WAIT_POLL: Duration = Duration::from_millis(5);
 
-/// The argument by which the command line of a daemon is recognized.
+/// The subcommand in its command line by which a daemon is recognized.
 const DAEMON_ARGUMENT: &[u8] = b"daemon";
 
-/// The owner of a ledger.
+/// The owner of a ledger: the process that has it open.
 #[derive(Debug)]
 pub enum Ownership {
-    /// No process has it open.
+    /// No process has the ledger open.
     Free,
-    /// The process that has it open.
+    /// A visible process has the ledger open.
     Process(Owner),
-    /// A process in another pid namespace, which is not visible here.
+    /// A process in another pid namespace, which is not visible here, has the ledger open.
     Unseen,
 }
 
@@ -65,7 +65,7 @@ pub struct Owner {
 /// Finds the process that has the ledger in `dir` open now.
 ///
 /// # Errors
-/// When the directory cannot be opened or locked.
+/// The directory cannot be opened or locked.
 pub fn ownership(dir: &Path) -> io::Result<Ownership> {
     let opened = match File::open(dir) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ownership::Free),
@@ -76,12 +76,14 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
             Err(Errno::SRCH) => continue,
             pidfd => pidfd?,
         };
-        // Checked again after the pidfd was opened, which from then on refers to this process even if the pid is reused.
+        // The lock is checked again after the pidfd was opened. From then on, the pidfd refers to this process even if
+        // its pid is reused.
         if holders(dir, &opened)?.contains(&pid) {
             return Ok(Ownership::Process(Owner { pid, pidfd }));
         }
     }
-    // The lock is released at once, when the descriptor is closed. A starting owner waits longer than that for the lock.
+    // The lock is released immediately, when the descriptor is closed. A starting owner waits longer for the lock than
+    // it is held here.
     match opened.try_lock_shared() {
         Ok(()) => Ok(Ownership::Free),
         Err(TryLockError::WouldBlock) => Ok(Ownership::Unseen),
@@ -89,14 +91,14 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
     }
 }
 
-/// Whether the process `pid` may have the ledger in `dir` open; `None` stands for a process that is not visible here. False if
-/// another process has it open, or none.
+/// Whether the process `pid` may have the ledger in `dir` open. `None` stands for a process that is not visible here.
+/// Returns false if another process or no process has the ledger open.
 ///
 /// # Errors
-/// When the directory cannot be opened, or /proc/locks cannot be read.
+/// The directory cannot be opened, or `/proc/locks` cannot be read.
 pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
     let opened = File::open(dir)?;
-    // The pids in /proc/locks are those of the namespace that /proc belongs to.
+    // The pids in `/proc/locks` are those of the pid namespace to which `/proc` belongs.
     let holders = if proc_is_of_our_namespace() { holders(dir, &opened)? } else { Vec::new() };
     let is_pid = |holder: &Pid| i32::try_from(pid.unwrap_or_default()) == Ok(holder.as_raw_nonzero().get());
     if !holders.is_empty() {
@@ -109,8 +111,8 @@ pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
     }
 }
 
-/// The processes that hold an exclusive lock on the directory. On a file system whose files and locks show different device
-/// numbers (btrfs), the process whose pid is in the owner file.
+/// The processes that hold an exclusive lock on the directory. Some file systems (btrfs) show different device numbers
+/// for files and for locks. There, the result is the process in the owner file.
 fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     let metadata = opened.metadata()?;
     let device = (major(metadata.dev()), minor(metadata.dev()));
@@ -122,7 +124,7 @@ fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     Ok(of_dir.filter_map(|lock| Pid::from_raw(lock.pid)).collect())
 }
 
-/// An exclusive flock(2) in /proc/locks.
+/// An exclusive flock(2) lock in `/proc/locks`.
 #[derive(Debug, PartialEq, Eq)]
 struct HeldLock {
     pid: i32,
@@ -130,7 +132,7 @@ struct HeldLock {
     inode: u64,
 }
 
-/// `1: FLOCK  ADVISORY  WRITE 708 00:13:405 0 EOF` (proc(5)); the numbers of the device are hexadecimal.
+/// Parses a line such as `1: FLOCK  ADVISORY  WRITE 708 00:13:405 0 EOF` (proc(5)). The device numbers are hexadecimal.
 fn parse_lock_line(line: &str) -> Option<HeldLock> {
     let mut arguments = line.split_ascii_whitespace().skip(1);
     if (arguments.next()?, arguments.next()?, arguments.next()?) != ("FLOCK", "ADVISORY", "WRITE") {
@@ -150,14 +152,14 @@ impl Owner {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The command line for display; empty if there is none.
+    /// The command line for display; empty if it cannot be read.
     #[must_use]
     pub fn command_line(&self) -> String {
         self.arguments().iter().map(|word| String::from_utf8_lossy(word)).collect::<Vec<_>>().join(" ")
     }
 
-    /// Whether the owner is a daemon of this program, and not another program that has the ledger open. Decided by the command
-    /// line, because /proc/pid/exe of a process that is not dumpable cannot be read (proc(5)).
+    /// Whether the owner is a daemon of this program, and not another program that has the ledger open. The command
+    /// line decides this, because `/proc/<pid>/exe` of a process that is not dumpable cannot be read (proc(5)).
     #[must_use]
     pub fn is_daemon(&self) -> bool {
         let arguments = self.arguments();
@@ -167,7 +169,8 @@ impl Owner {
         own.is_some() && program == own && arguments.iter().skip(1).any(|word| word == DAEMON_ARGUMENT)
     }
 
-    /// The arguments; empty if the process has ended. A process in execve(2) has none for a moment.
+    /// The arguments of the owner; empty if the process has ended. A process in execve(2) has no arguments for a
+    /// moment.
     fn arguments(&self) -> Vec<Vec<u8>> {
         let began = Instant::now();
         loop {
@@ -178,8 +181,8 @@ impl Owner {
         }
     }
 
-    /// Sends SIGTERM, on which a daemon stops all processes and exits, or with `leave` SIGHUP, on which it leaves them running.
-    /// Does nothing if the process has ended.
+    /// Sends a signal to the owner: SIGTERM, at which a daemon stops all processes and exits, or with `leave` SIGHUP,
+    /// at which it exits and leaves the processes running. Does nothing if the owner has ended.
     ///
     /// # Errors
     /// Those of pidfd_send_signal(2).
@@ -190,7 +193,7 @@ impl Owner {
         }
     }
 
-    /// Waits for at most `max` for the end of the process. Returns whether it has ended.
+    /// Waits for the end of the owner, at most for `max`. Returns whether it has ended.
     #[must_use]
     pub fn has_ended(&self, max: Duration) -> bool {
         let began = Instant::now();

@@ -8,12 +8,12 @@ use nix::{
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The user of the peer. Valid even if its pid is 0, as for a process of another pid namespace.
+/// The user id of the peer. It is valid even if the pid of the peer is 0, as for a process in another pid namespace.
 pub(crate) fn peer_uid(socket: &impl AsFd) -> io::Result<Uid> {
     Ok(Uid::from_raw(getsockopt(socket, PeerCredentials)?.uid()))
 }
 
-/// Whether a process of this user may take part in the protocols: it is the user of this process, or root.
+/// Whether a process of this user may take part in the protocols: the user of this process or root.
 pub(crate) fn is_trusted(user: Uid) -> bool {
     user == geteuid() || user.is_root()
 }
@@ -24,8 +24,8 @@ pub(crate) fn peer_pid(socket: &impl AsFd) -> Option<u32> {
     u32::try_from(pid).ok().filter(|pid| *pid > 0)
 }
 
-/// Whether the peer is known to be in another pid namespace (pid_namespaces(7)): it is not visible here, or has another pid in a
-/// nested namespace. If /proc cannot be read, it counts as being in this one.
+/// Whether the peer is known to be in another pid namespace (pid_namespaces(7)): the peer is not visible here, or it
+/// has a different pid in a nested namespace. If `/proc` cannot be read, the result is false.
 pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
     let pid = getsockopt(socket, PeerCredentials)?.pid();
     if pid == 0 {
@@ -38,7 +38,8 @@ pub(crate) fn is_in_another_namespace(socket: &impl AsFd) -> io::Result<bool> {
         .is_some_and(|pids| pids.split_whitespace().count() > 1))
 }
 
-/// Whether the peer has closed its socket. One that has only shut down its writing side (shutdown(2)) has not.
+/// Whether the peer has closed its socket. A peer that has only shut down its writing side (shutdown(2)) has not closed
+/// it.
 pub(crate) fn has_hung_up(socket: &impl AsFd) -> bool {
     let mut polled = [PollFd::new(socket, PollFlags::empty())];
     let polled_now = poll(&mut polled, Some(&Timespec::default()));

@@ -1,5 +1,5 @@
-//! Clients that are connected and have not sent their call yet. Their number is bounded: a new connection closes the oldest
-//! pending one, so that silent clients do not block others.
+//! The connections of clients that have not sent their call yet. Their number is limited: a new connection closes the
+//! oldest pending connection, so that silent clients do not block other clients.
 
 use std::{
     collections::VecDeque,
@@ -22,8 +22,8 @@ struct ClientQueue {
 }
 
 impl PendingConnections {
-    /// Adds the connection that `task` serves, and returns its number. Aborts the task of the oldest one where there are too
-    /// many.
+    /// Adds the connection that `task` serves, and returns its number. If there are too many pending connections,
+    /// aborts the task of the oldest one.
     pub(crate) fn add(&self, task: AbortHandle) -> u64 {
         let mut waiting = self.lock();
         if waiting.clients.len() >= WAITING_MAX
@@ -47,7 +47,7 @@ impl PendingConnections {
         self.lock().clients.is_empty()
     }
 
-    /// A panic of another thread leaves no inconsistent state under this lock.
+    /// Poisoning of the lock is ignored: a panic of another thread leaves no inconsistent state.
     fn lock(&self) -> MutexGuard<'_, ClientQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -1,11 +1,11 @@
 //! The file `place` in the ledger's directory identifies that directory, so that a copy of the ledger can be detected.
 //!
-//! ```text
-//! {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
+//! ```text {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
 //! ```
 //!
-//! The nonce is a part of the marker of every run that is started here. Device and inode identify the directory: a copy contains
-//! the same file in another directory. Device numbers may change at a boot, so they are compared within one boot only.
+//! The nonce is part of the marker of each run that is started from this directory. Device and inode identify the
+//! directory: a copy contains the same file in another directory. Device numbers may change at a boot, so they are
+//! compared within one boot only.
 
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -15,13 +15,13 @@ use apm2_model::clock::boot_id;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// The name of the file in the ledger's directory.
+/// The name of the file in the ledger directory.
 const FILE: &str = "place";
 
-/// The version of the file that is written.
+/// The version of the format in which the file is written.
 const VERSION: u32 = 1;
 
-/// The content of the file.
+/// The content of the file `place`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Noted {
     version: u32,
@@ -29,16 +29,17 @@ struct Noted {
     boot: Uuid,
     device: u64,
     inode: u64,
-    /// Whether runs that were started before the file existed may still be alive: their markers have no nonce.
+    /// Whether runs may still be alive that were started before this file existed. The markers of such runs have no
+    /// nonce.
     old_markers: bool,
 }
 
-/// Whether a directory is a copy.
+/// Whether a ledger directory is a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PlaceCheck {
     /// The runs of the ledger were started in this directory.
     Own(LedgerPlace),
-    /// The directory is a copy, which gets a nonce of its own.
+    /// The directory is a copy. It gets its own nonce.
     Copy(LedgerPlace),
 }
 
@@ -50,26 +51,27 @@ impl PlaceCheck {
     }
 }
 
-/// Evidence besides the file.
+/// Evidence about the directory in addition to the file `place`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PlaceEvidence {
-    /// Whether a file descriptor store confirms that it serves this directory: then the runs were started here.
+    /// Whether a file descriptor store confirms that it serves this directory. The runs of the ledger were then started
+    /// here.
     pub(crate) has_fd_store: bool,
-    /// Whether runs of the current boot have no recorded end: only those can be alive.
+    /// Whether runs of the current boot have no recorded end. Only such runs can still be alive.
     pub(crate) has_open_runs: bool,
-    /// Whether the ledger has no stream of a process.
+    /// Whether the ledger contains no stream of a process.
     pub(crate) is_empty: bool,
 }
 
 /// Determines whether `dir` is a copy. Changes nothing.
 ///
 /// # Errors
-/// When the file or the directory cannot be read.
+/// The file or the directory cannot be read.
 pub(crate) fn find(dir: &Path, evidence: PlaceEvidence) -> io::Result<PlaceCheck> {
     let new = |has_old_markers| LedgerPlace { nonce: Uuid::new_v4(), has_old_markers };
     let Some(noted) = read(dir)? else {
-        // A ledger older than the file. Runs that may be alive are taken over only if a file descriptor store proves that they
-        // run here.
+        // The ledger is older than the file `place`. Runs that may be alive are taken over only if a file descriptor
+        // store confirms that it serves this directory.
         return Ok(match evidence {
             PlaceEvidence { has_fd_store: true, .. } => PlaceCheck::Own(new(true)),
             PlaceEvidence { has_open_runs: true, .. } => PlaceCheck::Copy(new(false)),
@@ -88,7 +90,7 @@ pub(crate) fn find(dir: &Path, evidence: PlaceEvidence) -> io::Result<PlaceCheck
 /// Writes `place` into the file. Durable when this returns.
 ///
 /// # Errors
-/// When it cannot be written.
+/// The file cannot be written.
 pub(crate) fn note(dir: &Path, place: LedgerPlace) -> io::Result<()> {
     let metadata = fs::metadata(dir)?;
     let noted = Noted {
@@ -134,7 +136,7 @@ mod tests {
         fs::copy(dir.path().join(FILE), copy.path().join(FILE)).unwrap();
         let PlaceCheck::Copy(other) = find(copy.path(), QUIET).unwrap() else { panic!("a copy") };
         assert_ne!(other.nonce, place.nonce);
-        // A file descriptor store that answers was started here.
+        // A file descriptor store that answers was started in this directory.
         let moved = find(copy.path(), PlaceEvidence { has_fd_store: true, ..QUIET }).unwrap();
         assert_eq!(moved, PlaceCheck::Own(place));
         note(copy.path(), other).unwrap();

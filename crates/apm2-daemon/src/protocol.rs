@@ -1,4 +1,4 @@
-//! The calls that a client can make to a daemon, and their answers. One call for each connection.
+//! The calls that a client can make to a daemon, and the answers. Each connection carries one call.
 
 use std::{fmt, time::Duration};
 
@@ -10,16 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::launch_form::LaunchForm;
 
-/// The protocol version. A daemon refuses any other, and names its own.
+/// The protocol version. A daemon refuses any other version, and names its own version in the error.
 pub const PROTOCOL_VERSION: u32 = 1;
 
-/// A request, with what the daemon cannot read from the socket about the requester.
+/// A request, together with facts about the requester that the daemon cannot read from the socket.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
-    /// [`PROTOCOL_VERSION`].
+    /// The protocol version of the client, see [`PROTOCOL_VERSION`].
     pub version: u32,
-    /// The reason that the user gave.
+    /// The reason that the user gave for the request.
     pub reason: Option<String>,
     /// The user's terminal, if there is one.
     pub terminal: Option<String>,
@@ -27,21 +27,21 @@ pub struct Call {
     pub request: ClientRequest,
 }
 
-/// A request. Targets are names, `name-instance`, prefixes of ids, or `all`.
+/// A request of a client. Its targets are names, `name-instance`, prefixes of ids, or `all`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientRequest {
-    /// Return pid and version of the daemon.
+    /// Return the pid and the version of the daemon.
     Hello,
-    /// Make the processes of a group exactly these, and run them.
+    /// Make the processes of a group exactly the given processes, and start them.
     Apply {
-        /// The group.
+        /// The name of the group.
         group: String,
-        /// All processes of the group.
+        /// The launches of all processes of the group.
         launches: Vec<SentLaunch>,
-        /// Return the plan, and change nothing.
+        /// Only return the plan; change nothing.
         dry_run: bool,
-        /// Whether processes that have finished are started again.
+        /// Whether processes that have finished (ended with success) are started again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         rerun: bool,
     },
@@ -49,8 +49,8 @@ pub enum ClientRequest {
     Remove {
         /// The processes or instances.
         targets: Targets,
-        /// Whether their logs are removed too, including those of processes that were removed earlier. Omitted when false: a
-        /// daemon that does not know the field refuses it.
+        /// Whether the logs of the processes are also removed, including logs of processes that were removed earlier.
+        /// Omitted when false, because a daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         purge: bool,
     },
@@ -63,7 +63,7 @@ pub enum ClientRequest {
     Stop {
         /// The processes or instances.
         targets: Vec<String>,
-        /// Time until SIGKILL; `None` for the timeout of each process.
+        /// Time until SIGKILL; `None` for the stop timeout of each process.
         #[serde(default, with = "apm2_model::duration::option")]
         timeout: Option<Duration>,
     },
@@ -72,11 +72,11 @@ pub enum ClientRequest {
         /// The processes or instances.
         targets: Vec<String>,
     },
-    /// Send a signal to the process group. The instance does not count as stopped.
+    /// Send a signal to the process group of each instance. The signal does not count as a stop.
     Signal {
-        /// The receivers, or the process to wait for.
+        /// The processes or instances that receive the signal.
         targets: Vec<String>,
-        /// The signal.
+        /// The number of the signal.
         signal: Signal,
     },
     /// Replace the credentials of instances.
@@ -88,35 +88,37 @@ pub enum ClientRequest {
     Scale {
         /// The name of the process.
         name: String,
-        /// The new number.
+        /// The new number of instances.
         instances: u32,
     },
-    /// Run a process once, under its policy, and wait for its end. Answered by [`CallAnswer::Started`], then by [`CallAnswer::Ended`].
+    /// Run a process once with its restart policy, and wait for its end. The answers are [`CallAnswer::Started`] and
+    /// then [`CallAnswer::Ended`].
     Run {
-        /// The process.
+        /// The launch specification of the process.
         launch: Box<SentLaunch>,
-        /// Whether the standard input of its first run is sent with the call (`SCM_RIGHTS`, unix(7)).
+        /// Whether the standard input of the first run is sent with the call (`SCM_RIGHTS`, unix(7)).
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         stdin: bool,
     },
     /// Wait for the end of a process that `Run` started.
     Wait {
-        /// The receivers, or the process to wait for.
+        /// The process to wait for.
         process_id: ProcessId,
-        /// The first run, from [`CallAnswer::Started`]. Omitted when that had none: a daemon that does not know the field refuses it.
+        /// The number of the first run, from [`CallAnswer::Started`]. Omitted when that answer had none, because a
+        /// daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<u64>,
     },
-    /// The states of all instances, each as a bytes frame, then [`CallAnswer::Done`].
+    /// Return the states of all instances, each as a binary frame, and then [`CallAnswer::Done`].
     Streams,
-    /// Events from `first` on, each as a bytes frame, including those recorded later.
+    /// Return the events from `first` on, each as a binary frame, including events that are recorded later.
     Follow {
         /// The sequence number of the first event.
         first: u64,
     },
     /// Shut the daemon down.
     Shutdown {
-        /// Whether processes are left running for the next daemon.
+        /// Whether processes are left running for the next daemon. Otherwise they are stopped.
         leave: bool,
     },
 }
@@ -132,7 +134,8 @@ impl ClientRequest {
         !is_read
     }
 
-    /// Whether the request is idempotent, so that it can be repeated when it is unknown whether it was carried out.
+    /// Whether the request is idempotent. An idempotent request can be repeated when it is unknown whether it was
+    /// carried out.
     #[must_use]
     pub fn is_repeatable(&self) -> bool {
         match self {
@@ -143,12 +146,12 @@ impl ClientRequest {
             | Self::Streams
             | Self::Follow { .. } => true,
             Self::Apply { dry_run, rerun, .. } => *dry_run || !*rerun,
-            // A name is unknown after its removal, so the repetition would fail.
+            // `Remove` cannot be repeated: the name is unknown after the removal, so the repetition would fail.
             Self::Remove { targets, .. } => !matches!(targets, Targets::Named(_)),
             Self::Signal { signal, .. } => {
                 [nix::libc::SIGSTOP, nix::libc::SIGCONT].contains(&i32::from(signal.number()))
             }
-            // A process that ends at once would run twice.
+            // `Run` cannot be repeated: a process that ends quickly would run twice.
             Self::Start { .. }
             | Self::Restart { .. }
             | Self::Reload { .. }
@@ -158,7 +161,7 @@ impl ClientRequest {
     }
 }
 
-/// A launch specification in the form in which it is sent, which is that of the launch files.
+/// A launch specification in its serialized form for calls, which is also the form of the launch files.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SentLaunch(#[serde(with = "LaunchForm")] pub LaunchSpec);
@@ -175,17 +178,17 @@ pub enum Targets {
     All,
 }
 
-/// A message of the daemon.
+/// A message that the daemon sends.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DaemonReply {
-    /// The outcome for one process; more messages follow.
+    /// The outcome for one process. More messages follow.
     Progress(Outcome),
-    /// The daemon is alive and still works; more messages follow.
+    /// The daemon is alive and still works on the call. More messages follow.
     Alive,
-    /// An answer of `Run` that is not the last one.
+    /// An answer of `Run` that is not the last answer.
     Answer(CallAnswer),
-    /// The last answer.
+    /// The last answer of a call.
     Done(CallAnswer),
     /// The call failed.
     Failed {
@@ -195,7 +198,8 @@ pub enum DaemonReply {
         message: String,
         /// What the user can do next.
         hint: Option<String>,
-        /// Whether the daemon is shutting down and has not begun the call: the next daemon can be asked.
+        /// Whether the daemon is shutting down and has not begun the call. The client can then make the call to the
+        /// next daemon.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_leaving: bool,
     },
@@ -205,26 +209,26 @@ pub enum DaemonReply {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CallAnswer {
-    /// Identifies the daemon.
+    /// The identity of the daemon.
     Hello {
-        /// The daemon's pid.
+        /// The pid of the daemon.
         pid: u32,
-        /// Its version.
+        /// The version of the daemon program.
         version: String,
     },
-    /// What was done, or would be done in a dry run.
+    /// The changes that were made, or that would be made in a dry run.
     Outcomes(Vec<Outcome>),
     /// The process was started.
     Started {
         /// The id of the process.
         process_id: ProcessId,
-        /// The sequence number of the last event before the start was requested.
+        /// The sequence number of the last event that was recorded before the start was requested.
         seq: u64,
-        /// The first run. Absent from daemons of earlier versions.
+        /// The number of the first run. Daemons of earlier versions do not send it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<u64>,
     },
-    /// The process has ended. Its state was sent before, as a bytes frame.
+    /// The process has ended. Its final state was sent before in a binary frame.
     Ended,
     /// The call is complete.
     Done,
@@ -235,20 +239,20 @@ pub enum CallAnswer {
 pub struct Outcome {
     /// The name of the process or instance.
     pub name: String,
-    /// What was done, or would be done in a dry run.
+    /// The action that was taken, or that would be taken in a dry run.
     pub action: Action,
     /// Size of the removed logs in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
-    /// The error message, if it failed.
+    /// The error message, if the action failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Why nothing was done.
+    /// The reason, if nothing was done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// An action on a process or instance.
+/// An action on a process or an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is what its name says")]
@@ -257,7 +261,7 @@ pub enum Action {
     Change,
     Remove,
     Unchanged,
-    /// The process has finished successfully, and is not started again.
+    /// The process has finished (ended with success), and is not started again.
     Finished,
     Start,
     Stop,
@@ -265,7 +269,7 @@ pub enum Action {
     Signal,
     Reload,
     Scale,
-    /// Its logs were removed.
+    /// The logs of the process were removed.
     Purge,
 }
 
@@ -288,7 +292,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// The kind of a failure; the client derives its exit code from it.
+/// The kind of a failure. The client derives its exit code from the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -296,10 +300,10 @@ pub enum FailureKind {
     Failed,
     /// The request is invalid.
     Usage,
-    /// There is no such process.
+    /// No process has this name or id.
     NoSuchProcess,
-    /// The ledger's integrity is broken.
+    /// The integrity of the ledger is broken.
     Integrity,
-    /// The ledger cannot be used.
+    /// The ledger cannot be used, for example because it is locked.
     Unusable,
 }

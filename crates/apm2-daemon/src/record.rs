@@ -1,4 +1,4 @@
-//! Reads of the ledger about runs that have ended.
+//! Reads the recorded state of runs that have ended from the ledger.
 
 use std::io;
 
@@ -9,7 +9,8 @@ use apm2_model::{
     state::{series::Series, stream::Stream},
 };
 
-/// The state at the end of the series of runs that began with `run`. `None` while no later start has ended the series.
+/// The state at the end of the series of runs that began with run number `run`. `None` while no later start has ended
+/// the series.
 pub(crate) async fn past_end(ledger: &Ledger, id: StreamId, run: u64) -> Result<Option<Stream>, ProcessError> {
     let past = move |reader: Reader| {
         let (mut series, mut fold): (Series, Option<Stream>) = (Series::from(run), None);

@@ -1,4 +1,5 @@
-//! What a daemon reads from its ledger before it serves: the streams to recover, and whether the directory is a copy.
+//! The data that a daemon reads from its ledger before it serves clients: the streams to recover, and whether the
+//! directory is a copy.
 
 use std::{io, ops::ControlFlow, sync::Arc};
 
@@ -23,13 +24,13 @@ use crate::{
     retention::LOGS_DIR,
 };
 
-/// Number of events at the end of the ledger that are searched for the last one of a supervisor.
+/// Number of events at the end of the ledger among which the last event of a supervisor is searched.
 const WATCHED_EVENTS_MAX: u64 = 64;
 
-/// Why no process of a copied ledger is taken over.
+/// The reason why no process of a copied ledger is taken over.
 const COPY_REASON: &str = "this is a copy of the ledger that it was started in, or a restored backup of it";
 
-/// What the user can do about it.
+/// The hint for the user of a copied ledger.
 const COPY_ADVICE: &str =
     "where no daemon of the other directory supervises it, end it with kill(1), then start it here";
 
@@ -43,7 +44,7 @@ fn pid_of_latest_supervisor(ledger: &Ledger) -> Option<u32> {
     started.last()
 }
 
-/// What the recorded streams show about the directory: whether it may be a copy.
+/// A summary of the recorded streams that shows whether the directory may be a copy.
 pub(crate) struct LedgerSummary {
     has_open_runs: bool,
     is_empty: bool,
@@ -60,15 +61,15 @@ impl LedgerSummary {
         self.is_empty &= stream.id.is_system();
     }
 
-    /// The summary together with the state of the file descriptor store.
+    /// The summary, completed by the state of the file descriptor store.
     pub(crate) fn evidence(&self, fd_store: &FdStoreClient) -> PlaceEvidence {
         let Self { has_open_runs, is_empty } = *self;
-        // Connects to the store only if the answer matters.
+        // The store is asked only if its answer makes a difference.
         PlaceEvidence { has_fd_store: has_open_runs && fd_store.is_present(), has_open_runs, is_empty }
     }
 }
 
-/// The recorded streams, most of them unloaded to save memory, and their summary.
+/// The recorded streams with their summary. Most streams are not held in memory.
 fn past(ledger: &Ledger) -> Result<(Past, LedgerSummary), ReadError> {
     let (mut past, mut summary) = (nothing_yet(ledger), LedgerSummary::none());
     ledger.reader().each_stream(|stream| {
@@ -79,8 +80,8 @@ fn past(ledger: &Ledger) -> Result<(Past, LedgerSummary), ReadError> {
     Ok((past, summary))
 }
 
-/// An empty [`Past`]. Streams of processes that have a launch file are kept in memory; if the files cannot be listed, those are
-/// loaded later.
+/// An empty [`Past`]. Streams of processes that have a launch file are held in memory; if the launch files cannot be
+/// listed, these streams are loaded later.
 fn nothing_yet(ledger: &Ledger) -> Past {
     Past::of(launched(ledger.dir().at()).ok().flatten().unwrap_or_default())
 }
@@ -115,14 +116,15 @@ fn left_alone(ledger: &Ledger, supervisor: &Unrecovered) -> Result<Past, DaemonE
 pub(crate) struct PreparedRecovery {
     pub(crate) supervisor: Unrecovered,
     pub(crate) past: Past,
-    /// The sequence number of `SupervisorStarted`.
+    /// The sequence number of the event `SupervisorStarted`.
     pub(crate) started: u64,
-    /// When the previous supervisor recorded its last event.
+    /// The time at which the previous supervisor recorded its last event.
     pub(crate) watched_until: Option<Timestamp>,
     pub(crate) finding: PlaceCheck,
 }
 
-/// Reads the ledger and records `SupervisorStarted`. Fails before that if processes may be alive in another pid namespace.
+/// Reads the ledger and records `SupervisorStarted`. Fails before it records anything if processes may be alive in
+/// another pid namespace.
 pub(crate) fn prepare(
     ledger: &Ledger,
     options: &DaemonOptions,
@@ -150,7 +152,7 @@ pub(crate) fn prepare(
     Ok(PreparedRecovery { supervisor, past, started, watched_until, finding })
 }
 
-/// When a supervisor last recorded an event. Events that opening the ledger has recorded do not count.
+/// The time at which a supervisor last recorded an event. Events that were recorded by opening the ledger do not count.
 fn watched_until(ledger: &Ledger) -> Option<Timestamp> {
     let size = ledger.reader().head()?.size;
     let latest = ledger.reader().events(size.saturating_sub(WATCHED_EVENTS_MAX).max(1), size).filter_map(Result::ok);

@@ -1,10 +1,10 @@
-//! The new start of a daemon after its ledger was poisoned.
+//! The restart of a daemon after its ledger was poisoned (a write to the ledger failed).
 //!
-//! After a failed write, the content of the disk is known only once the ledger is opened again, and threads of this process may
-//! still use it. So the daemon executes itself again (execve(2)): pid, standard error and child processes stay, all else is
-//! released, and the processes are recovered as by any later daemon. The pause between attempts grows; meanwhile the daemon holds
-//! the lock of the ledger and answers each call with the reason. A request to stop is carried out as `--leave`, since a stop
-//! could not be recorded.
+//! After a failed write, the content of the disk is known only when the ledger is opened again, and threads of this
+//! process may still use the ledger. The daemon therefore executes itself again (execve(2)). Its pid, standard error
+//! and child processes stay; everything else is released. The processes are recovered as by any later daemon. The pause
+//! between two attempts grows. During the pause, the daemon holds the lock of the ledger and answers each call with the
+//! reason. A request to stop is carried out as `--leave`, since a stop could not be recorded.
 
 use std::{
     fs::File,
@@ -37,44 +37,44 @@ use crate::{
     signals::ShutdownSignals,
 };
 
-/// The environment variable that passes the reason to the daemon that is executed.
+/// The environment variable that passes the reason to the newly executed daemon.
 const VARIABLE: &str = "APM2_POISONED";
 
-/// The pause before the second attempt; it doubles up to [`WAIT_MAX`].
+/// The pause before the second attempt. The pause doubles with each attempt, up to [`WAIT_MAX`].
 const WAIT_MIN: Duration = Duration::from_secs(1);
 
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// After serving this long, a daemon counts as recovered, and the pause starts anew.
+/// A daemon that has served for this time counts as recovered. The pause then starts again at its minimum.
 const RECOVERED_AFTER: Duration = Duration::from_secs(60);
 
 /// Maximum number of clients that are answered at the same time.
 const REFUSED_MAX: usize = 64;
 
-/// Why the daemon that ran in this process before could not go on.
+/// The reason why the previous daemon in this process had to end.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Poisoned {
-    /// Message for clients: since when, and the cause.
+    /// The message for clients: since when the ledger cannot be used, and the cause.
     what: String,
-    /// Number of failed attempts since.
+    /// The number of failed attempts to open the ledger since then.
     attempts: u32,
-    /// The id of the ledger, and the last event that was acknowledged.
+    /// The id of the ledger, and the seq of the last acknowledged event.
     ledger: Uuid,
     size: u64,
-    /// Why the last attempt failed; empty before the first one.
+    /// The error of the last attempt; empty before the first attempt.
     #[serde(default)]
     why: String,
-    /// What ran then, with pids.
+    /// The processes that ran at that time, with pids.
     running: Vec<String>,
 }
 
 impl Poisoned {
-    /// The state of the daemon that ran in this process before; `None` if there was none.
+    /// The state that the previous daemon in this process passed on; `None` if there was none.
     pub(crate) fn before() -> Option<Self> {
         serde_json::from_str(&std::env::var(VARIABLE).ok()?).ok()
     }
 
-    /// The state after another poisoning of a daemon that has served for `served`.
+    /// The state after the ledger is poisoned again, for a daemon that has served for `served`.
     pub(crate) fn again(
         before: Option<Self>,
         ledger: (&Poison, ExpectedLedger),
@@ -88,7 +88,7 @@ impl Poisoned {
         }
     }
 
-    /// What ran then.
+    /// The processes that ran when the ledger was poisoned, as a text.
     pub(crate) fn running(&self) -> Vec<String> {
         self.running.clone()
     }
@@ -103,8 +103,9 @@ impl Poisoned {
         doublings.map_or(Duration::ZERO, |doublings| WAIT_MIN.saturating_mul(1 << doublings.min(16)).min(WAIT_MAX))
     }
 
-    /// Becomes a new daemon with the same arguments, which has the lock of the ledger in `dir` at every moment: its standard input
-    /// is the locked directory. Returns only when that fails.
+    /// Replaces this process by a new daemon with the same arguments (execve(2)). The lock of the ledger in `dir` is
+    /// held all the time: the standard input of the new daemon is the locked directory. Returns only when execve(2)
+    /// fails.
     pub(crate) fn begin_again(&self, dir: &LedgerDir, log: &DaemonLog) -> DaemonError {
         let locked = match dir.descriptor() {
             Ok(locked) => Stdio::from(locked),
@@ -119,18 +120,18 @@ impl Poisoned {
         let mut args = std::env::args_os();
         let name = args.next().unwrap_or_default();
         let told = serde_json::to_string(self).unwrap_or_default();
-        // execve(2) ends the thread that writes the log.
+        // The log is flushed first, because execve(2) ends the thread that writes it.
         log.flush();
-        // Not by its path, which may belong to another version by now, or to no file.
+        // The program is not executed by its path, because another version, or no file, may have this path by now.
         let error = Command::new("/proc/self/exe").arg0(name).args(args).env(VARIABLE, told).stdin(locked).exec();
         DaemonError::io("begin again")(error)
     }
 }
 
-/// Opens the ledger again, with as many attempts as it takes. `None` if the daemon is asked to shut down before that.
+/// Opens the ledger again, and repeats failed attempts without a limit. `None` if a shutdown is requested first.
 ///
 /// # Errors
-/// When another process has the ledger open, or for an error that does not pass with time.
+/// Another process has the ledger open, or the error is of a kind that another attempt cannot solve.
 pub(crate) async fn reopen(
     options: &DaemonOptions,
     poisoned: &mut Poisoned,
@@ -148,7 +149,8 @@ pub(crate) async fn reopen(
         let known = ExpectedLedger { id: poisoned.ledger, size: poisoned.size };
         match blocking(move || Ledger::open_again(locked, known)).await? {
             Ok(ledger) => return Ok(Some(ledger)),
-            // One that is lost is not left to another daemon: that would make a new one, and could take over nothing.
+            // If the ledger is missing, this daemon keeps waiting. Another daemon would create a new, empty ledger, and
+            // could not take over the processes.
             Err(error) if is_waited_for(&error) => {
                 *poisoned = poisoned.clone().failed();
                 poisoned.why = causes(&error).to_string();
@@ -159,7 +161,7 @@ pub(crate) async fn reopen(
     }
 }
 
-/// Whether the ledger is tried again after this.
+/// Whether the ledger is opened again after this error.
 const fn is_waited_for(error: &OpenError) -> bool {
     matches!(
         error,
@@ -171,7 +173,7 @@ const fn is_waited_for(error: &OpenError) -> bool {
     )
 }
 
-/// The lock of the ledger: the inherited one if there is one, else a new one.
+/// The lock of the ledger: the inherited lock if there is one, otherwise a new lock.
 fn lock_of(dir: &Path) -> Result<LedgerLock, OpenError> {
     match kept_lock(dir) {
         Ok(Some(lock)) => return Ok(lock),
@@ -181,7 +183,7 @@ fn lock_of(dir: &Path) -> Result<LedgerLock, OpenError> {
     LedgerLock::of(dir)
 }
 
-/// The lock that was inherited as standard input, which is then redirected to /dev/null.
+/// Takes the lock that was inherited as standard input, and redirects standard input to `/dev/null`.
 fn kept_lock(dir: &Path) -> Result<Option<LedgerLock>, OpenError> {
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     let held = io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
@@ -197,7 +199,8 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
     spawn_blocking(work).await.map_err(|error| DaemonError::io("open the ledger again")(io::Error::other(error)))
 }
 
-/// Answers every client with the reason for the time `wait`. Returns whether the daemon tries again after that.
+/// Answers every client with the reason during the time `wait`. Returns whether the daemon makes another attempt after
+/// that.
 async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, signals: &mut ShutdownSignals) -> bool {
     let message = match poisoned.why.as_str() {
         "" => format!("the ledger is {}", poisoned.what),
@@ -217,7 +220,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
         };
         tokio::select! {
             () = &mut over => return true,
-            // Processes can only be left running: no stop could be recorded.
+            // The processes are left running, since no stop could be recorded.
             _ = signals.next() => {
                 tracing::warn!("{message}; no stop can be recorded, so what runs is left running");
                 return false;
@@ -225,7 +228,7 @@ async fn refuse_for(wait: Duration, lock: &LedgerLock, poisoned: &Poisoned, sign
             Some(told) = refused.join_next() => if matches!(told, Ok(true)) { return false },
             accepted = accept, if refused.len() < REFUSED_MAX => match accepted {
                 Ok((stream, _)) => drop(refused.spawn(session::refuse(stream, message.clone(), poisoned.running.clone()))),
-                // Perhaps no descriptor is free (EMFILE). The pause avoids a busy loop.
+                // accept(2) has failed, perhaps because no descriptor is free (EMFILE). The pause avoids a busy loop.
                 Err(_) => time::sleep(ACCEPT_PAUSE).await,
             },
         }

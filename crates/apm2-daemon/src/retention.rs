@@ -1,4 +1,5 @@
-//! Periodically removes logs and set-aside launch files of processes that are no longer supervised.
+//! Periodically removes logs and set-aside launch files (files that an earlier version could not read) of processes
+//! that are no longer supervised.
 
 use std::{
     io,
@@ -16,10 +17,10 @@ use tokio::{task::spawn_blocking, time};
 
 use crate::{launches::LaunchFiles, state::DaemonState};
 
-/// Interval of the sweeps.
+/// Interval between two removals.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// Sweeps at every interval, until the daemon exits.
+/// Removes old files at every interval, until the daemon exits.
 pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
     let mut ticks = time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
@@ -53,7 +54,7 @@ fn sweep(supervisor: &Supervisor, dir: &Arc<LedgerDir>, retention: Retention) {
 /// Removes the logs of the process `name`, or of all processes, except those that are supervised.
 ///
 /// # Errors
-/// When the logs cannot be listed.
+/// The logs cannot be listed.
 pub(crate) async fn purge(
     supervisor: &Supervisor,
     dir: &LedgerDir,
@@ -70,10 +71,11 @@ fn logs_in(dir: &LedgerDir) -> LogsDir {
     LogsDir::new(dir.at().join(LOGS_DIR))
 }
 
-/// Whether logs belong to a supervised instance. An instance that is about to be scaled down counts until then.
+/// Whether logs belong to a supervised instance. An instance that a `scale` call is about to remove still counts as
+/// supervised.
 fn is_supervised(supervisor: &Supervisor, name: &str, instance: u32) -> bool {
     supervisor.launches().iter().any(|launch| launch.spec.name == name && instance < launch.spec.instances)
 }
 
-/// The directory of log files in the ledger's directory.
+/// The directory of log files in the ledger directory.
 pub(crate) const LOGS_DIR: &str = "logs";

@@ -46,26 +46,27 @@ use crate::{
     watch::watch_place,
 };
 
-/// Threads of the async runtime.
+/// Number of worker threads of the async runtime.
 const WORKERS: usize = 2;
 
-/// Blocking threads for reads, one for each client, beside those for steps of instances, which may wait for a slow disk.
+/// Number of blocking threads for reads, one for each client. Steps of instances have further threads, because they may
+/// wait for a slow disk.
 const READS_MAX: usize = CLIENTS_MAX;
 
-/// How [`run`] ended.
+/// The way in which [`run`] ended.
 #[derive(Debug)]
 enum ServeEnd {
-    /// The daemon exits.
+    /// The daemon must exit.
     Finished,
-    /// The ledger is poisoned and processes are supervised. Holds the names of those that run.
+    /// The ledger is poisoned (a write failed) and processes are supervised. The text names the running processes.
     Poisoned(Vec<String>),
 }
 
-/// Runs a daemon. It ends when a client asks it to; on SIGTERM or SIGINT, which stop all processes; on SIGHUP, which leaves them
-/// running for the next daemon; or when it is idle. `log` is flushed before an execve(2).
+/// Runs a daemon. It ends when a client asks it to; on SIGTERM or SIGINT, which stop all processes; on SIGHUP, which
+/// leaves them running for the next daemon; or when it is idle. `log` is flushed before an execve(2).
 ///
 /// # Errors
-/// When the ledger or the socket cannot be used, or a process could not be stopped.
+/// The ledger or the socket cannot be used, or a process could not be stopped.
 pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError> {
     if !proc_is_of_our_namespace() {
         return Err(DaemonError::ForeignProc);
@@ -91,14 +92,15 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     };
     let began = Instant::now();
     let logs = Arc::new(LogThreads::default());
-    // Never closed: threads use paths below /proc/self/fd that contain this descriptor for as long as the process lives.
+    // The descriptor is never closed. Threads use paths below `/proc/self/fd` that contain its number until the process
+    // ends.
     let dir = Arc::clone(ledger.dir());
     watch_place(&ledger).map_err(DaemonError::io("start threads"))?;
     let served = workers.block_on(run(&ledger, options, &logs, &mut signals));
-    // Tasks that still wait have nothing left to do.
+    // Tasks that still wait at this point have nothing left to do.
     workers.shutdown_background();
     if matches!(served, Err(DaemonError::OutOfSight(_))) {
-        // Nothing was recovered or recorded.
+        // Nothing was recovered or recorded, so no shutdown is necessary.
         ledger.close()?;
         return served.map(drop);
     }
@@ -119,8 +121,9 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     Ok(closed?)
 }
 
-/// Whether the process executes a new daemon after its ledger was poisoned: if it supervises processes, or is such a new daemon
-/// itself. A daemon that a client has just started reports the error to that client instead.
+/// Whether the process executes a new daemon after its ledger was poisoned. It does if it supervises processes, or if
+/// it was itself executed for this reason. A daemon that a client has just started reports the error to the client
+/// instead.
 fn is_to_begin_again(served: &Result<ServeEnd, DaemonError>, is_second: bool) -> bool {
     match served {
         Ok(ServeEnd::Poisoned(_)) => true,
@@ -133,22 +136,24 @@ fn is_to_begin_again(served: &Result<ServeEnd, DaemonError>, is_second: bool) ->
 fn isolate(options: &DaemonOptions) -> Result<(), DaemonError> {
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     if options.is_started_by_client {
-        // Normally done before exec. In the session of another process the daemon would get that session's signals.
+        // Normally, the client creates the session before execve(2). In the session of another process, the daemon
+        // would receive the signals to that session.
         let session = getsid(None).map_err(|errno| DaemonError::io("find its session")(errno.into()))?;
         if session != getpid() {
             setsid().map_err(|errno| DaemonError::io("lead a session of its own")(errno.into()))?;
         }
-        // A daemon that was executed again has already reset these.
+        // A newly executed daemon has already reset these attributes.
         let kept = if Poisoned::before().is_none() { reset_inherited() } else { Vec::new() };
         for kept in kept {
             tracing::warn!("kept from the command that started this daemon: {kept}");
         }
     } else if let Err(errno) = setsid() {
-        // EPERM: a shell or a service manager has made it a process group leader, which is intended.
+        // EPERM means that a shell or a service manager has made the daemon a process group leader. This is intended.
         tracing::debug!(%errno, "the daemon stays in its session");
     }
-    // After the writes below /proc/self, whose files belong to root from here on. Secrets of launches must not be in a core dump,
-    // nor readable by other processes of the user (prctl(2), PR_SET_DUMPABLE).
+    // This follows the writes below `/proc/self`, because its files belong to root from here on. Core dumps must not
+    // contain the secrets of launches, and other processes of the user must not read them (prctl(2),
+    // `PR_SET_DUMPABLE`).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| DaemonError::io("keep its memory to itself")(errno.into()))?;
     if let Err(error) = raise_descriptor_limit() {
@@ -167,8 +172,8 @@ async fn run(
     let prepared = blocking::step(move || prepare(&recording, &chosen, &threads));
     let prepared = prepared.await.map_err(DaemonError::io("read the ledger"))??;
     let PreparedRecovery { supervisor, past, started, watched_until, finding } = prepared;
-    // Processes that `run` started before the shutdown are not started again: their client is gone. In a copy no process is
-    // started.
+    // Processes that the call `run` started before the shutdown are not started again, because their client is gone. In
+    // a copied ledger, no process is started.
     let stays = if matches!(finding, PlaceCheck::Copy(_)) { |_: &LaunchSpec| true } else { is_run };
     let (supervisor, recovery) = supervisor.recover(Boot { cause: Some(started), watched_until, stays }, past).await;
     let noting = ledger.dir().clone();
@@ -228,19 +233,19 @@ async fn run(
     if problems.is_empty() { Ok(ServeEnd::Finished) } else { Err(DaemonError::Unstopped(problems)) }
 }
 
-/// Refuses new starts, and waits until those under way are recorded, so that the next daemon finds their processes.
+/// Refuses new starts, and waits until starts in progress are recorded, so that the next daemon finds their processes.
 async fn finish_starts(state: &DaemonState, deadline: Duration) {
     if !state.supervisor.leave(deadline).await {
         tracing::error!("a start is still under way after {deadline:?}; the next daemon may not find its process");
     }
 }
 
-/// A channel with the size of the ledger, updated at each commit.
+/// A channel that holds the size of the ledger. Each commit updates the size.
 fn watch_head(ledger: &Ledger) -> watch::Receiver<u64> {
     let (sender, head) = watch::channel(0);
     let sender = Arc::new(sender);
     let grown = Arc::clone(&sender);
-    // Updates may arrive in any order; the size never decreases, so the larger value is the later one.
+    // Updates may arrive in any order. The size of the ledger never decreases, so the larger value is the later one.
     let grow = |to: u64| move |size: &mut u64| std::mem::replace(size, to.max(*size)) < to;
     ledger.on_commit(move |size| {
         grown.send_if_modified(grow(size));

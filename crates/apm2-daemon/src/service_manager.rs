@@ -1,6 +1,7 @@
 //! Notifications to the service manager that started the daemon (sd_notify(3)).
 //!
-//! Written here because the crate `sd-notify` (0.5) cannot send to an abstract socket address, which `NOTIFY_SOCKET` may hold.
+//! Implemented here because the crate `sd-notify` (0.5) cannot send to an abstract socket address, which
+//! `NOTIFY_SOCKET` may hold.
 
 use std::{
     env,
@@ -15,10 +16,10 @@ use std::{
     },
 };
 
-/// The daemon listens on its socket.
+/// Notifies the service manager that the daemon listens on its socket.
 pub(crate) const READY: &str = "READY=1";
 
-/// The daemon has begun to shut down.
+/// Notifies the service manager that the daemon has begun to shut down.
 pub(crate) const STOPPING: &str = "STOPPING=1";
 
 /// Sends `state` to the socket that `NOTIFY_SOCKET` names; without that variable there is no service manager. A failure is logged

@@ -1,4 +1,4 @@
-//! The session of one client: reads its call and sends the answers.
+//! The session of one client: reads the call and sends the answers.
 
 use std::{
     os::fd::OwnedFd,
@@ -29,8 +29,8 @@ use crate::{
     user,
 };
 
-/// Serves a client, which has this number among the pending connections. A call that was begun is completed even if the client
-/// disconnects; it is not begun if the client has disconnected before.
+/// Serves a client. `number` is the number of its pending connection. A call in progress is completed even if the
+/// client disconnects. The call is not started if the client has already disconnected.
 pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: u64) {
     let mut connection = Connection { stream };
     let by = match peer(&connection.stream) {
@@ -41,7 +41,8 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
         }
     };
     let call = connection.call().await;
-    // Counted as served before it is removed from the pending ones, so that it is always counted.
+    // The client is counted as served before it is removed from the pending connections, so that it is counted at every
+    // moment.
     let served = ClientPermit::acquire(state);
     state.pending.remove(number);
     let is_change = |call: &Call| call.request.is_change();
@@ -57,13 +58,13 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
             let message = format!("not a call that this daemon understands: {error}");
             Err(Failure::new(FailureKind::Usage, message))
         }
-        // Withdrawn: a client whose timeout has passed has reported to its user that the call had no effect.
+        // The call is not carried out: a client whose timeout has passed has told its user that the call had no effect.
         (Ok(_), Some(_)) if has_hung_up(&connection.stream) => Err(client_gone()),
         (Ok((call, stdin)), Some(_)) => answer(state, &mut connection, call, stdin, by).await,
     };
-    // An error while the ledger is poisoned is a consequence of that.
+    // While the ledger is poisoned, an error of a call is a consequence of the poisoning.
     let answered = match (answered, state.ledger.poisoned()) {
-        // What says so already, and what to do about it, stays: it may have more to say.
+        // An error that already names the cause and a hint is not changed, because it may contain more information.
         (Err(failure), Some(poison)) if !matches!(failure.kind, FailureKind::Unusable) || failure.hint.is_none() => {
             tracing::debug!(message = failure.message, "a call failed since the ledger is poisoned");
             Err(poisoned(&poison))
@@ -77,7 +78,7 @@ pub(crate) async fn serve(state: &Arc<DaemonState>, stream: UnixStream, number: 
     tell(&mut connection, &reply).await;
 }
 
-/// The answer to a call that a daemon does not begin because it is shutting down.
+/// The answer to a call that is not carried out because the daemon is shutting down.
 fn leaving() -> DaemonReply {
     let message = "the daemon is leaving; ask the next one".to_owned();
     DaemonReply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
@@ -90,8 +91,8 @@ async fn tell(connection: &mut Connection, reply: &DaemonReply) {
     }
 }
 
-/// Refuses whatever a client asks for; whether that was to leave, which is done: with everything left running, since no stop can
-/// be recorded.
+/// Refuses each call of a client. Returns whether the call was a request to shut down. This request is carried out, and
+/// all processes are left running, since no stop can be recorded.
 pub(crate) async fn refuse(stream: UnixStream, message: String, running: Vec<String>) -> bool {
     let mut connection = Connection { stream };
     if peer(&connection.stream).is_err() {
@@ -167,7 +168,7 @@ async fn answer(
     }
 }
 
-/// Whether the requester is recorded in events.
+/// Whether the requester of this call is recorded in events.
 const fn is_recorded(request: &ClientRequest) -> bool {
     !matches!(
         request,
@@ -175,10 +176,10 @@ const fn is_recorded(request: &ClientRequest) -> bool {
     )
 }
 
-/// Checks whether the ledger is poisoned: then the state in memory may differ from reality.
+/// Returns an error if the ledger is poisoned, because the state in memory may then differ from the recorded state.
 async fn unusable(state: &DaemonState) -> Option<Failure> {
     let ledger = state.ledger.clone();
-    // On a blocking thread: the check may wait for the disk.
+    // The check runs on a blocking thread, because it may wait for the disk.
     let poison = tokio::task::spawn_blocking(move || {
         ledger.check_place();
         ledger.poisoned()

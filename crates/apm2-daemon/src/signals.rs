@@ -1,4 +1,4 @@
-//! The signals that the daemon handles.
+//! The signals that the daemon handles, and their dispositions.
 
 use std::io;
 
@@ -16,9 +16,10 @@ pub(crate) struct ShutdownSignals {
 
 impl ShutdownSignals {
     pub(crate) fn listen() -> io::Result<Self> {
-        // With SIGXFSZ handled, a write beyond RLIMIT_FSIZE fails with EFBIG instead of ending the process.
+        // If SIGXFSZ is handled, a write beyond `RLIMIT_FSIZE` fails with EFBIG instead of ending the process.
         drop(signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?);
-        // If the parent had SIGCHLD ignored, the kernel would discard the exit status of every child (sigaction(2)).
+        // If SIGCHLD is ignored because the parent ignored it, the kernel discards the exit status of every child
+        // (sigaction(2)).
         drop(signal(SignalKind::child())?);
         Ok(Self {
             term: signal(SignalKind::terminate())?,

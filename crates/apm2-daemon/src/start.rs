@@ -1,4 +1,5 @@
-//! The result of a daemon's start, which it reports to the client that started it: one line of JSON on standard output.
+//! The result of a daemon's start. The daemon reports it as one line of JSON on standard output to the client that
+//! started it.
 
 use std::{
     fs::OpenOptions,
@@ -14,23 +15,23 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the JSON line.
+/// The version of the JSON format.
 const VERSION: u32 = 1;
 
 /// Maximum length of the line in bytes.
 const LINE_BYTES_MAX: usize = 64 << 10;
 
-/// The result of the start.
+/// The result of a daemon's start.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StartOutcome {
     /// The daemon listens on its socket.
     Ready,
-    /// Another process has the ledger open.
+    /// Another process has the ledger open, so the daemon exits.
     InUse,
     /// The daemon cannot serve, and exits.
     Failed {
-        /// Its exit code.
+        /// The exit code of the daemon.
         code: i32,
         /// The error message.
         message: String,
@@ -45,7 +46,8 @@ struct StartReport {
     outcome: StartOutcome,
 }
 
-/// Reports the result to the client, and redirects standard output to /dev/null. A client that has ended is no error.
+/// Reports the result to the client, and redirects standard output to `/dev/null`. It is no error if the client has
+/// ended.
 pub fn report(outcome: StartOutcome) {
     let told = || {
         let mut line = serde_json::to_vec(&StartReport { version: VERSION, outcome })?;
@@ -61,13 +63,13 @@ pub fn report(outcome: StartOutcome) {
     }
 }
 
-/// The progress of a daemon's start.
+/// The progress of a daemon's start, as seen by the client.
 pub(crate) enum StartProgress {
-    /// It has not reported yet.
+    /// The daemon has not reported a result yet.
     Waiting,
-    /// The result of the start.
+    /// The result that the daemon reported.
     Reported(StartOutcome),
-    /// It has closed its output without a report, or sent an invalid one.
+    /// The daemon has closed its output without a report, or has sent an invalid report.
     Closed,
 }
 
@@ -79,13 +81,13 @@ pub(crate) struct Starting {
 }
 
 impl Starting {
-    /// Takes a child process whose standard output is a pipe.
+    /// Reads the report from the standard output of this child process, which must be a pipe.
     pub(crate) fn new(mut child: Child) -> io::Result<Self> {
         let output = child.stdout.take().ok_or_else(|| io::Error::other("its output is not piped"))?;
         Ok(Self { child, output, line: Vec::new() })
     }
 
-    /// Waits for at most `max` for the report.
+    /// Waits for the report, at most for `max`.
     pub(crate) fn progress(&mut self, max: Duration) -> io::Result<StartProgress> {
         let timeout = Timespec::try_from(max).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         match poll(&mut [PollFd::new(&self.output, PollFlags::IN)], Some(&timeout)) {

@@ -1,4 +1,4 @@
-//! The state that the tasks of the daemon share.
+//! The state that all tasks of the daemon share.
 
 use std::sync::{
     Arc,
@@ -12,47 +12,49 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::pending_connections::PendingConnections;
 
-/// The group of the processes that `run` has started. They are unregistered when they have ended.
+/// The group of the processes that the call `run` has started. These processes are unregistered when they have ended.
 pub(crate) const RUN_GROUP: &str = "run";
 
 /// Maximum number of clients that are served at the same time.
 pub(crate) const CLIENTS_MAX: usize = 256;
 
-/// How the daemon shuts down.
+/// The kind of shutdown of a daemon.
 #[derive(Debug)]
 pub(crate) enum ShutdownMode {
-    /// Stop all processes first.
+    /// Stop all processes, and then exit.
     StopAll(Requester),
-    /// Leave all processes running, for the next daemon.
+    /// Exit and leave all processes running for the next daemon.
     LeaveRunning,
-    /// Leave all processes running, and execve(2) a new daemon in this process: the ledger is poisoned.
+    /// Leave all processes running, and execute a new daemon in this process (execve(2)), because the ledger is
+    /// poisoned.
     Reexec,
 }
 
-/// Where the problems of a shutdown are sent when it is complete; `None` where no client asked for it.
+/// The sender to which the errors of a shutdown are sent when it is complete; `None` if no client requested the
+/// shutdown.
 pub(crate) type ShutdownAck = Option<oneshot::Sender<Vec<String>>>;
 
 /// The state that all sessions share.
 pub(crate) struct DaemonState {
     pub(crate) supervisor: Supervisor,
     pub(crate) ledger: Ledger,
-    /// The ledger's directory.
+    /// The ledger directory.
     pub(crate) dir: Arc<LedgerDir>,
-    /// Requests a shutdown.
+    /// Sends the request for a shutdown.
     pub(crate) leave: mpsc::Sender<(ShutdownMode, ShutdownAck)>,
     pub(crate) pending: PendingConnections,
-    /// The size of the ledger in events, updated at each commit.
+    /// The size of the ledger in events. Each commit updates it.
     pub(crate) head: watch::Receiver<u64>,
     pub(crate) clients: AtomicUsize,
-    /// Whether the daemon is shutting down: no change is begun any more.
+    /// Whether the daemon is shutting down. No change is started any more after that.
     pub(crate) is_leaving: AtomicBool,
 }
 
-/// Counts a client as served until it is dropped.
+/// Counts a client as served until this value is dropped.
 pub(crate) struct ClientPermit(Arc<DaemonState>);
 
 impl ClientPermit {
-    /// Counts one more client; `None` at [`CLIENTS_MAX`].
+    /// Counts one more client; `None` if [`CLIENTS_MAX`] clients are already served.
     pub(crate) fn acquire(state: &Arc<DaemonState>) -> Option<Self> {
         let before = state.clients.fetch_add(1, Ordering::AcqRel);
         let served = Self(Arc::clone(state));
@@ -66,7 +68,7 @@ impl Drop for ClientPermit {
     }
 }
 
-/// Whether `run` has started this process.
+/// Whether the call `run` has started this process.
 pub(crate) fn is_run(launch: &LaunchSpec) -> bool {
     launch.group.as_deref() == Some(RUN_GROUP)
 }

@@ -1,25 +1,26 @@
-//! Daemons that cannot be reached by the path of their ledger: its directory was removed.
+//! Finds daemons whose ledger directory was removed, so that clients cannot reach them through its path.
 //!
-//! Such a daemon can be found by neither lock nor socket, and /proc/pid/fd is not readable, since it is not dumpable (proc(5)).
-//! Its command line names the directory.
+//! Such a daemon can be found neither by its lock nor by its socket. `/proc/<pid>/fd` is not readable, since a daemon
+//! is not dumpable (proc(5)). The command line of the daemon contains the directory.
 
 use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt as _, path::Path};
 
 use nix::unistd::geteuid;
 
-/// The option of the command line that names the directory of the ledger.
+/// The command-line option that names the ledger directory.
 const LEDGER_OPTION: &[u8] = b"--ledger";
 
-/// A daemon whose command line names a ledger.
+/// A running daemon whose command line names a certain ledger.
 #[derive(Debug)]
 pub struct Stray {
-    /// Its pid.
+    /// The pid of the daemon.
     pub pid: u32,
-    /// Its child processes, each by its name with its pid. What it took over from an earlier daemon is not its child.
+    /// The child processes of the daemon, each as its name with its pid. Processes that the daemon took over from an
+    /// earlier daemon are not its children.
     pub children: Vec<String>,
 }
 
-/// The daemons of this user that were started with the option `--ledger` and this directory, in this pid namespace.
+/// The daemons of this user, in this pid namespace, that were started with the option `--ledger` and this directory.
 #[must_use]
 pub fn strays(dir: &Path) -> Vec<Stray> {
     let Ok(dir) = std::path::absolute(dir) else { return Vec::new() };
@@ -34,7 +35,7 @@ fn children(processes: &[Process], parent: u32) -> Vec<String> {
     children.map(|child| format!("{} (pid {})", child.name, child.pid)).collect()
 }
 
-/// A process of this user, as /proc shows it.
+/// A process of this user, as shown by `/proc`.
 struct Process {
     pid: u32,
     parent: u32,
@@ -49,7 +50,8 @@ fn processes() -> Vec<Process> {
 }
 
 impl Process {
-    /// `None` where it is another user's, ended, or in another pid namespace: a container has paths of its own.
+    /// `None` if the process belongs to another user, has ended, or is in another pid namespace, where paths may have
+    /// another meaning (containers).
     fn of(pid: u32) -> Option<Self> {
         let dir = Path::new("/proc").join(pid.to_string());
         let status = fs::read_to_string(dir.join("status")).ok()?;
@@ -65,7 +67,7 @@ impl Process {
         Some(Self { pid, parent: field("PPid")?.parse().ok()?, name: field("Name")?.to_owned(), words })
     }
 
-    /// Whether it is this program with this subcommand.
+    /// Whether the process runs this program with this subcommand.
     fn is_helper(&self, subcommand: &str) -> bool {
         let program = self.words.first().and_then(|word| Path::new(OsStr::from_bytes(word)).file_name());
         let own = std::env::current_exe().ok();
@@ -74,7 +76,7 @@ impl Process {
         is_own && !is_asked_to_end && self.words.iter().skip(1).any(|word| word == subcommand.as_bytes())
     }
 
-    /// Whether its command line names the ledger in `dir`, which is absolute.
+    /// Whether the command line of the process names the ledger in `dir`, which must be an absolute path.
     fn is_of(&self, dir: &Path) -> bool {
         let named = self.words.windows(2).any(
             |pair| matches!(pair, [option, path] if option == LEDGER_OPTION && path == dir.as_os_str().as_bytes()),

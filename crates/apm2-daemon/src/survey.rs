@@ -1,4 +1,5 @@
-//! The plan of `up --dry-run` while no daemon runs, computed from the ledger and the launch files. Writes and starts nothing.
+//! The plan of `up --dry-run` when no daemon runs. It is computed from the ledger and the launch files. Nothing is
+//! written or started.
 
 use std::{path::Path, sync::Arc};
 
@@ -21,10 +22,10 @@ use crate::{
     recovery::LedgerSummary,
 };
 
-/// The plan for applying `launches` as the group `group` to the ledger in `dir`, which has no daemon.
+/// The plan for applying `launches` as the group `group` to the ledger in `dir`. No daemon of this ledger runs.
 ///
 /// # Errors
-/// When the ledger cannot be read, or the daemon would refuse the launches.
+/// The ledger cannot be read, or a daemon would refuse the launches.
 pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<CallAnswer, ClientError> {
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
@@ -33,7 +34,7 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
     let mut summary = LedgerSummary::none();
     streams.iter().for_each(|stream| summary.note(stream));
     let finding = place::find(opened.at(), summary.evidence(&fd_store)).map_err(|error| failed(error.to_string()))?;
-    // Building the supervisor spawns tasks; this runtime never runs them.
+    // The construction of the supervisor spawns tasks. This runtime never runs these tasks.
     let runtime =
         runtime::Builder::new_current_thread().enable_all().build().map_err(|error| failed(error.to_string()))?;
     let _entered = runtime.enter();

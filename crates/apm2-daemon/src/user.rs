@@ -1,19 +1,19 @@
-//! Lookup of user names, which may ask a directory service and take any time (getpwuid(3)).
+//! Looks up user names. The lookup may ask a directory service and take any time (getpwuid(3)).
 
 use std::time::Duration;
 
 use nix::unistd::{Uid, User};
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-/// Timeout of a lookup. Without a name, the uid is recorded alone.
+/// Timeout of a lookup. If the lookup takes longer, only the user id is recorded.
 const LOOKUP_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Maximum number of concurrent lookups, including those whose timeout has passed.
+/// Maximum number of concurrent lookups. Lookups whose timeout has passed still count.
 const LOOKUPS_MAX: usize = 4;
 
 static LOOKUPS: Semaphore = Semaphore::const_new(LOOKUPS_MAX);
 
-/// The name of a user; `None` if there is none or the lookup takes too long.
+/// The name of a user; `None` if the user has no name or the lookup takes too long.
 pub(crate) async fn name_of(uid: Uid) -> Option<String> {
     let lookup = async {
         let permit = LOOKUPS.acquire().await.ok()?;

@@ -1,14 +1,14 @@
-//! Watches whether the ledger can still be written, on a thread, since the checks may wait for the disk.
+//! Watches whether the ledger can still be written. A thread makes the checks, since they may wait for the disk.
 
 use std::{io, thread, time::Duration};
 
 use apm2_ledger::{Ledger, Place};
 use tokio::sync::mpsc;
 
-/// Interval of the checks whether the ledger's path still names its directory.
+/// Interval of the checks whether the path of the ledger still leads to its directory.
 const PLACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Starts a thread that poisons the ledger when its directory is moved or removed.
+/// Starts a thread that poisons the ledger (stops all writes) when its directory is moved or removed.
 pub(crate) fn watch_place(ledger: &Ledger) -> io::Result<()> {
     let watched = ledger.clone();
     thread::Builder::new().name("apm2-place".to_owned()).spawn(move || {
@@ -20,7 +20,7 @@ pub(crate) fn watch_place(ledger: &Ledger) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives one message when the ledger is poisoned: where its directory is then.
+/// Receives one message when the ledger is poisoned. The message is the current path of the ledger directory.
 pub(crate) fn poisoned(ledger: &Ledger) -> mpsc::Receiver<Place> {
     let (sender, receiver) = mpsc::channel(1);
     let dir = ledger.dir().clone();

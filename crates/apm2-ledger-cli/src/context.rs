@@ -1,4 +1,4 @@
-//! What every command needs: the ledger's directory, the output format, the current time.
+//! The context of a command: the ledger directory, the output format, and the current time.
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
@@ -30,28 +30,28 @@ use crate::{
     view::notice::{Notice, Seqs},
 };
 
-/// Exit code when the record is known to lack events.
+/// The exit code when the ledger is known to lack events.
 const INCOMPLETE_CODE: i32 = 4;
 
-/// Timeout for a request to the daemon when the journal can be read instead.
+/// Timeout for a request to the daemon, if the journal can be read instead.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The global options, resolved.
+/// The global options in their final form, with defaults applied.
 pub(crate) struct Context {
     ledger: Option<PathBuf>,
     pub(crate) format: Format,
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
-    /// The known gap in the ledger that was read, if any.
+    /// The known gap (missing events) in the ledger that was read, if there is one.
     notice: OnceLock<Notice>,
 }
 
-/// Result of asking the daemon for the streams of all instances.
+/// The result of requesting the streams of all instances from the daemon.
 pub(crate) enum FromDaemon {
-    /// All streams.
+    /// The states of all streams.
     Streams(Vec<Stream>),
-    /// No streams, and the reason.
+    /// The daemon sent no streams; the value is the reason.
     Nothing(Supervision),
 }
 
@@ -75,30 +75,30 @@ impl Context {
         }
     }
 
-    /// Directory of the ledger. It may not exist.
+    /// The ledger directory. The directory may not exist.
     ///
     /// # Errors
-    /// When there is no option, no variable and no home directory.
+    /// There is no option, no environment variable and no home directory from which the path follows.
     pub(crate) fn ledger_dir(&self) -> Result<PathBuf, CliError> {
         self.ledger.clone().ok_or_else(|| {
             CliError::usage("no ledger is named, and HOME is not set").with_hint("name its directory with --ledger DIR")
         })
     }
 
-    /// Directory of the ledger.
+    /// The ledger directory, which must exist.
     ///
     /// # Errors
-    /// When it does not exist.
+    /// The directory does not exist.
     pub(crate) fn existing_ledger_dir(&self) -> Result<PathBuf, CliError> {
         let dir = self.ledger_dir()?;
         if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
     }
 
-    /// The streams of all instances from the daemon; none when no daemon runs, when it does not answer within the timeout, or
-    /// with `--offline`.
+    /// Requests the streams of all instances from the daemon. There are none when no daemon runs, when the daemon does
+    /// not answer within the timeout, or with `--offline`.
     ///
     /// # Errors
-    /// When the daemon answers with an error.
+    /// The daemon answers with an error.
     pub(crate) fn streams_of_daemon(&self) -> Result<FromDaemon, CliError> {
         let dir = self.ledger_dir()?;
         let client = match self.daemon(&dir)? {
@@ -115,7 +115,7 @@ impl Context {
         }
     }
 
-    /// Whether to read the journal without connecting to a daemon (`--offline`).
+    /// Whether to read the journal without a connection to a daemon (`--offline`).
     pub(crate) const fn is_offline(&self) -> bool {
         self.offline
     }
@@ -123,7 +123,7 @@ impl Context {
     /// Whether a daemon supervises the processes in the ledger.
     ///
     /// # Errors
-    /// When the socket cannot be used.
+    /// The socket cannot be used.
     pub(crate) fn supervision(&self) -> Result<Supervision, CliError> {
         let client = match self.daemon(&self.ledger_dir()?)? {
             Ok(client) => client,
@@ -136,20 +136,20 @@ impl Context {
         }
     }
 
-    /// A connection to the daemon, or the supervision status when the daemon cannot be asked.
+    /// A connection to the daemon; the supervision status if no request can be sent to the daemon.
     fn daemon(&self, dir: &Path) -> Result<Result<Client, Supervision>, CliError> {
         if self.offline {
-            // Only whether a daemon runs; no request is sent to it.
+            // Checks only whether a daemon runs. No request is sent to the daemon.
             let is_there = connect(dir).is_ok_and(|client| client.is_some());
             return Ok(Err(if is_there { Supervision::Unanswered } else { without_socket(dir) }));
         }
         Ok(connect(dir)?.ok_or_else(|| without_socket(dir)))
     }
 
-    /// Facts from outside the record that are needed to display `moment`.
+    /// The facts that are needed to display `moment` in addition to the recorded events.
     ///
     /// # Errors
-    /// When the last event cannot be read.
+    /// The last event cannot be read.
     pub(crate) fn status_context(
         &self,
         moment: Moment,
@@ -170,7 +170,7 @@ impl Context {
     /// Opens the ledger read-only, without a daemon.
     ///
     /// # Errors
-    /// When it is missing, in a newer format, damaged, or not readable.
+    /// The ledger is missing, in a newer format, damaged, or not readable.
     pub(crate) fn reader(&self) -> Result<Reader, CliError> {
         let dir = self.ledger_dir()?;
         let reader = Reader::open(&dir)?;
@@ -188,20 +188,20 @@ impl Context {
         Ok(reader)
     }
 
-    /// The notice about the ledger that was read; `None` when it is intact.
+    /// The notice about the ledger that was read; `None` when the ledger is intact.
     pub(crate) fn notice(&self) -> Option<&Notice> {
         self.notice.get()
     }
 
-    /// The exit code: `code`, or the code for an incomplete record when `code` is 0.
+    /// The exit code of a command: `code`, or the code for an incomplete ledger if `code` is 0.
     pub(crate) fn exit_code(&self, code: i32) -> i32 {
         if code == 0 && self.notice().is_some() { INCOMPLETE_CODE } else { code }
     }
 
-    /// The moment for `at`, the value of `option`; the present when it is `None`.
+    /// The moment for `at`, the value of the option `option`. If `at` is `None`, the moment is the present.
     ///
     /// # Errors
-    /// When the ledger ends before the sequence number, or cannot be read.
+    /// The ledger ends before the sequence number, or cannot be read.
     pub(crate) fn moment(&self, reader: &Reader, at: Option<At>, option: &str) -> Result<Moment, CliError> {
         let now = SystemClock.now().wall();
         match at {
@@ -219,7 +219,7 @@ impl Context {
     /// Calls `print` with a buffered standard output.
     ///
     /// # Errors
-    /// When it cannot be written; see [`CliError`] for a closed pipe.
+    /// Standard output cannot be written; see [`CliError`] for a closed pipe.
     pub(crate) fn print(&self, print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
         let mut out = BufWriter::new(io::stdout().lock());
         print(&mut out)?;
@@ -229,15 +229,15 @@ impl Context {
     /// Prints `document` as one JSON document.
     ///
     /// # Errors
-    /// As [`print`](Self::print).
+    /// Those of [`print`](Self::print).
     pub(crate) fn print_json(&self, document: &impl Serialize) -> Result<(), CliError> {
         self.print(|out| write_json(out, document))
     }
 
-    /// Prints one JSON object a line.
+    /// Prints JSON objects, one per line.
     ///
     /// # Errors
-    /// As [`print`](Self::print).
+    /// Those of [`print`](Self::print).
     pub(crate) fn print_jsonl<T: Serialize>(&self, objects: impl IntoIterator<Item = T>) -> Result<(), CliError> {
         self.print(|out| write_jsonl(out, objects))
     }
@@ -256,7 +256,7 @@ pub(crate) fn write_json(out: &mut dyn Write, document: &impl Serialize) -> io::
     writeln!(out)
 }
 
-/// Writes one JSON object a line.
+/// Writes JSON objects, one per line.
 pub(crate) fn write_jsonl<T: Serialize>(out: &mut dyn Write, objects: impl IntoIterator<Item = T>) -> io::Result<()> {
     for object in objects {
         serde_json::to_writer(&mut *out, &object)?;
@@ -275,7 +275,7 @@ fn without_socket(dir: &Path) -> Supervision {
     }
 }
 
-/// Time of the last event, up to the first damaged one.
+/// The time of the last event, or of the last event before the first damaged one.
 fn last_time(reader: &Reader) -> Result<Option<DateTime<Utc>>, CliError> {
     let Some(head) = reader.head() else { return Ok(None) };
     Ok(reader.events(head.size, head.size).next().transpose()?.map(|event| event.stamp.wall()))

@@ -1,4 +1,4 @@
-//! Requests to the daemon. Every command that changes something sends its request from here.
+//! Requests to the daemon. Every command that changes something sends its request through this module.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -19,7 +19,7 @@ use crate::{
     terminal::say,
 };
 
-/// Total time in which a request is repeated to new daemons when daemons end before they answer.
+/// Total time in which a request is sent again to the next daemon, if a daemon ends before it answers.
 const ASK_MAX: Duration = Duration::from_secs(30);
 
 /// Total time to wait for a daemon that is shutting down, including the stops of its processes.
@@ -28,18 +28,18 @@ pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(60);
 /// Pause between two attempts.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
-/// Connects to the daemon of the ledger, and starts one when none runs.
+/// Connects to the daemon of the ledger. Starts a daemon if none runs.
 ///
 /// # Errors
-/// When no daemon runs and none can be started.
+/// No daemon runs, and no daemon can be started.
 pub(crate) fn connect_or_start(dir: &Path) -> Result<Client, CliError> {
     Ok(Client::connect_or_start(dir, &daemon_command(dir)?)?)
 }
 
-/// Connects to the daemon of the ledger; `None` when none runs.
+/// Connects to the daemon of the ledger; `None` when no daemon runs.
 ///
 /// # Errors
-/// When the socket cannot be used.
+/// The socket cannot be used.
 pub(crate) fn connect(dir: &Path) -> Result<Option<Client>, CliError> {
     Ok(Client::connect(dir)?)
 }
@@ -70,33 +70,33 @@ fn own_program() -> Result<PathBuf, CliError> {
 #[derive(Debug)]
 pub(crate) struct RequestError {
     pub(crate) error: ClientError,
-    /// Whether the whole request was sent, so that the daemon may have carried it out.
+    /// Whether the whole request was sent. The daemon may then have carried it out.
     is_sent: bool,
 }
 
 impl RequestError {
-    /// Whether the daemon has ended or is shutting down; false for a timeout.
+    /// Whether the request failed because the daemon has ended or is shutting down. False for a timeout.
     pub(crate) fn is_lost(&self) -> bool {
         self.is_leaving() || matches!(&self.error, ClientError::Gone(error) if !is_silent(error))
     }
 
-    /// Whether the daemon is shutting down and has not started the request.
+    /// Whether the request failed because the daemon is shutting down and has not started to carry it out.
     pub(crate) const fn is_leaving(&self) -> bool {
         matches!(&self.error, ClientError::Leaving)
     }
 
-    /// Whether the daemon is connected but did not answer within the timeout.
+    /// Whether the request failed because the daemon did not answer within the timeout, although it is connected.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(&self.error, ClientError::Gone(error) if is_silent(error))
     }
 
-    /// Whether the result of `request` is unknown: the daemon has ended and may have carried it out, and a repeated request
-    /// could do it twice.
+    /// Whether the result of `request` is unknown. This is so if the daemon has ended and may have carried out the
+    /// request, and repeating it could carry it out twice.
     pub(crate) fn is_unknown(&self, request: &ClientRequest) -> bool {
         self.is_lost() && !self.is_leaving() && self.is_sent && !request.is_repeatable()
     }
 
-    /// The error for a command that does not repeat the request.
+    /// The error for a command that does not send its request again.
     pub(crate) fn of(self, request: &ClientRequest) -> CliError {
         if !self.is_unknown(request) {
             return self.error.into();
@@ -114,16 +114,16 @@ impl RequestError {
 /// Sends one request and waits for its final answer. Prints progress to a terminal while it waits.
 ///
 /// # Errors
-/// When the daemon refuses the request, or the connection is lost.
+/// The daemon refuses the request, or the connection is lost.
 pub(crate) fn ask(client: Client, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
     answered(client, &request, reason, say_done).map_err(|unanswered| unanswered.of(&request))
 }
 
-/// Sends a request to the daemon of the ledger in `dir`, and starts a daemon when none runs. When a daemon ends before it
-/// answers, sends the request to the next one, unless that could do it twice.
+/// Sends a request to the daemon of the ledger in `dir`. Starts a daemon if none runs. If a daemon ends before it
+/// answers, sends the request to the next daemon, unless this could carry out the request twice.
 ///
 /// # Errors
-/// When the daemon refuses the request, or no daemon answers.
+/// The daemon refuses the request, or no daemon answers.
 pub(crate) fn order(dir: &Path, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
     let began = Instant::now();
     loop {
@@ -138,10 +138,11 @@ pub(crate) fn order(dir: &Path, request: ClientRequest, reason: Option<String>) 
     }
 }
 
-/// Sends one request to one daemon and waits for its final answer. `done` is called with each outcome that is reported before.
+/// Sends one request to one daemon and waits for its final answer. `done` is called with each outcome that the daemon
+/// reports before the final answer.
 ///
 /// # Errors
-/// When the daemon refuses the request, or the connection is lost.
+/// The daemon refuses the request, or the connection is lost.
 pub(crate) fn answered(
     mut client: Client,
     request: &ClientRequest,
@@ -166,7 +167,8 @@ fn say_done(outcome: &Outcome) {
     }
 }
 
-/// Name of the terminal on standard input without `/dev/`, such as `pts/0`; `None` when it is not a terminal.
+/// Name of the terminal on standard input without `/dev/`, such as `pts/0`; `None` when standard input is not a
+/// terminal.
 pub(crate) fn terminal() -> Option<String> {
     if !io::stdin().is_terminal() {
         return None;
@@ -213,12 +215,13 @@ impl From<ClientError> for CliError {
     }
 }
 
-/// Whether the connection is open and the read has timed out.
+/// Whether the connection is still open, so that the read has failed because of its timeout.
 fn is_silent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
 }
 
-/// The error of a daemon that could not start, with its message and exit code as if this command had failed itself.
+/// The error of a daemon that could not start. It has the message and the exit code of the daemon, as if this command
+/// had failed itself.
 fn not_started(code: Option<i32>, message: String, hint: Option<String>) -> CliError {
     let kind = match code {
         Some(1) => ErrorKind::Failed,

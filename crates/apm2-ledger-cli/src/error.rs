@@ -14,17 +14,17 @@ pub(crate) const PREFIX: &str = "apm2-ledger: ";
 /// The exit codes of the command line. They are a contract and do not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
-    /// The reader of our output has closed the pipe. Not an error; prints nothing.
+    /// The reader of standard output has closed the pipe. This is no error; no message is printed.
     ReaderGone,
     /// The command failed.
     Failed,
     /// The command line is wrong.
     Usage,
-    /// No process matches.
+    /// No process has this name or id.
     NoSuchProcess,
     /// The ledger is damaged or inconsistent.
     Integrity,
-    /// The ledger cannot be used: locked, poisoned, of a newer format, no permission.
+    /// The ledger cannot be used: it is locked, poisoned (a write failed), of a newer format, or access is denied.
     Unusable,
 }
 
@@ -62,13 +62,13 @@ impl CliError {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// Adds a line that says what to do next.
+    /// Adds a hint: a line about what the user can do next.
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Keeps the message, and takes the kind and the hint of `cause`.
+    /// Keeps the message of this error, and takes the kind and the hint from `cause`.
     pub(crate) fn because_of(self, cause: Self) -> Self {
         Self { kind: cause.kind, hint: cause.hint, ..self }
     }
@@ -85,11 +85,11 @@ impl CliError {
         self.kind.exit_code()
     }
 
-    /// The lines for standard error; empty for a closed pipe.
+    /// The lines that are printed on standard error; empty for a closed pipe.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         if self.kind != ErrorKind::ReaderGone {
-            // Messages quote recorded or typed text, so they are escaped.
+            // Messages are escaped, because they quote recorded or typed text.
             let _ = writeln!(text, "{PREFIX}{}", escape(&self.message));
             if let Some(hint) = &self.hint {
                 let _ = writeln!(text, "{PREFIX}hint: {}", escape(hint));
@@ -182,7 +182,7 @@ impl From<AppendError> for CliError {
 }
 
 impl From<ProcessError> for CliError {
-    /// An error of the ledger inside an I/O error of the recorder decides the kind.
+    /// If the I/O error contains an error of the ledger, the error of the ledger decides the kind.
     fn from(error: ProcessError) -> Self {
         match error {
             ProcessError::Io(error) => match error.downcast::<AppendError>() {

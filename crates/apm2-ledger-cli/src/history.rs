@@ -1,7 +1,7 @@
 //! The history of one stream: the states before and after each event, and the runs.
 //!
-//! [`Stream`] holds the current state of a process; this also keeps the steps that led to it. States are computed by the same
-//! [`Stream::apply`] as everywhere else.
+//! A [`Stream`] contains only the current state of an instance. A [`History`] also contains the steps that led to this
+//! state. [`Stream::apply`] computes the states, as in all other parts of the program.
 
 use std::time::Duration;
 
@@ -30,27 +30,28 @@ pub(crate) struct Run {
     pub(crate) trigger: StartTrigger,
     /// The pid; `None` when no process was created.
     pub(crate) pid: Option<u32>,
-    /// When the process was spawned.
+    /// When the process was spawned; `None` when no process was created.
     pub(crate) started: Option<Timestamp>,
-    /// When the exit was observed.
+    /// When the supervisor observed the exit; `None` while the process runs.
     pub(crate) ended: Option<Timestamp>,
-    /// Set when no supervisor observed the exit: the earliest and latest time of the exit. `ended` is then when it was found.
+    /// The earliest and latest time of the exit, if no supervisor observed the exit. `ended` is then the time at which
+    /// the exit was found.
     pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
-    /// How it ended; `None` while it runs.
+    /// How the run ended; `None` while it runs.
     pub(crate) end: Option<RunEnd>,
-    /// The last lines of its stdout and stderr, where it failed.
+    /// The last lines of stdout and stderr, if the run failed.
     pub(crate) last_output: Option<(Vec<String>, Vec<String>)>,
 }
 
 impl Run {
-    /// Time from spawn to exit on the boot clock; `None` when one of them is missing, when the exit was not observed as it
-    /// happened, or when the machine rebooted in between.
+    /// Time from spawn to exit on the boot clock; `None` when one of the two times is missing, when the exit was not
+    /// observed as it happened, or when the machine rebooted in between.
     pub(crate) fn duration(&self) -> Option<Duration> {
         match &self.end {
             Some(RunEnd::Exit(exit)) if exit.evidence == Evidence::Observed => {}
             _ => return None,
         }
-        // The time at which an exit was found is later than the exit.
+        // The exit was found later than it happened, so the duration is unknown.
         if self.unobserved.is_some() {
             return None;
         }
@@ -58,7 +59,7 @@ impl Run {
     }
 }
 
-/// How many of the last events and runs are shown.
+/// How many of the last events and of the last runs are shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
     pub(crate) runs: usize,
@@ -68,7 +69,7 @@ pub(crate) struct Shown {
 /// All events and runs of one instance.
 #[derive(Debug)]
 pub(crate) struct InstanceHistory {
-    /// The state after the last event.
+    /// The state of the instance after the last event.
     pub(crate) stream: Stream,
     pub(crate) steps: Vec<Step>,
     pub(crate) runs: Vec<Run>,
@@ -78,7 +79,7 @@ impl InstanceHistory {
     /// Creates the history from the first event of a stream.
     ///
     /// # Errors
-    /// When the event cannot be the first of a stream.
+    /// The event cannot be the first event of a stream.
     pub(crate) fn begin(event: Event) -> Result<Self, IllegalEvent> {
         let stream = Stream::begin(&event)?;
         Ok(Self { stream, steps: vec![Step { event, transition: None }], runs: Vec::new() })
@@ -87,7 +88,7 @@ impl InstanceHistory {
     /// Applies the next event.
     ///
     /// # Errors
-    /// When the event is not legal in the current state.
+    /// The current state does not allow the event.
     pub(crate) fn push(&mut self, event: Event) -> Result<(), IllegalEvent> {
         let transition = self.stream.apply_with_transition(&event)?;
         self.note_run(&event);
@@ -95,7 +96,7 @@ impl InstanceHistory {
         Ok(())
     }
 
-    /// The last `max` steps.
+    /// The last `max` events with their transitions.
     pub(crate) fn last_steps(&self, max: usize) -> &[Step] {
         last(&self.steps, max)
     }

@@ -1,4 +1,4 @@
-//! The default directory of the ledger.
+//! The default directory of a ledger.
 
 use std::{
     env,
@@ -6,20 +6,21 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Path below the user's state directory.
+/// The path of the default ledger below the state directory of the user.
 const UNDER_STATE_HOME: &str = "apm2/ledger";
 
-/// Environment variable that sets the directory.
+/// The environment variable that sets the ledger directory.
 const VARIABLE: &str = "APM2_LEDGER_DIR";
 
-/// `$APM2_LEDGER_DIR` if it is not empty, else `$XDG_STATE_HOME/apm2/ledger`, else `~/.local/state/apm2/ledger`; `None` without a home.
+/// The default ledger directory: `$APM2_LEDGER_DIR` if it is not empty, else `$XDG_STATE_HOME/apm2/ledger`, else
+/// `~/.local/state/apm2/ledger`. `None` if the user has no home directory.
 ///
 /// A relative `XDG_STATE_HOME` is ignored, as the XDG base directory specification asks for.
 pub(crate) fn default_dir() -> Option<PathBuf> {
     named(env::var_os(VARIABLE)).or_else(|| in_home(env::var_os("XDG_STATE_HOME"), env::var_os("HOME")))
 }
 
-/// The value of the variable; `None` when it is unset or empty.
+/// The value of the environment variable; `None` when it is unset or empty.
 fn named(variable: Option<OsString>) -> Option<PathBuf> {
     variable.filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }

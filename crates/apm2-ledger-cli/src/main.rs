@@ -1,7 +1,8 @@
 //! `apm2-ledger`: supervises a process, and reads its history back from the ledger.
 //!
-//! One file per command in [`commands`]. Programs read [`view`], people read [`render`]. The ledger itself (bytes, recovery,
-//! replay) is the `apm2-ledger` crate; process control is `apm2-core`.
+//! The module [`commands`] has one file for each command. The module [`view`] prints JSON for programs, and [`render`]
+//! prints text for people. The crate `apm2-ledger` implements the ledger (bytes, recovery, replay), and `apm2-core` the
+//! process control.
 
 mod args;
 mod commands;
@@ -33,13 +34,14 @@ fn main() {
     let args = Args::try_parse().unwrap_or_else(|error| usage::refuse(&error));
     let context = Context::new(&args.global);
     let outcome = panic::caught(|| commands::dispatch(args.command, &context));
-    // No destructors run here: a write to a pipe that is not read could block for ever.
+    // The program exits without running destructors: a write in a destructor could block for ever on a pipe that is not
+    // read.
     std::process::exit(outcome.map_or_else(|error| report(&error), |code| context.exit_code(code)))
 }
 
-/// Prints the error and its hint on standard error. Returns its exit code.
+/// Prints an error and its hint on standard error. Returns the exit code of the error.
 fn report(error: &CliError) -> i32 {
-    // A failed write to standard error cannot be reported; the exit code remains.
+    // A failed write to standard error cannot be reported. The exit code still reports the failure.
     let _ = io::stderr().write_all(error.text().as_bytes());
     error.exit_code()
 }

@@ -9,7 +9,7 @@ use clap::{ValueEnum, ValueHint};
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// Directory of the ledger. Default: $APM2_LEDGER_DIR
-    // Read outside of clap: an empty variable counts as unset.
+    // The environment variable is not read by clap, because an empty variable must count as unset.
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) ledger: Option<PathBuf>,
     /// Output format

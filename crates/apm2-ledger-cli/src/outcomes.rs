@@ -6,10 +6,10 @@ use apm2_daemon::protocol::{CallAnswer, Outcome};
 
 use crate::{context::Context, error::CliError, options::Format, terminal::say};
 
-/// Prints each outcome, and the failures on standard error.
+/// Prints each outcome on standard output, and each failure on standard error.
 ///
 /// # Errors
-/// When at least one outcome is a failure.
+/// At least one outcome is a failure.
 pub(crate) fn print_outcomes(answer: &CallAnswer, context: &Context) -> Result<i32, CliError> {
     let CallAnswer::Outcomes(outcomes) = answer else { return Ok(0) };
     match context.format {

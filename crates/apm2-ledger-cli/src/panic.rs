@@ -1,4 +1,4 @@
-//! Turns a panic into an error message with the source location.
+//! Converts a panic to an error message with its source location.
 
 use std::{
     panic::{self, AssertUnwindSafe},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::error::CliError;
 
-/// Runs `work`; a panic in it becomes an error.
+/// Runs `work`. If `work` panics, returns an error.
 ///
 /// Panics that are caught elsewhere print nothing: the ledger catches and handles panics of its store.
 pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, CliError>) -> Result<T, CliError> {

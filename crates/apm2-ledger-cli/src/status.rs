@@ -27,7 +27,7 @@ use crate::{
 pub(crate) enum Supervision {
     /// The daemon runs and has answered.
     Answered,
-    /// The daemon runs but does not answer or was not asked: the recorded state is the last known one.
+    /// The daemon runs, but it did not answer or no request was sent to it. The recorded state is the last known state.
     Unanswered,
     /// No daemon runs.
     Absent,
@@ -38,16 +38,16 @@ pub(crate) enum Supervision {
 pub(crate) enum KernelState {
     /// The process exists.
     Alive,
-    /// The process has ended, and its exit is not recorded.
+    /// The process has ended, but its exit is not recorded.
     Gone,
-    /// Cannot be checked: the process was started in another boot or on another host.
+    /// The process cannot be checked, because it was started in another boot or on another host.
     Elsewhere,
-    /// Cannot be checked: the process is in another pid namespace, or `/proc` does not show it.
+    /// The process cannot be checked, because it is in another pid namespace, or `/proc` does not show it.
     Unseen,
 }
 
 impl KernelState {
-    /// Name in the JSON contract.
+    /// The name of this observation in the JSON contract.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Alive => "alive",
@@ -56,7 +56,7 @@ impl KernelState {
         }
     }
 
-    /// Checks the process in `/proc`. All commands use this one function.
+    /// Checks a process in `/proc`. All commands use this function.
     fn of(identity: &ProcessIdentity) -> Self {
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
             return Self::Elsewhere;
@@ -69,27 +69,27 @@ impl KernelState {
     }
 }
 
-/// Facts from outside the record for the displayed moment.
+/// The facts that are needed to display a moment, in addition to the recorded events.
 #[derive(Debug)]
 pub(crate) struct StatusContext {
     /// The displayed moment.
     pub(crate) moment: Moment,
-    /// Whether a daemon updates the record; `None` for a moment in the past, which is shown as recorded.
+    /// Whether a daemon updates the ledger; `None` for a moment in the past, which is shown as recorded.
     pub(crate) supervision: Option<Supervision>,
-    /// Ids that this daemon or the next one launches; `None` when unknown.
+    /// The ids of the processes that the current daemon or the next daemon supervises; `None` when unknown.
     pub(crate) launched: Option<HashSet<ProcessId>>,
-    /// Time of the last event, when no daemon answers.
+    /// The time of the last event, if no daemon answers.
     pub(crate) recorded_until: Option<DateTime<Utc>>,
 }
 
 impl StatusContext {
-    /// A moment in the past.
+    /// The facts for a moment in the past.
     pub(crate) const fn past(moment: Moment) -> Self {
         Self { moment, supervision: None, launched: None, recorded_until: None }
     }
 
-    /// Whether `stream` is supervised, or will be by the next daemon: false for a removed instance and for a `run` that has
-    /// ended.
+    /// Whether the instance of `stream` is supervised, or will be supervised by the next daemon. False for a removed
+    /// instance, and for a `run` that has ended.
     pub(crate) fn is_kept(&self, stream: &Stream) -> bool {
         let is_launched = || self.launched.as_ref().is_none_or(|launched| launched.contains(&stream.id.process_id));
         !stream.unregistered && (stream.is_open() || is_launched())
@@ -121,7 +121,7 @@ impl StatusContext {
         streams.iter().map(|stream| self.status(stream)).collect()
     }
 
-    /// The warning to print when no daemon updates these states, with the time of the last event.
+    /// The warning that is printed when no daemon updates these states. It contains the time of the last event.
     pub(crate) fn warning(&self, statuses: &[InstanceStatus<'_>]) -> Option<String> {
         if !statuses.iter().any(|status| status.is_kept) {
             return None;
@@ -144,17 +144,17 @@ impl StatusContext {
     }
 }
 
-/// One instance with the source of its state.
+/// The displayed state of one instance, and the source of this state.
 #[derive(Debug)]
 pub(crate) struct InstanceStatus<'a> {
     pub(crate) stream: &'a Stream,
     pub(crate) now: DateTime<Utc>,
     pub(crate) supervision: Option<Supervision>,
-    /// Whether the instance is supervised, or will be by the next daemon.
+    /// Whether the instance is supervised, or will be supervised by the next daemon.
     is_kept: bool,
-    /// Whether a daemon supervises it now; `None` for a moment in the past.
+    /// Whether a daemon supervises the instance now; `None` for a moment in the past.
     pub(crate) supervised: Option<bool>,
-    /// What the kernel reports; `None` when it was not asked.
+    /// What the kernel reports about the process; `None` when the kernel was not queried.
     pub(crate) observed: Option<KernelState>,
     /// The restart that the instance waits for.
     pub(crate) restart: Option<Restart>,
@@ -166,7 +166,7 @@ impl InstanceStatus<'_> {
         matches!(self.observed, Some(KernelState::Gone | KernelState::Elsewhere | KernelState::Unseen))
     }
 
-    /// The recorded state; `None` when the kernel contradicts it.
+    /// The recorded state; `None` when the kernel reports that the process has ended.
     pub(crate) const fn state(&self) -> Result<&ProcessState, KernelState> {
         match self.observed {
             Some(observed @ (KernelState::Gone | KernelState::Elsewhere | KernelState::Unseen)) => Err(observed),
@@ -174,29 +174,29 @@ impl InstanceStatus<'_> {
         }
     }
 
-    /// The pid; `None` when the kernel may have reused it.
+    /// The pid of the process; `None` when the kernel may have reused it.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.stream.handle.pid.filter(|_| !self.is_doubtful())
     }
 
-    /// Uptime; `None` when the process may have ended.
+    /// The uptime of the process; `None` when the process may have ended.
     pub(crate) fn uptime_secs(&self) -> Option<i64> {
         self.stream.handle.uptime_secs_at(self.now).filter(|_| !self.is_doubtful())
     }
 
-    /// CPU use and memory at the last sample; `None` when the daemon does not sample it now.
+    /// CPU use and memory at the last sample; `None` when no daemon measures them now.
     pub(crate) fn usage(&self) -> (Option<f32>, Option<u64>) {
         let handle = &self.stream.handle;
         if self.observed.is_some() { (None, None) } else { (handle.cpu_percent, handle.memory_bytes) }
     }
 }
 
-/// A pending restart.
+/// A restart that is scheduled and has not happened yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Restart {
-    /// Due time, on the wall clock at the time of scheduling.
+    /// The time at which the restart is due, by the wall clock at the time of scheduling.
     pub(crate) at: DateTime<Utc>,
-    /// Time left; zero when it is due.
+    /// The time until the restart; zero when the restart is due.
     pub(crate) left: Duration,
 }
 
@@ -207,7 +207,7 @@ impl Restart {
         let at = since.wall() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
         let by_boot_clock =
             |now: &Timestamp| Some(delay.saturating_sub(Duration::from_nanos(now.nanos_since(&since)?)));
-        // The wall clock may have been set since.
+        // The boot clock is preferred, because the wall clock may have been changed since the restart was scheduled.
         let present = moment.is_present.then(|| SystemClock.now());
         let left =
             present.as_ref().and_then(by_boot_clock).unwrap_or_else(|| (at - moment.now).to_std().unwrap_or_default());

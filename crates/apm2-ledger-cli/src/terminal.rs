@@ -1,4 +1,4 @@
-//! Messages on standard error.
+//! Messages to the user on standard error.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,5 @@
-//! Parses points in time: a sequence number, RFC 3339, a date, `14:00`, `yesterday`, `2h ago` or `@unix`.
+//! Parses points in the history of a ledger: a sequence number, RFC 3339, a date, `14:00`, `yesterday`, `2h ago` or
+//! `@unix`.
 //!
 //! A time without a UTC offset is local time, as tables on a terminal show it.
 
@@ -7,16 +8,16 @@ use std::str::FromStr;
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Days, Local, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 
-/// Error message when no form matches.
+/// The error message for a text in an unknown form.
 const FORMS: &str = "write an event's number (1200), a time (2026-01-31T12:00:00Z, '2026-01-31 14:00', 2026-01-31, 14:00, \
                      yesterday), `2h ago` or @1769860800";
 
 /// A moment in the history of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum At {
-    /// Directly after the event with this sequence number.
+    /// The moment directly after the event with this sequence number.
     Seq(u64),
-    /// At this time.
+    /// The moment at this time.
     Time(DateTime<Utc>),
 }
 
@@ -34,10 +35,10 @@ impl FromStr for At {
     }
 }
 
-/// Parses a time, not a sequence number: for logs, which have no events.
+/// Parses a time. Does not accept a sequence number. For logs, which have no events.
 ///
 /// # Errors
-/// A message, when `text` is not a time.
+/// A message: `text` is not a time.
 pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     match text.parse()? {
         At::Time(time) => Ok(time),
@@ -45,7 +46,7 @@ pub(crate) fn time(text: &str) -> Result<DateTime<Utc>, String> {
     }
 }
 
-/// The time for `text`, relative to `now` and its time zone; `Err(None)` when `text` has no known form.
+/// Parses a time relative to `now` and its time zone. Returns `Err(None)` when `text` has no known form.
 fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, Option<String>> {
     if let Some(seconds) = text.strip_prefix('@') {
         return unix_time(seconds).map_err(Some);
@@ -57,13 +58,14 @@ fn time_in<Z: TimeZone>(text: &str, now: &DateTime<Z>) -> Result<DateTime<Utc>, 
         return Ok(time.to_utc());
     }
     let local = local_time(text, now.date_naive()).ok_or(None)?;
-    // For a local time that occurs twice (clock set back), take the first.
+    // A local time occurs twice when the clock is set back. The first one is used.
     let time = now.timezone().from_local_datetime(&local).earliest();
     let time = time.ok_or_else(|| Some(format!("{local} is skipped here: the clock is put forward then")))?;
     Ok(time.to_utc())
 }
 
-/// A date, a time of day, or both; `today` and `yesterday` are dates. Without a time of day, midnight.
+/// Parses a date, a time of day, or both. `today` and `yesterday` are dates. Without a time of day, the result is
+/// midnight.
 fn local_time(text: &str, today: NaiveDate) -> Option<NaiveDateTime> {
     let date = |text: &str| match text {
         "today" => Some(today),
@@ -99,7 +101,7 @@ mod tests {
 
     use super::*;
 
-    /// 14:30 of 31 January 2026, two hours east of Greenwich.
+    /// 14:30 on 31 January 2026, with the UTC offset +02:00.
     fn here() -> DateTime<FixedOffset> {
         DateTime::parse_from_rfc3339("2026-01-31T14:30:00+02:00").unwrap()
     }

@@ -1,4 +1,5 @@
-//! Error messages for a command line that cannot be parsed. They quote what was typed, which may contain control characters.
+//! Prints the error for a command line that cannot be parsed. The error quotes the command line, which may contain
+//! control characters.
 
 use std::{
     env,
@@ -17,7 +18,8 @@ use crate::{
     render::escape::{escape, escape_bytes},
 };
 
-/// Prints the usage error and exits. `--help` and `--version` are printed on standard output and exit with 0.
+/// Prints the usage error and exits. The texts of `--help` and `--version` are printed on standard output, with exit
+/// code 0.
 pub(crate) fn refuse(error: &Error) -> ! {
     if matches!(
         error.kind(),
@@ -25,11 +27,13 @@ pub(crate) fn refuse(error: &Error) -> ! {
     ) {
         error.exit()
     }
-    // Parse the same arguments with control characters escaped, so that clap quotes them safely.
+    // The same arguments are parsed again with control characters escaped, so that the error of clap contains only
+    // escaped text.
     let escaped: Vec<OsString> = env::args_os().map(|word| escape_bytes(word.as_bytes()).into()).collect();
     match Args::try_parse_from(escaped) {
         Err(same) if same.kind() == error.kind() => same.exit(),
-        // The escaped arguments cause another error or none. Print the first one, without colours: they would be escaped too.
+        // The escaped arguments lead to another error or to no error. The first error is printed without colours,
+        // because its escape sequences would be escaped, too.
         _ => {
             let text = error.render().to_string();
             for line in text.lines() {

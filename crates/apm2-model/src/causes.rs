@@ -1,4 +1,4 @@
-//! The text of an error with its causes.
+//! Formats an error together with its causes (`Error::source`).
 
 use std::error::Error;
 

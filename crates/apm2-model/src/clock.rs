@@ -1,4 +1,4 @@
-//! The system clocks. The only file of this crate that reads from the system.
+//! The system clocks (clock_gettime(2)). This is the only file of the crate that reads from the system.
 
 use std::sync::OnceLock;
 
@@ -11,7 +11,7 @@ const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 const BOOT_ID_PATH: &str = "/proc/sys/kernel/random/boot_id";
 
-/// The clocks of this machine.
+/// A [`Clock`] that reads the clocks of this machine.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
@@ -19,7 +19,8 @@ impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         let wall = read(ClockId::CLOCK_REALTIME);
         Timestamp {
-            // The year 2262 is the end of 64-bit nanoseconds; a clock past it is shown as that moment.
+            // 64-bit nanoseconds since 1970 end in the year 2262. A clock that is set past that year reads as the last
+            // representable moment.
             wall_ns: i64::try_from(wall).unwrap_or(i64::MAX),
             boot_ns: read(ClockId::CLOCK_BOOTTIME),
             boot_id: boot_id(),
@@ -35,7 +36,7 @@ fn read(clock: ClockId) -> u64 {
     seconds.saturating_mul(NANOS_PER_SEC).saturating_add(nanos)
 }
 
-/// The id of this boot, read once.
+/// The id of this boot (random(4), `boot_id`), read once per process.
 #[must_use]
 pub fn boot_id() -> Uuid {
     static BOOT_ID: OnceLock<Uuid> = OnceLock::new();
@@ -50,7 +51,7 @@ mod tests {
 
     use super::*;
 
-    /// The wall clock of a test machine is later than this: 2020-01-01T00:00:00Z.
+    /// 2020-01-01T00:00:00Z. The tests expect that the wall clock of the test machine is later than this time.
     const RECENT_NS: i64 = 1_577_836_800 * 1_000_000_000;
 
     #[test]

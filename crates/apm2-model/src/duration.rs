@@ -15,7 +15,7 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
     serializer.collect_str(&humantime::format_duration(*duration))
 }
 
-/// Reads a duration from text such as `250ms`, `30s` or `5m`.
+/// Reads a duration from a text such as `250ms`, `30s` or `5m`.
 ///
 /// # Errors
 /// The text is not a duration.
@@ -30,7 +30,7 @@ pub mod option {
 
     use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
-    /// Writes `duration` as text, or nothing.
+    /// Writes `duration` as text, and `None` as null.
     ///
     /// # Errors
     /// Only those of the serializer.
@@ -41,7 +41,7 @@ pub mod option {
         }
     }
 
-    /// Reads a duration, or nothing.
+    /// Reads a duration from a text; `None` from null.
     ///
     /// # Errors
     /// The text is not a duration.
@@ -51,7 +51,7 @@ pub mod option {
     }
 }
 
-/// `duration` in whole milliseconds, saturating: the form in which durations are recorded.
+/// `duration` in whole milliseconds, the unit in which durations are recorded. Saturates at the greatest `u64`.
 #[must_use]
 pub fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)

@@ -1,32 +1,35 @@
-//! Resolves the text that names a process on a command line to a process or an instance. All commands use this rule. Pure.
+//! Resolves the text that names a process on a command line to a process or an instance. All commands use this rule.
+//! This module does no I/O.
 //!
-//! In this order:
-//! 1. a name, or `name-instance`. Only one of the two can be supervised at a time, so where the history has
-//!    both, the one with the later last event is selected;
-//! 2. a process id or the beginning of one, 4 hexadecimal digits or more, in either case, with or without its dashes.
+//! The text is compared in this order:
+//! 1. with names: `name` of a process, or `name-instance` of an instance. A process and an instance with the same name
+//!    cannot be supervised at the same time. If the history contains both, the one with the later last event is selected;
+//! 2. with process ids: a whole id or its beginning, 4 hexadecimal digits or more, in upper or lower case, with or
+//!    without dashes.
 //!
-//! A beginning of several ids is an error that lists them.
+//! If several ids begin with the text, the result is an error that lists these ids.
 
 use std::collections::BTreeMap;
 
 use crate::{event::stream_id::StreamId, spec::id::ProcessId, state::stream::Stream};
 
-/// The least number of digits of a shortened id. With fewer digits, collisions are likely in a small ledger.
+/// The least number of digits of a shortened process id. With fewer digits, several ids of even a small ledger are
+/// likely to begin alike.
 pub const PREFIX_DIGITS_MIN: usize = 4;
 
-/// The greatest number of candidates that an error lists.
+/// The greatest number of matching process ids that an error lists.
 const LISTED_MAX: usize = 8;
 
-/// An instance that a text can refer to.
+/// An instance that a text on the command line can refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
-    /// The instance.
+    /// The id of the instance.
     pub id: StreamId,
-    /// The name of its process.
+    /// The name of the process of this instance.
     pub name: &'a str,
-    /// The number of instances of its process.
+    /// The number of instances of the process.
     pub instances: u32,
-    /// The seq of its last event.
+    /// The seq of the last event of the instance.
     pub last_seq: u64,
 }
 
@@ -37,7 +40,7 @@ impl<'a> From<&'a Stream> for Candidate<'a> {
     }
 }
 
-/// What a text refers to.
+/// The process or the instance that a text refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meant {
     /// A process, with all its instances.
@@ -47,7 +50,7 @@ pub enum Meant {
 }
 
 impl Meant {
-    /// The process, or that of the instance.
+    /// The id of the process: the process referred to, or that of the instance referred to.
     #[must_use]
     pub const fn process_id(self) -> ProcessId {
         match self {
@@ -56,7 +59,7 @@ impl Meant {
         }
     }
 
-    /// Whether this instance is the one referred to, or one of the process referred to.
+    /// Whether the text refers to this instance or to its whole process.
     #[must_use]
     pub fn includes(self, stream: StreamId) -> bool {
         match self {
@@ -72,25 +75,25 @@ pub enum UnclearId {
     /// No process has this name or id.
     #[error("no process {0:?}")]
     Unknown(String),
-    /// The ids of several processes begin with the text.
+    /// Several process ids begin with the text.
     #[error("{text:?} fits several processes")]
     Ambiguous {
-        /// The text that was given.
+        /// The text on the command line.
         text: String,
-        /// The ids with their names, at most 8, and the number of the others.
+        /// The ids with the names of their processes, at most 8, and the number of further ids.
         candidates: Vec<String>,
     },
     /// The text names one instance where the command needs a whole process.
     #[error("{text:?} is one instance of {name:?}")]
     OneInstance {
-        /// The text that was given.
+        /// The text on the command line.
         text: String,
         /// The name of the process.
         name: String,
     },
 }
 
-/// Resolves `text` among `candidates`.
+/// Finds the process or the instance in `candidates` that `text` refers to.
 ///
 /// # Errors
 /// `text` refers to no process or to several.
@@ -116,7 +119,8 @@ pub fn resolve(text: &str, candidates: &[Candidate<'_>]) -> Result<Meant, Unclea
     }
 }
 
-/// The digits of the beginning of an id, if `text` can be one: in lower case, without dashes.
+/// The hexadecimal digits of `text` in lower case without dashes; `None` if `text` cannot be the beginning of a process
+/// id.
 #[must_use]
 pub fn prefix_digits(text: &str) -> Option<String> {
     let digits: String = text.chars().filter(|c| *c != '-').map(|c| c.to_ascii_lowercase()).collect();
@@ -124,11 +128,11 @@ pub fn prefix_digits(text: &str) -> Option<String> {
     (is_hex && digits.len() >= PREFIX_DIGITS_MIN).then_some(digits)
 }
 
-/// The name and the number that `text` consists of, if it can be `name-instance`.
+/// Splits `text` into a process name and an instance number; `None` if `text` does not have the form `name-instance`.
 #[must_use]
 pub fn split_instance(text: &str) -> Option<(&str, u32)> {
     let (name, number) = text.rsplit_once('-')?;
-    // As it is written: `web-01` and `web-+1` are no instances.
+    // The number must be in its canonical form: `web-01` and `web-+1` name no instance.
     let instance = number.parse().ok().filter(|instance: &u32| instance.to_string() == number)?;
     (!name.is_empty()).then_some((name, instance))
 }
@@ -140,7 +144,8 @@ fn by_name(text: &str, candidates: &[Candidate<'_>]) -> Option<Meant> {
         candidates.iter().filter(fits).max_by_key(|found| found.last_seq)
     });
     match (named, instance) {
-        // A process of one instance is not called by its number, so it can be supervised beside one of that name.
+        // The only instance of a process has no `name-instance` name, so another process with such a name can be
+        // supervised beside it.
         (Some(named), Some(instance)) if instance.instances > 1 && instance.last_seq > named.last_seq => {
             Some(Meant::Instance(instance.id))
         }
@@ -150,7 +155,7 @@ fn by_name(text: &str, candidates: &[Candidate<'_>]) -> Option<Meant> {
     }
 }
 
-/// The id without dashes.
+/// The process id as hexadecimal digits without dashes.
 fn simple(id: ProcessId) -> String {
     id.to_string().replace('-', "")
 }

@@ -1,4 +1,4 @@
-//! Where the events of a runner are recorded, and loaded from.
+//! Traits for recording the events of a runner, and for loading recorded streams.
 
 use std::{io, sync::Arc};
 
@@ -7,64 +7,66 @@ use crate::{
     state::stream::Stream,
 };
 
-/// Records events. A return from [`record`](Self::record) means that they are durable, or as durable as the recorder
-/// promises to make them.
+/// Records the events of streams. When [`record`](Self::record) returns, the events are durable, or as durable as the
+/// recorder promises to make them.
 ///
-/// The call is synchronous on purpose: between an effect and its evidence there is no point at which a dropped future
-/// could leave one without the other. A durable recorder takes about as long as the disk takes to sync.
+/// The call is synchronous on purpose. An async call could be cancelled (its future dropped) between an effect and the
+/// record of the effect. A durable recorder takes about as long as the disk takes to sync.
 pub trait Recorder: Send {
-    /// Appends `drafts`, all of one stream, as one commit after the last event of `stream`, which is the fold of the events
-    /// recorded so far. `None` stands for no events.
+    /// Appends `drafts`, all of one stream, as one commit after the last event of `stream`, which is the state after
+    /// the events recorded so far. `stream` is `None` before the first event.
     ///
     /// # Errors
-    /// When nothing was recorded. Where an event may not follow (law 3), the error carries its
-    /// [`IllegalEvent`](crate::state::stream::IllegalEvent). The runner goes on only after that one.
+    /// The events were not recorded. Where the state does not allow an event, the error carries the
+    /// [`IllegalEvent`](crate::state::stream::IllegalEvent). The runner continues only after an `IllegalEvent`.
     fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded>;
 
-    /// The fold of all recorded events of `stream`, which may be another one than was recorded here; `None` when there are none.
-    /// Blocks as long as reading takes.
+    /// Replays all recorded events of `stream` and returns the resulting state; `None` when the stream has no events.
+    /// `stream` may be a stream that this recorder did not record. Blocks until the events are read.
     ///
     /// # Errors
-    /// When they cannot be read.
+    /// The events cannot be read.
     fn load(&self, stream: StreamId) -> io::Result<Option<Stream>>;
 
-    /// Refuses a draft that could not be recorded now: one that is too large, or one that there is no room for. Records
-    /// nothing. May wait for a disk.
+    /// Checks whether a draft could be recorded now, and records nothing. A draft is refused if it is too large or if
+    /// there is no space for it. May block on a disk.
     ///
     /// # Errors
-    /// Why it could not be.
+    /// Why the draft could not be recorded.
     fn check(&self, _draft: &NewEvent) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// Where the events of all streams are recorded.
+/// Gives access to the recorded events of all streams.
 pub trait EventStore: Send + Sync {
-    /// A recorder for one stream. It can load any.
+    /// Returns a recorder for one stream. This recorder can also load other streams.
     fn recorder(&self) -> Box<dyn Recorder>;
 
-    /// Passes the fold of each stream to `visit`, the supervisor's own stream perhaps included. Blocks as long as reading takes.
+    /// Replays each stream and passes the resulting state to `visit`. The system stream may be included. Blocks until
+    /// the events are read.
     ///
     /// # Errors
-    /// When they cannot be read; some may have been passed by then.
+    /// The events cannot be read. `visit` may have been called for some streams before the error.
     fn each_stream(&self, visit: &mut dyn FnMut(Stream)) -> io::Result<()>;
 }
 
-/// What one commit recorded.
+/// The result of one commit.
 #[derive(Debug, Clone)]
 pub struct Recorded {
-    /// The events, numbered.
+    /// The recorded events, with their sequence numbers and versions.
     pub events: Vec<Event>,
-    /// The fold of the stream with these events.
+    /// The state of the stream after these events.
     pub stream: Arc<Stream>,
 }
 
 impl Recorded {
-    /// Folds `events`, which come next, into `stream`. For recorders that do not fold by themselves.
+    /// Applies `events`, the next events of the stream, to its state `stream`. For recorders that do not compute the
+    /// state themselves.
     ///
     /// # Errors
-    /// When an event may not follow, with its [`IllegalEvent`](crate::state::stream::IllegalEvent); when there are no events
-    /// at all.
+    /// The state does not allow an event: the error carries the [`IllegalEvent`](crate::state::stream::IllegalEvent).
+    /// Also an error when `stream` is `None` and `events` is empty.
     pub fn fold(stream: Option<&Arc<Stream>>, events: Vec<Event>) -> io::Result<Self> {
         let illegal = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let mut folded = stream.map(|stream| (**stream).clone());
@@ -79,7 +81,7 @@ impl Recorded {
     }
 }
 
-/// A recorder that numbers events and stores none: for runners without a history.
+/// A recorder that numbers events and stores none. For runners without a history.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NullRecorder;
 

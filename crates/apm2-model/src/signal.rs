@@ -16,13 +16,13 @@ pub struct Signal(u8);
 pub struct NotASignal(String);
 
 impl Signal {
-    /// Interrupt from the keyboard.
+    /// SIGINT: interrupt from the keyboard (signal(7)).
     pub const INT: Self = Self(2);
-    /// Kill: cannot be caught.
+    /// SIGKILL: ends a process. A process cannot catch it.
     pub const KILL: Self = Self(9);
-    /// Termination request: can be handled by the process.
+    /// SIGTERM: requests the termination of a process. A process can catch it.
     pub const TERM: Self = Self(15);
-    /// Continue, if stopped.
+    /// SIGCONT: continues a stopped process.
     pub const CONT: Self = Self(18);
     /// The largest signal number on Linux.
     pub const MAX: u8 = 64;
@@ -33,7 +33,7 @@ impl Signal {
         if number >= 1 && number <= Self::MAX { Some(Self(number)) } else { None }
     }
 
-    /// The signal's number, 1 to 64.
+    /// The number of the signal, 1 to 64.
     #[must_use]
     pub const fn number(self) -> u8 {
         self.0

@@ -19,24 +19,24 @@ use crate::{
     state::stream::{IllegalEvent, Stream},
 };
 
-/// The id of every process here.
+/// The process id that all tests of this crate use.
 pub(crate) const ID: ProcessId = ProcessId::from_bytes([7; 16]);
 
-/// The run time from which a run counts as sustained.
+/// The run time from which a run counts as sustained (`min_uptime`).
 pub(crate) const MIN_UPTIME_SECS: u64 = 10;
 
-/// A time on the first boot.
+/// A time on the boot with number 1, in seconds.
 pub(crate) fn at(seconds: u64) -> Timestamp {
     at_boot(1, seconds)
 }
 
-/// A time on the boot with this number.
+/// A time on the boot with this number, in seconds.
 pub(crate) fn at_boot(boot: u128, seconds: u64) -> Timestamp {
     let boot_ns = seconds * 1_000_000_000;
     Timestamp { boot_id: Uuid::from_u128(boot), boot_ns, wall_ns: i64::try_from(boot_ns).unwrap() }
 }
 
-/// A specification under this restart configuration.
+/// A specification with these restart settings.
 pub(crate) fn spec(restart: RestartConfig) -> ProcessSpec {
     let restart = RestartConfig { min_uptime: Duration::from_secs(MIN_UPTIME_SECS), ..restart };
     ProcessSpec::builder().id(ID).name("web").command("server").instances(2).restart(restart).build()
@@ -50,12 +50,12 @@ pub(crate) fn identity(pid: u32) -> ProcessIdentity {
     ProcessIdentity { boot_id: Uuid::from_u128(1), pid, start_ticks: 9, pid_namespace: None }
 }
 
-/// An exit with this code that the supervisor observed.
+/// An exit with this code. The supervisor observed the exit.
 pub(crate) const fn exit(code: i32) -> Exit {
     Exit { outcome: ExitOutcome::Code(code), evidence: Evidence::Observed }
 }
 
-/// An end by SIGKILL that the supervisor observed.
+/// An end by SIGKILL. The supervisor observed the end.
 pub(crate) const fn killed() -> Exit {
     let outcome = ExitOutcome::Signal { signal: Signal::KILL, core_dumped: false };
     Exit { outcome, evidence: Evidence::Observed }
@@ -73,7 +73,7 @@ pub(crate) const STOPPING: EventKind = EventKind::Stopping { signal: Signal::TER
 
 pub(crate) const SCHEDULED: EventKind = EventKind::RestartScheduled { attempt: 1, delay_ms: 3000 };
 
-/// One event of each kind, in the order of their declaration.
+/// One event of each kind, in the order in which the kinds are declared.
 pub(crate) fn kinds() -> Vec<EventKind> {
     let spec = || RedactedSpec::new(&spec(RestartConfig::default()));
     let trigger = StartTrigger::Start;
@@ -114,7 +114,7 @@ pub(crate) fn kinds() -> Vec<EventKind> {
     ]
 }
 
-/// A stream to which events happen one after the other.
+/// A stream and functions that append events to it.
 #[derive(Debug, Clone)]
 pub(crate) struct History {
     pub(crate) stream: Stream,
@@ -131,24 +131,24 @@ impl History {
         Self { stream: Stream::begin(&event.numbered(1, 1)).unwrap(), actor: Actor::System, now: at(0) }
     }
 
-    /// One that was registered under this restart configuration.
+    /// An instance that was registered with these restart settings and never started.
     pub(crate) fn under(restart: RestartConfig) -> Self {
         Self::of(&spec(restart))
     }
 
-    /// The next events happen at this time.
+    /// Sets the time of the next events.
     pub(crate) fn at(mut self, now: Timestamp) -> Self {
         self.now = now;
         self
     }
 
-    /// The next events are caused by this actor.
+    /// Sets the actor that causes the next events.
     pub(crate) fn by(mut self, actor: Actor) -> Self {
         self.actor = actor;
         self
     }
 
-    /// The next event of this kind, which has the number 10 times its version.
+    /// The next event of this kind. Its seq is 10 times its version.
     pub(crate) fn next(&self, kind: &EventKind) -> Event {
         let version = self.stream.version + 1;
         let (run, actor, kind) = (self.stream.run_of(kind), self.actor.clone(), kind.clone());
@@ -156,7 +156,7 @@ impl History {
         draft.numbered(version * 10, version)
     }
 
-    /// These happen. Each is accepted, and no invariant is broken after the last.
+    /// Applies events of these kinds. Panics if one is refused, or if an invariant does not hold after the last event.
     pub(crate) fn then(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
         for kind in kinds {
             let event = self.next(&kind);
@@ -166,12 +166,12 @@ impl History {
         self
     }
 
-    /// Why this event is refused. The stream is unchanged.
+    /// Returns why the next event of this kind is refused. Does not change the stream.
     pub(crate) fn refusal(&self, kind: &EventKind) -> Option<IllegalEvent> {
         self.refusal_of(&self.next(kind))
     }
 
-    /// Why this event is refused. The stream is unchanged.
+    /// Returns why this event is refused. Does not change the stream.
     pub(crate) fn refusal_of(&self, event: &Event) -> Option<IllegalEvent> {
         let mut stream = self.stream.clone();
         let refusal = stream.apply(event).err();
@@ -179,12 +179,12 @@ impl History {
         refusal
     }
 
-    /// It is started, and runs.
+    /// Starts the instance successfully.
     pub(crate) fn started(self) -> Self {
         self.started_by(StartTrigger::Start)
     }
 
-    /// It is started for this reason, and runs.
+    /// Starts the instance successfully with this trigger.
     pub(crate) fn started_by(self, trigger: StartTrigger) -> Self {
         let identity = Some(identity(7));
         self.then([
@@ -194,7 +194,7 @@ impl History {
         ])
     }
 
-    /// It is started, and no process comes of it.
+    /// Starts the instance without success: no process is spawned.
     pub(crate) fn start_failed(self) -> Self {
         let trigger = StartTrigger::Start;
         self.then([

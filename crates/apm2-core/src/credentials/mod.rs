@@ -1,4 +1,4 @@
-//! The values of credentials: fetched at each start and never stored.
+//! The values of credentials. They are fetched at each start and never stored.
 
 pub(crate) mod profile;
 

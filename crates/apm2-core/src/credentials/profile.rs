@@ -1,4 +1,4 @@
-//! Fetches the values of a credential profile when they are needed. They are not stored.
+//! Fetches the values of a credential profile at each start. The values are not stored.
 
 use std::{
     collections::BTreeMap,
@@ -19,53 +19,54 @@ use rustix::fs::{FileType, Mode, OFlags, fstat, open};
 
 use crate::{blocking, os::hook};
 
-/// Largest size of a profile's file, in bytes.
+/// Largest size of a credential file, in bytes.
 const FILE_BYTES_MAX: u64 = 64 << 10;
 
 /// Time limit of a command that prints credentials.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Permission bits of the group and of others.
+/// Permission bits of the group and of other users.
 const OTHERS: u32 = 0o077;
 
-/// Why the values could not be fetched. Contains no values.
+/// Why the values of a profile could not be fetched. The error contains no values.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The profile is not defined.
     #[error("credential profile {0:?} is not defined")]
     NoSource(String),
-    /// The file cannot be read.
+    /// The credential file cannot be read.
     #[error("credential file {path}: {source}")]
     File {
-        /// The path.
+        /// The path of the credential file.
         path: PathBuf,
-        /// The cause.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Other users may read or replace the file, or it is not usable.
+    /// The credential file cannot be used: other users may read or replace it, or it is not a regular file of
+    /// acceptable size.
     #[error("credential file {path}: {why}")]
     Unsafe {
-        /// The path.
+        /// The path of the credential file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the file cannot be used.
         why: &'static str,
     },
-    /// The command failed.
+    /// The command that prints credentials failed.
     #[error("credential command {0}")]
     Command(String),
-    /// A key has no value.
+    /// A key of the specification has no value in the source.
     #[error("credential profile {profile:?} has no {key:?}{place}")]
     MissingKey {
-        /// The profile.
+        /// The name of the profile.
         profile: String,
-        /// The key.
+        /// The key without a value.
         key: String,
-        /// The place that was searched, with a leading blank; may be empty.
+        /// The place that was searched, with a leading blank for the error text; may be empty.
         place: &'static str,
     },
 }
 
-/// Variables with their secret values. `Debug` shows only the names.
+/// Environment variables with their secret values. `Debug` shows only the names.
 pub struct Resolved(BTreeMap<String, OsString>);
 
 impl Resolved {
@@ -82,10 +83,11 @@ impl fmt::Debug for Resolved {
     }
 }
 
-/// Fetches the values for `config`. A command runs in `cwd`, or in the supervisor's working directory.
+/// Fetches the credential values for `config`. If a command prints the values, it runs in `cwd`, or in the supervisor's
+/// working directory without `cwd`.
 ///
 /// # Errors
-/// When there is no source, it cannot be read, or it lacks a key of `config`.
+/// There is no source, the source cannot be read, or it lacks a key of `config`.
 pub async fn resolve(
     source: Option<&CredentialSource>,
     config: &CredentialConfig,
@@ -105,14 +107,14 @@ pub async fn resolve(
     variables.collect::<Result<_, _>>().map(Resolved)
 }
 
-/// The place of a key that is missing in the environment of the supervisor.
+/// The text for a key that is missing in the supervisor's environment: names the variable that was searched.
 const ENVIRONMENT_PLACE: &str =
     " in the environment of the supervisor (one that a command started has no variable of the command's)";
 
-/// The values of a source.
+/// The values that a credential source provides.
 enum SourceValues {
     Set(BTreeMap<String, String>),
-    /// One value, for every key.
+    /// The source has only one value, which is used for every key of the profile.
     One(String),
     Environment,
 }
@@ -152,7 +154,7 @@ fn read(path: &Path) -> Result<String, CredentialError> {
     }
     let mut text = String::new();
     std::fs::File::from(file).take(FILE_BYTES_MAX + 1).read_to_string(&mut text).map_err(failed)?;
-    // A value that is cut would be wrong.
+    // A file that is too large is refused, because a value that is cut would be wrong.
     if u64::try_from(text.len()).is_ok_and(|bytes| bytes > FILE_BYTES_MAX) {
         return refuse("it is larger than 64 KiB");
     }
@@ -171,15 +173,16 @@ async fn printed(words: &[String], cwd: Option<&Path>) -> Result<SourceValues, C
     let printed = hook::run(command, COMMAND_TIMEOUT)
         .await
         .map_err(|why| CredentialError::Command(format!("{program:?} {why}")))?;
-    // As for a file: a value that is cut would be wrong, and that would not be noticed.
+    // Output that is too large is refused, because a value that is cut would be wrong.
     if hook::is_cut(&printed) {
         return Err(CredentialError::Command(format!("{program:?} printed 64 KiB or more")));
     }
-    // Not quoted in the error, because it may contain a value.
+    // The output is not quoted in the error, because it may contain a value.
     let text = String::from_utf8(printed)
         .map_err(|_| CredentialError::Command(format!("{program:?} printed bytes that are not UTF-8")))?;
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
-    // A token may end with `=`, so a line with an empty value is not a pair.
+    // A token in the first line may end with `=`. A single line with an empty value is therefore treated as a token and
+    // not as a pair.
     let is_pair = |line: &str| pair(line).is_some_and(|(_, value)| !value.is_empty());
     if lines().find(|line| !line.starts_with('#')).is_some_and(is_pair) {
         return Ok(SourceValues::Set(pairs(&text)));

@@ -29,20 +29,20 @@ use crate::{
     },
 };
 
-/// Polling interval for a process that is stopped.
+/// Polling interval while the checked process is stopped by a signal.
 const STOPPED_POLL: Duration = Duration::from_millis(50);
 
-/// The environment variable with the pid of the process, for a script.
+/// The environment variable that passes the pid of the process to a check script.
 const PID_VARIABLE: &str = "APM2_PID";
 
-/// The process to check.
+/// The process that is checked.
 #[derive(Clone, Default)]
 pub struct ProbeTarget {
-    /// The main process; `None` if there is none.
+    /// The main process; `None` if no process is running.
     pub process: Option<ProcessIdentity>,
-    /// The working directory of a script; `None` for that of the supervisor.
+    /// The working directory of a check script; `None` for the working directory of the supervisor.
     pub cwd: Option<PathBuf>,
-    /// Variables for a script, in addition to the allowed part of the supervisor's environment.
+    /// Environment variables for a check script, in addition to the inherited part of the supervisor's environment.
     pub env: Vec<(String, String)>,
     /// Variables whose values are masked in the output of a script if they are secrets.
     pub masked: Vec<(String, String)>,
@@ -61,8 +61,8 @@ pub async fn probe(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -
     ProbeResult { healthy, detail: known.redact_and_cut(&detail, DETAIL_CHARS_MAX) }
 }
 
-/// Like [`probe`], but returns the whole detail, secrets included, for a caller that knows further secrets and masks them before
-/// it cuts the text.
+/// Like [`probe`], but returns the complete detail of the result, with secrets. For a caller that knows further secrets
+/// and masks them before it shortens the text.
 pub(crate) async fn probe_unmasked(check: &HealthCheck, limit: Duration, target: &ProbeTarget) -> ProbeResult {
     let outcome = match check {
         HealthCheck::Http { url, expected_status } => http(url, expected_status, limit).await,
@@ -86,7 +86,7 @@ async fn liveness(process: Option<ProcessIdentity>, limit: Duration) -> Result<S
             Ok((ProcessStatus::Alive, is_stopped)) => is_stopped,
             Ok((ProcessStatus::Zombie(_), _)) => return Err("it has ended and is not reaped yet".to_owned()),
             Ok((ProcessStatus::Gone, _)) => return Err("it is gone".to_owned()),
-            // Its end is observed by its pidfd, so being hidden in `/proc` is no failure.
+            // A pidfd reports the end of the process, so a process that is hidden in `/proc` does not count as failed.
             Ok((ProcessStatus::Unverifiable, _)) => return Ok("it has not ended; /proc does not show it".to_owned()),
             Err(error) => return Err(format!("the check panicked: {error}")),
         };
@@ -110,7 +110,7 @@ async fn http(url: &str, expected: &ExpectedStatus, limit: Duration) -> Result<S
             .proxy(None)
             .build()
             .into();
-        // Only the status counts, so the body is not read.
+        // Only the HTTP status is used, so the body is not read.
         agent.get(&url).call().map(|response| response.status().as_u16())
     });
     match asking.await {
@@ -152,7 +152,7 @@ async fn script(command: &str, args: &[String], limit: Duration, target: &ProbeT
     match hook::run_into(hook, limit, &mut printed).await {
         Ok(()) => Ok(format!("{command} succeeded")),
         Err(why) => {
-            // Scripts usually print the reason of a failure last.
+            // The last line is used, because scripts usually print the reason of a failure last.
             let last = last_line(&printed.stderr).or_else(|| last_line(&printed.stdout));
             Err(last.map_or_else(|| format!("{command}: {why}"), |last| format!("{command}: {why}: {last}")))
         }

@@ -1,6 +1,7 @@
 //! The set-up of a child between fork(2) and execve(2), and system calls without a safe wrapper.
 //!
-//! The only module with `unsafe`. The [`spawner`](crate::os::spawner) chooses the program and its environment.
+//! This is the only module with `unsafe` code. The [`spawner`](crate::os::spawner) chooses the program and its
+//! environment.
 
 use std::{
     ffi::CStr,
@@ -53,33 +54,36 @@ pub(crate) struct ChildSetup {
     pub(crate) dies_with_us: bool,
 }
 
-/// Makes `command` start its child in a new session, with no open descriptor of this process but stdin, stdout and stderr.
+/// Makes `command` start its child in a new session. The child inherits only stdin, stdout and stderr from this
+/// process, and no other descriptor.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
 pub(crate) fn isolate(command: &mut Command, child_setup: ChildSetup) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only
-    // async-signal-safe functions (signal-safety(7)). `before_exec` makes system calls only: it takes no lock, allocates
-    // nothing and cannot panic. What the closure owns was made before the fork.
+    // async-signal-safe functions (signal-safety(7)). `before_exec` makes system calls only: it takes no lock,
+    // allocates nothing and cannot panic. The values that the closure owns were created before the fork.
     unsafe { command.pre_exec(move || before_exec(&child_setup)) };
 }
 
-/// Makes `command` start its child detached from this process, so that it can outlive it: in a new session, with the default
-/// disposition of every signal, none blocked, the default personality, and no descriptor but stdin, stdout and stderr. If one
-/// of these steps fails, the spawn fails.
+/// Makes `command` start its child detached from this process, so that the child can outlive it. The child gets a new
+/// session, the default disposition of every signal, an empty signal mask, the default personality (personality(2)),
+/// and only the descriptors stdin, stdout and stderr. If one of these steps fails, the spawn fails.
 #[expect(unsafe_code, reason = "pre_exec has no safe form")]
 pub fn detach(command: &mut std::process::Command) {
-    // SAFETY: as in `isolate`; `before_exec_detached` makes system calls only.
+    // SAFETY: the hook runs in the forked child and may call only async-signal-safe functions (signal-safety(7)).
+    // `before_exec_detached` makes system calls only.
     unsafe { command.pre_exec(before_exec_detached) };
 }
 
 fn before_exec_detached() -> io::Result<()> {
-    // Fails only for the leader of a process group, which a forked child is not by default.
+    // setsid(2) fails only for the leader of a process group. A forked child is not a leader by default.
     setsid()?;
     default_signals()?;
     default_personality()?;
     close_others_on_exec()
 }
 
-/// The soft limit on open files before it was raised, which children get back. 0 if it was not raised.
+/// The soft limit on open files before [`raise_descriptor_limit`] raised it. Children get this limit. 0 if the limit
+/// was not raised.
 static DESCRIPTORS_BEFORE: AtomicU64 = AtomicU64::new(0);
 
 /// Raises the soft limit on open files to the hard limit. Children get the previous limit, because programs that use select(2)
@@ -110,9 +114,9 @@ pub fn lower_descriptor_limit() -> io::Result<()> {
 }
 
 fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
-    // A new session has a new process group; the ids of both are the child's pid.
+    // setsid(2) creates a new session and a new process group. The ids of both are the pid of the child.
     setsid()?;
-    // Before the barrier, whose signal must not be ignored or blocked.
+    // Signals are reset before the child waits at the exec barrier, whose signal must not be ignored or blocked.
     default_signals()?;
     if let Some(exec_barrier) = &child_setup.exec_barrier {
         exec_barrier.pass()?;
@@ -136,17 +140,17 @@ fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
     reason = "the C library hides the signals that it keeps for itself, which a parent may ignore too"
 )]
 fn default_signals() -> io::Result<()> {
-    // The kernel's `struct sigaction` is smaller than this on every architecture, and all zeros are `SIG_DFL`, no flags
-    // and an empty mask in each of its layouts.
+    // The kernel's `struct sigaction` is smaller than this buffer on every architecture. In each layout, all zeros mean
+    // `SIG_DFL`, no flags and an empty mask.
     let default = [0_u64; 8];
     let nothing = std::ptr::null_mut::<u64>();
     for number in 1..=libc::c_int::from(Signal::MAX) {
-        // The disposition of these two cannot be set, and is always the default.
+        // The dispositions of SIGKILL and SIGSTOP cannot be set, and are always the default.
         if number == libc::SIGKILL || number == libc::SIGSTOP {
             continue;
         }
-        // SAFETY: rt_sigaction(2) reads `default`, which lives until it returns, and writes nothing since the place for
-        // the old action is null. `SIG_DFL` installs no code.
+        // SAFETY: rt_sigaction(2) reads `default`, which lives until it returns, and writes nothing, since the pointer
+        // for the old action is null. `SIG_DFL` installs no handler code.
         let answer =
             unsafe { libc::syscall(libc::SYS_rt_sigaction, number, default.as_ptr(), nothing, SIGNAL_SET_BYTES) };
         if answer != 0 {
@@ -160,16 +164,16 @@ fn default_signals() -> io::Result<()> {
 /// The argument with which personality(2) returns the current value without setting one.
 const PERSONALITY_QUERY: libc::c_ulong = 0xffff_ffff;
 
-/// `PER_LINUX`, without any flag.
+/// `PER_LINUX`: the default personality, without any flag.
 const PERSONALITY_DEFAULT: libc::c_int = 0;
 
-/// Undoes what setarch(8) or a debugger has set, such as disabled address space randomization. Set only if it differs, because
-/// a seccomp filter may refuse the call.
+/// Restores the default personality, in case setarch(8) or a debugger has changed it (for example, disabled address
+/// space randomization). The value is set only if it differs, because a seccomp filter may refuse the call.
 #[expect(unsafe_code, reason = "personality(2) has no safe wrapper here")]
 fn default_personality() -> io::Result<()> {
     // SAFETY: personality(2) accesses no memory; it changes only programs that are executed later.
     let is_default = unsafe { libc::personality(PERSONALITY_QUERY) } == PERSONALITY_DEFAULT;
-    // SAFETY: as above.
+    // SAFETY: personality(2) accesses no memory; it changes only programs that are executed later.
     if is_default || unsafe { libc::personality(0) } != -1 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -182,35 +186,38 @@ const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 /// The error of sched_setscheduler(2).
 #[expect(unsafe_code, reason = "sched_setscheduler(2) has no safe wrapper here")]
 pub(crate) fn set_default_policy() -> io::Result<()> {
-    // SAFETY: a structure of integers, for which all zeros is valid.
+    // SAFETY: `sched_param` is a structure of integers, for which all zeros is a valid value.
     let param: libc::sched_param = unsafe { std::mem::zeroed() };
     // SAFETY: `param` is read until the call returns, and lives longer. 0 means the calling thread.
     let answer = unsafe { libc::sched_setscheduler(0, libc::SCHED_OTHER, &raw const param) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Resets the I/O priority of the calling thread, and of threads that it starts later, to the one derived from its niceness.
+/// Resets the I/O priority of the calling thread, and of threads that it starts later, to the default, which the kernel
+/// derives from the niceness.
 ///
 /// # Errors
 /// The error of ioprio_set(2).
 #[expect(unsafe_code, reason = "ioprio_set(2) has no safe wrapper")]
 pub(crate) fn set_default_io_priority() -> io::Result<()> {
-    // SAFETY: ioprio_set(2) takes three integers. The second 0 means the calling thread, the third no class.
+    // SAFETY: ioprio_set(2) takes three integers. The second 0 means the calling thread, and the third 0 means no
+    // class.
     let answer = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, 0) };
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Reopens an output for reading and writing, so that the child itself keeps the pipe open: after the end of the supervisor
-/// the child gets no `SIGPIPE`, and the next supervisor can open the pipe through `/proc/<pid>/fd`.
+/// Reopens an output pipe for reading and writing in the child, so that the child itself keeps the read end open. After
+/// the end of the supervisor, the child then gets no `SIGPIPE`, and the next supervisor can open the pipe through
+/// `/proc/<pid>/fd`.
 ///
-/// Best effort: if it fails (without `/proc`), the output stays an ordinary pipe.
+/// An error (for example, without `/proc`) is ignored: the output then stays a write-only pipe.
 fn hold_both_ends(path: &CStr, put_in_place: fn(OwnedFd) -> rustix::io::Result<()>) {
     if let Ok(both_ends) = open(path, OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()) {
         let _ = put_in_place(both_ends);
     }
 }
 
-/// Sets the close-on-exec flag of every descriptor but the first three.
+/// Sets the close-on-exec flag of every descriptor except stdin, stdout and stderr.
 #[expect(unsafe_code, reason = "close_range(2) has no safe wrapper")]
 fn close_others_on_exec() -> io::Result<()> {
     // SAFETY: close_range(2) with this flag sets close-on-exec on descriptors of this process and closes none, so their
@@ -223,12 +230,13 @@ fn close_others_on_exec() -> io::Result<()> {
 /// Largest number of descriptors that are set one by one.
 const DESCRIPTORS_TRIED_MAX: libc::c_int = 1 << 16;
 
-/// Sets the flags one by one: before Linux 5.11, or if a seccomp filter refuses close_range(2).
+/// Sets the close-on-exec flags one by one. For kernels before Linux 5.11, and for seccomp filters that refuse
+/// close_range(2).
 #[expect(unsafe_code, reason = "the descriptors are known by their numbers only")]
 fn close_each_on_exec() -> io::Result<()> {
     let maximum = getrlimit(Resource::Nofile).current.and_then(|limit| libc::c_int::try_from(limit).ok());
     for number in 3..maximum.unwrap_or(DESCRIPTORS_TRIED_MAX).min(DESCRIPTORS_TRIED_MAX) {
-        // SAFETY: fcntl(2) sets a flag of a descriptor of this process, or fails if there is none.
+        // SAFETY: fcntl(2) sets a flag of a descriptor of this process, or fails if there is no such descriptor.
         if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } == -1 {
             let error = io::Error::last_os_error();
             if error.raw_os_error() != Some(libc::EBADF) {
@@ -242,14 +250,14 @@ fn close_each_on_exec() -> io::Result<()> {
 /// The target of a signal through a pidfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalScope {
-    /// The process.
+    /// The process of the pidfd alone.
     Process,
-    /// Every member of the process group that it leads or led (Linux 6.9).
+    /// Every member of the process group that the process leads or led (Linux 6.9).
     Group,
 }
 
-/// Sends `signal` through a pidfd, which refers to the same process even after its pid is reused. This holds for its group
-/// too.
+/// Sends `signal` through a pidfd, which refers to the same process even after its pid is reused. The same is true for
+/// the process group.
 ///
 /// # Errors
 /// `EINVAL` for a group before Linux 6.9; `ESRCH` when no process is left; else the error of pidfd_send_signal(2).
@@ -267,8 +275,8 @@ pub(crate) fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal, scope: SignalSc
     if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Whether the process group that the process of this pidfd leads or led has members, zombies included. While it has, the
-/// kernel does not reuse its id.
+/// Whether the process group that the process of this pidfd leads or led still has members. Zombies count as members.
+/// While the group has members, the kernel does not reuse its id.
 ///
 /// # Errors
 /// `EINVAL` before Linux 6.9.
@@ -320,7 +328,7 @@ const PIDFD_GET_INFO: libc::Ioctl = libc::_IOWR::<PidfdInfo>(0xff, 11);
 /// `PIDFD_INFO_EXIT` of the mask, Linux 6.15.
 const PIDFD_INFO_EXIT: u64 = 1 << 3;
 
-/// The wait status of a reaped process, if the kernel has kept it for `pidfd` (Linux 6.15); else `None`.
+/// The wait status of a reaped process; `None` if the kernel has not kept it for `pidfd` (before Linux 6.15).
 #[expect(unsafe_code, reason = "an ioctl has no safe form")]
 pub(crate) fn reaped_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
@@ -330,8 +338,8 @@ pub(crate) fn reaped_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
     (answer == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
 }
 
-/// Whether the process of a pidfd has ended. Needs only the descriptor: works without `/proc` and across pid namespaces. `None`
-/// when poll(2) fails.
+/// Whether the process of a pidfd has ended; `None` when poll(2) fails. Works without `/proc` and across pid
+/// namespaces.
 #[must_use]
 pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
     let mut asked = [PollFd::new(&pidfd, PollFlags::IN)];
@@ -346,13 +354,13 @@ pub fn has_ended(pidfd: BorrowedFd<'_>) -> Option<bool> {
 /// Registers a descriptor for readability: a pipe, or a pidfd, which becomes readable when its process ends.
 ///
 /// # Errors
-/// When it cannot be registered with the runtime.
+/// The descriptor cannot be registered with the runtime.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
 #[expect(unsafe_code, reason = "AsyncFd takes any descriptor type, and so cannot be safe")]
 pub(crate) fn readiness(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
-    // SAFETY: an `OwnedFd` is open and the same descriptor as long as it lives, and it lives as long as the `AsyncFd`, which
-    // deregisters it before it drops it.
+    // SAFETY: an `OwnedFd` is open and refers to the same descriptor as long as it lives. The `AsyncFd` owns it, and
+    // deregisters the descriptor before it drops it.
     Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
 }

@@ -1,13 +1,12 @@
-//! The barrier between fork(2) and execve(2): a child waits there until its pidfd is in the file descriptor store.
+//! The exec barrier: between fork(2) and execve(2), a child waits until its pidfd is in the file descriptor store.
 //!
-//! ```text
-//! child       write its pid --> wait ------------------------------> execve
-//! supervisor                    (thread) store the pidfd --> open
+//! ```text child       write its pid --> wait ------------------------------> execve supervisor                   
+//! (thread) store the pidfd --> open
 //! ```
 //!
-//! If a supervisor were killed right after a fork without it, the process could end before the next supervisor finds it, and
-//! its run would be unknown. A child whose supervisor ends while it waits is killed by a signal that has no other use, so that
-//! its end is not taken for the end of the program.
+//! Without the barrier, a supervisor could be killed right after a fork, and the process could end before the next
+//! supervisor finds it. The outcome of the run would then be unknown. A child whose supervisor ends while it waits is
+//! killed by a signal that has no other use, so that this end is not mistaken for the end of the program.
 
 use std::{
     io,
@@ -21,8 +20,8 @@ use rustix::process::{
 
 use crate::os::procfs::identify;
 
-/// The signal that ends a waiting child when its supervisor is gone. Neither the kernel nor common programs send it
-/// (signal(7)), so an exit by it identifies this case.
+/// The signal that ends a child that waits at the barrier when its supervisor is gone. The kernel and common programs
+/// do not send this signal (signal(7)), so an exit by it identifies this case.
 const NOT_ADMITTED: Signal = Signal::STKFLT;
 
 /// The child's end of the barrier.
@@ -58,7 +57,8 @@ impl BarrierChildEnd {
     /// # Errors
     /// When the supervisor is gone.
     pub(crate) fn pass(&self) -> io::Result<()> {
-        // End-of-file on the pipe is not sufficient: other waiting children have copies of both ends.
+        // End-of-file on the pipe is not sufficient to detect the end of the supervisor, because other waiting children
+        // have copies of both ends.
         set_parent_process_death_signal(Some(NOT_ADMITTED))?;
         if getppid() != Some(self.supervisor) {
             return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
@@ -67,7 +67,8 @@ impl BarrierChildEnd {
         rustix::io::retry_on_intr(|| rustix::io::write(&self.report, &pid))?;
         let mut passed = [0];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.pass, &mut passed))? == 0 {
-            // The supervisor is ending: the kernel closes its pipes before it sends the parent-death signal.
+            // The supervisor has ended: the kernel closes the pipes of a process before it sends the parent-death
+            // signal (`PR_SET_PDEATHSIG`).
             kill_process(getpid(), NOT_ADMITTED)?;
             return Err(io::Error::from_raw_os_error(nix::libc::EPIPE));
         }
@@ -76,14 +77,14 @@ impl BarrierChildEnd {
     }
 }
 
-/// Whether a child with this exit was ended at its barrier, before execve(2).
+/// Whether this exit means that the child was ended while it waited at the barrier, before execve(2).
 pub(crate) fn was_not_admitted(exit: &Exit) -> bool {
     exit.signal().is_some_and(|signal| i32::from(signal.number()) == NOT_ADMITTED.as_raw())
 }
 
 impl ExecBarrier {
-    /// Waits for a child, calls `hold` to store it, and opens the barrier even if that failed. Returns without a child if the
-    /// fork has failed.
+    /// Waits for the forked child, calls `hold` to store its descriptors, and opens the barrier, even if `hold` failed.
+    /// Returns without a child if the fork has failed.
     pub(crate) fn admit(self, hold: impl FnOnce(&OwnedFd, &ProcessIdentity) -> io::Result<()>) {
         let mut pid = [0; 4];
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.reported, &mut pid)) != Ok(pid.len()) {
@@ -97,7 +98,7 @@ impl ExecBarrier {
         if let Err(error) = held {
             tracing::warn!(%error, "a process is not in the file descriptor store; its end cannot be observed if the supervisor is killed");
         }
-        // Fails if the child has ended already.
+        // Opening the barrier fails if the child has ended already. This error is ignored.
         let _ = rustix::io::write(self.open.as_fd(), &[1]);
     }
 }
@@ -117,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn a_child_whose_supervisor_ends_is_killed_by_the_signal_of_the_barrier() {
         let (exec_barrier, parent_end) = exec_barrier().unwrap();
-        // The kernel closes it when the supervisor is killed.
+        // When the supervisor is killed, the kernel closes its end of the pipe.
         drop(parent_end.open);
         let mut command = tokio::process::Command::new("true");
         isolate(&mut command, ChildSetup { exec_barrier: Some(exec_barrier), ..ChildSetup::default() });

@@ -21,7 +21,8 @@ const FIRST_LINE_BYTES_MAX: u64 = 256;
 
 const ELF_MAGIC: &[u8] = b"\x7fELF";
 
-/// Why the program `command` could not be executed in `cwd` with this `PATH`, for people; `None` if `error` is sufficient.
+/// A message that explains why the program `command` could not be executed in `cwd` with this `PATH`; `None` if the
+/// text of `error` is sufficient.
 pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, error: &io::Error) -> Option<String> {
     let errno = Errno::from_raw(error.raw_os_error()?);
     if !matches!(errno, Errno::ENOENT | Errno::EACCES) {
@@ -38,13 +39,14 @@ pub(crate) fn reason(command: &str, cwd: Option<&Path>, search: Option<&OsStr>, 
     }
 }
 
-/// The search path without a `PATH` (execvp(3)): the union of the defaults of common C libraries.
+/// The search path if `PATH` is not set (execvp(3)): the union of the defaults of common C libraries.
 const DEFAULT_PATH: &str = "/usr/local/bin:/bin:/usr/bin";
 
-/// Checks that the program `command` exists and may be executed. Searches as execvp(3) does, in `cwd` and with this `PATH`.
+/// Checks that the program `command` exists and may be executed. Searches as execvp(3) does, relative to `cwd` and with
+/// this `PATH`.
 ///
 /// # Errors
-/// A message for people.
+/// A message for the user.
 pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Result<(), String> {
     let in_cwd = |path: &Path| cwd.map_or_else(|| path.to_owned(), |cwd| cwd.join(path));
     let candidates: Vec<PathBuf> = if command.is_empty() {
@@ -64,7 +66,8 @@ pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&O
         });
         match executable {
             Ok(()) => return interpreter_problem(&program, cwd).map_or(Ok(()), Err),
-            // If a program was found that may not be executed, that error is reported, not the `ENOENT` of a later directory.
+            // If a directory has the program but the program may not be executed, this error is reported, and not the
+            // `ENOENT` of a later directory.
             Err(Errno::EACCES) => why = Errno::EACCES,
             Err(_) => {}
         }
@@ -73,7 +76,8 @@ pub(crate) fn check_program(command: &str, cwd: Option<&Path>, search: Option<&O
     Err(reason(command, cwd, search, &error).unwrap_or_else(|| why.desc().to_owned()))
 }
 
-/// Why the interpreter of the script `program` cannot be executed; `None` if it can, or if `program` is no script.
+/// A message that explains why the interpreter of the script `program` cannot be executed; `None` if it can be
+/// executed, or if `program` is no script.
 fn interpreter_problem(program: &Path, cwd: Option<&Path>) -> Option<String> {
     let is_script = first_bytes(program).is_ok_and(|first| first.starts_with(b"#!"));
     let problem = |errno| of_first_line(program, cwd, errno);
@@ -90,7 +94,7 @@ fn locate(command: &str, cwd: Option<&Path>, search: Option<&OsStr>) -> Option<P
     found.find(|path| path.is_file())
 }
 
-/// Why the interpreter in the first line of `program` cannot be executed.
+/// A message that explains why the interpreter in the first line (`#!`) of `program` cannot be executed.
 fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<String> {
     let first = first_bytes(program).ok()?;
     if errno == Errno::ENOENT && first.starts_with(ELF_MAGIC) {
@@ -100,12 +104,12 @@ fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<Str
     }
     let is_whole = u64::try_from(first.len()).is_ok_and(|bytes| bytes < FIRST_LINE_BYTES_MAX) || first.contains(&b'\n');
     if !is_whole {
-        // An incomplete name is not reported, because it would be misleading.
+        // An interpreter name that was read incompletely is not reported, because it would be misleading.
         return None;
     }
     let line = first.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let line = String::from_utf8_lossy(line);
-    // As in the kernel: words are separated by blanks and tabs, and a carriage return is part of a word.
+    // The line is parsed as in the kernel: blanks and tabs separate words, and a carriage return is part of a word.
     let interpreter = line.split([' ', '\t']).find(|word| !word.is_empty())?;
     let path = cwd.map_or_else(|| PathBuf::from(interpreter), |cwd| cwd.join(interpreter));
     match errno {
@@ -118,7 +122,7 @@ fn of_first_line(program: &Path, cwd: Option<&Path>, errno: Errno) -> Option<Str
 }
 
 fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    // Opening a FIFO would wait for a writer.
+    // Only regular files are opened: open(2) of a FIFO would wait for a writer.
     let file: File = OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -128,7 +132,7 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     Ok(first)
 }
 
-/// The `PATH` in which the program of `command` is searched.
+/// The `PATH` that is searched for the program of `command`.
 pub(crate) fn search_path(command: &std::process::Command) -> Option<OsString> {
     let path = command.get_envs().find(|(name, _)| *name == "PATH");
     path.and_then(|(_, value)| value).map(OsStr::to_owned)
@@ -138,7 +142,7 @@ pub(crate) fn search_path(command: &std::process::Command) -> Option<OsString> {
 mod tests {
     use super::*;
 
-    /// What is said of `program`, which has these bytes and this mode, after `errno`.
+    /// The message about a `program` with these bytes and this mode after the error `errno`.
     fn said(bytes: &[u8], mode: u32, errno: Errno) -> Option<String> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("program");

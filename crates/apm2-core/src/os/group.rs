@@ -17,16 +17,17 @@ use crate::os::{
 /// Attempts to make a complete list of processes.
 const PASSES_MAX: u32 = 32;
 
-/// A process of a run that has not ended.
+/// A process of a run that has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Member {
-    /// The pid.
+    /// The pid of the process.
     pub(crate) pid: u32,
-    /// Whether it is stopped (state `T`), so that it acts on no signal but SIGKILL and SIGCONT.
+    /// Whether the process is stopped (state `T`). A stopped process acts on no signal except SIGKILL and SIGCONT.
     pub(crate) stopped: bool,
-    /// Whether a signal to the process group reaches it. Other processes of the run are signalled one by one.
+    /// Whether a signal to the process group reaches the process. Other processes of the run are signalled one by one.
     pub(crate) in_group: bool,
-    /// Start time in clock ticks since boot. Distinguishes it from a later process with the same pid (law 6).
+    /// Start time of the process in clock ticks since boot. Distinguishes the process from a later process with the
+    /// same pid.
     pub(super) start_ticks: u64,
 }
 
@@ -35,12 +36,12 @@ impl Member {
         Self { pid, stopped: stat.state == b'T', in_group, start_ticks: stat.start_ticks }
     }
 
-    /// Identifies the process among all of this boot: pid and start time.
+    /// The pid and the start time, which identify the process among all processes of this boot.
     pub(crate) const fn id(&self) -> (u32, u64) {
         (self.pid, self.start_ticks)
     }
 
-    /// Sends a signal to this process alone. Succeeds if it has ended.
+    /// Sends a signal to this process alone. Succeeds also if the process has ended.
     ///
     /// # Errors
     /// The error of pidfd_open(2) or pidfd_send_signal(2).
@@ -51,7 +52,8 @@ impl Member {
             Err(Errno::SRCH) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
-        // The start time is checked after the pidfd was opened, from when on it cannot refer to another process.
+        // The start time is checked after the pidfd was opened. From then on, the pidfd cannot refer to another
+        // process.
         if Stat::read(self.pid).is_none_or(|stat| stat.start_ticks != self.start_ticks) {
             return Ok(());
         }
@@ -62,30 +64,30 @@ impl Member {
     }
 }
 
-/// The result of examining one process.
+/// The result of examining one process in `/proc`.
 pub(super) enum Sighting {
-    /// It is one of the processes that are looked for.
+    /// The process is one of those that are searched for.
     Member(Member),
-    /// It is none of them, and neither it nor a child of it can become one.
+    /// The process is not one of those that are searched for. It cannot become one, and its children cannot either.
     Stranger,
-    /// It is a zombie. It may have been one of them when the list was made, and have forked since.
+    /// The process is a zombie. It may have belonged to the group when the list was made, and may have forked since.
     Ended,
-    /// It ended, or was in execve(2), before it could be examined.
+    /// The process ended, or was in execve(2), before it could be examined.
     Gone,
 }
 
-/// Examines all processes until a pass finds some of those that are looked for, or is complete and finds none. Returns the
-/// oldest first.
+/// Searches all processes of `/proc`. Repeats the search until a pass finds some matching processes, or until a
+/// complete pass finds none. Returns the oldest process first.
 ///
-/// If a process forks and ends between the listing of `/proc` and its examination, neither it nor its child is found. So a pass
-/// without a result is complete only if no process vanished that could have been one of them. Processes that an earlier pass
-/// has excluded are not examined again, which makes further passes short.
+/// If a process forks and ends between the listing of `/proc` and its examination, neither it nor its child is found. A
+/// pass without a result is therefore complete only if each process that vanished in the meantime can be excluded. A
+/// later pass does not examine again the processes that an earlier pass has excluded, and is therefore short.
 pub(super) fn survey(mut examine: impl FnMut(u32) -> io::Result<Sighting>) -> io::Result<Vec<Member>> {
     let mut strangers = HashSet::new();
     for _ in 0..PASSES_MAX {
         let (mut members, mut has_vanished) = (Vec::new(), false);
         let mut unknown: Vec<u32> = pids()?.filter(|pid| !strangers.contains(pid)).collect();
-        // The newest first, because they are the most likely to end soon.
+        // The newest processes are examined first, because they are the most likely to end soon.
         unknown.reverse();
         for pid in unknown {
             match examine(pid)? {
@@ -103,21 +105,21 @@ pub(super) fn survey(mut examine: impl FnMut(u32) -> io::Result<Sighting>) -> io
     Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes start and end too fast for a complete list"))
 }
 
-/// The processes of the process group and of the session with this id that have not ended. Without zombies.
+/// The running processes (without zombies) of the process group and of the session with this id.
 ///
 /// # Errors
-/// When `/proc` cannot be read: then it is unknown whether the group is empty.
+/// `/proc` cannot be read, so it is unknown whether the group is empty.
 pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
     survey(|pid| {
-        // Two system calls for each other process. Reading its `stat` would take fifty times as long.
+        // getpgid(2) and getsid(2) exclude a process fifty times faster than reading its `stat` file.
         match is_near(pid, group) {
             Ok(true) => {}
             Ok(false) => return Ok(Sighting::Stranger),
             Err(nix::errno::Errno::ESRCH) => return Ok(Sighting::Gone),
-            // A security module may forbid the call while the file is readable.
+            // A security module may forbid these system calls while `stat` is readable.
             Err(_) => {}
         }
-        // Only a process that ended meanwhile counts as gone; other errors are returned.
+        // Only a process that ended in the meantime counts as gone. Other errors are returned.
         let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else { return Ok(Sighting::Gone) };
         // A shell with job control puts its jobs into new process groups of the same session.
         let found = Stat::parse(&text).filter(|stat| stat.group == group || stat.session == group);

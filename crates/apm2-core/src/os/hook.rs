@@ -31,28 +31,29 @@ use crate::{
 /// Largest size of the captured output of a hook command, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
 
-/// How long the rest of the output is read after the command has ended and its group is gone.
+/// How long the remaining output of a hook command is read after the command has ended and its process group is gone.
 const READ_REST_MAX: Duration = Duration::from_millis(250);
 
-/// Whether a captured output may be cut.
+/// Whether the captured output may have been cut, because it has the largest size that is captured.
 pub(crate) fn is_cut(printed: &[u8]) -> bool {
     u64::try_from(printed.len()).is_ok_and(|bytes| bytes >= OUTPUT_BYTES_MAX)
 }
 
-/// The command, to run in a new session with the allowed part of this process's environment.
+/// Builds the command. It runs in a new session with the inherited part of this process's environment.
 pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     let mut command = Command::new(program);
     command.args(args).env_clear().envs(allowed_variables());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-    // The result of a hook command is of no use after the end of its supervisor.
+    // The child is killed together with its supervisor, because its result is then of no use.
     child::isolate(&mut command, ChildSetup { dies_with_us: true, ..ChildSetup::default() });
     command
 }
 
-/// Runs the command within `limit` and kills what is left of its group. Returns the beginning of its stdout.
+/// Runs the command within the time limit `limit`, and kills the processes that remain in its process group. Returns
+/// the beginning of its stdout.
 ///
 /// # Errors
-/// A message, when it cannot be run, fails, or takes too long.
+/// A message: the command cannot be run, fails, or takes too long.
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -61,18 +62,18 @@ pub(crate) async fn run(command: Command, limit: Duration) -> Result<Vec<u8>, St
     run_into(command, limit, &mut printed).await.map(|()| printed.stdout)
 }
 
-/// The beginning of the output of a command.
+/// The captured beginning of the output of a command.
 #[derive(Default)]
 pub(crate) struct Printed {
     pub(crate) stdout: Vec<u8>,
-    /// Empty where the command does not pipe it.
+    /// Nothing is captured where the output of the command is not a pipe.
     pub(crate) stderr: Vec<u8>,
 }
 
-/// Like [`run`], but stores the output in `printed`, on errors too.
+/// Like [`run`], but stores the output in `printed`, also after an error.
 ///
 /// # Errors
-/// As of [`run`].
+/// Those of [`run`].
 ///
 /// # Panics
 /// Outside of a tokio runtime.
@@ -92,7 +93,7 @@ pub(crate) async fn run_into(mut command: Command, limit: Duration, printed: &mu
 /// A running hook command with its process group. Dropping it kills the group.
 struct HookProcess {
     main_process: Arc<MainProcess>,
-    /// `None` once it was reaped: the id of its group may be reused from then on.
+    /// The unreaped child; `None` once the child was reaped, because the id of its process group may then be reused.
     child: Option<Child>,
 }
 
@@ -111,7 +112,8 @@ impl HookProcess {
         {
             let Printed { stdout: from_stdout, stderr: from_stderr } = printed;
             let mut reading = pin!(async { tokio::try_join!(read(stdout, from_stdout), read(stderr, from_stderr)) });
-            // Waits for the end of the process and not of its output, which a descendant may hold open.
+            // Waits for the end of the process. Does not wait for the end of its output, because a descendant may hold
+            // the output open.
             let is_read = tokio::select! {
                 _ = self.main_process.ended() => false,
                 read = &mut reading => {
@@ -124,7 +126,8 @@ impl HookProcess {
             }
             self.clear().await;
             if !is_read {
-                // The output is in the pipe. Only a process that left the group can still hold it open.
+                // The output of the command is completely in the pipe. Only a process that left the process group can
+                // still hold the pipe open.
                 let _ = timeout(READ_REST_MAX, reading).await;
             }
         }
@@ -134,7 +137,7 @@ impl HookProcess {
         Ok(status)
     }
 
-    /// Kills what is left of the group and the session.
+    /// Kills the remaining processes of the group and the session.
     async fn clear(&self) {
         let main_process = Arc::clone(&self.main_process);
         if let Err(error) = blocking::step(move || clear(&main_process)).await {
@@ -149,7 +152,7 @@ impl Drop for HookProcess {
         let main_process = Arc::clone(&self.main_process);
         let end = move || {
             clear(&main_process);
-            // Dropped last, because the runtime reaps a dropped child.
+            // Dropped last, because the runtime reaps a child when it is dropped.
             drop(child);
         };
         match Handle::try_current() {
@@ -159,7 +162,8 @@ impl Drop for HookProcess {
     }
 }
 
-/// Kills what is left of the group and the session. The leader is not reaped yet, so their id is not reused (law 6).
+/// Kills the remaining processes of the group and the session. The leader is not reaped yet, so the kernel does not
+/// reuse their id.
 fn clear(main_process: &MainProcess) {
     let members = group::members(main_process.group()).unwrap_or_default();
     let apart = members.iter().filter(|member| !member.in_group);
@@ -170,7 +174,7 @@ fn clear(main_process: &MainProcess) {
     }
 }
 
-/// Reads to the end and stores the beginning, so that a command that prints more does not block.
+/// Reads the output to its end and stores its beginning. A command that prints more therefore does not block.
 async fn read(pipe: Option<impl AsyncRead + Unpin>, printed: &mut Vec<u8>) -> io::Result<()> {
     let Some(mut pipe) = pipe else { return Ok(()) };
     (&mut pipe).take(OUTPUT_BYTES_MAX).read_to_end(printed).await?;

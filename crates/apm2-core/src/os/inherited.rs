@@ -1,7 +1,8 @@
 //! Resets process attributes that a daemon has inherited through execve(2) from the client that started it.
 //!
 //! Attributes that must be reset before execve(2) (session, signals, descriptors) are in [`child`]. The client sets the
-//! working directory, environment and standard streams when it starts the daemon. Process 1 defines the usual values.
+//! working directory, environment and standard streams when it starts the daemon. The values of process 1 are used as
+//! the normal values.
 
 use std::{fs, io, num::NonZeroU64};
 
@@ -24,7 +25,7 @@ const OOM_NEUTRAL: &str = "0";
 /// The resource limits of process 1, readable by every user.
 const LIMITS_FILE: &str = "/proc/1/limits";
 
-/// The resources, by their names in proc_pid_limits(5).
+/// The resources and their names in `/proc/<pid>/limits` (proc_pid_limits(5)).
 const RESOURCES: [(&str, Resource); 16] = [
     ("Max cpu time", Resource::Cpu),
     ("Max file size", Resource::Fsize),
@@ -44,10 +45,10 @@ const RESOURCES: [(&str, Resource); 16] = [
     ("Max realtime timeout", Resource::Rttime),
 ];
 
-/// Resets resource limits, niceness, scheduling policy, I/O priority, CPU affinity, timer slack and OOM score adjustment. Call
-/// it before threads are started, because they inherit from the calling thread.
+/// Resets resource limits, niceness, scheduling policy, I/O priority, CPU affinity, timer slack and OOM score
+/// adjustment. Call it before threads are started, because they inherit from the calling thread.
 ///
-/// Returns, for people, the attributes that could not be reset for lack of privilege.
+/// Returns a text for each attribute that could not be reset because of missing privileges.
 #[must_use]
 pub fn reset_inherited() -> Vec<String> {
     let mut unchanged = reset_limits();
@@ -82,7 +83,7 @@ fn widen_affinity() -> io::Result<()> {
     Ok(sched_setaffinity(None, &cpus)?)
 }
 
-/// Raises resource limits to those of process 1. Lowers none.
+/// Raises each resource limit to that of process 1. Does not lower limits.
 fn reset_limits() -> Vec<String> {
     let text = match fs::read_to_string(LIMITS_FILE) {
         Ok(text) => text,
@@ -92,7 +93,7 @@ fn reset_limits() -> Vec<String> {
     limits.filter_map(|(name, resource, usual)| raise(name, resource, usual)).collect()
 }
 
-/// Raises one limit. Returns a message if that is not possible.
+/// Raises one resource limit. Returns a message if that is not possible.
 fn raise(name: &str, resource: Resource, usual: Rlimit) -> Option<String> {
     let now = getrlimit(resource);
     let maximum = larger(now.maximum, usual.maximum);
@@ -114,7 +115,7 @@ fn raise(name: &str, resource: Resource, usual: Rlimit) -> Option<String> {
     Some(format!("the hard limit {name:?}, {} where process 1 has {}: {error}", words(now.maximum), words(maximum)))
 }
 
-/// The larger of two limits; `None` is unlimited.
+/// The larger of two limits, where `None` means unlimited.
 fn larger(one: Option<u64>, other: Option<u64>) -> Option<u64> {
     Some(one?.max(other?))
 }

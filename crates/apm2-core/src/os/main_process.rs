@@ -1,8 +1,9 @@
-//! The main process of a run: waiting for its end without reaping it.
+//! The main process of a run: waits for its end without reaping it.
 //!
-//! While a process is not reaped, the kernel does not reuse its pid, which is the id of its process group. So the exit of a
-//! child is read with `WNOWAIT`, and the child is reaped only when its group is empty. A process that outlived its supervisor
-//! is no longer a child of this one: its exit is read from `/proc` or its pidfd, if the kernel still has it.
+//! While a process is not reaped, the kernel does not reuse its pid, which is also the id of its process group. The
+//! exit of a child is therefore read with `WNOWAIT` (waitid(2)), and the child is reaped only when its process group is
+//! empty. A process that outlived its supervisor is not a child of this supervisor. Its exit is read from `/proc` or
+//! from its pidfd, if the kernel still has it.
 
 use std::{
     io,
@@ -39,7 +40,7 @@ use crate::{
 /// Polling interval on a kernel without pidfds (before Linux 5.3).
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The bit of a wait status for a core dump (`WCOREDUMP`, wait(2)).
+/// The bit of a wait status that says that the process dumped core (`WCOREDUMP`, wait(2)).
 const CORE_DUMPED: i32 = 0x80;
 
 /// The main process of a run, leader of its session and process group.
@@ -50,17 +51,17 @@ pub(crate) struct MainProcess {
     parentage: Parentage,
 }
 
-/// Whether the process is a child of this supervisor.
+/// Whether the main process is a child of this supervisor.
 #[derive(Debug, Clone, Copy)]
 enum Parentage {
-    /// An unreaped child of this process.
+    /// The process is an unreaped child of this supervisor.
     Child,
-    /// A process that an earlier supervisor started.
+    /// The process was started by an earlier supervisor.
     Adopted(ProcessIdentity),
 }
 
 impl MainProcess {
-    /// The child with this pid, just spawned; `None` if the number is no valid pid.
+    /// The main process with this pid, a child that was just spawned; `None` if the number is no valid pid.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -78,19 +79,20 @@ impl MainProcess {
         let pid = i32::try_from(identity.pid).ok().and_then(Pid::from_raw)?;
         let opened = || {
             let opened = open_pidfd(pid)?;
-            // The identity is checked after the pidfd was opened, from when on it cannot refer to another process.
+            // The identity is checked after the pidfd was opened. From then on, the pidfd cannot refer to another
+            // process.
             matches!(status_of(&identity), ProcessStatus::Alive | ProcessStatus::Zombie(_)).then_some(opened)
         };
         let pidfd = stored.or_else(opened).and_then(watched);
         Some(Self { pid, pidfd, parentage: Parentage::Adopted(identity) })
     }
 
-    /// The id of its process group, which is its pid.
+    /// The id of the process group, which is the pid of the main process.
     pub(crate) fn group(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// The members of its group and session that have not ended.
+    /// The running processes of the process group and the session of the main process.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -100,20 +102,22 @@ impl MainProcess {
         }
         let members = group::members(self.group())?;
         match self.parentage {
-            // Checked after the list was made: if the pid still belongs to the process, it did so all the time.
+            // This check is made after the list: if the pid still belongs to the process now, it also belonged to it
+            // while the list was made.
             Parentage::Adopted(_) if !self.keeps_its_pid() => {
-                // The kernel does not reuse the id of a group that the pidfd still refers to.
+                // The kernel does not reuse the id of a process group while the pidfd refers to the group.
                 if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {
                     return Ok(members);
                 }
-                // The id may have been reused: only processes with the marker of the run belong to it (law 6).
+                // The id of the process group may have been reused. Only processes with the marker of the run (an
+                // environment variable) belong to the run.
                 Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
             }
             Parentage::Adopted(_) | Parentage::Child => Ok(members),
         }
     }
 
-    /// Whether the process was started since the last boot. If not, no process of the run can be left.
+    /// Whether the main process was started in the current boot. Otherwise, no process of the run can be left.
     pub(crate) fn is_of_this_boot(&self) -> bool {
         match self.parentage {
             Parentage::Child => true,
@@ -121,13 +125,14 @@ impl MainProcess {
         }
     }
 
-    /// Whether the id of the group may have been reused, now that the leader has ended with `exit`. Always `false` for an
-    /// adopted process, whose members are identified by pidfd, start time or marker.
+    /// Whether the id of the process group may have been reused, now that the leader has ended with `exit`. Always
+    /// `false` for an adopted process, because its members are identified by pidfd, start time or marker.
     pub(crate) const fn has_lost_group(&self, exit: &Exit) -> bool {
         matches!((self.parentage, exit.evidence), (Parentage::Child, Evidence::Unknown))
     }
 
-    /// Sends `signal` to the whole group. `members` were found in it, and are used only without a pidfd for groups.
+    /// Sends `signal` to the whole process group. `members` are the processes found in the group; they are used only on
+    /// kernels that cannot signal a group through a pidfd.
     ///
     /// # Errors
     /// The error of kill(2) or pidfd_send_signal(2).
@@ -146,7 +151,7 @@ impl MainProcess {
         }
     }
 
-    /// Sends `signal` to the process alone.
+    /// Sends `signal` to the main process alone.
     ///
     /// # Errors
     /// The error of pidfd_send_signal(2); `ENOSYS` on a kernel without pidfds.
@@ -155,7 +160,8 @@ impl MainProcess {
         child::send_signal(pidfd, signal, SignalScope::Process)
     }
 
-    /// Waits until the process has ended, and leaves it a zombie. [`Exit::UNKNOWN`] if its exit cannot be read. Cancel safe.
+    /// Waits until the main process has ended, and leaves it as a zombie. Returns [`Exit::UNKNOWN`] if its exit cannot
+    /// be read. Cancel safe.
     pub(crate) async fn ended(&self) -> Exit {
         loop {
             if let Some(exit) = self.look().await {
@@ -165,7 +171,7 @@ impl MainProcess {
         }
     }
 
-    /// The exit; `None` while the process runs.
+    /// The exit of the main process; `None` while it runs.
     async fn look(&self) -> Option<Exit> {
         match self.parentage {
             Parentage::Child => match self.peek() {
@@ -185,7 +191,7 @@ impl MainProcess {
                 // An error means that the runtime is shutting down.
                 let (observed, is_apart) = blocking::step(look).await.ok()?;
                 match (has_ended, observed) {
-                    // Alive, or it ended between the two checks.
+                    // The process is alive, or it ended between the two checks.
                     (_, ProcessStatus::Alive) => None,
                     // A run of another pid namespace is adopted only if that namespace is gone (`Supervisor::out_of_sight`).
                     (None, ProcessStatus::Unverifiable) if !is_apart => None,
@@ -196,25 +202,26 @@ impl MainProcess {
         }
     }
 
-    /// Whether the process has ended, by its pidfd; `None` without one.
+    /// Whether the process has ended, according to its pidfd; `None` without a pidfd.
     fn has_ended(&self) -> Option<bool> {
         self.pidfd().and_then(child::has_ended)
     }
 
-    /// Whether its pid, and so the id of its group, cannot have been reused: it runs or is a zombie.
+    /// Whether the kernel cannot have reused the pid and the process group id, because the process is running or a
+    /// zombie.
     fn keeps_its_pid(&self) -> bool {
         let Parentage::Adopted(identity) = self.parentage else { return true };
         self.has_ended() == Some(false)
             || matches!(status_of(&identity), ProcessStatus::Alive | ProcessStatus::Zombie(_))
     }
 
-    /// The exit of a reaped process, if the kernel has kept it for the pidfd.
+    /// The exit of a reaped process; `None` if the kernel has not kept it for the pidfd.
     fn reaped_exit(&self) -> Exit {
         let status = self.pidfd().and_then(child::reaped_status);
         status.map_or(Exit::UNKNOWN, |status| Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
     }
 
-    /// The status of the child if it has ended. Does not reap it.
+    /// The exit of the child if it has ended. Does not reap the child.
     fn peek(&self) -> io::Result<Option<ExitStatus>> {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         loop {
@@ -226,17 +233,17 @@ impl MainProcess {
         }
     }
 
-    /// Waits until the process may have ended.
+    /// Waits until the main process may have ended. The caller checks again.
     async fn might_have_ended(&self) {
         let Some(pidfd) = &self.pidfd else { return tokio::time::sleep(POLL_INTERVAL).await };
         match pidfd.readable().await {
-            // Cleared so that a spurious wake-up does not lead to a busy loop.
+            // The readiness is cleared, so that a spurious wake-up does not lead to a busy loop.
             Ok(mut ready) => ready.clear_ready(),
             Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     }
 
-    /// The pidfd; `None` on a kernel without pidfds.
+    /// The pidfd of the process; `None` on a kernel without pidfds (before Linux 5.3).
     pub(crate) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(|pidfd| pidfd.get_ref().as_fd())
     }
@@ -252,7 +259,7 @@ fn watched(pidfd: OwnedFd) -> Option<AsyncFd<Arc<OwnedFd>>> {
         .ok()
 }
 
-/// The wait status (wait(2)) for a result of waitid(2).
+/// Converts a result of waitid(2) to a wait status (wait(2)).
 fn wait_status(found: &WaitIdStatus) -> Option<ExitStatus> {
     let core_dumped = if found.dumped() { CORE_DUMPED } else { 0 };
     let of_code = found.exit_status().map(|code| (code & 0xff) << 8);

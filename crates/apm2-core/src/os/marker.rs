@@ -1,4 +1,5 @@
-//! The marker of a run in the environment of its processes, and the processes that have it.
+//! The marker of a run: an environment variable that identifies the processes of the run, and the search for these
+//! processes.
 
 use std::{fmt, io};
 
@@ -13,16 +14,16 @@ use crate::os::{
 /// The environment variable that marks the processes of a run, so that they can be found after the end of their supervisor.
 pub const RUN_VARIABLE: &str = "APM2_RUN";
 
-/// The identity of a ledger's directory. Distinguishes runs of the ledger from those of a copy of it.
+/// The identity of the directory of a ledger. It distinguishes runs of the ledger from runs of a copy of the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LedgerPlace {
-    /// Random identifier of this directory.
+    /// Random identifier of the directory.
     pub nonce: Uuid,
-    /// Whether markers of version 1, which name no place, belong to this ledger.
+    /// Whether markers of version 1, which contain no directory identifier, belong to this ledger.
     pub has_old_markers: bool,
 }
 
-/// The version of markers that name a place.
+/// The version number of markers that contain a directory identifier.
 const MARKER_VERSION: &str = "2";
 
 /// The marker of a run: the value of [`RUN_VARIABLE`] in the environment of its processes:
@@ -35,9 +36,9 @@ const MARKER_VERSION: &str = "2";
 /// The file descriptor store uses version 1 as its key, since a store belongs to one place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Marker {
-    /// The place of the ledger; `None` for version 1.
+    /// The directory identifier of the ledger; `None` for version 1.
     pub(crate) place: Option<LedgerPlace>,
-    /// The instance.
+    /// The instance of the run.
     pub(crate) stream: StreamId,
     /// The number of the run.
     pub(crate) run: u64,
@@ -49,7 +50,7 @@ impl Marker {
         format!("{}{self}", self.place.map(|place| beginning(&place)).unwrap_or_default())
     }
 
-    /// The beginnings of an environment entry with a marker of this place, one for each version.
+    /// The beginnings of an environment entry with a marker of this ledger directory, one for each marker version.
     fn beginnings(&self) -> Vec<String> {
         match self.place {
             None => vec![format!("{RUN_VARIABLE}=")],
@@ -60,19 +61,19 @@ impl Marker {
         }
     }
 
-    /// The environment entries of a process of the run, one for each version.
+    /// The environment entries that a process of the run can have, one for each marker version.
     fn variables(&self) -> Vec<String> {
         self.beginnings().iter().map(|beginning| format!("{beginning}{self}")).collect()
     }
 
-    /// Whether the process was started with this marker in its environment. `false` if that may not be read.
+    /// Whether the process was started with this marker in its environment. `false` if its environment may not be read.
     pub(crate) fn is_carried_by(&self, pid: u32) -> bool {
         let variables = self.variables();
         let is_one = |entry: &[u8]| variables.iter().any(|variable| entry == variable.as_bytes());
         has_variable(pid, is_one).is_ok_and(|found| found == Some(true))
     }
 
-    /// The processes with this marker that have not ended, in any group or session.
+    /// The running processes with this marker, in any process group or session.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -81,7 +82,7 @@ impl Marker {
         Self::carriers_of(|entry| variables.iter().any(|variable| entry == variable.as_bytes()))
     }
 
-    /// The processes with a marker of any run of this instance that have not ended.
+    /// The running processes with a marker of any run of this instance.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
@@ -100,24 +101,25 @@ impl Marker {
             }
             match has_variable(pid, &is_it) {
                 Ok(Some(false)) => return Ok(Sighting::Stranger),
-                // A process whose environment may not be read is of another user.
+                // A process whose environment may not be read belongs to another user, so it is not a process of the
+                // run.
                 Err(_) => return Ok(Sighting::Stranger),
                 Ok(None) => {
                     return Ok(match Stat::read(pid) {
                         Some(stat) if stat.has_ended() => Sighting::Ended,
-                        // It was in execve(2) when its environment was read, and is no longer.
+                        // The process was in execve(2) when its environment was read, but is not any more.
                         Some(stat) if !stat.is_in_exec() && matches!(has_variable(pid, &is_it), Ok(Some(true))) => {
                             Sighting::Gone
                         }
-                        // A kernel thread, or a process with an empty environment.
+                        // The process is a kernel thread, or has an empty environment.
                         Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
                         _ => Sighting::Gone,
                     });
                 }
                 Ok(Some(true)) => {}
             }
-            // The start time is read before the environment is read again, so that both are of the same process even if the
-            // pid was reused after the first read.
+            // The start time is read before the environment is read again. Both then belong to the same process, even
+            // if the pid was reused after the first read.
             let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
             if stat.has_ended() {
                 return Ok(Sighting::Ended);
@@ -129,13 +131,13 @@ impl Marker {
         })
     }
 
-    /// The main process of the run, if it is alive: the process that has the marker and leads a session.
+    /// The main process of the run, if it is alive: the oldest process that has the marker and leads a session.
     ///
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn main_process(&self) -> io::Result<Option<ProcessIdentity>> {
         let leads = |member: &&Member| Stat::read(member.pid).is_some_and(|stat| stat.session == member.pid);
-        // A descendant may lead a session too: the oldest is the main process.
+        // A descendant with the marker may also lead a session. The oldest process is the main process.
         let first =
             self.carriers()?.iter().filter(leads).min_by_key(|member| member.start_ticks).map(|member| member.pid);
         Ok(first.and_then(identify))
@@ -146,11 +148,11 @@ fn beginning(place: &LedgerPlace) -> String {
     format!("{MARKER_VERSION}:{}/", place.nonce.simple())
 }
 
-/// Whether the initial environment of a process has an entry for which `is_it` returns true; `None` if the environment is empty,
-/// as it is during execve(2) and for kernel threads.
+/// Whether the initial environment of a process has an entry for which `is_it` returns true; `None` if the environment
+/// is empty, as it is during execve(2) and for kernel threads.
 ///
 /// # Errors
-/// When it may not be read.
+/// The environment may not be read.
 fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bool>> {
     let environ = read_unless_gone(&format!("/proc/{pid}/environ"))?;
     let environ = environ.filter(|environ| !environ.is_empty());

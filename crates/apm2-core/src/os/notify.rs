@@ -1,7 +1,8 @@
-//! Waits until files change: by inotify(7), and by polling where inotify does not report all changes.
+//! Waits until files change: with inotify(7), and by polling where inotify does not report all changes.
 //!
-//! A wait returns when something *may* have changed; the caller examines the files after each wait. Directories are watched
-//! instead of files, so files may be created, rotated, removed and created again. A directory may also be missing at first.
+//! A wait returns when something *may* have changed; the caller examines the files after each wait. The watches are on
+//! directories instead of files, so that files can be created, rotated, removed and created again. The directory may
+//! also be missing at first.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -23,20 +24,20 @@ use rustix::{
     io::Errno,
 };
 
-/// Longest wait if inotify may miss changes: without inotify (the user's limit on instances or watches is reached), on an old
-/// kernel, or on a file system to which other machines write.
+/// Longest wait if inotify may miss changes. Reasons: the user's limit on inotify instances or watches is reached, the
+/// kernel is old, or other machines write to the file system.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Longest wait if inotify reports all changes, as a safeguard.
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Shortest time between the ends of two waits, for files that change all the time.
+/// Shortest time between the ends of two waits. Limits the load if files change all the time.
 const WAIT_INTERVAL_MIN: Duration = Duration::from_millis(5);
 
 /// Size of the buffer for events, in bytes.
 const EVENTS_BYTES: usize = 4096;
 
-/// Attempts to watch a directory that is created meanwhile.
+/// Largest number of attempts to watch a directory that is created at the same time.
 const ATTACH_ATTEMPTS_MAX: u32 = 8;
 
 /// The first Linux version on which splice(2) generates inotify events.
@@ -60,7 +61,7 @@ const GONE: ReadFlags =
 /// 9P, AFS, Ceph.
 const REMOTE: [u32; 8] = [0x6969, 0x517B, 0xFF53_4D42, 0xFE53_4D42, 0x6573_5546, 0x0102_1997, 0x5346_414F, 0x00C3_6400];
 
-/// A directory, or the files in it whose names begin with `name`.
+/// What is watched: a directory, or the files in it whose names begin with `name`.
 #[derive(Debug)]
 struct WatchedFiles {
     dir: PathBuf,
@@ -73,14 +74,14 @@ struct WatchedFiles {
 #[derive(Debug)]
 struct DirWatch {
     descriptor: i32,
-    /// If an ancestor is watched because the directory is missing: the name in it that has to be created first.
+    /// The name of the next missing path component, if an ancestor is watched because the directory is missing.
     missing: Option<OsString>,
 }
 
-/// Watches files.
+/// Waits for changes of a set of files.
 #[derive(Debug)]
 pub struct FileWatch {
-    /// `None` if it could not be created.
+    /// The inotify instance; `None` if it could not be created.
     inotify: Option<OwnedFd>,
     /// Whether inotify may miss changes.
     is_partial: bool,
@@ -95,18 +96,18 @@ pub struct FileWatch {
 pub struct Waker(Arc<OwnedFd>);
 
 impl Waker {
-    /// Ends the wait.
+    /// Ends the current or the next wait.
     pub fn wake(&self) {
-        // Fails only if the counter is at its maximum, and then the wait ends anyway.
+        // Writing to an eventfd(2) fails only if its counter is at the maximum. The wait ends in this case, too.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
     }
 }
 
 impl FileWatch {
-    /// A watch without files.
+    /// A new watch, which watches no files yet.
     ///
     /// # Errors
-    /// When no descriptor is left.
+    /// No file descriptor is available.
     pub fn new() -> io::Result<Self> {
         let waker = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)
@@ -116,7 +117,7 @@ impl FileWatch {
         Ok(Self { inotify, is_partial, targets: Vec::new(), waker: Waker(Arc::new(waker)), last: None })
     }
 
-    /// Watches the file at `path`, and files whose names begin with its name, as those of rotated files do.
+    /// Watches the file at `path`, and the files whose names begin with its name (rotated files have such names).
     pub fn add_file(&mut self, path: &Path) {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         self.add(dir, path.file_name());
@@ -156,7 +157,7 @@ impl FileWatch {
                     }
                 }
                 Err(Errno::INTR) => {}
-                // Without poll(2) the files are polled.
+                // If poll(2) fails, the files are polled at intervals.
                 Err(_) => thread::sleep(left.min(POLL_INTERVAL)),
             }
         }
@@ -164,7 +165,7 @@ impl FileWatch {
         self.last = Some(Instant::now());
     }
 
-    /// Whether the waker was used, and whether there are events.
+    /// Returns whether the waker was used, and whether inotify events are waiting.
     fn poll(&self, limit: Duration) -> rustix::io::Result<(bool, bool)> {
         let limit = Timespec::try_from(limit).map_err(|_| Errno::INVAL)?;
         let mut waiting = vec![PollFd::new(&*self.waker.0, PollFlags::IN)];
@@ -178,7 +179,7 @@ impl FileWatch {
         Ok((woken, changed))
     }
 
-    /// Reads events. Returns whether one of them is about a watched file.
+    /// Reads the inotify events. Returns whether one of them is about a watched file.
     fn take_events(&mut self) -> bool {
         let Some(inotify) = &self.inotify else { return false };
         let mut buffer = [MaybeUninit::uninit(); EVENTS_BYTES];
@@ -198,7 +199,7 @@ impl FileWatch {
         }
     }
 
-    /// Adds watches for directories that have none yet.
+    /// Adds inotify watches for directories that do not have one yet.
     fn attach_all(&mut self) {
         let Some(inotify) = &self.inotify else { return };
         for target in &mut self.targets {
@@ -217,7 +218,7 @@ impl FileWatch {
 }
 
 impl WatchedFiles {
-    /// Whether an event is about these files. Drops the watch if the directory is gone.
+    /// Whether an event is about the watched files. Removes the watch if the directory is gone.
     fn has_changed(&mut self, descriptor: i32, flags: ReadFlags, name: Option<&OsStr>) -> bool {
         let Some(watched) = self.watched.as_ref().filter(|watched| watched.descriptor == descriptor) else {
             return false;
@@ -249,7 +250,7 @@ impl WatchedFiles {
             };
             let name = missing.as_deref().and_then(Path::file_name).map(OsStr::to_owned);
             self.watched = Some(DirWatch { descriptor, missing: name });
-            // There is no event for a directory that was created before its parent was watched.
+            // The directory may have been created before its parent was watched. There is no event in this case.
             if missing.is_none_or(|missing| !missing.is_dir()) {
                 return Ok(is_remote(dir));
             }
@@ -258,7 +259,7 @@ impl WatchedFiles {
     }
 }
 
-/// Whether other machines may write to the file system.
+/// Whether other machines may write to the file system that contains the directory.
 fn is_remote(dir: &Path) -> bool {
     statfs(dir).is_ok_and(|stat| u32::try_from(stat.f_type).is_ok_and(|kind| REMOTE.contains(&kind)))
 }
@@ -269,7 +270,7 @@ fn splice_notifies() -> bool {
     release_of(&release).is_some_and(|release| release >= SPLICE_NOTIFIES_SINCE)
 }
 
-/// The first two numbers of `6.18.5-generic`.
+/// The first two numbers of a kernel release such as `6.18.5-generic`.
 fn release_of(text: &str) -> Option<(u32, u32)> {
     let mut numbers = text.split(|character: char| !character.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
@@ -283,7 +284,7 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(20);
 
-    /// Waits and returns the elapsed time.
+    /// Waits once and returns the elapsed time.
     fn waited(watch: &mut FileWatch, limit: Duration) -> Duration {
         let began = Instant::now();
         watch.wait(limit);
@@ -308,7 +309,7 @@ mod tests {
         assert!(waited(&mut watch, short) >= short);
         file.write_all(b"x").unwrap();
         assert!(waited(&mut watch, LONG) < LONG);
-        // Truncated, rotated, removed.
+        // The watched file is truncated, rotated and removed.
         file.set_len(0).unwrap();
         assert!(waited(&mut watch, LONG) < LONG);
         fs::rename(&path, dir.path().join("a.log.00000001")).unwrap();

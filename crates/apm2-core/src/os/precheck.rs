@@ -15,22 +15,24 @@ use rustix::{
 
 use crate::os::{exec_failure, marker::RUN_VARIABLE, spawner};
 
-/// The longest argument or variable with its final zero, in pages (`MAX_ARG_STRLEN`, execve(2)).
+/// The longest argument or environment variable, including its terminating NUL byte, in pages (`MAX_ARG_STRLEN`,
+/// execve(2)).
 const STRING_PAGES_MAX: usize = 32;
 
 /// Lower bound of the limit on all strings together (`ARG_MAX`, execve(2)), in bytes.
 const TOTAL_BYTES_MIN: u64 = 128 * 1024;
 
-/// Upper bound of that limit for any stack size: three quarters of the kernel's default stack, in bytes.
+/// Upper bound of the limit on all strings together, for any stack size: three quarters of the kernel's default stack,
+/// in bytes.
 const TOTAL_BYTES_MAX: u64 = 6 * 1024 * 1024;
 
-/// Strings may take the limit on the stack size divided by this.
+/// The limit on all strings together is the limit on the stack size divided by this number.
 const STACK_PART: u64 = 4;
 
 /// Largest size of the marker of a run, in bytes.
 const MARKER_BYTES_MAX: usize = 128;
 
-/// A start that is to be checked, with its environment.
+/// A planned start with its environment, which is checked.
 struct Planned<'a> {
     launch: &'a LaunchSpec,
     env: BTreeMap<OsString, OsString>,
@@ -39,7 +41,7 @@ struct Planned<'a> {
 /// Checks whether `launch` could be started now with these credentials. Blocks, because it reads the file system.
 ///
 /// # Errors
-/// A message for people about the first setting that prevents the start. It contains no values.
+/// A message about the first setting that prevents the start. The message contains no environment values.
 pub(crate) fn check(launch: &LaunchSpec, credentials: &[(String, OsString)]) -> Result<(), String> {
     let planned = Planned { launch, env: spawner::environment(launch.base_env.as_ref(), &launch.spec, credentials) };
     planned.check_cwd()?;
@@ -62,7 +64,7 @@ impl Planned<'_> {
 
     fn check_stdin(&self) -> Result<(), String> {
         let Some(path) = &self.launch.spec.stdin else { return Ok(()) };
-        // Not opened, because a process that waits to open a named pipe for writing would continue.
+        // The file is not opened, because it may be a named pipe (fifo(7)). Opening the pipe would let a process continue that waits to open it for writing.
         let readable = || {
             if fs::metadata(path)?.is_dir() {
                 return Err(io::Error::from(io::ErrorKind::IsADirectory));
@@ -93,7 +95,7 @@ impl Planned<'_> {
             }
             (strings, total) = (strings.saturating_add(1), total.saturating_add(bytes));
         }
-        // Each string has a final zero, and a pointer to it.
+        // Each string counts with its terminating NUL byte and a pointer to it.
         let each = size_of::<usize>().saturating_add(1);
         let total = total.saturating_add(strings.saturating_mul(each)).saturating_add(RUN_VARIABLE.len());
         let total = u64::try_from(total.saturating_add(MARKER_BYTES_MAX)).unwrap_or(u64::MAX);
@@ -125,7 +127,7 @@ mod tests {
         LaunchSpec { base_env: Some(BTreeMap::from([("PATH".to_owned(), path)])), ..LaunchSpec::new(spec) }
     }
 
-    /// Whether execve(2) succeeds.
+    /// Whether execve(2) succeeds with these arguments.
     async fn starts(launch: &LaunchSpec) -> bool {
         let options = SpawnOptions { base_env: launch.base_env.clone(), ..SpawnOptions::default() };
         match spawn_with(&launch.spec, options) {

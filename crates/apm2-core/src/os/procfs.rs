@@ -1,4 +1,5 @@
-//! The identity of a process: `(boot id, pid namespace, pid, start time)`, since pids are reused (law 6).
+//! The identity of a process, read from `/proc`: `(boot id, pid namespace, pid, start time)`. A pid alone does not
+//! identify a process, since the kernel reuses pids.
 
 use std::{
     os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
@@ -26,24 +27,24 @@ pub fn pid_namespace() -> Option<u64> {
     *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
 }
 
-/// Whether `/proc` shows the pid namespace of this process. If it shows another one, its pids differ from those of system
-/// calls. True without `/proc`.
+/// Whether `/proc` shows the pid namespace of this process. If `/proc` shows another namespace, its pids differ from
+/// those of system calls. True without `/proc`.
 #[must_use]
 pub fn proc_is_of_our_namespace() -> bool {
     let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
     shown.is_none_or(|pid: u32| pid == std::process::id())
 }
 
-/// Whether a process still exists.
+/// Whether a process still exists, as far as can be observed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessStatus {
-    /// It exists and has not ended.
+    /// The process exists and has not ended.
     Alive,
-    /// It has ended and is not reaped yet.
+    /// The process has ended and is not reaped yet (a zombie).
     Zombie(Exit),
-    /// It no longer exists. Another process may have its pid.
+    /// The process no longer exists. Another process may have its pid.
     Gone,
-    /// Unknown: it is in another pid namespace, or `/proc` hides it.
+    /// Unknown: the process is in another pid namespace, or `/proc` hides it.
     Unverifiable,
 }
 
@@ -54,11 +55,11 @@ pub fn identify(pid: u32) -> Option<ProcessIdentity> {
     Some(ProcessIdentity { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
 }
 
-/// The status of the process. If its pid is missing or has another start time, it is gone: another process is never taken for
-/// this one (law 6).
+/// The status of the process with this identity. If its pid is unused or has another start time, the process is gone.
+/// Another process with the same pid is never mistaken for it.
 #[must_use]
 pub fn status_of(identity: &ProcessIdentity) -> ProcessStatus {
-    // Without a boot id, boots cannot be distinguished.
+    // Without a boot id, different boots cannot be distinguished.
     if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
         return ProcessStatus::Gone;
     }
@@ -73,8 +74,8 @@ pub fn status_of(identity: &ProcessIdentity) -> ProcessStatus {
     }
 }
 
-/// Whether the identity was read in another pid namespace than that of this program, on this boot. In this namespace its pid is
-/// unused or belongs to another process.
+/// Whether the identity was read on this boot in another pid namespace than that of this program. The pid is then
+/// unused in this namespace, or belongs to another process.
 #[must_use]
 pub fn is_in_another_namespace(identity: &ProcessIdentity) -> bool {
     let ours = pid_namespace();
@@ -92,7 +93,8 @@ fn is_hidden(pid: u32) -> bool {
     exists() && Stat::read(pid.as_raw_nonzero().get().unsigned_abs()).is_none() && exists()
 }
 
-/// Whether the process exists and is stopped by a signal (state `T` in proc_pid_stat(5)), not by a debugger (`t`).
+/// Whether the process exists and is stopped by a signal (state `T` in proc_pid_stat(5)). A process stopped by a
+/// debugger (state `t`) does not count.
 #[must_use]
 pub(crate) fn is_stopped(identity: &ProcessIdentity) -> bool {
     identity.boot_id == boot_id()
@@ -107,13 +109,13 @@ pub(crate) struct Stat {
     pub(crate) group: u32,
     pub(crate) session: u32,
     pub(crate) start_ticks: u64,
-    /// User and system time of the process and its waited-for children, in clock ticks.
+    /// User and system CPU time of the process and of its waited-for children, in clock ticks.
     pub(crate) cpu_ticks: u64,
     pub(crate) resident_pages: u64,
-    /// Number of threads.
+    /// Number of threads of the process.
     threads: u64,
     is_kernel_thread: bool,
-    /// End address of its environment (`env_end`); 0 during execve(2), or if this process may not read it.
+    /// End address of the process's environment (`env_end`); 0 during execve(2), or if this process may not read it.
     env_end: u64,
     exit_status: Option<i32>,
 }
@@ -122,17 +124,18 @@ pub(crate) struct Stat {
 const KERNEL_THREAD: u64 = 0x0020_0000;
 
 impl Stat {
-    /// Reads the fields of `pid`, if it exists.
+    /// Reads the fields of `/proc/<pid>/stat`, if the process exists.
     pub(crate) fn read(pid: u32) -> Option<Self> {
         Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
     }
 
-    /// Parses the text. The name in parentheses may itself have parentheses and spaces, so fields are counted from the last `)`.
+    /// Parses the text of `/proc/<pid>/stat`. The process name is in parentheses and may itself contain parentheses and
+    /// blanks, so the fields are counted from the last `)`.
     pub(crate) fn parse(text: &[u8]) -> Option<Self> {
         let end_of_name = text.iter().rposition(|byte| *byte == b')')?;
         let rest = std::str::from_utf8(text.get(end_of_name + 1..)?).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-        // The first of them is field 3 of the manual page.
+        // The first field after the name is field 3 of the manual page.
         Some(Self {
             state: *fields.first()?.as_bytes().first()?,
             parent: fields.get(1)?.parse().ok()?,
@@ -153,8 +156,8 @@ impl Stat {
         !self.has_ended() && !self.is_kernel_thread && self.env_end == 0
     }
 
-    /// Whether the process has ended: a zombie or dead. A process of which only the first thread has ended has the state of a
-    /// zombie, too, but has not ended.
+    /// Whether the process has ended: it is a zombie or dead. If only the first thread has ended, the state is also
+    /// that of a zombie, but the process has not ended.
     pub(crate) const fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X') && self.threads <= 1
     }
@@ -162,7 +165,8 @@ impl Stat {
     fn status(&self, pid: u32) -> ProcessStatus {
         match (self.has_ended(), self.exit_status) {
             (false, _) => ProcessStatus::Alive,
-            // The kernel shows 0 to a process without ptrace access (proc_pid_stat(5)), so 0 is used only if this process has it.
+            // The kernel shows 0 to a process without ptrace access (proc_pid_stat(5)). The value 0 is therefore used
+            // only if this process has this access.
             (true, Some(0)) if !may_read_exit(pid) => ProcessStatus::Zombie(Exit::UNKNOWN),
             (true, Some(status)) => {
                 ProcessStatus::Zombie(Exit::from_status(ExitStatus::from_raw(status), Evidence::Recovered))
@@ -172,12 +176,13 @@ impl Stat {
     }
 }
 
-/// The sum of the time fields. Those of children are signed in the kernel, and never negative.
+/// The sum of the CPU time fields. The fields of children are signed in the kernel, but never negative.
 fn cpu_ticks(fields: &[&str]) -> Option<u64> {
     fields.iter().try_fold(0_u64, |sum, field| Some(sum.saturating_add(field.parse().ok()?)))
 }
 
-/// Whether the kernel shows this process the exit status of `pid`: if it is root, or all user and group ids are equal.
+/// Whether the kernel shows the exit status of `pid` to this process. The kernel requires root, or that all user and
+/// group ids are equal.
 fn may_read_exit(pid: u32) -> bool {
     if geteuid().is_root() {
         return true;

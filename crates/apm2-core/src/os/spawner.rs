@@ -1,4 +1,4 @@
-//! Spawns a process from a specification. The runner watches it afterwards.
+//! Spawns a process according to a specification. The runner watches the process afterwards.
 
 use std::{borrow::Borrow, collections::BTreeMap, env, ffi::OsString, io, path::Path, process::Stdio};
 
@@ -18,8 +18,8 @@ use crate::{
     os::child::{self, ChildSetup},
 };
 
-/// Variables of this process's environment that a child inherits. No others are passed on, because the environment of a
-/// supervisor may hold tokens and agent sockets that are not meant for the processes that it runs.
+/// Environment variables of this process that a child inherits. Others are not passed on, because the environment of a
+/// supervisor may contain tokens and agent sockets that are not meant for the supervised processes.
 const ENV_ALLOWED: [&str; 18] = [
     "PATH",
     "HOME",
@@ -42,7 +42,7 @@ const ENV_ALLOWED: [&str; 18] = [
     "XDG_DATA_DIRS",
 ];
 
-/// Prefix of further variables that are passed on: the locale.
+/// Prefix of the locale variables, which a child also inherits (locale(7)).
 const ENV_PREFIX_ALLOWED: &str = "LC_";
 
 /// A process that has just been spawned and is not watched yet.
@@ -52,7 +52,7 @@ const ENV_PREFIX_ALLOWED: &str = "LC_";
 pub struct SpawnedProcess {
     /// The child, with its stdout and stderr as pipes.
     pub child: Child,
-    /// The pid, which is also the id of the process group.
+    /// The pid of the process, which is also the id of its process group.
     pub pid: u32,
 }
 
@@ -68,7 +68,7 @@ pub struct SpawnedProcess {
 /// (CTR-0008); [`ProcessError::InvalidState`] outside of a tokio runtime.
 ///
 /// # Panics
-/// When the tokio runtime was built without its I/O driver.
+/// The tokio runtime was built without its I/O driver.
 pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessError> {
     runtime()?;
     let spawned = spawn_with(spec.borrow(), SpawnOptions::default());
@@ -77,11 +77,11 @@ pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessEr
 
 /// Settings of a spawn that are not part of the specification.
 pub(crate) struct SpawnOptions {
-    /// The base environment; `None` for the allowed part of this process's environment.
+    /// The environment to which variables are added; `None` for the inherited part of this process's environment.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
-    /// Set-up between fork and exec.
+    /// The set-up of the child between fork(2) and execve(2).
     pub(crate) child_setup: ChildSetup,
-    /// Variables that override all others, credentials among them.
+    /// Variables that override all other variables, including credentials.
     pub(crate) last_env: Vec<(String, OsString)>,
     pub(crate) stdin: Stdio,
     pub(crate) stdout: Stdio,
@@ -106,7 +106,7 @@ pub(crate) fn runtime() -> Result<Handle, ProcessError> {
     Handle::try_current().map_err(|_| ProcessError::InvalidState("no tokio runtime to run a process on".to_owned()))
 }
 
-/// Spawns `spec` with `options`. On failure returns the stage and the reason.
+/// Spawns `spec` with `options`. On failure, returns the step that failed and the reason.
 pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
     let SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr } = options;
     let mut command = Command::new(&spec.command);
@@ -119,7 +119,7 @@ pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<Sp
     }
     child::isolate(&mut command, child_setup);
     let child = command.spawn().map_err(|error| not_spawned(spec, command.as_std(), &error))?;
-    // `id` is `None` only once the child has been waited for.
+    // The runtime returns `None` for the pid only after the child has been waited for.
     let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
     Ok(SpawnedProcess { child, pid })
 }
@@ -174,7 +174,8 @@ pub(crate) fn check_cwd(cwd: &Path) -> Result<(), SpawnFailure> {
     enterable().map_err(|error| failure(SpawnStage::WorkingDirectory, &what, &error))
 }
 
-/// The stage of a failed spawn: exceeded limits are errors of fork(2), all others of execve(2).
+/// The step of a failed spawn: errors about exceeded resource limits come from fork(2), all other errors from
+/// execve(2).
 fn stage_of(error: &io::Error) -> SpawnStage {
     match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE) => SpawnStage::Fork,
@@ -182,7 +183,7 @@ fn stage_of(error: &io::Error) -> SpawnStage {
     }
 }
 
-/// The failure of a spawn of `spec` by `command`.
+/// The description of a failed spawn of `spec` by `command`.
 fn not_spawned(spec: &ProcessSpec, command: &std::process::Command, error: &io::Error) -> SpawnFailure {
     let (stage, what) = (stage_of(error), &spec.command);
     let search = crate::os::exec_failure::search_path(command);

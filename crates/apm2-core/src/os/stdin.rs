@@ -17,14 +17,15 @@ use rustix::{
 /// end-of-file when the last writer closes it.
 ///
 /// # Errors
-/// When it cannot be opened, or is another kind of file.
+/// The file cannot be opened, or is of another kind.
 pub(crate) fn open_stdin(path: &Path) -> io::Result<OwnedFd> {
-    // Non-blocking until it is open: opening a named pipe waits for a writer otherwise (fifo(7)).
+    // The file is opened in non-blocking mode first, because opening a named pipe otherwise waits for a writer
+    // (fifo(7)).
     let flags = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = open(path, OFlags::RDONLY | flags, Mode::empty())?;
     let file = match FileType::from_raw_mode(fstat(&file)?.st_mode) {
         FileType::RegularFile | FileType::CharacterDevice => file,
-        // Reopened through the descriptor: another file may have the path by now.
+        // The file is reopened through its descriptor, because another file may have the path by now.
         FileType::Fifo => open(format!("/proc/self/fd/{}", file.as_raw_fd()), OFlags::RDWR | flags, Mode::empty())?,
         FileType::Directory => return Err(Errno::ISDIR.into()),
         _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "neither a file nor a named pipe")),

@@ -16,10 +16,10 @@ use rustix::param::{clock_ticks_per_second, page_size};
 
 use crate::os::{group::pids, marker::RUN_VARIABLE, procfs::Stat};
 
-/// Longest time for which a scan is used.
+/// Longest time for which the results of a scan are reused.
 const SCAN_AGE_MAX: Duration = Duration::from_secs(1);
 
-/// Environments that are read in one scan. Further ones are read in the next scan.
+/// Largest number of environments that are read in one scan. The next scan reads the remaining ones.
 const ENVIRONMENTS_MAX: usize = 4096;
 
 /// Age from which the environment of a process is read. A younger process may not have called execve(2) yet.
@@ -28,18 +28,18 @@ const SETTLED_AGE: Duration = Duration::from_secs(2);
 /// The resource usage of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// CPU time of its processes and of their waited-for children, in user and kernel mode.
+    /// CPU time of the processes of the run and of their waited-for children, in user and kernel mode.
     pub(crate) cpu: Duration,
-    /// Resident memory of its processes, in bytes. Shared memory counts for each of them.
+    /// Resident memory of the processes of the run, in bytes. Shared memory counts once for each process.
     pub(crate) memory_bytes: u64,
     /// Time since the start of the main process.
     pub(crate) age: Duration,
-    /// Number of its processes.
+    /// Number of processes of the run.
     pub(crate) processes: u32,
 }
 
-/// The usage of the run with main process `first` and this marker: processes of its session and group, their descendants, and
-/// processes with the marker. `None` if no process is left.
+/// The resource usage of the run with the main process `first` and this marker: of the processes in its session and
+/// process group, their descendants, and the processes with the marker. `None` if no process is left.
 ///
 /// Blocks, because it reads `/proc`.
 pub(crate) fn usage(first: &ProcessIdentity, marker: &str) -> Option<Usage> {
@@ -54,19 +54,19 @@ pub(crate) fn usage(first: &ProcessIdentity, marker: &str) -> Option<Usage> {
     last.insert(ProcessScan::take(markers)?).usage(first, marker)
 }
 
-/// The latest scan.
+/// The latest scan of `/proc`.
 static LATEST: Mutex<Option<ProcessScan>> = Mutex::new(None);
 
-/// A process, by pid and start time.
+/// Identifies a process by its pid and start time.
 type ProcessKey = (u32, u64);
 
-/// All processes at one time.
+/// All processes that one scan of `/proc` found.
 struct ProcessScan {
     at: Instant,
     /// The time of the scan, in clock ticks since boot.
     at_ticks: u64,
     processes: HashMap<u32, Stat>,
-    /// The marker of each process whose environment was read; empty without a marker.
+    /// The marker of each process whose environment was read; an empty text if there is no marker.
     markers: HashMap<ProcessKey, String>,
 }
 
@@ -103,7 +103,8 @@ impl ProcessScan {
     }
 
     fn members(&self, first: &ProcessIdentity, marker: &str) -> HashSet<u32> {
-        // The kernel does not reuse the id of a session or group that has members. Processes older than the run are not its own.
+        // The kernel does not reuse the id of a session or process group that has members. Processes that are older
+        // than the run do not belong to it.
         let is_younger = |stat: &Stat| stat.start_ticks >= first.start_ticks;
         let is_first_gone = self.processes.get(&first.pid).is_some_and(|stat| stat.start_ticks != first.start_ticks);
         let in_session = |stat: &Stat| !is_first_gone && (stat.session == first.pid || stat.group == first.pid);
@@ -130,7 +131,7 @@ impl ProcessScan {
     }
 }
 
-/// The marker in the initial environment of a process; `None` if that may not be read.
+/// The marker in the initial environment of a process; `None` if the environment may not be read.
 fn marker_of(pid: u32) -> Option<String> {
     let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
     let entries = environ.split(|byte| *byte == 0);
@@ -169,7 +170,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A run that is killed when the test ends.
+    /// A running instance that is killed when the test ends.
     struct Run {
         child: Child,
         first: ProcessIdentity,

@@ -24,11 +24,11 @@ use crate::output::{
     subscriber::OutputSubscriber,
 };
 
-/// The log files of an instance, and what is needed to write them.
+/// The log files of an instance, with the threads that write them.
 #[derive(Clone)]
 pub(crate) struct FileLogs {
     pub(crate) dir: LogsDir,
-    /// The threads that may block on a slow disk.
+    /// The threads that write log files, which may block on a slow disk.
     pub(crate) threads: Arc<LogThreads>,
     pub(crate) meter: Arc<OutputMeter>,
     pub(crate) secret_filter: Arc<SecretFilter>,
@@ -48,7 +48,7 @@ pub(crate) enum Destination {
     Files(Filing),
 }
 
-/// The log files of one run, and what its readers need to write them.
+/// The log files of one run, with what the readers of its output need to write them.
 #[derive(Clone)]
 pub(crate) struct Filing {
     /// The threads that write files. Weak: a reader must not keep its own thread alive.
@@ -60,15 +60,17 @@ pub(crate) struct Filing {
 }
 
 impl Filing {
-    /// Sends a notice to the run task. Drops it if the queue is full: a notice about the same loss waits there already, and
-    /// the number of bytes is reported at the end. The receiver is gone when the runtime is shutting down.
+    /// Sends a notice to the task of the run. Drops the notice if the queue is full: the queue then already contains a
+    /// notice about the same loss, and the number of lost bytes is reported at the end of the run. The receiver is gone
+    /// when the runtime is shutting down.
     pub(crate) fn notify(&self, notice: OutputNotice) {
         let _ = self.notices.try_send(notice);
     }
 }
 
 impl Destination {
-    /// The runtime on which an output is read: `ours`, or that of the thread for the log file.
+    /// The runtime on which an output is read: the runtime of the log thread if the output goes to a file, otherwise
+    /// `ours`.
     pub(crate) fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
         match self {
             Self::Subscriber(_) => Ok(ours.clone()),
@@ -79,7 +81,7 @@ impl Destination {
         }
     }
 
-    /// Whether outputs can no longer be read, because the log threads were ended.
+    /// Whether outputs can no longer be read, because the log threads have ended.
     pub(crate) fn is_gone(&self) -> bool {
         matches!(self, Self::Files(filing) if filing.threads.strong_count() == 0)
     }

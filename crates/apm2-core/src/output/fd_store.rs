@@ -1,4 +1,4 @@
-//! The interface of a file descriptor store, and what it returns.
+//! The interface of a file descriptor store, and the types that it returns.
 
 use std::{
     io,
@@ -9,14 +9,14 @@ use apm2_model::event::identity::ProcessIdentity;
 
 use crate::output::log::follow::LogPosition;
 
-/// The descriptors of one run, as the store returns them.
+/// The descriptors of one run, as returned by the store.
 #[derive(Debug)]
 pub struct StoredRun {
-    /// The outputs: stdout and stderr, or one for both.
+    /// The output pipes: one each for stdout and stderr, or one for both.
     pub outputs: Vec<StoredOutput>,
     /// The pidfd of the main process.
     pub pidfd: OwnedFd,
-    /// The identity of that process.
+    /// The identity of the main process.
     pub identity: ProcessIdentity,
 }
 
@@ -25,21 +25,22 @@ pub struct StoredRun {
 pub struct StoredOutput {
     /// The read end of the pipe.
     pub pipe: OwnedFd,
-    /// Where in its log file the output of the run begins; `None` if unknown.
+    /// The position in the log file at which the output of the run begins; `None` if unknown.
     pub begins_at: Option<LogPosition>,
 }
 
-/// Keeps file descriptors of runs open beyond the end of the supervisor, by the run's marker as text
-/// (`<process id>/<instance>/<run>`). The kernel discards the content of a pipe when its last descriptor is closed; with the
-/// store the next supervisor can still read it.
+/// Keeps the file descriptors of runs open after the end of the supervisor. The key of a run is its marker as text
+/// (`<process id>/<instance>/<run>`). The kernel discards the content of a pipe when its last descriptor is closed;
+/// with the store the next supervisor can still read it.
 ///
 /// All calls are synchronous and bounded in time.
 pub trait FdStore: Send + Sync {
-    /// Stores a run: the read ends of its outputs, with the place in its log file where each begins, and its main process,
-    /// which waits before execve(2) until this returns.
+    /// Stores the descriptors of a run: the read ends of its outputs, each with the position in the log file at which
+    /// it begins, and the pidfd of its main process. The main process waits before execve(2) until this call returns.
     ///
     /// # Errors
-    /// When it could not be stored. The process is started nevertheless; its outputs are lost if it and the supervisor end.
+    /// The descriptors could not be stored. The process is started nevertheless, but its unread output is lost if the
+    /// process and the supervisor end.
     fn hold(
         &self,
         run: &str,
@@ -48,16 +49,17 @@ pub trait FdStore: Send + Sync {
         identity: &ProcessIdentity,
     ) -> io::Result<()>;
 
-    /// Duplicates of the descriptors of a run, which stay in the store; `None` if the run is not stored.
+    /// Returns duplicates of the descriptors of a run; the originals stay in the store. `None` if the run is not
+    /// stored.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// The store does not answer.
     fn get(&self, run: &str) -> io::Result<Option<StoredRun>>;
 
-    /// Like [`get`](Self::get), but does not start the store if it is not running.
+    /// Like [`get`](Self::get), but does not start the process of the store if it is not running.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// The store does not answer.
     fn peek(&self, run: &str) -> io::Result<Option<StoredRun>> {
         self.get(run)
     }
@@ -65,13 +67,13 @@ pub trait FdStore: Send + Sync {
     /// Closes the stored descriptors of a run.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// The store does not answer.
     fn release(&self, run: &str) -> io::Result<()>;
 
     /// The markers of all stored runs.
     ///
     /// # Errors
-    /// When the store does not answer.
+    /// The store does not answer.
     fn held(&self) -> io::Result<Vec<String>>;
 }
 

@@ -1,4 +1,4 @@
-//! The output of a process: from its pipes into its log files, and back.
+//! The output of a process: how it is moved from pipes into log files, and read from these files.
 
 pub(crate) mod destination;
 pub(crate) mod drain;

@@ -1,4 +1,4 @@
-//! The pipes between a process and its supervisor, and how they are found again.
+//! The pipes between a process and its supervisor, and how a later supervisor finds them again.
 
 use std::{
     io,
@@ -19,16 +19,16 @@ use crate::{
 
 /// The pipes of a process that is about to be spawned.
 pub(crate) struct Pipes {
-    /// The read ends, for the supervisor.
+    /// The read ends of the pipes, for the supervisor.
     pub(crate) outputs: Outputs,
     /// The write end for stdout of the child.
     pub(crate) stdout: OwnedFd,
-    /// The write end for stderr of the child: the same pipe when both are merged.
+    /// The write end for stderr of the child. It belongs to the same pipe as stdout when both outputs are merged.
     pub(crate) stderr: OwnedFd,
 }
 
 impl Pipes {
-    /// Makes the pipes; one for both outputs when they are merged.
+    /// Creates the pipes. Merged outputs share one pipe.
     ///
     /// # Errors
     /// Those of pipe(2).
@@ -44,7 +44,7 @@ impl Pipes {
     }
 }
 
-/// A pipe with a non-blocking read end. Both ends are close-on-exec.
+/// Creates a pipe with a non-blocking read end. Both ends are close-on-exec.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (reader, writer) = io::pipe()?;
     let reader = OwnedFd::from(reader);
@@ -53,7 +53,8 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Outputs {
-    /// Outputs from a file descriptor store: both, or one for both. `None` if there are none.
+    /// The output pipes of a run from a file descriptor store: two, or one for both outputs. `None` if the store has
+    /// none.
     pub(crate) fn of(stored: Vec<StoredOutput>) -> Option<Self> {
         let sources = [OutputSource::Stdout, OutputSource::Stderr];
         let outputs = sources.into_iter().zip(stored);
@@ -62,8 +63,8 @@ impl Outputs {
         (!outputs.is_empty()).then_some(Self(outputs))
     }
 
-    /// Reopens the pipes of a running process through `/proc/pid/fd`; `None` if its stdout and stderr are not pipes of a
-    /// supervisor.
+    /// Reopens the pipes of a running process through `/proc/<pid>/fd`; `None` if its stdout and stderr are not pipes
+    /// that a supervisor created.
     pub(crate) fn of_process(identity: &ProcessIdentity) -> Option<Self> {
         let opened = [(OutputSource::Stdout, 1), (OutputSource::Stderr, 2)]
             .map(|(source, number)| open_pipe(identity, number).map(|pipe| Output::new(source, pipe)));
@@ -72,7 +73,7 @@ impl Outputs {
         (!found.is_empty()).then_some(Self(found))
     }
 
-    /// Sets the place in `files` where each output is going to begin.
+    /// Sets the position in the log files at which each output is going to begin.
     pub(crate) fn begin_in(&mut self, files: &LogFiles) {
         for output in &mut self.0 {
             output.begins_at = LogReader::end(files.of(output.source)).ok();
@@ -81,20 +82,20 @@ impl Outputs {
 }
 
 fn open_pipe(identity: &ProcessIdentity, number: u32) -> Option<OwnedFd> {
-    // The supervisor opens its pipes for reading and writing in the child. A pipe that the process has made itself, and
-    // whose other end it reads, is opened for one of both only.
+    // The supervisor opens its pipes for reading and writing in the child. A pipe that the process itself created is
+    // open only for reading or only for writing.
     if !is_read_write(identity.pid, number)? {
         return None;
     }
-    // Non-blocking: opening a pipe for reading waits for a writer otherwise (fifo(7)).
+    // The pipe is opened in non-blocking mode, because open(2) for reading otherwise waits for a writer (fifo(7)).
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let pipe = open(format!("/proc/{}/fd/{number}", identity.pid), flags, Mode::empty()).ok()?;
     let is_pipe = fstat(&pipe).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
-    // The identity is checked after the pipe was opened: if it is unchanged, the pid had not been reused before.
+    // The identity is checked after the pipe was opened. If it is unchanged, the pid had not been reused before.
     (is_pipe && identify(identity.pid) == Some(*identity)).then_some(pipe)
 }
 
-/// Whether a descriptor of a process is open for both (proc(5), `fdinfo`: the flags are octal).
+/// Whether a descriptor of a process is open for reading and writing (proc(5), `fdinfo`: the flags are octal).
 fn is_read_write(pid: u32, number: u32) -> Option<bool> {
     let info = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:"))?.trim();

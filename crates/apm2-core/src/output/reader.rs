@@ -1,7 +1,7 @@
-//! The reader of one output of a run, from the spawn to the end of the output, and no longer.
+//! The reader of one output of a run. It reads from the spawn of the process until the output ends.
 //!
-//! A process whose output is not read blocks once the pipe is full (pipe(7)), so the output is read until it ends, also where
-//! what is read can be neither written nor delivered.
+//! A process whose output is not read blocks when the pipe is full (pipe(7)). The output is therefore read until it
+//! ends, even if the data can be neither written nor delivered.
 
 use std::{
     io,
@@ -26,24 +26,25 @@ use crate::output::{
     subscriber::OutputSubscriber,
 };
 
-/// The most that is read at once, in bytes: the default capacity of a pipe (pipe(7)).
+/// Largest number of bytes that are read at once: the default capacity of a pipe (pipe(7)).
 pub(crate) const READ_BYTES_MAX: usize = 64 << 10;
 
-/// After the exit of the main process, an output that stays open and silent for this long is held open by another process.
+/// If an output stays open for this long after the exit of the main process without any data, another process holds it
+/// open.
 const DRAIN_QUIET: Duration = Duration::from_millis(250);
 
-/// After the exit of the main process, an output that still has data after this time is written by another process.
+/// If an output still has data this long after the exit of the main process, another process writes to it.
 const DRAIN_TOTAL: Duration = Duration::from_secs(5);
 
-/// A reader that has not begun.
+/// A reader that does not read yet.
 pub(crate) struct ReadyReader {
-    /// The runtime that it reads on.
+    /// The runtime on which the reader runs.
     pub(crate) runtime: Handle,
     pub(crate) reader: OutputReader,
 }
 
 impl ReadyReader {
-    /// Begins to read. The sender of the result is dropped when the task ends before the output does.
+    /// Starts to read. If the task ends before the output does, the sender of the result is dropped.
     pub(crate) fn start(self, ended: &watch::Receiver<bool>) -> oneshot::Receiver<ReaderEnd> {
         let (result, end) = oneshot::channel();
         self.runtime.spawn(self.reader.run(ended.clone(), result).in_current_span());
@@ -51,13 +52,13 @@ impl ReadyReader {
     }
 }
 
-/// Where one output goes.
+/// The destination of one output.
 pub(crate) enum ReaderTarget {
     Subscriber { source: OutputSource, subscriber: OutputSubscriber, buffer: Vec<u8> },
     File { sink: Box<LogSink>, filing: Filing },
 }
 
-/// Reads one output from the spawn to its end.
+/// Reads one output from the spawn of the process to the end of the output.
 pub(crate) struct OutputReader {
     pub(crate) pipe: AsyncFd<Arc<OwnedFd>>,
     pub(crate) target: ReaderTarget,
@@ -71,7 +72,7 @@ impl OutputReader {
         };
         let tail = self.finish();
         let Self { pipe, target } = self;
-        // A process that still holds the output does not keep the subscription open.
+        // The subscription ends with the run, even if another process still holds the output open.
         drop(target);
         // The receiver is gone when the runtime is shutting down.
         let _ = result.send(ReaderEnd { is_leaked, tail });
@@ -80,12 +81,13 @@ impl OutputReader {
         }
     }
 
-    /// Reads until the main process has ended (`None`), or until the output ends before that (`Some`: whether it is leaked).
+    /// Reads until the main process has ended (returns `None`) or the output has ended before that (returns `Some`,
+    /// which says whether the output is leaked).
     async fn until_ended(&mut self, mut ended: watch::Receiver<bool>) -> Option<bool> {
         loop {
             let ready = tokio::select! {
                 biased;
-                // An error means that the task that waits for the process is gone, which ends this phase too.
+                // An error means that the task that waits for the process is gone. This also ends the phase.
                 _ = ended.wait_for(|ended| *ended) => return None,
                 ready = self.pipe.readable() => ready.map(drop),
             };
@@ -95,8 +97,8 @@ impl OutputReader {
         }
     }
 
-    /// Reads what the process has left in the pipe. Returns whether another process holds the output open. Time that a slow
-    /// subscriber takes does not count.
+    /// Reads the data that the process has left in the pipe. Returns whether another process holds the output open. The
+    /// time during which a slow subscriber blocks does not count.
     async fn drain(&mut self) -> bool {
         let mut spent = Duration::ZERO;
         while spent < DRAIN_TOTAL {
@@ -136,7 +138,8 @@ impl OutputReader {
             }
             ReaderTarget::File { sink, filing: Filing { meter, clock, .. } } if bytes > 0 => {
                 meter.count(sink.source(), u64::try_from(bytes).unwrap_or(u64::MAX), &clock.now());
-                // A process that writes without end must not keep the others from being read.
+                // The loop yields, so that a process that writes without end does not keep other outputs from being
+                // read.
                 tokio::task::yield_now().await;
             }
             ReaderTarget::Subscriber { .. } | ReaderTarget::File { .. } => {}
@@ -144,7 +147,7 @@ impl OutputReader {
         Some(bytes)
     }
 
-    /// The last lines, once all is read.
+    /// The last lines of the output, after all output is read.
     fn finish(&mut self) -> Vec<String> {
         let ReaderTarget::File { sink, filing } = &mut self.target else { return Vec::new() };
         if let Some(notice) = sink.finish() {
@@ -173,7 +176,7 @@ async fn discard(pipe: &AsyncFd<Arc<OwnedFd>>) {
     }
 }
 
-/// Reads once. `WouldBlock` where there is no data.
+/// Reads once. Returns `WouldBlock` if there is no data.
 fn read_some(pipe: &AsyncFd<Arc<OwnedFd>>, buffer: &mut [u8]) -> io::Result<usize> {
     pipe.try_io(Interest::READABLE, |pipe| Ok(rustix::io::read(pipe, buffer)?))
 }

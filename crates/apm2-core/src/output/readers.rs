@@ -32,15 +32,15 @@ use crate::{
     },
 };
 
-/// A reader whose task has ended is replaced at once, but not more often than this.
+/// Shortest time between two replacements of a reader whose task has ended.
 const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The recorded cause of the loss of what a reader had read.
+/// The recorded cause of the loss of bytes that a failed reader had read.
 const READER_GONE: &str = "the thread that kept it ended unexpectedly";
 
-/// The readers of one run that have all they need, and have not begun to read.
+/// The readers of one run. All their resources are allocated, but they do not read yet.
 pub(crate) struct Readers {
-    /// Runs the tasks that replace readers.
+    /// The runtime of the tasks that replace failed readers.
     runtime: Handle,
     ready: Vec<(Reading, ReadyReader)>,
 }
@@ -49,7 +49,7 @@ impl Readers {
     /// Allocates everything that can fail, so that [`start`](Self::start) cannot.
     ///
     /// # Errors
-    /// When no thread or file descriptor is left.
+    /// No thread or file descriptor is available.
     pub(crate) fn ready(runtime: &Handle, outputs: Outputs, destination: &Destination) -> io::Result<Self> {
         let ready = outputs.0.into_iter().map(|Output { source, pipe, begins_at }| {
             ioctl_fionbio(&pipe, true)?;
@@ -61,12 +61,12 @@ impl Readers {
         Ok(Self { runtime: runtime.clone(), ready: ready.collect::<io::Result<_>>()? })
     }
 
-    /// All outputs, for the file descriptor store.
+    /// The sources of all outputs, for the file descriptor store.
     pub(crate) fn stored_outputs(&self) -> Vec<(BorrowedFd<'_>, Option<LogPosition>)> {
         self.ready.iter().map(|(reading, _)| (reading.pipe.as_fd(), reading.begins_at)).collect()
     }
 
-    /// Starts to read.
+    /// Starts all readers.
     pub(crate) fn start(self) -> OutputDrain {
         let mut drains = OutputDrain::none();
         for (reading, first) in self.ready {
@@ -80,18 +80,18 @@ impl Readers {
     }
 }
 
-/// One output and what is needed to make a reader for it again.
+/// One output, and everything that is needed to create another reader for it.
 struct Reading {
     source: OutputSource,
     pipe: Arc<OwnedFd>,
     begins_at: Option<LogPosition>,
     destination: Destination,
-    /// Bytes that were read from the pipe, are not written yet, and are not reported as lost.
+    /// Number of bytes that were read from the pipe, are not written yet, and are not reported as lost.
     lost: Arc<AtomicU64>,
 }
 
 impl Reading {
-    /// Makes a reader. With a cause in `dropping`, it discards the output until it tries to write again.
+    /// Creates a reader. With a cause in `dropping`, the reader discards the output until it tries to write again.
     fn ready(&self, ours: &Handle, dropping: Option<&str>) -> io::Result<ReadyReader> {
         let runtime = self.destination.runtime(self.source, ours)?;
         let entered = runtime.enter();
@@ -119,8 +119,9 @@ impl Reading {
         }
     }
 
-    /// Replaces the reader each time its task ends before the output does, because it or its thread panicked. What it had read
-    /// is recorded as lost; the rest is still in the pipe.
+    /// Waits for the end of the output. Creates another reader each time the task of a reader ends before the output
+    /// does, because the reader or its thread panicked. The bytes that the failed reader had read are recorded as lost;
+    /// the remaining output is still in the pipe.
     async fn keep_reading(
         self,
         first: oneshot::Receiver<ReaderEnd>,
@@ -139,7 +140,8 @@ impl Reading {
                 return;
             }
             tracing::error!(source = ?self.source, "the reader of an output has ended unexpectedly, and is replaced");
-            // A reader that fails at once must not block the process: the next one discards output before it tries again.
+            // A reader that fails at once must not block the process. The next reader therefore discards output before
+            // it tries to write again.
             let again_at = replaced_at.map(|at| at + REPLACE_INTERVAL).filter(|at| *at > Instant::now());
             let is_given_up = again_at.is_some() && *ended.borrow();
             self.report_loss(is_given_up);
@@ -155,14 +157,15 @@ impl Reading {
         }
     }
 
-    /// The next reader, once one can be made. `None` once the destination is gone.
+    /// Creates the next reader, as soon as that is possible. Returns `None` if the destination is gone.
     async fn replacement(&self, dropping: Option<&'static str>) -> Option<ReadyReader> {
         loop {
             if self.destination.is_gone() {
                 return None;
             }
             let (reading, ours) = (self.again(), Handle::current());
-            // On a blocking thread: `ready` determines the file system of the log file, and may start a thread for it.
+            // `ready` runs on a blocking thread, because it determines the file system of the log file and may start a
+            // thread for it.
             match blocking::step(move || reading.ready(&ours, dropping)).await.and_then(|made| made) {
                 Ok(ready) => return Some(ready),
                 Err(error) => tracing::error!(%error, "the reader of an output cannot be replaced yet"),
@@ -171,13 +174,14 @@ impl Reading {
         }
     }
 
-    /// A copy for a blocking thread.
+    /// A copy of this output and its data, for a blocking thread.
     fn again(&self) -> Self {
         let (pipe, lost) = (Arc::clone(&self.pipe), Arc::clone(&self.lost));
         Self { source: self.source, pipe, begins_at: self.begins_at, destination: self.destination.clone(), lost }
     }
 
-    /// Records what is lost with a reader, and what is left in the pipe where that is given up, too.
+    /// Records the bytes that are lost with a failed reader. If no further reader can be created, the bytes that remain
+    /// in the pipe are also recorded as lost.
     fn report_loss(&self, is_given_up: bool) {
         let left = if is_given_up { ioctl_fionread(&self.pipe).unwrap_or(0) } else { 0 };
         let bytes = self.lost.swap(0, Ordering::Relaxed).saturating_add(left);

@@ -6,7 +6,7 @@ use apm2_model::event::kind::OutputSource;
 
 use crate::output::log::follow::LogPosition;
 
-/// The read ends of the outputs of one run: one for each output, or one for both.
+/// The read ends of the outputs of one run: one for each output, or one for both outputs.
 #[derive(Debug)]
 pub(crate) struct Outputs(pub(crate) Vec<Output>);
 
@@ -15,7 +15,8 @@ pub(crate) struct Outputs(pub(crate) Vec<Output>);
 pub(crate) struct Output {
     pub(crate) source: OutputSource,
     pub(crate) pipe: OwnedFd,
-    /// Where in its log file the output of this run begins; `None` without a file, or if unknown.
+    /// The position in the log file at which the output of this run begins; `None` without a log file, or if the
+    /// position is unknown.
     pub(crate) begins_at: Option<LogPosition>,
 }
 

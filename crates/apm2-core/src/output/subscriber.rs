@@ -1,35 +1,36 @@
-//! Output that is passed to a subscriber as it is read.
+//! Passes output to a subscriber as soon as it is read.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use apm2_model::event::kind::OutputSource;
 use tokio::sync::mpsc;
 
-/// Capacity of a subscription, in chunks. When it is full, reading stops and the process blocks once its pipe is full.
+/// Capacity of a subscription, in chunks. When the subscription is full, reading stops, and the process blocks when its
+/// pipe is full.
 const CHUNKS_WAITING_MAX: usize = 64;
 
-/// A piece of output, as it was read.
+/// A chunk of output, as it was read from the pipe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputChunk {
-    /// The output that it was read from.
+    /// The output from which the chunk was read.
     pub source: OutputSource,
-    /// At least one byte, and at most 64 KiB.
+    /// The data of the chunk: at least one byte, and at most 64 KiB.
     pub bytes: Vec<u8>,
 }
 
-/// Passes output to the latest subscriber, if there is one.
+/// Passes output to the latest subscriber. Without a subscriber, the output is dropped.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct OutputSubscriber(Arc<Mutex<Option<mpsc::Sender<OutputChunk>>>>);
 
 impl OutputSubscriber {
-    /// Makes a new subscription. It replaces an earlier one.
+    /// Creates a new subscription, which replaces an earlier one.
     pub(crate) fn subscribe(&self) -> mpsc::Receiver<OutputChunk> {
         let (sender, receiver) = mpsc::channel(CHUNKS_WAITING_MAX);
         self.set(Some(sender));
         receiver
     }
 
-    /// Sends a piece to the subscriber, and waits while its queue is full.
+    /// Sends a chunk to the subscriber. Waits while the queue of the subscriber is full.
     pub(crate) async fn deliver(&self, source: OutputSource, bytes: &[u8]) {
         let Some(subscriber) = self.get() else { return };
         let chunk = OutputChunk { source, bytes: bytes.to_vec() };

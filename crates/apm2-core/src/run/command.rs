@@ -12,19 +12,19 @@ pub(crate) const COMMANDS_WAITING_MAX: usize = 16;
 
 /// A request to stop the process.
 pub(crate) struct StopCommand {
-    /// The requester, for the record.
+    /// The requester, as recorded in events.
     pub(crate) request: Requester,
     /// Time between the stop signal and SIGKILL.
     pub(crate) timeout: Duration,
-    /// The end of that time, on the monotonic clock.
+    /// The deadline for SIGKILL on the monotonic clock: the time of the request plus `timeout`.
     pub(crate) deadline: Instant,
-    /// Receives the result. The receiver may be gone.
+    /// Sends the result of the stop. The receiver may be gone.
     pub(crate) reply: ReplySender,
 }
 
-/// A request to signal the process that its credentials were rotated.
+/// A request to signal the process after its credentials were rotated.
 pub(crate) struct RotateCommand {
-    /// The requester, for the record.
+    /// The requester, as recorded in events.
     pub(crate) request: Requester,
     /// The name of the credential profile.
     pub(crate) profile: String,
@@ -32,17 +32,17 @@ pub(crate) struct RotateCommand {
     pub(crate) variables: Vec<String>,
     /// The signal to send.
     pub(crate) signal: Signal,
-    /// Receives the result.
+    /// Sends the result of the signal.
     pub(crate) reply: ReplySender,
 }
 
 /// A request to pass on a signal that does not count as a stop.
 pub(crate) struct SignalCommand {
-    /// The requester, for the record.
+    /// The requester, as recorded in events.
     pub(crate) request: Requester,
     /// The signal to pass on.
     pub(crate) signal: Signal,
-    /// Receives the result.
+    /// Sends the result of the signal.
     pub(crate) reply: ReplySender,
 }
 
@@ -59,7 +59,7 @@ pub(crate) type ReplySender = oneshot::Sender<Result<(), ProcessError>>;
 /// The receiver of a command's result.
 pub(crate) type ReplyReceiver = oneshot::Receiver<Result<(), ProcessError>>;
 
-/// Sends a result. The receiver may be gone, which is no error.
+/// Sends the result of a command. It is no error if the receiver is gone.
 pub(crate) fn answer(reply: ReplySender, result: Result<(), ProcessError>) {
     let _ = reply.send(result);
 }

@@ -1,4 +1,5 @@
-//! Recorded events for subscribers in this process. Each is sent after it is durable; nothing waits for a subscriber.
+//! Recorded events for subscribers in this process. Each event is sent after it is durable. The supervisor does not
+//! wait for subscribers.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use tokio::sync::broadcast::{Receiver, Sender, channel, error::RecvError};
 /// Capacity of a subscription. If more events wait, the oldest are dropped and reported as [`MissedEvents`].
 pub const EVENTS_WAITING_MAX: usize = 1024;
 
-/// Broadcasts the events that the histories of a supervisor have recorded.
+/// Broadcasts the events of all instances of a supervisor.
 #[derive(Clone)]
 pub(crate) struct EventFeed(Sender<Arc<Event>>);
 
@@ -25,12 +26,12 @@ impl EventFeed {
             return;
         }
         for event in events {
-            // Fails when the last subscriber has just been dropped.
+            // Sending fails when the last subscriber has just been dropped. This error is ignored.
             let _ = self.0.send(Arc::new(event));
         }
     }
 
-    /// Subscribes to the events from now on, of one process or of all.
+    /// Subscribes to the events from now on, either of one process or of all processes.
     pub(crate) fn subscribe(&self, process: Option<ProcessId>) -> EventSubscription {
         EventSubscription { events: self.0.subscribe(), process }
     }
@@ -43,17 +44,17 @@ pub struct EventSubscription {
     process: Option<ProcessId>,
 }
 
-/// Events that a subscriber did not take in time.
+/// The number of events that were dropped because a subscriber was too slow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{0} events were not taken in time and are lost to this subscription; they are on record")]
 pub struct MissedEvents(pub u64);
 
 impl EventSubscription {
-    /// The next event; `None` once the supervisor and all its tasks are gone.
+    /// Waits for the next event. Returns `None` when the supervisor and all its tasks are gone.
     ///
     /// # Errors
-    /// When this subscriber was too slow and events were dropped, possibly those of other processes. The subscription
-    /// continues after them.
+    /// This subscriber was too slow, and events were dropped (possibly events of other processes). The subscription
+    /// continues after the dropped events.
     pub async fn next(&mut self) -> Result<Option<Arc<Event>>, MissedEvents> {
         loop {
             match self.events.recv().await {

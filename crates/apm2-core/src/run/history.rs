@@ -1,4 +1,5 @@
-//! The events of one instance and their fold. The recorder computes the fold from what it has recorded.
+//! The recorded events of one instance and the state computed from them (the fold). The recorder computes the fold from
+//! what it has recorded.
 
 use std::{io, sync::Arc};
 
@@ -20,14 +21,14 @@ pub(crate) struct History {
     stream: Option<Arc<Stream>>,
     recorder: Box<dyn Recorder>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Receives recorded events, if there is one.
+    /// Receives each recorded event, if a supervisor set a feed.
     pub(crate) feed: Option<EventFeed>,
-    /// The secret values of the instance: masked in every event.
+    /// The known secret values of the instance, which are masked in every event.
     pub(crate) known: Known,
 }
 
 impl History {
-    /// Continues `stream`, or begins a new one.
+    /// Continues `stream`; begins a new stream if `stream` is `None`.
     pub(crate) fn new(
         id: StreamId,
         stream: Option<Stream>,
@@ -42,15 +43,15 @@ impl History {
         self.id
     }
 
-    /// The fold of all that was recorded; `None` before the first event.
+    /// The state of the stream after all recorded events; `None` before the first event.
     pub(crate) const fn stream(&self) -> Option<&Arc<Stream>> {
         self.stream.as_ref()
     }
 
-    /// Records `kinds` as one commit. Returns the seq of the first.
+    /// Records events of these `kinds` as one commit. Returns the seq of the first event.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`] when the events are not legal in this state; [`ProcessError::Io`] when they were not
+    /// [`ProcessError::InvalidState`] when the state does not allow the events; [`ProcessError::Io`] when they were not
     /// recorded. The stream is unchanged in both cases.
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let drafts = self.drafts(origin, kinds);
@@ -68,7 +69,8 @@ impl History {
         Ok(first)
     }
 
-    /// The reason to record, without secrets. The output of a health check is cut, as in its events.
+    /// The reason as it is recorded: without secrets. The output of a health check is also shortened, as in the events
+    /// about health checks.
     fn reason_of(&self, origin: &EventOrigin) -> Option<String> {
         let reason = origin.request.reason.as_deref()?;
         Some(match origin.request.actor {
@@ -77,7 +79,7 @@ impl History {
         })
     }
 
-    /// The new events of a commit, each with the number of its run.
+    /// The draft events of a commit, each with the number of its run.
     fn drafts(&self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Vec<NewEvent> {
         let stamp = origin.stamp.unwrap_or_else(|| self.clock.now());
         let reason = self.reason_of(origin);
@@ -103,7 +105,8 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     let mut texts: Vec<&mut String> = Vec::new();
     match &mut kind {
         EventKind::Crashed { cause: RunEnd::SpawnFailed(failure) } => texts.push(&mut failure.message),
-        // Masked before they are cut: a text that is cut first may end with a part of a secret, which the mask does not match.
+        // Texts are masked before they are cut. A text that is cut first may end with a part of a secret, and the mask
+        // would not recognize this part.
         EventKind::HealthChanged { detail, .. } => *detail = known.redact_and_cut(detail, DETAIL_CHARS_MAX),
         EventKind::Observed { detail, .. } => *detail = known.redact_and_cut(detail, OBSERVATION_CHARS_MAX),
         EventKind::OutputDropped { cause, .. } => texts.push(cause),
@@ -116,7 +119,7 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
     kind
 }
 
-/// Converts an error of the recorder: illegal events, or an I/O error.
+/// Converts an error of the recorder to a process error: events that the state does not allow, or an I/O error.
 fn refusal(error: io::Error) -> ProcessError {
     let illegal = error.get_ref().and_then(|inner| inner.downcast_ref::<IllegalEvent>());
     match illegal {
@@ -125,7 +128,7 @@ fn refusal(error: io::Error) -> ProcessError {
     }
 }
 
-/// The error when the recorder returned other events than it was given.
+/// The error if the recorder returned other events than those that were to be recorded.
 fn broken_contract(what: &str) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::InvalidData, format!("the recorder broke its contract: {what}")))
 }
@@ -158,7 +161,7 @@ mod tests {
         }
     }
 
-    /// Cuts texts at every position of a secret: no part of the secret may be recorded.
+    /// Texts are cut at every position of a secret. No part of the secret may be recorded.
     #[test]
     fn texts_are_masked_before_they_are_cut() {
         let secret = "Zq8vK2m1Xw3rT6yU";
@@ -174,7 +177,7 @@ mod tests {
             let detail = format!("{}{secret} is refused", "x".repeat(length));
             let health = EventOrigin::of(Requester { actor: Actor::Health, reason: Some(detail.clone()) });
             let observed = EventKind::Observed { adapter: "a".to_owned(), detail: detail.clone() };
-            // Neither event is legal in this state, so `masked` is tested directly.
+            // The state allows neither event, so the function `masked` is tested directly.
             let kinds = [EventKind::HealthChanged { healthy: false, detail }, observed];
             for kind in kinds {
                 let masked = format!("{:?}", masked(kind, &history.known));

@@ -1,4 +1,4 @@
-//! One instance under supervision: the state that its runner and the task that owns its run share.
+//! One instance under supervision: the state that is shared by its runner and the task that owns its run.
 
 use std::{
     io,
@@ -39,13 +39,13 @@ use crate::{
 /// The end of the main process of a run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MainProcessEnd {
-    /// How it ended.
+    /// The exit of the main process.
     pub(crate) exit: Exit,
-    /// Whether this supervisor had sent SIGKILL before.
+    /// Whether this supervisor had sent SIGKILL before the end.
     pub(crate) after_kill: bool,
 }
 
-/// The event for an exit in a state. `killed`: whether this supervisor had sent SIGKILL before.
+/// The event for an exit in this state. `killed` says whether this supervisor had sent SIGKILL before the exit.
 pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> EventKind {
     match state {
         ProcessState::Stopping if killed && exit.signal() == Some(Signal::KILL) => EventKind::Terminated { exit },
@@ -55,17 +55,17 @@ pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> Event
     }
 }
 
-/// The state of an instance as of its last commit. Reading it never waits for a step that records.
+/// The facts about an instance after its last commit. Reading them does not wait for a step that is being recorded.
 pub(crate) struct InstanceFacts {
     /// The id of the stream.
     pub(crate) id: StreamId,
-    /// The place of the ledger that the instance belongs to.
+    /// The identity of the directory of the ledger to which the instance belongs.
     pub(crate) place: Option<LedgerPlace>,
-    /// The specification with its secrets: recorded only in its redacted form.
+    /// The specification with its secrets. Only its redacted form is recorded.
     pub(crate) spec: Arc<ProcessSpec>,
     /// The source of time stamps.
     pub(crate) clock: Arc<dyn Clock>,
-    /// The fold of the recorded events; `None` before the first.
+    /// The state of the stream after all recorded events (the fold); `None` before the first event.
     pub(crate) stream: Option<Arc<Stream>>,
     /// Whether a process was spawned and is not reaped yet (INV-0011).
     pub(crate) has_child: bool,
@@ -78,7 +78,7 @@ pub(crate) struct InstanceFacts {
 }
 
 impl InstanceFacts {
-    /// The state of the fold; before the first event that of a new handle.
+    /// The state of the instance. Before the first event, it is the state of a new handle.
     pub(crate) fn state(&self) -> ProcessState {
         self.stream.as_ref().map_or(ProcessState::Stopped { exit_code: None }, |stream| stream.handle.state.clone())
     }
@@ -89,7 +89,7 @@ impl InstanceFacts {
             .map_or_else(|| ProcessHandle::new((*self.spec).clone(), self.id.instance), |stream| stream.handle.clone())
     }
 
-    /// The latest run, 0 before the first.
+    /// The number of the latest run; 0 before the first run.
     pub(crate) fn run(&self) -> u64 {
         self.stream.as_ref().map_or(0, |stream| stream.run)
     }
@@ -106,20 +106,20 @@ impl InstanceFacts {
         }
     }
 
-    /// The error of an operation that does not fit the state.
+    /// The error for an operation that the state does not allow.
     pub(crate) fn refusal(&self, operation: &str) -> ProcessError {
         let handle = self.handle();
         ProcessError::InvalidState(format!("cannot {operation} {}: it is {}", handle.display_name(), handle.state))
     }
 }
 
-/// A process whose start could not be recorded.
+/// A process that was killed because its start could not be recorded.
 pub(crate) struct Unconfirmed {
     pub(crate) error: ProcessError,
     pub(crate) child: Box<Child>,
 }
 
-/// One instance of a specification. Locked for one step at a time.
+/// One instance of a specification. It is locked for one step at a time.
 pub(crate) struct Instance {
     facts: Arc<Mutex<InstanceFacts>>,
     history: History,
@@ -129,12 +129,13 @@ pub(crate) struct Instance {
     pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
     /// The credential values of the latest start, which are not in the specification.
     credentials: Known,
-    /// The start intent whose process was killed because it could not be recorded.
+    /// The requested start (recorded) whose process was killed because `Starting` could not be recorded.
     killed: Option<Intent>,
 }
 
 impl Instance {
-    /// Sets the credential values to mask from now on. Returns all known secrets, those of the specification included.
+    /// Sets the credential values that are masked from now on. Returns all known secrets, including those of the
+    /// specification.
     pub(crate) fn know(&mut self, credentials: Known) -> Known {
         let known = Known::of_spec(&self.facts().spec).and(&credentials);
         self.history.known = known.clone();
@@ -147,24 +148,24 @@ impl Instance {
         self.history.known.clone()
     }
 
-    /// The current facts. Hold the guard only briefly.
+    /// The current facts about the instance. Hold the guard only for a short time.
     pub(crate) fn facts(&self) -> MutexGuard<'_, InstanceFacts> {
         lock(&self.facts)
     }
 
-    /// The fold of the recorded events; `None` before the first.
+    /// The state of the stream after all recorded events; `None` before the first event.
     pub(crate) const fn stream(&self) -> Option<&Arc<Stream>> {
         self.history.stream()
     }
 
-    /// Records `kinds` as one commit and publishes the fold. See [`History::record`].
+    /// Records events of these `kinds` as one commit and publishes the new state. See [`History::record`].
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         let seq = self.history.record(origin, kinds)?;
         self.facts().stream = self.history.stream().cloned();
         Ok(seq)
     }
 
-    /// Records the intent to start. Returns the seq of that event.
+    /// Records the request of a start. Returns the seq of the `StartRequested` event.
     pub(crate) fn request_start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<u64, ProcessError> {
         self.close_killed()?;
         let credentials = &self.credentials;
@@ -185,11 +186,11 @@ impl Instance {
         let mut facts = self.facts();
         facts.unreported = None;
         facts.end_seq = None;
-        // The request is the last event of its commit.
+        // `StartRequested` is the last event of its commit.
         Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
     }
 
-    /// Notes that the process of the current start was killed because it could not be recorded.
+    /// Stores that the process of the current start was killed because the start could not be recorded.
     pub(crate) fn note_killed(&mut self) {
         self.killed = self.stream().and_then(|stream| stream.intent);
     }
@@ -206,11 +207,12 @@ impl Instance {
         Ok(())
     }
 
-    /// Replaces the specification from the next start on. Recorded only if the redacted specification changes.
+    /// Replaces the specification from the next start on. An event is recorded only if the redacted specification
+    /// changes.
     pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         let known = Known::of_spec(&spec).and(&self.credentials);
         let redacted = RedactedSpec::without(&spec, &known);
-        // A running process still has the previous values.
+        // A running process still uses the values of the old specification, so they stay masked.
         let before = Known::of_spec(&self.facts().spec);
         self.history.known = known.and(&before);
         let kind = match self.stream() {
@@ -242,7 +244,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Records that the process runs and keeps the child until it is reaped. On error the child is returned.
+    /// Records that the process runs, and stores the child until it is reaped. Returns the child if recording fails.
     pub(crate) fn record_started(
         &mut self,
         origin: &EventOrigin,
@@ -261,7 +263,7 @@ impl Instance {
         Ok(())
     }
 
-    /// Records the end of the run, and only then reaps the process and publishes the end. If recording fails, the process
+    /// Records the end of the run, and then reaps the process and publishes the end. If recording fails, the process
     /// stays a zombie and the next supervisor can still read its exit status.
     pub(crate) fn record_end(&mut self, end: &MainProcessEnd, origin: &EventOrigin) -> Result<(), ProcessError> {
         let state = self.facts().state();
@@ -289,7 +291,7 @@ impl Instance {
         }
     }
 
-    /// Reaps the zombie. The kernel may reuse its pid from here on.
+    /// Reaps the zombie. From now on, the kernel may reuse the pid.
     fn reap(&mut self) {
         let Some(mut child) = self.child.take() else { return };
         match child.try_wait() {
@@ -300,7 +302,7 @@ impl Instance {
     }
 }
 
-/// An instance, shared by its runner and the task that owns its run.
+/// An instance that is shared by its runner and the task that owns its run.
 #[derive(Clone)]
 pub(crate) struct SharedInstance {
     instance: Arc<Mutex<Instance>>,
@@ -333,25 +335,26 @@ impl SharedInstance {
         Self { instance, facts }
     }
 
-    /// Locks the instance for one synchronous step. The lock is held while the step waits for a disk or a fork, so never
-    /// call this on an async worker.
+    /// Locks the instance for one synchronous step. The lock is held while the step waits for a disk or for fork(2). Do
+    /// not call this function on an async worker.
     ///
-    /// A poisoned lock is ignored: the fold changes last, so a panic of the recorder leaves the instance consistent.
+    /// Poisoning of the lock is ignored: the state changes only after the events are recorded, so a panic of the
+    /// recorder leaves the instance consistent.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Instance> {
         lock(&self.instance)
     }
 
-    /// The current facts. Hold the guard only briefly.
+    /// The current facts about the instance. Hold the guard only for a short time.
     pub(crate) fn facts(&self) -> MutexGuard<'_, InstanceFacts> {
         lock(&self.facts)
     }
 
-    /// Sends recorded events to `feed`.
+    /// From now on, sends each recorded event to `feed`.
     pub(crate) fn publish(&self, feed: EventFeed) {
         self.lock().history.feed = Some(feed);
     }
 
-    /// Takes time stamps from `clock`.
+    /// From now on, takes timestamps from `clock`.
     pub(crate) fn set_clock(&self, clock: Arc<dyn Clock>) {
         self.lock().history.clock = Arc::clone(&clock);
         self.facts().clock = clock;

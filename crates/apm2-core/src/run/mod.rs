@@ -1,4 +1,4 @@
-//! One run of an instance from its start to its end, and the events that record it.
+//! One run of an instance: from its start to its end, with the events that record it.
 
 pub(crate) mod command;
 pub(crate) mod event_feed;

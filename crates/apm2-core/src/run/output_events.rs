@@ -33,7 +33,7 @@ pub(super) fn record_outputs(shared: &SharedInstance, run: u64, drained: Drained
     if has_failed && !(stdout.is_empty() && stderr.is_empty()) {
         kinds.push(EventKind::OutputTail { stdout, stderr });
     }
-    // No event may be added to a run after the next one has begun.
+    // Events about a run must not be added after the next run has begun.
     if kinds.is_empty() || latest != run {
         return;
     }
@@ -43,7 +43,7 @@ pub(super) fn record_outputs(shared: &SharedInstance, run: u64, drained: Drained
     }
 }
 
-/// Records that output is being lost, or, once that is known, how many bytes were lost.
+/// Records that output is being lost. When the loss is over, records how many bytes were lost.
 pub(super) fn record_notice(shared: &SharedInstance, run: u64, notice: &OutputNotice) {
     let (source, bytes, cause) = match notice {
         OutputNotice::Dropping { source, cause } => (*source, 0, cause.clone()),

@@ -14,11 +14,11 @@ use crate::os::hook;
 /// The result of one pre-stop command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PreStopResult {
-    /// The command, secrets masked.
+    /// The command with its arguments. Secrets are masked.
     pub(crate) command: String,
-    /// Whether it ended in time with exit code 0.
+    /// Whether the command ended in time with exit code 0.
     pub(crate) succeeded: bool,
-    /// How it ended, for people.
+    /// How the command ended, in words.
     pub(crate) detail: String,
 }
 
@@ -30,8 +30,8 @@ pub(crate) struct PreStop {
 }
 
 impl PreStop {
-    /// Runs the commands one after another, all of them until `until`. Each has `pid` in its variable `APM2_PID`; `known`
-    /// values are masked in the results.
+    /// Runs the commands one after another. `until` is the deadline for all commands together. Each command gets `pid`
+    /// in its environment variable `APM2_PID`. The values in `known` are masked in the results.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
@@ -46,7 +46,7 @@ impl PreStop {
         Self { running: tokio::spawn(run(commands, cwd, pid, known, reached)), until }
     }
 
-    /// Shortens the deadline. Commands that do not end in time have a result that says so.
+    /// Shortens the deadline. The result of a command that does not end in time says so.
     pub(crate) fn shorten_deadline(&self, until: Instant) {
         self.until.send_if_modified(|before| {
             let is_earlier = until < *before;
@@ -101,13 +101,13 @@ async fn run(
     results
 }
 
-/// Waits for a deadline that may be shortened meanwhile.
+/// Waits for a deadline that may be shortened in the meantime.
 async fn reached(until: &mut watch::Receiver<Instant>) {
     loop {
         let moment = *until.borrow_and_update();
         tokio::select! {
             () = sleep_until(moment) => return,
-            // The sender is gone: the results are no longer wanted.
+            // The sender of the deadline is gone, so the results are not needed any more.
             changed = until.changed() => if changed.is_err() { return },
         }
     }
@@ -119,7 +119,8 @@ mod tests {
 
     use super::*;
 
-    /// A known value that contains a secret-like text is masked as a whole: known values are masked before the filter.
+    /// A known value that contains a secret-like text is masked as a whole, because known values are masked before the
+    /// filter is applied.
     #[tokio::test]
     async fn a_known_value_in_a_command_is_masked_whole() {
         let value = "my password=hunter2 and more";

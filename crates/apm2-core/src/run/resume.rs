@@ -1,4 +1,4 @@
-//! Resuming the run of an earlier supervisor, from what can be observed now.
+//! Resumes the run of an earlier supervisor, based on what can be observed now.
 
 use std::{
     collections::BTreeMap,
@@ -55,30 +55,30 @@ use crate::{
 /// How long to wait until a forked child has executed its program.
 const EXEC_WAIT: Duration = Duration::from_secs(2);
 
-/// Interval between the looks during [`EXEC_WAIT`].
+/// Interval between two checks during [`EXEC_WAIT`].
 const EXEC_POLL: Duration = Duration::from_millis(5);
 
 /// The outcome of resuming the latest run of an earlier supervisor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Resumed {
-    /// No run was open.
+    /// No run was open, so there was nothing to resume.
     Nothing,
     /// The process is alive and is supervised from here on.
     Adopted,
-    /// The process has ended; the end is being recorded.
+    /// The process has ended. The end is being recorded.
     Ended,
     /// The process was never started, or ended before it executed its program.
     NeverStarted,
 }
 
 impl ProcessRunner {
-    /// Resumes a run that an earlier supervisor left open. An exit that cannot be observed is recorded as unknown (law 5).
+    /// Resumes a run that an earlier supervisor left open. An exit that cannot be observed is recorded as unknown.
     ///
-    /// A process that is alive is supervised as if it had been started here, and reading of its output continues. If it has
-    /// ended, the run task records that; [`wait`](Self::wait) returns after it.
+    /// A process that is alive is supervised as if it had been started here, and reading of its output continues. If
+    /// the process has ended, the run task records the end, and [`wait`](Self::wait) returns after that.
     ///
-    /// `watched_until`: the last time at which a supervisor is known to have watched. An end that is found is recorded as
-    /// later than that.
+    /// `watched_until` is the last time at which a supervisor is known to have run. If the process has ended, its end
+    /// is recorded as later than this time.
     pub(crate) fn resume(&mut self, watched_until: Option<Timestamp>) -> Result<Resumed, ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
@@ -108,7 +108,7 @@ impl ProcessRunner {
             Some(StoredRun { outputs, pidfd, .. }) => (Outputs::of(outputs), Some(pidfd)),
             None => (None, None),
         };
-        // Without a file descriptor store: reopen the pipes through the process, which has their write ends open.
+        // Without a file descriptor store, the pipes are reopened through the process, which has their write ends open.
         let outputs = outputs.or_else(|| Outputs::of_process(&identity));
         let found = observe(&identity, pidfd.as_ref());
         if found == ProcessStatus::Unverifiable {
@@ -132,8 +132,8 @@ impl ProcessRunner {
         Ok(if found_ended.is_some() { Resumed::Ended } else { Resumed::Adopted })
     }
 
-    /// Readers of the outputs of a resumed run. If they cannot be made, the run is supervised nevertheless and the loss of its
-    /// output is recorded.
+    /// Creates readers for the outputs of a resumed run. If that fails, the run is supervised without them, and the
+    /// loss of its output is recorded.
     fn resumed_readers(
         &self,
         runtime: &Handle,
@@ -147,18 +147,18 @@ impl ProcessRunner {
                 tracing::error!(%error, "the output of a resumed run cannot be read");
                 for source in sources {
                     let cause = format!("it cannot be read: {error}");
-                    // Does not fail: the queue is empty.
+                    // Sending cannot fail, because the queue is empty.
                     let _ = notices.try_send(OutputNotice::Dropping { source, cause });
                 }
             })
             .ok()
     }
 
-    /// Continues to read the output of the latest run, when the run had ended and its supervisor ended before all output was
-    /// read. The run is closed, so no more events are recorded for it.
+    /// Continues to read the output of the latest run. For a run that had ended before its supervisor ended, but whose
+    /// output was not read completely. The end of the run is already recorded, so no more events are recorded for it.
     ///
     /// # Errors
-    /// When the outputs cannot be read.
+    /// The outputs cannot be read.
     pub(crate) fn begin_rest(&self) -> Result<Option<Rest>, ProcessError> {
         let runtime = spawner::runtime()?;
         let _in_run = self.run_span().entered();
@@ -201,7 +201,7 @@ impl ProcessRunner {
     }
 }
 
-/// The output of an ended run that is still being read.
+/// The remaining output of an ended run, which is still being read.
 pub(crate) struct Rest {
     drains: OutputDrain,
     marker: String,
@@ -209,7 +209,7 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Waits until all output is read, then releases the run in the file descriptor store.
+    /// Waits until all output is read, and then releases the descriptors of the run in the file descriptor store.
     pub(crate) async fn finish(self) {
         let Self { drains, marker, fd_store } = self;
         drains.finish().await;
@@ -220,11 +220,11 @@ impl Rest {
     }
 }
 
-/// The process of a start that was not recorded as running: the one in the file descriptor store, else the one that carries
-/// its marker.
+/// Finds the process of a start whose outcome was not recorded: the process in the file descriptor store, or else the
+/// process with the marker of the run.
 ///
-/// A child that is in neither was not released by its exec barrier and ends there; without a store, it may not have executed
-/// its program yet and is missed.
+/// A child that is found in neither way is still at its exec barrier and ends there. Without a store, a child that has
+/// not executed its program yet is not found.
 fn find_started(marker: &Marker, stored: Option<&StoredRun>) -> io::Result<Option<ProcessIdentity>> {
     match stored {
         Some(stored) => Ok(has_begun(marker, stored).then_some(stored.identity)),
@@ -232,8 +232,8 @@ fn find_started(marker: &Marker, stored: Option<&StoredRun>) -> io::Result<Optio
     }
 }
 
-/// Whether a forked child has executed its program: it carries its marker, or has ended by something else than its exec
-/// barrier. Assumed for a process that may not be looked at.
+/// Whether a forked child has executed its program: it has its marker, or it has ended in another way than at its exec
+/// barrier. Returns `true` for a process that may not be examined.
 fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> bool {
     let began = Instant::now();
     loop {
@@ -243,8 +243,8 @@ fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> 
             ProcessStatus::Alive => thread::sleep(EXEC_POLL),
             ProcessStatus::Zombie(exit) => return !was_not_admitted(&exit),
             ProcessStatus::Gone => {
-                // Before Linux 6.15 a pidfd does not keep the exit status of a reaped process (PIDFD_INFO_EXIT), so it is
-                // unknown whether the program was executed.
+                // Before Linux 6.15, a pidfd does not keep the exit status of a reaped process (`PIDFD_INFO_EXIT`). It
+                // is then unknown whether the program was executed.
                 let status = child::reaped_status(pidfd.as_fd()).map(ExitStatus::from_raw);
                 let exit = status.map(|status| Exit::from_status(status, Evidence::Recovered));
                 return exit.is_some_and(|exit| !was_not_admitted(&exit));
@@ -253,12 +253,13 @@ fn has_begun(marker: &Marker, StoredRun { pidfd, identity, .. }: &StoredRun) -> 
     }
 }
 
-/// The status of a process by its stored pidfd, or by its pid if there is no pidfd or the process has ended.
+/// The status of a process, read through its stored pidfd. If there is no pidfd or the process has ended, the status is
+/// read through its pid.
 fn observe(identity: &ProcessIdentity, pidfd: Option<&OwnedFd>) -> ProcessStatus {
     match (pidfd.and_then(|pidfd| child::has_ended(pidfd.as_fd())), status_of(identity)) {
         (Some(false), _) => ProcessStatus::Alive,
         (Some(true), ProcessStatus::Unverifiable) => ProcessStatus::Gone,
-        // `Supervisor::out_of_sight` has checked before that no process of the other namespace is alive.
+        // `Supervisor::out_of_sight` has checked before that no process in the other pid namespace is alive.
         (None, ProcessStatus::Unverifiable) if is_in_another_namespace(identity) => ProcessStatus::Gone,
         (_, observed) => observed,
     }
@@ -272,14 +273,14 @@ fn unverifiable(identity: &ProcessIdentity) -> ProcessError {
     ))
 }
 
-/// The later of two time stamps, by the boot clock within one boot and else by the wall clock.
+/// The later of two timestamps. Timestamps of one boot are compared by the boot clock, others by the wall clock.
 fn later(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     let (Some(a), Some(b)) = (a, b) else { return a.or(b) };
     let is_later = if a.boot_id == b.boot_id { a.boot_ns >= b.boot_ns } else { a.wall_ns >= b.wall_ns };
     Some(if is_later { a } else { b })
 }
 
-/// Why a process is gone, if the reason is a reboot or another pid namespace.
+/// Why the process is gone, if the reason is a reboot or another pid namespace.
 fn reason_of_absence(identity: &ProcessIdentity) -> Option<String> {
     if identity.boot_id != boot_id() {
         return Some("the machine was restarted".to_owned());

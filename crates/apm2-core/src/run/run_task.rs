@@ -1,9 +1,11 @@
-//! One run, from the spawn until the process is reaped: a task that waits for one input and takes one step.
+//! The task that owns one run, from the spawn until the process is reaped. It repeatedly waits for one input and takes
+//! one step.
 //!
-//! The steps are synchronous: an event is durable before the step acts on it, and a dropped future cannot interrupt a step.
-//! Each step runs on a blocking thread: the state of the task moves there and back, and the task itself only waits. A run
-//! is over when the main process **and** all members of its process group are gone. The group is signalled only while the
-//! main process is running or an unreaped zombie, because the kernel may reuse the group's id after that.
+//! The steps are synchronous: an event is durable before the step acts on it, and a dropped future cannot interrupt a
+//! step. Each step runs on a blocking thread: the state of the task moves there and back, and the task itself only
+//! waits. A run is over when the main process **and** all members of its process group are gone. The group is signalled
+//! only while the main process is running or an unreaped zombie, because the kernel may reuse the group's id after
+//! that.
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
@@ -34,23 +36,23 @@ use crate::{
     },
 };
 
-/// Interval between looks at a group that should end.
+/// Interval between two checks of a process group that should end.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Interval between looks at a group that is only watched.
+/// Interval between two checks of a process group that is only watched.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The task's ends of its channels.
+/// The ends of the channels that the task of a run uses.
 pub(crate) struct RunChannels {
-    /// Commands to carry out.
+    /// Receives the commands for the run.
     pub(crate) commands: mpsc::Receiver<RunCommand>,
-    /// Set to `true` once the end is recorded and all output has been delivered.
+    /// Set to `true` when the end of the run is recorded and all output is delivered.
     pub(crate) finished: watch::Sender<bool>,
-    /// Notices about lost output.
+    /// Receives notices about lost output.
     pub(crate) noticed: mpsc::Receiver<OutputNotice>,
 }
 
-/// What the task waits for.
+/// An input that the task waits for.
 enum RunInput {
     MainProcessEnded(Exit),
     Command(RunCommand),
@@ -60,7 +62,7 @@ enum RunInput {
     Sweep,
 }
 
-/// The state of the task that owns a run.
+/// The state of the task that owns one run.
 pub(crate) struct RunTask {
     pub(super) shared: SharedInstance,
     pub(super) marker: Marker,
@@ -69,28 +71,28 @@ pub(crate) struct RunTask {
     pub(super) fd_store: Option<Arc<dyn FdStore>>,
     pub(super) drains: OutputDrain,
     pub(super) phase: StopPhase,
-    /// The callers that wait for the stop.
+    /// The senders of the results for callers that wait for the stop.
     pub(super) waiting: Vec<ReplySender>,
-    /// The seq of the event that caused what the task does now, recorded as the cause of what follows.
+    /// The seq of the event that caused the current actions. It is recorded as the cause of the following events.
     pub(super) cause: Option<u64>,
-    /// The pre-stop commands, while they run.
+    /// The pre-stop commands that are running; `None` if none are running.
     pub(super) pre_stop: Option<PreStop>,
     pub(super) end: Option<MainProcessEnd>,
-    /// The requester to record with the end of a process that had ended before this task began.
+    /// The requester that is recorded with the end of the process, for a process that had ended before this task began.
     pub(super) found_ended: Option<Requester>,
-    /// Whether the processes that left the group and the session (strays) were sent a signal.
+    /// Whether a signal was sent to strays: processes of the run that left its process group and session.
     pub(super) strays_asked: bool,
-    /// The strays found by the latest look.
+    /// The strays (processes that left the group and the session) that the latest check found.
     pub(super) strays: Vec<Member>,
-    /// The strays that were sent a signal.
+    /// The strays (processes that left the group and the session) that were sent a signal.
     pub(super) asked: Vec<Member>,
-    /// All strays found so far, by pid and start time.
+    /// All strays (processes that left the group and the session) found so far, by pid and start time.
     pub(super) orphans: HashSet<(u32, u64)>,
-    /// Consecutive looks for strays that failed.
+    /// Number of consecutive failed searches for strays (processes that left the group and the session).
     pub(super) unclear_looks: u32,
-    /// Whether the main process and its group are gone, or the group is no longer watched.
+    /// Whether the main process and its process group are gone, or the group is no longer watched.
     pub(super) is_over: bool,
-    /// The result of recording the end; `None` before that was tried.
+    /// The result of recording the end of the run; `None` before the first attempt.
     pub(super) recorded: Option<Result<(), ProcessError>>,
 }
 
@@ -126,7 +128,7 @@ impl RunTask {
         }
     }
 
-    /// The same task, for a run that an earlier supervisor started. `found_ended` is given when its process has ended.
+    /// The same task, for a run of an earlier supervisor. `found_ended` is `Some` if the process has ended already.
     pub(crate) fn resumed(self, found_ended: Option<Requester>) -> Self {
         Self { found_ended, ..self }
     }
@@ -147,7 +149,7 @@ impl RunTask {
         run.close().await;
     }
 
-    /// Runs a step on a blocking thread. `None` when it panicked: the state of the run is lost with it.
+    /// Runs a step on a blocking thread. Returns `None` when the step panicked: the state of the run is then lost.
     async fn off_worker(mut self, step: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
         let stepped = blocking::step(move || {
             step(&mut self);
@@ -165,7 +167,7 @@ impl RunTask {
         let deadline = self.phase.deadline();
         let is_pressing = deadline.is_some() || self.unclear_looks > 0;
         let interval = if is_pressing { SWEEP_INTERVAL } else { WATCH_INTERVAL };
-        // The pre-stop commands have their own limit, and the stop signal is sent after them.
+        // The pre-stop commands have their own time limit, and the stop signal is sent after they end.
         let deadline = deadline.filter(|_| self.pre_stop.is_none());
         tokio::select! {
             biased;
@@ -202,11 +204,11 @@ impl RunTask {
     fn main_process_ended(&mut self, exit: Exit) {
         let after_kill = self.shared.facts().stream.as_ref().is_some_and(|stream| stream.kill_sent);
         self.end = Some(MainProcessEnd { exit, after_kill });
-        // Another part of this process has reaped the child: the kernel may have reused the group's id, so the group is
-        // not signalled (law 6).
+        // Another part of this process has reaped the child. The kernel may have reused the id of the process group, so
+        // no signal is sent to the group.
         self.is_over = self.main_process.has_lost_group(&exit);
         if let Some(pre_stop) = &self.pre_stop {
-            // The process has ended, so there is nothing left to prepare for.
+            // The process has ended, so the pre-stop commands are not needed any more.
             pre_stop.shorten_deadline(Instant::now());
         }
         self.sweep();
@@ -224,17 +226,20 @@ impl RunTask {
                 tracing::warn!(%error, "the end of processes that left the group could not be recorded");
             }
         }
-        // A natural exit is recorded without a cause, even if members of its group were signalled after it.
+        // If the process ended by itself, the end is recorded without a cause, even if members of its group were
+        // signalled later.
         let cause = self.cause.filter(|_| self.shared.facts().state() == ProcessState::Stopping);
         let origin = EventOrigin::of(self.found_ended.take().unwrap_or_default()).caused_by(cause);
         self.recorded = Some(self.shared.lock().record_end(end, &origin));
     }
 
-    /// Answers the waiting callers, waits until the remaining output is written, and records the result.
+    /// Sends the result to the waiting callers, waits until the remaining output is written, and publishes that the run
+    /// is over.
     async fn close(self) {
         let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = self;
         let RunChannels { commands, finished, mut noticed } = channels;
-        // Reaped: the pidfd is of no further use, and closing the channel fails later commands at once.
+        // The process is reaped, so the pidfd is not needed any more. The command channel is closed, so that later
+        // commands fail at once.
         drop((main_process, commands));
         let recorded = recorded.unwrap_or(Ok(()));
         for reply in waiting {
@@ -257,7 +262,7 @@ impl RunTask {
     }
 }
 
-/// Waits for the results of the pre-stop commands, without end when there are none. Cancel safe.
+/// Waits for the results of the pre-stop commands. Never returns if no commands are running. Cancel safe.
 async fn done(pre_stop: &mut Option<PreStop>) -> Vec<PreStopResult> {
     match pre_stop {
         Some(running) => running.done().await,

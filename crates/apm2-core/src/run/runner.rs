@@ -49,19 +49,19 @@ use crate::{
     time::instant_in,
 };
 
-/// How long a stop waits, after the end, for the rest of the output to be delivered.
+/// The longest time that a stop waits, after the end of the process, for the delivery of the remaining output.
 pub(crate) const STOP_DRAIN_MAX: Duration = Duration::from_secs(1);
 
 /// Runs one instance of a [`ProcessSpec`] and records its events.
 ///
-/// Dropping it stops nothing: the process keeps running, its output keeps being read, and its exit is recorded, as long
-/// as the tokio runtime lives.
+/// Dropping the runner stops nothing: the process continues to run, its output keeps being read, and its exit is
+/// recorded, as long as the tokio runtime lives.
 pub struct ProcessRunner {
     pub(crate) shared: SharedInstance,
     pub(super) subscriber: OutputSubscriber,
     /// The file descriptor store that keeps the outputs open beyond the end of this process.
     pub(crate) fd_store: Option<Arc<dyn FdStore>>,
-    /// The log files of the output; without them it goes to the subscriber.
+    /// The log files for the output. Without log files, the output goes to the subscriber.
     pub(crate) files: Option<FileLogs>,
     /// The latest run for which a process was spawned.
     pub(super) run: Option<RunLink>,
@@ -74,22 +74,22 @@ pub(super) struct RunLink {
 }
 
 impl ProcessRunner {
-    /// A runner in `Stopped` state whose events are not stored.
+    /// A runner in the `Stopped` state. Its events are numbered but not stored.
     ///
     /// # Panics
-    /// When `instance` is not less than `spec.instances` (INV-0010).
+    /// `instance` is not less than `spec.instances` (INV-0010).
     #[must_use]
     pub fn new(spec: ProcessSpec, instance: u32) -> Self {
         Self::recorded(spec, instance, Box::new(NullRecorder), None)
     }
 
-    /// A runner whose events are stored by `recorder`, and which continues `stream` if there is one.
+    /// A runner whose events are stored by `recorder`. If `stream` is `Some`, the runner continues this stream.
     ///
-    /// A stream that ends in the middle of a run cannot be started; a [`Supervisor`](crate::supervisor::Supervisor) resumes
-    /// it.
+    /// A stream that ends in the middle of a run cannot be started; a [`Supervisor`](crate::supervisor::Supervisor)
+    /// resumes it.
     ///
     /// # Panics
-    /// When `instance` is not less than `spec.instances` (INV-0010), or when `stream` is another instance's.
+    /// `instance` is not less than `spec.instances` (INV-0010), or `stream` belongs to another instance.
     #[must_use]
     pub fn recorded(spec: ProcessSpec, instance: u32, recorder: Box<dyn Recorder>, stream: Option<Stream>) -> Self {
         assert!(instance < spec.instances, "instance {instance} of {} (INV-0010)", spec.instances);
@@ -105,7 +105,7 @@ impl ProcessRunner {
         }
     }
 
-    /// The same runner with another source of time stamps.
+    /// The same runner, with `clock` as the source of timestamps.
     #[must_use]
     pub fn with_clock(self, clock: Arc<dyn Clock>) -> Self {
         self.shared.set_clock(clock);
@@ -123,7 +123,7 @@ impl ProcessRunner {
         Self { fd_store, files, ..self }
     }
 
-    /// The same runner, whose run markers hold the place of the ledger.
+    /// The same runner, whose run markers contain the identity of the ledger directory.
     pub(crate) fn placed(self, place: Option<LedgerPlace>) -> Self {
         self.shared.facts().place = place;
         self
@@ -137,7 +137,7 @@ impl ProcessRunner {
         Some(CapturedOutput { files, meter: Arc::clone(&logs.meter), secret_filter: Arc::clone(&logs.secret_filter) })
     }
 
-    /// The error of an operation that does not fit the state.
+    /// The error for an operation that the state does not allow.
     pub(crate) fn refusal(&self, operation: &str) -> ProcessError {
         self.shared.facts().refusal(operation)
     }
@@ -152,26 +152,26 @@ impl ProcessRunner {
 
     /// Starts the process on behalf of `request`.
     ///
-    /// Blocks until the program is executed and the events are recorded, which takes milliseconds. An exit of the previous
-    /// run that was not reported yet is discarded.
+    /// Blocks until the program is executed and the events are recorded, which takes milliseconds. If the exit of the
+    /// previous run was not reported yet, it is discarded.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] unless the process has ended or was never started (CTR-0005), and outside of a
     /// tokio runtime; [`ProcessError::SpawnFailed`] when the program could not be executed (CTR-0008), which leaves the
-    /// state `Crashed`; [`ProcessError::Io`] when the start could not be recorded: then nothing runs.
+    /// state `Crashed`; [`ProcessError::Io`] when the start could not be recorded. In this case, no process runs.
     ///
     /// # Panics
-    /// When the tokio runtime was built without its I/O or time driver.
+    /// The tokio runtime was built without its I/O or time driver.
     pub fn start_by(&mut self, request: Requester, trigger: StartTrigger) -> Result<(), ProcessError> {
         self.start_as(&EventOrigin::of(request), trigger, StartEnv::default())
     }
 
-    /// The tracing span that adds the number of the latest run to log lines.
+    /// The tracing span that adds the number of the latest run to log messages.
     pub(crate) fn run_span(&self) -> Span {
         tracing::error_span!("run", number = self.shared.facts().run())
     }
 
-    /// The run with this marker in the file descriptor store; `None` also when it cannot be read.
+    /// The run with this marker in the file descriptor store; `None` if the store does not have it or cannot be read.
     pub(crate) fn stored_run(&self, marker: &str) -> Option<StoredRun> {
         let stored = self.fd_store.as_ref()?.get(marker);
         stored
@@ -190,28 +190,30 @@ impl ProcessRunner {
 
     /// Stops the process with its whole group, on behalf of `request`.
     ///
-    /// Sends `spec.shutdown.signal` (default SIGTERM), then SIGKILL after `timeout` unless `spec.shutdown.force_kill` is
-    /// off (CTR-0007). Returns when no member of the group is left and that is recorded. While a stop is under way a
-    /// second one joins it: it may shorten the time until SIGKILL and never extends it. The exit counts as reported.
+    /// Sends `spec.shutdown.signal` (default SIGTERM), then SIGKILL after `timeout` unless `spec.shutdown.force_kill`
+    /// is off (CTR-0007). Returns when no member of the group is left and the end is recorded. A second stop during a
+    /// stop does not begin again: it may shorten the time until SIGKILL, but never extends it. The exit counts as
+    /// reported.
     ///
     /// Dropping the future does not cancel the stop.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`] when the process is not running (CTR-0006); [`ProcessError::SignalFailed`] when
-    /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`, when
-    /// members of the group are left after the last permitted signal. The group is then still watched, and a later stop
-    /// joins this one.
+    /// the kernel refused a signal; [`ProcessError::Io`] when an event could not be recorded, or, of kind `TimedOut`,
+    /// when members of the group are left after the last permitted signal. The group is then still watched, and a later
+    /// stop continues this stop.
     pub async fn stop_by(&mut self, timeout: Duration, request: Requester) -> Result<(), ProcessError> {
         let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
         let command = RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply });
-        // If the task no longer takes commands or does not answer, its run has just ended, so the stop has succeeded.
+        // If the task does not take commands any more or does not reply, its run has just ended, so the stop has
+        // succeeded.
         if run.commands.send(command).await.is_ok()
             && let Ok(answer) = answer.await
         {
             answer?;
         }
-        // Bounded, because the subscriber of the output may itself wait for this call.
+        // The wait is bounded, because the subscriber of the output may itself wait for this call.
         let _ = time::timeout(STOP_DRAIN_MAX, run.finished.wait_for(|finished| *finished)).await;
         let mut facts = self.shared.facts();
         facts.check_recording()?;
@@ -222,7 +224,8 @@ impl ProcessRunner {
         Ok(())
     }
 
-    /// Asks for a stop and does not wait for it. The answer is sent when the group is gone; a closed channel means the same.
+    /// Requests a stop and does not wait for it. The result is sent when the process group is gone. If the channel is
+    /// closed without a result, the group is gone, too.
     pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Requester) -> Result<ReplyReceiver, ProcessError> {
         self.ask("stop", |reply| {
             RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply })
@@ -240,7 +243,7 @@ impl ProcessRunner {
         self.ask("signal", |reply| RunCommand::Rotate(RotateCommand { request, profile, variables, signal, reply }))
     }
 
-    /// Passes a signal on to the group. SIGKILL is refused, since it is a stop.
+    /// Passes a signal on to the process group. SIGKILL is refused, since only a stop may send it.
     pub(crate) fn begin_signal(&mut self, request: Requester, signal: Signal) -> Result<ReplyReceiver, ProcessError> {
         if signal == Signal::KILL {
             return Err(invalid("SIGKILL is not passed on; stop it, with a timeout of 0"));
@@ -270,44 +273,44 @@ impl ProcessRunner {
         }
     }
 
-    /// Waits until the process has ended, its end is recorded and its output is delivered.
+    /// Waits until the process has ended, its end is recorded, and its output is delivered.
     ///
-    /// `None` when no process is running and no exit is left to report, or when the exit is unknown or could not be
-    /// recorded. Each exit is reported once, by the first of `wait`, [`try_wait`](Self::try_wait) and [`stop`](Self::stop).
-    /// Cancel safe.
+    /// Returns `None` when no process is running and the last exit was already reported, or when the exit is unknown or
+    /// could not be recorded. Each exit is reported only once, by the first call of `wait`,
+    /// [`try_wait`](Self::try_wait) or [`stop`](Self::stop). Cancel safe.
     ///
-    /// Output that another process holds open is read only for a bounded time after the end. For a subscriber that does not
-    /// read there is no bound, because its output would be lost.
+    /// Output that another process holds open is read only for a bounded time after the end. A subscriber that does not
+    /// read delays the return without a limit, because its output would otherwise be lost.
     pub async fn wait(&mut self) -> Option<ExitStatus> {
         let run = self.run.as_mut()?;
-        // An error means that the task is gone without an end to report.
+        // An error means that the task is gone and that there is no end to report.
         run.finished.wait_for(|finished| *finished).await.ok()?;
         self.shared.facts().unreported.take()
     }
 
-    /// The exit that [`wait`](Self::wait) would report; `None` if it would have to wait.
+    /// The exit that [`wait`](Self::wait) would return; `None` if `wait` would have to wait.
     pub fn try_wait(&mut self) -> Option<ExitStatus> {
         let finished = *self.run.as_ref()?.finished.borrow();
         if finished { self.shared.facts().unreported.take() } else { None }
     }
 
-    /// Subscribes to the output of this and all later runs. Replaces an earlier subscription.
+    /// Subscribes to the output of the current run and of all later runs. Replaces an earlier subscription.
     ///
     /// The channel is bounded: if the subscriber does not read, the process blocks once its pipe is full, too. Output
-    /// without a subscriber is dropped. All output of a run is in the channel before
-    /// [`wait`](Self::wait) returns; the channel ends when the runner is dropped and its last run is over.
+    /// without a subscriber is dropped. All output of a run is in the channel before [`wait`](Self::wait) returns; the
+    /// channel ends when the runner is dropped and its last run is over.
     #[must_use = "the process blocks on output that is not received"]
     pub fn subscribe_output(&mut self) -> mpsc::Receiver<OutputChunk> {
         self.subscriber.subscribe()
     }
 
-    /// The current state, folded from the recorded events.
+    /// The current state of the instance, computed from the recorded events.
     #[must_use]
     pub fn state(&self) -> ProcessState {
         self.shared.facts().state()
     }
 
-    /// The pid; `None` unless the state is running (INV-0008).
+    /// The pid of the main process; `None` unless the state is running (INV-0008).
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.shared.facts().stream.as_ref().and_then(|stream| stream.handle.pid)
@@ -319,30 +322,31 @@ impl ProcessRunner {
         self.shared.facts().has_child
     }
 
-    /// `name-instance` for a specification with several instances, else `name`.
+    /// The name of the instance: `name-instance` for a specification with several instances, else `name`.
     #[must_use]
     pub fn display_name(&self) -> String {
         self.shared.facts().handle().display_name()
     }
 
-    /// The handle: a new one before the first start, and the fold of the recorded events from then on.
+    /// The handle of the instance. Before the first start, it is a new handle; afterwards, it is computed from the
+    /// recorded events.
     #[must_use]
     pub fn handle(&self) -> ProcessHandle {
         self.shared.facts().handle()
     }
 
-    /// The fold of the recorded events; `None` before the first.
+    /// The state of the stream after all recorded events; `None` before the first event.
     #[must_use]
     pub fn stream(&self) -> Option<Stream> {
         self.shared.facts().stream.as_deref().cloned()
     }
 
-    /// A view of the fold that does not need the runner.
+    /// Read access to the stream that does not need the runner.
     pub(crate) fn view(&self) -> StreamView {
         StreamView(self.shared.clone())
     }
 
-    /// Replaces the specification from the next start on and records that. Begins the stream if there is none.
+    /// Replaces the specification from the next start on and records the change. Begins the stream if there is none.
     pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         self.shared.lock().update_spec(spec, origin)
     }
@@ -353,7 +357,7 @@ impl ProcessRunner {
         Arc::clone(&self.shared.facts().spec)
     }
 
-    /// Records events outside of the steps of a run. See [`History::record`].
+    /// Records events that do not belong to a step of a run. See [`History::record`].
     pub(crate) fn record(&mut self, origin: &EventOrigin, kinds: Vec<EventKind>) -> Result<u64, ProcessError> {
         self.shared.lock().record(origin, kinds)
     }

@@ -1,4 +1,4 @@
-//! Signals to a run. Each is recorded before it is sent (law 2).
+//! Signals to a run. Each signal is recorded before it is sent.
 
 use std::io;
 
@@ -33,7 +33,8 @@ impl RunTask {
         answer(reply, sent);
     }
 
-    /// Passes a signal on to the group and the session, without SIGCONT: for a stopped process it stays pending.
+    /// Passes a signal on to the process group and the session. Does not send SIGCONT, so the signal stays pending for
+    /// a stopped process.
     pub(super) fn pass_on(&mut self, command: SignalCommand) {
         let SignalCommand { request, signal, reply } = command;
         if self.end.is_some() {
@@ -52,7 +53,8 @@ impl RunTask {
         Err(ProcessError::SignalFailed(format!("{signal}: {error}")))
     }
 
-    /// Records that `signal` is about to be sent to the group, after `first` in the same commit, and sends it.
+    /// Records that `signal` is about to be sent to the process group, and sends it. The event `first` is recorded
+    /// before it in the same commit.
     pub(super) fn signal(
         &mut self,
         origin: EventOrigin,
@@ -60,7 +62,7 @@ impl RunTask {
         signal: Signal,
     ) -> Result<(), ProcessError> {
         let mut signals = vec![signal];
-        // A stopped process acts on nothing but SIGKILL until it is continued.
+        // SIGCONT follows, because a stopped process acts on no other signal than SIGKILL until it is continued.
         if signal != Signal::KILL && self.members().unwrap_or_default().iter().any(|member| member.stopped) {
             signals.push(Signal::CONT);
         }
@@ -73,7 +75,8 @@ impl RunTask {
 
     pub(super) fn deliver(&self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
         let members = self.members().unwrap_or_default();
-        // The session's other groups first: a main process that waits for them may end as soon as its group has the signal.
+        // The other process groups of the session get the signal first. A main process that waits for them may end as
+        // soon as its own group has the signal.
         let mut apart = members.iter().filter(|member| !member.in_group);
         let sent = apart.try_for_each(|member| member.signal(signal));
         let Err(error) = self.main_process.signal_group(signal, &members).and(sent) else { return Ok(()) };

@@ -1,4 +1,4 @@
-//! The start of a run: outputs, spawn, exec barrier, and the record of it.
+//! The start of a run: outputs, spawn, exec barrier, and the recorded events.
 
 use std::{
     ffi::OsString,
@@ -58,7 +58,7 @@ use crate::{
     },
 };
 
-/// Readers of the outputs, and the write ends for the child.
+/// The readers of the outputs, and the write ends of the pipes for the child.
 struct ReadyOutputs {
     readers: Readers,
     stdout: OwnedFd,
@@ -66,7 +66,7 @@ struct ReadyOutputs {
 }
 
 impl ProcessRunner {
-    /// Starts the process; `origin` may name the recorded event that is the cause.
+    /// Starts the process. `origin` may contain the seq of the event that caused the start.
     pub(crate) fn start_as(
         &mut self,
         origin: &EventOrigin,
@@ -112,7 +112,7 @@ impl ProcessRunner {
         Ok(())
     }
 
-    /// Makes the pipes and their readers before the spawn, so that no failure of these leaves a process behind.
+    /// Creates the pipes and their readers before the spawn, so that a failure to create them leaves no process behind.
     fn ready_outputs(
         &self,
         runtime: &Handle,
@@ -207,7 +207,8 @@ impl ProcessRunner {
     }
 }
 
-/// Spawns a process that waits before execve(2) until `fd_store` has its pidfd and its outputs, or has failed to store them.
+/// Spawns a process that waits before execve(2) until `fd_store` has stored its pidfd and its outputs, or has failed to
+/// store them.
 fn spawn_held(
     spec: &ProcessSpec,
     mut options: SpawnOptions,
@@ -221,14 +222,14 @@ fn spawn_held(
     let marker = marker.to_owned();
     let span = Span::current();
     let (give_back, given_back) = std::sync::mpsc::sync_channel(1);
-    // The spawn returns only after execve(2), so another thread has to open the barrier. It is a thread of its own because
-    // one of a pool could be busy, and the spawn would wait for it.
+    // The spawn returns only after execve(2), so another thread must open the barrier. A thread of its own is used,
+    // because a pool may have no free thread, and the spawn would wait for one.
     let opening = move || {
         span.in_scope(|| {
             parent_end
                 .admit(|pidfd, identity| fd_store.hold(&marker, &readers.stored_outputs(), pidfd.as_fd(), identity));
         });
-        // The receiver is gone when the spawn has failed.
+        // The receiver is gone if the spawn has failed.
         let _ = give_back.send(readers);
     };
     let thread = std::thread::Builder::new().name("apm2-barrier".to_owned()).spawn(opening);
@@ -241,14 +242,14 @@ fn spawn_held(
     Ok((readers, spawned))
 }
 
-/// Refuses a start that does not fit the state.
+/// Refuses a start that the state does not allow.
 fn startable(instance: &Instance) -> Result<(), ProcessError> {
     let facts = instance.facts();
     facts.check_recording()?;
     if facts.state().has_exited() { Ok(()) } else { Err(facts.refusal("start")) }
 }
 
-/// A process that was spawned and is not on record yet.
+/// A process that was spawned and is not recorded yet.
 struct SpawnedMain {
     main_process: MainProcess,
     identity: ProcessIdentity,
@@ -280,7 +281,7 @@ fn not_a_pid() -> io::Error {
     io::Error::from(io::ErrorKind::InvalidData)
 }
 
-/// Records that the process runs. If that fails the process is killed: nothing runs unrecorded.
+/// Records that the process runs. If that fails, the process is killed, so that no unrecorded process runs.
 fn confirm(
     instance: &mut Instance,
     origin: &EventOrigin,

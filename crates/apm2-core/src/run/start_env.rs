@@ -1,4 +1,4 @@
-//! Input of a start that is not part of the specification.
+//! The input of a start that is not part of the specification.
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd};
 
@@ -7,13 +7,13 @@ use apm2_model::spec::redact::known::Known;
 /// Environment, umask, credentials and standard input of one start.
 #[derive(Default)]
 pub(crate) struct StartEnv {
-    /// The base environment of the child; `None` for the allowed part of this process's environment.
+    /// The environment to which variables are added; `None` for the inherited part of this process's environment.
     pub(crate) base_env: Option<BTreeMap<String, String>>,
-    /// The umask of the child (`umask(2)`); `None` for that of this process.
+    /// The umask of the child (umask(2)); `None` for the umask of this process.
     pub(crate) umask: Option<u32>,
-    /// Names of the credential variables, with their values.
+    /// The names of the credential variables, with their values.
     pub(crate) credentials: Vec<(String, OsString)>,
-    /// Standard input, instead of the one in the specification.
+    /// The standard input of this start; `None` for the file in the specification.
     pub(crate) stdin: Option<OwnedFd>,
 }
 

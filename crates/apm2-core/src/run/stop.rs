@@ -1,4 +1,4 @@
-//! A stop of a run: pre-stop commands, signal, deadline, SIGKILL.
+//! The stop of a run: pre-stop commands, stop signal, deadline, SIGKILL.
 
 use std::{io, time::Duration};
 
@@ -21,13 +21,14 @@ use crate::{
     time::instant_in,
 };
 
-/// How long to wait for a process to end after SIGKILL. Only uninterruptible sleep (state `D` in `proc(5)`) takes that long.
+/// How long to wait for a process to end after SIGKILL. Only a process in uninterruptible sleep (state `D`, proc(5))
+/// takes that long.
 const KILL_WAIT: Duration = Duration::from_secs(5);
 
-/// Largest number of surviving processes that one event names.
+/// Largest number of surviving processes whose pids one event lists.
 const SURVIVORS_NAMED_MAX: usize = 16;
 
-/// The pre-stop commands may take the time for the stop divided by this.
+/// The pre-stop commands may take the stop timeout divided by this number.
 const PRE_STOP_SHARE: u32 = 2;
 
 impl RunTask {
@@ -35,7 +36,7 @@ impl RunTask {
     pub(super) fn resume_stop(&mut self, stop: StopUnderWay) {
         self.cause = Some(stop.seq);
         let now = self.shared.facts().clock.now();
-        // After a reboot no process of the run is left, so there is no time left to wait.
+        // After a reboot, no process of the run is left, so the deadline is now.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
         let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
         self.phase = StopPhase::Asked { until: instant_in(left), force_kill: stop.force_kill };
@@ -54,7 +55,7 @@ impl RunTask {
             (facts.state(), facts.spec.shutdown.clone())
         };
         let (signal, force_kill) = (shutdown.signal, shutdown.force_kill);
-        // After the exit only the rest of the group has to be waited for.
+        // After the exit of the main process, only the remaining members of the group must be waited for.
         if state.is_running() && self.end.is_none() {
             let stopping = EventKind::Stopping { signal, timeout_ms: millis(timeout), force_kill };
             let asked = if shutdown.pre_stop.is_empty() {
@@ -64,7 +65,8 @@ impl RunTask {
             };
             match asked {
                 Ok(()) => {}
-                // The stop is on record and continues: SIGKILL may succeed where the stop signal failed.
+                // The stop is recorded and continues in spite of the error: SIGKILL may succeed where the stop signal
+                // failed.
                 Err(error @ ProcessError::SignalFailed(_)) => {
                     self.phase = self.phase.tightened(deadline, force_kill);
                     return answer(reply, Err(error));
@@ -136,8 +138,8 @@ impl RunTask {
         }
     }
 
-    /// Handles processes that are still there after SIGKILL and its wait: a stop fails and the group stays watched, a natural
-    /// exit is recorded nevertheless.
+    /// Handles processes that are still alive some time after SIGKILL. A stop fails, and the process group stays
+    /// watched. If the main process ended by itself, the end is recorded in spite of these processes.
     pub(super) fn survived(&mut self) {
         let pids: Vec<u32> =
             self.members().unwrap_or_default().iter().map(|member| member.pid).take(SURVIVORS_NAMED_MAX).collect();
@@ -159,7 +161,7 @@ impl RunTask {
     }
 }
 
-/// Deadline of the pre-stop commands: a part of the time is left for the process itself.
+/// The deadline of the pre-stop commands. It leaves a part of the stop timeout for the process itself.
 fn pre_stop_until(deadline: Instant) -> Instant {
     let now = Instant::now();
     now + deadline.saturating_duration_since(now) / PRE_STOP_SHARE

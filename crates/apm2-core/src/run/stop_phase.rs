@@ -4,16 +4,16 @@ use std::cmp::min;
 
 use tokio::time::Instant;
 
-/// What has been done so far to end the process group.
+/// The signal that was last sent to end the process group.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StopPhase {
-    /// Nothing was sent.
+    /// No signal was sent.
     None,
-    /// The stop signal was sent, or will be after the pre-stop commands.
+    /// The stop signal was sent, or will be sent after the pre-stop commands.
     Asked { until: Instant, force_kill: bool },
     /// SIGKILL was sent.
     Killed { until: Instant },
-    /// Everything that is allowed was sent. The group is only watched.
+    /// Each signal that the settings allow was sent. The process group is only watched.
     Spent,
 }
 
@@ -25,7 +25,7 @@ impl StopPhase {
         }
     }
 
-    /// The phase with the earlier of both deadlines: a second stop never extends the first.
+    /// The stop phase with the earlier deadline of the two. A second stop never extends the first.
     pub(super) fn tightened(self, deadline: Instant, force_kill: bool) -> Self {
         match self {
             Self::Asked { until, force_kill } => Self::Asked { until: min(until, deadline), force_kill },

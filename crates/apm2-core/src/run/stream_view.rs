@@ -4,12 +4,12 @@ use apm2_model::state::stream::Stream;
 
 use crate::run::instance::SharedInstance;
 
-/// The stream of a runner as of its last commit. Reading it never waits for a step of the run.
+/// The stream of a runner after its last commit. Reading it does not wait for a step of the run.
 #[derive(Clone)]
 pub(crate) struct StreamView(pub(super) SharedInstance);
 
 impl StreamView {
-    /// The fold of the recorded events; `None` before the first.
+    /// The state of the stream after all recorded events; `None` before the first event.
     pub(crate) fn stream(&self) -> Option<Stream> {
         self.0.facts().stream.as_deref().cloned()
     }
@@ -19,7 +19,8 @@ impl StreamView {
         self.0.facts().marker().to_string()
     }
 
-    /// The value that the processes of the latest run have in [`RUN_VARIABLE`](crate::os::marker::RUN_VARIABLE).
+    /// The value of the environment variable [`RUN_VARIABLE`](crate::os::marker::RUN_VARIABLE) in the processes of the
+    /// latest run.
     pub(crate) fn run_variable(&self) -> String {
         self.0.facts().marker().variable()
     }

@@ -1,4 +1,4 @@
-//! The processes of a run that outlive its main process: finding them and ending them.
+//! Finds and ends the processes of a run that outlive its main process.
 
 use std::{cmp::min, io, mem, time::Duration};
 
@@ -10,14 +10,17 @@ use crate::{
     time::instant_in,
 };
 
-/// Longest time between SIGTERM and SIGKILL for members of the group that outlive a natural exit.
+/// Longest time between SIGTERM and SIGKILL for members of the process group that outlive a main process that ended by
+/// itself.
 const LEFTOVER_GRACE_MAX: Duration = Duration::from_secs(2);
 
-/// After a natural exit: consecutive failed looks for processes that left the group before the run is closed without them.
+/// Largest number of consecutive failed searches for processes that left the group, after the main process ended by
+/// itself. The run is then closed without them.
 const UNCLEAR_LOOKS_MAX: u32 = 50;
 
 impl RunTask {
-    /// Checks whether the group is gone, and begins to end what a natural exit left behind.
+    /// Checks whether the process group is gone. If the main process ended by itself, begins to end the remaining
+    /// processes.
     pub(super) fn sweep(&mut self) {
         if self.end.is_none() || self.is_over {
             return;
@@ -31,8 +34,9 @@ impl RunTask {
         }
     }
 
-    /// Looks for processes of the run that left its group and session (strays) and sends each a signal once. Returns whether
-    /// the run has to wait for them. After a natural exit only if `shutdown.end_orphans` is set.
+    /// Searches for strays (processes of the run that left its group and session) and sends each of them a signal once.
+    /// Returns whether the run has to wait for them. If the main process ended by itself, only if
+    /// `shutdown.end_orphans` is set.
     pub(super) fn ask_strays(&mut self) -> bool {
         let (is_stop, shutdown) = {
             let facts = self.shared.facts();
@@ -42,10 +46,10 @@ impl RunTask {
         if !is_wanted || matches!(self.phase, StopPhase::Spent) || !self.main_process.is_of_this_boot() {
             return false;
         }
-        // Finds processes of earlier runs, too, so that none of them uses the same files as the next run.
+        // The search also finds strays of earlier runs, so that none of them uses the same files as the next run.
         match self.marker.carriers_of_any_run() {
             Ok(strays) => self.strays = strays,
-            // Unknown whether there are any: look again until the deadline.
+            // The search failed, so it is repeated until the deadline.
             Err(error) => return self.look_again(&error),
         }
         self.unclear_looks = 0;
@@ -67,7 +71,8 @@ impl RunTask {
         true
     }
 
-    /// Whether to look again after a failed look for strays. Without a deadline at most [`UNCLEAR_LOOKS_MAX`] times.
+    /// Whether to repeat a failed search for strays. Without a deadline, the search is made at most
+    /// [`UNCLEAR_LOOKS_MAX`] times.
     pub(super) fn look_again(&mut self, error: &io::Error) -> bool {
         self.unclear_looks = self.unclear_looks.saturating_add(1);
         let is_last = matches!(self.phase, StopPhase::None) && self.unclear_looks >= UNCLEAR_LOOKS_MAX;
@@ -77,8 +82,8 @@ impl RunTask {
         !is_last
     }
 
-    /// Sends a signal that is on record already to strays that were found later: SIGKILL to all that are left, the stop signal
-    /// to those that have not received it.
+    /// Sends a signal that is already recorded to strays that were found later. SIGKILL goes to all remaining strays;
+    /// the stop signal goes to the strays that have not received it.
     pub(super) fn signal_again(&mut self, signal: Signal) {
         let is_killing = matches!(self.phase, StopPhase::Killed { .. });
         let signal = if is_killing { Signal::KILL } else { signal };
@@ -91,7 +96,8 @@ impl RunTask {
 
     pub(super) fn clear_leftovers(&mut self) {
         let timeout = self.shared.facts().spec.shutdown.timeout;
-        // `force_kill` applies to stops only. What an ended run left behind is always killed in the end.
+        // The setting `force_kill` applies to requested stops only. Processes that remain after a run that ended by
+        // itself are always killed in the end.
         self.phase = StopPhase::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
         if let Err(error) = self.signal(EventOrigin::default(), None, Signal::TERM) {
             tracing::warn!(%error, "the processes that a run left behind could not be signalled");

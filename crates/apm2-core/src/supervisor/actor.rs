@@ -1,8 +1,9 @@
-//! The instance actor: a task that owns the runner of one instance, waits for one input at a time, and takes one step for each.
+//! The instance actor: a task that owns the runner of one instance. It waits for one input at a time, and takes one
+//! step for each input.
 //!
-//! A step is synchronous and runs on a blocking thread, to which the state of the task is moved and from which it is moved back;
-//! the task itself only waits. Only the actor starts, stops or changes the instance; other tasks read its stream and send
-//! commands. The steps are in `commands`, `step`, `start` and `resume`.
+//! A step is synchronous and runs on a blocking thread, to which the state of the task is moved and from which it is
+//! moved back; the task itself only waits. Only the actor starts, stops or changes the instance; other tasks read its
+//! stream and send commands. The steps are in `commands`, `step`, `start` and `resume`.
 
 use std::{
     collections::VecDeque,
@@ -54,7 +55,7 @@ enum ActorInput {
     /// The run has ended, its end is recorded, and its output is written.
     RunEnded,
     StopAnswered(Result<(), ProcessError>),
-    /// The process group is gone, and its output is still being written.
+    /// The process group is gone, but its output is still being written.
     StopDrainDue,
     RestartDue,
     Sustained,
@@ -63,49 +64,50 @@ enum ActorInput {
     CheckDue,
     Checked(apm2_model::policy::health_monitor::ProbeResult),
     WatchDue,
-    /// The start environment with its credentials, or why there are none.
+    /// The start environment with its credentials, or an error if the credentials could not be fetched.
     Fetched(Result<StartEnv, CredentialError>),
 }
 
 /// The flags that an instance actor shares with the supervisor.
 pub(crate) struct Flags {
-    /// Whether the instance runs, or is about to be started.
+    /// Whether the instance runs or is about to be started.
     pub(crate) busy: Arc<AtomicBool>,
-    /// The starts of all instances.
+    /// The starts in progress of all instances.
     pub(crate) starts: Arc<Starts>,
 }
 
-/// The state of the actor.
+/// The state of one instance actor.
 pub(crate) struct InstanceActor {
-    /// The tracing span that names the instance in log lines.
+    /// The tracing span that adds the name of the instance to log messages.
     pub(super) span: Span,
     pub(super) runner: ProcessRunner,
     pub(super) launch: Arc<LaunchSpec>,
-    /// Whether `launch` holds the values of environment variables; false where only the record is left.
+    /// Whether `launch` contains the values of environment variables. False if only the redacted specification in the
+    /// record is left.
     pub(super) is_launchable: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) plan: Plan,
     pub(super) commands: mpsc::Receiver<PendingCommand>,
-    /// Whether a run is under way.
+    /// Whether a run is in progress.
     pub(super) is_up: bool,
-    /// Whether an earlier run may have left output in the file descriptor store that is not written yet.
+    /// Whether an earlier run may have left unwritten output in the file descriptor store.
     pub(super) has_output_rest: bool,
     pub(super) flags: Flags,
-    /// Inputs that follow from the current step.
+    /// The inputs that follow from the current step.
     pub(super) next_steps: VecDeque<PlanInput>,
     pub(super) pending_start: Option<PendingStart>,
-    /// The standard input of the next start, in place of the one in the specification.
+    /// The standard input of the next start, in place of the file in the specification.
     pub(super) next_stdin: Option<OwnedFd>,
     pub(super) stop_answer: Option<ReplyReceiver>,
     pub(super) starts_waiting: Vec<ReplySender>,
     pub(super) stops_waiting: Vec<ReplySender>,
-    /// Deadline for writing the rest of the output; stops are completed after it in any case.
+    /// Deadline for writing the remaining output. Waiting stops are completed at this time at the latest.
     pub(super) stop_drained_at: Option<Instant>,
-    /// The result for waiting stops, once the step is complete.
+    /// The result that waiting stops get when the step is complete.
     pub(super) stopped: Option<Result<(), ProcessError>>,
     pub(super) restarts_waiting: Vec<ReplySender>,
     pub(super) idle_waiting: Vec<ReplySender>,
-    /// Callers that wait for the end and the final stream.
+    /// The senders for callers that wait for the end and for the final state.
     pub(super) ends_waiting: Vec<oneshot::Sender<Stream>>,
     pub(super) restart_at: Option<Instant>,
     pub(super) sustained_at: Option<Instant>,
@@ -158,7 +160,7 @@ impl InstanceActor {
         }
     }
 
-    /// Sets the busy flag for a survey, in which the actor never runs.
+    /// Sets the busy flag. For a survey (`up --dry-run`), in which the actor never runs.
     pub(crate) fn set_busy(&self, is_busy: bool) {
         self.flags.busy.store(is_busy, Ordering::Release);
     }
@@ -172,7 +174,7 @@ impl InstanceActor {
     async fn run_loop(self) {
         let Some((mut actor, rest)) = self.off_worker(Self::begin_output_rest).await else { return };
         if let Some(rest) = rest {
-            // Written before the next run writes to the same files.
+            // The remaining output is written before the next run writes to the same files.
             rest.finish().await;
         }
         let Some((stepped, ())) = actor.off_worker(Self::finish_step).await else { return };
@@ -186,7 +188,7 @@ impl InstanceActor {
         }
     }
 
-    /// Takes a step on a blocking thread. `None` when the step has panicked: the state is lost then.
+    /// Runs a step on a blocking thread. Returns `None` when the step has panicked: the state is then lost.
     async fn off_worker<T: Send + 'static>(
         mut self,
         step: impl FnOnce(&mut Self) -> T + Send + 'static,
@@ -203,7 +205,7 @@ impl InstanceActor {
             .ok()
     }
 
-    /// Takes the steps that follow from this one, and completes the commands that are done.
+    /// Takes the steps that follow from the current step, and completes the commands that are done.
     pub(super) fn finish_step(&mut self) {
         while let Some(input) = self.next_steps.pop_front() {
             self.step_unattended(input);
@@ -216,7 +218,7 @@ impl InstanceActor {
         }
     }
 
-    /// The next input; `None` when all command senders are dropped. Cancel safe.
+    /// Waits for the next input; `None` when all command senders are dropped. Cancel safe.
     async fn next(&mut self) -> Option<ActorInput> {
         let far = instant_in(Duration::MAX);
         let at = |when: Option<Instant>| sleep_until(when.unwrap_or(far));
@@ -290,7 +292,7 @@ impl InstanceActor {
         std::ops::ControlFlow::Continue(())
     }
 
-    /// A run has begun, or was adopted.
+    /// Updates the state after a run has begun or was adopted.
     pub(super) fn up(&mut self) {
         self.is_up = true;
         let now = self.clock.now();

@@ -1,4 +1,4 @@
-//! `up` of one process: applying its launch specification, starting it, and checking that it runs.
+//! `up` of one process: applies its launch specification, starts it, and checks that it runs.
 
 use std::time::Duration;
 
@@ -21,15 +21,16 @@ use crate::{
     },
 };
 
-/// How long a process is observed after its start: a program with a fatal configuration error mostly exits within this time.
+/// How long a process is observed after its start. A program with a fatal configuration error usually exits within this
+/// time.
 const LOOK_MAX: Duration = Duration::from_millis(300);
 
-/// The interval of these checks.
+/// The interval between two checks during this time.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 impl Supervisor {
-    /// Applies `launch`, and starts the instances that do not run, those that wait for a restart included. An instance that has
-    /// finished is not started unless its program has changed or `rerun` is set. Both steps are made under one lock.
+    /// Applies `launch`, and starts each instance that does not run or that waits for a restart. An instance that has
+    /// finished is not started, unless its program has changed or `rerun` is set. One lock protects both steps.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the restart
@@ -44,7 +45,7 @@ impl Supervisor {
         self.bring_up_locked(changing, launch, rerun, request, ChangeTurn::alone()).await
     }
 
-    /// [`bring_up`](Self::bring_up) for a caller that holds the lock of the name.
+    /// Like [`bring_up`](Self::bring_up), for a caller that holds the lock of the name.
     pub(crate) async fn bring_up_locked(
         &self,
         changing: Changing,
@@ -62,14 +63,14 @@ impl Supervisor {
             turn.all_stopped().await;
         }
         let mut begun = turn.take_begun();
-        // Other changes do not wait for the observation.
+        // Other changes in the same set do not wait while the started processes are observed.
         drop(turn);
         let (down, has_finished) = down(&handles, begun_anew);
         let before: Vec<u64> = down.iter().map(latest_run).collect();
         let started = ask_each(down.iter(), InstanceCommand::Start, request).await;
         for ((handle, before), started) in down.iter().zip(before).zip(started) {
             match started {
-                // It was started meanwhile, by its policy or by another client.
+                // The restart policy or another client has started the instance in the meantime.
                 Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
                 started => {
                     started?;
@@ -82,7 +83,8 @@ impl Supervisor {
         Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
     }
 
-    /// Whether [`bring_up`](Self::bring_up) would start an instance without changing it, and whether an instance has finished.
+    /// Whether [`bring_up`](Self::bring_up) would start an instance without changing its specification, and whether an
+    /// instance has finished.
     #[must_use]
     pub fn would_start(&self, launch: &LaunchSpec, rerun: bool) -> (bool, bool) {
         let (down, has_finished) = down(&self.links_of(&launch.spec.name), rerun || !self.is_same_program(launch));
@@ -93,7 +95,7 @@ impl Supervisor {
         self.table().get(name).map(|entry| entry.handles.clone()).unwrap_or_default()
     }
 
-    /// Whether `launch` differs from the supervised one at most in its number of instances.
+    /// Whether `launch` equals the supervised launch specification except for the number of instances.
     fn is_same_program(&self, launch: &LaunchSpec) -> bool {
         self.table().get(&launch.spec.name).is_some_and(|entry| {
             let present = &entry.launch;
@@ -103,7 +105,7 @@ impl Supervisor {
     }
 }
 
-/// The instances that have to be started, and whether others have finished.
+/// The instances that have to be started, and whether there are instances that have finished.
 fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, bool) {
     let (finished, down): (Vec<InstanceHandle>, Vec<InstanceHandle>) = handles
         .iter()
@@ -114,8 +116,8 @@ fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, b
 }
 
 fn is_down(handle: &InstanceHandle) -> bool {
-    // A process that an operator's stop is ending has to be started again; one that a failed health check has stopped is
-    // started by its policy.
+    // An instance that an operator is stopping has to be started again. An instance that a failed health check has
+    // stopped is started by its restart policy.
     let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.by_health);
     handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
@@ -124,7 +126,8 @@ fn has_finished(handle: &InstanceHandle) -> bool {
     handle.view.stream().is_some_and(|stream| stream.finished)
 }
 
-/// Looks for a while at what was started, each after its run of that number; gives what has failed, in words.
+/// Observes the started instances for a short time. Each instance is given with the number of its latest run before the
+/// start. Returns a text about the first failure.
 async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
     let until = Instant::now() + LOOK_MAX;
     loop {
@@ -140,9 +143,9 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
     }
 }
 
-/// How the run that was begun after run `before` has failed, if it has.
+/// A text about the failure of the run after run number `before`; `None` if the run has not failed.
 fn failure(stream: &Stream, before: u64) -> Option<String> {
-    // Of several instances the text names the one; the caller names the process.
+    // If the process has several instances, the text names the instance. The caller adds the name of the process.
     let name = if stream.handle.spec.instances > 1 { stream.handle.display_name() } else { "it".to_owned() };
     match &stream.handle.state {
         state @ ProcessState::Crashed { .. } => Some(format!("{name} ended right after its start: {state}")),

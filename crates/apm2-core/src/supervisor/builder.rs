@@ -1,4 +1,5 @@
-//! The way to a supervisor for those who embed one: defaults for all that is not said, and the recovery.
+//! The builder of a supervisor, for programs that embed one. Provides defaults for everything that is not set, and runs
+//! the recovery.
 
 use std::{collections::HashSet, io, path::PathBuf, sync::Arc};
 
@@ -18,7 +19,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Begins to make a supervisor that records in `store`, such as a ledger.
+    /// A builder of a supervisor that records its events in `store`, such as a ledger.
     pub fn builder(store: impl EventStore + 'static) -> SupervisorBuilder {
         SupervisorBuilder {
             services: Services {
@@ -34,43 +35,44 @@ impl Supervisor {
     }
 }
 
-/// Makes a [`Supervisor`].
+/// Builds a [`Supervisor`].
 #[must_use]
 pub struct SupervisorBuilder {
     services: Services,
 }
 
 impl SupervisorBuilder {
-    /// Keeps output that names no file below `dir`. Without it, such output is not kept.
+    /// Writes the output of processes without configured log files to files below `dir`. Without this setting, such
+    /// output is discarded.
     pub fn logs(mut self, dir: impl Into<PathBuf>) -> Self {
         self.services.logs = Some((LogsDir::new(dir), Arc::new(LogThreads::default())));
         self
     }
 
-    /// Keeps what processes are launched with, for the next supervisor to start them again. Without it, that one adopts what runs and
-    /// restarts nothing.
+    /// Stores launch specifications in `launches`, so that the next supervisor can start the processes again. Without
+    /// this setting, the next supervisor adopts running processes but restarts no process.
     pub fn launches(mut self, launches: impl LaunchStore + 'static) -> Self {
         self.services.launches = Arc::new(launches);
         self
     }
 
-    /// Takes time stamps from `clock`, in place of the clock of the system.
+    /// Takes timestamps from `clock` instead of the system clock.
     pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
         self.services.clock = Arc::new(clock);
         self
     }
 
-    /// Has processes observed by what `adapters` chooses.
+    /// Observes processes with the adapters that `adapters` chooses.
     pub fn adapters(mut self, adapters: AdapterFactory) -> Self {
         self.services.adapters = adapters;
         self
     }
 
-    /// Reads what is on record, and takes over what an earlier supervisor left. Has to be called within a tokio runtime with its
-    /// I/O and time drivers.
+    /// Reads the recorded events, and takes over the processes of an earlier supervisor. Must be called within a tokio
+    /// runtime with its I/O and time drivers.
     ///
     /// # Errors
-    /// When the record cannot be read, or processes of it may be alive in another pid namespace.
+    /// The recorded events cannot be read, or recorded processes may be alive in another pid namespace.
     pub async fn recover(self) -> io::Result<(Supervisor, Recovery)> {
         let (store, launches) = (Arc::clone(&self.services.store), Arc::clone(&self.services.launches));
         let past = blocking::step(move || read_past(&*store, &*launches)).await.flatten()?;

@@ -1,4 +1,5 @@
-//! Changes of supervised processes: one change of a process at a time, and no command in the middle of it.
+//! Changes of supervised processes. Only one change of a process is made at a time, and no command runs in the middle
+//! of a change.
 
 use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
@@ -28,10 +29,11 @@ use crate::{
     },
 };
 
-/// How long a change waits for a run that has ended until its end is recorded and its output is written.
+/// How long a change waits for the end of an ended run to be recorded and for its output to be written.
 const SEE_THROUGH_MAX: Duration = Duration::from_secs(1);
 
-/// The claim of a change under way. Dropped with the change.
+/// A claim of a change in progress: other changes cannot use the same names and log files. The claim ends when this
+/// value is dropped.
 struct Claim {
     supervisor: Supervisor,
     name: String,
@@ -44,38 +46,41 @@ impl Drop for Claim {
 }
 
 impl Supervisor {
-    /// Supervises what `launch` says from now on, under its name: a new process, stopped, or the one of that name with
-    /// what differs changed. What ran and differs is stopped and started again; other instances are only added or taken
-    /// away where nothing else differs.
+    /// Supervises the process in `launch` from now on. If no process has its name, a new process is added, in the
+    /// stopped state. Otherwise, the process with this name is changed: if the program or its settings differ, the
+    /// running instances are stopped and started again; if only the number of instances differs, instances are added or
+    /// removed.
     ///
-    /// A name that the history knows continues that history: the id of `launch` then gives way to the one on record.
+    /// If the recorded history has a process with this name, the history continues: the recorded process id then
+    /// replaces the id in `launch`.
     ///
     /// # Errors
     /// [`ProcessError::AlreadyExists`] when the name belongs to another group than `launch` does;
-    /// [`ProcessError::InvalidState`] when the name or a setting cannot be; otherwise those of a start and a stop, and
-    /// [`ProcessError::Io`] when something is not recorded or kept.
+    /// [`ProcessError::InvalidState`] when the name or a setting is not allowed; [`ProcessError::Io`] when an event or
+    /// the launch specification cannot be stored; otherwise the errors of a start and a stop.
     pub async fn apply(&self, launch: LaunchSpec, request: &Requester) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
         self.apply_locked(launch, request, &mut ChangeTurn::alone()).await
     }
 
-    /// Supervises `launch` and starts its first instance, unless there is one of its name that runs or belongs to another
-    /// group.
+    /// Supervises the process in `launch` and starts its first instance. Refused if a process with the same name runs
+    /// or belongs to another group.
     ///
     /// # Errors
-    /// [`ProcessError::AlreadyExists`], with what there is; those of [`apply`](Self::apply) and [`start`](Self::start). After
-    /// [`ProcessError::SpawnFailed`] it is supervised all the same.
+    /// [`ProcessError::AlreadyExists`], which describes the existing process; those of [`apply`](Self::apply) and
+    /// [`start`](Self::start). After [`ProcessError::SpawnFailed`] the process is supervised nevertheless.
     pub async fn launch(&self, launch: LaunchSpec, request: &Requester) -> Result<StreamId, ProcessError> {
         let Launched { id, failure, .. } = self.launch_with(launch, None, request, &|| true).await?;
         failure.map_or(Ok(id), Err)
     }
 
-    /// The same, where the first run of the instance is given this standard input. Later ones have that of the
-    /// specification: what was read cannot be read again. `is_wanted` is asked right before the start.
+    /// Like [`launch`](Self::launch), but the first run of the instance has the standard input `stdin`. Later runs have
+    /// the standard input of the specification, because data that was read from `stdin` cannot be read again.
+    /// `is_wanted` is called immediately before the start.
     ///
     /// # Errors
-    /// Those of [`launch`](Self::launch), but for [`ProcessError::SpawnFailed`]; [`ProcessError::InvalidState`] when it is not
-    /// wanted any more. It is supervised then, and does not run.
+    /// Those of [`launch`](Self::launch) except [`ProcessError::SpawnFailed`]; [`ProcessError::InvalidState`] when
+    /// `is_wanted` returns false. The process is then supervised, but not started.
     pub async fn launch_with(
         &self,
         launch: LaunchSpec,
@@ -102,7 +107,7 @@ impl Supervisor {
         if let Some(stdin) = stdin {
             handle.ask(InstanceCommand::Input(stdin)).await?;
         }
-        // It does not run, and the lock keeps other callers from starting it.
+        // The instance does not run, and the lock prevents other callers from starting it.
         let run = handle.view.stream().map_or(0, |stream| stream.run).saturating_add(1);
         let failure = match handle.ask(InstanceCommand::Start(request.clone())).await {
             Ok(()) => None,
@@ -112,7 +117,8 @@ impl Supervisor {
         Ok(Launched { id: handle.id, run, failure })
     }
 
-    /// Changes the number of instances. New ones run if any did; surplus ones are stopped, the last first.
+    /// Changes the number of instances. New instances are started if any instance ran. Surplus instances are stopped,
+    /// the last one first.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
@@ -121,14 +127,14 @@ impl Supervisor {
         let found = self.table().by_id(process).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
         let (launch, is_launchable) = found.ok_or_else(|| not_found(&process.to_string()))?;
         if !is_launchable {
-            // Only the record is left of them, without values.
+            // Only the redacted specification in the record is left, without the values of environment variables.
             return Err(values_unknown(&launch));
         }
         self.apply_locked(with_instances(&launch, instances), request, &mut ChangeTurn::alone()).await.map(drop)
     }
 
-    /// Stops the running instances of a process, and ends its supervision. Its history stays. With a group, only if the process
-    /// belongs to it.
+    /// Stops the running instances of a process, and ends its supervision. Its recorded history stays. If `group` is
+    /// given, the process must belong to this group.
     ///
     /// # Errors
     /// Those of [`stop`](Self::stop) and [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process
@@ -143,7 +149,7 @@ impl Supervisor {
         self.remove_locked(&changing, process, group, request).await
     }
 
-    /// [`remove`](Self::remove) for a caller that holds the lock of the name.
+    /// Like [`remove`](Self::remove), for a caller that holds the lock of the name.
     pub(crate) async fn remove_locked(
         &self,
         _changing: &Changing,
@@ -162,14 +168,14 @@ impl Supervisor {
     /// Ends the supervision of a process, and removes its launch specification. Its history stays.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`] while an instance runs or is due to; [`ProcessError::NotFound`].
+    /// [`ProcessError::InvalidState`] while an instance runs or is about to be started; [`ProcessError::NotFound`].
     pub async fn unregister(&self, process: ProcessId, request: &Requester) -> Result<(), ProcessError> {
         let _changing = self.changing(&self.name_of(process)?).await;
         self.end_supervision(process, || InstanceCommand::Unregister(request.clone())).await
     }
 
-    /// Like [`unregister`](Self::unregister), but records no event; for one-off `run` processes. Only if the process belongs to
-    /// `group`.
+    /// Like [`unregister`](Self::unregister), but records no event; for one-off `run` processes. The process must
+    /// belong to `group`.
     ///
     /// # Errors
     /// Those of [`unregister`](Self::unregister); [`ProcessError::NotFound`] when the process belongs to another group.
@@ -202,21 +208,21 @@ impl Supervisor {
         Ok(self.with_launches(move |launches| launches.remove(process)).await?)
     }
 
-    /// The entry of a process, if it belongs to `group` where one is given.
+    /// The table entry of a process. If `group` is given, the process must belong to this group.
     fn entry_of(&self, process: ProcessId, group: Option<&str>) -> Result<TableEntry, ProcessError> {
         let entry = self.table().by_id(process).cloned();
         let is_meant = |entry: &TableEntry| group.is_none_or(|group| entry.launch.group.as_deref() == Some(group));
         entry.filter(is_meant).ok_or_else(|| not_found(&process.to_string()))
     }
 
-    /// Claims the name, the instance names and the log files of `spec` until the guard is dropped. Processes that are changed
-    /// together with it may still hold them.
+    /// Claims the name, the instance names and the log files of `spec` until the guard is dropped. Another process may
+    /// still use them if the same set of changes changes this process, too.
     fn claim(&self, spec: &ProcessSpec, turn: &ChangeTurn) -> Result<Claim, ProcessError> {
         self.table().claim(spec, |name| turn.is_with(name))?;
         Ok(Claim { supervisor: self.clone(), name: spec.name.clone() })
     }
 
-    /// [`apply`](Self::apply) for a caller that holds the lock of the name.
+    /// Like [`apply`](Self::apply), for a caller that holds the lock of the name.
     pub(crate) async fn apply_locked(
         &self,
         launch: LaunchSpec,
@@ -248,7 +254,7 @@ impl Supervisor {
         }
     }
 
-    /// Refuses a claim that another process still holds, because its own change has failed.
+    /// Refuses a claim on names or files that another process still uses because the change of that process has failed.
     pub(crate) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         self.table().check_claim(spec)
     }
@@ -270,12 +276,12 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Locks a name against other changes and against starts.
+    /// Locks a name against other changes and against starts of its process.
     pub(crate) async fn changing(&self, name: &str) -> Changing {
         self.inner.changes.of(name).write_owned().await
     }
 
-    /// Locks a process against changes while an instance of it is started.
+    /// Locks a process against changes while one of its instances is started.
     pub(crate) async fn steady(&self, target: StreamId) -> Result<OwnedRwLockReadGuard<()>, ProcessError> {
         self.steady_process(target.process_id).await
     }
@@ -286,7 +292,7 @@ impl Supervisor {
         Ok(steady)
     }
 
-    /// Refuses once the supervisor is leaving: nothing is started from then on.
+    /// Returns an error once the supervisor is shutting down, because no process is started from then on.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`].
@@ -307,7 +313,7 @@ impl Supervisor {
     }
 }
 
-/// Waits for a bounded time where all main processes have ended and only their output is still written.
+/// Waits for a limited time if all main processes have ended and only their output is still being written.
 async fn wait_idle_briefly(entry: &TableEntry) {
     for handle in entry.handles.iter().filter(|handle| handle.is_busy()) {
         let identity = handle.view.stream().and_then(|stream| stream.identity);
@@ -315,12 +321,12 @@ async fn wait_idle_briefly(entry: &TableEntry) {
         if matches!(observed, Ok(Some(ProcessStatus::Alive))) {
             continue;
         }
-        // An error or a timeout shows in the next command.
+        // An error or a timeout of this wait is ignored: it shows in the next command.
         let _ = timeout(SEE_THROUGH_MAX, handle.ask(InstanceCommand::WaitIdle)).await;
     }
 }
 
-/// Stops all of them at once. An instance that has just ended by itself needs no stop.
+/// Stops all given instances at the same time. An instance that has just ended by itself needs no stop.
 pub(crate) async fn stop_all(
     handles: impl Iterator<Item = &InstanceHandle>,
     request: &Requester,
@@ -329,7 +335,7 @@ pub(crate) async fn stop_all(
     answers.into_iter().find(|answer| !matches!(answer, Ok(()) | Err(ProcessError::InvalidState(_)))).unwrap_or(Ok(()))
 }
 
-/// Starts all of them at once, and returns the first error.
+/// Starts all given instances at the same time, and returns the first error.
 pub(crate) async fn start_all(
     handles: impl Iterator<Item = &InstanceHandle>,
     request: &Requester,
@@ -337,7 +343,7 @@ pub(crate) async fn start_all(
     ask_each(handles, InstanceCommand::Start, request).await.into_iter().collect()
 }
 
-/// Sends a command to all of them at once, and waits for all results.
+/// Sends a command to all given instances at the same time, and waits for all results.
 pub(crate) async fn ask_each(
     handles: impl Iterator<Item = &InstanceHandle>,
     command: impl Fn(Requester) -> InstanceCommand,

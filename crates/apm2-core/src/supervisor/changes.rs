@@ -1,4 +1,4 @@
-//! One lock for each name: a process is changed by one caller at a time.
+//! One lock for each process name: only one caller at a time changes a process.
 
 use std::{
     collections::HashMap,
@@ -7,8 +7,8 @@ use std::{
 
 use tokio::sync::RwLock;
 
-/// A read-write lock for each name. A change holds it exclusively, and a command that starts something holds it shared, so
-/// that nothing is started in the middle of a change.
+/// A read-write lock for each process name. A change holds the write lock, and a command that starts a process holds
+/// the read lock, so that nothing is started in the middle of a change.
 #[derive(Default)]
 pub(crate) struct Changes(Mutex<HashMap<String, Arc<RwLock<()>>>>);
 
@@ -19,7 +19,7 @@ impl Changes {
         Arc::clone(locks.entry(name.to_owned()).or_default())
     }
 
-    /// Waits for all changes and starts that are under way now.
+    /// Waits for all changes and starts that are in progress now.
     pub(crate) async fn make_durable(&self) {
         let locks: Vec<_> = self.0.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
         for lock in locks {

@@ -10,47 +10,49 @@ use crate::{
     run::command::{ReplyReceiver, ReplySender, answer},
 };
 
-/// Commands that wait for one instance actor, at most.
+/// Largest number of commands that wait for one instance actor.
 pub(crate) const COMMANDS_WAITING_MAX: usize = 64;
 
-/// A command and where its result goes.
+/// A command and the sender of its result.
 pub(crate) struct PendingCommand {
     pub(crate) command: InstanceCommand,
     pub(crate) reply: ReplySender,
 }
 
-/// A command.
+/// A command for an instance actor.
 pub(crate) enum InstanceCommand {
-    /// Start. Completed when the process runs, or its start has failed.
+    /// Start the instance. Completed when the process runs, or when its start has failed.
     Start(Requester),
-    /// Stop. Completed when the whole process group is gone.
+    /// Stop the instance. Completed when the whole process group is gone.
     Stop(Requester, Option<Duration>),
-    /// Stop and start. Completed when the process runs again.
+    /// Stop and start the instance. Completed when the process runs again.
     Restart(Requester),
-    /// Set the standard input of the next start. Completed at once.
+    /// Set the standard input of the next start. Completed immediately.
     Input(OwnedFd),
-    /// Send a signal to the process group. Completed when it is sent.
+    /// Send a signal to the process group. Completed when the signal is sent.
     Signal(Requester, Signal),
-    /// Send `reload_signal` after a rotation of credentials. Completed when it is sent.
+    /// Send `reload_signal` after a rotation of credentials. Completed when the signal is sent.
     Rotate(Requester),
-    /// Replace the specification from the next start on. Completed when that is recorded; on an error the old one stays.
+    /// Replace the specification from the next start on. Completed when the change is recorded. After an error, the old
+    /// specification stays.
     UpdateSpec {
         launch: Arc<LaunchSpec>,
-        /// Whether the launch holds the values of environment variables.
+        /// Whether the launch specification contains the values of environment variables.
         is_launchable: bool,
         request: Requester,
     },
-    /// End the supervision, which is recorded. Refused while the process runs.
+    /// End the supervision of the instance and record the end. Refused while the process runs.
     Unregister(Requester),
-    /// Like the command above, but records no event; for one-off `run` processes.
+    /// Like `Unregister`, but records no event. For one-off `run` processes.
     Release,
-    /// Wait until nothing runs and no restart is due.
+    /// Wait until the instance does not run and no restart is due.
     WaitIdle,
-    /// Like the command above, and send the stream as it is at that moment: another run may begin right after it.
+    /// Like `WaitIdle`, but also sends the state of the stream at that moment, because another run may begin
+    /// immediately afterwards.
     Over(oneshot::Sender<Stream>),
 }
 
-/// Completes a command once the run has completed its part. The actor goes on meanwhile.
+/// Completes a command when the run has completed its part. The actor continues in the meantime.
 pub(crate) fn answer_later(reply: ReplySender, asked: Result<ReplyReceiver, ProcessError>) {
     match asked {
         Err(error) => answer(reply, Err(error)),
@@ -61,7 +63,7 @@ pub(crate) fn answer_later(reply: ReplySender, asked: Result<ReplyReceiver, Proc
     }
 }
 
-/// Completes commands with copies of one result.
+/// Sends a copy of one result to each waiting command.
 pub(crate) fn answer_all(waiting: &mut Vec<ReplySender>, result: &Result<(), ProcessError>) {
     for reply in waiting.drain(..) {
         answer(reply, result.as_ref().copied().map_err(ProcessError::copied));

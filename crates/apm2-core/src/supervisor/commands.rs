@@ -1,4 +1,4 @@
-//! How an instance actor carries out commands, and completes them.
+//! How an instance actor carries out commands and completes them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ impl InstanceActor {
     pub(super) fn handle_command(&mut self, command: PendingCommand) -> std::ops::ControlFlow<()> {
         let PendingCommand { command, reply } = command;
         match command {
-            // Joins the start that is under way.
+            // A start is already in progress. This command waits for the same start.
             InstanceCommand::Start(_) | InstanceCommand::Restart(_) if self.pending_start.is_some() => {
                 self.starts_waiting.push(reply)
             }
@@ -44,7 +44,8 @@ impl InstanceActor {
                     stopped => answer(reply, stopped),
                 }
             }
-            // Without values it could not be started again, so it is not stopped.
+            // Without the values of environment variables, the process could not be started again. It is therefore not
+            // stopped.
             InstanceCommand::Restart(_) if !self.is_launchable => answer(reply, Err(values_unknown(&self.launch))),
             InstanceCommand::Restart(request) => match self.step(PlanInput::Restart(request)) {
                 Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
@@ -78,7 +79,7 @@ impl InstanceActor {
         std::ops::ControlFlow::Continue(())
     }
 
-    /// Uses `launch` from the next start on. Changes nothing where that cannot be recorded.
+    /// Uses `launch` from the next start on. Changes nothing if the change cannot be recorded.
     pub(super) fn update_spec(
         &mut self,
         launch: Arc<LaunchSpec>,
@@ -95,7 +96,7 @@ impl InstanceActor {
         Ok(())
     }
 
-    /// Stops the instance, or cancels its start. Commands that wait for it to run fail.
+    /// Stops the instance, or cancels its start. Commands that wait for the instance to run fail.
     pub(super) fn stop(&mut self, request: Requester, timeout: Option<Duration>) -> Result<(), ProcessError> {
         let was_fetching = self.pending_start.take().is_some();
         let is_due = self.runner.stream().is_some_and(|stream| matches!(stream.follow_up, FollowUp::Restart { .. }));
@@ -113,7 +114,8 @@ impl InstanceActor {
         stopped
     }
 
-    /// Cancels a start of which nothing is recorded yet, and records that where it changes whether the instance is wanted.
+    /// Cancels a start of which no event is recorded yet. Records the cancellation if it changes whether the instance
+    /// should run.
     pub(super) fn cancel_start(&mut self, request: Requester) -> Result<(), ProcessError> {
         let is_news = self.runner.stream().is_some_and(|stream| changes_mind(&request, true, &stream));
         if !is_news {
@@ -140,7 +142,7 @@ impl InstanceActor {
             return Err(self.runner.refusal("unregister"));
         }
         match request {
-            // An instance that was never registered has nothing to record.
+            // An instance that was never registered has no stream, so there is nothing to record.
             Some(request) if self.runner.stream().is_some_and(|stream| !stream.unregistered) => {
                 self.runner.record(&EventOrigin::of(request), vec![EventKind::Unregistered]).map(drop)
             }
@@ -152,7 +154,7 @@ impl InstanceActor {
         if !self.is_busy() {
             for told in self.ends_waiting.drain(..) {
                 if let Some(stream) = self.runner.stream() {
-                    // The receiver may be dropped.
+                    // The receiver of the result may be gone.
                     drop(told.send(stream));
                 }
             }

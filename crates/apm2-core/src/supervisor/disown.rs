@@ -1,8 +1,8 @@
 //! Closing the open runs of a copied ledger without touching a process.
 //!
-//! The open runs of a copy or of a restored backup belong to the ledger that it was copied from. Their processes may be alive
-//! and supervised there. So they are neither adopted nor signalled, and nothing is started in their place until an operator
-//! requests it.
+//! A copied ledger or a restored backup contains open runs that belong to the original ledger. The processes of these
+//! runs may be alive and supervised there. For that reason, these processes are neither adopted nor signalled, and no
+//! process is started in their place until an operator requests it.
 
 use std::sync::Arc;
 
@@ -24,7 +24,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Whether this instance has an open run, a restart that is due, or is wanted to run.
+    /// Whether this instance has an open run, a restart that is due, or should run.
     #[must_use]
     pub fn is_unfinished(stream: &Stream) -> bool {
         !stream.id.is_system() && (stream.is_open() || stream.follow_up != FollowUp::Nothing || stream.wanted)
@@ -40,7 +40,7 @@ impl Supervisor {
                 EventKind::Crashed { cause: RunEnd::NeverConfirmed },
             ],
             None if stream.handle.state.has_exited() => Vec::new(),
-            // How it ends cannot be observed from here.
+            // This supervisor cannot observe how the run ends.
             None => vec![end_event(&stream.handle.state, Exit::UNKNOWN, false)],
         };
         kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });

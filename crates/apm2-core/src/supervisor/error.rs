@@ -4,8 +4,8 @@ use apm2_model::spec::launch::LaunchSpec;
 
 use crate::error::ProcessError;
 
-/// The error of a command that would have to start a process whose launch specification is lost: the record holds no values
-/// of environment variables.
+/// The error of a command that has to start a process whose launch specification is lost. The recorded events do not
+/// contain the values of environment variables.
 pub(crate) fn values_unknown(launch: &LaunchSpec) -> ProcessError {
     let name = &launch.spec.name;
     ProcessError::InvalidState(format!("{name}: the values it was launched with are not known; `up` gives them"))
@@ -15,5 +15,5 @@ pub(crate) fn not_found(what: &str) -> ProcessError {
     ProcessError::NotFound(what.to_owned())
 }
 
-/// The reason of a refusal during a shutdown.
+/// The reason for which commands are refused during a shutdown.
 pub(crate) const LEAVING: &str = "the supervisor is leaving";

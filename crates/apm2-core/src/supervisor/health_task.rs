@@ -1,4 +1,4 @@
-//! The health of one run: when it is checked, the check under way, and what the results mean.
+//! The health of one run: the schedule of its checks, the check in progress, and the meaning of the results.
 
 use apm2_model::{
     event::{identity::ProcessIdentity, timestamp::Timestamp},
@@ -12,7 +12,7 @@ use crate::{
     time::instant_in,
 };
 
-/// The health checks of a run. The default is for no run.
+/// The health checks of a run. The default value makes no checks.
 #[derive(Debug, Default)]
 pub(crate) struct HealthTask {
     monitor: Option<HealthMonitor>,
@@ -48,7 +48,7 @@ impl HealthTask {
         self.running = Some(tokio::spawn(async move { probe_unmasked(&check, timeout, &target).await }));
     }
 
-    /// The result of the check under way. Cancel safe. To be called only while a check is under way.
+    /// Waits for the result of the check in progress. Cancel safe. Must be called only while a check is in progress.
     pub(crate) async fn result(&mut self) -> ProbeResult {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let result = running.await;
@@ -56,7 +56,7 @@ impl HealthTask {
         result.unwrap_or_else(|error| ProbeResult { healthy: false, detail: format!("the check broke off: {error}") })
     }
 
-    /// The conclusion from a result: what the instance actor has to do.
+    /// Processes a check result. Returns what the instance actor has to do.
     pub(crate) fn conclude(&mut self, result: &ProbeResult, now: &Timestamp) -> HealthVerdict {
         let Some(monitor) = &mut self.monitor else { return HealthVerdict::Nothing };
         let verdict = monitor.on_result(now, result);
@@ -69,7 +69,8 @@ impl HealthTask {
     }
 }
 
-/// The environment of a health script: that of its process, then its own. Later entries replace earlier ones.
+/// The environment of a check script: first that of its process, then its own variables. Later entries replace earlier
+/// ones.
 fn variables(launch: &LaunchSpec, health: &HealthCheckConfig) -> Vec<(String, String)> {
     let base = launch.base_env.iter().flatten();
     let all = base.chain(&launch.spec.env).chain(&health.env);

@@ -1,4 +1,4 @@
-//! The handle of an instance actor: its command channel, and what can be read without it.
+//! The handle of an instance actor: its command channel, and the data that can be read without the actor.
 
 use std::sync::{
     Arc,
@@ -14,13 +14,13 @@ use crate::{
     supervisor::command::{InstanceCommand, PendingCommand},
 };
 
-/// Sends commands to an instance actor, and reads what can be read without it.
+/// Sends commands to an instance actor, and reads data about the instance without the actor.
 #[derive(Clone)]
 pub(crate) struct InstanceHandle {
     pub(crate) id: StreamId,
     pub(crate) commands: mpsc::Sender<PendingCommand>,
     pub(crate) view: StreamView,
-    /// Whether the instance runs, or is about to be started.
+    /// Whether the instance runs or is about to be started.
     pub(crate) busy: Arc<AtomicBool>,
 }
 

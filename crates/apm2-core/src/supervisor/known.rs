@@ -1,28 +1,29 @@
-//! Instances that are not supervised: only what the resolution of ids needs. Their streams stay in the store.
+//! Instances that are not supervised. Only the data that is needed to resolve ids is held in memory; their streams stay
+//! in the store.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use apm2_model::{event::stream_id::StreamId, id_query::Candidate, spec::id::ProcessId, state::stream::Stream};
 
-/// One instance.
+/// An unsupervised instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownInstance {
-    /// The name of its process. Instances of one process share it.
+    /// The name of the process. All instances of one process share this text.
     pub(crate) name: Arc<str>,
-    /// The seq of its last event.
+    /// The seq of the last event of the instance.
     pub(crate) last_seq: u64,
-    /// Its latest run.
+    /// The number of the latest run of the instance.
     pub(crate) run: u64,
-    /// The number of instances of its process.
+    /// The number of instances of the process.
     instances: u32,
 }
 
-/// Unsupervised instances, by process.
+/// The unsupervised instances, by process id.
 #[derive(Debug, Default)]
 pub(crate) struct KnownInstances(BTreeMap<StreamId, KnownInstance>);
 
 impl KnownInstances {
-    /// Adds the instance of `stream`.
+    /// Adds the instance to which `stream` belongs.
     pub(crate) fn remember(&mut self, stream: &Stream) {
         let (spec, same_process) = (&stream.handle.spec, self.of(stream.id.process_id).next());
         let shared =
@@ -40,13 +41,13 @@ impl KnownInstances {
         self.0.remove(&id);
     }
 
-    /// The instances of a process.
+    /// The unsupervised instances of a process.
     pub(crate) fn of(&self, process_id: ProcessId) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
         let (first, last) = (StreamId { process_id, instance: 0 }, StreamId { process_id, instance: u32::MAX });
         self.0.range(first..=last).map(|(id, known)| (*id, known))
     }
 
-    /// The instances of all processes that had this name.
+    /// The unsupervised instances of all processes that had this name.
     pub(crate) fn named(&self, name: &str) -> impl Iterator<Item = (StreamId, &KnownInstance)> {
         self.0.iter().filter(move |(_, known)| *known.name == *name).map(|(id, known)| (*id, known))
     }
@@ -69,7 +70,7 @@ mod tests {
         spec::{ProcessSpec, redact::spec::RedactedSpec},
     };
 
-    /// Bytes for one instance, its id included. A stream takes many times as much.
+    /// Memory for one instance, including its id, in bytes. A whole stream takes many times as much.
     const BYTES_MAX: usize = 64;
 
     fn stream(process_id: ProcessId, name: &str, instance: u32) -> Stream {

@@ -6,55 +6,56 @@ use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
 /// Stores launch specifications for the next supervisor.
 ///
-/// Calls block for as long as a disk takes to sync.
+/// Each call blocks until the disk has synced.
 pub trait LaunchStore: Send + Sync {
-    /// Checks as far as possible that `launch` can be saved, for instance by writing it to a temporary file. The earlier one
-    /// stays.
+    /// Checks as far as possible that `launch` can be saved, for instance by writing it to a temporary file. An earlier
+    /// launch specification of the process stays saved.
     ///
     /// # Errors
-    /// When it could not be saved.
+    /// `launch` could not be saved.
     fn prepare(&self, _launch: &LaunchSpec) -> io::Result<()> {
         Ok(())
     }
 
-    /// Saves `launch` in place of an earlier one of the same process. Durable when this returns.
+    /// Saves `launch`, in place of an earlier launch specification of the same process. It is durable when this call
+    /// returns.
     ///
     /// # Errors
-    /// When it is not saved.
+    /// `launch` is not saved.
     fn save(&self, launch: &LaunchSpec) -> io::Result<()>;
 
-    /// Forgets the launch of `process`, if there is one.
+    /// Removes the saved launch specification of `process`, if there is one.
     ///
     /// # Errors
-    /// When it may still be there.
+    /// The launch specification may still be saved.
     fn remove(&self, process: ProcessId) -> io::Result<()>;
 
     /// All saved launch specifications.
     ///
     /// # Errors
-    /// When nothing can be read at all.
+    /// The store cannot be read at all. A single unreadable entry is not an error.
     fn load_all(&self) -> io::Result<StoredLaunches>;
 }
 
-/// The content of a launch store.
+/// The entries of a launch store.
 #[derive(Debug, Default)]
 pub struct StoredLaunches {
-    /// Launch specifications that can be used.
+    /// The launch specifications that this program can read.
     pub launches: Vec<LaunchSpec>,
-    /// Entries that this program cannot read, and does not change.
+    /// The entries that this program cannot read. It does not change them.
     pub unreadable: Vec<UnreadableLaunch>,
 }
 
 /// A saved launch specification of an unknown version, or a damaged one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableLaunch {
-    /// The process that it belongs to.
+    /// The process to which the launch specification belongs.
     pub process: ProcessId,
-    /// What is wrong with it, as a text without any part of its content.
+    /// Why the launch specification cannot be read. The text contains no part of its content.
     pub why: String,
 }
 
-/// Stores nothing: for a supervisor without a successor.
+/// A launch store that stores nothing. For a supervisor that no other supervisor will follow.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoLaunchStore;
 

@@ -1,15 +1,14 @@
 //! Supervision of many processes: launch specifications, instances, restarts, health checks, recovery.
 //!
-//! ```text
-//! commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
+//! ```text commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
 //!                                                                   |
 //!                                                                   '--> start, stop, timer
 //! ```
 //!
-//! Each instance has a task of its own (the instance actor) that waits for one thing to happen, takes one synchronous step, and
-//! does what the step says. Every decision follows from recorded events: the next supervisor finds the restart budget, the
-//! stop under way and the restart that is due in the stream. One run of a process is in [`ProcessRunner`], storage behind
-//! [`Recorder`](apm2_model::recorder::Recorder).
+//! Each instance has a task of its own (the instance actor). The task waits for one input, takes one synchronous step,
+//! and carries out the effects of the step. Each decision follows from recorded events: the next supervisor finds the
+//! restart budget, the stop in progress and the scheduled restart in the stream. [`ProcessRunner`] handles one run of a
+//! process. A [`Recorder`](apm2_model::recorder::Recorder) stores the events.
 
 pub(crate) mod actor;
 pub(crate) mod bring_up;
@@ -99,9 +98,10 @@ pub use crate::{
     },
 };
 
-/// Supervises processes. Clones share it; every method may be called from any task.
+/// Supervises processes. All clones refer to the same supervisor. Every method may be called from any task.
 ///
-/// Made by [`builder`](Self::builder), or by [`Unrecovered`] where more has to be said. Dropping the last clone stops nothing.
+/// Created by [`builder`](Self::builder), or by [`Unrecovered`] for settings that the builder does not have. Dropping
+/// the last clone stops no process.
 #[derive(Clone)]
 pub struct Supervisor {
     inner: Arc<Inner>,
@@ -111,14 +111,15 @@ struct Inner {
     services: Services,
     table: Mutex<SupervisorTable>,
     changes: Changes,
-    /// Recorded events, for subscribers.
+    /// Sends recorded events to subscribers.
     feed: EventFeed,
-    /// Closed when the supervisor leaves, so that nothing is started any more: the instance actors ask it.
+    /// Closed when the supervisor shuts down, so that no process is started any more. Instance actors check it before
+    /// each start.
     starts: Arc<Starts>,
 }
 
 impl Supervisor {
-    /// A supervisor of nothing, which has not recovered yet.
+    /// A supervisor without processes, before the recovery.
     fn new(services: Services) -> Self {
         let (table, changes) = (Mutex::default(), Changes::default());
         let inner = Inner { services, table, changes, feed: EventFeed::default(), starts: Arc::default() };
@@ -152,16 +153,17 @@ impl Supervisor {
     /// Starts an instance.
     ///
     /// # Errors
-    /// Those of [`ProcessRunner::start_by`]; [`ProcessError::NotFound`] when it is not supervised.
+    /// Those of [`ProcessRunner::start_by`]; [`ProcessError::NotFound`] when the instance is not supervised.
     pub async fn start(&self, target: StreamId, request: &Requester) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
         self.handle(target)?.ask(InstanceCommand::Start(request.clone())).await
     }
 
-    /// Stops an instance with its whole group, or cancels the restart that is due. Without a timeout, within its own.
+    /// Stops an instance with its whole process group, or cancels a scheduled restart. If `timeout` is `None`, the stop
+    /// timeout of the specification applies.
     ///
     /// # Errors
-    /// Those of [`ProcessRunner::stop_by`]; [`ProcessError::NotFound`] when it is not supervised.
+    /// Those of [`ProcessRunner::stop_by`]; [`ProcessError::NotFound`] when the instance is not supervised.
     pub async fn stop(
         &self,
         target: StreamId,
@@ -171,10 +173,12 @@ impl Supervisor {
         self.handle(target)?.ask(InstanceCommand::Stop(request.clone(), timeout)).await
     }
 
-    /// Stops an instance if it runs, and starts it. Where it is known that it could not be started, it is not stopped.
+    /// Stops an instance if it runs, and starts it. If a check shows that the start would fail, the instance is not
+    /// stopped.
     ///
     /// # Errors
-    /// Those of [`start`](Self::start) and [`stop`](Self::stop); [`ProcessError::InvalidState`] when it could not be started.
+    /// Those of [`start`](Self::start) and [`stop`](Self::stop); [`ProcessError::InvalidState`] when the start would
+    /// fail.
     pub async fn restart(&self, target: StreamId, request: &Requester) -> Result<(), ProcessError> {
         let _no_change = self.steady(target).await?;
         let handle = self.handle(target)?;
@@ -182,19 +186,23 @@ impl Supervisor {
         handle.ask(InstanceCommand::Restart(request.clone())).await
     }
 
-    /// Sends a signal to the process group of an instance. It does not count as a stop, whatever the process does.
+    /// Sends a signal to the process group of an instance. The signal does not count as a requested stop, even if the
+    /// process ends.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`] when it does not run, and for SIGKILL, which is a stop's;
-    /// [`ProcessError::SignalFailed`]; [`ProcessError::NotFound`] when it is not supervised.
+    /// [`ProcessError::InvalidState`] when the instance does not run, and for SIGKILL, which only a stop may send;
+    /// [`ProcessError::SignalFailed`] when the kernel refused the signal; [`ProcessError::NotFound`] when the instance
+    /// is not supervised.
     pub async fn signal(&self, target: StreamId, signal: Signal, request: &Requester) -> Result<(), ProcessError> {
         self.handle(target)?.ask(InstanceCommand::Signal(request.clone(), signal)).await
     }
 
-    /// Gives an instance new credentials: by its `reload_signal` where it has one and runs, else by a restart.
+    /// Replaces the credentials of an instance. If the instance runs and has a `reload_signal`, the signal is sent;
+    /// otherwise, the instance is restarted.
     ///
     /// # Errors
-    /// Those of [`restart`](Self::restart); [`ProcessError::InvalidState`] when there are no credentials to be had.
+    /// Those of [`restart`](Self::restart); [`ProcessError::InvalidState`] when the instance has no credentials, or
+    /// they cannot be fetched.
     pub async fn reload(&self, target: StreamId, request: &Requester) -> Result<Reloaded, ProcessError> {
         let _no_change = self.steady(target).await?;
         let handle = self.handle(target)?;
@@ -205,7 +213,8 @@ impl Supervisor {
         };
         let is_running = handle.view.stream().is_some_and(|stream| stream.handle.state.is_running());
         if is_running && config.reload_signal.is_some() {
-            // Fetched to be sure that there are any: a process that runs with old ones is better than none.
+            // The credentials are fetched first, to make sure that they are available. A process with old credentials
+            // is better than no process.
             credentials::resolve(launch.credential_source.as_ref(), config, launch.spec.cwd.as_deref())
                 .await
                 .map_err(|error| ProcessError::InvalidState(error.to_string()))?;
@@ -220,7 +229,7 @@ impl Supervisor {
     /// Waits until an instance does not run, no restart of it is due, and its output is written.
     ///
     /// # Errors
-    /// [`ProcessError::NotFound`]; [`ProcessError::Io`] when its end could not be recorded.
+    /// [`ProcessError::NotFound`]; [`ProcessError::Io`] when the end of the instance could not be recorded.
     pub async fn wait(&self, target: StreamId) -> Result<Stream, ProcessError> {
         let handle = self.handle(target)?;
         let (told, over) = oneshot::channel();
@@ -228,13 +237,13 @@ impl Supervisor {
         over.await.map_err(|_| not_found(&target.process_id.to_string()))
     }
 
-    /// The instances that are supervised, by name and instance.
+    /// The supervised instances, sorted by name and instance number.
     #[must_use]
     pub fn instances(&self) -> Vec<Stream> {
         self.table().handles().filter_map(|handle| handle.view.stream()).collect()
     }
 
-    /// What is supervised, by name.
+    /// The supervised processes, sorted by name.
     #[must_use]
     pub fn launches(&self) -> Vec<Arc<LaunchSpec>> {
         self.table().launches()
@@ -243,15 +252,16 @@ impl Supervisor {
     /// The process that `text` denotes, by the rule of [`id_query`](apm2_model::id_query).
     ///
     /// # Errors
-    /// When it denotes no supervised process, several, or one instance of several.
+    /// The text denotes no supervised process, several processes, or one instance of a process with several instances.
     pub fn find_process(&self, text: &str) -> Result<ProcessId, UnclearId> {
         self.table().find_process(text)
     }
 
-    /// The instances that `text` denotes, by the same rule; all instances for `all`.
+    /// The instances that `text` denotes, by the rule of [`id_query`](apm2_model::id_query). The text `all` denotes all
+    /// instances.
     ///
     /// # Errors
-    /// When it denotes no supervised process, or several.
+    /// The text denotes no supervised process, or several processes.
     pub fn find(&self, text: &str) -> Result<Vec<StreamId>, UnclearId> {
         self.table().find(text)
     }
@@ -259,8 +269,8 @@ impl Supervisor {
     /// Refuses launches that cannot be supervised at the same time.
     ///
     /// # Errors
-    /// [`ProcessError::InvalidState`] when an instance of one would have the name of another, or two name the same log
-    /// file.
+    /// [`ProcessError::InvalidState`] when instances of two launches would have the same name, or two launches have the
+    /// same log file.
     pub fn check_together(launches: &[LaunchSpec]) -> Result<(), ProcessError> {
         let mut pairs = launches.iter().enumerate().flat_map(|(number, one)| {
             let others = launches.iter().skip(number.saturating_add(1));
@@ -269,7 +279,7 @@ impl Supervisor {
         pairs.try_for_each(|(one, other)| refuse_confusion(&one.spec, &other.spec))
     }
 
-    /// What applying `launch` would do.
+    /// The result that [`apply`](Self::apply) would have for `launch`. Changes nothing.
     #[must_use]
     pub fn plan(&self, launch: &LaunchSpec) -> Applied {
         let table = self.table();
@@ -278,7 +288,7 @@ impl Supervisor {
         if is_same { Applied::Unchanged } else { Applied::Changed }
     }
 
-    /// Refuses a launch that could not be applied whatever else is supervised.
+    /// Refuses a launch that could not be applied, whichever other processes are supervised.
     ///
     /// # Errors
     /// [`ProcessError::InvalidState`].
@@ -287,8 +297,8 @@ impl Supervisor {
         self.check_record(launch, request)
     }
 
-    /// Refuses a name that belongs to another group than `launch` does. For an early error: [`apply`](Self::apply) checks it
-    /// again.
+    /// Refuses a name that belongs to another group than `launch` does. Gives an early error; [`apply`](Self::apply)
+    /// makes the same check again.
     ///
     /// # Errors
     /// [`ProcessError::AlreadyExists`].
@@ -305,33 +315,33 @@ impl Supervisor {
             .unwrap_or_default()
     }
 
-    /// The state of an instance, as recorded.
+    /// The recorded state of an instance; `None` if the instance is not supervised.
     #[must_use]
     pub fn state(&self, target: StreamId) -> Option<ProcessState> {
         let view = self.table().handle(target).map(|handle| handle.view.clone())?;
         view.stream().map(|stream| stream.handle.state)
     }
 
-    /// Whether an instance runs, or is about to be started.
+    /// Whether an instance runs or is about to be started.
     #[must_use]
     pub fn is_busy(&self, target: StreamId) -> bool {
         self.table().handle(target).is_some_and(InstanceHandle::is_busy)
     }
 
-    /// Whether a process is given credentials.
+    /// Whether the specification of a process contains credentials.
     #[must_use]
     pub fn has_credentials(&self, process: ProcessId) -> bool {
         self.table().by_id(process).is_some_and(|entry| entry.launch.spec.credentials.is_some())
     }
 
-    /// The display name of an instance; its id where it is not supervised.
+    /// The display name of an instance; its id if the instance is not supervised.
     #[must_use]
     pub fn display_name(&self, target: StreamId) -> String {
         let stream = self.table().handle(target).and_then(|handle| handle.view.stream());
         stream.map_or_else(|| target.process_id.to_string(), |stream| stream.handle.display_name())
     }
 
-    /// Whether nothing runs and nothing is due.
+    /// Whether no instance runs and no start or restart is due.
     #[must_use]
     pub fn is_idle(&self) -> bool {
         !self.table().handles().any(InstanceHandle::is_busy)
@@ -341,7 +351,7 @@ impl Supervisor {
         self.table().handle(target).cloned().ok_or_else(|| not_found(&target.process_id.to_string()))
     }
 
-    /// Poisoning of the lock is ignored: no panic can leave the table inconsistent.
+    /// Poisoning of the lock is ignored, because no panic can leave the table inconsistent.
     fn table(&self) -> MutexGuard<'_, SupervisorTable> {
         self.inner.table.lock().unwrap_or_else(PoisonError::into_inner)
     }

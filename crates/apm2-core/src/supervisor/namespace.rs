@@ -1,8 +1,9 @@
 //! Whether the processes of an earlier supervisor are visible in this pid namespace.
 //!
-//! A pid is valid in its own pid namespace only (pid_namespaces(7)). A supervisor in another one finds no process by it, or an
-//! unrelated one, and must neither record an end nor start a second process. So it checks before any action that none of the
-//! processes can be alive where it cannot see it.
+//! A pid is valid in its own pid namespace only (pid_namespaces(7)). In another pid namespace, the pid is unused or
+//! belongs to an unrelated process. A supervisor there must neither record the end of the process nor start a second
+//! one. Before any action, it therefore checks that none of the recorded processes can be alive in a namespace that it
+//! cannot see.
 
 use std::{
     fs,
@@ -20,10 +21,10 @@ use crate::{
     supervisor::Supervisor,
 };
 
-/// The inode of the first pid namespace of a boot, in which all processes are visible (`PROC_PID_INIT_INO` of the kernel).
+/// The inode of the initial pid namespace, in which all processes are visible (`PROC_PID_INIT_INO` of the kernel).
 const FIRST_NAMESPACE: u64 = 0xEFFF_FFFC;
 
-/// The pid of the process whose end ends all others of its pid namespace.
+/// The pid of the init process of a pid namespace. When it ends, the kernel kills all other processes of the namespace.
 const INIT_PID: u32 = 1;
 
 impl Supervisor {
@@ -48,11 +49,12 @@ impl Supervisor {
         if let Some(has_ended) = held.and_then(|held| has_ended(held.pidfd.as_fd())) {
             return !has_ended;
         }
-        // The end of the first process of a namespace is the end of all of them.
+        // When the init process of a pid namespace ends, all processes of the namespace end.
         if supervisor_pid == Some(INIT_PID) {
             return false;
         }
-        // In the initial namespace every process is visible: a namespace without a process is gone.
+        // In the initial pid namespace, every process is visible. A namespace without a visible process therefore does
+        // not exist any more.
         !(pid_namespace() == Some(FIRST_NAMESPACE) && identity.pid_namespace.is_some_and(is_empty))
     }
 }
@@ -61,14 +63,15 @@ fn marker(stream: &Stream) -> String {
     Marker { place: None, stream: stream.id, run: stream.run }.to_string()
 }
 
-/// Whether no process of our user is in this pid namespace. False when an entry of `/proc` cannot be read.
+/// Whether no process of our user is in this pid namespace. Returns false when an entry of `/proc` cannot be read.
 fn is_empty(namespace: u64) -> bool {
     let Ok(entries) = fs::read_dir("/proc") else { return false };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_none_or(|name| !name.bytes().all(|byte| byte.is_ascii_digit())) {
             continue;
         }
-        // A process with a single pid is in the namespace of this `/proc`, which is another one.
+        // A process with only one pid (`NSpid` in `/proc/<pid>/status`) is in the pid namespace of this `/proc`, which
+        // is a different one.
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         if status
             .lines()
@@ -80,9 +83,9 @@ fn is_empty(namespace: u64) -> bool {
         match fs::metadata(entry.path().join("ns/pid")) {
             Ok(metadata) if metadata.ino() == namespace => return false,
             Ok(_) => {}
-            // The process has ended, or belongs to another user: supervised processes run as our user.
+            // The process has ended, or it belongs to another user. Supervised processes run as our user.
             Err(_) if !entry.path().exists() || is_another_users(&entry) => {}
-            // A zombie has no namespace link any more.
+            // A zombie has no link to its pid namespace in `/proc` any more.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) => return false,
         }

@@ -20,16 +20,16 @@ use crate::{
     time::instant_in,
 };
 
-/// How often an adapter is asked, at most.
+/// Shortest interval between two calls of an adapter.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 
-/// How often an adapter is asked that names no time of its own.
+/// Interval between two calls of an adapter that does not set its own interval.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
-/// Lines that are passed to an adapter at once; the rest waits for the next call.
+/// Largest number of lines that are passed to an adapter in one step. Further lines wait for the next step.
 const PIECES_MAX: usize = 64;
 
-/// An adapter, its input, and when it is called next.
+/// An adapter with its input, and the time of its next call.
 #[derive(Default)]
 pub(crate) struct Watch {
     watched: Option<Watched>,
@@ -43,7 +43,7 @@ struct Watched {
     lines: Vec<Lines>,
 }
 
-/// One output, read line by line.
+/// One output, which is read line by line.
 struct Lines {
     source: OutputSource,
     path: PathBuf,
@@ -52,7 +52,8 @@ struct Lines {
 }
 
 impl Watch {
-    /// Observes an instance whose output is captured in files by `adapter`, or by the black box without one.
+    /// Observes an instance whose output is captured in files. The observer is `adapter`;
+    /// [`BlackBox`](crate::adapter::BlackBox) if there is none.
     pub(crate) fn new(launch: &LaunchSpec, adapter: Option<Box<dyn Adapter>>, output: Option<CapturedOutput>) -> Self {
         let Some(output) = output else { return Self::default() };
         let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));
@@ -68,7 +69,7 @@ impl Watch {
         self.due
     }
 
-    /// A run is about to begin, or was adopted: output from now on belongs to it.
+    /// A run is about to begin, or was adopted. Output from now on belongs to this run.
     pub(crate) fn begin(&mut self) {
         if let Some(watched) = &mut self.watched {
             watched.begin();
@@ -80,7 +81,7 @@ impl Watch {
         self.due = None;
     }
 
-    /// Asks the adapter.
+    /// Calls the adapter. Returns its observations.
     pub(crate) fn observe(&mut self, now: Timestamp) -> Vec<EventKind> {
         self.due = Some(instant_in(self.interval));
         self.watched.as_mut().map_or_else(Vec::new, |watched| watched.observe(now))
@@ -123,13 +124,15 @@ impl Lines {
             match self.reader.next_item() {
                 Ok(LogItem::Bytes(bytes)) => {
                     self.splitter.push(self.source, bytes, |line| {
-                        // A secret that is cut by the limit would not be recognized any more.
+                        // The text is masked before it is cut, because the filter does not recognize a part of a
+                        // secret.
                         let known = output.secret_filter.known().filter(|_| line.is_cut);
                         let bytes = known.as_ref().map_or(line.bytes, |known| known.without_begun(line.bytes));
                         seen.extend(adapter.line(Line { bytes, ..line }));
                     });
                 }
-                // Output that was removed by rotation before it was read is not observed, and may end within a line.
+                // Output that was removed by rotation before it was read is not observed. The removed part may end in
+                // the middle of a line.
                 Ok(LogItem::Gap(_)) => self.splitter = LineSplitter::default(),
                 Ok(LogItem::End) => return,
                 Err(error) => {

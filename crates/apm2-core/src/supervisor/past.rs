@@ -1,6 +1,7 @@
-//! Recorded streams: those that a recovery needs, and those of a process that is supervised again.
+//! The recorded streams that a recovery needs, and those of a process that is supervised again.
 //!
-//! A ledger may hold any number of processes that ended long ago. Their streams are loaded one by one when they are needed.
+//! A ledger may contain any number of processes that ended long ago. Their streams are loaded one by one when they are
+//! needed.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,8 +21,8 @@ use crate::{
     supervisor::{Supervisor, known::KnownInstances},
 };
 
-/// The record as a recovery needs it: whole streams of what it may have to adopt or start, and of all others only what the
-/// resolution of ids needs.
+/// The recorded data that a recovery needs: the complete streams of instances that may have to be adopted or started,
+/// and for all other instances only the data that is needed to resolve ids.
 #[derive(Debug, Default)]
 pub struct Past {
     launched: HashSet<ProcessId>,
@@ -30,14 +31,14 @@ pub struct Past {
 }
 
 impl Past {
-    /// A past without streams, which will hold open streams and those of the processes in `launched` whole. Other streams are
-    /// loaded when they are needed.
+    /// An empty past. It will hold complete streams for open runs and for the processes in `launched`. Other streams
+    /// are loaded when they are needed.
     #[must_use]
     pub fn of(launched: HashSet<ProcessId>) -> Self {
         Self { launched, ..Self::default() }
     }
 
-    /// Adds a stream. The supervisor's own stream is ignored.
+    /// Adds the state of a stream. The system stream is ignored.
     pub fn add(&mut self, stream: Stream) {
         if stream.id.is_system() {
             return;
@@ -49,7 +50,7 @@ impl Past {
         }
     }
 
-    /// The streams that it holds whole, which include all open ones.
+    /// The streams that are held completely. They include all streams with an open run.
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
         &self.whole
@@ -65,7 +66,7 @@ impl FromIterator<Stream> for Past {
 }
 
 impl Supervisor {
-    /// The recorded streams of the unsupervised instances of `launch` from `first` on, by instance.
+    /// The recorded streams of the unsupervised instances of `launch`, from instance number `first` on, by instance.
     pub(crate) async fn load_left(
         &self,
         launch: &LaunchSpec,
@@ -82,7 +83,8 @@ impl Supervisor {
         Ok(streams.into_iter().map(|stream| (stream.id.instance, stream)).collect())
     }
 
-    /// The streams of these instances, each with the seq of its last event. Blocks on the disk.
+    /// Loads the streams of these instances. Each instance is given with the expected seq of its last event. Blocks on
+    /// the disk.
     pub(crate) fn load(&self, known: &[(StreamId, u64)]) -> io::Result<Vec<Stream>> {
         let recorder = self.inner.services.store.recorder();
         let loaded = known.iter().map(|(id, last_seq)| load_one(&*recorder, *id, *last_seq));
@@ -93,7 +95,8 @@ impl Supervisor {
 fn load_one(recorder: &dyn Recorder, id: StreamId, last_seq: u64) -> io::Result<Option<Stream>> {
     let loaded = recorder.load(id)?;
     match &loaded {
-        // Continuing with fewer events than were recorded would record two different histories.
+        // A stream with fewer events than were recorded must not be continued: the events after it would be recorded
+        // twice, differently.
         Some(stream) if stream.last_seq < last_seq => {
             let StreamId { process_id, instance } = id;
             let command = format!("the record of {process_id}/{instance} ends before event {last_seq}, which it had");

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::{credentials::profile::CredentialError, run::start_env::StartEnv};
 
-/// A start whose credentials are being fetched. Nothing of it is recorded yet.
+/// A start whose credentials are being fetched. No event of this start is recorded yet.
 pub(crate) struct PendingStart {
     pub(crate) origin: EventOrigin,
     pub(crate) trigger: StartTrigger,
@@ -19,7 +19,7 @@ impl Drop for PendingStart {
     }
 }
 
-/// The start environment that a start waits for; pending where there is no start. Cancel safe.
+/// Waits for the start environment of the pending start. Never returns if no start is pending. Cancel safe.
 pub(crate) async fn fetched(pending: &mut Option<PendingStart>) -> Result<StartEnv, CredentialError> {
     let Some(pending) = pending else { return std::future::pending().await };
     match (&mut pending.start_env).await {

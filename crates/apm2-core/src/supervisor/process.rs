@@ -11,8 +11,8 @@ use apm2_model::{
 use crate::{error::ProcessError, run::event_feed::EventSubscription, supervisor::Supervisor};
 
 impl Supervisor {
-    /// Supervises a process from now on, under its name, without starting it. What is supervised under that name already is
-    /// changed, as [`apply`](Self::apply) does.
+    /// Supervises a process from now on without starting it. A supervised process with the same name is changed, as
+    /// [`apply`](Self::apply) does.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply).
@@ -23,14 +23,14 @@ impl Supervisor {
         Ok(SupervisedProcess { supervisor: self.clone(), id, name, by })
     }
 
-    /// The events of all supervised processes, from now on. The supervisor's own events are not among them.
+    /// The events of all supervised processes from now on. Events of the system stream are not included.
     #[must_use]
     pub fn events(&self) -> EventSubscription {
         self.inner.feed.subscribe(None)
     }
 }
 
-/// A process under supervision. Dropping the handle stops nothing.
+/// A handle to a supervised process. Dropping the handle stops nothing.
 #[derive(Clone)]
 pub struct SupervisedProcess {
     supervisor: Supervisor,
@@ -40,31 +40,32 @@ pub struct SupervisedProcess {
 }
 
 impl SupervisedProcess {
-    /// Its name.
+    /// The name of the process.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its id.
+    /// The id of the process.
     #[must_use]
     pub const fn id(&self) -> ProcessId {
         self.id
     }
 
-    /// Its instances.
+    /// The ids of the instances of the process.
     #[must_use]
     pub fn instances(&self) -> Vec<StreamId> {
         self.supervisor.streams_of(self.id)
     }
 
-    /// The same handle, which records `requester` as the one who asks. Without it, the system asks.
+    /// The same handle, which records `requester` as the requester of its commands. By default, the requester is the
+    /// system.
     #[must_use]
     pub fn requested_by(self, requester: Requester) -> Self {
         Self { by: requester, ..self }
     }
 
-    /// Its events from now on.
+    /// The events of this process from now on.
     #[must_use]
     pub fn events(&self) -> EventSubscription {
         self.supervisor.inner.feed.subscribe(Some(self.id))
@@ -73,7 +74,7 @@ impl SupervisedProcess {
     /// Starts all instances.
     ///
     /// # Errors
-    /// Those of [`Supervisor::start`], of the first instance that has one; those after it are not started then.
+    /// Those of [`Supervisor::start`]. After an error of one instance, the later instances are not started.
     pub async fn start(&self) -> Result<(), ProcessError> {
         for id in self.instances() {
             self.supervisor.start(id, &self.by).await?;
@@ -81,10 +82,12 @@ impl SupervisedProcess {
         Ok(())
     }
 
-    /// Stops all instances that run, each with its whole group; within their own timeouts where none is given.
+    /// Stops all running instances, each with its whole process group. If `timeout` is `None`, the stop timeout of the
+    /// specification applies.
     ///
     /// # Errors
-    /// Those of [`Supervisor::stop`], of the first instance that has one; the others are stopped all the same.
+    /// Those of [`Supervisor::stop`]. After an error of one instance, the other instances are stopped nevertheless, and
+    /// the first error is returned.
     pub async fn stop(&self, timeout: Option<Duration>) -> Result<(), ProcessError> {
         let mut stopped = Ok(());
         for id in self.instances() {
@@ -95,7 +98,7 @@ impl SupervisedProcess {
         stopped
     }
 
-    /// Waits until no instance runs or is due to, and returns the folds of all, by instance.
+    /// Waits until no instance runs or is about to be started. Returns the final states of all streams, by instance.
     ///
     /// # Errors
     /// Those of [`Supervisor::wait`].

@@ -1,4 +1,4 @@
-//! Recovery: adopting what an earlier supervisor left running, and closing what has ended.
+//! Recovery: adopts the running processes of an earlier supervisor, and records the ends of processes that have ended.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,13 +30,13 @@ use crate::{
     },
 };
 
-/// The streams that a recovery has to look at.
+/// The recorded streams that a recovery has to process.
 #[derive(Default)]
 struct Left {
     by_process: HashMap<ProcessId, Vec<Stream>>,
-    /// Processes with a stream that cannot be read.
+    /// Processes of which a stream cannot be read.
     unread: HashSet<ProcessId>,
-    /// What is wrong with those, as texts.
+    /// Error texts about the unreadable streams.
     problems: Vec<String>,
 }
 
@@ -69,7 +69,7 @@ impl Supervisor {
         let mut taken_over = JoinSet::new();
         for launch in launches.into_iter().filter(|launch| !unread.contains(&launch.spec.id)) {
             match by_process.remove(&launch.spec.id) {
-                // The earlier supervisor was about to end its supervision.
+                // The earlier supervisor was about to end the supervision of the process.
                 Some(streams) if streams.iter().all(|stream| stream.unregistered) => {
                     self.table().remember(streams);
                     self.forget(launch.spec.id).await;
@@ -78,13 +78,13 @@ impl Supervisor {
                     let supervisor = self.clone();
                     taken_over.spawn(blocking::step(move || supervisor.take_over(launch, true, streams, boot)));
                 }
-                // A launch specification without any event was never supervised (law 1).
+                // A process with a launch specification but without any event was never supervised.
                 None => self.forget(launch.spec.id).await,
             }
         }
         for (process, streams) in by_process {
-            // A process without a launch specification is supervised only while a run of it is open. One whose launch
-            // specification exists and cannot be read stays supervised.
+            // A process without a launch specification is supervised only while it has an open run. A process whose
+            // launch specification exists but cannot be read stays supervised.
             let is_wanted = unreadable.contains(&process) && streams.iter().any(|stream| !stream.unregistered);
             match streams.first() {
                 Some(first) if is_wanted || streams.iter().any(Stream::is_open) => {
@@ -108,7 +108,8 @@ impl Supervisor {
         recovery
     }
 
-    /// Adds the past to the table, and returns the streams that may have to be recovered. Blocks on the disk.
+    /// Adds the unsupervised instances to the table, and returns the streams that may have to be recovered. Blocks on
+    /// the disk.
     fn left(&self, past: Past, launched: HashSet<ProcessId>) -> Left {
         let Past { whole, known, .. } = past;
         self.table().know(known);
@@ -118,7 +119,7 @@ impl Supervisor {
         }
         let taken_up: HashSet<ProcessId> = left.by_process.keys().copied().chain(launched).collect();
         for process in taken_up {
-            // Instances whose streams are not held whole: none of them has an open run.
+            // The streams of these instances are not held completely, because none of them has an open run.
             let known = self.table().known_of(process);
             match self.load(&known) {
                 Ok(streams) if streams.is_empty() => {}
@@ -134,10 +135,11 @@ impl Supervisor {
         left
     }
 
-    /// Releases the stored file descriptors of runs that are not supervised any more.
+    /// Releases the stored file descriptors of runs that do not belong to a supervised instance.
     fn release_strangers(&self) {
         let Some(fd_store) = &self.inner.services.fd_store else { return };
-        // The list is read before the table: a run that is started meanwhile is then found in the table.
+        // The list of stored runs is read before the table. A run that is started in between is therefore found in the
+        // table.
         let held = fd_store.held().unwrap_or_default();
         let ours: HashSet<String> = self.table().handles().map(|handle| handle.view.marker()).collect();
         for run in held.iter().filter(|run| !ours.contains(*run)) {
@@ -149,8 +151,8 @@ impl Supervisor {
 
     fn take_over(&self, mut launch: LaunchSpec, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
         let mut recovery = Recovery::default();
-        // The earlier supervisor was lowering the number of instances: an open run is supervised all the same, and the number
-        // can be lowered again.
+        // The earlier supervisor was about to lower the number of instances. An instance with an open run is supervised
+        // nevertheless; the number can be lowered again later.
         let open = streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
         if let Some(instances) = open.max().filter(|instances| *instances > launch.spec.instances) {
             launch = with_instances(&launch, instances);
@@ -164,7 +166,8 @@ impl Supervisor {
         let mut handles = Vec::new();
         for instance in 0..launch.spec.instances {
             let (mut actor, handle) = self.actor(&launch, instance, of_instance.remove(&instance), is_launchable);
-            // The earlier supervisor ended while it added the instance.
+            // The earlier supervisor may have ended while it was adding the instance, so the instance is registered if
+            // it has no stream.
             let registered = actor.register(&EventOrigin::of(Actor::Recovery));
             let resumed = registered.and_then(|()| actor.resume(boot));
             recovery.note(&launch, resumed);

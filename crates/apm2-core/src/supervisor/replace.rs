@@ -1,8 +1,8 @@
-//! Replacing what is supervised under a name, or leaving it as it was.
+//! Replaces the launch specification of a supervised process, or leaves the process unchanged after an error.
 //!
-//! Nothing is stopped before the new launch is known to fit, as far as that can be known, and what can still fail afterwards
-//! (a stop, the launch's file, a record, the start of what ran) is undone: the old launch, its instances and their links
-//! stay, and what ran runs again.
+//! Nothing is stopped before the new launch specification has been checked as far as possible. Later failures (of a
+//! stop, of saving the launch specification, of a record, or of the start) are undone: the old launch specification and
+//! its instances stay, and instances that ran are started again.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -29,22 +29,22 @@ use crate::{
     },
 };
 
-/// A replacement under way.
+/// A replacement of a launch specification in progress.
 struct Replacement<'a> {
     old: &'a TableEntry,
     new: Arc<LaunchSpec>,
     request: &'a Requester,
-    /// Instances that are kept.
+    /// The instances that stay.
     kept: &'a [InstanceHandle],
-    /// Instances that are removed.
+    /// The instances that are removed.
     surplus: &'a [InstanceHandle],
-    /// Running instances that have to be stopped for it.
+    /// The running instances that have to be stopped for the replacement.
     to_stop: Vec<InstanceHandle>,
-    /// Whether a process that runs is stopped to be started again.
+    /// Whether a running process is stopped in order to be started again.
     restarts: bool,
-    /// The recorded streams of instances that are added.
+    /// The recorded streams of the instances that are added, by instance number.
     left: HashMap<u32, Stream>,
-    /// Instances that were added.
+    /// The instances that were added.
     added: Vec<InstanceHandle>,
 }
 
@@ -54,13 +54,14 @@ impl<'a> Replacement<'a> {
         let count = usize::try_from(new.spec.instances).unwrap_or(usize::MAX);
         let (kept, surplus) = old.handles.split_at(count.min(old.handles.len()));
         let stopped: &[InstanceHandle] = if is_same_program { surplus } else { &old.handles };
-        // An instance that is stopped already stays stopped.
+        // An instance that was already stopped stays stopped.
         let to_stop: Vec<InstanceHandle> = stopped.iter().filter(|handle| handle.is_busy()).cloned().collect();
         let restarts = !is_same_program && kept.iter().any(runs);
         Self { old, new, request, kept, surplus, to_stop, restarts, left, added: Vec::new() }
     }
 
-    /// Those that are started: what was stopped and stays, and what was added where anything ran.
+    /// The instances that are started after the replacement: the stopped instances that stay, and, if any instance ran,
+    /// the added instances.
     fn to_start(&self, ran_any: bool) -> Vec<InstanceHandle> {
         let was_stopped = |handle: &&InstanceHandle| self.to_stop.iter().any(|stopped| stopped.id == handle.id);
         let restarted = self.kept.iter().filter(was_stopped);
@@ -85,7 +86,8 @@ impl Supervisor {
         fits.map_err(|error| ProcessError::InvalidState(format!("{:?}: {error}", launch.spec.name)))
     }
 
-    /// Changes `entry` to `launch`. Running instances that differ are stopped and started again.
+    /// Replaces the launch specification of `entry` by `launch`. Running instances that differ are stopped and started
+    /// again.
     pub(crate) async fn replace(
         &self,
         entry: &TableEntry,
@@ -96,7 +98,7 @@ impl Supervisor {
         if entry.is_launchable && entry.launch.is_as(&launch) {
             return Ok(Applied::Unchanged);
         }
-        // The streams of the instances that are added, if any.
+        // Loads the recorded streams of the instances that are added, if any.
         let left = self.load_left(&launch, entry.handles.len()).await?;
         let launch = Arc::new(launch);
         let prepared = Arc::clone(&launch);
@@ -132,7 +134,7 @@ impl Supervisor {
         taken_out.map(|()| Applied::Changed)
     }
 
-    /// The steps that can fail and be undone.
+    /// Carries out the steps that can fail and that can be undone.
     async fn install(&self, replacement: &mut Replacement<'_>, turn: &mut ChangeTurn) -> Result<(), ProcessError> {
         let Replacement { new, request, kept, to_stop, left, added, .. } = replacement;
         stop_all(to_stop.iter(), request).await?;
@@ -154,13 +156,13 @@ impl Supervisor {
         self.add_instances(new, kept.len(), added, std::mem::take(left), request).await
     }
 
-    /// Takes back what was installed and could not be started, for the reason that `error` tells. Gives the error with what
-    /// became of it.
+    /// Undoes a replacement whose instances could not be started because of `error`. Returns the error, extended by the
+    /// result of the undo.
     async fn undo_started(&self, replacement: Replacement<'_>, error: &ProcessError) -> ProcessError {
         let reason = Some("what it was changed to could not be started".to_owned());
         let request = Requester { reason, ..replacement.request.clone() };
         let begun: Vec<InstanceHandle> = [replacement.kept, &replacement.added].concat();
-        // Also those that do not run: a restart of a start that has failed is about to be scheduled.
+        // Instances that do not run are also stopped: the policy is about to schedule a restart after the failed start.
         note_undone(replacement.old, stop_all(begun.iter(), &request).await);
         for handle in &begun {
             note_undone(replacement.old, handle.ask(InstanceCommand::WaitIdle).await);
@@ -174,7 +176,7 @@ impl Supervisor {
         }
     }
 
-    /// Undoes what was installed so far, and starts what was stopped for it. Gives whether that runs.
+    /// Undoes the steps so far, and starts the instances that were stopped. Returns whether they run.
     async fn undo(&self, replacement: Replacement<'_>) -> bool {
         let Replacement { old, request, kept, to_stop, added, .. } = replacement;
         self.withdraw(added, request).await;
@@ -184,7 +186,7 @@ impl Supervisor {
                 handle.ask(InstanceCommand::UpdateSpec { launch, is_launchable, request: request.clone() }).await;
             note_undone(old, back);
         }
-        // Without values there is no launch specification to restore.
+        // Without the values of environment variables, there is no launch specification to restore.
         if old.is_launchable {
             note_undone(old, self.save(&old.launch).await);
         }
@@ -195,8 +197,8 @@ impl Supervisor {
         is_started
     }
 
-    /// Adds the instances from `first` on to `handles`, continuing their recorded streams. After an error, `handles` holds what
-    /// was added before it.
+    /// Adds the instances from number `first` on to `handles`. Each instance continues its recorded stream. After an
+    /// error, `handles` contains the instances that were added before the error.
     pub(crate) async fn add_instances(
         &self,
         launch: &Arc<LaunchSpec>,
@@ -218,19 +220,19 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the supervision of added instances after a failure. Their history stays.
+    /// Ends the supervision of added instances after a failure. Their recorded history stays.
     pub(crate) async fn withdraw(&self, handles: Vec<InstanceHandle>, request: &Requester) {
         for handle in &handles {
             if handle.ask(InstanceCommand::Unregister(request.clone())).await.is_err() {
-                // That could not be recorded. An instance without supervision is not started anyway.
+                // The end of supervision could not be recorded. An unsupervised instance is not started in any case.
                 let _ = handle.ask(InstanceCommand::Release).await;
             }
         }
         self.table().remember(handles.iter().filter_map(|handle| handle.view.stream()));
     }
 
-    /// Ends the supervision of instances, the last one first, until `keep` are left. After an error, `handles` holds what is
-    /// left.
+    /// Ends the supervision of instances, the last one first, until `keep` instances are left. After an error,
+    /// `handles` contains the remaining instances.
     pub(crate) async fn take_out_last(
         &self,
         handles: &mut Vec<InstanceHandle>,
@@ -246,7 +248,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Continues with as many instances of `entry` as there are `handles`.
+    /// Changes `entry` to the number of instances in `handles`.
     pub(crate) async fn shrink(&self, entry: &TableEntry, handles: Vec<InstanceHandle>) {
         let instances = u32::try_from(handles.len()).unwrap_or(u32::MAX);
         let launch = Arc::new(with_instances(&entry.launch, instances));
@@ -259,7 +261,7 @@ impl Supervisor {
     }
 }
 
-/// Logs an error of an undo step: the client gets the error that made it necessary.
+/// Logs an error of an undo step. The client gets the error that caused the undo.
 fn note_undone(entry: &TableEntry, undone: Result<(), ProcessError>) {
     if let Err(error) = undone {
         tracing::error!(name = %entry.launch.spec.name, %error, "a change that failed could not be undone");

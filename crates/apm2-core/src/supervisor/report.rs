@@ -7,64 +7,64 @@ use crate::error::ProcessError;
 /// The result of [`Supervisor::apply`](crate::supervisor::Supervisor::apply).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// A new process is supervised now, and is stopped.
+    /// A new process is supervised now. It is stopped.
     Created,
-    /// The process with this name was changed; instances that ran were restarted with the new specification.
+    /// The process with this name was changed. Its running instances were restarted with the new specification.
     Changed,
-    /// The process with this name has this specification already.
+    /// The process with this name already had this specification.
     Unchanged,
 }
 
-/// How credentials were replaced.
+/// The way in which credentials were replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
-    /// By the process's `reload_signal`.
+    /// The `reload_signal` of the process was sent.
     Signalled,
-    /// By a restart, at which the process gets the new values.
+    /// The process was restarted and got the new values at its start.
     Restarted,
 }
 
 /// The result of a recovery.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Processes that are alive and were adopted.
+    /// The number of processes that are alive and were adopted.
     pub adopted: u32,
-    /// Runs that had ended, or had never begun, and are closed on record now.
+    /// The number of open runs that had ended or had never begun. Their ends are recorded now.
     pub closed: u32,
-    /// What could not be recovered, as texts.
+    /// Error texts about processes that could not be recovered.
     pub problems: Vec<String>,
 }
 
 /// The result of a shutdown.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ShutdownReport {
-    /// Instances that were stopped.
+    /// The number of instances that were stopped.
     pub stopped: u32,
-    /// Instances that could not be stopped, with the reason.
+    /// The instances that could not be stopped, with the reason.
     pub problems: Vec<String>,
 }
 
 /// A process that was launched for a client.
 #[derive(Debug)]
 pub struct Launched {
-    /// The instance.
+    /// The id of the instance.
     pub id: StreamId,
-    /// Its run.
+    /// The number of the run.
     pub run: u64,
-    /// Why the first start has failed, if it has. The process is supervised all the same, and its restart policy decides what
-    /// follows.
+    /// The error of the first start, if it has failed. The process is supervised nevertheless, and its restart policy
+    /// decides what follows.
     pub failure: Option<ProcessError>,
 }
 
 /// The result of [`Supervisor::bring_up`](crate::supervisor::Supervisor::bring_up).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BroughtUp {
-    /// What was done to the specification.
+    /// The change that was made to the specification.
     pub applied: Applied,
-    /// Whether an instance was started that had not been changed.
+    /// Whether an instance was started whose specification had not been changed.
     pub has_started: bool,
-    /// Whether an instance has finished, and so was not started.
+    /// Whether an instance had finished, and was therefore not started.
     pub has_finished: bool,
-    /// Which instance has failed right after its start, and how, as a text.
+    /// A text about an instance that has failed immediately after its start; `None` if all instances run.
     pub ended_at_once: Option<String>,
 }

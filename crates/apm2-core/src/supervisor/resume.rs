@@ -1,4 +1,4 @@
-//! What an instance actor does about the run that an earlier supervisor left, before anything else.
+//! The first action of an instance actor: it recovers the run that an earlier supervisor left.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl InstanceActor {
     /// Recovers the run that an earlier supervisor left open.
     ///
     /// # Errors
-    /// When what was found cannot be recorded, or `/proc` cannot be read.
+    /// The outcome of the run cannot be recorded, or `/proc` cannot be read.
     pub(crate) fn resume(&mut self, boot: Boot) -> Result<Resumed, ProcessError> {
         let span = self.span.clone();
         let _in_span = span.enter();
@@ -55,7 +55,7 @@ impl InstanceActor {
         Ok(resumed)
     }
 
-    /// Queues what has to be done after a boot, before any other step.
+    /// Queues the inputs that follow from the start of the supervisor, before any other step.
     pub(super) fn boot(&mut self, command: AtBoot, cause: Option<u64>) {
         let input = match command {
             AtBoot::Nothing => return,
@@ -73,7 +73,7 @@ impl InstanceActor {
     /// Records the registration of an instance without a stream.
     ///
     /// # Errors
-    /// When that cannot be recorded.
+    /// The registration cannot be recorded.
     pub(crate) fn register(&mut self, origin: &EventOrigin) -> Result<(), ProcessError> {
         if self.runner.stream().is_some() {
             return Ok(());
@@ -81,7 +81,7 @@ impl InstanceActor {
         self.runner.update_spec(self.launch.spec.clone(), origin)
     }
 
-    /// Begins to write the output that an earlier run has left.
+    /// Starts to write the output that an earlier run has left in the pipes.
     pub(super) fn begin_output_rest(&mut self) -> Option<Rest> {
         if !std::mem::take(&mut self.has_output_rest) {
             return None;

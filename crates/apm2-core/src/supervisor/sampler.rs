@@ -1,4 +1,4 @@
-//! Periodic measurement of a run: processor time and memory of all its processes.
+//! Measures the CPU time and the memory of all processes of a run periodically.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use crate::os::usage::{Usage, usage};
 /// Age of a run at its first measurement. A shorter run is not measured.
 const FIRST_AFTER: Duration = Duration::from_secs(15);
 
-/// Time between two measurements. Each is recorded as an event.
+/// Time between two measurements. Each measurement is recorded as an event.
 const INTERVAL: Duration = Duration::from_secs(600);
 
-/// When the next measurement is due, the one under way, and the result of the last one.
+/// The schedule of the measurements of a run, the measurement in progress, and the last result.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
     due: Option<Instant>,
@@ -25,7 +25,7 @@ pub(crate) struct Sampler {
 }
 
 impl Sampler {
-    /// For a run that is `age` old.
+    /// The schedule for a run that began the time `age` ago.
     pub(crate) fn started(age: Duration) -> Self {
         Self { due: Some(Instant::now() + FIRST_AFTER.saturating_sub(age)), ..Self::default() }
     }
@@ -38,14 +38,15 @@ impl Sampler {
         self.running.is_some()
     }
 
-    /// Begins a measurement of the run with this main process and marker, on a blocking thread: it reads `/proc`.
+    /// Begins a measurement of the run with this main process and this marker. It runs on a blocking thread, because it
+    /// reads `/proc`.
     pub(crate) fn begin(&mut self, first: Option<ProcessIdentity>, marker: String) {
         self.due = Some(Instant::now() + INTERVAL);
         self.running = first.map(|first| spawn_blocking(move || usage(&first, &marker)));
     }
 
-    /// The result of the measurement under way; `None` when no process of the run is left. Cancel safe. To be called only while a
-    /// measurement is under way.
+    /// Waits for the result of the measurement in progress; `None` when no process of the run is left. Cancel safe.
+    /// Must be called only while a measurement is in progress.
     pub(crate) async fn result(&mut self) -> Option<Usage> {
         let Some(running) = &mut self.running else { return std::future::pending().await };
         let measured = running.await;
@@ -53,10 +54,10 @@ impl Sampler {
         measured.inspect_err(|error| tracing::warn!(%error, "a measurement broke off")).ok().flatten()
     }
 
-    /// The event for a measurement.
+    /// The event that records a measurement.
     pub(crate) fn conclude(&mut self, usage: Usage) -> EventKind {
         let now = Instant::now();
-        // The first measurement covers the whole life of the run.
+        // The first measurement covers the time since the start of the run.
         let (since, used) = match self.last {
             Some((at, before)) => (now - at, usage.cpu.saturating_sub(before.cpu)),
             None => (usage.age, usage.cpu),

@@ -1,4 +1,4 @@
-//! The dependencies of a supervisor.
+//! The services that a supervisor uses: storage, clock, log files, descriptor store and adapters.
 
 use std::sync::Arc;
 
@@ -15,27 +15,29 @@ use crate::{
     supervisor::launch_store::LaunchStore,
 };
 
-/// The dependencies of a supervisor.
+/// The services that a supervisor uses.
 pub struct Services {
-    /// Where events are recorded.
+    /// Stores and loads events.
     pub store: Arc<dyn EventStore>,
     /// The source of time stamps.
     pub clock: Arc<dyn Clock>,
     /// Stores launch specifications for the next supervisor.
     pub launches: Arc<dyn LaunchStore>,
-    /// The identity of the ledger's directory, which the markers of runs carry. Without one, runs of a copied ledger cannot be
-    /// distinguished from its own.
+    /// The identity of the ledger directory, which is part of the markers of runs. Without it, runs of a copied ledger
+    /// cannot be distinguished from runs of the original ledger.
     pub place: Option<LedgerPlace>,
-    /// The file descriptor store, which keeps outputs open. Without one, what is in a pipe is lost when the process and the
-    /// supervisor both end.
+    /// The file descriptor store, which keeps the outputs of runs open. Without it, the content of a pipe is lost when
+    /// the process and the supervisor both end.
     pub fd_store: Option<Arc<dyn FdStore>>,
-    /// Where output is captured that names no file, and the threads that write it. Without them no output is captured.
+    /// Where the output of processes without configured log files is stored, and the threads that write it. Without it,
+    /// no output is captured.
     pub logs: Option<(LogsDir, Arc<LogThreads>)>,
-    /// Chooses what observes a process.
+    /// Chooses the adapter that observes a process.
     pub adapters: AdapterFactory,
 }
 
-/// Chooses what observes a process; [`BlackBox`](crate::adapter::BlackBox) does where it chooses nothing.
+/// Chooses the adapter that observes a process. If it returns `None`, [`BlackBox`](crate::adapter::BlackBox) observes
+/// the process.
 pub type AdapterFactory = Arc<dyn Fn(&LaunchSpec) -> Option<Box<dyn Adapter>> + Send + Sync>;
 
 impl Services {

@@ -1,4 +1,5 @@
-//! The end of the supervisor: a shutdown stops every instance, whatever its state; a leave keeps all processes running.
+//! The end of the supervisor: a shutdown stops all instances; a leave ends the supervisor and keeps all processes
+//! running.
 
 use std::time::Duration;
 
@@ -11,26 +12,29 @@ use crate::{
     supervisor::{Supervisor, command::InstanceCommand, instance_handle::InstanceHandle, report::ShutdownReport},
 };
 
-/// How long an instance actor may take to answer beyond the stop timeout of its process: it may be in the middle of a start on
-/// a slow disk.
+/// The time that an instance actor may take beyond the stop timeout of its process: it may be in the middle of a start
+/// on a slow disk.
 const ANSWER_MARGIN: Duration = Duration::from_secs(10);
 
 impl Supervisor {
-    /// Leaves what runs to the next supervisor. No start begins any more, and those under way are waited for, `deadline` at most:
-    /// a process whose start is not on record could not be adopted. Gives whether all of them are over.
+    /// Ends the supervisor and leaves the running processes to the next supervisor. No new start begins. Waits until
+    /// the starts in progress are complete, at most for `deadline`, because a process whose start is not recorded could
+    /// not be adopted. Returns whether all starts are complete.
     ///
-    /// Stops and changes are not waited for: the next supervisor finds them in the record.
+    /// Does not wait for stops and changes: the next supervisor finds them in the recorded events.
     pub async fn leave(&self, deadline: Duration) -> bool {
         self.inner.starts.close();
         timeout(deadline, self.inner.starts.finish()).await.is_ok()
     }
 
-    /// Stops all instances in parallel within `deadline`, and cancels restarts that are due. Nothing can be started any more.
+    /// Stops all instances in parallel within `deadline`, and cancels scheduled restarts. No instance can be started
+    /// any more.
     ///
-    /// Every instance gets the stop, also one that does not run: it may be about to start. A start that is under way is completed
-    /// and then stopped. No start begins after it. An instance that was to be started by a restart or a change is recorded as wanted.
+    /// Each instance gets the stop command, even if it does not run, because it may be about to start. A start in
+    /// progress is completed, and the process is then stopped. If a restart or a change was about to start an instance,
+    /// the events record that the instance should run.
     pub async fn shutdown(&self, deadline: Duration, request: &Requester) -> ShutdownReport {
-        // Set before the instances are listed: a start checks it after its instance is in the table.
+        // The flag is set before the instances are listed. A start checks the flag after its instance is in the table.
         self.inner.starts.close();
         let handles: Vec<(String, Duration, InstanceHandle)> = {
             let table = self.table();
@@ -58,7 +62,7 @@ impl Supervisor {
                 Err(error) => report.problems.push(format!("{name}: {error}")),
             }
         }
-        // A change may have stopped an instance that it is about to start.
+        // A change may have stopped an instance that the change is about to start again.
         if timeout(ANSWER_MARGIN, self.inner.changes.make_durable()).await.is_err() {
             report.problems.push(format!("a change is not through within {}", format_duration(ANSWER_MARGIN)));
         }
@@ -66,7 +70,7 @@ impl Supervisor {
     }
 }
 
-/// Stops an instance. Returns whether it ran.
+/// Stops an instance. Returns whether it was running.
 async fn stop(handle: &InstanceHandle, command: InstanceCommand, limit: Duration) -> Result<bool, ProcessError> {
     let Ok(stopped) = timeout(limit, handle.ask(command)).await else {
         let late = format!("no answer within {}; it may still run", format_duration(limit));
@@ -75,7 +79,7 @@ async fn stop(handle: &InstanceHandle, command: InstanceCommand, limit: Duration
     let has_exited = || handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited());
     match stopped {
         Ok(()) => Ok(true),
-        // It did not run, has ended meanwhile, or is not supervised any more.
+        // The instance was not running, has ended in the meantime, or is not supervised any more.
         Err(ProcessError::InvalidState(_) | ProcessError::NotFound(_)) if has_exited() => Ok(false),
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! The start of an instance by its actor: credentials first, then the run.
+//! The start of an instance by its actor: first the credentials are fetched, then the run begins.
 
 use std::sync::Arc;
 
@@ -37,7 +37,8 @@ impl InstanceActor {
         let Some(config) = self.launch.spec.credentials.clone() else {
             return self.start_with(origin, trigger, start_env);
         };
-        // A credential command may take long, and a stop must not wait for it.
+        // The credentials are fetched in a task of their own: a credential command may take long, and a stop must not
+        // wait for it.
         let (source, cwd) = (self.launch.credential_source.clone(), self.launch.spec.cwd.clone());
         let start_env = tokio::spawn(async move {
             let resolved = credentials::resolve(source.as_ref(), &config, cwd.as_deref()).await?;
@@ -47,8 +48,8 @@ impl InstanceActor {
         Ok(())
     }
 
-    /// Refuses a start because the supervisor leaves. What was to be started is recorded to be wanted; a restart that is due is on
-    /// record already.
+    /// Refuses a start because the supervisor is shutting down. Records that the instance should run; for a scheduled
+    /// restart, this is already recorded.
     pub(super) fn refuse_leaving(&mut self, trigger: StartTrigger) -> Result<(), ProcessError> {
         if trigger == StartTrigger::Start && self.is_launchable {
             let reason = Some("it was to be started".to_owned());
@@ -57,7 +58,8 @@ impl InstanceActor {
         Err(ProcessError::InvalidState(LEAVING.to_owned()))
     }
 
-    /// Continues a start with its credentials, or records that it has failed without them.
+    /// Continues a start when its credentials are fetched. If they could not be fetched, records that the start has
+    /// failed.
     pub(super) fn fetched(&mut self, start_env: Result<StartEnv, CredentialError>) {
         let Some(pending) = self.pending_start.take() else { return };
         let (origin, trigger) = (&pending.origin, pending.trigger);
@@ -88,7 +90,7 @@ impl InstanceActor {
         self.started(started)
     }
 
-    /// Updates the state after a start, or after a start that has failed.
+    /// Updates the state of the actor after a successful or failed start.
     pub(super) fn started(&mut self, started: Result<(), ProcessError>) -> Result<(), ProcessError> {
         match &started {
             Ok(()) => self.up(),

@@ -1,4 +1,5 @@
-//! What is looked at before something that runs is stopped to be started again: a process that runs is better than none.
+//! Checks whether a start can succeed, before a running process is stopped in order to be started again. A running
+//! process is better than none.
 
 use std::sync::Arc;
 
@@ -23,10 +24,11 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Refuses a start of `launch` that is known to fail: its program, working directory, standard input or credentials are
-    /// missing, its arguments or variables are too long, or it could not be recorded.
+    /// Refuses a start of `launch` that would fail: its program, working directory, standard input or credentials are
+    /// missing, its arguments or variables are too long, or its events could not be recorded.
     ///
-    /// The start fetches the credentials again: the stop before it may take longer than they are valid.
+    /// The start fetches the credentials again, because the preceding stop may take longer than the credentials are
+    /// valid.
     pub(crate) async fn check_start(&self, launch: &Arc<LaunchSpec>, request: &Requester) -> Result<(), ProcessError> {
         let variables = match &launch.spec.credentials {
             Some(config) => {
@@ -47,7 +49,8 @@ impl Supervisor {
         checked.await?
     }
 
-    /// The same for an instance that is to be restarted, if it runs.
+    /// Like [`check_start`](Self::check_start), for an instance that is to be restarted. Checks only if the instance
+    /// runs.
     pub(crate) async fn check_restart(&self, handle: &InstanceHandle, request: &Requester) -> Result<(), ProcessError> {
         let found =
             self.table().by_id(handle.id.process_id).map(|entry| (Arc::clone(&entry.launch), entry.is_launchable));
@@ -57,7 +60,7 @@ impl Supervisor {
         }
     }
 
-    /// Refuses a start that the ledger has no room for.
+    /// Refuses a start whose events do not fit on the disk of the ledger.
     fn check_start_record(&self, launch: &LaunchSpec, request: Requester) -> Result<(), ProcessError> {
         let services = &self.inner.services;
         let draft = NewEvent {
@@ -73,7 +76,7 @@ impl Supervisor {
     }
 }
 
-/// Whether there is a process of the instance.
+/// Whether the instance has a process.
 pub(crate) fn runs(handle: &InstanceHandle) -> bool {
     handle.view.stream().is_some_and(|stream| !stream.handle.state.has_exited())
 }

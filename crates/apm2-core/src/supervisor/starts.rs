@@ -1,20 +1,20 @@
-//! The starts that are under way, and whether another one may begin.
+//! Counts the starts in progress, and can refuse further starts.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::watch;
 
-/// The starts that are under way, and whether another one may begin.
+/// Counts the starts in progress, and can refuse further starts.
 pub(crate) struct Starts {
     is_closed: AtomicBool,
     under_way: watch::Sender<usize>,
 }
 
-/// One start that is under way, until it is dropped.
+/// One start in progress. The start is over when this value is dropped.
 pub(crate) struct StartUnderWay<'a>(&'a Starts);
 
 impl Starts {
-    /// Refuses every start from now on.
+    /// From now on, refuses each start.
     pub(crate) fn close(&self) {
         self.is_closed.store(true, Ordering::SeqCst);
     }
@@ -23,17 +23,18 @@ impl Starts {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Begins a start; `None` once they are refused.
+    /// Begins a start; `None` if starts are refused.
     pub(crate) fn begin(&self) -> Option<StartUnderWay<'_>> {
-        // Counted before the flag is read: a start that is not refused is seen by `finish`.
+        // The start is counted before the flag is read, so that [`finish`](Self::finish) waits for each start that is
+        // not refused.
         self.under_way.send_modify(|count| *count = count.saturating_add(1));
         let begun = StartUnderWay(self);
         (!self.is_closed()).then_some(begun)
     }
 
-    /// Waits until no start is under way.
+    /// Waits until no start is in progress.
     pub(crate) async fn finish(&self) {
-        // The sender is held by `self`, so this cannot fail.
+        // `self` holds the sender, so the wait cannot fail.
         let _ = self.under_way.subscribe().wait_for(|count| *count == 0).await;
     }
 }

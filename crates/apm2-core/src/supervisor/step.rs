@@ -1,4 +1,4 @@
-//! One step of an instance actor: the plan is asked, and its effects are carried out.
+//! One step of an instance actor: computes the effects of an input with the plan, and carries them out.
 
 use std::time::Duration;
 
@@ -18,23 +18,23 @@ use crate::{
     time::instant_in,
 };
 
-/// Delay before a start that could not be recorded is tried again.
+/// Delay before a start that could not be recorded is attempted again.
 const START_RETRY: Duration = Duration::from_secs(10);
 
 impl InstanceActor {
-    /// A step without a waiting command.
+    /// Takes a step for which no command waits.
     pub(super) fn step_unattended(&mut self, input: PlanInput) {
         let is_restart = matches!(input, PlanInput::RestartDue | PlanInput::RunOver);
         let stepped = self.step(input);
         self.retry_later(&stepped, is_restart);
-        // A restart is not complete while its stop is under way.
+        // The stop of this restart is still in progress, so the restart is not complete.
         let is_restarted = self.is_up && !self.plan.awaits_start();
         if is_restart && !self.restarts_waiting.is_empty() && (is_restarted || stepped.is_err()) {
             answer_all(&mut self.restarts_waiting, &stepped);
         }
     }
 
-    /// Takes one step. The busy flag is up to date when this returns, so that it is when a command completes.
+    /// Takes one step. Updates the busy flag before it returns, so that the flag is current when a command completes.
     pub(super) fn step(&mut self, input: PlanInput) -> Result<(), ProcessError> {
         let stepped = self.carry_out(input);
         self.update_busy();
@@ -59,7 +59,8 @@ impl InstanceActor {
                 Ok(()) => {}
                 Err(error @ ProcessError::SpawnFailed(_)) => return Err(error),
                 Err(error) => {
-                    // An effect that failed has not happened: the plan is restored, so that a step without a client is tried again.
+                    // An effect that failed was not carried out. The plan is restored, so that a step without a client
+                    // can be tried again.
                     self.plan = before;
                     return Err(error);
                 }
@@ -99,7 +100,7 @@ impl InstanceActor {
         self.runner.record(&origin, vec![EventKind::RestartRefused { rule: RestartRule::LaunchUnknown }]).map(drop)
     }
 
-    /// Schedules another try of a restart that could not be recorded: the disk may have space by then.
+    /// Schedules another attempt of a restart that could not be recorded. The disk may have space by then.
     pub(super) fn retry_later(&mut self, stepped: &Result<(), ProcessError>, is_restart: bool) {
         match stepped {
             // A failed spawn is recorded like any other end of a run.

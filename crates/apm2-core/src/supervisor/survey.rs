@@ -1,4 +1,4 @@
-//! The state that a recovery would find, without recovering anything: for `up --dry-run`.
+//! Computes the state that a recovery would find, without recovering anything. For `up --dry-run`.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,14 +13,14 @@ use crate::{
     supervisor::{Supervisor, table::TableEntry},
 };
 
-/// The reason for closing a run that is open on record and does not run. Not recorded.
+/// The reason for closing a run that is recorded as open but does not run. The survey records nothing.
 const NOT_RUNNING: &str = "it does not run";
 
 impl Supervisor {
     pub(crate) fn survey(&self, streams: Vec<Stream>, is_ours: bool) -> Result<(), ProcessError> {
         let mut by_process: HashMap<ProcessId, Vec<Stream>> = HashMap::new();
         for stream in streams.into_iter().filter(|stream| !stream.id.is_system()) {
-            // A recovery would record that it has ended.
+            // The process does not run. A recovery would record the end of its run.
             let runs = is_ours && is_running(&stream);
             let stream = if runs { stream } else { self.disown(stream, NOT_RUNNING)? };
             by_process.entry(stream.id.process_id).or_default().push(stream);
@@ -52,7 +52,7 @@ impl Supervisor {
     }
 }
 
-/// Whether its main process is alive, or may be.
+/// Whether the main process of the instance is alive, or may be alive.
 fn is_running(stream: &Stream) -> bool {
     let may_be_alive = |observed| matches!(observed, ProcessStatus::Alive | ProcessStatus::Unverifiable);
     stream.is_open() && stream.identity.is_some_and(|identity| may_be_alive(status_of(&identity)))

@@ -1,4 +1,4 @@
-//! The table of supervised processes, by name, and of the instances on record that are not supervised.
+//! The table of supervised processes, by name, and of recorded instances that are not supervised.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,26 +21,27 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct TableEntry {
     pub(crate) launch: Arc<LaunchSpec>,
-    /// Whether `launch` holds the values of environment variables; false where only the record is left.
+    /// Whether `launch` contains the values of environment variables. False if only the redacted specification in the
+    /// record is left.
     pub(crate) is_launchable: bool,
-    /// The tasks of its instances, by instance number.
+    /// The handles of its instances, by instance number.
     pub(crate) handles: Vec<InstanceHandle>,
 }
 
 impl TableEntry {
-    /// Whether an instance runs, or is about to be started.
+    /// Whether an instance of the process runs or is about to be started.
     pub(crate) fn is_busy(&self) -> bool {
         self.handles.iter().any(InstanceHandle::is_busy)
     }
 
-    /// Whether `group` may change it. A process of which only the record is left belongs to no group, since the group is
-    /// part of the lost launch specification.
+    /// Whether `group` may change the process. A process of which only the record is left belongs to no group, since
+    /// the group is part of the lost launch specification.
     pub(crate) fn is_owned_by(&self, group: Option<&str>) -> bool {
         let owner = self.launch.group.as_deref();
         owner == group || (owner.is_none() && !self.is_launchable)
     }
 
-    /// Refuses a change by a group that it does not belong to.
+    /// Refuses a change by a group to which the process does not belong.
     pub(crate) fn refuse_others(&self, group: Option<&str>) -> Result<(), ProcessError> {
         if self.is_owned_by(group) {
             return Ok(());
@@ -49,7 +50,7 @@ impl TableEntry {
         Err(ProcessError::AlreadyExists(format!("{name} is supervised already, by {owner}")))
     }
 
-    /// Its name and the pids of its running instances, for an error text.
+    /// The name of the process and the pids of its running instances, for an error text.
     pub(crate) fn description(&self) -> String {
         let name = &self.launch.spec.name;
         let pid = self.handles.iter().find_map(|handle| handle.view.stream()?.handle.pid);
@@ -61,15 +62,15 @@ impl TableEntry {
     }
 }
 
-/// All supervised processes.
+/// The table of all supervised processes.
 #[derive(Default)]
 pub(crate) struct SupervisorTable {
     entries: BTreeMap<String, TableEntry>,
-    /// Claims of changes under way, by name. Changes of different names run at the same time, and must not end up with the
-    /// same id, instance name or log file.
+    /// The claims of changes in progress, by name. Changes of different names run at the same time, and must not use
+    /// the same process id, instance name or log file.
     claims: HashMap<String, ProcessSpec>,
-    /// Instances on record that are not supervised. A process that is supervised again under one of these names continues
-    /// its streams.
+    /// The recorded instances that are not supervised. A process that is supervised again under one of these names
+    /// continues its streams.
     known: KnownInstances,
 }
 
@@ -108,7 +109,7 @@ impl SupervisorTable {
         entry.handles.get(usize::try_from(target.instance).ok()?)
     }
 
-    /// Adds instances that an earlier supervisor has recorded.
+    /// Adds recorded instances of an earlier supervisor that are not supervised.
     pub(crate) fn know(&mut self, known: KnownInstances) {
         self.known = known;
     }
@@ -123,14 +124,15 @@ impl SupervisorTable {
         self.known.of(process).map(|(id, known)| (id, known.last_seq)).collect()
     }
 
-    /// The id that `name` has on record, or else `id`; claimed with the name until [`end_claim`](Self::end_claim).
+    /// The process id that is recorded for `name`, or else `id`. The id is claimed together with the name until
+    /// [`end_claim`](Self::end_claim).
     ///
-    /// Of several processes that had the name, the one with the latest event.
+    /// If several processes had the name, the process with the latest event is used.
     pub(crate) fn recall(&mut self, name: &str, id: ProcessId) -> ProcessId {
         let on_record = self.known.named(name).filter(|(id, _)| !self.is_anothers(id.process_id, name));
         let id = match on_record.max_by_key(|(_, known)| known.last_seq) {
             Some((latest, _)) => latest.process_id,
-            // An id that another supervised process has is not reused, and neither is its history.
+            // If another supervised process has the recorded id, neither the id nor its history is reused.
             None if self.is_anothers(id, name) => ProcessId::new(),
             None => id,
         };
@@ -140,7 +142,7 @@ impl SupervisorTable {
         id
     }
 
-    /// Whether a process is supervised, or claimed, under another name.
+    /// Whether the process with this id is supervised, or claimed, under another name.
     fn is_anothers(&self, process: ProcessId, name: &str) -> bool {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         supervised.chain(self.claims.values()).any(|spec| spec.id == process && spec.name != name)
@@ -153,7 +155,7 @@ impl SupervisorTable {
         }
         let meant = self.resolve(text)?;
         let found: Vec<StreamId> = self.handles().map(|handle| handle.id).filter(|id| meant.includes(*id)).collect();
-        // An instance that is not supervised any more may be denoted, too.
+        // The text may also denote an instance that is not supervised any more.
         if found.is_empty() { Err(UnclearId::Unknown(text.to_owned())) } else { Ok(found) }
     }
 
@@ -167,10 +169,10 @@ impl SupervisorTable {
         Ok(meant.process_id())
     }
 
-    /// By the rule of the commands that read the ledger, and with the same candidates: processes that are not supervised any
-    /// more are among them.
+    /// Resolves the text by the same rule, and among the same candidates, as the commands that read the ledger. The
+    /// candidates include processes that are not supervised any more.
     fn resolve(&self, text: &str) -> Result<Meant, UnclearId> {
-        // The supervised process is the latest one with its name.
+        // Of the processes with this name, the supervised process is the latest one.
         let supervised = self.entries.values().flat_map(|entry| {
             let spec = &entry.launch.spec;
             let candidate = |handle: &InstanceHandle| Candidate {
@@ -187,9 +189,9 @@ impl SupervisorTable {
 
     /// Claims the name, instance names and log files of `spec` until [`end_claim`](Self::end_claim).
     ///
-    /// Refuses a specification that conflicts with another one that is supervised or claimed, see [`refuse_confusion`].
-    /// Processes that are changed together with it (`is_changed`) are excepted: [`check_claim`](Self::check_claim) checks
-    /// those later.
+    /// Refuses a specification that conflicts with another supervised or claimed specification, see
+    /// [`refuse_confusion`]. Conflicts with processes that are changed in the same set of changes (`is_changed`) are
+    /// allowed here; [`check_claim`](Self::check_claim) checks them later.
     pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let stays = supervised.filter(|other| !is_changed(&other.name));
@@ -198,8 +200,8 @@ impl SupervisorTable {
         Ok(())
     }
 
-    /// Refuses a claim that conflicts with a supervised process: the change of that one, which was to be made together with
-    /// this one, has failed.
+    /// Refuses a claim that conflicts with a supervised process. Both were to be changed in the same set of changes,
+    /// but the change of the supervised process has failed.
     pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));
@@ -226,7 +228,7 @@ pub(crate) fn refuse_confusion(spec: &ProcessSpec, other: &ProcessSpec) -> Resul
     }
 }
 
-/// Whether this is the display name of an instance of `spec`.
+/// Whether `name` is the display name of an instance of `spec`.
 fn is_instance_name(name: &str, spec: &ProcessSpec) -> bool {
     let number = name.strip_prefix(&spec.name).and_then(|rest| rest.strip_prefix('-')?.parse::<u32>().ok());
     spec.instances > 1 && number.is_some_and(|number| number < spec.instances)

@@ -1,8 +1,9 @@
 //! Changes of several processes at once: every stop comes before any start.
 //!
-//! A process may need a port, a log file or a name that another process of the same change still holds. So each change makes
-//! its stops, waits at a barrier until all others have made theirs, and goes on. Unchanged processes are not touched. A change
-//! that fails is undone alone; the others go on.
+//! A process may need a port, a log file or a name that another process in the same set of changes still uses. For that
+//! reason, each change first stops its instances, then waits at a barrier until all changes have stopped theirs, and
+//! then continues. Unchanged processes are not affected. If one change fails, only this change is undone; the other
+//! changes continue.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -20,10 +21,11 @@ use crate::{
     supervisor::{Supervisor, instance_handle::InstanceHandle, report::BroughtUp},
 };
 
-/// The lock of one name.
+/// The lock of one process name.
 pub(crate) type Changing = OwnedRwLockWriteGuard<()>;
 
-/// One of several changes that are made at once. Each of them has to be carried out or dropped before any can complete.
+/// One of several changes that are made at the same time. Each of them must be carried out or dropped before any of
+/// them can complete.
 pub struct Part {
     supervisor: Supervisor,
     name: String,
@@ -31,34 +33,35 @@ pub struct Part {
     turn: ChangeTurn,
 }
 
-/// The locks of all names, taken in one order, so that two sets of changes cannot deadlock.
+/// The locks of all names. They are taken in one order, so that two sets of changes cannot deadlock.
 #[derive(Default)]
 struct Locks {
     names: BTreeSet<String>,
     taken: OnceCell<Mutex<HashMap<String, Changing>>>,
 }
 
-/// The barrier of changes that are made together.
+/// The barrier between the stops and the starts of several changes.
 pub(crate) struct ChangeTurn {
-    /// Dropped once this change has made its stops.
+    /// Dropped when this change has made its stops.
     stopping: Option<watch::Sender<()>>,
-    /// Closed once all changes have made their stops.
+    /// Closed when all changes have made their stops.
     stopped: watch::Receiver<()>,
-    /// The names of all processes that are changed.
+    /// The names of all processes in the set of changes.
     names: Arc<Locks>,
-    /// What it has started, each with its latest run before that.
+    /// The instances that this change has started, each with its latest run before the start.
     begun: Vec<(InstanceHandle, u64)>,
 }
 
 impl Supervisor {
-    /// Prepares changes of the processes with these names at once: one [`Part`] for each, in this order.
+    /// Prepares changes of the processes with these names, which are made at the same time. Returns one [`Part`] for
+    /// each name, in this order.
     #[must_use]
     pub fn together(&self, names: Vec<String>) -> Vec<Part> {
         let locks = Arc::new(Locks { names: names.iter().cloned().collect(), taken: OnceCell::new() });
         let (stopping, stopped) = watch::channel(());
         let mut seen = BTreeSet::new();
         let part = |name: String| {
-            // The second change of the same name would wait for the first one's barrier: it is made alone.
+            // A second change of the same name would wait for the barrier of the first one, so it is made separately.
             let is_first = seen.insert(name.clone());
             let stopping = is_first.then(|| stopping.clone());
             let turn = ChangeTurn { stopping, stopped: stopped.clone(), names: Arc::clone(&locks), begun: Vec::new() };
@@ -69,7 +72,7 @@ impl Supervisor {
 }
 
 impl Part {
-    /// [`Supervisor::bring_up`] of a launch with this name.
+    /// Makes the change with [`Supervisor::bring_up`]. `launch` must have the name of this part.
     ///
     /// # Errors
     /// Those of [`Supervisor::bring_up`]; [`ProcessError::InvalidState`] for a launch with another name.
@@ -86,7 +89,7 @@ impl Part {
         self.supervisor.bring_up_locked(changing, launch, rerun, request, self.turn).await
     }
 
-    /// [`Supervisor::remove`] of a process with this name.
+    /// Makes the change with [`Supervisor::remove`].
     ///
     /// # Errors
     /// Those of [`Supervisor::remove`].
@@ -100,7 +103,7 @@ impl Part {
         self.supervisor.remove_locked(&changing, process, group, request).await
     }
 
-    /// The lock of its name, once the locks of all names are taken.
+    /// The lock of the name of this part, when the locks of all names are taken.
     async fn lock(&self) -> Changing {
         let taken = self.locks.taken.get_or_init(|| async {
             let mut taken = HashMap::new();
@@ -123,31 +126,31 @@ impl ChangeTurn {
         Self { stopping: None, stopped: watch::channel(()).1, names: Arc::default(), begun: Vec::new() }
     }
 
-    /// Marks the stops of this change as made, and waits until all changes have made theirs. Returns at once from the second
-    /// call on.
+    /// Marks the stops of this change as complete, and waits until all changes have made their stops. Returns
+    /// immediately from the second call on.
     pub(crate) async fn all_stopped(&mut self) {
         self.stopping = None;
-        // No value is ever sent: the wait ends when all senders are dropped.
+        // No value is ever sent. The wait ends when all senders are dropped.
         let _ = self.stopped.changed().await;
     }
 
-    /// Notes that these, which are idle, are about to be started.
+    /// Records that these idle instances are about to be started.
     pub(crate) fn note_begun(&mut self, handles: &[InstanceHandle]) {
         self.begun.extend(handles.iter().map(|handle| (handle.clone(), latest_run(handle))));
     }
 
-    /// What it has started, each with its latest run before that.
+    /// Returns the instances that this change has started, each with its latest run before the start.
     pub(crate) fn take_begun(&mut self) -> Vec<(InstanceHandle, u64)> {
         std::mem::take(&mut self.begun)
     }
 
-    /// Whether the process with this name is changed or removed in the same set.
+    /// Whether the set of changes contains the process with this name.
     pub(crate) fn is_with(&self, name: &str) -> bool {
         self.names.names.contains(name)
     }
 }
 
-/// The latest run of an instance; 0 before the first.
+/// The number of the latest run of an instance; 0 before the first run.
 pub(crate) fn latest_run(handle: &InstanceHandle) -> u64 {
     handle.view.stream().map_or(0, |stream| stream.run)
 }

@@ -1,4 +1,4 @@
-//! A supervisor that has not taken over yet what an earlier one left: nothing can be started with it.
+//! A supervisor that has not taken over the processes of an earlier supervisor yet. It cannot start any process.
 
 use apm2_model::{policy::boot::Boot, state::stream::Stream};
 
@@ -7,52 +7,54 @@ use crate::{
     supervisor::{Supervisor, past::Past, report::Recovery, services::Services},
 };
 
-/// A supervisor before its recovery. It becomes a [`Supervisor`] by recovery, or without one where the store has no events.
+/// A supervisor before its recovery. [`recover`](Self::recover) makes a [`Supervisor`] of it; for a store without
+/// events, [`without_past`](Self::without_past) does.
 ///
-/// Has to be made within a tokio runtime with its I/O and time drivers.
+/// Must be created within a tokio runtime with its I/O and time drivers.
 pub struct Unrecovered(Supervisor);
 
 impl Unrecovered {
-    /// A supervisor of nothing, with these services.
+    /// A supervisor without processes that uses these services.
     #[must_use]
     pub fn new(services: Services) -> Self {
         Self(Supervisor::new(services))
     }
 
-    /// The processes of these streams that may be alive in another pid namespace, in words. Where there are any, there must be no
-    /// recovery. Changes nothing.
+    /// Texts about the processes of these streams that may be alive in another pid namespace. If there are any, the
+    /// caller must not run the recovery. Changes nothing.
     ///
-    /// `supervisor_pid` gives the pid that the latest supervisor of the ledger had where it ran, and which has ended.
+    /// `supervisor_pid` returns the pid of the latest supervisor of the ledger in its own pid namespace. This
+    /// supervisor has ended.
     #[must_use]
     pub fn out_of_sight(&self, streams: &[Stream], supervisor_pid: impl FnOnce() -> Option<u32>) -> Vec<String> {
         self.0.out_of_sight(streams, supervisor_pid)
     }
 
-    /// Records of a stream that its run is not followed any more, and that nothing is started for it; `reason` says why.
-    /// Returns it as it is then.
+    /// Records in a stream that its run is not observed any more and that no restart follows, with the reason `reason`.
+    /// Returns the state of the stream after that.
     ///
     /// # Errors
-    /// When that cannot be recorded.
+    /// The events cannot be recorded.
     pub fn disown(&self, stream: Stream, reason: &str) -> Result<Stream, ProcessError> {
         self.0.disown(stream, reason)
     }
 
-    /// Takes over what an earlier supervisor left open, of all that is on record.
+    /// Takes over the instances that an earlier supervisor left.
     ///
-    /// What is alive is adopted, what has ended is closed by what can be learned of it, stops under way are finished, and
-    /// restarts that are due are made. What ran when the supervisor or the machine was shut down runs again, as `on_boot` of each
-    /// process says. `boot` holds what is known of that shutdown.
+    /// Running processes are adopted. For processes that have ended, the end is recorded as far as it can be observed.
+    /// Stops in progress are completed, and scheduled restarts are made. A process that ran when the supervisor or the
+    /// machine was shut down is started again if its `on_boot` setting says so. `boot` describes this shutdown.
     pub async fn recover(self, boot: Boot, past: Past) -> (Supervisor, Recovery) {
         let recovery = self.0.recover(boot, past).await;
         (self.0, recovery)
     }
 
-    /// A supervisor that knows what is launched and what is on record, and supervises nothing of it: it answers what it would do,
-    /// and no order. To be made with a recorder that stores nothing. `is_ours` says whether what runs would be adopted, and not
-    /// left alone.
+    /// A supervisor for a dry run. It has the launch specifications and the recorded streams, but supervises no
+    /// process: it can only report what a change would do, and carries out no command. Its recorder must store nothing.
+    /// `is_ours` says whether a recovery would adopt running processes.
     ///
     /// # Errors
-    /// When it cannot be read what processes are launched with.
+    /// The launch specifications cannot be read.
     pub fn survey(self, streams: Vec<Stream>, is_ours: bool) -> Result<Supervisor, ProcessError> {
         self.0.survey(streams, is_ours)?;
         Ok(self.0)

@@ -1,4 +1,4 @@
-//! `up`: the plan for a group, and its execution.
+//! `up`: computes the plan for a group of processes, and carries it out.
 
 use std::sync::Arc;
 
@@ -38,7 +38,7 @@ pub(crate) fn grouped(launches: impl IntoIterator<Item = LaunchSpec>, group: &st
     launches.into_iter().map(|launch| LaunchSpec { group: Some(group.to_owned()), ..launch }).collect()
 }
 
-/// Refuses invalid launches before anything is changed.
+/// Refuses invalid launches before any process is changed.
 pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Requester) -> Result<(), Failure> {
     let usage = |error: ProcessError| Failure::new(FailureKind::Usage, error_text(error));
     for launch in launches {
@@ -48,15 +48,15 @@ pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Req
     Supervisor::check_together(launches).map_err(usage)
 }
 
-/// The processes of the group that are not among `launches`.
+/// The names of the processes of the group that are not in `launches`.
 pub(crate) fn surplus(supervisor: &Supervisor, group: &str, launches: &[LaunchSpec]) -> Vec<Arc<LaunchSpec>> {
     let is_wanted = |name: &str| launches.iter().any(|launch| launch.spec.name == name);
     let is_surplus = |launch: &Arc<LaunchSpec>| launch.group.as_deref() == Some(group) && !is_wanted(&launch.spec.name);
     supervisor.launches().into_iter().filter(is_surplus).collect()
 }
 
-/// Applies the plan of a group. Removed and changed processes are stopped before any is started, because a process may need a
-/// resource that another one holds.
+/// Carries out the plan of a group. Removed and changed processes are stopped before any process is started, because a
+/// process may need a resource that another process still uses.
 pub(crate) async fn apply(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -74,7 +74,7 @@ pub(crate) async fn apply(
     outcomes(connection, works.into_iter()).await
 }
 
-/// The failure if a name belongs to another group, or to a process of `run`.
+/// The failure if a process name belongs to another group, or to a process of `run`.
 pub(crate) fn taken(supervisor: &Supervisor, launch: &LaunchSpec, error: ProcessError) -> Failure {
     let name = &launch.spec.name;
     let present = supervisor.launches();
@@ -114,12 +114,12 @@ pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Acti
 
 /// A change of one process by `up` or `down`.
 pub(crate) enum Work {
-    /// The flag says whether a process that has finished is started again.
+    /// The flag says whether a process that has finished (ended with success) is started again.
     Apply(Box<LaunchSpec>, bool),
     Remove {
         id: ProcessId,
         name: String,
-        /// Removes the process only if it still belongs to this group.
+        /// Removes the process only if it still belongs to the group.
         group: Option<String>,
     },
 }
@@ -147,7 +147,8 @@ impl Work {
             }
             Self::Remove { id, name, group } => {
                 let error = match part.remove(id, group.as_deref(), &by).await {
-                    // A process of `run` is unregistered when it has ended; another process may have its name by now.
+                    // A process of `run` is unregistered when it has ended. Another process may have its name in the
+                    // meantime.
                     Ok(()) | Err(ProcessError::NotFound(_)) => None,
                     Err(error) => Some(error_text(error)),
                 };

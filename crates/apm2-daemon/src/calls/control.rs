@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`, `signal` and `reload` of instances.
+//! The calls `start`, `stop`, `restart`, `signal` and `reload`, which act on instances.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use crate::{
     state::DaemonState,
 };
 
-/// The operation on each instance.
+/// The operation that a call makes on each instance.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Verb {
     Start,
@@ -41,7 +41,7 @@ impl Verb {
         }
     }
 
-    /// A note if the instance already is in the requested state.
+    /// A note for the user if the instance is already in the requested state.
     pub(crate) fn is_so(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
         let state = supervisor.state(id)?;
         match self {
@@ -61,7 +61,7 @@ impl Verb {
     }
 }
 
-/// Applies `verb` to all targets concurrently.
+/// Applies `verb` to all target instances concurrently.
 pub(crate) async fn each(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -72,7 +72,8 @@ pub(crate) async fn each(
     let mut ids: Vec<StreamId> = Vec::new();
     for target in targets {
         let found = find(state, target)?;
-        // `all` selects the instances to which the verb applies. Instances that are named are reported in any case.
+        // `all` selects only the instances to which the verb applies. Instances that the user names are always
+        // reported.
         let is_meant = |id: &StreamId| target != EVERYTHING || verb.applies_to(&state.supervisor, *id);
         ids.extend(found.into_iter().filter(is_meant));
     }

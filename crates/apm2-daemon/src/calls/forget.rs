@@ -1,4 +1,4 @@
-//! Unregisters the processes of `run` when they have ended.
+//! Unregisters processes of the call `run` when they have ended.
 
 use std::sync::Arc;
 
@@ -8,15 +8,15 @@ use tokio::sync::oneshot;
 
 use crate::state::{DaemonState, RUN_GROUP, is_run};
 
-/// Unregisters all processes of `run`, each when it has ended.
+/// Unregisters each process of `run` when it has ended.
 pub(crate) fn forget_runs(state: &Arc<DaemonState>) {
     for launch in state.supervisor.launches().iter().filter(|launch| is_run(launch)) {
         drop(forget_when_over(state, StreamId { process_id: launch.spec.id, instance: 0 }));
     }
 }
 
-/// Unregisters a process of `run` when it has ended, and returns its final state, which is read before another process can get
-/// its name.
+/// Unregisters a process of `run` when it has ended. Returns its final state, which is read before another process can
+/// use its name.
 pub(crate) fn forget_when_over(
     state: &Arc<DaemonState>,
     id: StreamId,
@@ -34,8 +34,8 @@ pub(crate) fn forget_when_over(
     over
 }
 
-/// Unregisters a process of `run` that has ended. One that was started again meanwhile stays; the task that waits for that run
-/// unregisters it.
+/// Unregisters a process of `run` that has ended. A process that was started again in the meantime stays registered;
+/// the task that waits for the new run unregisters it.
 pub(crate) async fn forget(supervisor: &Supervisor, process: ProcessId) {
     match supervisor.release(process, RUN_GROUP).await {
         Ok(()) | Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {}

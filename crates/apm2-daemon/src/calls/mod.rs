@@ -1,4 +1,4 @@
-//! The calls of clients: one file for each.
+//! The calls that clients can make, one file for each call.
 
 pub(crate) mod apply;
 pub(crate) mod control;

@@ -1,4 +1,4 @@
-//! Runs several changes concurrently, and reports the outcome of each.
+//! Makes several changes concurrently, and reports the outcome of each.
 
 use std::future::Future;
 
@@ -10,7 +10,7 @@ use crate::{
     protocol::{Action, CallAnswer, DaemonReply, Outcome},
 };
 
-/// Runs all changes concurrently, and sends each outcome when it is complete.
+/// Makes all changes concurrently, and sends the outcome of each change when it is complete.
 pub(crate) async fn outcomes(
     connection: &mut Connection,
     works: impl Iterator<Item = impl Future<Output = Outcome> + Send + 'static>,
@@ -18,10 +18,10 @@ pub(crate) async fn outcomes(
     let mut running = JoinSet::new();
     let mut detached = Vec::new();
     for work in works {
-        // Spawned apart from the set, which would abort them if the client left.
+        // The change is spawned as a task of its own. The set would abort its tasks if the client disconnected.
         let (told, outcome) = oneshot::channel();
         tokio::spawn(async move {
-            // The receiver is dropped when the client has left.
+            // The receiver is gone when the client has disconnected.
             let _ = told.send(work.await);
         });
         detached.push(outcome);

@@ -1,4 +1,4 @@
-//! `down`, with and without the logs.
+//! The call `down`, with and without removal of the logs.
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ pub(crate) async fn remove(
         Targets::Named(_) => named.contains(&launch.spec.id),
     };
     let group = if let Targets::Group(group) = targets { Some(group.clone()) } else { None };
-    // Each removal is independent, because nothing is started that would have to wait for it.
+    // The removals are independent of each other, because no process is started that would have to wait for them.
     let alone = |launch: &Arc<LaunchSpec>| state.supervisor.together(vec![launch.spec.name.clone()]);
     let works: Vec<_> = launches
         .iter()
@@ -51,7 +51,7 @@ pub(crate) async fn remove(
     outcomes(connection, works.into_iter()).await
 }
 
-/// Like [`remove`], and also removes the logs of these processes and of those that were removed earlier.
+/// Like [`remove`], but also removes the logs of these processes, and the logs of processes that were removed earlier.
 pub(crate) async fn purge(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -90,7 +90,7 @@ pub(crate) async fn purge(
                 format!("the logs in {} cannot be listed: {error}", state.dir.named().display()),
             )
         })?;
-        // A name without a process or logs is an error of the user.
+        // A name for which there is neither a process nor a log is an error of the user.
         if let Some(name) = name.filter(|name| removed.is_empty() && !present.contains(name)) {
             return Err(ProcessError::NotFound(name).into());
         }

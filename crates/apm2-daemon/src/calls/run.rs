@@ -1,4 +1,5 @@
-//! `run`: starts a process for a client that waits for its end. `wait`: the wait of a client whose daemon has ended meanwhile.
+//! The call `run` starts a process for a client that waits for its end. The call `wait` continues this wait when the
+//! daemon has ended in the meantime.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
@@ -24,7 +25,7 @@ use crate::{
     state::{DaemonState, RUN_GROUP, is_run},
 };
 
-/// Runs a process once. It is unregistered when it has ended, whether or not the client still waits.
+/// Runs a process once. The process is unregistered when it has ended, whether the client still waits or not.
 pub(crate) async fn run(
     state: &Arc<DaemonState>,
     connection: &mut Connection,
@@ -33,7 +34,7 @@ pub(crate) async fn run(
     by: Requester,
 ) -> Result<CallAnswer, Failure> {
     launch.group = Some(RUN_GROUP.to_owned());
-    // A new id, because the client's may belong to another process.
+    // The process gets a new id, because the id that the client sent may belong to another process.
     launch.spec.id = ProcessId::new();
     state.supervisor.check(&launch, &by).map_err(|error| Failure::new(FailureKind::Usage, error.to_string()))?;
     let seq = state.ledger.reader().head().map_or(0, |head| head.size);
@@ -49,7 +50,7 @@ pub(crate) async fn run(
     let ledger = state.ledger.clone();
     let over = async move {
         let stream = over.await.map_err(|_| ProcessError::NotFound(process_id.to_string()))??;
-        // The process may have ended before the wait began, and been started again by another client.
+        // The process may have ended before the wait began, and another client may have started it again.
         Ok::<_, ProcessError>(if stream.run == run {
             stream
         } else {
@@ -60,8 +61,9 @@ pub(crate) async fn run(
     tell_end(connection, &stream).await
 }
 
-/// Launches a process for a client that waits for it. If the client disconnects before it has the answer, the process is stopped:
-/// a `run` that gives up on a silent daemon has reported to its user that the launch is withdrawn.
+/// Launches a process for a client that waits for it. If the client disconnects before it has received the answer, the
+/// process is stopped. The reason is that a `run` whose timeout has passed has told its user that the process was not
+/// started.
 pub(crate) async fn launch_for(
     state: &Arc<DaemonState>,
     client: &OwnedFd,
@@ -105,13 +107,13 @@ pub(crate) async fn ended(
             return Ok(stream);
         }
         let stream = match supervisor.wait(id).await {
-            // Just unregistered: its events have the final state.
+            // The process was unregistered just now. Its events contain the final state.
             Err(ProcessError::NotFound(_) | ProcessError::InvalidState(_)) => {
                 record::read(&ledger, move |reader| reader.stream(id)).await?
             }
             over => Some(over?),
         };
-        // The process may have ended meanwhile, and been started again.
+        // The process may have ended and been started again in the meantime.
         let past = match run {
             Some(run) if stream.as_ref().is_none_or(|stream| stream.run > run) => past_end(&ledger, id, run).await?,
             _ => None,
@@ -119,7 +121,8 @@ pub(crate) async fn ended(
         past.or(stream).ok_or_else(|| ProcessError::NotFound(process_id.to_string()))
     };
     let stream = connection.wait_for(over).await??;
-    // Unregistered before the answer, so that its launch file is gone when the client continues.
+    // The process is unregistered before the answer is sent, so that its launch file is removed when the client
+    // continues.
     if state.supervisor.launches().iter().any(|launch| launch.spec.id == process_id && is_run(launch)) {
         forget(&state.supervisor, process_id).await;
     }

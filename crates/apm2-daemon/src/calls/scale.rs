@@ -1,4 +1,4 @@
-//! `scale`.
+//! The call `scale`, which changes the number of instances of a process.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `daemon --stop` and `--leave`.
+//! The calls `daemon --stop` and `daemon --leave`, which end the daemon.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::{
     state::{DaemonState, ShutdownMode},
 };
 
-/// The requester of the stops at a shutdown is the system, as on SIGTERM: the user has asked the daemon to end, not the
-/// processes, so these are started again by the next daemon.
+/// The requester of the stops at a shutdown is the system, as for SIGTERM. The user has asked the daemon to end, not
+/// the processes, so the next daemon starts the processes again.
 fn own_shutdown(by: Requester) -> Requester {
     let who = match by.actor {
         Actor::Operator { user: Some(user), .. } => user,
@@ -42,7 +42,8 @@ pub(crate) async fn shutdown(
     let leaving = || Failure::new(FailureKind::Failed, "the daemon is leaving already");
     state.leave.try_send((why, Some(told))).map_err(|_| leaving())?;
     let problems = connection.wait_for(problems).await?.map_err(|_| leaving())?;
-    // Checked again: the first stop that cannot be recorded may poison the ledger.
+    // The ledger is checked again, because the first stop that cannot be recorded may poison the ledger (no further
+    // writes are possible).
     if let Some(poison) = poisoned() {
         return left_running(&format!("the ledger is {poison}"), &running(&state.supervisor));
     }
@@ -52,7 +53,8 @@ pub(crate) async fn shutdown(
     Err(Failure::new(FailureKind::Failed, format!("could not stop {}", problems.join("; "))))
 }
 
-/// The answer to a `daemon --stop` where nothing can be stopped, since no stop can be recorded: a failure, unless nothing runs.
+/// The answer to `daemon --stop` when no process can be stopped, because no stop can be recorded. It is a failure
+/// unless no process runs.
 pub(crate) fn left_running(why: &str, running: &[String]) -> Result<CallAnswer, Failure> {
     if running.is_empty() {
         let note =

@@ -17,7 +17,8 @@ use crate::{
 /// Maximum number of states that are read ahead of the client.
 const STREAMS_AHEAD_MAX: usize = 64;
 
-/// Sends the states of all streams. Few are in memory at a time, because there may be any number of streams.
+/// Sends the states of all streams. Only a few states are in memory at a time, because a ledger may have any number of
+/// streams.
 pub(crate) async fn streams(state: &Arc<DaemonState>, connection: &mut Connection) -> Result<CallAnswer, Failure> {
     let reader = state.ledger.reader();
     let (sender, mut encoded) = mpsc::channel(STREAMS_AHEAD_MAX);

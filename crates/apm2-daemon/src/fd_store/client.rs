@@ -1,5 +1,5 @@
-//! The client of the file descriptor store, in the daemon. It starts a store where there is none, and replaces one that has ended
-//! with a new one that gets the same descriptors.
+//! The client of the file descriptor store, as used by the daemon. It starts a store if none runs. It replaces a store
+//! that has ended by a new one, to which it sends the same descriptors.
 
 use std::{
     collections::BTreeMap,
@@ -39,10 +39,11 @@ use crate::{
     },
 };
 
-/// Timeout for the descriptors of an earlier daemon's run. No other process has them, so a slow store is not replaced at once.
+/// Timeout for reading the descriptors of a run of an earlier daemon. Only the store has these descriptors, so a slow
+/// store is not replaced immediately.
 const LEGACY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a running store has to make its socket again. It checks the socket once a second.
+/// How long to wait for a running store to create its socket again. The store checks its socket once per second.
 const SOCKET_MAX: Duration = Duration::from_secs(3);
 
 /// Stores descriptors in a separate process. See the documentation of [`crate::fd_store`].
@@ -50,7 +51,7 @@ pub struct FdStoreClient(Arc<Inner>);
 
 struct Inner {
     dir: Arc<LedgerDir>,
-    /// The command that starts a store: program and arguments. Its standard input is the listening socket.
+    /// The command that starts a store: program and arguments. The standard input of the store is its listening socket.
     command: Vec<std::ffi::OsString>,
     state: Mutex<ClientState>,
 }
@@ -58,17 +59,19 @@ struct Inner {
 #[derive(Default)]
 struct ClientState {
     connection: Option<Arc<OwnedFd>>,
-    /// Whether the store has confirmed that it serves this directory. A store of an earlier version cannot.
+    /// Whether the store has confirmed that it serves the directory of this ledger. A store of an earlier version
+    /// cannot confirm it.
     serves_this_dir: bool,
-    /// Whether a store without that confirmation is not used.
+    /// Whether only a store with this confirmation is used.
     requires_proof: bool,
-    /// Duplicates of the stored descriptors, by the marker of the run; a replacement of the store gets them.
+    /// Duplicates of the stored descriptors, by the marker of the run. If the store has to be replaced, the new store
+    /// gets them.
     stored: BTreeMap<String, StoredFds>,
 }
 
 impl FdStoreClient {
-    /// The store of the ledger in `dir`, whose lock the caller holds. `command` starts a store where there is none, in that
-    /// directory.
+    /// The store of the ledger in `dir`. The caller must hold the lock of the ledger. If no store runs, `command`
+    /// starts one in that directory.
     #[must_use]
     pub fn new(dir: &Arc<LedgerDir>, command: Vec<std::ffi::OsString>) -> Self {
         Self(Arc::new(Inner { dir: Arc::clone(dir), command, state: Mutex::default() }))
@@ -76,25 +79,25 @@ impl FdStoreClient {
 }
 
 impl FdStoreClient {
-    /// Whether a running store confirms that it serves this directory. Starts none.
+    /// Whether a running store confirms that it serves this directory. Does not start a store.
     pub(crate) fn is_present(&self) -> bool {
         self.existing_connection().is_ok_and(|connection| connection.is_some()) && self.0.state().serves_this_dir
     }
 
-    /// Uses only a store that confirms that it serves this directory. For a copy of a ledger, whose socket may lead to the store
-    /// of the original.
+    /// Uses only a store that confirms that it serves this directory. For a copy of a ledger, because its socket file
+    /// may lead to the store of the original.
     pub(crate) fn require_proof(&self) {
         let mut state = self.0.state();
         state.requires_proof = true;
         if !state.serves_this_dir
             && let Some(connection) = state.connection.take()
         {
-            // It fails if the store has ended already.
+            // kill(2) fails if the store has ended already. This error is ignored.
             let _ = shutdown(&connection, Shutdown::Both);
         }
     }
 
-    /// The connection to a store that runs already.
+    /// The connection to a store that already runs.
     fn existing_connection(&self) -> io::Result<Option<Arc<OwnedFd>>> {
         let mut state = self.0.state();
         if let Some(connection) = &state.connection {
@@ -114,23 +117,25 @@ impl FdStoreClient {
 }
 
 impl Drop for Inner {
-    /// Ends the connection for the watching thread, too, which has a duplicate of the descriptor.
+    /// shutdown(2) also ends the connection for the thread that watches the store and has a duplicate of the
+    /// descriptor.
     fn drop(&mut self) {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(connection) = state.connection.take() {
-            // It fails if the store has ended already.
+            // kill(2) fails if the store has ended already. This error is ignored.
             let _ = shutdown(&connection, Shutdown::Both);
         }
     }
 }
 
 impl Inner {
-    /// A panic of another thread leaves nothing under this lock that a second attempt does not repair.
+    /// Poisoning of the lock is ignored: a later attempt repairs any state that a panic of another thread can leave.
     fn state(&self) -> MutexGuard<'_, ClientState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a message and waits for its answer. Repeats it with a new store if the old one has ended or does not answer.
+    /// Sends a message and waits for the answer. If the store has ended or does not answer, starts a new store and
+    /// sends the message again.
     fn ask(
         self: &Arc<Self>,
         state: &mut ClientState,
@@ -157,7 +162,7 @@ impl Inner {
         }
     }
 
-    /// Connects to the store that an earlier daemon has started, or to a new one.
+    /// Connects to the store that an earlier daemon has started, or starts a new store.
     fn connect(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
@@ -171,8 +176,8 @@ impl Inner {
         }
     }
 
-    /// Whether a store of this ledger runs: a process with the same arguments, of any version of the program. A new store would
-    /// not have its descriptors.
+    /// Whether a store of this ledger runs: a process with the same arguments, of any version of the program. A new
+    /// store would not have the descriptors of the running store.
     fn is_running(&self) -> bool {
         let Some((_, args)) = self.command.split_first() else { return false };
         let is_keeper = |entry: std::fs::DirEntry| {
@@ -182,10 +187,11 @@ impl Inner {
         std::fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(is_keeper))
     }
 
-    /// Starts a store, and sends it all descriptors that the previous one held.
+    /// Starts a new store, and sends it all descriptors that the previous store had.
     fn replace(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         if let Some(connection) = state.connection.take() {
-            // A stopped store exits when it is continued, and the thread that watches it ends.
+            // The previous store may be stopped by a signal. It exits when it is continued, and the thread that watches
+            // it ends.
             let _ = shutdown(&connection, Shutdown::Both);
         }
         let dir = File::open(self.dir.at())?;
@@ -207,8 +213,8 @@ impl Inner {
         connection
     }
 
-    /// Starts a thread that waits for the end of the store and then replaces it: until then, no other process holds the
-    /// descriptors.
+    /// Starts a thread that waits for the end of the store and then replaces the store. Without the store, only the
+    /// daemon has the descriptors.
     fn watch(self: &Arc<Self>, connection: &Arc<OwnedFd>) {
         let (inner, watched) = (Arc::downgrade(self), Arc::downgrade(connection));
         let Ok(copy) = connection.try_clone() else { return };
@@ -237,9 +243,9 @@ impl Inner {
         };
         let mut file = SocketFile::present_in(dir.try_clone()?, FD_STORE_SOCKET);
         let listener = file.make(OnExisting::Replace, listening)?;
-        // The store outlives this process and its parent: it gets a session of its own (setsid(2)), an empty environment, no
-        // other descriptors and default signal dispositions. Its working directory is given as a descriptor, because the path may
-        // name another directory by now.
+        // The store outlives this process and its parent. It therefore gets its own session (setsid(2)), an empty
+        // environment, no other descriptors and default signal dispositions. Its working directory is passed as a
+        // descriptor, because the path may name another directory by now.
         let mut command = Command::new(program);
         command
             .args(args)
@@ -250,7 +256,7 @@ impl Inner {
             .stderr(Stdio::null());
         detach(&mut command);
         let mut child = command.spawn()?;
-        // Reaps the child process.
+        // Reaps the process of the store.
         thread::Builder::new().name("apm2-fdstore".to_owned()).spawn(move || child.wait())?;
         Ok(())
     }
@@ -270,7 +276,8 @@ impl FdStore for FdStoreClient {
         let text = message::held_text(begin.into_iter(), identity);
         let stored = StoredFds::copy(&descriptors, &text)?;
         check_done(&self.0.ask(&mut state, Opcode::Hold, &message::hold_text(run, &text), &descriptors)?)?;
-        // Inserted after the store has confirmed it, so that a replacement gets it once.
+        // The duplicates are inserted after the store has confirmed the descriptors, so that a new store gets them only
+        // once.
         state.stored.insert(run.to_owned(), stored);
         Ok(())
     }
@@ -329,8 +336,8 @@ mod tests {
     use super::*;
     use crate::fd_store::golden::{self, Side};
 
-    /// A store that answers as one of `version` did. A store of version 0 closes the connection at the first opcode it does not
-    /// know.
+    /// A fake store that answers like a store of `version`. A store of version 0 closes the connection at the first
+    /// unknown opcode.
     fn play(version: &'static str, dir: &Path, listener: OwnedFd) -> thread::JoinHandle<()> {
         let transcript = golden::transcript(version, dir);
         thread::spawn(move || {
@@ -343,7 +350,7 @@ mod tests {
             }
             for message in transcript {
                 match message.side {
-                    // A client of this version sends the same hello to a store of any version.
+                    // A client of this version sends the same hello message to a store of any version.
                     Side::Client if message.bytes == b"\x061" => {
                         assert_eq!(golden::receive(&client), (b"\x062".to_vec(), 0));
                     }

@@ -1,4 +1,4 @@
-//! The socket of a file descriptor store: listening on it, connecting to it, and the handshake.
+//! The socket of a file descriptor store: listening, connecting, and the handshake.
 
 use std::{
     fs::File,
@@ -22,10 +22,10 @@ use crate::{
     fd_store::message::{self, Message, Opcode},
 };
 
-/// Timeout for an answer. The store does nothing but answer: one that takes longer hangs, and is replaced.
+/// Timeout for an answer. The store has no other work than to answer. A store that takes longer hangs, and is replaced.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Interval of the connection attempts while a store makes its socket again.
+/// Interval of the connection attempts while a store creates its socket again.
 const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 /// Backlog of the socket (listen(2)).
@@ -47,7 +47,7 @@ fn connect_to(address: &SocketAddrUnix) -> io::Result<OwnedFd> {
     let connection = socket()?;
     set_socket_timeout(&connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
     set_socket_timeout(&connection, Timeout::Send, Some(ANSWER_TIMEOUT))?;
-    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
+    // A signal interrupts a call on a socket with a timeout even with SA_RESTART (signal(7)), so the call is repeated.
     retry_on_intr(|| match connect(&connection, address) {
         Err(Errno::ISCONN) => Ok(()),
         connected => connected,
@@ -62,14 +62,14 @@ pub(crate) struct Handshake {
     pub(crate) serves_this_dir: bool,
 }
 
-/// Connects to the store whose socket is in `dir`. A store that serves another directory counts as absent: in a hard-linked copy,
-/// the file of the socket is that of the original directory.
+/// Connects to the store whose socket is in `dir`. A store that serves another directory counts as missing: in a
+/// hard-linked copy of the directory, the socket file is that of the original directory.
 pub(crate) fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Handshake> {
     let connection = connect_to(address)?;
     let spoken = match exchange(&connection, Opcode::Hello, &message::VERSION.to_string(), &[]) {
         Ok(Message { opcode: Opcode::Done, text, .. }) => text.parse::<u32>().ok(),
         Ok(_) => None,
-        // A store of version 0 closes the connection at an opcode that it does not know. It knows all the others.
+        // A store of version 0 closes the connection at an unknown opcode. It knows all opcodes except `hello`.
         Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => {
             return Ok(Handshake { connection: connect_to(address)?, serves_this_dir: false });
         }
@@ -91,7 +91,8 @@ pub(crate) fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Hand
     }
 }
 
-/// Like [`handshake`], but waits up to `max` for a store that has yet to notice that its socket is missing and make it again.
+/// Like [`handshake`], but waits up to `max`: a store may first have to notice that its socket file is missing, and
+/// create it again.
 pub(crate) fn handshake_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Handshake> {
     let began = Instant::now();
     loop {

@@ -1,4 +1,5 @@
-//! Recorded conversations with stores of every version, in `migrations/golden/keeper-v*.txt`: side, number of descriptors, bytes.
+//! Tests with recorded conversations with stores of every version, in `migrations/golden/keeper-v*.txt`. Each line has
+//! a side (client or store), a number of descriptors, and bytes.
 
 use std::{
     fs::{self, File},
@@ -18,7 +19,8 @@ use crate::{
     fd_store::message,
 };
 
-/// The names of the recordings. Version 1 existed before the identity of a process had its pid namespace.
+/// The names of the recordings. Version 1 existed before identities of processes contained the pid namespace, so it has
+/// a second recording.
 pub(crate) const TRANSCRIPTS: [&str; 4] = ["v0", "v1", "v1-pid-namespace", "v2"];
 
 /// The directory in the recordings: device and inode.
@@ -37,7 +39,7 @@ pub(crate) struct GoldenMessage {
     pub(crate) bytes: Vec<u8>,
 }
 
-/// The recording `version`, with `dir` as the directory that is served.
+/// The recording of version `version`. Its directory is replaced by `dir`, the directory that is served.
 pub(crate) fn transcript(version: &str, dir: &Path) -> Vec<GoldenMessage> {
     let served = message::directory_text(&File::open(dir).unwrap()).unwrap();
     let golden = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../migrations/golden");
@@ -67,7 +69,7 @@ fn address(dir: &File) -> SocketAddrUnix {
     SocketAddrUnix::new(short(dir, FD_STORE_SOCKET)).unwrap()
 }
 
-/// The listening socket of a store in `dir`.
+/// The listening socket of a store for `dir`.
 pub(crate) fn listener(dir: &Path) -> OwnedFd {
     let (dir, listener) = (File::open(dir).unwrap(), socket());
     bind(&listener, &address(&dir)).unwrap();
@@ -75,7 +77,7 @@ pub(crate) fn listener(dir: &Path) -> OwnedFd {
     listener
 }
 
-/// Like [`listener`], with a connection to it.
+/// Like [`listener`], together with a connection to the socket.
 pub(crate) fn pair(dir: &Path) -> (OwnedFd, OwnedFd) {
     let (listener, client) = (listener(dir), socket());
     connect(&client, &address(&File::open(dir).unwrap())).unwrap();
@@ -93,7 +95,7 @@ pub(crate) fn send(socket: &OwnedFd, said: &GoldenMessage, descriptor: &PipeWrit
     sendmsg(socket, &[IoSlice::new(&said.bytes)], &mut ancillary, SendFlags::NOSIGNAL).unwrap();
 }
 
-/// The bytes of the next message, and the number of its descriptors.
+/// The bytes of the next message, and the number of descriptors in it.
 pub(crate) fn receive(socket: &OwnedFd) -> (Vec<u8>, usize) {
     let mut bytes = vec![0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];

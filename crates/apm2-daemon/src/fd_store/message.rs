@@ -1,15 +1,15 @@
-//! The protocol of the file descriptor store: one packet (SOCK_SEQPACKET, unix(7)) for each message, with descriptors as
-//! ancillary data.
+//! The protocol of the file descriptor store: one packet (SOCK_SEQPACKET, unix(7)) for each message, with descriptors
+//! as ancillary data.
 //!
-//! ```text
-//! word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
+//! ```text word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
 //!                              from version 1 on: 6 hello, text: the version in decimal
 //!                              from version 2 on: 7 place; answer: device and inode of the directory that is served, in decimal
 //! ```
 //!
-//! The store outlives the program that started it, so client and store may have different versions. A client first sends hello
-//! with the highest version it supports; the answer is the version that both use. A store of version 0 does not know hello and
-//! closes the connection. Opcodes are only ever added, at the end; a reader ignores fields after those it knows.
+//! The store outlives the program that started it, so client and store may have different versions. A client first
+//! sends hello with the highest version it supports; the answer is the version that both use. A store of version 0 does
+//! not know hello and closes the connection. New opcodes are only added at the end. A reader ignores unknown fields at
+//! the end of a message.
 
 use std::{
     fs::File,
@@ -37,10 +37,10 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = 128 << 10;
 /// Maximum number of descriptors of a message.
 pub(crate) const DESCRIPTORS_MAX: usize = 4;
 
-/// The protocol version. Version 0 has no [`Opcode::Hello`].
+/// The protocol version. Version 0 does not have [`Opcode::Hello`].
 pub(crate) const VERSION: u32 = 2;
 
-/// The first byte of a message: a request or an answer.
+/// The opcode, the first byte of a message: a request or an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opcode {
     Hold,
@@ -51,9 +51,9 @@ pub(crate) enum Opcode {
     Done,
     /// The run is unknown, or the request is invalid.
     Refused,
-    /// Agrees on the protocol version.
+    /// The client and the store agree on the protocol version.
     Hello,
-    /// Asks for the directory that is served.
+    /// The client asks which directory the store serves.
     Place,
 }
 
@@ -95,7 +95,7 @@ pub(crate) fn send(
     if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors"));
     }
-    // With a socket timeout a signal interrupts the call even with SA_RESTART (signal(7)).
+    // A signal interrupts a call on a socket with a timeout even with SA_RESTART (signal(7)), so the call is repeated.
     retry_on_intr(|| sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL))?;
     Ok(())
 }
@@ -106,7 +106,7 @@ pub(crate) fn directory_text(dir: &File) -> io::Result<String> {
     Ok(format!("{} {}", metadata.dev(), metadata.ino()))
 }
 
-/// The text of a hold request: the marker of the run on a line of its own, then the text of [`held_text`].
+/// The text of a `hold` request: the marker of the run on a line of its own, then the text of [`held_text`].
 pub(crate) fn hold_text(run: &str, held: &str) -> String {
     format!("{run}\n{held}")
 }
@@ -118,14 +118,14 @@ pub(crate) fn held_text(begin: impl Iterator<Item = Option<LogPosition>>, identi
     format!("{}\n{}", begin.join(" "), process_text(identity))
 }
 
-/// Parses a text of [`held_text`]; `None` if it is malformed.
+/// Parses a text from [`held_text`]; `None` if the text is malformed.
 pub(crate) fn parse_held(text: &str) -> Option<(Vec<Option<LogPosition>>, ProcessIdentity)> {
     let (begin, process) = text.split_once('\n')?;
     let begin = begin.split_whitespace().map(|at| if at == "?" { Some(None) } else { position_of(at).map(Some) });
     Some((begin.collect::<Option<_>>()?, process_of(process)?))
 }
 
-/// The number of descriptors that a text of [`held_text`] describes: one for each output, and the pidfd.
+/// The number of descriptors that a text from [`held_text`] describes: one for each output, and the pidfd.
 pub(crate) fn descriptors_of(text: &str) -> Option<usize> {
     let (begin, _) = text.split_once('\n')?;
     Some(begin.split_whitespace().count().saturating_add(1))
@@ -149,7 +149,7 @@ fn process_of(text: &str) -> Option<ProcessIdentity> {
     let mut words = text.split(' ');
     let (pid, start_ticks) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     let boot_id = words.next()?.parse().ok()?;
-    // A store of an earlier version does not send it.
+    // A store of an earlier version does not send the pid namespace.
     let pid_namespace = words.next().map(str::parse).transpose().ok()?;
     Some(ProcessIdentity { pid, start_ticks, boot_id, pid_namespace })
 }

@@ -1,4 +1,4 @@
-//! The process of the file descriptor store: one thread, one poll(2) loop.
+//! The process of the file descriptor store. It has one thread with one poll(2) loop.
 
 use std::{
     collections::BTreeMap,
@@ -29,13 +29,13 @@ use crate::{
     peer::{is_trusted, peer_uid},
 };
 
-/// How long the store runs with no descriptors and no connection.
+/// How long the store runs without descriptors and without a connection.
 const IDLE_MAX: Duration = Duration::from_millis(500);
 
-/// Interval of the checks of the socket's file.
+/// Interval of the checks whether the socket file still exists.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Maximum number of connections. A daemon needs one.
+/// Maximum number of connections. A daemon needs only one connection.
 const CONNECTIONS_MAX: usize = 4;
 
 /// Timeout for sending an answer.
@@ -43,28 +43,29 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The descriptors of one run.
 struct HeldRun {
-    /// The outputs, then the pidfd.
+    /// The outputs, and after them the pidfd.
     descriptors: Vec<OwnedFd>,
-    /// Their description as the client sent it; the store does not interpret it.
+    /// The description of the descriptors, as the client sent it. The store does not interpret it.
     text: String,
 }
 
 struct FdStoreServer {
-    /// The ledger's directory.
+    /// The ledger directory.
     dir: File,
     listener: OwnedFd,
-    /// No connection is accepted before this time, after accept(2) has failed.
+    /// After accept(2) has failed, no connection is accepted before this time.
     paused_until: Option<Instant>,
     connections: Vec<OwnedFd>,
     held: BTreeMap<String, HeldRun>,
 }
 
-/// Holds descriptors for the clients of `listener`. Returns when it holds none and has no client, or when `dir`, the directory of
-/// the ledger, was removed: no later daemon can ask for them then. If the working directory is `/`, where daemons of earlier
-/// versions start the store, `dir` is opened; else the working directory is used.
+/// Holds descriptors for the clients of `listener`. Returns when there are no descriptors and no clients, or when
+/// `dir`, the ledger directory, was removed: no later daemon can then ask for the descriptors. Normally the working
+/// directory is the ledger directory. Daemons of earlier versions start the store in `/`; in this case, `dir` is
+/// opened.
 ///
 /// # Errors
-/// When the listener or the directory cannot be used.
+/// The listener or the directory cannot be used.
 pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     let root = Path::new("/");
     let is_root = std::env::current_dir().is_ok_and(|here| here == root);
@@ -72,11 +73,12 @@ pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
     std::env::set_current_dir(root)?;
     let served = dir.try_clone()?;
     let mut file = SocketFile::present_in(dir, FD_STORE_SOCKET);
-    // The daemon does this before exec. Without it, a signal to the daemon's session would end the store, too.
+    // Normally, the daemon creates the session before execve(2). Without a session of its own, the store would be ended
+    // by signals to the session of the daemon.
     if getsid(None).map_err(io::Error::from)? != getpid() {
         setsid().map_err(io::Error::from)?;
     }
-    // Other processes of the user must not get the descriptors (ptrace(2), /proc/pid/fd).
+    // Other processes of the user must not have access to the descriptors (ptrace(2), `/proc/<pid>/fd`).
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     if let Err(error) = raise_descriptor_limit() {
         tracing::debug!(%error, "the limit on open files stays as it is");
@@ -88,12 +90,12 @@ pub fn serve_descriptors(listener: OwnedFd, dir: &Path) -> io::Result<()> {
         fd_store.wait()?;
         match file.location() {
             SocketLocation::Own => {}
-            // Without the socket, the next daemon would start another store, without these descriptors. A failed attempt is
-            // repeated at the next check.
+            // Without the socket file, the next daemon would start another store, which does not have these
+            // descriptors. A failed attempt to restore the file is repeated at the next check.
             SocketLocation::Missing => {
                 fd_store.listener = file.make(OnExisting::Keep, listening).unwrap_or(fd_store.listener)
             }
-            // The ledger was removed, or another store has replaced this one: no client will connect any more.
+            // The ledger was removed, or another store has replaced this store. No client will connect any more.
             SocketLocation::NoDirectory | SocketLocation::Taken if fd_store.connections.is_empty() => return Ok(()),
             SocketLocation::NoDirectory | SocketLocation::Taken => {}
         }
@@ -156,7 +158,7 @@ impl FdStoreServer {
         let done = |text: &str| message::send(connection.as_fd(), Opcode::Done, text, &[]);
         match opcode {
             Opcode::Hold => match text.split_once('\n') {
-                // Confirmed only if all descriptors have arrived.
+                // The request succeeds only if all descriptors have arrived.
                 Some((_, held)) if is_cut || message::descriptors_of(held) != Some(descriptors.len()) => {
                     message::send(connection.as_fd(), Opcode::Refused, "", &[])
                 }
@@ -195,7 +197,7 @@ mod tests {
     use super::*;
     use crate::fd_store::golden::{self, Side};
 
-    /// Replays the recorded conversation with a client of each protocol version; the answers must be identical.
+    /// Replays the recorded conversation of each protocol version. The answers must be identical.
     #[test]
     fn a_client_of_every_version_gets_the_same_answers() {
         for version in golden::TRANSCRIPTS {

@@ -1,4 +1,4 @@
-//! The descriptors of a run that are in the store, as the client has them.
+//! The descriptors of a run that are in the store, as represented in the client.
 
 use std::{
     io,
@@ -9,23 +9,24 @@ use apm2_core::process::{StoredOutput, StoredRun};
 
 use crate::fd_store::message::{self, Message, Opcode};
 
-/// Duplicates of the descriptors of a run, which a replacement of the store gets.
+/// Duplicates of the descriptors of a run in the store. If the store has to be replaced, the new store gets them.
 pub(crate) struct StoredFds {
-    /// The outputs, then the pidfd.
+    /// The outputs, and after them the pidfd.
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Their description, see [`message::held_text`].
+    /// The description of the descriptors, see [`message::held_text`].
     pub(crate) text: String,
 }
 
 impl StoredFds {
-    /// Duplicates `descriptors`, which `text` describes.
+    /// Duplicates the file descriptors in `descriptors`. `text` is their description.
     pub(crate) fn copy(descriptors: &[BorrowedFd<'_>], text: &str) -> io::Result<Self> {
         let copies = descriptors.iter().map(BorrowedFd::try_clone_to_owned).collect::<io::Result<_>>()?;
         Ok(Self { descriptors: copies, text: text.to_owned() })
     }
 }
 
-/// The descriptors of a run in the answer of the store, and a duplicate of each; `None` when it does not hold the run.
+/// The descriptors of a run from an answer of the store, together with a duplicate of each. `None` when the store does
+/// not have the run.
 pub(crate) fn stored_run(message: Message) -> io::Result<Option<(StoredRun, StoredFds)>> {
     let Message { opcode, text, descriptors, is_cut } = message;
     if opcode != Opcode::Done {

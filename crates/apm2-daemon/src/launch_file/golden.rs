@@ -1,5 +1,5 @@
-//! The launches of the golden files in `migrations/golden/launch-v1`, which together have every field and every variant. No field
-//! is left to its default, since a default may change.
+//! The launches in the golden files in `migrations/golden/launch-v1`. Together, they contain every field and every
+//! variant. Each field is set explicitly, since a default may change.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ use apm2_model::{
     },
 };
 
-/// The launches with the names of their files.
+/// The launches, each with the name of its file.
 pub(crate) fn launches() -> [(&'static str, LaunchSpec); 6] {
     [
         ("agent", agent()),
@@ -38,7 +38,7 @@ fn agent() -> LaunchSpec {
         command: "sleep".into(),
         args: strings(&["1000", "--api-key=sk-invented-0001", "ä\u{2028}\"\\\n"]),
         cwd: Some("/srv/invented".into()),
-        // A single variable: the order in a hash map is random.
+        // There is only one variable, because the order in a hash map is random.
         env: [("API_TOKEN".to_owned(), "invented-token-2".to_owned())].into(),
         instances: 2,
         restart: RestartConfig {

@@ -17,32 +17,32 @@ use serde_json::Value;
 
 use crate::launch_form::LaunchForm;
 
-/// The version of the format that is written.
+/// The version of the format in which launch files are written.
 pub(crate) const VERSION: u64 = 1;
 
-/// Maximum size of a file in bytes.
+/// Maximum size of a launch file in bytes.
 pub(crate) const BYTES_MAX: u64 = 4 << 20;
 
-/// Why a launch file cannot be read. Quotes none of its content, which may hold secrets.
+/// Why a launch file cannot be read. The error quotes no content of the file, which may contain secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnreadableFile {
-    /// Not JSON.
+    /// The file is not valid JSON.
     #[error("it is damaged at line {line}, column {column}; `up` writes it anew")]
     Damaged {
-        /// Where, from 1.
+        /// The line of the JSON error, from 1.
         line: usize,
-        /// Where, from 1.
+        /// The column of the JSON error, from 1.
         column: usize,
     },
-    /// JSON of a known version that is no valid launch.
+    /// The file is JSON of a known version, but no valid launch.
     #[error("it holds something that this program does not know; use the program that wrote it, or `up` to replace it")]
     Unknown,
-    /// A version that this program does not know.
+    /// The file has a version that this program does not know.
     #[error(
         "it has version {0}, and this program reads 0 to {VERSION}; use the program that wrote it, or `up` to replace it"
     )]
     Newer(u64),
-    /// Larger than [`BYTES_MAX`].
+    /// The file is larger than [`BYTES_MAX`].
     #[error("it is larger than {BYTES_MAX} bytes")]
     TooLarge,
 }
@@ -50,7 +50,7 @@ pub(crate) enum UnreadableFile {
 /// Encodes a launch in the current version.
 ///
 /// # Errors
-/// When it cannot be encoded as JSON, or is larger than [`BYTES_MAX`].
+/// The launch cannot be encoded as JSON, or is larger than [`BYTES_MAX`].
 pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
     #[derive(Serialize)]
     struct Versioned<'a> {
@@ -69,7 +69,7 @@ pub(crate) fn encode(launch: &LaunchSpec) -> std::io::Result<Vec<u8>> {
 /// Decodes a launch of any version up to the current one.
 ///
 /// # Errors
-/// When this program cannot read it.
+/// This program cannot read the launch.
 pub(crate) fn decode(bytes: &[u8]) -> Result<LaunchSpec, UnreadableFile> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
         return Err(UnreadableFile::TooLarge);
@@ -135,7 +135,7 @@ mod tests {
         }
     }
 
-    /// Required of every later version: optional fields may be absent.
+    /// Every later version must allow that optional fields are absent.
     #[test]
     fn what_is_absent_has_its_default() {
         let id = "00000000-0000-0000-0000-000000000007";
@@ -145,7 +145,8 @@ mod tests {
         assert_eq!(launch, LaunchSpec::new(spec.build()));
     }
 
-    /// A new field changes the bytes without a new version: then these golden files stay as input, and new ones are added.
+    /// A new field changes the bytes without a new version. In this case, these golden files stay as input, and new
+    /// golden files are added.
     #[test]
     fn launches_of_version_1_mean_what_they_meant_and_are_written_the_same() {
         for (name, launch) in golden::launches() {

@@ -4,10 +4,10 @@ use std::{str::FromStr, time::Duration};
 
 use apm2_model::spec::config::restart::BackoffConfig;
 
-/// Factor of an exponential back-off.
+/// Factor by which the delay of an exponential back-off grows.
 const FACTOR: u32 = 2;
 
-/// `1s`, `1s..1m` or `linear:1s+500ms..1m`.
+/// Parses a back-off such as `1s`, `1s..1m` or `linear:1s+500ms..1m`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BackoffArg(pub(crate) BackoffConfig);
 

@@ -1,4 +1,4 @@
-//! `start`, `stop`, `restart`, `reload`, `scale`: requests about supervised processes.
+//! The commands `start`, `stop`, `restart`, `reload` and `scale`, which change supervised processes.
 
 use std::time::Duration;
 
@@ -130,7 +130,7 @@ pub(crate) fn scale(args: ScaleArgs, context: &Context) -> Result<i32, CliError>
     }
     let printed = print_outcomes(&CallAnswer::Outcomes(outcomes), context);
     match refusal {
-        // The reason of the refusal is more useful than the generic error.
+        // The reason for which the daemon refused the request is more useful than the generic error.
         Some(refusal) => printed.map_err(|error| error.because_of(refusal)),
         None => printed,
     }

@@ -1,4 +1,4 @@
-//! `daemon`: owns the ledger and supervises its processes.
+//! The command `daemon`, which owns the ledger and supervises its processes.
 
 use std::{
     ffi::OsStr,
@@ -40,10 +40,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time limit for the exit of a daemon after a signal, including the stops of its processes.
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// Time to wait after a lost connection to distinguish a daemon that exits from one that executes itself anew.
+/// Time to wait after a lost connection. It distinguishes a daemon that exits from a daemon that executes itself again
+/// (execve(2)).
 const END_POLL: Duration = Duration::from_millis(200);
 
-/// Time limit for a daemon without the ledger at its path (a moved ledger) to exit, or for a new one to start.
+/// Time limit for a daemon whose ledger was moved away from its path to exit, or for a new daemon to start.
 const STRAY_MAX: Duration = Duration::from_secs(5);
 
 /// Supervise processes until stopped
@@ -109,11 +110,11 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         .with_ansi(false)
         .with_writer(move || lines.clone())
         .init();
-    // Log a panic in a task: it ends only that task.
+    // Logs a panic in a task. The panic ends only this task.
     let of_panic = log.clone();
     std::panic::set_hook(Box::new(move |info| {
         tracing::error!("internal error: {info}");
-        // The process may exit directly after this hook.
+        // The process may exit immediately after this panic hook.
         of_panic.flush();
     }));
     let idle_timeout = args.on_demand.then(|| args.idle_timeout.unwrap_or(IDLE_TIMEOUT));
@@ -144,7 +145,7 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
     served.map(|()| 0)
 }
 
-/// The error when a daemon has the ledger open already.
+/// The error when another daemon already has the ledger open.
 fn runs_already(dir: &Path) -> Option<CliError> {
     let Ok(Ownership::Process(owner)) = ownership(dir) else { return None };
     let message = format!("a daemon of this ledger is already running, as process {}", owner.pid());
@@ -152,13 +153,14 @@ fn runs_already(dir: &Path) -> Option<CliError> {
     owner.is_daemon().then(|| error.with_hint("`apm2-ledger daemon --leave` ends it and leaves its processes running"))
 }
 
-/// Ends the daemon, with or without its processes. Repeats the request when the daemon executes itself anew (execve(2))
-/// before it answers.
+/// Ends the daemon, either together with its processes or alone. If the daemon executes itself again (execve(2)) before
+/// it answers, sends the request again.
 fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError> {
     let failed = |error: io::Error| CliError::new(ErrorKind::Unusable, format!("{}: {error}", dir.display()));
     let began = Instant::now();
     loop {
-        // Read before connecting: the holder of the lock is then the daemon that is connected to, unless it has ended.
+        // The owner is read before the client connects. If the owner has not ended, it is the daemon to which the
+        // client connects.
         let ownership = ownership(dir).map_err(failed)?;
         let client = connect(dir)?;
         let (client, owner) = match (client, ownership) {
@@ -187,13 +189,13 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
         match answered(client, &request, reason.clone(), |_| ()) {
             Ok(answer) => {
                 say_notes(&answer);
-                // The daemon answers before it closes the ledger.
+                // The daemon sends the answer before it closes the ledger, so its end is waited for.
                 if let Some(owner) = owner.filter(|owner| !owner.has_ended(END_MAX)) {
                     say(&format!("the daemon, process {}, has not ended yet", owner.pid()));
                 }
                 return Ok(0);
             }
-            // It was idle, or another client has sent the same request.
+            // The daemon was idle and exited, or another client has sent the same request.
             Err(leaving) if leaving.is_leaving() => {
                 return match owner {
                     Some(owner) if !owner.has_ended(END_MAX) => Err(not_ended(owner.pid())),
@@ -206,7 +208,8 @@ fn end(dir: &Path, leave: bool, reason: Option<String>) -> Result<i32, CliError>
     }
 }
 
-/// The error for daemons of this ledger that have lost its directory: they can record no stop, and cannot be asked for one.
+/// The error for daemons of this ledger whose directory was removed. Such daemons cannot record a stop, and clients
+/// cannot connect to them.
 fn left_behind(dir: &Path) -> Option<CliError> {
     let strays = strays(dir);
     let named = strays.iter().map(|stray| match stray.children.as_slice() {
@@ -228,7 +231,8 @@ fn is_there(owner: Option<&Owner>) -> bool {
     owner.is_some_and(|owner| !owner.has_ended(END_POLL))
 }
 
-/// A connection to a daemon that holds the ledger but did not listen at first; `None` when it still does not.
+/// A connection to a daemon that holds the ledger but did not listen at first; `None` when the daemon still does not
+/// listen.
 fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     if owner.is_daemon() {
         return Ok(owner.client(dir)?);
@@ -239,8 +243,8 @@ fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     Err(ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() }.into())
 }
 
-/// The result of a request to a daemon that has ended without answering it, perhaps on another request: what it has done about
-/// its processes shows in what still runs.
+/// The result of a request to a daemon that has ended without an answer, perhaps because of another request. The
+/// processes that still run show what the daemon has done.
 fn ended_on_another_request(dir: &Path, leave: bool) -> Result<i32, CliError> {
     let running = running_processes(dir)?;
     if leave || running.is_empty() {
@@ -256,7 +260,7 @@ fn ended_on_another_request(dir: &Path, leave: bool) -> Result<i32, CliError> {
     Err(CliError::failed(message).with_hint("`apm2-ledger stop all` starts a daemon that stops them"))
 }
 
-/// Name and pid of each process whose run is open on record and that is, or may be, alive.
+/// Name and pid of each process that is recorded as running and that is alive or may be alive.
 fn running_processes(dir: &Path) -> Result<Vec<String>, CliError> {
     let mut running = Vec::new();
     Reader::open(dir)?.each_stream(|stream| {
@@ -299,13 +303,13 @@ fn say_notes(answer: &CallAnswer) {
     }
 }
 
-/// Whether this process was started by a supervised process, so that it would be stopped with it. The main process of a run
-/// may itself be a daemon: its supervisor stops it on request.
+/// Whether this process belongs to a supervised run, so that it would be stopped together with the run. Returns false
+/// if it is the main process of a run: a supervised daemon is stopped on request.
 fn is_part_of_a_run() -> bool {
     std::env::var_os(RUN_VARIABLE).is_some() && getsid(None) != Ok(getpid())
 }
 
-/// Starts the daemon detached from the run that this process belongs to, and returns when it listens.
+/// Starts the daemon outside of the run to which this process belongs, and returns when the daemon listens.
 fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let deadline = args.stop_deadline.as_nanos().to_string() + "ns";

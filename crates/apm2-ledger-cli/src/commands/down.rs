@@ -1,4 +1,4 @@
-//! `down`: stops the processes of an ecosystem file and removes them from supervision.
+//! The command `down`, which stops the processes of an ecosystem file and removes them from supervision.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `list`: every instance with its state.
+//! The command `list`, which shows every instance with its state.
 
 use std::{thread, time::Duration};
 
@@ -21,10 +21,10 @@ use crate::{
 const STATES: [&str; 9] =
     ["starting", "running", "unhealthy", "stopping", "stopped", "crashed", "terminated", "gone", "unknown"];
 
-/// Escape sequence that clears a terminal and moves the cursor to the top.
+/// The escape sequence that clears a terminal and moves the cursor to the top left corner.
 const CLEAR: &[u8] = b"\x1b[2J\x1b[H";
 
-/// Shortest interval of `--watch`.
+/// Shortest refresh interval of `--watch`.
 const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
 /// List supervised processes with their states, now or at an earlier time
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
     }
 }
 
-/// Prints one list after `clear`.
+/// Prints one list, after the escape sequence `clear`.
 fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliError> {
     let (streams, status_context) = streams(args.at, context)?;
     let is_named = |stream: &&Stream| args.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name);
@@ -109,7 +109,8 @@ fn nothing(unlisted: usize) -> String {
     }
 }
 
-/// All instances at that moment: from the daemon for the present, otherwise from the ledger.
+/// The states of all instances at this moment. The current states come from the daemon; states of an earlier moment are
+/// computed from the ledger.
 fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
     let supervision = match at {
         Some(_) => Supervision::Absent,
@@ -121,7 +122,7 @@ fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, StatusCont
             FromDaemon::Nothing(supervision) => supervision,
         },
     };
-    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     let reader = context.reader()?;
     let moment = context.moment(&reader, at, "--at")?;
     let replayed = reader.replay(moment.seq, Origin::Snapshot)?;
@@ -129,7 +130,7 @@ fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, StatusCont
     Ok((replayed.streams.into_values().collect(), status_context))
 }
 
-/// Sorted by name, then instance, then id.
+/// Instances are sorted by name, then by instance number, then by id.
 pub(crate) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a Stream> {
     let mut streams: Vec<_> = streams.collect();
     streams.sort_unstable_by_key(|stream| (&stream.handle.spec.name, stream.id.instance, stream.id.process_id));
@@ -137,7 +138,7 @@ pub(crate) fn sorted<'a>(streams: impl Iterator<Item = &'a Stream>) -> Vec<&'a S
 }
 
 fn print(statuses: &[InstanceStatus<'_>], clear: &[u8], context: &Context) -> Result<(), CliError> {
-    // One write for the screen: clearing it separately would flicker.
+    // The screen is cleared and written in one write. Two writes would flicker.
     let mut text = clear.to_vec();
     let handles = || items(context.notice(), view::handles(statuses));
     match context.format {

@@ -1,4 +1,4 @@
-//! `man`: manual pages, generated from the same text as `--help`.
+//! The command `man`, which generates manual pages from the same text as `--help`.
 
 use std::{fs, path::PathBuf};
 

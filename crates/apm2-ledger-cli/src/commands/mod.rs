@@ -1,4 +1,5 @@
-//! The commands, one file each: the arguments, whose doc comments are the help text, and one function.
+//! The commands, one file for each. A file contains the arguments of the command, whose doc comments are the help text,
+//! and the function that runs the command.
 
 pub(crate) mod backoff;
 pub(crate) mod completions;
@@ -19,7 +20,7 @@ use clap::Subcommand;
 
 use crate::{context::Context, error::CliError};
 
-/// The subcommands.
+/// The subcommands of `apm2-ledger`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(run::RunArgs),

@@ -1,4 +1,4 @@
-//! `replay`: rebuilds every handle from the journal.
+//! The command `replay`, which computes the state of every instance again from the journal.
 
 use std::time::{Duration, Instant};
 
@@ -43,9 +43,9 @@ pub(crate) struct ReplayArgs {
 /// JSON view of a replay.
 #[derive(Debug, Serialize)]
 struct ReplayView<'a> {
-    /// The last event applied.
+    /// The sequence number of the last applied event.
     seq: u64,
-    /// Number of events applied.
+    /// The number of applied events.
     events: u64,
     elapsed_ms: u64,
     handles: Vec<HandleView<'a>>,
@@ -62,7 +62,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     let replayed = reader.replay(moment.seq, origin)?;
     let elapsed = begun.elapsed();
     let status_context = context.status_context(moment, supervision, Some(&reader))?;
-    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
 
     let statuses = status_context.statuses(&sorted(replayed.streams.values()));
@@ -86,7 +86,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     Ok(0)
 }
 
-/// Number of events, time, and events per second.
+/// The summary line: number of events, elapsed time, and events per second.
 fn summary(events: u64, elapsed: Duration) -> String {
     let per_second = u128::from(events) * 1_000_000_000 / elapsed.as_nanos().max(1);
     let per_second = words::count(u64::try_from(per_second).unwrap_or(u64::MAX));

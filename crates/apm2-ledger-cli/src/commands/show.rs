@@ -1,4 +1,4 @@
-//! `show`: one process, its runs and its events.
+//! The command `show`, which shows one process with its runs and its events.
 
 use apm2_ledger::{FindError, ReadError, Reader};
 use apm2_model::{event::stream_id::StreamId, id_query::UnclearId};
@@ -15,10 +15,10 @@ use crate::{
     view::{ProcessView, event::EventView, notice::items},
 };
 
-/// Default number of runs in a table: a process that fails repeatedly has hundreds.
+/// Default number of runs in a table. A process that fails repeatedly can have hundreds of runs.
 const RUNS_SHOWN: usize = 10;
 
-/// Default number of events in a table: an unstable health check records thousands.
+/// Default number of events in a table. An unstable health check can record thousands of events.
 const EVENTS_SHOWN: usize = 50;
 
 /// Show one process: its state, its runs and its events
@@ -45,7 +45,7 @@ pub(crate) struct ShowArgs {
     runs: Option<usize>,
 }
 
-/// A number, or `all`.
+/// A number of events or runs, or `all`.
 pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
     if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "write a number, or `all`".to_owned()) }
 }
@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     let history =
         history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
     let status_context = context.status_context(moment, supervision, Some(&reader))?;
-    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
     let is_table = context.format == Format::Table;
     // JSON output is complete by default.
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
     Ok(0)
 }
 
-/// The stream that `id` identifies.
+/// The id of the stream that the text `id` identifies.
 fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
     match reader.find(id)?.as_slice() {
         [] => Err(FindError::from(UnclearId::Unknown(id.to_owned())).into()),
@@ -84,7 +84,7 @@ fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
     }
 }
 
-/// Applies the events of `id` up to `seq`; `None` when it had none by then.
+/// The history of the stream `id` up to event `seq`; `None` if the stream has no events up to there.
 fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<InstanceHistory>, ReadError> {
     let mut history: Option<InstanceHistory> = None;
     for event in reader.stream_events(id) {

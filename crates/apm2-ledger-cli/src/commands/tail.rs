@@ -1,4 +1,4 @@
-//! `tail`: the events of the ledger in order.
+//! The command `tail`, which shows the events of the ledger in order.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,10 +34,10 @@ use crate::{
     },
 };
 
-/// Default number of events.
+/// Default number of events to print.
 const EVENTS_SHOWN: usize = 20;
 
-/// Time to wait after a lost connection before connecting again: the daemon may still be shutting down.
+/// Time to wait after a lost connection before `tail` connects again, because the daemon may still be shutting down.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
 
 /// Longest wait before the journal is read again.
@@ -85,11 +85,11 @@ pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     let is_filtered = !filter.ids.is_empty() || !filter.types.is_empty();
     let after = match args.since {
         Some(since) => context.moment(&reader, Some(since), "--since")?.seq.min(head),
-        // The last events that match a filter may be anywhere, so all are read.
+        // All events are read, because the last events that match a filter may be anywhere in the ledger.
         None if is_filtered => 0,
         None => until.min(head).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)),
     };
-    // Endless output cannot be one JSON document.
+    // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
     let mut tail = Tail::after(&reader, after, format)?;
@@ -103,13 +103,13 @@ pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
             }
         }
     }
-    // Read everything before printing, so that a slow reader of the output does not keep the ledger open.
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
     tail.print(&steps.into_iter().collect::<Vec<_>>(), context.notice(), context)?;
     if args.follow { follow(tail, &filter, context) } else { Ok(0) }
 }
 
-/// Which events are printed.
+/// Selects the events that are printed.
 struct Filter {
     ids: Vec<StreamId>,
     types: Vec<String>,
@@ -122,7 +122,7 @@ impl Filter {
     }
 }
 
-/// The state of each stream after the last event: an event does not contain the state before it.
+/// The state of each stream after the last event. An event itself does not contain the state before it.
 struct Tail {
     streams: HashMap<StreamId, Stream>,
     seen: u64,
@@ -162,7 +162,7 @@ impl Tail {
         if filter.wants(&step.event) { self.print(&[step], None, context) } else { Ok(()) }
     }
 
-    /// Prints events after the notice, if any.
+    /// Prints the notice about the ledger, if there is one, and then the events.
     fn print(&self, steps: &[Step], notice: Option<&Notice>, context: &Context) -> Result<(), CliError> {
         let events = || items(notice, steps.iter().map(EventView::new));
         match self.format {
@@ -181,7 +181,7 @@ impl Tail {
     }
 }
 
-/// Prints new events, also those of later daemons. While no daemon runs, reads the journal.
+/// Prints new events, including those of later daemons. While no daemon runs, reads the events from the journal.
 fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let unwatched = |error| CliError::failed(format!("the ledger cannot be watched: {error}"));

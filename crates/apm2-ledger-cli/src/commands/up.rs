@@ -1,4 +1,4 @@
-//! `up`: makes the set of supervised processes match an ecosystem file.
+//! The command `up`, which makes the supervised processes match an ecosystem file.
 
 use std::path::PathBuf;
 
@@ -92,7 +92,7 @@ fn request(group: String, launches: Vec<LaunchSpec>, dry_run: bool, rerun: bool)
     ClientRequest::Apply { group, launches: launches.into_iter().map(SentLaunch).collect(), dry_run, rerun }
 }
 
-/// The change that `up` would make to `launch` when no process is supervised.
+/// The change that `up` would make for `launch` if no process were supervised.
 fn created(launch: &LaunchSpec) -> Outcome {
     Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None, note: None }
 }

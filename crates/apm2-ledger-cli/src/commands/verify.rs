@@ -1,4 +1,4 @@
-//! `verify`: checks the integrity of the whole ledger.
+//! The command `verify`, which checks the integrity of the whole ledger.
 
 use std::{
     io::{self, IsTerminal as _, Write},
@@ -23,10 +23,10 @@ use crate::{
     view::notice::Seqs,
 };
 
-/// Exit code when there are findings.
+/// The exit code when the verification has findings.
 const BROKEN_CODE: i32 = 4;
 
-/// Time after which progress is shown.
+/// Time after which the progress of the verification is shown.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
@@ -47,17 +47,17 @@ struct ReportView<'a> {
     ok: bool,
     /// Number of events in the ledger, up to the point where it could be read.
     size: u64,
-    /// Hash over these events.
+    /// The chain hash after these events. Each chain hash covers one event and the chain hash before it.
     chain: String,
     segments: u64,
-    /// Number of events checked.
+    /// The number of events that were checked.
     events: u64,
     streams: u64,
     /// Whether the store was compared with the journal: `done` or `skipped`.
     store: &'static str,
-    /// Why it was skipped.
+    /// Why the comparison was skipped.
     store_note: Option<&'a str>,
-    /// Offset of an incomplete last commit. A crash cut it short, and it was never acknowledged.
+    /// The offset of an incomplete last commit. A crash interrupted its write, and the commit was never acknowledged.
     torn: Option<TornView>,
     findings: Vec<FindingView<'a>>,
 }
@@ -164,7 +164,7 @@ fn findings(findings: &[Finding]) -> Table<3> {
     table
 }
 
-/// Progress on one line of a terminal that is overwritten.
+/// Shows the progress in one line of a terminal, which is overwritten.
 struct VerifyProgress {
     begun: Instant,
     is_terminal: bool,
@@ -178,13 +178,13 @@ impl VerifyProgress {
 
     fn show(&mut self, events: u64) {
         if self.is_terminal && self.begun.elapsed() >= DAEMON_TIMEOUT {
-            // Progress is optional: ignore a failed write to standard error.
+            // The progress is optional, so an error of a write to standard error is ignored.
             let _ = write!(io::stderr(), "\r{} checked", words::counted(events, "event"));
             self.is_shown = true;
         }
     }
 
-    /// Erases the line: carriage return, then erase to end of line.
+    /// Erases the line: a carriage return, and the escape sequence that erases to the end of the line.
     fn clear(&self) {
         if self.is_shown {
             let _ = write!(io::stderr(), "\r\x1b[K");

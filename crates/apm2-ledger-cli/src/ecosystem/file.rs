@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use crate::commands::backoff::BackoffArg;
 
-/// The whole file.
+/// The content of an ecosystem file.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EcosystemFile {
@@ -27,7 +27,7 @@ pub(crate) struct EcosystemFile {
     pub(crate) profile: BTreeMap<String, Profile>,
 }
 
-/// `[[process]]`
+/// A table `[[process]]`: one supervised process.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProcessTable {
@@ -61,7 +61,8 @@ const fn one() -> u32 {
     1
 }
 
-/// `restart = { … }`: as the configuration, and with a back-off in one word.
+/// The table `restart = { … }`. It has the fields of the restart settings; in addition, the back-off can be written as
+/// one text.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RestartTable {
@@ -107,7 +108,7 @@ impl RestartTable {
     }
 }
 
-/// `[profile.NAME]`: one of three.
+/// A table `[profile.NAME]`, which has exactly one of three fields.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Profile {

@@ -1,6 +1,7 @@
 //! Reads `ecosystem.toml`, the user's list of processes to supervise as a group.
 //!
-//! The types here mirror the file. They are converted to launch specifications, and only in that direction.
+//! The types in `file.rs` have the structure of the file. They are converted to launch specifications; there is no
+//! conversion in the other direction.
 
 pub(crate) mod file;
 
@@ -33,13 +34,13 @@ use crate::{
     utf8,
 };
 
-/// Default name of the file.
+/// Default name of an ecosystem file.
 pub(crate) const DEFAULT_FILE: &str = "ecosystem.toml";
 
-/// Maximum size of the file, in bytes.
+/// Maximum size of an ecosystem file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// The processes of one file.
+/// The processes of one ecosystem file.
 pub(crate) struct Ecosystem {
     /// Identifier of the group: the absolute path of the file.
     pub(crate) group: String,
@@ -57,7 +58,7 @@ impl Ecosystem {
     /// Reads the file at `path`.
     ///
     /// # Errors
-    /// When it cannot be read or is not valid.
+    /// The file cannot be read or is not valid.
     pub(crate) fn read(path: &Path) -> Result<Self, CliError> {
         let failed = |what: String| CliError::usage(format!("{}: {what}", path.display()));
         let text = bounded(path).map_err(|error| missing(path, &error))?;
@@ -70,7 +71,8 @@ impl Ecosystem {
     }
 }
 
-/// The text of the file; `None` when it is too long. The size is checked while reading, since a device or a pipe reports none.
+/// Reads the text of the file; `None` when it is too long. The size is checked while the file is read, since a device
+/// or a pipe reports no size.
 fn bounded(path: &Path) -> io::Result<Option<String>> {
     let mut text = String::new();
     File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
@@ -83,18 +85,21 @@ fn missing(path: &Path, error: &io::Error) -> CliError {
         .with_hint("name the file: `apm2-ledger up FILE`; `apm2-ledger up --help` shows one")
 }
 
-/// A parse error with its line number, without the text of the line: it may contain the value of a variable.
+/// A parse error with its line number. The text of the line is left out, because it may contain the value of an
+/// environment variable.
 fn located(text: &str, error: &toml::de::Error) -> String {
     let line = error.span().map(|span| line_at(text, span.start));
     let message = without_value(error.message());
     line.map_or_else(|| message.clone(), |line| format!("line {line}: {message}"))
 }
 
-/// `invalid type: string "hunter2", expected a map` without the value: keeps the kind and what was expected.
+/// Removes the value from a message such as `invalid type: string "hunter2", expected a map`. The kind of the value and
+/// the expected type stay.
 fn without_value(message: &str) -> String {
     for what in ["invalid type: ", "invalid value: "] {
         let Some(found) = message.strip_prefix(what) else { continue };
-        // The value may contain any text; the part after the last comma says what was expected, and does not contain the value.
+        // The value may contain any text. The part after the last comma contains only the expected type, and no part of
+        // the value.
         let (value, expected) = found.rsplit_once(", expected ").unwrap_or((found, "something else"));
         let kind = value.split(['"', '`']).next().unwrap_or_default().trim_end();
         return format!("{what}{kind}, expected {expected}");
@@ -102,12 +107,12 @@ fn without_value(message: &str) -> String {
     message.to_owned()
 }
 
-/// An invalid setting: its place in the file, and the reason.
+/// An invalid setting: its position in the file, and the reason.
 #[derive(Debug, PartialEq, Eq)]
 struct InvalidSetting {
     /// Index of the process in the file.
     process: Option<usize>,
-    /// Path of keys from the process to the setting.
+    /// The keys that lead from the process to the setting.
     keys: &'static [&'static str],
     why: String,
 }
@@ -118,7 +123,8 @@ impl InvalidSetting {
         move |why| Self { process: None, keys, why }
     }
 
-    /// The message with the line of the setting, or of its nearest parent that is in the file.
+    /// The error message with the line of the setting. If the setting is not in the file, the line is that of its
+    /// nearest parent table.
     fn located(self, text: &str) -> String {
         let line = self.process.and_then(|process| line_of(text, process, self.keys));
         line.map_or_else(|| self.why.clone(), |line| format!("line {line}: {}", self.why))
@@ -131,7 +137,7 @@ impl From<String> for InvalidSetting {
     }
 }
 
-/// The line of a setting of a process, counted from 1.
+/// The line of a setting of a process, counted from 1; `None` if the setting is not in the file.
 fn line_of(text: &str, process: usize, keys: &[&str]) -> Option<usize> {
     let file = DeTable::parse(text).ok()?;
     let (_, processes) = file.get_ref().iter().find(|(key, _)| key.get_ref() == "process")?;
@@ -176,12 +182,13 @@ impl EcosystemFile {
     }
 }
 
-/// Claims the log files of a process; an error when another process has them, since a log file has one writer.
+/// Claims the log files of a process. Returns an error when another process has the same log file, since a log file
+/// must have only one writer.
 fn keep_apart(spec: &ProcessSpec, owners: &mut HashMap<PathBuf, String>) -> Result<(), String> {
     if spec.log.named().next().is_none() {
         return Ok(());
     }
-    // Unnamed log files are in a directory of the process's own.
+    // Log files without a configured path are in a directory of their own process, so any log directory can be used here.
     let dir = LogsDir::new("");
     for instance in 0..spec.instances {
         for (_, path) in dir.files(&spec.log, &spec.name, instance).all() {
@@ -241,7 +248,8 @@ impl ProcessTable {
     }
 }
 
-/// Log settings with paths relative to the file made absolute; checks that they can be written to.
+/// The log settings, with relative paths made absolute (relative to the directory of the file). Checks that the log
+/// files can be written.
 fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, InvalidSetting> {
     let log = log.placed_in(dir);
     apm2_core::log::check_targets(&log).map_err(|why| {
@@ -251,7 +259,7 @@ fn placed_log(log: LogConfig, dir: &Path) -> Result<LogConfig, InvalidSetting> {
     Ok(log)
 }
 
-/// A validated health check, with relative paths made absolute.
+/// The validated health check, with relative paths made absolute (relative to the directory of the file).
 fn placed_health(mut health: HealthCheckConfig, dir: &Path) -> Result<HealthCheckConfig, InvalidSetting> {
     let keys: &[&str] = match &health.check {
         HealthCheck::Http { .. } => &["health", "check", "http", "url"],
@@ -279,7 +287,7 @@ fn program(dir: &Path, command: &str) -> String {
     }
 }
 
-/// Like `program`, for a command with arguments.
+/// Like `program`, for a program with arguments.
 fn place_program(dir: &Path, words: &mut [String]) {
     if let Some(first) = words.first_mut() {
         *first = program(dir, first);

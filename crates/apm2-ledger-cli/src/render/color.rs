@@ -1,4 +1,4 @@
-//! Terminal colours: one for each meaning, few in all.
+//! Terminal colours. Each colour has one meaning.
 
 use std::io::IsTerminal as _;
 
@@ -10,26 +10,26 @@ use crate::{
     status::{InstanceStatus, KernelState},
 };
 
-/// The meaning of a piece of text. The text says the same without colour.
+/// The meaning of a piece of text, which decides its colour. The text must be understandable without colour, too.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Style {
-    /// No particular meaning.
+    /// Text without a particular meaning.
     #[default]
     Plain,
-    /// Table heading.
+    /// The heading of a table.
     Heading,
-    /// Running and healthy.
+    /// A process that is running and healthy.
     Good,
-    /// In transition: starting or stopping.
+    /// A process that is starting or stopping.
     Busy,
-    /// Failed.
+    /// A process that has failed.
     Bad,
-    /// Ended or removed.
+    /// A process that has ended or was removed.
     Quiet,
 }
 
 impl Style {
-    /// The style of a state.
+    /// The style for the name of a state.
     pub(crate) const fn of(status: &InstanceStatus<'_>) -> Self {
         match status.state() {
             Ok(ProcessState::Running) => Self::Good,
@@ -56,7 +56,7 @@ impl Style {
     }
 }
 
-/// Whether standard output gets colours.
+/// Whether standard output is coloured.
 pub(crate) fn wanted(when: When) -> bool {
     match when {
         When::Always => true,

@@ -1,4 +1,5 @@
-//! Recorded text is untrusted: it must not control the terminal, hide text, or reorder text beside it (CVE-2021-25743).
+//! Escapes recorded text, which is untrusted. It must not control the terminal, hide text, or reorder text beside it
+//! (CVE-2021-25743).
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -19,7 +20,8 @@ fn escaped(text: &str) -> String {
     safe
 }
 
-/// Like [`escape`], for the output of a program: line feeds and tabs are kept, and bytes that are not UTF-8 are escaped.
+/// Like [`escape`], for the output of a program. Line feeds and tabs are kept, and bytes that are not UTF-8 are
+/// escaped.
 pub(crate) fn escape_bytes(bytes: &[u8]) -> String {
     let mut safe = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -38,7 +40,7 @@ pub(crate) fn escape_bytes(bytes: &[u8]) -> String {
     safe
 }
 
-/// Appends the escape sequence of `character` in a form that `$'…'` of a shell accepts.
+/// Appends the escape sequence of `character`, in a form that `$'…'` of a shell accepts.
 pub(crate) fn push_escaped(safe: &mut String, character: char) {
     // Writing to a string cannot fail.
     let _ = match (character, u32::from(character)) {
@@ -53,12 +55,13 @@ pub(crate) fn push_escaped(safe: &mut String, character: char) {
 
 /// Whether `character` is a control character, changes the direction of text, breaks a line, or is not displayed.
 ///
-/// The variation selectors U+FE0E and U+FE0F are not: they are in ordinary text, where they select the text or the emoji form
-/// of the character before them.
+/// The variation selectors U+FE0E and U+FE0F do not count. They occur in ordinary text, where they select the text or
+/// the emoji form of the preceding character.
 pub(crate) fn is_unsafe(character: char) -> bool {
     match character {
         ' '..='~' | '\u{fe0e}' | '\u{fe0f}' => false,
-        // Line and paragraph separators; interlinear annotations, which hide what is annotated.
+        // These are the line and paragraph separators, and the characters of interlinear annotations, which hide the
+        // annotated text.
         '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' => true,
         character => character.is_control() || is_default_ignorable(character),
     }

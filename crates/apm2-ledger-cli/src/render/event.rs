@@ -1,4 +1,4 @@
-//! Human-readable output for events: one on each line.
+//! Human-readable output for events, one event per line.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
     cut(text.trim_end(), layout.width_columns.unwrap_or(usize::MAX))
 }
 
-/// The kind of the event; for a transition, the states before and after.
+/// The kind of the event. For a transition, also the states before and after the event.
 fn name(step: &Step) -> String {
     match step.transition {
         Some((from, to)) => format!("{from} -> {to}"),
@@ -71,7 +71,7 @@ fn name(step: &Step) -> String {
     }
 }
 
-/// Details of the event and the recorded reason.
+/// The details of the event, and the recorded reason.
 fn details(event: &Event, zone: Zone) -> String {
     let own = of_kind(&event.kind, zone);
     match &event.reason {
@@ -81,7 +81,7 @@ fn details(event: &Event, zone: Zone) -> String {
     }
 }
 
-/// Details that depend on the kind of the event.
+/// The details that depend on the kind of the event.
 pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
     use EventKind as K;
     match kind {
@@ -119,7 +119,7 @@ pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
         K::StoreRebuilt { cause, set_aside: Some(name) } => format!("{cause}; set aside as {name}"),
         K::StoreRebuilt { cause, set_aside: None } => cause.clone(),
         K::TailCut { segment, offset } => format!("segment {segment}, byte {offset}"),
-        // The runs table shows this in full.
+        // The details are short here, because the table of runs shows them in full.
         K::OutputTail { stdout, stderr } => stderr.last().or(stdout.last()).cloned().unwrap_or_default(),
         K::OutputDropped { source, bytes: 0, cause } => format!("{} from here on: {cause}", source_words(*source)),
         K::OutputDropped { source, bytes, cause } => {
@@ -168,7 +168,7 @@ fn joined(pids: &[u32]) -> String {
     pids.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
-/// Why a restart was refused.
+/// The rule that refused a restart, in words.
 pub(crate) fn rule_words(rule: &RestartRule) -> String {
     match *rule {
         RestartRule::PolicyNever => "the policy is never to restart".to_owned(),

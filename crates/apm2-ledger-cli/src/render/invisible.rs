@@ -1,9 +1,9 @@
 //! Characters that have no visible form.
 //!
-//! The table is the property Default_Ignorable_Code_Point of Unicode 16.0 (DerivedCoreProperties.txt): characters that are not
-//! displayed unless a program supports them. A table of our own, since the crates with this property bring a data tree
-//! (`icu_properties`) or a parser (`regex-syntax`); a test compares it with the latter. Control characters are not in it, see
-//! `escape.rs`.
+//! The table is the property Default_Ignorable_Code_Point of Unicode 16.0 (DerivedCoreProperties.txt): characters that
+//! are not displayed unless a program supports them. The table is in this file because the crates with this property
+//! depend on much unrelated data (`icu_properties`) or are parsers (`regex-syntax`). A test compares the table with
+//! `regex-syntax`. Control characters are not in it, see `escape.rs`.
 
 /// The first and the last character of each range, in ascending order.
 const DEFAULT_IGNORABLE: [(char, char); 17] = [

@@ -1,4 +1,4 @@
-//! Human-readable output: words, tables, colours. It only formats; what a state means is decided in other modules.
+//! Human-readable output: words, tables and colours. This module only formats; other modules decide what a state means.
 
 pub(crate) mod color;
 pub(crate) mod escape;

@@ -1,4 +1,4 @@
-//! Human-readable output for processes: the table of all, and the page of one.
+//! Human-readable output for processes: a table of all processes, and a page about one process.
 
 use std::{
     io::{self, Write},
@@ -29,10 +29,11 @@ use crate::{
     status::InstanceStatus,
 };
 
-/// Characters of an id shown in a list. Commands accept any unique prefix.
+/// Number of characters of an id that a list shows. Commands accept any unique prefix of an id.
 const ID_PREFIX_CHARS: usize = 8;
 
-/// Minimum terminal width, in columns, at which a list shows start times; on narrower terminals the uptime is more useful.
+/// Minimum terminal width, in columns, at which a list shows start times. On a narrower terminal, only the uptime is
+/// shown.
 const WIDE_COLUMNS_MIN: usize = 120;
 
 /// Prints all instances with their states.
@@ -77,7 +78,7 @@ fn uptime(status: &InstanceStatus<'_>) -> String {
     seconds.map_or_else(|| NOTHING.to_owned(), |seconds| words::duration(Duration::from_secs(seconds)))
 }
 
-/// Prints one process: its handle, its last runs, its last events.
+/// Prints one process: its current facts, its last runs, and its last events.
 pub(crate) fn show(
     out: &mut dyn Write,
     history: &InstanceHistory,
@@ -110,7 +111,7 @@ pub(crate) fn show(
     Ok(())
 }
 
-/// Prints the last lines of the latest run that failed, which often contain the cause.
+/// Prints the last lines of the latest failed run, which often contain the cause of the failure.
 fn last_output(out: &mut dyn Write, history: &InstanceHistory, layout: Layout) -> io::Result<()> {
     let latest = history.runs.iter().rev().find_map(|run| run.last_output.as_ref().map(|lines| (run.number, lines)));
     let Some((number, (stdout, stderr))) = latest else { return Ok(()) };
@@ -133,7 +134,7 @@ fn heading(out: &mut dyn Write, text: &str, layout: Layout) -> io::Result<()> {
     writeln!(out, "\n{}", style.paint(&text))
 }
 
-/// Prints the current facts of a process, one on each line.
+/// Prints the current facts of a process, one fact per line.
 fn facts(status: &InstanceStatus<'_>, zone: Zone) -> Table<2> {
     let stream = status.stream;
     let handle = &stream.handle;
@@ -166,7 +167,7 @@ fn facts(status: &InstanceStatus<'_>, zone: Zone) -> Table<2> {
     table
 }
 
-/// Names of the environment variables; values are not recorded.
+/// The names of the environment variables. Their values are not recorded.
 fn variables(spec: &ProcessSpec) -> String {
     let mut names: Vec<_> = spec.env.keys().map(String::as_str).collect();
     names.sort_unstable();
@@ -225,12 +226,13 @@ fn runs(runs: &[Run], zone: Zone) -> Table<7> {
     table
 }
 
-/// When a run ended; `None` when the exit was not observed.
+/// When a run ended; `None` when a supervisor did not observe the exit.
 fn ended(run: &Run, zone: Zone) -> String {
     zone.time_or_nothing(run.ended.filter(|_| run.unobserved.is_none()).map(|stamp| stamp.wall()))
 }
 
-/// How a run ended. For an exit that was not observed: also when it was found, and the earliest and latest time.
+/// How a run ended. If the exit was not observed, the text contains the time at which it was found, and the earliest
+/// and latest time of the exit.
 fn end(end: &RunEnd, run: &Run, zone: Zone) -> Cell {
     let well = matches!(end, RunEnd::Exit(exit) if exit.is_success());
     let time = |stamp: Timestamp| zone.time(stamp.wall());

@@ -1,4 +1,4 @@
-//! The state of an instance in words.
+//! Describes the state of an instance in words.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     status::{InstanceStatus, KernelState, Supervision},
 };
 
-/// The displayed state of a process, with the exit or the due restart.
+/// The displayed state of a process. It includes the exit, or the restart that is due.
 pub(crate) fn status(status: &InstanceStatus<'_>) -> String {
     let stream = status.stream;
     let is_absent = status.supervision == Some(Supervision::Absent);
@@ -36,7 +36,7 @@ pub(crate) fn status(status: &InstanceStatus<'_>) -> String {
     }
 }
 
-/// Seconds rounded up when `duration` is longer than one second.
+/// The duration in seconds for display. A duration of more than one second is rounded up to whole seconds.
 fn coarse(duration: Duration) -> Duration {
     let seconds = duration.as_secs();
     match (seconds, duration.subsec_nanos()) {
@@ -45,7 +45,7 @@ fn coarse(duration: Duration) -> Duration {
     }
 }
 
-/// The recorded state, with the exit code or the signal.
+/// The recorded state, with the exit code or the signal that killed the process.
 fn state(stream: &Stream) -> String {
     let state = &stream.handle.state;
     let name = state.name();

@@ -1,6 +1,7 @@
-//! Text in columns.
+//! Prints tables of text in columns.
 //!
-//! The text of a cell is escaped when the cell is made, so no table contains a control character, on a terminal or in a pipe.
+//! The text of a cell is escaped when the cell is created, so no table contains a control character, on a terminal or
+//! in a pipe.
 
 use std::io::{self, Write};
 
@@ -11,21 +12,22 @@ use crate::render::{color::Style, escape::escape, zone::Zone};
 /// Separator between two columns.
 const GAP: &str = "  ";
 
-/// Mark at the end of truncated text.
+/// The mark at the end of truncated text.
 const ELLIPSIS: &str = "…";
 
-/// Layout of tables for the current output.
+/// The layout of tables for the current output.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// Width of the terminal in columns; no line is longer. `None` when the output is not a terminal: nothing is truncated.
+    /// Width of the terminal in columns. No line is longer. `None` when the output is not a terminal: nothing is
+    /// truncated.
     pub(crate) width_columns: Option<usize>,
     /// Whether styles are written as escape sequences.
     pub(crate) color: bool,
-    /// Time zone of displayed times.
+    /// The time zone in which times are displayed.
     pub(crate) zone: Zone,
 }
 
-/// Alignment of a column.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     Left,
@@ -40,7 +42,7 @@ pub(crate) struct Cell {
 }
 
 impl Cell {
-    /// A cell with `text`, escaped.
+    /// A cell with the text `text`, which is escaped.
     pub(crate) fn new(text: impl AsRef<str>) -> Self {
         Self { text: escape(text.as_ref()).into_owned(), style: Style::Plain }
     }
@@ -68,7 +70,7 @@ impl<T: AsRef<str>> From<T> for Cell {
     }
 }
 
-/// Rows with an optional heading.
+/// A table: rows with an optional heading.
 #[derive(Debug, Clone)]
 pub(crate) struct Table<const N: usize> {
     headings: Option<[&'static str; N]>,
@@ -92,7 +94,7 @@ impl<const N: usize> Table<N> {
         self.rows.push(row);
     }
 
-    /// Writes the table with `indent` at the start of each line.
+    /// Writes the table with `indent` at the beginning of each line.
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
         let headings = self.headings.map(|headings| headings.map(|text| Cell::new(text).styled(Style::Heading)));
         let widths = self.widths(headings.as_ref());
@@ -118,7 +120,7 @@ impl<const N: usize> Table<N> {
         let mut line = indent.to_owned();
         for (index, ((cell, align), width)) in row.iter().zip(self.align).zip(widths).take(filled).enumerate() {
             let is_last = index + 1 == filled;
-            // No padding at the end of a line. A column without room for text is left out.
+            // The last column gets no padding. A column without space for text is left out.
             let padded = if is_last && align == Align::Left { 0 } else { *width };
             let cell = if layout.color { cell.clone() } else { cell.clone().styled(Style::Plain) };
             line += &cell.fit(align, padded, room);
@@ -133,7 +135,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-/// `text`, truncated to `room` columns with a mark when it is longer.
+/// The text `text`. If it is longer than `room` columns, it is truncated and ends with a mark.
 pub(crate) fn cut(text: &str, room: usize) -> String {
     if text.width() <= room {
         return text.to_owned();

@@ -1,4 +1,4 @@
-//! Formats recorded facts: times, durations, command lines, actors, exits.
+//! Formats recorded facts as text: times, durations, command lines, actors, exits.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -6,7 +6,7 @@ use apm2_model::event::{actor::Actor, kind::StartTrigger};
 
 use crate::render::escape::{escape, is_unsafe, push_escaped};
 
-/// What caused a start.
+/// The text for the trigger of a start.
 pub(crate) fn trigger(trigger: StartTrigger) -> String {
     match trigger {
         StartTrigger::Start => "start".to_owned(),
@@ -15,23 +15,24 @@ pub(crate) fn trigger(trigger: StartTrigger) -> String {
     }
 }
 
-/// Placeholder for a missing value.
+/// The placeholder for a missing value.
 pub(crate) const NOTHING: &str = "-";
 
-/// A duration with its two largest units: `3h 12m`, `1s 250ms`.
+/// Formats a duration with its two largest units: `3h 12m`, `1s 250ms`.
 pub(crate) fn duration(duration: Duration) -> String {
     let whole_ms = Duration::from_millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
     let text = humantime::format_duration(whole_ms).to_string();
     text.split(' ').take(2).collect::<Vec<_>>().join(" ")
 }
 
-/// A command line on one line, quoted so that a shell parses it into the same arguments, without control characters.
+/// Formats a command on one line, without control characters. It is quoted so that a shell parses it into the same
+/// arguments.
 pub(crate) fn command_line<'a>(command: &'a str, args: impl IntoIterator<Item = &'a String>) -> String {
     let words: Vec<_> = std::iter::once(command).chain(args.into_iter().map(String::as_str)).map(quote).collect();
     words.join(" ")
 }
 
-/// One argument: unquoted, in `'…'`, or in `$'…'` when it contains characters that have to be escaped.
+/// Formats one argument: unquoted, in `'…'`, or in `$'…'` when it contains characters that have to be escaped.
 fn quote(word: &str) -> Cow<'_, str> {
     let is_bare = |character: char| character.is_ascii_alphanumeric() || "%+,-./:=@_".contains(character);
     if word.chars().any(is_unsafe) {
@@ -56,7 +57,7 @@ fn dollar_quoted(word: &str) -> String {
     quoted
 }
 
-/// Who or what caused an event: user, daemon, policy.
+/// The text for the actor that caused an event: a user, the daemon, or a policy.
 pub(crate) fn actor(actor: &Actor) -> String {
     match actor {
         Actor::Operator { uid, user, terminal } => {
@@ -73,7 +74,7 @@ pub(crate) fn actor(actor: &Actor) -> String {
     }
 }
 
-/// A count with thousands separators.
+/// Formats a count with thousands separators.
 pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -86,7 +87,7 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
-/// `1 event`, `2 events`.
+/// Formats a count with its noun in the singular or plural: `1 event`, `2 events`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
     let ending = match (number, noun.ends_with('s')) {
         (1, _) => "",
@@ -96,7 +97,7 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", count(number))
 }
 
-/// Bytes in hexadecimal.
+/// Formats bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The time zone of displayed times.
+//! The time zone in which times are displayed.
 
 use std::io::{self, IsTerminal as _};
 
@@ -6,23 +6,23 @@ use chrono::{DateTime, Local, SecondsFormat, Utc};
 
 use crate::render::words::NOTHING;
 
-/// Time zone of displayed times.
+/// The time zone in which times are displayed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Zone {
-    /// UTC, for files and pipes.
+    /// UTC, for output to files and pipes.
     #[default]
     Utc,
-    /// Local time, for a terminal.
+    /// Local time, for output to a terminal.
     Local,
 }
 
 impl Zone {
-    /// The zone for an output: local on a terminal, else UTC.
+    /// The time zone for an output: local time on a terminal, otherwise UTC.
     pub(crate) const fn of(is_terminal: bool) -> Self {
         if is_terminal { Self::Local } else { Self::Utc }
     }
 
-    /// The zone for standard error.
+    /// The time zone for output on standard error.
     pub(crate) fn of_stderr() -> Self {
         Self::of(io::stderr().is_terminal())
     }
@@ -35,7 +35,7 @@ impl Zone {
         }
     }
 
-    /// Like `format`, with a dash for `None`.
+    /// Like `format`, but returns a dash for `None`.
     pub(crate) fn time_or_nothing(self, moment: Option<DateTime<Utc>>) -> String {
         moment.map_or_else(|| NOTHING.to_owned(), |moment| self.time(moment))
     }

@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// One event.
+/// The JSON object for one event.
 #[derive(Debug, Serialize)]
 pub(crate) struct EventView<'a> {
     seq: u64,
@@ -39,14 +39,14 @@ pub(crate) struct EventView<'a> {
     version: u64,
     #[serde(rename = "type")]
     kind: &'static str,
-    /// States before and after the event, for a transition.
+    /// The states before and after the event, if the event is a transition.
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<&'static str>,
     actor: ActorView<'a>,
     reason: Option<&'a str>,
-    /// Sequence number of the event that caused it.
+    /// The sequence number of the event that caused this event.
     cause: Option<u64>,
     #[serde(flatten)]
     detail: Detail<'a>,
@@ -73,7 +73,7 @@ impl<'a> EventView<'a> {
     }
 }
 
-/// Who or what caused an event: user, daemon, policy.
+/// The actor that caused an event: a user, the daemon, or a policy.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum ActorView<'a> {
@@ -98,7 +98,8 @@ impl<'a> From<&'a Actor> for ActorView<'a> {
     }
 }
 
-/// The fields of each type. Their names differ from those of [`EventView`].
+/// The fields of each event type. Their names differ from the field names of [`EventView`], with which they are
+/// combined.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 enum Detail<'a> {
@@ -296,7 +297,7 @@ const fn source_name(source: OutputSource) -> &'static str {
     }
 }
 
-/// Identity of the process with this pid; all null when no process was created.
+/// The identity of the process with this pid. All fields are null when no process was created.
 #[derive(Debug, Serialize)]
 struct IdentityView {
     pid: Option<u32>,
@@ -317,7 +318,7 @@ impl IdentityView {
     }
 }
 
-/// The rule that refused a restart.
+/// The rule that refused a restart, with its numbers.
 #[derive(Debug, Serialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
 enum RuleView {
@@ -346,7 +347,7 @@ impl From<&RestartRule> for RuleView {
     }
 }
 
-/// A specification without secrets: names of environment variables only.
+/// A specification without secrets. It contains only the names of environment variables.
 #[derive(Debug, Serialize)]
 struct SpecView<'a> {
     name: &'a str,

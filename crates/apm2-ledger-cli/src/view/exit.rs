@@ -1,4 +1,4 @@
-//! JSON view of an exit.
+//! JSON view of the exit of a process.
 
 use apm2_model::{
     event::exit::{Evidence, Exit, ExitOutcome, SpawnFailure, SpawnStage},
@@ -6,15 +6,15 @@ use apm2_model::{
 };
 use serde::Serialize;
 
-/// An exit with its evidence.
+/// The exit of a process: its status, and how the supervisor learned of it.
 #[derive(Debug, Serialize)]
 pub(crate) struct ExitView {
-    /// `code`, `signal` or `unknown`.
+    /// The kind of the exit status: `code`, `signal` or `unknown`.
     outcome: &'static str,
     code: Option<i32>,
     signal: Option<Signal>,
     core_dumped: bool,
-    /// `observed`, `recovered` or `unknown`.
+    /// How the supervisor learned of the exit: `observed`, `recovered` or `unknown`.
     evidence: &'static str,
 }
 
@@ -37,7 +37,7 @@ impl From<&Exit> for ExitView {
 /// Why no process was created.
 #[derive(Debug, Serialize)]
 pub(crate) struct SpawnFailureView<'a> {
-    /// `working_directory`, `fork` or `exec`.
+    /// The step that failed: `working_directory`, `fork` or `exec`.
     stage: &'static str,
     errno: Option<i32>,
     message: &'a str,

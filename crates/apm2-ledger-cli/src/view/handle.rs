@@ -1,4 +1,4 @@
-//! JSON view of a handle.
+//! JSON view of an instance with its state.
 
 use apm2_model::{event::exit::Exit, signal::Signal, spec::id::ProcessId};
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::status::{InstanceStatus, KernelState};
 
-/// One instance with its state.
+/// The JSON object for one instance with its state.
 #[derive(Debug, Serialize)]
 pub(crate) struct HandleView<'a> {
     #[serde(serialize_with = "as_text")]
@@ -28,23 +28,25 @@ pub(crate) struct HandleView<'a> {
     memory_bytes: Option<u64>,
     /// Number of processes summed in `cpu_percent` and `memory_bytes`; null when only the main process was measured.
     processes: Option<u32>,
-    /// Whether a daemon supervises it; null for a moment in the past.
+    /// Whether a daemon supervises the instance; null for a moment in the past.
     supervised: Option<bool>,
-    /// What the kernel reports when no daemon answers: `alive`, `gone` (ended, and the exit is not recorded) or `unknown` (of
-    /// another host or boot). `state` is then the last recorded one. Null when the kernel was not asked.
+    /// What the kernel reports about the process when no daemon answers: `alive`, `gone` (it has ended, and its exit is
+    /// not recorded) or `unknown` (it belongs to another host or boot). `state` is then the last recorded state. Null
+    /// when the kernel was not queried.
     observed: Option<&'static str>,
-    /// Due time of the restart that it waits for.
+    /// The time at which the restart is due that the instance waits for.
     #[serde(serialize_with = "crate::view::time_or_null")]
     restart_at: Option<DateTime<Utc>>,
     /// Whether the restart policy has given up after a failure: the restart budget is spent, or the launch specification is
     /// lost.
     gave_up: bool,
-    /// Whether it was removed from supervision.
+    /// Whether the instance was removed from supervision.
     removed: bool,
 }
 
 impl<'a> HandleView<'a> {
-    /// The view of `status`. Facts that may be outdated (pid, uptime, usage) are null when the process may have ended.
+    /// The JSON object for `status`. Facts that may be outdated (pid, uptime, usage) are null when the process may have
+    /// ended.
     pub(crate) fn new(status: &InstanceStatus<'a>) -> Self {
         let stream = status.stream;
         let handle = &stream.handle;

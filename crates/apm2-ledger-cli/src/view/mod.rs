@@ -1,6 +1,7 @@
 //! The JSON contract. Field names and their meaning do not change.
 //!
-//! Types of their own: the model's types are converted to them, never back.
+//! The JSON output has its own types. The types of the model are converted to these types; there is no conversion in the
+//! other direction.
 
 pub(crate) mod event;
 pub(crate) mod exit;
@@ -28,7 +29,7 @@ pub(crate) struct ProcessView<'a> {
 }
 
 impl<'a> ProcessView<'a> {
-    /// The view of `history`.
+    /// Builds the JSON object from `history`.
     pub(crate) fn new(
         history: &'a InstanceHistory,
         status: &InstanceStatus<'a>,
@@ -44,7 +45,7 @@ impl<'a> ProcessView<'a> {
     }
 }
 
-/// A time with nanoseconds, so that `--at` finds the same event.
+/// A time with nanoseconds, so that `--at` with this time finds the same event.
 fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
 }
@@ -56,7 +57,7 @@ fn time_or_null<S: Serializer>(moment: &Option<DateTime<Utc>>, serializer: S) ->
     }
 }
 
-/// The handle views of `statuses`.
+/// The JSON objects for `statuses`.
 pub(crate) fn handles<'a>(statuses: &[InstanceStatus<'a>]) -> Vec<HandleView<'a>> {
     statuses.iter().map(HandleView::new).collect()
 }

@@ -1,4 +1,4 @@
-//! JSON view of a notice that concerns a whole result.
+//! JSON view of a notice about the whole result, such as missing events.
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ pub(crate) struct Seqs {
     pub(crate) last: u64,
 }
 
-/// A notice that concerns a whole result. There is none for an intact ledger.
+/// A notice about the whole result. An intact ledger has no notice.
 #[derive(Debug, Serialize)]
 pub(crate) struct Notice {
     kind: &'static str,
@@ -18,23 +18,23 @@ pub(crate) struct Notice {
 }
 
 impl Notice {
-    /// Events that are missing from the record.
+    /// The range of events that are missing from the ledger.
     pub(crate) const fn events_missing(seqs: Seqs, message: String) -> Self {
         Self { kind: "events_missing", seqs, message }
     }
 }
 
-/// One element of a JSON array or one JSON line.
+/// One element of a JSON array, or one JSON line.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Item<'a, T> {
-    /// The notice; always the first element.
+    /// A notice about the whole result. It is always the first element.
     Notice { notice: &'a Notice },
-    /// An element of the list.
+    /// An ordinary element of the list.
     Listed(T),
 }
 
-/// The notice, if any, followed by the elements.
+/// The notice, if there is one, followed by the elements.
 pub(crate) fn items<'a, T>(
     notice: Option<&'a Notice>,
     listed: impl IntoIterator<Item = T>,

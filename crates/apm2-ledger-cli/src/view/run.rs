@@ -1,4 +1,4 @@
-//! JSON view of a run.
+//! JSON view of a run of a process.
 
 use apm2_model::event::{exit::RunEnd, kind::StartTrigger};
 use chrono::{DateTime, Utc};
@@ -9,35 +9,36 @@ use crate::{
     view::exit::{ExitView, SpawnFailureView},
 };
 
-/// One run, from start to exit.
+/// The JSON object for one run, from its start to its exit.
 #[derive(Debug, Serialize)]
 pub(crate) struct RunView<'a> {
     run: u64,
-    /// `start` (requested) or `restart` (by the restart policy).
+    /// The trigger of the run: `start` (requested) or `restart` (by the restart policy).
     trigger: &'static str,
-    /// Number of the restart since the last run that reached `min_uptime`; null for a start.
+    /// Number of the restart since the last run that lasted for `min_uptime`; null if the run was not a restart.
     attempt: Option<u32>,
     pid: Option<u32>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     started_at: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_at: Option<DateTime<Utc>>,
-    /// Set when no supervisor observed the exit: earliest and latest time of the exit. `ended_at` is then when it was found.
+    /// The earliest and latest time of the exit, if no supervisor observed the exit. `ended_at` is then the time at
+    /// which the exit was found.
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_before: Option<DateTime<Utc>>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     ended_not_after: Option<DateTime<Utc>>,
-    /// Null while it runs, and when the machine rebooted between start and exit.
+    /// The duration of the run; null while it runs, and when the machine rebooted between start and exit.
     duration_ms: Option<u64>,
-    /// `exit`, `spawn_failed` or `never_confirmed`; null while it runs.
+    /// The kind of the end: `exit`, `spawn_failed` or `never_confirmed`; null while the run is in progress.
     end: Option<&'static str>,
     exit: Option<ExitView>,
     spawn_failure: Option<SpawnFailureView<'a>>,
-    /// The last lines of its output, when it failed.
+    /// The last output lines of the run, if it failed.
     last_output: Option<LastOutputView<'a>>,
 }
 
-/// The last lines of a run, with secrets masked.
+/// The last output lines of a failed run. Secrets are masked.
 #[derive(Debug, Serialize)]
 struct LastOutputView<'a> {
     stdout: &'a [String],
@@ -71,7 +72,7 @@ impl<'a> RunView<'a> {
     }
 }
 
-/// Name of the trigger, and the attempt number of a restart.
+/// The name of the trigger, and the number of the restart, if the trigger is a restart.
 pub(crate) const fn trigger(trigger: StartTrigger) -> (&'static str, Option<u32>) {
     match trigger {
         StartTrigger::Start => ("start", None),

@@ -118,8 +118,8 @@ fn apply(reader: &Reader, store: &Store, changed: &mut ChangedStreams, event: &E
             None => place.insert(reader.stream(event.stream)?.ok_or(ReadError::Gap { seq: event.seq })?),
         },
     };
-    // A snapshot may include this event and later ones already, since snapshots of single streams are also written in
-    // between.
+    // The loaded state may include this event already: a snapshot may be newer than the event up to which all snapshots
+    // are complete, and a replayed state includes all events.
     if stream.last_seq < event.seq { stream.apply(event).map_err(illegal) } else { Ok(()) }
 }
 

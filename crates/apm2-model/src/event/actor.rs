@@ -1,23 +1,23 @@
-//! The originator of an event.
+//! Who or what caused an event.
 
-/// The originator of an event.
+/// Who or what caused an event: an operator, the restart policy, a health check, a recovery or the system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// A person, or a program on their behalf.
     Operator {
-        /// Their user id.
+        /// The user id of the operator.
         uid: u32,
-        /// Their user name, if it is known.
+        /// The user name of the operator, if it is known.
         user: Option<String>,
-        /// Their terminal, if the request came from one.
+        /// The terminal of the operator, if the request came from a terminal.
         terminal: Option<String>,
     },
-    /// The restart policy.
+    /// The restart policy caused the event.
     Policy,
-    /// A health check.
+    /// A health check caused the event.
     Health,
-    /// Recovery after a crash of the supervisor.
+    /// The recovery after a crash of the supervisor caused the event.
     Recovery,
-    /// The supervisor, or the process itself.
+    /// The supervisor, or the process itself, caused the event.
     System,
 }

@@ -1,45 +1,45 @@
-//! How a run ended, and how the supervisor learned of it.
+//! The end of a run, and how the supervisor learned of this end.
 
 use std::{fmt, os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
 use crate::signal::Signal;
 
-/// The bit of a wait status that says that core was dumped (wait(2)).
+/// The bit of a wait status that says that the process dumped core (wait(2)).
 const CORE_DUMPED: i32 = 0x80;
 
 /// The exit status of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitOutcome {
-    /// It called exit with this code.
+    /// The process called exit(3) with this code.
     Code(i32),
-    /// A signal killed it.
+    /// A signal killed the process.
     Signal {
-        /// The signal that killed it.
+        /// The signal that killed the process.
         signal: Signal,
-        /// Whether it left a core dump.
+        /// Whether the kernel wrote a core dump (core(5)).
         core_dumped: bool,
     },
-    /// The exit status is lost. No code is invented.
+    /// The exit status is not known. The supervisor does not invent a code.
     Unknown,
 }
 
 /// How the supervisor learned of an exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Evidence {
-    /// The supervisor was the parent and reaped the process.
+    /// The supervisor was the parent of the process and reaped it (wait(2)).
     Observed,
-    /// The process was not a child of the supervisor any more, and its exit status was read from the kernel.
+    /// The process was no longer a child of the supervisor. Its exit status was read from the kernel.
     Recovered,
-    /// The process does not exist any more, and its exit status was not available.
+    /// The process no longer exists, and its exit status could not be read.
     Unknown,
 }
 
-/// An exit with its evidence.
+/// The exit of a process: its exit status, and how the supervisor learned of the exit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit {
-    /// The exit status.
+    /// The exit status of the process.
     pub outcome: ExitOutcome,
-    /// How the supervisor learned of it.
+    /// How the supervisor learned of the exit.
     pub evidence: Evidence,
 }
 
@@ -60,7 +60,7 @@ impl Exit {
         }
     }
 
-    /// The wait status (wait(2)) of this exit; `None` for an unknown one.
+    /// The wait status (wait(2)) of this exit; `None` for an unknown exit status.
     #[must_use]
     pub fn to_status(&self) -> Option<ExitStatus> {
         let raw = match self.outcome {
@@ -73,7 +73,7 @@ impl Exit {
         Some(ExitStatus::from_raw(raw))
     }
 
-    /// The exit code, if the process ended by itself.
+    /// The exit code; `None` if a signal killed the process or the status is unknown.
     #[must_use]
     pub const fn code(&self) -> Option<i32> {
         match self.outcome {
@@ -82,7 +82,7 @@ impl Exit {
         }
     }
 
-    /// The signal that killed the process, if one did.
+    /// The signal that killed the process; `None` if the process exited by itself or the status is unknown.
     #[must_use]
     pub const fn signal(&self) -> Option<Signal> {
         match self.outcome {
@@ -91,7 +91,7 @@ impl Exit {
         }
     }
 
-    /// Whether the process ended by itself with 0.
+    /// Whether the process exited by itself with code 0.
     #[must_use]
     pub const fn is_success(&self) -> bool {
         matches!(self.outcome, ExitOutcome::Code(0))
@@ -119,24 +119,24 @@ impl fmt::Display for Exit {
 pub enum SpawnStage {
     /// The working directory cannot be entered.
     WorkingDirectory,
-    /// No process could be made (fork, pipes, limits).
+    /// No process could be created: fork(2) failed, a pipe could not be made, or a resource limit was reached.
     Fork,
     /// The program was not found or cannot be executed (execve(2)).
     Exec,
-    /// Its credentials could not be fetched.
+    /// The credentials of the process could not be read from their source.
     Credentials,
-    /// Its standard input could not be opened.
+    /// The file for its standard input could not be opened.
     Stdin,
 }
 
-/// Why no process was spawned. Not a crash: there was no process that could have crashed.
+/// Why no process was spawned. A spawn failure is not a crash, since no process existed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SpawnFailure {
-    /// Which step failed.
+    /// The step of the spawn that failed.
     pub stage: SpawnStage,
     /// The error number (errno(3)), if the failure has one.
     pub errno: Option<i32>,
-    /// The failure in words.
+    /// The error message.
     pub message: String,
 }
 
@@ -146,19 +146,19 @@ impl fmt::Display for SpawnFailure {
     }
 }
 
-/// How a run ended.
+/// How a run ended: an exit, a failed spawn, or a start without a known outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunEnd {
     /// The process ran and exited.
     Exit(Exit),
-    /// It could not be spawned.
+    /// The process could not be spawned.
     SpawnFailed(SpawnFailure),
-    /// The start was requested and never confirmed. It is unknown whether the process ran.
+    /// The start was requested, but its outcome was never recorded. It is unknown whether the process ran.
     NeverConfirmed,
 }
 
 impl RunEnd {
-    /// The exit code, if the process ended by itself.
+    /// The exit code of the process; `None` if no process exited by itself in this run.
     #[must_use]
     pub const fn exit_code(&self) -> Option<i32> {
         match self {

@@ -13,27 +13,28 @@ use crate::{
 /// The trigger of a start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StartTrigger {
-    /// A person or a program requested it.
+    /// A person or a program requested the start.
     Start,
-    /// The restart policy requested it.
+    /// The restart policy requested the start.
     Restart {
-        /// Which attempt since the last sustained run, from 1.
+        /// The number of the restart since the last sustained run (a run of at least `min_uptime`), from 1.
         attempt: u32,
     },
-    /// A new supervisor started it, since it ran before the supervisor or the machine was shut down.
+    /// A new supervisor started the process, because the process was running when the earlier supervisor or the machine
+    /// was shut down.
     Boot,
 }
 
-/// The target of a signal.
+/// Where a signal is sent: to one process or to a process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalTarget {
-    /// The process alone.
+    /// The main process alone.
     Process,
-    /// Its whole process group.
+    /// The whole process group of the run.
     Group,
 }
 
-/// One of the two outputs of a process.
+/// One of the two output streams of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputSource {
     /// Standard output.
@@ -42,39 +43,41 @@ pub enum OutputSource {
     Stderr,
 }
 
-/// The rule that refused a restart.
+/// The rule by which the policy refused a restart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartRule {
-    /// The policy is `never`. Not recorded by any version; it exists because the format of version 1 has it.
+    /// The restart policy is `never`. No version records this rule; the format of version 1 defines it.
     PolicyNever,
-    /// The process succeeded, and the policy is `on-failure`. Not recorded by any version; see `PolicyNever`.
+    /// The process succeeded, and the restart policy is `on-failure`. No version records this rule; the format of
+    /// version 1 defines it.
     Succeeded,
-    /// The budget is spent.
+    /// The restart budget is spent: the window already contains the allowed number of restarts.
     BudgetSpent {
-        /// Restarts in the window.
+        /// The number of restarts in the window.
         restarts: u32,
-        /// Restarts allowed in it.
+        /// The number of restarts that are allowed in the window.
         max_restarts: u32,
-        /// The window, in milliseconds.
+        /// The length of the window, in milliseconds.
         window_ms: u64,
     },
-    /// A stop was asked for.
+    /// A stop of the process was requested.
     StopRequested,
-    /// The budget of starts that fail is spent.
+    /// The budget of failed starts is spent: too many spawns failed in the window.
     SpawnBudgetSpent {
-        /// Starts that failed in the window.
+        /// The number of failed starts in the window.
         failures: u32,
-        /// Restarts allowed in it.
+        /// The number of restarts that are allowed in the window.
         max_restarts: u32,
-        /// The window, in milliseconds.
+        /// The length of the window, in milliseconds.
         window_ms: u64,
     },
-    /// The values that it was launched with are not known to this supervisor.
+    /// This supervisor does not have the launch specification of the process (its environment values and secrets), so
+    /// it cannot start the process.
     LaunchUnknown,
 }
 
 impl RestartRule {
-    /// Whether the policy asks for a restart that cannot be made, so that the process stays down although it failed.
+    /// Whether the policy asks for a restart that this rule prevents, so that a failed process stays down.
     #[must_use]
     pub const fn is_giving_up(&self) -> bool {
         match self {
@@ -84,29 +87,29 @@ impl RestartRule {
     }
 }
 
-/// The kind of an event, with what belongs to it.
+/// The kind of an event, with the fields of that kind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EventKind {
-    /// The instance was registered. The first event of its stream.
+    /// The instance was registered. This is the first event of each stream.
     Registered {
-        /// What it runs.
+        /// The specification of the instance.
         spec: RedactedSpec,
     },
-    /// Its specification was replaced.
+    /// The specification of the instance was replaced.
     SpecChanged {
-        /// What it runs from the next start on.
+        /// The new specification. It applies from the next start on.
         spec: RedactedSpec,
     },
     /// The instance was removed from supervision.
     Unregistered,
-    /// A start is about to be made: durable before the spawn.
+    /// A start is about to be made. This event is durable before the process is spawned.
     StartRequested {
         /// The trigger of the start.
         trigger: StartTrigger,
     },
     /// Transition to `Starting`.
     Starting {
-        /// The process that was spawned; `None` where the spawn failed, and `Crashed` follows in the same commit.
+        /// The process that was spawned. `None` if the spawn failed: a `Crashed` event then follows in the same commit.
         identity: Option<ProcessIdentity>,
         /// The trigger of the start.
         trigger: StartTrigger,
@@ -115,21 +118,21 @@ pub enum EventKind {
     Running,
     /// Transition to `Unhealthy`.
     Unhealthy {
-        /// Health checks failed in a row.
+        /// The number of consecutive failed health checks.
         failures: u32,
     },
-    /// Transition to `Stopping`: durable before the first signal.
+    /// Transition to `Stopping`. This event is durable before the first signal is sent.
     Stopping {
-        /// The signal that will be sent.
+        /// The stop signal that will be sent first.
         signal: Signal,
-        /// Milliseconds until SIGKILL.
+        /// The stop timeout in milliseconds, after which SIGKILL follows.
         timeout_ms: u64,
-        /// Whether SIGKILL will follow at all.
+        /// Whether SIGKILL follows when the stop timeout has passed.
         force_kill: bool,
     },
     /// Transition to `Stopped`.
     Stopped {
-        /// How it ended.
+        /// The exit of the process.
         exit: Exit,
     },
     /// Transition to `Crashed`.
@@ -139,160 +142,165 @@ pub enum EventKind {
     },
     /// Transition to `Terminated`.
     Terminated {
-        /// How it ended.
+        /// The exit of the process.
         exit: Exit,
     },
-    /// A signal is about to be sent: durable before the kernel is asked.
+    /// A signal is about to be sent. This event is durable before kill(2) is called.
     SignalSent {
-        /// The signal.
+        /// The signal that is sent.
         signal: Signal,
-        /// The process or the process group that the signal was sent to.
+        /// The process or the process group to which the signal is sent.
         target: SignalTarget,
     },
-    /// The kernel refused the signal recorded before.
+    /// The kernel refused the signal whose `SignalSent` event precedes this event.
     SignalFailed {
-        /// The signal.
+        /// The signal that was refused.
         signal: Signal,
         /// The error number (errno(3)).
         errno: i32,
     },
-    /// Members of the group were still alive after SIGKILL and the time it was given.
+    /// Members of the process group were still alive some time after SIGKILL.
     GroupSurvived {
-        /// Their pids, a limited number of them.
+        /// The pids of these members, up to a limit.
         pids: Vec<u32>,
     },
-    /// The policy will start it again.
+    /// The policy will restart the process after a delay.
     RestartScheduled {
-        /// Which attempt since the last sustained run, from 1.
+        /// The number of the restart since the last sustained run (a run of at least `min_uptime`), from 1.
         attempt: u32,
-        /// Milliseconds until then.
+        /// The delay before the restart, in milliseconds.
         delay_ms: u64,
     },
-    /// The policy will not start it again.
+    /// The policy will not restart the process.
     RestartRefused {
-        /// The rule that refused it.
+        /// The rule by which the restart was refused.
         rule: RestartRule,
     },
-    /// The restart budget is full again.
+    /// The restart budget was reset to its full size.
     BudgetReset,
-    /// The result of the health check changed, and the state did not.
+    /// The result of the health check changed, but the state of the process did not.
     HealthChanged {
-        /// The new result.
+        /// The new result of the health check.
         healthy: bool,
-        /// The detail of the result.
+        /// The detail of the result, such as an error message.
         detail: String,
     },
-    /// A process that outlived its supervisor was taken over by a new one.
+    /// A new supervisor took over a process that had outlived the earlier supervisor.
     Adopted {
-        /// The process.
+        /// The identity of the process.
         identity: ProcessIdentity,
     },
-    /// The process has ended, and another process still has its output open.
+    /// The main process has ended, but another process still has its output pipe open.
     OutputLeaked {
-        /// Which output.
+        /// The output that is still open.
         source: OutputSource,
     },
-    /// A measurement.
+    /// A measurement of the resource use of a run.
     Sampled {
         /// Processor use, in hundredths of a percent of one core.
         cpu_centipercent: u32,
-        /// Resident memory, in bytes.
+        /// Resident memory (`VmRSS`, proc(5)), in bytes.
         memory_bytes: u64,
-        /// Processes of the run that were measured together; `None` where the first one alone was.
+        /// The number of processes of the run that were measured together; `None` where only the main process was
+        /// measured.
         processes: Option<u32>,
     },
-    /// Credentials were replaced while it ran.
+    /// The credentials of a running process were replaced.
     CredentialRotated {
-        /// The profile.
+        /// The name of the credential profile.
         profile: String,
-        /// The names of the variables.
+        /// The names of the environment variables that were replaced.
         variables: Vec<String>,
     },
-    /// An agent adapter recognized something in the output.
+    /// An agent adapter recognized a condition in the output of the process.
     Observed {
         /// The name of the adapter.
         adapter: String,
-        /// What it recognized.
+        /// The condition that the adapter recognized.
         detail: String,
     },
-    /// The last lines of a run that failed, secrets masked.
+    /// The last output lines of a failed run. Secrets are masked.
     OutputTail {
-        /// Of stdout; of both where they are merged.
+        /// The last lines of stdout, or of both outputs where they are merged.
         stdout: Vec<String>,
-        /// Of stderr.
+        /// The last lines of stderr.
         stderr: Vec<String>,
     },
-    /// Output could not be stored: the process continued, and its output was dropped.
+    /// Output could not be stored. The process continued, and its output was dropped.
     OutputDropped {
-        /// Which output.
+        /// The output that was dropped.
         source: OutputSource,
-        /// Bytes dropped; 0 in the event that records the beginning.
+        /// The number of dropped bytes; 0 in the event that records the beginning of the loss.
         bytes: u64,
-        /// Why it could not be stored.
+        /// Why the output could not be stored.
         cause: String,
     },
-    /// A command that comes before the stop signal has ended.
+    /// A pre-stop command, which runs before the stop signal is sent, has ended.
     PreStopEnded {
-        /// The command, secrets masked.
+        /// The command with its arguments. Secrets are masked.
         command: String,
-        /// Whether it ended with 0, in time.
+        /// Whether the command exited with code 0 within its timeout.
         succeeded: bool,
-        /// How it ended.
+        /// How the command ended, in words.
         detail: String,
     },
-    /// Processes of a run that had left its session were found by their marker after its end, and were ended.
+    /// Processes that had left the session of the run were found by the run's marker (an environment variable) after
+    /// its end, and were killed.
     OrphansEnded {
-        /// The number of these processes.
+        /// The number of killed processes.
         processes: u32,
     },
-    /// The end that was recorded just before happened while no supervisor ran, between these two times.
+    /// The end in the preceding event happened while no supervisor ran, at some time between these two times.
     EndUnobserved {
-        /// When a supervisor last recorded anything before the end was found.
+        /// The last time at which a supervisor recorded anything before the end was found.
         not_before: Timestamp,
-        /// When the end was found.
+        /// The time at which a supervisor found the end.
         not_after: Timestamp,
     },
-    /// System: a supervisor opened the ledger.
+    /// System event: a supervisor opened the ledger.
     SupervisorStarted {
         /// The pid of the supervisor.
         pid: u32,
-        /// The version of the supervisor.
+        /// The version of the supervisor program.
         version: String,
     },
-    /// System: a supervisor closed the ledger.
+    /// System event: a supervisor closed the ledger.
     SupervisorStopped,
-    /// System: the size and hash of the ledger were stated. Not recorded by any version; it exists because the format of
-    /// version 1 has it.
+    /// System event: a statement of the size and the hash of the ledger. No version records this event; the format of
+    /// version 1 defines it.
     Checkpointed {
-        /// Events covered.
+        /// The number of events that the statement covers.
         size: u64,
-        /// The chain after the last of them.
+        /// The chain hash after the last covered event. Each chain hash covers one event and the chain hash before it.
         chain: [u8; 32],
     },
-    /// System: the store beside the journal was set aside and built again.
+    /// System event: the event store beside the journal was damaged or missing. It was renamed and rebuilt from the
+    /// journal.
     StoreRebuilt {
-        /// The damage that was found.
+        /// A description of the damage.
         cause: String,
-        /// The name in the ledger's directory that it was renamed to; `None` where the store was missing.
+        /// The new name of the damaged store in the ledger directory; `None` where the store was missing.
         set_aside: Option<String>,
     },
-    /// System: a commit that was cut short by a crash, and never acknowledged, was removed.
+    /// System event: an incomplete commit at the end of the journal was removed. A crash had interrupted its write, and
+    /// it was never acknowledged.
     TailCut {
-        /// The journal segment.
+        /// The number of the journal segment.
         segment: u64,
-        /// Where it began in it, in bytes.
+        /// The offset of the incomplete commit in the segment, in bytes.
         offset: u64,
     },
 }
 
-/// Defines the names of the kinds from one list, so that no kind can be without one and no list can lack one.
+/// Defines the kind names from one list, so that each kind has a name and the list names each kind.
 macro_rules! kind_names {
     ($($kind:ident => $name:literal),* $(,)?) => {
         impl EventKind {
-            /// The names of all kinds, in the order of their declaration: events of a process, then of the ledger.
+            /// The names of all kinds in the order of their declaration: first the events of processes, then the events
+            /// of the ledger.
             pub const NAMES: [&'static str; [$($name),*].len()] = [$($name),*];
 
-            /// The kind's name in `snake_case`: its type in JSON and in filters, and its name in error messages.
+            /// The name of the kind in `snake_case`, as used for `type` in JSON, in filters and in error messages.
             #[must_use]
             pub const fn name(&self) -> &'static str {
                 match self {
@@ -340,7 +348,7 @@ kind_names! {
 }
 
 impl EventKind {
-    /// The run that an event of this kind belongs to where `run` is the latest one so far.
+    /// The run to which an event of this kind belongs; `run` is the latest run so far.
     #[must_use]
     pub const fn run_after(&self, run: u64) -> u64 {
         match self {
@@ -349,7 +357,8 @@ impl EventKind {
         }
     }
 
-    /// Whether the event belongs to [`StreamId::SYSTEM`](crate::event::stream_id::StreamId::SYSTEM) and to no process.
+    /// Whether events of this kind belong to [`StreamId::SYSTEM`](crate::event::stream_id::StreamId::SYSTEM) instead of
+    /// a process.
     #[must_use]
     pub const fn is_system(&self) -> bool {
         matches!(

@@ -1,5 +1,5 @@
-//! Events: what has happened to a process or to the ledger. Data only; `apm2-ledger` defines their bytes and `apm2-ledger-cli` their
-//! presentation.
+//! Events: facts about a process or about the ledger. This module holds data only; `apm2-ledger` defines the bytes of
+//! events, and `apm2-ledger-cli` their presentation.
 
 pub mod actor;
 pub mod exit;
@@ -12,50 +12,50 @@ pub mod timestamp;
 
 use crate::event::{actor::Actor, kind::EventKind, stream_id::StreamId, timestamp::Timestamp};
 
-/// An event before it is recorded: it has no numbers yet.
+/// An event before it is recorded. It has no sequence number and no version yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// The instance that the event belongs to.
     pub stream: StreamId,
-    /// The run it belongs to, from 1; 0 before the first and for system events.
+    /// The run to which the event belongs, from 1; 0 before the first run and for system events.
     pub run: u64,
     /// The cause of the event: a person, a policy or the system.
     pub actor: Actor,
-    /// The reason that the requester gave.
+    /// The reason that the requester gave, if any.
     pub reason: Option<String>,
-    /// The seq of the event that caused it.
+    /// The seq (position in the ledger) of the event that caused this event.
     pub cause: Option<u64>,
-    /// When it happened.
+    /// The time of the event.
     pub stamp: Timestamp,
-    /// What happened.
+    /// The kind of the event, with its fields.
     pub kind: EventKind,
 }
 
-/// A recorded event.
+/// A recorded event, with its position in the ledger and in its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Position in the whole ledger, from 1, without gaps.
+    /// The position of the event in the whole ledger: from 1, without gaps.
     pub seq: u64,
-    /// Position in its stream, from 1, without gaps.
+    /// The position of the event in its stream: from 1, without gaps.
     pub version: u64,
     /// The instance that the event belongs to.
     pub stream: StreamId,
-    /// The run it belongs to, from 1; 0 before the first and for system events.
+    /// The run to which the event belongs, from 1; 0 before the first run and for system events.
     pub run: u64,
     /// The cause of the event: a person, a policy or the system.
     pub actor: Actor,
-    /// The reason that the requester gave.
+    /// The reason that the requester gave, if any.
     pub reason: Option<String>,
-    /// The seq of the event that caused it.
+    /// The seq (position in the ledger) of the event that caused this event.
     pub cause: Option<u64>,
-    /// When it happened.
+    /// The time of the event.
     pub stamp: Timestamp,
-    /// What happened.
+    /// The kind of the event, with its fields.
     pub kind: EventKind,
 }
 
 impl NewEvent {
-    /// The event with its numbers.
+    /// Makes a recorded event of the draft and its position in the ledger (`seq`) and in its stream (`version`).
     #[must_use]
     pub fn numbered(self, seq: u64, version: u64) -> Event {
         let Self { stream, run, actor, reason, cause, stamp, kind } = self;

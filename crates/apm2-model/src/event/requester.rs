@@ -1,18 +1,18 @@
-//! The requester of a start or a stop.
+//! Who requested a start or a stop, and why.
 
 use crate::event::actor::Actor;
 
-/// The requester of a start or a stop, and their reason.
+/// Who requested a start or a stop, and the reason that was given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Requester {
-    /// The originator.
+    /// The actor that made the request.
     pub actor: Actor,
-    /// The reason that they gave.
+    /// The reason for the request, if one was given.
     pub reason: Option<String>,
 }
 
 impl Default for Requester {
-    /// The system, without a reason.
+    /// The supervisor itself as the requester, without a reason.
     fn default() -> Self {
         Self { actor: Actor::System, reason: None }
     }

@@ -19,7 +19,8 @@ use crate::{
 };
 
 proptest! {
-    /// Each wait status that wait(2) returns for an exit or a signal reads back as it was.
+    /// Each wait status that wait(2) returns for an exit or a signal stays the same when it is decoded and encoded
+    /// again.
     #[test]
     fn a_wait_status_reads_back(code in 0..256, number in 1..=64_u8, core_dumped in any::<bool>()) {
         let exited = ExitStatus::from_raw(code << 8);
@@ -63,7 +64,7 @@ fn an_unknown_exit_has_no_code_and_no_status() {
     let stopped = ExitStatus::from_raw(0x137f);
     assert_eq!(Exit::from_status(stopped, Evidence::Observed), Exit::UNKNOWN, "a stop signal is no exit");
     assert_eq!((spawn_failed().exit_code(), RunEnd::NeverConfirmed.exit_code()), (None, None));
-    // A shell reports the low 8 bits of a code.
+    // A shell reports only the low 8 bits of an exit code.
     assert_eq!(exit(0x1_03).to_status(), exit(3).to_status());
     assert_eq!(exit(-1).to_status(), exit(255).to_status());
 }

@@ -1,7 +1,8 @@
-//! Which instances a new supervisor starts. Pure.
+//! Decides which instances a new supervisor starts. This module does no I/O.
 //!
-//! A process that was stopped by the shutdown of its supervisor, or that ended with the machine, is started again: its end had no cause
-//! in the process. A process that an operator stopped, that has finished, or whose restarts were given up is not.
+//! The new supervisor starts a process that the shutdown of the earlier supervisor stopped, or that ended because the
+//! machine went down: such an end was not caused by the process. It does not start a process that an operator stopped,
+//! that has finished, or whose restarts were given up.
 
 use crate::{
     event::timestamp::Timestamp,
@@ -9,14 +10,17 @@ use crate::{
     state::stream::{FollowUp, Stream},
 };
 
-/// What a new supervisor knows about its own start.
+/// The data about the start of a new supervisor on which its decisions depend.
 #[derive(Debug, Clone, Copy)]
 pub struct Boot {
-    /// The seq of the event that records it: the cause of what is started for it.
+    /// The seq of the event that records the start of the supervisor. It is recorded as the cause of the process starts
+    /// at boot.
     pub cause: Option<u64>,
-    /// The last time at which an earlier supervisor is known to have run: an end that is found now happened after that.
+    /// The last time at which an earlier supervisor is known to have run. The end of a process that the new supervisor
+    /// finds happened after this time.
     pub watched_until: Option<Timestamp>,
-    /// Whether a process is not started whatever its `on_boot` is. Default: no process.
+    /// Returns whether a process must not be started, whatever its `on_boot` setting is. By default, it returns false
+    /// for each process.
     pub stays: fn(&LaunchSpec) -> bool,
 }
 
@@ -27,32 +31,32 @@ impl Default for Boot {
 }
 
 impl Boot {
-    /// The `on_boot` that applies to this process.
+    /// The `on_boot` setting that applies to this process: `stay` where [`stays`](Self::stays) selects the process.
     #[must_use]
     pub fn on_boot(&self, launch: &LaunchSpec) -> OnBoot {
         if (self.stays)(launch) { OnBoot::Stay } else { launch.spec.restart.on_boot }
     }
 }
 
-/// The decision about one instance.
+/// The decision about one instance when a supervisor begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AtBoot {
-    /// No start by the boot: the restart policy decides as usual.
+    /// The new supervisor starts nothing. The restart policy decides as usual.
     Nothing,
-    /// Start it.
+    /// The new supervisor starts the instance.
     Start,
-    /// Do not start it, whatever its restart policy is.
+    /// The new supervisor does not start the instance, whatever its restart policy is.
     Stay,
 }
 
-/// Decides about an instance that an earlier supervisor left as `left`, and that does not run at `now` or is being stopped. In the
-/// latter case the decision is carried out after its end.
+/// Decides about an instance that an earlier supervisor left in the state `left`. At `now`, the instance does not run,
+/// or its stop is in progress: the decision then applies after the stop.
 pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Timestamp) -> AtBoot {
     let is_another_boot = left.asked_at.is_some_and(|asked| asked.boot_id != now.boot_id);
     let is_over = left.intent.is_none() && left.handle.state.has_exited();
-    // It was stopped by the shutdown of the supervisor.
+    // The shutdown of the supervisor stopped the instance.
     let was_shut_down = left.wanted && is_over && left.follow_up == FollowUp::Nothing;
-    // The supervisor ended before the stop was complete.
+    // The supervisor ended before the stop of the instance was complete.
     let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.by_health);
     let is_due = matches!(left.follow_up, FollowUp::Restart { .. });
     let went_with_the_machine = left.wanted && is_another_boot && (left.is_open() || is_due);

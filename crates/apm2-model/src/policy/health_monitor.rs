@@ -1,47 +1,47 @@
-//! The health of a run, from the results of its checks. Pure.
+//! Computes the health of a run from the results of its checks. This module does no I/O.
 
 use std::time::Duration;
 
 use crate::{event::timestamp::Timestamp, spec::config::health::HealthCheckConfig};
 
-/// The result of one check.
+/// The result of one health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
     /// Whether the check succeeded.
     pub healthy: bool,
-    /// The detail. As `apm2_core::health::probe` gives it, at most
-    /// [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters, secrets masked; so it is recorded in
-    /// any case.
+    /// The detail of the result. `apm2_core::health::probe` limits it to
+    /// [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters and masks secrets, so every
+    /// detail can be recorded.
     pub detail: String,
 }
 
-/// What follows from a result.
+/// The consequence of a check result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HealthVerdict {
-    /// No change.
+    /// The health of the run did not change.
     Nothing,
-    /// The first success, the first success after failures, or the first failure after successes.
+    /// The health changed: the first success, the first success after failures, or the first failure after successes.
     Changed {
-        /// The new result.
+        /// The new health.
         healthy: bool,
         /// The detail of the check.
         detail: String,
     },
-    /// `failure_threshold` checks in a row have failed.
+    /// `failure_threshold` consecutive checks have failed.
     CrossedUnhealthy {
-        /// The number of failures in a row.
+        /// The number of consecutive failures.
         failures: u32,
         /// The detail of the last check.
         detail: String,
     },
 }
 
-/// The health of one run: a fold over the results of its checks.
+/// The health of one run, computed from the results of its checks in order.
 #[derive(Debug, Clone)]
 pub struct HealthMonitor {
     config: HealthCheckConfig,
     started: Timestamp,
-    /// The result that was reported last.
+    /// The result that was reported last; `None` before the first report.
     reported: Option<bool>,
     failures: u32,
     successes: u32,
@@ -50,19 +50,19 @@ pub struct HealthMonitor {
 }
 
 impl HealthMonitor {
-    /// The health of a run that was started at `started`.
+    /// The initial health of a run that was started at `started`.
     #[must_use]
     pub const fn new(config: HealthCheckConfig, started: Timestamp) -> Self {
         Self { config, started, reported: None, failures: 0, successes: 0, has_succeeded: false, is_checked: false }
     }
 
-    /// How long to wait from `now` until the next check.
+    /// The time from `now` until the next check is due.
     #[must_use]
     pub fn next_probe(&self, now: &Timestamp) -> Duration {
         if self.is_checked { self.config.interval } else { self.config.initial_delay.saturating_sub(self.age(now)) }
     }
 
-    /// Takes the next result.
+    /// Takes the result of the next check and returns the consequence.
     pub fn on_result(&mut self, now: &Timestamp, result: &ProbeResult) -> HealthVerdict {
         self.is_checked = true;
         let detail = result.detail.clone();
@@ -93,7 +93,7 @@ impl HealthMonitor {
         HealthVerdict::Nothing
     }
 
-    /// The age of the run; the greatest duration for a run of another boot, whose clock cannot be compared.
+    /// The age of the run. For a run of another boot, whose boot clock cannot be compared, the greatest duration.
     fn age(&self, now: &Timestamp) -> Duration {
         now.nanos_since(&self.started).map_or(Duration::MAX, Duration::from_nanos)
     }

@@ -1,4 +1,5 @@
-//! The decisions of a supervisor: pure functions of their arguments, without a process, a clock or a disk.
+//! The decisions of a supervisor, as pure functions: they depend on their arguments alone, and read no clock and no
+//! disk.
 
 pub mod boot;
 pub mod health_monitor;

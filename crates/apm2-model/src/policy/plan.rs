@@ -1,7 +1,8 @@
-//! Plans the steps of one instance: which effects follow from a request, an end, a result or a time. Pure.
+//! Plans the steps of one instance: which effects follow from a request, an end of a run, a health result or a due
+//! time. This module does no I/O.
 //!
-//! The state is read from the stream, so a supervisor that takes over makes the same plan as the one before it. In addition, a plan
-//! remembers what is to follow the stop in progress.
+//! The state is read from the stream of events, so a supervisor that takes over makes the same plan as the earlier
+//! supervisor. In addition, a plan stores what follows the stop in progress.
 
 use std::time::Duration;
 
@@ -26,45 +27,45 @@ use crate::{
     },
 };
 
-/// The inputs of a plan.
+/// An input of a plan: a request, or something that happened to the instance.
 #[derive(Debug, Clone)]
 pub enum PlanInput {
     /// A start is requested.
     Start(Requester),
-    /// A stop is requested, with this timeout or that of the specification.
+    /// A stop is requested. The duration is the stop timeout; `None` for the timeout of the specification.
     Stop(Requester, Option<Duration>),
     /// A restart is requested.
     Restart(Requester),
     /// The run is over, and its end is recorded.
     RunOver,
-    /// The time of a scheduled restart has come.
+    /// The delay of a scheduled restart has passed.
     RestartDue,
-    /// A verdict of the health monitor.
+    /// The health monitor reported a result.
     Health(HealthVerdict),
-    /// The run has lasted for `min_uptime`.
+    /// The current run has lasted for `min_uptime`, so it counts as sustained.
     Sustained,
-    /// A run of an earlier supervisor was taken over.
+    /// This supervisor took over a run of an earlier supervisor.
     Resumed,
-    /// The instance is started because it ran before the supervisor or the machine was shut down. The seq of the event that causes
-    /// the start.
+    /// The instance is started because it ran before the supervisor or the machine was shut down. The number is the seq
+    /// of the event that caused the start.
     Boot(Option<u64>),
-    /// The instance ran before the machine was shut down, and is not started.
+    /// The instance ran before the machine was shut down, and must not be started.
     Stay,
 }
 
-/// An effect of a step. Effects are carried out in their order.
+/// An effect of a step. The runner carries out effects in the given order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Start it.
+    /// Start the instance.
     Start {
         /// The origin of the request.
         origin: EventOrigin,
-        /// The trigger that is recorded.
+        /// The trigger of the start, as recorded.
         trigger: StartTrigger,
     },
-    /// Stop it.
+    /// Stop the instance.
     Stop {
-        /// The requester.
+        /// Who requested the stop.
         request: Requester,
         /// Time until SIGKILL; `None` for the timeout of the specification.
         timeout: Option<Duration>,
@@ -73,50 +74,52 @@ pub enum Effect {
     Record {
         /// The origin of the event.
         origin: EventOrigin,
-        /// The event.
+        /// The kind of the event, with its fields.
         kind: EventKind,
     },
-    /// Record that it will be started again, and start it after the delay.
+    /// Record that the instance will be started again, and start it after the delay.
     Schedule {
-        /// Which attempt since the last sustained run, from 1.
+        /// The number of the restart since the last sustained run (a run of at least `min_uptime`), from 1.
         attempt: u32,
-        /// Time until the start.
+        /// The delay before the start.
         delay: Duration,
     },
-    /// Refuse the request of this name, which does not fit the state.
+    /// Refuse the request with this name, because the state of the instance does not allow it.
     Refuse(&'static str),
 }
 
-/// What follows the stop in progress.
+/// What the plan does when the stop in progress is complete.
 #[derive(Debug, Clone, Default)]
 enum AfterStop {
-    /// The decision of the policy.
+    /// The restart policy decides.
     #[default]
     Policy,
-    /// No start: a stop was requested.
+    /// The instance is not started, because a stop was requested.
     Stay {
         request: Requester,
-        /// Whether a start was to follow, and the shutdown of the supervisor prevents it: the next supervisor makes the start.
+        /// Whether the shutdown of the supervisor prevented a start that was to follow. The next supervisor then makes
+        /// this start.
         is_put_off: bool,
     },
-    /// A start: a restart was requested, or the instance ran before the supervisor was shut down.
+    /// The instance is started: a restart was requested, or the instance ran before the supervisor was shut down.
     Start(EventOrigin, StartTrigger),
 }
 
-/// The plan for one instance.
+/// The plan for one instance: computes the effects of each input.
 #[derive(Debug, Clone, Default)]
 pub struct Plan {
     then: AfterStop,
 }
 
-/// What a step depends on.
+/// The data on which a step depends, besides its input.
 #[derive(Debug, Clone, Copy)]
 pub struct PlanContext<'a> {
-    /// The instance.
+    /// The stream of the instance, with its state.
     pub stream: &'a Stream,
-    /// Whether a run is in progress. Its process may have ended while its output is still read.
+    /// Whether a run is in progress. The process of the run may have ended already while its output is still being
+    /// read.
     pub is_up: bool,
-    /// The event that ended its latest run.
+    /// The seq of the event that ended the latest run of the instance.
     pub end_seq: Option<u64>,
     /// The current time.
     pub now: Timestamp,
@@ -125,7 +128,7 @@ pub struct PlanContext<'a> {
 }
 
 impl Plan {
-    /// Takes one step and returns its effects.
+    /// Handles one input and returns the effects that follow.
     pub fn step(&mut self, input: PlanInput, seen: &PlanContext<'_>) -> Vec<Effect> {
         match input {
             PlanInput::Start(request) => self.start(request, seen),
@@ -144,12 +147,12 @@ impl Plan {
         }
     }
 
-    /// Whether a start follows the run in progress.
+    /// Whether a start follows the end of the run in progress.
     pub const fn awaits_start(&self) -> bool {
         matches!(self.then, AfterStop::Start(..))
     }
 
-    /// Resets what follows the run, after a stop that could not begin.
+    /// Discards the planned start or stay after a stop could not begin. The policy then decides what follows the run.
     pub fn forget(&mut self) {
         self.then = AfterStop::Policy;
     }
@@ -171,7 +174,8 @@ impl Plan {
     fn stop(&mut self, request: Requester, timeout: Option<Duration>, seen: &PlanContext<'_>) -> Vec<Effect> {
         let awaited = self.awaits_start();
         if !seen.stream.handle.state.has_exited() {
-            // Recorded, since a supervisor that takes over knows only the requester of the stop in progress.
+            // The request is recorded. Otherwise, a supervisor that takes over would see only the requester of the stop
+            // in progress.
             let joined =
                 seen.stream.stopping.filter(|stop| stop.by_health || changes_mind(&request, awaited, seen.stream));
             let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
@@ -182,12 +186,12 @@ impl Plan {
         self.then = AfterStop::Policy;
         match seen.stream.follow_up {
             FollowUp::Restart { seq, .. } => vec![called_off(request, Some(seq))],
-            // It has ended just now, and the policy has not decided yet.
+            // The process has ended just now, and the policy has not decided yet.
             FollowUp::Undecided { unhealthy } if seen.is_up => {
                 let is_left_to_policy = is_own(&request) && !awaited && !is_restarted(seen, unhealthy);
                 if is_left_to_policy { Vec::new() } else { vec![called_off(request, seen.end_seq)] }
             }
-            // Recorded, so that a later supervisor follows this request and not the one before it.
+            // The request is recorded, so that a later supervisor follows it instead of the request before it.
             _ if changes_mind(&request, awaited, seen.stream) => vec![called_off(request, None)],
             _ if awaited => Vec::new(),
             _ => vec![Effect::Refuse("stop")],
@@ -206,21 +210,22 @@ impl Plan {
         let stream = seen.stream;
         match (std::mem::take(&mut self.then), stream.follow_up) {
             (AfterStop::Start(origin, trigger), _) => {
-                // The cause of the start is the end that it waited for.
+                // The start waited for the end of the run, so this end is recorded as the cause of the start.
                 let cause = origin.cause.or(seen.end_seq);
                 vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
             }
-            // It had ended by itself when the supervisor was shut down, and the policy makes no restart.
+            // The process had ended by itself when the supervisor was shut down, and the policy makes no restart.
             (AfterStop::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
                 if is_own(&request) && !is_restarted(seen, unhealthy) =>
             {
                 decide(seen, unhealthy).into_iter().collect()
             }
-            // The stop was requested after a failed health check, or after the end.
+            // The stop was requested after a failed health check or after the end of the process.
             (AfterStop::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
                 vec![called_off(request, None)]
             }
-            // The stop was the first half of a restart, and not recorded as put off.
+            // The stop was the first half of a restart, and the delay of the restart until the next supervisor is not
+            // recorded yet.
             (AfterStop::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
                 vec![called_off(request, None)]
             }
@@ -265,7 +270,7 @@ impl Plan {
         }
     }
 
-    /// Records that no start follows, since otherwise the policy of a later supervisor would decide.
+    /// Records that no start follows. Otherwise, the policy of a later supervisor would decide.
     fn stay(&mut self, seen: &PlanContext<'_>) -> Vec<Effect> {
         let reason = Some("on_boot is stay".to_owned());
         let request = Requester { actor: Actor::Recovery, reason };
@@ -289,7 +294,8 @@ fn changed(healthy: bool, detail: String) -> Effect {
     Effect::Record { origin: EventOrigin::of(Actor::Health), kind: EventKind::HealthChanged { healthy, detail } }
 }
 
-/// Stops an unhealthy process, so that the policy can restart it (INV-0006). No stop where the policy makes no restarts.
+/// Stops an unhealthy process, so that the policy can restart it (INV-0006). Returns no stop where the policy is
+/// `never`.
 fn stop_unhealthy(seen: &PlanContext<'_>, request: Requester) -> Option<Effect> {
     let restarts = seen.stream.handle.spec.restart.policy != RestartPolicy::Never;
     restarts.then_some(Effect::Stop { request, timeout: None })
@@ -305,7 +311,7 @@ fn sustained(seen: &PlanContext<'_>) -> Vec<Effect> {
     vec![Effect::Record { origin, kind: EventKind::BudgetReset }]
 }
 
-/// The effect of the decision of the policy; `None` where it asks for no restart.
+/// The effect of the restart policy's decision; `None` where the policy asks for no restart.
 fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     let stream = seen.stream;
     let manager = RestartManager::new(&stream.handle.spec.restart);
@@ -319,7 +325,7 @@ fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     }
 }
 
-/// Whether the policy restarts the instance.
+/// Whether the restart policy would restart the instance now.
 fn is_restarted(seen: &PlanContext<'_>, unhealthy: bool) -> bool {
     matches!(decide(seen, unhealthy), Some(Effect::Schedule { .. }))
 }
@@ -333,14 +339,14 @@ fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
     }
 }
 
-/// Whether the request is from the shutdown of the supervisor. Such a request does not change whether the process is to run: the next
-/// supervisor starts it again.
+/// Whether the supervisor made the request at its own shutdown. Such a request does not change whether the process
+/// should run: the next supervisor starts the process again.
 pub fn is_own(request: &Requester) -> bool {
     request.actor == Actor::System
 }
 
-/// Whether a stop of a process that is stopping or has ended changes whether the process is to run, compared to the recorded events.
-/// `awaited`: a start was to follow the end.
+/// Whether a stop of a process that is stopping or has ended changes whether the process should run, compared to the
+/// recorded events. `awaited` says whether a start was planned after the end.
 pub fn changes_mind(request: &Requester, awaited: bool, stream: &Stream) -> bool {
     let is_operator = matches!(request.actor, Actor::Operator { .. });
     if is_own(request) { awaited && !stream.wanted } else { is_operator && stream.wanted }

@@ -1,7 +1,8 @@
-//! Whether a process is restarted, and after which delay. Pure.
+//! Decides whether a process is restarted, and after which delay. This module does no I/O.
 //!
-//! Our own, and no crate for back-off: those hold the state of one retry loop in memory, and this decides from a budget that is
-//! folded from recorded events and must give the same decision after a restart of the supervisor.
+//! The back-off is implemented here. The existing crates keep the state of one retry loop in memory. This decision
+//! depends on a restart budget that is computed from recorded events, and it must be the same after a restart of the
+//! supervisor.
 
 use std::time::Duration;
 
@@ -12,43 +13,44 @@ use crate::{
     state::restart_budget::RestartBudget,
 };
 
-/// The classes of ends that the policy distinguishes.
+/// The kinds of ends of a run that the restart policy distinguishes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RunEndClass {
     /// The process exited by itself with code 0.
     Succeeded,
-    /// Any other exit, including an unknown one.
+    /// The process exited in another way, or its exit status is unknown.
     Failed,
-    /// No process was spawned.
+    /// No process could be spawned.
     SpawnFailed,
-    /// The process was stopped because it was unhealthy.
+    /// The supervisor stopped the process because it was unhealthy.
     Unhealthy,
 }
 
-/// The decision about the end of a run.
+/// The decision of the restart policy about the end of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RestartDecision {
-    /// Start again after a delay.
+    /// Start the process again after a delay.
     Restart {
-        /// Which attempt since the last sustained run, from 1.
+        /// The number of the restart since the last sustained run (a run of at least `min_uptime`), from 1.
         attempt: u32,
-        /// Time until the start.
+        /// The delay before the start.
         delay: Duration,
     },
-    /// Do not start again: the policy asks for no restart after such an end. Not an event of its own.
+    /// Do not start the process again, because the policy asks for no restart after such an end. No event records this
+    /// decision.
     Leave,
-    /// Do not start again although the policy asks for it, because of this rule.
+    /// Do not start the process again although the policy asks for a restart, because of this rule.
     Refuse(RestartRule),
 }
 
-/// Decides what follows the end of a run.
+/// Decides whether and when a process is restarted after the end of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct RestartManager<'a> {
     config: &'a RestartConfig,
 }
 
 impl<'a> RestartManager<'a> {
-    /// A manager that decides by `config`.
+    /// A manager that decides by the settings in `config`.
     #[must_use]
     pub const fn new(config: &'a RestartConfig) -> Self {
         Self { config }
@@ -79,11 +81,12 @@ impl<'a> RestartManager<'a> {
         RestartDecision::Restart { attempt, delay: self.jittered(self.config.backoff.delay(attempt), random) }
     }
 
-    /// `delay`, shortened by up to `jitter_percent` of it.
+    /// `delay`, reduced by a random part of at most `jitter_percent` percent.
     fn jittered(&self, delay: Duration, random: u32) -> Duration {
         let percent = u128::from(self.config.jitter_percent.min(100));
         let share_max = delay.as_nanos() / 100 * percent;
-        // `random` is a fraction of 2^32. The product has at most 94 + 32 bits.
+        // `random` stands for the fraction `random / 2^32`. The product has at most 94 + 32 bits, so it fits in a
+        // `u128`.
         let share = (share_max * u128::from(random)) >> u32::BITS;
         delay.saturating_sub(Duration::from_nanos(u64::try_from(share).unwrap_or(u64::MAX)))
     }

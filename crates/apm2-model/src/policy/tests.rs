@@ -28,7 +28,8 @@ fn decided(config: &RestartConfig, end: RunEndClass) -> RestartDecision {
 }
 
 proptest! {
-    /// In no window are there more restarts of a kind than allowed, and none is refused for less.
+    /// No window contains more restarts of one kind than allowed, and no restart is refused while the window contains
+    /// fewer.
     #[test]
     fn a_budget_is_kept_and_used_up(
         max_restarts in 0..5_u32, window in 1..60_u64, ends in vec((0..30_u64, any::<bool>()), 1..80),
@@ -77,8 +78,8 @@ proptest! {
         prop_assert!(waited <= delay && waited.as_nanos() + share >= delay.as_nanos());
     }
 
-    /// The threshold is crossed by the failure that makes so many in a row, never before the first success within the
-    /// grace period, and by no other.
+    /// Exactly the failure that completes `failure_threshold` consecutive failures crosses the threshold. Failures
+    /// within the grace period do not count before the first success.
     #[test]
     fn the_threshold_is_crossed_by_so_many_failures_in_a_row(
         threshold in 1..4_u32, grace in 0..20_u64, results in vec((0..5_u64, any::<bool>()), 1..60),
@@ -110,7 +111,7 @@ fn waited(delay: Duration, jitter_percent: u8, random: u32) -> Duration {
 }
 
 proptest! {
-    /// The random number is a fraction of the share that a wait may be shortened by.
+    /// The random number selects a fraction of the part by which a wait may be shortened.
     #[test]
     fn jitter_takes_the_fraction_of_its_share(
         delay_ns in any::<u64>(), jitter_percent in 0..=100_u8, random in any::<u32>(),
@@ -128,7 +129,7 @@ proptest! {
         prop_assert!(given <= deadline && given <= timeout && (given == deadline || given == timeout));
     }
 
-    /// A tally keeps the latest restarts and counts all of them.
+    /// A tally stores the times of the latest restarts and the number of all restarts.
     #[test]
     fn a_tally_keeps_a_limited_number_of_restarts(restarts in 0..RESTARTS_REMEMBERED_MAX + 3) {
         let mut tally = Tally::default();
@@ -238,7 +239,7 @@ fn the_first_check_waits_for_its_delay_and_the_next_ones_for_the_interval() {
     assert_eq!(monitor.next_probe(&at(20)), interval);
 }
 
-/// The detail of the check and the number of failures are handed on.
+/// The event has the detail of the check and the number of failures.
 #[test]
 fn a_verdict_says_what_the_check_said() {
     let config = HealthCheckConfig { failure_threshold: 2, ..HealthCheckConfig::default() };
@@ -254,7 +255,8 @@ fn a_verdict_says_what_the_check_said() {
     assert_eq!(check(false, "HTTP 503"), HealthVerdict::Nothing, "it is crossed once");
 }
 
-/// A failure within the grace period counts once a check has succeeded, and always after the period.
+/// A failure within the grace period counts if a check has already succeeded. Failures after the grace period always
+/// count.
 #[test]
 fn the_grace_period_ends_with_its_time_or_with_the_first_success() {
     let grace_period = Duration::from_secs(10);

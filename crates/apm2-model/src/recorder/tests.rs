@@ -1,4 +1,4 @@
-//! What a recorder returns for what it is given.
+//! Tests of the results of a recorder for valid and invalid events.
 
 use super::*;
 use crate::{

@@ -32,22 +32,23 @@ pub struct ProcessSpecBuilder {
 /// Why a specification cannot be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
-    /// No name, or an empty one (INV-0003).
+    /// The specification has no name, or an empty one (INV-0003).
     #[error("process name is required and must not be empty")]
     NoName,
-    /// No command, or an empty one (INV-0004).
+    /// The specification has no command, or an empty one (INV-0004).
     #[error("process command is required and must not be empty")]
     NoCommand,
-    /// A NUL byte, which no program name, argument or environment can carry (execve(2)).
+    /// The specification contains a NUL byte. execve(2) cannot pass it in a program name, an argument or the
+    /// environment.
     #[error("command, arguments and environment must not contain a NUL byte")]
     Nul,
-    /// An environment variable without a name, or with `=` in it.
+    /// The specification has an environment variable with an empty name, or with `=` in its name.
     #[error("the name of an environment variable must not be empty or contain '='")]
     BadVariable,
 }
 
 impl ProcessSpec {
-    /// A builder with nothing set.
+    /// A builder without any part set.
     #[must_use]
     pub fn builder() -> ProcessSpecBuilder {
         ProcessSpecBuilder::default()
@@ -55,7 +56,8 @@ impl ProcessSpec {
 }
 
 impl ProcessSpecBuilder {
-    /// Sets the id. Default: a new one. With the id of an earlier specification, the recorded history continues.
+    /// Sets the process id. Default: a new random id. With the id of an earlier specification, the recorded history of
+    /// that process continues.
     #[must_use]
     pub fn id(mut self, id: ProcessId) -> Self {
         self.id = Some(id);
@@ -76,7 +78,7 @@ impl ProcessSpecBuilder {
         self
     }
 
-    /// Sets the arguments of the command. Replaces earlier ones.
+    /// Sets the arguments of the command, in place of earlier ones.
     #[must_use]
     pub fn args<I, S>(mut self, args: I) -> Self
     where
@@ -115,28 +117,28 @@ impl ProcessSpecBuilder {
         self
     }
 
-    /// Sets the health check.
+    /// Sets the health check of the process.
     #[must_use]
     pub fn health(mut self, health: HealthCheckConfig) -> Self {
         self.health = Some(health);
         self
     }
 
-    /// Sets where the output is stored.
+    /// Sets where the output of the process is stored.
     #[must_use]
     pub fn log(mut self, log: LogConfig) -> Self {
         self.log = log;
         self
     }
 
-    /// Sets how the process is stopped.
+    /// Sets how the process is stopped: signal, timeout and pre-stop commands.
     #[must_use]
     pub fn shutdown(mut self, shutdown: ShutdownConfig) -> Self {
         self.shutdown = shutdown;
         self
     }
 
-    /// Sets the credentials.
+    /// Sets the credentials in the environment of the process.
     #[must_use]
     pub fn credentials(mut self, credentials: CredentialConfig) -> Self {
         self.credentials = Some(credentials);
@@ -195,7 +197,8 @@ impl ProcessSpecBuilder {
 }
 
 impl fmt::Debug for ProcessSpecBuilder {
-    /// Shows counts where values can be secrets: an incomplete specification cannot be redacted.
+    /// `Debug` shows only counts of arguments and variables: they can contain secrets, and an incomplete specification
+    /// cannot be redacted.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessSpecBuilder")
             .field("name", &self.name)

@@ -1,5 +1,5 @@
-//! A specification with all other data that a start needs, including secrets. Never recorded: records hold the redacted
-//! specification.
+//! A specification together with all other data that a start needs, including secrets. A launch is never recorded:
+//! events hold the redacted specification.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -9,39 +9,41 @@ use crate::spec::{ProcessSpec, config::credentials::CredentialSource, id::Proces
 
 /// A specification with the data from its client that a start needs.
 ///
-/// `Debug` shows no value. Serialization does. The launch files and the calls of `apm2-daemon` have a form of their own, which does not
-/// depend on the serde attributes here.
+/// `Debug` shows no value. Serialization writes all values. The launch files and the calls of `apm2-daemon` have their
+/// own serialized form, which does not depend on the serde attributes in this file.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LaunchSpec {
-    /// The specification.
+    /// The process specification.
     pub spec: ProcessSpec,
-    /// The base of the child's environment; `None` for the allowed part of the supervisor's own.
+    /// The environment to which the variables of the specification are added. `None` for the inherited part of the
+    /// supervisor's own environment.
     #[serde(default)]
     pub base_env: Option<BTreeMap<String, String>>,
-    /// The file mode creation mask (umask(2)); `None` for the supervisor's own.
+    /// The file mode creation mask (umask(2)); `None` for the mask of the supervisor.
     #[serde(default)]
     pub umask: Option<u32>,
     /// Where the values of `spec.credentials` come from. Default: no source.
     #[serde(default)]
     pub credential_source: Option<CredentialSource>,
-    /// Silence on both outputs for longer than this is recorded. Default: no limit.
+    /// The time without output after which an event records the silence. Default: no limit.
     #[serde(default, with = "crate::duration::option")]
     pub silence_limit: Option<Duration>,
-    /// The group that it belongs to, such as the path of its ecosystem file. Default: none.
+    /// The group of the process, such as the path of its ecosystem file. Default: none.
     #[serde(default)]
     pub group: Option<String>,
 }
 
 impl LaunchSpec {
-    /// Whether a process that was launched as `other` is already launched as this one. `base_env` and `umask` are not compared: they come
-    /// from the terminal of the client, and the same request from another terminal is not a change.
+    /// Whether a process that was launched as `other` needs no change to match this launch. `base_env` and `umask` are
+    /// not compared: they come from the terminal of the client, and a repeated request from another terminal must not
+    /// count as a change.
     pub fn is_as(&self, other: &Self) -> bool {
         let bare = |launch: &Self| Self { base_env: None, umask: None, ..launch.clone() };
         bare(self) == bare(other)
     }
 
-    /// A launch of `spec` with the allowed part of the supervisor's environment, and without other data.
+    /// A launch of `spec` with the inherited part of the supervisor's environment, and without other data.
     #[must_use]
     pub const fn new(spec: ProcessSpec) -> Self {
         Self { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
@@ -54,14 +56,14 @@ impl fmt::Debug for LaunchSpec {
     }
 }
 
-/// The launch with this process id.
+/// The same launch with the process id `id`.
 #[must_use]
 pub fn with_id(mut launch: LaunchSpec, id: ProcessId) -> LaunchSpec {
     launch.spec.id = id;
     launch
 }
 
-/// The launch with this number of instances.
+/// The same launch with `instances` instances.
 #[must_use]
 pub fn with_instances(launch: &LaunchSpec, instances: u32) -> LaunchSpec {
     let spec = ProcessSpec { instances, ..launch.spec.clone() };

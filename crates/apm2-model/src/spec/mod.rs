@@ -22,43 +22,44 @@ use crate::spec::{
 
 /// A process specification: one program, run as one or more instances.
 ///
-/// `Debug` shows no environment value and no secret-looking argument. Serialization does: it is the form of a
-/// configuration file. What is recorded is a [`RedactedSpec`](crate::spec::redact::spec::RedactedSpec). A field
-/// that the builder does not require may be absent, so that files of older versions can be read: each new field has a default.
+/// `Debug` shows no environment value and no secret-looking argument. Serialization writes all values, because a
+/// configuration file has this form. Events record a [`RedactedSpec`](crate::spec::redact::spec::RedactedSpec) instead.
+/// A field that the builder does not require may be absent, so that files of older versions can be read: each new field
+/// has a default.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessSpec {
-    /// The id that all recorded runs of the process have.
+    /// The id of the process. All recorded runs of the process have it.
     pub id: ProcessId,
     /// The name of the process; not empty (INV-0003).
     pub name: String,
-    /// The program, looked up in `PATH` unless it holds a slash; not empty (INV-0004).
+    /// The program of the process, looked up in `PATH` unless it contains a slash; not empty (INV-0004).
     pub command: String,
-    /// Its arguments, without the program's own name.
+    /// The arguments of the program, without `argv[0]`.
     #[serde(default)]
     pub args: Vec<String>,
     /// The working directory. Default: that of the supervisor.
     pub cwd: Option<PathBuf>,
-    /// Variables added to the allowed part of the supervisor's environment.
+    /// Variables added to the part of the supervisor's environment that the process inherits.
     #[serde(default)]
     pub env: HashMap<String, String>,
     /// The number of instances; at least 1 (INV-0005).
     #[serde(default = "one")]
     pub instances: u32,
-    /// When it is restarted.
+    /// The restart settings of the process.
     #[serde(default)]
     pub restart: RestartConfig,
     /// The health check. Default: none.
     pub health: Option<HealthCheckConfig>,
-    /// Where its output is stored.
+    /// Where the output of the process is stored.
     #[serde(default)]
     pub log: LogConfig,
-    /// How it is stopped.
+    /// How the process is stopped.
     #[serde(default)]
     pub shutdown: ShutdownConfig,
-    /// The credentials in its environment. Default: none.
+    /// The credentials in the environment of the process. Default: none.
     pub credentials: Option<CredentialConfig>,
-    /// The file that is opened as its standard input at each start. Default: none, which is `/dev/null` (CTR-0009).
+    /// The file that is opened as standard input at each start. Default: none, which means `/dev/null` (CTR-0009).
     #[serde(default)]
     pub stdin: Option<PathBuf>,
 }

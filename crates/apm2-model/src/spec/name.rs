@@ -1,18 +1,19 @@
-//! The rules for names: of processes, and of environment variables. Every crate that accepts a name applies these.
+//! The rules for the names of processes and of environment variables. Every crate that accepts a name applies these
+//! rules.
 
 /// The greatest number of characters of a process name.
 pub const NAME_CHARS_MAX: usize = 64;
 
-/// The word that stands for every process on the command line. No process has this name.
+/// The word that stands for every process on the command line (`all`). A process must not have this name.
 pub const EVERYTHING: &str = "all";
 
-/// The text is not a process name.
+/// The error for a text that is not a valid process name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a name has 1 to {NAME_CHARS_MAX} letters, digits, '.', '_' and '-', and begins with a letter or digit")]
 pub struct NotAName;
 
-/// Refuses a process name that cannot be recorded, shown, typed and made into a file name everywhere. The rule is
-/// `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
+/// Checks a process name. The rule allows only names that can be recorded, displayed, typed and used as a file name on
+/// every system. It is `[A-Za-z0-9][A-Za-z0-9._-]{0,63}`.
 ///
 /// # Errors
 /// The text does not follow the rule.
@@ -28,8 +29,8 @@ pub const fn is_name_char(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '_' | '-')
 }
 
-/// Whether this is the name of a variable in a shell: letters, digits and `_`, and no digit first. Files with `KEY=VALUE` lines have
-/// such names.
+/// Whether this is a valid name of a shell variable: letters, digits and `_`, without a digit at the beginning. Files
+/// with `KEY=VALUE` lines use such names.
 #[must_use]
 pub fn is_shell_variable_name(text: &str) -> bool {
     !text.starts_with(|first: char| first.is_ascii_digit())
@@ -37,7 +38,7 @@ pub fn is_shell_variable_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// Whether a program can be given an environment variable of this name (environ(7)).
+/// Whether an environment variable can have this name (environ(7)).
 #[must_use]
 pub(crate) fn is_variable_name(text: &str) -> bool {
     !text.is_empty() && !text.contains(['=', '\0'])

@@ -1,4 +1,4 @@
-//! Specifications and launches: what can be built, what is refused, what is shown.
+//! Tests of specifications and launches: which ones can be built, which are refused, and what `Debug` shows.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -144,7 +144,7 @@ fn the_terminal_of_the_client_makes_no_other_launch() {
     assert_eq!(with_id(three, ProcessId::from_bytes([8; 16])).spec.id, ProcessId::from_bytes([8; 16]));
 }
 
-/// A change of a valid launch, and a part of the error that it leads to; `None` where it stays valid.
+/// A test case: a change of a valid launch, and a part of the resulting error; `None` where the launch stays valid.
 type Change = (fn(&mut LaunchSpec), Option<&'static str>);
 
 const CHANGES: [Change; 28] = [

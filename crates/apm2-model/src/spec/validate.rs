@@ -11,19 +11,19 @@ use crate::spec::{
     name::{EVERYTHING, check_name},
 };
 
-/// The smallest size limit of a log file, in bytes: rotation takes longer than writing a smaller file.
+/// The smallest allowed size limit of a log file, in bytes. Rotating a smaller file takes longer than writing it.
 const LOG_BYTES_MIN: u64 = 100;
 
-/// The smallest age limit of a log file.
+/// The smallest allowed age limit of a log file.
 const LOG_AGE_MIN: Duration = Duration::from_millis(10);
 
 /// The greatest number of instances of one process.
 pub const INSTANCES_MAX: u32 = 1024;
 
-/// Refuses a launch that cannot be supervised, independent of other processes.
+/// Checks whether a launch can be supervised. Does not consider other processes.
 ///
 /// # Errors
-/// The name of the process, what is refused and why.
+/// The name of the process, the refused setting and the reason.
 pub fn check(launch: &LaunchSpec) -> Result<(), String> {
     let refuse = |why: String| Err(format!("{:?}: {why}", launch.spec.name));
     if launch.spec.name == EVERYTHING {

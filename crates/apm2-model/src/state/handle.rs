@@ -1,4 +1,5 @@
-//! The handle of one instance: the part of the fold of its events that an embedder sees.
+//! The handle of one instance: the part of its state that a user of the library sees. The state is computed from the
+//! recorded events.
 
 use chrono::{DateTime, Utc};
 
@@ -16,33 +17,34 @@ use crate::{
     },
 };
 
-/// One instance of a specification, as of its last event.
+/// One instance of a specification, in the state after its last event.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessHandle {
-    /// Its specification. In a replayed handle, environment values and secrets are redacted.
+    /// The specification of the instance. In a handle that was replayed from events, environment values and secrets are
+    /// redacted.
     pub spec: ProcessSpec,
-    /// Which instance; less than `spec.instances` (INV-0010).
+    /// The number of the instance; less than `spec.instances` (INV-0010).
     pub instance: u32,
-    /// Its state. [`apply`](Self::apply) alone assigns it.
+    /// The state of the instance. Only [`apply`](Self::apply) assigns it.
     pub state: ProcessState,
-    /// The kernel's process id while `state.is_running()`, and only then (INV-0008).
+    /// The pid of the main process. `Some` exactly while `state.is_running()` (INV-0008).
     pub pid: Option<u32>,
-    /// When it was last started; `None` if it was never started (INV-0009).
+    /// When the instance was last started; `None` if it was never started (INV-0009).
     pub started_at: Option<DateTime<Utc>>,
-    /// Restarts by policy over its whole history. Starts by an operator do not count.
+    /// The number of restarts by the policy in the whole history of the instance. Starts by an operator do not count.
     pub restart_count: u32,
-    /// When it was last restarted by policy.
+    /// When the policy last restarted the instance.
     pub last_restart: Option<DateTime<Utc>>,
     /// Processor use at the last sample, in percent of one core.
     pub cpu_percent: Option<f32>,
     /// Resident memory at the last sample, in bytes.
     pub memory_bytes: Option<u64>,
-    /// Processes that the last sample measured together; `None` where it measured the main process alone.
+    /// The number of processes that the last sample measured together; `None` where it measured the main process alone.
     pub processes: Option<u32>,
 }
 
 impl ProcessHandle {
-    /// A handle in `Stopped` state, never started.
+    /// The handle of an instance that was never started, in the `Stopped` state.
     ///
     /// # Panics
     /// When `instance` is not less than `spec.instances` (INV-0010).
@@ -63,26 +65,27 @@ impl ProcessHandle {
         }
     }
 
-    /// `name-instance` for a specification with several instances, else `name`.
+    /// The name of the instance: `name-instance` for a specification with several instances, else `name`.
     #[must_use]
     pub fn display_name(&self) -> String {
         if self.spec.instances > 1 { format!("{}-{}", self.spec.name, self.instance) } else { self.spec.name.clone() }
     }
 
-    /// Seconds since the start; `None` unless running.
+    /// Seconds since the start; `None` unless the instance is running.
     #[must_use]
     pub fn uptime_secs(&self) -> Option<i64> {
         self.uptime_secs_at(SystemClock.now().wall())
     }
 
-    /// Seconds from the start to `now`; `None` unless running. Not negative, wherever the clock was set to.
+    /// Seconds from the start to `now`; `None` unless the instance is running. Never negative, even if the clock was
+    /// set back.
     #[must_use]
     pub fn uptime_secs_at(&self, now: DateTime<Utc>) -> Option<i64> {
         let started_at = self.started_at.filter(|_| self.state.is_running())?;
         Some((now - started_at).num_seconds().max(0))
     }
 
-    /// Folds one event in. The only place in which a state is assigned (law 1).
+    /// Applies one event to the handle. No other function assigns the state.
     ///
     /// # Errors
     /// When [`transition`] refuses the event; the handle is then unchanged.
@@ -117,8 +120,8 @@ impl ProcessHandle {
     }
 }
 
-/// Hundredths of a percent as percent. Whole percents and hundredths are converted apart, since `f32` is exact for 16-bit integers
-/// only through `From`; more than 65,535 percent is shown as that.
+/// Converts hundredths of a percent to percent. The whole percents and the rest are converted separately, because only
+/// 16-bit integers convert to `f32` without loss. More than 65,535 percent is shown as 65,535 percent.
 fn percent(centipercent: u32) -> f32 {
     let whole = u16::try_from(centipercent / 100).unwrap_or(u16::MAX);
     let hundredths = u16::try_from(centipercent % 100).unwrap_or(0);

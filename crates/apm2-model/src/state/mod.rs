@@ -1,4 +1,4 @@
-//! The state machine of one instance and the folds over its events.
+//! The state machine of one instance, and the folds over its events: state that is computed by replaying events.
 
 pub mod handle;
 #[cfg(test)]
@@ -12,28 +12,28 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The state of one instance. Which state may follow which: [`transition`].
+/// The state of one instance. [`transition`] defines which state may follow which.
 #[derive(Debug, Clone, Serialize, Deserialize, PartialEq, Eq)]
 pub enum ProcessState {
-    /// Spawned, not yet ready.
+    /// The process is spawned, but not yet ready.
     Starting,
-    /// Up.
+    /// The process is up.
     Running,
-    /// Up, and failing its health check. It is left by a stop or an end only (INV-0006).
+    /// The process is up, but its health check fails. Only a stop or the end of the process ends this state (INV-0006).
     Unhealthy,
-    /// Requested to stop, and not ended yet.
+    /// A stop of the process was requested, and the process has not ended yet.
     Stopping,
-    /// Ended with exit code 0 or after a requested stop (terminal, INV-0007).
+    /// The process ended with exit code 0 or after a requested stop (terminal state, INV-0007).
     Stopped {
         /// The exit code, if there is one.
         exit_code: Option<i32>,
     },
-    /// Ended with a failure, or could not be started (terminal, INV-0007).
+    /// The process failed, or could not be started (terminal state, INV-0007).
     Crashed {
         /// The exit code, if there is one.
         exit_code: Option<i32>,
     },
-    /// Ended by the SIGKILL of the supervisor (terminal, INV-0007).
+    /// The SIGKILL of the supervisor ended the process (terminal state, INV-0007).
     Terminated,
 }
 
@@ -50,7 +50,7 @@ impl ProcessState {
         matches!(self, Self::Stopped { .. } | Self::Crashed { .. } | Self::Terminated)
     }
 
-    /// The exit code that the state carries, if any.
+    /// The exit code that is part of the state; `None` for states without an exit code.
     #[must_use]
     pub const fn exit_code(&self) -> Option<i32> {
         match self {
@@ -59,7 +59,7 @@ impl ProcessState {
         }
     }
 
-    /// The name of the state alone, in `snake_case`.
+    /// The name of the state in `snake_case`, without the exit code.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -75,7 +75,7 @@ impl ProcessState {
 }
 
 impl fmt::Display for ProcessState {
-    /// `running`, or `crashed (exit code: 1)` where there is one.
+    /// The name of the state, with its exit code where there is one: `running`, `crashed (exit code: 1)`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.exit_code() {
             Some(code) => f.pad(&format!("{} (exit code: {code})", self.name())),

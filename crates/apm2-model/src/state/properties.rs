@@ -1,4 +1,4 @@
-//! What holds for every sequence of events and every configuration.
+//! Property tests: the invariants hold for each sequence of events and each configuration.
 
 use std::time::Duration;
 
@@ -79,7 +79,8 @@ fn kind() -> impl Strategy<Value = EventKind> {
     ]
 }
 
-/// Commits as a recorder gets them: a start carries its outcome, anything else stands alone.
+/// The commits that a recorder receives. A start and its outcome are one commit; each other event is a commit of its
+/// own.
 fn commit() -> impl Strategy<Value = Vec<EventKind>> {
     kind().prop_flat_map(|kind| match kind {
         EventKind::Starting { identity: Some(_), .. } => Just(vec![kind, EventKind::Running]).boxed(),

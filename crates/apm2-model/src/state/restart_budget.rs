@@ -1,20 +1,20 @@
-//! The restart budget of an instance: a fold over its events.
+//! The restart budget of an instance: the counted restarts, computed from its events.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::{event::timestamp::Timestamp, spec::config::restart::RESTARTS_REMEMBERED_MAX};
 
-/// Restarts of one kind that count against a process.
+/// The counted restarts of one kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// When the latest restarts were scheduled, oldest first, at most [`RESTARTS_REMEMBERED_MAX`].
+    /// The times at which the latest restarts were scheduled, oldest first, at most [`RESTARTS_REMEMBERED_MAX`] times.
     pub recent: VecDeque<Timestamp>,
-    /// Restarts since the last sustained run.
+    /// The number of restarts since the last sustained run (a run of at least `min_uptime`).
     pub consecutive: u32,
 }
 
 impl Tally {
-    /// Counts a restart scheduled at `stamp`.
+    /// Counts a restart that was scheduled at `stamp`.
     pub fn spend(&mut self, stamp: Timestamp) {
         if self.recent.len() == RESTARTS_REMEMBERED_MAX {
             self.recent.pop_front();
@@ -23,7 +23,7 @@ impl Tally {
         self.consecutive = self.consecutive.saturating_add(1);
     }
 
-    /// Restarts within `window` before `now`. Restarts of another boot are outside of every window.
+    /// The number of restarts within `window` before `now`. Restarts of another boot are not counted.
     pub(crate) fn spent(&self, now: &Timestamp, window: Duration) -> u32 {
         let window_ns = u64::try_from(window.as_nanos()).unwrap_or(u64::MAX);
         let within = |stamp: &&Timestamp| now.nanos_since(stamp).is_some_and(|nanos| nanos <= window_ns);
@@ -31,11 +31,12 @@ impl Tally {
     }
 }
 
-/// The restarts that count against an instance. Failed starts and crashes have different causes, so they are counted separately.
+/// The restarts that count against the budget of an instance. Failed starts and crashes have different causes, so they
+/// are counted separately.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RestartBudget {
-    /// Restarts after a run.
+    /// The restarts after a run that had started.
     pub crashes: Tally,
-    /// Restarts after a start that spawned no process.
+    /// The restarts after a failed start, in which no process was spawned.
     pub spawn_failures: Tally,
 }

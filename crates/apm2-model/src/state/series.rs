@@ -1,4 +1,5 @@
-//! A series of runs: those that follow from one start. A client that waits for a process waits for the end of a series.
+//! A series of runs: all runs that follow from one start. A client that waits for a process waits for the end of a
+//! series.
 
 use crate::event::{
     Event,
@@ -7,23 +8,23 @@ use crate::event::{
 
 /// The runs that follow from one start: the first, and each restart by the policy or by an operator.
 ///
-/// A start that is requested after the last of them has ended begins another series.
+/// A start that is requested after the end of the last run begins another series.
 #[derive(Debug, Clone)]
 pub struct Series {
     first: u64,
-    /// The seq of the event that ended the latest run of it.
+    /// The seq of the event that ended the latest run of this series.
     end_seq: Option<u64>,
     is_over: bool,
 }
 
 impl Series {
-    /// The series that begins with this run.
+    /// The series whose first run has this number.
     #[must_use]
     pub const fn from(run: u64) -> Self {
         Self { first: run, end_seq: None, is_over: false }
     }
 
-    /// Takes the next event of the stream. Returns whether it belongs to the series.
+    /// Takes the next event of the stream. Returns whether the event belongs to the series.
     pub fn takes(&mut self, event: &Event) -> bool {
         match &event.kind {
             EventKind::StartRequested { trigger } if event.run > self.first => {
@@ -37,13 +38,14 @@ impl Series {
         event.run >= self.first && !self.is_over
     }
 
-    /// Whether an event was taken that begins another series.
+    /// Whether a taken event began another series.
     #[must_use]
     pub const fn is_over(&self) -> bool {
         self.is_over
     }
 
-    /// The cause of a start that waited for the end of the run before it is that end.
+    /// Whether the start continues the series. It does if it is a restart by the policy, or if it waited for the end of
+    /// the run before it: the recorded cause of the start is then the end event of this run.
     fn is_continued_by(&self, trigger: StartTrigger, cause: Option<u64>) -> bool {
         matches!(trigger, StartTrigger::Restart { .. }) || (cause.is_some() && cause == self.end_seq)
     }
@@ -58,7 +60,7 @@ mod tests {
         testing::{History, STOPPING, exit, identity, killed},
     };
 
-    /// Events of one stream, each with its run and its cause. The seq of the n-th is n.
+    /// Events of one stream, each given by its run and its cause. The nth event has seq n.
     fn taken(series: &mut Series, events: &[(EventKind, u64, Option<u64>)]) -> Vec<bool> {
         let history = History::under(RestartConfig::default());
         let numbered = events.iter().zip(1..);

@@ -1,5 +1,5 @@
-//! The fold of one stream: the handle of the instance, and the state that its supervisor needs in addition. Which events are refused is
-//! checked in `check.rs`.
+//! The fold of one stream (the state that is computed by replaying its events): the handle of the instance, and further
+//! state that its supervisor needs. The file `check.rs` checks which events are refused.
 
 mod check;
 
@@ -22,140 +22,145 @@ use crate::{
     },
 };
 
-/// A start that was requested and has no result yet.
+/// A requested start whose outcome is not yet recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Intent {
-    /// The seq of its `start_requested`.
+    /// The seq of the `start_requested` event.
     pub seq: u64,
     /// The trigger of the start.
     pub trigger: StartTrigger,
 }
 
-/// A stop under way.
+/// A stop in progress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopUnderWay {
-    /// The seq of its `stopping`.
+    /// The seq of the `stopping` event.
     pub seq: u64,
-    /// When it was requested.
+    /// The time of the stop request.
     pub since: Timestamp,
-    /// Milliseconds from then until SIGKILL.
+    /// The milliseconds from `since` until SIGKILL.
     pub timeout_ms: u64,
     /// The stop signal.
     pub signal: Signal,
-    /// Whether SIGKILL follows at all.
+    /// Whether SIGKILL is sent when the timeout has passed.
     pub force_kill: bool,
-    /// Whether a failed health check alone requested it: the policy then decides what follows.
+    /// Whether only a failed health check requested the stop. The policy then decides what follows.
     pub by_health: bool,
 }
 
-/// What the end of the latest run leaves to be done.
+/// What remains to be done after the end of the latest run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum FollowUp {
-    /// Nothing.
+    /// Nothing remains to be done.
     #[default]
     Nothing,
-    /// No decision of the policy is recorded.
+    /// The decision of the policy about the end is not recorded yet.
     Undecided {
-        /// Whether it was stopped because it was unhealthy.
+        /// Whether the process was stopped because it was unhealthy.
         unhealthy: bool,
     },
-    /// A restart is due.
+    /// A restart is scheduled and has not happened yet.
     Restart {
-        /// The seq of its `restart_scheduled`.
+        /// The seq of the `restart_scheduled` event.
         seq: u64,
-        /// Which attempt since the last sustained run, from 1.
+        /// The number of the restart since the last sustained run (a run of at least `min_uptime`), from 1.
         attempt: u32,
-        /// When it was scheduled.
+        /// The time at which the restart was scheduled.
         since: Timestamp,
-        /// Milliseconds from then until the restart.
+        /// The milliseconds from `since` until the restart.
         delay_ms: u64,
     },
 }
 
-/// The fold of the events of one stream.
+/// The state of one stream, computed by replaying its events.
 ///
-/// Plain data, so that a store can keep a copy; [`apply`](Self::apply) alone changes it.
+/// The type is plain data, so that a store can hold a copy. Only [`apply`](Self::apply) changes it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stream {
     /// The id of the stream.
     pub id: StreamId,
-    /// The handle.
+    /// The handle of the instance.
     pub handle: ProcessHandle,
-    /// Events folded in: the version of the last one.
+    /// The number of applied events, which is the version of the last one.
     pub version: u64,
-    /// The seq of the last one.
+    /// The seq of the last applied event.
     pub last_seq: u64,
-    /// The latest run, from 1; 0 before the first.
+    /// The number of the latest run, from 1; 0 before the first run.
     pub run: u64,
-    /// The start that has no result yet.
+    /// The requested start whose outcome is not yet recorded.
     pub intent: Option<Intent>,
-    /// The process of the latest run that was spawned. Stays when the handle's pid is gone.
+    /// The process of the latest run that was spawned. It stays set after the end of the process, when the pid of the
+    /// handle is gone.
     pub identity: Option<ProcessIdentity>,
-    /// When the latest run was spawned.
+    /// When the process of the latest run was spawned.
     pub run_started: Option<Timestamp>,
-    /// How the latest run ended; `None` during a run and before the first.
+    /// How the latest run ended; `None` during a run and before the first run.
     pub end: Option<RunEnd>,
     /// Whether SIGKILL was sent in the latest run.
     pub kill_sent: bool,
-    /// The stop under way.
+    /// The stop in progress.
     pub stopping: Option<StopUnderWay>,
-    /// What the end of the latest run leaves to be done.
+    /// What remains to be done after the end of the latest run.
     pub follow_up: FollowUp,
-    /// The restart budget.
+    /// The counted restarts of the instance.
     pub budget: RestartBudget,
-    /// Whether it was removed from supervision.
+    /// Whether the instance was removed from supervision.
     pub unregistered: bool,
-    /// Why a restart that the policy asks for is not made: the budget is spent, or the launch specification is lost.
+    /// Why the supervisor does not make a restart that the policy asks for: the budget is spent, or the launch
+    /// specification is lost.
     pub gave_up: Option<RestartRule>,
-    /// Whether it is to run: it was started, and since then no operator has stopped it, it has not finished, and its
-    /// restarts have not been given up. A process that the supervisor stops, or does not restart, at its own shutdown is
-    /// still wanted.
+    /// Whether the instance should run: it was started, and since then no operator has stopped it, it has not finished,
+    /// and its restarts were not given up. A supervisor that stops a process at its own shutdown does not change this
+    /// value.
     pub wanted: bool,
-    /// Whether it has finished: its latest run ended by itself with exit code 0, and its policy does not restart after that. Reset by
-    /// the next start and by a change of the program.
+    /// Whether the instance has finished: its latest run ended by itself with exit code 0, and its policy does not
+    /// restart it after that. The next start and a change of the program reset this value.
     pub finished: bool,
-    /// When its latest start was requested.
+    /// When the latest start of the instance was requested.
     pub asked_at: Option<Timestamp>,
 }
 
-/// An event that does not fit the events before it.
+/// An event that does not fit the earlier events of its stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IllegalEvent {
-    /// The state does not allow it.
+    /// The state does not allow the event.
     #[error(transparent)]
     Transition(#[from] IllegalTransition),
-    /// Its version is not the next one.
+    /// The version of the event is not the next version of the stream.
     #[error("the event has version {found}, and the next version is {expected}")]
     Version {
-        /// The version that comes next.
+        /// The next version of the stream.
         expected: u64,
-        /// The version it has.
+        /// The version of the event.
         found: u64,
     },
-    /// It names another run than the one it can belong to.
+    /// The event has the number of another run than the run to which it can belong.
     #[error("the event is of run {found}, and must be of run {expected}")]
     Run {
-        /// The run it can belong to.
+        /// The run to which the event can belong.
         expected: u64,
-        /// The run it names.
+        /// The run number of the event.
         found: u64,
     },
-    /// A stream begins with `registered`, and only begins with it.
+    /// A stream must begin with `registered`, and must not contain this event again.
     #[error("{0} is not allowed here: a stream begins with registered, and after unregistered comes spec_changed")]
     Registration(&'static str),
-    /// The instance is outside of its specification (INV-0010), or the specification is another process's.
+    /// The instance number is not less than the number of instances (INV-0010), or the specification belongs to another
+    /// process.
     #[error("the specification does not fit the stream")]
     ForeignSpec,
-    /// A process cannot be started without, or with another, or during an unanswered `start_requested`.
+    /// The process of the start is not allowed: there is no process where one is required, it is another process, or a
+    /// start is still without a recorded outcome.
     #[error("{0} does not fit the pending start request")]
     Intent(&'static str),
-    /// `terminated` follows a recorded SIGKILL, and there is none.
+    /// A `terminated` event must follow a recorded SIGKILL, and no SIGKILL is recorded.
     #[error("terminated without a SIGKILL on record")]
     NotKilled,
-    /// The end that it states does not fit a run that was, or was not, spawned.
+    /// The stated end does not fit the run: an exit requires a spawned process, and a failed spawn requires that no
+    /// process was spawned.
     #[error("a run without a process cannot run, be stopped or exit, and a run with one must end with an exit")]
     WrongEnd,
-    /// It belongs to another stream.
+    /// The event belongs to another stream.
     #[error("the event belongs to another stream")]
     Stream,
 }
@@ -200,10 +205,10 @@ impl Stream {
         })
     }
 
-    /// Folds one event in.
+    /// Applies one event to the stream.
     ///
     /// # Errors
-    /// When the event does not fit; the stream is then unchanged.
+    /// The event does not fit the stream, which is then unchanged.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         self.check(event)?;
         if self.becomes_another_program(&event.kind) {
@@ -216,7 +221,7 @@ impl Stream {
         Ok(())
     }
 
-    /// Folds one event in, as [`apply`](Self::apply) does, and returns the names of the states before and after it if it is a
+    /// Like [`apply`](Self::apply), but returns the names of the states before and after the event if the event is a
     /// transition.
     ///
     /// # Errors
@@ -231,13 +236,13 @@ impl Stream {
         Ok((from != to).then_some((from, to)))
     }
 
-    /// The run that the next event of this kind belongs to.
+    /// The number of the run to which the next event of this kind belongs.
     #[must_use]
     pub const fn run_of(&self, kind: &EventKind) -> u64 {
         kind.run_after(self.run)
     }
 
-    /// Whether the event changes more of the specification than the number of instances.
+    /// Whether the event changes the specification in more than the number of instances.
     fn becomes_another_program(&self, kind: &EventKind) -> bool {
         let EventKind::SpecChanged { spec } = kind else { return false };
         let before = &self.handle.spec;
@@ -247,7 +252,7 @@ impl Stream {
     fn fold(&mut self, event: &Event) {
         match &event.kind {
             EventKind::SpecChanged { .. } => {
-                // Crashes of the program before the change must not block the new one.
+                // Crashes of the old program must not prevent restarts of the new program.
                 self.budget = RestartBudget::default();
                 self.unregistered = false;
                 self.gave_up = None;
@@ -267,10 +272,12 @@ impl Stream {
             }
             EventKind::RestartRefused { rule } => {
                 match (rule, &event.actor) {
-                    // The shutdown of the supervisor puts a start off: one of the policy, or the second half of a restart.
+                    // The shutdown of the supervisor postpones a start until the next supervisor: a restart by the
+                    // policy, or the second half of a requested restart.
                     (RestartRule::StopRequested, Actor::System) => self.wanted |= !self.finished,
                     (RestartRule::StopRequested, Actor::Policy | Actor::Health) => {}
-                    // A recovery refuses processes of another ledger, and those whose `on_boot` is `stay`.
+                    // A recovery refuses to restart processes of another ledger, and processes whose `on_boot` is
+                    // `stay`.
                     _ => self.wanted = false,
                 }
                 self.follow_up = FollowUp::Nothing;
@@ -296,7 +303,7 @@ impl Stream {
                 self.identity = *identity;
                 self.run_started = identity.map(|_| event.stamp);
                 if identity.is_some() {
-                    // The start succeeded: earlier failures to start do not count any more.
+                    // The start succeeded, so earlier failures to start do not count any more.
                     self.budget.spawn_failures = Tally::default();
                 }
             }
@@ -323,7 +330,7 @@ impl Stream {
         }
     }
 
-    /// The tally that a restart scheduled now counts in.
+    /// The counter for a restart that is scheduled now: failed starts and crashes have separate counters.
     fn tally(&mut self) -> &mut Tally {
         match self.end {
             Some(RunEnd::SpawnFailed(_)) => &mut self.budget.spawn_failures,
@@ -334,7 +341,7 @@ impl Stream {
     fn end_run(&mut self, end: RunEnd, stamp: Timestamp) {
         let min_uptime_ns = self.handle.spec.restart.min_uptime.as_nanos();
         let uptime_ns = self.run_started.and_then(|started| stamp.nanos_since(&started));
-        // The length of a run is known only where its end was observed.
+        // The length of a run is known only if the supervisor observed its end.
         let was_seen = matches!(&end, RunEnd::Exit(exit) if exit.evidence == Evidence::Observed);
         if was_seen && uptime_ns.is_some_and(|nanos| u128::from(nanos) >= min_uptime_ns) {
             self.budget.crashes.consecutive = 0;
@@ -352,7 +359,7 @@ impl Stream {
         self.end = Some(end);
     }
 
-    /// The exit of the latest run, if it had one.
+    /// The exit of the latest run; `None` if no process exited in it.
     #[must_use]
     pub const fn exit(&self) -> Option<&Exit> {
         match &self.end {
@@ -361,15 +368,16 @@ impl Stream {
         }
     }
 
-    /// Whether a run is open: a process exists, or a start was requested and has no result yet.
+    /// Whether a run is open: a process exists, or a requested start has no recorded outcome yet.
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.intent.is_some() || !self.handle.state.has_exited()
     }
 
-    /// The first invariant of the specification that does not hold, by its number; `None` when all do.
+    /// The number of the first invariant that does not hold, such as `INV-0008`; `None` when all invariants hold.
     ///
-    /// For tests, `verify` and fuzzing. To be called between commits: within one, INV-0008 may not hold.
+    /// For tests, the command `verify` and fuzzing. Call it only between commits: INV-0008 may not hold in the middle
+    /// of a commit.
     #[must_use]
     pub fn broken_invariant(&self) -> Option<&'static str> {
         let handle = &self.handle;

@@ -1,4 +1,4 @@
-//! The transition function: which event is allowed in which state, and which state follows (law 3, INV-0006, INV-0007).
+//! The transition function: which event is allowed in which state, and which state follows (INV-0006, INV-0007).
 
 use crate::{
     event::{
@@ -8,20 +8,21 @@ use crate::{
     state::ProcessState,
 };
 
-/// An event that the state does not allow.
+/// The error for an event that the state does not allow.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{event} is not allowed while {from}")]
 pub struct IllegalTransition {
-    /// The name of the state.
+    /// The name of the state in `snake_case`.
     pub from: &'static str,
-    /// The name of the kind of the event.
+    /// The name of the kind of the event, in `snake_case`.
     pub event: &'static str,
 }
 
-/// The state that follows `from` upon `kind`: `Some` for a transition, `None` for an event that does not change the state.
+/// The state that follows `from` upon `kind`: `Some` for a transition, `None` for an event that does not change the
+/// state.
 ///
-/// The table is in `docs/lifecycle.md`. What depends on more than the state (versions, runs, intents) is checked by
-/// [`Stream::apply`](crate::state::stream::Stream::apply).
+/// The table is in `docs/lifecycle.md`. [`Stream::apply`](crate::state::stream::Stream::apply) checks the conditions
+/// that do not depend on the state alone: versions, run numbers and requested starts.
 ///
 /// # Errors
 /// The event is not allowed in this state.
@@ -48,7 +49,7 @@ pub fn transition(from: &ProcessState, kind: &EventKind) -> Result<Option<Proces
     Ok(next)
 }
 
-/// Whether `kind` is allowed in this state and does not change it.
+/// Whether an event of this kind is allowed in this state and does not change the state.
 const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
     use EventKind as K;
     let alive = !from.has_exited();
@@ -63,7 +64,7 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
         K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),
-        // During a stop it records that no start follows the stop.
+        // During a stop, this event records that no start follows the stop.
         K::RestartRefused { .. } => !alive || matches!(from, ProcessState::Stopping),
         K::StartRequested { .. } | K::RestartScheduled { .. } | K::Unregistered | K::EndUnobserved { .. } => !alive,
         K::Registered { .. }

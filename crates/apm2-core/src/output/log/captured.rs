@@ -15,7 +15,7 @@ pub(crate) struct CapturedOutput {
 }
 
 impl CapturedOutput {
-    /// The last lines of each output, stderr last, secrets masked. Files that cannot be read are left out.
+    /// The last lines of stdout and then of stderr. Secrets are masked. Log files that cannot be read are left out.
     pub(crate) fn last_lines(&self) -> Vec<String> {
         let lines = |path| last_lines(path, LogPosition::default(), &self.secret_filter).unwrap_or_default();
         self.files.all().flat_map(|(_, path)| lines(path)).collect()

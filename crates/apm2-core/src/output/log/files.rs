@@ -1,7 +1,7 @@
 //! The paths of the log files of an instance, and of their rotated generations.
 //!
-//! The file that is written to has the configured name. A rotated file has its generation after the name, counted from 1:
-//! `stdout.log.00000007`, or `stdout.log.00000007.gz`.
+//! The current file has the configured name. A rotated file has its generation (a number, counted from 1) after the
+//! name: `stdout.log.00000007`, or `stdout.log.00000007.gz`.
 
 use std::{
     fs, io,
@@ -40,17 +40,17 @@ pub(crate) const PART: &str = ".part";
 pub struct LogsDir(pub(crate) PathBuf);
 
 impl LogsDir {
-    /// Uses `path` as the directory. It is created on demand.
+    /// Uses `path` as the directory for logs. The directory is created on demand.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// The files of an instance: those that `config` names, else `<name>-<instance>/stdout.log` and `stderr.log` in this
-    /// directory.
+    /// The log files of an instance. Without files in `config`, they are `<name>-<instance>/stdout.log` and
+    /// `stderr.log` in this directory.
     ///
-    /// A name from `config` gets the number of the instance before its extension, except for instance 0, so that the names do
-    /// not change with the number of instances.
+    /// A name from `config` gets the number of the instance before its extension, except for instance 0, so that the
+    /// names do not change with the number of instances.
     #[must_use]
     pub fn files(&self, config: &LogConfig, name: &str, instance: u32) -> LogFiles {
         let dir = self.0.join(format!("{name}-{instance}"));
@@ -65,24 +65,24 @@ impl LogsDir {
     }
 }
 
-/// `app.log` of instance 1 is `app-1.log`.
+/// For example, `app.log` becomes `app-1.log` for instance 1.
 fn of_instance(path: &Path, instance: u32) -> PathBuf {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
     let extension = path.extension().map(|extension| format!(".{}", extension.to_string_lossy())).unwrap_or_default();
     path.with_file_name(format!("{stem}-{instance}{extension}"))
 }
 
-/// The files of one instance.
+/// The log files of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogFiles {
-    /// The file of stdout, or of both outputs.
+    /// The log file of stdout, or of both outputs.
     pub stdout: PathBuf,
-    /// The file of stderr; `None` if it goes to the file of stdout.
+    /// The log file of stderr; `None` if stderr goes to the file of stdout.
     pub stderr: Option<PathBuf>,
 }
 
 impl LogFiles {
-    /// The file of an output.
+    /// The log file of an output.
     #[must_use]
     pub fn of(&self, source: OutputSource) -> &Path {
         match source {
@@ -91,7 +91,7 @@ impl LogFiles {
         }
     }
 
-    /// The files that are written, each with its output. Without the name that stands for "no log".
+    /// The log files, each with its output. The path that stands for "no log" (`/dev/null`) is left out.
     pub fn all(&self) -> impl Iterator<Item = (OutputSource, &Path)> {
         let stderr = self.stderr.as_deref().map(|path| (OutputSource::Stderr, path));
         let all = [(OutputSource::Stdout, self.stdout.as_path())].into_iter().chain(stderr);
@@ -107,7 +107,7 @@ pub(crate) struct Rotated {
     pub(crate) is_compressed: bool,
 }
 
-/// The path of a generation of `path`, not compressed.
+/// The path of the rotated, uncompressed file of `path` with this generation.
 pub(crate) fn rotated_path(path: &Path, generation: u64) -> PathBuf {
     with_suffix(path, &format!(".{generation:0GENERATION_DIGITS$}"))
 }
@@ -123,10 +123,11 @@ pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The rotated files of `path`, oldest first. If a generation has both forms, the compressed one is listed.
+/// The rotated files of `path`, oldest first. If a generation exists both compressed and uncompressed, the compressed
+/// file is listed.
 ///
 /// # Errors
-/// When the directory cannot be read. A missing directory counts as empty.
+/// The directory cannot be read. A missing directory counts as empty.
 pub(crate) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
     let mut found = Vec::new();
     for (rest, path) in beside(path)? {
@@ -143,7 +144,7 @@ pub(crate) fn rotated(path: &Path) -> io::Result<Vec<Rotated>> {
 /// Incomplete compressed files of `path`.
 ///
 /// # Errors
-/// As of [`rotated`].
+/// Those of [`rotated`].
 pub(crate) fn parts(path: &Path) -> io::Result<Vec<PathBuf>> {
     let is_part = |rest: &str| rest.strip_suffix(PART).and_then(generation).is_some();
     Ok(beside(path)?.into_iter().filter(|(rest, _)| is_part(rest)).map(|(_, path)| path).collect())
@@ -154,7 +155,8 @@ fn generation(digits: &str) -> Option<u64> {
     if is_generation { digits.parse().ok() } else { None }
 }
 
-/// The regular files in the directory of `path` whose names begin with its name and a dot, each with the rest of the name.
+/// The regular files in the directory of `path` whose names begin with the file name of `path` and a dot. Each is
+/// returned with the rest of its name.
 fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(Vec::new());
@@ -166,7 +168,7 @@ fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry?;
-        // Other kinds of files with such a name are not logs: they are not read, compressed or removed.
+        // Only regular files are logs. Other kinds of files with such a name are not read, compressed or removed.
         if !entry.file_type()?.is_file() {
             continue;
         }
@@ -178,10 +180,10 @@ fn beside(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// Refuses log targets that exist and are not files that a log can be written to. Reads the file system.
+/// Refuses a log target that exists but is not a file that a log can be written to. Reads the file system.
 ///
 /// # Errors
-/// The target and what is wrong with it.
+/// The refused target, with the reason.
 pub fn check_targets(log: &LogConfig) -> Result<(), String> {
     log.validate()?;
     let all = [("stdout", &log.stdout), ("stderr", &log.stderr)];
@@ -195,7 +197,7 @@ pub fn check_targets(log: &LogConfig) -> Result<(), String> {
     Ok(())
 }
 
-/// Why the existing file at `path` is no target for a log. Does not open the file.
+/// Why a log cannot be written to the existing file at `path`. Does not open the file.
 fn obstacle(path: &Path) -> Option<&'static str> {
     let kind = fs::symlink_metadata(path).ok()?.file_type();
     if kind.is_file() {
@@ -212,14 +214,15 @@ fn obstacle(path: &Path) -> Option<&'static str> {
 /// Opens and locks a log file for appending. Creates it (mode 0600) and its directory (0700) if they are missing.
 ///
 /// # Errors
-/// When it cannot be opened, is not a regular file of this user with one link, or is locked by another writer.
+/// The file cannot be opened, is not a regular file of this user with exactly one hard link, or is locked by another
+/// writer.
 pub(crate) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if !dir.is_dir() {
         make_dir(dir)?;
     }
     let name = path.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-    // The directory is opened once, so that a rename meanwhile cannot lead to another directory.
+    // The directory is opened once, so that a rename of the directory in the meantime cannot lead to another directory.
     let dir = open(dir, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
@@ -242,8 +245,8 @@ pub(crate) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     Ok(file)
 }
 
-/// Creates a directory and its parent, but no more, so that the directory of a removed ledger is not created again with
-/// nothing but logs in it.
+/// Creates a directory and its parent, but no further ancestors. Otherwise, the directory of a removed ledger would be
+/// created again, with nothing but logs in it.
 fn make_dir(dir: &Path) -> io::Result<()> {
     let make = |dir: &Path| fs::DirBuilder::new().mode(0o700).create(dir);
     let made = match (make(dir), dir.parent()) {
@@ -254,20 +257,20 @@ fn make_dir(dir: &Path) -> io::Result<()> {
         (made, _) => made,
     };
     match made {
-        // Created by another thread or process meanwhile.
+        // Another thread or process created the directory in the meantime.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         made => made,
     }
 }
 
-/// Locks a log file (flock(2)) until it is closed, because two writers would overwrite each other's output. `false` when
-/// another writer has it.
+/// Locks a log file (flock(2)) until it is closed, because two writers would overwrite each other's output. Returns
+/// `false` when another writer has locked the file.
 ///
-/// Counts as locked on a file system without locks.
+/// On a file system without locks, the file counts as locked.
 fn is_locked(file: &fs::File) -> bool {
     for _ in 0..LOCK_ATTEMPTS_MAX {
         match file.try_lock() {
-            // A forked child has a copy of each descriptor, with its lock, until execve(2).
+            // A forked child has a copy of each descriptor, and with it the lock, until execve(2).
             Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL),
             Ok(()) | Err(fs::TryLockError::Error(_)) => return true,
         }
@@ -278,7 +281,7 @@ fn is_locked(file: &fs::File) -> bool {
 /// Opens a log file for reading.
 ///
 /// # Errors
-/// When it cannot be opened, or is not a regular file: reading a pipe would block.
+/// The file cannot be opened, or is not a regular file (reading a pipe would block).
 pub(crate) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = open(path, flags, Mode::empty())?;
@@ -291,7 +294,8 @@ pub(crate) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
     Ok(file.into())
 }
 
-/// The path as other processes see it: `/proc/self/fd/N/…` is resolved to the directory that it stands for.
+/// The path as other processes see it: `/proc/self/fd/N/…` is replaced by the path of the directory that descriptor N
+/// refers to.
 pub(crate) fn shown(path: &Path) -> PathBuf {
     let mut parts = path.components();
     let descriptor: PathBuf = parts.by_ref().take(DESCRIPTOR_PARTS).collect();
@@ -301,7 +305,7 @@ pub(crate) fn shown(path: &Path) -> PathBuf {
     fs::read_link(&descriptor).map_or_else(|_| path.to_owned(), |dir| dir.join(parts.as_path()))
 }
 
-/// The inode number of the file that is at `path` now.
+/// The inode number of the file that has the path `path` now.
 pub(crate) fn inode(path: &Path) -> Option<u64> {
     fs::symlink_metadata(path).ok().map(|metadata| metadata.ino())
 }

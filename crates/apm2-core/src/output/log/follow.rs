@@ -1,4 +1,4 @@
-//! Reads log files across rotations, and follows what is appended.
+//! Reads log files across rotations, and continues as output is appended.
 
 use std::{
     fs::{self, File},
@@ -31,9 +31,9 @@ pub struct LogPosition {
 pub enum LogItem<'a> {
     /// Bytes of output; at least one.
     Bytes(&'a [u8]),
-    /// The number of files that were removed before they were read.
+    /// The number of rotated files that were removed before they were read.
     Gap(u64),
-    /// No more output yet.
+    /// There is no more output yet.
     End,
 }
 
@@ -47,11 +47,11 @@ pub struct LogReader {
     buffer: Vec<u8>,
 }
 
-/// Which file has the name of the log file.
+/// Whether the open file still has the name of the log file.
 enum Named {
-    /// The open file, with this length.
+    /// The file with the name of the log file is the open file, and has this length.
     Same { length: u64 },
-    /// Another file, or none.
+    /// Another file has the name of the log file, or no file has it.
     Other,
 }
 
@@ -62,20 +62,20 @@ enum LogSource {
 }
 
 impl LogReader {
-    /// Reads from the oldest remaining file.
+    /// A reader that begins with the oldest remaining file.
     ///
     /// # Errors
-    /// When the directory cannot be read.
+    /// The directory cannot be read.
     pub fn from_start(path: &Path) -> io::Result<Self> {
         let oldest = rotated(path)?.first().map(|oldest| oldest.generation);
         let generation = oldest.map_or_else(|| Self::current(path), Ok)?;
         Ok(Self::at(path, generation))
     }
 
-    /// Reads from `position`.
+    /// A reader that begins at `position`.
     ///
     /// # Errors
-    /// When the file exists and cannot be opened.
+    /// The file exists and cannot be opened.
     pub fn from_position(path: &Path, position: LogPosition) -> io::Result<Self> {
         let mut reader = Self::at(path, position.generation);
         reader.position = position;
@@ -103,7 +103,7 @@ impl LogReader {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated faster than it can be opened"))
     }
 
-    /// The generation of the current file.
+    /// The generation of the current file, whose number it gets at its next rotation.
     fn current(path: &Path) -> io::Result<u64> {
         Ok(rotated(path)?.last().map_or(0, |last| last.generation).saturating_add(1))
     }
@@ -119,7 +119,7 @@ impl LogReader {
         self.position
     }
 
-    /// Reads the next item. After [`LogItem::End`] more may be written.
+    /// Reads the next item. After [`LogItem::End`], the writer may append more output.
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -132,7 +132,8 @@ impl LogReader {
                 }
                 return Ok(LogItem::Gap(skipped));
             }
-            // Checked before reading: if the file was rotated, all of its output is already in it.
+            // The file name is checked before the file is read. If the file was rotated by then, all its output is
+            // already in it.
             let named = self.named();
             let read = match &mut self.file {
                 Some(LogSource::Plain { file, .. }) => file.read(&mut self.buffer)?,
@@ -154,7 +155,8 @@ impl LogReader {
         }
     }
 
-    /// Which file has the name of the log file. Once that is another one, nothing more is written to the open file.
+    /// Which file has the name of the log file. Once another file has this name, no more output is written to the open
+    /// file.
     fn named(&self) -> Named {
         match (&self.file, fs::symlink_metadata(&self.path)) {
             (Some(LogSource::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
@@ -164,7 +166,7 @@ impl LogReader {
         }
     }
 
-    /// Returns to the beginning of a truncated file, where new output is written.
+    /// Returns to the beginning of a truncated file, because new output is written there.
     fn begin_anew(&mut self) -> io::Result<()> {
         self.position.offset = 0;
         match &mut self.file {
@@ -185,13 +187,13 @@ impl LogReader {
                 Some(file) => open_for_reading(&file.path).and_then(plain),
                 None if Self::current(&self.path)? == self.position.generation => {
                     let opened = open_for_reading(&self.path).and_then(plain);
-                    // Rotated between the two checks: found under its other name.
+                    // The file was rotated between the two checks, and is found under its rotated name.
                     if Self::current(&self.path)? != self.position.generation {
                         continue;
                     }
                     opened
                 }
-                // Rotated between the two checks: found by the next attempt.
+                // The file was rotated between the two checks. The next attempt finds it.
                 None if !is_missed => {
                     is_missed = true;
                     continue;
@@ -234,7 +236,7 @@ impl LogReader {
 }
 
 impl LogSource {
-    /// The same source, after `offset` bytes of output were skipped.
+    /// The same log file, read from `offset` bytes of output on.
     fn starting_at(mut self, offset: u64) -> io::Result<Self> {
         match &mut self {
             Self::Plain { file, .. } => {

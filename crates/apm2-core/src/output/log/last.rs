@@ -4,11 +4,11 @@ use std::{collections::VecDeque, io, path::Path};
 
 use crate::output::log::follow::{LogItem, LogPosition, LogReader};
 
-/// Times that a file is read as empty before it counts as empty.
+/// Number of times that a file is read as empty before it counts as empty.
 const EMPTY_TRIES_MAX: u32 = 32;
 
-/// The position at which the last `lines` lines before `end` begin. An unfinished line counts. Holds only positions in
-/// memory, so the length of the lines does not matter.
+/// The position at which the last `lines` lines before `end` begin. An unfinished line counts as a line. Only positions
+/// are held in memory, so the lines may be of any length.
 ///
 /// # Errors
 /// When a file cannot be read.
@@ -40,8 +40,8 @@ pub fn last_lines_begin(path: &Path, lines: usize, end: LogPosition) -> io::Resu
     }
 }
 
-/// The last `max` positions in one file, before `end`, at which a line begins after the end of another; and whether the file
-/// is empty. The end of the last file is no such position.
+/// Returns the last `max` positions before `end` in one file at which a line begins after the end of another line, and
+/// whether the file is empty. The end of the last file is not such a position.
 fn lines_begin(
     path: &Path,
     start: LogPosition,
@@ -63,19 +63,19 @@ fn lines_begin(
             }
         };
         let position = reader.position();
-        // The next file has been counted before.
+        // The lines of the next file have been counted already.
         if position.generation != start.generation {
             break;
         }
         let from = position.offset.saturating_sub(length);
         for end_at in &ends {
             let begin = LogPosition { offset: from.saturating_add(*end_at), ..position };
-            // More may have been written since `end` was determined.
+            // The process may have written more since `end` was determined.
             if begin > end {
                 break;
             }
             begins.push_back(begin);
-            // One more than `max`, because the last one may not count.
+            // One more than `max` positions are kept, because the last position may not count.
             if begins.len() > max.saturating_add(1) {
                 begins.pop_front();
             }
@@ -97,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    /// The text from the position at which the last lines begin.
+    /// The text from the position on at which the last lines begin.
     fn last(path: &Path, lines: usize) -> String {
         let end = LogReader::end(path).unwrap();
         let begin = last_lines_begin(path, lines, end).unwrap();

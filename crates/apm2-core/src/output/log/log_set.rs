@@ -6,13 +6,13 @@ use apm2_model::spec::config::log::LogConfig;
 
 use crate::output::log::{files::LogFiles, rotation::tidy_up, secret_filter::SecretFilter};
 
-/// The log files of an instance, with their common limits.
+/// The log files of an instance, with the limits that they share.
 #[derive(Debug)]
 pub(crate) struct LogSet {
     pub(crate) files: LogFiles,
     pub(crate) config: LogConfig,
     pub(crate) secret_filter: Arc<SecretFilter>,
-    /// Locked while rotated files are compressed or removed.
+    /// This lock is held while rotated files are compressed or removed.
     tidying: Mutex<()>,
 }
 
@@ -21,8 +21,8 @@ impl LogSet {
         Self { files, config, secret_filter, tidying: Mutex::new(()) }
     }
 
-    /// The size at which a file is rotated. Small enough that the current file and the newest rotated file of each output fit
-    /// into the limit on the total.
+    /// The size at which a file is rotated. It is small enough that the current file and the newest rotated file of
+    /// each output fit into the limit on the total size.
     pub(super) fn rotate_bytes(&self) -> u64 {
         let files = u64::try_from(self.files.all().count()).unwrap_or(1).max(1);
         self.config.rotate_bytes.min(self.config.total_bytes_max / (2 * files)).max(1)

@@ -14,12 +14,12 @@ use crate::adapter::MeterReading;
 pub struct OutputMeter {
     stdout_bytes: AtomicU64,
     stderr_bytes: AtomicU64,
-    /// Time of the latest output or start of a run, in nanoseconds on the boot clock.
+    /// Time of the latest output or of the latest start of a run, in nanoseconds on the boot clock.
     last_boot_ns: AtomicU64,
 }
 
 impl OutputMeter {
-    /// Notes that a run has begun.
+    /// Records the time at which a run has begun.
     pub(crate) fn begin(&self, now: &Timestamp) {
         self.last_boot_ns.store(now.boot_ns, Ordering::Relaxed);
     }
@@ -34,7 +34,7 @@ impl OutputMeter {
         self.begin(now);
     }
 
-    /// The counters, and the time without output as of `now`.
+    /// The counters of the output, and the time without output until `now`.
     #[must_use]
     pub fn read(&self, now: &Timestamp) -> MeterReading {
         MeterReading {

@@ -1,8 +1,8 @@
 //! Removes the logs of instances that are no longer supervised, by age and by the total size of all logs.
 //!
-//! The logs of a supervised instance have limits of their own. After it is unregistered its logs stay until they are removed
-//! here, so that its end can be investigated. Logs in use are not removed: a writer locks its log file, and before each
-//! removal the instance is looked up again among the supervised ones.
+//! The logs of a supervised instance have limits of their own. After the instance is unregistered, its logs stay for
+//! some time, so that its end can be investigated. This module removes them later. Logs in use are not removed: a
+//! writer locks its log file, and before each removal the instance is looked up again among the supervised ones.
 
 use std::{
     fs::{self, File, TryLockError},
@@ -24,9 +24,9 @@ pub const LOGS_AGE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// The limits on all logs of a ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// Total size, in bytes. Logs of supervised instances count, but are not removed.
+    /// Limit on the total size of all logs, in bytes. The logs of supervised instances count, but are not removed.
     pub bytes_max: u64,
-    /// Time since the last write, for instances that are not supervised.
+    /// Limit on the time since the last write, for logs of instances that are not supervised.
     pub age_max: Duration,
 }
 
@@ -52,16 +52,16 @@ struct InstanceLogs {
     instance: u32,
     files: Vec<PathBuf>,
     bytes: u64,
-    /// Time of the last write.
+    /// Time of the last write to the logs.
     written: SystemTime,
 }
 
 impl LogsDir {
-    /// Removes logs that are too old, and then the oldest ones until the total size is within its limit. `is_used` returns
-    /// whether an instance is supervised, by name and number.
+    /// Removes logs that are too old, and then the oldest ones until the total size is within its limit. `is_used`
+    /// returns whether an instance is supervised, by name and number.
     ///
     /// # Errors
-    /// When the logs cannot be listed. A directory that cannot be removed is logged and skipped.
+    /// The logs cannot be listed. A directory that cannot be removed is logged and skipped.
     pub fn sweep(
         &self,
         retention: Retention,
@@ -85,10 +85,11 @@ impl LogsDir {
         Ok(removed)
     }
 
-    /// Removes the logs of all instances that are not used; with `name`, only those of this name.
+    /// Removes the logs of all instances that are not supervised; with `name`, only the logs of instances of the
+    /// process `name`.
     ///
     /// # Errors
-    /// When the logs cannot be listed. A directory that cannot be removed is logged and skipped.
+    /// The logs cannot be listed. A directory that cannot be removed is logged and skipped.
     pub fn purge(&self, name: Option<&str>, is_used: &dyn Fn(&str, u32) -> bool) -> io::Result<Vec<RemovedLogs>> {
         let found = self.found()?.into_iter().filter(|logs| name.is_none_or(|name| logs.name == name));
         Ok(found.filter_map(|logs| logs.remove(is_used)).collect())
@@ -116,7 +117,7 @@ impl LogsDir {
     }
 }
 
-/// Reads the log directory of an instance; `None` when it is gone or not readable.
+/// Reads the log directory of an instance; `None` when the directory does not exist or is not readable.
 fn look(path: PathBuf, name: &str, instance: u32) -> Option<InstanceLogs> {
     let mut written = fs::metadata(&path).and_then(|metadata| metadata.modified()).ok()?;
     let (mut files, mut bytes) = (Vec::new(), 0_u64);
@@ -133,9 +134,9 @@ fn look(path: PathBuf, name: &str, instance: u32) -> Option<InstanceLogs> {
 }
 
 impl InstanceLogs {
-    /// Removes the files and their directory, unless they are used.
+    /// Removes the log files and their directory, unless a writer uses them.
     fn remove(self, is_used: &dyn Fn(&str, u32) -> bool) -> Option<RemovedLogs> {
-        // Locked until all are removed, so that no writer can open one meanwhile.
+        // All files are locked until all are removed, so that no writer can open one of them in the meantime.
         let locks: Option<Vec<File>> = self.files.iter().map(|path| lock(path)).collect();
         let locks = locks?;
         if is_used(&self.name, self.instance) {
@@ -157,7 +158,7 @@ fn lock(path: &Path) -> Option<File> {
     let file = File::from(open(path, flags, Mode::empty()).ok()?);
     match file.try_lock() {
         Err(TryLockError::WouldBlock) => None,
-        // Another error means that the file system does not support locks.
+        // Any other error means that the file system does not support locks.
         Ok(()) | Err(TryLockError::Error(_)) => Some(file),
     }
 }
@@ -194,7 +195,7 @@ mod tests {
         for (instance, days) in [("old-0", 40), ("old-1", 20), ("used-0", 50), ("a-b-0", 60), ("new-0", 0)] {
             write(dir.path(), instance, days, now);
         }
-        // Not log directories of instances.
+        // Entries in the log directory that are not directories of instances.
         write(dir.path(), "notes", 90, now);
         fs::write(dir.path().join("file-0"), "").unwrap();
         std::os::unix::fs::symlink("/", dir.path().join("link-0")).unwrap();

@@ -1,4 +1,4 @@
-//! Compression of rotated files, and removal of the oldest when all files of an instance together are too large.
+//! Compresses rotated files, and removes the oldest ones when all files of an instance together are too large.
 //!
 //! Every step can be interrupted and repeated: a compressed file gets its final name only when it is complete.
 
@@ -17,16 +17,17 @@ use crate::output::log::files::{
     LogFiles, PART, Rotated, compressed_path, open_for_reading, parts, rotated, with_suffix,
 };
 
-/// Compresses and removes rotated files of an instance. The files that are written to are counted as `rotate_bytes` each.
+/// Compresses and removes rotated files of an instance. Each current file is counted with `rotate_bytes`, its largest
+/// size.
 ///
 /// # Errors
-/// The first error. It does not keep surplus files from being removed.
+/// The first error. Surplus files are removed in spite of an error.
 pub(crate) fn tidy_up(files: &LogFiles, config: &LogConfig, rotate_bytes: u64) -> io::Result<()> {
     let remove_surplus = || remove_surplus(files, config.total_bytes_max, rotate_bytes);
     for (_, path) in files.all() {
         remove_parts(path)?;
     }
-    // First, so that no file is compressed only to be removed.
+    // Surplus files are removed first, so that no file is compressed only to be removed.
     let removed = remove_surplus();
     let compressed = if config.compress { compress_all(files, &remove_surplus) } else { Ok(()) };
     removed.and(compressed)
@@ -37,14 +38,14 @@ fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) 
         for file in rotated(path)? {
             if !file.is_compressed {
                 match compress(&file.path) {
-                    // Removed meanwhile.
+                    // The file was removed in the meantime.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                     compressed => compressed?,
                 }
-                // More may have been written meanwhile.
+                // The process may have written more in the meantime.
                 remove_surplus()?;
             } else if let Ok(true) = strip_compressed(&file.path).try_exists() {
-                // A crash between the rename of the compressed file and the removal of the original left both.
+                // A crash between the rename of the compressed file and the removal of the original left both files.
                 fs::remove_file(strip_compressed(&file.path))?;
             }
         }
@@ -52,8 +53,8 @@ fn compress_all(files: &LogFiles, remove_surplus: &impl Fn() -> io::Result<()>) 
     Ok(())
 }
 
-/// Removes incomplete compressed files of `path`, which a supervisor left that was killed. None is in use: only one thread at
-/// a time compresses the files of an instance.
+/// Removes incomplete compressed files of `path`, which a killed supervisor left. Such files are not in use: only one
+/// thread at a time compresses the files of an instance.
 fn remove_parts(path: &Path) -> io::Result<()> {
     for part in parts(path)? {
         match fs::remove_file(part) {
@@ -73,7 +74,7 @@ fn compress(path: &Path) -> io::Result<()> {
     let source = open_for_reading(path)?;
     let modified = source.metadata()?.modified()?;
     let mut source = BufReader::new(source);
-    // Left by an earlier attempt.
+    // The incomplete file is left from an earlier attempt.
     match fs::remove_file(&part) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         Ok(()) | Err(_) => {}
@@ -82,7 +83,7 @@ fn compress(path: &Path) -> io::Result<()> {
     let mut encoder = GzEncoder::new(target, Compression::fast());
     let written = io::copy(&mut source, &mut encoder).and_then(|_| encoder.finish()).and_then(|mut file| {
         file.flush()?;
-        // Keeps the modification time of the original, because the oldest file is removed first.
+        // The compressed file gets the modification time of the original, because the oldest file is removed first.
         file.set_modified(modified)?;
         file.sync_all()
     });
@@ -102,7 +103,8 @@ fn sync_dir_of(path: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// Removes the oldest rotated files until the rest fits, together with the files that are written to, which may still grow.
+/// Removes the oldest rotated files until the remaining files fit into the limit. The current files count with the size
+/// that they may still reach.
 fn remove_surplus(files: &LogFiles, total_bytes_max: u64, rotate_bytes: u64) -> io::Result<()> {
     let mut old: Vec<(SystemTime, u64, Rotated)> = Vec::new();
     let mut total: u64 = 0;
@@ -115,7 +117,7 @@ fn remove_surplus(files: &LogFiles, total_bytes_max: u64, rotate_bytes: u64) -> 
             total = total.saturating_add(metadata.len());
             old.push((metadata.modified()?, metadata.len(), file));
         }
-        // The newest stays: the next generation is counted from it.
+        // The newest rotated file stays, because the next generation is counted from it.
         let newest = newest.and_then(|newest| fs::metadata(newest.path).ok());
         total = total.saturating_add(newest.map_or(0, |metadata| metadata.len()));
     }

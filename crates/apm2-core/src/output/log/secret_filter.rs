@@ -1,4 +1,4 @@
-//! The known secret values of a process, which are masked in its output before that is recorded or shown (law 7).
+//! The known secret values of a process. They are masked in its output before the output is recorded or shown.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,12 +9,12 @@ use apm2_model::spec::redact::known::Known;
 pub(crate) struct SecretFilter(Mutex<Option<Known>>);
 
 impl SecretFilter {
-    /// Masks `known` from now on.
+    /// Masks the values in `known` from now on.
     pub(crate) fn set(&self, known: Known) {
         self.put(Some(known));
     }
 
-    /// Notes that some secrets may be unknown from now on, so that no output is shown.
+    /// Records that some secrets may be unknown from now on. No output is shown until [`Self::set`] is called.
     pub(crate) fn forget(&self) {
         self.put(None);
     }

@@ -1,4 +1,4 @@
-//! Finds the position at which the output since a time begins.
+//! Finds the position in a log file from which on the output since a given time is stored.
 
 use std::{
     io,
@@ -13,18 +13,20 @@ use crate::output::log::{
     follow::{LogItem, LogPosition, LogReader},
 };
 
-/// Length of the time at the beginning of a line, if lines have times: `2026-01-31T12:00:00.000Z`.
+/// Length of the timestamp at the beginning of a line, if lines have timestamps: `2026-01-31T12:00:00.000Z`.
 const TIME_BYTES: usize = 24;
 
-/// The largest lag of a file's modification time, which the kernel updates once per tick, behind the clock of line times.
+/// The kernel updates the modification time of a file only once per clock tick. This is the largest time by which it
+/// can be earlier than the timestamps of lines.
 const FILE_TIME_LAG_MAX: Duration = Duration::from_secs(1);
 
 /// The result of a search.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutputSince {
-    /// Where the output since the time begins.
+    /// The position at which the output since the time begins.
     pub position: LogPosition,
-    /// Whether the position is exact. Without line times it is the beginning of a file, which may hold older output.
+    /// Whether the position is exact. If the lines have no timestamps, the position is the beginning of a file, which
+    /// may also contain older output.
     pub is_exact: bool,
 }
 
@@ -38,7 +40,7 @@ pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince>
     let end = LogReader::end(path)?;
     let is_late = |path: &Path| match path.metadata().and_then(|metadata| metadata.modified()) {
         Ok(modified) => modified.checked_add(FILE_TIME_LAG_MAX).is_none_or(|latest| latest >= SystemTime::from(time)),
-        // A file that is missing was rotated meanwhile, so it is recent.
+        // A missing file was rotated in the meantime, so its output is recent.
         Err(_) => true,
     };
     let earlier = rotated(path)?.into_iter().filter(|file| file.generation < end.generation);
@@ -51,10 +53,10 @@ pub fn output_since(path: &Path, time: DateTime<Utc>) -> io::Result<OutputSince>
     first_line_since(path, LogPosition { generation, offset: 0 }, end, time)
 }
 
-/// The line that is being searched for its time.
+/// The line whose timestamp is read.
 struct SearchedLine {
     begin: LogPosition,
-    /// Its first bytes, at most the length of a time.
+    /// The first bytes of the line, at most the length of a timestamp.
     head: Vec<u8>,
 }
 
@@ -63,7 +65,7 @@ impl SearchedLine {
         Self { begin, head: Vec::new() }
     }
 
-    /// The time of the line; `None` while it is incomplete or if there is none.
+    /// The timestamp of the line; `None` while the line is incomplete, or if it has no timestamp.
     fn time(&self) -> Option<Option<DateTime<Utc>>> {
         if self.head.len() < TIME_BYTES && self.head.last() != Some(&b'\n') {
             return None;
@@ -92,7 +94,7 @@ fn first_line_since(path: &Path, start: LogPosition, end: LogPosition, time: Dat
             if line.head.len() < TIME_BYTES && line.head.last() != Some(&b'\n') {
                 line.head.push(*byte);
                 match line.time() {
-                    // Either all lines have times or none, so the first line decides.
+                    // Either all lines have timestamps or none, so the first line is sufficient to decide.
                     Some(None) if line.begin == start => return Ok(OutputSince { position: start, is_exact: false }),
                     Some(Some(found)) if found.timestamp_millis() >= time.timestamp_millis() => {
                         return Ok(OutputSince { position: line.begin, is_exact: true });
@@ -124,7 +126,7 @@ mod tests {
         LogPosition { generation, offset }
     }
 
-    /// Writes a file with these lines and this second as its modification time.
+    /// Writes a file with these lines. The modification time of the file is set to this second.
     fn write(path: &Path, text: &str, second: i64) {
         fs::write(path, text).unwrap();
         let file = File::options().write(true).open(path).unwrap();

@@ -1,11 +1,12 @@
 //! Moves output from a pipe to log files, so that nothing is lost or written twice if the supervisor is killed.
 //!
-//! Bytes are moved with splice(2), so that a SIGKILL cannot come between reading from the pipe and writing to the file; a kill
-//! between read(2) and write(2) would lose what was read. If lines have times, the time is written first and the line is
-//! spliced after it; a time at the end of the file without a line is removed when the file is opened next.
+//! Bytes are moved with splice(2), which reads from the pipe and writes to the file in one step. A SIGKILL between
+//! read(2) and write(2) would lose the bytes that were read. If lines have timestamps, the timestamp is written first
+//! and the line is spliced after it. A timestamp at the end of the file without a line is removed when the file is
+//! opened next.
 //!
-//! Output that cannot be written, on a full disk for instance, is read from the pipe and dropped: a process never waits for a
-//! disk without space.
+//! Output that cannot be written, on a full disk for instance, is read from the pipe and dropped: a process never waits
+//! for a disk without space.
 
 use std::{
     fs, io,
@@ -39,13 +40,14 @@ use crate::output::{
 /// Bytes that are moved in one step: the default maximum capacity of a pipe (pipe(7)).
 const STEP_BYTES_MAX: usize = 1 << 20;
 
-/// Lines with times that are moved in one step, because other outputs on this thread wait meanwhile.
+/// Largest number of lines with timestamps that are moved in one step. The limit is low, because other outputs on this
+/// thread wait in the meantime.
 const STEP_LINES_MAX: usize = 256;
 
-/// Pause before the file is tried again after a failed write.
+/// Pause after a failed write, before the file is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pause before a failed rotation is tried again; the file is written to meanwhile.
+/// Pause after a failed rotation, before it is tried again. Output is written to the unrotated file in the meantime.
 const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The result of one step.
@@ -66,16 +68,16 @@ pub(crate) struct LogSink {
     log_set: Arc<LogSet>,
     clock: Arc<dyn Clock>,
     open: Option<LogWriter>,
-    /// Where in the log file the output of the run begins; `None` if unknown.
+    /// The position in the log file at which the output of the run begins; `None` if unknown.
     begins_at: Option<LogPosition>,
-    /// Whether the specification asks for no log.
+    /// Whether the specification asks for no log, so that the output is dropped.
     is_nowhere: bool,
     /// Whether the next file continues the last line of the previous one.
     is_line_carried: bool,
-    /// Whether the next line does not fit into the file.
+    /// Whether the next line does not fit into the current file.
     is_full: bool,
     rotate_again_at: Option<Instant>,
-    /// Set while output is dropped.
+    /// `Some` while output is dropped.
     dropping: Option<Dropping>,
     /// Bytes that were read from the pipe, are not in the file, and are not reported yet. Shared with the sink that replaces
     /// this one after a panic.
@@ -86,12 +88,12 @@ pub(crate) struct LogSink {
 
 struct Dropping {
     retry_at: Instant,
-    /// Whether the last dropped byte was in the middle of a line, so that the rest of the line is dropped too.
+    /// Whether the last dropped byte was in the middle of a line. The rest of this line is then dropped, too.
     is_in_line: bool,
 }
 
 impl LogSink {
-    /// The sink of `source`. No file is opened before there is output.
+    /// The sink of `source`. The log file is opened when the first output arrives.
     pub(crate) fn new(
         source: OutputSource,
         log_set: Arc<LogSet>,
@@ -125,10 +127,10 @@ impl LogSink {
     /// Moves some bytes out of the pipe. Calls `notice` when dropping begins and ends.
     ///
     /// # Errors
-    /// `WouldBlock` when the pipe is empty; others when it cannot be read.
+    /// `WouldBlock` when the pipe is empty; another error when the pipe cannot be read.
     pub(crate) fn absorb(&mut self, pipe: BorrowedFd<'_>, notice: &mut dyn FnMut(OutputNotice)) -> io::Result<Moved> {
         if self.is_nowhere {
-            // Not a loss, since no log is wanted.
+            // Dropped output is not reported as a loss, since the specification asks for no log.
             return Ok(match self.drop_some(pipe)? {
                 Moved::Dropped(bytes) => Moved::Written(bytes),
                 moved => moved,
@@ -172,7 +174,7 @@ impl LogSink {
         }
     }
 
-    /// At the end of a run: a notice of the bytes that were dropped and not reported yet.
+    /// Called at the end of a run. Returns a notice about dropped bytes that were not reported yet.
     pub(crate) fn finish(&mut self) -> Option<OutputNotice> {
         self.dropping.take()?;
         Some(OutputNotice::Ended { source: self.source, bytes: self.take_lost() })
@@ -202,8 +204,9 @@ impl LogSink {
         Ok(if moved == 0 { Moved::End } else { Moved::Written(moved) })
     }
 
-    /// After output was dropped: ends the unfinished line in the file and drops the rest of the current line in the pipe, so
-    /// that two halves do not look like one line. `None` once a line begins.
+    /// Called after output was dropped. Ends the unfinished line in the file and drops the rest of the current line in
+    /// the pipe, so that parts of two lines do not look like one line. Returns `None` when the pipe is at the beginning
+    /// of a line.
     fn resume(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Option<Moved>> {
         if let Some(open) = &mut self.open {
             open.end_line()?;
@@ -215,7 +218,7 @@ impl LogSink {
         let end = seen.iter().position(|byte| *byte == b'\n');
         let skipped = self.drop_up_to(pipe, end.map_or(seen.len(), |end| end + 1))?;
         if let Some(dropping) = &mut self.dropping {
-            // Output without line ends is not searched without end.
+            // Output without line ends is searched only up to a limit.
             dropping.is_in_line = false;
         }
         Ok(Some(skipped))
@@ -226,7 +229,7 @@ impl LogSink {
         self.opened()?.take(pipe, room)
     }
 
-    /// Moves lines, each after its time, and the beginning of an unfinished one.
+    /// Moves complete lines, each after its timestamp, and the beginning of an unfinished line.
     fn move_lines(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let seen = self.peek(pipe)?;
         let (clock, rotate_bytes) = (Arc::clone(&self.clock), self.log_set.rotate_bytes());
@@ -242,12 +245,13 @@ impl LogSink {
         Ok(moved)
     }
 
-    /// How many bytes may be moved at once, so that the file stays within its limit and ends with a whole line if possible.
+    /// The number of bytes that may be moved at once. The file stays within its size limit and ends with a complete
+    /// line if possible.
     fn room(&mut self, pipe: BorrowedFd<'_>) -> io::Result<usize> {
         let written = self.open.as_ref().map_or(0, LogWriter::bytes);
         let left = usize::try_from(self.log_set.rotate_bytes().saturating_sub(written)).unwrap_or(usize::MAX);
         if left == 0 || left >= STEP_BYTES_MAX {
-            // A file that could not be rotated has no limit.
+            // A file that could not be rotated has no size limit.
             return Ok(STEP_BYTES_MAX);
         }
         if left >= PEEK_BYTES_MAX {
@@ -260,7 +264,7 @@ impl LogSink {
         if end.is_none() && written > 0 && self.rotate_again_at.is_none() && is_between_lines() {
             self.is_full = true;
             self.make_ready()?;
-            // Now an empty file, or one that could not be rotated.
+            // The current file is now empty, or it could not be rotated.
             return self.room(pipe);
         }
         self.is_full = end.is_some();
@@ -304,7 +308,7 @@ impl LogSink {
         Ok(Moved::Dropped(bytes))
     }
 
-    /// Opens the file. If it is full, too old or removed, a new one is opened.
+    /// Opens the log file. If the file is full, too old or removed, a new file is opened.
     fn make_ready(&mut self) -> io::Result<()> {
         if let Some(open) = &mut self.open {
             if open.is_gone(&self.path)? {
@@ -330,7 +334,7 @@ impl LogSink {
             && (self.is_full || open.bytes() >= self.log_set.rotate_bytes() || is_old())
     }
 
-    /// Renames the file. If that fails, the file grows beyond its limit, so that no output is dropped.
+    /// Renames the log file. If the rename fails, the file grows beyond its limit, so that no output is dropped.
     fn rotate(&mut self) {
         let renamed = rotated(&self.path).and_then(|rotated| {
             let generation = rotated.last().map_or(0, |last| last.generation).saturating_add(1);
@@ -357,7 +361,7 @@ impl LogSink {
     }
 }
 
-/// Whether the error is about the pipe and not about the file.
+/// Whether the error concerns the pipe and not the file.
 fn is_of_pipe(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }

@@ -1,4 +1,4 @@
-//! The last lines of the output of a run, for the event that records why it failed.
+//! The last lines of the output of a run, which are recorded in the event about a failed run.
 
 use std::{
     io::{self, Read, Seek as _, SeekFrom},
@@ -14,30 +14,30 @@ use crate::output::log::{
     secret_filter::SecretFilter,
 };
 
-/// Largest number of lines that are returned of an output.
+/// Largest number of recorded lines per output.
 const LINES_MAX: usize = 10;
 
-/// Largest total size of these lines, in bytes.
+/// Largest total size of the recorded lines, in bytes.
 const BYTES_MAX: usize = 2 << 10;
 
-/// Bytes at the end of an output that are searched for secrets. More than is returned, because the text that identifies a
-/// secret precedes it, as the first line of a key does.
+/// Number of bytes at the end of an output that are searched for secrets. More bytes are searched than recorded,
+/// because a secret may be recognized only by the text before it, such as the first line of a key block.
 const LOOK_BYTES_MAX: usize = 16 << 10;
 
-/// A line of which fewer bytes than this would fit is left out instead of cut.
+/// A line of which fewer bytes than this would fit is left out instead of shortened.
 const CUT_BYTES_MIN: usize = 128;
 
 /// Prefix of a line whose beginning was cut.
 const CUT: &str = "[cut] ";
 
-/// Number of files that are read: the current one and the one before it.
+/// Number of files that are read: the current file and the newest rotated file.
 const FILES_MAX: u64 = 2;
 
-/// The last lines that were written to `path` from `begins_at` on, secrets masked. Empty while some secrets may be unknown. A
-/// line that is too long is cut at its beginning and marked.
+/// The last lines that were written to `path` from `begins_at` on. Secrets are masked. Empty while some secrets may be
+/// unknown. The beginning of a line that is too long is replaced by a mark.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// A file cannot be read.
 pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, secret_filter: &SecretFilter) -> io::Result<Vec<String>> {
     let Some(known) = secret_filter.known() else { return Ok(Vec::new()) };
     let newest = LogReader::end(path)?.generation;
@@ -56,16 +56,16 @@ pub(crate) fn last_lines(path: &Path, begins_at: LogPosition, secret_filter: &Se
     }
     let text = String::from_utf8_lossy(&bytes);
     let text = if is_cut { without_first_word(&known.mask_beginning(&text)) } else { text.into_owned() };
-    // Masked as a whole, because some secrets span several lines.
+    // The text is masked as a whole, because some secrets span several lines.
     Ok(kept(&known.redact_text(&text), is_cut))
 }
 
-/// The text without a partial word at its beginning, which may be a part of a secret.
+/// The text without its first word, if this word may be incomplete: it may be a part of a secret.
 fn without_first_word(text: &str) -> String {
     text.find(char::is_whitespace).and_then(|end| text.get(end..)).unwrap_or_default().to_owned()
 }
 
-/// The last lines of a masked text. `is_cut`: the beginning of its first line is missing.
+/// The last lines of a masked text. `is_cut` says whether the beginning of the first line is missing.
 fn kept(masked: &str, is_cut: bool) -> Vec<String> {
     let mut lines = Vec::new();
     let mut room = BYTES_MAX;
@@ -87,8 +87,8 @@ fn kept(masked: &str, is_cut: bool) -> Vec<String> {
     lines
 }
 
-/// At most `bytes_max` bytes from the end of a line. A redaction mark is never cut, because a part of one would look like
-/// output.
+/// At most `bytes_max` bytes from the end of a line. A redaction mark is never split, because a part of a mark would
+/// look like output.
 fn end_of_line(line: &str, bytes_max: usize) -> &str {
     let mut start = line.len().saturating_sub(bytes_max);
     let torn = line.match_indices(REDACTED).find(|(at, mark)| *at < start && start < at + mark.len());
@@ -99,7 +99,8 @@ fn end_of_line(line: &str, bytes_max: usize) -> &str {
     line.get(start..).unwrap_or_default()
 }
 
-/// The end of one file, from `from` on. Reads a little more than is returned, to detect that it is cut.
+/// The end of one file, at or after position `from`. Reads a few more bytes than are returned, to detect that the text
+/// is cut.
 fn end_of(path: &Path, generation: u64, newest: u64, from: u64) -> io::Result<Vec<u8>> {
     let kept_max = LOOK_BYTES_MAX + 1;
     let mut kept = Vec::new();
@@ -132,7 +133,7 @@ fn end_of_plain(path: &Path, from: u64, bytes_max: usize) -> io::Result<Vec<u8>>
     let mut file = open_for_reading(path)?;
     let length = file.metadata()?.len();
     let wanted = u64::try_from(bytes_max).unwrap_or(u64::MAX);
-    // A file that was truncated meanwhile is read from its beginning.
+    // The file was truncated in the meantime, so it is read from its beginning.
     let from = if from > length { 0 } else { from };
     file.seek(SeekFrom::Start(from.max(length.saturating_sub(wanted))))?;
     let mut bytes = Vec::new();

@@ -1,7 +1,8 @@
 //! The threads that move output into files.
 //!
-//! A write to a disk may take any time, and there is no asynchronous form of it. So output has threads of its own, one for
-//! each file system: a file system that hangs blocks only the output that goes there. A thread that panicked is replaced.
+//! A write to a disk may take any time, and there is no asynchronous form of it. For that reason, output has its own
+//! threads, one for each file system. A file system that hangs then blocks only the output to this file system. A
+//! thread that panicked is replaced.
 
 use std::{
     collections::HashMap,
@@ -20,19 +21,19 @@ use tokio::{
     sync::oneshot,
 };
 
-/// Largest number of threads. Further file systems share these.
+/// Largest number of log threads. Further file systems share these threads.
 const THREADS_MAX: usize = 16;
 
-/// The log threads. They are started on demand and end when this is dropped.
+/// The log threads. They are started on demand, and end when this value is dropped.
 #[derive(Debug, Default)]
 pub struct LogThreads(Mutex<HashMap<u64, LogThread>>);
 
 #[derive(Debug)]
 struct LogThread {
     handle: Handle,
-    /// Cleared before the thread drops anything.
+    /// Whether the thread runs. Cleared before the thread drops the readers on its runtime.
     is_alive: Arc<AtomicBool>,
-    /// Ends the thread when it is dropped.
+    /// Dropping this sender ends the thread.
     _stop: oneshot::Sender<()>,
 }
 
@@ -58,7 +59,7 @@ impl LogThreads {
 
 #[cfg(test)]
 impl LogThreads {
-    /// Makes every thread panic.
+    /// Makes every log thread panic.
     pub(crate) fn panic_all(&self) {
         for thread in self.0.lock().unwrap().values_mut() {
             std::mem::replace(&mut thread._stop, oneshot::channel().0).send(()).unwrap();
@@ -68,7 +69,7 @@ impl LogThreads {
 
 impl LogThread {
     fn start() -> io::Result<Self> {
-        // One blocking thread, for compression.
+        // A runtime with one blocking thread, which compresses files.
         let runtime = Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -76,10 +77,10 @@ impl LogThread {
         let alive = Alive(Arc::clone(&is_alive));
         thread::Builder::new().name("apm2-logs".to_owned()).spawn(move || {
             let runtime = runtime;
-            // Moved after the runtime, so dropped before it: when a reader is dropped with the runtime, the thread is
-            // already marked as ended, and the reader is replaced on another thread.
+            // The thread drops this value before the runtime. When a reader is dropped with the runtime, the thread is
+            // then already marked as ended, and the reader is replaced on another thread.
             let alive = alive;
-            // An error means that the sender was dropped, which ends the thread.
+            // An error means that the sender was dropped, and the thread ends.
             let _panic = runtime.block_on(stopped);
             #[cfg(test)]
             assert!(_panic.is_err(), "injected by a test");
@@ -90,7 +91,7 @@ impl LogThread {
     }
 }
 
-/// Clears `is_alive` when the thread ends, by a panic too.
+/// Clears `is_alive` when the thread ends, also if it ends by a panic.
 struct Alive(Arc<AtomicBool>);
 
 impl Drop for Alive {
@@ -99,7 +100,7 @@ impl Drop for Alive {
     }
 }
 
-/// The device number of the file at `path` or its nearest existing parent; 0 if there is none.
+/// The device number of the file at `path`, or of its nearest existing ancestor; 0 if no ancestor can be read.
 fn device_of(path: &Path) -> u64 {
     path.ancestors().find_map(|path| fs::metadata(path).ok()).map_or(0, |metadata| metadata.dev())
 }

@@ -1,4 +1,4 @@
-//! Writing one log file: bytes from a pipe, with an optional time before each line.
+//! Writes one log file: bytes from a pipe, with an optional timestamp before each line.
 
 use std::{
     fs::File,
@@ -28,33 +28,34 @@ use crate::output::log::files::{inode, open_for_writing};
 /// Bytes that are searched for line ends in one step: the default capacity of a pipe (pipe(7)).
 pub(crate) const PEEK_BYTES_MAX: usize = 64 << 10;
 
-/// Length of the time before a line: `2026-01-31T12:00:00.000Z `.
+/// Length of the timestamp before a line: `2026-01-31T12:00:00.000Z `.
 const TIME_BYTES: usize = 25;
 
 /// A log file that is open for appending.
 pub(crate) struct LogWriter {
     file: File,
     inode: u64,
-    /// Length of the file.
+    /// Length of the file, in bytes.
     bytes: u64,
     /// When the file was created, in nanoseconds of the wall clock.
     since_wall_ns: i64,
-    /// Whether each line begins with its time.
+    /// Whether each line begins with a timestamp.
     has_times: bool,
-    /// Whether the last line has no end yet. No time is written into it.
+    /// Whether the last line is not finished. No timestamp is written in the middle of a line.
     is_line_begun: bool,
-    /// Whether the file system does not support splice(2), so that bytes are copied.
+    /// Whether the file system does not support splice(2), so that bytes are copied instead.
     copies: bool,
-    /// Bytes that were read from the pipe and are not in the file.
+    /// Number of bytes that were read from the pipe and are not in the file.
     lost: Arc<AtomicU64>,
 }
 
 impl LogWriter {
-    /// Opens the file at `path`, and creates it if it is missing. `now_ns` is the wall-clock time; with `has_times` each line
-    /// begins with its time. Bytes that are read from a pipe and not written to the file are added to `lost`.
+    /// Opens the file at `path`, and creates it if it is missing. `now_ns` is the wall-clock time; with `has_times`,
+    /// each line begins with a timestamp. Bytes that are read from a pipe and not written to the file are added to
+    /// `lost`.
     ///
     /// # Errors
-    /// When the file cannot be opened.
+    /// The file cannot be opened.
     pub(crate) fn open(path: &Path, now_ns: i64, has_times: bool, lost: Arc<AtomicU64>) -> io::Result<Self> {
         let mut file = open_for_writing(path)?;
         let bytes = file.seek(SeekFrom::End(0))?;
@@ -64,7 +65,7 @@ impl LogWriter {
         let since_wall_ns = since.unwrap_or(now_ns);
         let (inode, is_line_begun, copies) = (metadata.ino(), false, false);
         let mut opened = Self { file, inode, bytes, since_wall_ns, has_times, is_line_begun, copies, lost };
-        // A writer that was killed may have left a time without its line.
+        // A killed writer may have left a timestamp without its line.
         opened.remove_time()?;
         opened.is_line_begun = opened.ends_in_line();
         Ok(opened)
@@ -74,7 +75,7 @@ impl LogWriter {
         self.bytes
     }
 
-    /// Age of the file at `now_ns`, in nanoseconds; 0 if the clock was set back since.
+    /// Age of the file at `now_ns`, in nanoseconds; 0 if the clock was set back in the meantime.
     pub(crate) fn age_ns(&self, now_ns: i64) -> u128 {
         u128::try_from(now_ns.saturating_sub(self.since_wall_ns)).unwrap_or(0)
     }
@@ -83,13 +84,13 @@ impl LogWriter {
         self.is_line_begun
     }
 
-    /// The same writer; `is_line_begun` says whether the file continues the last line of its predecessor.
+    /// Sets whether the file continues the unfinished last line of the previous file.
     pub(crate) const fn continuing(mut self, is_line_begun: bool) -> Self {
         self.is_line_begun = is_line_begun;
         self
     }
 
-    /// Whether another file, or none, is at `path` now, so that what is written would not be found.
+    /// Whether another file, or no file, has the path `path` now. Readers would then not find new output.
     ///
     /// A file that another process has truncated is appended to at its new end.
     pub(crate) fn is_gone(&mut self, path: &Path) -> io::Result<bool> {
@@ -120,13 +121,13 @@ impl LogWriter {
         }
         let mut buffer = vec![0; bytes_max.min(PEEK_BYTES_MAX)];
         let read = rustix::io::read(pipe, buffer.as_mut_slice())?;
-        // Counted before the write, because this thread may panic in it.
+        // The bytes are counted as lost before the write, because this thread may panic during the write.
         self.lost.fetch_add(u64::try_from(read).unwrap_or(u64::MAX), Ordering::Relaxed);
         let written = self.file.write_all(buffer.get(..read).unwrap_or_default());
         let in_file = match written {
             Ok(()) => u64::try_from(read).unwrap_or(u64::MAX),
             Err(_) => {
-                // A part may have been written.
+                // The write may have been partial.
                 let end = self.file.stream_position()?;
                 end.saturating_sub(std::mem::replace(&mut self.bytes, end))
             }
@@ -135,7 +136,7 @@ impl LogWriter {
         written.map(|()| read)
     }
 
-    /// Moves a line, or a part of one, that is in the pipe to the file, after its time.
+    /// Moves a line, or a part of a line, from the pipe to the file, after its timestamp.
     pub(crate) fn take_line(&mut self, pipe: BorrowedFd<'_>, line: &[u8], clock: &dyn Clock) -> io::Result<()> {
         if !self.is_line_begun {
             self.write_time(clock)?;
@@ -154,12 +155,13 @@ impl LogWriter {
         self.write_whole(format!("{} ", clock.now().wall().to_rfc3339_opts(SecondsFormat::Millis, true)).as_bytes())
     }
 
-    /// Whether the last line has no end yet. Read from the file, because spliced bytes do not pass through this process.
+    /// Whether the last line is not finished. This is read from the file, because spliced bytes do not pass through
+    /// this process.
     pub(crate) fn ends_in_line(&self) -> bool {
         last_bytes(&self.file, self.bytes).is_ok_and(|end| end.last().is_some_and(|last| *last != b'\n'))
     }
 
-    /// Ends the current line, because what follows does not belong to it.
+    /// Ends the current line, because the following output does not belong to it.
     pub(crate) fn end_line(&mut self) -> io::Result<()> {
         self.remove_time()?;
         if self.ends_in_line() {
@@ -169,10 +171,10 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Removes a time at the end of the file that no line follows.
+    /// Removes a timestamp at the end of the file that no line follows.
     fn remove_time(&mut self) -> io::Result<()> {
         if !self.has_times {
-            // Text in the shape of a time is then output of the process.
+            // Without timestamps in this file, a text in the form of a timestamp is output of the process.
             return Ok(());
         }
         let end = last_bytes(&self.file, self.bytes)?;
@@ -184,7 +186,7 @@ impl LogWriter {
         Ok(())
     }
 
-    /// Writes all bytes or none: a part of a time would read as a line of output.
+    /// Writes all bytes or none: a part of a timestamp would look like a line of output.
     fn write_whole(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
             self.file.set_len(self.bytes)?;
@@ -197,12 +199,13 @@ impl LogWriter {
 
 impl Drop for LogWriter {
     fn drop(&mut self) {
-        // A forked child holds a copy of the descriptor until execve(2), so closing this one does not unlock the file (flock(2)).
+        // The file is unlocked explicitly (flock(2)). A forked child holds a copy of the descriptor until execve(2), so
+        // closing this descriptor does not unlock the file.
         let _ = self.file.unlock();
     }
 }
 
-/// The last bytes of the file: the length of a time and a line end.
+/// The last bytes of the file, of the length of a timestamp and a line end.
 fn last_bytes(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
     let wanted = bytes.min(u64::try_from(TIME_BYTES + 1).unwrap_or(u64::MAX));
     let mut end = vec![0; usize::try_from(wanted).unwrap_or(0)];
@@ -210,7 +213,7 @@ fn last_bytes(file: &File, bytes: u64) -> io::Result<Vec<u8>> {
     Ok(end)
 }
 
-/// Whether `text` is exactly the time before a line.
+/// Whether `text` has exactly the form of a timestamp before a line.
 fn is_time(text: &[u8]) -> bool {
     let shape = b"dddd-dd-ddTdd:dd:dd.dddZ ";
     text.len() == TIME_BYTES
@@ -224,7 +227,7 @@ fn is_time(text: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Without splice(2), bytes that are read from the pipe and not written to the file are counted.
+    /// Without splice(2), bytes that are read from the pipe and not written to the file are counted as lost.
     #[test]
     fn bytes_that_are_read_and_not_written_count_as_lost() {
         let dir = tempfile::tempdir().unwrap();

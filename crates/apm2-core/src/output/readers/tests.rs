@@ -30,7 +30,7 @@ use apm2_model::{
 /// Longest time to wait for a condition.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Recorded losses of output.
+/// The recorded losses of output, as texts.
 #[derive(Clone, Default)]
 struct Losses(Arc<Mutex<Vec<(u64, String)>>>);
 
@@ -54,7 +54,7 @@ struct Writer {
     runner: ProcessRunner,
     losses: Losses,
     files: FileLogs,
-    /// The process ends once this file exists.
+    /// The path of a file that the test creates to end the process.
     stop: PathBuf,
 }
 
@@ -90,7 +90,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         if let Some(pid) = self.runner.pid() {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(pid).unwrap());
-            // It may have ended already.
+            // The process may have ended already, so an error of kill(2) is ignored.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
     }
@@ -113,7 +113,7 @@ fn all_of(path: &Path) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// After a panic of a reader or of its thread, another reader continues at the same place.
+/// After a panic of a reader or of its thread, another reader continues at the same position.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
     for is_of_thread in [true, false] {
@@ -127,7 +127,7 @@ async fn a_reader_that_is_gone_is_replaced_and_nothing_is_lost() {
         } else {
             fault::arm(&path, 1)
         }
-        // More than a pipe holds.
+        // More bytes than fit into a pipe.
         let enough = writer.bytes_read() + (200 << 10);
         until("it is read on", || writer.bytes_read() > enough).await;
         writer.end().await;
@@ -155,7 +155,7 @@ async fn bytes_that_a_failed_reader_had_read_are_recorded_as_lost() {
     assert_eq!(losses.iter().map(|(bytes, _)| bytes).sum::<u64>(), writer.bytes_read(), "{losses:?}");
 }
 
-/// A file whose writing panics each time is handled like one that cannot be written.
+/// A file for which each write panics is handled like a file that cannot be written.
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_that_panic_at_once_keep_no_process_waiting() {
     let dir = tempfile::tempdir().unwrap();

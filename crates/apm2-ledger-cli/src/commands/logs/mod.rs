@@ -1,4 +1,4 @@
-//! `logs`: the captured output of processes.
+//! The command `logs`, which shows the captured output of processes.
 
 pub(crate) mod print;
 
@@ -25,13 +25,13 @@ use crate::{
     time::time,
 };
 
-/// Default for `--lines`.
+/// Default number of lines for `--lines`.
 const LINES_SHOWN: usize = 100;
 
-/// Longest wait before followed files are read again.
+/// Longest wait before the log files are read again with `--follow`.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// Time after which an incomplete line is shown with `--follow`: a prompt never ends with a line feed.
+/// Time after which `--follow` shows an incomplete line. A prompt, for example, does not end with a line feed.
 const UNFINISHED_MAX: Duration = Duration::from_millis(300);
 
 /// Show the captured output of processes
@@ -74,10 +74,10 @@ pub(crate) struct LogsArgs {
     raw: bool,
 }
 
-/// Tries to print the last lines of an output that is rotated faster than it is read.
+/// Largest number of attempts to print the last lines of an output that is rotated while it is read.
 const REMOVED_TRIES_MAX: u32 = 8;
 
-/// Number of lines.
+/// The value of `--lines`: a number of lines, or `all`.
 #[derive(Debug, Clone, Copy)]
 enum LineCount {
     All,
@@ -91,12 +91,12 @@ fn parse_lines(text: &str) -> Result<LineCount, String> {
     text.parse().map(LineCount::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
-/// One file that is read.
+/// One log file that is read, with its incomplete line.
 struct Log {
     origin: LineOrigin,
     path: PathBuf,
     reader: LogReader,
-    /// The incomplete line of this file, kept apart so that lines of several files do not mix.
+    /// The incomplete line of this file. Each file has its own buffer, so that lines of several files do not mix.
     begun: PartialLine,
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
         logs.iter().for_each(|log| watch.add_file(&log.path));
     }
     let escapes = io::stdout().is_terminal() && !args.raw;
-    // Endless output cannot be one JSON document.
+    // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
     let is_endless = args.follow && context.format == Format::Json;
     let mut out = match if is_endless { Format::Jsonl } else { context.format } {
         Format::Table => Printer::text(escapes, logs.len() > 1),
@@ -160,7 +160,7 @@ fn unreadable(log: &Log, error: &io::Error) -> CliError {
     }
 }
 
-/// The log files of the requested instances, in the order of `Reader::find`.
+/// The log files of the requested instances, in the order in which `Reader::find` returns the instances.
 fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
@@ -191,8 +191,8 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     Ok(logs)
 }
 
-/// Prints the last existing lines. Where rotation has removed all of them before they were read, the last lines are looked for
-/// again.
+/// Prints the last existing lines. If rotation has removed all these lines before they were read, the last lines are
+/// searched for again.
 fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
     let mut removed = 0;
     for _ in 0..REMOVED_TRIES_MAX {
@@ -212,15 +212,16 @@ fn say_removed(log: &Log, files: u64) {
     say(&format!("{}: {files} rotated files were removed before they were read", log.origin.title));
 }
 
-/// What was printed of one file.
+/// The result of printing one file.
 #[derive(Default)]
 struct PrintedLog {
     bytes: usize,
-    /// Rotated files that were removed before they were read.
+    /// Number of rotated files that were removed before they were read.
     removed_files: u64,
 }
 
-/// Prints the last existing lines. Bounded by the size at the start, since a process may write faster than it is read.
+/// Prints the last existing lines. Reads only up to the size at the beginning, since a process may write faster than
+/// this program reads.
 fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<PrintedLog> {
     let mut printed = PrintedLog::default();
     let end = LogReader::end(&log.path)?;
@@ -260,7 +261,7 @@ fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result
     Ok(printed)
 }
 
-/// Prints new output. Returns whether there was any.
+/// Prints new output. Returns whether there was new output.
 fn print_next(log: &mut Log, out: &mut Printer) -> io::Result<bool> {
     match log.reader.next_item()? {
         LogItem::End => Ok(false),

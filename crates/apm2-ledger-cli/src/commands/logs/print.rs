@@ -14,23 +14,24 @@ use crate::{
     view::notice::{Notice, items},
 };
 
-/// Source of a line: process and stream.
+/// The source of a line: a process and one of its outputs.
 pub(crate) struct LineOrigin {
     pub(crate) process_id: ProcessId,
     pub(crate) name: String,
     pub(crate) instance: u32,
     pub(crate) output: OutputSource,
-    /// Title, used when several files are shown.
+    /// The title of the source, which is printed when several files are shown.
     pub(crate) title: String,
 }
 
-/// Bytes of an incomplete line that are buffered; a longer line is printed in parts.
+/// Largest number of buffered bytes of an incomplete line. A longer line is printed in parts.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
-/// The same limit for JSON, where one object for each line is preferred.
+/// Largest number of buffered bytes of an incomplete line for JSON output. It is larger, because each line should
+/// become one object.
 const OBJECT_BYTES_MAX: usize = 16 << 20;
 
-/// Title of an output.
+/// The title of an output: the name of the process, and the output.
 pub(crate) const fn name_of(output: OutputSource) -> &'static str {
     match output {
         OutputSource::Stdout => "stdout",
@@ -38,16 +39,16 @@ pub(crate) const fn name_of(output: OutputSource) -> &'static str {
     }
 }
 
-/// An incomplete line.
+/// The buffer for an incomplete line.
 #[derive(Default)]
 pub(crate) struct PartialLine {
     bytes: Vec<u8>,
-    /// Time of its last byte.
+    /// The time at which the last byte of the line was read.
     since: Option<Instant>,
 }
 
 impl PartialLine {
-    /// When its last byte was read; `None` when no line is incomplete.
+    /// The time at which the last byte of the incomplete line was read; `None` when no line is incomplete.
     pub(crate) const fn since(&self) -> Option<Instant> {
         self.since
     }
@@ -71,7 +72,7 @@ impl PartialLine {
         Ok(())
     }
 
-    /// Prints the incomplete line.
+    /// Prints the incomplete line, if there is one.
     pub(crate) fn print(&mut self, origin: &LineOrigin, out: &mut Printer) -> io::Result<()> {
         self.since = None;
         let bytes = std::mem::take(&mut self.bytes);
@@ -79,31 +80,31 @@ impl PartialLine {
     }
 }
 
-/// Output style.
+/// The style in which lines are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum LogStyle {
-    /// Unchanged, for one file.
+    /// Lines are printed unchanged. For one file.
     Plain,
-    /// A title above the lines of each file.
+    /// A title is printed above the lines of each file.
     TitlesAbove,
-    /// A title at the start of each line.
+    /// A title is printed at the beginning of each line.
     TitlesInFront,
-    /// JSON objects, one a line.
+    /// Lines are printed as JSON objects, one per line.
     Objects,
-    /// A JSON array of objects.
+    /// Lines are printed as a JSON array of objects.
     Array,
 }
 
-/// JSON view of a line or a part of one.
+/// The JSON object for a line, or for a part of a line.
 #[derive(Serialize)]
 struct LineView<'a> {
     process_id: String,
     name: &'a str,
     instance: u32,
     output: &'static str,
-    /// Text without the line feed. Invalid UTF-8 is replaced.
+    /// The text of the line without the line feed. Invalid UTF-8 is replaced.
     text: &'a str,
-    /// Whether the line ends here; false when more of it may follow.
+    /// Whether the line is complete. False when another part of the line may follow.
     is_complete: bool,
 }
 
@@ -112,26 +113,26 @@ pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     escapes: bool,
     style: LogStyle,
-    /// Source whose title was printed last.
+    /// The source whose title was printed last.
     titled: Option<String>,
-    /// Source of the incomplete line at the end of the output.
+    /// The source of the incomplete line at the end of the output.
     open: Option<String>,
-    /// Number of objects printed.
+    /// The number of objects printed so far.
     objects: u64,
 }
 
 impl Printer {
-    /// Text, for one file or several.
+    /// A printer of text, for one file or for several files.
     pub(crate) fn text(escapes: bool, has_titles: bool) -> Self {
         Self { escapes, ..Self::of(if has_titles { LogStyle::TitlesAbove } else { LogStyle::Plain }) }
     }
 
-    /// A JSON array.
+    /// A printer of a JSON array.
     pub(crate) fn array() -> Self {
         Self::of(LogStyle::Array)
     }
 
-    /// JSON objects, one a line.
+    /// A printer of JSON objects, one per line.
     pub(crate) fn objects() -> Self {
         Self::of(LogStyle::Objects)
     }
@@ -141,7 +142,7 @@ impl Printer {
         Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
     }
 
-    /// Prints the start of the document and the notice, if any, as its first object.
+    /// Prints the beginning of the JSON document. If there is a notice about the whole result, it is the first object.
     pub(crate) fn begin(&mut self, notice: Option<&Notice>) -> io::Result<()> {
         if self.style == LogStyle::Array {
             self.out.write_all(b"[")?;
@@ -159,7 +160,7 @@ impl Printer {
         self.flush()
     }
 
-    /// Prefixes each line with its title from now on (`--follow`).
+    /// From now on, prints the title at the beginning of each line (`--follow`).
     pub(crate) fn go_on(&mut self) {
         if self.style == LogStyle::TitlesAbove {
             self.style = LogStyle::TitlesInFront;
@@ -170,12 +171,12 @@ impl Printer {
         self.out.flush()
     }
 
-    /// Whether bytes are printed unchanged and without buffering.
+    /// Whether bytes are printed unchanged and without a line buffer.
     fn is_plain(&self) -> bool {
         self.style == LogStyle::Plain
     }
 
-    /// Bytes of a line to buffer before it is printed in parts.
+    /// Largest number of bytes of a line that are buffered before the line is printed in parts.
     const fn bytes_max(&self) -> usize {
         match self.style {
             LogStyle::Objects | LogStyle::Array => OBJECT_BYTES_MAX,
@@ -183,7 +184,7 @@ impl Printer {
         }
     }
 
-    /// Prints a line or a part of one.
+    /// Prints a line, or a part of a line.
     fn print(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         match self.style {
             LogStyle::Plain => self.write(line),
@@ -200,7 +201,8 @@ impl Printer {
         }
     }
 
-    /// Prints a line with its title. Continues the output's last line if that is the same, incomplete one.
+    /// Prints a line with its title. If the last printed line is incomplete and from the same source, continues that
+    /// line.
     fn print_titled(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         if self.open.as_deref() != Some(&origin.title) {
             if self.open.is_some() {

@@ -1,4 +1,5 @@
-//! The requests of `run` to the daemon: the run itself and its events, continued with the next daemon when one ends.
+//! The connection of `run` to the daemon: requests the run and receives its events. When a daemon ends, continues with
+//! the next daemon.
 
 use std::{
     io,
@@ -36,71 +37,73 @@ use crate::{
 /// Pause between two attempts to connect to the next daemon.
 const RETRY: Duration = Duration::from_millis(100);
 
-/// Pause between two requests to a daemon that refuses because its ledger is poisoned; at most [`LOSSES_MAX`] requests.
+/// Pause between two requests to a daemon that refuses them because its ledger is poisoned. At most [`LOSSES_MAX`]
+/// requests are made.
 const POISONED_RETRY: Duration = Duration::from_secs(1);
 
-/// Total time to try.
+/// Total time in which `run` tries to reach the next daemon.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Limit for lost daemons in a row, each within [`RETRY_MAX`] of the one before.
+/// Largest number of daemons that may be lost one after another. A loss counts if it follows within [`RETRY_MAX`] of
+/// the loss before.
 const LOSSES_MAX: u32 = 50;
 
-/// Messages to the main thread.
+/// Messages to the main thread of `run`.
 pub(crate) enum WatchInput {
     /// The daemon is connected, and the run is about to be requested.
     Connected(OutputThread),
-    /// The daemon has accepted it; with the number of the first run, if the daemon reports it.
+    /// The daemon has accepted the run. The number is that of the first run; `None` if the daemon does not report it.
     Started(ProcessId, Option<u64>),
     /// The series of runs has ended.
     Ended(Box<Stream>),
     /// The daemon refused the run, or no daemon answers.
     Failed {
         error: CliError,
-        /// Whether the daemon refused, so that nothing runs.
+        /// Whether the daemon refused the run, so that no process was started.
         is_refused: bool,
     },
     /// An event was recorded.
     Event(Box<Event>),
     /// A signal was received.
     Signal(SignalMeaning),
-    /// A request that a signal caused has failed.
+    /// A request failed that was sent because of a signal.
     Refused(String),
-    /// A message to print.
+    /// A text for the user.
     Remark(String),
 }
 
-/// Sends to the main thread; ignored when its receiver is dropped.
+/// Sends a message to the main thread. An error is ignored: it means that the receiver is dropped.
 pub(crate) fn tell(news: &Sender<WatchInput>, what: WatchInput) {
     let _ = news.send(what);
 }
 
-/// Claims the run exactly once: either it is requested, or a signal cancels it.
+/// A flag that one thread can set: either the run is requested, or a signal cancels it before.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Once(Arc<AtomicBool>);
 
 impl Once {
-    /// Whether this caller is the first.
+    /// Sets the flag. Returns whether this caller was the first to set it.
     pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// Input of the thread that sends the requests.
+/// The input of the thread that sends the requests.
 pub(crate) struct RunCall {
     pub(crate) dir: PathBuf,
     pub(crate) launch: LaunchSpec,
-    /// Standard input of the first run.
+    /// The standard input of the first run.
     pub(crate) stdin: Option<OwnedFd>,
     pub(crate) reason: Option<String>,
-    /// Log files of the command.
+    /// The log files of the command.
     pub(crate) files: LogFiles,
     pub(crate) news: Sender<WatchInput>,
-    /// Log positions, read before the run is requested.
+    /// The sizes of the log files, which were read before the run was requested.
     pub(crate) once: Once,
 }
 
 impl RunCall {
-    /// Connects, requests the run, and waits for its end.
+    /// Connects to the daemon, requests the run, and waits for its end.
     pub(crate) fn run(self) {
         let Self { dir, launch, stdin, reason, files, news, once } = self;
         let client = match begin(&dir, &files, &news) {
@@ -119,7 +122,8 @@ impl RunCall {
     }
 }
 
-/// Connects, then starts to copy the log files from their current end: output of earlier runs is complete by then.
+/// Connects to the daemon, and then starts to copy the log files from their current ends. The output of earlier runs is
+/// complete at this time.
 fn begin(dir: &std::path::Path, files: &LogFiles, news: &Sender<WatchInput>) -> Result<Client, CliError> {
     let client = connect_or_start(dir)?;
     let unreadable = |error: io::Error| CliError::failed(format!("the log files cannot be read: {error}"));
@@ -159,15 +163,15 @@ struct RunWait {
     dir: PathBuf,
     news: Sender<WatchInput>,
     process: Option<ProcessId>,
-    /// Number of the first run; a later daemon may report a later one.
+    /// The number of the first run. A later daemon may report a later run.
     run: Option<u64>,
-    /// Time of the last lost daemon, and how many were lost in a row.
+    /// The time at which the last daemon was lost, and the number of daemons lost one after another.
     lost_at: Option<Instant>,
     losses: u32,
 }
 
 impl RunWait {
-    /// Requests the run and waits for its end; continues with the next daemon when one ends.
+    /// Requests the run and waits for its end. When a daemon ends, continues with the next daemon.
     fn until_over(
         &mut self,
         mut client: Client,
@@ -189,7 +193,8 @@ impl RunWait {
                 asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
                 continue;
             }
-            // Close our copy: the writer of a pipe must get SIGPIPE when the command has ended.
+            // This process closes its copy of the standard input. The writer of a pipe must get SIGPIPE when the
+            // command has ended.
             drop(stdin.take());
             match received {
                 Ok(Received::Answer(CallAnswer::Started { process_id, seq, run })) => {
@@ -204,7 +209,7 @@ impl RunWait {
                     return end.ok_or_else(|| WaitEnd::lost(CliError::failed("the daemon did not say how it ended")));
                 }
                 Ok(Received::Progress(_) | Received::Answer(_)) => {}
-                // The daemon has ended, not the process: the next daemon adopts it.
+                // The daemon has ended, but the process has not. The next daemon adopts the process.
                 Err(ClientError::Gone(error)) => match self.reconnect(error) {
                     Ok(next) => client = next,
                     Err(error) => return Err(WaitEnd::lost(error)),
@@ -223,7 +228,7 @@ impl RunWait {
         }
     }
 
-    /// Connects to the next daemon and asks it for the end of the process.
+    /// Connects to the next daemon and requests a wait for the end of the process.
     fn reconnect(&mut self, error: io::Error) -> Result<Client, CliError> {
         let Some(process_id) = self.process else { return Err(ClientError::Gone(error).into()) };
         let began = Instant::now();
@@ -252,7 +257,7 @@ impl RunWait {
     }
 }
 
-/// The thread that follows the events; continues with the next daemon when one ends.
+/// The thread that receives the events of the run. When a daemon ends, continues with the next daemon.
 struct Follower {
     dir: PathBuf,
     news: Sender<WatchInput>,
@@ -262,7 +267,7 @@ impl Follower {
     fn run(self, mut next: u64) {
         loop {
             if let Ok(Some(client)) = connect(&self.dir) {
-                // The other thread handles a lost daemon.
+                // The thread that waits for the end of the process handles a lost daemon, so this thread only waits.
                 let _ = self.follow(client, &mut next);
             }
             thread::sleep(RETRY);

@@ -5,7 +5,7 @@ use apm2_model::{
     signal::Signal,
 };
 
-/// Base of the exit codes for signals (sh(1)).
+/// The exit code for a signal is this number plus the signal number (sh(1)).
 const SIGNAL_CODE_BASE: i32 = 128;
 
 /// Exit codes for a program that is not found, and for one that cannot be executed (sh(1)).
@@ -26,7 +26,7 @@ pub(crate) fn of_end(end: Option<&RunEnd>) -> i32 {
     }
 }
 
-/// The exit code for this signal.
+/// The exit code for a process that this signal killed.
 pub(crate) fn of_signal(signal: Signal) -> i32 {
     SIGNAL_CODE_BASE + i32::from(signal.number())
 }

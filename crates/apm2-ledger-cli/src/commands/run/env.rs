@@ -1,10 +1,10 @@
-//! `--env`: one variable of the command's environment. Its value may be a secret, and is never printed.
+//! The option `--env`: one environment variable of the command. Its value may be a secret, and is never printed.
 
 use std::{convert::Infallible, env, fmt, str::FromStr};
 
 use crate::error::CliError;
 
-/// `KEY=VALUE`, or `KEY` to take the value from our environment.
+/// An argument `KEY=VALUE`, or `KEY` to take the value from the environment of `run`.
 ///
 /// Parsing never fails, since clap would quote the text in its error; `variable` validates it.
 #[derive(Clone, PartialEq, Eq)]
@@ -29,12 +29,12 @@ impl EnvArg {
         }
     }
 
-    /// Whether the value is part of the command line.
+    /// Whether the argument contains the value of the variable.
     pub(crate) const fn has_value(&self) -> bool {
         self.value.is_some()
     }
 
-    /// The text on the command line.
+    /// The text of the argument.
     pub(crate) fn text(&self) -> String {
         self.value.as_ref().map_or_else(|| self.key.clone(), |value| format!("{}={value}", self.key))
     }
@@ -42,7 +42,7 @@ impl EnvArg {
     /// The variable and its value.
     ///
     /// # Errors
-    /// When the name is empty, or when the variable is not set in our environment.
+    /// The name is empty, or the variable is not set in the environment of `run`.
     pub(crate) fn resolve(self) -> Result<(String, String), CliError> {
         let Self { key, value } = self;
         if key.is_empty() {

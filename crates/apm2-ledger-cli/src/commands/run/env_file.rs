@@ -1,4 +1,5 @@
-//! `--env-file`: variables from a file that only its owner can read. No error message quotes its contents.
+//! The option `--env-file`: environment variables from a file that only its owner can read. Error messages do not quote
+//! the content of the file.
 
 use std::{
     fs::File,
@@ -15,13 +16,14 @@ use crate::error::CliError;
 /// Maximum size of the file in bytes. Arguments and environment of a program are limited to about this size (execve(2)).
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// Permission bits that the file must not have: any access for group and others.
+/// Permission bits that the file must not have: access for the group and for other users.
 const OTHERS: u32 = 0o077;
 
-/// The variables in the order of the file. The last one with a given name is effective.
+/// Reads the variables in the order of the file. If a name occurs several times, the last value applies.
 ///
 /// # Errors
-/// When it is not a regular file of ours that only we can read, or has a line that is not `NAME=VALUE`.
+/// The file is not a regular file that belongs to the user and that only the user can read, or it has a line that is
+/// not `NAME=VALUE`.
 pub(crate) fn read(path: &Path) -> Result<Vec<(String, String)>, CliError> {
     let text = read_text(path)?;
     parse(&text).map_err(|InvalidLine { line, what }| {
@@ -37,7 +39,7 @@ fn read_text(path: &Path) -> Result<String, CliError> {
         Some(libc::ELOOP) => refused("it is a symbolic link, and may lead anywhere").with_hint("name the file itself"),
         _ => refused(&format!("it cannot be read: {error}")),
     };
-    // O_NONBLOCK, since opening a FIFO without a writer would block.
+    // The file is opened with O_NONBLOCK, since opening a FIFO without a writer would block.
     let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC;
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     let metadata = file.metadata().map_err(failed)?;
@@ -59,7 +61,7 @@ fn read_text(path: &Path) -> Result<String, CliError> {
     String::from_utf8(bytes).map_err(|_| refused("it is not UTF-8"))
 }
 
-/// What is wrong with a line, without its text.
+/// Why a line is refused, without the text of the line.
 #[derive(Debug, PartialEq, Eq)]
 struct InvalidLine {
     line: usize,
@@ -83,10 +85,11 @@ fn parse(text: &str) -> Result<Vec<(String, String)>, InvalidLine> {
     Ok(variables)
 }
 
-/// A variable, or `None` for a blank line or comment, and the number of bytes parsed.
+/// A variable, or `None` for a blank line or a comment, together with the number of parsed bytes.
 type Entry = (Option<(String, String)>, usize);
 
-/// The variable at the start of `text`, or `None` for a blank line or comment, and the number of bytes parsed.
+/// Parses the variable at the beginning of `text`. Returns the variable, or `None` for a blank line or a comment,
+/// together with the number of parsed bytes.
 fn entry(text: &str) -> Result<Entry, &'static str> {
     let line_bytes = text.find('\n').map_or(text.len(), |end| end + 1);
     let line = text.get(..line_bytes).unwrap_or_default();
@@ -129,8 +132,8 @@ fn valid(name: &str, value: String, read: usize) -> Result<Entry, &'static str> 
     Ok((Some((name.to_owned(), value)), read))
 }
 
-/// The quoted string at the start of `text`, which may have several lines, and the number of bytes parsed. A backslash is an
-/// escape character in double quotes only.
+/// Parses the quoted string at the beginning of `text`, which may span several lines. Returns the string and the number
+/// of parsed bytes. A backslash is an escape character only in double quotes.
 fn quoted(text: &str, quote: char) -> Result<(String, usize), &'static str> {
     let mut value = String::new();
     let mut characters = text.char_indices().skip(1);

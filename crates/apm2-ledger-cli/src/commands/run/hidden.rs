@@ -1,7 +1,8 @@
-//! Removes values of `--env` from our command line, which all users of the machine can read while `run` lives (proc(5)).
+//! Removes the values of `--env` from the command line of `run`, which all users of the machine can read while `run` is
+//! running (proc(5)).
 //!
-//! A process cannot change its command line safely, but it can execute itself again with another one. The values are passed
-//! in a memfd_create(2) file, which the new program reads and truncates.
+//! A process cannot change its command line safely, but it can execute itself again with another command line. The
+//! values are passed in a memfd_create(2) file, which the new program reads and truncates.
 
 use std::{
     env,
@@ -19,23 +20,23 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 
 use crate::{commands::run::env::EnvArg, error::CliError};
 
-/// Option with the descriptor of the file.
+/// The option that passes the descriptor of the file with the values.
 const OPTION: &str = "--env-fd";
 
-/// Name of the file, as shown in `/proc/PID/fd`.
+/// The name of the file with the values, as shown in `/proc/<pid>/fd`.
 const FILE_NAME: &CStr = c"apm2-env";
 
-/// Target of the link to such a file in `/proc/self/fd`.
+/// The target of the link in `/proc/self/fd` to a file with values.
 const LINK: &str = "/memfd:apm2-env";
 
-/// Maximum size of the file in bytes: more than a command line can hold.
+/// Maximum size of the file with the values, in bytes. A command line cannot contain more.
 const BYTES_MAX: u64 = 8 << 20;
 
-/// Executes this program again without the values of `variables` in its command line. Returns only when there are no values
-/// to hide, or with an error.
+/// Executes this program again (execve(2)) without the values of `variables` in its command line. Returns only if there
+/// are no values to hide, or with an error.
 ///
 /// # Errors
-/// When execve(2) fails. The values are then still in the command line.
+/// execve(2) fails. The values are then still in the command line.
 pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
     if !variables.iter().any(EnvArg::has_value) {
         return Ok(());
@@ -45,7 +46,7 @@ pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
         file.write_all(variable.text().as_bytes())?;
         file.write_all(&[0])?;
     }
-    // Check before execve(2): the new program cannot read the file without `/proc`.
+    // `/proc` is checked before execve(2), because the new program cannot read the file without it.
     let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
     if !link.as_os_str().as_bytes().starts_with(LINK.as_bytes()) {
         return Err(io::Error::other("/proc does not show this process"));
@@ -57,7 +58,7 @@ pub(crate) fn hide(variables: &[EnvArg]) -> io::Result<()> {
     Err(command.exec())
 }
 
-/// The arguments with each `--env` before `--` replaced by one `--env-fd`.
+/// The arguments, with all `--env` options before `--` replaced by one option `--env-fd`.
 fn without_values(words: impl Iterator<Item = OsString>, fd: i32) -> Vec<OsString> {
     let mut kept = Vec::new();
     let mut words = words.peekable();
@@ -73,10 +74,10 @@ fn without_values(words: impl Iterator<Item = OsString>, fd: i32) -> Vec<OsStrin
     kept
 }
 
-/// The variables from the file with descriptor `fd`.
+/// Reads the variables from the file with the descriptor `fd`.
 ///
 /// # Errors
-/// When it is not such a file.
+/// `fd` does not refer to a file with values.
 pub(crate) fn handed_over(fd: u32) -> Result<Vec<EnvArg>, CliError> {
     let failed = |error: io::Error| CliError::usage(format!("{OPTION}: no variables were passed: {error}"));
     let path = format!("/proc/self/fd/{fd}");

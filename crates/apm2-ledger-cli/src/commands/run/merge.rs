@@ -1,7 +1,7 @@
-//! `--merge`: whether stdout and stderr of the command are one pipe.
+//! The option `--merge`: whether stdout and stderr of the command are one pipe.
 //!
-//! The order of writes to two pipes is unknown. So when our own stdout and stderr are the same file, where order matters, the
-//! command gets one pipe for both.
+//! The order of writes to two different pipes is unknown. If stdout and stderr of `run` are the same file, this order
+//! matters, so the command gets one pipe for both outputs.
 
 use std::io;
 
@@ -16,7 +16,7 @@ const NULL_DEVICE: (u64, u64) = (1, 3);
 /// When the outputs share one pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum MergeArg {
-    /// When ours are the same terminal, pipe or file.
+    /// When stdout and stderr of `run` are the same terminal, pipe or file.
     Auto,
     /// Always.
     Always,
@@ -25,7 +25,7 @@ pub(crate) enum MergeArg {
 }
 
 impl MergeArg {
-    /// Whether the outputs share one pipe.
+    /// Whether stdout and stderr of the command share one pipe.
     pub(crate) fn is_merged(self) -> bool {
         match self {
             Self::Auto => is_one_file(),
@@ -35,7 +35,7 @@ impl MergeArg {
     }
 }
 
-/// Whether our stdout and stderr are the same terminal, pipe or file; false for `/dev/null`.
+/// Whether stdout and stderr of `run` are the same terminal, pipe or file. False for `/dev/null`.
 fn is_one_file() -> bool {
     let (Ok(stdout), Ok(stderr)) = (fstat(io::stdout()), fstat(io::stderr())) else { return false };
     let is_device = stdout.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();

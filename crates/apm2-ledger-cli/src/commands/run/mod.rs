@@ -1,13 +1,13 @@
-//! `run`: one command under the daemon's supervision, until its restart policy ends it.
+//! The command `run`, which runs one command under the supervision of the daemon until its restart policy makes no
+//! further restart.
 //!
-//! ```text
-//! signals ------------------> daemon --> the process
-//! output  <-- log files <-------'
-//! remarks <-- events <----------'
+//! ```text signals ------------------> daemon --> the process output  <-- log files <-------' remarks <-- events
+//! <----------'
 //! ```
 //!
-//! The output is read from the log files, so none is lost when the daemon ends: `run` connects to the next one, which
-//! continues. One thread writes to our outputs and may block; stopping and waiting do not depend on it.
+//! The output is read from the log files, so no output is lost when a daemon ends: `run` connects to the next daemon,
+//! which continues the run. One thread writes to the outputs of `run` and may block. Stops and waits do not depend on
+//! this thread.
 
 pub(crate) mod call;
 pub(crate) mod code;

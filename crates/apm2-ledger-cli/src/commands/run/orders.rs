@@ -1,4 +1,5 @@
-//! Further requests of `run` to the daemon: to stop the command, and to pass signals on to it.
+//! Requests that `run` sends to the daemon because of signals: to stop the command, and to pass signals on to the
+//! command.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,16 +16,17 @@ use crate::{
     daemon::{RequestError, answered, connect},
 };
 
-/// Total time in which a request is repeated when no daemon answers. The main thread starts the next daemon.
+/// Total time in which a request is repeated while no daemon answers. The main thread starts the next daemon in the
+/// meantime.
 const ASK_MAX: Duration = Duration::from_secs(60);
 
-/// Pause between two attempts.
+/// Pause between two attempts to send a request.
 const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Maximum number of queued signals. The kernel also merges pending signals of one kind (signal(7)).
 const WAITING_MAX: usize = 64;
 
-/// Requests a stop on a thread of its own, since the answer arrives after the exit.
+/// Requests a stop in a new thread, since the answer arrives only after the process has ended.
 pub(crate) fn stop(
     dir: &Path,
     process: ProcessId,
@@ -41,33 +43,33 @@ pub(crate) fn stop(
     });
 }
 
-/// Passes signals on in the order of their arrival.
+/// Passes signals on to the command in the order in which they arrive.
 pub(crate) struct SignalForwarder(SyncSender<SignalRequest>);
 
 struct SignalRequest {
     process: ProcessId,
-    /// The signal that was received.
+    /// The signal that `run` received.
     received: Signal,
-    /// The signal that is sent.
+    /// The signal that is sent to the command.
     sent: Signal,
-    /// Notified when the signal was sent, or could not be.
+    /// Notified when the signal was sent or could not be sent.
     done: Option<Sender<()>>,
 }
 
 impl SignalForwarder {
-    /// Starts the thread.
+    /// Starts the thread that sends the signals.
     pub(crate) fn start(dir: PathBuf, news: Sender<WatchInput>) -> Self {
         let (words, received) = sync_channel(WAITING_MAX);
         thread::spawn(move || pass_all(&dir, &received, &news));
         Self(words)
     }
 
-    /// Passes a signal on, or drops it when the queue is full.
+    /// Queues a signal that is passed on. Drops the signal when the queue is full.
     pub(crate) fn pass(&self, process: ProcessId, signal: Signal) {
         drop(self.0.try_send(SignalRequest { process, received: signal, sent: signal, done: None }));
     }
 
-    /// Suspends the process; `done` is notified when it is suspended, or cannot be.
+    /// Suspends the process. `done` is notified when the process is suspended or cannot be suspended.
     pub(crate) fn suspend(&self, process: ProcessId, received: Signal, sent: Signal, done: Sender<()>) {
         drop(self.0.try_send(SignalRequest { process, received, sent, done: Some(done) }));
     }
@@ -79,13 +81,13 @@ fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInpu
         if let Err(why) = ask(dir, &request, received, news) {
             tell(news, WatchInput::Refused(format!("{sent} is not passed on: {why}")));
         }
-        // Dropping the sender notifies as well.
+        // If the sender is dropped, the receiver is notified as well.
         drop(done);
     }
 }
 
-/// Sends a request to the daemon, or to the next one when none runs or one ends before it answers. A request that is not
-/// repeatable is sent once. A stop is repeated as long as no daemon answers.
+/// Sends a request to the daemon. If no daemon runs, or a daemon ends before it answers, sends the request to the next
+/// daemon. A request that is not repeatable is sent only once. A stop is repeated as long as no daemon answers.
 fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchInput>) -> Result<(), String> {
     let (mut began, mut is_said) = (Instant::now(), false);
     loop {
@@ -103,7 +105,7 @@ fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchI
                 return Err(format!("it is not known whether that was done: {}", unanswered.error));
             }
             Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, ClientRequest::Stop { .. }) => {
-                // The daemon is connected and carries out the request when it continues.
+                // The daemon is connected. If it is stopped by a signal, it carries out the request when it continues.
                 began = Instant::now();
                 if !std::mem::replace(&mut is_said, true) {
                     tell(
@@ -121,7 +123,7 @@ fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchI
     }
 }
 
-/// Why a request got no answer.
+/// The reason why a request got no answer.
 enum Failed {
     Connecting(String),
     Asking(RequestError),

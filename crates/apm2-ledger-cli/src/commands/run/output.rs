@@ -1,7 +1,7 @@
-//! Copies the command's output to ours, byte for byte, and prints messages in between.
+//! Copies the output of the command to the outputs of `run`, byte for byte, and prints messages in between.
 //!
-//! One thread writes everything, so that a message about an exit follows the last output before it. After a write error, an
-//! output is closed for us; the command is not affected.
+//! One thread writes everything, so that a message about an exit follows the last output before the exit. After a write
+//! error, `run` does not write to this output any more. The command is not affected.
 
 use std::{
     io::{self, Write},
@@ -22,11 +22,11 @@ use crate::error::PREFIX;
 /// Longest wait before the log files are read again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// Sizes of the log files before the run; output after these positions belongs to it.
+/// The sizes of the log files before the run. Output after these positions belongs to the run.
 pub(crate) struct LogPositions(Vec<(OutputSource, PathBuf, LogPosition)>);
 
 impl LogPositions {
-    /// Reads the sizes. To be called before the run is requested.
+    /// Reads the sizes of the log files. Must be called before the run is requested.
     pub(crate) fn end_of(files: &LogFiles) -> io::Result<Self> {
         let place =
             |(source, path): (OutputSource, &std::path::Path)| Ok((source, path.to_owned(), LogReader::end(path)?));
@@ -38,20 +38,20 @@ impl LogPositions {
 enum OutputMessage {
     /// Print this text after all output that exists now.
     Remark(String),
-    /// No output will follow: write the rest and end.
+    /// No more output will follow: write the remaining output and end.
     Finish,
 }
 
-/// The thread that writes to our stdout and stderr.
+/// The thread that writes to stdout and stderr of `run`.
 pub(crate) struct OutputThread {
     words: Sender<OutputMessage>,
     waker: Waker,
-    /// Disconnected when the thread ends.
+    /// The channel is disconnected when the thread ends.
     through: Receiver<()>,
 }
 
 impl OutputThread {
-    /// Starts the thread, which copies what is added to the files.
+    /// Starts the thread, which copies the data that is appended to the log files.
     pub(crate) fn start(places: LogPositions) -> io::Result<Self> {
         let (words, told) = channel();
         let (done, through) = channel::<()>();
@@ -69,9 +69,9 @@ impl OutputThread {
         Ok(Self { words, waker, through })
     }
 
-    /// Queues one line for stderr; `text` is escaped already.
+    /// Queues one line for stderr. `text` must be escaped already.
     pub(crate) fn remark(&self, text: String) {
-        // Fails when the thread has ended; the line is dropped.
+        // Sending fails when the thread has ended. The line is then dropped.
         let _ = self.words.send(OutputMessage::Remark(text));
         self.waker.wake();
     }
@@ -82,7 +82,7 @@ impl OutputThread {
         self.waker.wake();
     }
 
-    /// Waits at most `limit` until everything is written. Returns whether it was.
+    /// Waits until everything is written, at most for `limit`. Returns whether everything was written.
     pub(crate) fn is_through_in(&self, limit: Duration) -> bool {
         // No value is ever sent; the channel disconnects when the thread ends.
         self.through.recv_timeout(limit) == Err(RecvTimeoutError::Disconnected)
@@ -98,7 +98,7 @@ fn write_all(places: LogPositions, told: &Receiver<OutputMessage>, watch: &mut F
     let mut readers = places.0.into_iter().map(open).collect::<io::Result<Vec<_>>>()?;
     loop {
         let word = told.try_recv();
-        // Copy the output first: what a run wrote is in the files before its exit is reported.
+        // The output is copied first: the output of a run is in the log files before its exit is reported.
         for (source, reader) in &mut readers {
             copy_all(*source, reader, &mut stdout, &mut stderr)?;
         }
@@ -138,7 +138,7 @@ fn copy_all(
     }
 }
 
-/// Our stdout or stderr; `None` after a write error.
+/// Stdout or stderr of `run`; `None` after a write error.
 struct OutputWriter<W>(Option<W>);
 
 impl<W: Write> OutputWriter<W> {

@@ -1,4 +1,4 @@
-//! Messages about recorded events.
+//! Formats recorded events as messages for the user of `run`.
 
 use apm2_model::event::{
     Event,
@@ -14,7 +14,7 @@ pub(crate) struct EventReporter {
     name: String,
     /// Whether every event is reported (`--verbose`).
     verbose: bool,
-    /// How the latest run ended.
+    /// The end of the latest run.
     end: Option<String>,
 }
 
@@ -23,7 +23,7 @@ impl EventReporter {
         Self { name: name.to_owned(), verbose, end: None }
     }
 
-    /// The message for an event, escaped; `None` when it is not reported.
+    /// The message for an event, with control characters escaped; `None` when the event is not reported.
     pub(crate) fn announce(&mut self, event: &Event) -> Option<String> {
         match &event.kind {
             EventKind::Crashed { cause } => self.end = Some(cause.to_string()),
@@ -34,7 +34,7 @@ impl EventReporter {
         remark.map(|remark| escape(&format!("{}: {remark}", self.name)).into_owned())
     }
 
-    /// The message without `--verbose`: failures and restarts only.
+    /// The message for an event without `--verbose`: only failures and restarts are reported.
     fn remark(&self, event: &Event) -> Option<String> {
         let details = event::of_kind(&event.kind, Zone::of_stderr());
         let end = self.end.as_deref().unwrap_or("ended");

@@ -1,7 +1,9 @@
-//! Signals to `run`: which stop the command, which are passed on, and which suspend both.
+//! The signals that `run` handles: signals that stop the command, signals that are passed on to it, and signals that
+//! suspend both.
 //!
-//! If a signal ended `run`, the command would go on unattended. So `run` handles every signal that would end or suspend it
-//! and that can be caught. Signals that are ignored on entry (nohup(1), background jobs of a shell) stay ignored.
+//! If a signal ended `run`, the command would continue unattended. For that reason, `run` handles every signal that
+//! would end or suspend it and that can be caught. Signals that are ignored at the start (nohup(1), background jobs of
+//! a shell) stay ignored.
 
 use std::{
     fs, io,
@@ -15,7 +17,8 @@ use tokio::signal::unix::{self, SignalKind};
 /// Signals that stop the command.
 const STOPPING: [i32; 3] = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP];
 
-/// Signals that are passed on, since their meaning is up to the command. Real-time signals are passed on, too.
+/// Signals that are passed on to the command, since the command defines their meaning. Real-time signals are passed on,
+/// too.
 const PASSED_ON: [i32; 11] = [
     libc::SIGQUIT,
     libc::SIGUSR1,
@@ -30,14 +33,14 @@ const PASSED_ON: [i32; 11] = [
     libc::SIGCONT,
 ];
 
-/// Meaning of a signal to `run`.
+/// The meaning of a signal to `run`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignalMeaning {
-    /// Stop the command; from the second one on, kill it.
+    /// Stop the command. From the second such signal on, kill the command.
     Stop { signal: Signal, is_first: bool },
     /// Pass the signal on to the command.
     PassOn(Signal),
-    /// Suspend the command and `run` (Ctrl-Z).
+    /// Suspend the command and then `run` (Ctrl-Z).
     Suspend,
 }
 
@@ -48,9 +51,9 @@ impl RunSignals {
     /// Blocks the signals, so that they are received instead of ending or suspending `run`.
     ///
     /// # Errors
-    /// When a system call fails.
+    /// A system call fails.
     pub(crate) fn listen() -> io::Result<Self> {
-        // With SIGXFSZ ignored, a write above the file size limit fails with EFBIG instead of ending the process.
+        // If SIGXFSZ is ignored, a write beyond the file size limit fails with EFBIG instead of ending the process.
         drop(unix::signal(SignalKind::from_raw(libc::SIGXFSZ))?);
         let ignored = ignored_mask(&fs::read_to_string("/proc/self/status").unwrap_or_default());
         let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
@@ -64,7 +67,7 @@ impl RunSignals {
         listening.collect::<io::Result<_>>().map(Self)
     }
 
-    /// Waits for the next signal.
+    /// Waits for the next of these signals.
     async fn next(&mut self) -> Signal {
         std::future::poll_fn(|context| self.poll(context)).await
     }
@@ -78,7 +81,7 @@ impl RunSignals {
         Poll::Pending
     }
 
-    /// Calls `heard` for each signal that arrives; never returns.
+    /// Calls `heard` for each signal that arrives. Does not return.
     pub(crate) async fn forward(mut self, mut heard: impl FnMut(SignalMeaning)) {
         let mut is_first = true;
         loop {
@@ -94,7 +97,7 @@ impl RunSignals {
     }
 }
 
-/// The ignored signals: bit n-1 for signal n (`SigIgn` in proc(5)).
+/// The ignored signals as a bit mask: bit n-1 stands for signal n (`SigIgn` in proc(5)).
 fn ignored_mask(status: &str) -> u64 {
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)

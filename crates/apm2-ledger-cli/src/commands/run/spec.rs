@@ -22,18 +22,19 @@ use crate::{
     utf8,
 };
 
-/// Name used when the program's name has no character that a name may contain.
+/// The process name if the name of the program contains no character that a process name may contain.
 const NAMELESS: &str = "process";
 
-/// The specification for these arguments, with a new id.
+/// Builds the specification for these arguments, with a new process id.
 ///
 /// # Errors
-/// When the arguments are not valid.
+/// The arguments are not valid.
 pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     let Some((command, rest)) = args.command.split_first() else {
         return Err(CliError::usage("no command to run"));
     };
-    // `NAME=VALUE cmd`: a shell would set the variable; here it would be recorded, with its value, as the program's name.
+    // The command begins with `NAME=VALUE`. A shell would set this variable. Here, the text would be recorded, with its
+    // value, as the name of the program.
     if command.split('/').next().is_some_and(|first| first.contains('=')) {
         return Err(CliError::usage("the command looks like an assignment; write --env NAME=VALUE before the --"));
     }
@@ -54,7 +55,8 @@ pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         .restart(restart)
         .shutdown(shutdown)
         .log(LogConfig { merge: args.merge.is_merged(), ..LogConfig::default() });
-    // Absolute, so that the record is unambiguous and the daemon's own working directory does not matter.
+    // The path is made absolute, so that the record is unambiguous and the working directory of the daemon does not
+    // matter.
     builder = builder.cwd(directory(args.cwd)?);
     for file in &args.env_file {
         for (name, value) in env_file::read(file)? {
@@ -93,12 +95,12 @@ fn directory(given: Option<PathBuf>) -> Result<PathBuf, CliError> {
     Ok(whole)
 }
 
-/// A validated name.
+/// Checks the name that the user gave.
 pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     check_name(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
 
-/// A valid name derived from the base name of the program.
+/// A valid process name that is derived from the file name of the program.
 fn name_of(command: &str) -> String {
     let base = Path::new(command).file_name().unwrap_or_default().to_string_lossy();
     let valid: String = base

@@ -1,4 +1,4 @@
-//! Passes our standard input to the command, when it is a pipe or a file.
+//! Passes the standard input of `run` to the command if it is a pipe or a file.
 
 use std::{
     fs::File,
@@ -11,12 +11,13 @@ use nix::{
     unistd::dup2_stdin,
 };
 
-/// Takes our standard input if it is a pipe, a socket, or a file; `None` for a terminal, `/dev/null` and other devices.
+/// Takes the standard input of `run` if it is a pipe, a socket, or a file; `None` for a terminal, `/dev/null` and other
+/// devices.
 ///
-/// Our own descriptor is closed: the writer of a pipe must get SIGPIPE when the command has ended.
+/// The descriptor of `run` itself is closed, because the writer of a pipe must get SIGPIPE when the command has ended.
 ///
 /// # Errors
-/// When no file descriptor is available.
+/// No file descriptor is available.
 pub(crate) fn take() -> io::Result<Option<OwnedFd>> {
     let kind = fstat(io::stdin())?.st_mode & SFlag::S_IFMT.bits();
     if ![SFlag::S_IFIFO, SFlag::S_IFSOCK, SFlag::S_IFREG].iter().any(|taken| taken.bits() == kind) {

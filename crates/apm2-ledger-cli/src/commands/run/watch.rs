@@ -1,4 +1,4 @@
-//! The main loop of `run`: from a specification to an exit code, with the handling of signals.
+//! The main loop of `run`. It starts the run of a specification, handles signals, and returns the exit code.
 
 use std::{
     io,
@@ -38,31 +38,31 @@ use crate::{
     terminal::say,
 };
 
-/// Time limit for writing the rest of the output before exit.
+/// Time limit for writing the remaining output before `run` exits.
 const FLUSH_MAX: Duration = Duration::from_secs(2);
 
-/// Interval of checks whether the output is written.
+/// Interval of the checks whether all output is written.
 const FLUSH_POLL: Duration = Duration::from_millis(20);
 
-/// Time limit for the last events, once the end of the run is known.
+/// Time limit for receiving the last events after the end of the run is known.
 const EVENTS_MAX: Duration = Duration::from_secs(1);
 
-/// Time after SIGKILL until a further signal ends `run` without the command.
+/// Time after SIGKILL after which a further signal ends `run` without waiting for the command.
 const KILL_MAX: Duration = Duration::from_secs(2);
 
-/// Time limit for the daemon to report the start, once a signal asks to stop the command.
+/// Time limit for the daemon to report the start when a signal requests to stop the command.
 const LAUNCH_MAX: Duration = Duration::from_secs(1);
 
 /// Time limit for suspending the command before `run` suspends itself.
 const SUSPEND_MAX: Duration = Duration::from_secs(20);
 
-/// Maximum number of signals queued until the command is started.
+/// Maximum number of signals that are queued until the command is started.
 const EARLY_MAX: usize = 16;
 
 /// Runs `spec` until its restart policy or a signal ends it. Returns the exit code.
 ///
 /// # Errors
-/// When it cannot be supervised.
+/// The command cannot be supervised.
 pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let (sender, news) = channel();
@@ -99,7 +99,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     watch.until_over(&news, context)
 }
 
-/// Forwards signals to the main loop, on a thread of its own.
+/// Forwards signals to the main loop. Runs in a thread of its own.
 fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::failed(format!("cannot take signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -112,17 +112,17 @@ fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
 
 struct RunWatch {
     name: String,
-    /// The first message, printed with `--verbose`.
+    /// The first message of `run`, printed with `--verbose`.
     remark: String,
     reporter: EventReporter,
     passing: SignalForwarder,
     news: Sender<WatchInput>,
     once: Once,
     dir: PathBuf,
-    /// Whether the run was requested.
+    /// Whether the run was requested from the daemon.
     may_run: bool,
     process: Option<ProcessId>,
-    /// The runs that belong to this request.
+    /// The series of runs that belongs to this request.
     series: Option<Series>,
     /// The process of the latest run.
     identity: Option<ProcessIdentity>,
@@ -131,20 +131,20 @@ struct RunWatch {
     seen: u64,
     /// Number of stop signals received.
     stops: u32,
-    /// When SIGKILL was requested.
+    /// The time at which SIGKILL was requested.
     killed_at: Option<Instant>,
-    /// A stop signal that was received before the process was started, and when.
+    /// A stop signal that was received before the process was started, with the time at which it was received.
     early_stop: Option<(Signal, Instant)>,
-    /// Signals that are passed on after the start.
+    /// Signals that are passed on to the command after its start.
     early: Vec<Signal>,
     /// Whether to suspend the command as soon as it is started.
     is_suspended_early: bool,
 }
 
-/// How the main loop continues.
+/// The next action of the main loop.
 enum Next {
     Watch,
-    /// Exit at once with this code, because of a signal.
+    /// Exit immediately with this code, because of a signal.
     Leave(Signal),
 }
 
@@ -152,7 +152,7 @@ impl RunWatch {
     fn until_over(&mut self, news: &Receiver<WatchInput>, context: &Context) -> Result<i32, CliError> {
         let end = loop {
             match self.next_news(news) {
-                // The sender of this message requests the run now, unless a signal has cancelled it.
+                // The sender of this message is about to request the run, unless a signal has cancelled it.
                 Ok(WatchInput::Connected(output)) => {
                     context.remark(|| self.remark.clone());
                     self.output = Some(output);
@@ -194,8 +194,8 @@ impl RunWatch {
         end.map(|stream| code::of_end(stream.end.as_ref()))
     }
 
-    /// The next message. Times out when the daemon does not report the start of a command that a signal stops: `run` exits with
-    /// a message, and the closed connection cancels the launch.
+    /// Waits for the next message. If a signal stops the command before its start, the wait has a time limit: when the
+    /// daemon does not report the start, `run` exits with a message, and the closed connection cancels the launch.
     fn next_news(&self, news: &Receiver<WatchInput>) -> Result<WatchInput, RecvTimeoutError> {
         let Some((signal, at)) = self.early_stop else { return news.recv().map_err(RecvTimeoutError::from) };
         let told = news.recv_timeout(LAUNCH_MAX.saturating_sub(at.elapsed()));
@@ -221,13 +221,13 @@ impl RunWatch {
                 }
             }
             WatchInput::Event(event) if self.process == Some(event.stream.process_id) => {
-                // A run that was started after the end belongs to another request.
+                // A run that was started after the end of the series belongs to another request.
                 if self.series.as_mut().is_none_or(|series| series.takes(&event)) {
                     self.recorded(&event);
                 }
             }
             WatchInput::Remark(text) => self.remark(&text),
-            // A request about a process that has ended meanwhile may fail without consequence.
+            // The process may have ended in the meantime. A failed request about it then has no consequence.
             WatchInput::Refused(text) if self.is_left() => self.remark(&text),
             WatchInput::Refused(_)
             | WatchInput::Event(_)
@@ -286,7 +286,7 @@ impl RunWatch {
             self.killed_at.get_or_insert_with(Instant::now);
         }
         match process {
-            // Further signals have the same effect as the second.
+            // Further signals have the same effect as the second signal.
             Some(process) if self.stops <= 2 => self.stop(process, signal),
             Some(_) => {}
             None => self.early_stop = self.early_stop.or_else(|| Some((signal, Instant::now()))),
@@ -294,7 +294,7 @@ impl RunWatch {
         Next::Watch
     }
 
-    /// Whether the signal cancelled the run before it was requested.
+    /// Whether the signal cancelled the run before the run was requested.
     fn is_called_off(&mut self, signal: Signal) -> bool {
         let is_called_off = self.once.take();
         if is_called_off {
@@ -304,15 +304,15 @@ impl RunWatch {
         is_called_off
     }
 
-    /// Stops the process within its stop timeout; upon a second signal, at once.
+    /// Stops the process within its stop timeout. The second signal kills the process immediately.
     fn stop(&self, process: ProcessId, signal: Signal) {
         let timeout = (self.stops > 1).then_some(Duration::ZERO);
         orders::stop(&self.dir, process, signal, timeout, &self.news);
     }
 
-    /// Suspends the process, then `run` itself until SIGCONT, which is passed on.
+    /// Suspends the process, and then `run` itself until it receives SIGCONT. SIGCONT is passed on to the process.
     ///
-    /// Sends SIGSTOP, since the kernel ignores SIGTSTP in an orphaned process group (setpgid(2)).
+    /// The signal is SIGSTOP, since the kernel ignores SIGTSTP in an orphaned process group (setpgid(2)).
     fn suspend(&self) {
         let [suspend, stop] = [nix::libc::SIGTSTP, nix::libc::SIGSTOP]
             .map(|number| u8::try_from(number).ok().and_then(Signal::from_number));
@@ -326,7 +326,7 @@ impl RunWatch {
         }
     }
 
-    /// Waits for the events up to `last`, so that their messages are printed.
+    /// Waits for the events up to sequence number `last`, so that messages about them are printed.
     fn last_events(&mut self, last: u64, news: &Receiver<WatchInput>) {
         let began = Instant::now();
         while self.seen < last {
@@ -337,7 +337,8 @@ impl RunWatch {
         }
     }
 
-    /// Waits until our outputs have written the rest: a short time when hurried or after one stop signal, not at all after two.
+    /// Waits until the remaining output is written. The wait is short after one stop signal or when there is little
+    /// time; after two stop signals, there is no wait.
     fn flush(&mut self, is_hurried: bool, news: &Receiver<WatchInput>) {
         let Some(output) = self.output.take() else { return };
         output.finish();
@@ -355,12 +356,12 @@ impl RunWatch {
         }
     }
 
-    /// Whether the process of the latest run exists.
+    /// Whether the process of the latest run still exists.
     fn is_left(&self) -> bool {
         self.identity.is_some_and(|identity| identify(identity.pid) == Some(identity))
     }
 
-    /// Prints that the command goes on without `run`, if it does.
+    /// If the command continues without `run`, prints a message about it.
     fn say_what_is_left(&self) {
         let name = &self.name;
         match self.identity {
@@ -369,7 +370,7 @@ impl RunWatch {
                 say(&format!("{name} (pid {pid}) is left running; `apm2-ledger stop {name}` stops it"));
             }
             Some(_) => {}
-            // A run that was refused or cancelled does not exist; any other may.
+            // If the run was refused or cancelled, no process exists. In all other cases, a process may exist.
             None if self.may_run => say(&format!("{name} may be running; see `apm2-ledger show {name}`")),
             None => {}
         }

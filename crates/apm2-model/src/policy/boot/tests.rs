@@ -1,4 +1,4 @@
-//! What follows from each way in which an instance can be left by an earlier supervisor.
+//! For each state in which an earlier supervisor can leave an instance: what the new supervisor does.
 
 use super::*;
 use crate::{
@@ -28,8 +28,9 @@ fn stopped(code: i32) -> EventKind {
     EventKind::Stopped { exit: exit(code) }
 }
 
-/// The instances that can be left, each with the letters of what follows on the same boot and on the next one, for
-/// `as-before`, `start` and `stay`: `n` for nothing, `s` for a start, `k` for keeping it down.
+/// The states in which an instance can be left. Each has the expected decisions on the same boot and on the next boot,
+/// for `as-before`, `start` and `stay`. A decision is a letter: `n` for nothing, `s` for a start, `k` for keeping the
+/// instance down.
 fn left() -> Vec<(&'static str, History, &'static str, &'static str)> {
     let asked = EventKind::StartRequested { trigger: StartTrigger::Start };
     let spent = RestartRule::BudgetSpent { restarts: 1, max_restarts: 1, window_ms: 1 };

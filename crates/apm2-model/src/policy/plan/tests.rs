@@ -1,4 +1,4 @@
-//! Steps of a plan, one order or end after the other.
+//! Tests of a plan: the effects after each sequence of requests and ends.
 
 use uuid::Uuid;
 
@@ -25,7 +25,7 @@ fn stamp() -> Timestamp {
     Timestamp { boot_id: Uuid::from_u128(1), boot_ns: 0, wall_ns: 0 }
 }
 
-/// The stream of a process under this policy to which all this happened.
+/// The stream of a process under this restart policy after these events.
 fn stream(policy: RestartPolicy, kinds: &[EventKind]) -> Stream {
     let backoff = BackoffConfig::Fixed { delay: DELAY };
     let restart = RestartConfig { policy, max_restarts: 1, backoff, ..RestartConfig::default() };
@@ -176,7 +176,7 @@ fn an_unhealthy_process_is_stopped_where_the_policy_restarts_it() {
         let again = stream(policy, &after(&[EventKind::Unhealthy { failures: 3 }]));
         let effects = steps(&mut Plan::default(), &again, PlanInput::Health(verdict()));
         assert_eq!(effects, [changed(false, "HTTP 500".to_owned())], "it is not more than unhealthy");
-        // A supervisor that died between the two steps leaves the second one to the next.
+        // A supervisor can die between the two steps of a restart. The next supervisor then makes the second step.
         assert_eq!(steps(&mut Plan::default(), &again, PlanInput::Resumed).len(), stops, "{policy}");
     }
 }
@@ -209,7 +209,7 @@ fn a_sustained_run_fills_a_budget_that_is_not_full() {
     assert!(matches!(&effects[..], [Effect::Record { kind: EventKind::BudgetReset, .. }]), "{effects:?}");
 }
 
-/// An instance under this policy that runs.
+/// A running instance under this restart policy.
 fn up(policy: RestartPolicy) -> History {
     let backoff = BackoffConfig::Fixed { delay: DELAY };
     History::under(RestartConfig { policy, max_restarts: 1, backoff, ..RestartConfig::default() }).started()
@@ -218,36 +218,36 @@ fn up(policy: RestartPolicy) -> History {
 const STOPPED: EventKind =
     EventKind::Stopped { exit: Exit { outcome: ExitOutcome::Code(0), evidence: Evidence::Observed } };
 
-/// A running instance of which this actor has requested the stop.
+/// A running instance whose stop this actor has requested.
 fn stopping(actor: Actor) -> History {
     up(RestartPolicy::Always).by(actor).then([STOPPING])
 }
 
-/// The instance after that stop.
+/// The instance after the stop that this actor requested is complete.
 fn stopped(actor: Actor) -> History {
     stopping(actor).then([STOPPED])
 }
 
-/// One that ended by itself with a failure.
+/// An instance that ended by itself with a failure.
 fn failed(policy: RestartPolicy) -> History {
     up(policy).then([crashed()])
 }
 
-/// One that has spent its only restart and failed again.
+/// An instance that has used its only allowed restart and failed again.
 fn failed_again() -> History {
     failed(RestartPolicy::Always).then([SCHEDULED]).started_by(StartTrigger::Restart { attempt: 1 }).then([crashed()])
 }
 
-/// The seq of the event that ended the latest run, in every context here.
+/// The seq of the event that ended the latest run. All contexts in these tests use this number.
 const END_SEQ: u64 = 1000;
 
-/// The cause of a boot, in every boot here.
+/// The seq of the event that caused a boot. All boots in these tests use this number.
 const BOOT_SEQ: u64 = 99;
 
-/// An instance, whether its run is still being completed, and what happens.
+/// A test case: an instance, whether its run is still being completed, and the inputs.
 type Step<'a> = (&'a History, bool, PlanInput);
 
-/// Takes steps of `plan`. Returns the effects of the last one.
+/// Passes the inputs to `plan`. Returns the effects of the last input.
 fn effects(plan: &mut Plan, steps: &[Step<'_>]) -> Vec<Effect> {
     let mut last = Vec::new();
     for (history, is_up, input) in steps {
@@ -258,7 +258,7 @@ fn effects(plan: &mut Plan, steps: &[Step<'_>]) -> Vec<Effect> {
     last
 }
 
-/// Each effect in short: `start boot 99`, `stop system`, `refused system 60`, `schedule 1`, `no stop`.
+/// A short text for each effect: `start boot 99`, `stop system`, `refused system 60`, `schedule 1`, `no stop`.
 fn short(effects: &[Effect]) -> Vec<String> {
     let name = |request: &Requester| match request.actor {
         Actor::Operator { .. } => "operator",
@@ -295,13 +295,13 @@ fn own() -> Requester {
     Requester::from(Actor::System)
 }
 
-/// What follows a stop, by who requests it and by what was to come after the run: nothing, or a start.
+/// For each requester of a stop and each state before the stop: whether a start follows the run.
 #[test]
 fn a_stop_is_joined_recorded_or_refused() {
     let none: &[&str] = &[];
     let always = RestartPolicy::Always;
-    // The instance, whether its run is still being completed; then for an operator and for the supervisor, each without and
-    // with an awaited start.
+    // A test case: the instance, whether its run is still being completed, then the results for a stop by an operator
+    // and by the supervisor, each without and with an awaited start.
     let rows: [(&str, History, bool, [&[&str]; 4]); 11] = [
         ("running", up(always), true, [&["stop operator"], &["stop operator"], &["stop system"], &["stop system"]]),
         (
@@ -389,7 +389,7 @@ fn a_stop_is_joined_recorded_or_refused() {
     }
 }
 
-/// What follows the end of a run, by what was requested while it ran.
+/// For each sequence of requests during a run: what follows the end of the run.
 #[test]
 fn the_end_of_a_run_is_followed_by_what_was_requested() {
     let running = up(RestartPolicy::Always);

@@ -1,4 +1,5 @@
-//! Addresses of health checks. An address that can never answer is refused, and does not make a process unhealthy.
+//! Checks the addresses of health checks. An address that no service can have is refused as a configuration error;
+//! otherwise its process would become unhealthy.
 
 use std::path::Path;
 
@@ -9,7 +10,7 @@ use crate::spec::redact::filter::redact_text;
 /// The greatest number of bytes of a path in the address of a Unix socket (unix(7)), without the NUL at its end.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
-/// Refuses a URL that no HTTP request can be sent to.
+/// Refuses a URL to which no HTTP request can be sent.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
     let refuse = |why: &str| Err(format!("health: {:?} {why}", redact_text(url)));
     if !url.starts_with("http://") {
@@ -20,7 +21,7 @@ pub(crate) fn check_url(url: &str) -> Result<(), String> {
     if authority.host().is_empty() {
         return refuse("names no host: write http://HOST:PORT/PATH");
     }
-    // The text after the host must be a port: 99999 is not one.
+    // The text after the colon must be a valid port: 99999 is refused.
     let after_host = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, address)| address);
     let has_port = after_host.get(authority.host().len()..).is_some_and(|rest| !rest.is_empty());
     if has_port && authority.port_u16().is_none_or(|port| port == 0) {

@@ -10,19 +10,20 @@ use crate::{signal::Signal, spec::name::is_variable_name};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CredentialConfig {
-    /// The profile that holds the values. Default: the empty name, which no profile has.
+    /// The name of the credential profile. Default: the empty name, which no profile has.
     pub profile: String,
-    /// Environment variable -> key in the profile. Default: empty.
+    /// Maps an environment variable to a key in the profile. Default: empty.
     pub variables: BTreeMap<String, String>,
-    /// Signal that makes the process read rotated credentials. Default: none, a restart is needed.
+    /// The signal that makes the process read rotated credentials. Default: none, so the process must be restarted to
+    /// use them.
     pub reload_signal: Option<Signal>,
 }
 
 impl CredentialConfig {
-    /// Refuses names of variables that no environment can have.
+    /// Refuses variable names that cannot be in an environment (environ(7)).
     ///
     /// # Errors
-    /// The first name that is refused, and why.
+    /// The first refused name, with the reason.
     pub fn validate(&self) -> Result<(), String> {
         match self.variables.keys().find(|name| !is_variable_name(name)) {
             Some(name) => Err(format!(
@@ -34,13 +35,13 @@ impl CredentialConfig {
     }
 }
 
-/// Where the values of a profile come from.
+/// The source of the values of a credential profile.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum CredentialSource {
-    /// A file with `KEY=VALUE` lines that no other user can read.
+    /// A file with `KEY=VALUE` lines. Other users must not be able to read the file.
     File(PathBuf),
-    /// A program, with its arguments, that prints them.
+    /// A program, with its arguments, that prints `KEY=VALUE` lines.
     Command(Vec<String>),
     /// The environment of the supervisor.
     Environment,

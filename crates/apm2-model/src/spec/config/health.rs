@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{config::address, name::is_variable_name};
 
-/// The greatest number of characters of the detail of a result.
+/// The greatest number of characters of the detail of a check result.
 pub const DETAIL_CHARS_MAX: usize = 200;
 
-/// HTTP statuses (RFC 9110, section 15).
+/// The range of valid HTTP statuses (RFC 9110, section 15).
 const STATUS_MIN: u16 = 100;
 
 const STATUS_MAX: u16 = 599;
@@ -21,37 +21,37 @@ pub const INTERVAL_MIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthCheck {
-    /// An HTTP GET; healthy when the status is an expected one.
+    /// An HTTP GET request. The process is healthy when the response has an expected status.
     Http {
-        /// The address to ask.
+        /// The URL of the request.
         url: String,
-        /// The statuses that mean healthy. Default: 200.
+        /// The HTTP statuses that mean healthy. Default: 200.
         #[serde(default)]
         expected_status: ExpectedStatus,
     },
-    /// A TCP connection; healthy when it is accepted.
+    /// A TCP connection. The process is healthy when the connection is accepted.
     Tcp {
-        /// `host:port`.
+        /// The address as `host:port`.
         address: String,
     },
-    /// A connection to a Unix socket; healthy when it is accepted.
+    /// A connection to a Unix socket (unix(7)). The process is healthy when the connection is accepted.
     Unix {
-        /// The path of the socket.
+        /// The path of the Unix socket.
         path: PathBuf,
     },
-    /// A program; healthy when it exits with 0.
+    /// A program. The checked process is healthy when the program exits with code 0.
     Script {
-        /// The program.
+        /// The name or the path of the program.
         command: String,
-        /// Its arguments. Default: none.
+        /// The arguments of the program. Default: none.
         #[serde(default)]
         args: Vec<String>,
     },
-    /// Healthy unless the process is gone, or stopped by a signal for the whole `timeout`.
+    /// The process is healthy unless it does not exist, or is stopped by a signal for the whole `timeout`.
     Liveness,
 }
 
-/// HTTP statuses that mean healthy: one, or several. Written as a number, or as a list of them.
+/// The HTTP statuses that mean healthy: one number, or a list of numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "OneOrMany", into = "OneOrMany")]
 pub struct ExpectedStatus(Vec<u16>);
@@ -72,7 +72,7 @@ impl ExpectedStatus {
 }
 
 impl Default for ExpectedStatus {
-    /// 200.
+    /// Returns the default: status 200 alone.
     fn default() -> Self {
         200.into()
     }
@@ -124,7 +124,7 @@ pub struct HealthCheckConfig {
     /// Time between two checks. Default: 30 s.
     #[serde(with = "crate::duration")]
     pub interval: Duration,
-    /// How long one check may take. Default: 5 s.
+    /// Time limit of one check. Default: 5 s.
     #[serde(with = "crate::duration")]
     pub timeout: Duration,
     /// Time from the start to the first check. Default: 0 s.
@@ -133,11 +133,11 @@ pub struct HealthCheckConfig {
     /// Time from the start within which failures before the first success do not count. Default: 0 s.
     #[serde(with = "crate::duration")]
     pub grace_period: Duration,
-    /// Failures in a row that make a process unhealthy. Default: 3.
+    /// Number of consecutive failures that make a process unhealthy. Default: 3.
     pub failure_threshold: u32,
-    /// Successes in a row that are recorded as a recovery. Default: 1.
+    /// Number of consecutive successes after which a recovery is recorded. Default: 1.
     pub success_threshold: u32,
-    /// Variables of a script in addition to those of its process. Default: none.
+    /// Environment variables of the check program, in addition to those of the process. Default: none.
     pub env: BTreeMap<String, String>,
 }
 
@@ -157,10 +157,10 @@ impl Default for HealthCheckConfig {
 }
 
 impl HealthCheckConfig {
-    /// Refuses settings with which no check is possible.
+    /// Refuses settings that make checks impossible.
     ///
     /// # Errors
-    /// The setting that is refused, and why.
+    /// The refused setting, with the reason.
     pub fn validate(&self) -> Result<(), String> {
         if self.interval < INTERVAL_MIN {
             return Err(format!("health.interval is shorter than {}", humantime::format_duration(INTERVAL_MIN)));
@@ -186,7 +186,7 @@ impl HealthCheck {
     /// Refuses a check that can never succeed.
     ///
     /// # Errors
-    /// The setting that is refused, and why.
+    /// The refused setting, with the reason.
     pub fn validate(&self) -> Result<(), String> {
         match self {
             HealthCheck::Http { url, expected_status } => {

@@ -1,4 +1,5 @@
-//! The settings of restarts. The decision is made in [`policy::restart`](crate::policy::restart), which says why the back-off is our own.
+//! The settings of restarts. [`policy::restart`](crate::policy::restart) makes the decision; its documentation says why
+//! the back-off is implemented there.
 
 use std::{fmt, str::FromStr, time::Duration};
 
@@ -7,16 +8,16 @@ use serde::{Deserialize, Serialize};
 /// The greatest number of restarts that a budget remembers; a larger `max_restarts` counts as this number.
 pub const RESTARTS_REMEMBERED_MAX: usize = 1024;
 
-/// Which ends of a process lead to a restart.
+/// The ends of a process that lead to a restart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
-    /// No end.
+    /// No end leads to a restart.
     Never,
-    /// Every end but an exit with code 0.
+    /// Every end except an exit with code 0 leads to a restart.
     #[default]
     OnFailure,
-    /// Every end.
+    /// Every end leads to a restart.
     Always,
 }
 
@@ -47,12 +48,13 @@ impl FromStr for RestartPolicy {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnBoot {
-    /// If it ran, or a restart was due, when the supervisor or the machine was shut down.
+    /// The new supervisor starts the process if it ran, or if a restart was due, when the supervisor or the machine was
+    /// shut down.
     #[default]
     AsBefore,
-    /// Always.
+    /// The new supervisor always starts the process.
     Start,
-    /// Never.
+    /// The new supervisor never starts the process.
     Stay,
 }
 
@@ -66,13 +68,13 @@ impl fmt::Display for OnBoot {
     }
 }
 
-/// The delay before a restart.
+/// How long the supervisor waits before a restart.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackoffConfig {
     /// The same delay before each restart.
     Fixed {
-        /// The delay.
+        /// The delay before each restart.
         #[serde(with = "crate::duration")]
         delay: Duration,
     },
@@ -81,10 +83,10 @@ pub enum BackoffConfig {
         /// The delay before the first restart.
         #[serde(with = "crate::duration")]
         initial: Duration,
-        /// The growth with each further attempt.
+        /// The increase of the delay with each further attempt.
         #[serde(with = "crate::duration")]
         step: Duration,
-        /// The longest delay.
+        /// The upper limit of the delay.
         #[serde(with = "crate::duration")]
         max: Duration,
     },
@@ -93,23 +95,24 @@ pub enum BackoffConfig {
         /// The delay before the first restart.
         #[serde(with = "crate::duration")]
         initial: Duration,
-        /// The factor.
+        /// The factor by which the delay grows with each further attempt.
         factor: u32,
-        /// The longest delay.
+        /// The upper limit of the delay.
         #[serde(with = "crate::duration")]
         max: Duration,
     },
 }
 
 impl Default for BackoffConfig {
-    /// 1 s, doubled each time, up to 60 s.
+    /// The default back-off: 1 s, doubled each time, up to 60 s.
     fn default() -> Self {
         Self::Exponential { initial: Duration::from_secs(1), factor: 2, max: Duration::from_secs(60) }
     }
 }
 
 impl BackoffConfig {
-    /// The delay before this attempt, counted from 1. Saturates, so that no setting leads to a panic.
+    /// The delay before restart number `attempt`, counted from 1. The computation saturates, so that no setting causes
+    /// a panic.
     #[must_use]
     pub fn delay(&self, attempt: u32) -> Duration {
         let earlier = attempt.saturating_sub(1);
@@ -123,26 +126,26 @@ impl BackoffConfig {
     }
 }
 
-/// The settings of restarts.
+/// The restart settings of a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RestartConfig {
-    /// Which ends lead to a restart. Default: `on-failure`.
+    /// The ends of the process that lead to a restart. Default: `on-failure`.
     pub policy: RestartPolicy,
-    /// Restarts allowed in `restart_window`. Default: 10.
+    /// Number of restarts that are allowed in `restart_window`. Default: 10.
     pub max_restarts: u32,
-    /// The window in which restarts are counted. Default: 10 min.
+    /// The time window in which restarts are counted. Default: 10 min.
     #[serde(with = "crate::duration")]
     pub restart_window: Duration,
-    /// A run of at least this length is sustained, and resets the back-off. Default: 10 s.
+    /// The minimum length of a sustained run. A sustained run resets the back-off. Default: 10 s.
     #[serde(with = "crate::duration")]
     pub min_uptime: Duration,
     /// The delay before a restart. Default: 1 s, doubled up to 60 s.
     pub backoff: BackoffConfig,
-    /// The greatest random reduction of a delay, in percent of it, so that processes that failed together are not restarted together.
-    /// More than 100 counts as 100. Default: 0.
+    /// The greatest random reduction of a delay, in percent of the delay. The reduction avoids that processes that
+    /// failed together are restarted together. More than 100 counts as 100. Default: 0.
     pub jitter_percent: u8,
-    /// Whether a new supervisor starts it. Default: `as-before`.
+    /// Whether a new supervisor starts the process. Default: `as-before`.
     pub on_boot: OnBoot,
 }
 

@@ -10,17 +10,17 @@ use crate::signal::Signal;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {
-    /// First signal, sent to the whole group. Default: SIGTERM.
+    /// The first signal, sent to the whole process group. Default: SIGTERM.
     pub signal: Signal,
-    /// Time until SIGKILL. Default: 10 s.
+    /// Time from the first signal until SIGKILL. Default: 10 s.
     #[serde(with = "crate::duration")]
     pub timeout: Duration,
-    /// Commands run before the signal, each a program and its arguments. Default: none.
+    /// Commands that run before the first signal, each a program and its arguments. Default: none.
     pub pre_stop: Vec<Vec<String>>,
-    /// Whether SIGKILL follows when the timeout has passed. Default: true.
+    /// Whether SIGKILL is sent when the timeout has passed. Default: true.
     pub force_kill: bool,
-    /// Whether processes that left the session of a run are ended after each end of the run, before the next start. A requested stop
-    /// ends them in any case. Default: true.
+    /// Whether processes that left the session of a run are killed after each end of the run, before the next start. A
+    /// requested stop always kills them. Default: true.
     pub end_orphans: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Settings: their text forms, and which of them are refused.
+//! Tests of the text forms of settings, and of refused settings.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::{
     },
 };
 
-/// The value reads back from its JSON, which is this text.
+/// Asserts that the value has this JSON text, and that the text reads back as the same value.
 fn has_form<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: &T, text: &str) {
     assert_eq!(serde_json::to_string(value).unwrap(), text);
     assert_eq!(&serde_json::from_str::<T>(text).unwrap(), value);
@@ -50,7 +50,7 @@ fn a_boot_setting_has_one_text_form() {
     }
 }
 
-/// The delay of each attempt is what its predecessor's is turned into, up to the limit.
+/// Each delay is computed from the delay of the attempt before it, up to the limit.
 #[test]
 fn a_back_off_grows_step_by_step() {
     let seconds = Duration::from_secs;
@@ -106,7 +106,8 @@ fn script() -> HealthCheck {
     HealthCheck::Script { command: "check".to_owned(), args: Vec::new() }
 }
 
-/// A change of a valid script check, and a part of the error that it leads to; `None` where it stays valid.
+/// A test case: a change of a valid script check, and a part of the resulting error; `None` where the check stays
+/// valid.
 type Change = (fn(&mut HealthCheckConfig), Option<&'static str>);
 
 const CHANGES: [Change; 16] = [

@@ -1,4 +1,5 @@
-//! Values that are assigned to a name, in the notations of shells, programs, JSON, YAML, URLs, connection strings.
+//! Finds values that are assigned to the name of a secret, in the notations of shells, programs, JSON, YAML, URLs and
+//! connection strings.
 
 mod sign;
 
@@ -11,19 +12,19 @@ use crate::spec::redact::{
     value::{End, Value},
 };
 
-/// The greatest distance of a parameter that names a secret from the one with its value.
+/// The greatest distance between two related assignments: `name: DB_PASSWORD`, and `value: …`, which holds the secret.
 const PAIR_BYTES_MAX: usize = 80;
 
-/// The least number of bytes of a parameter of a URL that is a secret.
+/// The least number of bytes of a URL parameter value that is masked as a secret.
 const PARAMETER_BYTES_MIN: usize = 8;
 
-/// The least number of bytes of an assigned value whose name is weak evidence.
+/// The least number of bytes of an assigned value that is masked although its name is only weak evidence.
 const FIELD_BYTES_MIN: usize = 6;
 
-/// Words in names that are stronger evidence than `key`.
+/// Words in names that are stronger evidence of a secret than `key`.
 const TELLING: [&str; 6] = ["token", "pass", "auth", "cookie", "secret", "cred"];
 
-/// Words of a failure message before a name.
+/// Words before a name that show that the text is a failure message.
 const FAILURES: [&str; 12] = [
     "cannot ",
     "can't ",
@@ -39,7 +40,7 @@ const FAILURES: [&str; 12] = [
     "unsupported ",
 ];
 
-/// Parameters of a URL that authenticate a request.
+/// URL parameters that authenticate a request.
 const PARAMETERS: [&str; 22] = [
     "assertion",
     "auth",
@@ -65,11 +66,12 @@ const PARAMETERS: [&str; 22] = [
     "x-amz-signature",
 ];
 
-/// Finds the values that are secrets by their names.
+/// Finds the values that are secrets according to their names.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     quoted(text, spans);
     let mut at = 0;
-    // The end of a value that names what the next one is: `name: DB_PASSWORD`, then `value: …`.
+    // The end of a value that is the name of a secret, as in `name: DB_PASSWORD`. The assignment after it, `value: …`,
+    // then holds the secret.
     let mut named_until = None;
     loop {
         at = text.find(at, |byte| matches!(byte, b'=' | b':' | b'>'));
@@ -92,7 +94,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// `password "…"`: a quoted text right after the word.
+/// Finds `password "…"`: a quoted text after the word and one blank.
 fn quoted(text: Text<'_>, spans: &mut Spans) {
     for word in ["assword", "assphrase", "asswd"] {
         for (at, _) in text.text.match_indices(word) {
@@ -106,10 +108,11 @@ fn quoted(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// Adds the value if it is a secret. Returns where it ends then, which is after the sign.
+/// Adds the assigned value to `spans` if it is a secret, and returns the end of this value. The end is after the
+/// assignment operator.
 fn secret(text: Text<'_>, assignment: &Assignment<'_>, is_named: bool, spans: &mut Spans) -> Option<usize> {
     let before = text.before(assignment.start);
-    // The name of a file, and a message about it.
+    // A path and a message about the file, such as `/etc/passwd: not found`, are no assignment.
     if matches!(before, Some(b'/' | b'\\'))
         && matches!(assignment.sign, Sign::Colon | Sign::SpacedColon)
         && !assignment.is_quoted
@@ -153,11 +156,11 @@ fn judged(text: Text<'_>, assignment: &Assignment<'_>) -> Option<Verdict> {
     let is_plain = !assignment.is_quoted && matches!(assignment.sign, Sign::SpacedColon | Sign::SpacedEquals);
     let before = if is_plain { word_before(text, assignment.start) } else { None };
     let verdict = match (assignment.name, before) {
-        // `the password is: …`
+        // `the password is: …`: the name of the value is the word before `is`.
         ("is", Some(name)) => name::judge(name, None),
         (name, before) => name::judge(name, before),
     };
-    // An option has a value; the same word in a message may have none.
+    // An option, such as `--token=x`, always has a value. The same word in a message may have none.
     let is_option = assignment.name.starts_with('-') && assignment.sign == Sign::Equals;
     verdict.map(|verdict| {
         if is_option && is_telling(assignment.name) {
@@ -236,7 +239,7 @@ fn is_telling(name: &str) -> bool {
     TELLING.iter().any(|noun| lower.contains(noun))
 }
 
-/// Whether a value is the name of a variable that holds one: `passphrase: keyPassphrase`.
+/// Whether a value is itself the name of a variable that holds a secret: `passphrase: keyPassphrase`.
 fn names_another(sample: &str) -> bool {
     let sample = sample.trim_end_matches([',', ';']);
     let is_identifier = sample.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'_');
@@ -265,7 +268,7 @@ fn is_weak_secret(assignment: &Assignment<'_>, found: &Value<'_>, is_parameter: 
     is_parameter || is_given || classify::is_telling(sample)
 }
 
-/// Whether the line before a name reports a failure.
+/// Whether the line contains a word of a failure message before the name.
 fn reports_failure(text: Text<'_>, start: usize) -> bool {
     let from = start.saturating_sub(PAIR_BYTES_MAX);
     let before = text.text.as_bytes().get(from..start).unwrap_or_default();
@@ -274,7 +277,8 @@ fn reports_failure(text: Text<'_>, start: usize) -> bool {
     FAILURES.iter().any(|failure| line.contains(failure))
 }
 
-/// The values of a list, or the lines of a block, that a name with a verdict has.
+/// Masks the values of a list, or the lines of a YAML block, that are assigned to the name of a secret. Returns the end
+/// of the masked range.
 fn nested(text: Text<'_>, assignment: &Assignment<'_>, spans: &mut Spans) -> Option<usize> {
     let at = text.skip_blanks(assignment.value_at);
     match text.byte(at)? {
@@ -295,7 +299,7 @@ fn nested(text: Text<'_>, assignment: &Assignment<'_>, spans: &mut Spans) -> Opt
     }
 }
 
-/// A block of YAML: the lines that follow and are indented further.
+/// Masks a YAML block scalar: the following lines that are indented further than the name.
 fn block_scalar(text: Text<'_>, assignment: &Assignment<'_>, at: usize, spans: &mut Spans) -> Option<usize> {
     let line_end = text.find(at + 1, |byte| !matches!(byte, b'-' | b'+' | b' '));
     if text.byte(line_end) != Some(b'\n') {
@@ -317,7 +321,8 @@ fn block_scalar(text: Text<'_>, assignment: &Assignment<'_>, at: usize, spans: &
     })
 }
 
-/// The end of a value that says what the next one is: `name: DB_PASSWORD`, `key="ApiSecret"`.
+/// The end of a value that is itself the name of a secret: `name: DB_PASSWORD`, `key="ApiSecret"`. The next assignment
+/// then holds the secret.
 fn names_next(text: Text<'_>, assignment: &Assignment<'_>) -> Option<usize> {
     if !["name", "key", "Name", "Key"].contains(&assignment.name) {
         return None;

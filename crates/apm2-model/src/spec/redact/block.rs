@@ -1,5 +1,5 @@
-//! Key blocks: everything between `-----BEGIN …-----` and `-----END …-----`, and single lines with the length and the
-//! characters of a line of a key.
+//! Finds key blocks: the text from `-----BEGIN …-----` to `-----END …-----`, and single lines that have the length and
+//! the characters of a line of a key.
 
 use crate::spec::redact::{
     span::Spans,
@@ -12,20 +12,21 @@ const END: &str = "-----END";
 
 const DASHES: &str = "-----";
 
-/// Labels of blocks that are no secrets.
+/// Labels of blocks that contain no secret, such as certificates.
 const OPEN_LABELS: [&str; 2] = ["PUBLIC KEY", "CERTIFICATE"];
 
-/// The longest label.
+/// The greatest number of bytes of a label that are examined.
 const LABEL_BYTES_MAX: usize = 64;
 
 /// Lengths of a full line in a key block.
 const LINE_LENGTHS: [usize; 4] = [64, 70, 72, 76];
 
-/// Finds the blocks. One whose end is missing reaches to the end of the text, or of its argument; one whose beginning is
-/// missing begins with that.
+/// Finds the key blocks. A block without an end marker reaches to the end of the text or of its argument. A block
+/// without a begin marker starts at the beginning of the text or of its argument.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
-    // Searched again only behind the last match, so that many beginnings without an end take linear time.
+    // Each marker is searched for again only after the last match. Otherwise, many begin markers without an end would
+    // take quadratic time.
     let mut begin = find_from(text, BEGIN, 0);
     let mut end = find_from(text, END, 0);
     loop {
@@ -33,7 +34,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
         end = end.and_then(|end| find_from(text, END, end.max(from)));
         let (start, closer) = match (begin, end) {
             (None, None) => break,
-            // An end without a beginning.
+            // An end marker without a begin marker.
             (Some(begin), Some(end)) if end < begin => (argument_start(text, from, end), Some(end)),
             (Some(begin), end) => (begin, end),
             (None, Some(end)) => (argument_start(text, from, end), Some(end)),
@@ -62,12 +63,12 @@ fn marker_end(text: Text<'_>, label: usize) -> usize {
     sample.get(..end).and_then(|sample| sample.find(DASHES)).map_or(label + end, |at| label + at + DASHES.len())
 }
 
-/// Where the argument that contains `end` begins, but not before `from`.
+/// The beginning of the argument that contains `end`, but not a position before `from`.
 fn argument_start(text: Text<'_>, from: usize, end: usize) -> usize {
     end - text.part(from, end).rsplit(BORDER).next().unwrap_or_default().len()
 }
 
-/// Lines whose last word is exactly as long as a line of a key, and made of the same characters.
+/// Finds lines whose last word has exactly the length and the characters of a line of a key.
 fn lone_lines(text: Text<'_>, spans: &mut Spans) {
     for (start, line) in text.lines() {
         let word = line.rsplit([' ', '\t']).next().unwrap_or_default();

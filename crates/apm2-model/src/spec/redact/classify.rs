@@ -1,6 +1,7 @@
-//! Which values are no secret: placeholders, code, paths, words and numbers. Where a value ends is found in `value.rs`.
+//! Decides which values are no secrets: placeholders, code, paths, words and numbers. The file `value.rs` finds the end
+//! of a value.
 
-/// Texts in the place of a missing value.
+/// Values that are never secrets: texts for a missing value (`null`), for a switch (`yes`) and for a masked value.
 const NOTHING: [&str; 36] = [
     "",
     "none",
@@ -40,10 +41,10 @@ const NOTHING: [&str; 36] = [
     "…",
 ];
 
-/// Beginnings of the marks of other programs in the place of a secret.
+/// The beginnings of texts that other programs write in place of a secret.
 const MASKS: [&str; 8] = ["[redacted", "<redacted", "[filtered", "[masked", "[hidden", "[secure", "****", "••••"];
 
-/// Words that a usage message has in the place of a value.
+/// Words in a usage message that stand for a value.
 const METAVARIABLES: [&str; 14] = [
     "VALUE",
     "VAL",
@@ -61,7 +62,7 @@ const METAVARIABLES: [&str; 14] = [
     "ARG",
 ];
 
-/// Types, where a field is declared.
+/// Names of types, as in the declaration of a field.
 const TYPES: [&str; 25] = [
     "string",
     "str",
@@ -90,7 +91,7 @@ const TYPES: [&str; 25] = [
     "secretstring",
 ];
 
-/// First words of statements about a value. Hardly any value begins with them.
+/// First words of statements about a value. Secret values hardly ever begin with these words.
 const PROSE: [&str; 103] = [
     "a",
     "access",
@@ -197,7 +198,7 @@ const PROSE: [&str; 103] = [
     "wrong",
 ];
 
-/// Whether it is a placeholder, or the text for a missing value.
+/// Whether the value is a placeholder, or a text that stands for a missing value.
 pub(crate) fn is_placeholder(value: &str) -> bool {
     let value = value.trim_end_matches([',', ';', ')']);
     let lower = value.to_ascii_lowercase();
@@ -210,7 +211,8 @@ pub(crate) fn is_placeholder(value: &str) -> bool {
         || is_reference(value)
 }
 
-/// `<your-token>`, `$TOKEN`, `${TOKEN}`, `$(cat f)`, `%TOKEN%`, `{{ token }}`: a name, or how a value is got.
+/// Whether the value refers to another value by its name or by a command: `<your-token>`, `$TOKEN`, `${TOKEN}`, `$(cat
+/// f)`, `%TOKEN%`, `{{ token }}`.
 fn is_reference(value: &str) -> bool {
     let enclosed =
         |open: &str, close: &str| value.len() > open.len() && value.starts_with(open) && value.ends_with(close);
@@ -226,14 +228,14 @@ fn is_reference(value: &str) -> bool {
         || variable.is_some_and(is_name)
 }
 
-/// Whether it is the name of a type.
+/// Whether the value is the name of a type.
 pub(crate) fn is_type(value: &str) -> bool {
     let name =
         value.split(['<', '[', '(', ';', ',', '|', '?', ' ']).next().unwrap_or_default().trim_end_matches(['}', ')']);
     TYPES.contains(&name.to_ascii_lowercase().as_str())
 }
 
-/// Whether it is an expression of a programming language: a call, an index, a field.
+/// Whether the value is an expression of a programming language: a call, an index, a field.
 pub(crate) fn is_code(value: &str) -> bool {
     let name_end = value
         .bytes()
@@ -242,7 +244,7 @@ pub(crate) fn is_code(value: &str) -> bool {
     let name = value.get(..name_end).unwrap_or_default();
     let is_identifier = name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '&' | '*'));
     let rest = value.get(name_end..).unwrap_or_default();
-    // `Some("…")`, `Secret('…')`: what is around a value.
+    // `Some("…")`, `Secret('…')`: these calls wrap a value, so they do not count as code.
     let is_wrapper = !name.contains('.') && name.starts_with(|c: char| c.is_ascii_uppercase());
     let is_called = (rest.starts_with('(') && !is_wrapper) || (rest.starts_with('[') && name.contains('.'));
     let is_path = rest.trim_matches([';', ',', ')', '?']).is_empty() && is_field_path(name);
@@ -250,7 +252,7 @@ pub(crate) fn is_code(value: &str) -> bool {
     is_identifier && (is_called || is_path || is_choice || name.starts_with("process.env"))
 }
 
-/// `config.auth.token`: words without digits.
+/// Whether the name is a path of fields without digits: `config.auth.token`.
 fn is_field_path(name: &str) -> bool {
     let mut parts = 0;
     let all_words = name.split(['.', ':']).filter(|part| !part.is_empty()).all(|part| {
@@ -261,13 +263,13 @@ fn is_field_path(name: &str) -> bool {
     all_words && parts >= least
 }
 
-/// Whether it is the path of a file.
+/// Whether the value is the path of a file.
 pub(crate) fn is_path(value: &str) -> bool {
     let is_rooted = ["/", "./", "../", "~/", "$HOME/", "C:\\"].iter().any(|root| value.starts_with(root));
     is_rooted && !value.starts_with("//") && value.split(['/', '\\']).all(is_wordy)
 }
 
-/// Whether it is made of words and small numbers, as names of files and hosts are, and not at random.
+/// Whether the text consists of words and small numbers, as names of files and hosts do. A random text does not.
 pub(crate) fn is_wordy(piece: &str) -> bool {
     piece.split(|c: char| !c.is_ascii_alphanumeric()).all(|word| {
         let digits = word.bytes().filter(u8::is_ascii_digit).count();
@@ -278,7 +280,7 @@ pub(crate) fn is_wordy(piece: &str) -> bool {
     }) && piece.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-@,%".contains(&byte) || !byte.is_ascii())
 }
 
-/// Whether it is an ordinary value of a variable: words, numbers, names of hosts, addresses without a login.
+/// Whether the value is an ordinary value of a variable: words, numbers, host names, addresses without a login.
 pub(crate) fn is_ordinary(value: &str) -> bool {
     let is_punctuation = |byte: u8| b"._-/:,@+%=~".contains(&byte);
     let is_piece = |piece: &str| {
@@ -293,7 +295,7 @@ pub(crate) fn is_ordinary(value: &str) -> bool {
         && value.split(|c: char| !c.is_ascii_alphanumeric()).all(is_piece)
 }
 
-/// Whether capital and small letters alternate more often than in a word.
+/// Whether the word changes from small to capital letters more often than ordinary words do.
 fn is_mixed_case(word: &str) -> bool {
     let bytes = word.as_bytes();
     let changes =
@@ -308,7 +310,7 @@ pub(crate) fn is_number(value: &str) -> bool {
         && value.bytes().all(|byte| byte.is_ascii_digit() || b".,:%-+eskKMGBmh_x".contains(&byte))
 }
 
-/// Whether it is a statement about a value: it begins with a word of [`PROSE`] and continues.
+/// Whether the line is a statement about a value: its first word is in [`PROSE`], and more words follow.
 pub(crate) fn is_prose(line: &str) -> bool {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let Some(first) = words.next() else { return false };
@@ -321,7 +323,7 @@ pub(crate) fn is_prose(line: &str) -> bool {
             || first.len() > 6)
 }
 
-/// Whether its first two words are words of a sentence.
+/// Whether the first two words of the line look like words of a sentence.
 pub(crate) fn is_sentence(line: &str) -> bool {
     let mut words = line.split([' ', '\t']).filter(|word| !word.is_empty());
     let is_word = |word: &str| {
@@ -331,7 +333,8 @@ pub(crate) fn is_sentence(line: &str) -> bool {
     words.next().is_some_and(is_word) && words.next().is_some_and(is_word)
 }
 
-/// Whether it is neither an ordinary value nor a UUID, with letters and digits: masked where the name is weak evidence.
+/// Whether the value has letters and digits, and is neither an ordinary value nor a UUID. Such a value is masked where
+/// its name is weak evidence of a secret.
 pub(crate) fn is_telling(value: &str) -> bool {
     let any = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
     value.len() >= 8
@@ -342,7 +345,7 @@ pub(crate) fn is_telling(value: &str) -> bool {
         && !value.contains([' ', '\t'])
 }
 
-/// Whether it looks random: masked where the name alone is no evidence.
+/// Whether the value looks random. Such a value is masked even where its name alone is no evidence of a secret.
 pub(crate) fn looks_random(value: &str) -> bool {
     let any = |is: fn(&u8) -> bool| value.as_bytes().iter().any(is);
     value.len() >= 8

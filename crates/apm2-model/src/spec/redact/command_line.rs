@@ -1,4 +1,5 @@
-//! Options and positions of a command that a secret stands in: `--token x`, `-u user:x`, `mysql -px`, `set api_key x`.
+//! Finds secrets in the options and positional arguments of a command: `--token x`, `-u user:x`, `mysql -px`, `set
+//! api_key x`.
 
 use crate::spec::redact::{
     classify,
@@ -8,14 +9,14 @@ use crate::spec::redact::{
     word::{Word, arguments, shell_words},
 };
 
-/// The number of words at the beginning of a command that may be its program: `sudo env program`.
+/// The number of words at the beginning of a command among which its program is searched, as in `sudo env program`.
 const PROGRAMS_MAX: usize = 3;
 
-/// Options that a login follows, as `user:password`.
+/// Options that are followed by a login in the form `user:password`.
 const LOGIN_OPTIONS: [&str; 8] =
     ["-u", "-U", "--user", "--proxy-user", "--login", "--userpass", "--http-user", "--username"];
 
-/// Programs that take a password after `-p` and a blank.
+/// Programs to which `-p PASSWORD` passes a password.
 const P_IS_PASSWORD: [&str; 14] = [
     "sshpass",
     "az",
@@ -53,7 +54,7 @@ const P_IS_ATTACHED: [&str; 17] = [
     "unrar",
 ];
 
-/// Programs with another meaning of `-p`.
+/// Programs for which `-p` does not mean a password.
 const P_IS_OTHER: [&str; 59] = [
     "bash",
     "cargo",
@@ -141,13 +142,13 @@ const SECRET_OPTIONS: [(&str, &str); 21] = [
     ("restic", "--password"),
 ];
 
-/// Words that a name and its value follow.
+/// Subcommands that are followed by a name and its value.
 const SETTERS: [&str; 17] = [
     "set", "setenv", "setx", "put", "config", "--global", "--system", "--local", "add", "ENV", "ARG", "-x", "-gx",
     "-Ux", "-U", "-g", "--add",
 ];
 
-/// Words about an option, in a message about it.
+/// Words that follow an option in a message about this option.
 const ABOUT_OPTIONS: [&str; 24] = [
     "and",
     "argument",
@@ -175,7 +176,7 @@ const ABOUT_OPTIONS: [&str; 24] = [
     "with",
 ];
 
-/// Finds the secrets on command lines: one of arguments, and those in scripts.
+/// Finds the secrets in a list of arguments, and in the scripts that these arguments or a text contain.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let whole = if text.is_args { arguments(text) } else { shell_words(text, 0, text.text.len()) };
     commands(&whole, text.is_args, spans);
@@ -186,7 +187,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// Searches each command of a command line by itself.
+/// Searches each command of a command line separately.
 fn commands(words: &[Word<'_>], is_exact: bool, spans: &mut Spans) {
     let mut rest = words;
     while !rest.is_empty() {
@@ -200,7 +201,7 @@ fn commands(words: &[Word<'_>], is_exact: bool, spans: &mut Spans) {
     }
 }
 
-/// Whether a command with this option reads a secret from its standard input.
+/// Whether this option makes a command read a secret from its standard input.
 fn reads_secret(word: &str) -> bool {
     matches!(word, "--password-stdin" | "--with-token" | "--passphrase-fd" | "--token-stdin")
 }
@@ -218,10 +219,10 @@ fn program_of(word: &str) -> &str {
     word.rsplit('/').next().unwrap_or(word)
 }
 
-/// One command.
+/// One command of a command line.
 struct Command<'a> {
     words: &'a [Word<'a>],
-    /// Whether these are the arguments of a command, and not words that a text was split into.
+    /// Whether the words are the exact arguments of a command. Otherwise the words were obtained by splitting a text.
     is_exact: bool,
 }
 
@@ -245,7 +246,7 @@ impl Command<'_> {
         }
     }
 
-    /// `--token x`.
+    /// Masks the value of an option: `--token x`.
     fn option(&self, word: &Word<'_>, next: &Word<'_>, programs: &[&str], spans: &mut Spans) {
         let is_of_program =
             SECRET_OPTIONS.iter().any(|(program, option)| *option == word.text && programs.contains(program));
@@ -257,7 +258,7 @@ impl Command<'_> {
             return;
         }
         let name = word.text.trim_start_matches('-');
-        // A text with blanks in it that begins with `-`, such as a key block, is no option.
+        // A text that begins with `-` and contains blanks, such as a key block, is not an option.
         let is_name = !word.text.contains(['=', ':', ' ', '\n']);
         let verdict = if is_name { name::judge(name, None) } else { None };
         let is_certain = match verdict {
@@ -275,7 +276,7 @@ impl Command<'_> {
         }
     }
 
-    /// `-u user:password`, `-uuser:password`, `--user=user:password`.
+    /// Masks the password of a login: `-u user:password`, `-uuser:password`, `--user=user:password`.
     fn login(&self, word: &Word<'_>, next: Option<&Word<'_>>, programs: &[&str], spans: &mut Spans) {
         if programs.iter().any(|program| matches!(*program, "docker" | "podman" | "chroot" | "kubectl" | "sudo")) {
             return;
@@ -305,7 +306,7 @@ impl Command<'_> {
         }
     }
 
-    /// `-p x`, `-px`: a password to some programs, and something else to others.
+    /// Masks the value of `-p x` or `-px`. For some programs, the value is a password; for other programs, it is not.
     fn p(&self, word: &Word<'_>, next: Option<&Word<'_>>, programs: &[&str], spans: &mut Spans) {
         let is_of = |list: &[&str]| programs.iter().any(|program| list.contains(program));
         if let Some(password) = word.text.strip_prefix("-p").filter(|password| !password.is_empty()) {
@@ -326,7 +327,7 @@ impl Command<'_> {
         }
     }
 
-    /// `set api_key x`, `htpasswd -b file user x`, `pass:x`.
+    /// Masks positional arguments: `set api_key x`, `htpasswd -b file user x`, `pass:x`.
     fn positional(&self, at: usize, word: &Word<'_>, programs: &[&str], spans: &mut Spans) {
         let before = at.checked_sub(1).and_then(|at| self.words.get(at)).map_or("", |word| word.text);
         if let Some(password) = word.text.strip_prefix("pass:")
@@ -360,17 +361,17 @@ impl Command<'_> {
     }
 }
 
-/// A port, or several.
+/// Whether the word consists of ports, such as a port mapping `8080:80`.
 fn is_mapping(word: &str) -> bool {
     word.bytes().all(|byte| byte.is_ascii_digit() || b":.-/udtcp".contains(&byte))
 }
 
-/// Whether the word after an option says something about it.
+/// Whether the word after an option belongs to a message about the option, and is not its value.
 fn is_about(word: &str) -> bool {
     ABOUT_OPTIONS.contains(&word) || classify::is_prose(&format!("{word} ."))
 }
 
-/// The range of the word without a prefix for the kind of the secret: `pass:x`.
+/// The range of the word without a prefix that states the kind of the secret, such as `pass:`.
 fn secret_part(word: &Word<'_>) -> std::ops::Range<usize> {
     let kind = ["pass:", "Bearer "].iter().find(|kind| word.text.starts_with(**kind)).map_or(0, |kind| kind.len());
     word.start + kind..word.end()

@@ -1,10 +1,11 @@
-//! Measures how well the filter distinguishes secrets from texts that look like them, on lines that are committed for that.
+//! Measures the secret filter on corpora: committed files of lines with secrets, and of lines that only look like
+//! secrets.
 //!
 //! `cargo test -p apm2-model corpus -- --nocapture` prints the figures.
 
 use crate::spec::redact::{filter, mark::REDACTED, text::BORDER};
 
-/// Bytes in a row of a secret that may be left of it by chance.
+/// The number of consecutive bytes of a secret that may occur in the masked line by chance.
 const CHANCE_BYTES: usize = 4;
 
 const MASKED: &str = include_str!("../../../tests/corpus/masked.txt");
@@ -17,14 +18,14 @@ const HELD_OUT_MASKED: &str = include_str!("../../../tests/corpus/held_out_maske
 
 const HELD_OUT_PLAIN: &str = include_str!("../../../tests/corpus/held_out_plain.txt");
 
-/// Least numbers of lines.
+/// The least numbers of lines in the corpora.
 const MASKED_MIN: usize = 150;
 
 const PLAIN_MIN: usize = 300;
 
 const HELD_OUT_MIN: usize = 60;
 
-/// What was reached on lines that were held out, in thousandths.
+/// The precision and the recall that the filter reached on lines that were not used in its development, in thousandths.
 const HELD_OUT_PRECISION: usize = 1000;
 
 const HELD_OUT_RECALL: usize = 983;
@@ -34,7 +35,7 @@ fn lines(corpus: &str) -> Vec<String> {
     lines.map(|line| line.replace('␤', "\n").replace('␀', "\0")).collect()
 }
 
-/// What the filter makes of a line: of arguments where it has borders.
+/// The result of the filter for a line. A line with argument separators is filtered as arguments.
 fn filtered(line: &str) -> String {
     if !line.contains(BORDER) {
         return filter::redact_text(line);
@@ -45,13 +46,13 @@ fn filtered(line: &str) -> String {
     masked.join("\0")
 }
 
-/// The line without its marks, and the secrets between them.
+/// The line without the marks `«` and `»`, and the secrets between these marks.
 fn unmarked(line: &str) -> (String, Vec<String>) {
     let secrets = line.split('«').skip(1).filter_map(|part| Some(part.split_once('»')?.0.to_owned())).collect();
     (line.replace(['«', '»'], ""), secrets)
 }
 
-/// What is left of the secrets of a line.
+/// The secrets of a line that are still readable after masking.
 fn leaks(line: &str) -> Vec<String> {
     let (text, secrets) = unmarked(line);
     assert!(!secrets.is_empty(), "no secret is marked in {line}");
@@ -67,7 +68,8 @@ fn leaks(line: &str) -> Vec<String> {
     secrets.into_iter().filter(is_left).map(|secret| format!("{secret:?} is left in {masked:?}")).collect()
 }
 
-/// Lines that are masked as they should be, lines that are not, and lines that are masked and should not be.
+/// The correctly masked lines, the lines with a secret that was missed, and the lines without a secret that were masked
+/// wrongly.
 #[derive(Default)]
 struct Figures {
     found: usize,
@@ -94,14 +96,15 @@ impl Figures {
         figures
     }
 
-    /// Of what is masked, how much should be; of what should be masked, how much is: both in thousandths.
+    /// Precision (the correct part of the masked lines) and recall (the masked part of the lines with secrets), in
+    /// thousandths.
     fn precision_and_recall(&self) -> (usize, usize) {
         let of = |part: usize, all: usize| (part * 1000).checked_div(all).unwrap_or(1000);
         (of(self.found, self.found + self.wrong.len()), of(self.found, self.found + self.missed.len()))
     }
 }
 
-/// Prints the figures and what is wrong.
+/// Prints the figures, the missed lines and the wrongly masked lines.
 fn report(name: &str, figures: &Figures) {
     let (precision, recall) = figures.precision_and_recall();
     println!("{name}: precision {precision}/1000, recall {recall}/1000");
@@ -117,7 +120,8 @@ fn every_line_of_the_corpora_is_masked_as_marked() {
     assert_eq!(figures.precision_and_recall(), (1000, 1000));
 }
 
-/// These lines were written before the filter, and the filter was not adapted to them. The bound is the result of that time.
+/// The held-out lines were written before the filter, and the filter was not adapted to them. The bounds are the values
+/// that the filter reached first.
 #[test]
 fn held_out_lines_are_masked_as_well_as_before() {
     assert!(lines(HELD_OUT_MASKED).len() >= HELD_OUT_MIN && lines(HELD_OUT_PLAIN).len() >= HELD_OUT_MIN);
@@ -137,7 +141,7 @@ fn what_is_masked_once_is_masked_no_further() {
     }
 }
 
-/// The line with a mark in the place of each secret.
+/// The line with `<redacted>` in place of each marked secret.
 fn exactly(line: &str) -> String {
     let parts = line.split('«').enumerate().map(|(place, part)| match part.split_once('»') {
         Some((_, after)) if place > 0 => format!("{REDACTED}{after}"),

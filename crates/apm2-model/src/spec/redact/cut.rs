@@ -1,15 +1,18 @@
-//! Shortens a text that may contain secrets. Secrets are masked first, since a part of one is not recognized.
+//! Shortens a text that may contain secrets. Secrets are masked first, because the filter does not recognize a part of
+//! a secret.
 
 use crate::spec::redact::{known::Known, mark::REDACTED};
 
 impl Known {
-    /// At most `chars_max` characters of `text`, without these values and without what looks like a secret.
+    /// Returns at most `chars_max` characters of `text`. The values in `known` and everything that looks like a secret
+    /// are masked.
     pub fn redact_and_cut(&self, text: &str, chars_max: usize) -> String {
         cut(&self.redact_text(text), chars_max)
     }
 }
 
-/// At most `chars_max` characters of a masked text. A mark is kept whole or left out, since a part of one would look like text.
+/// Returns at most `chars_max` characters of a masked text. A mark (`<redacted>`) is either complete or removed, since
+/// a part of a mark would look like text.
 fn cut(masked: &str, chars_max: usize) -> String {
     let end = masked.char_indices().nth(chars_max).map_or(masked.len(), |(at, _)| at);
     let ends_later = |(at, mark): &(usize, &str)| end < at + mark.len();
@@ -21,7 +24,7 @@ fn cut(masked: &str, chars_max: usize) -> String {
 mod tests {
     use super::*;
 
-    /// Wherever a text is cut, nothing is left of a secret that stood there.
+    /// Wherever a text is cut, no part of a secret at that place remains.
     #[test]
     fn no_part_of_a_secret_is_left_where_a_text_is_cut() {
         let secrets = ["ghp_16C7e42F292c6912E7710c838347Ae178B4a", "hunter2-is-my-password", "x7Kp9-second_value"];

@@ -1,17 +1,17 @@
-//! Encodes a text as programs do: in JSON, in URLs, as base64, base32 and hexadecimal digits.
+//! Encodes a secret as programs write it: in JSON, in URLs, as base64, base32 and hexadecimal digits.
 //!
-//! Texts with other escapes are found by decoding, see `view.rs`.
+//! Secrets with other escapes are found by decoding the text, see `view.rs`.
 
-/// The digits of base64.
+/// The alphabet of base64 (RFC 4648).
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// The digits of base32.
+/// The alphabet of base32 (RFC 4648).
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The least length of a text that is looked for as base64 or base32.
+/// The least number of bytes of a secret that is searched for as base64 or base32.
 const BASE64_BYTES_MIN: usize = 6;
 
-/// The forms of `text` that differ from it, each with the length that its beginning has in that form.
+/// The encoded forms of `text` that differ from `text`, each with the length of the encoded `beginning`.
 pub(crate) fn forms(text: &str, beginning: &str) -> Vec<(Vec<u8>, usize)> {
     let mut forms = Vec::new();
     let encoders: [fn(&str) -> String; 8] =
@@ -100,7 +100,7 @@ fn url(text: &str, encode: impl Fn(u8) -> String) -> String {
     encoded
 }
 
-/// Between single quotes, as a shell takes it.
+/// The text as a shell writes it between single quotes.
 fn shell(text: &str) -> String {
     text.replace('\'', "'\\''")
 }
@@ -113,7 +113,8 @@ fn upper_hex(text: &str) -> String {
     text.bytes().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// The digits, of `width` bits each, that depend on nothing but `bytes`, where `offset` bytes stand before them.
+/// The base64 or base32 digits (`width` bits each) that encode `bytes` after `offset` unknown bytes. Digits that also
+/// depend on the unknown bytes are left out.
 fn digits(bytes: &[u8], offset: usize, alphabet: &[u8], width: u32) -> Vec<u8> {
     let mut digits = Vec::new();
     let (mut bits, mut count): (u32, u32) = (0, 0);
@@ -127,7 +128,7 @@ fn digits(bytes: &[u8], offset: usize, alphabet: &[u8], width: u32) -> Vec<u8> {
         }
         bits &= (1 << count) - 1;
     }
-    // A digit that is part of a byte before them is none of them.
+    // The first digits contain bits of the unknown bytes before the text.
     let foreign = (offset * 8).div_ceil(usize::try_from(width).unwrap_or(1));
     digits.split_off(foreign.min(digits.len()))
 }

@@ -1,10 +1,11 @@
-//! Known values in the encodings of other programs, and lines without any secret.
+//! Tests that known values are masked in the encodings of other programs, and that lines without a secret stay
+//! unchanged.
 
 use proptest::prelude::*;
 
 use crate::spec::redact::{known::Known, mark::REDACTED};
 
-/// Characters in a row of an encoded value that may be left of it.
+/// The number of consecutive characters of an encoded value that may remain by chance.
 const CHANCE_CHARS: usize = 6;
 
 const CORPORA: [&str; 2] =
@@ -14,7 +15,7 @@ fn each(value: &str, write: impl Fn(u8) -> String) -> String {
     value.bytes().map(write).collect()
 }
 
-/// The value with those of its characters that are in `special` written by `write`.
+/// The value, with each character in `special` encoded by `write`.
 fn some(value: &str, special: &str, write: impl Fn(u8) -> String) -> String {
     each(value, |byte| {
         let c = char::from(byte);
@@ -22,7 +23,7 @@ fn some(value: &str, special: &str, write: impl Fn(u8) -> String) -> String {
     })
 }
 
-/// As in a URL, but for what is in `kept`.
+/// Percent-encodes the value, except letters, digits and the characters in `kept`.
 fn percent(value: &str, kept: &str) -> String {
     each(value, |byte| {
         let c = char::from(byte);
@@ -53,7 +54,7 @@ fn wrapped(text: &str, width: usize, end: &str) -> String {
     lines.join(end)
 }
 
-/// The value as each of the encoders has it.
+/// The value as each program encodes it, with the name of the encoding.
 fn encoded(value: &str) -> Vec<(&'static str, String)> {
     let json = some(value, "\"\\", |byte| format!("\\{}", char::from(byte)));
     let hex = each(value, |byte| format!("{byte:02x}"));
@@ -108,7 +109,7 @@ fn encoded(value: &str) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The first characters of `encoded` that are left, if enough are.
+/// The first remaining piece of `encoded` in `masked`, if it has at least `CHANCE_CHARS` characters.
 fn left<'a>(encoded: &'a str, masked: &str) -> Option<&'a str> {
     let pieces =
         (0..encoded.len().saturating_sub(CHANCE_CHARS - 1)).filter_map(|at| encoded.get(at..at + CHANCE_CHARS));
@@ -121,11 +122,11 @@ proptest! {
     #[test]
     fn nothing_is_left_of_a_value_whatever_writes_it(value in "[ -~]{8,60}") {
         let known = Known::of([("API_TOKEN", value.as_str())]);
-        // Of a value such as `{{Pw:x` only a part is a secret.
+        // In a value such as `{{Pw:x`, only a part counts as a secret. Such values are skipped.
         prop_assume!(known.mask(&value) == REDACTED);
         for (name, encoded) in encoded(&value) {
             let masked = known.mask(&format!("0 «{encoded}»"));
-            // What all logins of this kind have before the value is no part of it.
+            // The prefix that all logins of this kind share is not part of the value.
             let own = encoded.get(if name.contains("behind") || name.contains("login") { 6.. } else { 0.. }).unwrap_or_default();
             prop_assert!(left(own, &masked).is_none(), "{name}: {encoded} became {masked}");
             prop_assert_eq!(known.mask(&masked), masked);

@@ -1,4 +1,4 @@
-//! The filter: all ways to find a secret, applied until none finds another one.
+//! The secret filter: applies all detection methods until no method finds another secret.
 
 use crate::spec::redact::{
     assignment, block, command_line, header, login_file,
@@ -12,17 +12,18 @@ use crate::spec::redact::{
 /// The greatest number of passes over a text. A text that needs more is masked as a whole.
 const PASSES_MAX: usize = 8;
 
-/// `text` without what looks like a secret: a reason, an error, lines of output.
+/// Masks everything in `text` that looks like a secret. For reasons, error messages and output lines.
 pub fn redact_text(text: &str) -> String {
     settled(text.to_owned(), |text| pass(Text { text, is_args: false })).unwrap_or_else(|| REDACTED.to_owned())
 }
 
-/// The arguments, or a program and its arguments, without what looks like a secret. There are as many of them as before.
+/// Masks everything in the arguments of a command, or in a program with its arguments, that looks like a secret. The
+/// number of arguments stays the same.
 pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
     if args.is_empty() {
         return Vec::new();
     }
-    // No program can be given such an argument (execve(2)): it comes from a damaged record.
+    // The argument contains a NUL byte. execve(2) cannot pass such an argument, so it comes from a damaged record.
     let plain = args.iter().map(|arg| if arg.contains(BORDER) { REDACTED } else { arg.as_str() });
     let joined = plain.collect::<Vec<_>>().join("\0");
     let masked = settled(joined, |text| pass(Text { text, is_args: true }));
@@ -30,7 +31,8 @@ pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
     if masked.len() == args.len() { masked } else { vec![REDACTED.to_owned(); args.len()] }
 }
 
-/// The text after `mask` finds nothing more; `None` after too many passes. Recorded text must not change when it is masked again.
+/// Applies `mask` until the text does not change; `None` after too many passes. Recorded text must not change when it
+/// is masked again.
 fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
     for _ in 0..PASSES_MAX {
         let masked = mask(&text);

@@ -1,4 +1,5 @@
-//! Headers whose value is a secret in several words: `Authorization`, `Cookie`, and what follows `Bearer` and `Basic`.
+//! Finds HTTP headers whose secret value consists of several words: `Authorization`, `Cookie`, and credentials after
+//! `Bearer` and `Basic`.
 
 use crate::spec::redact::{
     classify,
@@ -6,7 +7,7 @@ use crate::spec::redact::{
     text::{Text, is_blank, is_line_end, is_quote},
 };
 
-/// Words before the secret in an `Authorization`.
+/// Authentication schemes: the words before the secret in an `Authorization` header.
 const SCHEMES: [&str; 19] = [
     "apikey",
     "api-key",
@@ -29,16 +30,16 @@ const SCHEMES: [&str; 19] = [
     "token",
 ];
 
-/// The least length of what follows `Bearer` or `Basic`.
+/// The least number of bytes of a credential after `Bearer` or `Basic`.
 const CREDENTIAL_BYTES_MIN: usize = 4;
 
-/// The greatest number of bytes of a scheme, and of the beginning of a value, that are examined.
+/// The greatest number of examined bytes of a scheme, and of the beginning of a value.
 const LOOK_BYTES_MAX: usize = 128;
 
-/// The greatest number of continuation lines of a header of cookies.
+/// The greatest number of continuation lines of a `Cookie` header.
 const FOLDED_LINES_MAX: usize = 64;
 
-/// Finds the values of such headers.
+/// Finds the secret values of HTTP headers.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let lower = text.text.to_ascii_lowercase();
     for name in ["authorization", "cookie"] {
@@ -56,10 +57,10 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// Masks the header whose name is at `at`. Returns the end of what is masked.
+/// Masks the value of the header whose name begins at `at`. Returns the end of the masked range.
 fn header(text: Text<'_>, name: &str, at: usize, spans: &mut Spans) -> Option<usize> {
     let name_end = at + name.len();
-    // `"Authorization": "Bearer …"`, `\"Authorization\":\"…\"`.
+    // A quoted header name: `"Authorization": "Bearer …"`, `\"Authorization\":\"…\"`.
     let quotes_end = skip_quotes(text, name_end);
     let is_quoted = quotes_end != name_end;
     let sign = text.skip_blanks(quotes_end);
@@ -100,21 +101,22 @@ fn skip_quotes(text: Text<'_>, from: usize) -> usize {
     text.find(from, |byte| !(is_quote(byte) || byte == b'\\'))
 }
 
-/// How long the scheme is that a value begins with, and the blanks behind it.
+/// The length of the authentication scheme at the beginning of a value, including the blanks after it.
 fn scheme_length(value: &str) -> usize {
     let word = value.split([' ', '\t']).next().unwrap_or_default();
     let blanks = value.bytes().skip(word.len()).take_while(|byte| is_blank(*byte)).count();
     if SCHEMES.contains(&word.to_ascii_lowercase().as_str()) { word.len() + blanks } else { 0 }
 }
 
-/// The quote that the whole header stands in: `-H 'Cookie: …'`.
+/// The quote character that encloses the whole header: `-H 'Cookie: …'`.
 fn opening_quote(text: Text<'_>, at: usize) -> Option<u8> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
     let length = (0..LOOK_BYTES_MAX).take_while(|back| text.before(at - back).is_some_and(is_name)).count();
     text.before(at - length).filter(|byte| is_quote(*byte))
 }
 
-/// Masks all of it, and the lines that it goes on over: each after a `;`, or after a blank at its beginning.
+/// Masks the value of a `Cookie` header, including its continuation lines. A continuation line follows a `;`, or begins
+/// with a blank.
 fn cookies(text: Text<'_>, start: usize, stop: usize, is_quoted: bool, spans: &mut Spans) -> usize {
     let mut end = stop;
     spans.add(start..start + text.part(start, stop).trim_end().len());
@@ -135,7 +137,7 @@ fn cookies(text: Text<'_>, start: usize, stop: usize, is_quoted: bool, spans: &m
     end
 }
 
-/// `Bearer …`, wherever it stands.
+/// Masks the credential in `Bearer …`, anywhere in the text.
 fn credential(text: Text<'_>, scheme: &str, at: usize, spans: &mut Spans) {
     let end = at + scheme.len();
     if text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
@@ -150,7 +152,7 @@ fn credential(text: Text<'_>, scheme: &str, at: usize, spans: &mut Spans) {
     if text.byte(stop) == Some(b'(') || sample.len() < CREDENTIAL_BYTES_MIN {
         return;
     }
-    // `Bearer realm="…"`
+    // `Bearer realm="…"` is a challenge of a server and contains no secret.
     let is_parameter = sample.split_once('=').is_some_and(|(_, rest)| !rest.trim_matches('=').is_empty())
         || (sample.ends_with('=') && text.byte(stop).is_some_and(is_quote));
     let is_secret = match scheme {
@@ -162,12 +164,12 @@ fn credential(text: Text<'_>, scheme: &str, at: usize, spans: &mut Spans) {
     }
 }
 
-/// Whether it is a word of a sentence: at most 16 letters, small after the first.
+/// Whether the word looks like a word of a sentence: at most 16 letters, and small letters after the first.
 fn is_plain_word(word: &str) -> bool {
     word.len() <= 16 && word.bytes().skip(1).all(|byte| byte.is_ascii_lowercase() || matches!(byte, b'.' | b'-'))
 }
 
-/// Whether it is base64 of `user:password`.
+/// Whether the word is the base64 encoding of `user:password`.
 fn is_login(word: &str) -> bool {
     let mut bits: u32 = 0;
     let mut count = 0;
@@ -248,7 +250,8 @@ mod tests {
         }
     }
 
-    /// Only the name of a header is quoted before `=`: otherwise it is the name of a variable, whose value is a word.
+    /// Before `=`, only a quoted name is the name of a header. A name without quotes is that of a variable, whose value
+    /// is one word.
     #[test]
     fn a_header_has_a_colon_an_arrow_or_quotes() {
         for (text, expected) in [

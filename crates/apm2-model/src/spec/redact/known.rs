@@ -1,6 +1,7 @@
-//! The values that a process is started with, masked wherever they occur and in each form in which programs write them.
+//! Masks the known values of a process, those in its environment, wherever they occur and in each form in which
+//! programs write them.
 //!
-//! Which of them are secrets is decided once, for all of them alike:
+//! These rules decide which values are secrets:
 //!
 //! - Of a credential, and of a variable whose name says that it is a secret, any value of 4 characters or more is, but not a
 //!   word such as `true` or `production`, not a number of fewer than 6 digits, and not the path of a file.
@@ -8,8 +9,9 @@
 //!   `us-east-1`, `warn,app=debug`, `http://localhost:8080/`), nor a path.
 //! - What the filter finds in any of them is one by itself: the password in `postgres://user:password@host/`.
 //!
-//! A secret is masked as it is, as its lines, and as JSON, URLs, HTML, base64, base32 and numbers of its bytes have it; so are
-//! its first 8 characters and more, which is how programs shorten it. What is escaped is looked for in the views of a text.
+//! A secret is masked as it is, as its lines, and as JSON, URLs, HTML, base64, base32 and numbers of its bytes have it;
+//! so are its first 8 characters and more, which is how programs shorten it. What is escaped is looked for in the views
+//! of a text.
 
 use std::{
     collections::HashMap,
@@ -28,44 +30,45 @@ use crate::spec::{
     },
 };
 
-/// The least number of characters of a secret that is recognized by its name.
+/// The least number of characters of a secret whose variable name says that it is a secret.
 const NAMED_CHARS_MIN: usize = 4;
 
-/// The least number of characters of a secret that is not recognized by its name.
+/// The least number of characters of a secret whose variable name does not say that it is a secret.
 const UNNAMED_CHARS_MIN: usize = 6;
 
-/// The least number of digits of a number that is a secret.
+/// The least number of digits of a number that counts as a secret.
 const DIGITS_MIN: usize = 6;
 
-/// The least number of characters at the beginning of a secret that are masked without the rest.
+/// The least number of leading characters of a secret that are masked when the rest of the secret is missing.
 const PREFIX_CHARS_MIN: usize = 8;
 
-/// The least number of characters of such a beginning after a prefix that all secrets of the kind share, such as `ghp_`.
+/// The least number of leading characters after a prefix that all secrets of a kind share, such as `ghp_`, that are
+/// masked when the rest of the secret is missing.
 const BEHIND_HEAD_CHARS_MIN: usize = 4;
 
-/// The least number of characters of a line that is masked by itself.
+/// The least number of characters of a line of a secret that is masked on its own.
 const LINE_CHARS_MIN: usize = 8;
 
-/// The number of bytes at the beginning of a form that it is indexed by.
+/// The number of leading bytes of a form (a secret in one encoding) that are used as the key of the index.
 const STEM_BYTES: usize = 4;
 
-/// The number of words of the table of pairs: it has one bit for each pair of first bytes of a form, so that most positions of a text
-/// are skipped without a lookup.
+/// The number of 64-bit words of the table of byte pairs. The table has one bit for each possible pair of first bytes
+/// of a form, so that most positions of a text are skipped without a lookup.
 const PAIR_WORDS: usize = (1 << 16) / 64;
 
-/// The greatest number of bytes of a text that are skipped where an unknown escape interrupts a secret.
+/// The greatest number of text bytes that are skipped where an unknown escape interrupts a secret.
 const UNKNOWN_BYTES_MAX: usize = 12;
 
-/// The greatest number of bytes of the secret that such an escape stands for.
+/// The greatest number of bytes of the secret that an unknown escape can stand for.
 const HIDDEN_BYTES_MAX: usize = 4;
 
-/// The number of bytes of the secret that must follow the escape.
+/// The number of bytes of the secret that must follow an unknown escape.
 const RESUMED_BYTES_MIN: usize = 3;
 
-/// The greatest number of bytes of a secret that is searched for in other forms than its own.
+/// The greatest length of a secret, in bytes, that is also searched for in encoded forms.
 const ENCODED_BYTES_MAX: usize = 32 << 10;
 
-/// Values that are no secrets although the name of their variable is that of one.
+/// Values that are no secrets, even if the name of their variable says so.
 const COMMON: [&str; 32] = [
     "auto",
     "basic",
@@ -108,11 +111,11 @@ pub struct Known(Arc<Forms>);
 #[derive(Clone, Default)]
 struct Forms {
     forms: Vec<Form>,
-    /// Indexes into `forms` by the first bytes of a form.
+    /// Maps the first bytes of a form to indexes into `forms`.
     by_stem: HashMap<[u8; STEM_BYTES], Vec<usize>>,
-    /// The table of pairs, see [`PAIR_WORDS`].
+    /// The table of byte pairs, see [`PAIR_WORDS`].
     pairs: Vec<u64>,
-    /// The number of bytes of the longest form.
+    /// The length of the longest form, in bytes.
     longest: usize,
 }
 
@@ -120,7 +123,7 @@ struct Forms {
 #[derive(Clone, PartialEq, Eq)]
 struct Form {
     bytes: Vec<u8>,
-    /// The number of bytes at the beginning that are masked without the rest.
+    /// The number of leading bytes that are masked when the rest of the form is missing.
     prefix: usize,
 }
 
@@ -146,21 +149,21 @@ impl Known {
         Self::of(spec.env.iter().chain(of_probe).map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
-    /// These values and those of credentials, which are secrets whatever their names are.
+    /// These values together with credential values, which are secrets whatever their names are.
     pub fn with_credentials<'a>(&self, values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Forms::clone(&self.0);
         values.into_iter().for_each(|value| forms.add_variable(true, value));
         Self(Arc::new(forms))
     }
 
-    /// The union of both sets of values.
+    /// The union of two sets of known values.
     pub fn and(&self, other: &Self) -> Self {
         let mut forms = Forms::clone(&self.0);
         other.0.forms.iter().for_each(|form| forms.add(form.clone()));
         Self(Arc::new(forms))
     }
 
-    /// `text` with these values masked. The filter is not applied.
+    /// Masks the known values in `text`. The filter for other secrets is not applied.
     pub fn mask(&self, text: &str) -> String {
         if self.0.forms.is_empty() {
             return text.to_owned();
@@ -173,30 +176,32 @@ impl Known {
         spans.mask(text)
     }
 
-    /// `text` with these values masked, and filtered.
+    /// Masks the known values in `text`, and then applies the filter for other secrets.
     pub fn redact_text(&self, text: &str) -> String {
         filter::redact_text(&self.mask(text))
     }
 
-    /// The arguments of a command, or the command with its arguments, with these values masked, and filtered.
+    /// Masks the known values in the arguments of a command, or in the command with its arguments, and then applies the
+    /// filter for other secrets.
     pub fn redact_args(&self, args: &[String]) -> Vec<String> {
         filter::redact_args(&args.iter().map(|arg| self.mask(arg)).collect::<Vec<_>>())
     }
 
-    /// A path with these values masked, and filtered. A path that is not UTF-8 keeps its bytes if nothing is masked.
+    /// Masks the known values in a path, and then applies the filter for other secrets. A path that is not UTF-8 keeps
+    /// its bytes if nothing is masked.
     pub(crate) fn redact_path(&self, path: &Path) -> PathBuf {
         let text = path.to_string_lossy();
         let masked = self.redact_text(&text);
         if masked == text { path.to_owned() } else { masked.into() }
     }
 
-    /// `bytes`, which were cut off at their end, without the beginning of a value that they end with.
+    /// `bytes` were cut off at their end. Returns `bytes` without an incomplete known value at the end.
     pub fn without_begun<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         let begun = self.0.forms.iter().map(|form| form.begun_at_end(bytes)).max().unwrap_or(0);
         bytes.get(..bytes.len().saturating_sub(begun)).unwrap_or_default()
     }
 
-    /// `text`, which begins inside of a line, with the end of a value at its beginning masked.
+    /// `text` begins in the middle of a line. Returns `text` with an incomplete known value at its beginning masked.
     pub fn mask_beginning(&self, text: &str) -> String {
         let in_text = |bytes: &[u8]| self.0.forms.iter().filter_map(|form| form.end_at_beginning(bytes)).max();
         let in_view = |view: View| Some(view.source(0..in_text(&view.bytes)?).filter(|range| range.start == 0)?.end);
@@ -212,7 +217,7 @@ impl Known {
 }
 
 impl Form {
-    /// The number of bytes from `at` that match the form; `None` where fewer match than `prefix`.
+    /// The number of bytes from `at` on that match the form; `None` if less than the leading `prefix` bytes match.
     fn length_at(&self, bytes: &[u8], at: usize) -> Option<usize> {
         let there = bytes.get(at..)?;
         if !there.starts_with(self.bytes.get(..self.prefix)?) {
@@ -237,7 +242,7 @@ impl Form {
         (1..=longest).rev().find(is_begun).unwrap_or(0)
     }
 
-    /// The length of the end of the form that `bytes` begin with.
+    /// The length of the beginning of `bytes` that is a suffix of the form; `None` if there is no such suffix.
     fn end_at_beginning(&self, bytes: &[u8]) -> Option<usize> {
         let tail = self.bytes.get(self.bytes.len().checked_sub(PREFIX_CHARS_MIN)?..)?;
         let window = bytes.get(..bytes.len().min(self.bytes.len()))?;
@@ -247,7 +252,8 @@ impl Form {
     }
 }
 
-/// The numbers of bytes of a form and of a text that differ, before both continue with the same bytes in the same word.
+/// The numbers of differing bytes in a form and in a text, after which both continue with the same bytes in the same
+/// word.
 fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
     let word = there.iter().take(UNKNOWN_BYTES_MAX).take_while(|byte| !byte.is_ascii_whitespace()).count();
     (0..=word).flat_map(|unknown| (0..=HIDDEN_BYTES_MAX).map(move |hidden| (hidden, unknown))).find(
@@ -258,7 +264,7 @@ fn resumed(rest: &[u8], there: &[u8]) -> Option<(usize, usize)> {
     )
 }
 
-/// The range with its ends moved back to the borders of characters.
+/// The range, with both ends moved back to character boundaries.
 fn whole(text: &str, range: Range<usize>) -> Range<usize> {
     let Range { mut start, mut end } = range;
     while !text.is_char_boundary(start) {
@@ -271,9 +277,9 @@ fn whole(text: &str, range: Range<usize>) -> Range<usize> {
 }
 
 impl Forms {
-    /// Finds all forms in `bytes`.
+    /// Finds all forms (encoded secrets) in `bytes`.
     fn find(&self, bytes: &[u8], mut found: impl FnMut(Range<usize>)) {
-        // The end of the last match of each form: a match that begins before it is part of that match.
+        // The end of the last match of each form. A match that begins before this end is part of the earlier match.
         let mut done = vec![0; self.forms.len()];
         for (at, stem) in bytes.windows(STEM_BYTES).enumerate() {
             let [one, other, ..] = stem else { continue };
@@ -300,7 +306,8 @@ impl Forms {
         }
         let prefix = if is_named { prefix_of_named(value) } else { prefix_of_unnamed(value) };
         self.add_secret(value, prefix);
-        // Also each line by itself: some lines may be cut off, or timestamps may be between them.
+        // Each line of the secret is also masked on its own, because a text can contain only some of the lines, or
+        // timestamps between them.
         for line in value.lines().map(str::trim).filter(|line| *line != value) {
             if line.chars().count() >= LINE_CHARS_MIN && !classify::is_placeholder(line) {
                 self.add_secret(line, line.chars().count());
@@ -308,7 +315,8 @@ impl Forms {
         }
     }
 
-    /// Adds a secret in all its forms. `prefix` of its characters stand for the whole.
+    /// Adds a secret in all its encoded forms. The leading `prefix` characters are masked even when the rest is
+    /// missing.
     fn add_secret(&mut self, secret: &str, prefix: usize) {
         let beginning: String = secret.chars().take(prefix.max(PREFIX_CHARS_MIN)).collect();
         self.add(Form { bytes: secret.as_bytes().to_vec(), prefix: beginning.len() });
@@ -318,7 +326,8 @@ impl Forms {
         for (bytes, prefix) in encoding::forms(secret, &beginning) {
             self.add(Form { bytes, prefix });
         }
-        // Decoding a text that is escaped more than once also decodes the escapes in the secret.
+        // Decoding a text that is escaped more than once also decodes escapes that belong to the secret itself. The
+        // decoded secret is therefore a further form.
         let unescaped = view::unescaped(secret);
         if unescaped.len() >= PREFIX_CHARS_MIN {
             let prefix = view::unescaped(&beginning).len().clamp(PREFIX_CHARS_MIN, unescaped.len());
@@ -344,12 +353,12 @@ impl Forms {
     }
 }
 
-/// The index of the word of the table of pairs for two bytes, and their bit in this word.
+/// The position of a byte pair in the table of byte pairs: the index of its word, and its bit in this word.
 fn pair(one: u8, other: u8) -> (usize, u64) {
     (usize::from(one) << 2 | usize::from(other >> 6), 1 << (other & 63))
 }
 
-/// Whether a value is a secret: see the head of this file.
+/// Whether a value is a secret, by the rules at the head of this file.
 fn is_secret(is_named: bool, value: &str) -> bool {
     let length = value.chars().count();
     let lower = value.to_ascii_lowercase();
@@ -363,7 +372,8 @@ fn is_secret(is_named: bool, value: &str) -> bool {
     length >= UNNAMED_CHARS_MIN && !classify::is_number(value) && !classify::is_ordinary(value)
 }
 
-/// The number of characters at the beginning of a secret, recognized by its name, that are masked without the rest.
+/// The number of leading characters that are masked when the rest is missing, for a secret recognized by its variable
+/// name.
 fn prefix_of_named(value: &str) -> usize {
     let head = match value.split_once("://") {
         Some((scheme, rest)) => {
@@ -376,7 +386,8 @@ fn prefix_of_named(value: &str) -> usize {
     (head + BEHIND_HEAD_CHARS_MIN).max(PREFIX_CHARS_MIN)
 }
 
-/// The same number for a secret that is not recognized by its name: its beginning must not be an ordinary word.
+/// The number of leading characters that are masked when the rest is missing, for a secret not recognized by its
+/// variable name. These characters must not form an ordinary word.
 fn prefix_of_unnamed(value: &str) -> usize {
     let length = value.chars().count();
     let beginnings = value.char_indices().map(|(at, c)| at + c.len_utf8()).enumerate().skip(PREFIX_CHARS_MIN - 1);

@@ -1,4 +1,5 @@
-//! Files of logins: lines of `.netrc` and of `.pgpass`. Other files of logins have assignments or URLs.
+//! Finds passwords in the lines of `.netrc` and `.pgpass` files. Other files with logins consist of assignments or
+//! URLs, which other rules find.
 
 use crate::spec::redact::{
     classify,
@@ -14,7 +15,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// `machine h login u password x`, also over lines.
+/// Finds `machine h login u password x`, also if it spans several lines.
 fn netrc(text: Text<'_>, spans: &mut Spans) {
     if text.is_args || !text.text.contains("password") {
         return;
@@ -38,7 +39,7 @@ fn netrc(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// `host:port:database:user:password`.
+/// Finds the password in `host:port:database:user:password`.
 fn pgpass(start: usize, line: &str, spans: &mut Spans) {
     if line.contains([' ', '\t', '"', '\'']) {
         return;
@@ -47,14 +48,14 @@ fn pgpass(start: usize, line: &str, spans: &mut Spans) {
     let password_at = host.len() + port.len() + database.len() + user.len() + 4;
     let is_number = |field: &str| field.bytes().all(|byte| byte.is_ascii_digit());
     let is_port = port == "*" || (!port.is_empty() && is_number(port));
-    // An empty field counts as a number.
+    // `is_number` is also true for an empty field.
     let are_names = ![host, database, user].into_iter().any(is_number);
     if is_port && are_names && !host.contains("//") {
         spans.add(start + password_at..start + line.len());
     }
 }
 
-/// The first four fields; a colon with a backslash before it is part of one.
+/// The first four fields of a line; `None` if there are fewer. A colon after a backslash is part of a field.
 fn fields(line: &str) -> Option<[&str; 4]> {
     let mut found = [""; 4];
     let mut rest = line;

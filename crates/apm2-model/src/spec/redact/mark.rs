@@ -1,4 +1,4 @@
-//! The text that replaces a secret.
+//! The mark that replaces a secret in a text.
 
-/// The text that replaces a secret.
+/// The mark that replaces a secret in a text.
 pub const REDACTED: &str = "<redacted>";

@@ -1,15 +1,16 @@
 //! Masks secrets in what is recorded or printed.
 //!
-//! A secret is found in two ways. [`Known`](known::Known) holds the values in the environment of a process: they are masked wherever they
-//! occur, in each form in which programs write them. The filter finds other secrets: by the name that a value is assigned to, by
-//! the form that the tokens of a provider have, and by the option, header, URL or key block that contains it.
+//! A secret is found in two ways. [`Known`](known::Known) holds the values in the environment of a process: they are
+//! masked wherever they occur, in each form in which programs write them. The filter finds other secrets: by the name
+//! that a value is assigned to, by the form that the tokens of a provider have, and by the option, header, URL or key
+//! block that contains it.
 //!
-//! Our own, and no crate: secret scanners report findings in files, and do not mask a text so that a second pass changes nothing, and
-//! none of them knows the values that a process was started with. Regular expressions for all rules would take time and memory
-//! that a line of output does not justify.
+//! The filter is implemented here instead of taken from a crate. Secret scanners report findings in files; they do not
+//! mask text in such a way that a second pass changes nothing. They also do not use the values that a process was
+//! started with. Regular expressions for all rules would take time and memory that a line of output does not justify.
 //!
-//! The filter is held to two corpora, `tests/corpus/masked.txt` and `tests/corpus/plain.txt`. Its time is
-//! linear in the length of the text, and a second pass changes nothing (see `settled` in `filter.rs`).
+//! Tests check the filter on two corpora, `tests/corpus/masked.txt` and `tests/corpus/plain.txt`. Its time is linear in
+//! the length of the text, and a second pass changes nothing (see `settled` in `filter.rs`).
 
 pub mod assignment;
 pub mod block;

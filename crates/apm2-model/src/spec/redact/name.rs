@@ -1,4 +1,4 @@
-//! Decides by its name whether a value is a secret. The words are in `name/words.rs`.
+//! Decides from the name of a value whether the value is a secret. The lists of words are in `name/words.rs`.
 
 mod words;
 
@@ -6,27 +6,29 @@ use crate::spec::redact::name::words::{
     ABOUT, AFTER, ENDINGS, KEY_KINDS, NOUNS, Noun, OPEN_KEYS, OPEN_PASSES, OPEN_TOKENS, SWITCHES, VERBS,
 };
 
-/// How certain it is by the name that the value is a secret.
+/// How strongly a name suggests that its value is a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Strength {
-    /// The value must also look like a secret.
+    /// The name is weak evidence: the value must also look like a secret.
     Weak,
-    /// The value is a secret in any case.
+    /// The name is strong evidence: the value is a secret whatever it looks like.
     Strong,
 }
 
-/// The verdict about a name.
+/// The result for a name: how strongly the name suggests a secret, and whether the secret can be a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) strength: Strength,
-    /// Whether a number is a secret: for passwords, and not for counts of tokens.
+    /// Whether a number can be the secret. True for passwords; false for tokens, because the number can be a count of
+    /// tokens.
     pub(crate) may_be_number: bool,
 }
 
-/// The greatest number of words of a name that are examined: the last ones.
+/// The greatest number of words of a name that are examined. In a longer name, only the last words are examined.
 const WORDS_MAX: usize = 12;
 
-/// Judges what has this name; `None` where it is no secret. `before` is the word before it, in plain text.
+/// Decides whether the value with this name is a secret; `None` if it is not. `before` is the word before the name in
+/// plain text.
 pub(crate) fn judge(name: &str, before: Option<&str>) -> Option<Verdict> {
     let is_constant =
         name.bytes().any(|byte| byte.is_ascii_uppercase()) && !name.bytes().any(|byte| byte.is_ascii_lowercase());
@@ -36,7 +38,7 @@ pub(crate) fn judge(name: &str, before: Option<&str>) -> Option<Verdict> {
         words.insert(0, before.to_ascii_lowercase());
     }
     let (at, noun) = words.iter().enumerate().rev().find_map(|(at, word)| noun_of(word).map(|noun| (at, noun)))?;
-    // The noun itself passes both tests.
+    // The slice begins with the noun. The noun itself never makes one of the two tests fail.
     let after = words.get(at..).unwrap_or_default();
     if words.iter().any(|word| word == "public") || after.iter().any(|word| ABOUT.contains(&word.as_str())) {
         return None;
@@ -69,7 +71,7 @@ fn strength_of(noun: Noun, kind: Option<&str>, is_constant: bool, is_compound: b
         }
         (Noun::Pass, Some(kind)) if OPEN_PASSES.contains(&kind) => None,
         (Noun::Token | Noun::Pass, _) => strong_if(is_compound || is_constant),
-        // `_auth` of an .npmrc.
+        // `_auth` is the name in an `.npmrc` file.
         (Noun::Auth, _) => strong_if(is_constant || name.starts_with('_')),
         (Noun::Signature, Some("access")) => Some(Strength::Strong),
         (Noun::Credential | Noun::Signature | Noun::Cookie, _) => strong_if(is_constant && noun != Noun::Signature),
@@ -82,9 +84,10 @@ fn noun_of(word: &str) -> Option<Noun> {
     by_itself.or_else(|| ENDINGS.iter().find(|(ending, _)| word.ends_with(ending))).map(|(_, noun)| *noun)
 }
 
-/// The words of `API_KEY`, `apiKey`, `X-Api-Key`, `api.key`, in small letters.
+/// The words of a name, in small letters: `API_KEY`, `apiKey`, `X-Api-Key` and `api.key` all have the words `api` and
+/// `key`.
 fn words_of(name: &str) -> Vec<String> {
-    // `-Dpassword=…` of Java.
+    // The system property option of Java: `-Dpassword=…`.
     let name = name.strip_prefix("-D").unwrap_or(name);
     let mut words = Vec::new();
     let mut word = String::new();

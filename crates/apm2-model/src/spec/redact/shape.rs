@@ -1,35 +1,37 @@
-//! Tokens that are recognized by themselves: by the prefix of their provider, or by their form.
+//! Finds tokens by their form alone: by the prefix of their provider, or by another characteristic form.
 
 use crate::spec::redact::{
     span::Spans,
     text::{Text, is_space},
 };
 
-/// What the rest of a token consists of, beside letters and digits.
+/// The characters of a token after its prefix, besides letters and digits.
 const JOINED: &str = "_-";
 
 const DOTTED: &str = "_-.";
 
 const ENCODED: &str = "_-.+/=~";
 
-/// What distinguishes a token from a word with the same prefix.
+/// An additional condition that distinguishes a token from a word with the same prefix.
 #[derive(Clone, Copy)]
 enum Sign {
-    /// Nothing: the prefix is sufficient.
+    /// No condition: the prefix is sufficient.
     None,
-    /// A digit or a capital letter.
+    /// At least one digit or one capital letter.
     Mixed,
-    /// A digit, and no small letter.
+    /// At least one digit, and no small letter.
     Upper,
-    /// Nothing but hexadecimal digits where the length is that of a key; lengths are minimal otherwise.
+    /// At least one digit, and at most 8 characters more than the least length. For tokens of hexadecimal digits, which
+    /// have a fixed length.
     Hex,
 }
 
-/// The prefix of a token, the least length of the rest, the characters of the rest beside letters and digits, and a further condition.
+/// The form of a token: its prefix, the least length of the rest, the characters of the rest besides letters and
+/// digits, and an additional condition.
 type Shape = (&'static str, usize, &'static str, Sign);
 
 const SHAPES: [Shape; 96] = [
-    // Providers of models.
+    // Tokens of providers of language models.
     ("sk-", 4, JOINED, Sign::Mixed),
     ("xai-", 16, JOINED, Sign::Mixed),
     ("gsk_", 16, "", Sign::Mixed),
@@ -46,7 +48,7 @@ const SHAPES: [Shape; 96] = [
     ("tvly-", 8, JOINED, Sign::Mixed),
     ("fc-", 32, "", Sign::Hex),
     ("pa-", 32, JOINED, Sign::Mixed),
-    // Code and packages.
+    // Tokens of code hosts and package registries.
     ("ghp_", 4, "_", Sign::None),
     ("gho_", 4, "_", Sign::None),
     ("ghu_", 4, "_", Sign::None),
@@ -71,7 +73,7 @@ const SHAPES: [Shape; 96] = [
     ("sgp_", 16, "_", Sign::Mixed),
     ("bkua_", 16, "", Sign::Mixed),
     ("oy2", 43, "", Sign::Mixed),
-    // Clouds.
+    // Tokens of cloud providers.
     ("AKIA", 8, "", Sign::Upper),
     ("ASIA", 12, "", Sign::Upper),
     ("ABIA", 12, "", Sign::Upper),
@@ -101,7 +103,7 @@ const SHAPES: [Shape; 96] = [
     ("HRKU-", 16, JOINED, Sign::Mixed),
     ("nfp_", 16, "", Sign::Mixed),
     ("vcp_", 16, "", Sign::Mixed),
-    // Messages.
+    // Tokens of messaging services.
     ("xoxb-", 4, JOINED, Sign::None),
     ("xoxp-", 4, JOINED, Sign::None),
     ("xoxa-", 4, JOINED, Sign::None),
@@ -113,7 +115,7 @@ const SHAPES: [Shape; 96] = [
     ("xkeysib-", 8, JOINED, Sign::None),
     ("key-", 32, "", Sign::Hex),
     ("SK", 32, "", Sign::Hex),
-    // Payment, observation, and other services.
+    // Tokens of payment services, monitoring services and other services.
     ("sk_live_", 4, "_", Sign::None),
     ("sk_test_", 4, "_", Sign::None),
     ("rk_live_", 4, "_", Sign::None),
@@ -132,7 +134,7 @@ const SHAPES: [Shape; 96] = [
     ("eyJ", 4, ENCODED, Sign::None),
 ];
 
-/// Prefixes that no other text has.
+/// Token prefixes that do not occur in other texts.
 const PLAIN_SHAPES: [&str; 8] =
     ["AGE-SECRET-KEY-", "dp.pt.", "dp.st.", "PMAK-", "pat-na1-", "pat-eu1-", "amzn.mws.", "AQVN"];
 
@@ -156,7 +158,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     }
 }
 
-/// Whether a token may begin with the byte at `at`: not in the middle of a word.
+/// Whether a token may begin with the byte at `at`. A token does not begin in the middle of a word.
 fn is_start(text: Text<'_>, at: usize, byte: u8) -> bool {
     if !(byte.is_ascii_alphanumeric() || byte == b'$') {
         return false;
@@ -165,7 +167,7 @@ fn is_start(text: Text<'_>, at: usize, byte: u8) -> bool {
     if !before.is_ascii_alphanumeric() {
         return before != b'_' || byte != b's';
     }
-    // What is escaped is no part of the word: `\nghp_…`, `%3Dghp_…`; nor is the option in `-pghp_…`.
+    // Escapes are not part of the word: `\nghp_…`, `%3Dghp_…`. The option in `-pghp_…` is not part of the word either.
     let back = |bytes: usize| at.checked_sub(bytes).and_then(|at| text.byte(at));
     let is_escape = back(2) == Some(b'\\') && matches!(before, b'n' | b'r' | b't');
     let is_encoded =
@@ -174,7 +176,7 @@ fn is_start(text: Text<'_>, at: usize, byte: u8) -> bool {
     is_escape || is_encoded || is_option
 }
 
-/// The token that begins at `at` with a known beginning.
+/// The range of the token at `at`, if the text there begins with a known prefix.
 fn token_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
     let rest = text.text.get(at..)?;
     if let Some(prefix) = PLAIN_SHAPES.iter().find(|prefix| rest.starts_with(**prefix)) {
@@ -186,14 +188,15 @@ fn token_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
         let from = at + prefix.len();
         let sample = text.sample(from, LOOK_BYTES_MAX);
         let body_end = sample.bytes().position(|byte| !is_of(byte, joined)).unwrap_or(sample.len());
-        // A sentence may end after it.
+        // The token may be the end of a sentence, so final punctuation is removed.
         let body = sample.get(..body_end)?.trim_end_matches(['.', '-', '/']);
         let is_token = body.len() >= *body_min && has(*sign, body, *body_min);
         is_token.then(|| (at, word_end(text, from + body.len())))
     })
 }
 
-/// The end of the word that a token is in: nothing is shown of what follows a character that its provider does not use.
+/// The end of the word that contains a token. The whole word is masked, even after a character that the provider does
+/// not use in tokens.
 fn word_end(text: Text<'_>, from: usize) -> usize {
     let end = run_end(text, from, ENCODED);
     from + text.part(from, end).trim_end_matches(['.', '/', '-', '+', '~']).len()
@@ -205,7 +208,8 @@ fn has(sign: Sign, body: &str, body_min: usize) -> bool {
         Sign::None => true,
         Sign::Mixed => any(u8::is_ascii_digit) || any(u8::is_ascii_uppercase),
         Sign::Upper => any(u8::is_ascii_digit) && !any(u8::is_ascii_lowercase),
-        // An invented one may have other letters: what counts is the length, and that it is no word.
+        // A made-up token may contain other letters than hexadecimal digits. Only the length and a digit are required,
+        // so that ordinary words do not match.
         Sign::Hex => body.len() <= body_min + 8 && any(u8::is_ascii_digit),
     }
 }
@@ -218,7 +222,7 @@ fn is_of(byte: u8, joined: &str) -> bool {
     byte.is_ascii_alphanumeric() || joined.as_bytes().contains(&byte)
 }
 
-/// The token that begins at `at` and has a form that nothing else has.
+/// The range of the token at `at`, if the text there has a form that does not occur in other texts.
 fn form_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
     let sample = text.sample(at, LOOK_BYTES_MAX);
     if sample.starts_with('$') {
@@ -229,7 +233,7 @@ fn form_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
     telegram(word).or_else(|| discord(word)).or_else(|| azure(word)).map(|(from, to)| (at + from, at + to))
 }
 
-/// `$6$salt$hash`, as in /etc/shadow.
+/// A hashed password as in `/etc/shadow`: `$6$salt$hash` (crypt(5)).
 fn crypt_hash(sample: &str) -> Option<usize> {
     let end = sample.bytes().position(|byte| !(byte.is_ascii_alphanumeric() || b"$./=,+-_".contains(&byte)));
     let word = sample.get(..end.unwrap_or(sample.len()))?;
@@ -241,7 +245,7 @@ fn crypt_hash(sample: &str) -> Option<usize> {
     (is_scheme && rest >= 20 && parts.count() >= 2).then_some(word.len())
 }
 
-/// `123456789:AA…`: a bot's id and its secret, also behind `bot` in a URL.
+/// A Telegram bot token, `123456789:AA…`: the id of the bot and its secret, also after `bot` in a URL.
 fn telegram(word: &str) -> Option<(usize, usize)> {
     let id_at = if word.starts_with("bot") { 3 } else { 0 };
     let (id, secret) = word.get(id_at..)?.split_once(':')?;
@@ -251,7 +255,7 @@ fn telegram(word: &str) -> Option<(usize, usize)> {
     (is_id && is_secret).then(|| (id_at, id_at + id.len() + 1 + secret.len()))
 }
 
-/// The three parts of a Discord bot's token.
+/// A Discord bot token, which consists of three parts.
 fn discord(word: &str) -> Option<(usize, usize)> {
     let mut parts = word.split('.');
     let (id, time, mac) = (parts.next()?, parts.next()?, parts.next()?);
@@ -277,7 +281,7 @@ fn azure(word: &str) -> Option<(usize, usize)> {
 mod tests {
     use crate::spec::redact::filter::redact_text;
 
-    /// An escape or an option may touch a token; another letter makes a word of both.
+    /// A token may follow an escape or an option immediately. After another letter, it is a part of a longer word.
     #[test]
     fn a_token_begins_after_what_is_no_part_of_its_word() {
         let token = "ghp_LEAKabcdef12";

@@ -1,10 +1,10 @@
-//! Ranges of a text that are to be masked.
+//! Byte ranges of a text that are to be masked.
 
 use std::ops::Range;
 
 use crate::spec::redact::{mark::REDACTED, text::BORDER};
 
-/// Ranges of bytes, in any order, which may overlap.
+/// Byte ranges in any order. The ranges may overlap.
 #[derive(Debug, Default)]
 pub(crate) struct Spans(Vec<Range<usize>>);
 
@@ -16,18 +16,18 @@ impl Spans {
         }
     }
 
-    /// The text of each range.
+    /// The text in each range.
     pub(crate) fn parts<'a>(&self, text: &'a str) -> Vec<&'a str> {
         self.0.iter().filter_map(|range| text.get(range.clone())).collect()
     }
 
-    /// `text` with a mark in the place of each range. Ranges that touch become one mark; a range across the border of two arguments
-    /// becomes one on each side.
+    /// Replaces each range of `text` by the mark `<redacted>`. Ranges that touch become one mark. A range that crosses
+    /// the border of two arguments becomes one mark in each argument.
     pub(crate) fn mask(mut self, text: &str) -> String {
         if self.0.is_empty() {
             return text.to_owned();
         }
-        // A mark that is in the text already stays whole.
+        // If the text already contains a mark (`<redacted>`), the mark is not split.
         self.0.extend(text.match_indices(REDACTED).map(|(at, mark)| at..at + mark.len()));
         self.0.sort_unstable_by_key(|range| (range.start, range.end));
         let mut masked = String::with_capacity(text.len());

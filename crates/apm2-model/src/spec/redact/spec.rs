@@ -1,4 +1,4 @@
-//! Specifications without their secrets, the only form that is recorded or printed.
+//! Specifications without their secrets. Only this form of a specification is recorded or printed.
 
 use std::{fmt, ops::Deref, time::Duration};
 
@@ -13,20 +13,19 @@ use crate::{
 
 /// A [`ProcessSpec`] whose environment values and secret-looking arguments are replaced by [`REDACTED`].
 ///
-/// Only this type can enter an event, so a secret cannot be recorded by mistake.
+/// Events can contain only this type of specification, so a secret cannot be recorded by mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedactedSpec(Box<ProcessSpec>);
 
 impl RedactedSpec {
-    /// Takes the secrets out of `spec`, and from its durations what is finer than the milliseconds that are recorded. The
-    /// values of its variables are known, and are masked wherever else they stand in it. Doing it twice changes nothing.
+    /// Masks the secrets in `spec`, and rounds its durations down to the milliseconds that are recorded. The values of
+    /// its variables are also masked in all other fields. A second application changes nothing.
     #[must_use]
     pub fn new(spec: &ProcessSpec) -> Self {
         Self::without(spec, &Known::of_spec(spec))
     }
 
-    /// Takes the secrets out of `spec` as [`new`](Self::new) does, with `known` values in addition to those of its variables, such as
-    /// credentials.
+    /// Like [`new`](Self::new), but also masks the values in `known`, such as credentials.
     pub fn without(spec: &ProcessSpec, known: &Known) -> Self {
         let mut safe = spec.clone();
         safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));
@@ -56,7 +55,7 @@ impl RedactedSpec {
     }
 }
 
-/// Masks a program with its arguments: what an option means depends on the program.
+/// Masks a program together with its arguments, because the meaning of an option depends on the program.
 fn redact_command(command: &mut String, args: &mut Vec<String>, known: &Known) {
     let mut words = vec![std::mem::take(command)];
     words.append(args);
@@ -94,7 +93,7 @@ impl fmt::Debug for ProcessSpec {
     }
 }
 
-/// Every duration in a specification.
+/// Rounds each duration in a specification down to milliseconds.
 fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
     let mut all = vec![
         &mut spec.restart.restart_window,

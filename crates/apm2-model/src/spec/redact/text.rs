@@ -1,16 +1,17 @@
-//! A text to be filtered, and how to move in it.
+//! A text to be filtered, with functions to find positions and parts.
 
-/// The separator of two arguments. An argument cannot contain it (execve(2)).
+/// The separator between two arguments. It is the NUL byte, which an argument cannot contain (execve(2)).
 pub(crate) const BORDER: char = '\0';
 
 /// [`BORDER`] as a byte.
 const BORDER_BYTE: u8 = 0;
 
-/// Lines, or the arguments of one command with a [`BORDER`] between every two.
+/// A text to be filtered: either lines, or the arguments of one command with a [`BORDER`] between every two arguments.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text<'a> {
     pub(crate) text: &'a str,
-    /// Whether it is arguments: a quote or an option in one of them ends with it at the latest, and not with a line.
+    /// Whether the text consists of arguments. A quote or an option then ends at the end of its argument at the latest,
+    /// and not at the end of a line.
     pub(crate) is_args: bool,
 }
 
@@ -23,23 +24,23 @@ impl<'a> Text<'a> {
         at.checked_sub(1).and_then(|before| self.byte(before))
     }
 
-    /// The text from `from` to `to`; empty where one of them is inside a character.
+    /// The text from `from` to `to`; empty if one of these positions is inside a character.
     pub(crate) fn part(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to.min(self.text.len())).unwrap_or_default()
     }
 
-    /// The first position from `from` on whose byte `is_end`, or the end of the text.
+    /// The first position at or after `from` whose byte satisfies `is_end`; the end of the text if there is none.
     pub(crate) fn find(&self, from: usize, is_end: impl Fn(u8) -> bool) -> usize {
         let rest = self.text.as_bytes().get(from..).unwrap_or_default();
         rest.iter().position(|byte| is_end(*byte)).map_or(self.text.len(), |at| from + at)
     }
 
-    /// The end of the line or of the argument that contains `from`.
+    /// The end of the line or of the argument that contains the position `from`.
     pub(crate) fn line_end(&self, from: usize) -> usize {
         self.find(from, is_line_end)
     }
 
-    /// The lines, also those of each argument, with the positions that they begin at.
+    /// The lines of the text (also inside of arguments), each with the position of its beginning.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &'a str)> {
         let mut next = 0;
         self.text.split(|c: char| u8::try_from(c).is_ok_and(is_line_end)).map(move |line| {
@@ -49,12 +50,12 @@ impl<'a> Text<'a> {
         })
     }
 
-    /// The end of the argument that contains `from`, or of the line in a text of lines.
+    /// The end of the argument that contains the position `from`; in a text of lines, the end of the line.
     pub(crate) fn field_end(&self, from: usize) -> usize {
         if self.is_args { self.find(from, |byte| byte == BORDER_BYTE) } else { self.line_end(from) }
     }
 
-    /// At most `bytes_max` bytes from `from` to `to`, cut between two characters.
+    /// The text from `from` on, at most `bytes_max` bytes. The text is not cut inside a character.
     pub(crate) fn sample(&self, from: usize, bytes_max: usize) -> &'a str {
         let mut to = from.saturating_add(bytes_max).min(self.text.len());
         while !self.text.is_char_boundary(to) {
@@ -63,12 +64,12 @@ impl<'a> Text<'a> {
         self.part(from, to)
     }
 
-    /// The position after the blanks at `from`. Line ends are not blanks.
+    /// The position after the blanks at `from`. Line breaks are not blanks.
     pub(crate) fn skip_blanks(&self, from: usize) -> usize {
         self.find(from, |byte| !is_blank(byte))
     }
 
-    /// The position before the blanks that end at `to`, at most `limit` of them.
+    /// The position before the blanks that end at `to`. At most `limit` blanks are skipped.
     pub(crate) fn blanks_before(&self, to: usize, limit: usize) -> usize {
         let blanks = (0..limit).take_while(|back| self.before(to.saturating_sub(*back)).is_some_and(is_blank));
         to.saturating_sub(blanks.count())

@@ -1,4 +1,5 @@
-//! Logins in URLs, and URLs that are secrets themselves. Parameters of URLs are assignments, see `assignment.rs`.
+//! Finds logins in URLs, and URLs that are secrets themselves (webhooks). Secrets in URL parameters are found as
+//! assignments, see `assignment.rs`.
 
 use crate::spec::redact::{
     classify,
@@ -6,7 +7,8 @@ use crate::spec::redact::{
     text::{Text, is_space},
 };
 
-/// Hosts and paths before the secret part of an address that is a secret, and how many parts of the path come before that.
+/// Webhooks: the host and path before the secret part of the URL, and the number of public path segments before the
+/// secret.
 const HOOKS: [(&str, usize); 4] = [
     ("hooks.slack.com/services/", 2),
     ("hooks.slack.com/triggers/", 2),
@@ -14,13 +16,13 @@ const HOOKS: [(&str, usize); 4] = [
     ("discordapp.com/api/webhooks/", 1),
 ];
 
-/// The greatest length of the name of a user.
+/// The greatest length of a user name, in bytes.
 const USER_BYTES_MAX: usize = 16;
 
-/// The greatest number of bytes before an `@` that are examined.
+/// The greatest number of bytes of a login before an `@` that are examined.
 const LOGIN_BYTES_MAX: usize = 1024;
 
-/// Finds the passwords in logins, and tokens in their place.
+/// Finds passwords in logins, and tokens that stand in place of a login.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
     while let Some(at) = text.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at) {
@@ -38,13 +40,14 @@ fn is_url_end(byte: u8) -> bool {
 
 fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
     let sample = text.sample(start, LOGIN_BYTES_MAX);
-    // The next URL is no part of this one.
+    // Another URL may follow in the same word. That URL is not part of this login.
     let url = sample.bytes().position(is_url_end).and_then(|end| sample.get(..end)).unwrap_or(sample);
     let url = url.split_once("://").map_or(url, |(first, _)| first);
     let authority = url.split(['/', '?', '#']).next().unwrap_or_default();
     let login = match authority.rfind('@') {
         Some(end) => authority.get(..end),
-        // A password that is not encoded may contain a character that ends an authority. A port cannot.
+        // A password that is not percent-encoded may contain a character that ends the authority of a URL (`/`, `?`,
+        // `#`). A port consists of digits only.
         None => authority.split_once(':').and_then(|(_, port)| {
             let is_port = port.bytes().all(|byte| byte.is_ascii_digit());
             if is_port { None } else { url.get(..url.rfind('@')?) }
@@ -54,7 +57,7 @@ fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
     match login.split_once(':') {
         Some((user, password)) => {
             let from = start + user.len() + 1;
-            // A token may be the user: `https://token:x-oauth-basic@host`.
+            // The user part may be a token: `https://token:x-oauth-basic@host`.
             if classify::is_telling(user) {
                 spans.add(start..start + user.len());
             }
@@ -72,7 +75,7 @@ fn login(text: Text<'_>, scheme_end: usize, start: usize, spans: &mut Spans) {
     }
 }
 
-/// Whether it is only the name of a user: `git@`, `bob@`.
+/// Whether the login is only a user name: `git@`, `bob@`.
 fn is_user_name(login: &str) -> bool {
     login.len() <= USER_BYTES_MAX && login.bytes().all(|byte| byte.is_ascii_lowercase() || b"._-".contains(&byte))
 }
@@ -91,7 +94,7 @@ fn hook(text: Text<'_>, start: usize, spans: &mut Spans) {
     spans.add(secret_at..end);
 }
 
-/// `user:password@host:port`, as proxies are given without a scheme.
+/// Finds `user:password@host:port` without a scheme, as in proxy settings.
 fn bare_logins(text: Text<'_>, spans: &mut Spans) {
     for (at, _) in text.text.match_indices('@') {
         let host_end = text.find(at + 1, |byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-')));

@@ -1,50 +1,50 @@
-//! The extent of a value that is assigned to a name: its quotes and its end. Which values are secrets is decided in `classify.rs`.
+//! The extent of an assigned value: its quotes and its end. The file `classify.rs` decides which values are secrets.
 
 use crate::spec::redact::text::{Text, is_line_end, is_quote, is_space};
 
 /// The greatest number of bytes of a value that are examined.
 const LOOK_BYTES_MAX: usize = 160;
 
-/// The greatest length of a call around a value, such as `Some(`.
+/// The greatest length of a call that wraps a value, such as `Some(`.
 const WRAPPER_BYTES_MAX: usize = 24;
 
-/// The greatest number of backslashes before a quote: text in text in text.
+/// The greatest number of backslashes before a quote, from texts that are nested in quoted texts.
 const ESCAPES_MAX: usize = 3;
 
-/// A value that begins somewhere, as far as it has been looked at.
+/// The beginning of an assigned value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Value<'a> {
-    /// Where it begins, after its quote if it has one.
+    /// The position of the value, after its opening quote if the value is quoted.
     pub(crate) start: usize,
-    /// Its beginning: all of it, unless it is very long.
+    /// The text of the value, or the beginning of a very long value.
     pub(crate) sample: &'a str,
     quote: Option<Quote>,
 }
 
-/// The quote before a value, and how many backslashes are before that.
+/// The quote character before a value, and the number of backslashes before this quote.
 #[derive(Debug, Clone, Copy)]
 struct Quote {
     byte: u8,
     escapes: usize,
 }
 
-/// What ends a value that has no quotes.
+/// The character that ends a value without quotes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// A blank.
+    /// A blank ends the value.
     Word,
-    /// A blank, `&` or `#`: it is in the query of a URL.
+    /// A blank, `&` or `#` ends the value, which is in the query of a URL.
     Query,
-    /// A `;`: it is in a connection string.
+    /// A `;` ends the value, which is in a connection string.
     List,
-    /// The end of its line.
+    /// The value extends to the end of its line.
     Line,
-    /// The end of its argument.
+    /// The value extends to the end of its argument.
     Argument,
 }
 
 impl<'a> Value<'a> {
-    /// The value that begins at or after `from`. It is on the same line, and may be empty.
+    /// The value that begins at `from` or after the blanks there. The value is on the same line, and may be empty.
     pub(crate) fn at(text: Text<'a>, from: usize, end: End) -> Self {
         let blank_end = text.skip_blanks(from);
         if let Some((quote, start)) = opening_quote(text, blank_end) {
@@ -61,7 +61,7 @@ impl<'a> Value<'a> {
         self.quote.is_some()
     }
 
-    /// Where it ends, before its quote if it has one.
+    /// The end of the value, before its closing quote if the value is quoted.
     pub(crate) fn end(&self, text: Text<'_>, end: End) -> usize {
         let rest = text.text.get(self.start..).unwrap_or_default();
         let Some(quote) = self.quote else { return self.start + plain_length(rest, end) };
@@ -69,7 +69,7 @@ impl<'a> Value<'a> {
         length.map_or_else(|| text.field_end(self.start), |length| self.start + length)
     }
 
-    /// The rest of the line from its beginning on, as far as it is looked at.
+    /// The line from the beginning of the value on, up to [`LOOK_BYTES_MAX`] bytes.
     pub(crate) fn line(&self, text: Text<'a>) -> &'a str {
         let sample = text.sample(self.start, LOOK_BYTES_MAX);
         sample.split(|c: char| u8::try_from(c).is_ok_and(is_line_end)).next().unwrap_or_default()
@@ -77,7 +77,7 @@ impl<'a> Value<'a> {
 }
 
 fn opening_quote(text: Text<'_>, at: usize) -> Option<(Quote, usize)> {
-    // `@"…"`, `b'…'`, `Some("…")`, `Secret("…")`.
+    // Quotes with a prefix or in a call: `@"…"`, `b'…'`, `Some("…")`, `Secret("…")`.
     let sample = text.sample(at, WRAPPER_BYTES_MAX);
     let is_wrapping = |byte: u8| byte.is_ascii_alphabetic() || matches!(byte, b'(' | b'@' | b':');
     let length = sample.bytes().position(|byte| !is_wrapping(byte)).unwrap_or(0);
@@ -89,7 +89,8 @@ fn opening_quote(text: Text<'_>, at: usize) -> Option<(Quote, usize)> {
     (escapes <= ESCAPES_MAX).then_some((Quote { byte, escapes }, at + escapes + 1))
 }
 
-/// Where the quote is closed: before its own backslashes. Outside of arguments that is on the same line.
+/// The position of the closing quote, before its backslashes. In a text of lines, the quote must be closed on the same
+/// line.
 fn closing_quote(bytes: &[u8], quote: Quote, is_args: bool) -> Option<usize> {
     let mut escapes = 0;
     for (at, byte) in bytes.iter().enumerate() {
@@ -107,7 +108,7 @@ const fn is_closing(escapes: usize, of_quote: usize) -> bool {
     if of_quote == 0 { escapes.is_multiple_of(2) } else { escapes == of_quote }
 }
 
-/// How long a value is that has no quotes and that `rest` begins with.
+/// The length of the value without quotes at the beginning of `rest`.
 fn plain_length(rest: &str, end: End) -> usize {
     let bytes = rest.as_bytes();
     let at = match end {
@@ -133,7 +134,7 @@ fn is_word_end(bytes: &[u8], at: usize, end: End) -> bool {
     }
 }
 
-/// The length without closing brackets and punctuation of what the value stands in.
+/// The length of the word without closing brackets and punctuation that belong to the surrounding text.
 fn trim_closers(word: &str) -> usize {
     let mut word = word;
     loop {

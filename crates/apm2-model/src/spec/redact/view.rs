@@ -1,41 +1,44 @@
-//! A text with its escapes decoded, and the position of each decoded byte in the original text.
+//! Views of a text: the text with its escapes decoded, and the original position of each decoded byte.
 //!
-//! A known value is looked for in each view. Views are made only of what is escaped, each in one pass over the text.
+//! Known values are searched for in each view. Only the escaped parts of a text have views. Each view is made in one
+//! pass over the text.
 
 use std::ops::Range;
 
-/// The greatest number of nested escapes: JSON in JSON in a URL.
+/// The greatest number of nested escapes, such as JSON in JSON in a URL.
 const LAYERS_MAX: usize = 3;
 
-/// The least number of bytes in a row that are read as numbers.
+/// The least number of consecutive bytes written as numbers that are decoded.
 const NUMBERS_MIN: usize = 4;
 
-/// The most characters between two of these numbers: `, 0x`, or a line break and an indent.
+/// The greatest number of bytes between two bytes written as numbers: `, 0x`, or a line break and an indentation.
 const GAP_BYTES_MAX: usize = 10;
 
-/// The longest entity of HTML that is decoded, with `&` and `;`.
+/// The length of the longest decoded HTML entity, including `&` and `;`.
 const ENTITY_BYTES_MAX: usize = 12;
 
-/// The least number of bytes of a word before a line break that continues on the next line.
+/// The least number of bytes of a word before a line break, if the word continues on the next line.
 const WRAPPED_BYTES_MIN: usize = 8;
 
-/// The separator of parts that do not belong together. No value of a variable contains it (execve(2)).
+/// The separator between parts of a view that are not adjacent in the text. It is the NUL byte, which no environment
+/// variable contains (execve(2)).
 const BREAK: u8 = 0;
 
-/// Decoded bytes, and the range in the text that each was decoded of.
+/// Decoded bytes, and for each byte the range in the original text from which it was decoded.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct View {
     pub(crate) bytes: Vec<u8>,
     sources: Vec<(usize, usize)>,
 }
 
-/// Decodes one escape at the beginning of its argument: the bytes that it stands for and its length.
+/// A function that decodes one escape at the beginning of its argument. Returns the decoded byte or character and the
+/// length of the escape.
 type Decoder = fn(&[u8]) -> Option<(Decoded, usize)>;
 
-/// Whether an escape may begin with a byte.
+/// Whether an escape may begin with this byte.
 type Mark = fn(u8) -> bool;
 
-/// What one escape stands for: a byte, or a character.
+/// The result of decoding one escape: a byte or a character.
 #[derive(Debug, Clone, Copy)]
 enum Decoded {
     Byte(u8),
@@ -43,10 +46,10 @@ enum Decoded {
 }
 
 impl View {
-    /// The parts of a text within `reach` bytes of an escape or of a wrapped line.
+    /// A view of the parts of a text that are within `reach` bytes of an escape or of a wrapped line.
     fn around_escapes(text: &[u8], reach: usize) -> Self {
         let mut view = Self::default();
-        // The part that is to be added next.
+        // The next part to be added.
         let (mut from, mut to) = (0, 0);
         for at in escapes(text) {
             let start = at.saturating_sub(reach);
@@ -74,7 +77,7 @@ impl View {
         self.sources.extend_from_slice(of.sources.get(range).unwrap_or_default());
     }
 
-    /// Where in the text the bytes of a range stand.
+    /// The range in the original text of a range of decoded bytes.
     pub(crate) fn source(&self, range: Range<usize>) -> Option<Range<usize>> {
         let (start, _) = *self.sources.get(range.start)?;
         let (_, end) = *self.sources.get(range.end.checked_sub(1)?)?;
@@ -86,7 +89,7 @@ impl View {
         self.sources.push(source);
     }
 
-    /// Moves the bytes of `run` to the end of these, if they are enough.
+    /// Appends the bytes of `run` to this view if there are at least [`NUMBERS_MIN`] bytes, and empties `run`.
     fn add_run(&mut self, run: &mut Self) {
         if run.bytes.len() >= NUMBERS_MIN {
             self.bytes.append(&mut run.bytes);
@@ -96,7 +99,7 @@ impl View {
         *run = Self::default();
     }
 
-    /// This view with what `decode` finds decoded; `None` if that is nothing.
+    /// This view with each escape that `decode` recognizes decoded; `None` if there is no such escape.
     fn decoded(&self, is_mark: Mark, decode: Decoder) -> Option<Self> {
         let mut view = Self::default();
         let mut done = 0;
@@ -118,7 +121,7 @@ impl View {
         (done > 0).then_some(view)
     }
 
-    /// This view without the line breaks in what is wrapped, such as base64.
+    /// This view without the line breaks inside wrapped words, such as base64.
     fn joined(&self) -> Option<Self> {
         let mut view = Self::default();
         let mut done = 0;
@@ -132,7 +135,7 @@ impl View {
     }
 }
 
-/// Where a text is escaped or wrapped.
+/// The positions of escapes and of wrapped lines in a text.
 fn escapes(text: &[u8]) -> impl Iterator<Item = usize> {
     let places = text.iter().enumerate().filter(|(_, byte)| is_any_mark(**byte) || **byte == b'\n');
     places.map(|(at, _)| at).filter(|at| {
@@ -141,7 +144,8 @@ fn escapes(text: &[u8]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// The line break at `at` with the blanks around it, if what stands before and behind it may be one word.
+/// The range of the line break at `at` with the blanks around it, if the texts before and after it may be parts of one
+/// word.
 fn wrap(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     let (before, behind) = (bytes.get(..at)?, bytes.get(at..)?);
     let length = behind.iter().take(GAP_BYTES_MAX).take_while(|byte| byte.is_ascii_whitespace()).count();
@@ -151,7 +155,7 @@ fn wrap(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     goes_on.then(|| before.len()..at + length)
 }
 
-/// The views of a text that differ from it, where what is looked for has at most `reach` bytes.
+/// The views of a text that differ from the text. The known values that are searched for have at most `reach` bytes.
 pub(crate) fn views(text: &str, reach: usize) -> Vec<View> {
     let bytes = text.as_bytes();
     let mut views: Vec<View> = [hex_numbers(bytes), decimal_numbers(bytes)].into_iter().flatten().collect();
@@ -162,7 +166,7 @@ pub(crate) fn views(text: &str, reach: usize) -> Vec<View> {
     let kinds: [(Mark, Decoder); 3] =
         [(|byte| byte == b'%', percent), (|byte| byte == b'\\', backslash), (|byte| byte == b'&', entity)];
     let mut read: Vec<View> = kinds.into_iter().filter_map(|(is_mark, decode)| raw.decoded(is_mark, decode)).collect();
-    // With one kind of escape, the first layer of all of them is the same.
+    // If the text has only one kind of escape, the first decoded layer is already known.
     let mut layer =
         if let [one] = read.as_slice() { one.decoded(is_any_mark, any) } else { raw.decoded(is_any_mark, any) };
     for _ in 0..LAYERS_MAX {
@@ -172,14 +176,14 @@ pub(crate) fn views(text: &str, reach: usize) -> Vec<View> {
     }
     read.push(raw);
     let joined: Vec<View> = read.iter().filter_map(View::joined).collect();
-    // The view without decoding is the text itself, which is searched without a view.
+    // The undecoded view equals the text itself, which the caller searches directly.
     read.pop();
     views.extend(read);
     views.extend(joined);
     views
 }
 
-/// A text without any escapes.
+/// Decodes all escapes of a text, up to [`LAYERS_MAX`] nested layers and one more.
 pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let mut view = View::default();
     view.add_part(text.as_bytes(), 0..text.len());
@@ -193,7 +197,7 @@ pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     view.bytes
 }
 
-/// What escapes begin with.
+/// Whether any kind of escape begins with this byte.
 const fn is_any_mark(byte: u8) -> bool {
     matches!(byte, b'%' | b'\\' | b'&')
 }
@@ -206,13 +210,13 @@ fn any(rest: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// `%2f`.
+/// Decodes `%2f`.
 fn percent(rest: &[u8]) -> Option<(Decoded, usize)> {
     let code = number(rest.get(1..3)?, 16)?;
     Some((Decoded::Byte(u8::try_from(code).ok()?), 3))
 }
 
-/// `\n`, `\/`, `\x2f`, `\057`, `\u002f`, `\u{2f}`: JSON, C, shells and programming languages.
+/// Decodes the escapes of JSON, C, shells and programming languages: `\n`, `\/`, `\x2f`, `\057`, `\u002f`, `\u{2f}`.
 fn backslash(rest: &[u8]) -> Option<(Decoded, usize)> {
     let code = |from: usize, to: usize| rest.get(from..to).and_then(|digits| number(digits, 16));
     match *rest.get(1)? {
@@ -233,7 +237,7 @@ fn backslash(rest: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// `\u00fc`, or the two of a character beyond the first 65536.
+/// Decodes `\u00fc`, or the surrogate pair (two escapes) of a character above U+FFFF.
 fn utf16(rest: &[u8], unit: u32) -> Option<(Decoded, usize)> {
     if let Some(c) = char::from_u32(unit) {
         return Some((Decoded::Char(c), 6));
@@ -243,7 +247,7 @@ fn utf16(rest: &[u8], unit: u32) -> Option<(Decoded, usize)> {
     Some((Decoded::Char(char::decode_utf16(units).next()?.ok()?), 12))
 }
 
-/// `&amp;`, `&#38;`, `&#x26;`.
+/// Decodes HTML entities: `&amp;`, `&#38;`, `&#x26;`.
 fn entity(rest: &[u8]) -> Option<(Decoded, usize)> {
     let length = rest.iter().take(ENTITY_BYTES_MAX).position(|byte| *byte == b';')?;
     let byte = |byte: u8| Some(Decoded::Byte(byte));
@@ -265,7 +269,7 @@ fn number(digits: &[u8], radix: u32) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok().filter(|_| is_number)?, radix).ok()
 }
 
-/// The bytes that are written in hexadecimal digits: `5a 71`, `5A:71`, `5a71 4c78`, `0x5a, 0x71`.
+/// Decodes bytes written in hexadecimal digits: `5a 71`, `5A:71`, `5a71 4c78`, `0x5a, 0x71`.
 fn hex_numbers(bytes: &[u8]) -> Option<View> {
     numbers(bytes, u8::is_ascii_hexdigit, |run, word, at| {
         let (digits, at) = word.strip_prefix(b"0x").map_or((word, at), |digits| (digits, at + 2));
@@ -280,7 +284,7 @@ fn hex_numbers(bytes: &[u8]) -> Option<View> {
     })
 }
 
-/// The bytes that are written as a list of decimal numbers: `[90, 113]`.
+/// Decodes bytes written as a list of decimal numbers: `[90, 113]`.
 fn decimal_numbers(bytes: &[u8]) -> Option<View> {
     numbers(bytes, u8::is_ascii_digit, |run, word, at| {
         let code = if word.len() <= 3 { number(word, 10) } else { None };
@@ -290,8 +294,8 @@ fn decimal_numbers(bytes: &[u8]) -> Option<View> {
     })
 }
 
-/// The runs of words that `read` takes for numbers, with nothing but separators between two of them. A number begins with
-/// what `is_digit` takes.
+/// Decodes sequences of numbers that only separators divide. `is_digit` accepts the first character of a number, and
+/// `read` decodes one number.
 fn numbers(bytes: &[u8], is_digit: fn(&u8) -> bool, read: fn(&mut View, &[u8], usize) -> bool) -> Option<View> {
     let (mut view, mut run) = (View::default(), View::default());
     let (mut at, mut last) = (0, 0);

@@ -1,17 +1,17 @@
-//! Splits a command into words, as a shell or the kernel does.
+//! Splits a command into words, either by the rules of a shell or as separate arguments.
 
 use crate::spec::redact::text::{BORDER, Text, is_blank, is_line_end, is_quote};
 
 /// One word of a command.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word<'a> {
-    /// Where it begins, after its opening quote.
+    /// The position of the word, after its opening quote.
     pub(crate) start: usize,
-    /// Its text; empty for an operator.
+    /// The text of the word; empty for a shell operator.
     pub(crate) text: &'a str,
-    /// Whether the command ends with it.
+    /// Whether the command ends after this word.
     pub(crate) ends_command: bool,
-    /// Where the next word may begin.
+    /// The position where the next word may begin.
     next: usize,
 }
 
@@ -21,7 +21,7 @@ impl Word<'_> {
     }
 }
 
-/// The arguments, each as one word.
+/// The arguments of a command, each as one word.
 pub(crate) fn arguments(text: Text<'_>) -> Vec<Word<'_>> {
     let mut next = 0;
     let words = text.text.split(BORDER).map(|text| {
@@ -32,7 +32,7 @@ pub(crate) fn arguments(text: Text<'_>) -> Vec<Word<'_>> {
     words.collect()
 }
 
-/// The words from `from` to `to`, separated by blanks and quotes.
+/// The words of a shell command from `from` to `to`. Blanks and quotes separate words.
 pub(crate) fn shell_words(text: Text<'_>, from: usize, to: usize) -> Vec<Word<'_>> {
     let mut words = Vec::new();
     let mut at = from;

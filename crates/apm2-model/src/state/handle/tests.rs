@@ -1,4 +1,4 @@
-//! What a handle shows after each event.
+//! Tests of the fields of a handle after each event.
 
 use chrono::TimeDelta;
 

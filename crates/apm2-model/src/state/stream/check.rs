@@ -1,4 +1,5 @@
-//! Which events a stream refuses because of more than its state: versions, runs, requests, and the process of the run.
+//! Checks which events a stream refuses for other reasons than its state: the version, the run, an open request, and
+//! the process of the run.
 
 use crate::{
     event::{Event, exit::RunEnd, kind::EventKind},
@@ -30,7 +31,7 @@ impl Stream {
             EventKind::SpecChanged { spec } if spec.id != self.id.process_id || self.id.instance >= spec.instances => {
                 Err(IllegalEvent::ForeignSpec)
             }
-            // The only event after `unregistered` is a new specification, which registers the instance again.
+            // After `unregistered`, only a new specification is allowed. It registers the instance again.
             EventKind::SpecChanged { .. } => Ok(()),
             _ if self.unregistered => Err(IllegalEvent::Registration(kind.name())),
             _ => Ok(()),
@@ -51,7 +52,7 @@ impl Stream {
         match kind {
             EventKind::Terminated { .. } if !self.kill_sent => Err(IllegalEvent::NotKilled),
             EventKind::Crashed { cause } if spawned != matches!(cause, RunEnd::Exit(_)) => Err(IllegalEvent::WrongEnd),
-            // INV-0008: a start that spawned no process can only be followed by `Crashed`.
+            // INV-0008: after a start that spawned no process, only `Crashed` is allowed.
             EventKind::Running | EventKind::Stopping { .. } if !spawned => Err(IllegalEvent::WrongEnd),
             _ => Ok(()),
         }

@@ -1,4 +1,4 @@
-//! What each event changes in a stream, and which events a stream refuses.
+//! Tests of the changes that each event makes in a stream, and of the events that a stream refuses.
 
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -189,7 +189,7 @@ fn a_transition_names_the_states_on_both_sides() {
     assert_eq!((up.stream.version, up.stream.last_seq), (7, 70));
 }
 
-/// What an end leaves to be done, by who had requested a stop before it.
+/// What remains to be done after the end of a run, depending on who requested a stop before the end.
 #[test]
 fn the_policy_decides_unless_a_stop_was_requested() {
     let undecided = |unhealthy| FollowUp::Undecided { unhealthy };
@@ -225,7 +225,8 @@ fn a_stop_under_way_keeps_what_was_asked_for() {
     assert_eq!(by_hand.stream.stopping.map(|stop| stop.by_health), Some(false));
 }
 
-/// Whether a process is to run, after each way to stop or refuse it. The row begins with a running process that is wanted.
+/// Whether a process should run, after each way to stop it or to refuse its restart. Each row begins with a running
+/// process that should run.
 #[test]
 fn a_process_is_wanted_until_an_operator_or_its_policy_says_otherwise() {
     let giving_up = EventKind::RestartRefused { rule: RestartRule::LaunchUnknown };
@@ -251,7 +252,7 @@ fn a_process_is_wanted_until_an_operator_or_its_policy_says_otherwise() {
         let after = up.by(actor.clone()).then(kinds.clone());
         assert_eq!(after.stream.wanted, wanted, "{actor:?}: {kinds:?}");
     }
-    // A supervisor that shuts down puts off a restart that an operator had requested.
+    // The shutdown of a supervisor postpones a restart that an operator requested until the next supervisor.
     let put_off = running().by(operator()).then([STOPPING, stopped(0)]).by(Actor::System).then([STOP_REQUESTED]);
     assert!(put_off.stream.wanted);
 }
@@ -331,7 +332,7 @@ fn an_adopted_process_replaces_the_identity() {
 }
 
 proptest! {
-    /// A run that lasted for `min_uptime` and whose end was observed on the same boot begins the back-off again.
+    /// A run that lasted for `min_uptime`, and whose end was observed on the same boot, resets the back-off.
     #[test]
     fn a_sustained_run_resets_the_back_off(
         uptime in 0..3 * MIN_UPTIME_SECS, observed in any::<bool>(), same_boot in any::<bool>(),

@@ -1,4 +1,5 @@
-//! The table of `docs/lifecycle.md`, written apart from the code.
+//! Compares the transition function with the table of `docs/lifecycle.md`, which this file repeats independently of the
+//! code.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,8 @@ use crate::{
     testing::{crashed, exit, killed, kinds, spawn_failed},
 };
 
-/// The states, in the order of the columns of [`FOLLOWING`]. The exit codes are none that an event here has.
+/// The states, in the order of the columns of [`FOLLOWING`]. Their exit codes differ from the exit codes of all events
+/// in these tests.
 fn states() -> [ProcessState; 7] {
     [
         ProcessState::Starting,
@@ -21,7 +23,7 @@ fn states() -> [ProcessState; 7] {
     ]
 }
 
-/// The letter of a state in [`FOLLOWING`]: a capital letter for one with a process.
+/// The letter of a state in [`FOLLOWING`]. A capital letter means that the state has a process.
 const fn letter(state: &ProcessState) -> char {
     match state {
         ProcessState::Starting => 'S',
@@ -34,7 +36,8 @@ const fn letter(state: &ProcessState) -> char {
     }
 }
 
-/// For each kind, what follows in each state: another state, `=` for the same one, `-` where the event is refused.
+/// For each kind of event, the next state in each state: the letter of another state, `=` for the same state, `-` where
+/// the event is refused.
 const FOLLOWING: [(&str, &str); 33] = [
     ("registered", "-------"),
     ("spec_changed", "======="),

@@ -1,45 +1,46 @@
-//! Assignments in a text: the name, the sign, and where the value may begin. Which values are secrets is decided in
-//! `assignment.rs`.
+//! Recognizes assignments in a text: the name, the assignment operator, and where the value may begin. The file
+//! `assignment.rs` decides which values are secrets.
 
 use crate::spec::redact::text::{Text, is_blank, is_line_end, is_quote};
 
-/// The number of bytes from which on a name is too long to be judged.
+/// A name with this number of bytes or more is not examined.
 pub(super) const NAME_BYTES_MAX: usize = 64;
 
 /// The greatest number of bytes of the word before a name that is examined.
 pub(super) const WORD_BYTES_MAX: usize = 24;
 
-/// The greatest number of blanks around a sign, and of quotes and brackets after a name.
+/// The greatest number of blanks around an assignment operator, and of quotes and brackets after a name.
 const AROUND_MAX: usize = 8;
 
-/// The greatest number of bytes before a name at the beginning of its line: indentation, and the marks of a list, a prompt or a trace.
+/// The greatest number of bytes between the beginning of a line and a name: indentation, list bullets, a prompt or the
+/// prefix of a trace.
 pub(super) const INDENT_MAX: usize = 64;
 
-/// How a value is assigned.
+/// The notation of an assignment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Sign {
-    /// `=` without blanks.
+    /// An equals sign without blanks around it.
     Equals,
-    /// `=` with blanks, `:=`, `=>`, `->`.
+    /// An equals sign with blanks around it, or one of the operators `:=`, `=>` and `->`.
     SpacedEquals,
-    /// `:` without blanks.
+    /// A colon without blanks around it.
     Colon,
-    /// `:` with blanks.
+    /// A colon with blanks around it.
     SpacedColon,
 }
 
-/// A name and where its value is assigned.
+/// A name in a text, and the position where its value is assigned.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Assignment<'a> {
     pub(super) name: &'a str,
     pub(super) start: usize,
     pub(super) is_quoted: bool,
     pub(super) sign: Sign,
-    /// Where the value may begin.
+    /// The position where the value may begin.
     pub(super) value_at: usize,
 }
 
-/// The assignment whose sign is at `at`.
+/// The assignment whose operator contains the byte at `at`.
 pub(super) fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>> {
     let (sign_start, sign_end, is_colon) = sign_at(text, at)?;
     let name_blank = text.blanks_before(sign_start, AROUND_MAX);
@@ -60,7 +61,8 @@ pub(super) fn assignment_at(text: Text<'_>, at: usize) -> Option<Assignment<'_>>
     Some(Assignment { name: text.part(start, end), start, is_quoted, sign, value_at: sign_end })
 }
 
-/// The range of the sign of an assignment that contains `at`, and whether it is a colon. Comparisons and paths have no such sign.
+/// The range of the assignment operator that contains the byte at `at`, and whether it is a colon. `None` for the signs
+/// in comparisons and paths.
 fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
     let (before, byte, next) = (text.before(at), text.byte(at)?, text.byte(at + 1));
     match byte {
@@ -68,7 +70,7 @@ fn sign_at(text: Text<'_>, at: usize) -> Option<(usize, usize, bool)> {
             let is_spaced = next.is_some_and(is_blank) && text.before(at - 1).is_some_and(is_blank);
             is_spaced.then_some((at - 1, at + 1, false))
         }
-        // `<password>…</password>`
+        // The form `<password>…</password>`.
         b'>' => {
             let is_element = text.before(at).is_some_and(|byte| byte.is_ascii_alphanumeric());
             is_element.then_some((at, at + 1, false)).filter(|_| next != Some(b'=') && opens_element(text, at))
@@ -91,7 +93,7 @@ fn opens_element(text: Text<'_>, at: usize) -> bool {
     text.before(at - length.count()) == Some(b'<')
 }
 
-/// Where a name ends, before the quotes and brackets behind it, and whether there are quotes.
+/// The end of the name, before the quotes and brackets that follow it, and whether there are quotes.
 fn name_end(text: Text<'_>, mut end: usize) -> (usize, bool) {
     let mut is_quoted = false;
     for _ in 0..AROUND_MAX {
@@ -105,7 +107,7 @@ fn name_end(text: Text<'_>, mut end: usize) -> (usize, bool) {
     (end, is_quoted)
 }
 
-/// The word before a name, with one blank between them.
+/// The word before a name, separated from the name by one blank.
 pub(super) fn word_before(text: Text<'_>, start: usize) -> Option<&str> {
     let end = start.checked_sub(1).filter(|end| text.byte(*end) == Some(b' '))?;
     let is_letter = |byte: u8| byte.is_ascii_alphabetic();
@@ -113,7 +115,7 @@ pub(super) fn word_before(text: Text<'_>, start: usize) -> Option<&str> {
     Some(text.part(end - length, end)).filter(|word| !word.is_empty())
 }
 
-/// Whether nothing but an indentation is before the name.
+/// Whether only indentation precedes the name on its line.
 pub(super) fn begins_line(text: Text<'_>, assignment: &Assignment<'_>) -> bool {
     let is_indent = |byte: u8| is_blank(byte) || is_quote(byte) || b"-+*>|<#$.:".contains(&byte);
     let indent = (0..INDENT_MAX).take_while(|back| text.before(assignment.start - back).is_some_and(is_indent)).count();

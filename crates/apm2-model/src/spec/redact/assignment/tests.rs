@@ -1,4 +1,4 @@
-//! Texts that distinguish the rules of an assignment from neighbouring rules.
+//! Tests of the rules for assignments. The texts are close to the limits between two rules.
 
 use super::*;
 use crate::spec::redact::{assignment::sign::NAME_BYTES_MAX, filter::redact_text, mark::REDACTED};
@@ -9,7 +9,7 @@ fn assert_masked(rows: &[(&str, &str)]) {
     }
 }
 
-/// `name: DB_PASSWORD`, then the value, each in an assignment of its own.
+/// The name of the secret and its value are in two assignments: `name: DB_PASSWORD`, and `value: …`.
 #[test]
 fn a_named_value_is_masked_up_to_a_distance() {
     for (distance, is_masked) in [(2, true), (PAIR_BYTES_MAX - 1, true), (PAIR_BYTES_MAX, false)] {
@@ -52,7 +52,7 @@ fn an_arrow_is_a_sign_between_blanks_or_after_equals() {
     ]);
 }
 
-/// These values are neither random nor ordinary: only the name of the parameter makes secrets of them.
+/// The values are neither random nor ordinary, so only the name of the URL parameter shows that they are secrets.
 #[test]
 fn a_parameter_that_authenticates_a_request_is_masked() {
     let value = "aBaBaBaBaBaB";
@@ -75,7 +75,7 @@ fn the_indented_lines_of_a_block_are_one_value() {
             "users:\n  - password: |\n      <redacted>\n    name: bob",
         ),
         ("x\n- password: |\n    LEAK one\n  name: bob", "x\n- password: |\n    <redacted>\n  name: bob"),
-        // Without a text after it, or without the sign of YAML, `|` begins no block.
+        // `|` begins no YAML block if no text follows, or if the assignment operator is not that of YAML.
         ("password: |\n   \nnext", "password: <redacted>\n   \nnext"),
         ("password=|\n  next line", "password=<redacted>\n  next line"),
     ]);
@@ -90,7 +90,7 @@ fn the_texts_of_a_list_are_one_value() {
     ]);
 }
 
-/// Of a connection string, the value ends at `;`, or before a comma at the end of the word.
+/// In a connection string, a value ends at `;`. At the end of a word, it ends before the comma.
 #[test]
 fn a_value_in_a_list_keeps_its_punctuation() {
     assert_masked(&[

@@ -1,8 +1,8 @@
-//! What each kind of value counts as.
+//! Tests of the classes to which values belong.
 
 use super::*;
 
-/// A value and the letters of what it counts as, see [`letters`].
+/// A test case: a value, and one letter for each class to which it belongs, see [`letters`].
 const VALUES: [(&str, &str); 91] = [
     ("xxx", "pwo"),
     ("xxy", "wo"),
@@ -97,11 +97,11 @@ const VALUES: [(&str, &str); 91] = [
     ("correct-horse", "wo"),
 ];
 
-/// A letter, and what it stands for.
+/// A class: its letter, and the function that decides it.
 type Kind = (char, fn(&str) -> bool);
 
-/// `p` placeholder, `t` type, `c` code, `f` file, `w` words, `o` ordinary, `n` number, `s` statement, `S` sentence, `T` telling,
-/// `r` random.
+/// The letters of the classes: `p` placeholder, `t` type, `c` code, `f` file, `w` words, `o` ordinary, `n` number, `s`
+/// statement, `S` sentence, `T` secret-looking, `r` random.
 fn letters(value: &str) -> String {
     let kinds: [Kind; 11] = [
         ('p', is_placeholder),

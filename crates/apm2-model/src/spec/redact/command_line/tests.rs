@@ -1,9 +1,9 @@
-//! Commands that distinguish the rules of options and positions from neighbouring rules.
+//! Tests of the rules for options and positional arguments. The commands are close to the limits between two rules.
 
 use super::*;
 use crate::spec::redact::filter::redact_args;
 
-/// Commands, written with blanks between the arguments, and what is recorded of them.
+/// Asserts what the filter makes of each command. The arguments of a command are separated by blanks.
 fn assert_masked(rows: &[(&str, &str)]) {
     for (command, expected) in rows {
         let args: Vec<String> = command.split(' ').map(str::to_owned).collect();

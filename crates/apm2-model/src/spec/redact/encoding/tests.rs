@@ -1,24 +1,24 @@
-//! The forms against other encoders: a JSON library, and bits written out.
+//! Compares the encoders with other implementations: a JSON library, and strings of bits.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// Characters that a URL has as they are (RFC 3986, section 2.3).
+/// The unreserved characters of URLs, which are not percent-encoded (RFC 3986, section 2.3).
 const UNRESERVED: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
-/// The bytes as a string of bits.
+/// The bytes as a string of `0` and `1`.
 fn bits(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:08b}")).collect()
 }
 
-/// The bits that digits stand for.
+/// The bits that the digits of the alphabet stand for, as a string of `0` and `1`.
 fn bits_of(digits: &[u8], alphabet: &[u8], width: usize) -> String {
     let value = |digit: &u8| alphabet.iter().position(|known| known == digit).unwrap();
     digits.iter().map(|digit| format!("{:0width$b}", value(digit))).collect()
 }
 
-/// The text that a percent-encoded one stands for.
+/// Decodes a percent-encoded text.
 fn decoded(encoded: &str) -> Vec<u8> {
     let mut parts = encoded.split('%');
     let mut bytes = parts.next().unwrap().as_bytes().to_vec();
@@ -66,7 +66,8 @@ proptest! {
         prop_assert_eq!(lower.to_ascii_lowercase(), lower);
     }
 
-    /// The digits are those of all bytes, without those that hold a bit of a byte before or after the text.
+    /// The digits are those of the whole byte sequence, without the digits that contain a bit of a byte before or after
+    /// the text.
     #[test]
     fn digits_depend_on_the_text_alone(bytes in proptest::collection::vec(any::<u8>(), 0..20), offset in 0..5_usize) {
         for (alphabet, width) in [(&BASE64[..], 6_usize), (&BASE32[..], 5)] {
@@ -96,7 +97,8 @@ fn only_forms_that_differ_from_the_text_are_listed() {
     );
     let long = shown("abcdef");
     assert_eq!(long[2..5], [("YWJjZGVm".to_owned(), 2), ("FiY2RlZ".to_owned(), 2), ("hYmNkZW".to_owned(), 2)]);
-    // Hexadecimal digits in two cases, base64 of the text and of its digits at 3 places, base32 in two cases at 5.
+    // Expected number of forms: hexadecimal digits in 2 cases, base64 of the text and of its hexadecimal digits at 3
+    // offsets, base32 in 2 cases at 5 offsets.
     assert_eq!(long.len(), 2 + 3 * 3 + 2 * 5);
     assert_eq!(shown("a b").iter().filter(|(form, _)| form == "a%20b").count(), 2);
     assert!(shown("a b").contains(&("a+b".to_owned(), 2)));

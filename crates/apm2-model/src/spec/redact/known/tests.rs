@@ -1,4 +1,4 @@
-//! Which values are secrets, and in which forms they are masked.
+//! Tests of which values are secrets, and in which forms they are masked.
 
 use super::*;
 use crate::spec::config::health::HealthCheckConfig;
@@ -32,7 +32,7 @@ fn a_value_is_masked_in_every_form() {
 #[test]
 fn base64_is_found_whatever_stands_before_the_value() {
     let known = known(&[("TOKEN", "LEAKabcdefghijkl")]);
-    // `u:`, `us:` and `usr:` before it, and `x` behind it.
+    // The base64 of a text with `u:`, `us:` or `usr:` before the value and `x` after the value.
     for encoded in ["dTpMRUFLYWJjZGVmZ2hpamtseA==", "dXM6TEVBS2FiY2RlZmdoaWprbHg=", "dXNyOkxFQUthYmNkZWZnaGlqa2x4"] {
         let masked = known.mask(encoded);
         assert!(masked.contains("<redacted>") && masked.len() < 24, "{masked}");
@@ -124,7 +124,7 @@ fn a_path_keeps_its_bytes_where_nothing_is_masked() {
     }
 }
 
-/// However much of a value a cut text ends with, nothing of it is left.
+/// A cut text can end with any part of a value. No part of the value remains.
 #[test]
 fn the_beginning_of_a_value_at_a_cut_end_is_removed() {
     let value = "LEAK0123456789";

@@ -1,4 +1,4 @@
-//! Names that make a secret of their value, and names that do not.
+//! Tests of names whose values are secrets, and of names whose values are not.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn a_word_that_contains_the_name_of_a_secret_is_not_one() {
     assert_eq!(strength("key"), Some(Strength::Weak));
 }
 
-/// The noun is examined together with the words after it.
+/// The list `ABOUT` must not contain a noun, because the noun is tested together with the words after it.
 #[test]
 fn no_noun_names_a_property() {
     let nouns = ABOUT.iter().filter(|word| noun_of(word).is_some());

@@ -1,6 +1,6 @@
-//! The words that names consist of, by what they say about the value.
+//! The words of which names consist, in lists by what each word says about the value.
 
-/// The noun of a name.
+/// The kind of secret that a noun in a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Noun {
     Password,
@@ -15,7 +15,7 @@ pub(super) enum Noun {
     Cookie,
 }
 
-/// Endings of words that are nouns written without a separator.
+/// Word endings that name a secret even without a separator, such as `password` in `dbpassword`.
 pub(super) const ENDINGS: [(&str, Noun); 24] = [
     ("password", Noun::Password),
     ("passwd", Noun::Password),
@@ -43,7 +43,7 @@ pub(super) const ENDINGS: [(&str, Noun); 24] = [
     ("connectionstring", Noun::Dsn),
 ];
 
-/// Words that are nouns.
+/// Whole words that name a secret.
 pub(super) const NOUNS: [(&str, Noun); 24] = [
     ("pwd", Noun::Password),
     ("pw", Noun::Password),
@@ -71,7 +71,7 @@ pub(super) const NOUNS: [(&str, Noun); 24] = [
     ("passkey", Noun::Secret),
 ];
 
-/// Words before `key` in the name of a secret.
+/// Words that, before `key`, make the name of a secret, such as `access`.
 pub(super) const KEY_KINDS: [&str; 45] = [
     "access",
     "account",
@@ -120,7 +120,7 @@ pub(super) const KEY_KINDS: [&str; 45] = [
     "write",
 ];
 
-/// Words before `key` in a name that is not of a secret.
+/// Words that, before `key`, make a name that does not stand for a secret, such as `any`.
 pub(super) const OPEN_KEYS: [&str; 65] = [
     "alternate",
     "any",
@@ -189,7 +189,7 @@ pub(super) const OPEN_KEYS: [&str; 65] = [
     "unknown",
 ];
 
-/// Words before `token` in the name of a piece of text.
+/// Words that, before `token`, mean a piece of text (a token of a language model or a parser).
 pub(super) const OPEN_TOKENS: [&str; 52] = [
     "added",
     "audio",
@@ -245,13 +245,13 @@ pub(super) const OPEN_TOKENS: [&str; 52] = [
     "unk",
 ];
 
-/// Words before `pass` in the name of a pass of a program.
+/// Words that, before `pass`, mean a pass over some data, such as `compiler`.
 pub(super) const OPEN_PASSES: [&str; 14] = [
     "by", "compiler", "did", "first", "high", "llvm", "low", "multi", "one", "opt", "render", "second", "single",
     "test",
 ];
 
-/// Words before the noun in the name of a switch.
+/// Words that, before the noun, make the name of a switch, such as `ask` in `ask_password`.
 pub(super) const SWITCHES: [&str; 22] = [
     "ask",
     "allow",
@@ -277,13 +277,13 @@ pub(super) const SWITCHES: [&str; 22] = [
     "without",
 ];
 
-/// First words of the names of functions.
+/// Verbs at the beginning of function names.
 pub(super) const VERBS: [&str; 19] = [
     "check", "create", "decode", "derive", "encode", "encrypt", "export", "find", "get", "import", "init", "load",
     "lookup", "make", "parse", "read", "save", "validate", "verify",
 ];
 
-/// Words after the noun in the name of a property of a secret.
+/// Words that, after the noun, name a property of a secret, such as `algorithm`.
 pub(super) const ABOUT: [&str; 92] = [
     "alg",
     "algorithm",
@@ -379,7 +379,7 @@ pub(super) const ABOUT: [&str; 92] = [
     "version",
 ];
 
-/// Words after the noun that do not change the verdict.
+/// Words after the noun that do not change the result for the name.
 pub(super) const AFTER: [&str; 22] = [
     "b64",
     "base",

@@ -1,4 +1,4 @@
-//! Escapes, numbers and wrapped lines, and the places that their bytes have.
+//! Tests of decoded escapes, numbers and wrapped lines, and of the original positions of the decoded bytes.
 
 use super::*;
 
@@ -60,7 +60,7 @@ fn a_text_is_decoded_as_often_as_it_was_escaped() {
 #[test]
 fn only_the_neighbourhood_of_an_escape_is_looked_at() {
     let around = |gap: usize| View::around_escapes(format!("%41{}%42", "x".repeat(gap)).as_bytes(), 5).bytes;
-    // Each escape reaches 5 bytes to both sides, from where it begins.
+    // The view contains 5 bytes before and after the beginning of each escape.
     assert_eq!(around(7), b"%41xxxxxxx%42\0");
     assert_eq!(around(8), b"%41xx\0xxxxx%42\0");
     assert_eq!(View::around_escapes(b"no escape", 5).bytes, b"");
