@@ -54,9 +54,10 @@ const RAW_LEN_MAX: usize = RECORD_BYTES_MAX + LENGTH_LEN;
 
 const LEAF_LEN: usize = 32;
 
-const ERASED: u32 = 1 << 31;
+/// No event is as long.
+const ERASED: u32 = 0x8000_0000;
 
-const ERASED_LENGTH: u32 = ERASED | LEAF_LEN as u32;
+const ERASED_LENGTH: u32 = 0x8000_0020;
 
 /// The beginning of a block, with its own checksum right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

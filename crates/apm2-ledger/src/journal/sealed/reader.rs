@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// A key of a table and its value.
+type TableEntry = (Vec<u8>, Vec<u8>);
+
 /// An open sealed segment. It can be read from several threads.
 #[derive(Debug)]
 pub struct SealedSegment {
@@ -260,7 +263,7 @@ impl SealedSegment {
         &'a self,
         section: Section,
         key: &'a [u8],
-    ) -> Result<impl Iterator<Item = Result<(Vec<u8>, Vec<u8>), SealedError>> + 'a, SealedError> {
+    ) -> Result<impl Iterator<Item = Result<TableEntry, SealedError>> + 'a, SealedError> {
         let table = self.table(section)?;
         let pages = table.pages().get(table.page_with(key)..).unwrap_or_default();
         let mut last_key: Option<Vec<u8>> = None;
