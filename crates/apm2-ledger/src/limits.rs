@@ -104,3 +104,6 @@ pub const SECTION_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// States of streams that the sealing thread keeps in memory from one segment to the next.
 pub const SEALER_STATES_MAX: usize = 1024;
+
+/// How long the plain file of a segment is kept after the segment was sealed, for copies of the directory that are being made.
+pub const SEALED_PLAIN_KEPT: Duration = Duration::from_secs(300);

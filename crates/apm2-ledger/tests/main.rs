@@ -21,5 +21,6 @@ mod moved;
 mod read;
 mod read_only;
 mod recovery;
+mod sealed;
 mod support;
 mod tidy;

@@ -68,8 +68,14 @@ pub(crate) fn small_segments() -> Options {
         segment_bytes: 16 * 1024,
         lock_wait: std::time::Duration::ZERO,
         stream_heads_max: 2,
+        seal: false,
         ..Options::default()
     }
+}
+
+/// Small segments, which are sealed once they are full.
+pub(crate) fn sealed_segments() -> Options {
+    Options { seal: true, ..small_segments() }
 }
 
 pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {

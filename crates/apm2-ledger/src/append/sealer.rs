@@ -1,7 +1,8 @@
 //! The sealing thread: it rewrites each full segment as a sealed segment.
 //!
-//! The plain file of a segment is removed only after the sealed file was written, synced, read back and compared with it.
-//! A crash at any point leaves the plain file, the sealed one, or both.
+//! A sealed file gets its name only after it was written, synced, read back and compared with the plain file. The plain file
+//! stays for [`SEALED_PLAIN_KEPT`] after that: a program that copies the directory, and listed it before, still finds the
+//! segment. A crash at any point leaves the plain file, the sealed one, or both.
 
 use std::{
     collections::HashMap,
@@ -38,6 +39,7 @@ use crate::{
         segment::FORMAT_VERSION,
         segment_file::{SegmentFile, all_segment_files, sealed_path},
     },
+    limits::SEALED_PLAIN_KEPT,
     record::{RecordError, decode_event},
 };
 
@@ -134,7 +136,9 @@ impl Worker {
             if self.is_stopped.load(Ordering::Relaxed) {
                 return;
             }
-            if let Err(error) = self.seal(&journal, file) {
+            let is_sealed = files.iter().any(|other| other.number == file.number && other.is_sealed);
+            let done = if is_sealed { self.remove_plain(&journal, file) } else { self.seal(&journal, file) };
+            if let Err(error) = done {
                 tracing::warn!(error = %causes(&error), number = file.number, "cannot seal a full journal segment");
                 return;
             }
@@ -149,23 +153,36 @@ impl Worker {
         if segment.header().version < FORMAT_VERSION {
             return Ok(());
         }
-        let sealed = sealed_path(journal, plain.number);
         let (built, chain) = self.build(segment)?;
-        // The sealed file exists when a process was interrupted before it removed the plain file.
-        if !sealed.exists() {
-            let unfinished = journal.join(UNFINISHED);
-            let written = self.write(&unfinished, &built).and_then(|()| compare(&unfinished, chain));
-            if let Err(error) = written {
-                drop(fs::remove_file(&unfinished));
-                return Err(error);
-            }
-            fs::rename(&unfinished, &sealed)?;
-            sync_dir(journal)?;
-        } else {
-            compare(&sealed, chain)?;
+        let unfinished = journal.join(UNFINISHED);
+        let written = self.write(&unfinished, &built).and_then(|()| compare(&unfinished, chain));
+        if let Err(error) = written {
+            drop(fs::remove_file(&unfinished));
+            return Err(error);
         }
-        fs::remove_file(&plain.path)?;
-        Ok(())
+        fs::rename(&unfinished, sealed_path(journal, plain.number))?;
+        Ok(sync_dir(journal)?)
+    }
+
+    /// Removes the plain file of a segment that was sealed [`SEALED_PLAIN_KEPT`] ago or earlier.
+    fn remove_plain(&self, journal: &Path, plain: &SegmentFile) -> Result<(), NotSealed> {
+        let sealed = sealed_path(journal, plain.number);
+        // A clock that was set back makes the age unknown; the plain file then stays for now.
+        let age = fs::metadata(&sealed)?.modified()?.elapsed().unwrap_or_default();
+        if age < SEALED_PLAIN_KEPT {
+            return Ok(());
+        }
+        let bytes = file::read(&plain.path)?;
+        let mut segment =
+            PlainSegment::parse(bytes, false, false).map_err(|error| header_damage(plain.number, error, 1))?;
+        while let Some(found) = segment.scan_next() {
+            if let Scanned::Damage(damage) = found {
+                return Err(damage.into());
+            }
+        }
+        compare(&sealed, segment.chain())?;
+        self.dir.check_place()?;
+        Ok(fs::remove_file(&plain.path)?)
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), NotSealed> {

@@ -292,7 +292,7 @@ mod tests {
     /// that last byte.
     fn segment_ending_in(is_wanted: impl Fn(u8) -> bool) -> (Vec<u8>, usize) {
         let chain_before = Chain::genesis(LEDGER);
-        let segment = SegmentHeader { ledger: LEDGER, number: 1, first_seq: 1, chain_before, len: 2048 };
+        let segment = SegmentHeader { version: 1, ledger: LEDGER, number: 1, first_seq: 1, chain_before, len: 2048 };
         (0_u32..100_000)
             .find_map(|number| {
                 let mut event = number.to_string();

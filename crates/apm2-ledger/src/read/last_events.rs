@@ -8,7 +8,7 @@ use crate::{
     error::ReadError,
     journal::{
         event_batch::EventBatch,
-        reader::{JournalReader, not_a_file_damage, sealed_damage},
+        reader::{JournalReader, header_damage, not_a_file_damage, sealed_damage},
         sealed::reader::SealedSegment,
         sealed_cursor::SealedCursor,
         segment_file::SegmentFile,
@@ -34,8 +34,7 @@ impl Reader {
         let mut end_seq = last.min(self.visible()).saturating_add(1);
         for file in self.segment_files()?.iter().rev() {
             let start = file.start().map_err(|error| self.segment_error(file, error))?;
-            // The events of a segment without a valid header are read, or reported, from the segment before it on.
-            let Ok(start) = start else { continue };
+            let start = start.map_err(|error| header_damage(file.number, error, end_seq.saturating_sub(1)))?;
             if start.first_seq >= end_seq {
                 continue;
             }

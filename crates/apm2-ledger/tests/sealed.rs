@@ -1,0 +1,308 @@
+//! Full segments are sealed in the background, and a ledger of sealed segments gives the same answers.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use apm2_ledger::{EventQuery, KindSet, Ledger, Origin, Reader, verify};
+use apm2_model::{
+    event::{Event, stream_id::StreamId},
+    state::stream::Stream,
+};
+use chrono::{DateTime, Utc};
+use tempfile::TempDir;
+
+use crate::support::{all_events, copy_of, fill, private_dir, sealed_segments, segments, stream};
+
+const SEALED_WITHIN: Duration = Duration::from_secs(60);
+
+const STREAMS: u8 = 6;
+
+fn sealed(dir: &Path) -> Vec<PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "sealed"));
+    found.sort();
+    found
+}
+
+/// Waits until every segment but the last is sealed.
+fn wait_until_sealed(dir: &Path) {
+    let began = Instant::now();
+    while sealed(dir).len() + 1 < segments(dir).len() {
+        assert!(
+            began.elapsed() < SEALED_WITHIN,
+            "{} of {} segments are sealed",
+            sealed(dir).len(),
+            segments(dir).len()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A closed ledger whose segments are sealed but for the last, without the plain files of the sealed ones; and its events.
+fn sealed_ledger() -> (TempDir, Vec<Event>) {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    for number in 1..=STREAMS {
+        fill(&ledger, stream(number), 40);
+    }
+    let events = all_events(&ledger);
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    let mut plain = segments(dir.path());
+    plain.pop();
+    plain.into_iter().for_each(|path| fs::remove_file(path).unwrap());
+    assert!(sealed(dir.path()).len() > 5);
+    (dir, events)
+}
+
+fn states(events: &[Event], upto: u64) -> BTreeMap<StreamId, Stream> {
+    let mut states: BTreeMap<StreamId, Stream> = BTreeMap::new();
+    for event in events.iter().filter(|event| event.seq <= upto && !event.stream.is_system()) {
+        match states.get_mut(&event.stream) {
+            Some(state) => state.apply(event).unwrap(),
+            None => drop(states.insert(event.stream, Stream::begin(event).unwrap())),
+        }
+    }
+    states
+}
+
+/// Compares every question with the answer that the events give.
+fn assert_answers(reader: &Reader, events: &[Event]) {
+    let read: Vec<Event> = reader.events(1, u64::MAX).map(Result::unwrap).collect();
+    assert_eq!(read, events);
+    let size = events.len() as u64;
+    assert_eq!(reader.head().unwrap().size, size);
+    for (first, last) in [(1, 1), (size / 3, size / 2), (size, u64::MAX), (size + 1, u64::MAX)] {
+        let read: Vec<u64> = reader.events(first, last).map(|event| event.unwrap().seq).collect();
+        assert_eq!(read, (first..=last.min(size)).collect::<Vec<_>>());
+    }
+    for number in 1..=STREAMS + 1 {
+        let id = stream(number);
+        let of_stream: Vec<&Event> = events.iter().filter(|event| event.stream == id).collect();
+        let read: Vec<Event> = reader.stream_events(id).map(Result::unwrap).collect();
+        assert_eq!(read.iter().collect::<Vec<_>>(), of_stream);
+        assert_eq!(reader.stream(id).unwrap(), states(events, u64::MAX).remove(&id));
+        for seq in (0..=size).step_by(97) {
+            assert_eq!(reader.stream_at(id, seq).unwrap(), states(events, seq).remove(&id), "{number} at {seq}");
+        }
+        if let Some(first) = of_stream.first() {
+            let text = id.process_id.to_string();
+            assert_eq!(reader.find(&text[..13]).unwrap(), [id]);
+            assert_eq!(reader.find(&format!("p{}", id.process_id.as_bytes()[0])).unwrap(), [id]);
+            assert_eq!(first.version, 1);
+        }
+    }
+    assert!(reader.find("nothing-has-this-name").is_err());
+    for seq in [0, 1, size / 4, size / 2, size - 1, size, u64::MAX] {
+        for origin in [Origin::Genesis, Origin::Snapshot] {
+            assert_eq!(reader.replay(seq, origin).unwrap().streams, states(events, seq), "{origin:?} at {seq}");
+        }
+    }
+    assert_last_events(reader, events);
+    assert_times(reader, events);
+}
+
+fn assert_last_events(reader: &Reader, events: &[Event]) {
+    let size = events.len() as u64;
+    let crashed = Some(KindSet::named(["crashed"]));
+    let queries = [
+        EventQuery::default(),
+        EventQuery::stream(stream(2)),
+        EventQuery { kinds: crashed, ..EventQuery::default() },
+        EventQuery { streams: vec![stream(1), stream(5)], kinds: crashed, ..EventQuery::default() },
+        EventQuery { streams: vec![stream(STREAMS + 1)], ..EventQuery::default() },
+    ];
+    for query in queries {
+        for (last, max) in [(u64::MAX, 1), (u64::MAX, 20), (size / 2, 7), (3, 100), (u64::MAX, usize::MAX), (size, 0)] {
+            let mut expected: Vec<&Event> =
+                events.iter().filter(|event| event.seq <= last && query.accepts(event)).rev().take(max).collect();
+            expected.reverse();
+            let found = reader.last_events(&query, last, max).unwrap();
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "{query:?} up to {last}, {max} at most");
+        }
+    }
+}
+
+fn assert_times(reader: &Reader, events: &[Event]) {
+    let walls: Vec<DateTime<Utc>> = events.iter().step_by(53).map(|event| event.stamp.wall()).collect();
+    for wall in &walls {
+        let expected = events.iter().rev().find(|event| event.stamp.wall() <= *wall).map_or(0, |event| event.seq);
+        assert_eq!(reader.seq_at(*wall).unwrap(), expected);
+    }
+    for pair in walls.windows(2) {
+        let (from, to) = (pair[0].min(pair[1]), pair[0].max(pair[1]));
+        let expected: Vec<&Event> = events.iter().filter(|event| (from..=to).contains(&event.stamp.wall())).collect();
+        let read: Vec<Event> = reader.between(from, to).unwrap().map(Result::unwrap).collect();
+        assert_eq!(read.iter().collect::<Vec<_>>(), expected);
+    }
+}
+
+#[test]
+fn a_sealed_ledger_gives_the_same_answers() {
+    let (dir, events) = sealed_ledger();
+    assert_answers(&Reader::open(dir.path()).unwrap(), &events);
+    let report = verify(dir.path(), &mut |_| {}).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    assert_eq!((report.events, report.head.size), (events.len() as u64, events.len() as u64));
+}
+
+#[test]
+fn a_sealed_ledger_is_opened_and_goes_on() {
+    let (dir, events) = sealed_ledger();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    assert_answers(&ledger.reader(), &events);
+    fill(&ledger, stream(STREAMS + 1), 40);
+    let more = all_events(&ledger);
+    assert_eq!(more[..events.len()], events);
+    wait_until_sealed_after(dir.path());
+    assert_answers(&ledger.reader(), &more);
+    ledger.close().unwrap();
+    // The store is built again from sealed segments.
+    fs::remove_dir_all(dir.path().join("sled")).unwrap();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    let rebuilt = all_events(&ledger);
+    assert_eq!(rebuilt[..more.len()], more);
+    ledger.close().unwrap();
+    assert!(verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+}
+
+/// Waits until the plain segments before the last have a sealed file.
+fn wait_until_sealed_after(dir: &Path) {
+    let began = Instant::now();
+    loop {
+        let (plain, all) = (segments(dir), sealed(dir));
+        let is_sealed = |path: &PathBuf| all.contains(&path.with_extension("sealed"));
+        if plain.split_last().is_some_and(|(_, full)| full.iter().all(is_sealed)) {
+            return;
+        }
+        assert!(began.elapsed() < SEALED_WITHIN);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_reader_beside_the_writer_and_the_sealing_thread_misses_no_event() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    fill(&ledger, stream(1), 1);
+    let (writer, path) = (ledger.clone(), dir.path().to_owned());
+    let writing = std::thread::spawn(move || (2..=STREAMS).for_each(|number| drop(fill(&writer, stream(number), 40))));
+    let mut last = 0;
+    while !writing.is_finished() {
+        // The plain files go as soon as they may, as they do some minutes after the sealing.
+        for path in sealed(&path) {
+            drop(fs::remove_file(path.with_extension("seg")));
+        }
+        let reader = Reader::open(&path).unwrap();
+        let read: Vec<u64> = reader.events(1, u64::MAX).map(|event| event.unwrap().seq).collect();
+        assert!(read.iter().copied().eq(1..=read.len() as u64), "a gap");
+        assert!(read.len() as u64 >= last);
+        last = read.len() as u64;
+        let newest = reader.last_events(&EventQuery::default(), u64::MAX, 5).unwrap();
+        assert!(newest.last().unwrap().seq >= last);
+        assert!(reader.stream(stream(1)).unwrap().is_some());
+    }
+    writing.join().unwrap();
+    ledger.close().unwrap();
+}
+
+#[test]
+fn every_flipped_byte_of_sealed_segments_is_found_and_no_answer_is_wrong() {
+    let (dir, events) = sealed_ledger();
+    for (at, path) in sealed(dir.path()).into_iter().enumerate().take(2) {
+        let bytes = fs::read(&path).unwrap();
+        for place in (at..bytes.len()).step_by(61) {
+            let mut flipped = bytes.clone();
+            flipped[place] ^= 1 << (place % 8);
+            fs::write(&path, &flipped).unwrap();
+            let report = verify(dir.path(), &mut |_| {}).unwrap();
+            assert!(!report.findings.is_empty(), "byte {place} of {}", path.display());
+            let reader = Reader::open(dir.path()).unwrap();
+            let read: Vec<_> = reader.events(1, u64::MAX).map_while(Result::ok).collect();
+            assert_eq!(read, events[..read.len()]);
+            if let Ok(state) = reader.stream(stream(2)) {
+                assert_eq!(state, states(&events, u64::MAX).remove(&stream(2)));
+            }
+            if let Ok(last) = reader.last_events(&EventQuery::stream(stream(1)), u64::MAX, 10) {
+                let mut expected: Vec<_> =
+                    events.iter().filter(|event| event.stream == stream(1)).rev().take(10).collect();
+                expected.reverse();
+                assert_eq!(last.iter().collect::<Vec<_>>(), expected);
+            }
+        }
+        fs::write(&path, &bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_missing_sealed_segment_is_damage() {
+    let (dir, _) = sealed_ledger();
+    let all = sealed(dir.path());
+    for missing in [&all[0], &all[2], all.last().unwrap()] {
+        let copy = copy_of(dir.path());
+        fs::remove_file(copy.path().join("journal").join(missing.file_name().unwrap())).unwrap();
+        assert!(Ledger::open_with(copy.path(), &sealed_segments()).err().unwrap().is_integrity());
+        assert!(!verify(copy.path(), &mut |_| {}).unwrap().findings.is_empty());
+    }
+    // Without the segment that is appended to.
+    let copy = copy_of(dir.path());
+    fs::remove_file(segments(copy.path()).pop().unwrap()).unwrap();
+    assert!(Ledger::open_with(copy.path(), &sealed_segments()).err().unwrap().is_integrity());
+    assert!(!verify(copy.path(), &mut |_| {}).unwrap().findings.is_empty());
+}
+
+#[test]
+fn what_an_interrupted_sealing_leaves_does_no_harm() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    for number in 1..=STREAMS {
+        fill(&ledger, stream(number), 40);
+    }
+    let events = all_events(&ledger);
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    let all = sealed(dir.path());
+    // A file that was not finished, a segment that was not sealed, and plain files beside sealed ones.
+    fs::write(dir.path().join("journal/sealing.new"), fs::read(&all[1]).unwrap().split_at(1000).0).unwrap();
+    fs::remove_file(&all[1]).unwrap();
+    assert_answers(&Reader::open(dir.path()).unwrap(), &events);
+    assert!(verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    assert_answers(&Reader::open(dir.path()).unwrap(), &events);
+    assert!(all[1].exists());
+}
+
+#[test]
+fn the_plain_file_is_removed_some_time_after_the_sealing() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    for number in 1..=STREAMS {
+        fill(&ledger, stream(number), 40);
+    }
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    let all = sealed(dir.path());
+    let old = SystemTime::now() - Duration::from_secs(600);
+    let damaged = &all[3];
+    for path in &all {
+        fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();
+    }
+    let mut bytes = fs::read(damaged).unwrap();
+    bytes[200] ^= 1;
+    fs::write(damaged, bytes).unwrap();
+    fs::File::options().append(true).open(damaged).unwrap().set_modified(old).unwrap();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    let began = Instant::now();
+    while all[..3].iter().any(|path| path.with_extension("seg").exists()) {
+        assert!(began.elapsed() < SEALED_WITHIN);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ledger.close().unwrap();
+    assert!(damaged.with_extension("seg").exists(), "the plain file of a damaged sealed segment was removed");
+}
