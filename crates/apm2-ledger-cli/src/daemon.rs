@@ -13,6 +13,7 @@ use apm2_daemon::{
     client::{self, Client, ClientError, Received},
     protocol::{CallAnswer, ClientRequest, FailureKind, Outcome},
 };
+use apm2_model::event::Event;
 
 use crate::{
     error::{CliError, ErrorKind},
@@ -26,7 +27,7 @@ const ASK_MAX: Duration = Duration::from_secs(30);
 pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(60);
 
 /// Pause between two attempts.
-const ASK_POLL: Duration = Duration::from_millis(50);
+pub(crate) const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Connects to the daemon of the ledger. Starts a daemon if none runs.
 ///
@@ -96,6 +97,13 @@ impl RequestError {
         self.is_lost() && !self.is_leaving() && self.is_sent && !request.is_repeatable()
     }
 
+    /// Whether to send `request` to the next daemon, at the time `waited` after the first attempt. The limit is `max` when
+    /// the daemon has ended, and [`LEAVING_MAX`] when it is shutting down. False if this could carry out the request twice.
+    pub(crate) fn may_be_repeated(&self, request: &ClientRequest, waited: Duration, max: Duration) -> bool {
+        let max = if self.is_leaving() { LEAVING_MAX } else { max };
+        self.is_lost() && !self.is_unknown(request) && waited < max
+    }
+
     /// The error for a command that does not send its request again.
     pub(crate) fn of(self, request: &ClientRequest) -> CliError {
         if !self.is_unknown(request) {
@@ -119,6 +127,29 @@ pub(crate) fn ask(client: Client, request: ClientRequest, reason: Option<String>
     answered(client, &request, reason, say_done).map_err(|unanswered| unanswered.of(&request))
 }
 
+/// The reason why an attempt to send a request failed.
+pub(crate) enum AttemptError {
+    /// There is no connection to a daemon.
+    Connecting(CliError),
+    /// The daemon did not answer, or refused the request.
+    Asking(RequestError),
+}
+
+/// Calls `attempt` until it succeeds, or until `goes_on` returns false for its error. Waits for `pause` before each
+/// repetition. Commands use this loop to wait for the next daemon.
+pub(crate) fn retry<T, E>(
+    pause: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+    mut goes_on: impl FnMut(&E) -> bool,
+) -> Result<T, E> {
+    loop {
+        match attempt() {
+            Err(error) if goes_on(&error) => thread::sleep(pause),
+            result => return result,
+        }
+    }
+}
+
 /// Sends a request to the daemon of the ledger in `dir`. Starts a daemon if none runs. If a daemon ends before it
 /// answers, sends the request to the next daemon, unless this could carry out the request twice.
 ///
@@ -126,16 +157,18 @@ pub(crate) fn ask(client: Client, request: ClientRequest, reason: Option<String>
 /// The daemon refuses the request, or no daemon answers.
 pub(crate) fn order(dir: &Path, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
     let began = Instant::now();
-    loop {
-        match answered(connect_or_start(dir)?, &request, reason.clone(), say_done) {
-            Ok(answer) => return Ok(answer),
-            Err(leaving) if leaving.is_leaving() && began.elapsed() < LEAVING_MAX => thread::sleep(ASK_POLL),
-            Err(lost) if lost.is_lost() && !lost.is_unknown(&request) && began.elapsed() < ASK_MAX => {
-                thread::sleep(ASK_POLL);
-            }
-            Err(unanswered) => return Err(unanswered.of(&request)),
-        }
-    }
+    let attempt = || {
+        let client = connect_or_start(dir).map_err(AttemptError::Connecting)?;
+        answered(client, &request, reason.clone(), say_done).map_err(AttemptError::Asking)
+    };
+    let answer = retry(ASK_POLL, attempt, |failed| match failed {
+        AttemptError::Connecting(_) => false,
+        AttemptError::Asking(error) => error.may_be_repeated(&request, began.elapsed(), ASK_MAX),
+    });
+    answer.map_err(|failed| match failed {
+        AttemptError::Connecting(error) => error,
+        AttemptError::Asking(error) => error.of(&request),
+    })
 }
 
 /// Sends one request to one daemon and waits for its final answer. `done` is called with each outcome that the daemon
@@ -156,6 +189,30 @@ pub(crate) fn answered(
             Received::Done(answer) => return Ok(answer),
             Received::Progress(outcome) => done(&outcome),
             Received::Bytes(_) | Received::Answer(_) => {}
+        }
+    }
+}
+
+/// Requests the events from `first` on and passes each event to `take`, until `take` returns an error or the daemon ends
+/// the call. The inner result is that of `take`.
+///
+/// # Errors
+/// The connection is lost, or an event cannot be decoded.
+pub(crate) fn follow_events<E>(
+    mut client: Client,
+    first: u64,
+    mut take: impl FnMut(Event) -> Result<(), E>,
+) -> Result<Result<(), E>, ClientError> {
+    client.ask(ClientRequest::Follow { first }, None, None)?;
+    loop {
+        match client.receive()? {
+            Received::Bytes(bytes) => {
+                if let Err(error) = take(client::event(&bytes)?) {
+                    return Ok(Err(error));
+                }
+            }
+            Received::Done(_) => return Ok(Ok(())),
+            Received::Progress(_) | Received::Answer(_) => {}
         }
     }
 }

@@ -103,13 +103,7 @@ impl FdStoreClient {
         if let Some(connection) = &state.connection {
             return Ok(Some(Arc::clone(connection)));
         }
-        let dir = File::open(self.0.dir.at())?;
-        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
-        let handshake = match handshake(&address, &dir) {
-            Err(error) if is_unanswered(&error) && self.0.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
-            handshake => handshake,
-        };
-        match handshake {
+        match self.0.handshake() {
             Err(error) if is_unanswered(&error) => Ok(None),
             handshake => Ok(Some(self.0.connected(&mut state, handshake?))),
         }
@@ -164,15 +158,19 @@ impl Inner {
 
     /// Connects to the store that an earlier daemon has started, or starts a new store.
     fn connect(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
-        let dir = File::open(self.dir.at())?;
-        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
-        let handshake = match handshake(&address, &dir) {
-            Err(error) if is_unanswered(&error) && self.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
-            handshake => handshake,
-        };
-        match handshake {
+        match self.handshake() {
             Ok(handshake) if handshake.serves_this_dir || !state.requires_proof => Ok(self.connected(state, handshake)),
             Ok(_) | Err(_) => self.replace(state),
+        }
+    }
+
+    /// Connects to the store that runs already, and waits for its socket if the socket file is missing.
+    fn handshake(&self) -> io::Result<Handshake> {
+        let dir = File::open(self.dir.at())?;
+        let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
+        match handshake(&address, &dir) {
+            Err(error) if is_unanswered(&error) && self.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
+            handshake => handshake,
         }
     }
 

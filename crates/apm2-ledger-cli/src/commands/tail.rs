@@ -9,8 +9,7 @@ use std::{
 use apm2_core::notify::FileWatch;
 use apm2_daemon::{
     DAEMON_SOCKET,
-    client::{self, Client, ClientError, Received},
-    protocol::ClientRequest,
+    client::{Client, ClientError},
 };
 use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
 use apm2_model::{
@@ -21,7 +20,7 @@ use apm2_model::{
 use crate::{
     commands::show::parse_count,
     context::Context,
-    daemon::connect,
+    daemon::{connect, follow_events},
     error::CliError,
     history::Step,
     options::Format,
@@ -208,19 +207,11 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
 }
 
 /// Prints the events that one daemon sends, until the connection is lost.
-fn from_daemon(mut client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
+fn from_daemon(client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
     let first = tail.seen.saturating_add(1);
-    let mut asked = client.ask(ClientRequest::Follow { first }, None, None);
-    while asked.is_ok() {
-        match client.receive() {
-            Ok(Received::Bytes(bytes)) => tail.take(client::event(&bytes)?, filter, context)?,
-            Ok(Received::Done(_)) => return Ok(()),
-            Ok(Received::Progress(_) | Received::Answer(_)) => {}
-            Err(error) => asked = Err(error),
-        }
-    }
-    match asked {
-        Ok(()) | Err(ClientError::Gone(_)) => Ok(()),
+    match follow_events(client, first, |event| tail.take(event, filter, context)) {
+        Ok(printed) => printed,
+        Err(ClientError::Gone(_)) => Ok(()),
         Err(error) => {
             say("cannot go on");
             Err(error.into())

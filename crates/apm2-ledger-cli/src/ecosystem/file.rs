@@ -15,7 +15,7 @@ use apm2_model::spec::config::{
 };
 use serde::Deserialize;
 
-use crate::commands::backoff::BackoffArg;
+use crate::{commands::backoff::BackoffArg, ecosystem::paths::place_program};
 
 /// The content of an ecosystem file.
 #[derive(Deserialize)]
@@ -126,7 +126,7 @@ impl Profile {
             (Some(file), None, false) => Ok(CredentialSource::File(dir.join(file))),
             (None, Some(command), false) if !command.is_empty() => {
                 let mut words = command.clone();
-                crate::ecosystem::place_program(dir, &mut words);
+                place_program(dir, &mut words);
                 Ok(CredentialSource::Command(words))
             }
             (None, None, true) => Ok(CredentialSource::Environment),

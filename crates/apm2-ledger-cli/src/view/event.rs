@@ -8,12 +8,6 @@ use apm2_model::{
         kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
     },
     signal::Signal,
-    spec::{
-        ProcessSpec,
-        config::{
-            credentials::CredentialConfig, health::HealthCheckConfig, restart::RestartConfig, shutdown::ShutdownConfig,
-        },
-    },
 };
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -24,6 +18,7 @@ use crate::{
     view::{
         exit::{ExitView, SpawnFailureView},
         run::trigger,
+        spec::SpecView,
     },
 };
 
@@ -343,43 +338,6 @@ impl From<&RestartRule> for RuleView {
                 Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
             }
             RestartRule::LaunchUnknown => Self::LaunchUnknown,
-        }
-    }
-}
-
-/// A specification without secrets. It contains only the names of environment variables.
-#[derive(Debug, Serialize)]
-struct SpecView<'a> {
-    name: &'a str,
-    command: &'a str,
-    args: &'a [String],
-    cwd: Option<String>,
-    env: Vec<&'a str>,
-    instances: u32,
-    restart: &'a RestartConfig,
-    health: Option<&'a HealthCheckConfig>,
-    shutdown: &'a ShutdownConfig,
-    credentials: Option<&'a CredentialConfig>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stdin: Option<String>,
-}
-
-impl<'a> SpecView<'a> {
-    fn new(spec: &'a ProcessSpec) -> Self {
-        let mut env: Vec<_> = spec.env.keys().map(String::as_str).collect();
-        env.sort_unstable();
-        Self {
-            name: &spec.name,
-            command: &spec.command,
-            args: &spec.args,
-            cwd: spec.cwd.as_ref().map(|path| path.to_string_lossy().into_owned()),
-            env,
-            instances: spec.instances,
-            restart: &spec.restart,
-            health: spec.health.as_ref(),
-            shutdown: &spec.shutdown,
-            credentials: spec.credentials.as_ref(),
-            stdin: spec.stdin.as_ref().map(|path| path.to_string_lossy().into_owned()),
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod exit;
 pub(crate) mod handle;
 pub(crate) mod notice;
 pub(crate) mod run;
+pub(crate) mod spec;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};

@@ -2,6 +2,7 @@
 //! the next daemon.
 
 use std::{
+    convert::Infallible,
     io,
     os::fd::{AsFd as _, OwnedFd},
     path::PathBuf,
@@ -30,7 +31,7 @@ use crate::{
         output::{LogPositions, OutputThread},
         signals::SignalMeaning,
     },
-    daemon::{LEAVING_MAX, connect, connect_or_start, terminal},
+    daemon::{LEAVING_MAX, connect, connect_or_start, follow_events, retry, terminal},
     error::CliError,
 };
 
@@ -237,23 +238,20 @@ impl RunWait {
         if self.losses > LOSSES_MAX {
             return Err(ClientError::Gone(error).into());
         }
+        let attempt = || {
+            let mut next = connect_or_start(&self.dir)?;
+            next.ask(ClientRequest::Wait { process_id, run: self.run }, None, None)?;
+            Ok(next)
+        };
         let mut is_said = false;
-        loop {
-            let next = connect_or_start(&self.dir).and_then(|mut next| {
-                next.ask(ClientRequest::Wait { process_id, run: self.run }, None, None)?;
-                Ok(next)
-            });
-            match next {
-                Ok(next) => return Ok(next),
-                Err(error) if began.elapsed() > RETRY_MAX => return Err(error),
-                Err(error) if !std::mem::replace(&mut is_said, true) => {
-                    let why = error.message();
-                    tell(&self.news, WatchInput::Remark(format!("the daemon has ended; starting the next one: {why}")));
-                }
-                Err(_) => {}
+        retry(RETRY, attempt, |error: &CliError| {
+            let goes_on = began.elapsed() <= RETRY_MAX;
+            if goes_on && !std::mem::replace(&mut is_said, true) {
+                let why = error.message();
+                tell(&self.news, WatchInput::Remark(format!("the daemon has ended; starting the next one: {why}")));
             }
-            thread::sleep(RETRY);
-        }
+            goes_on
+        })
     }
 }
 
@@ -268,20 +266,13 @@ impl Follower {
         loop {
             if let Ok(Some(client)) = connect(&self.dir) {
                 // The thread that waits for the end of the process handles a lost daemon, so this thread only waits.
-                let _ = self.follow(client, &mut next);
+                let _ = follow_events(client, next, |event| {
+                    next = event.seq.saturating_add(1);
+                    tell(&self.news, WatchInput::Event(Box::new(event)));
+                    Ok::<_, Infallible>(())
+                });
             }
             thread::sleep(RETRY);
-        }
-    }
-
-    fn follow(&self, mut client: Client, next: &mut u64) -> Result<(), ClientError> {
-        client.ask(ClientRequest::Follow { first: *next }, None, None)?;
-        loop {
-            if let Received::Bytes(bytes) = client.receive()? {
-                let event = client::event(&bytes)?;
-                *next = event.seq.saturating_add(1);
-                tell(&self.news, WatchInput::Event(Box::new(event)));
-            }
         }
     }
 }

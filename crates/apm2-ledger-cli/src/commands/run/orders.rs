@@ -13,15 +13,13 @@ use apm2_model::{signal::Signal, spec::id::ProcessId};
 
 use crate::{
     commands::run::call::{WatchInput, tell},
-    daemon::{RequestError, answered, connect},
+    daemon::{ASK_POLL, AttemptError, answered, connect, retry},
+    error::CliError,
 };
 
 /// Total time in which a request is repeated while no daemon answers. The main thread starts the next daemon in the
 /// meantime.
 const ASK_MAX: Duration = Duration::from_secs(60);
-
-/// Pause between two attempts to send a request.
-const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Maximum number of queued signals. The kernel also merges pending signals of one kind (signal(7)).
 const WAITING_MAX: usize = 64;
@@ -89,52 +87,34 @@ fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInpu
 /// Sends a request to the daemon. If no daemon runs, or a daemon ends before it answers, sends the request to the next
 /// daemon. A request that is not repeatable is sent only once. A stop is repeated as long as no daemon answers.
 fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchInput>) -> Result<(), String> {
+    let attempt = || {
+        let client = connect(dir).and_then(|client| client.ok_or_else(|| CliError::failed("no daemon is there")));
+        let client = client.map_err(AttemptError::Connecting)?;
+        answered(client, request, Some(format!("received {signal}")), |_| ()).map_err(AttemptError::Asking)
+    };
     let (mut began, mut is_said) = (Instant::now(), false);
-    loop {
-        let unanswered = match ask_once(dir, request, signal) {
-            Ok(CallAnswer::Outcomes(outcomes)) => {
-                return outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err);
+    let answer = retry(ASK_POLL, attempt, |failed| match failed {
+        AttemptError::Asking(error) if error.is_silent() && matches!(request, ClientRequest::Stop { .. }) => {
+            // The daemon is connected. If it is stopped by a signal, it carries out the request when it continues.
+            began = Instant::now();
+            if !std::mem::replace(&mut is_said, true) {
+                let text = "the daemon does not answer; it is asked again to stop it".to_owned();
+                tell(news, WatchInput::Remark(text));
             }
-            Ok(CallAnswer::Hello { .. } | CallAnswer::Started { .. } | CallAnswer::Ended | CallAnswer::Done) => {
-                return Ok(());
-            }
-            Err(unanswered) => unanswered,
-        };
-        match unanswered {
-            Failed::Asking(unanswered) if unanswered.is_unknown(request) => {
-                return Err(format!("it is not known whether that was done: {}", unanswered.error));
-            }
-            Failed::Asking(unanswered) if unanswered.is_silent() && matches!(request, ClientRequest::Stop { .. }) => {
-                // The daemon is connected. If it is stopped by a signal, it carries out the request when it continues.
-                began = Instant::now();
-                if !std::mem::replace(&mut is_said, true) {
-                    tell(
-                        news,
-                        WatchInput::Remark("the daemon does not answer; it is asked again to stop it".to_owned()),
-                    );
-                }
-            }
-            Failed::Asking(unanswered) if !unanswered.is_lost() => return Err(unanswered.error.to_string()),
-            Failed::Asking(unanswered) if began.elapsed() > ASK_MAX => return Err(unanswered.error.to_string()),
-            Failed::Connecting(why) if began.elapsed() > ASK_MAX => return Err(why),
-            Failed::Asking(_) | Failed::Connecting(_) => {}
+            true
         }
-        thread::sleep(ASK_POLL);
-    }
-}
-
-/// The reason why a request got no answer.
-enum Failed {
-    Connecting(String),
-    Asking(RequestError),
-}
-
-fn ask_once(dir: &Path, request: &ClientRequest, signal: Signal) -> Result<CallAnswer, Failed> {
-    match connect(dir) {
-        Ok(Some(client)) => {
-            answered(client, request, Some(format!("received {signal}")), |_| ()).map_err(Failed::Asking)
+        AttemptError::Asking(error) => error.may_be_repeated(request, began.elapsed(), ASK_MAX),
+        AttemptError::Connecting(_) => began.elapsed() < ASK_MAX,
+    });
+    match answer {
+        Ok(CallAnswer::Outcomes(outcomes)) => {
+            outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err)
         }
-        Ok(None) => Err(Failed::Connecting("no daemon is there".to_owned())),
-        Err(error) => Err(Failed::Connecting(error.message().to_owned())),
+        Ok(CallAnswer::Hello { .. } | CallAnswer::Started { .. } | CallAnswer::Ended | CallAnswer::Done) => Ok(()),
+        Err(AttemptError::Asking(error)) if error.is_unknown(request) => {
+            Err(format!("it is not known whether that was done: {}", error.error))
+        }
+        Err(AttemptError::Asking(error)) => Err(error.error.to_string()),
+        Err(AttemptError::Connecting(error)) => Err(error.message().to_owned()),
     }
 }

@@ -89,7 +89,7 @@ fn is_key_line(word: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::spec::redact::filter::{redact_args, redact_text};
+    use crate::spec::redact::filter::{redact_args, redact_text, secrets_in};
 
     #[test]
     fn a_block_leaves_one_mark() {
@@ -99,12 +99,14 @@ mod tests {
         assert_eq!(redact_text("a -----BEGIN X KEY-----\nLEAK\nLEAK"), "a <redacted>");
     }
 
+    /// One pass finds both.
     #[test]
     fn the_end_of_a_block_and_the_beginning_of_another_leave_two_marks() {
-        let rest = "LEAK\n-----END X KEY-----\nb\n";
-        for next in ["-----BEGIN X KEY-----\nLEAK", "-----BEGIN X KEY-----\nLEAK\n-----END X KEY-----"] {
-            assert_eq!(redact_text(&format!("{rest}{next}")), "<redacted>\nb\n<redacted>");
+        let (rest, begun) = ("LEAK\n-----END X KEY-----", "-----BEGIN X KEY-----\nLEAK");
+        for next in [begun.to_owned(), format!("{begun}\n-----END X KEY-----")] {
+            assert_eq!(secrets_in(&format!("{rest}\nb\n{next}")), [rest, next.as_str()]);
         }
+        assert_eq!(redact_text(&format!("{rest}\nb\n{begun}")), "<redacted>\nb\n<redacted>");
     }
 
     #[test]
