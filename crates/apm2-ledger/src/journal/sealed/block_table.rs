@@ -131,7 +131,7 @@ impl BlockTable {
 
     /// The numbers of the blocks that can have events of these times, in order. Both ends are included.
     pub fn between(&self, from_wall_ns: i64, to_wall_ns: i64) -> impl DoubleEndedIterator<Item = usize> {
-        self.such(move |summary| summary.min_wall_ns <= to_wall_ns && summary.max_wall_ns >= from_wall_ns)
+        self.such(move |summary| summary.min_wall_ns.max(from_wall_ns) <= summary.max_wall_ns.min(to_wall_ns))
     }
 
     /// The numbers of the blocks that can have events of these kinds, in order.

@@ -25,3 +25,6 @@ pub mod reader;
 pub mod stream_entry;
 pub(crate) mod table;
 pub mod trailer;
+
+#[cfg(test)]
+mod tests;
