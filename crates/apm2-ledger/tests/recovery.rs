@@ -227,13 +227,13 @@ fn case_11_a_newer_format_is_refused_and_left_as_it_is() {
     let (dir, _) = closed_ledger();
     for path in segments(dir.path()) {
         let mut bytes = fs::read(&path).unwrap();
-        bytes[8] = 2;
+        bytes[8] = 3;
         let crc = crc32c::crc32c(&bytes[..88]);
         bytes[88..92].copy_from_slice(&crc.to_le_bytes());
         fs::write(&path, bytes).unwrap();
     }
     let before: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();
-    assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(Ledger::open(dir.path()), Err(OpenError::Newer { found: 3, known: 2, .. })));
     assert!(matches!(Reader::open(dir.path()), Err(OpenError::Newer { .. })));
     assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Newer { .. })));
     let after: Vec<_> = segments(dir.path()).iter().map(|path| fs::read(path).unwrap()).collect();

@@ -1,7 +1,7 @@
 //! The command `tail`, which shows the events of the ledger in order.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
     thread,
     time::Duration,
 };
@@ -11,7 +11,7 @@ use apm2_daemon::{
     DAEMON_SOCKET,
     client::{Client, ClientError},
 };
-use apm2_ledger::{JOURNAL_DIR, Origin, ReadError, Reader};
+use apm2_ledger::{EventQuery, JOURNAL_DIR, KindSet, Origin, ReadError, Reader};
 use apm2_model::{
     event::{Event, kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
@@ -74,51 +74,46 @@ pub(crate) struct TailArgs {
 pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     let reader = context.reader()?;
     let ids = args.ids.iter().map(|id| reader.find(id)).collect::<Result<Vec<_>, _>>()?.concat();
-    let filter = Filter { ids, types: args.types.clone() };
+    let kinds = (!args.types.is_empty()).then(|| KindSet::named(args.types.iter().map(String::as_str)));
+    let query = EventQuery { streams: ids, kinds, ..EventQuery::default() };
     let head = reader.head().map_or(0, |head| head.size);
     let until = match args.until {
-        Some(until) => context.moment(&reader, Some(until), "--until")?.seq,
-        None => u64::MAX,
+        Some(until) => context.moment(&reader, Some(until), "--until")?.seq.min(head),
+        None => head,
     };
     let max = args.events.unwrap_or(if args.since.is_some() { usize::MAX } else { EVENTS_SHOWN });
-    let is_filtered = !filter.ids.is_empty() || !filter.types.is_empty();
     let after = match args.since {
         Some(since) => context.moment(&reader, Some(since), "--since")?.seq.min(head),
-        // All events are read, because the last events that match a filter may be anywhere in the ledger.
-        None if is_filtered => 0,
-        None => until.min(head).saturating_sub(u64::try_from(max).unwrap_or(u64::MAX)),
+        None => 0,
     };
     // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
-    let mut tail = Tail::after(&reader, after, format)?;
-    let mut steps: VecDeque<Step> = VecDeque::new();
-    for event in reader.events(after.saturating_add(1), until) {
-        let step = tail.step(event?)?;
-        if filter.wants(&step.event) {
-            steps.push_back(step);
-            if steps.len() > max {
-                steps.pop_front();
-            }
-        }
+    let events = selected(&reader, &query, (after, until), max)?;
+    let (steps, mut streams) = steps(&reader, events)?;
+    if args.follow {
+        streams = reader.replay(until, Origin::Snapshot)?.streams.into_iter().collect();
     }
+    let tail = Tail { streams, seen: until, format };
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
-    tail.print(&steps.into_iter().collect::<Vec<_>>(), context.notice(), context)?;
-    if args.follow { follow(tail, &filter, context) } else { Ok(0) }
+    tail.print(&steps, context.notice(), context)?;
+    if args.follow { follow(tail, &query, context) } else { Ok(0) }
 }
 
-/// Selects the events that are printed.
-struct Filter {
-    ids: Vec<StreamId>,
-    types: Vec<String>,
-}
-
-impl Filter {
-    fn wants(&self, event: &Event) -> bool {
-        (self.ids.is_empty() || self.ids.contains(&event.stream))
-            && (self.types.is_empty() || self.types.iter().any(|kind| kind == event.kind.name()))
+/// The last `max` events that `query` accepts, of those after event `after` and up to event `until`.
+fn selected(
+    reader: &Reader,
+    query: &EventQuery,
+    (after, until): (u64, u64),
+    max: usize,
+) -> Result<Vec<Event>, ReadError> {
+    if max == usize::MAX {
+        return reader.query(query.clone(), after.saturating_add(1), until).collect();
     }
+    let mut events = reader.last_events(query, until, max)?;
+    events.retain(|event| event.seq > after);
+    Ok(events)
 }
 
 /// The state of each stream after the last event. An event itself does not contain the state before it.
@@ -129,36 +124,19 @@ struct Tail {
 }
 
 impl Tail {
-    fn after(reader: &Reader, seq: u64, format: Format) -> Result<Self, CliError> {
-        let streams = if seq == 0 {
-            HashMap::default()
-        } else {
-            reader.replay(seq, Origin::Snapshot)?.streams.into_iter().collect()
-        };
-        Ok(Self { streams, seen: seq, format })
-    }
-
     fn step(&mut self, event: Event) -> Result<Step, ReadError> {
         self.seen = event.seq;
         if event.stream.is_system() {
             return Ok(Step { event, transition: None });
         }
-        let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-        let transition = match self.streams.get_mut(&event.stream) {
-            Some(stream) => stream.apply_with_transition(&event).map_err(illegal)?,
-            None => {
-                let stream = Stream::begin(&event).map_err(illegal)?;
-                self.streams.insert(event.stream, stream);
-                None
-            }
-        };
+        let transition = apply(&mut self.streams, &event)?;
         Ok(Step { event, transition })
     }
 
     /// Applies an event, and prints it if it matches.
-    fn take(&mut self, event: Event, filter: &Filter, context: &Context) -> Result<(), CliError> {
+    fn take(&mut self, event: Event, query: &EventQuery, context: &Context) -> Result<(), CliError> {
         let step = self.step(event)?;
-        if filter.wants(&step.event) { self.print(&[step], None, context) } else { Ok(()) }
+        if query.accepts(&step.event) { self.print(&[step], None, context) } else { Ok(()) }
     }
 
     /// Prints the notice about the ledger, if there is one, and then the events.
@@ -180,8 +158,46 @@ impl Tail {
     }
 }
 
+/// Adds to each event the transition of its stream, which depends on the events of the stream before it. Also returns the
+/// states of the streams.
+fn steps(reader: &Reader, events: Vec<Event>) -> Result<(Vec<Step>, HashMap<StreamId, Stream>), ReadError> {
+    // The first and the last event of each stream that is shown.
+    let mut ranges: BTreeMap<StreamId, (u64, u64)> = BTreeMap::new();
+    for event in events.iter().filter(|event| !event.stream.is_system()) {
+        ranges.entry(event.stream).or_insert((event.seq, event.seq)).1 = event.seq;
+    }
+    let mut streams = HashMap::new();
+    let mut transitions = HashMap::new();
+    for (id, (first, last)) in ranges {
+        if let Some(stream) = reader.stream_at(id, first.saturating_sub(1))? {
+            streams.insert(id, stream);
+        }
+        for event in reader.query(EventQuery::stream(id), first, last) {
+            let event = event?;
+            transitions.insert(event.seq, apply(&mut streams, &event)?);
+        }
+    }
+    let step = |event: Event| Step { transition: transitions.remove(&event.seq).flatten(), event };
+    Ok((events.into_iter().map(step).collect(), streams))
+}
+
+/// Applies an event to the state of its stream. Returns the transition of the process, if the event caused one.
+fn apply(
+    streams: &mut HashMap<StreamId, Stream>,
+    event: &Event,
+) -> Result<Option<(&'static str, &'static str)>, ReadError> {
+    let illegal = |source| ReadError::Illegal { seq: event.seq, source };
+    match streams.get_mut(&event.stream) {
+        Some(stream) => stream.apply_with_transition(event).map_err(illegal),
+        None => {
+            streams.insert(event.stream, Stream::begin(event).map_err(illegal)?);
+            Ok(None)
+        }
+    }
+}
+
 /// Prints new events, including those of later daemons. While no daemon runs, reads the events from the journal.
-fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, CliError> {
+fn follow(mut tail: Tail, query: &EventQuery, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let unwatched = |error| CliError::failed(format!("the ledger cannot be watched: {error}"));
     let mut watch = FileWatch::new().map_err(unwatched)?;
@@ -191,14 +207,14 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
         let client = if context.is_offline() { None } else { connect(&dir)? };
         match client {
             Some(client) => {
-                from_daemon(client, &mut tail, filter, context)?;
+                from_daemon(client, &mut tail, query, context)?;
                 context.remark(|| "the daemon has ended; waiting for the next one".to_owned());
                 thread::sleep(DAEMON_POLL);
             }
             None => {
                 let reader = Reader::open(&dir)?;
                 for event in reader.events(tail.seen.saturating_add(1), u64::MAX) {
-                    tail.take(event?, filter, context)?;
+                    tail.take(event?, query, context)?;
                 }
                 watch.wait(LOOK_MAX);
             }
@@ -207,9 +223,9 @@ fn follow(mut tail: Tail, filter: &Filter, context: &Context) -> Result<i32, Cli
 }
 
 /// Prints the events that one daemon sends, until the connection is lost.
-fn from_daemon(client: Client, tail: &mut Tail, filter: &Filter, context: &Context) -> Result<(), CliError> {
+fn from_daemon(client: Client, tail: &mut Tail, query: &EventQuery, context: &Context) -> Result<(), CliError> {
     let first = tail.seen.saturating_add(1);
-    match follow_events(client, first, |event| tail.take(event, filter, context)) {
+    match follow_events(client, first, |event| tail.take(event, query, context)) {
         Ok(printed) => printed,
         Err(ClientError::Gone(_)) => Ok(()),
         Err(error) => {

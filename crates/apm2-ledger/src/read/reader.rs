@@ -155,6 +155,12 @@ impl Reader {
         Events::new(self.access.clone(), EventQuery::default(), first, last)
     }
 
+    /// The events from `first` to `last`, both included, that `query` accepts, in order.
+    #[must_use]
+    pub fn query(&self, query: EventQuery, first: u64, last: u64) -> Events {
+        Events::new(self.access.clone(), query, first, last)
+    }
+
     /// All events of the stream `stream`, in order.
     #[must_use]
     pub fn stream_events(&self, stream: StreamId) -> Events {
