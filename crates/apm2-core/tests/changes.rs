@@ -279,7 +279,7 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     let program = dir.path().join("program");
     std::fs::copy("/bin/sh", &program).unwrap();
     let open = std::fs::OpenOptions::new().write(true).open(&program).unwrap();
-    // The change is undone at once, and not after the restarts of what cannot be started.
+    // The change is undone immediately. It does not wait for restarts of instances that cannot be started.
     let backoff = BackoffConfig::Fixed { delay: PATIENCE * 10 };
     let restart = RestartConfig { policy: RestartPolicy::Always, backoff, ..RestartConfig::default() };
     let busy = ProcessSpec { command: program.to_str().unwrap().to_owned(), restart, ..changed(&scene.spec, 3) };
@@ -292,7 +292,7 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     drop(open);
 }
 
-/// A launch store that waits until the process that is to be changed has been restarted by its policy.
+/// A launch store that blocks until the restart policy has restarted the process that is about to be changed.
 struct Restarting(Arc<Mutex<Option<Log>>>);
 
 impl LaunchStore for Restarting {
@@ -421,7 +421,7 @@ async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() 
     }
     let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
     assert_eq!(candidates.len(), 2, "{candidates:?}");
-    // Processes that were supervised before count too, as they do for readers of the ledger.
+    // Processes that were supervised before count as candidates, as in the commands that read the ledger.
     in_time(supervisor.remove(supervisor.find_process("b").unwrap(), None, &by)).await.unwrap();
     assert!(matches!(supervisor.find("abab"), Err(UnclearId::Ambiguous { .. })));
     assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
@@ -476,7 +476,7 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{refused:?}");
     let changed = bring_up_all(&supervisor, swapped).await;
     assert_eq!(applied(&changed), [Some(Applied::Changed); 2], "{changed:?}");
-    // A name that an instance of another process had.
+    // The name was the name of an instance of another process before.
     let two = || LaunchSpec::new(named("web", 2));
     assert_eq!(applied(&bring_up_all(&supervisor, vec![two()]).await), [Some(Applied::Created)]);
     let apart = vec![LaunchSpec::new(named("web", 1)), LaunchSpec::new(named("web-1", 1))];
@@ -536,7 +536,8 @@ async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_n
     in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
 }
 
-/// Two changes that lock the same names in opposite order would deadlock, and so would a name that is listed twice.
+/// Two changes could deadlock in two cases: if they lock the same names in opposite order, and if one change lists a
+/// name twice.
 #[tokio::test]
 async fn changes_that_are_made_together_do_not_wait_for_each_other() {
     let supervisor = supervisor();

@@ -126,7 +126,7 @@ async fn run_once(supervisor: &Supervisor, spec: &ProcessSpec) -> Stream {
     in_time(supervisor.wait(id)).await.unwrap()
 }
 
-/// The same specification under another id, as from a client that does not know the first one.
+/// The same specification with another process id, as sent by a client that does not know the first id.
 fn again(spec: &ProcessSpec) -> ProcessSpec {
     ProcessSpec { id: ProcessId::new(), ..spec.clone() }
 }
@@ -203,7 +203,7 @@ async fn two_names_at_once_do_not_go_on_with_the_same_record() {
     let (ours, back, asked) = (supervisor.clone(), LaunchSpec::new(again(&spec)), by.clone());
     let back = tokio::spawn(async move { ours.apply(back, &asked).await });
     until("it is being loaded", || record.loads.load(Ordering::Acquire) == 1).await;
-    // This specification has the id that the other one's name has on record.
+    // This specification has the process id that is recorded for the name of the other specification.
     let other = LaunchSpec::new(ProcessSpec { name: "other".to_owned(), ..spec.clone() });
     assert_eq!(in_time(supervisor.apply(other, &by)).await.unwrap(), Applied::Created);
     record.is_held.store(false, Ordering::Release);

@@ -28,7 +28,7 @@ struct Disk(Arc<(Mutex<State>, Condvar)>);
 struct State {
     is_stuck: bool,
     waiting: usize,
-    /// Appends that were not released in time.
+    /// The appends that were not released in time.
     forgotten: usize,
 }
 
@@ -67,7 +67,7 @@ impl Recorder for Disk {
         let (state, changed) = &*self.0;
         let mut state = state.lock().unwrap();
         state.waiting += 1;
-        // Bounded, so that a test whose only thread waits here fails instead of hanging.
+        // The wait is bounded, so that a test whose only thread waits here fails instead of hanging.
         let (mut state, waited) = changed.wait_timeout_while(state, PATIENCE / 4, |state| state.is_stuck).unwrap();
         state.waiting -= 1;
         state.forgotten += usize::from(waited.timed_out());

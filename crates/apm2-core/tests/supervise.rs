@@ -38,7 +38,7 @@ async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
     }
 }
 
-/// Supervises `spec` until its policy starts it no more.
+/// Supervises `spec` until its restart policy makes no further restart.
 async fn keep(log: &Log, spec: &ProcessSpec) -> Stream {
     let supervisor = begin(log, spec).await;
     let stream = in_time(supervisor.wait(id_of(spec))).await.unwrap();
@@ -316,7 +316,7 @@ async fn a_stop_that_is_hurried_cuts_its_commands_short_and_still_asks_the_proce
         tokio::spawn(async move { supervisor.stop(id, None, &operator()).await })
     };
     until("the stop is on record", || log.names().contains(&"stopping")).await;
-    // It must not be killed (`force_kill` is off), so it takes longer than its timeout.
+    // The process must not be killed (`force_kill` is off), so the stop takes longer than its timeout.
     let _ = in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await;
     let _ = in_time(first).await.unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();

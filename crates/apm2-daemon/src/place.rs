@@ -1,6 +1,7 @@
 //! The file `place` in the ledger's directory identifies that directory, so that a copy of the ledger can be detected.
 //!
-//! ```text {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
+//! ```text
+//! {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
 //! ```
 //!
 //! The nonce is part of the marker of each run that is started from this directory. Device and inode identify the

@@ -17,7 +17,7 @@ use tokio::{task::spawn_blocking, time};
 
 use crate::{launches::LaunchFiles, state::DaemonState};
 
-/// Interval between two removals.
+/// Interval between two removals of old files.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Removes old files at every interval, until the daemon exits.

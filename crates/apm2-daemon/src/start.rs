@@ -35,7 +35,7 @@ pub enum StartOutcome {
         code: i32,
         /// The error message.
         message: String,
-        /// What the user can do next.
+        /// A hint for the user: what to do next.
         hint: Option<String>,
     },
 }

@@ -94,7 +94,7 @@ pub(crate) struct KillOnDrop(pub(crate) u32);
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0).expect("a pid"));
-        // It may have ended already.
+        // The process may have ended already, so an error is ignored.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
 }
@@ -115,7 +115,7 @@ impl Drop for Kept {
     }
 }
 
-/// The launches of an earlier supervisor; new ones are not stored.
+/// The launch specifications of an earlier supervisor. New launch specifications are not stored.
 pub(crate) struct Known(pub(crate) Vec<LaunchSpec>, pub(crate) Vec<UnreadableLaunch>);
 
 impl LaunchStore for Known {
@@ -160,18 +160,18 @@ impl Log {
         ProcessRunner::recorded(spec, 0, Box::new(self.clone()), stream)
     }
 
-    /// A supervisor that records here and has the `launches` of an earlier one.
+    /// A supervisor that records in this log and has the launch specifications `launches` of an earlier supervisor.
     pub(crate) fn supervisor(&self, launches: Vec<LaunchSpec>) -> Supervisor {
         Unrecovered::new(self.services(launches)).without_past()
     }
 
-    /// The next supervisor, after its recovery from this log.
+    /// The next supervisor, after it has recovered from this log.
     pub(crate) async fn recovered(&self, launches: Vec<LaunchSpec>) -> (Supervisor, Recovery) {
         let past = self.replay().into_iter().collect();
         in_time(Unrecovered::new(self.services(launches)).recover(Boot::default(), past)).await
     }
 
-    /// The services of such a supervisor.
+    /// The services of a supervisor that records in this log.
     pub(crate) fn services(&self, launches: Vec<LaunchSpec>) -> Services {
         Services {
             store: Arc::new(self.clone()),
@@ -193,7 +193,7 @@ impl Log {
         self.events.lock().unwrap().0 = other.events();
     }
 
-    /// Adds an event, to construct a past.
+    /// Adds an event to construct an earlier history.
     pub(crate) fn append(&self, kind: EventKind) {
         let stream = self.replay().expect("a past to go on with");
         let (version, run) = (stream.version + 1, stream.run_of(&kind));
@@ -202,7 +202,7 @@ impl Log {
         self.events.lock().unwrap().0.push(draft.numbered(version * 10, version));
     }
 
-    /// Changes recorded events, to construct a past.
+    /// Changes recorded events to construct an earlier history.
     pub(crate) fn alter(&self, change: impl FnMut(&mut Event)) {
         self.events.lock().unwrap().0.iter_mut().for_each(change);
     }
@@ -215,7 +215,7 @@ impl Log {
         self.events().iter().rev().find(|event| event.kind.name() == name).map(|event| event.seq)
     }
 
-    /// The fold of the recorded events.
+    /// The state of the stream after all recorded events.
     pub(crate) fn replay(&self) -> Option<Stream> {
         let events = self.events();
         let (first, rest) = events.split_first()?;
@@ -226,7 +226,7 @@ impl Log {
         Some(stream)
     }
 
-    /// Law 1: the live stream is the replayed one.
+    /// Asserts that the state in memory equals the state that is replayed from the recorded events.
     pub(crate) fn assert_live_equals_replayed(&self, runner: &ProcessRunner) {
         assert_eq!(runner.stream(), self.replay());
         assert_eq!(runner.stream().and_then(|stream| stream.broken_invariant()), None);
