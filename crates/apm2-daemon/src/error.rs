@@ -47,9 +47,9 @@ pub enum ClientError {
     /// The daemon has answered with a failure.
     #[error("{message}")]
     Refused {
-        /// The kind of failure.
+        /// The kind of the failure, from which the client derives its exit code.
         kind: crate::protocol::FailureKind,
-        /// The message for the user.
+        /// The error message for the user.
         message: String,
         /// A hint for the user: what to do next.
         hint: Option<String>,

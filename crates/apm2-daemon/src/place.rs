@@ -19,7 +19,7 @@ use uuid::Uuid;
 /// The name of the file in the ledger directory.
 const FILE: &str = "place";
 
-/// The version of the format in which the file is written.
+/// The version of the format of the file `place`.
 const VERSION: u32 = 1;
 
 /// The content of the file `place`.

@@ -192,9 +192,9 @@ pub enum DaemonReply {
     Done(CallAnswer),
     /// The call failed. This is the last message.
     Failed {
-        /// The kind of failure.
+        /// The kind of the failure, from which the client derives its exit code.
         kind: FailureKind,
-        /// The message for the user.
+        /// The error message for the user.
         message: String,
         /// A hint for the user: what to do next.
         hint: Option<String>,

@@ -1,5 +1,5 @@
-//! Periodically removes logs and set-aside launch files (files that an earlier version could not read) of processes
-//! that are no longer supervised.
+//! Periodically removes the logs of processes that are no longer supervised, and set-aside launch files (launch files
+//! that the daemon could not read).
 
 use std::{
     io,

@@ -15,7 +15,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the JSON format.
+/// The version of the format of the JSON line.
 const VERSION: u32 = 1;
 
 /// Maximum length of the line in bytes.

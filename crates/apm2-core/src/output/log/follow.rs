@@ -218,7 +218,8 @@ impl LogReader {
         Ok(false)
     }
 
-    /// If the next generation is gone, continues with the oldest remaining one. Returns how many were skipped.
+    /// Continues with the next generation of the log file. If it was removed, continues with the oldest remaining
+    /// generation. Returns the number of skipped generations.
     fn skip_removed(&mut self) -> io::Result<u64> {
         let left = rotated(&self.path)?;
         let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);

@@ -50,7 +50,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failed rotation, before it is tried again. Output is written to the unrotated file in the meantime.
 const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The result of one step.
+/// The result of one step in which output is moved from the pipe to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
     /// The number of bytes that the step wrote to the file.

@@ -148,7 +148,7 @@ fn ask_for(
     }
 }
 
-/// The reason why `run` stops to wait for the end of the command.
+/// The reason why `run` does not wait any longer for the end of the command.
 struct WaitEnd {
     error: CliError,
     is_refused: bool,

@@ -63,7 +63,8 @@ const UNKNOWN_BYTES_MAX: usize = 12;
 /// The greatest number of bytes of the secret that an unknown escape can stand for.
 const HIDDEN_BYTES_MAX: usize = 4;
 
-/// The number of bytes of the secret that must follow an unknown escape.
+/// The number of bytes of the secret that must follow an unknown escape in the text, so that the escape counts as a
+/// part of the secret.
 const RESUMED_BYTES_MIN: usize = 3;
 
 /// The greatest length of a secret, in bytes, that is also searched for in encoded forms.
