@@ -22,7 +22,7 @@ use apm2_core::{
 };
 use uuid::Uuid;
 
-use crate::support::{KillOnDrop, Known, Log, in_time, is_alive, sh, sh_builder, until};
+use crate::support::{KillOnDrop, Log, MemoryLaunches, in_time, is_alive, sh, sh_builder, until};
 
 fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
@@ -355,7 +355,8 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     in_time(first.wait(id_of(&spec))).await.unwrap();
     let why = "it has version 2".to_owned();
     let mut services = log.services(Vec::new());
-    services.launches = Arc::new(Known(Vec::new(), vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
+    services.launches =
+        Arc::new(MemoryLaunches::of_unreadable(vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
     let past = log.replay().into_iter().collect();
     let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, [why]);

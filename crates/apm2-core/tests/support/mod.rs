@@ -13,8 +13,9 @@ use std::{
 
 use apm2_core::{
     process::{
-        Actor, Clock as _, Event, EventKind, EventStore, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
-        ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId, SystemClock,
+        Actor, Clock as _, Event, EventKind, EventStore, NewEvent, NullRecorder, OutputChunk, OutputSource, ProcessId,
+        ProcessRunner, ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId,
+        SystemClock,
     },
     shutdown::ShutdownConfig,
     supervisor::{
@@ -115,20 +116,99 @@ impl Drop for Kept {
     }
 }
 
-/// The launch specifications of an earlier supervisor. New launch specifications are not stored.
-pub(crate) struct Known(pub(crate) Vec<LaunchSpec>, pub(crate) Vec<UnreadableLaunch>);
+type LaunchCheck = Box<dyn Fn(&LaunchSpec) -> io::Result<()> + Send + Sync>;
 
-impl LaunchStore for Known {
-    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
+/// A launch store in memory. It collects the ids of removed processes, and calls a check before a launch is prepared or saved.
+#[derive(Default)]
+pub(crate) struct MemoryLaunches {
+    pub(crate) launches: Mutex<Vec<LaunchSpec>>,
+    unreadable: Vec<UnreadableLaunch>,
+    pub(crate) removed: Mutex<Vec<ProcessId>>,
+    prepare_check: Option<LaunchCheck>,
+    save_check: Option<LaunchCheck>,
+}
+
+impl MemoryLaunches {
+    /// Holds the launch specifications of an earlier supervisor.
+    pub(crate) fn of(launches: Vec<LaunchSpec>) -> Self {
+        Self { launches: Mutex::new(launches), ..Self::default() }
+    }
+
+    /// Launches of an earlier supervisor that cannot be read.
+    pub(crate) fn of_unreadable(unreadable: Vec<UnreadableLaunch>) -> Self {
+        Self { unreadable, ..Self::default() }
+    }
+
+    /// A store whose `prepare` fails when `check` does.
+    pub(crate) fn checked_at_prepare(check: impl Fn(&LaunchSpec) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { prepare_check: Some(Box::new(check)), ..Self::default() }
+    }
+
+    /// A store whose `save` fails when `check` does.
+    pub(crate) fn checked_at_save(check: impl Fn(&LaunchSpec) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { save_check: Some(Box::new(check)), ..Self::default() }
+    }
+}
+
+impl LaunchStore for MemoryLaunches {
+    fn prepare(&self, launch: &LaunchSpec) -> io::Result<()> {
+        self.prepare_check.as_ref().map_or(Ok(()), |check| check(launch))
+    }
+
+    fn save(&self, launch: &LaunchSpec) -> io::Result<()> {
+        self.save_check.as_ref().map_or(Ok(()), |check| check(launch))?;
+        let mut launches = self.launches.lock().unwrap();
+        launches.retain(|saved| saved.spec.id != launch.spec.id);
+        launches.push(launch.clone());
         Ok(())
     }
 
-    fn remove(&self, _process: ProcessId) -> io::Result<()> {
+    fn remove(&self, process: ProcessId) -> io::Result<()> {
+        self.launches.lock().unwrap().retain(|saved| saved.spec.id != process);
+        self.removed.lock().unwrap().push(process);
         Ok(())
     }
 
     fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches { launches: self.0.clone(), unreadable: self.1.clone() })
+        Ok(StoredLaunches { launches: self.launches.lock().unwrap().clone(), unreadable: self.unreadable.clone() })
+    }
+}
+
+/// The error of a store whose disk is full.
+pub(crate) fn disk_full() -> io::Error {
+    io::Error::other("the disk is full")
+}
+
+type CommitCheck = dyn Fn(&[NewEvent]) -> io::Result<()> + Send + Sync;
+
+/// An event store that stores nothing, and calls a check before each commit.
+#[derive(Clone)]
+pub(crate) struct CheckedStore(Arc<CommitCheck>);
+
+impl CheckedStore {
+    pub(crate) fn new(check: impl Fn(&[NewEvent]) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl EventStore for CheckedStore {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Recorder for CheckedStore {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        (self.0)(&drafts)?;
+        NullRecorder.record(stream, drafts)
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }
 
@@ -150,7 +230,7 @@ impl Log {
     /// A log that refuses commits with an event for which `refused` returns true.
     pub(crate) fn refusing(refused: impl Fn(&EventKind) -> bool + Send + 'static) -> Self {
         Self::checked(move |drafts| match drafts.iter().any(|draft| refused(&draft.kind)) {
-            true => Err(io::Error::other("the disk is full")),
+            true => Err(disk_full()),
             false => Ok(()),
         })
     }
@@ -176,7 +256,7 @@ impl Log {
         Services {
             store: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
-            launches: Arc::new(Known(launches, Vec::new())),
+            launches: Arc::new(MemoryLaunches::of(launches)),
             place: None,
             fd_store: None,
             logs: None,
