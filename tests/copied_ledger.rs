@@ -52,6 +52,21 @@ impl<'a> Copied<'a> {
         let events = shown.succeeded().json()["events"].as_array().unwrap().clone();
         events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
     }
+
+    /// Asserts that the daemon of the copy has adopted no process, and that `show` reports why.
+    fn assert_adopts_nothing(&self) {
+        let types = self.types();
+        assert!(!types.contains(&"adopted".to_owned()), "{types:?}");
+        let shown = self.run(&["show", "svc"]).succeeded().stdout;
+        assert!(shown.contains("this is a copy of the ledger"), "{shown}");
+    }
+}
+
+/// A ledger with a running process, and the pid of the process.
+fn supervised() -> (Place, u32) {
+    let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
+    (place, pid)
 }
 
 impl Drop for Copied<'_> {
@@ -70,8 +85,7 @@ fn files(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
 
 #[test]
 fn a_dry_run_starts_no_daemon_and_changes_nothing() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     for copy in [Copied::whole(&place), Copied::journal(&place)] {
         let before = (files(&copy.ledger), files(&copy.ledger.join("journal")));
         let planned = copy.run(&["up", "--dry-run"]).succeeded();
@@ -84,18 +98,14 @@ fn a_dry_run_starts_no_daemon_and_changes_nothing() {
 
 #[test]
 fn nothing_of_the_ledger_is_touched_by_its_copy() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     for copy in [Copied::whole(&place), Copied::journal(&place)] {
         // Each starts a daemon, which takes up what is its own.
         for args in [&["stop", "svc"][..], &["stop", "all"]] {
             drop(copy.run(args));
             assert!(!gone(pid), "{args:?}");
         }
-        let types = copy.types();
-        assert!(!types.contains(&"adopted".to_owned()), "{types:?}");
-        let shown = copy.run(&["show", "svc"]).succeeded().stdout;
-        assert!(shown.contains("this is a copy of the ledger"), "{shown}");
+        copy.assert_adopts_nothing();
         let said = fs::read_to_string(copy.ledger.join("daemon.log")).unwrap();
         assert!(said.contains("left alone") && said.contains(&pid.to_string()), "{said}");
         assert!(said.contains("then start it here"), "what to do is said: {said}");
@@ -107,8 +117,8 @@ fn nothing_of_the_ledger_is_touched_by_its_copy() {
 /// The sockets of a hard-linked copy are those of the original.
 #[test]
 fn a_hard_linked_copy_does_not_reach_the_daemon_of_the_original() {
-    let place = Place::supervising(ECOSYSTEM);
-    let (pid, daemon) = (place.pid_of("svc"), place.daemon());
+    let (place, pid) = supervised();
+    let daemon = place.daemon();
     let copy = Copied::linked(&place);
     let listed = copy.run(&["--format", "json", "list", "--all"]).succeeded().json();
     assert_eq!(listed[0]["supervised"], false, "{listed}");
@@ -123,16 +133,12 @@ fn a_hard_linked_copy_does_not_reach_the_daemon_of_the_original() {
 
 #[test]
 fn a_hard_linked_copy_does_not_reach_the_descriptor_store_of_the_original() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     let copy = Copied::linked(&place);
     place.kill_daemon();
     drop(copy.run(&["stop", "svc"]));
     assert!(!gone(pid));
-    let types = copy.types();
-    assert!(!types.contains(&"adopted".to_owned()), "{types:?}");
-    let shown = copy.run(&["show", "svc"]).succeeded().stdout;
-    assert!(shown.contains("this is a copy of the ledger"), "{shown}");
+    copy.assert_adopts_nothing();
     // What the descriptor store holds is still there for the original.
     place.run(&["up"]).succeeded();
     assert_eq!(place.pid_of("svc"), pid);
@@ -143,8 +149,7 @@ fn a_hard_linked_copy_does_not_reach_the_descriptor_store_of_the_original() {
 /// The process of the ledger is restarted by its own daemon, and by no other.
 #[test]
 fn a_copy_starts_nothing_by_itself() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     let copy = Copied::whole(&place);
     place.run(&["restart", "svc"]).succeeded();
     wait_until("it is another process", || (place.pid_of("svc") != pid).then_some(()));
@@ -169,8 +174,7 @@ fn a_copy_starts_nothing_by_itself() {
 /// The place of a ledger is its directory, whatever that is called.
 #[test]
 fn a_ledger_that_is_moved_is_no_copy() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     place.run(&["daemon", "--leave"]).succeeded();
     wait_until("the daemon leaves", || place.daemon().is_none().then_some(()));
     fs::rename(place.ledger(), place.path("moved")).unwrap();
@@ -188,8 +192,7 @@ fn a_ledger_that_is_moved_is_no_copy() {
 /// A ledger from before places had names: what its keeper holds is its own.
 #[test]
 fn a_ledger_without_a_place_is_taken_over_with_its_keeper() {
-    let place = Place::supervising(ECOSYSTEM);
-    let pid = place.pid_of("svc");
+    let (place, pid) = supervised();
     place.kill_daemon();
     fs::remove_file(place.ledger().join("place")).unwrap();
     place.run(&["up"]).succeeded();

@@ -1,8 +1,9 @@
-//! Arbitrary bytes as segment, frame and event.
+//! Decodes arbitrary bytes as a segment, a frame or an event.
 //!
-//! Nothing may panic, go on for ever, or allocate beyond a limit. Whatever is accepted as an event must be written back
-//! as bytes that are read as the same event, and the frozen reader of format 1 must accept exactly the same bytes. The
-//! first byte chooses how the others are taken; some ways put magic numbers and checksums right, to get behind them.
+//! No decoder may panic, loop for ever, or allocate more than a limit. An event that is decoded must decode to the same
+//! event again after it was encoded, and the frozen decoder of format 1 must accept exactly the same bytes. The first
+//! input byte selects the decoder; in some modes the magic numbers and checksums of the input are corrected first, so
+//! that the fuzzer gets past these checks.
 
 #![no_main]
 
@@ -20,8 +21,8 @@ use apm2_migrations::v1;
 use cap::Cap;
 use libfuzzer_sys::fuzz_target;
 
-/// All that the decoders may hold at a time: what they are given is 4 KiB, and serde makes room for a list of unproven
-/// length up to 1 MiB at each of the three levels at which lists are nested.
+/// Limit of allocated memory in bytes. The input is at most 4 KiB. For a list with an unchecked length, serde allocates
+/// up to 1 MiB, at each of up to three nesting levels.
 const ALLOCATED_BYTES_MAX: usize = 8 << 20;
 
 const SEGMENT_HEADER_LEN: usize = 96;
@@ -29,10 +30,11 @@ const CRC_AT: usize = 88;
 const ALIGN: usize = 8;
 const SEGMENT_BEGIN: &[u8] = b"APM2JRNL\x01\0\0\0\0\0\0\0";
 const FRAME_BEGIN: &[u8] = b"a2fr\x01\0\0\0";
-/// Findings that one commit's place can give rise to: a gap, a break of the chain, and itself.
+/// The highest number of findings at one position of a segment: a gap in the sequence numbers, a broken hash chain, and
+/// the commit itself.
 const FINDINGS_PER_PLACE: usize = 3;
 
-/// An allocation over the limit fails, which ends the process.
+/// An allocation above the limit fails, which aborts the process.
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, ALLOCATED_BYTES_MAX);
 
@@ -40,7 +42,7 @@ fuzz_target!(
     init: {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
-            // To find the lines of a backtrace takes more than that.
+            // Resolving the lines of a backtrace needs more memory than the limit.
             ALLOCATOR.set_limit(usize::MAX).ok();
             report(panic);
         }));
@@ -70,7 +72,10 @@ fn segment(bytes: &[u8]) {
                 Scanned::Commit(at, frame) => {
                     assert!(at >= end, "commits do not overlap");
                     let header = *frame.header();
-                    assert!(!is_whole || (header.first_seq, header.chain_before) == (next_seq, chain), "unnoticed gap");
+                    assert!(
+                        !is_whole || (header.first_seq, header.chain_before) == (next_seq, chain),
+                        "undetected gap"
+                    );
                     (end, next_seq, chain) = (at + header.frame_len(), header.last_seq() + 1, header.chain_after);
                     frame.iter(&bytes[at..]).for_each(|(_, bytes)| event(bytes));
                 }
@@ -97,21 +102,22 @@ fn frame(bytes: &[u8]) {
 fn event(bytes: &[u8]) {
     let frozen = v1::decode_event(bytes);
     let Ok(event) = decode_event(1, bytes) else {
-        assert!(frozen.is_err(), "the frozen reader accepts what is refused: {frozen:?}");
+        assert!(frozen.is_err(), "the frozen decoder accepts a record that the current one refuses: {frozen:?}");
         return;
     };
-    // Version 2 holds what the frozen reader of version 1 has no word for, and nothing else.
+    // The frozen decoder accepts version 1 records only. Version 2 and 3 records contain only what version 1 cannot
+    // represent.
     assert_eq!(frozen.is_ok(), bytes.first() == Some(&1), "{frozen:?}, of {event:?}");
     let mut again = Vec::new();
     match encode_event(&event, &mut again) {
-        // Read, if it was ever written, but not written.
+        // A record with a long run of zero bytes can be decoded but not encoded.
         Err(RecordError::Zeros) => return,
-        written => written.expect("what was read can be written"),
+        written => written.expect("a decoded event can be encoded"),
     }
-    assert_eq!(decode_event(1, &again).expect("what was written can be read"), event);
+    assert_eq!(decode_event(1, &again).expect("an encoded event can be decoded"), event);
 }
 
-/// The bytes with the beginnings and the checksums of the segment's header and of its frames put right.
+/// Corrects the magic numbers and checksums of the segment header and of all frames.
 fn repaired_segment(bytes: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
     put(&mut bytes, 0, SEGMENT_BEGIN);
@@ -129,7 +135,7 @@ fn repaired_frame(bytes: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Puts the beginning and the checksums of the frame at `at` right, and returns where it ends.
+/// Corrects the magic number and the checksums of the frame at offset `at`. Returns the end offset of the frame.
 fn repair_frame(bytes: &mut [u8], at: usize) -> Option<usize> {
     let length = bytes.get(at + 20..)?.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)?;
     put(bytes, at, FRAME_BEGIN)?;
@@ -138,13 +144,13 @@ fn repair_frame(bytes: &mut [u8], at: usize) -> Option<usize> {
     Some(at + HEADER_LEN + length + TRAILER_LEN)
 }
 
-/// Puts the checksum of the bytes from `from` to `to` after them, if there is room.
+/// Writes the checksum of the bytes from `from` to `to` at offset `to`, if it fits.
 fn put_crc(bytes: &mut [u8], from: usize, to: usize) -> Option<()> {
     let crc = crc32c::crc32c(bytes.get(from..to)?);
     put(bytes, to, &crc.to_le_bytes())
 }
 
-/// Puts `part` at `at`, if there is room.
+/// Copies `part` to offset `at`, if it fits.
 fn put(bytes: &mut [u8], at: usize, part: &[u8]) -> Option<()> {
     bytes.get_mut(at..at + part.len())?.copy_from_slice(part);
     Some(())

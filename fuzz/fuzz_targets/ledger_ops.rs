@@ -1,23 +1,23 @@
-//! A ledger against a list.
+//! Random operations on a ledger, compared with a list of the expected events.
 //!
-//! Appends, right and wrong, to a disk that may fail; closing, killing and opening; damage to the journal and to the
-//! store. Everything acknowledged is there, in order and unchanged, by every way of reading, or it is said that it is
-//! not: never silently shorter, never illegal.
+//! The operations are: valid and invalid appends, I/O errors, closing, killing and opening the ledger, and damage to
+//! the journal and to the store. After each operation, every way of reading must return all acknowledged events in
+//! order and unchanged, or report an error. Missing or invalid events without an error are a bug.
 
 #![no_main]
 
 use apm2_fuzz::world::{Op, World};
 use libfuzzer_sys::fuzz_target;
 
-/// Things done to one ledger.
+/// The highest number of operations on one ledger.
 const OPS_MAX: usize = 24;
-/// Damaged copies looked at in one history.
+/// The highest number of damaged copies that are checked for one input.
 const DAMAGED_COPIES_MAX: usize = 2;
 
 fuzz_target!(
     init: {
-        // The store panics on bytes that it does not expect, and the ledger catches that: a panic must not end the
-        // process before it has left the target.
+        // The store can panic on damaged files, and the ledger catches such a panic. So the panic hook of libfuzzer,
+        // which would abort the process, is removed.
         drop(std::panic::take_hook());
     },
     |ops: Vec<Op>| {

@@ -1,20 +1,20 @@
-//! Arbitrary histories against the state machine.
+//! Arbitrary events, applied to the state machine and to a model.
 //!
-//! The fold and the [`Model`] must accept and refuse the same events, a refused event must change nothing, every
-//! accepted commit must leave a legal state in which all invariants hold, and folding the recorded bytes of all accepted
-//! events from nothing must give the live state.
+//! The stream state and the [`Model`] must accept and refuse the same events. A refused event must change nothing. Each
+//! accepted commit must leave a valid state in which all invariants hold. Replaying the encoded bytes of all accepted
+//! events must give the live state.
 
 #![no_main]
 
 use apm2_core::process::{Event, IllegalEvent, ProcessId, Stream, StreamId};
 use apm2_fuzz::{
     model::Model,
-    script::{COMMIT_STEPS_MAX, Slip, Step},
+    script::{COMMIT_STEPS_MAX, Mistake, Step},
 };
 use apm2_ledger::record::{decode_event, encode_event};
 use libfuzzer_sys::fuzz_target;
 
-/// Commits of one history; a replay follows each.
+/// The highest number of commits for one input. A replay follows each commit.
 const COMMITS_MAX: usize = 64;
 const STREAM: StreamId = StreamId { process_id: ProcessId::from_bytes([7; 16]), instance: 1 };
 
@@ -51,8 +51,8 @@ impl History {
             events.push(event);
         }
         let (Some(stream), Some(expected)) = (&live, &model) else { return };
-        assert_eq!(stream.broken_invariant().is_none(), expected.may_rest(), "{stream:?}");
-        if expected.may_rest() {
+        assert_eq!(stream.broken_invariant().is_none(), expected.may_end_commit(), "{stream:?}");
+        if expected.may_end_commit() {
             expected.check(stream);
             self.events.extend(events);
             assert_eq!(replayed(&self.events).as_ref(), Some(stream), "live state and replayed state differ");
@@ -65,7 +65,7 @@ impl History {
         let at = (self.events.len() + earlier) as u64 + 1;
         let draft = step.draft(STREAM, 0, self.seconds);
         let run = model.map_or(0, |model| model.run_of(&draft.kind));
-        let version = if step.slip == Slip::Version { at + 1 } else { at };
+        let version = if step.mistake == Mistake::Version { at + 1 } else { at };
         step.draft(STREAM, run, self.seconds).numbered(at, version)
     }
 }
@@ -80,7 +80,7 @@ fn fold(stream: &mut Option<Stream>, event: &Event) -> Result<(), IllegalEvent> 
     }
 }
 
-/// The fold of what the events are as recorded bytes.
+/// Encodes the events, decodes them again and replays them.
 fn replayed(events: &[Event]) -> Option<Stream> {
     let mut stream = None;
     for event in events {

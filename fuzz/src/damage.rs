@@ -1,4 +1,4 @@
-//! What can happen to the files of a ledger that nobody has open, and what must not be lost by it in silence.
+//! Damage to the files of a closed ledger, and the number of events that must remain readable after it.
 
 use std::{
     fs, io,
@@ -14,41 +14,41 @@ use arbitrary::Arbitrary;
 
 use crate::storage_backend::SECTOR_LEN;
 
-/// What happens to one file. Places are taken modulo the file's length.
+/// A change of one file. Offsets are taken modulo the length of the file.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub enum Damage {
-    /// These bits of one byte are turned over.
+    /// Flips bits of one byte.
     Flip {
-        /// Which byte.
+        /// Offset of the byte.
         at: u32,
-        /// Which bits; none is as good as the first.
+        /// Mask of the bits to flip. 0 flips the lowest bit.
         bits: u8,
     },
-    /// One sector is lost.
+    /// Overwrites one sector with zeros.
     Zero {
-        /// A byte of it.
+        /// An offset in the sector.
         at: u32,
     },
-    /// The file ends here.
+    /// Truncates the file.
     Truncate {
-        /// Its length.
+        /// The new length in bytes.
         at: u32,
     },
-    /// The file is gone.
+    /// Removes the file.
     Remove,
 }
 
 impl Damage {
-    /// Whether it is a single bit, which is always noticed.
+    /// Whether the damage is a single flipped bit, which must always be detected.
     #[must_use]
     pub const fn is_one_bit(&self) -> bool {
         matches!(self, Self::Flip { bits, .. } if bits.count_ones() <= 1)
     }
 
-    /// Does it to the file at `path`. Returns the bytes that were there and may be other now.
+    /// Applies the damage to the file at `path`. Returns the byte range that may have changed.
     ///
     /// # Errors
-    /// Those of the file system.
+    /// I/O errors.
     pub fn inflict(&self, path: &Path) -> io::Result<Range<usize>> {
         let mut bytes = fs::read(path)?;
         let place = |at: u32| at as usize % bytes.len().max(1);
@@ -81,10 +81,10 @@ impl Damage {
     }
 }
 
-/// The files below `dir` that are named like this, in order.
+/// All files below `dir` whose paths satisfy `is_wanted`, sorted by path.
 ///
 /// # Errors
-/// Those of the file system.
+/// I/O errors.
 pub fn files(dir: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir)? {
@@ -99,14 +99,15 @@ pub fn files(dir: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<Vec<Pa
     Ok(found)
 }
 
-/// Damages one segment of the journal in `dir`, chosen by `which`. Returns the number of events that must still be there
-/// where nothing is said about the damage.
+/// Damages one segment of the journal in `dir`, selected by `which`. Returns the number of events that must remain
+/// readable if no error is reported.
 ///
-/// The end of a journal carries no proof of its own: a last commit with a sector of zeros looks like one that was never
-/// finished, and a last segment that is gone like one that was never begun. All else must be noticed.
+/// Two kinds of damage at the end of a journal cannot be detected: a last commit with a sector of zeros looks like a
+/// torn commit, and a missing last segment looks like a segment that was never created. All other damage must be
+/// reported.
 ///
 /// # Errors
-/// Those of the file system.
+/// I/O errors.
 pub fn damage_journal(dir: &Path, which: u8, damage: Damage) -> io::Result<u64> {
     let segments = files(&dir.join("journal"), &|path| path.extension().is_some_and(|extension| extension == "seg"))?;
     let number = usize::from(which) % segments.len().max(1);
@@ -129,7 +130,7 @@ pub fn damage_journal(dir: &Path, which: u8, damage: Damage) -> io::Result<u64> 
     Ok(first_touched.map_or(u64::MAX, |(_, first_seq)| first_seq - 1))
 }
 
-/// Where the commits of a sound segment are, and the seq of the first event of each.
+/// The byte range of each commit in a valid segment, with the sequence number of its first event.
 fn commits(segment: &[u8]) -> Vec<(Range<usize>, u64)> {
     let Ok(header) = SegmentHeader::parse(segment) else { return Vec::new() };
     Scan::new(segment, &header, true)

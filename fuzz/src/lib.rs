@@ -1,7 +1,8 @@
-//! What the fuzz targets share: how bytes become a history, and a model that says which histories are legal.
+//! Common code of the fuzz targets: events from arbitrary bytes, and a model of the valid event sequences.
 //!
-//! [`model`] is written apart from `apm2-core`, as tables, so that the two can be held against each other. What a target
-//! asserts is in `fuzz_targets/`; which planted faults each has found is in `docs/testing.md`.
+//! [`model`] is written as tables, independently of `apm2-core`, so that the two implementations can be compared. The
+//! checks of each target are described in `fuzz_targets/`. The injected bugs that each target has found are listed in
+//! `docs/testing.md`.
 
 pub mod damage;
 pub mod model;

@@ -1,8 +1,9 @@
-//! Which histories of a process are legal, as tables: a second opinion, written from `docs/lifecycle.md`.
+//! A model of the valid event sequences of a process, as tables. It is written from `docs/lifecycle.md`, independently
+//! of the implementation in `apm2-core`.
 
 use apm2_core::process::{Event, EventKind, ExitOutcome, ProcessState, RunEnd, Signal, StartTrigger, Stream, StreamId};
 
-/// From which state which event leads to which state.
+/// State transitions: the current state, the event kind, and the next state.
 const TRANSITIONS: &[(&str, &str, &str)] = &[
     ("stopped", "starting", "starting"),
     ("crashed", "starting", "starting"),
@@ -26,8 +27,8 @@ const ALIVE: &[&str] = &["starting", "running", "unhealthy", "stopping"];
 const OVER: &[&str] = &["stopped", "crashed", "terminated"];
 const ANY: &[&str] = &["starting", "running", "unhealthy", "stopping", "stopped", "crashed", "terminated"];
 
-/// Which event leaves which states as they are.
-const NOTES: &[(&str, &[&str])] = &[
+/// Event kinds that do not change the state, with the states in which they are valid.
+const STATE_KEEPING: &[(&str, &[&str])] = &[
     ("spec_changed", ANY),
     ("budget_reset", ANY),
     ("output_leaked", ANY),
@@ -50,7 +51,7 @@ const NOTES: &[(&str, &[&str])] = &[
     ("unregistered", OVER),
 ];
 
-/// What matters of a process's history.
+/// The part of the state of a process that decides which events are valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Model {
     stream: StreamId,
@@ -58,7 +59,7 @@ pub struct Model {
     state: &'static str,
     version: u64,
     run: u64,
-    asked: Option<StartTrigger>,
+    requested: Option<StartTrigger>,
     pid: Option<u32>,
     was_spawned: bool,
     restarts: u32,
@@ -67,7 +68,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// The model after a first event, if that may be one.
+    /// The model after the first event of a stream. `None` when the event is not valid as the first event.
     #[must_use]
     pub fn begin(event: &Event) -> Option<Self> {
         let EventKind::Registered { spec } = &event.kind else { return None };
@@ -79,7 +80,7 @@ impl Model {
             state: "stopped",
             version: 1,
             run: 0,
-            asked: None,
+            requested: None,
             pid: None,
             was_spawned: false,
             restarts: 0,
@@ -88,13 +89,13 @@ impl Model {
         })
     }
 
-    /// The model after one more event, if that may follow.
+    /// The model after one more event. `None` when the event is not valid.
     #[must_use]
     pub fn after(&self, event: &Event) -> Option<Self> {
         let name = event.kind.name();
         let moved = TRANSITIONS.iter().find(|(from, kind, _)| (*from, *kind) == (self.state, name));
-        let noted = NOTES.iter().any(|(kind, states)| *kind == name && states.contains(&self.state));
-        if (moved.is_none() && !noted) || !self.numbers_fit(event) || !self.details_fit(&event.kind) {
+        let keeps_state = STATE_KEEPING.iter().any(|(kind, states)| *kind == name && states.contains(&self.state));
+        if (moved.is_none() && !keeps_state) || !self.numbers_fit(event) || !self.details_fit(&event.kind) {
             return None;
         }
         let mut next = self.clone();
@@ -123,8 +124,8 @@ impl Model {
                 spec.id == self.stream.process_id && self.stream.instance < spec.instances
             }
             _ if self.unregistered => false,
-            EventKind::StartRequested { .. } | EventKind::Unregistered => self.asked.is_none(),
-            EventKind::Starting { trigger, .. } => self.asked == Some(*trigger),
+            EventKind::StartRequested { .. } | EventKind::Unregistered => self.requested.is_none(),
+            EventKind::Starting { trigger, .. } => self.requested == Some(*trigger),
             EventKind::Running | EventKind::Stopping { .. } => self.pid.is_some(),
             EventKind::Stopped { exit } if by_itself => exit.outcome == ExitOutcome::Code(0),
             EventKind::Crashed { cause: RunEnd::Exit(exit) } => {
@@ -141,10 +142,10 @@ impl Model {
             EventKind::SpecChanged { spec } => (self.instances, self.unregistered) = (spec.instances, false),
             EventKind::Unregistered => self.unregistered = true,
             EventKind::StartRequested { trigger } => {
-                (self.run, self.asked, self.killed) = (self.run + 1, Some(*trigger), false);
+                (self.run, self.requested, self.killed) = (self.run + 1, Some(*trigger), false);
             }
             EventKind::Starting { identity, trigger } => {
-                self.asked = None;
+                self.requested = None;
                 self.pid = identity.map(|identity| identity.pid);
                 self.was_spawned |= identity.is_some();
                 self.restarts += u32::from(identity.is_some() && matches!(trigger, StartTrigger::Restart { .. }));
@@ -157,16 +158,16 @@ impl Model {
         }
     }
 
-    /// Whether a commit may end here: INV-0008.
+    /// Whether a commit may end in this state (INV-0008).
     #[must_use]
-    pub fn may_rest(&self) -> bool {
+    pub fn may_end_commit(&self) -> bool {
         self.pid.is_some() == UP.contains(&self.state)
     }
 
-    /// Holds a fold of the same events against the model.
+    /// Compares the stream state after the same events with the model.
     ///
     /// # Panics
-    /// When they differ, or an invariant does not hold.
+    /// When they differ, or when an invariant does not hold.
     pub fn check(&self, stream: &Stream) {
         let handle = &stream.handle;
         assert_eq!(state_name(&handle.state), self.state);
@@ -178,7 +179,7 @@ impl Model {
         assert_eq!((handle.restart_count, handle.last_restart.is_some()), (self.restarts, self.restarts > 0));
         assert_eq!(handle.uptime_secs().is_some(), UP.contains(&self.state));
         assert_eq!((stream.version, stream.run), (self.version, self.run));
-        assert_eq!(stream.intent.map(|intent| intent.trigger), self.asked);
+        assert_eq!(stream.intent.map(|intent| intent.trigger), self.requested);
         assert_eq!((stream.kill_sent, stream.unregistered), (self.killed, self.unregistered));
         assert_eq!(stream.broken_invariant(), None);
     }

@@ -1,4 +1,4 @@
-//! From arbitrary bytes to drafts: mostly such as could be legal, so that a history gets somewhere.
+//! Generates events from arbitrary bytes. Most of the events are valid, so that long sequences are reached.
 
 use apm2_core::process::{
     Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
@@ -9,40 +9,41 @@ use apm2_core::shutdown::ShutdownConfig;
 use arbitrary::Arbitrary;
 use uuid::Uuid;
 
-/// Events of one commit; what a script has more of is left out.
+/// The highest number of events in one commit. Further steps are ignored.
 pub const COMMIT_STEPS_MAX: usize = 4;
 
-/// Length of a text, and of a list: more zeros in a row than are recorded would be no test of anything here.
+/// The highest length of a text or a list. A longer one could contain more zero bytes in a row than an event may have,
+/// which these targets do not test.
 const LENGTH_MAX: usize = 64;
 
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 const BOOT_ID: Uuid = Uuid::from_u128(1);
 
-/// One event to try.
+/// One event to append.
 #[derive(Debug, Clone, Arbitrary)]
 pub struct Step {
-    /// What is to happen.
+    /// The kind of the event.
     pub action: Action,
-    /// Seconds since the step before.
+    /// Seconds since the previous step.
     pub seconds: u8,
-    /// What else may be wrong with it.
-    pub slip: Slip,
+    /// The number of the event that is made wrong, if any.
+    pub mistake: Mistake,
 }
 
-/// A draft's numbers, for the most part right.
+/// A wrong number in an event. Most events have none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Slip {
-    /// Nothing is wrong.
+pub enum Mistake {
+    /// All numbers are right.
     None,
-    /// It names another run.
+    /// The event has a wrong run number.
     Run,
-    /// It has another version.
+    /// The append has a wrong stream version.
     Version,
-    /// It is another stream's.
+    /// The event belongs to another stream.
     Stream,
 }
 
-impl<'a> Arbitrary<'a> for Slip {
+impl<'a> Arbitrary<'a> for Mistake {
     fn arbitrary(bytes: &mut arbitrary::Unstructured<'a>) -> arbitrary::Result<Self> {
         Ok(match u8::arbitrary(bytes)? {
             253 => Self::Run,
@@ -63,7 +64,7 @@ pub enum End {
     Unknown,
 }
 
-/// What is to happen: one for each kind of event.
+/// The event kinds, with their arbitrary values.
 #[derive(Debug, Clone, Arbitrary)]
 #[expect(missing_docs, reason = "as apm2_core::process::EventKind")]
 pub enum Action {
@@ -99,14 +100,14 @@ pub enum Action {
 }
 
 impl Step {
-    /// The draft of this step, in run `run` unless it is to be wrong.
+    /// The event of this step in run `run`, or in a wrong run or stream as [`mistake`](Self::mistake) says.
     #[must_use]
     pub fn draft(&self, stream: StreamId, run: u64, seconds: u64) -> NewEvent {
-        let stream = match self.slip {
-            Slip::Stream => StreamId { instance: stream.instance + 1, ..stream },
+        let stream = match self.mistake {
+            Mistake::Stream => StreamId { instance: stream.instance + 1, ..stream },
             _ => stream,
         };
-        let run = if self.slip == Slip::Run { run + 1 } else { run };
+        let run = if self.mistake == Mistake::Run { run + 1 } else { run };
         let boot_ns = seconds * NANOS_PER_SEC;
         let stamp = Timestamp { wall_ns: boot_ns.cast_signed(), boot_ns, boot_id: BOOT_ID };
         let kind = self.action.kind(stream.process_id);
@@ -150,7 +151,8 @@ impl Action {
             Self::Adopt => EventKind::Adopted { identity: identity(1) },
             Self::LeakOutput => EventKind::OutputLeaked { source: OutputSource::Stdout },
             Self::Sample { cpu_centipercent, memory_bytes } => {
-                // What newer records hold is chosen by values that the corpus does not use: its scripts keep their meaning.
+                // Values that need a newer record version are selected by inputs that the existing corpus does not
+                // contain, so that the corpus files keep their meaning.
                 let processes = (memory_bytes >> 63 == 1).then_some(cpu_centipercent);
                 EventKind::Sampled { cpu_centipercent, memory_bytes, processes }
             }
@@ -195,7 +197,7 @@ fn spec(id: ProcessId, instances: u8, argument: &str) -> RedactedSpec {
         .args([short(argument)])
         .instances(u32::from(instances % 4))
         .shutdown(ShutdownConfig { end_orphans: instances < 192, ..ShutdownConfig::default() });
-    // A NUL byte is refused by the builder; a specification made without it is recorded like any other.
+    // The builder refuses an argument with a NUL byte. Then a specification without the argument is used.
     let spec = spec.try_build().unwrap_or_else(|_| ProcessSpec::builder().id(id).name("p").command("c").build());
     RedactedSpec::new(&spec)
 }
@@ -217,7 +219,7 @@ fn identity(pid: u16) -> ProcessIdentity {
     ProcessIdentity { boot_id: BOOT_ID, pid: u32::from(pid) + 1, start_ticks: 1, pid_namespace }
 }
 
-/// The first numbers stand for the signals that matter.
+/// The lower numbers select SIGKILL and SIGTERM, the signals that the state machine treats differently.
 fn signal(number: u8) -> Signal {
     match number {
         0..128 => Signal::KILL,

@@ -1,4 +1,4 @@
-//! A disk that fails when it is told to, and never waits.
+//! Storage backend with injected I/O errors and without real syncs.
 
 use std::{
     fs::File,
@@ -10,26 +10,28 @@ use std::{
 use apm2_ledger::journal::storage_backend::StorageBackend;
 use arbitrary::Arbitrary;
 
-/// What a disk writes whole or not at all.
+/// Size of a disk sector in bytes. A write stores a sector completely or not at all.
 pub const SECTOR_LEN: usize = 512;
 
 /// How the next write fails.
 #[derive(Debug, Clone, Copy, Arbitrary)]
 pub enum Failure {
-    /// Some of its sectors reach the disk: those whose bit is set, bit 0 for the first, the rest like the last bit.
+    /// The write stores only some sectors and returns an error. Bit `n` selects sector `n`; the last bit also selects
+    /// all further sectors.
     Write(u8),
-    /// All of it does, and the sync says that it failed.
+    /// The write succeeds, and the sync returns an error.
     Sync,
 }
 
-/// Writes through to the file system. Nothing here survives a power cut, and nothing needs to.
+/// Storage backend that writes to the file system without syncs. The fuzz targets simulate no power failure, so no sync
+/// is needed.
 #[derive(Debug, Default)]
 pub struct FlakyDisk {
     planned: Mutex<Option<Failure>>,
 }
 
 impl FlakyDisk {
-    /// Has the next write fail, or no write if there is no failure.
+    /// Sets how the following writes fail. `None` lets them succeed.
     pub fn plan(&self, failure: Option<Failure>) {
         *self.planned.lock().unwrap_or_else(PoisonError::into_inner) = failure;
     }

@@ -1,4 +1,4 @@
-//! A ledger, the disk under it, and what it has promised.
+//! A ledger with injected I/O errors, and the events that it must contain.
 
 use std::{
     fs::{self, Permissions},
@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::{
     damage::{Damage, damage_journal, files},
     model::Model,
-    script::{COMMIT_STEPS_MAX, Slip, Step},
+    script::{COMMIT_STEPS_MAX, Mistake, Step},
     storage_backend::{Failure, FlakyDisk},
 };
 
@@ -26,63 +26,63 @@ const STREAMS: [StreamId; 2] = [
     StreamId { process_id: ProcessId::from_bytes([1; 16]), instance: 0 },
     StreamId { process_id: ProcessId::from_bytes([2; 16]), instance: 1 },
 ];
-/// One, so that heads are dropped and read again.
+/// The cache has one entry, so that stream heads are dropped and read again.
 const HEADS_MAX: usize = 1;
-/// A few commits each, so that a journal soon has several segments.
+/// A segment contains only a few commits, so that the journal has several segments after a few operations.
 const SEGMENT_BYTES: u64 = 2048;
-/// In memory, where there is such a place: the disk is no part of what is tested here.
+/// Directory of a memory file system, which is used if it exists. The fuzz targets do not test the disk.
 const MEMORY: &str = "/dev/shm";
 
-/// One thing to do.
+/// One operation on the ledger.
 #[derive(Debug, Clone, Arbitrary)]
 pub enum Op {
-    /// Append a commit.
+    /// Appends a commit.
     Append {
-        /// Which of the streams.
+        /// Selects one of the two streams.
         second: bool,
-        /// What.
+        /// The events of the commit.
         steps: Vec<Step>,
     },
-    /// Append a commit to a disk that fails, and go on from what it holds.
+    /// Appends a commit with an I/O error, and opens the ledger again.
     AppendAndFail {
-        /// Which of the streams.
+        /// Selects one of the two streams.
         second: bool,
-        /// What.
+        /// The events of the commit.
         steps: Vec<Step>,
-        /// How it fails.
+        /// The I/O error.
         failure: Failure,
     },
-    /// Close it and open it again.
+    /// Closes the ledger and opens it again.
     Reopen,
-    /// Go on from a copy of its files, as after a kill.
+    /// Continues with a copy of the files of the open ledger, as after SIGKILL.
     Kill,
-    /// Damage the journal in a copy, and look what is said about it.
+    /// Damages the journal in a copy, and checks that the damage is reported.
     DamageJournal {
-        /// Which segment.
+        /// Selects the segment.
         which: u8,
-        /// How.
+        /// The damage.
         damage: Damage,
-        /// Who looks at it.
-        look: Look,
+        /// The operation that must report the damage.
+        access: Access,
     },
-    /// Damage the store and go on: it has nothing that is not in the journal.
+    /// Damages the store and opens the ledger again. No event is lost, because the journal contains all events.
     DamageStore {
-        /// Which file.
+        /// Selects the file.
         which: u8,
-        /// How.
+        /// The damage.
         damage: Damage,
     },
 }
 
-/// Who looks at a damaged ledger. Only one does at a time: each takes a while, since it looks again at what could be a
-/// commit in the making.
+/// The operation on a damaged copy. Only one is executed for each copy, because each takes some time: it retries when
+/// the damage looks like a commit that is being written.
 #[derive(Debug, Clone, Copy, Arbitrary)]
-pub enum Look {
-    /// A verification, which must find every single bit.
+pub enum Access {
+    /// Verifies the ledger. Verification must report every flipped bit.
     Verify,
-    /// A reader of the journal.
+    /// Reads the journal.
     Read,
-    /// An opening, and a reader after it.
+    /// Opens the ledger and reads it.
     Open,
 }
 
@@ -92,13 +92,14 @@ pub struct World {
     generation: u32,
     disk: Arc<FlakyDisk>,
     ledger: Option<Ledger>,
-    /// Everything that was acknowledged or found at an opening, in order.
+    /// All events that the ledger must contain, in order: acknowledged events, and events that were recorded at an
+    /// opening.
     events: Vec<Event>,
     models: [Option<Model>; 2],
     seconds: u64,
 }
 
-/// What an append should come to.
+/// The expected result of an append.
 #[derive(Debug, PartialEq, Eq)]
 enum Verdict {
     Accepted,
@@ -108,10 +109,10 @@ enum Verdict {
 }
 
 impl World {
-    /// An empty ledger.
+    /// Creates an empty ledger.
     ///
     /// # Panics
-    /// When there is no place for it.
+    /// When the temporary directory cannot be created.
     #[must_use]
     pub fn new() -> Self {
         let memory = Path::new(MEMORY);
@@ -124,18 +125,18 @@ impl World {
         world
     }
 
-    /// Does one thing, and checks what follows from it.
+    /// Executes one operation, and checks its result.
     ///
     /// # Panics
-    /// When the ledger breaks a promise.
+    /// When the ledger behaves wrongly.
     pub fn perform(&mut self, op: &Op) {
         match op {
             Op::Append { second, steps } => {
                 self.append(usize::from(*second), steps, None);
             }
             Op::AppendAndFail { second, steps, failure } => {
-                if let Some(unsure) = self.append(usize::from(*second), steps, Some(*failure)) {
-                    self.recover(&unsure);
+                if let Some(unconfirmed) = self.append(usize::from(*second), steps, Some(*failure)) {
+                    self.recover(&unconfirmed);
                 }
             }
             Op::Reopen => {
@@ -143,26 +144,26 @@ impl World {
                 self.open(&[]);
             }
             Op::Kill => self.kill(),
-            Op::DamageJournal { which, damage, look } => self.damage_copy(*which, *damage, *look),
+            Op::DamageJournal { which, damage, access } => self.damage_copy(*which, *damage, *access),
             Op::DamageStore { which, damage } => self.damage_store(*which, *damage),
         }
     }
 
-    /// Closes the ledger, and has everything in it verified, by the frozen reader too.
+    /// Closes the ledger, and verifies it. Also reads it with the frozen reader of format 1.
     ///
     /// # Panics
-    /// When the ledger breaks a promise.
+    /// When the ledger behaves wrongly.
     pub fn finish(mut self) {
         self.check(&self.ledger().reader());
         self.close();
-        let report = verify(&self.dir(), &mut |_| {}).expect("a sound ledger can be verified");
+        let report = verify(&self.dir(), &mut |_| {}).expect("a valid ledger can be verified");
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         assert_eq!(report.head.size, self.events.len() as u64);
         let frozen = v1::read_journal(&self.dir().join("journal"));
         if self.events.iter().any(is_newer) {
-            return assert!(frozen.is_err(), "a frozen reader passes over what it does not know");
+            return assert!(frozen.is_err(), "the frozen reader accepts a newer record");
         }
-        let frozen = frozen.expect("a sound journal of old events is one of version 1");
+        let frozen = frozen.expect("a valid journal of old events is one of version 1");
         assert!(frozen.events.get(self.events.len()..) == Some(&[]), "{:?}", frozen.events.last());
         assert_eq!(frozen.chain, report.head.chain.0);
     }
@@ -180,17 +181,17 @@ impl World {
         Options { segment_bytes: SEGMENT_BYTES, lock_wait, backend, stream_heads_max: HEADS_MAX }
     }
 
-    /// Appends a commit. Where the disk failed the answer leaves open whether its events were written: they are
-    /// returned.
+    /// Appends a commit. Returns the events of the commit when an I/O error was injected, because then the commit may
+    /// or may not be in the journal.
     fn append(&mut self, place: usize, steps: &[Step], failure: Option<Failure>) -> Option<Vec<Event>> {
         let steps = &steps[..steps.len().min(COMMIT_STEPS_MAX)];
-        let (verdict, events, next) = self.foresee(place, steps);
+        let (verdict, events, next) = self.predict(place, steps);
         let drafts = events.iter().cloned().map(|event| {
             let Event { stream, run, actor, reason, cause, stamp, kind, .. } = event;
             apm2_core::process::NewEvent { stream, run, actor, reason, cause, stamp, kind }
         });
-        let slipped = steps.iter().any(|step| step.slip == Slip::Version);
-        let version = self.version(place) + u64::from(slipped);
+        let has_wrong_version = steps.iter().any(|step| step.mistake == Mistake::Version);
+        let version = self.version(place) + u64::from(has_wrong_version);
         self.disk.plan(failure);
         let answer = self.ledger().append(STREAMS[place], version, drafts.collect());
         self.disk.plan(None);
@@ -213,8 +214,8 @@ impl World {
         self.events.iter().filter(|event| event.stream == STREAMS[place]).count() as u64
     }
 
-    /// What the model says of a commit, its events as they will be numbered, and the model after it.
-    fn foresee(&mut self, place: usize, steps: &[Step]) -> (Verdict, Vec<Event>, Option<Model>) {
+    /// Computes the expected result of an append, its events with their numbers, and the model after them.
+    fn predict(&mut self, place: usize, steps: &[Step]) -> (Verdict, Vec<Event>, Option<Model>) {
         let mut model = self.models[place].clone();
         let mut is_legal = true;
         let mut events = Vec::new();
@@ -232,9 +233,9 @@ impl World {
         let fits = |event: &Event| event.stream == STREAMS[place] && !event.kind.is_system();
         let verdict = if events.is_empty() || !events.iter().all(fits) {
             Verdict::Shape
-        } else if steps.iter().any(|step| step.slip == Slip::Version) {
+        } else if steps.iter().any(|step| step.mistake == Mistake::Version) {
             Verdict::Conflict
-        } else if !is_legal || !model.as_ref().is_some_and(Model::may_rest) {
+        } else if !is_legal || !model.as_ref().is_some_and(Model::may_end_commit) {
             Verdict::Illegal
         } else {
             Verdict::Accepted
@@ -242,57 +243,59 @@ impl World {
         (verdict, events, model)
     }
 
-    /// After a failed write: nothing more is accepted, and what is opened next has all that was acknowledged and may
-    /// have what was not.
-    fn recover(&mut self, unsure: &[Event]) {
+    /// Checks the ledger after an I/O error: it refuses further appends. After it was opened again, it contains all
+    /// acknowledged events, and possibly the events in `unconfirmed`.
+    fn recover(&mut self, unconfirmed: &[Event]) {
         let refused = self.ledger().append_system(EventKind::SupervisorStopped);
         assert!(matches!(refused, Err(AppendError::Poisoned(_))), "{refused:?}");
         assert!(self.ledger().poisoned().is_some());
         self.ledger = None;
         let ledger = Ledger::open_with(&self.dir(), &self.options()).expect("a torn commit is no damage");
-        let found = whole(ledger.reader().events(1, u64::MAX));
-        if found.get(self.events.len()..).is_some_and(|rest| rest.starts_with(unsure)) {
-            for event in unsure {
+        let found = read_all(ledger.reader().events(1, u64::MAX));
+        if found.get(self.events.len()..).is_some_and(|rest| rest.starts_with(unconfirmed)) {
+            for event in unconfirmed {
                 let place = usize::from(event.stream == STREAMS[1]);
                 let model = &mut self.models[place];
                 *model = model.as_ref().map_or_else(|| Model::begin(event), |model| model.after(event));
             }
-            self.events.extend_from_slice(unsure);
+            self.events.extend_from_slice(unconfirmed);
         }
-        // A store that was never fed cannot be told from one that lost all it had.
-        self.adopt(ledger, &["tail_cut", "store_rebuilt"]);
+        // A store that never received an event looks like a store that lost all events, so a rebuild is accepted.
+        self.continue_with(ledger, &["tail_cut", "store_rebuilt"]);
     }
 
-    /// Opens the ledger, which must have everything, and may find this.
+    /// Opens the ledger, and checks that it contains all events. The opening may record events of the kinds in
+    /// `findings`.
     fn open(&mut self, findings: &[&str]) {
-        let ledger = Ledger::open_with(&self.dir(), &self.options()).expect("a sound ledger can be opened");
-        self.adopt(ledger, findings);
+        let ledger = Ledger::open_with(&self.dir(), &self.options()).expect("a valid ledger can be opened");
+        self.continue_with(ledger, findings);
     }
 
-    /// Takes an open ledger for the one under test: it has everything, and what the opening may have found.
-    fn adopt(&mut self, ledger: Ledger, expected: &[&str]) {
-        let mut found = whole(ledger.reader().events(1, u64::MAX));
+    /// Continues with the open ledger `ledger`. Checks that it contains all events, and then only events of the kinds
+    /// in `expected`.
+    fn continue_with(&mut self, ledger: Ledger, expected: &[&str]) {
+        let mut found = read_all(ledger.reader().events(1, u64::MAX));
         assert!(found.starts_with(&self.events), "lost or changed: {:?}", found.len());
         let findings = found.split_off(self.events.len());
-        assert!(findings.iter().all(|event| expected.contains(&event.kind.name())), "from nowhere: {findings:?}");
+        assert!(findings.iter().all(|event| expected.contains(&event.kind.name())), "unexpected: {findings:?}");
         self.events.extend(findings);
         self.check(&ledger.reader());
         self.ledger = Some(ledger);
     }
 
-    /// Holds all ways of reading against what is known.
+    /// Compares the results of all ways of reading with the expected events.
     fn check(&self, reader: &Reader) {
-        assert_eq!(whole(reader.events(1, u64::MAX)), self.events);
+        assert_eq!(read_all(reader.events(1, u64::MAX)), self.events);
         assert_eq!(reader.head().map(|head| head.size), Some(self.events.len() as u64));
-        let journal = Reader::open(&self.dir()).expect("a sound journal can be read");
-        assert_eq!(whole(journal.events(1, u64::MAX)), self.events);
-        let kept = reader.replay(u64::MAX, Origin::Snapshot).expect("a sound ledger can be replayed");
-        let whole_replay = reader.replay(u64::MAX, Origin::Genesis).expect("a sound ledger can be replayed");
-        assert_eq!(kept.streams, whole_replay.streams, "the kept folds are those of the events");
+        let journal = Reader::open(&self.dir()).expect("a valid journal can be read");
+        assert_eq!(read_all(journal.events(1, u64::MAX)), self.events);
+        let from_snapshots = reader.replay(u64::MAX, Origin::Snapshot).expect("a valid ledger can be replayed");
+        let from_events = reader.replay(u64::MAX, Origin::Genesis).expect("a valid ledger can be replayed");
+        assert_eq!(from_snapshots.streams, from_events.streams, "the snapshots differ from the replayed events");
         for (id, model) in STREAMS.iter().zip(&self.models) {
             let of_stream: Vec<Event> = self.events.iter().filter(|event| event.stream == *id).cloned().collect();
-            assert_eq!(whole(reader.stream_events(*id)), of_stream);
-            let stream = reader.stream(*id).expect("a sound stream can be folded");
+            assert_eq!(read_all(reader.stream_events(*id)), of_stream);
+            let stream = reader.stream(*id).expect("a valid stream can be folded");
             assert_eq!(stream.is_some(), model.is_some());
             if let (Some(stream), Some(model)) = (&stream, model) {
                 model.check(stream);
@@ -302,11 +305,11 @@ impl World {
 
     fn close(&mut self) {
         if let Some(ledger) = self.ledger.take() {
-            ledger.close().expect("a sound ledger can be closed");
+            ledger.close().expect("a valid ledger can be closed");
         }
     }
 
-    /// Copies the files as they are at this moment, under the open ledger.
+    /// Copies the files of the open ledger.
     fn copy(&self, name: &str) -> PathBuf {
         let to = self.root.path().join(name);
         copy_dir(&self.dir(), &to).expect("a ledger can be copied");
@@ -316,9 +319,9 @@ impl World {
     fn kill(&mut self) {
         self.copy(&(self.generation + 1).to_string());
         self.ledger = None;
-        fs::remove_dir_all(self.dir()).expect("what was killed can be removed");
+        fs::remove_dir_all(self.dir()).expect("the directory can be removed");
         self.generation += 1;
-        // The store was copied while it was written.
+        // The store may be rebuilt, because it was copied while it was written.
         self.open(&["store_rebuilt"]);
     }
 
@@ -333,35 +336,36 @@ impl World {
         self.open(&["store_rebuilt"]);
     }
 
-    /// Whatever is done to the journal: all that was acknowledged is there, or it is said that it is not.
-    fn damage_copy(&self, which: u8, damage: Damage, look: Look) {
+    /// Damages the journal in a copy, and checks that either all acknowledged events can be read, or an error is
+    /// reported.
+    fn damage_copy(&self, which: u8, damage: Damage, access: Access) {
         let dir = self.copy("damaged");
-        let kept = damage_journal(&dir, which, damage).expect("a journal can be damaged");
-        let kept = usize::try_from(kept).unwrap_or(usize::MAX).min(self.events.len());
-        let looked = match look {
-            Look::Verify => verify(&dir, &mut |_| {}).map(|report| {
-                assert!(!damage.is_one_bit() || !report.findings.is_empty(), "an unnoticed bit");
+        let readable = damage_journal(&dir, which, damage).expect("a journal can be damaged");
+        let readable = usize::try_from(readable).unwrap_or(usize::MAX).min(self.events.len());
+        let result = match access {
+            Access::Verify => verify(&dir, &mut |_| {}).map(|report| {
+                assert!(!damage.is_one_bit() || !report.findings.is_empty(), "an undetected flipped bit");
             }),
-            Look::Read => Reader::open(&dir).map(|reader| self.check_damaged(reader.events(1, u64::MAX), kept)),
-            Look::Open => Ledger::open_with(&dir, &self.options())
-                .map(|ledger| self.check_damaged(ledger.reader().events(1, u64::MAX), kept)),
+            Access::Read => Reader::open(&dir).map(|reader| self.check_damaged(reader.events(1, u64::MAX), readable)),
+            Access::Open => Ledger::open_with(&dir, &self.options())
+                .map(|ledger| self.check_damaged(ledger.reader().events(1, u64::MAX), readable)),
         };
-        if let Err(error) = looked {
-            assert!(is_loud(&error), "{error}");
+        if let Err(error) = result {
+            assert!(reports_damage(&error), "{error}");
         }
         fs::remove_dir_all(dir).expect("a copy can be removed");
     }
 
-    fn check_damaged(&self, events: Events, kept: usize) {
+    fn check_damaged(&self, events: Events, readable: usize) {
         let mut count = 0;
         for (found, place) in events.zip(0..) {
             let Ok(found) = found else { return };
             match self.events.get(place) {
                 Some(expected) if found == *expected => count += 1,
-                _ => assert!(count >= kept && is_finding(&found), "changed, or from nowhere: {found:?}"),
+                _ => assert!(count >= readable && is_finding(&found), "changed, or unexpected: {found:?}"),
             }
         }
-        assert!(count >= kept, "{count} of {} events, in silence", self.events.len());
+        assert!(count >= readable, "{count} of {} events, without an error", self.events.len());
     }
 }
 
@@ -371,11 +375,11 @@ impl Default for World {
     }
 }
 
-fn whole(events: Events) -> Vec<Event> {
-    events.collect::<Result<_, _>>().expect("a sound ledger can be read")
+fn read_all(events: Events) -> Vec<Event> {
+    events.collect::<Result<_, _>>().expect("a valid ledger can be read")
 }
 
-/// Whether an event holds what version 1 of the records has no place for.
+/// Whether version 1 of the records cannot represent the event.
 fn is_newer(event: &Event) -> bool {
     match &event.kind {
         EventKind::OutputTail { .. }
@@ -394,13 +398,13 @@ fn is_newer(event: &Event) -> bool {
     }
 }
 
-/// What an opening may add.
+/// Whether opening a ledger may record this event.
 fn is_finding(event: &Event) -> bool {
     matches!(event.kind, EventKind::StoreRebuilt { .. } | EventKind::TailCut { .. })
 }
 
-/// Errors that say that the record is broken, or that there is none.
-fn is_loud(error: &OpenError) -> bool {
+/// Whether the error reports a damaged or missing ledger.
+fn reports_damage(error: &OpenError) -> bool {
     error.is_integrity() || matches!(error, OpenError::Newer { .. } | OpenError::Missing { .. })
 }
 
@@ -415,7 +419,7 @@ fn copy_dir(from: &Path, to: &Path) -> io::Result<()> {
             continue;
         }
         match fs::copy(entry.path(), target) {
-            // A file of the moment: it was renamed or removed meanwhile.
+            // The store or the journal renamed or removed this file during the copy.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             copied => drop(copied?),
         }

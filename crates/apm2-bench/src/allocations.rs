@@ -1,4 +1,4 @@
-//! Allocations of a durable append, as a runner makes it: through the recorder, on one thread.
+//! Counts the memory allocations of a durable append through the recorder of a runner, on one thread.
 
 use std::path::Path;
 
@@ -10,7 +10,8 @@ use crate::{
     events::{registered, sampled_with_reason, start, stream},
 };
 
-/// Prints the allocations of each of `appends` appends of one event, on average. The thread that fills the store is not counted.
+/// Prints the average number of allocations for each of `appends` appends of one event. Allocations of the indexing
+/// thread are not counted.
 pub fn allocations(parent: &Path, appends: u64) -> Result<()> {
     let dir = tempfile::tempdir_in(parent)?;
     let ledger = Ledger::open(&dir.path().join("ledger"))?;

@@ -1,4 +1,4 @@
-//! Events as a supervisor makes them: starts, samples, ends.
+//! Benchmark events like those of a supervisor: starts, samples and exits.
 
 use apm2_core::process::{
     Actor, Clock as _, EventKind, Evidence, Exit, ExitOutcome, NewEvent, ProcessId, ProcessIdentity, ProcessSpec,
@@ -6,10 +6,10 @@ use apm2_core::process::{
 };
 use apm2_ledger::Ledger;
 
-/// The stream of process `number`.
+/// The stream ID of process `number`.
 pub fn stream(number: u64) -> StreamId {
     let mut bytes = [0; 16];
-    // The multiplication spreads the ids evenly over the key space, like random ids.
+    // The multiplication spreads the IDs evenly over the key space, like random IDs.
     bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
     bytes[8..].copy_from_slice(&number.to_be_bytes());
     bytes[15] |= 1;
@@ -33,7 +33,7 @@ pub fn sampled(stream: StreamId, run: u64, number: u64) -> NewEvent {
     draft(stream, run, EventKind::Sampled { cpu_centipercent: 1234, memory_bytes, processes: None })
 }
 
-/// The same with a reason: about 150 bytes in all, as much as the peers write.
+/// A sample event with a reason text, about 150 bytes long, like the records of [`peers`](crate::peers).
 pub fn sampled_with_reason(stream: StreamId, run: u64, number: u64) -> NewEvent {
     let mut draft = sampled(stream, run, number);
     draft.reason = Some("sampled by the supervisor every thirty seconds, as configured for this process".to_owned());
@@ -51,7 +51,7 @@ pub fn start(stream: StreamId, run: u64) -> [Vec<NewEvent>; 2] {
     ]
 }
 
-/// Appends the history of one process.
+/// Appends the complete history of one process.
 pub struct Fill {
     stream: StreamId,
     version: u64,
@@ -60,7 +60,8 @@ pub struct Fill {
 impl Fill {
     const RUNS: u64 = 20;
     const SAMPLES: u64 = 46;
-    /// A registration, and for each run: request, starting, running, samples, stopped.
+    /// Number of events for one process: a registration, and for each run a start request, a start, the change to
+    /// running, samples and an exit.
     pub const EVENTS_A_STREAM: u64 = 1 + Self::RUNS * (4 + Self::SAMPLES);
 
     pub fn new(stream: StreamId) -> Self {

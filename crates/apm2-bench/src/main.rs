@@ -1,13 +1,14 @@
-//! Figures for the ledger, each beside its peers in one run, since one run's machine is not the next one's.
+//! Benchmarks of the ledger. Each run also measures a plain file and SQLite on the same machine, because results of
+//! different machines or runs cannot be compared.
 //!
 //! ```text
 //! apm2-bench [--short] append [DIR]       durable appends, 1 and 64 callers: ledger, plain file with fdatasync, SQLite
 //! apm2-bench [--short] allocations [DIR]  memory allocations of a durable append
-//! apm2-bench fill DIR EVENTS              makes a ledger of that many events
-//! apm2-bench replay DIR                   replays it to handles, from its first event
+//! apm2-bench fill DIR EVENTS              creates a ledger with about EVENTS events
+//! apm2-bench replay DIR                   replays the events of the ledger to process handles
 //! ```
 //!
-//! `--short` shows in seconds that a measurement works; its figures mean nothing.
+//! `--short` checks in seconds that a benchmark works. Its results are too inaccurate to be used.
 
 mod allocations;
 mod events;
@@ -34,14 +35,14 @@ use crate::{
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// How much is measured.
+/// Number and length of the measurements.
 #[derive(Clone, Copy)]
 struct Extent {
-    /// How long each measurement of appends lasts.
+    /// Duration of each append measurement.
     round: Duration,
-    /// How often they take turns.
+    /// Number of measurements of each storage. The storages are measured in turn.
     rounds: usize,
-    /// Appends whose allocations are counted.
+    /// Number of appends for which allocations are counted.
     counted_appends: u64,
 }
 
@@ -50,7 +51,7 @@ const SHORT: Extent = Extent { round: Duration::from_millis(50), rounds: 1, coun
 
 const CALLERS: [usize; 2] = [1, 64];
 
-/// Appends by `callers` threads for the length of a round: appends a second.
+/// Appends with `callers` threads for the duration `round`. Returns the appends per second.
 fn rate(peer: &Arc<dyn Peer>, callers: usize, round: Duration) -> f64 {
     let done = AtomicU64::new(0);
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! What is measured side by side: each makes one record of about 150 bytes durable for each call.
+//! The storages that are compared. Each makes one record of about 150 bytes durable at each call.
 
 use std::{
     fs::File,
@@ -14,12 +14,12 @@ use crate::{
     events::{registered, sampled_with_reason, start, stream},
 };
 
-/// What the peers write: as long as an event is in the ledger.
+/// The record that the plain file and SQLite write. It has the length of an event in the ledger.
 const RECORD: [u8; 150] = [0x5A; 150];
 
 pub trait Peer: Send + Sync {
     fn name(&self) -> &'static str;
-    /// What one of several concurrent callers does, again and again.
+    /// Returns the function that one of several concurrent callers repeats.
     fn caller(&self, number: usize) -> Box<dyn FnMut() + '_>;
 }
 
@@ -53,7 +53,7 @@ impl Peer for LedgerPeer {
     }
 }
 
-/// A file that grows, one write and one fdatasync for each record.
+/// A plain file, to which each record is appended with one write(2) and one fdatasync(2).
 pub struct PlainFile(Mutex<File>);
 
 impl PlainFile {
@@ -76,7 +76,7 @@ impl Peer for PlainFile {
     }
 }
 
-/// SQLite with a write-ahead log and full synchronization, one transaction for each record.
+/// SQLite with a write-ahead log and full synchronization. Each record is one transaction.
 pub struct Sqlite(Arc<Mutex<rusqlite::Connection>>);
 
 impl Sqlite {

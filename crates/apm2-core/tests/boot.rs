@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::support::{AMPLE, KillOnDrop, Log, escaping, in_time, sh_builder, until};
 
-/// The seq of the start of the next supervisor.
+/// The seq of the event that records the start of the next supervisor.
 const STARTED: u64 = 77;
 
 fn spec(script: &str, policy: RestartPolicy, on_boot: OnBoot) -> ProcessSpec {
@@ -44,7 +44,7 @@ async fn shut_down(supervisor: &Supervisor) {
     assert_eq!(report.problems, Vec::<String>::new());
 }
 
-/// The next supervisor.
+/// The next supervisor, which takes over from this log.
 async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
     let unrecovered = Unrecovered::new(log.services(vec![LaunchSpec::new(spec.clone())]));
     let boot = Boot { cause: Some(STARTED), ..Boot::default() };
@@ -53,11 +53,11 @@ async fn next(log: &Log, spec: &ProcessSpec) -> Supervisor {
     supervisor
 }
 
-/// Whether the next supervisor starts the process.
+/// Whether the next supervisor starts the process again.
 async fn runs_again(log: &Log, spec: &ProcessSpec) -> bool {
     let before = log.replay().unwrap().run;
     let supervisor = next(log, spec).await;
-    // The run of the earlier supervisor may still be recorded as running.
+    // At this moment, the run of the earlier supervisor may still be recorded as running.
     let runs =
         || log.replay().is_some_and(|stream| stream.run > before && stream.handle.state == ProcessState::Running);
     let is_over = || log.replay().unwrap().handle.state.has_exited() && supervisor.is_idle();
@@ -68,7 +68,7 @@ async fn runs_again(log: &Log, spec: &ProcessSpec) -> bool {
     runs
 }
 
-/// The same log, as if the machine had been rebooted since then.
+/// The same log, as it would be after a reboot of the machine.
 fn of_another_boot(log: &Log) -> Log {
     let (past, other) = (Log::default(), Uuid::from_u128(1));
     past.adopt(log);
@@ -237,7 +237,7 @@ async fn begin_restart(supervisor: &Supervisor, log: &Log, what: impl Future<Out
 
 fn restart(supervisor: &Supervisor, spec: &ProcessSpec) -> impl Future<Output = ()> + Send + 'static {
     let (supervisor, id) = (supervisor.clone(), id_of(spec));
-    // Refused while the supervisor shuts down.
+    // The command is refused while the supervisor shuts down.
     async move { drop(supervisor.restart(id, &operator()).await) }
 }
 
@@ -324,13 +324,14 @@ async fn what_was_shut_down_while_it_finished_its_work_runs_again_under_any_poli
     }
 }
 
-/// A process had ended by itself before the shutdown and its policy does not restart it. That its output is still being read makes
-/// no difference.
+/// A process had ended by itself before the shutdown, and its policy does not restart it. The result is the same while
+/// its output is still being read.
 #[tokio::test]
 async fn what_had_ended_by_itself_before_a_shutdown_is_not_started_by_it() {
     for policy in [RestartPolicy::Never, RestartPolicy::Always] {
         let dir = tempfile::tempdir().unwrap();
-        // A process that it leaves behind holds the output open beyond the bounded wait. A second run would not end.
+        // A process that the run leaves behind holds the output open for longer than the bounded wait. If there were a
+        // second run, the wait would not end.
         let first = dir.path().join("first");
         let again = format!("test -e {0} && exec sleep 1000; touch {0}; ", first.display());
         let script = again + &escaping("sleep 3").replace("exit 0", "exit 3");

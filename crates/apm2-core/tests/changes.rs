@@ -11,14 +11,16 @@ use std::{
 use apm2_core::{
     log::LogConfig,
     process::{
-        EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessId, ProcessSpec, ProcessState, Recorded,
-        Recorder, Requester, Stream, StreamId, id_query::UnclearId,
+        EventKind, NewEvent, ProcessError, ProcessId, ProcessSpec, ProcessState, Requester, StreamId,
+        id_query::UnclearId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, BroughtUp, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
+    supervisor::{Applied, BroughtUp, LaunchSpec, Supervisor, Unrecovered},
 };
 
-use crate::support::{AMPLE, KillOnDrop, Log, LogForEach, PATIENCE, in_time, sh, until};
+use crate::support::{
+    AMPLE, CheckedStore, KillOnDrop, Log, LogForEach, MemoryLaunches, PATIENCE, disk_full, in_time, sh, until,
+};
 
 const UNTOUCHED: BroughtUp =
     BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
@@ -64,66 +66,12 @@ async fn changes_at_the_same_time_cannot_end_up_with_one_name_for_two_instances(
     assert_eq!(supervisor.launches().len(), 1);
 }
 
-/// A launch store in memory that can be made full.
-#[derive(Default)]
-struct Kept {
-    launches: Mutex<Vec<LaunchSpec>>,
-    is_full: AtomicBool,
-}
-
-impl LaunchStore for Kept {
-    fn save(&self, launch: &LaunchSpec) -> io::Result<()> {
-        if self.is_full.swap(false, Ordering::AcqRel) {
-            return Err(io::Error::other("the disk is full"));
-        }
-        let mut launches = self.launches.lock().unwrap();
-        launches.retain(|kept| kept.spec.id != launch.spec.id);
-        launches.push(launch.clone());
-        Ok(())
-    }
-
-    fn remove(&self, process: ProcessId) -> io::Result<()> {
-        self.launches.lock().unwrap().retain(|kept| kept.spec.id != process);
-        Ok(())
-    }
-
-    fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches { launches: self.launches.lock().unwrap().clone(), ..StoredLaunches::default() })
-    }
-}
-
-/// An event store that stores nothing and refuses selected events.
-#[derive(Clone)]
-struct Picky(Arc<Mutex<Option<Refused>>>);
-
-impl EventStore for Picky {
-    fn recorder(&self) -> Box<dyn Recorder> {
-        Box::new(self.clone())
-    }
-
-    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Recorder for Picky {
-    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
-        let refuse = *self.0.lock().unwrap();
-        if refuse.is_some_and(|refuse| drafts.iter().any(refuse)) {
-            return Err(io::Error::other("it cannot be recorded"));
-        }
-        NullRecorder.record(stream, drafts)
-    }
-
-    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
-        Ok(None)
-    }
-}
-
 /// Two running instances, with stores that can be made to fail.
 struct Scene {
     supervisor: Supervisor,
-    kept: Arc<Kept>,
+    kept: Arc<MemoryLaunches>,
+    /// Whether the next launch cannot be saved.
+    is_full: Arc<AtomicBool>,
     refused: Arc<Mutex<Option<Refused>>>,
     spec: ProcessSpec,
 }
@@ -141,13 +89,20 @@ impl Drop for Scene {
 
 impl Scene {
     async fn new() -> Self {
-        let (kept, refused) = (Arc::<Kept>::default(), Arc::<Mutex<Option<Refused>>>::default());
+        let (is_full, refused) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Option<Refused>>>::default());
+        let (is_disk_full, refuse) = (is_full.clone(), refused.clone());
+        let kept = Arc::new(MemoryLaunches::checked_at_save(move |_| {
+            if is_disk_full.swap(false, Ordering::AcqRel) { Err(disk_full()) } else { Ok(()) }
+        }));
         let mut services = Log::default().services(Vec::new());
         services.launches = kept.clone();
-        let refuse = refused.clone();
-        services.store = Arc::new(Picky(refuse));
-        let scene =
-            Self { supervisor: Unrecovered::new(services).without_past(), kept, refused, spec: named("web", 2) };
+        services.store = Arc::new(CheckedStore::new(move |drafts| {
+            let refuse = *refuse.lock().unwrap();
+            let is_refused = refuse.is_some_and(|refuse| drafts.iter().any(refuse));
+            if is_refused { Err(io::Error::other("it cannot be recorded")) } else { Ok(()) }
+        }));
+        let supervisor = Unrecovered::new(services).without_past();
+        let scene = Self { supervisor, kept, is_full, refused, spec: named("web", 2) };
         in_time(scene.supervisor.bring_up(LaunchSpec::new(scene.spec.clone()), false, &Requester::default()))
             .await
             .unwrap();
@@ -191,7 +146,7 @@ fn changed(spec: &ProcessSpec, instances: u32) -> ProcessSpec {
 #[tokio::test]
 async fn a_launch_that_cannot_be_kept_changes_nothing() {
     let scene = Scene::new().await;
-    scene.kept.is_full.store(true, Ordering::Release);
+    scene.is_full.store(true, Ordering::Release);
     assert!(matches!(scene.change(changed(&scene.spec, 2)).await, Err(ProcessError::Io(_))));
     scene.assert_as_before(&Requester::default()).await;
 }
@@ -279,7 +234,7 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     let program = dir.path().join("program");
     std::fs::copy("/bin/sh", &program).unwrap();
     let open = std::fs::OpenOptions::new().write(true).open(&program).unwrap();
-    // The change is undone at once, and not after the restarts of what cannot be started.
+    // The change is undone immediately. It does not wait for restarts of instances that cannot be started.
     let backoff = BackoffConfig::Fixed { delay: PATIENCE * 10 };
     let restart = RestartConfig { policy: RestartPolicy::Always, backoff, ..RestartConfig::default() };
     let busy = ProcessSpec { command: program.to_str().unwrap().to_owned(), restart, ..changed(&scene.spec, 3) };
@@ -292,38 +247,19 @@ async fn what_turns_out_not_to_start_is_changed_back_and_runs_again() {
     drop(open);
 }
 
-/// A launch store that waits until the process that is to be changed has been restarted by its policy.
-struct Restarting(Arc<Mutex<Option<Log>>>);
-
-impl LaunchStore for Restarting {
-    fn prepare(&self, _launch: &LaunchSpec) -> io::Result<()> {
-        let log = self.0.lock().unwrap().clone().unwrap();
+#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
+async fn restarts_of_before_do_not_count_against_what_it_is_changed_to() {
+    let log = Log::default();
+    let mut services = log.services(Vec::new());
+    // The store blocks until the restart policy has restarted the process that is about to be changed.
+    services.launches = Arc::new(MemoryLaunches::checked_at_prepare(move |_| {
         let starts = || log.names().iter().filter(|name| **name == "start_requested").count();
         let (before, begun) = (starts(), std::time::Instant::now());
         while starts() < before + 3 && begun.elapsed() < PATIENCE {
             std::thread::yield_now();
         }
         Ok(())
-    }
-
-    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn remove(&self, _process: ProcessId) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches::default())
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 3)]
-async fn restarts_of_before_do_not_count_against_what_it_is_changed_to() {
-    let log = Log::default();
-    let mut services = log.services(Vec::new());
-    services.launches = Arc::new(Restarting(Arc::new(Mutex::new(Some(log.clone())))));
+    }));
     let (supervisor, by) = (Unrecovered::new(services).without_past(), Requester::default());
     let mut failing = ProcessSpec { name: "web".to_owned(), ..sh("exit 1") };
     failing.restart.policy = RestartPolicy::Always;
@@ -352,46 +288,22 @@ async fn a_creation_that_fails_leaves_the_name_free() {
     scene.assert_as_before(&Requester::default()).await;
 }
 
-/// An event store that blocks the record of a start until it is released.
-#[derive(Clone)]
-struct SlowStart {
-    has_begun: Arc<AtomicBool>,
-    may_go_on: Arc<AtomicBool>,
-}
-
-impl EventStore for SlowStart {
-    fn recorder(&self) -> Box<dyn Recorder> {
-        Box::new(self.clone())
-    }
-
-    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Recorder for SlowStart {
-    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
-        if drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
-            self.has_begun.store(true, Ordering::Release);
-            let begun = std::time::Instant::now();
-            while !self.may_go_on.load(Ordering::Acquire) && begun.elapsed() < PATIENCE {
-                std::thread::yield_now();
-            }
-        }
-        NullRecorder.record(stream, drafts)
-    }
-
-    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
-        Ok(None)
-    }
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
 async fn a_stop_of_everything_reaches_an_instance_that_is_being_started() {
     let (has_begun, may_go_on) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
     let mut services = Log::default().services(Vec::new());
     let (begun, go_on) = (has_begun.clone(), may_go_on.clone());
-    services.store = Arc::new(SlowStart { has_begun: begun, may_go_on: go_on });
+    // The record of a start waits until it is released.
+    services.store = Arc::new(CheckedStore::new(move |drafts| {
+        if drafts.iter().any(|draft| matches!(draft.kind, EventKind::StartRequested { .. })) {
+            begun.store(true, Ordering::Release);
+            let since = std::time::Instant::now();
+            while !go_on.load(Ordering::Acquire) && since.elapsed() < PATIENCE {
+                std::thread::yield_now();
+            }
+        }
+        Ok(())
+    }));
     let supervisor = Unrecovered::new(services).without_past();
     let spec = named("slow", 1);
     let ours = supervisor.clone();
@@ -421,7 +333,7 @@ async fn the_beginning_of_an_id_that_fits_several_is_an_error_that_lists_them() 
     }
     let Err(UnclearId::Ambiguous { candidates, .. }) = supervisor.find("ABAB") else { panic!("it is clear") };
     assert_eq!(candidates.len(), 2, "{candidates:?}");
-    // Processes that were supervised before count too, as they do for readers of the ledger.
+    // Processes that were supervised before count as candidates, as in the commands that read the ledger.
     in_time(supervisor.remove(supervisor.find_process("b").unwrap(), None, &by)).await.unwrap();
     assert!(matches!(supervisor.find("abab"), Err(UnclearId::Ambiguous { .. })));
     assert!(matches!(supervisor.find("b"), Err(UnclearId::Unknown(_))));
@@ -476,7 +388,7 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     assert!(matches!(refused, Err(ProcessError::InvalidState(_))), "{refused:?}");
     let changed = bring_up_all(&supervisor, swapped).await;
     assert_eq!(applied(&changed), [Some(Applied::Changed); 2], "{changed:?}");
-    // A name that an instance of another process had.
+    // The name was the name of an instance of another process before.
     let two = || LaunchSpec::new(named("web", 2));
     assert_eq!(applied(&bring_up_all(&supervisor, vec![two()]).await), [Some(Applied::Created)]);
     let apart = vec![LaunchSpec::new(named("web", 1)), LaunchSpec::new(named("web-1", 1))];
@@ -485,34 +397,15 @@ async fn what_is_changed_together_may_swap_log_files_and_names_and_alone_may_not
     in_time(supervisor.shutdown(AMPLE, &by)).await;
 }
 
-/// A launch store that refuses launches of one name.
-struct Refusing(&'static str);
-
-impl LaunchStore for Refusing {
-    fn prepare(&self, launch: &LaunchSpec) -> io::Result<()> {
-        let is_refused = launch.spec.name == self.0 && launch.base_env.is_some();
-        if is_refused { Err(io::Error::other("the disk is full")) } else { Ok(()) }
-    }
-
-    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn remove(&self, _process: ProcessId) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches::default())
-    }
-}
-
 /// A change that depends on a failed one is undone and its process runs as before; an independent change is made.
 #[tokio::test]
 async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_needs_that() {
     let mut services = Log::default().services(Vec::new());
     services.store = Arc::new(LogForEach);
-    services.launches = Arc::new(Refusing("b"));
+    services.launches = Arc::new(MemoryLaunches::checked_at_prepare(|launch| {
+        let is_refused = launch.spec.name == "b" && launch.base_env.is_some();
+        if is_refused { Err(disk_full()) } else { Ok(()) }
+    }));
     let supervisor = Unrecovered::new(services).without_past();
     let (x, y) = (std::path::Path::new("/tmp/x.log"), std::path::Path::new("/tmp/y.log"));
     let refused = |spec| LaunchSpec { base_env: Some(Default::default()), ..LaunchSpec::new(spec) };
@@ -536,7 +429,8 @@ async fn a_change_that_is_made_together_with_one_that_fails_is_undone_where_it_n
     in_time(supervisor.shutdown(AMPLE, &Requester::default())).await;
 }
 
-/// Two changes that lock the same names in opposite order would deadlock, and so would a name that is listed twice.
+/// Two changes could deadlock in two cases: if they lock the same names in opposite order, and if one change lists a
+/// name twice.
 #[tokio::test]
 async fn changes_that_are_made_together_do_not_wait_for_each_other() {
     let supervisor = supervisor();

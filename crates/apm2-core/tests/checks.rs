@@ -182,7 +182,8 @@ async fn a_line_that_is_cut_is_not_reported() {
     }
 }
 
-/// Only the supervisor knows the values of credentials. The output of the check is cut within one, and no part of it is recorded.
+/// Only the supervisor has the values of credentials. The output of the check is cut inside a credential value, and no
+/// part of the value is recorded.
 #[tokio::test]
 async fn a_check_that_says_a_credential_has_it_masked_before_it_is_cut() {
     const SECRET: &str = "Zq8vK2m1Xw3rT6yU";

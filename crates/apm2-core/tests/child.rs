@@ -1,4 +1,4 @@
-//! The attributes that a child inherits: as few as possible.
+//! Tests of the attributes that a child inherits. A child must inherit as few attributes as possible.
 
 use std::collections::HashMap;
 
@@ -37,10 +37,10 @@ async fn it_leads_its_own_session_and_group() {
 /// Other tests open descriptors at the same time; a leak of any one fails this test.
 #[tokio::test]
 async fn it_has_no_descriptor_but_three() {
-    // Not close-on-exec on purpose, as a careless library would leave it.
+    // The descriptor is not close-on-exec on purpose, like a descriptor that a careless library opens.
     let careless = std::fs::File::open("/dev/null").unwrap();
     nix::fcntl::fcntl(&careless, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).unwrap();
-    // Descriptor 3 is the directory, which `ls` has opened itself.
+    // Descriptor 3 is the directory that `ls` itself has opened.
     let listed = output_of(sh("exec ls /proc/self/fd")).await;
     assert_eq!(listed.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
 }
@@ -68,7 +68,7 @@ async fn its_environment_is_the_allowed_part_of_ours_and_its_own() {
     assert_eq!(variables.get("MINE"), Some(&"1"));
     assert_eq!(variables.get("HOME"), Some(&"/elsewhere"));
     assert!(variables.contains_key("PATH") && variables.contains_key("APM2_RUN"));
-    // Cargo sets this variable for its tests, and it is not on the list of allowed variables.
+    // Cargo sets this variable for its tests. The variable is not in the list of inherited variables.
     assert!(std::env::var_os("CARGO_MANIFEST_DIR").is_some());
     assert!(!variables.contains_key("CARGO_MANIFEST_DIR"));
 }

@@ -1,4 +1,4 @@
-//! Starts at the limit on open files: each either succeeds or fails completely.
+//! Starts near the limit on open files. Each start either succeeds or fails completely.
 
 use std::{fs, process::Command, sync::Arc};
 
@@ -11,7 +11,8 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::support::{Log, in_time, until};
 
-/// Set in the environment of the process in which the test below runs alone, because it changes the limit of its process.
+/// The environment variable that is set in the process in which the test runs alone. The test changes the limit of its
+/// process.
 const ALONE: &str = "APM2_TEST_ALONE";
 
 /// More descriptors than a start needs.
@@ -41,7 +42,7 @@ async fn starts_at_every_limit() {
     for spare in 0..DESCRIPTORS_MAX {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::default();
-        // The log threads have to be started, too.
+        // The log threads must be started for this test, too.
         let logs = Some((LogsDir::new(dir.path().to_owned()), Arc::new(LogThreads::default())));
         let supervisor = Unrecovered::new(Services { logs, ..log.services(Vec::new()) }).without_past();
         let spec = ProcessSpec::builder().name("it").command("sleep").args(["1000"]).build();
@@ -69,7 +70,7 @@ async fn starts_at_every_limit() {
                     supervisor.is_idle() || log.replay().unwrap().handle.state.has_exited()
                 })
                 .await;
-                // The policy may restart it.
+                // The restart policy may have restarted the process.
                 let _ = in_time(supervisor.stop(id, None, &Requester::default())).await;
             }
             Err(error) => panic!("{spare}: {error}: {:?}", log.names()),

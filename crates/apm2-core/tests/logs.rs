@@ -44,7 +44,7 @@ fn all(path: &Path) -> (String, u64) {
 
 fn size_of(dir: &Path) -> u64 {
     let entries = fs::read_dir(dir).unwrap();
-    // A file that is being compressed may be gone.
+    // A file that is being compressed may be missing for a moment.
     entries.filter_map(|entry| entry.unwrap().metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 

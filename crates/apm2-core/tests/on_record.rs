@@ -15,12 +15,10 @@ use apm2_core::{
         Event, EventStore, NewEvent, ProcessError, ProcessId, ProcessSpec, Recorded, Recorder, Requester, Stream,
         StreamId,
     },
-    supervisor::{
-        Applied, Boot, LaunchSpec, LaunchStore, Services, StoredLaunches, Supervisor, UnreadableLaunch, Unrecovered,
-    },
+    supervisor::{Applied, Boot, LaunchSpec, Services, Supervisor, UnreadableLaunch, Unrecovered},
 };
 
-use crate::support::{Log, PATIENCE, begin, in_time, sh, until};
+use crate::support::{Log, MemoryLaunches, PATIENCE, begin, in_time, sh, until};
 
 /// An event store of many streams whose loading can be blocked or made to fail.
 #[derive(Clone, Default)]
@@ -76,12 +74,12 @@ impl Record {
         Some(stream)
     }
 
-    fn unrecovered(&self, launches: &Arc<Launches>) -> Unrecovered {
+    fn unrecovered(&self, launches: &Arc<MemoryLaunches>) -> Unrecovered {
         let store = Arc::new(self.clone());
         Unrecovered::new(Services { store, launches: launches.clone(), ..Log::default().services(Vec::new()) })
     }
 
-    fn supervisor(&self, launches: &Arc<Launches>) -> Supervisor {
+    fn supervisor(&self, launches: &Arc<MemoryLaunches>) -> Supervisor {
         self.unrecovered(launches).without_past()
     }
 
@@ -94,29 +92,6 @@ impl Record {
     }
 }
 
-/// A launch store that notes what was removed.
-#[derive(Default)]
-struct Launches {
-    launches: Vec<LaunchSpec>,
-    unreadable: Vec<UnreadableLaunch>,
-    removed: Mutex<Vec<ProcessId>>,
-}
-
-impl LaunchStore for Launches {
-    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn remove(&self, process: ProcessId) -> io::Result<()> {
-        self.removed.lock().unwrap().push(process);
-        Ok(())
-    }
-
-    fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches { launches: self.launches.clone(), unreadable: self.unreadable.clone() })
-    }
-}
-
 fn first(process_id: ProcessId) -> StreamId {
     StreamId { process_id, instance: 0 }
 }
@@ -126,7 +101,7 @@ async fn run_once(supervisor: &Supervisor, spec: &ProcessSpec) -> Stream {
     in_time(supervisor.wait(id)).await.unwrap()
 }
 
-/// The same specification under another id, as from a client that does not know the first one.
+/// The same specification with another process id, as sent by a client that does not know the first id.
 fn again(spec: &ProcessSpec) -> ProcessSpec {
     ProcessSpec { id: ProcessId::new(), ..spec.clone() }
 }
@@ -203,7 +178,7 @@ async fn two_names_at_once_do_not_go_on_with_the_same_record() {
     let (ours, back, asked) = (supervisor.clone(), LaunchSpec::new(again(&spec)), by.clone());
     let back = tokio::spawn(async move { ours.apply(back, &asked).await });
     until("it is being loaded", || record.loads.load(Ordering::Acquire) == 1).await;
-    // This specification has the id that the other one's name has on record.
+    // This specification has the process id that is recorded for the name of the other specification.
     let other = LaunchSpec::new(ProcessSpec { name: "other".to_owned(), ..spec.clone() });
     assert_eq!(in_time(supervisor.apply(other, &by)).await.unwrap(), Applied::Created);
     record.is_held.store(false, Ordering::Release);
@@ -219,10 +194,7 @@ async fn what_is_launched_and_cannot_be_read_is_left_to_the_next_supervisor() {
     let unreadable = UnreadableLaunch { process: spec.id, why: "it is damaged".to_owned() };
     run_once(&record.supervisor(&Arc::default()), &spec).await;
     record.is_refused.store(true, Ordering::Release);
-    for launches in [
-        Launches { launches: vec![launched.clone()], ..Launches::default() },
-        Launches { unreadable: vec![unreadable], ..Launches::default() },
-    ] {
+    for launches in [MemoryLaunches::of(vec![launched.clone()]), MemoryLaunches::of_unreadable(vec![unreadable])] {
         let launches = Arc::new(launches);
         let past = record.replay(first(spec.id)).into_iter().collect();
         let (supervisor, recovery) = in_time(record.unrecovered(&launches).recover(Boot::default(), past)).await;
@@ -232,7 +204,7 @@ async fn what_is_launched_and_cannot_be_read_is_left_to_the_next_supervisor() {
         assert_eq!(*launches.removed.lock().unwrap(), []);
     }
     record.is_refused.store(false, Ordering::Release);
-    let launches = Arc::new(Launches { launches: vec![launched], ..Launches::default() });
+    let launches = Arc::new(MemoryLaunches::of(vec![launched]));
     let past = record.replay(first(spec.id)).into_iter().collect();
     let (supervisor, recovery) = in_time(record.unrecovered(&launches).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, Vec::<String>::new());

@@ -1,4 +1,5 @@
-//! Law 2: the intent is recorded before the effect and the evidence after it; nothing happens that is not recorded.
+//! Tests of the order of records: an intent is recorded before its effect, and the evidence after the effect. No effect
+//! is left unrecorded.
 
 use std::sync::{
     Arc, Mutex,

@@ -22,7 +22,7 @@ use apm2_core::{
 };
 use uuid::Uuid;
 
-use crate::support::{KillOnDrop, Known, Log, in_time, is_alive, sh, sh_builder, until};
+use crate::support::{KillOnDrop, Log, MemoryLaunches, in_time, is_alive, sh, sh_builder, until};
 
 fn id_of(spec: &ProcessSpec) -> StreamId {
     StreamId { process_id: spec.id, instance: 0 }
@@ -187,7 +187,7 @@ async fn a_stranger_with_the_pid_is_never_touched() {
         assert!(!log.names().contains(&"signal_sent"), "{:?}", log.names());
         assert!(is_alive(stranger.id()));
     }
-    // Nor during a stop whose deadline has passed.
+    // The same is true during a stop whose deadline has passed.
     let log = stopping(&spec, ours, 0).await;
     let (supervisor, _) = taken_over(&log, &spec).await;
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -219,7 +219,8 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     let mut child = orphan(&spec, "sleep 1000");
     let _guard = KillOnDrop(child.id());
     let log = left(&spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
-    // It has its marker before setsid(1) makes its session, and the process that could not be recorded takes a moment to end.
+    // The process has its marker before setsid(1) creates its session. The process that could not be recorded takes a
+    // moment to end.
     until("it leads its session", || session_of(child.id()) == Some(child.id())).await;
     let are_its_own = || carriers(&spec).into_iter().all(|pid| session_of(pid) == Some(child.id()));
     until("no other process carries its marker", are_its_own).await;
@@ -231,8 +232,8 @@ async fn a_start_without_a_result_is_adopted_where_its_process_is_found() {
     child.wait().unwrap();
 }
 
-/// The log of a supervisor that was killed after it had recorded the intent to start. No process is left: the one that could not
-/// be recorded was killed, which takes a moment.
+/// The log of a supervisor that was killed after it had recorded the requested start. No process is left: the process
+/// that could not be recorded was killed, and its end takes a moment.
 async fn left_unstarted(spec: &ProcessSpec) -> Log {
     let log = left(spec, None, |kind| matches!(kind, EventKind::Starting { .. })).await;
     until("nothing of it is left", || carriers(spec).is_empty()).await;
@@ -249,7 +250,7 @@ fn carriers(spec: &ProcessSpec) -> Vec<u32> {
 
 fn session_of(pid: u32) -> Option<u32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // State, parent, group, session (proc(5)).
+    // The fields state, parent, group and session (proc(5)).
     stat.rsplit(')').next()?.split_whitespace().nth(3)?.parse().ok()
 }
 
@@ -304,7 +305,8 @@ async fn the_policy_goes_on_where_it_was() {
     let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
     let restart = RestartConfig { max_restarts: 2, backoff, ..RestartConfig::default() };
     let spec = sh_builder("exit 1").restart(restart).build();
-    // First the end is on record without a decision of the policy, then with one, and the restart is due.
+    // First, the end is recorded without a decision of the policy. Then the decision is recorded, and the restart is
+    // due.
     for lost in [|kind: &EventKind| matches!(kind, EventKind::RestartScheduled { .. }), |_: &EventKind| false] {
         let log = left(&spec, None, lost).await;
         log.alter(|event| {
@@ -330,7 +332,7 @@ async fn what_cannot_be_launched_any_more_is_adopted_and_not_restarted() {
     let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, recovery) = log.recovered(Vec::new()).await;
     assert_eq!(recovery.adopted, 1);
-    // The start is refused because its record would be false, and the running process is left alone.
+    // The start is refused because its event would be false. The running process is not changed.
     assert!(in_time(supervisor.scale(spec.id, 2, &Requester::default())).await.is_err());
     assert!(in_time(supervisor.restart(id_of(&spec), &Requester::default())).await.is_err());
     assert!(is_alive(child.id()) && !log.names().contains(&"stopping"), "{:?}", log.names());
@@ -353,14 +355,15 @@ async fn what_has_a_launch_that_cannot_be_read_stays_in_supervision() {
     in_time(first.wait(id_of(&spec))).await.unwrap();
     let why = "it has version 2".to_owned();
     let mut services = log.services(Vec::new());
-    services.launches = Arc::new(Known(Vec::new(), vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
+    services.launches =
+        Arc::new(MemoryLaunches::of_unreadable(vec![UnreadableLaunch { process: spec.id, why: why.clone() }]));
     let past = log.replay().into_iter().collect();
     let (supervisor, recovery) = in_time(Unrecovered::new(services).recover(Boot::default(), past)).await;
     assert_eq!(recovery.problems, [why]);
     assert_eq!(supervisor.find_process(&spec.name).unwrap(), spec.id);
     let start = in_time(supervisor.start(id_of(&spec), &Requester::default())).await;
     assert!(start.is_err_and(|error| error.to_string().contains("not known")) && log.replay().unwrap().run == 1);
-    // With its launch supplied again, it is handled as any other process.
+    // With its launch specification supplied again, the process is handled like any other process.
     in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &Requester::default())).await.unwrap();
     in_time(supervisor.start(id_of(&spec), &Requester::default())).await.unwrap();
     assert_eq!(in_time(supervisor.wait(id_of(&spec))).await.unwrap().run, 2);
@@ -455,7 +458,7 @@ async fn the_last_lines_are_those_of_the_run_under_any_supervisor() {
     for (written, begins_at, expected) in [
         ("earlier\n", Some(8), &[][..]),
         ("earlier\nits own\n", Some(8), &["its own"]),
-        // Without the position where the run began, its lines are unknown.
+        // Without the position at which the output of the run begins, the lines of the run are unknown.
         ("earlier\nperhaps its own\n", None, &[]),
     ] {
         let spec = never("");

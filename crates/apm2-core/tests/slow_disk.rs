@@ -1,7 +1,6 @@
 //! A slow recorder delays only the steps that record.
 
 use std::{
-    io,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -11,14 +10,11 @@ use std::{
 };
 
 use apm2_core::{
-    process::{
-        EventKind, EventStore, NewEvent, NullRecorder, ProcessError, ProcessSpec, ProcessState, Recorded, Recorder,
-        Requester, Stream, StreamId,
-    },
+    process::{EventKind, ProcessError, ProcessSpec, ProcessState, Requester, StreamId},
     supervisor::{LaunchSpec, Services, Supervisor, Unrecovered},
 };
 
-use crate::support::{AMPLE, Log, PATIENCE, in_time, until};
+use crate::support::{AMPLE, CheckedStore, Log, PATIENCE, in_time, until};
 
 /// A recorder on which every append waits until it is released.
 #[derive(Clone, Default)]
@@ -28,7 +24,7 @@ struct Disk(Arc<(Mutex<State>, Condvar)>);
 struct State {
     is_stuck: bool,
     waiting: usize,
-    /// Appends that were not released in time.
+    /// The appends that were not released in time.
     forgotten: usize,
 }
 
@@ -43,40 +39,26 @@ impl Disk {
     }
 
     fn supervisor(&self) -> Supervisor {
-        Unrecovered::new(Services { store: Arc::new(self.clone()), ..Log::default().services(Vec::new()) })
-            .without_past()
+        let disk = self.clone();
+        let store = CheckedStore::new(move |_| {
+            disk.wait();
+            Ok(())
+        });
+        Unrecovered::new(Services { store: Arc::new(store), ..Log::default().services(Vec::new()) }).without_past()
+    }
+
+    /// Waits until the disk is released. The wait is bounded, so that a test whose only thread waits here fails instead of hanging.
+    fn wait(&self) {
+        let (state, changed) = &*self.0;
+        let mut state = state.lock().unwrap();
+        state.waiting += 1;
+        let (mut state, waited) = changed.wait_timeout_while(state, PATIENCE / 4, |state| state.is_stuck).unwrap();
+        state.waiting -= 1;
+        state.forgotten += usize::from(waited.timed_out());
     }
 
     fn assert_nothing_was_forgotten(&self) {
         assert_eq!(self.0.0.lock().unwrap().forgotten, 0, "an append waited although everything was released");
-    }
-}
-
-impl EventStore for Disk {
-    fn recorder(&self) -> Box<dyn Recorder> {
-        Box::new(self.clone())
-    }
-
-    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Recorder for Disk {
-    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
-        let (state, changed) = &*self.0;
-        let mut state = state.lock().unwrap();
-        state.waiting += 1;
-        // Bounded, so that a test whose only thread waits here fails instead of hanging.
-        let (mut state, waited) = changed.wait_timeout_while(state, PATIENCE / 4, |state| state.is_stuck).unwrap();
-        state.waiting -= 1;
-        state.forgotten += usize::from(waited.timed_out());
-        drop(state);
-        NullRecorder.record(stream, drafts)
-    }
-
-    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
-        Ok(None)
     }
 }
 

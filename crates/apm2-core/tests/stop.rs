@@ -28,7 +28,7 @@ async fn a_stop_within_the_deadline_is_a_stop() {
     let asker =
         Requester { actor: Actor::Operator { uid: 7, user: None, terminal: None }, reason: Some("tired".into()) };
     in_time(runner.stop_by(AMPLE, asker)).await.unwrap();
-    // Ended by the requested SIGTERM: no crash, and without an exit code.
+    // The requested SIGTERM ended the process: the run is no crash and has no exit code.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     let names = ["registered", "start_requested", "starting", "running", "stopping", "signal_sent", "stopped"];
     assert_eq!(log.names(), names);
@@ -66,7 +66,7 @@ async fn grandchildren_are_gone_after_a_stop() {
     log.assert_live_equals_replayed(&runner);
 }
 
-/// The main process ended in time and what it left behind had to be killed. This counts as stopped.
+/// The main process ended in time, but the processes that it left behind had to be killed. This counts as stopped.
 #[tokio::test]
 async fn a_stop_is_complete_when_the_group_is_empty() {
     let log = Log::default();
@@ -190,12 +190,12 @@ async fn without_force_kill_the_stop_fails_at_its_deadline_and_stays_pending() {
     }
     drop(KillOnDrop(pid));
     in_time(runner.wait()).await.unwrap();
-    // Killed by another process.
+    // Another process has killed the main process.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: None });
     log.assert_live_equals_replayed(&runner);
 }
 
-/// The task that reads the output may be the one that stops the process, and then does not read.
+/// The task that reads the output may also be the task that stops the process. It does not read during the stop.
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_subscriber_that_does_not_read() {
     let log = Log::default();
@@ -268,7 +268,7 @@ async fn a_stop_tells_the_truth_of_what_forks_and_leaves_the_session_faster_than
     until("it is on its way", || generations() > 20).await;
     let stopped = runner.stop(Duration::from_millis(500)).await;
     let seen = generations();
-    // Longer than a generation lives: a surviving one would have forked the next.
+    // The pause is longer than the life of a generation: a surviving process would have forked the next generation.
     let is_left = timeout(Duration::from_secs(1), until("it goes on", || generations() > seen)).await.is_ok();
     fs::write(trace.with_extension("end"), "").unwrap();
     match stopped {

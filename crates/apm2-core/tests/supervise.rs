@@ -1,19 +1,24 @@
 //! One process under a supervisor: restarts by policy, commands, health, changes.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
     process::{
-        Actor, Event, EventKind, ProcessError, ProcessId, ProcessSpec, ProcessState, Requester, RestartRule, RunEnd,
-        StartTrigger, Stream, StreamId,
+        Actor, Event, EventKind, ProcessError, ProcessSpec, ProcessState, Requester, RestartRule, RunEnd, StartTrigger,
+        Stream, StreamId,
     },
     restart::{BackoffConfig, RestartConfig, RestartPolicy},
-    supervisor::{Applied, LaunchSpec, LaunchStore, StoredLaunches, Supervisor, Unrecovered},
+    supervisor::{Applied, LaunchSpec, Supervisor, Unrecovered},
 };
 
-use crate::support::{AMPLE, Log, LogForEach, in_time, sh, sh_builder, until};
+use crate::support::{AMPLE, Log, LogForEach, MemoryLaunches, disk_full, in_time, sh, sh_builder, until};
 
 fn policy(policy: RestartPolicy, max_restarts: u32) -> RestartConfig {
     let backoff = BackoffConfig::Fixed { delay: Duration::from_millis(10) };
@@ -38,7 +43,7 @@ async fn begin(log: &Log, spec: &ProcessSpec) -> Supervisor {
     }
 }
 
-/// Supervises `spec` until its policy starts it no more.
+/// Supervises `spec` until its restart policy makes no further restart.
 async fn keep(log: &Log, spec: &ProcessSpec) -> Stream {
     let supervisor = begin(log, spec).await;
     let stream = in_time(supervisor.wait(id_of(spec))).await.unwrap();
@@ -316,7 +321,7 @@ async fn a_stop_that_is_hurried_cuts_its_commands_short_and_still_asks_the_proce
         tokio::spawn(async move { supervisor.stop(id, None, &operator()).await })
     };
     until("the stop is on record", || log.names().contains(&"stopping")).await;
-    // It must not be killed (`force_kill` is off), so it takes longer than its timeout.
+    // The process must not be killed (`force_kill` is off), so the stop takes longer than its timeout.
     let _ = in_time(supervisor.stop(id_of(&spec), Some(Duration::ZERO), &operator())).await;
     let _ = in_time(first).await.unwrap();
     in_time(supervisor.wait(id_of(&spec))).await.unwrap();
@@ -365,40 +370,23 @@ async fn a_change_under_way_starts_nothing_once_everything_is_to_stop() {
     assert_eq!(log.names().iter().filter(|name| **name == "start_requested").count(), 1, "{:?}", log.names());
 }
 
-/// A launch store on a disk that becomes full.
-struct Full(std::sync::atomic::AtomicBool);
-
-impl LaunchStore for Full {
-    fn save(&self, _launch: &LaunchSpec) -> std::io::Result<()> {
-        if self.0.load(std::sync::atomic::Ordering::Acquire) {
-            return Err(std::io::Error::other("the disk is full"));
-        }
-        Ok(())
-    }
-
-    fn remove(&self, _process: ProcessId) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn load_all(&self) -> std::io::Result<StoredLaunches> {
-        Ok(StoredLaunches::default())
-    }
-}
-
 #[tokio::test]
 async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
-    let full = std::sync::Arc::new(Full(false.into()));
+    let is_full = Arc::<AtomicBool>::default();
     let mut services = Log::default().services(Vec::new());
     // Each instance has a log of its own.
     services.store = Arc::new(LogForEach);
-    services.launches = full.clone();
+    let is_disk_full = is_full.clone();
+    services.launches = Arc::new(MemoryLaunches::checked_at_save(move |_| {
+        if is_disk_full.load(Ordering::Acquire) { Err(disk_full()) } else { Ok(()) }
+    }));
     let supervisor = Unrecovered::new(services).without_past();
     let spec = ProcessSpec { instances: 3, ..sh("exec sleep 1000") };
     in_time(supervisor.apply(LaunchSpec::new(spec.clone()), &operator())).await.unwrap();
     in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();
-    full.0.store(true, std::sync::atomic::Ordering::Release);
+    is_full.store(true, Ordering::Release);
     assert!(in_time(supervisor.scale(spec.id, 1, &operator())).await.is_err());
-    full.0.store(false, std::sync::atomic::Ordering::Release);
+    is_full.store(false, Ordering::Release);
     in_time(supervisor.scale(spec.id, 1, &operator())).await.unwrap();
     in_time(supervisor.remove(spec.id, None, &operator())).await.unwrap();
     assert!(supervisor.is_idle());

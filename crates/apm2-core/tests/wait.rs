@@ -124,7 +124,7 @@ async fn a_dropped_runner_leaves_its_process_and_its_record() {
     until("it is reaped", || state_of(pid).is_none()).await;
 }
 
-/// Waits for the exit of the process and not for the end of its output.
+/// `wait` waits for the exit of the process. It does not wait for the end of its output.
 #[tokio::test]
 async fn an_exit_does_not_wait_for_the_end_of_the_output() {
     let log = Log::default();
@@ -140,7 +140,7 @@ async fn an_exit_does_not_wait_for_the_end_of_the_output() {
     let leaks = log.events().iter().filter(|event| matches!(event.kind, EventKind::OutputLeaked { .. })).count();
     assert_eq!(leaks, 2, "stdout and stderr, once each");
     log.assert_live_equals_replayed(&runner);
-    // The subscription ends with the run, not with the process that left it.
+    // The subscription ends with the run, even if a process that left the run still has the output open.
     drop(runner);
     while let Some(chunk) = in_time(lines.recv()).await {
         assert!(chunk.bytes.is_empty(), "{chunk:?}");
@@ -178,7 +178,7 @@ async fn members_that_ignore_sigterm_after_a_natural_exit_are_killed() {
     fs::write(&go, "").unwrap();
     assert!(in_time(runner.wait()).await.unwrap().success());
     assert!(!is_alive(grandchild));
-    // A natural exit, although processes that it left behind were signalled.
+    // The main process ended by itself, although the processes that it left behind were signalled.
     assert_eq!(runner.state(), ProcessState::Stopped { exit_code: Some(0) });
     let kills = log
         .events()

@@ -76,7 +76,7 @@ pub(crate) async fn until_leaving(
                     busy = Instant::now();
                     ticks.reset_after(BUSY_POLL);
                 }
-                // A poisoned ledger (one that cannot be written any more after an error) is closed as soon as no
+                // A poisoned ledger (after a write error, it cannot be written any more) is closed as soon as no
                 // process runs.
                 let limit = if state.ledger.poisoned().is_some() { Some(Duration::ZERO) } else { options.idle_timeout };
                 if limit.is_some_and(|limit| busy.elapsed() >= limit) && !has_clients && state.supervisor.is_idle() {

@@ -57,13 +57,13 @@ pub(crate) fn is_unanswered(error: &io::Error) -> bool {
 /// The state of a socket file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SocketLocation {
-    /// The file is at its path.
+    /// The socket file is at its path.
     Own,
-    /// The file was removed.
+    /// The socket file was removed.
     Missing,
-    /// Another file has replaced the file.
+    /// Another file has replaced the socket file.
     Taken,
-    /// The directory was removed.
+    /// The ledger directory with the socket file was removed.
     NoDirectory,
 }
 

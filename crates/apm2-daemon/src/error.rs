@@ -16,12 +16,12 @@ pub enum DaemonError {
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// A system call failed.
+    /// A system call of the daemon failed.
     #[error("cannot {what}: {source}")]
     Io {
-        /// The operation that failed.
+        /// The operation that failed, in words.
         what: &'static str,
-        /// The I/O error.
+        /// The I/O error of the operation.
         source: io::Error,
     },
     /// Processes of the ledger may be alive in another pid namespace, which is not visible here.
@@ -47,11 +47,11 @@ pub enum ClientError {
     /// The daemon has answered with a failure.
     #[error("{message}")]
     Refused {
-        /// The kind of failure.
+        /// The kind of the failure, from which the client derives its exit code.
         kind: crate::protocol::FailureKind,
-        /// The message for the user.
+        /// The error message for the user.
         message: String,
-        /// What the user can do next.
+        /// A hint for the user: what to do next.
         hint: Option<String>,
     },
     /// The daemon has closed the connection, or does not answer within the timeout.
@@ -67,7 +67,7 @@ pub enum ClientError {
         code: Option<i32>,
         /// Why the daemon could not be started.
         message: String,
-        /// What the user can do next.
+        /// A hint for the user: what to do next.
         hint: Option<String>,
     },
     /// The daemon has not begun to listen within the timeout. It continues to start.
@@ -79,9 +79,9 @@ pub enum ClientError {
     /// Another process has the ledger open and does not listen on the socket.
     #[error("process {pid} has the ledger open and does not listen on its socket: {command}")]
     Unreachable {
-        /// The pid of the other process.
+        /// The pid of the process that has the ledger open.
         pid: u32,
-        /// The command line of the other process.
+        /// The command line of the process that has the ledger open.
         command: String,
     },
     /// The daemon is in another pid namespace than the client.
@@ -90,7 +90,7 @@ pub enum ClientError {
     /// The socket belongs to another user.
     #[error("the socket of the daemon is user {uid}'s")]
     Foreign {
-        /// The user id of the other user.
+        /// The user id of the owner of the socket.
         uid: u32,
     },
     /// The permissions or the owner of the ledger directory are unsafe.

@@ -1,6 +1,7 @@
 //! The frames of the protocol on the daemon's socket: length, tag and body.
 //!
-//! ```text length u32 big-endian, of tag and body | tag u8: 0 JSON, 1 bytes | body
+//! ```text
+//! length u32 big-endian, of tag and body | tag u8: 0 JSON, 1 bytes | body
 //! ```
 
 use std::io;
@@ -18,9 +19,9 @@ const RAW: u8 = 1;
 /// A frame of the protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum SocketFrame {
-    /// A JSON document.
+    /// The body is a JSON document.
     Json(Vec<u8>),
-    /// Binary data: an encoded event or an encoded stream state, depending on the call.
+    /// The body is binary data: an encoded event or an encoded stream state, depending on the call.
     Raw(Vec<u8>),
 }
 

@@ -47,7 +47,8 @@ impl SocketGuard {
         Ok(Self { waker, is_over, made })
     }
 
-    /// Waits for a socket that replaces a removed one. Waits forever if no socket file is removed.
+    /// Waits until the socket file is removed and replaced. Returns the new socket. Waits forever if the file is never
+    /// removed.
     pub(crate) async fn made(&mut self) -> StdListener {
         match self.made.recv().await {
             Some(listener) => listener,
@@ -101,7 +102,8 @@ fn restore(file: &mut SocketFile) -> io::Result<Option<StdListener>> {
     match file.location() {
         // No client can reach a socket in a directory that was removed.
         SocketLocation::Own | SocketLocation::NoDirectory => Ok(None),
-        // This process holds the lock of the ledger, so any other file of this name is stale.
+        // This process holds the lock of the ledger, so any other file with the name of the socket was left by a
+        // process that has ended.
         SocketLocation::Missing | SocketLocation::Taken => file.make(OnExisting::Replace, StdListener::bind).map(Some),
     }
 }

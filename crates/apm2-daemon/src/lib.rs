@@ -1,6 +1,7 @@
 //! The daemon: the only process that writes a ledger, and the supervisor of the processes recorded in it.
 //!
-//! ```text clients --> socket --> session --> Supervisor --> processes
+//! ```text
+//! clients --> socket --> session --> Supervisor --> processes
 //!                                       |              | outputs, pidfds
 //!                                     Ledger         fd_store
 //! ```

@@ -33,7 +33,7 @@ const OWNER_FILE: &str = "owner";
 /// How long to wait for a daemon to create its socket again, or to start again: it reads the ledger before it listens.
 pub(crate) const SOCKET_MAX: Duration = Duration::from_secs(15);
 
-/// Interval of the attempts to connect during this time.
+/// Interval between two attempts to connect to a daemon that creates its socket again.
 pub(crate) const SOCKET_POLL: Duration = Duration::from_millis(20);
 
 /// How long a process without a command line counts as being in execve(2). Also the interval of the checks.

@@ -1,6 +1,7 @@
 //! The file `place` in the ledger's directory identifies that directory, so that a copy of the ledger can be detected.
 //!
-//! ```text {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
+//! ```text
+//! {"version": 1, "nonce": "…", "boot": "…", "device": 1, "inode": 2, "old_markers": false}
 //! ```
 //!
 //! The nonce is part of the marker of each run that is started from this directory. Device and inode identify the
@@ -18,7 +19,7 @@ use uuid::Uuid;
 /// The name of the file in the ledger directory.
 const FILE: &str = "place";
 
-/// The version of the format in which the file is written.
+/// The version of the format of the file `place`.
 const VERSION: u32 = 1;
 
 /// The content of the file `place`.

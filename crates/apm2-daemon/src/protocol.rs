@@ -23,7 +23,7 @@ pub struct Call {
     pub reason: Option<String>,
     /// The user's terminal, if there is one.
     pub terminal: Option<String>,
-    /// The request.
+    /// The request of the client.
     pub request: ClientRequest,
 }
 
@@ -47,21 +47,21 @@ pub enum ClientRequest {
     },
     /// Stop processes and unregister them.
     Remove {
-        /// The processes or instances.
+        /// The processes or instances to which the request applies.
         targets: Targets,
         /// Whether the logs of the processes are also removed, including logs of processes that were removed earlier.
         /// Omitted when false, because a daemon that does not know the field refuses it.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         purge: bool,
     },
-    /// Start instances.
+    /// Start instances that do not run.
     Start {
-        /// The processes or instances.
+        /// The processes or instances to which the request applies.
         targets: Vec<String>,
     },
-    /// Stop instances.
+    /// Stop running instances.
     Stop {
-        /// The processes or instances.
+        /// The processes or instances to which the request applies.
         targets: Vec<String>,
         /// Time until SIGKILL; `None` for the stop timeout of each process.
         #[serde(default, with = "apm2_model::duration::option")]
@@ -69,7 +69,7 @@ pub enum ClientRequest {
     },
     /// Stop instances and start them again.
     Restart {
-        /// The processes or instances.
+        /// The processes or instances to which the request applies.
         targets: Vec<String>,
     },
     /// Send a signal to the process group of each instance. The signal does not count as a stop.
@@ -81,7 +81,7 @@ pub enum ClientRequest {
     },
     /// Replace the credentials of instances.
     Reload {
-        /// The processes or instances.
+        /// The processes or instances to which the request applies.
         targets: Vec<String>,
     },
     /// Change the number of instances.
@@ -116,7 +116,7 @@ pub enum ClientRequest {
         /// The sequence number of the first event.
         first: u64,
     },
-    /// Shut the daemon down.
+    /// Shut down the daemon.
     Shutdown {
         /// Whether processes are left running for the next daemon. Otherwise they are stopped.
         leave: bool,
@@ -166,15 +166,15 @@ impl ClientRequest {
 #[serde(transparent)]
 pub struct SentLaunch(#[serde(with = "LaunchForm")] pub LaunchSpec);
 
-/// A set of processes.
+/// The set of processes to which a request applies.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Targets {
     /// All processes of a group.
     Group(String),
-    /// Processes by their names.
+    /// The processes or instances with these names.
     Named(Vec<String>),
-    /// All processes.
+    /// All supervised processes.
     All,
 }
 
@@ -190,13 +190,13 @@ pub enum DaemonReply {
     Answer(CallAnswer),
     /// The last answer of a call.
     Done(CallAnswer),
-    /// The call failed.
+    /// The call failed. This is the last message.
     Failed {
-        /// The kind of failure.
+        /// The kind of the failure, from which the client derives its exit code.
         kind: FailureKind,
-        /// The message for the user.
+        /// The error message for the user.
         message: String,
-        /// What the user can do next.
+        /// A hint for the user: what to do next.
         hint: Option<String>,
         /// Whether the daemon is shutting down and has not begun the call. The client can then make the call to the
         /// next daemon.
@@ -230,7 +230,7 @@ pub enum CallAnswer {
     },
     /// The process has ended. Its final state was sent before in a binary frame.
     Ended,
-    /// The call is complete.
+    /// The call is complete, and has no other result.
     Done,
 }
 

@@ -1,5 +1,5 @@
-//! Periodically removes logs and set-aside launch files (files that an earlier version could not read) of processes
-//! that are no longer supervised.
+//! Periodically removes the logs of processes that are no longer supervised, and set-aside launch files (launch files
+//! that the daemon could not read).
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use tokio::{task::spawn_blocking, time};
 
 use crate::{launches::LaunchFiles, state::DaemonState};
 
-/// Interval between two removals.
+/// Interval between two removals of old files.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
 
 /// Removes old files at every interval, until the daemon exits.

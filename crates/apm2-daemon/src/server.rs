@@ -56,7 +56,7 @@ const READS_MAX: usize = CLIENTS_MAX;
 /// The way in which [`run`] ended.
 #[derive(Debug)]
 enum ServeEnd {
-    /// The daemon must exit.
+    /// The process of the daemon must exit.
     Finished,
     /// The ledger is poisoned (a write failed) and processes are supervised. The text names the running processes.
     Poisoned(Vec<String>),
@@ -151,9 +151,9 @@ fn isolate(options: &DaemonOptions) -> Result<(), DaemonError> {
         // EPERM means that a shell or a service manager has made the daemon a process group leader. This is intended.
         tracing::debug!(%errno, "the daemon stays in its session");
     }
-    // This follows the writes below `/proc/self`, because its files belong to root from here on. Core dumps must not
-    // contain the secrets of launches, and other processes of the user must not read them (prctl(2),
-    // `PR_SET_DUMPABLE`).
+    // The daemon becomes non-dumpable (prctl(2), `PR_SET_DUMPABLE`). Core dumps then do not contain the secrets of
+    // launches, and other processes of the user cannot read them. This call follows the writes below `/proc/self`,
+    // because the files there then belong to root.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .map_err(|errno| DaemonError::io("keep its memory to itself")(errno.into()))?;
     if let Err(error) = raise_descriptor_limit() {

@@ -84,7 +84,7 @@ fn leaving() -> DaemonReply {
     DaemonReply::Failed { kind: FailureKind::Failed, message, hint: None, is_leaving: true }
 }
 
-/// Sends the last answer.
+/// Sends the last answer of the call to the client.
 async fn tell(connection: &mut Connection, reply: &DaemonReply) {
     if let Err(error) = connection.reply(reply).await {
         tracing::debug!(%error, "a client has left before its answer");

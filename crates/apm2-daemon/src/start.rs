@@ -15,7 +15,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The version of the JSON format.
+/// The version of the format of the JSON line.
 const VERSION: u32 = 1;
 
 /// Maximum length of the line in bytes.
@@ -35,7 +35,7 @@ pub enum StartOutcome {
         code: i32,
         /// The error message.
         message: String,
-        /// What the user can do next.
+        /// A hint for the user: what to do next.
         hint: Option<String>,
     },
 }

@@ -40,7 +40,7 @@ pub(crate) struct DaemonState {
     pub(crate) ledger: Ledger,
     /// The ledger directory.
     pub(crate) dir: Arc<LedgerDir>,
-    /// Sends the request for a shutdown.
+    /// The channel to request a shutdown of the daemon.
     pub(crate) leave: mpsc::Sender<(ShutdownMode, ShutdownAck)>,
     pub(crate) pending: PendingConnections,
     /// The size of the ledger in events. Each commit updates it.

@@ -1,4 +1,4 @@
-//! The options that every command has.
+//! The command line of `apm2-ledger`: the global options and the subcommand.
 
 use clap::Parser;
 

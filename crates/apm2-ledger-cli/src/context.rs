@@ -43,7 +43,7 @@ pub(crate) struct Context {
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
-    /// The known gap (missing events) in the ledger that was read, if there is one.
+    /// The events that are known to be missing from the ledger that was read; `None` if none are missing.
     notice: OnceLock<Notice>,
 }
 

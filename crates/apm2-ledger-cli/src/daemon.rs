@@ -26,7 +26,7 @@ const ASK_MAX: Duration = Duration::from_secs(30);
 /// Total time to wait for a daemon that is shutting down, including the stops of its processes.
 pub(crate) const LEAVING_MAX: Duration = Duration::from_secs(60);
 
-/// Pause between two attempts.
+/// Pause between two attempts to send a request to a daemon.
 pub(crate) const ASK_POLL: Duration = Duration::from_millis(50);
 
 /// Connects to the daemon of the ledger. Starts a daemon if none runs.

@@ -16,7 +16,7 @@ pub(crate) const PREFIX: &str = "apm2-ledger: ";
 pub(crate) enum ErrorKind {
     /// The reader of standard output has closed the pipe. This is no error; no message is printed.
     ReaderGone,
-    /// The command failed.
+    /// The command failed for a reason that no other exit code describes.
     Failed,
     /// The command line is wrong.
     Usage,
@@ -41,7 +41,7 @@ impl ErrorKind {
     }
 }
 
-/// Why a command failed.
+/// The error of a command: kind, message and hint.
 #[derive(Debug)]
 pub(crate) struct CliError {
     kind: ErrorKind,

@@ -1,7 +1,7 @@
 //! The history of one stream: the states before and after each event, and the runs.
 //!
-//! A [`Stream`] contains only the current state of an instance. A [`History`] also contains the steps that led to this
-//! state. [`Stream::apply`] computes the states, as in all other parts of the program.
+//! A [`Stream`] contains only the current state of an instance. An [`InstanceHistory`] also contains the steps that led
+//! to this state. [`Stream::apply`] computes the states, as in all other parts of the program.
 
 use std::time::Duration;
 

@@ -29,14 +29,14 @@ pub(crate) enum Supervision {
     Answered,
     /// The daemon runs, but it did not answer or no request was sent to it. The recorded state is the last known state.
     Unanswered,
-    /// No daemon runs.
+    /// No daemon of this ledger runs.
     Absent,
 }
 
 /// What the kernel reports about a process that is recorded as alive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum KernelState {
-    /// The process exists.
+    /// The kernel reports that the process exists.
     Alive,
     /// The process has ended, but its exit is not recorded.
     Gone,
@@ -72,7 +72,7 @@ impl KernelState {
 /// The facts that are needed to display a moment, in addition to the recorded events.
 #[derive(Debug)]
 pub(crate) struct StatusContext {
-    /// The displayed moment.
+    /// The moment that is displayed.
     pub(crate) moment: Moment,
     /// Whether a daemon updates the ledger; `None` for a moment in the past, which is shown as recorded.
     pub(crate) supervision: Option<Supervision>,

@@ -1,8 +1,9 @@
-//! Appends and acknowledges, or checks that what was acknowledged is there: for kill and power-cut tests.
+//! Test program for kills and power failures: appends events and prints each acknowledgement, or checks that all
+//! acknowledged events are in the ledger.
 //!
 //! ```text
-//! durability write DIR      appends for ever, and prints "ACK n" for each append n that is durable
-//! durability check DIR N    exits with 0 when every append up to N is there, in order, and the ledger verifies
+//! durability write DIR      appends until it is killed, and prints "ACK n" when append n is durable
+//! durability check DIR N    exits with 0 if the ledger is valid and contains all appends up to N in order
 //! ```
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
@@ -14,10 +15,12 @@ use apm2_core::process::{
 };
 use apm2_ledger::{Ledger, verify};
 
-/// One process to which all events belong, so that each append conflicts with any that was lost.
+/// The single process to which all events belong. An append names the expected stream version, so it fails with a
+/// conflict if an earlier append was lost.
 const PROCESS: ProcessId = ProcessId::from_bytes(*b"durability-test.");
 const STREAM: StreamId = StreamId { process_id: PROCESS, instance: 0 };
-/// Appends between two that fill a whole sector or more, so that commits of many sizes are cut.
+/// Interval of large appends. The event of each append whose number is a multiple of this has a padding of up to 9,000
+/// bytes, so that kills and power failures interrupt commits of many sizes.
 const LARGE_EVERY: u64 = 7;
 
 fn draft(number: u64) -> NewEvent {
@@ -49,7 +52,7 @@ fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// The number that an event was written with.
+/// Extracts the append number that an event was written with.
 fn number(event: &Event) -> Option<u64> {
     event.reason.as_deref()?.split(' ').next()?.parse().ok()
 }

@@ -1,11 +1,11 @@
-//! Writes a ledger of many finished processes, or measures what their appends leave in memory.
+//! Measures the memory that a ledger uses after appends of many finished processes.
 //!
 //! ```text
 //! memory fill DIR N    appends the histories of N one-off processes, and closes the ledger
-//! memory grow DIR N    appends as many, and prints the resident set before and after, in KiB
+//! memory grow DIR N    does the same, and prints the resident set size before and after, in KiB
 //! ```
 //!
-//! The journal is not synced: what is measured is memory.
+//! The journal is not synced, because only memory is measured.
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
@@ -17,7 +17,7 @@ use apm2_core::process::{
 };
 use apm2_ledger::{Ledger, Options, journal::storage_backend::StorageBackend};
 
-/// Writes, and syncs nothing.
+/// Storage backend without syncs.
 struct Unsynced;
 
 impl StorageBackend for Unsynced {
@@ -30,7 +30,7 @@ impl StorageBackend for Unsynced {
     }
 }
 
-/// The commits of one run of one process, as a supervisor makes them.
+/// The commits of one run of one process, as a supervisor writes them.
 fn commits(id: StreamId, number: usize) -> [Vec<NewEvent>; 3] {
     let spec = ProcessSpec::builder().id(id.process_id).name(format!("job-{number:05}")).command("sh");
     let spec = spec.args(["-c", "cargo test --workspace --all-targets && ./publish --dry-run"]).cwd("/srv/project");
@@ -62,7 +62,7 @@ fn append(ledger: &Ledger, count: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The resident set of this process, in KiB.
+/// Resident set size of this process in KiB, from `/proc/self/status` (proc(5)).
 fn resident_kib() -> Result<u64, Box<dyn Error>> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;

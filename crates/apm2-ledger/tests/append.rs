@@ -1,4 +1,4 @@
-//! What `append` accepts, refuses and promises.
+//! Which appends a ledger accepts and refuses, and what it guarantees for them.
 
 use std::{sync::Arc, thread};
 
@@ -46,7 +46,8 @@ fn law_3_an_illegal_event_is_refused_and_takes_the_whole_append_with_it() {
     let mut drafts = run_commits(id, 1, 1, 0)[0].clone();
     drafts.push(draft_at(id, 1, 2, EventKind::Running));
     assert!(matches!(ledger.append(id, 1, drafts), Err(AppendError::Illegal { kind: "running", .. })));
-    // INV-0008 holds at every commit: a start without a process cannot stand alone.
+    // Invariant INV-0008 must hold after every commit, so a `starting` event without a process cannot be the last event
+    // of a commit.
     let [requested, mut starting, _] = run_commits(id, 1, 1, 0);
     ledger.append(id, 1, requested).unwrap();
     starting.truncate(1);
@@ -92,7 +93,7 @@ fn an_event_over_the_limit_is_refused_and_the_next_is_not() {
     let mut large = registered(id, "p");
     large.reason = Some("x".repeat(300 * 1024));
     assert!(matches!(ledger.append(id, 0, vec![large.clone()]), Err(AppendError::Record(_))));
-    // The largest that fits, larger than a whole small segment's commits.
+    // The largest event that can be recorded. It is larger than a whole segment in this test.
     large.reason = Some("x".repeat(250 * 1024));
     ledger.append(id, 0, vec![large]).unwrap();
     assert_eq!(all_events(&ledger).len(), 1);

@@ -1,4 +1,5 @@
-//! Copies of `journal/` that are made while it is written: each is a ledger, of what had been recorded by some moment.
+//! Copies of `journal/` that are made while the journal is written. Each copy must be a valid ledger that contains the
+//! events up to some moment.
 
 use std::{
     path::Path,
@@ -17,19 +18,22 @@ use tempfile::TempDir;
 
 use crate::support::{all_events, draft_at, private_dir, registered, segments, small_segments, stream};
 
-/// Copies in the suite; `APM2_COPY_ROUNDS` asks for more.
+/// Number of copies in a normal test run. `APM2_COPY_ROUNDS` sets another number.
 const ROUNDS: u64 = 24;
 
-/// Copies of one ledger, which grows meanwhile: of many more, each would take longer than the one before.
+/// Number of copies of one ledger. Then a new ledger is created, because the ledger grows and each copy takes longer
+/// than the previous one.
 const ROUNDS_OF_ONE: u64 = 24;
 
-/// Of so many copies one is opened and written to: its store has to be built, which takes far longer than the copy.
+/// One of this number of copies is opened and written to. Opening a copy builds its store, which takes far longer than
+/// copying.
 const OPENED_EVERY: u64 = 4;
 
-/// The longest time between the moment from which the journal is written and that at which a copy begins.
+/// The longest delay between the start of the writers and the start of a copy, in microseconds.
 const DELAY_MICROS_MAX: u64 = 20_000;
 
-/// Ways to copy, for a shell: from `$1/journal` to `$2/journal`. A file that vanishes or changes meanwhile is no failure.
+/// Copy tools with their shell commands, which copy `$1/journal` to `$2/journal`. A file that vanishes or changes
+/// during the copy is not treated as an error.
 const COPIES: [(&str, &str); 3] = [
     ("cp", "cp -r \"$1/journal\" \"$2/\" || true"),
     ("tar", "{ tar -C \"$1\" -cf - journal || true; } | tar -C \"$2\" -xf -"),
@@ -46,33 +50,34 @@ fn copy(script: &str, from: &Path, to: &Path) {
     assert!(status.unwrap().success());
 }
 
-/// Short segments, so that a good part of the copies meets the end of one.
+/// Options with short segments, so that many copies overlap with the end of a segment.
 fn options() -> Options {
     Options { segment_bytes: 32 * 1024, ..small_segments() }
 }
 
-/// A number that nobody would guess, of each round another one, and the same each time.
+/// Deterministic pseudo-random number for a round.
 fn scattered(round: u64) -> u64 {
     let mixed = (round + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 32
 }
 
-/// A ledger that is written by two threads while it is copied.
+/// A ledger that two threads write to while it is copied.
 struct Source {
     dir: TempDir,
     ledger: Ledger,
-    /// Whether the writers write: what is written while no copy is made would only make the next one take longer.
+    /// Whether the writer threads write. They pause between two copies, because more events would only make the next
+    /// copy slower.
     is_written: Arc<AtomicBool>,
     is_over: Arc<AtomicBool>,
     writers: Vec<JoinHandle<()>>,
-    /// The events that were recorded before the last copy began.
+    /// Number of events that were recorded before the last copy began.
     known: u64,
 }
 
-/// What became of one copy.
+/// A finished copy.
 struct Copied {
     dir: TempDir,
-    /// Whether a segment of the source ended meanwhile.
+    /// Whether the source started a new segment during the copy.
     has_rolled: bool,
 }
 
@@ -90,7 +95,7 @@ impl Source {
         Self { dir, ledger, is_written, is_over, writers, known: 0 }
     }
 
-    /// Copies the journal at some moment while it is written.
+    /// Copies the journal while the writer threads append to it.
     fn copied(&mut self, script: &str, round: u64) -> Copied {
         let dir = private_dir();
         self.is_written.store(true, Ordering::Relaxed);
@@ -107,7 +112,8 @@ impl Source {
         self.ledger.reader().head().unwrap().size
     }
 
-    /// What is wrong with a copy; nothing, if it is a ledger of all that was recorded before it began, and perhaps more.
+    /// Checks that a copy is a valid ledger with at least the events that were recorded before the copy began. Returns
+    /// the number of its events, or the first problem.
     fn check(&self, copied: &Copied) -> Result<u64, String> {
         let report = verify(copied.dir.path(), &mut |_| {}).map_err(|error| error.to_string())?;
         if !report.findings.is_empty() {
@@ -122,7 +128,7 @@ impl Source {
         }
     }
 
-    /// Opens a copy with `read` events, and writes to it.
+    /// Opens a copy that contains `read` events, compares its last events with the source, and appends an event.
     fn open(&self, copied: &Copied, read: u64) -> Result<(), String> {
         let ledger = Ledger::open_with(copied.dir.path(), &options()).map_err(|error| error.to_string())?;
         let events = all_events(&ledger);
@@ -137,7 +143,7 @@ impl Source {
         if report.findings.is_empty() { Ok(()) } else { Err(format!("once it was opened: {:?}", report.findings)) }
     }
 
-    /// The source itself is sound.
+    /// Stops the writer threads, and checks that the source ledger is valid.
     fn end(self) {
         self.is_over.store(true, Ordering::Relaxed);
         self.writers.into_iter().for_each(|writer| writer.join().unwrap());
@@ -146,7 +152,7 @@ impl Source {
     }
 }
 
-/// Appends events of all lengths while it is to.
+/// Appends events of different lengths while `is_written` is set, until `is_over` is set.
 fn write(ledger: &Ledger, number: u8, is_written: &AtomicBool, is_over: &AtomicBool) {
     let id = stream(number);
     ledger.append(id, 0, vec![registered(id, "p")]).unwrap();
@@ -163,14 +169,14 @@ fn write(ledger: &Ledger, number: u8, is_written: &AtomicBool, is_over: &AtomicB
     }
 }
 
-/// What became of the copies that were made in one way.
+/// Counts of the copies that were made with one tool.
 #[derive(Debug, Default)]
 #[expect(dead_code, reason = "shown")]
 struct Tally {
     tool: &'static str,
     accepted: u64,
     refused: u64,
-    /// Of all of them, those during which a segment ended.
+    /// Number of copies during which the source started a new segment.
     rolled: u64,
     opened: u64,
 }
@@ -212,21 +218,21 @@ fn a_copy_of_a_journal_that_is_being_written_is_a_ledger() {
 }
 
 #[test]
-fn what_a_copy_may_lack_is_damage_where_the_journal_was_written() {
+fn an_incomplete_end_is_accepted_in_a_copy_and_is_damage_in_the_original() {
     let (dir, _) = crate::support::closed_ledger();
     let all = segments(dir.path());
     let last = all.last().unwrap();
-    // A full segment without the next one.
+    // The last segment is missing, so the journal ends with a full segment.
     let kept = std::fs::read(last).unwrap();
     std::fs::remove_file(last).unwrap();
     assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
-    // A hole before a sound commit.
+    // The segment has a sector of zeros before a valid commit.
     let mut holed = kept.clone();
     holed[512..1024].fill(0);
     std::fs::write(last, &holed).unwrap();
     assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
     assert!(Ledger::open_with(dir.path(), &small_segments()).err().unwrap().is_integrity());
-    // The same in a copy of the journal alone.
+    // In a copy of the journal directory, the same segment counts as a torn tail.
     let copied = private_dir();
     copy(COPIES[0].1, dir.path(), copied.path());
     assert_eq!(verify(copied.path(), &mut |_| {}).unwrap().findings, []);

@@ -1,4 +1,5 @@
-//! Bits that flip and bytes that go missing: noticed, named, and never a panic.
+//! Flipped bits and truncated files in the journal: the ledger reports the damage with the affected events, and does
+//! not panic.
 
 use std::fs;
 
@@ -21,9 +22,11 @@ fn a_sound_ledger_verifies_against_its_store() {
 fn every_flipped_bit_of_the_journal_is_found_and_names_the_events_concerned() {
     let (dir, events) = closed_ledger();
     let size = events.len() as u64;
-    // A prime step, so that over all segments every part of a commit and every bit of a byte is met.
+    // The step is a prime number, so that the flipped bits are spread over all parts of a commit and all bit positions
+    // of a byte.
     const STEP: usize = 1_009;
-    // A reader looks again for a while at what could be a commit in the making.
+    // A reader is tested only at every 23rd bit, because it retries for a while when the damage looks like a commit
+    // that is being written.
     const READ_EVERY: usize = 23;
     for path in segments(dir.path()) {
         let sound = fs::read(&path).unwrap();
@@ -38,7 +41,8 @@ fn every_flipped_bit_of_the_journal_is_found_and_names_the_events_concerned() {
             if round % READ_EVERY != 0 {
                 continue;
             }
-            // Reading up to the damage gives the events before it, and then an error or the end of what is unused.
+            // A reader returns the events before the damage, and then an error, or the end of the journal if the
+            // damaged part is unused.
             let reader = Reader::open(dir.path()).unwrap();
             for (got, want) in reader.events(1, u64::MAX).map_while(Result::ok).zip(&events) {
                 assert_eq!(&got, want);
@@ -55,7 +59,7 @@ fn a_flipped_bit_in_the_last_commit_is_damage_and_not_a_torn_tail() {
     let sound = fs::read(&path).unwrap();
     let end = sound.iter().rposition(|byte| *byte != 0).unwrap();
     let copy = copy_of(dir.path());
-    // Without the store, the journal alone has to know.
+    // Without the store, the damage must be found from the journal alone.
     fs::remove_dir_all(copy.path().join("sled")).unwrap();
     let target = copy.path().join("journal").join(path.file_name().unwrap());
     for back in 0..150 {
@@ -81,7 +85,7 @@ fn a_missing_segment_is_named() {
         assert_eq!(report.findings[0].kind, FindingKind::Damage);
         assert!(Ledger::open_with(copy.path(), &small_segments()).err().unwrap().is_integrity());
     }
-    // Without its last segment the journal is whole in itself, and shorter than what the store was given.
+    // A journal without its last segment is valid by itself, but has fewer events than the store.
     let copy = copy_of(dir.path());
     fs::remove_file(copy.path().join("journal").join(all.last().unwrap().file_name().unwrap())).unwrap();
     assert!(Ledger::open_with(copy.path(), &small_segments()).err().unwrap().is_integrity());

@@ -1,4 +1,5 @@
-//! A journal and a store of one ledger that are both whole and tell different histories: an edit, and not a crash.
+//! A journal and a store of the same ledger that are each valid but contain different events. A crash cannot cause
+//! this.
 
 use std::{fs, path::Path};
 
@@ -8,7 +9,8 @@ use crate::support::{
     all_events, closed_ledger, copy_dir, copy_of, fill, private_dir, small_segments, state_of, stream,
 };
 
-/// A ledger with the journal of one history and the store of another. The two have 13 events in common.
+/// Creates a ledger with the journal of one history and the store of another. The histories have their first 13 events
+/// in common.
 fn diverged(journal_runs: u64, store_runs: u64) -> tempfile::TempDir {
     let dir = private_dir();
     let common = Ledger::open_with(dir.path(), &small_segments()).unwrap();
@@ -34,8 +36,8 @@ fn files_but_sled(dir: &Path) -> Vec<String> {
 }
 
 #[test]
-fn it_is_an_integrity_error_that_names_the_first_event_and_nothing_is_changed_by_it() {
-    // The store as long as the journal, and behind it.
+fn a_diverged_ledger_is_an_integrity_error_that_names_the_first_different_event_and_changes_nothing() {
+    // The store has as many events as the journal in the first case, and fewer in the second.
     for (journal_runs, store_runs) in [(40, 40), (40, 5)] {
         let dir = diverged(journal_runs, store_runs);
         let before = state_of(dir.path());
@@ -66,7 +68,7 @@ fn a_store_of_another_ledger_is_never_removed_however_often_stores_are_rebuilt()
         let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
         assert_eq!(all_events(&ledger)[..events.len()], events[..]);
         ledger.close().unwrap();
-        // Broken from now on: each is set aside in its turn.
+        // The store is damaged in each round, so that each opening sets the store aside.
         fs::write(path.join("db"), [round; 4096]).unwrap();
     }
     let kept: Vec<_> = fs::read_dir(dir.path())

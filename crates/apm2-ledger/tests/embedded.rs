@@ -1,4 +1,4 @@
-//! A supervisor on a ledger, as a program embeds them.
+//! A supervisor that records to a ledger, as a program embeds them.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use apm2_core::{
 use apm2_ledger::Ledger;
 use tokio::time::timeout;
 
-/// The longest that anything here may take on a loaded machine.
+/// Timeout of each wait in these tests, long enough for a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn spec(script: &str) -> ProcessSpec {
@@ -55,7 +55,7 @@ async fn subscribers_get_every_event_that_is_recorded() {
     let mut seen = all(of_all, recorded.len()).await;
     seen.sort_by_key(|event| event.seq);
     assert_eq!(seen, recorded);
-    // Those that were recorded before the subscription are not among them: one registration for each instance.
+    // A new subscription does not receive the earlier events, which are one registration for each instance.
     let of_agent_recorded: Vec<Event> =
         recorded.into_iter().filter(|event| event.stream.process_id == agent.id()).skip(2).collect();
     let mut seen = all(of_agent, of_agent_recorded.len()).await;
@@ -65,7 +65,7 @@ async fn subscribers_get_every_event_that_is_recorded() {
     ledger.close().unwrap();
 }
 
-/// Launches in memory, for the next supervisor of the same program.
+/// Launch specifications in memory. The next supervisor of the same program reads them.
 #[derive(Clone, Default)]
 struct Launches(Arc<Mutex<Vec<LaunchSpec>>>);
 
@@ -94,14 +94,14 @@ async fn recovered(dir: &Path, logs: PathBuf, launches: &Launches) -> (Ledger, S
     (ledger, supervisor, recovery.adopted)
 }
 
-/// Kills what runs when the test ends, however it ends.
+/// Kills the running processes when the test ends, also when it fails.
 struct KillOnDrop(Vec<u32>);
 
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         for pid in &self.0 {
             let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
-            // It has ended already where the test has passed.
+            // The process has ended already if the test has passed, so the error is ignored.
             let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
         }
     }

@@ -1,4 +1,4 @@
-//! The extent mark: it shows what is missing from a journal after a crash, and raises no false alarm about a copy.
+//! The extent file shows which events are missing from a journal after a crash. It reports no missing events in a copy.
 
 use std::{fs, path::Path};
 
@@ -6,7 +6,7 @@ use apm2_ledger::{Ledger, Reader, limits::EXTENT_EVENTS, verify};
 
 use crate::support::{copy_dir, fill, private_dir, small_segments, stream};
 
-/// Puts the journal of `from` in the place of that in `to`.
+/// Replaces the journal in `to` by the journal in `from`.
 fn put_back(from: &Path, to: &Path) {
     fs::remove_dir_all(to.join("journal")).unwrap();
     copy_dir(&from.join("journal"), &to.join("journal"));
@@ -22,7 +22,7 @@ fn readers_know_without_a_clean_close_that_an_older_journal_was_put_back() {
     fill(&ledger, stream(2), 60);
     let after = ledger.reader().head().unwrap().size;
     ledger.close().unwrap();
-    // As after a crash, and without the store, which readers do not open.
+    // The state after a crash, and without the store, which readers do not open.
     fs::remove_file(dir.path().join("clean")).unwrap();
     fs::remove_dir_all(dir.path().join("sled")).unwrap();
     assert_eq!(Reader::open(dir.path()).unwrap().missing(), None);
@@ -34,7 +34,7 @@ fn readers_know_without_a_clean_close_that_an_older_journal_was_put_back() {
         "{findings:?}"
     );
     assert!(Ledger::open_with(dir.path(), &small_segments()).err().unwrap().is_integrity());
-    // The same files as a copy: what it has is what had been recorded by some moment of the copying.
+    // A copy of the same files reports no missing events, because a copy may contain the journal of an earlier moment.
     let copy = private_dir();
     copy_dir(dir.path(), copy.path());
     assert_eq!(Reader::open(copy.path()).unwrap().missing(), None);

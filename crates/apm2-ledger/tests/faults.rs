@@ -1,4 +1,4 @@
-//! Writes and syncs that fail, and the order in which they are made.
+//! Failed writes and syncs, and the order of writes and syncs.
 
 use std::{
     fs::File,
@@ -17,7 +17,7 @@ use apm2_ledger::{
 
 use crate::support::{all_events, copy_of, draft_at, private_dir, registered, small_segments, stream};
 
-/// A disk that counts, and that fails from one call on.
+/// Storage backend that counts its calls and fails from one call on.
 #[derive(Default)]
 struct Faulty {
     writes: AtomicU64,
@@ -74,7 +74,7 @@ fn law_4_no_append_is_acknowledged_before_its_sync() {
 
 #[test]
 fn law_4_a_failed_write_or_sync_poisons_until_reopened_and_loses_nothing_acknowledged() {
-    // Several appends, over the end of a segment: whichever call fails, the outcome is the same.
+    // Several appends that start a new segment. The outcome is the same whichever call fails.
     for call in 2..40 {
         for is_write in [true, false] {
             let dir = private_dir();

@@ -1,4 +1,5 @@
-//! Case 15: a disk that is really full. Needs root, to mount a small file system; run with `--ignored`.
+//! Case 15 of `docs/recovery.md`: a full disk. The test mounts a small tmpfs, so it needs root; run it with
+//! `--ignored`.
 
 use std::{fs, path::Path, process::Command};
 
@@ -7,7 +8,7 @@ use apm2_ledger::{AppendError, Ledger, Options, verify};
 
 use crate::support::{draft_at, private_dir, registered, small_segments, stream};
 
-/// A tmpfs that is unmounted when the test ends, however it ends.
+/// A tmpfs mount that is unmounted when the test ends, also when it fails.
 struct SmallDisk(tempfile::TempDir);
 
 impl SmallDisk {
@@ -23,7 +24,7 @@ impl SmallDisk {
         self.0.path()
     }
 
-    /// Leaves `free` bytes, more or less.
+    /// Fills the disk until about `free` bytes are left.
     fn fill(&self, free: u64) {
         let stat = nix::sys::statvfs::statvfs(self.path()).unwrap();
         let taken = (stat.blocks_available() * stat.fragment_size()).saturating_sub(free);
@@ -53,7 +54,8 @@ fn case_15_on_a_full_disk_no_start_is_recorded_exits_are_and_nothing_acknowledge
     disk.fill(64 * 1024);
     let start = draft_at(id, 1, 1, EventKind::StartRequested { trigger: StartTrigger::Start });
     assert!(matches!(ledger.append(id, 1, vec![start]), Err(AppendError::DiskLow { .. })));
-    // What is not a start goes on, into what is allocated, until that is full too.
+    // Events other than start requests are still recorded, in the allocated part of the segment, until that is full
+    // too.
     let mut version = 1;
     let failed = loop {
         match ledger.append(id, version, vec![draft_at(id, 0, 1, EventKind::BudgetReset)]) {
@@ -66,7 +68,7 @@ fn case_15_on_a_full_disk_no_start_is_recorded_exits_are_and_nothing_acknowledge
     assert!(matches!(failed, AppendError::Poisoned(_)), "{failed}");
     assert_eq!(ledger.reader().stream_events(id).map(Result::unwrap).count() as u64, version);
     drop(ledger);
-    // While the disk is full it can be read; once there is room it goes on.
+    // The ledger can be read while the disk is full, and accepts events again when the disk has free space.
     let full = apm2_ledger::Reader::open(&dir).unwrap();
     assert!(full.stream_events(id).map(Result::unwrap).count() as u64 >= version);
     drop(full);

@@ -1,4 +1,5 @@
-//! Copies whose files are hard links to the same inodes (`cp -al`): two owners never write one file.
+//! Copies of a ledger whose files are hard links to the same inodes, as `cp -al` makes them. The owners of the copies
+//! never write to the same file.
 
 use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
@@ -9,7 +10,7 @@ use crate::support::{
     all_events, closed_ledger, draft_at, fill, private_dir, registered, segments, small_segments, stream,
 };
 
-/// What `cp -al` makes.
+/// Creates a copy with hard links, like `cp -al`.
 fn link_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
@@ -23,7 +24,7 @@ fn link_dir(from: &Path, to: &Path) {
     }
 }
 
-/// The bytes of each file below a directory.
+/// Path and CRC-32C of each file below a directory.
 fn bytes_of(dir: &Path) -> Vec<(std::path::PathBuf, u32)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -45,10 +46,10 @@ fn an_owner_writes_no_file_that_a_hard_linked_copy_has_too() {
     link_dir(dir.path(), copy.path());
     let before = bytes_of(copy.path());
     let original = Ledger::open_with(dir.path(), &small_segments()).unwrap();
-    // Over several segments, the one made ahead among them.
+    // The events fill several segments, including the segment file that was prepared before the copy was made.
     let written = fill(&original, stream(7), 60);
     assert_eq!(bytes_of(copy.path()), before, "what is written into the one is not in the other");
-    // Both are open and written at the same time.
+    // The original and the copy are open and written at the same time.
     let copied = Ledger::open_with(copy.path(), &small_segments()).unwrap();
     let written_in_copy = fill(&copied, stream(8), 60);
     fill(&original, stream(9), 60);
@@ -77,7 +78,7 @@ fn an_owner_notices_a_hard_link_that_is_made_while_it_writes() {
     let before = bytes_of(copy.path());
     (2..400).for_each(|version| drop(append(version)));
     assert_eq!(bytes_of(copy.path()), before);
-    // A segment that is full is not cut under the copy either.
+    // A full segment with another hard link is not truncated, because that would truncate the copy, too.
     let copied = Ledger::open_with(copy.path(), &small_segments()).unwrap();
     assert!(all_events(&copied).len() >= 2);
     fill(&copied, stream(2), 5);
@@ -90,7 +91,7 @@ fn an_owner_notices_a_hard_link_that_is_made_while_it_writes() {
     }
 }
 
-/// Why the store was built again, as it is on record.
+/// The recorded causes of all rebuilds of the store.
 fn causes_of_rebuilds(ledger: &Ledger) -> Vec<String> {
     let causes = all_events(ledger).into_iter().filter_map(|event| match event.kind {
         EventKind::StoreRebuilt { cause, .. } => Some(cause),
@@ -121,7 +122,7 @@ fn a_copy_is_not_short_of_what_its_original_recorded_after_it_was_made() {
     fill(&original, stream(1), 20);
     let copy = private_dir();
     link_dir(dir.path(), copy.path());
-    // Into the files of the store that the copy has, too.
+    // These events are also written to the store files that the copy shares.
     fill(&original, stream(2), 60);
     original.close().unwrap();
     let report = verify(copy.path(), &mut |_| {}).unwrap();

@@ -1,4 +1,4 @@
-//! A writer that is killed at a random moment, again and again, in the same ledger.
+//! A writer process is killed with SIGKILL at many different moments, always in the same ledger.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -8,10 +8,10 @@ use std::{
 
 use crate::support::private_dir;
 
-/// Rounds in the suite; `APM2_KILL_ROUNDS` asks for more.
+/// Number of kills in a normal test run. `APM2_KILL_ROUNDS` sets another number.
 const ROUNDS: u64 = 25;
 
-/// The example beside the test's own binary, which cargo builds with the tests.
+/// Path of the example `durability`, which cargo builds together with the tests.
 fn durability() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.parent().unwrap().parent().unwrap().join("examples/durability")
@@ -25,7 +25,8 @@ fn a_writer_killed_at_any_moment_loses_nothing_that_was_acknowledged() {
     for round in 0..rounds {
         let mut writer =
             Command::new(durability()).arg("write").arg(dir.path()).stdout(Stdio::piped()).spawn().unwrap();
-        // Killed after a number of acknowledgements, at once or in the midst of opening: a different moment each round.
+        // The number of acknowledged appends before the kill differs in each round. In round 0, the writer is killed
+        // while it opens the ledger.
         let patience = round * 37 % 211;
         let mut lines = BufReader::new(writer.stdout.take().unwrap()).lines();
         let mut last = None;

@@ -1,4 +1,5 @@
-//! What is gone, or is something else than its name says: it is said, and nothing waits for it.
+//! Missing ledger files, and other file types under the name of a ledger file. The ledger reports an error and does not
+//! block.
 
 use std::{fs, os::unix::fs::symlink, path::Path};
 
@@ -9,7 +10,7 @@ use crate::support::{
     all_events, closed_ledger, copy_of, fill, private_dir, segments, small_segments, state_of, stream,
 };
 
-/// Opening, reading and verifying are each an integrity error, and change nothing.
+/// Checks that opening, reading and verifying the ledger each report an integrity error and do not change the journal.
 fn expect_broken(dir: &Path, what: &str) {
     let before = state_of(&dir.join("journal"));
     let error = Ledger::open_with(dir, &small_segments()).err();
@@ -25,7 +26,7 @@ fn expect_broken(dir: &Path, what: &str) {
 }
 
 #[test]
-fn what_has_the_name_of_a_segment_and_is_no_file_is_damage() {
+fn a_segment_path_that_is_not_a_regular_file_is_damage() {
     let (dir, _) = closed_ledger();
     let names: Vec<_> = segments(dir.path()).iter().map(|path| path.file_name().unwrap().to_owned()).collect();
     for name in [&names[1], names.last().unwrap()] {
@@ -45,7 +46,7 @@ fn what_has_the_name_of_a_segment_and_is_no_file_is_damage() {
 }
 
 #[test]
-fn names_that_no_segment_has_and_fifos_beside_them_neither_hang_nor_confuse() {
+fn stray_files_and_fifos_in_the_ledger_directory_are_ignored() {
     let (dir, events) = closed_ledger();
     for name in ["journal/7.seg", "journal/0000000009.seg.old", "journal/x.seg", "journal/ahead.new", "stray"] {
         fs::write(dir.path().join(name), b"stray").unwrap();
@@ -66,7 +67,7 @@ fn a_ledger_without_its_journal_is_broken_and_not_begun_anew() {
     let all_gone = copy_of(dir.path());
     segments(all_gone.path()).into_iter().for_each(|path| fs::remove_file(path).unwrap());
     expect_broken(all_gone.path(), "all segments gone");
-    // Journal and store both gone; what is left tells that there was a ledger.
+    // The journal and the store are both missing. The remaining files show that the directory contained a ledger.
     for left in ["clean", "launch/x.json", "logs/it-0/stdout.log"] {
         let copy = copy_of(dir.path());
         for name in ["journal", "sled"] {

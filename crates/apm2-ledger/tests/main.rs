@@ -1,4 +1,4 @@
-//! The ledger on a real disk: what is promised, and what happens when the disk does not keep its promises.
+//! Integration tests of the ledger on a real file system, and with injected I/O errors.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! A directory that is renamed or exchanged while a ledger in it is opened or open.
+//! A ledger directory that is renamed or replaced while the ledger is being opened or is open.
 
 use std::{fs, sync::mpsc::channel, thread, time::Duration};
 
@@ -18,7 +18,7 @@ fn an_opener_that_waits_for_the_lock_of_a_directory_that_is_exchanged_is_refused
         let dir = dir.clone();
         thread::spawn(move || Ledger::open_with(&dir, &patient).err())
     };
-    // It is waiting once it has the directory open as well.
+    // The opener waits for the lock when the directory is open twice.
     let openers = || fs::read_dir("/proc/self/fd").unwrap().filter_map(|fd| fs::read_link(fd.unwrap().path()).ok());
     while openers().filter(|path| *path == dir).count() < 2 {
         thread::yield_now();
@@ -50,13 +50,13 @@ fn a_ledger_that_was_moved_writes_nothing_into_the_directory_that_has_its_name()
     let dir = parent.path().join("ledger");
     let ledger = Ledger::open_with(&dir, &small_segments()).unwrap();
     fill(&ledger, stream(1), 2);
-    // A copy in its place, as when a backup is restored.
+    // The directory is replaced by a copy, as when a backup is restored.
     fs::rename(&dir, parent.path().join("old")).unwrap();
     copy_dir(&parent.path().join("old"), &dir);
     fs::set_permissions(&dir, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let other = Ledger::open_with(&dir, &small_segments()).unwrap();
     fill(&other, stream(2), 2);
-    // The first one fills its segment: the next one it must not begin.
+    // The first ledger fills its segment. It must not create the next segment in the new directory.
     let id = stream(3);
     let mut version = 0;
     let failed = loop {
@@ -119,7 +119,7 @@ fn a_journal_or_segment_that_is_removed_or_exchanged_poisons_when_it_is_looked_f
     for (what, change) in changes {
         let dir = private_dir();
         let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
-        // So many that it is not in its first segment.
+        // The ledger has enough events for a second segment.
         fill(&ledger, stream(1), 60);
         assert!(segments(dir.path()).len() > 1);
         ledger.check_place();

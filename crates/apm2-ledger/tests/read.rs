@@ -1,4 +1,4 @@
-//! What can be asked, from the store and from the journal alike.
+//! Queries of a reader, with the same results from the store and from the journal.
 
 use std::ops::ControlFlow;
 

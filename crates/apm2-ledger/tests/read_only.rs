@@ -1,4 +1,4 @@
-//! What only reads changes nothing, and needs no permission to.
+//! Reading and verifying a ledger changes no file and needs no write permission.
 
 use std::{fs, path::Path, process::Command};
 
@@ -31,7 +31,7 @@ fn what_a_crash_left_is_read_and_verified_and_stays_as_it_is() {
     let events = fill(&ledger, stream(1), 5);
     let killed = copy_of(dir.path());
     drop(ledger);
-    // Half of one more commit, as a power cut leaves it.
+    // The first half of a commit, as after a power failure.
     let path = segments(killed.path()).pop().unwrap();
     let mut bytes = fs::read(&path).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap().next_multiple_of(8);
@@ -48,7 +48,7 @@ fn what_a_crash_left_is_read_and_verified_and_stays_as_it_is() {
     assert!(found.any(|event| matches!(event.kind, EventKind::TailCut { .. })));
 }
 
-/// A tmpfs that is unmounted when the test ends, however it ends.
+/// A tmpfs mount that is unmounted when the test ends, also when it fails.
 struct Mounted(tempfile::TempDir);
 
 impl Mounted {

@@ -1,4 +1,4 @@
-//! The cases of `docs/recovery.md`, by their numbers.
+//! The numbered cases of `docs/recovery.md`.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ fn open(dir: &Path) -> Ledger {
     Ledger::open_with(dir, &small_segments()).unwrap()
 }
 
-/// Opens the ledger, and expects all of `events` and then one that says that the store was rebuilt.
+/// Opens the ledger, and checks that it contains `events` and then the event that records a rebuild of the store.
 fn expect_rebuilt(dir: &Path, events: &[Event]) {
     let ledger = open(dir);
     let found = all_events(&ledger);
@@ -66,7 +66,8 @@ fn case_03_a_torn_last_commit_is_cut_off_at_every_sector_and_the_cut_is_recorded
     let path = segments(dir.path()).pop().unwrap();
     let sound = fs::read(&path).unwrap();
     let used = sound.iter().rposition(|byte| *byte != 0).unwrap() + 1;
-    // One more commit, large enough for several sectors, of which only some arrived.
+    // A torn commit: the write of a commit of several sectors was interrupted, so that only some sectors are on the
+    // disk.
     let ledger = open(dir.path());
     let id = stream(9);
     let mut large = crate::support::registered(id, "large");
@@ -78,7 +79,7 @@ fn case_03_a_torn_last_commit_is_cut_off_at_every_sector_and_the_cut_is_recorded
     let full = fs::read(&target).unwrap();
     let end = full.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     assert!(end > used + 2500);
-    // The commit never reached the store, since it was never acknowledged.
+    // The torn commit is not in the store, because only acknowledged commits are added to the store.
     fs::remove_dir_all(killed.path().join("sled")).unwrap();
     fs::remove_file(killed.path().join("clean")).ok();
     for missing in used / 512..=end / 512 {
@@ -185,7 +186,7 @@ fn case_06_a_name_that_was_given_twice_does_not_make_a_sound_store_suspect() {
         let EventKind::Registered { spec } = crate::support::registered(id, "p1").kind else { unreachable!() };
         let changed = crate::support::draft_at(id, 20, 9999, EventKind::SpecChanged { spec });
         version = ledger.append(id, version, vec![changed]).unwrap().last().unwrap().version;
-        // Enough for another frame of the store.
+        // Enough events for another frame of the store.
         for _ in 0..80 {
             let reset = crate::support::draft_at(id, 20, 9999, EventKind::BudgetReset);
             version = ledger.append(id, version, vec![reset]).unwrap().last().unwrap().version;
@@ -194,7 +195,7 @@ fn case_06_a_name_that_was_given_twice_does_not_make_a_sound_store_suspect() {
     let events = all_events(&ledger);
     ledger.close().unwrap();
     assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
-    // A copy is checked in full when it is opened.
+    // A copy is checked completely when it is opened.
     let copy = copy_of(dir.path());
     assert_eq!(all_events(&open(copy.path())), events, "nothing was rebuilt");
 }
@@ -210,7 +211,7 @@ fn case_09_a_store_with_more_than_the_journal_is_a_refusal() {
     crate::support::copy_dir(&dir.path().join("sled"), &behind.path().join("sled"));
     let error = Ledger::open_with(behind.path(), &small_segments()).err().unwrap();
     assert!(matches!(error, OpenError::JournalShort { .. }) && error.is_integrity());
-    // Its journal can still be read, as far as it goes.
+    // The events that the journal still contains can be read.
     let reader = Reader::open(behind.path()).unwrap();
     assert!(reader.events(1, u64::MAX).all(|event| event.is_ok()));
 }
@@ -242,7 +243,7 @@ fn case_11_a_newer_format_is_refused_and_left_as_it_is() {
 
 #[test]
 fn case_12_a_ledger_that_was_never_begun_can_be_begun() {
-    // A kill before the first segment had its name leaves at most these.
+    // A process that is killed before the first segment has its name leaves at most these files.
     let dir = private_dir();
     fs::create_dir(dir.path().join("journal")).unwrap();
     fs::write(dir.path().join("journal/ahead.new"), [0; 100]).unwrap();
@@ -255,9 +256,10 @@ fn case_12_a_ledger_that_was_never_begun_can_be_begun() {
     assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
 }
 
-/// What a kill leaves is in no fold that was kept; one that opens and closes the ledger after it must not make it seem so.
+/// After a kill, the last events are in no snapshot. When the ledger is opened and closed later, the new snapshots must
+/// not hide these events from a replay.
 #[test]
-fn what_was_not_kept_before_a_kill_is_replayed_after_the_next_close_too() {
+fn events_without_a_snapshot_at_a_kill_are_replayed_after_later_closes() {
     let dir = private_dir();
     let ledger = open(dir.path());
     fill(&ledger, stream(1), 3);

@@ -13,7 +13,7 @@ pub(crate) fn stream(number: u8) -> StreamId {
     StreamId { process_id: ProcessId::from_bytes([number; 16]), instance: 0 }
 }
 
-/// A stamp `seconds` after a fixed moment.
+/// The timestamp `seconds` after a fixed moment.
 pub(crate) fn stamp(seconds: i64) -> Timestamp {
     let boot_ns = u64::try_from(seconds).unwrap() * 1_000_000_000;
     Timestamp {
@@ -32,7 +32,8 @@ pub(crate) fn registered(stream: StreamId, name: &str) -> NewEvent {
     draft_at(stream, 0, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) })
 }
 
-/// The events of one run that exits with `code`, beginning at `seconds`: three commits, as a runner makes them.
+/// The events of one run that exits with `code`, as a runner records them in three commits. The first has the time
+/// `seconds`.
 pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -> [Vec<NewEvent>; 3] {
     let trigger = StartTrigger::Start;
     let identity =
@@ -49,7 +50,7 @@ pub(crate) fn run_commits(stream: StreamId, run: u64, seconds: i64, code: i32) -
     ]
 }
 
-/// Appends a registration and `runs` runs; returns all events.
+/// Appends a registration and `runs` runs of a process. Returns all appended events.
 pub(crate) fn fill(ledger: &Ledger, stream: StreamId, runs: u64) -> Vec<Event> {
     let mut events =
         ledger.append(stream, 0, vec![registered(stream, &format!("p{}", stream.process_id.as_bytes()[0]))]).unwrap();
@@ -63,7 +64,7 @@ pub(crate) fn fill(ledger: &Ledger, stream: StreamId, runs: u64) -> Vec<Event> {
 }
 
 pub(crate) fn small_segments() -> Options {
-    // Few heads, so that streams are read again while others are appended to.
+    // A small cache of stream heads, so that streams are read again between appends.
     Options {
         segment_bytes: 16 * 1024,
         lock_wait: std::time::Duration::ZERO,
@@ -82,7 +83,7 @@ pub(crate) fn all_events(ledger: &Ledger) -> Vec<Event> {
     ledger.reader().events(1, u64::MAX).map(Result::unwrap).collect()
 }
 
-/// A closed ledger with several segments, and its events.
+/// Creates a closed ledger with several segments. Returns its directory and its events.
 pub(crate) fn closed_ledger() -> (TempDir, Vec<Event>) {
     let dir = private_dir();
     let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
@@ -112,7 +113,7 @@ pub(crate) fn copy_dir(from: &Path, to: &Path) {
     }
 }
 
-/// A copy of a ledger, as a crash of its owner would leave it.
+/// Copies a ledger directory, in the state after a crash of the process that had it open.
 pub(crate) fn copy_of(dir: &Path) -> TempDir {
     let copy = private_dir();
     copy_dir(dir, copy.path());
@@ -126,7 +127,7 @@ pub(crate) fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Every name below a directory, with what would show that it was written: kind, size, inode, times and bytes.
+/// Describes every file below a directory by path, type, size, inode, times and content, so that any write is detected.
 pub(crate) fn state_of(dir: &Path) -> Vec<String> {
     use std::os::unix::fs::MetadataExt as _;
     let mut found = Vec::new();

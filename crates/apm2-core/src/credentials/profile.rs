@@ -39,7 +39,7 @@ pub enum CredentialError {
     File {
         /// The path of the credential file.
         path: PathBuf,
-        /// The I/O error.
+        /// The I/O error of the read.
         source: io::Error,
     },
     /// The credential file cannot be used: other users may read or replace it, or it is not a regular file of

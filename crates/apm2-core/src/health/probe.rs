@@ -1,4 +1,4 @@
-//! Runs one health check.
+//! Runs one health check of a process, by HTTP, TCP, Unix socket, script or liveness.
 
 use std::{
     fmt,

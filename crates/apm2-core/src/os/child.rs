@@ -161,7 +161,7 @@ fn default_signals() -> io::Result<()> {
     Ok(())
 }
 
-/// The argument with which personality(2) returns the current value without setting one.
+/// The argument with which personality(2) returns the current personality and does not change it.
 const PERSONALITY_QUERY: libc::c_ulong = 0xffff_ffff;
 
 /// `PER_LINUX`: the default personality, without any flag.
@@ -177,7 +177,7 @@ fn default_personality() -> io::Result<()> {
     if is_default || unsafe { libc::personality(0) } != -1 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// `IOPRIO_WHO_PROCESS` of ioprio_set(2).
+/// The constant `IOPRIO_WHO_PROCESS` of ioprio_set(2), which selects a single thread.
 const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 
 /// Sets the scheduling policy of the calling thread, and of threads that it starts later, to `SCHED_OTHER`.

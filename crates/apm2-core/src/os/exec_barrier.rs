@@ -1,7 +1,8 @@
 //! The exec barrier: between fork(2) and execve(2), a child waits until its pidfd is in the file descriptor store.
 //!
-//! ```text child       write its pid --> wait ------------------------------> execve supervisor                   
-//! (thread) store the pidfd --> open
+//! ```text
+//! child       write its pid --> wait ------------------------------> execve
+//! supervisor                    (thread) store the pidfd --> open
 //! ```
 //!
 //! Without the barrier, a supervisor could be killed right after a fork, and the process could end before the next

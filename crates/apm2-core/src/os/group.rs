@@ -66,9 +66,10 @@ impl Member {
 
 /// The result of examining one process in `/proc`.
 pub(super) enum Sighting {
-    /// The process is one of those that are searched for.
+    /// The process belongs to the group or session that is searched for.
     Member(Member),
-    /// The process is not one of those that are searched for. It cannot become one, and its children cannot either.
+    /// The process does not belong to the searched group or session. It cannot join them later, and its children cannot
+    /// either.
     Stranger,
     /// The process is a zombie. It may have belonged to the group when the list was made, and may have forked since.
     Ended,

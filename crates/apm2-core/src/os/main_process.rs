@@ -102,8 +102,8 @@ impl MainProcess {
         }
         let members = group::members(self.group())?;
         match self.parentage {
-            // This check is made after the list: if the pid still belongs to the process now, it also belonged to it
-            // while the list was made.
+            // The pid is checked after the list of members was made. If the pid still belongs to the main process now,
+            // it also belonged to the main process while the list was made.
             Parentage::Adopted(_) if !self.keeps_its_pid() => {
                 // The kernel does not reuse the id of a process group while the pidfd refers to the group.
                 if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {

@@ -45,7 +45,7 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// The value of [`RUN_VARIABLE`].
+    /// The marker as the value of the environment variable [`RUN_VARIABLE`].
     pub(crate) fn variable(&self) -> String {
         format!("{}{self}", self.place.map(|place| beginning(&place)).unwrap_or_default())
     }

@@ -70,7 +70,7 @@ struct WatchedFiles {
     watched: Option<DirWatch>,
 }
 
-/// An inotify watch.
+/// An inotify watch on a directory.
 #[derive(Debug)]
 struct DirWatch {
     descriptor: i32,

@@ -27,8 +27,8 @@ pub fn pid_namespace() -> Option<u64> {
     *NAMESPACE.get_or_init(|| std::fs::metadata("/proc/self/ns/pid").ok().map(|metadata| metadata.ino()))
 }
 
-/// Whether `/proc` shows the pid namespace of this process. If `/proc` shows another namespace, its pids differ from
-/// those of system calls. True without `/proc`.
+/// Whether `/proc` shows the pid namespace of this process. If `/proc` shows another namespace, the pids in `/proc`
+/// differ from the pids in system calls. True without `/proc`.
 #[must_use]
 pub fn proc_is_of_our_namespace() -> bool {
     let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());

@@ -32,7 +32,7 @@ const ENV_ALLOWED: [&str; 18] = [
     "LANGUAGE",
     "TZ",
     "TMPDIR",
-    // The XDG base directories.
+    // The variables of the XDG base directories.
     "XDG_CONFIG_HOME",
     "XDG_DATA_HOME",
     "XDG_CACHE_HOME",

@@ -69,8 +69,8 @@ impl Filing {
 }
 
 impl Destination {
-    /// The runtime on which an output is read: the runtime of the log thread if the output goes to a file, otherwise
-    /// `ours`.
+    /// The runtime on which an output is read. Output to a file is read on the runtime of its log thread, other output
+    /// on the runtime `ours` of the supervisor.
     pub(crate) fn runtime(&self, source: OutputSource, ours: &Handle) -> io::Result<Handle> {
         match self {
             Self::Subscriber(_) => Ok(ours.clone()),

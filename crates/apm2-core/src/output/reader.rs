@@ -164,7 +164,8 @@ const fn bytes_of(moved: Moved) -> usize {
     }
 }
 
-/// Reads and discards what other processes write to a leaked output, so that they do not block.
+/// Reads and discards the data that other processes write to a leaked output (an output that outlives its run), so that
+/// these processes do not block.
 async fn discard(pipe: &AsyncFd<Arc<OwnedFd>>) {
     let mut buffer = vec![0; READ_BYTES_MAX];
     while pipe.readable().await.map(drop).is_ok() {

@@ -30,7 +30,7 @@ pub(crate) struct RotateCommand {
     pub(crate) profile: String,
     /// The names of the profile's variables.
     pub(crate) variables: Vec<String>,
-    /// The signal to send.
+    /// The signal to send to the process group.
     pub(crate) signal: Signal,
     /// Sends the result of the signal.
     pub(crate) reply: ReplySender,

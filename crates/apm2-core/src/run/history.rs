@@ -128,7 +128,7 @@ fn refusal(error: io::Error) -> ProcessError {
     }
 }
 
-/// The error if the recorder returned other events than those that were to be recorded.
+/// The error if the recorder did not return exactly the events that it had to record.
 fn broken_contract(what: &str) -> ProcessError {
     ProcessError::Io(io::Error::new(io::ErrorKind::InvalidData, format!("the recorder broke its contract: {what}")))
 }

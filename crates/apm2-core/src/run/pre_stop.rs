@@ -1,4 +1,4 @@
-//! The pre-stop commands: they run before the stop signal is sent.
+//! Runs the pre-stop commands of a process, which run before the stop signal is sent.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ pub(crate) struct PreStopResult {
     pub(crate) detail: String,
 }
 
-/// The running pre-stop commands of one stop. Dropping it ends them.
+/// The running pre-stop commands of one stop. They are ended when this value is dropped.
 #[derive(Debug)]
 pub(crate) struct PreStop {
     running: JoinHandle<Vec<PreStopResult>>,

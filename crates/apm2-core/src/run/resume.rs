@@ -259,7 +259,8 @@ fn observe(identity: &ProcessIdentity, pidfd: Option<&OwnedFd>) -> ProcessStatus
     match (pidfd.and_then(|pidfd| child::has_ended(pidfd.as_fd())), status_of(identity)) {
         (Some(false), _) => ProcessStatus::Alive,
         (Some(true), ProcessStatus::Unverifiable) => ProcessStatus::Gone,
-        // `Supervisor::out_of_sight` has checked before that no process in the other pid namespace is alive.
+        // The run belongs to another pid namespace. `Supervisor::out_of_sight` has checked before that no process in
+        // that namespace is alive.
         (None, ProcessStatus::Unverifiable) if is_in_another_namespace(identity) => ProcessStatus::Gone,
         (_, observed) => observed,
     }

@@ -18,7 +18,7 @@ pub(crate) struct StartEnv {
 }
 
 impl StartEnv {
-    /// The values of the credentials, to be masked.
+    /// The values of the credentials, which are masked in output and events.
     pub(super) fn secrets(&self) -> Known {
         let values: Vec<_> = self.credentials.iter().map(|(_, value)| value.to_string_lossy()).collect();
         Known::default().with_credentials(values.iter().map(AsRef::as_ref))

@@ -321,7 +321,7 @@ async fn wait_idle_briefly(entry: &TableEntry) {
         if matches!(observed, Ok(Some(ProcessStatus::Alive))) {
             continue;
         }
-        // An error or a timeout of this wait is ignored: it shows in the next command.
+        // An error or a timeout of this wait is ignored, because the next command fails for the same reason.
         let _ = timeout(SEE_THROUGH_MAX, handle.ask(InstanceCommand::WaitIdle)).await;
     }
 }

@@ -40,7 +40,7 @@ impl Supervisor {
                 EventKind::Crashed { cause: RunEnd::NeverConfirmed },
             ],
             None if stream.handle.state.has_exited() => Vec::new(),
-            // This supervisor cannot observe how the run ends.
+            // The process of the run belongs to another supervisor, so its exit cannot be observed here.
             None => vec![end_event(&stream.handle.state, Exit::UNKNOWN, false)],
         };
         kinds.push(EventKind::RestartRefused { rule: RestartRule::StopRequested });

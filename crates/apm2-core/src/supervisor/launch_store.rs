@@ -46,7 +46,7 @@ pub struct StoredLaunches {
     pub unreadable: Vec<UnreadableLaunch>,
 }
 
-/// A saved launch specification of an unknown version, or a damaged one.
+/// A saved launch specification that cannot be read: its version is unknown, or it is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnreadableLaunch {
     /// The process to which the launch specification belongs.

@@ -1,6 +1,7 @@
 //! Supervision of many processes: launch specifications, instances, restarts, health checks, recovery.
 //!
-//! ```text commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
+//! ```text
+//! commands, ends, timers, health --> PlanInput --> Plan::step (pure) --> Effect --> events recorded --> ProcessHandle::apply
 //!                                                                   |
 //!                                                                   '--> start, stop, timer
 //! ```

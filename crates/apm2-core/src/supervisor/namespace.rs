@@ -63,15 +63,16 @@ fn marker(stream: &Stream) -> String {
     Marker { place: None, stream: stream.id, run: stream.run }.to_string()
 }
 
-/// Whether no process of our user is in this pid namespace. Returns false when an entry of `/proc` cannot be read.
+/// Whether this pid namespace contains no process of the supervisor's user. Returns false when an entry of `/proc`
+/// cannot be read.
 fn is_empty(namespace: u64) -> bool {
     let Ok(entries) = fs::read_dir("/proc") else { return false };
     for entry in entries.flatten() {
         if entry.file_name().to_str().is_none_or(|name| !name.bytes().all(|byte| byte.is_ascii_digit())) {
             continue;
         }
-        // A process with only one pid (`NSpid` in `/proc/<pid>/status`) is in the pid namespace of this `/proc`, which
-        // is a different one.
+        // The field `NSpid` in `/proc/<pid>/status` has one pid for each pid namespace of the process. A process with
+        // only one pid belongs to the namespace that `/proc` shows, which is not the namespace of this process.
         let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
         if status
             .lines()
@@ -83,7 +84,8 @@ fn is_empty(namespace: u64) -> bool {
         match fs::metadata(entry.path().join("ns/pid")) {
             Ok(metadata) if metadata.ino() == namespace => return false,
             Ok(_) => {}
-            // The process has ended, or it belongs to another user. Supervised processes run as our user.
+            // The process has ended, or it belongs to another user. Supervised processes run as the user of the
+            // supervisor.
             Err(_) if !entry.path().exists() || is_another_users(&entry) => {}
             // A zombie has no link to its pid namespace in `/proc` any more.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}

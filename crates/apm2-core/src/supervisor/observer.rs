@@ -53,7 +53,7 @@ struct Lines {
 
 impl Watch {
     /// Observes an instance whose output is captured in files. The observer is `adapter`;
-    /// [`BlackBox`](crate::adapter::BlackBox) if there is none.
+    /// [`BlackBox`] if there is none.
     pub(crate) fn new(launch: &LaunchSpec, adapter: Option<Box<dyn Adapter>>, output: Option<CapturedOutput>) -> Self {
         let Some(output) = output else { return Self::default() };
         let adapter = adapter.unwrap_or_else(|| Box::new(BlackBox::new(launch.silence_limit)));

@@ -34,9 +34,9 @@ struct Replacement<'a> {
     old: &'a TableEntry,
     new: Arc<LaunchSpec>,
     request: &'a Requester,
-    /// The instances that stay.
+    /// The instances that stay supervised after the replacement.
     kept: &'a [InstanceHandle],
-    /// The instances that are removed.
+    /// The instances that the replacement removes.
     surplus: &'a [InstanceHandle],
     /// The running instances that have to be stopped for the replacement.
     to_stop: Vec<InstanceHandle>,
@@ -44,7 +44,7 @@ struct Replacement<'a> {
     restarts: bool,
     /// The recorded streams of the instances that are added, by instance number.
     left: HashMap<u32, Stream>,
-    /// The instances that were added.
+    /// The instances that the replacement has added so far.
     added: Vec<InstanceHandle>,
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// The services that a supervisor uses.
 pub struct Services {
-    /// Stores and loads events.
+    /// Stores the events of all streams, and loads them.
     pub store: Arc<dyn EventStore>,
     /// The source of time stamps.
     pub clock: Arc<dyn Clock>,

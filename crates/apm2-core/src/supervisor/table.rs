@@ -17,7 +17,7 @@ use crate::{
     supervisor::{instance_handle::InstanceHandle, known::KnownInstances},
 };
 
-/// One supervised process.
+/// A supervised process: its launch specification and the handles of its instances.
 #[derive(Clone)]
 pub(crate) struct TableEntry {
     pub(crate) launch: Arc<LaunchSpec>,

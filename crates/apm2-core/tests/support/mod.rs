@@ -13,8 +13,9 @@ use std::{
 
 use apm2_core::{
     process::{
-        Actor, Clock as _, Event, EventKind, EventStore, NewEvent, OutputChunk, OutputSource, ProcessId, ProcessRunner,
-        ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId, SystemClock,
+        Actor, Clock as _, Event, EventKind, EventStore, NewEvent, NullRecorder, OutputChunk, OutputSource, ProcessId,
+        ProcessRunner, ProcessSpec, ProcessSpecBuilder, ProcessStatus, Recorded, Recorder, Stream, StreamId,
+        SystemClock,
     },
     shutdown::ShutdownConfig,
     supervisor::{
@@ -94,7 +95,7 @@ pub(crate) struct KillOnDrop(pub(crate) u32);
 impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.0).expect("a pid"));
-        // It may have ended already.
+        // The process may have ended already, so an error is ignored.
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
     }
 }
@@ -115,20 +116,99 @@ impl Drop for Kept {
     }
 }
 
-/// The launches of an earlier supervisor; new ones are not stored.
-pub(crate) struct Known(pub(crate) Vec<LaunchSpec>, pub(crate) Vec<UnreadableLaunch>);
+type LaunchCheck = Box<dyn Fn(&LaunchSpec) -> io::Result<()> + Send + Sync>;
 
-impl LaunchStore for Known {
-    fn save(&self, _launch: &LaunchSpec) -> io::Result<()> {
+/// A launch store in memory. It collects the ids of removed processes, and calls a check before a launch is prepared or saved.
+#[derive(Default)]
+pub(crate) struct MemoryLaunches {
+    pub(crate) launches: Mutex<Vec<LaunchSpec>>,
+    unreadable: Vec<UnreadableLaunch>,
+    pub(crate) removed: Mutex<Vec<ProcessId>>,
+    prepare_check: Option<LaunchCheck>,
+    save_check: Option<LaunchCheck>,
+}
+
+impl MemoryLaunches {
+    /// Holds the launch specifications of an earlier supervisor.
+    pub(crate) fn of(launches: Vec<LaunchSpec>) -> Self {
+        Self { launches: Mutex::new(launches), ..Self::default() }
+    }
+
+    /// Launches of an earlier supervisor that cannot be read.
+    pub(crate) fn of_unreadable(unreadable: Vec<UnreadableLaunch>) -> Self {
+        Self { unreadable, ..Self::default() }
+    }
+
+    /// A store whose `prepare` fails when `check` does.
+    pub(crate) fn checked_at_prepare(check: impl Fn(&LaunchSpec) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { prepare_check: Some(Box::new(check)), ..Self::default() }
+    }
+
+    /// A store whose `save` fails when `check` does.
+    pub(crate) fn checked_at_save(check: impl Fn(&LaunchSpec) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { save_check: Some(Box::new(check)), ..Self::default() }
+    }
+}
+
+impl LaunchStore for MemoryLaunches {
+    fn prepare(&self, launch: &LaunchSpec) -> io::Result<()> {
+        self.prepare_check.as_ref().map_or(Ok(()), |check| check(launch))
+    }
+
+    fn save(&self, launch: &LaunchSpec) -> io::Result<()> {
+        self.save_check.as_ref().map_or(Ok(()), |check| check(launch))?;
+        let mut launches = self.launches.lock().unwrap();
+        launches.retain(|saved| saved.spec.id != launch.spec.id);
+        launches.push(launch.clone());
         Ok(())
     }
 
-    fn remove(&self, _process: ProcessId) -> io::Result<()> {
+    fn remove(&self, process: ProcessId) -> io::Result<()> {
+        self.launches.lock().unwrap().retain(|saved| saved.spec.id != process);
+        self.removed.lock().unwrap().push(process);
         Ok(())
     }
 
     fn load_all(&self) -> io::Result<StoredLaunches> {
-        Ok(StoredLaunches { launches: self.0.clone(), unreadable: self.1.clone() })
+        Ok(StoredLaunches { launches: self.launches.lock().unwrap().clone(), unreadable: self.unreadable.clone() })
+    }
+}
+
+/// The error of a store whose disk is full.
+pub(crate) fn disk_full() -> io::Error {
+    io::Error::other("the disk is full")
+}
+
+type CommitCheck = dyn Fn(&[NewEvent]) -> io::Result<()> + Send + Sync;
+
+/// An event store that stores nothing, and calls a check before each commit.
+#[derive(Clone)]
+pub(crate) struct CheckedStore(Arc<CommitCheck>);
+
+impl CheckedStore {
+    pub(crate) fn new(check: impl Fn(&[NewEvent]) -> io::Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+}
+
+impl EventStore for CheckedStore {
+    fn recorder(&self) -> Box<dyn Recorder> {
+        Box::new(self.clone())
+    }
+
+    fn each_stream(&self, _visit: &mut dyn FnMut(Stream)) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Recorder for CheckedStore {
+    fn record(&mut self, stream: Option<&Arc<Stream>>, drafts: Vec<NewEvent>) -> io::Result<Recorded> {
+        (self.0)(&drafts)?;
+        NullRecorder.record(stream, drafts)
+    }
+
+    fn load(&self, _stream: StreamId) -> io::Result<Option<Stream>> {
+        Ok(None)
     }
 }
 
@@ -150,7 +230,7 @@ impl Log {
     /// A log that refuses commits with an event for which `refused` returns true.
     pub(crate) fn refusing(refused: impl Fn(&EventKind) -> bool + Send + 'static) -> Self {
         Self::checked(move |drafts| match drafts.iter().any(|draft| refused(&draft.kind)) {
-            true => Err(io::Error::other("the disk is full")),
+            true => Err(disk_full()),
             false => Ok(()),
         })
     }
@@ -160,23 +240,23 @@ impl Log {
         ProcessRunner::recorded(spec, 0, Box::new(self.clone()), stream)
     }
 
-    /// A supervisor that records here and has the `launches` of an earlier one.
+    /// A supervisor that records in this log and has the launch specifications `launches` of an earlier supervisor.
     pub(crate) fn supervisor(&self, launches: Vec<LaunchSpec>) -> Supervisor {
         Unrecovered::new(self.services(launches)).without_past()
     }
 
-    /// The next supervisor, after its recovery from this log.
+    /// The next supervisor, after it has recovered from this log.
     pub(crate) async fn recovered(&self, launches: Vec<LaunchSpec>) -> (Supervisor, Recovery) {
         let past = self.replay().into_iter().collect();
         in_time(Unrecovered::new(self.services(launches)).recover(Boot::default(), past)).await
     }
 
-    /// The services of such a supervisor.
+    /// The services of a supervisor that records in this log.
     pub(crate) fn services(&self, launches: Vec<LaunchSpec>) -> Services {
         Services {
             store: Arc::new(self.clone()),
             clock: Arc::new(SystemClock),
-            launches: Arc::new(Known(launches, Vec::new())),
+            launches: Arc::new(MemoryLaunches::of(launches)),
             place: None,
             fd_store: None,
             logs: None,
@@ -193,7 +273,7 @@ impl Log {
         self.events.lock().unwrap().0 = other.events();
     }
 
-    /// Adds an event, to construct a past.
+    /// Adds an event to construct an earlier history.
     pub(crate) fn append(&self, kind: EventKind) {
         let stream = self.replay().expect("a past to go on with");
         let (version, run) = (stream.version + 1, stream.run_of(&kind));
@@ -202,7 +282,7 @@ impl Log {
         self.events.lock().unwrap().0.push(draft.numbered(version * 10, version));
     }
 
-    /// Changes recorded events, to construct a past.
+    /// Changes recorded events to construct an earlier history.
     pub(crate) fn alter(&self, change: impl FnMut(&mut Event)) {
         self.events.lock().unwrap().0.iter_mut().for_each(change);
     }
@@ -215,7 +295,7 @@ impl Log {
         self.events().iter().rev().find(|event| event.kind.name() == name).map(|event| event.seq)
     }
 
-    /// The fold of the recorded events.
+    /// The state of the stream after all recorded events.
     pub(crate) fn replay(&self) -> Option<Stream> {
         let events = self.events();
         let (first, rest) = events.split_first()?;
@@ -226,7 +306,7 @@ impl Log {
         Some(stream)
     }
 
-    /// Law 1: the live stream is the replayed one.
+    /// Asserts that the state in memory equals the state that is replayed from the recorded events.
     pub(crate) fn assert_live_equals_replayed(&self, runner: &ProcessRunner) {
         assert_eq!(runner.stream(), self.replay());
         assert_eq!(runner.stream().and_then(|stream| stream.broken_invariant()), None);

@@ -114,7 +114,8 @@ pub(crate) const fn failed_action(planned: Action, error: &ProcessError) -> Acti
 
 /// A change of one process by `up` or `down`.
 pub(crate) enum Work {
-    /// The flag says whether a process that has finished (ended with success) is started again.
+    /// The process is created or changed, and started. The flag says whether a process that has finished (ended with
+    /// success) is started again.
     Apply(Box<LaunchSpec>, bool),
     Remove {
         id: ProcessId,

@@ -148,7 +148,7 @@ impl Inner {
         }
     }
 
-    /// The open connection, or a new one.
+    /// The open connection to the store, or a new connection.
     fn connection(self: &Arc<Self>, state: &mut ClientState) -> io::Result<Arc<OwnedFd>> {
         match &state.connection {
             Some(connection) => Ok(Arc::clone(connection)),

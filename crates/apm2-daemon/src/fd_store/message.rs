@@ -1,7 +1,8 @@
 //! The protocol of the file descriptor store: one packet (SOCK_SEQPACKET, unix(7)) for each message, with descriptors
 //! as ancillary data.
 //!
-//! ```text word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
+//! ```text
+//! word u8 | text in UTF-8      0 hold, 1 get, 2 release, 3 list; answers: 4 done, 5 no
 //!                              from version 1 on: 6 hello, text: the version in decimal
 //!                              from version 2 on: 7 place; answer: device and inode of the directory that is served, in decimal
 //! ```
@@ -71,7 +72,7 @@ impl Opcode {
     }
 }
 
-/// One message.
+/// A message of the protocol: opcode, text and descriptors.
 #[derive(Debug)]
 pub(crate) struct Message {
     pub(crate) opcode: Opcode,
@@ -81,7 +82,7 @@ pub(crate) struct Message {
     pub(crate) is_cut: bool,
 }
 
-/// Sends a message.
+/// Sends a message with its descriptors over the connection.
 pub(crate) fn send(
     socket: BorrowedFd<'_>,
     opcode: Opcode,

@@ -275,7 +275,7 @@ fn running_processes(dir: &Path) -> Result<Vec<String>, CliError> {
     Ok(running)
 }
 
-/// Ends a daemon that does not listen on its socket, with a signal.
+/// Ends a daemon that does not listen on its socket. Sends a signal to the daemon instead of a request.
 fn end_by_signal(owner: &Owner, leave: bool) -> io::Result<Result<(), CliError>> {
     let pid = owner.pid();
     if owner.has_ended(Duration::ZERO) {

@@ -69,7 +69,7 @@ struct TornView {
     offset: u64,
 }
 
-/// JSON view of one finding.
+/// The JSON object for one finding of the verification.
 #[derive(Debug, Serialize)]
 struct FindingView<'a> {
     kind: &'static str,

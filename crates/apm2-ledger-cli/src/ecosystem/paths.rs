@@ -48,7 +48,7 @@ pub(crate) fn program(dir: &Path, command: &str) -> String {
     }
 }
 
-/// Like `program`, for a program with arguments.
+/// Makes a relative path of the program in a command absolute, as `program` does. The arguments stay unchanged.
 pub(crate) fn place_program(dir: &Path, words: &mut [String]) {
     if let Some(first) = words.first_mut() {
         *first = program(dir, first);

@@ -60,8 +60,8 @@ pub(crate) fn push_escaped(safe: &mut String, character: char) {
 pub(crate) fn is_unsafe(character: char) -> bool {
     match character {
         ' '..='~' | '\u{fe0e}' | '\u{fe0f}' => false,
-        // These are the line and paragraph separators, and the characters of interlinear annotations, which hide the
-        // annotated text.
+        // The ranges are the line and paragraph separators, and the characters of interlinear annotations, which hide
+        // the annotated text.
         '\u{2028}' | '\u{2029}' | '\u{fff9}'..='\u{fffb}' => true,
         character => character.is_control() || is_default_ignorable(character),
     }

@@ -9,7 +9,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::render::{color::Style, escape::escape, zone::Zone};
 
-/// Separator between two columns.
+/// The blanks between two columns.
 const GAP: &str = "  ";
 
 /// The mark at the end of truncated text.

@@ -1,8 +1,8 @@
-//! What ARCHITECTURE.md says where things are.
+//! Checks that the paths named in ARCHITECTURE.md exist.
 
 use std::{fs, path::Path};
 
-/// The paths that a pattern such as `a/{b,c}.rs` stands for.
+/// Expands a pattern such as `a/{b,c}.rs` to paths.
 fn expanded(pattern: &str) -> Vec<String> {
     let Some((before, rest)) = pattern.split_once('{') else { return vec![pattern.to_owned()] };
     let (choices, after) = rest.split_once('}').unwrap();

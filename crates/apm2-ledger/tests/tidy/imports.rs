@@ -1,6 +1,6 @@
-//! The imports of a crate, resolved to the files that define what is imported.
+//! The imports of a crate, resolved to the files that define the imported items.
 //!
-//! Reads source files with `syn`. Does not expand macros, and follows no path in code outside of `use` items.
+//! The source files are parsed with `syn`. Macros are not expanded, and only the paths of `use` items are followed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,40 +10,40 @@ use std::{
 
 use syn::{Item, UseTree, Visibility};
 
-/// A module as a path below its crate, such as `["record", "event"]`. The crate root is empty.
+/// A module as its path within the crate, such as `["record", "event"]`. The path of the crate root is empty.
 pub(crate) type Module = Vec<String>;
 
-/// One imported path, as it is written.
+/// One imported path, as written in the source.
 pub(crate) type ImportPath = Vec<String>;
 
-/// One source file.
+/// One source file of a crate.
 #[derive(Default)]
 struct Source {
     /// Names that the file defines.
     defines: BTreeSet<String>,
-    /// What it imports for itself.
+    /// Paths that the file imports with a private `use`.
     imports: Vec<ImportPath>,
-    /// Names that it passes on with `pub use`, with the path each is imported from.
+    /// Names that the file re-exports with `pub use`, with the path that each is imported from.
     re_exports: BTreeMap<String, ImportPath>,
 }
 
-/// The sources of one crate.
+/// The source files of one crate.
 #[derive(Default)]
 pub(crate) struct CrateSources {
     modules: BTreeMap<Module, Source>,
 }
 
-/// Where an imported path leads to.
+/// The result of resolving an imported path.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// The module that defines what is imported.
+    /// The module that defines the imported item.
     pub(crate) module: Module,
-    /// Whether the path as written passes through a `pub use`.
+    /// Whether the path passes through a re-export (`pub use`).
     pub(crate) is_re_exported: bool,
 }
 
 impl CrateSources {
-    /// Reads all source files below `src`, whose root is `lib.rs` or `main.rs`.
+    /// Parses all source files below `src`, which contains `lib.rs` or `main.rs`.
     pub(crate) fn read(src: &Path) -> Self {
         let root = ["lib.rs", "main.rs"].map(|name| src.join(name)).into_iter().find(|path| path.exists());
         let mut sources = Self::default();
@@ -78,12 +78,12 @@ impl CrateSources {
         self.modules.insert(module, source);
     }
 
-    /// The modules, each with the paths that it imports.
+    /// Iterates over the modules, each with the paths that it imports.
     pub(crate) fn imports(&self) -> impl Iterator<Item = (&Module, &[ImportPath])> {
         self.modules.iter().map(|(module, source)| (module, source.imports.as_slice()))
     }
 
-    /// Where a path that `from` imports leads to; `None` when it leaves the crate.
+    /// Resolves a path that the module `from` imports. `None` when the path refers to another crate.
     pub(crate) fn resolve(&self, from: &Module, path: &[String]) -> Option<Target> {
         let mut at = from.clone();
         let mut rest = path;
@@ -119,7 +119,7 @@ impl CrateSources {
         Some(Target { module: at, is_re_exported: false })
     }
 
-    /// A path of modules from one module back to itself, each importing the next; `None` when there is no circle.
+    /// Finds a cycle of modules in which each module imports the next one. `None` when there is no cycle.
     pub(crate) fn circle(&self) -> Option<Vec<Module>> {
         let edges: BTreeMap<&Module, BTreeSet<Module>> = self
             .imports()
@@ -133,7 +133,7 @@ impl CrateSources {
     }
 }
 
-/// Depth-first search that ends at the first module which is on the path already.
+/// Depth-first search that ends at the first module that is already on the path.
 fn find_circle(
     module: &Module,
     edges: &BTreeMap<&Module, BTreeSet<Module>>,
@@ -160,7 +160,7 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// The file of a child module that is declared in the file at `parent`.
+/// The file of the child module `name` that is declared in the file `parent`.
 fn file_of(parent: &Path, child: &str) -> PathBuf {
     let stem = parent.file_stem().unwrap().to_str().unwrap();
     let dir = parent.parent().unwrap();
@@ -169,7 +169,7 @@ fn file_of(parent: &Path, child: &str) -> PathBuf {
     if flat.exists() { flat } else { dir.join(child).join("mod.rs") }
 }
 
-/// All paths of a `use` item, each under the name that it has in the file.
+/// Collects all paths of a `use` item, each with the name that it has in the file.
 fn flatten(tree: &UseTree, before: &mut Vec<String>, paths: &mut Vec<(String, ImportPath)>) {
     match tree {
         UseTree::Path(path) => {

@@ -1,10 +1,11 @@
-//! Which file may import which: no circles, imports from the file that defines, and layers.
+//! Checks the imports between files: no cycles, each import names the file that defines the item, and modules import
+//! only from lower layers.
 
 use std::path::{Path, PathBuf};
 
 use crate::tidy::imports::{CrateSources, Module};
 
-/// The crates, and those of this workspace that each may use.
+/// The crates of the workspace, each with the workspace crates that it may use.
 const CRATES: [(&str, &[&str]); 5] = [
     ("apm2-model", &[]),
     ("apm2-core", &["apm2_model"]),
@@ -13,8 +14,8 @@ const CRATES: [(&str, &[&str]); 5] = [
     ("apm2-ledger-cli", &["apm2_core", "apm2_daemon", "apm2_ledger", "apm2_model"]),
 ];
 
-/// The modules at the top of a crate, lowest first: each may import those before it. A crate that is not listed has no
-/// layers.
+/// The top-level modules of a crate from the lowest layer to the highest. Each module may import the modules before it.
+/// A crate that is not listed here has no layers.
 const LAYERS: [(&str, &[&str]); 2] = [
     (
         "apm2-model",
@@ -38,7 +39,8 @@ const LAYERS: [(&str, &[&str]); 2] = [
     ),
 ];
 
-/// What the model does without, outside of `clock.rs`: it has no runtime, no files and no clock.
+/// Crates and modules that `apm2-model` must not use outside of `clock.rs`, because the model has no async runtime, no
+/// file access and no clock.
 const NOT_IN_MODEL: [&str; 8] =
     ["tokio", "rustix", "std::fs", "std::net", "std::thread", "std::time::Instant", "Utc::now", "SystemTime"];
 
@@ -127,7 +129,7 @@ fn the_model_has_no_runtime_no_files_and_no_clock() {
     }
 }
 
-/// A crate in a directory of its own, made of these files.
+/// Creates a temporary crate that consists of these files.
 fn planted(files: &[(&str, &str)]) -> (tempfile::TempDir, CrateSources) {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {

@@ -1,4 +1,4 @@
-//! What ARCHITECTURE.md says never happens, as far as the source can tell.
+//! Checks the rules of ARCHITECTURE.md that can be found in the source code.
 
 mod documents;
 mod imports;
@@ -20,7 +20,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The source files below a directory, with their texts.
+/// The source files below a directory, with their contents.
 fn sources_of(dir: &Path) -> Vec<(PathBuf, String)> {
     let mut paths = Vec::new();
     sources(dir, &mut paths);
@@ -28,7 +28,7 @@ fn sources_of(dir: &Path) -> Vec<(PathBuf, String)> {
     paths.into_iter().map(|path| (path.clone(), fs::read_to_string(&path).unwrap())).collect()
 }
 
-/// The source files of the crates that have this in a line that is no comment.
+/// The source files of the crates that contain the text `needle` outside of comments.
 fn files_with(text: &str) -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut all = Vec::new();

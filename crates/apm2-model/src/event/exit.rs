@@ -136,7 +136,7 @@ pub struct SpawnFailure {
     pub stage: SpawnStage,
     /// The error number (errno(3)), if the failure has one.
     pub errno: Option<i32>,
-    /// The error message.
+    /// The message for the user about the failed spawn.
     pub message: String,
 }
 

@@ -28,18 +28,18 @@ pub enum StartTrigger {
 /// Where a signal is sent: to one process or to a process group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignalTarget {
-    /// The main process alone.
+    /// The signal is sent to the main process of the run alone.
     Process,
-    /// The whole process group of the run.
+    /// The signal is sent to the whole process group of the run.
     Group,
 }
 
 /// One of the two output streams of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OutputSource {
-    /// Standard output.
+    /// The standard output of a process.
     Stdout,
-    /// Standard error.
+    /// The standard error of a process.
     Stderr,
 }
 
@@ -107,21 +107,21 @@ pub enum EventKind {
         /// The trigger of the start.
         trigger: StartTrigger,
     },
-    /// Transition to `Starting`.
+    /// The state changes to `Starting`: a spawn was attempted.
     Starting {
         /// The process that was spawned. `None` if the spawn failed: a `Crashed` event then follows in the same commit.
         identity: Option<ProcessIdentity>,
         /// The trigger of the start.
         trigger: StartTrigger,
     },
-    /// Transition to `Running`.
+    /// The state changes to `Running`: the process is up.
     Running,
-    /// Transition to `Unhealthy`.
+    /// The state changes to `Unhealthy`, because the health check has failed too often.
     Unhealthy {
         /// The number of consecutive failed health checks.
         failures: u32,
     },
-    /// Transition to `Stopping`. This event is durable before the first signal is sent.
+    /// The state changes to `Stopping`. This event is durable before the first signal is sent.
     Stopping {
         /// The stop signal that will be sent first.
         signal: Signal,
@@ -130,17 +130,17 @@ pub enum EventKind {
         /// Whether SIGKILL follows when the stop timeout has passed.
         force_kill: bool,
     },
-    /// Transition to `Stopped`.
+    /// The state changes to `Stopped`: the process ended with success or after a requested stop.
     Stopped {
         /// The exit of the process.
         exit: Exit,
     },
-    /// Transition to `Crashed`.
+    /// The state changes to `Crashed`: the process failed, or could not be started.
     Crashed {
         /// How the run ended.
         cause: RunEnd,
     },
-    /// Transition to `Terminated`.
+    /// The state changes to `Terminated`: the SIGKILL of the supervisor ended the process.
     Terminated {
         /// The exit of the process.
         exit: Exit,
@@ -156,7 +156,7 @@ pub enum EventKind {
     SignalFailed {
         /// The signal that was refused.
         signal: Signal,
-        /// The error number (errno(3)).
+        /// The error number of kill(2) (errno(3)).
         errno: i32,
     },
     /// Members of the process group were still alive some time after SIGKILL.

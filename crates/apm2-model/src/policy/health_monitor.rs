@@ -7,7 +7,7 @@ use crate::{event::timestamp::Timestamp, spec::config::health::HealthCheckConfig
 /// The result of one health check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProbeResult {
-    /// Whether the check succeeded.
+    /// Whether the health check succeeded.
     pub healthy: bool,
     /// The detail of the result. `apm2_core::health::probe` limits it to
     /// [`DETAIL_CHARS_MAX`](crate::spec::config::health::DETAIL_CHARS_MAX) characters and masks secrets, so every
@@ -22,7 +22,7 @@ pub enum HealthVerdict {
     Nothing,
     /// The health changed: the first success, the first success after failures, or the first failure after successes.
     Changed {
-        /// The new health.
+        /// Whether the last check succeeded.
         healthy: bool,
         /// The detail of the check.
         detail: String,

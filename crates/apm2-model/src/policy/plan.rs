@@ -30,11 +30,11 @@ use crate::{
 /// An input of a plan: a request, or something that happened to the instance.
 #[derive(Debug, Clone)]
 pub enum PlanInput {
-    /// A start is requested.
+    /// A start of the instance is requested.
     Start(Requester),
     /// A stop is requested. The duration is the stop timeout; `None` for the timeout of the specification.
     Stop(Requester, Option<Duration>),
-    /// A restart is requested.
+    /// A restart of the instance is requested.
     Restart(Requester),
     /// The run is over, and its end is recorded.
     RunOver,
@@ -56,21 +56,21 @@ pub enum PlanInput {
 /// An effect of a step. The runner carries out effects in the given order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Start the instance.
+    /// The runner starts the instance.
     Start {
         /// The origin of the request.
         origin: EventOrigin,
         /// The trigger of the start, as recorded.
         trigger: StartTrigger,
     },
-    /// Stop the instance.
+    /// The runner stops the instance.
     Stop {
         /// Who requested the stop.
         request: Requester,
         /// Time until SIGKILL; `None` for the timeout of the specification.
         timeout: Option<Duration>,
     },
-    /// Record an event.
+    /// The runner records an event.
     Record {
         /// The origin of the event.
         origin: EventOrigin,
@@ -91,7 +91,7 @@ pub enum Effect {
 /// What the plan does when the stop in progress is complete.
 #[derive(Debug, Clone, Default)]
 enum AfterStop {
-    /// The restart policy decides.
+    /// After the stop, the restart policy decides whether the instance is started.
     #[default]
     Policy,
     /// The instance is not started, because a stop was requested.

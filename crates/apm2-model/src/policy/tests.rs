@@ -119,7 +119,8 @@ proptest! {
         let delay = Duration::from_nanos(delay_ns);
         let share = u128::from(delay_ns / 100) * u128::from(jitter_percent);
         let taken = (delay - waited(delay, jitter_percent, random)).as_nanos();
-        // taken = floor(share * random / 2^32)
+        // The formula for the reduction of the delay is `taken = floor(share * random / 2^32)`. The two inequalities
+        // are equivalent to it.
         prop_assert!(taken << 32 <= share * u128::from(random) && share * u128::from(random) < (taken + 1) << 32);
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 pub struct ProcessId(Uuid);
 
 impl ProcessId {
-    /// A new random id.
+    /// A new random process id (UUID version 4).
     // `Default` is not implemented, because a default value must not be random.
     #[expect(clippy::new_without_default, reason = "two default values must be equal")]
     #[must_use]

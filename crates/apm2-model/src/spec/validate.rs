@@ -1,4 +1,4 @@
-//! Which launches a supervisor accepts.
+//! Checks which launches a supervisor accepts.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 pub enum ProcessState {
     /// The process is spawned, but not yet ready.
     Starting,
-    /// The process is up.
+    /// The process is up, and no health check has declared it unhealthy.
     Running,
     /// The process is up, but its health check fails. Only a stop or the end of the process ends this state (INV-0006).
     Unhealthy,

@@ -31,7 +31,7 @@ pub struct Intent {
     pub trigger: StartTrigger,
 }
 
-/// A stop in progress.
+/// A stop in progress, as recorded in its `stopping` event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopUnderWay {
     /// The seq of the `stopping` event.
@@ -40,7 +40,7 @@ pub struct StopUnderWay {
     pub since: Timestamp,
     /// The milliseconds from `since` until SIGKILL.
     pub timeout_ms: u64,
-    /// The stop signal.
+    /// The signal that requests the stop, such as SIGTERM.
     pub signal: Signal,
     /// Whether SIGKILL is sent when the timeout has passed.
     pub force_kill: bool,
@@ -98,7 +98,7 @@ pub struct Stream {
     pub end: Option<RunEnd>,
     /// Whether SIGKILL was sent in the latest run.
     pub kill_sent: bool,
-    /// The stop in progress.
+    /// The stop in progress; `None` if no stop is in progress.
     pub stopping: Option<StopUnderWay>,
     /// What remains to be done after the end of the latest run.
     pub follow_up: FollowUp,

@@ -1,4 +1,4 @@
-//! Fault injection for tests.
+//! Makes writes to log files panic, for tests.
 
 use std::{
     collections::HashMap,

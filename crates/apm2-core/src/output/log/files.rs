@@ -99,7 +99,7 @@ impl LogFiles {
     }
 }
 
-/// A rotated log file.
+/// A rotated log file with its generation number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rotated {
     pub(crate) generation: u64,

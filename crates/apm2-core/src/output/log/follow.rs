@@ -41,7 +41,7 @@ pub enum LogItem<'a> {
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    /// Read buffer.
+    /// The buffer into which the log file is read.
     position: LogPosition,
     file: Option<LogSource>,
     buffer: Vec<u8>,
@@ -51,7 +51,7 @@ pub struct LogReader {
 enum Named {
     /// The file with the name of the log file is the open file, and has this length.
     Same { length: u64 },
-    /// Another file has the name of the log file, or no file has it.
+    /// The open file no longer has the name of the log file: another file has this name, or no file.
     Other,
 }
 
@@ -103,7 +103,7 @@ impl LogReader {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, "the file is rotated faster than it can be opened"))
     }
 
-    /// The generation of the current file, whose number it gets at its next rotation.
+    /// The generation of the current file: the number that the file gets when it is rotated.
     fn current(path: &Path) -> io::Result<u64> {
         Ok(rotated(path)?.last().map_or(0, |last| last.generation).saturating_add(1))
     }
@@ -218,7 +218,8 @@ impl LogReader {
         Ok(false)
     }
 
-    /// If the next generation is gone, continues with the oldest remaining one. Returns how many were skipped.
+    /// Continues with the next generation of the log file. If it was removed, continues with the oldest remaining
+    /// generation. Returns the number of skipped generations.
     fn skip_removed(&mut self) -> io::Result<u64> {
         let left = rotated(&self.path)?;
         let oldest = left.iter().map(|file| file.generation).find(|generation| *generation >= self.position.generation);

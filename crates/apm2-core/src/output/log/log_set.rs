@@ -12,7 +12,7 @@ pub(crate) struct LogSet {
     pub(crate) files: LogFiles,
     pub(crate) config: LogConfig,
     pub(crate) secret_filter: Arc<SecretFilter>,
-    /// This lock is held while rotated files are compressed or removed.
+    /// A lock that is held while rotated files are compressed or removed.
     tidying: Mutex<()>,
 }
 

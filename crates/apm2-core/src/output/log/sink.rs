@@ -50,12 +50,12 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// Pause after a failed rotation, before it is tried again. Output is written to the unrotated file in the meantime.
 const ROTATE_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The result of one step.
+/// The result of one step in which output is moved from the pipe to the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moved {
-    /// This many bytes were written to the file.
+    /// The number of bytes that the step wrote to the file.
     Written(usize),
-    /// This many bytes were dropped.
+    /// The number of bytes that the step dropped.
     Dropped(usize),
     /// The pipe is empty and has no more writers.
     End,
@@ -72,15 +72,15 @@ pub(crate) struct LogSink {
     begins_at: Option<LogPosition>,
     /// Whether the specification asks for no log, so that the output is dropped.
     is_nowhere: bool,
-    /// Whether the next file continues the last line of the previous one.
+    /// Whether the next log file continues the unfinished last line of the previous file.
     is_line_carried: bool,
     /// Whether the next line does not fit into the current file.
     is_full: bool,
     rotate_again_at: Option<Instant>,
     /// `Some` while output is dropped.
     dropping: Option<Dropping>,
-    /// Bytes that were read from the pipe, are not in the file, and are not reported yet. Shared with the sink that replaces
-    /// this one after a panic.
+    /// The number of bytes that were read from the pipe, are not in the file, and are not reported yet. After a panic,
+    /// the next sink uses the same counter.
     lost: Arc<AtomicU64>,
     scratch: Option<(OwnedFd, OwnedFd)>,
     buffer: Vec<u8>,

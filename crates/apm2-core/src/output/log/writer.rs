@@ -127,7 +127,7 @@ impl LogWriter {
         let in_file = match written {
             Ok(()) => u64::try_from(read).unwrap_or(u64::MAX),
             Err(_) => {
-                // The write may have been partial.
+                // The failed write may have written a part of the bytes.
                 let end = self.file.stream_position()?;
                 end.saturating_sub(std::mem::replace(&mut self.bytes, end))
             }

@@ -63,9 +63,9 @@ pub(crate) enum WatchInput {
         /// Whether the daemon refused the run, so that no process was started.
         is_refused: bool,
     },
-    /// An event was recorded.
+    /// An event of the process was recorded.
     Event(Box<Event>),
-    /// A signal was received.
+    /// `run` received a signal.
     Signal(SignalMeaning),
     /// A request failed that was sent because of a signal.
     Refused(String),
@@ -78,7 +78,7 @@ pub(crate) fn tell(news: &Sender<WatchInput>, what: WatchInput) {
     let _ = news.send(what);
 }
 
-/// A flag that one thread can set: either the run is requested, or a signal cancels it before.
+/// A flag that only the first caller can set. It decides whether the run is requested or a signal cancels it before.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Once(Arc<AtomicBool>);
 
@@ -148,7 +148,7 @@ fn ask_for(
     }
 }
 
-/// Why `run` stops waiting.
+/// The reason why `run` does not wait any longer for the end of the command.
 struct WaitEnd {
     error: CliError,
     is_refused: bool,
@@ -194,7 +194,7 @@ impl RunWait {
                 asked = ask_for(&mut client, &request, stdin.as_ref(), reason.as_ref());
                 continue;
             }
-            // This process closes its copy of the standard input. The writer of a pipe must get SIGPIPE when the
+            // `run` closes its own copy of the standard input, because the writer of a pipe must get SIGPIPE when the
             // command has ended.
             drop(stdin.take());
             match received {

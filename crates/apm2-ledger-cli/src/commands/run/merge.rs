@@ -13,14 +13,14 @@ use nix::{
 /// Device number of `/dev/null`.
 const NULL_DEVICE: (u64, u64) = (1, 3);
 
-/// When the outputs share one pipe.
+/// When stdout and stderr of the command share one pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum MergeArg {
     /// When stdout and stderr of `run` are the same terminal, pipe or file.
     Auto,
-    /// Always.
+    /// The outputs always share one pipe.
     Always,
-    /// Never.
+    /// The outputs never share one pipe.
     Never,
 }
 

@@ -1,8 +1,10 @@
 //! The command `run`, which runs one command under the supervision of the daemon until its restart policy makes no
 //! further restart.
 //!
-//! ```text signals ------------------> daemon --> the process output  <-- log files <-------' remarks <-- events
-//! <----------'
+//! ```text
+//! signals ------------------> daemon --> the process
+//! output  <-- log files <-------'
+//! remarks <-- events <----------'
 //! ```
 //!
 //! The output is read from the log files, so no output is lost when a daemon ends: `run` connects to the next daemon,

@@ -79,7 +79,7 @@ fn pass_all(dir: &Path, words: &Receiver<SignalRequest>, news: &Sender<WatchInpu
         if let Err(why) = ask(dir, &request, received, news) {
             tell(news, WatchInput::Refused(format!("{sent} is not passed on: {why}")));
         }
-        // If the sender is dropped, the receiver is notified as well.
+        // If the sender is dropped without a message, its receiver is notified as well.
         drop(done);
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The path of a log target whose output is dropped (`/dev/null`).
 pub const NOWHERE: &str = "/dev/null";
 
-/// The word in a configuration file that stands for [`NOWHERE`].
+/// The word in a configuration file that stands for [`NOWHERE`], so that no log is written.
 const NONE: &str = "none";
 
 /// Whether this target is [`NOWHERE`], so that output to it is dropped.

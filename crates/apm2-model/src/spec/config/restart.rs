@@ -72,13 +72,13 @@ impl fmt::Display for OnBoot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BackoffConfig {
-    /// The same delay before each restart.
+    /// The delay is the same before each restart.
     Fixed {
         /// The delay before each restart.
         #[serde(with = "crate::duration")]
         delay: Duration,
     },
-    /// A delay that grows by a constant step.
+    /// The delay grows by a constant step with each further attempt (linear back-off).
     Linear {
         /// The delay before the first restart.
         #[serde(with = "crate::duration")]
@@ -90,7 +90,7 @@ pub enum BackoffConfig {
         #[serde(with = "crate::duration")]
         max: Duration,
     },
-    /// A delay that is multiplied by a constant factor.
+    /// The delay is multiplied by a constant factor with each further attempt (exponential back-off).
     Exponential {
         /// The delay before the first restart.
         #[serde(with = "crate::duration")]

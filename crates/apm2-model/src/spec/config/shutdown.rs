@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::signal::Signal;
 
-/// The steps of a stop: commands, the signal, and SIGKILL after a timeout.
+/// The settings of a stop, which consists of pre-stop commands, the stop signal, and SIGKILL after a timeout.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ShutdownConfig {

@@ -34,7 +34,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
         end = end.and_then(|end| find_from(text, END, end.max(from)));
         let (start, closer) = match (begin, end) {
             (None, None) => break,
-            // An end marker without a begin marker.
+            // The end marker comes first, so its begin marker is missing.
             (Some(begin), Some(end)) if end < begin => (argument_start(text, from, end), Some(end)),
             (Some(begin), end) => (begin, end),
             (None, Some(end)) => (argument_start(text, from, end), Some(end)),

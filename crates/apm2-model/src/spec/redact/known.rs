@@ -3,15 +3,16 @@
 //!
 //! These rules decide which values are secrets:
 //!
-//! - Of a credential, and of a variable whose name says that it is a secret, any value of 4 characters or more is, but not a
-//!   word such as `true` or `production`, not a number of fewer than 6 digits, and not the path of a file.
-//! - Of any other variable, a value of 6 characters or more is, but not one that is made of words and numbers (`batch`,
-//!   `us-east-1`, `warn,app=debug`, `http://localhost:8080/`), nor a path.
-//! - What the filter finds in any of them is one by itself: the password in `postgres://user:password@host/`.
+//! - The value of a credential, or of a variable whose name says that it is a secret, is a secret if it has 4 characters
+//!   or more. Exceptions are a word such as `true` or `production`, a number of fewer than 6 digits, and a path.
+//! - The value of any other variable is a secret if it has 6 characters or more. Exceptions are a value that is made of
+//!   words and numbers (`batch`, `us-east-1`, `warn,app=debug`, `http://localhost:8080/`), and a path.
+//! - Each part of a value in which the filter finds a secret is a secret, such as the password in
+//!   `postgres://user:password@host/`.
 //!
-//! A secret is masked as it is, as its lines, and as JSON, URLs, HTML, base64, base32 and numbers of its bytes have it;
-//! so are its first 8 characters and more, which is how programs shorten it. What is escaped is looked for in the views
-//! of a text.
+//! A secret is masked in its own form, in its single lines, and in its encodings: JSON, URLs, HTML, base64, base32 and
+//! numbers for its bytes. A beginning of 8 characters or more is also masked, because programs shorten secrets in this
+//! way. Escaped secrets are searched for in the views of a text (the text with its escapes decoded).
 
 use std::{
     collections::HashMap,
@@ -62,7 +63,8 @@ const UNKNOWN_BYTES_MAX: usize = 12;
 /// The greatest number of bytes of the secret that an unknown escape can stand for.
 const HIDDEN_BYTES_MAX: usize = 4;
 
-/// The number of bytes of the secret that must follow an unknown escape.
+/// The number of bytes of the secret that must follow an unknown escape in the text, so that the escape counts as a
+/// part of the secret.
 const RESUMED_BYTES_MIN: usize = 3;
 
 /// The greatest length of a secret, in bytes, that is also searched for in encoded forms.

@@ -48,7 +48,7 @@ fn pgpass(start: usize, line: &str, spans: &mut Spans) {
     let password_at = host.len() + port.len() + database.len() + user.len() + 4;
     let is_number = |field: &str| field.bytes().all(|byte| byte.is_ascii_digit());
     let is_port = port == "*" || (!port.is_empty() && is_number(port));
-    // `is_number` is also true for an empty field.
+    // An empty field counts as a number, so it is not accepted as a name.
     let are_names = ![host, database, user].into_iter().any(is_number);
     if is_port && are_names && !host.contains("//") {
         spans.add(start + password_at..start + line.len());

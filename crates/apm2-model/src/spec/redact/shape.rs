@@ -144,7 +144,7 @@ const PLAIN_BODY_MIN: usize = 12;
 /// The greatest number of bytes of a token that are examined.
 const LOOK_BYTES_MAX: usize = 256;
 
-/// Finds the tokens.
+/// Finds the tokens of known providers and forms in a text.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut at = 0;
     while let Some(byte) = text.byte(at) {

@@ -3,7 +3,7 @@
 /// The separator between two arguments. It is the NUL byte, which an argument cannot contain (execve(2)).
 pub(crate) const BORDER: char = '\0';
 
-/// [`BORDER`] as a byte.
+/// The separator of two arguments ([`BORDER`]) as a byte.
 const BORDER_BYTE: u8 = 0;
 
 /// A text to be filtered: either lines, or the arguments of one command with a [`BORDER`] between every two arguments.

@@ -210,7 +210,7 @@ fn any(rest: &[u8]) -> Option<(Decoded, usize)> {
     }
 }
 
-/// Decodes `%2f`.
+/// Decodes a percent-encoded byte of a URL, such as `%2f`.
 fn percent(rest: &[u8]) -> Option<(Decoded, usize)> {
     let code = number(rest.get(1..3)?, 16)?;
     Some((Decoded::Byte(u8::try_from(code).ok()?), 3))
