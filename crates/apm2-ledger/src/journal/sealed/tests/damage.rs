@@ -78,6 +78,7 @@ fn every_cut_is_found_and_whole_blocks_are_read() {
         .iter()
         .map(|entry| usize::try_from(entry.offset).unwrap() + entry.len)
         .collect();
+    let headers: Vec<usize> = [96].iter().chain(&ends[..ends.len() - 1]).map(|start| start + 64).collect();
     let last_seqs: Vec<u64> = whole.blocks().unwrap().entries().iter().map(|entry| entry.last_seq).collect();
     let scratch = Scratch::new(&bytes);
     // Within a large block all places are alike.
@@ -89,7 +90,10 @@ fn every_cut_is_found_and_whole_blocks_are_read() {
             continue;
         };
         assert!(len >= 96 && !segment.has_trailer(), "length {len}");
-        assert!(!checked(&segment).2.is_empty(), "length {len}");
+        let wrong = checked(&segment).2;
+        let is_missing = wrong.iter().any(|wrong| wrong.contains("no block from byte"));
+        assert_eq!(is_missing, headers.iter().any(|end| len < *end), "length {len}: {wrong:?}");
+        assert!(wrong[0].contains("trailer"), "length {len}: {wrong:?}");
         let blocks = ends.iter().filter(|end| **end <= len).count();
         let last_seq = blocks.checked_sub(1).map_or(0, |last| last_seqs[last]);
         let expected = events.iter().filter(|event| event.seq <= last_seq).map(|event| (event.seq, bytes_of(event)));
@@ -120,6 +124,56 @@ fn a_newer_version_is_recognized() {
     let crc = crc32c::crc32c(&bytes[..88]);
     bytes[88..92].copy_from_slice(&crc.to_le_bytes());
     assert!(matches!(Scratch::new(&bytes).open(), Err(SealedError::Newer(3))));
+}
+
+/// A header and blocks that are sound by themselves and do not follow on each other.
+#[test]
+fn a_broken_chain_is_found() {
+    let events = events(&[(0, 0, 0, 5), (0, 4, 66_000, 9), (2, 4, 300, 7)]);
+    let bytes = sealed(&events);
+    let trailer = bytes.len() - 148;
+    let second = usize::try_from(opened(&bytes).blocks().unwrap().entries()[1].offset).unwrap();
+    // The header's chain, that of the second block, and that of the trailer, each with the checksum after it.
+    for (start, chain, crc, seq) in [(0, 48, 88, 1000), (second, 28, 60, 1001), (trailer, 112, 144, 1003)] {
+        let mut forged = bytes.clone();
+        forged[start + chain] ^= 1;
+        let sum = crc32c::crc32c(&forged[start..start + crc]);
+        forged[start + crc..start + crc + 4].copy_from_slice(&sum.to_le_bytes());
+        let (found, _, wrong, _) = checked(&opened(&forged));
+        assert_eq!(found, events);
+        assert!(wrong.contains(&format!("the hash chain breaks before event {seq}")), "{seq}: {wrong:?}");
+    }
+}
+
+#[test]
+fn a_gap_before_a_section_is_found() {
+    let bytes = sealed(&events(&[(0, 0, 0, 5), (2, 4, 300, 7)]));
+    let trailer = bytes.len() - 148;
+    let place = |section: usize| trailer + 16 + 24 * section;
+    let offset = |section: usize| u64::from_le_bytes(bytes[place(section)..][..8].try_into().unwrap());
+    for gap_before in 0..4 {
+        let mut forged = bytes.clone();
+        for section in gap_before..4 {
+            forged[place(section)..][..8].copy_from_slice(&(offset(section) + 8).to_le_bytes());
+        }
+        let sum = crc32c::crc32c(&forged[trailer..trailer + 144]);
+        forged[trailer + 144..].copy_from_slice(&sum.to_le_bytes());
+        let at = usize::try_from(offset(gap_before)).unwrap();
+        forged.splice(at..at, [0; 8]);
+        let segment = opened(&forged);
+        assert!(segment.has_trailer());
+        assert!(!checked(&segment).2.is_empty(), "section {gap_before}");
+    }
+}
+
+#[test]
+fn a_state_of_a_stream_that_is_not_in_the_segment_is_found() {
+    let (own, other) = (events(&[(0, 2, 0, 5)]), events(&[(1, 2, 0, 5)]));
+    let mut builder = super::sample::builder(&[]);
+    builder.push(&other[0], &bytes_of(&own[0])).unwrap();
+    let bytes = builder.finish_with_states([(other[0].stream, vec![1])]).unwrap();
+    let wrong = checked(&opened(&bytes)).2;
+    assert!(wrong.iter().any(|wrong| wrong.contains("index of states")), "{wrong:?}");
 }
 
 /// Blocks and footers that are sound by themselves and do not belong together.
