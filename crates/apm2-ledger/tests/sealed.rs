@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use apm2_ledger::{EventQuery, KindSet, Ledger, Origin, Reader, verify};
@@ -288,7 +288,7 @@ fn the_plain_file_is_removed_some_time_after_the_sealing() {
     wait_until_sealed(dir.path());
     ledger.close().unwrap();
     let all = sealed(dir.path());
-    let old = SystemTime::now() - Duration::from_secs(600);
+    let old = fs::metadata(&all[0]).unwrap().modified().unwrap() - Duration::from_secs(600);
     let damaged = &all[3];
     for path in &all {
         fs::File::options().append(true).open(path).unwrap().set_modified(old).unwrap();

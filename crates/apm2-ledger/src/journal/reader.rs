@@ -32,7 +32,7 @@ use crate::{
 #[derive(Debug)]
 enum Cursor {
     Plain(PlainSegment),
-    Sealed(SealedCursor),
+    Sealed(Box<SealedCursor>),
 }
 
 impl Cursor {
@@ -227,7 +227,9 @@ impl JournalReader {
         let next = self.expected_seq();
         let opened = SealedSegment::open(&file.path);
         let cursor = opened.and_then(|segment| SealedCursor::new(segment, &self.query, self.first_seq));
-        cursor.map(Cursor::Sealed).map_err(|error| self.sealed_error(file, (next, next), error))
+        cursor
+            .map(|cursor| Cursor::Sealed(Box::new(cursor)))
+            .map_err(|error| self.sealed_error(file, (next, next), error))
     }
 
     fn sealed_error(&self, file: &SegmentFile, seqs: (u64, u64), error: SealedError) -> ReadError {

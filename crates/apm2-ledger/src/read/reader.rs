@@ -76,7 +76,9 @@ impl Reader {
         };
         let extent = extent::read(dir.at());
         let mut known_size = clean_shutdown::size_at_close(dir.at()).unwrap_or(0);
-        for file in all {
+        // A segment is of the format of the program that created it, so the last ones are of the newest format. The ledger
+        // is that of any segment with a valid header.
+        for file in all.iter().rev() {
             match file.start() {
                 Ok(Err(SegmentError::Newer(found))) => {
                     return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });
@@ -85,6 +87,7 @@ impl Reader {
                     let reached =
                         extent.filter(|extent| extent.ledger == header.ledger).map_or(0, |extent| extent.size);
                     known_size = known_size.max(reached);
+                    break;
                 }
                 Ok(Err(_)) | Err(_) => {}
             }

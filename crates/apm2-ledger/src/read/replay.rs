@@ -47,14 +47,15 @@ pub struct Replayed {
 /// The states of all streams, to which events are applied in the order of the ledger.
 #[derive(Debug, Default)]
 pub(crate) struct StreamStates {
-    streams: HashMap<StreamId, Stream>,
+    /// Boxed, because a map moves its values when it grows, and a stream state is large.
+    streams: HashMap<StreamId, Box<Stream>>,
     /// The version of the stream [`StreamId::SYSTEM`], whose events have versions but no state.
     system_version: u64,
 }
 
 impl StreamStates {
     pub(crate) fn new(streams: Vec<Stream>) -> Self {
-        Self { streams: streams.into_iter().map(|stream| (stream.id, stream)).collect(), system_version: 0 }
+        Self { streams: streams.into_iter().map(|stream| (stream.id, Box::new(stream))).collect(), system_version: 0 }
     }
 
     /// Whether the state of the event's stream includes the event already, because it was loaded from a later snapshot.
@@ -73,7 +74,7 @@ impl StreamStates {
         match self.streams.entry(event.stream) {
             Entry::Occupied(mut stream) => stream.get_mut().apply(event),
             Entry::Vacant(place) => {
-                place.insert(Stream::begin(event)?);
+                place.insert(Box::new(Stream::begin(event)?));
                 Ok(())
             }
         }
@@ -84,7 +85,7 @@ impl StreamStates {
     }
 
     pub(crate) fn get(&self, id: StreamId) -> Option<&Stream> {
-        self.streams.get(&id)
+        self.streams.get(&id).map(AsRef::as_ref)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -92,7 +93,10 @@ impl StreamStates {
     }
 
     pub(crate) fn into_streams(self) -> BTreeMap<StreamId, Stream> {
-        self.streams.into_iter().collect()
+        // Sorted before they are unboxed: the collection of a map sorts its entries, and would move the states.
+        let mut streams: Vec<_> = self.streams.into_iter().collect();
+        streams.sort_unstable_by_key(|(id, _)| *id);
+        streams.into_iter().map(|(id, stream)| (id, *stream)).collect()
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A sealed segment either has the state of every process stream with events in it, or no states at all.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map::Entry};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
@@ -19,7 +19,7 @@ use crate::{
 
 /// The states of all streams after an event.
 pub(crate) struct SealedStates {
-    pub(crate) streams: HashMap<StreamId, Stream>,
+    pub(crate) streams: HashMap<StreamId, Box<Stream>>,
     /// The sequence number of the event.
     pub(crate) seq: u64,
 }
@@ -72,14 +72,14 @@ impl Reader {
 }
 
 /// Adds the states of the streams that have no state yet. `None` when the segment has no states or one cannot be read.
-fn add_missing(segment: &SealedSegment, streams: &mut HashMap<StreamId, Stream>) -> Option<()> {
+fn add_missing(segment: &SealedSegment, streams: &mut HashMap<StreamId, Box<Stream>>) -> Option<()> {
     if !segment.has_states().ok()? {
         return None;
     }
     for state in segment.states().ok()? {
         let (id, bytes) = state.ok()?;
-        if !streams.contains_key(&id) {
-            streams.insert(id, decode_stream(&bytes).ok().filter(|state| state.id == id)?);
+        if let Entry::Vacant(place) = streams.entry(id) {
+            place.insert(Box::new(decode_stream(&bytes).ok().filter(|state| state.id == id)?));
         }
     }
     Some(())
