@@ -152,14 +152,8 @@ impl Check<'_> {
                 let summaries = blocks.entries().iter().map(|entry| entry.summary);
                 index.is_none_or(|index| summaries.eq(index.summaries.iter().copied()))
             }
-            Section::Streams => {
-                let streams = segment.streams(&[], usize::MAX)?;
-                index.is_none_or(|index| streams.iter().eq(index.streams.values()))
-            }
-            Section::Names => {
-                let names = segment.names()?;
-                index.is_none_or(|index| names.iter().eq(&index.names))
-            }
+            Section::Streams => is_same(segment.streams_from(&[])?, index.map(|index| index.streams.values()))?,
+            Section::Names => is_same(segment.names()?, index.map(|index| index.names.iter()))?,
             Section::States => {
                 let mut is_right = true;
                 for state in segment.states()? {
@@ -171,4 +165,17 @@ impl Check<'_> {
         };
         if is_right { Ok(()) } else { Err(SealedError::Index(section)) }
     }
+}
+
+/// Whether these are the expected entries, where they are known. Reads all of them in any case.
+fn is_same<'a, T: PartialEq + 'a>(
+    found: impl Iterator<Item = Result<T, SealedError>>,
+    mut expected: Option<impl Iterator<Item = &'a T>>,
+) -> Result<bool, SealedError> {
+    let mut is_same = true;
+    for entry in found {
+        let entry = entry?;
+        is_same &= expected.as_mut().is_none_or(|expected| expected.next() == Some(&entry));
+    }
+    Ok(is_same && expected.is_none_or(|mut expected| expected.next().is_none()))
 }

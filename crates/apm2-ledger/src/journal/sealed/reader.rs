@@ -175,15 +175,19 @@ impl SealedSegment {
     /// # Errors
     /// When the index is damaged, or the file cannot be read.
     pub fn streams(&self, id_prefix: &[u8], max: usize) -> Result<Vec<StreamEntry>, SealedError> {
-        let mut found = Vec::new();
-        for entry in self.entries_from(Section::Streams, id_prefix)?.take(max) {
-            let (key, value) = entry?;
-            if !key.starts_with(id_prefix) {
-                break;
-            }
-            found.push(self.stream_entry(&key, &value)?);
-        }
-        Ok(found)
+        let is_wanted = |entry: &Result<StreamEntry, SealedError>| {
+            entry.as_ref().map_or(true, |entry| entry.stream.process_id.as_bytes().starts_with(id_prefix))
+        };
+        self.streams_from(id_prefix)?.take_while(is_wanted).take(max).collect()
+    }
+
+    /// The streams whose process id is these bytes or greater, in order. After an error there are no more.
+    pub(crate) fn streams_from<'a>(
+        &'a self,
+        id_prefix: &'a [u8],
+    ) -> Result<impl Iterator<Item = Result<StreamEntry, SealedError>> + 'a, SealedError> {
+        let entries = self.entries_from(Section::Streams, id_prefix)?;
+        Ok(entries.map(|entry| entry.and_then(|(key, value)| self.stream_entry(&key, &value))))
     }
 
     fn stream_entry(&self, key: &[u8], value: &[u8]) -> Result<StreamEntry, SealedError> {
@@ -245,17 +249,14 @@ impl SealedSegment {
         Ok(value)
     }
 
-    /// The keys of the table of names.
-    pub(crate) fn names(&self) -> Result<Vec<Vec<u8>>, SealedError> {
-        let mut names = Vec::new();
-        for entry in self.entries_from(Section::Names, &[])? {
-            let (key, value) = entry?;
-            if !value.is_empty() || parse_name_key(&key).is_none() {
-                return Err(SealedError::Section(Section::Names));
-            }
-            names.push(key);
-        }
-        Ok(names)
+    /// The keys of the table of names, in order. After an error there are no more.
+    pub(crate) fn names(&self) -> Result<impl Iterator<Item = Result<Vec<u8>, SealedError>>, SealedError> {
+        let is_name = |(key, value): &TableEntry| value.is_empty() && parse_name_key(key).is_some();
+        Ok(self.entries_from(Section::Names, &[])?.map(move |entry| match entry {
+            Ok(entry) if is_name(&entry) => Ok(entry.0),
+            Ok(_) => Err(SealedError::Section(Section::Names)),
+            Err(error) => Err(error),
+        }))
     }
 
     /// The entries of a table, from `key` on. After an error there are no more.

@@ -55,9 +55,12 @@ impl StreamEntry {
         let mut fields = Fields(value);
         let (stream, events, last_version) = (Self::parse_key(key)?, fields.u64()?, fields.u64()?);
         let bits = fields.0;
+        if bits.len() != block_count.div_ceil(8) {
+            return None;
+        }
         let is_set = |block: &usize| bits.get(block / 8).is_some_and(|byte| byte >> (block % 8) & 1 == 1);
         let blocks = (0..bits.len() * 8).filter(is_set).collect::<Vec<_>>();
-        let fits = bits.len() == block_count.div_ceil(8) && blocks.last().is_some_and(|last| *last < block_count);
+        let fits = blocks.last().is_some_and(|last| *last < block_count);
         fits.then_some(Self { stream, events, last_version, blocks })
     }
 }

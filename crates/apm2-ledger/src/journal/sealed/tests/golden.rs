@@ -35,7 +35,7 @@ fn contents(segment: &SealedSegment) -> String {
         writeln!(text, "{} {} {} {summary:?} {chain}", header.first_seq, header.count, header.raw_len).unwrap();
     }
     writeln!(text, "{:?}", segment.streams(&[], usize::MAX).unwrap()).unwrap();
-    writeln!(text, "{:?}", segment.names().unwrap()).unwrap();
+    writeln!(text, "{:?}", segment.names().unwrap().map(Result::unwrap).collect::<Vec<_>>()).unwrap();
     writeln!(text, "{:?}", segment.states().unwrap().map(Result::unwrap).collect::<Vec<_>>()).unwrap();
     text
 }
