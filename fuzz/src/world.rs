@@ -178,7 +178,7 @@ impl World {
 
     fn options(&self) -> Options {
         let (lock_wait, backend) = (Duration::ZERO, self.disk.clone());
-        Options { segment_bytes: SEGMENT_BYTES, lock_wait, backend, stream_heads_max: HEADS_MAX }
+        Options { segment_bytes: SEGMENT_BYTES, lock_wait, backend, stream_heads_max: HEADS_MAX, seal: true }
     }
 
     /// Appends a commit. Returns the events of the commit when an I/O error was injected, because then the commit may
