@@ -219,7 +219,7 @@ struct PrintedLog {
     bytes: usize,
     /// Number of rotated files that were removed before they were read.
     removed_files: u64,
-    /// Whether there was output to print when the end was determined.
+    /// Whether there was output between the first position to be printed and the size that the log had at the beginning.
     has_output: bool,
 }
 
