@@ -1,7 +1,10 @@
-//! Writes the golden ledger and the golden bytes of the current format version, `DIR/v1/` and `DIR/v1-events.txt`, and the
-//! golden bytes of what needs version 2 or 3 of the records, `DIR/records-v2.txt` and `DIR/records-v3.txt`: `cargo run -p apm2-migrations --example write_golden DIR`.
+//! Writes the golden files: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
-//! Golden files are written once, when a format version comes to be, and never again: existing ones are refused.
+//! The files are the golden ledger `DIR/v1/` and its encoded events `DIR/v1-events.txt`, and the encoded events that
+//! need record version 2 or 3, `DIR/records-v2.txt` and `DIR/records-v3.txt`.
+//!
+//! Golden files are written once, when a format version is introduced, and are never changed. So existing files are not
+//! overwritten.
 
 #![expect(clippy::unwrap_used, reason = "an example that panics has failed")]
 
@@ -20,7 +23,7 @@ use std::{
 use apm2_core::process::Event;
 use apm2_ledger::{Ledger, Options, journal::segment::FORMAT_VERSION, record::encode_event};
 
-/// Small, so that the history goes over into a second segment.
+/// Small segments, so that the sample history fills more than one segment.
 const SEGMENT_BYTES: u64 = 8 * 1024;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,7 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A ledger with the sample history. Its journal is all that is kept: the rest is made again when it is opened.
+/// Creates a ledger with the sample history and keeps only its journal. Opening a ledger creates all other files.
 fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
     let work = tempfile::tempdir()?;
     let ledger = Ledger::open_with(work.path(), &Options { segment_bytes: SEGMENT_BYTES, ..Options::default() })?;
@@ -56,7 +59,7 @@ fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(work.path().join("journal"))? {
         let path = entry?.path();
-        // The segment that was made ahead holds nothing.
+        // The prepared next segment contains no events.
         if path.extension().is_some_and(|extension| extension == "seg") {
             fs::write(to.join(path.file_name().unwrap_or_default()), fs::read(&path)?)?;
         }
@@ -64,7 +67,7 @@ fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One line an event: its kind and its bytes in hexadecimal.
+/// Formats each event as one line: its kind and its bytes in hexadecimal.
 fn event_lines() -> io::Result<String> {
     lines_of(&sample::events())
 }

@@ -1,11 +1,11 @@
-//! Every on-disk version of the ledger, one module each, frozen.
+//! Frozen readers for every on-disk format version of the ledger, one module for each version.
 //!
-//! A module here is a small reader of its version, written apart from `apm2-ledger` and sharing no code with it. It
-//! never changes: it is what a migration to a later version reads from, and until then the second opinion that tests
-//! and fuzzing hold the real reader against. Beside it, in `golden/`, is a ledger that was written when the version was
-//! the current one, and that every later program must read.
+//! Each module is a small reader that shares no code with `apm2-ledger` and is never changed. A migration to a later
+//! version reads the old format with it. Tests and fuzz targets compare it with the reader in `apm2-ledger`. The
+//! directory `golden/` contains a ledger that was written when the version was current. Every later program must be
+//! able to read this ledger.
 //!
-//! There is one version, so there is no migration yet. What reads and writes the current version is `apm2-ledger`.
+//! So far there is only one version and no migration. The crate `apm2-ledger` reads and writes the current version.
 
 pub mod v1;
 

@@ -1,7 +1,7 @@
 //! Format version 1, frozen.
 //!
-//! `journal` reads segments, frames and the hash chain; `record` has the types that an event was recorded as; `cursor`
-//! turns bytes into their fields. The byte diagrams are in `docs/format.md`.
+//! `journal` reads segments, frames and the hash chain. `record` defines the types of a recorded event. `cursor`
+//! decodes the fields of these types from bytes. The byte layout is described in `docs/format.md`.
 
 mod cursor;
 mod journal;
@@ -13,9 +13,9 @@ pub use self::{
     record::decode_event,
 };
 
-/// The version in the header of each segment.
+/// The format version in the header of each segment.
 pub const FORMAT_VERSION: u32 = 1;
 /// The layout version in the header of each frame.
 pub const LAYOUT_VERSION: u8 = 1;
-/// The first byte of each event.
+/// The record version, which is the first byte of each event.
 pub const RECORD_VERSION: u8 = 1;

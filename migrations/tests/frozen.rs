@@ -1,5 +1,5 @@
-//! Today's events as version 1 recorded them. A kind that is added to them fails to compile here: it needs a record, and
-//! golden bytes.
+//! Converts current events to the types of version 1. A new event kind is a compile error here, as a reminder that it
+//! needs a record version and golden bytes.
 
 use std::{num::NonZeroU32, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 

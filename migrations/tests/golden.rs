@@ -1,4 +1,4 @@
-//! Where the golden files are, and copies of them that a ledger can be opened in.
+//! Paths of the golden files, and copies of the golden ledger that a test can open.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -12,7 +12,7 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name)
 }
 
-/// A copy of a golden ledger. A ledger is closed to others, which a checkout does not keep.
+/// Copies a golden ledger to a directory with mode 0700. A ledger needs this mode, but Git does not store it.
 pub(crate) fn copy_of(name: &str) -> TempDir {
     let copy = tempfile::tempdir().unwrap();
     fs::set_permissions(copy.path(), Permissions::from_mode(0o700)).unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn copy_of(name: &str) -> TempDir {
     copy
 }
 
-/// The segments of a ledger, in order.
+/// The segment files of a ledger, in order.
 pub(crate) fn segments(ledger: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(ledger.join("journal")).unwrap().map(|entry| entry.unwrap().path());
     let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();

@@ -1,4 +1,4 @@
-//! The golden files of every format version, read by the program as it is now and by the frozen reader.
+//! Reads the golden files of every format version with the current program and with the frozen reader.
 
 #![expect(clippy::unwrap_used, reason = "a test that panics has failed, in its helpers too")]
 

@@ -1,4 +1,4 @@
-//! Versions 2 and 3 of the records: golden bytes of what the version before cannot hold.
+//! Record versions 2 and 3: golden bytes of the events that the previous version cannot represent.
 
 use std::{collections::BTreeSet, fs};
 

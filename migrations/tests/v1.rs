@@ -1,4 +1,4 @@
-//! Format version 1.
+//! Tests of format version 1.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -16,10 +16,10 @@ use apm2_migrations::v1;
 
 use crate::{frozen, golden, sample};
 
-/// The chain after the last event of the golden ledger.
+/// The hash chain value after the last event of the golden ledger.
 const GOLDEN_CHAIN: &str = "a86d0f60956be6e29776ff9a83e604e2dffe7cd6a560bc2b594c18f8e9699c70";
 
-/// Kinds of events in version 1.
+/// Number of event kinds in version 1.
 const KINDS: usize = 28;
 
 fn events_of(reader: &Reader) -> Vec<Event> {
@@ -35,7 +35,7 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(digit).collect()
 }
 
-/// Every file below `dir` with its bytes.
+/// Path and content of every file below `dir`.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).unwrap() {
@@ -62,7 +62,8 @@ fn the_golden_ledger_opens_and_gives_back_every_event() {
     let ledger = Ledger::open(copy.path()).unwrap();
     let events = events_of(&ledger.reader());
     assert_eq!(&events[..expected.len()], expected);
-    // The store is not among the golden files: it was built again, which is on record, and nothing else happened.
+    // The golden files do not contain the store. Opening the ledger rebuilds the store and records this, and nothing
+    // else.
     let added: Vec<&str> = events[expected.len()..].iter().map(|event| event.kind.name()).collect();
     assert_eq!(added, ["store_rebuilt"]);
 }

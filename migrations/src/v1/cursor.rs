@@ -1,23 +1,24 @@
-//! From bytes to fields, in order.
+//! Decodes fields from bytes in order.
 //!
-//! The encoding is that of bincode 1.3 with variable-length integers: a number up to 250 is one byte; 251, 252 and 253
-//! announce 2, 4 and 8 bytes, little-endian. Signed numbers are zigzag. A `u8`, a `bool` and an array are their bytes.
-//! Lists and texts begin with their length, an option with 0 or 1, an enum with the number of its variant.
+//! The encoding is that of bincode 1.3 with variable-length integers. A number up to 250 is one byte. The bytes 251,
+//! 252 and 253 are followed by a number of 2, 4 or 8 bytes, little-endian. Signed numbers use zigzag encoding. A `u8`,
+//! a `bool` and an array are stored as their bytes. Lists and texts begin with their length, an option with 0 or 1, and
+//! an enum with the number of its variant.
 
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 const VARINT_U16: u8 = 251;
 const VARINT_U32: u8 = 252;
 const VARINT_U64: u8 = 253;
-/// Announces 16 bytes, which no field of version 1 has.
+/// Prefix of a 16-byte number. No field of version 1 has this size.
 const VARINT_U128: u8 = 254;
 
-/// Bytes that are not the record they should be.
+/// Error: the bytes are not a valid record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("malformed: {0}")]
 pub struct Malformed(pub(super) &'static str);
 
-/// Bytes that have not been read yet.
+/// Bytes that have not been decoded yet.
 pub(super) struct Cursor<'a>(&'a [u8]);
 
 impl<'a> Cursor<'a> {
@@ -56,7 +57,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// What can be read from a cursor.
+/// A type that can be decoded from a cursor.
 pub(super) trait Decode: Sized {
     fn decode(from: &mut Cursor<'_>) -> Result<Self, Malformed>;
 }
@@ -141,7 +142,8 @@ impl<T: Decode> Decode for Option<T> {
 
 impl<T: Decode> Decode for Vec<T> {
     fn decode(from: &mut Cursor<'_>) -> Result<Self, Malformed> {
-        // Not made ahead: every element takes bytes, so a claimed length cannot make this large.
+        // The list is not allocated in advance. Every element takes at least one byte of input, so a false length
+        // cannot cause a large allocation.
         let len = from.len()?;
         (0..len).map(|_| T::decode(from)).collect::<Result<Self, _>>()
     }

@@ -1,4 +1,4 @@
-//! The journal of version 1: segments of commits, one hash chain through all of them.
+//! The journal format of version 1: segments that contain commits, with one hash chain over all events.
 
 use std::{
     fs, io,
@@ -19,46 +19,46 @@ const FRAME_HEADER_LEN: usize = 92;
 const CRC_LEN: usize = 4;
 const ALIGN: usize = 8;
 
-/// What a journal holds. Event `n` of the list has the seq `n + 1`.
+/// The contents of a journal. The event at index `n` of the list has the sequence number `n + 1`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Journal {
-    /// The ledger's id.
+    /// ID of the ledger.
     pub ledger: [u8; 16],
-    /// Its events, in order.
+    /// The events in order.
     pub events: Vec<Event>,
-    /// The chain after the last of them.
+    /// Hash chain value after the last event.
     pub chain: [u8; 32],
 }
 
-/// Why a journal cannot be read.
+/// Error from reading a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// The operating system said no.
+    /// I/O error on `path`.
     #[error("{}", path.display())]
     Io {
-        /// What it was about.
+        /// The file or directory of the failed operation.
         path: PathBuf,
-        /// What it said.
+        /// The I/O error.
         source: io::Error,
     },
-    /// Something in it is not as version 1 writes it.
+    /// The journal contains bytes that version 1 does not write.
     #[error("{}, byte {offset}: {what}", path.display())]
     Broken {
-        /// The segment.
+        /// The segment file.
         path: PathBuf,
-        /// Where in it, in bytes.
+        /// Byte offset in the segment.
         offset: usize,
-        /// What is wrong.
+        /// Description of the error.
         what: String,
     },
 }
 
-/// Reads the journal in the directory `dir`, checking every checksum, number and link.
+/// Reads the journal in the directory `dir`. Checks every checksum, every sequence number and the hash chain.
 ///
-/// It is strict: a torn last commit is an error too, since opening a ledger removes it.
+/// A torn last commit is also an error, because opening a ledger removes it.
 ///
 /// # Errors
-/// When anything is not as version 1 writes it.
+/// When a file cannot be read, or contains bytes that version 1 does not write.
 pub fn read_journal(dir: &Path) -> Result<Journal, ReadError> {
     let io_error = |source| ReadError::Io { path: dir.to_owned(), source };
     let mut paths = Vec::new();
@@ -77,7 +77,7 @@ pub fn read_journal(dir: &Path) -> Result<Journal, ReadError> {
     journal.ok_or_else(nothing)
 }
 
-/// Where something is wrong, and what.
+/// Byte offset and description of an error in a segment.
 type Fault = (usize, String);
 
 fn read_segment(bytes: &[u8], number: u64, journal: &mut Option<Journal>) -> Result<(), Fault> {
@@ -110,7 +110,7 @@ fn read_segment(bytes: &[u8], number: u64, journal: &mut Option<Journal>) -> Res
     Ok(())
 }
 
-/// Reads the frame that `bytes` begin with, and returns its length.
+/// Reads the frame at the beginning of `bytes`. Returns the length of the frame.
 fn read_frame(bytes: &[u8], journal: &mut Journal) -> Result<usize, String> {
     let header = bytes.get(..FRAME_HEADER_LEN).ok_or("no frame header")?;
     if !header.starts_with(FRAME_MAGIC) || part(header, 4, 8) != [LAYOUT_VERSION, 0, 0, 0] {
@@ -150,12 +150,12 @@ const fn next_seq(journal: &Journal) -> u64 {
     journal.events.len() as u64 + 1
 }
 
-/// The chain before the first event.
+/// The hash chain value before the first event.
 fn genesis(ledger: [u8; 16]) -> [u8; 32] {
     sha256(&[&[2], &ledger])
 }
 
-/// The chain after one more event.
+/// The hash chain value after one more event.
 fn link(chain: [u8; 32], seq: u64, event: &[u8]) -> [u8; 32] {
     let leaf = sha256(&[&[0], &seq.to_le_bytes(), event]);
     sha256(&[&[1], &chain, &leaf])
@@ -167,12 +167,12 @@ fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The bytes from `from` to `to`; none where there are not so many.
+/// The bytes from `from` to `to`. Returns an empty slice when `bytes` is shorter.
 fn part(bytes: &[u8], from: usize, to: usize) -> &[u8] {
     bytes.get(from..to).unwrap_or_default()
 }
 
-/// `N` bytes at `at`; the callers have made sure that they are there.
+/// Copies `N` bytes from offset `at`. The callers have checked the length.
 fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; N])
 }

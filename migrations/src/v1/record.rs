@@ -1,7 +1,7 @@
-//! The records of version 1: the order of fields and the numbers of variants are the format.
+//! The record types of version 1. The order of the fields and the numbers of the variants are the format.
 //!
-//! Paths are bytes, times are nanoseconds, durations milliseconds, ids 16 bytes. What each event means is
-//! `docs/lifecycle.md`'s matter.
+//! Paths are bytes, times are nanoseconds, durations are milliseconds, and IDs are 16 bytes. The meaning of each event
+//! is described in `docs/lifecycle.md`.
 
 #![expect(missing_docs, reason = "a frozen record is its names and types; docs/format.md has the words")]
 
@@ -12,7 +12,7 @@ use super::{
     cursor::{Cursor, Decode, Malformed},
 };
 
-/// A struct: its fields, one after the other.
+/// Defines a struct that is decoded field by field, in order.
 macro_rules! record {
     ($name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ macro_rules! record {
     };
 }
 
-/// An enum: the number of a variant, and its fields.
+/// Defines an enum that is decoded from the number of a variant and the fields of that variant.
 macro_rules! choice {
     ($name:ident { $($number:literal $variant:ident $({ $($field:ident: $type:ty),+ $(,)? })?),+ $(,)? }) => {
         #[derive(Debug, Clone, PartialEq, Eq)]
@@ -178,7 +178,7 @@ record!(Shutdown { signal: Signal, timeout_ms: u64, pre_stop: Vec<Vec<String>>, 
 
 record!(Credentials { profile: String, variables: BTreeMap<String, String>, reload_signal: Option<Signal> });
 
-/// The 16 bytes of an id, recorded with their length.
+/// A 16-byte ID, recorded with its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Id(pub [u8; 16]);
 
@@ -189,7 +189,7 @@ impl Decode for Id {
     }
 }
 
-/// A signal's number, 1 to 64.
+/// A signal number from 1 to 64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signal(pub u8);
 
@@ -202,7 +202,7 @@ impl Decode for Signal {
     }
 }
 
-/// A text that was never empty.
+/// A text that must not be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NonEmpty(pub String);
 
@@ -213,10 +213,10 @@ impl Decode for NonEmpty {
     }
 }
 
-/// The event in `bytes`, all of them: a version byte and the record.
+/// Decodes an event from all of `bytes`: a version byte and the record.
 ///
 /// # Errors
-/// When the bytes are not those of an event of version 1.
+/// When the bytes are not an event of version 1.
 pub fn decode_event(bytes: &[u8]) -> Result<Event, Malformed> {
     match bytes.split_first() {
         Some((&RECORD_VERSION, rest)) => {

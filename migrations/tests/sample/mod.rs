@@ -1,6 +1,6 @@
-//! The history in the golden ledger of version 1: every kind of event, every variant, in a legal order.
+//! The history in the golden ledger of version 1. It contains every event kind and every variant, in a valid order.
 //!
-//! It is frozen like the ledger: a changed line here is another ledger.
+//! The history is frozen like the golden ledger. A change of this file would describe a different ledger.
 
 pub(crate) mod records_v2;
 pub(crate) mod records_v3;
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use self::specs::{task, task_changed, worker, worker_changed};
 
-/// 2026-01-01T00:00:00Z.
+/// The time 2026-01-01T00:00:00Z.
 const BEGAN_NS: i64 = 1_767_225_600_000_000_000;
 const NANOS_PER_SEC: u64 = 1_000_000_000;
 const BOOT_ID: Uuid = Uuid::from_u128(0x0b00_7000_0000_4000_8000_0000_0000_0001);
@@ -22,7 +22,7 @@ const BOOT_ID: Uuid = Uuid::from_u128(0x0b00_7000_0000_4000_8000_0000_0000_0001)
 const WORKER: StreamId = StreamId { process_id: ProcessId::from_bytes([0x11; 16]), instance: 1 };
 const TASK: StreamId = StreamId { process_id: ProcessId::from_bytes([0x22; 16]), instance: 0 };
 
-/// Collects commits: what is appended together, and so is in one frame.
+/// Collects commits. The events of one commit are appended together and are in one frame.
 #[derive(Default)]
 struct Script {
     commits: Vec<Vec<NewEvent>>,
@@ -44,7 +44,7 @@ impl Script {
             _ => &mut 0,
         };
         *run += u64::from(matches!(kind, EventKind::StartRequested { .. }));
-        // A clock before 1970 was read, once.
+        // The `observed` event has a time before 1970, as from a wrong clock.
         let wall_ns = if matches!(kind, EventKind::Observed { .. }) {
             -1
         } else {
@@ -84,7 +84,7 @@ fn never_spawned(trigger: StartTrigger, cause: RunEnd) -> Vec<EventKind> {
     vec![EventKind::Starting { identity: None, trigger }, EventKind::Crashed { cause }]
 }
 
-/// The appends, in order.
+/// The commits of the history, in order.
 pub(crate) fn commits() -> Vec<Vec<NewEvent>> {
     let mut script = Script::default();
     script.system(EventKind::SupervisorStarted { pid: 4_000_000_000, version: "0.1.0".to_owned() });
@@ -200,7 +200,7 @@ fn run_of_unknown_end(script: &mut Script) {
     script.task(vec![EventKind::Stopped { exit: Exit::UNKNOWN }]);
 }
 
-/// The events as the ledger numbers them.
+/// The events with the sequence numbers that the ledger gives to them.
 pub(crate) fn events() -> Vec<Event> {
     let mut versions = std::collections::HashMap::new();
     let drafts = commits().into_iter().flatten();

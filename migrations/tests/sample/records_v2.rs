@@ -1,4 +1,4 @@
-//! Events that need version 2 of the records, in the order of their golden bytes. Frozen like them.
+//! Events that need record version 2, in the order of their golden bytes. The list is frozen like the golden bytes.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use apm2_core::{
 };
 use uuid::Uuid;
 
-/// One of each.
+/// One event of each kind.
 pub(crate) fn events() -> Vec<Event> {
     let stream = StreamId { process_id: ProcessId::from_bytes([0x33; 16]), instance: 3 };
     let stamp = Timestamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007) };

@@ -1,4 +1,4 @@
-//! Events that need version 3 of the records, in the order of their golden bytes. Frozen like them.
+//! Events that need record version 3, in the order of their golden bytes. The list is frozen like the golden bytes.
 
 use apm2_core::{
     health::{HealthCheck, HealthCheckConfig},
@@ -14,7 +14,7 @@ use uuid::Uuid;
 const STAMP: Timestamp =
     Timestamp { wall_ns: 1_767_225_600_000_000_000, boot_ns: 7, boot_id: Uuid::from_u128(0xb007_0000_0003) };
 
-/// One of each.
+/// One event of each kind.
 pub(crate) fn events() -> Vec<Event> {
     let stream = StreamId { process_id: ProcessId::from_bytes([0x44; 16]), instance: 1 };
     let event = |(version, kind): (u64, EventKind)| Event {

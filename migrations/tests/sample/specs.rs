@@ -1,4 +1,4 @@
-//! Specifications with every field set, one way or the other.
+//! Sample specifications. Together they set every field to different values.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, time::Duration};
 
@@ -51,7 +51,7 @@ fn worker_builder(id: ProcessId) -> ProcessSpecBuilder {
         .credentials(credentials)
 }
 
-/// With a script as its health check and an exponential back-off.
+/// A specification with a script health check and an exponential back-off.
 pub(super) fn worker(id: ProcessId) -> RedactedSpec {
     let restart = RestartConfig {
         policy: RestartPolicy::Always,
@@ -76,7 +76,7 @@ pub(super) fn worker(id: ProcessId) -> RedactedSpec {
     RedactedSpec::new(&worker_builder(id).restart(restart).health(health).build())
 }
 
-/// With an HTTP health check and a linear back-off.
+/// A specification with an HTTP health check and a linear back-off.
 pub(super) fn worker_changed(id: ProcessId) -> RedactedSpec {
     let backoff = BackoffConfig::Linear { initial: SECOND, step: SECOND, max: MINUTE };
     let restart = RestartConfig { policy: RestartPolicy::OnFailure, backoff, ..RestartConfig::default() };
@@ -85,7 +85,8 @@ pub(super) fn worker_changed(id: ProcessId) -> RedactedSpec {
     RedactedSpec::new(&worker_builder(id).restart(restart).health(health).build())
 }
 
-/// With nothing set that has a default, but for its TCP health check and its fixed back-off.
+/// A specification that sets only a TCP health check and a fixed back-off. All other optional fields have their
+/// defaults.
 pub(super) fn task(id: ProcessId) -> RedactedSpec {
     let backoff = BackoffConfig::Fixed { delay: SECOND };
     let restart = RestartConfig { policy: RestartPolicy::Never, backoff, ..RestartConfig::default() };
@@ -95,7 +96,7 @@ pub(super) fn task(id: ProcessId) -> RedactedSpec {
     RedactedSpec::new(&spec.build())
 }
 
-/// With the plainest health check, and credentials that name nothing.
+/// A specification with the default health check and the default credentials.
 pub(super) fn task_changed(id: ProcessId) -> RedactedSpec {
     let spec = ProcessSpec::builder().id(id).name("task").command("true").health(HealthCheckConfig::default());
     RedactedSpec::new(&spec.credentials(CredentialConfig::default()).build())

@@ -254,7 +254,8 @@ impl Supervisor {
         }
     }
 
-    /// Refuses a claim on names or files that another process still uses because the change of that process has failed.
+    /// Returns an error when `spec` has a name or a file that another process still uses. A process still uses them after
+    /// its change to other ones has failed.
     pub(crate) fn check_let_go(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         self.table().check_claim(spec)
     }

@@ -162,7 +162,7 @@ impl Supervisor {
         let reason = Some("what it was changed to could not be started".to_owned());
         let request = Requester { reason, ..replacement.request.clone() };
         let begun: Vec<InstanceHandle> = [replacement.kept, &replacement.added].concat();
-        // Instances that do not run are also stopped: the policy is about to schedule a restart after the failed start.
+        // Instances whose start failed do not run, but are stopped too: otherwise the policy would schedule a restart.
         note_undone(replacement.old, stop_all(begun.iter(), &request).await);
         for handle in &begun {
             note_undone(replacement.old, handle.ask(InstanceCommand::WaitIdle).await);

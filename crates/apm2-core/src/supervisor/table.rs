@@ -200,8 +200,9 @@ impl SupervisorTable {
         Ok(())
     }
 
-    /// Refuses a claim that conflicts with a supervised process. Both were to be changed in the same set of changes,
-    /// but the change of the supervised process has failed.
+    /// Checks a claimed specification again, against the supervised processes that have no claim of their own. When the
+    /// claim was made, processes that the same set of changes replaces were not compared; a replacement may have failed
+    /// since.
     pub(crate) fn check_claim(&self, spec: &ProcessSpec) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let mut stays = supervised.filter(|other| !self.claims.contains_key(&other.name));

@@ -243,8 +243,8 @@ fn reached(owner: &Owner, dir: &Path) -> Result<Option<Client>, CliError> {
     Err(ClientError::Unreachable { pid: owner.pid(), command: owner.command_line() }.into())
 }
 
-/// The result of a request to a daemon that has ended without an answer, perhaps because of another request. The
-/// processes that still run show what the daemon has done.
+/// The result of a shutdown request to a daemon that ended without an answer. Another client may have requested another
+/// kind of shutdown. The processes that still run show which one the daemon carried out.
 fn ended_on_another_request(dir: &Path, leave: bool) -> Result<i32, CliError> {
     let running = running_processes(dir)?;
     if leave || running.is_empty() {

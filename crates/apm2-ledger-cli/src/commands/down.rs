@@ -30,7 +30,7 @@ pub(crate) struct DownArgs {
     /// Ecosystem file. Default: ./ecosystem.toml
     #[arg(value_hint = ValueHint::FilePath)]
     file: Option<PathBuf>,
-    /// Only these processes, of any file
+    /// Only these processes, whichever ecosystem file they come from
     #[arg(long, value_name = "ID", conflicts_with = "file")]
     name: Vec<String>,
     /// All supervised processes

@@ -30,7 +30,7 @@ impl Notice {
 pub(crate) enum Item<'a, T> {
     /// A notice about the whole result. It is always the first element.
     Notice { notice: &'a Notice },
-    /// An ordinary element of the list.
+    /// An element of the result, for example a process or an event.
     Listed(T),
 }
 

@@ -14,15 +14,16 @@ use crate::{
     file::{self, sync_dir},
     frame::Frame,
     head::Head,
-    journal::next_segment::write_zeros,
-    journal::writer::JournalWriter,
     journal::{
-        JOURNAL_DIR, origin,
+        JOURNAL_DIR,
+        next_segment::write_zeros,
+        origin,
         reader::{header_damage, not_a_file_damage},
         scan::{Scan, Scanned},
         segment::{SegmentError, SegmentHeader},
         segment_file::{SegmentFile, segment_files},
         storage_backend::StorageBackend,
+        writer::JournalWriter,
     },
 };
 

@@ -34,9 +34,8 @@ use crate::{
     lock::Lock,
     options::Options,
     record::decode_event,
-    store::files::is_linked_copy,
     store::{
-        STORE_DIR, clean_shutdown, error::StoreError, head::StoreHead, index::EventKeys,
+        STORE_DIR, clean_shutdown, error::StoreError, files::is_linked_copy, head::StoreHead, index::EventKeys,
         indexed_frame_builder::IndexedFrameBuilder, sled_store::Store,
     },
     verify::compare::{check, diverging},

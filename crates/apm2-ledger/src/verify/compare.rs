@@ -23,11 +23,10 @@ use crate::{
     lock::{Lock, has_owner},
     read::{reader::Reader, replay::Origin},
     shared_state::SharedState,
-    store::files::is_linked_copy,
     store::{
         STORE_DIR, clean_shutdown,
         error::StoreError,
-        files::files,
+        files::{files, is_linked_copy},
         head::StoreHead,
         index::{self, Digest},
         key,

@@ -126,7 +126,7 @@ mod tests {
         LogPosition { generation, offset }
     }
 
-    /// Writes a file with these lines. The modification time of the file is set to this second.
+    /// Writes the file `path` with the lines `text`, and sets its modification time to `second` seconds after 1970.
     fn write(path: &Path, text: &str, second: i64) {
         fs::write(path, text).unwrap();
         let file = File::options().write(true).open(path).unwrap();

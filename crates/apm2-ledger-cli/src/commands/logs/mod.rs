@@ -194,16 +194,17 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
 /// Prints the last existing lines. If rotation has removed all these lines before they were read, the last lines are
 /// searched for again.
 fn print_last(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<()> {
-    let mut removed = 0;
+    let mut printed = PrintedLog::default();
     for _ in 0..REMOVED_TRIES_MAX {
-        let printed = print_to_end(log, args, out)?;
-        removed = printed.removed_files;
-        if printed.bytes > 0 || removed == 0 {
+        printed = print_to_end(log, args, out)?;
+        if !printed.is_overtaken() {
             break;
         }
     }
-    if removed > 0 {
-        say_removed(log, removed);
+    if printed.removed_files > 0 {
+        say_removed(log, printed.removed_files);
+    } else if printed.is_overtaken() {
+        say(&format!("{}: the last lines were removed before they were read", log.origin.title));
     }
     Ok(())
 }
@@ -218,6 +219,16 @@ struct PrintedLog {
     bytes: usize,
     /// Number of rotated files that were removed before they were read.
     removed_files: u64,
+    /// Whether there was output between the first position to be printed and the size that the log had at the beginning.
+    has_output: bool,
+}
+
+impl PrintedLog {
+    /// Whether the output was removed before it was read. A file that is being renamed at that moment cannot be opened, so
+    /// the removal is not always noticed as such.
+    const fn is_overtaken(&self) -> bool {
+        self.has_output && self.bytes == 0
+    }
 }
 
 /// Prints the last existing lines. Reads only up to the size at the beginning, since a process may write faster than
@@ -238,6 +249,7 @@ fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result
             say(&format!("{}: lines have no times; some may be from before --since", log.origin.title));
         }
     }
+    printed.has_output = log.reader.position() < end;
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
             LogItem::End => break,

@@ -148,7 +148,7 @@ const SETTERS: [&str; 17] = [
     "-Ux", "-U", "-g", "--add",
 ];
 
-/// Words that follow an option in a message about this option.
+/// Words that follow the name of an option in a sentence about the option. Such a word is not the value of the option.
 const ABOUT_OPTIONS: [&str; 24] = [
     "and",
     "argument",

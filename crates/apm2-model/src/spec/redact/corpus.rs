@@ -18,7 +18,7 @@ const HELD_OUT_MASKED: &str = include_str!("../../../tests/corpus/held_out_maske
 
 const HELD_OUT_PLAIN: &str = include_str!("../../../tests/corpus/held_out_plain.txt");
 
-/// The least numbers of lines in the corpora.
+/// The minimum numbers of lines in the files of test lines (corpora): lines with secrets, lines without, held-out lines.
 const MASKED_MIN: usize = 150;
 
 const PLAIN_MIN: usize = 300;

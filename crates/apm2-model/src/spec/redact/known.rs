@@ -125,7 +125,8 @@ struct Forms {
 #[derive(Clone, PartialEq, Eq)]
 struct Form {
     bytes: Vec<u8>,
-    /// The number of leading bytes that are masked when the rest of the form is missing.
+    /// The shortest beginning of the encoded secret that is masked, in bytes. It is masked also where the rest of the
+    /// encoded secret does not follow.
     prefix: usize,
 }
 

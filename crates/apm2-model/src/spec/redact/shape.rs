@@ -281,7 +281,8 @@ fn azure(word: &str) -> Option<(usize, usize)> {
 mod tests {
     use crate::spec::redact::filter::redact_text;
 
-    /// A token may follow an escape or an option immediately. After another letter, it is a part of a longer word.
+    /// A token is found directly after an escape sequence such as `\n` or an option such as `-p`, although both end in a
+    /// letter. After a letter of any other kind, the text is a part of a longer word, and no token.
     #[test]
     fn a_token_begins_after_what_is_no_part_of_its_word() {
         let token = "ghp_LEAKabcdef12";

@@ -40,7 +40,8 @@ impl<'a> Text<'a> {
         self.find(from, is_line_end)
     }
 
-    /// The lines of the text (also inside of arguments), each with the position of its beginning.
+    /// The lines of the text, each with the position of its beginning. An argument that contains line breaks has several
+    /// lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (usize, &'a str)> {
         let mut next = 0;
         self.text.split(|c: char| u8::try_from(c).is_ok_and(is_line_end)).map(move |line| {

@@ -183,7 +183,7 @@ pub(crate) fn views(text: &str, reach: usize) -> Vec<View> {
     views
 }
 
-/// Decodes all escapes of a text, up to [`LAYERS_MAX`] nested layers and one more.
+/// Decodes the escapes of a text, [`LAYERS_MAX`] times at most: escapes can be nested.
 pub(crate) fn unescaped(text: &str) -> Vec<u8> {
     let mut view = View::default();
     view.add_part(text.as_bytes(), 0..text.len());

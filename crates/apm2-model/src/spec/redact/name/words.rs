@@ -1,4 +1,5 @@
-//! The words of which names consist, in lists by what each word says about the value.
+//! The words in names of variables and options, such as `api` and `key` in `API_KEY`. A list holds the words that say the
+//! same about the value: that the value is a secret, or that it is not.
 
 /// The kind of secret that a noun in a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
