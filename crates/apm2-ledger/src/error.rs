@@ -6,7 +6,7 @@ use apm2_model::{event::stream_id::StreamId, id_query::UnclearId, state::stream:
 
 use uuid::Uuid;
 
-use crate::{frame::FrameError, record::RecordError, store::error::StoreError};
+use crate::{record::RecordError, store::error::StoreError};
 
 /// Damage in the journal: bytes that differ from the bytes that were written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -194,14 +194,6 @@ pub enum ReadError {
     /// The journal is damaged at the position that was read.
     #[error(transparent)]
     Damaged(#[from] Damage),
-    /// A frame in the store is damaged.
-    #[error("the frame at event {seq} is damaged")]
-    Frame {
-        /// Sequence number of the event that was looked up.
-        seq: u64,
-        /// The frame error.
-        source: FrameError,
-    },
     /// An event is missing, although later events exist.
     #[error("event {seq} is missing")]
     Gap {
@@ -241,10 +233,7 @@ impl ReadError {
     /// Whether the error shows damaged or missing data, and not only data that cannot be accessed.
     #[must_use]
     pub const fn is_integrity(&self) -> bool {
-        matches!(
-            self,
-            Self::Damaged(_) | Self::Frame { .. } | Self::Gap { .. } | Self::Record { .. } | Self::Illegal { .. }
-        )
+        matches!(self, Self::Damaged(_) | Self::Gap { .. } | Self::Record { .. } | Self::Illegal { .. })
     }
 }
 

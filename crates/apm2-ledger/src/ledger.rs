@@ -90,7 +90,8 @@ impl Ledger {
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
         let Recovered { lock, mut journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
-        let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain());
+        let frame_builder =
+            IndexedFrameBuilder::new(journal.next_seq(), journal.chain()).map_err(OpenError::io(lock.dir().named()))?;
         let id = journal.ledger();
         let dir = Arc::clone(lock.dir());
         extent::write(dir.at(), id, head);
@@ -223,6 +224,7 @@ impl Inner {
         let Some(OpenResources { indexer, sealer, _lock }) = resources.take() else { return };
         if let Some(mut writer) = self.group_commit.close() {
             writer.write_snapshot();
+            writer.send_commits();
         }
         drop(sealer);
         // The writer was dropped above, so the channel is closed and the indexing thread ends, unless a call of sled

@@ -24,9 +24,10 @@ pub const APPEND_BYTES_MAX: usize = RECORD_BYTES_MAX + 4;
 /// Size at which a group commit is closed: appends that wait are joined into one commit until its body has this size.
 pub const COMMIT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Size limit of the body of one frame in the store, unless it holds a single larger event. Frames are small because a
-/// sled node holds about 16 frames, and sled moves nodes over 128 KiB to separate files that it never syncs.
-pub const FRAME_BYTES_MAX: usize = 4 * 1024;
+/// Size limit of the events of one frame in the store before compression, unless it holds a single larger event. The
+/// events of a supervisor take about a seventh of it when they are compressed. Frames are small because a sled node holds
+/// about 16 frames, and sled moves nodes over 128 KiB to separate files that it never syncs.
+pub const FRAME_BYTES_MAX: usize = 32 * 1024;
 
 /// Size of a journal segment file, which is allocated, filled with zeros and synced before it is used. Opening a ledger
 /// reads the whole last segment, so segments are small. When the disk is full, at least half an allocated segment is
@@ -36,9 +37,9 @@ pub const SEGMENT_BYTES: u64 = 2 * 1024 * 1024;
 /// Capacity of the queue of appends that wait for a commit. A further call of `append` blocks until the queue has room.
 pub const APPEND_QUEUE_LEN: usize = 1024;
 
-/// Capacity of the queue of commits that the indexing thread has yet to add to the store. When the queue is full, an
-/// append blocks, for at most [`INDEXER_STALL`].
-pub const INDEXER_QUEUE_LEN: usize = 4096;
+/// Capacity of the queue of messages to the indexing thread. Each has commits for about one frame of the store. When the
+/// queue is full, an append blocks, for at most [`INDEXER_STALL`].
+pub const INDEXER_QUEUE_LEN: usize = 64;
 
 /// Number of events after which the states of the changed streams are written to the store as snapshots.
 pub const SNAPSHOT_EVENTS: u64 = 10_000;
@@ -72,7 +73,7 @@ pub const CLOSE_WAIT: Duration = Duration::from_secs(30);
 pub const TAIL_READ_TRIES: u32 = 20;
 
 /// Size of sled's cache. The default of sled is 1 GiB.
-pub const STORE_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+pub const STORE_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 
 /// Free disk space below which no new process start is recorded, so that the exits of running processes can still be
 /// recorded.

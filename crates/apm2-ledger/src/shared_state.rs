@@ -4,7 +4,10 @@
 use std::{
     collections::VecDeque,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
@@ -64,6 +67,8 @@ pub(crate) struct SharedState {
     on_poison: Mutex<Vec<OnPoison>>,
     /// `None` after the store failed or was closed; readers then read the journal.
     store: RwLock<Option<Arc<Store>>>,
+    /// Whether the indexing thread waits for a message about the next commit, see [`Self::request_signal`].
+    is_signal_wanted: AtomicBool,
     observers: RwLock<Vec<Observer>>,
 }
 
@@ -71,7 +76,8 @@ impl SharedState {
     pub(crate) fn new(dir: Arc<LedgerDir>, head: Head, store: Option<Store>) -> Self {
         let acknowledged = Mutex::new(Acknowledged { head, tail: VecDeque::new(), poison: None });
         let (on_poison, observers) = (Mutex::default(), RwLock::default());
-        Self { dir, acknowledged, on_poison, store: RwLock::new(store.map(Arc::new)), observers }
+        let (store, is_signal_wanted) = (RwLock::new(store.map(Arc::new)), AtomicBool::new(true));
+        Self { dir, acknowledged, on_poison, store, is_signal_wanted, observers }
     }
 
     /// Locks the state. A poisoned mutex is used all the same, since no panic can leave the state inconsistent.
@@ -95,6 +101,17 @@ impl SharedState {
         for observer in self.observers.read().unwrap_or_else(PoisonError::into_inner).iter() {
             observer(header.last_seq());
         }
+    }
+
+    /// Asks for a message to the indexing thread when the next commit is acknowledged. Without the request, the thread is
+    /// only woken for a number of commits together.
+    pub(crate) fn request_signal(&self) {
+        self.is_signal_wanted.store(true, Ordering::Release);
+    }
+
+    /// Whether the indexing thread asked for a message since the last call.
+    pub(crate) fn take_signal_request(&self) -> bool {
+        self.is_signal_wanted.swap(false, Ordering::AcqRel)
     }
 
     /// Registers `observer`, which is called after each later commit.

@@ -9,20 +9,15 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    frame::Frame,
     journal::{event_batch::EventBatch, reader::JournalReader},
     read::{access::Access, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
-    store::{
-        frames::{FrameBytes, FrameScan},
-        sled_store::Store,
-    },
+    store::{frames::FrameScan, sled_store::Store},
 };
 
-/// The bytes of a frame from the store, or of a commit from memory or from the journal.
+/// The bytes of a commit from memory, or of a frame from the store or a batch from the journal.
 enum Bytes {
-    Stored(FrameBytes),
     Committed(Arc<Commit>),
     Read(Vec<u8>),
 }
@@ -30,7 +25,6 @@ enum Bytes {
 impl Bytes {
     fn get(&self, range: Range<usize>) -> &[u8] {
         let bytes = match self {
-            Self::Stored(bytes) => bytes,
             Self::Committed(commit) => commit.bytes.as_slice(),
             Self::Read(bytes) => bytes.as_slice(),
         };
@@ -46,10 +40,10 @@ struct Current {
 }
 
 impl Current {
-    fn of_frame(bytes: Bytes, frame: &Frame) -> Self {
-        let header = frame.header();
-        let rest = (header.first_seq..).zip(frame.events().to_vec());
-        Self { bytes, last_seq: header.last_seq(), rest }
+    fn of_commit(commit: Arc<Commit>) -> Self {
+        let header = commit.frame.header();
+        let rest = (header.first_seq..).zip(commit.frame.events().to_vec());
+        Self { last_seq: header.last_seq(), rest, bytes: Bytes::Committed(commit) }
     }
 
     fn of_batch(batch: EventBatch) -> Self {
@@ -216,29 +210,25 @@ impl Events {
             (None, Some(_)) => None,
             (None, None) => Some(self.scanned_frame(&store)?),
         };
-        match (stored, tail) {
-            (Some((bytes, frame)), _) => self.current = Some(Current::of_frame(Bytes::Stored(bytes), &frame)),
-            (None, Some(commit)) => {
-                let current = Current::of_frame(Bytes::Committed(Arc::clone(&commit)), &commit.frame);
-                self.current = Some(current);
-            }
+        self.current = match (stored, tail) {
+            (Some(frame), _) => Some(Current::of_batch(frame)),
+            (None, Some(commit)) => Some(Current::of_commit(commit)),
             (None, None) => return Ok(false),
-        }
+        };
         Ok(true)
     }
 
     /// The frame of the store that holds the next event: the next frame of the scan if it fits, else the frame that is
     /// found by its key.
-    fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<(FrameBytes, Frame), ReadError> {
-        if let Some(bytes) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten() {
-            let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq: self.next, source })?;
-            if frame.header().first_seq == self.next {
-                return Ok((bytes, frame));
-            }
+    fn scanned_frame(&mut self, store: &Arc<Store>) -> Result<EventBatch, ReadError> {
+        if let Some(frame) = self.scan.as_mut().map(FrameScan::next).transpose()?.flatten()
+            && frame.first_seq() == self.next
+        {
+            return Ok(frame);
         }
-        let (bytes, frame) = stored_frame(store, self.next)?;
-        self.scan = Some(store.frames_after(frame.header().first_seq));
-        Ok((bytes, frame))
+        let frame = stored_frame(store, self.next)?;
+        self.scan = Some(store.frames_after(frame.first_seq()));
+        Ok(frame)
     }
 
     fn next_journal_frame(&mut self) -> Result<bool, ReadError> {
@@ -257,20 +247,18 @@ impl Events {
 }
 
 /// The frame of the store that holds event `seq`.
-fn stored_frame(store: &Store, seq: u64) -> Result<(FrameBytes, Frame), ReadError> {
-    let bytes = store.frame_at(seq)?.ok_or(ReadError::Gap { seq })?;
-    let frame = Frame::parse(&bytes).map_err(|source| ReadError::Frame { seq, source })?;
-    let header = frame.header();
-    if (header.first_seq..=header.last_seq()).contains(&seq) { Ok((bytes, frame)) } else { Err(ReadError::Gap { seq }) }
+fn stored_frame(store: &Store, seq: u64) -> Result<EventBatch, ReadError> {
+    let frame = store.frame_at(seq)?.ok_or(ReadError::Gap { seq })?;
+    if (frame.first_seq()..=frame.last_seq()).contains(&seq) { Ok(frame) } else { Err(ReadError::Gap { seq }) }
 }
 
 /// The first frame of the store that may hold an event of `stream` with a sequence number of at least `seq`.
-fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<(FrameBytes, Frame)>, ReadError> {
+fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<EventBatch>, ReadError> {
     let begun = store.stream_frame_at(stream, seq)?;
     if let Some(first_seq) = begun {
-        let (bytes, frame) = stored_frame(store, first_seq)?;
-        if frame.header().last_seq() >= seq {
-            return Ok(Some((bytes, frame)));
+        let frame = stored_frame(store, first_seq)?;
+        if frame.last_seq() >= seq {
+            return Ok(Some(frame));
         }
     }
     store.stream_frame_after(stream, seq)?.map(|first_seq| stored_frame(store, first_seq)).transpose()

@@ -299,7 +299,7 @@ fn add_missing_events(
         return Ok(());
     }
     let mut reader = JournalReader::starting_at(dir, head.seq + 1)?;
-    let mut frame_builder = IndexedFrameBuilder::new(head.seq + 1, head.chain);
+    let mut frame_builder = IndexedFrameBuilder::new(head.seq + 1, head.chain)?;
     let mut unflushed = 0;
     while let Some(batch) = reader.next_batch()? {
         let mut chain = batch.chain_before();
@@ -315,7 +315,7 @@ fn add_missing_events(
             }
             let event = decode_event(seq, event_bytes)
                 .map_err(|error| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
-            if let Some(frame) = frame_builder.push(event_bytes, &EventKeys::from(&event)) {
+            if let Some(frame) = frame_builder.push(event_bytes, &EventKeys::from(&event))? {
                 store.add(head.ledger, &frame)?;
                 unflushed += 1;
             }
@@ -326,7 +326,7 @@ fn add_missing_events(
             }
         }
     }
-    if let Some(frame) = frame_builder.finish() {
+    if let Some(frame) = frame_builder.finish()? {
         store.add(head.ledger, &frame)?;
     }
     if frame_builder.next_seq() != journal.next_seq() || frame_builder.chain() != journal.chain() {

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::journal::sealed::error::SealError;
+
 /// Why an operation on the store failed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -14,6 +16,9 @@ pub enum StoreError {
     /// A file or directory of the store could not be read or written.
     #[error("the store's directory: {0}")]
     Io(#[from] io::Error),
+    /// A frame could not be built from events.
+    #[error(transparent)]
+    Frame(#[from] SealError),
     /// The content of the store contradicts itself, so that it cannot be what was written.
     #[error("the store is inconsistent: {0}")]
     Inconsistent(String),

@@ -1,24 +1,13 @@
 //! Reads the frames of the store, by event number and by the index of streams and minutes.
 
-use std::{ops::Deref, sync::Arc};
+use std::sync::Arc;
 
 use apm2_model::event::stream_id::StreamId;
 
 use crate::{
-    frame::Frame,
-    store::{error::StoreError, guard::guarded, key, sled_store::Store},
+    journal::event_batch::EventBatch,
+    store::{error::StoreError, guard::guarded, key, sled_store::Store, stored_frame},
 };
-
-/// The bytes of a frame in sled's cache, without a copy.
-pub(crate) struct FrameBytes(sled::IVec);
-
-impl Deref for FrameBytes {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.0
-    }
-}
 
 /// Iterates over the frames of the store in order, which is faster than looking up each frame by its key.
 pub(crate) struct FrameScan {
@@ -28,18 +17,19 @@ pub(crate) struct FrameScan {
 }
 
 impl FrameScan {
-    /// The bytes of the next frame; `None` after the last frame that is in the store now.
-    pub(crate) fn next(&mut self) -> Result<Option<FrameBytes>, StoreError> {
-        guarded(|| Ok(self.frames.next().transpose()?.map(|(_, bytes)| FrameBytes(bytes))))
+    /// The next frame; `None` after the last frame that is in the store now.
+    pub(crate) fn next(&mut self) -> Result<Option<EventBatch>, StoreError> {
+        let next = guarded(|| Ok(self.frames.next().transpose()?))?;
+        next.map(|(key, bytes)| stored_frame::parse(key::frame_seq(&key), &bytes)).transpose()
     }
 }
 
 impl Store {
-    /// The bytes of the last frame whose first event is at or before `seq`; `None` if there is none.
-    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<FrameBytes>, StoreError> {
+    /// The last frame whose first event is at or before `seq`; `None` if there is none.
+    pub(crate) fn frame_at(&self, seq: u64) -> Result<Option<EventBatch>, StoreError> {
         let range = key::frame(0)..=key::frame(seq);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
-        Ok(last.map(|(_, bytes)| FrameBytes(bytes)))
+        last.map(|(key, bytes)| stored_frame::parse(key::frame_seq(&key), &bytes)).transpose()
     }
 
     /// Iterates over the frames whose first event is after `first_seq`, in order.
@@ -77,16 +67,12 @@ impl Store {
     /// Calls `visit` for each frame of the store, in order. Stops at the first error.
     pub(crate) fn each_frame(
         &self,
-        mut visit: impl FnMut(&Frame, &[u8]) -> Result<(), StoreError>,
+        mut visit: impl FnMut(&EventBatch) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         guarded(|| {
             for entry in self.db.scan_prefix([key::FRAME]) {
                 let (key, bytes) = entry?;
-                let frame = Frame::parse(&bytes).map_err(|error| StoreError::Inconsistent(error.to_string()))?;
-                if key::frame_seq(&key) != Some(frame.header().first_seq) {
-                    return Err(StoreError::Inconsistent("a frame has the key of another frame".to_owned()));
-                }
-                visit(&frame, &bytes)?;
+                visit(&stored_frame::parse(key::frame_seq(&key), &bytes)?)?;
             }
             Ok(())
         })

@@ -7,7 +7,7 @@ use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 
 use crate::{
     chain::Chain,
-    frame::Frame,
+    journal::event_batch::EventBatch,
     record::{RecordError, decode_event},
     store::key,
 };
@@ -62,11 +62,11 @@ impl FrameKeys {
 
 /// Computes the index keys of a frame from its events. An error has the sequence number of the event that cannot be
 /// decoded.
-pub(crate) fn keys(frame: &Frame, bytes: &[u8]) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
+pub(crate) fn keys(frame: &EventBatch) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
     let mut keys = FrameKeys::default();
-    for (seq, event_bytes) in frame.iter(bytes) {
+    for (seq, event_bytes) in frame.iter() {
         let event = decode_event(seq, event_bytes).map_err(|error| (seq, error))?;
-        keys.add(frame.header().first_seq, &EventKeys::from(&event));
+        keys.add(frame.first_seq(), &EventKeys::from(&event));
     }
     Ok(keys.into_sorted())
 }

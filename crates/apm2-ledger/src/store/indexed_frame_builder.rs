@@ -1,55 +1,65 @@
 //! Builds the frames of the store, with their index keys, from events.
 
+use std::io;
+
 use crate::{
     chain::Chain,
-    frame::FrameBuilder,
+    journal::sealed::{
+        block::{BlockBuilder, Slot},
+        packing::Packer,
+    },
     limits::FRAME_BYTES_MAX,
-    store::index::{EventKeys, FrameKeys, IndexedFrame},
+    store::{
+        error::StoreError,
+        index::{EventKeys, FrameKeys, IndexedFrame},
+    },
 };
 
 /// Builds consecutive frames from consecutive events.
 pub(crate) struct IndexedFrameBuilder {
-    builder: FrameBuilder,
+    block: BlockBuilder,
     keys: FrameKeys,
+    packer: Packer,
 }
 
 impl IndexedFrameBuilder {
-    pub(crate) fn new(first_seq: u64, chain: Chain) -> Self {
-        Self { builder: FrameBuilder::new(first_seq, chain), keys: FrameKeys::default() }
+    /// Creates a builder whose first frame begins with event `first_seq` and follows the hash chain value `chain`.
+    ///
+    /// # Errors
+    /// When there is no memory for the compression.
+    pub(crate) fn new(first_seq: u64, chain: Chain) -> io::Result<Self> {
+        Ok(Self { block: BlockBuilder::new(first_seq, chain), keys: FrameKeys::default(), packer: Packer::new()? })
     }
 
-    pub(crate) fn next_seq(&self) -> u64 {
-        self.builder.next_seq()
+    pub(crate) const fn next_seq(&self) -> u64 {
+        self.block.next_seq()
     }
 
-    pub(crate) fn chain(&self) -> Chain {
-        self.builder.chain()
-    }
-
-    /// Whether the builder holds no events: every added event is in a frame that was returned.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.builder.is_empty()
+    pub(crate) const fn chain(&self) -> Chain {
+        self.block.chain()
     }
 
     /// Adds the next event. If the event does not fit into the current frame, returns that frame, and begins a new
     /// frame with the event.
-    pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Option<IndexedFrame> {
-        let fits = self.builder.body_len() + event_bytes.len() + size_of::<u32>() <= FRAME_BYTES_MAX;
-        let full = if fits { None } else { self.finish() };
-        self.builder.push(event_bytes);
-        self.keys.add(self.builder.first_seq(), keys);
-        full
+    pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Result<Option<IndexedFrame>, StoreError> {
+        let slot = Slot::Event(event_bytes);
+        let full = if self.block.fits(&slot, FRAME_BYTES_MAX) { None } else { self.finish()? };
+        self.keys.add(self.block.first_seq(), keys);
+        self.block.push(&slot)?;
+        Ok(full)
     }
 
     /// Returns the remaining events as one frame; `None` if there are none.
-    pub(crate) fn finish(&mut self) -> Option<IndexedFrame> {
-        if self.builder.is_empty() {
-            return None;
+    pub(crate) fn finish(&mut self) -> Result<Option<IndexedFrame>, StoreError> {
+        if self.block.is_empty() {
+            return Ok(None);
         }
-        let next = FrameBuilder::new(self.builder.next_seq(), self.builder.chain());
-        let builder = std::mem::replace(&mut self.builder, next);
-        let (first_seq, last_seq, chain) = (builder.first_seq(), builder.next_seq() - 1, builder.chain());
+        let next = BlockBuilder::new(self.block.next_seq(), self.block.chain());
+        let block = std::mem::replace(&mut self.block, next);
+        let (first_seq, last_seq, chain) = (block.first_seq(), block.next_seq() - 1, block.chain());
         let index = std::mem::take(&mut self.keys).into_sorted();
-        Some(IndexedFrame { first_seq, last_seq, chain, bytes: builder.finish(), index })
+        let mut bytes = Vec::new();
+        block.finish(&mut self.packer, &mut bytes)?;
+        Ok(Some(IndexedFrame { first_seq, last_seq, chain, bytes, index }))
     }
 }

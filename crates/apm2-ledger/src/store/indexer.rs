@@ -1,7 +1,8 @@
 //! The indexing thread, which adds acknowledged commits to the store.
 //!
-//! The thread collects events until a frame is full, or until no commit has arrived for the time `IDLE`. Until a frame
-//! is added to the store, readers find its events in memory. When the store fails, the ledger continues without a
+//! The thread collects events until a frame is full, a snapshot is written or the ledger is closed. Until a frame is
+//! added to the store, readers find its events in memory. After a crash, the next opening of the ledger adds the events
+//! that the store lacks. When the store fails, the ledger continues without a
 //! store: readers read the journal, which is complete, and the next opening of the ledger rebuilds the store.
 
 use std::{
@@ -9,7 +10,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use apm2_model::state::stream::Stream;
@@ -22,14 +23,10 @@ use crate::{
     store::{error::StoreError, index::IndexedFrame, indexed_frame_builder::IndexedFrameBuilder, sled_store::Store},
 };
 
-/// Time without a new commit after which the events that are collected are added to the store as a frame that is not
-/// full.
-const IDLE: Duration = Duration::from_millis(50);
-
 /// A message from the committing thread to the indexing thread.
 pub(crate) enum IndexerMessage {
-    /// An acknowledged commit, to be added to the store.
-    Commit(Arc<Commit>),
+    /// Acknowledged commits, in order, to be added to the store.
+    Commits(Vec<Arc<Commit>>),
     /// The states of changed streams after event `seq`, to be written to the store as snapshots.
     Snapshot { seq: u64, streams: Vec<Arc<Stream>> },
 }
@@ -55,7 +52,7 @@ impl StoreIndexer {
             let Some(store) = self.shared.store() else { return drain(messages) };
             let indexed = match self.next(messages) {
                 Ok(message) => self.index(&store, std::iter::once(message).chain(messages.try_iter())),
-                Err(RecvTimeoutError::Timeout) => self.add_rest(&store).and_then(|()| self.flush(&store)),
+                Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => {
                     return self.add_rest(&store).and_then(|()| self.flush(&store)).is_ok();
                 }
@@ -71,20 +68,20 @@ impl StoreIndexer {
     /// Writes the extent mark, which holds the number of events in the ledger, if `EXTENT_EVENTS` events were appended
     /// or `EXTENT_INTERVAL` has passed since the last one.
     fn mark_extent(&mut self) {
-        let (head, (marked, since)) = (self.shared.head(), self.marked);
-        let unmarked = head.size.saturating_sub(marked);
+        let (marked, since) = self.marked;
+        let unmarked = self.shared.head().size.saturating_sub(marked);
         if unmarked >= EXTENT_EVENTS || (unmarked > 0 && since.elapsed() >= EXTENT_INTERVAL) {
+            // The request is made before the head is read, so that the commit after this head causes a message.
+            self.shared.request_signal();
+            let head = self.shared.head();
             extent::write(self.shared.dir.at(), self.ledger, head);
             self.marked = (head.size, Instant::now());
         }
     }
 
-    /// Receives the next message. Waits without a timeout if nothing is left to add, to flush or to mark, so that the
-    /// thread of an idle ledger does not wake up.
+    /// Receives the next message. Waits without a timeout if the extent mark includes all events, so that the thread of
+    /// an idle ledger does not wake up.
     fn next(&self, messages: &Receiver<IndexerMessage>) -> Result<IndexerMessage, RecvTimeoutError> {
-        if !self.frame_builder.is_empty() || self.unflushed > 0 {
-            return messages.recv_timeout(IDLE);
-        }
         let (marked, since) = self.marked;
         if self.shared.head().size > marked {
             return messages.recv_timeout(EXTENT_INTERVAL.saturating_sub(since.elapsed()));
@@ -101,17 +98,22 @@ impl StoreIndexer {
     ) -> Result<(), StoreError> {
         for message in messages {
             match message {
-                IndexerMessage::Commit(commit) => {
-                    for ((_, event_bytes), keys) in commit.frame.iter(&commit.bytes).zip(&commit.keys) {
-                        if let Some(frame) = self.frame_builder.push(event_bytes, keys) {
-                            self.add(store, &frame)?;
-                        }
-                    }
+                IndexerMessage::Commits(commits) => {
+                    commits.iter().try_for_each(|commit| self.index_commit(store, commit))?;
                 }
                 IndexerMessage::Snapshot { seq, streams } => {
                     self.add_rest(store)?;
                     store.write_snapshot(seq, &streams)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    fn index_commit(&mut self, store: &Store, commit: &Commit) -> Result<(), StoreError> {
+        for ((_, event_bytes), keys) in commit.frame.iter(&commit.bytes).zip(&commit.keys) {
+            if let Some(frame) = self.frame_builder.push(event_bytes, keys)? {
+                self.add(store, &frame)?;
             }
         }
         Ok(())
@@ -126,7 +128,7 @@ impl StoreIndexer {
 
     /// Adds the events in the frame builder to the store, as a frame that is not full.
     pub(crate) fn add_rest(&mut self, store: &Store) -> Result<(), StoreError> {
-        match self.frame_builder.finish() {
+        match self.frame_builder.finish()? {
             Some(frame) => self.add(store, &frame),
             None => Ok(()),
         }

@@ -15,6 +15,7 @@ pub(crate) mod indexer;
 pub(crate) mod key;
 pub(crate) mod sled_store;
 pub(crate) mod snapshots;
+mod stored_frame;
 
 /// The name of the store's directory within the ledger's directory.
 pub(crate) const STORE_DIR: &str = "sled";

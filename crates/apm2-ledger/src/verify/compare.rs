@@ -187,8 +187,8 @@ fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, 
         events
     });
     let mut found = None;
-    store.each_frame(|frame, bytes| {
-        let mut events = frame.iter(bytes);
+    store.each_frame(|frame| {
+        let mut events = frame.iter();
         if found.is_none() {
             let differing = |(seq, in_store): &(u64, &[u8])| {
                 journal.next().is_none_or(|(at, in_journal)| at != *seq || in_journal != *in_store)
@@ -235,20 +235,26 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     let mut chain = Chain::genesis(head.ledger);
     let mut expected = Digest::default();
     let mut names = HashSet::new();
-    store.each_frame(|frame, bytes| {
-        let header = frame.header();
-        if header.first_seq != next_seq || header.chain_before != chain {
+    let mut checked = (0, 0);
+    let altered = |(first_seq, last_seq)| Err(StoreError::Altered { first_seq, last_seq });
+    store.each_frame(|frame| {
+        if frame.first_seq() != next_seq {
             return inconsistent(format!("the frame after event {} is missing", next_seq - 1));
         }
         // The chain is computed from the events, to detect an event that was changed together with the checksum of its
         // frame.
-        chain = frame.iter(bytes).fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
-        if chain != header.chain_after {
-            return Err(StoreError::Altered { first_seq: next_seq, last_seq: header.last_seq() });
+        if frame.chain_before() != chain {
+            return if checked.1 == 0 {
+                inconsistent("it begins with another chain".to_owned())
+            } else {
+                altered(checked)
+            };
         }
-        next_seq = header.last_seq() + 1;
-        let keys = index::keys(frame, bytes)
-            .map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
+        chain = frame.iter().fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
+        checked = (next_seq, frame.last_seq());
+        next_seq = frame.last_seq() + 1;
+        let keys =
+            index::keys(frame).map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
         for key in keys {
             // Several events can give a process the same name. The store holds one key for it, so only the first one is
             // counted.
@@ -258,7 +264,10 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         }
         Ok(())
     })?;
-    if next_seq != head.seq + 1 || chain != head.chain {
+    if next_seq == head.seq + 1 && chain != head.chain {
+        return altered(checked);
+    }
+    if next_seq != head.seq + 1 {
         return inconsistent(format!("it ends at event {}, but its head states event {}", next_seq - 1, head.seq));
     }
     if store.index_digest()? != expected {

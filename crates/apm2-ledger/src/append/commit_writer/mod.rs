@@ -35,8 +35,8 @@ use crate::{
     frame::{Frame, FrameBuilder, LENGTH_LEN},
     journal::writer::JournalWriter,
     limits::{
-        APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, INDEXER_STALL, RETRY_INTERVAL,
-        SNAPSHOT_EVENTS,
+        APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, INDEXER_STALL,
+        RETRY_INTERVAL, SNAPSHOT_EVENTS,
     },
     read::{current_states::newer_than_snapshots, reader::Reader},
     record::{decode_event, encode_event},
@@ -76,6 +76,9 @@ pub(crate) struct CommitWriter {
     /// Channel to the indexing thread. `None` after the store has stopped responding; then the journal is written
     /// without it.
     messages: Option<SyncSender<IndexerMessage>>,
+    /// Acknowledged commits that were not sent to the indexing thread yet, and the length of their frames in bytes.
+    unsent: Vec<Arc<Commit>>,
+    unsent_bytes: usize,
     stream_heads: StreamHeads,
     events_since_snapshot: u64,
     /// Whether the snapshots and [`StreamHeads`] together contain all changes from before the ledger was opened. This
@@ -97,6 +100,8 @@ impl CommitWriter {
             history: Reader::shared(Arc::clone(&shared)),
             shared,
             messages: Some(messages),
+            unsent: Vec::new(),
+            unsent_bytes: 0,
             stream_heads: StreamHeads::new(stream_heads_max),
             events_since_snapshot: 0,
             has_all_changes: false,
@@ -207,7 +212,7 @@ impl CommitWriter {
                 for Accepted { appended, caller } in accepted {
                     AppendRequest::answer(caller, Ok(appended));
                 }
-                self.send_to_indexer(IndexerMessage::Commit(commit));
+                self.index(commit);
                 if self.events_since_snapshot >= SNAPSHOT_EVENTS {
                     self.write_snapshot();
                 }
@@ -219,6 +224,25 @@ impl CommitWriter {
                     AppendRequest::answer(caller, Err(AppendError::Poisoned(poison.clone())));
                 }
             }
+        }
+    }
+
+    /// Adds a commit to those that are sent to the indexing thread. Sends them when they fill a frame of the store, so
+    /// that the thread is not woken for each append.
+    fn index(&mut self, commit: Arc<Commit>) {
+        self.unsent_bytes += commit.bytes.len();
+        self.unsent.push(commit);
+        if self.unsent_bytes >= FRAME_BYTES_MAX || self.shared.take_signal_request() {
+            self.send_commits();
+        }
+    }
+
+    /// Sends all acknowledged commits to the indexing thread.
+    pub(crate) fn send_commits(&mut self) {
+        self.unsent_bytes = 0;
+        if !self.unsent.is_empty() {
+            let commits = std::mem::take(&mut self.unsent);
+            self.send_to_indexer(IndexerMessage::Commits(commits));
         }
     }
 
@@ -235,6 +259,7 @@ impl CommitWriter {
         self.stream_heads.mark_snapshotted();
         if let Some(streams) = streams {
             self.has_all_changes = true;
+            self.send_commits();
             self.send_to_indexer(IndexerMessage::Snapshot { seq, streams });
         }
     }

@@ -120,7 +120,7 @@ impl Fixture {
     fn opened(dir: TempDir, expected: Vec<Option<Stream>>, seq: u64) -> Self {
         let options = Options { backend: Arc::new(Unsynced), segment_bytes: 16 * 1024, ..Options::default() };
         let Recovered { lock, journal, store, .. } = recover(dir.path(), &options).unwrap();
-        let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain());
+        let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain()).unwrap();
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
         let shared = Arc::new(SharedState::new(Arc::clone(lock.dir()), head, store));
         let indexer = StoreIndexer::new(Arc::clone(&shared), journal.ledger(), frame_builder);
@@ -135,6 +135,7 @@ impl Fixture {
             Step::Serve(requests) => fixture.serve(requests),
             Step::IndexMessages(count) => fixture.index_messages(*count),
             Step::IndexAll => {
+                fixture.writer.send_commits();
                 fixture.index_messages(usize::MAX);
                 if let Some(store) = fixture.shared.store() {
                     fixture.indexer.add_rest(&store).unwrap();

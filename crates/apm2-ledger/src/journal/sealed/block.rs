@@ -27,7 +27,7 @@ use crate::{
         fields::{Fields, checked, push_crc},
         packing::{Packer, unpack},
     },
-    limits::{BLOCK_BYTES, RECORD_BYTES_MAX},
+    limits::RECORD_BYTES_MAX,
 };
 
 /// Bytes before the stored bytes.
@@ -263,13 +263,13 @@ impl BlockBuilder {
         Self { first_seq, chain_before: chain, chain, count: 0, body: Vec::new() }
     }
 
-    /// Whether the slot belongs into the next block.
-    pub(crate) const fn is_full_for(&self, slot: &Slot<'_>) -> bool {
+    /// Whether the body, with the slot, has at most `bytes_max` bytes before compression. A single slot always fits.
+    pub(crate) const fn fits(&self, slot: &Slot<'_>, bytes_max: usize) -> bool {
         let len = match slot {
             Slot::Event(bytes) => bytes.len(),
             Slot::Erased(leaf) => leaf.len(),
         };
-        self.count > 0 && self.body.len() + LENGTH_LEN + len > BLOCK_BYTES
+        self.count == 0 || self.body.len() + LENGTH_LEN + len <= bytes_max
     }
 
     pub(crate) fn push(&mut self, slot: &Slot<'_>) -> Result<(), SealError> {
@@ -288,6 +288,11 @@ impl BlockBuilder {
     /// Whether no event was added yet.
     pub(crate) const fn is_empty(&self) -> bool {
         self.count == 0
+    }
+
+    /// The seq of the first event.
+    pub(crate) const fn first_seq(&self) -> u64 {
+        self.first_seq
     }
 
     /// The seq that the next event has.

@@ -16,6 +16,7 @@ use crate::{
         table::TableWriter,
         trailer::{SectionPlace, Trailer, write_section},
     },
+    limits::BLOCK_BYTES,
 };
 
 /// A sealed segment that is being made, in memory.
@@ -67,7 +68,7 @@ impl SealedBuilder {
     }
 
     fn push_slot(&mut self, slot: &Slot<'_>) -> Result<(), SealError> {
-        if self.block.is_full_for(slot) {
+        if !self.block.fits(slot, BLOCK_BYTES) {
             self.finish_block()?;
         }
         if self.block.is_empty() {
