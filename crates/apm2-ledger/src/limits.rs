@@ -83,8 +83,8 @@ pub const DISK_FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// their events.
 pub const SET_ASIDE_MAX: usize = 3;
 
-/// Number of events after which the extent mark is written again. The extent mark is a file with the number of events
-/// that the ledger is known to hold.
+/// Number of events after which the extent mark is written again, when the next commits are sent to the indexing thread.
+/// The extent mark is a file with the number of events that the ledger is known to hold.
 pub const EXTENT_EVENTS: u64 = 1000;
 
 /// Time after which the extent mark is written again if fewer than [`EXTENT_EVENTS`] events were appended since the
