@@ -1,8 +1,8 @@
-//! Benchmarks of the ledger. Each run also measures a plain file and SQLite on the same machine, because results of
+//! Benchmarks of the ledger. Each run also measures plain files and databases on the same machine, because results of
 //! different machines or runs cannot be compared.
 //!
 //! ```text
-//! apm2-bench [--short] append [DIR]       durable appends, 1 and 64 callers: ledger, plain file with fdatasync, SQLite
+//! apm2-bench [--short] append [DIR]       durable appends, 1 and 64 callers: ledger, plain files, SQLite, redb, fjall
 //! apm2-bench [--short] allocations [DIR]  memory allocations of a durable append
 //! apm2-bench fill DIR EVENTS              creates a ledger with about EVENTS events
 //! apm2-bench replay DIR                   replays the events of the ledger to process handles
@@ -30,7 +30,7 @@ use apm2_ledger::{Ledger, Origin, Reader};
 use crate::{
     allocations::allocations,
     events::{Fill, stream},
-    peers::{LedgerPeer, Peer, PlainFile, Sqlite},
+    peers::{LEDGER, PREFILLED, Peer, SQLITE, open_all},
 };
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -78,11 +78,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn append(parent: &Path, extent: Extent) -> Result<()> {
     for callers in CALLERS {
         let dir = tempfile::tempdir_in(parent)?;
-        let peers: Vec<Arc<dyn Peer>> = vec![
-            Arc::new(LedgerPeer::open(&dir.path().join("ledger"))?),
-            Arc::new(PlainFile::open(&dir.path().join("file"))?),
-            Arc::new(Sqlite::open(&dir.path().join("sqlite"))?),
-        ];
+        let peers = open_all(dir.path())?;
         let mut rates = vec![Vec::new(); peers.len()];
         for _ in 0..extent.rounds {
             for (peer, rates) in peers.iter().zip(&mut rates) {
@@ -92,12 +88,12 @@ fn append(parent: &Path, extent: Extent) -> Result<()> {
         let medians: Vec<f64> = rates.into_iter().map(median).collect();
         for (peer, rate) in peers.iter().zip(&medians) {
             let latency_us = callers as f64 * 1e6 / rate;
-            println!("{callers:>3} callers  {:<28} {rate:>10.0} appends/s  {latency_us:>8.1} us each", peer.name());
+            println!("{callers:>3} callers  {:<32} {rate:>10.0} appends/s  {latency_us:>8.1} us each", peer.name());
         }
         println!(
-            "{callers:>3} callers  time of an append, ledger to plain file: {:.2}; appends/s, ledger to SQLite: {:.2}",
-            medians[1] / medians[0],
-            medians[0] / medians[2]
+            "{callers:>3} callers  appends/s, ledger to pre-filled file: {:.2}; ledger to SQLite: {:.2}",
+            medians[LEDGER] / medians[PREFILLED],
+            medians[LEDGER] / medians[SQLITE]
         );
     }
     Ok(())
