@@ -71,6 +71,8 @@ fn what_could_not_be_started_stops_nothing() {
         write(settings);
         place.run(&["up"]).left_with(1).said(&["web: cannot change: ", what, "nothing was stopped"]);
         assert_eq!((place.pid_of("web"), launch_file(&place)), (pid, launch.clone()), "{what}");
+        let files = fs::read_dir(place.ledger().join("launch")).unwrap().count();
+        assert_eq!(files, 1, "no file with the refused launch, which may contain secrets: {what}");
     }
     fs::remove_file(&program).unwrap();
     place.run(&["restart", "web"]).left_with(1).said(&["web: cannot restart: command: ", "nothing was stopped"]);

@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 18] = [
     "run",
     "up",
     "down",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 17] = [
     "tail",
     "replay",
     "verify",
+    "migrate",
     "completions",
     "man",
     "daemon",

@@ -42,6 +42,7 @@ mod known_values;
 mod left_open;
 mod live_reader;
 mod messages;
+mod migrate;
 mod missing_ledger;
 mod moments;
 mod moved_ledger;

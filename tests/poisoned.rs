@@ -10,7 +10,7 @@ use rustix::process::Resource;
 
 use crate::{
     idle::{can_trace, skip},
-    support::{Place, Running, gone, limit, wait_until},
+    support::{Following, Place, Running, gone, limit, wait_until},
 };
 
 #[test]
@@ -62,6 +62,25 @@ fn a_run_whose_daemon_is_poisoned_still_ends_with_the_code_of_its_command() {
     let outcome = running.outcome();
     // The stop was requested and not recorded: the command ended by itself, or by the signal of a recorded stop.
     assert!([7, 143].contains(&outcome.code), "{outcome:?}");
+}
+
+#[test]
+fn a_ledger_is_followed_on_after_it_was_poisoned() {
+    let place = Place::supervising("[[process]]\nname = 'steady'\ncommand = 'sleep'\nargs = ['1000']\n");
+    let daemon = place.daemon().unwrap();
+    let following = Following::start(&place, &["--format", "jsonl", "tail", "-f", "-n", "all"]);
+    wait_until("it follows", || following.printed().contains("\"running\"").then_some(()));
+    limit(daemon, Resource::Fsize, Some(1));
+    place.run(&["restart", "steady"]).said(&["poisoned since "]);
+    // The second attempt to open the ledger fails a second after the first one.
+    wait_until("its daemon tries again", || {
+        place.run(&["list"]).stderr.contains("cannot be opened again").then_some(())
+    });
+    limit(daemon, Resource::Fsize, None);
+    wait_until("it follows on", || following.printed().contains("\"adopted\"").then_some(()));
+    let events = place.run(&["--format", "jsonl", "tail", "-n", "all"]).succeeded().stdout;
+    wait_until("each event is printed", || (following.lines() >= events.lines().count()).then_some(()));
+    assert!(following.printed().starts_with(&events), "each once");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::{
 
 use apm2_core::process::{Event, EventKind, ProcessId, StartTrigger, StreamId};
 use apm2_ledger::{AppendError, Events, Ledger, OpenError, Options, Origin, Reader, verify};
-use apm2_migrations::v1;
+use apm2_migrations::{v1, v2};
 use arbitrary::Arbitrary;
 use tempfile::TempDir;
 
@@ -149,7 +149,7 @@ impl World {
         }
     }
 
-    /// Closes the ledger, and verifies it. Also reads it with the frozen reader of format 1.
+    /// Closes the ledger, and verifies it. Also reads it with the frozen reader of format 2.
     ///
     /// # Panics
     /// When the ledger behaves wrongly.
@@ -159,13 +159,12 @@ impl World {
         let report = verify(&self.dir(), &mut |_| {}).expect("a valid ledger can be verified");
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         assert_eq!(report.head.size, self.events.len() as u64);
-        let frozen = v1::read_journal(&self.dir().join("journal"));
-        if self.events.iter().any(is_newer) {
-            return assert!(frozen.is_err(), "the frozen reader accepts a newer record");
+        let frozen = v2::read_journal(&self.dir().join("journal")).expect("a valid journal is one of version 2");
+        assert_eq!((frozen.events.len(), frozen.chain()), (self.events.len(), report.head.chain.0));
+        for (slot, event) in frozen.events.iter().zip(&self.events) {
+            let v2::Slot::Event(bytes) = slot else { unreachable!("an event was erased") };
+            assert_eq!(v1::decode_event(bytes).is_err(), is_newer(event), "the frozen reader of records: {event:?}");
         }
-        let frozen = frozen.expect("a valid journal of old events is one of version 1");
-        assert!(frozen.events.get(self.events.len()..) == Some(&[]), "{:?}", frozen.events.last());
-        assert_eq!(frozen.chain, report.head.chain.0);
     }
 
     fn dir(&self) -> PathBuf {

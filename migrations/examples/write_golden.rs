@@ -1,7 +1,8 @@
 //! Writes the golden files: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
-//! The files are the golden ledger `DIR/v1/` and its encoded events `DIR/v1-events.txt`, and the encoded events that
-//! need record version 2 or 3, `DIR/records-v2.txt` and `DIR/records-v3.txt`.
+//! The files are the golden ledger of the current format version, `DIR/v2/`, the encoded events of the sample history,
+//! `DIR/v1-events.txt`, and the encoded events that need record version 2 or 3, `DIR/records-v2.txt` and
+//! `DIR/records-v3.txt`.
 //!
 //! Golden files are written once, when a format version is introduced, and are never changed. So existing files are not
 //! overwritten.
@@ -15,21 +16,33 @@ use std::{
     collections::HashMap,
     env,
     error::Error,
-    fs::{self, File},
-    io::{self, Write as _},
+    fs, io,
     path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
 use apm2_core::process::Event;
 use apm2_ledger::{Ledger, Options, journal::segment::FORMAT_VERSION, record::encode_event};
 
-/// Small segments, so that the sample history fills more than one segment.
-const SEGMENT_BYTES: u64 = 8 * 1024;
+/// Small segments, so that the sample history fills several.
+const SEGMENT_BYTES: u64 = 3 * 1024;
+
+/// The first sealed segment without its plain file, and the next one with both: those that a journal has while it is sealed.
+/// Later full segments are plain.
+const SEALED: [u64; 2] = [1, 2];
+
+/// The limit of the wait for the sealing thread.
+const SEALED_WITHIN: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let golden = env::args_os().nth(1).map(PathBuf::from).ok_or("usage: write_golden DIR")?;
     fs::create_dir_all(&golden)?;
-    let records = [("records-v2.txt", sample::records_v2::events()), ("records-v3.txt", sample::records_v3::events())];
+    let records = [
+        ("v1-events.txt", sample::events()),
+        ("records-v2.txt", sample::records_v2::events()),
+        ("records-v3.txt", sample::records_v3::events()),
+    ];
     for (name, events) in records {
         if !golden.join(name).exists() {
             fs::write(golden.join(name), lines_of(&events)?)?;
@@ -37,12 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let ledger = golden.join(format!("v{FORMAT_VERSION}"));
     fs::create_dir(&ledger).map_err(|error| format!("{}: {error}", ledger.display()))?;
-    write_journal(&ledger.join("journal"))?;
-    let events = golden.join(format!("v{FORMAT_VERSION}-events.txt"));
-    File::create_new(&events)
-        .and_then(|mut file| file.write_all(event_lines()?.as_bytes()))
-        .map_err(|error| format!("{}: {error}", events.display()))?;
-    Ok(())
+    write_journal(&ledger.join("journal"))
 }
 
 /// Creates a ledger with the sample history and keeps only its journal. Opening a ledger creates all other files.
@@ -55,23 +63,33 @@ fn write_journal(to: &Path) -> Result<(), Box<dyn Error>> {
         let version = versions.entry(stream).or_insert(0);
         *version += ledger.append(stream, *version, drafts)?.len() as u64;
     }
+    let journal = work.path().join("journal");
+    let plain = |number: u64| format!("{number:010}.seg");
+    let sealed = |number: u64| format!("{number:010}.sealed");
+    let began = Instant::now();
+    while !SEALED.iter().all(|number| journal.join(sealed(*number)).exists()) {
+        if began.elapsed() > SEALED_WITHIN {
+            return Err("the segments were not sealed".into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
     ledger.close()?;
     fs::create_dir(to)?;
-    for entry in fs::read_dir(work.path().join("journal"))? {
+    // The prepared next segment contains no events.
+    let is_kept = |name: &str| {
+        let is_plain = name.ends_with(".seg") && name != plain(SEALED[0]);
+        is_plain || SEALED.iter().any(|number| name == sealed(*number))
+    };
+    for entry in fs::read_dir(journal)? {
         let path = entry?.path();
-        // The prepared next segment contains no events.
-        if path.extension().is_some_and(|extension| extension == "seg") {
-            fs::write(to.join(path.file_name().unwrap_or_default()), fs::read(&path)?)?;
+        if let Some(name) = path.file_name().and_then(|name| name.to_str()).filter(|name| is_kept(name)) {
+            fs::write(to.join(name), fs::read(&path)?)?;
         }
     }
     Ok(())
 }
 
 /// Formats each event as one line: its kind and its bytes in hexadecimal.
-fn event_lines() -> io::Result<String> {
-    lines_of(&sample::events())
-}
-
 fn lines_of(events: &[Event]) -> io::Result<String> {
     let mut text = String::new();
     for event in events {

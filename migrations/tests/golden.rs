@@ -27,10 +27,19 @@ pub(crate) fn copy_of(name: &str) -> TempDir {
     copy
 }
 
-/// The segment files of a ledger, in order.
+/// The plain segment files of a ledger, in order.
 pub(crate) fn segments(ledger: &Path) -> Vec<PathBuf> {
+    files(ledger, "seg")
+}
+
+/// The sealed segment files of a ledger, in order.
+pub(crate) fn sealed(ledger: &Path) -> Vec<PathBuf> {
+    files(ledger, "sealed")
+}
+
+fn files(ledger: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(ledger.join("journal")).unwrap().map(|entry| entry.unwrap().path());
-    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == "seg")).collect();
+    let mut paths: Vec<PathBuf> = entries.filter(|path| path.extension().is_some_and(|it| it == extension)).collect();
     paths.sort();
     paths
 }

@@ -7,3 +7,4 @@ mod golden;
 mod records;
 mod sample;
 mod v1;
+mod v2;

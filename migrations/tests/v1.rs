@@ -18,7 +18,7 @@ use apm2_migrations::v1;
 use crate::{frozen, golden, sample};
 
 /// The hash chain value after the last event of the golden ledger.
-const GOLDEN_CHAIN: &str = "a86d0f60956be6e29776ff9a83e604e2dffe7cd6a560bc2b594c18f8e9699c70";
+pub(crate) const GOLDEN_CHAIN: &str = "a86d0f60956be6e29776ff9a83e604e2dffe7cd6a560bc2b594c18f8e9699c70";
 
 /// A format version that this program does not know.
 const NEWER: u32 = FORMAT_VERSION + 1;
@@ -26,11 +26,11 @@ const NEWER: u32 = FORMAT_VERSION + 1;
 /// Number of event kinds in version 1.
 const KINDS: usize = 28;
 
-fn events_of(reader: &Reader) -> Vec<Event> {
+pub(crate) fn events_of(reader: &Reader) -> Vec<Event> {
     reader.events(1, u64::MAX).map(Result::unwrap).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -96,6 +96,28 @@ async fn the_limit_on_the_whole_holds_and_the_newest_is_kept() {
     assert!(text.len() > 10_000, "{} bytes are left", text.len());
 }
 
+/// After `cp -al`, the log files of the copy are those of the original.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_with_several_hard_links_is_rotated_and_not_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("test-0/stdout.log");
+    let (copy, go) = (dir.path().join("copy"), dir.path().join("go"));
+    ended(&Log::default(), dir.path(), LogConfig::default(), "echo one").await;
+    fs::hard_link(&path, &copy).unwrap();
+    let script = format!("echo two; until [ -e '{}' ]; do sleep 0.01; done; echo three", go.display());
+    let link = async {
+        until("the second run has written", || all(&path).0.contains("two")).await;
+        fs::hard_link(&path, dir.path().join("copy-2")).unwrap();
+        fs::write(&go, "").unwrap();
+    };
+    let log = Log::default();
+    tokio::join!(ended(&log, dir.path(), LogConfig::default(), &script), link);
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    assert_eq!(all(&path), ("one\ntwo\nthree\n".to_owned(), 0));
+    assert_eq!((read(&copy), read(&dir.path().join("copy-2"))), ("one\n".to_owned(), "two\n".to_owned()));
+    assert_eq!(read(&path), "three\n");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_file_is_rotated_however_small() {
     let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());

@@ -91,7 +91,7 @@ impl LaunchFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        let mut client_gone = Vec::new();
+        let mut swept = Vec::new();
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != SET_ASIDE) {
@@ -101,10 +101,10 @@ impl LaunchFiles {
             let changed = fs::symlink_metadata(&path).ok().and_then(|metadata| u64::try_from(metadata.ctime()).ok());
             let age = changed.and_then(|secs| now.duration_since(UNIX_EPOCH + Duration::from_secs(secs)).ok());
             if age.is_some_and(|age| age > age_max) && removed(&path)? {
-                client_gone.push(path);
+                swept.push(path);
             }
         }
-        Ok(client_gone)
+        Ok(swept)
     }
 
     /// Sets aside a launch file that this program cannot read, before the file is replaced. Overwrites an older file

@@ -115,19 +115,19 @@ impl LogFileWriter {
             if dropped > 0 {
                 let _ = writeln!(io::stderr(), "{dropped} lines were dropped: the disk did not take them in time");
             }
-            if let Err(error) = self.rotate_if_full() {
+            if let Err(error) = self.rotate_if_due() {
                 let _ = writeln!(io::stderr(), "{} cannot be rotated: {error}", self.path.display());
             }
         }
     }
 
-    /// Rotates the log if standard error is the log file, and the file is full or was renamed.
-    fn rotate_if_full(&self) -> io::Result<()> {
+    /// Rotates the log if standard error is the log file, and the file is full or has several hard links.
+    fn rotate_if_due(&self) -> io::Result<()> {
         let ours = fstat(io::stderr().as_fd())?;
         let is_named = fs::symlink_metadata(&self.path)
             .is_ok_and(|named| (named.dev(), named.ino()) == (ours.st_dev, ours.st_ino));
         let length = u64::try_from(ours.st_size).unwrap_or_default();
-        if !is_named || length < LOG_BYTES_MAX {
+        if !is_named || !is_due_for_rotation(length, ours.st_nlink) {
             return Ok(());
         }
         dup2_stderr(open_rotated(&self.path)?)?;
@@ -135,12 +135,18 @@ impl LogFileWriter {
     }
 }
 
-/// Opens the log file for appending. A full log file is rotated first.
+/// Whether the log file is full, or has several hard links. After `cp -al`, two ledgers would write the same file.
+const fn is_due_for_rotation(length: u64, links: u64) -> bool {
+    length >= LOG_BYTES_MAX || links > 1
+}
+
+/// Opens the log file for appending. A log file that is full or has several hard links is rotated first.
 ///
 /// # Errors
 /// The log file cannot be opened or rotated.
 pub(crate) fn open_rotated(path: &Path) -> io::Result<File> {
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.len() >= LOG_BYTES_MAX) {
+    let is_due = |metadata: fs::Metadata| metadata.is_file() && is_due_for_rotation(metadata.len(), metadata.nlink());
+    if fs::symlink_metadata(path).is_ok_and(is_due) {
         fs::rename(path, path.with_file_name(OLD_FILE))?;
     }
     file::open_for_appending(path)
@@ -163,6 +169,20 @@ mod tests {
         open_rotated(&path).unwrap().write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(dir.path().join(OLD_FILE)).unwrap().len(), LOG_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_log_with_several_hard_links_is_not_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, copy) = (dir.path().join(LOG_FILE), dir.path().join("copy"));
+        open_rotated(&path).unwrap().write_all(b"old").unwrap();
+        fs::hard_link(&path, &copy).unwrap();
+        open_rotated(&path).unwrap().write_all(b"new").unwrap();
+        let read = |path: &Path| fs::read_to_string(path).unwrap();
+        assert_eq!(
+            (read(&copy), read(&dir.path().join(OLD_FILE)), read(&path)),
+            ("old".into(), "old".into(), "new".into())
+        );
     }
 
     #[test]

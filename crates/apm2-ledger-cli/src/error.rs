@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io};
 
 use apm2_core::process::ProcessError;
-use apm2_ledger::{AppendError, FindError, OpenError, ReadError};
+use apm2_ledger::{AppendError, FindError, MigrateError, OpenError, ReadError};
 use apm2_model::{causes::causes, id_query::UnclearId};
 
 use crate::render::escape::escape;
@@ -131,6 +131,17 @@ impl From<OpenError> for CliError {
             OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
                 converted
             }
+        }
+    }
+}
+
+impl From<MigrateError> for CliError {
+    fn from(error: MigrateError) -> Self {
+        match error {
+            MigrateError::Open(error) => error.into(),
+            error if error.is_integrity() => Self::new(ErrorKind::Integrity, causes(&error))
+                .with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory"),
+            error => Self::new(ErrorKind::Unusable, causes(&error)),
         }
     }
 }

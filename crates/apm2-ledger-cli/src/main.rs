@@ -16,6 +16,7 @@ mod moment;
 mod options;
 mod outcomes;
 mod panic;
+mod progress;
 mod render;
 mod status;
 mod terminal;

@@ -87,6 +87,12 @@ impl Ledger {
         Self::start(recovery::recover_locked(lock, Some(expected), &options)?, &options)
     }
 
+    /// Opens the ledger in the directory that `lock` locks, as [`open_with`](Self::open_with) does. The lock outlives the
+    /// close of the ledger.
+    pub(crate) fn open_locked(lock: &Arc<Lock>, options: &Options) -> Result<Self, OpenError> {
+        Self::start(recovery::recover_locked(Arc::clone(lock), None, options)?, options)
+    }
+
     fn start(recovered: Recovered, options: &Options) -> Result<Self, OpenError> {
         let Recovered { lock, mut journal, store, findings } = recovered;
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };

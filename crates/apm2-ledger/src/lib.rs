@@ -117,6 +117,7 @@ pub mod journal;
 mod ledger;
 pub mod limits;
 mod lock;
+mod migrate;
 mod options;
 mod read;
 pub mod record;
@@ -126,7 +127,7 @@ mod store;
 mod verify;
 
 pub use crate::{
-    append::recorder::LedgerRecorder,
+    append::{recorder::LedgerRecorder, segment_sealer::SegmentSealError},
     chain::{Chain, leaf},
     codec::CodecError,
     dir::{LedgerDir, Place, check_private},
@@ -135,6 +136,12 @@ pub use crate::{
     journal::{JOURNAL_DIR, sealed::kind_set::KindSet},
     ledger::Ledger,
     lock::Lock as LedgerLock,
+    migrate::{
+        Migrated, MigrationProgress,
+        error::MigrateError,
+        migrate,
+        plan::{MigrationPlan, migration_plan},
+    },
     options::Options,
     read::{
         events::Events,

@@ -11,7 +11,7 @@ use crate::support::{
 };
 
 /// Creates a copy with hard links, like `cp -al`.
-fn link_dir(from: &Path, to: &Path) {
+pub(crate) fn link_dir(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -25,7 +25,7 @@ fn link_dir(from: &Path, to: &Path) {
 }
 
 /// Path and CRC-32C of each file below a directory.
-fn bytes_of(dir: &Path) -> Vec<(std::path::PathBuf, u32)> {
+pub(crate) fn bytes_of(dir: &Path) -> Vec<(std::path::PathBuf, u32)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -17,6 +17,7 @@ mod full_disk;
 mod hard_links;
 mod kill;
 mod lost;
+mod migrate;
 mod moved;
 mod read;
 mod read_only;

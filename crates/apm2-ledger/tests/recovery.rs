@@ -279,3 +279,40 @@ fn events_without_a_snapshot_at_a_kill_are_replayed_after_later_closes() {
         assert!(!whole.streams.is_empty() && kept.streams == whole.streams, "{:?}", kept.streams.keys());
     }
 }
+
+/// A rebuild that fails is no rebuild: the ledger works without a store, and only the rebuild that succeeds is recorded.
+#[test]
+fn a_store_that_cannot_be_rebuilt_is_recorded_once_it_is() {
+    for is_damaged in [false, true] {
+        let (dir, events) = closed_ledger();
+        let store = dir.path().join("sled");
+        if is_damaged {
+            for file in fs::read_dir(&store).unwrap().flatten().filter(|entry| entry.path().is_file()) {
+                fs::write(file.path(), "damaged").unwrap();
+            }
+        } else {
+            fs::remove_dir_all(&store).unwrap();
+        }
+        // The new store is created in this directory.
+        let obstacle = dir.path().join("sled.new");
+        fs::write(&obstacle, "").unwrap();
+        for _ in 0..3 {
+            let ledger = open(dir.path());
+            assert_eq!(all_events(&ledger), events, "nothing is recorded yet");
+            ledger.close().unwrap();
+        }
+        fs::remove_file(&obstacle).unwrap();
+        let ledger = open(dir.path());
+        let found = all_events(&ledger);
+        let set_aside: Vec<bool> = found[events.len()..]
+            .iter()
+            .map(|event| match &event.kind {
+                EventKind::StoreRebuilt { set_aside, .. } => set_aside.is_some(),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(set_aside, if is_damaged { vec![true, false] } else { vec![false] });
+        ledger.close().unwrap();
+        assert_eq!(verify(dir.path(), &mut |_| {}).unwrap().findings, []);
+    }
+}

@@ -7,26 +7,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_ledger::{EventQuery, KindSet, Ledger, Origin, Reader, verify};
+use apm2_ledger::{EventQuery, KindSet, Ledger, Origin, Reader, journal::sealed::reader::SealedSegment, verify};
 use apm2_model::{
-    event::{Event, stream_id::StreamId},
+    event::{Event, kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
 };
 use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
-use crate::support::{all_events, copy_of, fill, private_dir, sealed_segments, segments, stream};
+use crate::support::{
+    all_events, closed_ledger, copy_of, draft_at, fill, make_format_1, private_dir, sealed, sealed_segments, segments,
+    stream,
+};
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
 
 const STREAMS: u8 = 6;
-
-fn sealed(dir: &Path) -> Vec<PathBuf> {
-    let mut found: Vec<_> = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "sealed"));
-    found.sort();
-    found
-}
 
 /// Waits until every segment but the last is sealed.
 fn wait_until_sealed(dir: &Path) {
@@ -305,4 +301,67 @@ fn the_plain_file_is_removed_some_time_after_the_sealing() {
     }
     ledger.close().unwrap();
     assert!(damaged.with_extension("seg").exists(), "the plain file of a damaged sealed segment was removed");
+}
+
+/// Waits until the segments with these numbers are sealed.
+fn wait_for_sealed(dir: &Path, numbers: impl Iterator<Item = usize> + Clone) {
+    let began = Instant::now();
+    let is_sealed = |number| dir.join(format!("journal/{number:010}.sealed")).exists();
+    while !numbers.clone().all(is_sealed) {
+        assert!(began.elapsed() < SEALED_WITHIN);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn segments_have_states_also_after_one_that_was_sealed_before() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    for number in 1..=STREAMS {
+        fill(&ledger, stream(number), 40);
+    }
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    fs::remove_file(&sealed(dir.path())[1]).unwrap();
+    // The second segment is sealed, and then one in which the state of this stream is a later one.
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    wait_until_sealed(dir.path());
+    let version = ledger.reader().stream(stream(2)).unwrap().unwrap().version;
+    for version in version..version + 300 {
+        ledger.append(stream(2), version, vec![draft_at(stream(2), 40, 9999, EventKind::BudgetReset)]).unwrap();
+    }
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    for path in sealed(dir.path()) {
+        assert!(SealedSegment::open(&path).unwrap().has_states().unwrap(), "{}", path.display());
+    }
+}
+
+#[test]
+fn a_damaged_segment_does_not_keep_the_others_from_being_sealed() {
+    let (dir, _) = closed_ledger();
+    let all = segments(dir.path());
+    let mut bytes = fs::read(&all[1]).unwrap();
+    bytes[500] ^= 1;
+    fs::write(&all[1], bytes).unwrap();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    wait_for_sealed(dir.path(), (1..all.len()).filter(|number| *number != 2));
+    ledger.close().unwrap();
+    assert!(!all[1].with_extension("sealed").exists());
+}
+
+#[test]
+fn segments_of_format_1_stay_plain_and_later_ones_are_sealed() {
+    let (dir, events) = closed_ledger();
+    make_format_1(dir.path());
+    let old = segments(dir.path()).len();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    fill(&ledger, stream(STREAMS + 1), 60);
+    let last = segments(dir.path()).len();
+    wait_for_sealed(dir.path(), old + 1..last);
+    ledger.close().unwrap();
+    assert_eq!(sealed(dir.path()).len(), last - old - 1);
+    let read: Vec<Event> =
+        Reader::open(dir.path()).unwrap().events(1, u64::MAX).map(Result::unwrap).take(events.len()).collect();
+    assert_eq!(read, events);
 }

@@ -74,6 +74,11 @@ pub(crate) fn small_segments() -> Options {
     }
 }
 
+/// Segments that are full after some dozens of events.
+pub(crate) fn tiny_segments() -> Options {
+    Options { segment_bytes: 8 * 1024, ..small_segments() }
+}
+
 /// Small segments, which are sealed once they are full.
 pub(crate) fn sealed_segments() -> Options {
     Options { seal: true, ..small_segments() }
@@ -125,6 +130,25 @@ pub(crate) fn segments(dir: &Path) -> Vec<std::path::PathBuf> {
     found.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
     found.sort();
     found
+}
+
+/// The sealed segment files of a ledger, in order.
+pub(crate) fn sealed(dir: &Path) -> Vec<std::path::PathBuf> {
+    let mut found: Vec<_> = fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    found.retain(|path| path.extension().is_some_and(|extension| extension == "sealed"));
+    found.sort();
+    found
+}
+
+/// Makes a closed ledger one of format 1, as the program of that format wrote it: its plain segments differ in the version.
+pub(crate) fn make_format_1(dir: &Path) {
+    for path in segments(dir) {
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[8..12].copy_from_slice(&1_u32.to_le_bytes());
+        let crc = crc32c::crc32c(&bytes[..88]);
+        bytes[88..92].copy_from_slice(&crc.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+    }
 }
 
 /// Describes every file below a directory by path, type, size, inode, times and content, so that any write is detected.

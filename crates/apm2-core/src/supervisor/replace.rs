@@ -100,14 +100,14 @@ impl Supervisor {
         }
         // Loads the recorded streams of the instances that are added, if any.
         let left = self.load_left(&launch, entry.handles.len()).await?;
-        let launch = Arc::new(launch);
-        let prepared = Arc::clone(&launch);
-        self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         let ran_any = entry.is_busy();
-        let mut replacement = Replacement::new(entry, launch, left, request);
+        let mut replacement = Replacement::new(entry, Arc::new(launch), left, request);
         if replacement.restarts {
             self.check_start(&replacement.new, request).await?;
         }
+        // This is the last check: a launch that is refused later would stay in the temporary file, with its secrets.
+        let prepared = Arc::clone(&replacement.new);
+        self.with_launches(move |launches| launches.prepare(&prepared)).await?;
         if let Err(error) = self.install(&mut replacement, turn).await {
             self.undo(replacement).await;
             return Err(error);

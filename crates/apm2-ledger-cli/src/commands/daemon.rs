@@ -1,7 +1,7 @@
 //! The command `daemon`, which owns the ledger and supervises its processes.
 
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     io,
     ops::ControlFlow,
     os::fd::AsFd as _,
@@ -99,7 +99,7 @@ pub(crate) fn run(args: DaemonArgs, context: &Context) -> Result<i32, CliError> 
         return end(&dir, args.leave, args.reason);
     }
     if is_part_of_a_run() && connect(&dir)?.is_none() {
-        return run_apart(&dir, &args);
+        return run_apart(&dir, &args, context.verbose);
     }
     let cannot_log = |error| CliError::failed(format!("no thread for the log: {error}"));
     let log = DaemonLog::start(&std::path::absolute(&dir).unwrap_or_else(|_| dir.clone())).map_err(cannot_log)?;
@@ -310,16 +310,9 @@ fn is_part_of_a_run() -> bool {
 }
 
 /// Starts the daemon outside of the run to which this process belongs, and returns when the daemon listens.
-fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
-    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
-    let deadline = args.stop_deadline.as_nanos().to_string() + "ns";
-    let mut words: Vec<&OsStr> = vec!["--ledger".as_ref(), absolute.as_os_str(), "daemon".as_ref()];
-    words.extend(["--report-start".as_ref(), "--stop-deadline".as_ref(), OsStr::new(&deadline)]);
-    let idle = args.idle_timeout.map(|idle| idle.as_nanos().to_string() + "ns");
-    if args.on_demand {
-        words.push("--on-demand".as_ref());
-        words.extend(idle.iter().flat_map(|idle| [OsStr::new("--idle-timeout"), OsStr::new(idle)]));
-    }
+fn run_apart(dir: &Path, args: &DaemonArgs, verbose: bool) -> Result<i32, CliError> {
+    let words = apart_words(dir, args, verbose);
+    let words: Vec<&OsStr> = words.iter().map(OsString::as_os_str).collect();
     let client = Client::connect_or_start(dir, &own_command(&words)?)?;
     if let CallAnswer::Hello { pid, .. } = ask(client, ClientRequest::Hello, None)? {
         say(&format!(
@@ -327,6 +320,37 @@ fn run_apart(dir: &Path, args: &DaemonArgs) -> Result<i32, CliError> {
         ));
     }
     Ok(0)
+}
+
+/// The arguments of a detached daemon with the settings of `args`. A new setting of the daemon does not compile before
+/// it is passed on here.
+fn apart_words(dir: &Path, args: &DaemonArgs, verbose: bool) -> Vec<OsString> {
+    let DaemonArgs {
+        on_demand,
+        idle_timeout,
+        forget_other_namespaces,
+        stop_deadline,
+        logs_bytes_max,
+        logs_age_max,
+        // The start is always reported. The other settings are of requests to a daemon that runs.
+        report_start: _,
+        stop: _,
+        leave: _,
+        reason: _,
+    } = args;
+    let duration = |duration: &Duration| OsString::from(format!("{}ns", duration.as_nanos()));
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let mut words: Vec<OsString> = vec!["--ledger".into(), absolute.into(), "daemon".into(), "--report-start".into()];
+    words.extend(["--stop-deadline".into(), duration(stop_deadline)]);
+    words.extend(["--logs-bytes-max".into(), logs_bytes_max.to_string().into()]);
+    words.extend(["--logs-age-max".into(), duration(logs_age_max)]);
+    for (flag, is_set) in
+        [("--on-demand", *on_demand), ("--forget-other-namespaces", *forget_other_namespaces), ("--verbose", verbose)]
+    {
+        words.extend(is_set.then(|| flag.into()));
+    }
+    words.extend(idle_timeout.iter().flat_map(|idle| ["--idle-timeout".into(), duration(idle)]));
+    words
 }
 
 /// Store file descriptors for a daemon; the daemon starts it with a listening socket as standard input
@@ -355,6 +379,33 @@ impl From<DaemonError> for CliError {
                 .with_hint("mount /proc anew in this namespace (`unshare --mount-proc`)"),
             error @ DaemonError::Io { .. } => Self::new(ErrorKind::Unusable, error.to_string()),
             error @ DaemonError::Unstopped(_) => Self::failed(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{args::Args, commands::Command};
+
+    #[test]
+    fn a_detached_daemon_has_all_settings() {
+        let settings = "--on-demand --idle-timeout 3s --forget-other-namespaces --stop-deadline 1500ms --logs-bytes-max 7 \
+                        --logs-age-max 2h";
+        for (settings, verbose) in [("", false), (settings, true)] {
+            let parsed = |words: &[OsString]| {
+                let args =
+                    Args::try_parse_from(std::iter::once("apm2-ledger".into()).chain(words.iter().cloned())).unwrap();
+                let Command::Daemon(command) = args.command else { panic!("not the daemon: {words:?}") };
+                (args.global.verbose, DaemonArgs { report_start: true, ..command })
+            };
+            let given =
+                ["daemon"].into_iter().chain(settings.split_whitespace()).map(OsString::from).collect::<Vec<_>>();
+            let (_, given) = parsed(&given);
+            let (is_verbose, passed_on) = parsed(&apart_words(Path::new("/ledger"), &given, verbose));
+            assert_eq!((is_verbose, format!("{passed_on:?}")), (verbose, format!("{given:?}")));
         }
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod down;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
+pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod show;
@@ -37,6 +38,7 @@ pub(crate) enum Command {
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
     Verify(verify::VerifyArgs),
+    Migrate(migrate::MigrateArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Daemon(daemon::DaemonArgs),
@@ -65,6 +67,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Show(args) => show::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Migrate(args) => migrate::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),
     }

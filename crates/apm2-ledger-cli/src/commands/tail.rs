@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     thread,
     time::Duration,
 };
@@ -10,6 +11,7 @@ use apm2_core::notify::FileWatch;
 use apm2_daemon::{
     DAEMON_SOCKET,
     client::{Client, ClientError},
+    protocol::FailureKind,
 };
 use apm2_ledger::{EventQuery, JOURNAL_DIR, KindSet, Origin, ReadError, Reader};
 use apm2_model::{
@@ -38,6 +40,9 @@ const EVENTS_SHOWN: usize = 20;
 
 /// Time to wait after a lost connection before `tail` connects again, because the daemon may still be shutting down.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
+
+/// Pause between two requests to a daemon that refuses them because its ledger is poisoned.
+const POISONED_POLL: Duration = Duration::from_secs(1);
 
 /// Longest wait before the journal is read again.
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -196,38 +201,65 @@ fn apply(
     }
 }
 
-/// Prints new events, including those of later daemons. While no daemon runs, reads the events from the journal.
+/// Prints new events, including those of later daemons. While no daemon runs or the ledger is poisoned, reads the events
+/// from the journal.
 fn follow(mut tail: Tail, query: &EventQuery, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let unwatched = |error| CliError::failed(format!("the ledger cannot be watched: {error}"));
     let mut watch = FileWatch::new().map_err(unwatched)?;
     watch.add_file(&dir.join(DAEMON_SOCKET));
     watch.add_dir(&dir.join(JOURNAL_DIR));
+    let mut is_said = false;
     loop {
         let client = if context.is_offline() { None } else { connect(&dir)? };
         match client {
-            Some(client) => {
-                from_daemon(client, &mut tail, query, context)?;
-                context.remark(|| "the daemon has ended; waiting for the next one".to_owned());
-                thread::sleep(DAEMON_POLL);
-            }
-            None => {
-                let reader = Reader::open(&dir)?;
-                for event in reader.events(tail.seen.saturating_add(1), u64::MAX) {
-                    tail.take(event?, query, context)?;
+            Some(client) => match from_daemon(client, &mut tail, query, context)? {
+                FollowEnd::Lost => {
+                    is_said = false;
+                    context.remark(|| "the daemon has ended; waiting for the next one".to_owned());
+                    thread::sleep(DAEMON_POLL);
                 }
+                FollowEnd::Unusable(why) => {
+                    if !std::mem::replace(&mut is_said, true) {
+                        say(&format!("waiting for the daemon: {why}"));
+                    }
+                    // If the daemon cannot read the ledger, this read fails, too, and returns its error.
+                    from_journal(&dir, &mut tail, query, context)?;
+                    thread::sleep(POISONED_POLL);
+                }
+            },
+            None => {
+                from_journal(&dir, &mut tail, query, context)?;
                 watch.wait(LOOK_MAX);
             }
         }
     }
 }
 
-/// Prints the events that one daemon sends, until the connection is lost.
-fn from_daemon(client: Client, tail: &mut Tail, query: &EventQuery, context: &Context) -> Result<(), CliError> {
+/// Prints the new events in the journal.
+fn from_journal(dir: &Path, tail: &mut Tail, query: &EventQuery, context: &Context) -> Result<(), CliError> {
+    let reader = Reader::open(dir)?;
+    for event in reader.events(tail.seen.saturating_add(1), u64::MAX) {
+        tail.take(event?, query, context)?;
+    }
+    Ok(())
+}
+
+/// The reason why a daemon sends no more events.
+enum FollowEnd {
+    /// The connection is lost.
+    Lost,
+    /// The daemon cannot use its ledger at present. The text is its message.
+    Unusable(String),
+}
+
+/// Prints the events that one daemon sends, until the connection is lost or the daemon refuses.
+fn from_daemon(client: Client, tail: &mut Tail, query: &EventQuery, context: &Context) -> Result<FollowEnd, CliError> {
     let first = tail.seen.saturating_add(1);
     match follow_events(client, first, |event| tail.take(event, query, context)) {
-        Ok(printed) => printed,
-        Err(ClientError::Gone(_)) => Ok(()),
+        Ok(printed) => printed.map(|()| FollowEnd::Lost),
+        Err(ClientError::Gone(_)) => Ok(FollowEnd::Lost),
+        Err(ClientError::Refused { kind: FailureKind::Unusable, message, .. }) => Ok(FollowEnd::Unusable(message)),
         Err(error) => {
             say("cannot go on");
             Err(error.into())

@@ -1,9 +1,6 @@
 //! The command `verify`, which checks the integrity of the whole ledger.
 
-use std::{
-    io::{self, IsTerminal as _, Write},
-    time::{Duration, Instant},
-};
+use std::io::{self, Write};
 
 use apm2_ledger::{Finding, StoreCheck, VerifyReport};
 use serde::Serialize;
@@ -12,6 +9,7 @@ use crate::{
     context::Context,
     error::CliError,
     options::Format,
+    progress::ProgressLine,
     render::{
         color::Style,
         table::{
@@ -25,9 +23,6 @@ use crate::{
 
 /// The exit code when the verification has findings.
 const BROKEN_CODE: i32 = 4;
-
-/// Time after which the progress of the verification is shown.
-const DAEMON_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
 ///
@@ -106,9 +101,11 @@ impl<'a> From<&'a Finding> for FindingView<'a> {
 
 pub(crate) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
-    let mut progress = VerifyProgress::new();
-    let report = apm2_ledger::verify(&dir, &mut |events| progress.show(events))?;
-    progress.clear();
+    let mut progress = ProgressLine::new();
+    let show = &mut |events| progress.show(|| format!("{} checked", words::counted(events, "event")));
+    let report = apm2_ledger::verify(&dir, show);
+    drop(progress);
+    let report = report?;
     match context.format {
         Format::Json => context.print_json(&ReportView::from(&report))?,
         Format::Jsonl => context.print_jsonl([ReportView::from(&report)])?,
@@ -162,32 +159,4 @@ fn findings(findings: &[Finding]) -> Table<3> {
         table.push([seqs.into(), finding.kind.name().into(), finding.message.as_str().into()]);
     }
     table
-}
-
-/// Shows the progress in one line of a terminal, which is overwritten.
-struct VerifyProgress {
-    begun: Instant,
-    is_terminal: bool,
-    is_shown: bool,
-}
-
-impl VerifyProgress {
-    fn new() -> Self {
-        Self { begun: Instant::now(), is_terminal: io::stderr().is_terminal(), is_shown: false }
-    }
-
-    fn show(&mut self, events: u64) {
-        if self.is_terminal && self.begun.elapsed() >= DAEMON_TIMEOUT {
-            // The progress is optional, so an error of a write to standard error is ignored.
-            let _ = write!(io::stderr(), "\r{} checked", words::counted(events, "event"));
-            self.is_shown = true;
-        }
-    }
-
-    /// Erases the line: a carriage return, and the escape sequence that erases to the end of the line.
-    fn clear(&self) {
-        if self.is_shown {
-            let _ = write!(io::stderr(), "\r\x1b[K");
-        }
-    }
 }

@@ -8,5 +8,6 @@ pub(crate) mod group_commit;
 pub(crate) mod recorder;
 pub(crate) mod request;
 pub(crate) mod sealer;
+pub(crate) mod segment_sealer;
 pub(crate) mod segment_states;
 pub(crate) mod stream_heads;

@@ -23,9 +23,15 @@ const ZEROS_LEN: usize = 1 << 20;
 /// Creates a file of `len` zero bytes with the name [`AHEAD`] in the directory `journal`, and syncs the file.
 pub(super) fn prepare_segment(journal: &Path, len: u64) -> io::Result<()> {
     let unfinished = journal.join("ahead.new");
-    let file = file::create(&unfinished)?;
-    write_zeros(&file, 0, len)?;
-    file.sync_all()?;
+    let written = file::create(&unfinished).and_then(|file| {
+        write_zeros(&file, 0, len)?;
+        file.sync_all()
+    });
+    if let Err(error) = written {
+        // On a full disk the file would occupy the space that was left.
+        drop(fs::remove_file(&unfinished));
+        return Err(error);
+    }
     fs::rename(&unfinished, journal.join(AHEAD))
 }
 

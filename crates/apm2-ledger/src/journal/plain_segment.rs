@@ -39,6 +39,16 @@ impl PlainSegment {
         self.is_last
     }
 
+    /// Whether the segment has no commit: all bytes after its header are zero.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.used_bytes() <= SEGMENT_HEADER_LEN as u64
+    }
+
+    /// Number of bytes without the zeros at the end.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
+    }
+
     /// The sequence number of the event after the position.
     pub(crate) const fn next_seq(&self) -> u64 {
         self.next_seq

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  0  magic "APM2JRNL"     8
-//!  8  format version       4   1
+//!  8  format version       4   1 or 2
 //! 12  zero                 4
 //! 16  ledger id           16
 //! 32  segment number       8   from 1; all integers are little-endian

@@ -51,7 +51,7 @@ impl SegmentFile {
         if self.is_sealed {
             return sealed_start(&self.path);
         }
-        match read_plain_header(&self.path) {
+        match plain_header(&self.path) {
             // The plain file is removed once the segment is sealed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let journal = self.path.parent().unwrap_or(Path::new(""));
@@ -60,6 +60,13 @@ impl SegmentFile {
             read => Ok(read?.map(SegmentStart::from)),
         }
     }
+}
+
+/// The header of a plain segment file. The outer error is an I/O error.
+pub(crate) fn plain_header(path: &Path) -> io::Result<Result<SegmentHeader, SegmentError>> {
+    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
+    file::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
+    Ok(SegmentHeader::parse(&bytes))
 }
 
 fn sealed_start(path: &Path) -> io::Result<Result<SegmentStart, SegmentError>> {
@@ -84,12 +91,6 @@ impl From<&SealedSegment> for SegmentStart {
         let (ledger, number) = (header.ledger, header.number);
         Self { ledger, number, first_seq: header.first_seq, chain_before: header.chain_before }
     }
-}
-
-fn read_plain_header(path: &Path) -> io::Result<Result<SegmentHeader, SegmentError>> {
-    let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
-    file::open(path)?.take(SEGMENT_HEADER_LEN as u64).read_to_end(&mut bytes)?;
-    Ok(SegmentHeader::parse(&bytes))
 }
 
 /// The path of sealed segment `number` in the directory `journal`.

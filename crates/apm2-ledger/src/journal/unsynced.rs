@@ -190,14 +190,15 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
 }
 
 /// Converts an I/O error: damage when the segment path is not a regular file, [`OpenError::Io`] otherwise.
-fn segment_error(number: u64, first_seq: u64, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
+pub(crate) fn segment_error(number: u64, first_seq: u64, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |error| match not_a_file_damage(number, first_seq, &error) {
         Some(damage) => damage.into(),
         None => OpenError::io(path)(error),
     }
 }
 
-fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
+/// Converts an error of a segment's header: [`OpenError::Newer`], or damage.
+pub(crate) fn open_error(dir: &LedgerDir, number: u64, error: SegmentError) -> OpenError {
     match error {
         SegmentError::Newer(found) => {
             OpenError::Newer { path: dir.named().to_owned(), found, known: crate::journal::segment::FORMAT_VERSION }

@@ -180,6 +180,20 @@ impl JournalWriter {
         self.watch()
     }
 
+    /// Begins a segment of the current format version after the current segment. A current segment without commits is
+    /// replaced, since a full segment has at least one.
+    pub(crate) fn begin_current_format(&mut self) -> io::Result<()> {
+        if self.offset > SEGMENT_HEADER_LEN as u64 {
+            return self.roll(0);
+        }
+        self.dir.check_place()?;
+        let (journal, number, len) = (&self.journal, self.number, self.segment_bytes);
+        self.file = begin_segment(journal, self.ledger, number, self.next_seq, self.chain, len, &*self.backend)
+            .map_err(|error| self.dir.naming(&segment_path(journal, number), &error))?;
+        self.len = len;
+        self.watch()
+    }
+
     /// Starts a background thread that creates the next segment file, once the current segment is half full.
     fn prepare_next_segment(&mut self) {
         if self.ahead.is_some() || self.offset < self.len / 2 {

@@ -350,6 +350,7 @@ fn rebuild_store(
     let path = dir.join(STORE_DIR);
     let prefix = if matches!(cause, Unusable::OtherLedger) { OTHER_LEDGER } else { SET_ASIDE };
     let cause = lock.dir().shown_text(&cause.to_string());
+    let earlier = findings.len();
     let rebuilt = (|| {
         let name = set_aside_name(&path, prefix)?;
         if journal.next_seq() > 1 {
@@ -368,12 +369,23 @@ fn rebuild_store(
         Err(Unusable::Journal(error)) => Err(error),
         Err(error) => {
             tracing::warn!(%cause, %error, "the store could not be rebuilt; the journal is read instead");
-            // The findings must not be recorded now, since the store was not rebuilt. They stay in the file `pending`
-            // until an opening succeeds.
+            // The findings stay in the file `pending` until an opening succeeds. That opening has a finding of its own
+            // about the store, so the one of this opening is kept only if it names a store that was renamed.
+            if !findings.last().is_some_and(|finding| names_renamed_store(dir, finding)) {
+                findings.truncate(earlier);
+                if let Err(error) = unrecorded_findings::rewrite(dir, findings) {
+                    tracing::warn!(%error, "the next opening may record a rebuild of the store that failed");
+                }
+            }
             findings.clear();
             Ok(None)
         }
     }
+}
+
+/// Whether `finding` names an unusable store that was renamed.
+fn names_renamed_store(dir: &Path, finding: &EventKind) -> bool {
+    matches!(finding, EventKind::StoreRebuilt { set_aside: Some(name), .. } if dir.join(name).exists())
 }
 
 /// The new name for the unusable store at `path`; `None` if the store is missing or empty.

@@ -41,6 +41,17 @@ pub(crate) fn write(dir: &Path, findings: &[EventKind]) -> io::Result<()> {
     file::replace(dir, PENDING, &frame.finish())
 }
 
+/// Replaces the file `pending` by `findings`, durably. Removes the file if there are none.
+pub(crate) fn rewrite(dir: &Path, findings: &[EventKind]) -> io::Result<()> {
+    if !findings.is_empty() {
+        return write(dir, findings);
+    }
+    match clear(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        cleared => cleared,
+    }
+}
+
 /// Reads the findings of an earlier opening that could not append their events. Returns an empty list if the file
 /// `pending` is missing or damaged.
 pub(crate) fn load(dir: &Path) -> Vec<EventKind> {

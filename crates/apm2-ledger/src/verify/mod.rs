@@ -55,7 +55,9 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
     verify_opened(&dir, progress).map_err(|error| dir.as_named(error))
 }
 
-fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
+/// Verifies the ledger in the open directory `dir`, as [`verify`] does. The paths in its errors are those of
+/// [`LedgerDir::at`].
+pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
     if segment_files(&journal).map_or(true, |all| all.is_empty()) {
         return match without_journal(dir) {

@@ -227,8 +227,7 @@ pub(crate) fn open_for_writing(path: &Path) -> io::Result<fs::File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let file = openat(&dir, name, flags, Mode::RUSR | Mode::WUSR)?;
     let stat = fstat(&file)?;
-    let refuse =
-        |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{}: {why}", shown(path).display())));
+    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return refuse("it is not a regular file");
     }
@@ -292,6 +291,12 @@ pub(crate) fn open_for_reading(path: &Path) -> io::Result<fs::File> {
         ));
     }
     Ok(file.into())
+}
+
+/// Whether the regular file at `path` has several hard links, as the files of a ledger have after `cp -al`. A write into
+/// it would change the other ledger, too.
+pub(crate) fn is_shared(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.nlink() > 1)
 }
 
 /// The path as other processes see it: `/proc/self/fd/N/…` is replaced by the path of the directory that descriptor N

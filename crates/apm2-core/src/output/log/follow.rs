@@ -17,6 +17,9 @@ const READ_BYTES_MAX: usize = 64 << 10;
 /// Attempts to open a file that is being rotated.
 const OPEN_ATTEMPTS_MAX: u32 = 16;
 
+/// Number of lists of the directory in which a rotated file is looked for.
+const ROTATED_CHECKS: u32 = 2;
+
 /// A position in the output of an instance: a generation of its log file and an offset in it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
@@ -41,9 +44,9 @@ pub enum LogItem<'a> {
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    /// The buffer into which the log file is read.
     position: LogPosition,
     file: Option<LogSource>,
+    /// The buffer into which the log file is read.
     buffer: Vec<u8>,
 }
 
@@ -51,8 +54,10 @@ pub struct LogReader {
 enum Named {
     /// The file with the name of the log file is the open file, and has this length.
     Same { length: u64 },
-    /// The open file no longer has the name of the log file: another file has this name, or no file.
+    /// Another file has the name of the log file.
     Other,
+    /// No file has the name of the log file.
+    Missing,
 }
 
 #[derive(Debug)]
@@ -147,10 +152,18 @@ impl LogReader {
             match named {
                 Named::Same { length } if length < self.position.offset => self.begin_anew()?,
                 Named::Same { .. } => return Ok(LogItem::End),
-                Named::Other => {
+                Named::Other | Named::Missing if self.is_rotated()? => {
                     self.file = None;
                     self.go_to(self.position.generation.saturating_add(1));
                 }
+                // The file was removed without a rotation, and the writer has begun another file.
+                Named::Other => {
+                    self.file = None;
+                    self.go_to(Self::current(&self.path)?);
+                }
+                // The file or a directory above it was removed or renamed. The file stays open, since it may get its
+                // name back.
+                Named::Missing => return Ok(LogItem::End),
             }
         }
     }
@@ -162,8 +175,23 @@ impl LogReader {
             (Some(LogSource::Plain { inode, .. }), Ok(metadata)) if metadata.ino() == *inode => {
                 Named::Same { length: metadata.len() }
             }
+            (_, Err(error)) if error.kind() == io::ErrorKind::NotFound => Named::Missing,
             _ => Named::Other,
         }
+    }
+
+    /// Whether the open file is not the current file of the log any more: it was rotated.
+    fn is_rotated(&self) -> io::Result<bool> {
+        if matches!(self.file, Some(LogSource::Compressed(_))) {
+            return Ok(true);
+        }
+        // A file that is being compressed can be missing in one list of the directory, but not in two.
+        for _ in 0..ROTATED_CHECKS {
+            if Self::current(&self.path)? > self.position.generation {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Returns to the beginning of a truncated file, because new output is written there.
@@ -270,5 +298,44 @@ mod tests {
         assert_eq!(reader.next_item().unwrap(), LogItem::End);
         fs::rename(&away, &rotated).unwrap();
         assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"second\n"));
+    }
+
+    #[test]
+    fn a_file_in_a_directory_that_is_renamed_and_back_is_read_on() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let (logs, away) = (dir.path().join("logs"), dir.path().join("away"));
+        fs::create_dir(&logs).unwrap();
+        let path = logs.join("a.log");
+        fs::write(&path, "first\n").unwrap();
+        let mut reader = LogReader::from_start(&path).unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"first\n"));
+        fs::rename(&logs, &away).unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::End);
+        fs::rename(&away, &logs).unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::End);
+        fs::write(&path, "first\nsecond\n").unwrap();
+        assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"second\n"));
+    }
+
+    #[test]
+    fn the_file_that_is_begun_after_the_log_was_removed_is_read() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let path = dir.path().join("a.log");
+        for earlier in [0, 1] {
+            if earlier > 0 {
+                fs::write(rotated_path(&path, earlier), "earlier\n").unwrap();
+            }
+            fs::write(&path, "first\n").unwrap();
+            let end = LogPosition { generation: earlier + 1, offset: 0 };
+            let mut reader = LogReader::from_position(&path, end).unwrap();
+            assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"first\n"));
+            // The log and all its rotated files.
+            let _ = fs::remove_file(rotated_path(&path, 1));
+            fs::remove_file(&path).unwrap();
+            assert_eq!(reader.next_item().unwrap(), LogItem::End);
+            fs::write(&path, "second\n").unwrap();
+            assert_eq!(reader.next_item().unwrap(), LogItem::Bytes(b"second\n"));
+            assert_eq!(reader.next_item().unwrap(), LogItem::End);
+        }
     }
 }

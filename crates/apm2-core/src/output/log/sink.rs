@@ -28,7 +28,7 @@ use tracing::Span;
 
 use crate::output::{
     log::{
-        files::{rotated, rotated_path, shown},
+        files::{is_shared, rotated, rotated_path, shown},
         follow::LogPosition,
         log_set::LogSet,
         tail::last_lines,
@@ -308,7 +308,7 @@ impl LogSink {
         Ok(Moved::Dropped(bytes))
     }
 
-    /// Opens the log file. If the file is full, too old or removed, a new file is opened.
+    /// Opens the log file. If the file is full, too old, removed, or has several hard links, a new file is opened.
     fn make_ready(&mut self) -> io::Result<()> {
         if let Some(open) = &mut self.open {
             if open.is_gone(&self.path)? {
@@ -318,6 +318,9 @@ impl LogSink {
             }
         }
         if self.open.is_none() {
+            if is_shared(&self.path) {
+                self.rotate();
+            }
             let now_ns = self.clock.now().wall_ns;
             let opened = LogWriter::open(&self.path, now_ns, self.log_set.config.timestamps, Arc::clone(&self.lost))?;
             let is_line_carried = std::mem::take(&mut self.is_line_carried);
@@ -329,9 +332,9 @@ impl LogSink {
     fn is_due_for_rotation(&self) -> bool {
         let Some(open) = &self.open else { return false };
         let is_old = || open.age_ns(self.clock.now().wall_ns) >= self.log_set.config.rotate_age.as_nanos();
-        open.bytes() > 0
-            && self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
-            && (self.is_full || open.bytes() >= self.log_set.rotate_bytes() || is_old())
+        let is_used_up = || self.is_full || open.bytes() >= self.log_set.rotate_bytes() || is_old();
+        self.rotate_again_at.is_none_or(|at| Instant::now() >= at)
+            && ((open.bytes() > 0 && is_used_up()) || is_shared(&self.path))
     }
 
     /// Renames the log file. If the rename fails, the file grows beyond its limit, so that no output is dropped.

@@ -219,7 +219,7 @@ struct PrintedLog {
     bytes: usize,
     /// Number of rotated files that were removed before they were read.
     removed_files: u64,
-    /// Whether there was output between the first position to be printed and the size that the log had at the beginning.
+    /// Whether there was output to print when the end was determined.
     has_output: bool,
 }
 
@@ -236,20 +236,24 @@ impl PrintedLog {
 fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<PrintedLog> {
     let mut printed = PrintedLog::default();
     let end = LogReader::end(&log.path)?;
+    // An output that was rotated before has lines, even if the newest file is empty and the others are being removed.
+    let mut has_earlier = false;
     let of_all = if args.since.is_some() { LineCount::All } else { LineCount::Last(LINES_SHOWN) };
     if let LineCount::Last(max) = args.lines.unwrap_or(of_all) {
         log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
+        has_earlier = max > 0 && end.generation > 1;
     }
     if let Some(time) = args.since {
         let since = output_since(&log.path, time)?;
         if since.position > log.reader.position() {
             log.reader = LogReader::from_position(&log.path, since.position)?;
+            has_earlier = false;
         }
         if !since.is_exact {
             say(&format!("{}: lines have no times; some may be from before --since", log.origin.title));
         }
     }
-    printed.has_output = log.reader.position() < end;
+    printed.has_output = has_earlier || log.reader.position() < end;
     while log.reader.position() < end {
         let bytes = match log.reader.next_item()? {
             LogItem::End => break,

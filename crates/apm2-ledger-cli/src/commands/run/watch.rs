@@ -10,7 +10,7 @@ use std::{
 
 use apm2_core::{
     log::LogsDir,
-    process::{allowed_variables, identify},
+    process::{ProcessStatus, allowed_variables, status_of},
 };
 use apm2_model::{
     event::{Event, identity::ProcessIdentity, kind::EventKind},
@@ -356,23 +356,59 @@ impl RunWatch {
         }
     }
 
-    /// Whether the process of the latest run still exists.
+    /// Whether the process of the latest run still runs.
     fn is_left(&self) -> bool {
-        self.identity.is_some_and(|identity| identify(identity.pid) == Some(identity))
+        self.identity.is_some_and(|identity| status_of(&identity) == ProcessStatus::Alive)
     }
 
-    /// If the command continues without `run`, prints a message about it.
+    /// If the command continues without `run`, or its end is not recorded, prints a message about it.
     fn say_what_is_left(&self) {
-        let name = &self.name;
-        match self.identity {
-            Some(identity) if self.is_left() => {
-                let pid = identity.pid;
-                say(&format!("{name} (pid {pid}) is left running; `apm2-ledger stop {name}` stops it"));
-            }
-            Some(_) => {}
-            // If the run was refused or cancelled, no process exists. In all other cases, a process may exist.
-            None if self.may_run => say(&format!("{name} may be running; see `apm2-ledger show {name}`")),
-            None => {}
+        if let Some(left) = what_is_left(&self.name, self.identity, self.may_run) {
+            say(&left);
         }
+    }
+}
+
+/// The message about the process `identity` of the latest run, when `run` exits before its end is recorded. `may_run` is
+/// false if the run was refused or cancelled, so that no process exists.
+fn what_is_left(name: &str, identity: Option<ProcessIdentity>, may_run: bool) -> Option<String> {
+    match identity.map(|identity| (identity.pid, status_of(&identity))) {
+        Some((pid, ProcessStatus::Alive)) => {
+            Some(format!("{name} (pid {pid}) is left running; `apm2-ledger stop {name}` stops it"))
+        }
+        Some((pid, ProcessStatus::Zombie(_))) => {
+            Some(format!("{name} (pid {pid}) has ended; the next daemon records its exit code"))
+        }
+        Some((_, ProcessStatus::Gone)) => None,
+        Some((_, ProcessStatus::Unverifiable)) | None => {
+            may_run.then(|| format!("{name} may be running; see `apm2-ledger show {name}`"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use apm2_core::process::identify;
+
+    use super::*;
+
+    #[test]
+    fn a_process_that_has_ended_and_is_not_reaped_is_not_left_running() {
+        let mut child = Command::new("sleep").arg("1000").spawn().unwrap();
+        let identity = identify(child.id());
+        let left = || what_is_left("it", identity, true).unwrap_or_default();
+        assert!(left().contains("is left running"), "{}", left());
+        child.kill().unwrap();
+        let began = Instant::now();
+        while !left().contains("has ended") {
+            assert!(began.elapsed() < Duration::from_secs(60), "{}", left());
+            thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
+        assert_eq!(what_is_left("it", identity, true), None);
+        assert!(what_is_left("it", None, true).is_some_and(|left| left.contains("may be running")));
+        assert_eq!(what_is_left("it", None, false), None);
     }
 }
