@@ -13,7 +13,7 @@ use crate::{
     read::{access::Access, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
-    store::{frames::FrameScan, sled_store::Store},
+    store::{frames::FrameScan, key, sled_store::Store},
 };
 
 /// The bytes of a commit from memory, or of a frame from the store or a batch from the journal.
@@ -252,16 +252,36 @@ fn stored_frame(store: &Store, seq: u64) -> Result<EventBatch, ReadError> {
     if (frame.first_seq()..=frame.last_seq()).contains(&seq) { Ok(frame) } else { Err(ReadError::Gap { seq }) }
 }
 
-/// The first frame of the store that may hold an event of `stream` with a sequence number of at least `seq`.
-fn stored_frame_of(store: &Store, seq: u64, stream: StreamId) -> Result<Option<EventBatch>, ReadError> {
-    let begun = store.stream_frame_at(stream, seq)?;
-    if let Some(first_seq) = begun {
-        let frame = stored_frame(store, first_seq)?;
-        if frame.last_seq() >= seq {
-            return Ok(Some(frame));
+/// The first frame of the store that holds an event of `stream` with a sequence number of at least `seq`.
+fn stored_frame_of(store: &Arc<Store>, mut seq: u64, stream: StreamId) -> Result<Option<EventBatch>, ReadError> {
+    while let Some(window) = store.stream_window_from(stream, key::window_of(seq))? {
+        seq = seq.max(key::window_start(window)).max(1);
+        let end = key::window_start(window.saturating_add(1));
+        let Some(mut frame) = store.frame_at(seq)?.filter(|frame| frame.last_seq() >= seq) else { return Ok(None) };
+        let mut later = store.frames_after(frame.first_seq());
+        while seq < end {
+            if holds(&frame, seq, stream)? {
+                return Ok(Some(frame));
+            }
+            seq = frame.last_seq().saturating_add(1);
+            let Some(next) = later.next()? else { return Ok(None) };
+            if next.first_seq() != seq {
+                return Err(ReadError::Gap { seq });
+            }
+            frame = next;
         }
     }
-    store.stream_frame_after(stream, seq)?.map(|first_seq| stored_frame(store, first_seq)).transpose()
+    Ok(None)
+}
+
+/// Whether the frame holds an event of `stream` with a sequence number of at least `seq`.
+fn holds(frame: &EventBatch, seq: u64, stream: StreamId) -> Result<bool, ReadError> {
+    for (at, bytes) in frame.iter() {
+        if at >= seq && peek_stream(bytes).map_err(|source| ReadError::Record { seq: at, source })? == stream {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The first commit in memory that holds an event of `stream` with a sequence number of at least `seq`.

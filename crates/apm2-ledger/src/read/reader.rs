@@ -255,7 +255,7 @@ impl Reader {
     /// The version of the stream `id`, which is the number of its events.
     pub(crate) fn version(&self, id: StreamId) -> Result<u64, ReadError> {
         let first = match self.store() {
-            Some(store) => store.stream_frame_at(id, u64::MAX).ok().flatten().unwrap_or(1),
+            Some(store) => store.last_stream_window(id).ok().flatten().map_or(1, key::window_start),
             None => 1,
         };
         self.stream_events_from(id, first).try_fold(0, |_, event| Ok(event?.version))

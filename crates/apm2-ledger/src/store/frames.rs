@@ -38,18 +38,16 @@ impl Store {
         FrameScan { frames, _store: Arc::clone(self) }
     }
 
-    /// Finds the first frame that holds an event of `stream` and whose first event is after `after`. Returns the
-    /// sequence number of that frame's first event.
-    pub(crate) fn stream_frame_after(&self, stream: StreamId, after: u64) -> Result<Option<u64>, StoreError> {
-        let range = key::stream(stream, after.saturating_add(1))..=key::stream(stream, u64::MAX);
+    /// Finds the first window, from `window` on, that has an event of `stream`.
+    pub(crate) fn stream_window_from(&self, stream: StreamId, window: u64) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, window)..=key::stream(stream, u64::MAX);
         let first = guarded(|| Ok(self.db.range(range).next().transpose()?))?;
         Ok(first.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
     }
 
-    /// Finds the last frame that holds an event of `stream` and whose first event is at or before `seq`. Returns the
-    /// sequence number of that frame's first event.
-    pub(crate) fn stream_frame_at(&self, stream: StreamId, seq: u64) -> Result<Option<u64>, StoreError> {
-        let range = key::stream(stream, 0)..=key::stream(stream, seq);
+    /// Finds the last window that has an event of `stream`.
+    pub(crate) fn last_stream_window(&self, stream: StreamId) -> Result<Option<u64>, StoreError> {
+        let range = key::stream(stream, 0)..=key::stream(stream, u64::MAX);
         let last = guarded(|| Ok(self.db.range(range).next_back().transpose()?))?;
         Ok(last.and_then(|(key, _)| Some(key::parse_stream(&key)?.1)))
     }

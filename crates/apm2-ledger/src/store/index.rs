@@ -1,16 +1,11 @@
-//! The index keys of a frame. They depend only on the bytes of the frame, so that the index can be verified against the
-//! frames.
+//! The index keys of the frames. They depend only on the events and on where frames begin, so that the index can be
+//! verified against the frames.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 
-use crate::{
-    chain::Chain,
-    journal::event_batch::EventBatch,
-    record::{RecordError, decode_event},
-    store::key,
-};
+use crate::{chain::Chain, store::key};
 
 /// A frame for the store, together with its index keys.
 #[derive(Debug)]
@@ -42,33 +37,34 @@ impl From<&Event> for EventKeys {
     }
 }
 
-/// Collects the index keys of a frame from its events. In the store these keys have empty values.
+/// Collects the index keys of consecutive frames. In the store these keys have empty values.
 #[derive(Debug, Default)]
-pub(crate) struct FrameKeys(BTreeSet<Vec<u8>>);
-
-impl FrameKeys {
-    /// Adds the keys of one event. `first_seq` is the sequence number of the frame's first event.
-    pub(crate) fn add(&mut self, first_seq: u64, event: &EventKeys) {
-        self.0.insert(key::stream(event.stream, first_seq));
-        self.0.insert(key::minute(event.minute, first_seq));
-        self.0.extend(event.name.clone());
-    }
-
-    /// The collected keys without duplicates, in ascending order.
-    pub(crate) fn into_sorted(self) -> Vec<Vec<u8>> {
-        self.0.into_iter().collect()
-    }
+pub(crate) struct FrameKeys {
+    keys: BTreeSet<Vec<u8>>,
+    /// The window of the last event, and the streams whose key for this window was collected.
+    window: u64,
+    in_window: HashSet<StreamId>,
 }
 
-/// Computes the index keys of a frame from its events. An error has the sequence number of the event that cannot be
-/// decoded.
-pub(crate) fn keys(frame: &EventBatch) -> Result<Vec<Vec<u8>>, (u64, RecordError)> {
-    let mut keys = FrameKeys::default();
-    for (seq, event_bytes) in frame.iter() {
-        let event = decode_event(seq, event_bytes).map_err(|error| (seq, error))?;
-        keys.add(frame.first_seq(), &EventKeys::from(&event));
+impl FrameKeys {
+    /// Adds the keys of event `seq` in the frame that begins with event `first_seq`.
+    pub(crate) fn add(&mut self, first_seq: u64, seq: u64, event: &EventKeys) {
+        let window = key::window_of(seq);
+        if window != self.window {
+            self.window = window;
+            self.in_window.clear();
+        }
+        if self.in_window.insert(event.stream) {
+            self.keys.insert(key::stream(event.stream, window));
+        }
+        self.keys.insert(key::minute(event.minute, first_seq));
+        self.keys.extend(event.name.clone());
     }
-    Ok(keys.into_sorted())
+
+    /// The collected keys without duplicates, in ascending order. A key of a stream and a window is returned once.
+    pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.keys).into_iter().collect()
+    }
 }
 
 /// A checksum over a set of keys that does not depend on the order of the keys. It detects accidental differences, not

@@ -44,7 +44,7 @@ impl IndexedFrameBuilder {
     pub(crate) fn push(&mut self, event_bytes: &[u8], keys: &EventKeys) -> Result<Option<IndexedFrame>, StoreError> {
         let slot = Slot::Event(event_bytes);
         let full = if self.block.fits(&slot, FRAME_BYTES_MAX) { None } else { self.finish()? };
-        self.keys.add(self.block.first_seq(), keys);
+        self.keys.add(self.block.first_seq(), self.block.next_seq(), keys);
         self.block.push(&slot)?;
         Ok(full)
     }
@@ -57,7 +57,7 @@ impl IndexedFrameBuilder {
         let next = BlockBuilder::new(self.block.next_seq(), self.block.chain());
         let block = std::mem::replace(&mut self.block, next);
         let (first_seq, last_seq, chain) = (block.first_seq(), block.next_seq() - 1, block.chain());
-        let index = std::mem::take(&mut self.keys).into_sorted();
+        let index = self.keys.take();
         let mut bytes = Vec::new();
         block.finish(&mut self.packer, &mut bytes)?;
         Ok(Some(IndexedFrame { first_seq, last_seq, chain, bytes, index }))

@@ -4,20 +4,20 @@
 //! | key | value |
 //! |---|---|
 //! | `f` first seq | a frame |
-//! | `s` process, instance, first seq | empty: the frame with this first seq has an event of this stream |
+//! | `w` process, instance, window | empty: this stream has an event in this window of [`WINDOW_EVENTS`] sequence numbers |
 //! | `t` minute, first seq | empty: the frame with this first seq has an event of this minute |
 //! | `n` name, 0xff, process | empty: the process has or had this name |
 //! | `p` process, instance | the snapshot of the state of this stream, a cache |
-//! | `mhead` | ledger id, last seq, chain |
+//! | `mhead` | version, ledger id, last seq, chain |
 //! | `msnapshot` | the seq up to which the snapshots of all streams are complete |
 //!
-//! The keys `s`, `t` and `n` are computed from one frame, see [`index`](crate::store::index).
+//! The keys `w`, `t` and `n` are computed from the events, see [`index`](crate::store::index).
 
 use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
 
 pub(crate) const FRAME: u8 = b'f';
 
-pub(crate) const STREAM: u8 = b's';
+pub(crate) const STREAM: u8 = b'w';
 
 pub(crate) const MINUTE: u8 = b't';
 
@@ -47,13 +47,27 @@ pub(crate) fn stream_prefix(tag: u8, stream: StreamId) -> Vec<u8> {
     [&[tag][..], stream.process_id.as_bytes(), &stream.instance.to_be_bytes()].concat()
 }
 
-pub(crate) fn stream(stream: StreamId, first_seq: u64) -> Vec<u8> {
+/// Sequence numbers of one window. A key for each window in place of each frame makes the index several times smaller:
+/// sled stores about 16 keys in a node, and writes a node again for every few keys that are added to it.
+const WINDOW_EVENTS: u64 = 8192;
+
+/// The window that contains the sequence number `seq`.
+pub(crate) const fn window_of(seq: u64) -> u64 {
+    seq / WINDOW_EVENTS
+}
+
+/// The first sequence number of a window.
+pub(crate) const fn window_start(window: u64) -> u64 {
+    window.saturating_mul(WINDOW_EVENTS)
+}
+
+pub(crate) fn stream(stream: StreamId, window: u64) -> Vec<u8> {
     let mut key = stream_prefix(STREAM, stream);
-    key.extend_from_slice(&first_seq.to_be_bytes());
+    key.extend_from_slice(&window.to_be_bytes());
     key
 }
 
-/// Parses a key of kind `s` into its stream and first seq. A key of kind `p` has no first seq, and gives 0 for it.
+/// Parses a key of kind `w` into its stream and window. A key of kind `p` has no window, and gives 0 for it.
 pub(crate) fn parse_stream(key: &[u8]) -> Option<(StreamId, u64)> {
     let (process_id, rest) = key.get(1..)?.split_first_chunk()?;
     let (instance, rest) = rest.split_first_chunk()?;

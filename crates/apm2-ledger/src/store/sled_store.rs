@@ -79,10 +79,8 @@ impl Store {
     }
 
     pub(crate) fn head(&self) -> Result<Option<StoreHead>, StoreError> {
-        let Some(bytes) = guarded(|| Ok(self.db.get(key::META_HEAD)?))? else { return Ok(None) };
-        let head = StoreHead::parse(&bytes)
-            .ok_or_else(|| StoreError::Inconsistent("the record of its last event is invalid".to_owned()))?;
-        Ok(Some(head))
+        let bytes = guarded(|| Ok(self.db.get(key::META_HEAD)?))?;
+        bytes.map(|bytes| StoreHead::parse(&bytes)).transpose()
     }
 
     /// Adds the next frame, its index keys and the new head of the store, in one atomic batch.

@@ -22,13 +22,14 @@ use crate::{
     journal::reader::JournalReader,
     lock::{Lock, has_owner},
     read::{reader::Reader, replay::Origin},
+    record::decode_event,
     shared_state::SharedState,
     store::{
         STORE_DIR, clean_shutdown,
         error::StoreError,
         files::{files, is_linked_copy},
         head::StoreHead,
-        index::{self, Digest},
+        index::{Digest, EventKeys, FrameKeys},
         key,
         sled_store::Store,
     },
@@ -234,7 +235,7 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     let mut next_seq = 1;
     let mut chain = Chain::genesis(head.ledger);
     let mut expected = Digest::default();
-    let mut names = HashSet::new();
+    let (mut keys, mut names) = (FrameKeys::default(), HashSet::new());
     let mut checked = (0, 0);
     let altered = |(first_seq, last_seq)| Err(StoreError::Altered { first_seq, last_seq });
     store.each_frame(|frame| {
@@ -253,9 +254,12 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         chain = frame.iter().fold(chain, |chain, (seq, event_bytes)| chain.link(seq, event_bytes));
         checked = (next_seq, frame.last_seq());
         next_seq = frame.last_seq() + 1;
-        let keys =
-            index::keys(frame).map_err(|(seq, error)| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
-        for key in keys {
+        for (seq, event_bytes) in frame.iter() {
+            let event = decode_event(seq, event_bytes)
+                .map_err(|error| StoreError::Inconsistent(format!("event {seq}: {error}")))?;
+            keys.add(frame.first_seq(), seq, &EventKeys::from(&event));
+        }
+        for key in keys.take() {
             // Several events can give a process the same name. The store holds one key for it, so only the first one is
             // counted.
             if !key.starts_with(&[key::NAME]) || names.insert(key.clone()) {
