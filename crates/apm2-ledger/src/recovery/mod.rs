@@ -277,6 +277,7 @@ fn check_and_update(
     if head.ledger != journal.ledger() {
         return Err(Unusable::OtherLedger);
     }
+    head.check_version()?;
     if clean_mark != Some((head.seq, head.chain.to_string())) {
         check(&store, head)?;
     }
@@ -361,7 +362,7 @@ fn rebuild_store(
         set_aside(dir, &path, name.as_deref())?;
         let store = Store::create(&path, lock)?;
         let ledger = journal.ledger();
-        add_missing_events(&store, lock.dir(), journal, StoreHead { ledger, seq: 0, chain: Chain::genesis(ledger) })?;
+        add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)))?;
         Ok(store)
     })();
     match rebuilt {

@@ -90,7 +90,7 @@ impl Store {
         for key in &frame.index {
             batch.insert(key.as_slice(), &[]);
         }
-        let head = StoreHead { ledger, seq: frame.last_seq, chain: frame.chain };
+        let head = StoreHead::new(ledger, frame.last_seq, frame.chain);
         batch.insert(key::META_HEAD, head.to_bytes());
         guarded(|| Ok(self.db.apply_batch(batch)?))
     }
@@ -152,5 +152,40 @@ impl Store {
         });
         drop(files);
         closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use apm2_model::event::kind::EventKind;
+
+    use super::*;
+    use crate::{ledger::Ledger, store::STORE_DIR};
+
+    #[test]
+    fn a_store_of_an_older_version_is_rebuilt_once() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+        let opened = || Ledger::open(dir.path()).unwrap();
+        let ledger = opened();
+        ledger.append_system(EventKind::SupervisorStopped).unwrap();
+        ledger.close().unwrap();
+        let lock = Arc::new(Lock::take(dir.path(), Duration::ZERO).unwrap());
+        let store = Store::open(&dir.path().join(STORE_DIR), &lock).unwrap();
+        let head = guarded(|| Ok(store.db.get(key::META_HEAD)?)).unwrap().unwrap();
+        // Version 1 had no version before the other fields.
+        guarded(|| Ok(store.db.insert(key::META_HEAD, &head[4..])?)).unwrap();
+        store.close().unwrap();
+        drop(lock);
+        let kinds = || {
+            let ledger = opened();
+            let kinds: Vec<_> = ledger.reader().events(1, u64::MAX).map(|event| event.unwrap().kind.name()).collect();
+            ledger.close().unwrap();
+            kinds
+        };
+        assert_eq!(kinds(), ["supervisor_stopped", "store_rebuilt"]);
+        assert_eq!(kinds(), ["supervisor_stopped", "store_rebuilt"]);
     }
 }

@@ -107,6 +107,7 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
     if Some(head.ledger) != report.ledger {
         return Err(Skipped::OtherLedger);
     }
+    head.check_version()?;
     let find = |first_seq: u64, message: String| Finding {
         kind: FindingKind::Store,
         first_seq,
