@@ -66,11 +66,10 @@ fn each_of_eight_processes_is_reported_right_and_down_leaves_nothing() {
     let planned = place.run(&["up", "--dry-run"]).succeeded().stdout;
     assert_eq!((planned.lines().count(), planned.matches("create").count()), (8, 8), "{planned}");
     assert!(!place.ledger().exists(), "nothing was done, and no daemon was started for it");
-    // Two of them fail at once, on purpose.
-    place
-        .run(&["up", "--reason", "the test"])
-        .left_with(1)
-        .said(&["flapper: cannot start: it ended right after its start"]);
+    // Two of them fail at once, on purpose. On a busy machine one of them can fail after `up` has looked.
+    let up = place.run(&["up", "--reason", "the test"]).left_with(1);
+    let is_reported = |name| up.stderr.contains(&format!("{name}: cannot start: it ended right after its start"));
+    assert!(is_reported("flapper") || is_reported("crasher"), "{}", up.stderr);
 
     wait_until("the flapper has spent its budget", || {
         place.types("flapper").contains(&"restart_refused".to_owned()).then_some(())

@@ -1,20 +1,28 @@
 #!/usr/bin/env bash
-# Cuts the power of a file system under a writer, again and again, and checks after each cut that everything the writer
-# had acknowledged is there.
+# Cuts the power of a file system under a writer or a migration, again and again, and checks after each cut that everything
+# that was acknowledged is there.
 #
-#   tests/power-cut.sh [ROUNDS [ext4|xfs]]      default: 50 ext4
+#   tests/power-cut.sh [ROUNDS [ext4|xfs [append|seal|migrate]]]      default: 50 ext4 append
+#
+#   append    a writer appends
+#   seal      a writer with small segments appends, and the segments are sealed and their plain files removed meanwhile
+#   migrate   a ledger of format 1 is migrated; after each cut it is checked, migrated to the end, and checked again
 #
 # The file system is on a loop device of its own and is shut down by its own ioctl (FS_IOC_SHUTDOWN, without flushing its
-# log): what was not synced is lost, as in a power cut. Needs root, loop devices, python3 and mkfs.
+# log): what was not synced is lost, as in a power cut. Needs root, loop devices, python3 and mkfs. APM2_DURABILITY names a
+# built example `durability`; without it the example is built.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-rounds=${1:-50} kind=${2:-ext4}
+rounds=${1:-50} kind=${2:-ext4} mode=${3:-append}
 [ "$(id -u)" = 0 ] || { echo "skipped: needs root, to mount a file system" >&2; exit 2; }
 
-cargo build --release --locked --package apm2-ledger --example durability
-program=$PWD/target/release/examples/durability
+program=${APM2_DURABILITY:-}
+if [ -z "$program" ]; then
+    cargo build --release --locked --package apm2-ledger --example durability
+    program=$PWD/target/release/examples/durability
+fi
 scratch=$(mktemp -d)
-disk=$scratch/disk
+disk=$scratch/disk ledger=$scratch/disk/ledger
 mkdir "$disk"
 finish() {
     umount "$disk" 2>/dev/null || true
@@ -31,24 +39,97 @@ cut_power() {
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack("I", 2))' "$disk"
 }
 
-acknowledged=0
-for ((round = 1; round <= rounds; round++)); do
-    "$program" write "$disk/ledger" >"$scratch/acks" 2>&1 &
+# Checks that the ledger is sound and has the first $1 appends.
+check() {
+    # sled panics on what a power cut makes of it; the panics are caught, and only their words reach stderr.
+    "$program" check "$ledger" "$1" >"$scratch/words" 2>&1 || {
+        tail -n 5 "$scratch/words" >&2
+        echo "round $round: lost something of $1 acknowledged appends" >&2
+        exit 1
+    }
+}
+
+# The number of files in the journal with this extension.
+count() {
+    find "$ledger/journal" -name "*.$1" | wc -l
+}
+
+# Sleeps for $1 to $2 milliseconds.
+sleep_ms() {
+    local ms=$(($1 + RANDOM % ($2 - $1)))
+    sleep "$((ms / 1000)).$(printf '%03d' $((ms % 1000)))"
+}
+
+# Waits for a random time of a migration, or until a random number of segments was sealed or removed, so that the short steps
+# are met as often as the long ones.
+migration_moment() {
+    local step=$((RANDOM % 3)) number=$((RANDOM % segments + 1))
+    while kill -0 "$writer" 2>/dev/null; do
+        case $step in
+        0) sleep_ms 0 "$migration_ms" && return ;;
+        1) [ "$(count sealed)" -lt "$number" ] || return 0 ;;
+        2) [ "$(count sealed)" -lt "$segments" ] || [ "$(count seg)" -gt $((segments + 1 - number)) ] || return 0 ;;
+        esac
+    done
+}
+
+# Starts `durability $1`, waits with the command that follows, and cuts the power.
+cut_under() {
+    "$program" "$1" "$ledger" >"$scratch/acks" 2>&1 &
     writer=$!
-    # A moment that differs from round to round, from the midst of opening to thousands of appends.
-    sleep "0.$((RANDOM % 900 + 50))"
+    shift
+    "$@"
     cut_power
     kill -KILL "$writer" 2>/dev/null || true
     wait "$writer" 2>/dev/null || true
     umount "$disk"
     mount -o loop "$scratch/image" "$disk"
-    last=$(grep -a '^ACK [0-9]*$' "$scratch/acks" | tail -n 1 | cut -d' ' -f2)
+}
+
+acknowledged=0
+declare -A left=([nothing sealed]=0 [some sealed]=0 [all sealed]=0 [some removed]=0 [finished]=0)
+if [ "$mode" = migrate ]; then
+    acknowledged=800
+    "$program" old "$scratch/old" "$acknowledged"
+    segments=$(find "$scratch/old/journal" -name '*.seg' | wc -l)
+    # How long a migration takes that is not cut.
+    cp -a "$scratch/old" "$ledger"
+    began=$(date +%s%3N)
+    "$program" migrate "$ledger"
+    migration_ms=$(($(date +%s%3N) - began))
+fi
+for ((round = 1; round <= rounds; round++)); do
+    if [ "$mode" = migrate ]; then
+        rm -rf "$ledger"
+        cp -a "$scratch/old" "$ledger"
+        sync -f "$disk"
+        cut_under migrate migration_moment
+        sealed=$(count sealed) plain=$(count seg)
+        if ((sealed == 0)); then state="nothing sealed"
+        elif ((plain == 1)); then state=finished
+        elif ((sealed < segments)); then state="some sealed"
+        elif ((plain <= segments)); then state="some removed"
+        else state="all sealed"; fi
+        left[$state]=$((${left[$state]} + 1))
+        check "$acknowledged"
+        "$program" migrate "$ledger"
+        [ "$(count sealed) $(count seg)" = "$segments 1" ] || { echo "round $round: not migrated" >&2; exit 1; }
+        check "$acknowledged"
+        continue
+    fi
+    # A moment that differs from round to round, from the midst of opening to thousands of appends.
+    if [ "$mode" = seal ]; then cut_under seal sleep_ms 50 1500; else cut_under write sleep_ms 50 950; fi
+    last=$(grep -a '^ACK [0-9]*$' "$scratch/acks" | tail -n 1 | cut -d' ' -f2 || true)
     acknowledged=${last:-$acknowledged}
-    # sled panics on what a power cut makes of it; the panics are caught, and only their words reach stderr.
-    "$program" check "$disk/ledger" "$acknowledged" 2>"$scratch/words" || {
-        tail -n 5 "$scratch/words" >&2
-        echo "round $round: lost something of $acknowledged acknowledged appends" >&2
-        exit 1
-    }
+    check "$acknowledged"
+    # In the next round, the plain files of the sealed segments may be removed.
+    find "$ledger/journal" -name '*.sealed' -exec touch -d '10 minutes ago' {} +
 done
-echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost"
+case $mode in
+migrate)
+    echo "$kind: $rounds power cuts of a migration of $segments segments in $migration_ms ms, $acknowledged appends each, none lost; the cuts left:"
+    for state in "${!left[@]}"; do echo "  $state: ${left[$state]}"; done
+    ;;
+seal) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost; $(count sealed) sealed and $(count seg) plain segments" ;;
+*) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost" ;;
+esac

@@ -3,17 +3,20 @@
 //!
 //! ```text
 //! durability write DIR      appends until it is killed, and prints "ACK n" when append n is durable
+//! durability seal DIR       the same with small segments, which are sealed all the time
+//! durability old DIR N      writes a ledger of format 1 with N appends in small segments
+//! durability migrate DIR    migrates the ledger
 //! durability check DIR N    exits with 0 if the ledger is valid and contains all appends up to N in order
 //! ```
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
-use std::{error::Error, io::Write as _, path::Path, process::ExitCode};
+use std::{error::Error, fs, io::Write as _, path::Path, process::ExitCode};
 
 use apm2_core::process::{
     Actor, Clock as _, Event, EventKind, NewEvent, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
 };
-use apm2_ledger::{Ledger, verify};
+use apm2_ledger::{Ledger, Options, migrate, verify};
 
 /// The single process to which all events belong. An append names the expected stream version, so it fails with a
 /// conflict if an earlier append was lost.
@@ -22,6 +25,15 @@ const STREAM: StreamId = StreamId { process_id: PROCESS, instance: 0 };
 /// Interval of large appends. The event of each append whose number is a multiple of this has a padding of up to 9,000
 /// bytes, so that kills and power failures interrupt commits of many sizes.
 const LARGE_EVERY: u64 = 7;
+/// Length of a small segment in bytes: some dozens of appends fill it.
+const SMALL_SEGMENT_BYTES: u64 = 8 * 1024;
+/// Where the format version of a plain segment is, and the CRC-32C of the header.
+const VERSION_AT: usize = 8;
+const HEADER_CRC_AT: usize = 88;
+
+fn small_segments() -> Options {
+    Options { segment_bytes: SMALL_SEGMENT_BYTES, ..Options::default() }
+}
 
 fn draft(number: u64) -> NewEvent {
     let kind = if number == 1 {
@@ -40,8 +52,8 @@ fn draft(number: u64) -> NewEvent {
     NewEvent { stream: STREAM, run: 0, actor: Actor::System, reason, cause: None, stamp, kind }
 }
 
-fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
-    let ledger = Ledger::open(dir)?;
+fn write(dir: &Path, options: &Options) -> Result<(), Box<dyn Error>> {
+    let ledger = Ledger::open_with(dir, options)?;
     let mut version = ledger.reader().stream(STREAM)?.map_or(0, |stream| stream.version);
     loop {
         version += 1;
@@ -50,6 +62,26 @@ fn write(dir: &Path) -> Result<(), Box<dyn Error>> {
         writeln!(out, "ACK {version}")?;
         out.flush()?;
     }
+}
+
+/// Writes a ledger with `count` appends. Its segments are as the program of format 1 wrote them: they differ in the version.
+fn write_old(dir: &Path, count: u64) -> Result<(), Box<dyn Error>> {
+    let ledger = Ledger::open_with(dir, &Options { seal: false, ..small_segments() })?;
+    for version in 1..=count {
+        ledger.append(STREAM, version - 1, vec![draft(version)])?;
+    }
+    ledger.close()?;
+    for entry in fs::read_dir(dir.join("journal"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "seg") {
+            let mut bytes = fs::read(&path)?;
+            let (covered, rest) = bytes.split_at_mut_checked(HEADER_CRC_AT).ok_or("no header")?;
+            covered.iter_mut().skip(VERSION_AT).take(1).for_each(|version| *version = 1);
+            *rest.first_chunk_mut().ok_or("no header")? = crc32c::crc32c(covered).to_le_bytes();
+            fs::write(&path, bytes)?;
+        }
+    }
+    Ok(())
 }
 
 /// Extracts the append number that an event was written with.
@@ -82,9 +114,12 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match args.as_slice() {
-        ["write", dir] => write(Path::new(dir)),
+        ["write", dir] => write(Path::new(dir), &Options::default()),
+        ["seal", dir] => write(Path::new(dir), &small_segments()),
+        ["old", dir, count] => count.parse().map_err(Into::into).and_then(|count| write_old(Path::new(dir), count)),
+        ["migrate", dir] => migrate(Path::new(dir), &small_segments(), &mut |_| {}).map(drop).map_err(Into::into),
         ["check", dir, last] => last.parse().map_err(Into::into).and_then(|last| check(Path::new(dir), last)),
-        _ => Err("usage: durability write DIR | durability check DIR N".into()),
+        _ => Err("usage: durability write|seal|migrate DIR | durability old|check DIR N".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

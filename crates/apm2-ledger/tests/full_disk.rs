@@ -4,9 +4,13 @@
 use std::{fs, path::Path, process::Command};
 
 use apm2_core::process::{EventKind, StartTrigger};
-use apm2_ledger::{AppendError, Ledger, Options, verify};
+use apm2_ledger::{AppendError, Ledger, MigrateError, MigrationProgress, Options, migrate, verify};
+use apm2_model::causes::causes;
 
-use crate::support::{draft_at, private_dir, registered, small_segments, stream};
+use crate::support::{
+    all_events, draft_at, fill, make_format_1, private_dir, registered, sealed, segments, small_segments, stream,
+    tiny_segments,
+};
 
 /// A tmpfs mount that is unmounted when the test ends, also when it fails.
 struct SmallDisk(tempfile::TempDir);
@@ -78,5 +82,44 @@ fn case_15_on_a_full_disk_no_start_is_recorded_exits_are_and_nothing_acknowledge
     assert!((version..=version + 1).contains(&there), "{version} acknowledged, {there} there");
     again.append(id, there, vec![draft_at(id, 0, 1, EventKind::BudgetReset)]).unwrap();
     again.close().unwrap();
+    assert_eq!(verify(&dir, &mut |_| {}).unwrap().findings, []);
+}
+
+#[test]
+#[ignore = "needs root, to mount a small file system"]
+fn a_migration_on_a_full_disk_leaves_the_ledger_as_it_was_and_is_made_later() {
+    let disk = SmallDisk::mount("64m");
+    let dir = disk.path().join("ledger");
+    let ledger = Ledger::open_with(&dir, &tiny_segments()).unwrap();
+    for number in 1..=8 {
+        fill(&ledger, stream(number), 40);
+    }
+    let (events, head) = (all_events(&ledger), ledger.reader().head().unwrap());
+    ledger.close().unwrap();
+    make_format_1(&dir);
+    let before = segments(&dir);
+    disk.fill(1024 * 1024);
+    let refused = migrate(&dir, &tiny_segments(), &mut |_| {}).unwrap_err();
+    assert!(matches!(refused, MigrateError::DiskLow { .. }), "{refused}");
+    assert_eq!((segments(&dir), sealed(&dir).len()), (before.clone(), 0));
+    disk.free();
+    // The disk is full after some segments were sealed.
+    let mut fill_disk = |progress| {
+        if matches!(progress, MigrationProgress::Sealing { done: 9, .. }) {
+            disk.fill(0);
+        }
+    };
+    let failed = migrate(&dir, &tiny_segments(), &mut fill_disk).unwrap_err();
+    assert!(matches!(failed, MigrateError::Seal { number: 10, .. }), "{failed}");
+    assert!(causes(&failed).contains("No space left on device"), "{}", causes(&failed));
+    assert_eq!(sealed(&dir).len(), 0);
+    assert_eq!(segments(&dir)[..before.len()], before);
+    let read = apm2_ledger::Reader::open(&dir).unwrap();
+    assert_eq!(read.events(1, u64::MAX).map(Result::unwrap).collect::<Vec<_>>(), events);
+    disk.free();
+    let ledger = Ledger::open_with(&dir, &tiny_segments()).unwrap();
+    assert_eq!(all_events(&ledger), events);
+    ledger.close().unwrap();
+    assert_eq!(migrate(&dir, &tiny_segments(), &mut |_| {}).unwrap().unwrap().head, head);
     assert_eq!(verify(&dir, &mut |_| {}).unwrap().findings, []);
 }

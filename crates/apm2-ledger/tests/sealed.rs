@@ -7,7 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_ledger::{EventQuery, KindSet, Ledger, Origin, Reader, journal::sealed::reader::SealedSegment, verify};
+use apm2_ledger::{
+    EventQuery, KindSet, Ledger, Origin, Reader,
+    journal::sealed::{block::Slot, builder::SealedBuilder, header::SealedHeader, reader::SealedSegment},
+    record::{decode_event, encode_stream},
+    verify,
+};
 use apm2_model::{
     event::{Event, kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
@@ -364,4 +369,39 @@ fn segments_of_format_1_stay_plain_and_later_ones_are_sealed() {
     let read: Vec<Event> =
         Reader::open(dir.path()).unwrap().events(1, u64::MAX).map(Result::unwrap).take(events.len()).collect();
     assert_eq!(read, events);
+}
+
+/// Writes a sealed segment again with other states.
+fn with_states(path: &Path, change: impl FnOnce(&mut Vec<(StreamId, Vec<u8>)>)) {
+    let segment = SealedSegment::open(path).unwrap();
+    let SealedHeader { ledger, number, first_seq, chain_before, .. } = *segment.header();
+    let mut builder = SealedBuilder::new(ledger, number, first_seq, chain_before).unwrap();
+    for block in 0..segment.blocks().unwrap().entries().len() {
+        for (seq, slot) in segment.block(block).unwrap().unwrap().iter() {
+            let Slot::Event(bytes) = slot else { unreachable!("no event was erased") };
+            builder.push(&decode_event(seq, bytes).unwrap(), bytes).unwrap();
+        }
+    }
+    let mut states: Vec<_> = segment.states().unwrap().map(Result::unwrap).collect();
+    change(&mut states);
+    fs::write(path, builder.finish_with_states(states).unwrap()).unwrap();
+}
+
+#[test]
+fn states_in_a_footer_that_are_not_those_of_the_events_are_found() {
+    let (dir, events) = sealed_ledger();
+    let path = &sealed(dir.path())[2];
+    let sound = fs::read(path).unwrap();
+    with_states(path, |_| {});
+    assert_eq!(fs::read(path).unwrap(), sound);
+    let (stream, _) = SealedSegment::open(path).unwrap().states().unwrap().next().unwrap().unwrap();
+    // The state as it was after an earlier event, and no state.
+    let earlier = states(&events, SealedSegment::open(path).unwrap().header().last_seq() - 60).remove(&stream).unwrap();
+    with_states(path, |states| states[0].1 = encode_stream(&earlier).unwrap());
+    let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
+    assert!(findings.len() == 1 && findings[0].message.contains("segment 3: the state of stream"), "{findings:?}");
+    fs::write(path, &sound).unwrap();
+    with_states(path, |states| drop(states.remove(0)));
+    let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
+    assert!(findings.len() == 1 && findings[0].message.contains("segment 3: the state of stream"), "{findings:?}");
 }

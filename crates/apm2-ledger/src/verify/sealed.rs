@@ -1,5 +1,7 @@
 //! Checks the sealed segments of a journal.
 
+use std::collections::HashSet;
+
 use apm2_model::event::stream_id::StreamId;
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
         segment::FORMAT_VERSION,
         segment_file::{SegmentFile, SegmentStart},
     },
+    record::decode_stream,
     verify::{PROGRESS_EVENTS, Verifier, report::FindingKind},
 };
 
@@ -74,9 +77,39 @@ impl Verifier<'_> {
         }
         streams.sort_unstable();
         streams.dedup();
+        if self.is_whole && self.findings.is_empty() {
+            self.check_states(&segment, &streams);
+        }
         self.check_invariants(streams, first_seq, last_seq);
         (self.next_seq, self.chain) = (last_seq + 1, segment.chain_after().ok().or(chain).unwrap_or(self.chain));
         Ok(())
+    }
+
+    /// Compares the states in the footer with those after the events of the segment. A segment has the states of all
+    /// `streams`, those with events in it, or none.
+    fn check_states(&mut self, segment: &SealedSegment, streams: &[StreamId]) {
+        // A footer that cannot be read was found before.
+        let Ok(true) = segment.has_states() else { return };
+        let Ok(states) = segment.states() else { return };
+        let (first_seq, last_seq) = (segment.header().first_seq, segment.header().last_seq());
+        let mut missing: HashSet<StreamId> = streams.iter().copied().filter(|stream| !stream.is_system()).collect();
+        let mut differing = None;
+        for (stream, bytes) in states.flatten() {
+            missing.remove(&stream);
+            // A state of another version is ignored by readers, too.
+            let state = decode_stream(&bytes).ok();
+            let is_wrong = state.is_some_and(|state| self.stream_states.get(stream) != Some(&state));
+            differing = differing.or_else(|| is_wrong.then_some(stream));
+        }
+        if let Some(stream) = differing.or_else(|| missing.into_iter().min()) {
+            let number = segment.header().number;
+            let (process, instance) = (stream.process_id, stream.instance);
+            let message = format!(
+                "segment {number}: the state of stream {process}/{instance} in the footer is missing or differs from its \
+                 events"
+            );
+            self.add_finding(FindingKind::Damage, first_seq, last_seq, message);
+        }
     }
 
     fn count_event(&mut self) {
