@@ -33,12 +33,6 @@ truncate -s 1200M "$scratch/image"
 "mkfs.$kind" -q "$scratch/image"
 mount -o loop "$scratch/image" "$disk"
 
-cut_power() {
-    # _IOR('X', 125, u32) with 2: do not flush the log.
-    python3 -c 'import fcntl, os, struct, sys
-fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x8004587D, struct.pack("I", 2))' "$disk"
-}
-
 # Checks that the ledger is sound and has the first $1 appends.
 check() {
     # sled panics on what a power cut makes of it; the panics are caught, and only their words reach stderr.
@@ -54,34 +48,38 @@ count() {
     find "$ledger/journal" -name "*.$1" | wc -l
 }
 
-# Sleeps for $1 to $2 milliseconds.
-sleep_ms() {
-    local ms=$(($1 + RANDOM % ($2 - $1)))
-    sleep "$((ms / 1000)).$(printf '%03d' $((ms % 1000)))"
-}
-
-# Waits for a random time of a migration, or until a random number of segments was sealed or removed, so that the short steps
-# are met as often as the long ones.
-migration_moment() {
-    local step=$((RANDOM % 3)) number=$((RANDOM % segments + 1))
-    while kill -0 "$writer" 2>/dev/null; do
-        case $step in
-        0) sleep_ms 0 "$migration_ms" && return ;;
-        1) [ "$(count sealed)" -lt "$number" ] || return 0 ;;
-        2) [ "$(count sealed)" -lt "$segments" ] || [ "$(count seg)" -gt $((segments + 1 - number)) ] || return 0 ;;
-        esac
-    done
-}
-
-# Starts `durability $1`, waits with the command that follows, and cuts the power.
+# Starts `durability $1`, and cuts the power after $2 to $3 milliseconds. With $4 segments of a ledger that is migrated, the
+# moment is also that at which a random number of them was sealed or removed, so that the short steps are met as often as the
+# long ones.
 cut_under() {
-    "$program" "$1" "$ledger" >"$scratch/acks" 2>&1 &
-    writer=$!
-    shift
-    "$@"
-    cut_power
-    kill -KILL "$writer" 2>/dev/null || true
-    wait "$writer" 2>/dev/null || true
+    python3 - "$program" "$1" "$ledger" "$disk" "$scratch/acks" "$2" "$3" "${4:-0}" <<'END'
+import fcntl, os, random, struct, subprocess, sys, time
+
+program, command, ledger, disk, acks = sys.argv[1:6]
+low_ms, high_ms, segments = map(int, sys.argv[6:])
+disk = os.open(disk, os.O_RDONLY)
+journal = os.path.join(ledger, "journal")
+step = random.randrange(3) if segments else 0
+number = random.randint(1, segments or 1)
+moment = time.monotonic() + random.uniform(low_ms, high_ms) / 1000
+
+def is_reached():
+    if step == 0:
+        return time.monotonic() >= moment
+    names = os.listdir(journal)
+    sealed = sum(name.endswith(".sealed") for name in names)
+    plain = sum(name.endswith(".seg") for name in names)
+    return sealed >= number if step == 1 else sealed >= segments and plain <= segments + 1 - number
+
+with open(acks, "wb") as out:
+    writer = subprocess.Popen([program, command, ledger], stdout=out, stderr=subprocess.STDOUT)
+while not is_reached() and writer.poll() is None:
+    time.sleep(0.0001)
+# _IOR('X', 125, u32) with 2: do not flush the log.
+fcntl.ioctl(disk, 0x8004587D, struct.pack("I", 2))
+writer.kill()
+writer.wait()
+END
     umount "$disk"
     mount -o loop "$scratch/image" "$disk"
 }
@@ -103,7 +101,7 @@ for ((round = 1; round <= rounds; round++)); do
         rm -rf "$ledger"
         cp -a "$scratch/old" "$ledger"
         sync -f "$disk"
-        cut_under migrate migration_moment
+        cut_under migrate 0 "$migration_ms" "$segments"
         sealed=$(count sealed) plain=$(count seg)
         if ((sealed == 0)); then state="nothing sealed"
         elif ((plain == 1)); then state=finished
@@ -118,7 +116,7 @@ for ((round = 1; round <= rounds; round++)); do
         continue
     fi
     # A moment that differs from round to round, from the midst of opening to thousands of appends.
-    if [ "$mode" = seal ]; then cut_under seal sleep_ms 50 1500; else cut_under write sleep_ms 50 950; fi
+    if [ "$mode" = seal ]; then cut_under seal 50 1500; else cut_under write 50 950; fi
     last=$(grep -a '^ACK [0-9]*$' "$scratch/acks" | tail -n 1 | cut -d' ' -f2 || true)
     acknowledged=${last:-$acknowledged}
     check "$acknowledged"

@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_ledger::{
-    FindingKind, Head, Ledger, MigrateError, Migrated, OpenError, Options, Reader,
+    FindingKind, Head, Ledger, MigrateError, Migrated, MigrationProgress, OpenError, Options, Reader,
     journal::sealed::reader::SealedSegment, migrate, migration_plan, verify,
 };
 use apm2_model::event::Event;
@@ -290,12 +290,19 @@ fn a_failed_write_leaves_the_ledger_as_it_was() {
     let error = migrate(dir.path(), &options, &mut |_| {}).unwrap_err();
     assert!(!error.is_integrity() && apm2_model::causes::causes(&error).contains("storage"), "{error:?}");
     assert_eq!((all_numbers(dir.path()), sealed(dir.path())), (names, Vec::new()));
-    // A directory in the place of a sealed segment makes the sealing of this segment fail, after that of others.
-    fs::create_dir(dir.path().join("journal/0000000009.sealed")).unwrap();
-    fs::create_dir(dir.path().join("journal/0000000009.sealed/in-the-way")).unwrap();
-    assert!(migrated(dir.path()).is_err());
-    fs::remove_dir_all(dir.path().join("journal/0000000009.sealed")).unwrap();
+    // A directory with the name of a sealed segment makes the sealing of this segment fail, after that of others.
+    let in_the_way = dir.path().join("journal/0000000009.sealed");
+    let mut put_in_the_way = |progress| {
+        if matches!(progress, MigrationProgress::Sealing { done: 8, .. }) {
+            assert_eq!(sealed(dir.path()).len(), 8);
+            fs::create_dir(&in_the_way).unwrap();
+        }
+    };
+    let error = migrate(dir.path(), &tiny_segments(), &mut put_in_the_way).unwrap_err();
+    assert!(matches!(error, MigrateError::Seal { number: 9, .. }), "{error:?}");
+    fs::remove_dir(&in_the_way).unwrap();
     assert_eq!(sealed(dir.path()), Vec::<PathBuf>::new(), "no new file is left");
+    assert!(!dir.path().join("journal/sealing.new").exists());
     assert_eq!(events_in(dir.path()), events);
     assert_eq!(migrated(dir.path()).unwrap().unwrap().head, head);
     assert_migrated(dir.path(), &events);

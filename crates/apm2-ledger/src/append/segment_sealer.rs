@@ -141,13 +141,15 @@ impl SegmentSealer {
         let number = segment.header().number;
         let sealed = self.build(segment)?;
         let unfinished = self.journal.join(UNFINISHED);
-        let written = self.write(&unfinished, &sealed.bytes).and_then(|()| compare(&unfinished, sealed.chain));
-        if let Err(error) = written {
+        let path = sealed_path(&self.journal, number);
+        let named = self
+            .write(&unfinished, &sealed.bytes)
+            .and_then(|()| compare(&unfinished, sealed.chain))
+            .and_then(|()| Ok(fs::rename(&unfinished, &path)?));
+        if let Err(error) = named {
             drop(fs::remove_file(&unfinished));
             return Err(error);
         }
-        let path = sealed_path(&self.journal, number);
-        fs::rename(&unfinished, &path)?;
         sync_dir(&self.journal)?;
         Ok(path)
     }
