@@ -1,6 +1,6 @@
 //! Finds the processes of a group or session in `/proc`.
 
-use std::{collections::HashSet, io, os::fd::AsFd as _};
+use std::{collections::HashMap, io, os::fd::AsFd as _};
 
 use apm2_model::signal::Signal;
 use nix::unistd::{getpgid, getsid};
@@ -12,10 +12,8 @@ use rustix::{
 use crate::os::{
     child::{self, SignalScope},
     procfs::Stat,
+    search::{CombinedSearch, Found, Sighting, survey},
 };
-
-/// Attempts to make a complete list of processes.
-const PASSES_MAX: u32 = 32;
 
 /// A process of a run that has not ended yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,56 +62,24 @@ impl Member {
     }
 }
 
-/// The result of examining one process in `/proc`.
-pub(super) enum Sighting {
-    /// The process belongs to the group or session that is searched for.
-    Member(Member),
-    /// The process does not belong to the searched group or session. It cannot join them later, and its children cannot
-    /// either.
-    Stranger,
-    /// The process is a zombie. It may have belonged to the group when the list was made, and may have forked since.
-    Ended,
-    /// The process ended, or was in execve(2), before it could be examined.
-    Gone,
-}
-
-/// Searches all processes of `/proc`. Repeats the search until a pass finds some matching processes, or until a
-/// complete pass finds none. Returns the oldest process first.
-///
-/// If a process forks and ends between the listing of `/proc` and its examination, neither it nor its child is found. A
-/// pass without a result is therefore complete only if each process that vanished in the meantime can be excluded. A
-/// later pass does not examine again the processes that an earlier pass has excluded, and is therefore short.
-pub(super) fn survey(mut examine: impl FnMut(u32) -> io::Result<Sighting>) -> io::Result<Vec<Member>> {
-    let mut strangers = HashSet::new();
-    for _ in 0..PASSES_MAX {
-        let (mut members, mut has_vanished) = (Vec::new(), false);
-        let mut unknown: Vec<u32> = pids()?.filter(|pid| !strangers.contains(pid)).collect();
-        // The newest processes are examined first, because they are the most likely to end soon.
-        unknown.reverse();
-        for pid in unknown {
-            match examine(pid)? {
-                Sighting::Member(member) => members.push(member),
-                Sighting::Stranger => drop(strangers.insert(pid)),
-                Sighting::Ended => has_vanished |= strangers.insert(pid),
-                Sighting::Gone => has_vanished = true,
-            }
-        }
-        if !members.is_empty() || !has_vanished {
-            members.reverse();
-            return Ok(members);
-        }
-    }
-    Err(io::Error::new(io::ErrorKind::ResourceBusy, "processes start and end too fast for a complete list"))
-}
-
 /// The running processes (without zombies) of the process group and of the session with this id.
 ///
 /// # Errors
 /// `/proc` cannot be read, so it is unknown whether the group is empty.
 pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
-    survey(|pid| {
+    static SEARCH: CombinedSearch<u32, Member> = CombinedSearch::new();
+    SEARCH.find(group, members_of_each)
+}
+
+/// The running processes of each of these groups.
+fn members_of_each(groups: &[u32]) -> io::Result<Found<Member>> {
+    let mut queries: HashMap<u32, Vec<usize>> = HashMap::new();
+    for (query, group) in groups.iter().enumerate() {
+        queries.entry(*group).or_default().push(query);
+    }
+    survey(groups.len(), |pid| {
         // getpgid(2) and getsid(2) exclude a process fifty times faster than reading its `stat` file.
-        match is_near(pid, group) {
+        match is_near(pid, &queries) {
             Ok(true) => {}
             Ok(false) => return Ok(Sighting::Stranger),
             Err(nix::errno::Errno::ESRCH) => return Ok(Sighting::Gone),
@@ -122,28 +88,28 @@ pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
         }
         // Only a process that ended in the meantime counts as gone. Other errors are returned.
         let Some(text) = read_unless_gone(&format!("/proc/{pid}/stat"))? else { return Ok(Sighting::Gone) };
+        let Some(stat) = Stat::parse(&text) else { return Ok(Sighting::Stranger) };
         // A shell with job control puts its jobs into new process groups of the same session.
-        let found = Stat::parse(&text).filter(|stat| stat.group == group || stat.session == group);
-        Ok(match found {
-            None => Sighting::Stranger,
-            Some(stat) if stat.has_ended() => Sighting::Ended,
-            Some(stat) => Sighting::Member(Member::of(pid, &stat, stat.group == group)),
+        let of_session = (stat.session != stat.group).then_some(stat.session);
+        let members: Vec<_> = std::iter::once(stat.group)
+            .chain(of_session)
+            .flat_map(|id| queries.get(&id).into_iter().flatten())
+            .filter_map(|query| Some((*query, Member::of(pid, &stat, stat.group == *groups.get(*query)?))))
+            .collect();
+        Ok(match members.is_empty() {
+            true => Sighting::Stranger,
+            false if stat.has_ended() => Sighting::Ended,
+            false => Sighting::Members(members),
         })
     })
 }
 
-/// Whether `pid` is in the process group or the session with this id. Both are 0 for kernel threads.
-fn is_near(pid: u32, group: u32) -> nix::Result<bool> {
+/// Whether `pid` is in the process group or the session of a query. Both are 0 for kernel threads.
+fn is_near(pid: u32, queries: &HashMap<u32, Vec<usize>>) -> nix::Result<bool> {
     let Ok(pid) = i32::try_from(pid) else { return Ok(false) };
     let pid = Some(nix::unistd::Pid::from_raw(pid));
-    let is_id = |found: nix::unistd::Pid| u32::try_from(found.as_raw()) == Ok(group);
+    let is_id = |found: nix::unistd::Pid| u32::try_from(found.as_raw()).is_ok_and(|id| queries.contains_key(&id));
     Ok(is_id(getpgid(pid)?) || is_id(getsid(pid)?))
-}
-
-/// The pids in `/proc`.
-pub(crate) fn pids() -> io::Result<impl Iterator<Item = u32>> {
-    let entries = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
-    Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
 /// Reads a file of a process; `None` if the process is gone.
@@ -153,5 +119,46 @@ pub(super) fn read_unless_gone(path: &str) -> io::Result<Option<Vec<u8>>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Child, Command},
+    };
+
+    use super::*;
+
+    /// A process that leads a group of its own. Killed and reaped when this value is dropped.
+    struct Leader(Child);
+
+    impl Leader {
+        fn start() -> Self {
+            Self(Command::new("sleep").arg("1000").process_group(0).spawn().unwrap())
+        }
+    }
+
+    impl Drop for Leader {
+        fn drop(&mut self) {
+            self.0.kill().unwrap();
+            self.0.wait().unwrap();
+        }
+    }
+
+    #[test]
+    fn one_search_finds_the_members_of_several_groups() {
+        let leaders = [Leader::start(), Leader::start()];
+        let [first, second] = leaders.each_ref().map(|leader| leader.0.id());
+        // No process has this pid, so no group has this id (`PID_MAX_LIMIT`, proc(5)).
+        let unused = 1 << 23;
+        let found = members_of_each(&[first, unused, second, first]).unwrap();
+        let pids: Vec<Option<Vec<u32>>> = found
+            .into_iter()
+            .map(|members| members.map(|members| members.iter().map(|member| member.pid).collect()))
+            .collect();
+        assert_eq!(pids, [Some(vec![first]), Some(vec![]), Some(vec![second]), Some(vec![first])]);
+        assert!(members(first).unwrap().iter().all(|member| member.in_group && member.pid == first));
     }
 }

@@ -7,8 +7,9 @@ use apm2_model::event::{identity::ProcessIdentity, stream_id::StreamId};
 use uuid::Uuid;
 
 use crate::os::{
-    group::{Member, Sighting, read_unless_gone, survey},
+    group::{Member, read_unless_gone},
     procfs::{Stat, identify},
+    search::{CombinedSearch, Found, Sighting, survey},
 };
 
 /// The environment variable that marks the processes of a run, so that they can be found after the end of their supervisor.
@@ -78,8 +79,7 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers(&self) -> io::Result<Vec<Member>> {
-        let variables = self.variables();
-        Self::carriers_of(|entry| variables.iter().any(|variable| entry == variable.as_bytes()))
+        CarrierQuery { variables: self.variables(), is_whole: true }.find()
     }
 
     /// The running processes with a marker of any run of this instance.
@@ -88,47 +88,8 @@ impl Marker {
     /// When `/proc` cannot be read.
     pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
         let of_instance = format!("{}/{}/", self.stream.process_id, self.stream.instance);
-        let variables: Vec<String> =
-            self.beginnings().iter().map(|beginning| format!("{beginning}{of_instance}")).collect();
-        Self::carriers_of(|entry| variables.iter().any(|variable| entry.starts_with(variable.as_bytes())))
-    }
-
-    fn carriers_of(is_it: impl Fn(&[u8]) -> bool) -> io::Result<Vec<Member>> {
-        let us = std::process::id();
-        survey(|pid| {
-            if pid == us {
-                return Ok(Sighting::Stranger);
-            }
-            match has_variable(pid, &is_it) {
-                Ok(Some(false)) => return Ok(Sighting::Stranger),
-                // A process whose environment may not be read belongs to another user, so it is not a process of the
-                // run.
-                Err(_) => return Ok(Sighting::Stranger),
-                Ok(None) => {
-                    return Ok(match Stat::read(pid) {
-                        Some(stat) if stat.has_ended() => Sighting::Ended,
-                        // The process was in execve(2) when its environment was read, but is not any more.
-                        Some(stat) if !stat.is_in_exec() && matches!(has_variable(pid, &is_it), Ok(Some(true))) => {
-                            Sighting::Gone
-                        }
-                        // The process is a kernel thread, or has an empty environment.
-                        Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
-                        _ => Sighting::Gone,
-                    });
-                }
-                Ok(Some(true)) => {}
-            }
-            // The start time is read before the environment is read again. Both then belong to the same process, even
-            // if the pid was reused after the first read.
-            let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
-            if stat.has_ended() {
-                return Ok(Sighting::Ended);
-            }
-            Ok(match has_variable(pid, &is_it) {
-                Ok(Some(true)) => Sighting::Member(Member::of(pid, &stat, false)),
-                _ => Sighting::Gone,
-            })
-        })
+        let variables = self.beginnings().iter().map(|beginning| format!("{beginning}{of_instance}")).collect();
+        CarrierQuery { variables, is_whole: false }.find()
     }
 
     /// The main process of the run, if it is alive: the oldest process that has the marker and leads a session.
@@ -144,6 +105,83 @@ impl Marker {
     }
 }
 
+/// A search for processes by their markers.
+struct CarrierQuery {
+    /// The environment entries of the processes, or their beginnings.
+    variables: Vec<String>,
+    /// Whether an entry has to be equal to one of `variables`, and not only to begin with it.
+    is_whole: bool,
+}
+
+impl CarrierQuery {
+    fn find(self) -> io::Result<Vec<Member>> {
+        static SEARCH: CombinedSearch<CarrierQuery, Member> = CombinedSearch::new();
+        SEARCH.find(self, Self::carriers_of_each)
+    }
+
+    fn is_met_by(&self, entry: &[u8]) -> bool {
+        let is_it = |variable: &[u8]| if self.is_whole { entry == variable } else { entry.starts_with(variable) };
+        self.variables.iter().any(|variable| is_it(variable.as_bytes()))
+    }
+
+    /// The running processes that match each of these queries.
+    fn carriers_of_each(queries: &[Self]) -> io::Result<Found<Member>> {
+        let us = std::process::id();
+        survey(queries.len(), |pid| {
+            if pid == us {
+                return Ok(Sighting::Stranger);
+            }
+            match queries_met_by(pid, queries) {
+                Ok(Some(met)) if met.is_empty() => return Ok(Sighting::Stranger),
+                // A process whose environment may not be read belongs to another user, so it is not a process of the
+                // run.
+                Err(_) => return Ok(Sighting::Stranger),
+                Ok(None) => {
+                    return Ok(match Stat::read(pid) {
+                        Some(stat) if stat.has_ended() => Sighting::Ended,
+                        // The process was in execve(2) when its environment was read, but is not any more.
+                        Some(stat) if !stat.is_in_exec() && !met_now(pid, queries).is_empty() => Sighting::Gone,
+                        // The process is a kernel thread, or has an empty environment.
+                        Some(stat) if !stat.is_in_exec() => Sighting::Stranger,
+                        _ => Sighting::Gone,
+                    });
+                }
+                Ok(Some(_)) => {}
+            }
+            // The start time is read before the environment is read again. Both then belong to the same process, even
+            // if the pid was reused after the first read.
+            let Some(stat) = Stat::read(pid) else { return Ok(Sighting::Gone) };
+            if stat.has_ended() {
+                return Ok(Sighting::Ended);
+            }
+            let met = met_now(pid, queries);
+            if met.is_empty() {
+                return Ok(Sighting::Gone);
+            }
+            Ok(Sighting::Members(met.into_iter().map(|query| (query, Member::of(pid, &stat, false))).collect()))
+        })
+    }
+}
+
+/// The queries that match the initial environment of a process; `None` as for [`has_variable`].
+///
+/// # Errors
+/// The environment may not be read.
+fn queries_met_by(pid: u32, queries: &[CarrierQuery]) -> io::Result<Option<Vec<usize>>> {
+    let environ = environ_of(pid)?;
+    Ok(environ.map(|environ| {
+        let marked: Vec<&[u8]> =
+            environ.split(|byte| *byte == 0).filter(|entry| entry.starts_with(RUN_VARIABLE.as_bytes())).collect();
+        let is_met = |query: &CarrierQuery| marked.iter().any(|entry| query.is_met_by(entry));
+        queries.iter().enumerate().filter(|(_, query)| is_met(query)).map(|(index, _)| index).collect()
+    }))
+}
+
+/// Like [`queries_met_by`]; empty if the environment is empty or may not be read.
+fn met_now(pid: u32, queries: &[CarrierQuery]) -> Vec<usize> {
+    queries_met_by(pid, queries).ok().flatten().unwrap_or_default()
+}
+
 fn beginning(place: &LedgerPlace) -> String {
     format!("{MARKER_VERSION}:{}/", place.nonce.simple())
 }
@@ -154,9 +192,13 @@ fn beginning(place: &LedgerPlace) -> String {
 /// # Errors
 /// The environment may not be read.
 fn has_variable(pid: u32, is_it: impl Fn(&[u8]) -> bool) -> io::Result<Option<bool>> {
+    Ok(environ_of(pid)?.map(|environ| environ.split(|byte| *byte == 0).any(is_it)))
+}
+
+/// The initial environment of a process; `None` if it is empty, or if the process is gone.
+fn environ_of(pid: u32) -> io::Result<Option<Vec<u8>>> {
     let environ = read_unless_gone(&format!("/proc/{pid}/environ"))?;
-    let environ = environ.filter(|environ| !environ.is_empty());
-    Ok(environ.map(|environ| environ.split(|byte| *byte == 0).any(is_it)))
+    Ok(environ.filter(|environ| !environ.is_empty()))
 }
 
 impl fmt::Display for Marker {

@@ -11,6 +11,7 @@ pub(crate) mod marker;
 pub mod notify;
 pub(crate) mod precheck;
 pub(crate) mod procfs;
+pub(crate) mod search;
 pub(crate) mod spawner;
 pub(crate) mod stdin;
 pub(crate) mod usage;

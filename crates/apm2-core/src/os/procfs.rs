@@ -2,6 +2,7 @@
 //! identify a process, since the kernel reuses pids.
 
 use std::{
+    io,
     os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     process::ExitStatus,
     sync::OnceLock,
@@ -33,6 +34,12 @@ pub fn pid_namespace() -> Option<u64> {
 pub fn proc_is_of_our_namespace() -> bool {
     let shown = std::fs::read_link("/proc/self").ok().and_then(|pid| pid.to_str()?.parse().ok());
     shown.is_none_or(|pid: u32| pid == std::process::id())
+}
+
+/// The pids in `/proc`.
+pub(crate) fn pids() -> io::Result<impl Iterator<Item = u32>> {
+    let entries = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
+    Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
 /// Whether a process still exists, as far as can be observed.

@@ -14,7 +14,10 @@ use apm2_model::event::identity::ProcessIdentity;
 use nix::time::{ClockId, clock_gettime};
 use rustix::param::{clock_ticks_per_second, page_size};
 
-use crate::os::{group::pids, marker::RUN_VARIABLE, procfs::Stat};
+use crate::os::{
+    marker::RUN_VARIABLE,
+    procfs::{Stat, pids},
+};
 
 /// Longest time for which the results of a scan are reused.
 const SCAN_AGE_MAX: Duration = Duration::from_secs(1);
