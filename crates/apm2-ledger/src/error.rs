@@ -219,6 +219,9 @@ pub enum ReadError {
     /// The store reported an error.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The caller has cancelled the reading, see [`Cancel`](crate::Cancel).
+    #[error("the reading was cancelled")]
+    Cancelled,
     /// I/O error on `path`.
     #[error("{}", path.display())]
     Io {

@@ -144,8 +144,10 @@ pub use crate::{
     },
     options::Options,
     read::{
+        cancel::Cancel,
         events::Events,
         query::EventQuery,
+        read_ledger::{Direction, EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion, StreamAt},
         reader::{Reader, Source},
         replay::{Origin, Replayed},
     },

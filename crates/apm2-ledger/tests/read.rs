@@ -3,7 +3,10 @@
 use std::ops::ControlFlow;
 
 use apm2_core::process::{StreamId, id_query::UnclearId};
-use apm2_ledger::{FindError, Ledger, Origin, Reader, Source};
+use apm2_ledger::{
+    Cancel, EventQuery, EventsQuestion, FindError, Ledger, Origin, ReadError, ReadLedger, Reader, Source,
+    StatesQuestion, StreamAt,
+};
 use chrono::{DateTime, Utc};
 
 use crate::support::{
@@ -144,4 +147,34 @@ fn a_reader_without_the_lock_sees_what_a_live_writer_has_acknowledged() {
     }
     let id = stream(1);
     ledger.append(id, 13, vec![draft_at(id, 3, 999, apm2_core::process::EventKind::BudgetReset)]).unwrap();
+}
+
+#[test]
+fn a_cancelled_reader_reads_no_further() {
+    let (dir, events) = closed_ledger();
+    let size = events.len() as u64;
+    both(dir.path(), |reader| {
+        let cancel = Cancel::default();
+        let reader = reader.clone().cancelled_by(cancel.clone());
+        let ask = |question: EventsQuestion| {
+            let mut read = 0;
+            let visit = &mut |_| {
+                read += 1;
+                cancel.set();
+                ControlFlow::Continue(())
+            };
+            (ReadLedger::events(&reader, &question, visit), read)
+        };
+        let (answer, read) = ask(EventsQuestion::all(EventQuery::default(), (1, size)));
+        assert!(matches!(answer, Err(ReadError::Cancelled)), "{answer:?}");
+        assert!(read < size, "{read} events");
+        let (answer, read) = ask(EventsQuestion::last(EventQuery::default(), (1, size), size));
+        assert!(matches!(answer, Err(ReadError::Cancelled)), "{answer:?}");
+        assert_eq!(read, 0);
+        for question in [StatesQuestion::All(size / 2), StatesQuestion::Of(vec![StreamAt { id: stream(1), seq: size }])]
+        {
+            let answer = reader.states(&question, &mut |_| ControlFlow::Continue(()));
+            assert!(matches!(answer, Err(ReadError::Cancelled)), "{question:?}: {answer:?}");
+        }
+    });
 }

@@ -10,7 +10,7 @@ use apm2_model::{
 use crate::{
     error::ReadError,
     journal::{event_batch::EventBatch, reader::JournalReader},
-    read::{access::Access, query::EventQuery},
+    read::{access::Access, cancel::Cancel, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
     store::{frames::FrameScan, key, sled_store::Store},
@@ -78,14 +78,16 @@ pub struct Events {
     current: Option<Current>,
     /// The position in the store, when all events are read in order.
     scan: Option<FrameScan>,
+    /// Ends the iteration with an error once it is set.
+    cancel: Option<Cancel>,
     failed: bool,
 }
 
 impl Events {
     pub(crate) fn new(access: Access, query: EventQuery, first: u64, last: u64) -> Self {
         let source = match &access {
-            Access::SharedState(shared) => Source::SharedState(Arc::clone(shared)),
-            Access::Journal(_) => Source::Journal(None),
+            Access::SharedState(shared) if query.is_indexed_by_store() => Source::SharedState(Arc::clone(shared)),
+            Access::SharedState(_) | Access::Journal(_) => Source::Journal(None),
         };
         let first = first.max(1);
         let next_version = (first == 1).then_some(1);
@@ -100,8 +102,14 @@ impl Events {
             next_version,
             current: None,
             scan: None,
+            cancel: None,
             failed: false,
         }
+    }
+
+    /// Ends with [`ReadError::Cancelled`] once `cancel` is set.
+    pub(crate) fn cancelled_by(self, cancel: Option<Cancel>) -> Self {
+        Self { cancel, ..self }
     }
 
     /// Sets the version that the first event of the stream must have.
@@ -125,6 +133,12 @@ impl Events {
             if let Some(event) = self.next_in_frame()? {
                 return Ok(Some(event));
             }
+            if self.next > self.last.min(self.visible) {
+                continue;
+            }
+            if self.cancel.as_ref().is_some_and(Cancel::is_set) {
+                return Err(ReadError::Cancelled);
+            }
             if !self.next_frame()? {
                 return Ok(None);
             }
@@ -143,6 +157,10 @@ impl Events {
                 // acknowledged. The frame is read again when the event may be returned.
                 self.next = seq;
                 self.current = None;
+                // The block of a sealed segment can hold events on both sides; the journal is read from this event on.
+                if let Source::Journal(reader) = &mut self.source {
+                    *reader = None;
+                }
                 return Ok(None);
             }
             // The event was erased.

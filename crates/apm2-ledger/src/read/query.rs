@@ -33,6 +33,13 @@ impl EventQuery {
         }
     }
 
+    /// Whether the store finds the accepted events without a scan of other events. Its index has no kinds, and no times of
+    /// single streams; the sealed segments of the journal have both.
+    pub(crate) fn is_indexed_by_store(&self) -> bool {
+        let is_all = self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none();
+        is_all || self.single_stream().is_some()
+    }
+
     /// Whether the event with these bytes is of one of the streams. The rest of the event is not decoded.
     pub(crate) fn accepts_stream_of(&self, bytes: &[u8]) -> Result<bool, RecordError> {
         Ok(self.streams.is_empty() || self.streams.contains(&peek_stream(bytes)?))

@@ -15,7 +15,7 @@ use crate::{
         segment::{FORMAT_VERSION, SegmentError},
         segment_file::segment_files,
     },
-    read::{access::Access, events::Events, query::EventQuery},
+    read::{access::Access, cancel::Cancel, events::Events, query::EventQuery},
     recovery::extent,
     shared_state::SharedState,
     store::{clean_shutdown, key, sled_store::Store},
@@ -52,6 +52,7 @@ pub struct Reader {
     /// The number of events that the ledger held before its journal was read, by its clean-shutdown mark and its extent
     /// mark.
     known_size: u64,
+    cancel: Option<Cancel>,
 }
 
 impl Reader {
@@ -93,16 +94,31 @@ impl Reader {
             }
         }
         let (head, is_whole) = journal_head(&dir);
-        Ok(Self { access: Access::Journal(dir), head, is_whole, known_size })
+        Ok(Self { access: Access::Journal(dir), head, is_whole, known_size, cancel: None })
     }
 
     /// A reader of the segments of the journal in the open directory `dir`, whose head is not read.
     pub(crate) const fn of_segments(dir: Arc<LedgerDir>) -> Self {
-        Self { access: Access::Journal(dir), head: None, is_whole: true, known_size: 0 }
+        Self { access: Access::Journal(dir), head: None, is_whole: true, known_size: 0, cancel: None }
     }
 
     pub(crate) fn shared(shared: Arc<SharedState>) -> Self {
-        Self { access: Access::SharedState(shared), head: None, is_whole: true, known_size: 0 }
+        Self { access: Access::SharedState(shared), head: None, is_whole: true, known_size: 0, cancel: None }
+    }
+
+    /// Ends every reading of this reader with [`ReadError::Cancelled`] once `cancel` is set.
+    #[must_use]
+    pub fn cancelled_by(self, cancel: Cancel) -> Self {
+        Self { cancel: Some(cancel), ..self }
+    }
+
+    pub(crate) fn check_cancelled(&self) -> Result<(), ReadError> {
+        if self.cancel.as_ref().is_some_and(Cancel::is_set) { Err(ReadError::Cancelled) } else { Ok(()) }
+    }
+
+    /// Whether the journal ends at the head without damage.
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// The source that this reader reads now. It changes from the store to the journal when the store fails.
@@ -155,13 +171,13 @@ impl Reader {
     /// The events from `first` to `last`, both included, in order.
     #[must_use]
     pub fn events(&self, first: u64, last: u64) -> Events {
-        Events::new(self.access.clone(), EventQuery::default(), first, last)
+        self.query(EventQuery::default(), first, last)
     }
 
     /// The events from `first` to `last`, both included, that `query` accepts, in order.
     #[must_use]
     pub fn query(&self, query: EventQuery, first: u64, last: u64) -> Events {
-        Events::new(self.access.clone(), query, first, last)
+        Events::new(self.access.clone(), query, first, last).cancelled_by(self.cancel.clone())
     }
 
     /// All events of the stream `stream`, in order.
@@ -171,7 +187,7 @@ impl Reader {
     }
 
     pub(crate) fn stream_events_from(&self, stream: StreamId, first: u64) -> Events {
-        Events::new(self.access.clone(), EventQuery::stream(stream), first, u64::MAX)
+        self.query(EventQuery::stream(stream), first, u64::MAX)
     }
 
     /// The events whose wall-clock time is from `from` to `to`, both included, in the order of the ledger.
@@ -190,7 +206,7 @@ impl Reader {
             None => 1,
         };
         let query = EventQuery { wall_ns: Some((from_ns, to_ns)), ..EventQuery::default() };
-        Ok(Events::new(self.access.clone(), query, first, u64::MAX))
+        Ok(self.query(query, first, u64::MAX))
     }
 
     /// The events in memory that may be missing from the store.
@@ -233,14 +249,15 @@ impl Reader {
     /// # Errors
     /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
     pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
-        let mut state = match self.store() {
-            Some(store) => store.snapshot(id).unwrap_or_default().filter(|snapshot| snapshot.last_seq <= seq),
-            None => self.sealed_state(id, seq)?,
-        };
-        let events = match &state {
-            Some(snapshot) => self.stream_events_from(id, snapshot.last_seq + 1).expecting(snapshot.version + 1),
-            None => self.stream_events(id),
-        };
+        let snapshot = self.store().map(|store| store.snapshot(id).unwrap_or_default());
+        // Without a store, or if the snapshot is later than wanted, a sealed segment may have the state.
+        let is_sealed = snapshot.as_ref().is_none_or(|found| found.as_ref().is_some_and(|found| found.last_seq > seq));
+        let mut state = if is_sealed { self.sealed_state(id, seq)? } else { snapshot.flatten() };
+        // The events after a sealed segment are together in the journal.
+        let access = if is_sealed { Access::Journal(Arc::clone(self.dir())) } else { self.access.clone() };
+        let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
+        let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
+        let events = events.cancelled_by(self.cancel.clone());
         for event in events.up_to(seq) {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
@@ -264,7 +281,7 @@ impl Reader {
 
 /// Converts a time to nanoseconds since 1970, the form in which events hold their time. A time before 1677 or after
 /// 2262 does not fit into 64 bits, and gives the lowest or the highest value.
-fn wall_ns(time: DateTime<Utc>) -> i64 {
+pub(crate) fn wall_ns(time: DateTime<Utc>) -> i64 {
     let far = if time.timestamp() < 0 { i64::MIN } else { i64::MAX };
     time.timestamp_nanos_opt().unwrap_or(far)
 }

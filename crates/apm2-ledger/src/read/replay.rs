@@ -109,6 +109,24 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
     };
     let mut seq = first - 1;
     let mut applied = 0;
+    each_decoded(reader, first, upto, |event| {
+        seq = event.seq;
+        if !states.includes(event) {
+            states.apply(event)?;
+            applied += 1;
+        }
+        Ok(())
+    })?;
+    Ok(Replayed { streams: states.into_streams(), events: applied, seq })
+}
+
+/// Calls `apply` with the events from `first` to `upto`, which a second thread reads and decodes.
+pub(crate) fn each_decoded(
+    reader: &Reader,
+    first: u64,
+    upto: u64,
+    mut apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
+) -> Result<(), ReadError> {
     thread::scope(|scope| {
         let (chunks, decoded) = sync_channel(CHUNKS_WAITING_MAX);
         scope.spawn(move || {
@@ -123,15 +141,10 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
         });
         for event in decoded.into_iter().flatten() {
             let event = event?;
-            seq = event.seq;
-            if !states.includes(&event) {
-                states.apply(&event).map_err(|source| ReadError::Illegal { seq, source })?;
-                applied += 1;
-            }
+            apply(&event).map_err(|source| ReadError::Illegal { seq: event.seq, source })?;
         }
-        Ok::<(), ReadError>(())
-    })?;
-    Ok(Replayed { streams: states.into_streams(), events: applied, seq })
+        Ok(())
+    })
 }
 
 /// The stream states in the snapshots, and the first event to be replayed on them. Returns `None` if the snapshots are

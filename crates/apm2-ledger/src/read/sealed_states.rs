@@ -45,22 +45,34 @@ impl Reader {
     /// The states of all streams after the last event of the last sealed segment that ends with event `upto` or earlier.
     /// `None` when there is no such segment, when an earlier segment is not sealed, or when a state cannot be read.
     pub(crate) fn sealed_states(&self, upto: u64) -> Result<Option<SealedStates>, ReadError> {
-        let files = self.segment_files()?;
-        let sealed = files.iter().zip(1..).take_while(|(file, number)| file.is_sealed && file.number == *number);
-        let sealed: Vec<_> = sealed.map(|(file, _)| file).collect();
+        let Some(segments) = self.leading_sealed(upto)? else { return Ok(None) };
         let mut found: Option<SealedStates> = None;
-        for file in sealed.into_iter().rev() {
-            let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
+        for segment in segments.iter().rev() {
             let seq = segment.header().last_seq();
-            if seq > upto {
-                continue;
-            }
             let found = found.get_or_insert_with(|| SealedStates { streams: HashMap::new(), seq });
-            if add_missing(&segment, &mut found.streams).is_none() {
+            if add_missing(segment, &mut found.streams).is_none() {
                 return Ok(None);
             }
         }
         Ok(found)
+    }
+
+    /// The sealed segments before the first segment that is not sealed and that end with event `upto` or earlier. `None` when
+    /// a file of one cannot be opened.
+    pub(crate) fn leading_sealed(&self, upto: u64) -> Result<Option<Vec<SealedSegment>>, ReadError> {
+        let files = self.segment_files()?;
+        let mut found = Vec::new();
+        for (file, number) in files.iter().zip(1..) {
+            if !file.is_sealed || file.number != number {
+                break;
+            }
+            let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
+            if segment.header().last_seq() > upto {
+                break;
+            }
+            found.push(segment);
+        }
+        Ok(Some(found))
     }
 
     /// The segment files of the journal.

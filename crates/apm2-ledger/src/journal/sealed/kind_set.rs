@@ -52,6 +52,11 @@ impl KindSet {
         names.into_iter().map(bit).fold(Self::default(), Self::union)
     }
 
+    /// The names of the kinds in the set that this program knows.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        NAMES.into_iter().filter(move |name| self.meets(bit(name)))
+    }
+
     /// The kinds that are in one of the two.
     #[must_use]
     pub const fn union(self, other: Self) -> Self {

@@ -1,0 +1,194 @@
+//! Reads the events that a query accepts from the end of the journal backwards.
+
+use std::{collections::VecDeque, io, ops::Range};
+
+use apm2_model::event::Event;
+
+use crate::{
+    error::ReadError,
+    journal::{
+        event_batch::EventBatch,
+        reader::{JournalReader, header_damage, not_a_file_damage, sealed_damage},
+        sealed::reader::SealedSegment,
+        sealed_cursor::SealedCursor,
+        segment_file::SegmentFile,
+    },
+    read::{query::EventQuery, reader::Reader},
+    record::decode_event,
+};
+
+/// The batches of one segment that were not read yet. They are read from the last one backwards.
+enum Batches {
+    Plain(Vec<EventBatch>),
+    Sealed(Box<SealedCursor>),
+}
+
+/// The segment that is being read.
+struct Current {
+    file: SegmentFile,
+    first_seq: u64,
+    batches: Batches,
+}
+
+/// The events of a batch that were not read yet.
+struct Rest {
+    bytes: Vec<u8>,
+    first_seq: u64,
+    events: Vec<Range<usize>>,
+}
+
+impl From<EventBatch> for Rest {
+    fn from(batch: EventBatch) -> Self {
+        let first_seq = batch.first_seq();
+        let (bytes, events) = batch.into_parts();
+        Self { bytes, first_seq, events }
+    }
+}
+
+/// The accepted events in descending order. Only the journal is read, since its sealed segments have an index of streams,
+/// kinds and times.
+pub(crate) struct EventsBack<'a> {
+    reader: &'a Reader,
+    query: EventQuery,
+    /// No event before this one is returned.
+    first: u64,
+    /// The event after the last one that was not read yet.
+    end_seq: u64,
+    /// The segments that were not begun, the oldest first.
+    files: Vec<SegmentFile>,
+    current: Option<Current>,
+    rest: Option<Rest>,
+}
+
+impl<'a> EventsBack<'a> {
+    /// The accepted events from event `last` back to event `first`.
+    pub(crate) fn new(reader: &'a Reader, query: EventQuery, first: u64, last: u64) -> Result<Self, ReadError> {
+        let end_seq = last.min(reader.visible()).saturating_add(1);
+        let (files, first) = (reader.segment_files()?, first.max(1));
+        Ok(Self { reader, query, first, end_seq, files, current: None, rest: None })
+    }
+
+    /// The next event, with a lower number than the one before; `None` after the last one.
+    pub(crate) fn next_event(&mut self) -> Result<Option<Event>, ReadError> {
+        loop {
+            if let Some(event) = self.next_in_batch()? {
+                return Ok(Some(event));
+            }
+            self.reader.check_cancelled()?;
+            if self.end_seq <= self.first || !self.next_batch()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn next_in_batch(&mut self) -> Result<Option<Event>, ReadError> {
+        let Some(rest) = &mut self.rest else { return Ok(None) };
+        while let Some(range) = rest.events.pop() {
+            let seq = rest.first_seq.saturating_add(rest.events.len() as u64);
+            // The range of an erased event is empty.
+            if seq >= self.end_seq || range.is_empty() {
+                continue;
+            }
+            self.end_seq = seq;
+            if seq < self.first {
+                return Ok(None);
+            }
+            let bytes = rest.bytes.get(range).unwrap_or_default();
+            let unreadable = |source| ReadError::Record { seq, source };
+            if self.query.accepts_stream_of(bytes).map_err(unreadable)? {
+                let event = decode_event(seq, bytes).map_err(unreadable)?;
+                if self.query.accepts(&event) {
+                    return Ok(Some(event));
+                }
+            }
+        }
+        self.rest = None;
+        Ok(None)
+    }
+
+    /// Loads the batch before the current one, or the segment before the current one. Returns false if there is none.
+    fn next_batch(&mut self) -> Result<bool, ReadError> {
+        let Some(current) = &mut self.current else { return self.next_segment() };
+        match self.reader.previous(current)? {
+            Some(batch) => self.rest = Some(Rest::from(batch)),
+            None => {
+                self.end_seq = self.end_seq.min(current.first_seq);
+                self.current = None;
+            }
+        }
+        Ok(true)
+    }
+
+    fn next_segment(&mut self) -> Result<bool, ReadError> {
+        let Some(file) = self.files.pop() else { return Err(ReadError::Gap { seq: self.first }) };
+        let start = file.start().map_err(|error| self.reader.segment_error(&file, error))?;
+        let start = start.map_err(|error| header_damage(file.number, error, self.end_seq.saturating_sub(1)))?;
+        if start.first_seq < self.end_seq {
+            let batches = self.reader.batches(&file, (start.first_seq, self.end_seq), self.first, &self.query)?;
+            self.current = Some(Current { file, first_seq: start.first_seq, batches });
+        }
+        Ok(true)
+    }
+}
+
+impl Reader {
+    /// The last `max` events, up to event `last`, that `query` accepts, in the order of the ledger.
+    ///
+    /// # Errors
+    /// When events cannot be read.
+    pub fn last_events(&self, query: &EventQuery, last: u64, max: usize) -> Result<Vec<Event>, ReadError> {
+        let mut found = VecDeque::new();
+        let mut events = EventsBack::new(self, query.clone(), 1, last)?;
+        while found.len() < max
+            && let Some(event) = events.next_event()?
+        {
+            found.push_front(event);
+        }
+        Ok(found.into())
+    }
+
+    /// The batches of a segment whose events are from `seqs.0` up to before `seqs.1`. Those before event `first` may be left
+    /// out.
+    fn batches(
+        &self,
+        file: &SegmentFile,
+        seqs: (u64, u64),
+        first: u64,
+        query: &EventQuery,
+    ) -> Result<Batches, ReadError> {
+        let (first_seq, end_seq) = seqs;
+        if file.is_sealed {
+            let cursor = SealedSegment::open(&file.path).and_then(|segment| SealedCursor::new(segment, query, first));
+            return cursor.map(|cursor| Batches::Sealed(Box::new(cursor))).map_err(|error| {
+                sealed_damage(file.number, (first_seq, first_seq), error)
+                    .map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
+            });
+        }
+        let mut reader = JournalReader::of_query(self.dir(), first_seq, query.clone())?;
+        let mut batches: Vec<EventBatch> = Vec::new();
+        // No batch after the last wanted one is read: another process may be writing it at this moment.
+        while batches.last().is_none_or(|batch| batch.last_seq().saturating_add(1) < end_seq)
+            && let Some(batch) = reader.next_batch()?.filter(|batch| batch.first_seq() < end_seq)
+        {
+            batches.push(batch);
+        }
+        Ok(Batches::Plain(batches))
+    }
+
+    fn previous(&self, current: &mut Current) -> Result<Option<EventBatch>, ReadError> {
+        let file = &current.file;
+        match &mut current.batches {
+            Batches::Plain(batches) => Ok(batches.pop()),
+            Batches::Sealed(cursor) => cursor.next_batch_back().map_err(|error| {
+                let seqs = (cursor.first_seq(), cursor.end_seq() - 1);
+                sealed_damage(file.number, seqs, error)
+                    .map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
+            }),
+        }
+    }
+
+    fn segment_error(&self, file: &SegmentFile, source: io::Error) -> ReadError {
+        let path = self.dir().shown(&file.path);
+        not_a_file_damage(file.number, 1, &source).map_or(ReadError::Io { path, source }, ReadError::Damaged)
+    }
+}
