@@ -33,6 +33,8 @@ mod peer;
 mod pending_connections;
 mod place;
 pub mod protocol;
+pub mod question;
+pub mod reader;
 mod record;
 mod recovery;
 mod reopen;

@@ -8,7 +8,10 @@ use apm2_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::launch_form::LaunchForm;
+use crate::{
+    launch_form::LaunchForm,
+    question::{SentFound, SentQuestion},
+};
 
 /// The protocol version. A daemon refuses any other version, and names its own version in the error.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -116,6 +119,11 @@ pub enum ClientRequest {
         /// The sequence number of the first event.
         first: u64,
     },
+    /// Answer a question about the ledger. Events and states are sent in binary frames.
+    Read {
+        /// The question.
+        question: SentQuestion,
+    },
     /// Shut down the daemon.
     Shutdown {
         /// Whether processes are left running for the next daemon. Otherwise they are stopped.
@@ -129,7 +137,12 @@ impl ClientRequest {
     pub const fn is_change(&self) -> bool {
         let is_read = matches!(
             self,
-            Self::Hello | Self::Wait { .. } | Self::Streams | Self::Follow { .. } | Self::Apply { dry_run: true, .. }
+            Self::Hello
+                | Self::Wait { .. }
+                | Self::Streams
+                | Self::Follow { .. }
+                | Self::Read { .. }
+                | Self::Apply { dry_run: true, .. }
         );
         !is_read
     }
@@ -144,7 +157,8 @@ impl ClientRequest {
             | Self::Scale { .. }
             | Self::Wait { .. }
             | Self::Streams
-            | Self::Follow { .. } => true,
+            | Self::Follow { .. }
+            | Self::Read { .. } => true,
             Self::Apply { dry_run, rerun, .. } => *dry_run || !*rerun,
             // `Remove` cannot be repeated: the name is unknown after the removal, so the repetition would fail.
             Self::Remove { targets, .. } => !matches!(targets, Targets::Named(_)),
@@ -230,6 +244,18 @@ pub enum CallAnswer {
     },
     /// The process has ended. Its final state was sent before in a binary frame.
     Ended,
+    /// The instances that a text names.
+    Found {
+        /// The instances, or why the text names none.
+        found: SentFound,
+        /// The sequence number of the last event of the ledger.
+        size: u64,
+    },
+    /// The events or states that were asked for are those before this answer.
+    Read {
+        /// The sequence number of the last event of the ledger when they were read.
+        size: u64,
+    },
     /// The call is complete, and has no other result.
     Done,
 }

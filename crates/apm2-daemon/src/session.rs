@@ -15,6 +15,7 @@ use crate::{
         apply::{apply, checked, grouped, plan, surplus},
         control::{Verb, each},
         follow::follow,
+        read::read,
         remove::{purge, remove},
         run::{ended, run},
         scale::scale,
@@ -164,6 +165,7 @@ async fn answer(
         ClientRequest::Wait { process_id, run } => ended(state, connection, process_id, run).await,
         ClientRequest::Streams => streams(state, connection).await,
         ClientRequest::Follow { first } => follow(state, connection, first).await,
+        ClientRequest::Read { question } => read(state, connection, question).await,
         ClientRequest::Shutdown { leave } => shutdown(state, connection, leave, by).await,
     }
 }
@@ -172,7 +174,11 @@ async fn answer(
 const fn is_recorded(request: &ClientRequest) -> bool {
     !matches!(
         request,
-        ClientRequest::Hello | ClientRequest::Wait { .. } | ClientRequest::Streams | ClientRequest::Follow { .. }
+        ClientRequest::Hello
+            | ClientRequest::Wait { .. }
+            | ClientRequest::Streams
+            | ClientRequest::Follow { .. }
+            | ClientRequest::Read { .. }
     )
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod control;
 pub(crate) mod follow;
 pub(crate) mod forget;
 pub(crate) mod outcomes;
+pub(crate) mod read;
 pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod scale;

@@ -110,7 +110,7 @@ fn ask(dir: &Path, request: &ClientRequest, signal: Signal, news: &Sender<WatchI
         Ok(CallAnswer::Outcomes(outcomes)) => {
             outcomes.into_iter().find_map(|outcome| outcome.error).map_or(Ok(()), Err)
         }
-        Ok(CallAnswer::Hello { .. } | CallAnswer::Started { .. } | CallAnswer::Ended | CallAnswer::Done) => Ok(()),
+        Ok(_) => Ok(()),
         Err(AttemptError::Asking(error)) if error.is_unknown(request) => {
             Err(format!("it is not known whether that was done: {}", error.error))
         }
