@@ -74,6 +74,7 @@ mod usage;
 mod usage_of_runs;
 mod views;
 mod waiting;
+mod ways_to_read;
 
 use std::{collections::BTreeSet, fs, path::Path};
 

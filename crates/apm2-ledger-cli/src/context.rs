@@ -2,18 +2,20 @@
 
 use std::{
     io::{self, BufWriter, IsTerminal as _, Write},
+    ops::ControlFlow,
     path::{Path, PathBuf},
     sync::OnceLock,
     time::Duration,
 };
 
 use apm2_daemon::{
-    client::{self, Client, ClientError, Received},
+    client::{Client, ClientError},
     owner::{Ownership, ownership},
-    protocol::ClientRequest,
+    protocol::{ClientRequest, FailureKind},
+    reader::DaemonReader,
 };
-use apm2_ledger::{OpenError, Reader};
-use apm2_model::{clock::SystemClock, event::timestamp::Clock as _, state::stream::Stream};
+use apm2_ledger::{EventQuery, EventsQuestion, OpenError, ReadLedger, Reader};
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -24,6 +26,7 @@ use crate::{
     moment::Moment,
     options::{Format, GlobalArgs},
     render::{color, table::Layout, zone::Zone},
+    source::{LedgerSource, ReadFailure},
     status::{StatusContext, Supervision},
     terminal::say,
     time::At,
@@ -47,12 +50,12 @@ pub(crate) struct Context {
     notice: OnceLock<Notice>,
 }
 
-/// The result of requesting the streams of all instances from the daemon.
-pub(crate) enum FromDaemon {
-    /// The states of all streams.
-    Streams(Vec<Stream>),
-    /// The daemon sent no streams; the value is the reason.
-    Nothing(Supervision),
+/// Why a question was not answered by a daemon.
+pub(crate) enum NoAnswer {
+    /// No daemon can be asked, or it did not answer.
+    Supervision(Supervision),
+    /// The daemon refuses to answer, or its socket cannot be used.
+    Refused(CliError),
 }
 
 impl Context {
@@ -94,25 +97,65 @@ impl Context {
         if dir.exists() { Ok(dir) } else { Err(OpenError::Missing { path: dir }.into()) }
     }
 
-    /// Requests the streams of all instances from the daemon. There are none when no daemon runs, when the daemon does
-    /// not answer within the timeout, or with `--offline`.
+    /// Reads the ledger with `ask`: through the daemon, else from the journal, for which `ask` is called again. Returns also
+    /// whether a daemon supervises the processes.
     ///
     /// # Errors
-    /// The daemon answers with an error.
-    pub(crate) fn streams_of_daemon(&self) -> Result<FromDaemon, CliError> {
-        let dir = self.ledger_dir()?;
-        let client = match self.daemon(&dir)? {
-            Ok(client) => client,
-            Err(supervision) => return Ok(FromDaemon::Nothing(supervision)),
-        };
-        match streams_of(client) {
-            Ok(streams) => {
-                self.remark(|| format!("reading {} from its daemon", dir.display()));
-                Ok(FromDaemon::Streams(streams))
+    /// Those of `ask`, or the journal cannot be read.
+    pub(crate) fn read<T>(
+        &self,
+        ask: impl Fn(&LedgerSource) -> Result<T, ReadFailure>,
+    ) -> Result<(T, Supervision), CliError> {
+        let supervision = match self.read_from_daemon(&ask)? {
+            Ok(answer) => return Ok((answer, Supervision::Answered)),
+            Err(NoAnswer::Supervision(supervision)) => supervision,
+            Err(NoAnswer::Refused(error)) => {
+                say(&format!("{}; the ledger is read without the daemon", error.message()));
+                Supervision::Unanswered
             }
-            Err(ClientError::Gone(_)) => Ok(FromDaemon::Nothing(unanswered())),
-            Err(error) => Err(error.into()),
+        };
+        Ok((self.read_from_journal(ask)?, supervision))
+    }
+
+    /// Reads the ledger with `ask` through the daemon.
+    ///
+    /// # Errors
+    /// Those of `ask`. The inner error is that of the daemon.
+    pub(crate) fn read_from_daemon<T>(
+        &self,
+        ask: impl Fn(&LedgerSource) -> Result<T, ReadFailure>,
+    ) -> Result<Result<T, NoAnswer>, CliError> {
+        let dir = self.ledger_dir()?;
+        let client = match self.daemon(&dir) {
+            Ok(Ok(client)) => client,
+            Ok(Err(supervision)) => return Ok(Err(NoAnswer::Supervision(supervision))),
+            Err(error) => return Ok(Err(NoAnswer::Refused(error))),
+        };
+        match ask(&LedgerSource::Daemon(DaemonReader::new(client, &dir, DAEMON_TIMEOUT))) {
+            Ok(answer) => {
+                self.remark(|| format!("reading {} from its daemon", dir.display()));
+                Ok(Ok(answer))
+            }
+            Err(ReadFailure::Command(error)) => Err(error),
+            Err(ReadFailure::Daemon(ClientError::Gone(_))) => Ok(Err(NoAnswer::Supervision(unanswered()))),
+            // A daemon of an earlier version does not understand the question.
+            Err(ReadFailure::Daemon(ClientError::Refused { kind: FailureKind::Usage, .. })) => {
+                self.remark(|| "the daemon is of an earlier version, which cannot be asked this".to_owned());
+                Ok(Err(NoAnswer::Supervision(Supervision::Answered)))
+            }
+            Err(ReadFailure::Daemon(error)) => Ok(Err(NoAnswer::Refused(error.into()))),
         }
+    }
+
+    /// Reads the ledger with `ask` from the journal.
+    ///
+    /// # Errors
+    /// Those of `ask`, or the journal cannot be read.
+    pub(crate) fn read_from_journal<T>(
+        &self,
+        ask: impl Fn(&LedgerSource) -> Result<T, ReadFailure>,
+    ) -> Result<T, CliError> {
+        Ok(ask(&LedgerSource::Journal(self.reader()?))?)
     }
 
     /// Whether to read the journal without a connection to a daemon (`--offline`).
@@ -146,15 +189,16 @@ impl Context {
         Ok(connect(dir)?.ok_or_else(|| without_socket(dir)))
     }
 
-    /// The facts that are needed to display `moment` in addition to the recorded events.
+    /// The facts that are needed to display `moment` in addition to the recorded events. `recorded_until` is the time of the
+    /// last event, if no daemon answers.
     ///
     /// # Errors
-    /// The last event cannot be read.
+    /// No directory of a ledger is known.
     pub(crate) fn status_context(
         &self,
         moment: Moment,
         supervision: Supervision,
-        reader: Option<&Reader>,
+        recorded_until: Option<DateTime<Utc>>,
     ) -> Result<StatusContext, CliError> {
         if !moment.is_present {
             return Ok(StatusContext::past(moment));
@@ -163,7 +207,6 @@ impl Context {
             self.remark(|| format!("the launch files cannot be read: {error}"));
             None
         });
-        let recorded_until = reader.map(last_time).transpose()?.flatten();
         Ok(StatusContext { moment, supervision: Some(supervision), launched, recorded_until })
     }
 
@@ -202,16 +245,25 @@ impl Context {
     ///
     /// # Errors
     /// The ledger ends before the sequence number, or cannot be read.
-    pub(crate) fn moment(&self, reader: &Reader, at: Option<At>, option: &str) -> Result<Moment, CliError> {
+    pub(crate) fn moment<L: ReadLedger>(&self, ledger: &L, at: Option<At>, option: &str) -> Result<Moment, ReadFailure>
+    where
+        ReadFailure: From<L::Error>,
+    {
         let now = SystemClock.now().wall();
         match at {
             None => Ok(Moment::present()),
-            Some(At::Time(time)) => Ok(Moment::past(reader.seq_at(time)?, time)),
+            Some(At::Time(time)) => Ok(Moment::past(ledger.seq_at(time, u64::MAX)?, time)),
             Some(At::Seq(0)) => Ok(Moment::past(0, now)),
             Some(At::Seq(seq)) => {
-                let event = reader.events(seq, seq).next().transpose()?;
-                let event = event.ok_or_else(|| beyond_the_end(option, seq, reader))?;
-                Ok(Moment::past(seq, event.stamp.wall()))
+                let mut wall = None;
+                ledger.events(&EventsQuestion::all(EventQuery::default(), (seq, seq)), &mut |event| {
+                    wall = Some(event.stamp.wall());
+                    ControlFlow::Continue(())
+                })?;
+                match wall {
+                    Some(wall) => Ok(Moment::past(seq, wall)),
+                    None => Err(beyond_the_end(option, seq, ledger.head()?.size).into()),
+                }
             }
         }
     }
@@ -275,12 +327,6 @@ fn without_socket(dir: &Path) -> Supervision {
     }
 }
 
-/// The time of the last event, or of the last event before the first damaged one.
-fn last_time(reader: &Reader) -> Result<Option<DateTime<Utc>>, CliError> {
-    let Some(head) = reader.head() else { return Ok(None) };
-    Ok(reader.events(head.size, head.size).next().transpose()?.map(|event| event.stamp.wall()))
-}
-
 fn unanswered() -> Supervision {
     say("the daemon does not answer; the ledger is read without it");
     Supervision::Unanswered
@@ -292,20 +338,6 @@ fn hello(mut client: Client) -> Result<(), ClientError> {
     client.receive().map(drop)
 }
 
-fn streams_of(mut client: Client) -> Result<Vec<Stream>, ClientError> {
-    client.set_timeout(DAEMON_TIMEOUT).map_err(ClientError::Gone)?;
-    client.ask(ClientRequest::Streams, None, None)?;
-    let mut streams = Vec::new();
-    loop {
-        match client.receive()? {
-            Received::Bytes(bytes) => streams.push(client::stream(&bytes)?),
-            Received::Done(_) => return Ok(streams),
-            Received::Progress(_) | Received::Answer(_) => {}
-        }
-    }
-}
-
-fn beyond_the_end(option: &str, seq: u64, reader: &Reader) -> CliError {
-    let size = reader.head().map_or(0, |head| head.size);
+fn beyond_the_end(option: &str, seq: u64, size: u64) -> CliError {
     CliError::usage(format!("{option} {seq}: the ledger ends with event {size}"))
 }

@@ -1,27 +1,30 @@
-//! The history of one stream: the states before and after each event, and the runs.
+//! The history of one stream: the last events with the states before and after each, and the last runs.
 //!
-//! A [`Stream`] contains only the current state of an instance. An [`InstanceHistory`] also contains the steps that led
-//! to this state. [`Stream::apply`] computes the states, as in all other parts of the program.
+//! A [`Stream`] contains only the current state of an instance. An [`InstanceHistory`] also contains the last steps that led
+//! to this state. Only what is shown is read. [`Stream::apply`] computes the states, as in all other parts of the program.
 
-use std::time::Duration;
+use std::{ops::ControlFlow, time::Duration};
 
+use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _};
 use apm2_model::{
     event::{
         Event,
         exit::{Evidence, RunEnd},
         kind::{EventKind, StartTrigger},
+        stream_id::StreamId,
         timestamp::Timestamp,
     },
-    state::stream::{IllegalEvent, Stream},
+    state::stream::Stream,
 };
 
-/// One event with the transition that it caused.
-#[derive(Debug)]
-pub(crate) struct Step {
-    pub(crate) event: Event,
-    /// The states before and after the event; `None` when the event is not a transition.
-    pub(crate) transition: Option<(&'static str, &'static str)>,
-}
+use crate::{
+    source::{LedgerSource, ReadFailure},
+    steps::{Step, steps},
+};
+
+/// The kinds of events that say something about a run.
+const RUN_KINDS: [&str; 7] =
+    ["start_requested", "starting", "stopped", "crashed", "terminated", "end_unobserved", "output_tail"];
 
 /// One run of the process, from start to exit.
 #[derive(Debug)]
@@ -62,83 +65,127 @@ impl Run {
 /// How many of the last events and of the last runs are shown.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown {
-    pub(crate) runs: usize,
-    pub(crate) events: usize,
+    pub(crate) runs: u64,
+    pub(crate) events: u64,
 }
 
-/// All events and runs of one instance.
+/// The state of one instance with its last events and its last runs.
 #[derive(Debug)]
 pub(crate) struct InstanceHistory {
-    /// The state of the instance after the last event.
+    /// The state of the instance after the last event. It has the numbers of all events and of all runs.
     pub(crate) stream: Stream,
     pub(crate) steps: Vec<Step>,
     pub(crate) runs: Vec<Run>,
+    /// The last lines of the latest failed run that has some.
+    pub(crate) last_output: Option<LastOutput>,
+}
+
+/// The last lines of a failed run.
+#[derive(Debug)]
+pub(crate) struct LastOutput {
+    pub(crate) run: u64,
+    pub(crate) stdout: Vec<String>,
+    pub(crate) stderr: Vec<String>,
 }
 
 impl InstanceHistory {
-    /// Creates the history from the first event of a stream.
-    ///
-    /// # Errors
-    /// The event cannot be the first event of a stream.
-    pub(crate) fn begin(event: Event) -> Result<Self, IllegalEvent> {
-        let stream = Stream::begin(&event)?;
-        Ok(Self { stream, steps: vec![Step { event, transition: None }], runs: Vec::new() })
+    /// Reads the history of the stream `id` up to event `upto`; `None` if the stream has no events by then.
+    pub(crate) fn read(
+        source: &LedgerSource,
+        id: StreamId,
+        upto: u64,
+        shown: Shown,
+    ) -> Result<Option<Self>, ReadFailure> {
+        let Some(stream) = source.state_at(id, upto)? else { return Ok(None) };
+        let events = source.events_in_order(&EventsQuestion::last(EventQuery::stream(id), (1, upto), shown.events))?;
+        // All runs are in all events.
+        let runs = match events.first() {
+            Some(first) if first.version == 1 => last(runs_of(&events), shown.runs),
+            _ => read_runs(source, id, upto, shown.runs)?,
+        };
+        let last_output = match runs.iter().rev().find_map(Run::last_output) {
+            None if stream.run > runs.len() as u64 => read_last_output(source, id, upto)?,
+            found => found,
+        };
+        Ok(Some(Self { stream, steps: steps(source, events)?.0, runs, last_output }))
+    }
+}
+
+impl Run {
+    fn begin(number: u64, trigger: StartTrigger) -> Self {
+        let (pid, started, ended, unobserved, end, last_output) = (None, None, None, None, None, None);
+        Self { number, trigger, pid, started, ended, unobserved, end, last_output }
     }
 
-    /// Applies the next event.
-    ///
-    /// # Errors
-    /// The current state does not allow the event.
-    pub(crate) fn push(&mut self, event: Event) -> Result<(), IllegalEvent> {
-        let transition = self.stream.apply_with_transition(&event)?;
-        self.note_run(&event);
-        self.steps.push(Step { event, transition });
-        Ok(())
+    fn last_output(&self) -> Option<LastOutput> {
+        let (stdout, stderr) = self.last_output.clone()?;
+        Some(LastOutput { run: self.number, stdout, stderr })
     }
 
-    /// The last `max` events with their transitions.
-    pub(crate) fn last_steps(&self, max: usize) -> &[Step] {
-        last(&self.steps, max)
-    }
-
-    /// The last `max` runs.
-    pub(crate) fn last_runs(&self, max: usize) -> &[Run] {
-        last(&self.runs, max)
-    }
-
-    fn note_run(&mut self, event: &Event) {
-        if let EventKind::StartRequested { trigger } = event.kind {
-            let number = event.run;
-            self.runs.push(Run {
-                number,
-                trigger,
-                pid: None,
-                started: None,
-                ended: None,
-                unobserved: None,
-                end: None,
-                last_output: None,
-            });
-        }
-        let Some(run) = self.runs.last_mut() else { return };
+    fn note(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Starting { identity: Some(identity), .. } => {
-                run.pid = Some(identity.pid);
-                run.started = Some(event.stamp);
+                self.pid = Some(identity.pid);
+                self.started = Some(event.stamp);
             }
-            EventKind::Stopped { .. } | EventKind::Crashed { .. } | EventKind::Terminated { .. } => {
-                run.ended = Some(event.stamp);
-                run.end.clone_from(&self.stream.end);
+            EventKind::Stopped { exit } | EventKind::Terminated { exit } => {
+                self.ended = Some(event.stamp);
+                self.end = Some(RunEnd::Exit(*exit));
             }
-            EventKind::EndUnobserved { not_before, not_after } => run.unobserved = Some((*not_before, *not_after)),
-            EventKind::OutputTail { stdout, stderr } => run.last_output = Some((stdout.clone(), stderr.clone())),
+            EventKind::Crashed { cause } => {
+                self.ended = Some(event.stamp);
+                self.end = Some(cause.clone());
+            }
+            EventKind::EndUnobserved { not_before, not_after } => self.unobserved = Some((*not_before, *not_after)),
+            EventKind::OutputTail { stdout, stderr } => self.last_output = Some((stdout.clone(), stderr.clone())),
             _ => {}
         }
     }
 }
 
-fn last<T>(all: &[T], max: usize) -> &[T] {
-    all.get(all.len().saturating_sub(max)..).unwrap_or_default()
+/// The runs that begin in these events of one stream.
+fn runs_of(events: &[Event]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for event in events {
+        if let EventKind::StartRequested { trigger } = event.kind {
+            runs.push(Run::begin(event.run, trigger));
+        }
+        if let Some(run) = runs.last_mut() {
+            run.note(event);
+        }
+    }
+    runs
+}
+
+/// The last `max` runs of a stream up to event `upto`.
+fn read_runs(source: &LedgerSource, id: StreamId, upto: u64, max: u64) -> Result<Vec<Run>, ReadFailure> {
+    let query = EventQuery { kinds: Some(KindSet::named(RUN_KINDS)), ..EventQuery::stream(id) };
+    let (mut events, mut runs) = (Vec::new(), 0);
+    if max > 0 {
+        source.events(&EventsQuestion::last(query, (1, upto), u64::MAX), &mut |event| {
+            runs += u64::from(matches!(event.kind, EventKind::StartRequested { .. }));
+            events.push(event);
+            if runs < max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    events.reverse();
+    Ok(runs_of(&events))
+}
+
+fn read_last_output(source: &LedgerSource, id: StreamId, upto: u64) -> Result<Option<LastOutput>, ReadFailure> {
+    let query = EventQuery { kinds: Some(KindSet::named(["output_tail"])), ..EventQuery::stream(id) };
+    let found = source.events_in_order(&EventsQuestion::last(query, (1, upto), 1))?.pop();
+    Ok(found.and_then(|event| match event.kind {
+        EventKind::OutputTail { stdout, stderr } => Some(LastOutput { run: event.run, stdout, stderr }),
+        _ => None,
+    }))
+}
+
+/// The last `max` elements.
+fn last<T>(mut all: Vec<T>, max: u64) -> Vec<T> {
+    let surplus = (all.len() as u64).saturating_sub(max);
+    all.drain(..usize::try_from(surplus).unwrap_or(0));
+    all
 }
 
 #[cfg(test)]
@@ -166,14 +213,11 @@ mod tests {
             .numbered(number, number)
     }
 
-    fn history(kinds: impl IntoIterator<Item = EventKind>) -> InstanceHistory {
+    fn runs(kinds: impl IntoIterator<Item = EventKind>) -> Vec<Run> {
         let spec = RedactedSpec::new(&ProcessSpec::builder().name("n").command("c").build());
         let id = StreamId { process_id: spec.id, instance: 0 };
-        let mut history = InstanceHistory::begin(event(id, 1, EventKind::Registered { spec })).unwrap();
-        for (number, kind) in (2..).zip(kinds) {
-            history.push(event(id, number, kind)).unwrap();
-        }
-        history
+        let kinds = std::iter::once(EventKind::Registered { spec }).chain(kinds);
+        runs_of(&(1..).zip(kinds).map(|(number, kind)| event(id, number, kind)).collect::<Vec<_>>())
     }
 
     fn started() -> [EventKind; 3] {
@@ -186,31 +230,23 @@ mod tests {
     }
 
     #[test]
-    fn a_transition_knows_the_states_on_both_sides() {
-        let history = history(started());
-        let transitions: Vec<_> = history.steps.iter().map(|step| step.transition).collect();
-        assert_eq!(transitions, [None, None, Some(("stopped", "starting")), Some(("starting", "running"))]);
-    }
-
-    #[test]
     fn a_run_lasts_from_the_spawn_to_the_exit() {
         let exit = Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Observed };
-        let history = history(started().into_iter().chain([EventKind::Crashed { cause: RunEnd::Exit(exit) }]));
-        let [run] = history.runs.as_slice() else { panic!("{:?}", history.runs) };
+        let runs = runs(started().into_iter().chain([EventKind::Crashed { cause: RunEnd::Exit(exit) }]));
+        let [run] = runs.as_slice() else { panic!("{runs:?}") };
         assert_eq!((run.number, run.pid, run.end.clone()), (1, Some(7), Some(RunEnd::Exit(exit))));
         assert_eq!(run.duration(), Some(Duration::from_millis(2)));
     }
 
     #[test]
     fn a_run_that_lives_has_no_end() {
-        let history = history(started());
-        assert!(history.runs.iter().all(|run| run.end.is_none() && run.duration().is_none()));
+        let runs = runs(started());
+        assert!(runs.len() == 1 && runs.iter().all(|run| run.end.is_none() && run.duration().is_none()));
     }
 
     #[test]
-    fn the_last_steps_are_the_last_ones() {
-        let history = history(started());
-        let seqs = |max| history.last_steps(max).iter().map(|step| step.event.seq).collect::<Vec<_>>();
-        assert_eq!((seqs(2), seqs(0), seqs(99)), (vec![3, 4], vec![], vec![1, 2, 3, 4]));
+    fn the_last_elements_are_the_last_ones() {
+        let of = |max| last(vec![1, 2, 3], max);
+        assert_eq!((of(2), of(0), of(99)), (vec![2, 3], vec![], vec![1, 2, 3]));
     }
 }

@@ -2,15 +2,15 @@
 
 use std::{thread, time::Duration};
 
-use apm2_ledger::Origin;
+use apm2_ledger::StatesQuestion;
 use apm2_model::state::{ProcessState, stream::Stream};
 
 use crate::{
-    context::{Context, FromDaemon, write_json, write_jsonl},
+    context::{Context, NoAnswer, write_json, write_jsonl},
     error::CliError,
-    moment::Moment,
     options::Format,
     render,
+    source::LedgerSource,
     status::{InstanceStatus, KernelState, StatusContext, Supervision},
     terminal::say,
     time::At,
@@ -109,25 +109,23 @@ fn nothing(unlisted: usize) -> String {
     }
 }
 
-/// The states of all instances at this moment. The current states come from the daemon; states of an earlier moment are
-/// computed from the ledger.
+/// The states of all instances at this moment. If the daemon refuses to report the current states, the command fails: what
+/// is recorded may then differ from them.
 fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
-    let supervision = match at {
-        Some(_) => Supervision::Absent,
-        None => match context.streams_of_daemon()? {
-            FromDaemon::Streams(streams) => {
-                let status_context = context.status_context(Moment::present(), Supervision::Answered, None)?;
-                return Ok((streams, status_context));
-            }
-            FromDaemon::Nothing(supervision) => supervision,
+    let ask = |source: &LedgerSource| {
+        let moment = context.moment(source, at, "--at")?;
+        let streams = source.states_of(&StatesQuestion::All(moment.seq))?;
+        Ok((moment, streams, source.recorded_until()?))
+    };
+    let ((moment, streams, recorded_until), supervision) = match at {
+        Some(_) => context.read(ask)?,
+        None => match context.read_from_daemon(ask)? {
+            Ok(answer) => (answer, Supervision::Answered),
+            Err(NoAnswer::Supervision(supervision)) => (context.read_from_journal(ask)?, supervision),
+            Err(NoAnswer::Refused(error)) => return Err(error),
         },
     };
-    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
-    let reader = context.reader()?;
-    let moment = context.moment(&reader, at, "--at")?;
-    let replayed = reader.replay(moment.seq, Origin::Snapshot)?;
-    let status_context = context.status_context(moment, supervision, Some(&reader))?;
-    Ok((replayed.streams.into_values().collect(), status_context))
+    Ok((streams, context.status_context(moment, supervision, recorded_until)?))
 }
 
 /// Instances are sorted by name, then by instance number, then by id.

@@ -12,6 +12,7 @@ use crate::{
     error::CliError,
     options::Format,
     render::{self, words},
+    source::last_time,
     terminal::say,
     time::At,
     view::{
@@ -61,7 +62,7 @@ pub(crate) fn run(args: &ReplayArgs, context: &Context) -> Result<i32, CliError>
     let begun = Instant::now();
     let replayed = reader.replay(moment.seq, origin)?;
     let elapsed = begun.elapsed();
-    let status_context = context.status_context(moment, supervision, Some(&reader))?;
+    let status_context = context.status_context(moment, supervision, last_time(&reader)?)?;
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
     drop(reader);
 

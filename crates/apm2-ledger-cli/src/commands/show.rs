@@ -1,14 +1,17 @@
 //! The command `show`, which shows one process with its runs and its events.
 
-use apm2_ledger::{FindError, ReadError, Reader};
+use apm2_ledger::{FindError, ReadLedger as _};
 use apm2_model::{event::stream_id::StreamId, id_query::UnclearId};
+use chrono::{DateTime, Utc};
 
 use crate::{
     context::Context,
     error::{CliError, ErrorKind},
     history::{InstanceHistory, Shown},
+    moment::Moment,
     options::Format,
     render,
+    source::{LedgerSource, ReadFailure},
     status::InstanceStatus,
     terminal::say,
     time::At,
@@ -16,10 +19,10 @@ use crate::{
 };
 
 /// Default number of runs in a table. A process that fails repeatedly can have hundreds of runs.
-const RUNS_SHOWN: usize = 10;
+const RUNS_SHOWN: u64 = 10;
 
 /// Default number of events in a table. An unstable health check can record thousands of events.
-const EVENTS_SHOWN: usize = 50;
+const EVENTS_SHOWN: u64 = 50;
 
 /// Show one process: its state, its runs and its events
 #[derive(Debug, clap::Args)]
@@ -39,67 +42,61 @@ pub(crate) struct ShowArgs {
     at: Option<At>,
     /// Last N events, or `all`. Default: 50, or all in JSON
     #[arg(long, value_name = "N", value_parser = parse_count)]
-    events: Option<usize>,
+    events: Option<u64>,
     /// Last N runs, or `all`. Default: 10, or all in JSON
     #[arg(long, value_name = "N", value_parser = parse_count)]
-    runs: Option<usize>,
+    runs: Option<u64>,
 }
 
 /// A number of events or runs, or `all`.
-pub(crate) fn parse_count(text: &str) -> Result<usize, String> {
-    if text == "all" { Ok(usize::MAX) } else { text.parse().map_err(|_| "write a number, or `all`".to_owned()) }
+pub(crate) fn parse_count(text: &str) -> Result<u64, String> {
+    if text == "all" { Ok(u64::MAX) } else { text.parse().map_err(|_| "write a number, or `all`".to_owned()) }
 }
 
 pub(crate) fn run(args: &ShowArgs, context: &Context) -> Result<i32, CliError> {
-    let supervision = context.supervision()?;
-    let reader = context.reader()?;
-    let moment = context.moment(&reader, args.at, "--at")?;
-    let history =
-        history(&reader, one(&reader, &args.id)?, moment.seq)?.ok_or_else(|| not_yet(&args.id, moment.seq))?;
-    let status_context = context.status_context(moment, supervision, Some(&reader))?;
-    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
-    drop(reader);
     let is_table = context.format == Format::Table;
     // JSON output is complete by default.
-    let count = |given: Option<usize>, of_table| given.unwrap_or(if is_table { of_table } else { usize::MAX });
+    let count = |given: Option<u64>, of_table| given.unwrap_or(if is_table { of_table } else { u64::MAX });
     let shown = Shown { runs: count(args.runs, RUNS_SHOWN), events: count(args.events, EVENTS_SHOWN) };
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
+    let (read, supervision) = context.read(|source| read(source, args, shown, context))?;
+    let (history, moment, recorded_until) = read;
+    let status_context = context.status_context(moment, supervision, recorded_until)?;
     let status = status_context.status(&history.stream);
-    print(&history, &status, shown, context)?;
+    print(&history, &status, context)?;
     if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
         say(&warning);
     }
     Ok(0)
 }
 
+/// The history, the moment that is displayed, and the time of the last event if no daemon answers.
+fn read(
+    source: &LedgerSource,
+    args: &ShowArgs,
+    shown: Shown,
+    context: &Context,
+) -> Result<(InstanceHistory, Moment, Option<DateTime<Utc>>), ReadFailure> {
+    // All answers are about the ledger as it is now.
+    let end = source.head()?.end();
+    let moment = context.moment(source, args.at, "--at")?;
+    let id = one(source, &args.id)?;
+    let history = InstanceHistory::read(source, id, moment.seq.min(end), shown)?;
+    let history = history.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    Ok((history, moment, source.recorded_until()?))
+}
+
 /// The id of the stream that the text `id` identifies.
-fn one(reader: &Reader, id: &str) -> Result<StreamId, CliError> {
-    match reader.find(id)?.as_slice() {
-        [] => Err(FindError::from(UnclearId::Unknown(id.to_owned())).into()),
+fn one(source: &LedgerSource, id: &str) -> Result<StreamId, ReadFailure> {
+    match source.named(id)?.as_slice() {
+        [] => Err(CliError::from(FindError::from(UnclearId::Unknown(id.to_owned()))).into()),
         [stream] => Ok(*stream),
         [first, .., last] => {
             let (first, last) = (first.instance, last.instance);
             let message = format!("{id} has several instances, {first} to {last}");
-            Err(CliError::usage(message).with_hint(format!("ask for one of them: {id}-{first}")))
+            Err(CliError::usage(message).with_hint(format!("ask for one of them: {id}-{first}")).into())
         }
     }
-}
-
-/// The history of the stream `id` up to event `seq`; `None` if the stream has no events up to there.
-fn history(reader: &Reader, id: StreamId, seq: u64) -> Result<Option<InstanceHistory>, ReadError> {
-    let mut history: Option<InstanceHistory> = None;
-    for event in reader.stream_events(id) {
-        let event = event?;
-        if event.seq > seq {
-            break;
-        }
-        let seq = event.seq;
-        match &mut history {
-            Some(history) => history.push(event),
-            None => InstanceHistory::begin(event).map(|begun| history = Some(begun)),
-        }
-        .map_err(|source| ReadError::Illegal { seq, source })?;
-    }
-    Ok(history)
 }
 
 fn not_yet(id: &str, seq: u64) -> CliError {
@@ -107,18 +104,13 @@ fn not_yet(id: &str, seq: u64) -> CliError {
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }
 
-fn print(
-    history: &InstanceHistory,
-    status: &InstanceStatus<'_>,
-    shown: Shown,
-    context: &Context,
-) -> Result<(), CliError> {
+fn print(history: &InstanceHistory, status: &InstanceStatus<'_>, context: &Context) -> Result<(), CliError> {
     match context.format {
-        Format::Json => context.print_json(&ProcessView::new(history, status, shown, context.notice())),
+        Format::Json => context.print_json(&ProcessView::new(history, status, context.notice())),
         Format::Jsonl => {
-            let events = history.last_steps(shown.events).iter().map(EventView::new);
+            let events = history.steps.iter().map(EventView::new);
             context.print_jsonl(items(context.notice(), events))
         }
-        Format::Table => context.print(|out| render::process::show(out, history, status, shown, context.layout)),
+        Format::Table => context.print(|out| render::process::show(out, history, status, context.layout)),
     }
 }

@@ -1,11 +1,6 @@
 //! The command `tail`, which shows the events of the ledger in order.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::Path,
-    thread,
-    time::Duration,
-};
+use std::{path::Path, thread, time::Duration};
 
 use apm2_core::notify::FileWatch;
 use apm2_daemon::{
@@ -13,20 +8,20 @@ use apm2_daemon::{
     client::{Client, ClientError},
     protocol::FailureKind,
 };
-use apm2_ledger::{EventQuery, JOURNAL_DIR, KindSet, Origin, ReadError, Reader};
-use apm2_model::{
-    event::{Event, kind::EventKind, stream_id::StreamId},
-    state::stream::Stream,
+use apm2_ledger::{
+    EventQuery, EventsQuestion, JOURNAL_DIR, KindSet, ReadError, ReadLedger as _, Reader, StatesQuestion,
 };
+use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 
 use crate::{
     commands::show::parse_count,
     context::Context,
     daemon::{connect, follow_events},
     error::CliError,
-    history::Step,
     options::Format,
     render,
+    source::{LedgerSource, ReadFailure},
+    steps::{States, Step, apply, steps},
     terminal::say,
     time::At,
     view::{
@@ -36,7 +31,7 @@ use crate::{
 };
 
 /// Default number of events to print.
-const EVENTS_SHOWN: usize = 20;
+const EVENTS_SHOWN: u64 = 20;
 
 /// Time to wait after a lost connection before `tail` connects again, because the daemon may still be shutting down.
 const DAEMON_POLL: Duration = Duration::from_millis(200);
@@ -64,7 +59,7 @@ pub(crate) struct TailArgs {
     follow: bool,
     /// Last N events, or `all`. Default: 20, or all with --since
     #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
-    events: Option<usize>,
+    events: Option<u64>,
     /// Only events after this: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ")]
     since: Option<At>,
@@ -77,53 +72,56 @@ pub(crate) struct TailArgs {
 }
 
 pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
-    let reader = context.reader()?;
-    let ids = args.ids.iter().map(|id| reader.find(id)).collect::<Result<Vec<_>, _>>()?.concat();
-    let kinds = (!args.types.is_empty()).then(|| KindSet::named(args.types.iter().map(String::as_str)));
-    let query = EventQuery { streams: ids, kinds, ..EventQuery::default() };
-    let head = reader.head().map_or(0, |head| head.size);
-    let until = match args.until {
-        Some(until) => context.moment(&reader, Some(until), "--until")?.seq.min(head),
-        None => head,
-    };
-    let max = args.events.unwrap_or(if args.since.is_some() { usize::MAX } else { EVENTS_SHOWN });
-    let after = match args.since {
-        Some(since) => context.moment(&reader, Some(since), "--since")?.seq.min(head),
-        None => 0,
-    };
     // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
-    let events = selected(&reader, &query, (after, until), max)?;
-    let (steps, mut streams) = steps(&reader, events)?;
-    if args.follow {
-        streams = reader.replay(until, Origin::Snapshot)?.streams.into_iter().collect();
-    }
-    let tail = Tail { streams, seen: until, format };
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
-    drop(reader);
+    let (Selected { query, steps, streams, seen }, _) = context.read(|source| select(source, args, context))?;
+    let tail = Tail { streams, seen, format };
     tail.print(&steps, context.notice(), context)?;
     if args.follow { follow(tail, &query, context) } else { Ok(0) }
 }
 
-/// The last `max` events that `query` accepts, of those after event `after` and up to event `until`.
-fn selected(
-    reader: &Reader,
-    query: &EventQuery,
-    (after, until): (u64, u64),
-    max: usize,
-) -> Result<Vec<Event>, ReadError> {
-    if max == usize::MAX {
-        return reader.query(query.clone(), after.saturating_add(1), until).collect();
-    }
-    let mut events = reader.last_events(query, until, max)?;
-    events.retain(|event| event.seq > after);
-    Ok(events)
+/// The events to print.
+struct Selected {
+    query: EventQuery,
+    steps: Vec<Step>,
+    /// The states of the streams after these events; with `--follow`, those of all streams after event `seen`.
+    streams: States,
+    /// The last event that was considered.
+    seen: u64,
 }
 
-/// The state of each stream after the last event. An event itself does not contain the state before it.
+fn select(source: &LedgerSource, args: &TailArgs, context: &Context) -> Result<Selected, ReadFailure> {
+    let ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
+    let kinds = (!args.types.is_empty()).then(|| KindSet::named(args.types.iter().map(String::as_str)));
+    let query = EventQuery { streams: ids, kinds, ..EventQuery::default() };
+    let head = source.head()?.size;
+    let until = match args.until {
+        Some(until) => context.moment(source, Some(until), "--until")?.seq.min(head),
+        None => head,
+    };
+    let after = match args.since {
+        Some(since) => context.moment(source, Some(since), "--since")?.seq.min(head),
+        None => 0,
+    };
+    let max = args.events.unwrap_or(if args.since.is_some() { u64::MAX } else { EVENTS_SHOWN });
+    let range = (after.saturating_add(1), until);
+    let question = if max == u64::MAX {
+        EventsQuestion::all(query.clone(), range)
+    } else {
+        EventsQuestion::last(query.clone(), range, max)
+    };
+    let (steps, mut streams) = steps(source, source.events_in_order(&question)?)?;
+    if args.follow {
+        streams = source.states_of(&StatesQuestion::All(until))?.into_iter().map(|state| (state.id, state)).collect();
+    }
+    Ok(Selected { query, steps, streams, seen: until })
+}
+
+/// The state of each stream after the last event.
 struct Tail {
-    streams: HashMap<StreamId, Stream>,
+    streams: States,
     seen: u64,
     format: Format,
 }
@@ -131,9 +129,6 @@ struct Tail {
 impl Tail {
     fn step(&mut self, event: Event) -> Result<Step, ReadError> {
         self.seen = event.seq;
-        if event.stream.is_system() {
-            return Ok(Step { event, transition: None });
-        }
         let transition = apply(&mut self.streams, &event)?;
         Ok(Step { event, transition })
     }
@@ -159,44 +154,6 @@ impl Tail {
                     })
                 })
             }
-        }
-    }
-}
-
-/// Adds to each event the transition of its stream, which depends on the events of the stream before it. Also returns the
-/// states of the streams.
-fn steps(reader: &Reader, events: Vec<Event>) -> Result<(Vec<Step>, HashMap<StreamId, Stream>), ReadError> {
-    // The first and the last event of each stream that is shown.
-    let mut ranges: BTreeMap<StreamId, (u64, u64)> = BTreeMap::new();
-    for event in events.iter().filter(|event| !event.stream.is_system()) {
-        ranges.entry(event.stream).or_insert((event.seq, event.seq)).1 = event.seq;
-    }
-    let mut streams = HashMap::new();
-    let mut transitions = HashMap::new();
-    for (id, (first, last)) in ranges {
-        if let Some(stream) = reader.stream_at(id, first.saturating_sub(1))? {
-            streams.insert(id, stream);
-        }
-        for event in reader.query(EventQuery::stream(id), first, last) {
-            let event = event?;
-            transitions.insert(event.seq, apply(&mut streams, &event)?);
-        }
-    }
-    let step = |event: Event| Step { transition: transitions.remove(&event.seq).flatten(), event };
-    Ok((events.into_iter().map(step).collect(), streams))
-}
-
-/// Applies an event to the state of its stream. Returns the transition of the process, if the event caused one.
-fn apply(
-    streams: &mut HashMap<StreamId, Stream>,
-    event: &Event,
-) -> Result<Option<(&'static str, &'static str)>, ReadError> {
-    let illegal = |source| ReadError::Illegal { seq: event.seq, source };
-    match streams.get_mut(&event.stream) {
-        Some(stream) => stream.apply_with_transition(event).map_err(illegal),
-        None => {
-            streams.insert(event.stream, Stream::begin(event).map_err(illegal)?);
-            Ok(None)
         }
     }
 }

@@ -9,7 +9,6 @@ use apm2_model::event::{
 };
 
 use crate::{
-    history::Step,
     render::{
         escape::escape,
         table::{
@@ -19,6 +18,7 @@ use crate::{
         words::{self, trigger},
         zone::Zone,
     },
+    steps::Step,
 };
 
 /// Prints a table of events with their transitions.

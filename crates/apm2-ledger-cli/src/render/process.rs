@@ -14,7 +14,7 @@ use apm2_model::{
 };
 
 use crate::{
-    history::{InstanceHistory, Run, Shown},
+    history::{InstanceHistory, LastOutput, Run},
     render::{
         color::Style,
         escape::escape,
@@ -83,13 +83,12 @@ pub(crate) fn show(
     out: &mut dyn Write,
     history: &InstanceHistory,
     status: &InstanceStatus<'_>,
-    shown: Shown,
     layout: Layout,
 ) -> io::Result<()> {
     facts(status, layout.zone).write(out, "", layout)?;
-    let last = history.last_runs(shown.runs);
+    let InstanceHistory { stream, steps, runs: last, .. } = history;
     if !last.is_empty() {
-        let more = match history.runs.len() - last.len() {
+        let more = match stream.run.saturating_sub(last.len() as u64) {
             0 => String::new(),
             earlier => format!(" (after {earlier} more, see --runs all)"),
         };
@@ -97,13 +96,10 @@ pub(crate) fn show(
         runs(last, layout.zone).write(out, "  ", layout)?;
     }
     last_output(out, history, layout)?;
-    let steps = history.last_steps(shown.events);
     if !steps.is_empty() {
-        let more = match history.steps.len() - steps.len() {
+        let more = match stream.version.saturating_sub(steps.len() as u64) {
             0 => String::new(),
-            earlier => {
-                format!(" (after {} more, see --events all)", words::count(u64::try_from(earlier).unwrap_or(u64::MAX)))
-            }
+            earlier => format!(" (after {} more, see --events all)", words::count(earlier)),
         };
         heading(out, &format!("Events{more}"), layout)?;
         event::table(steps, layout.zone).write(out, "  ", layout)?;
@@ -113,8 +109,7 @@ pub(crate) fn show(
 
 /// Prints the last lines of the latest failed run, which often contain the cause of the failure.
 fn last_output(out: &mut dyn Write, history: &InstanceHistory, layout: Layout) -> io::Result<()> {
-    let latest = history.runs.iter().rev().find_map(|run| run.last_output.as_ref().map(|lines| (run.number, lines)));
-    let Some((number, (stdout, stderr))) = latest else { return Ok(()) };
+    let Some(LastOutput { run: number, stdout, stderr }) = &history.last_output else { return Ok(()) };
     for (name, lines) in [("stdout", stdout), ("stderr", stderr)] {
         if lines.is_empty() {
             continue;

@@ -13,8 +13,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
-    history::Step,
     render::words::hex,
+    steps::Step,
     view::{
         exit::{ExitView, SpawnFailureView},
         run::trigger,

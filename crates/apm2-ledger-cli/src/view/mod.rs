@@ -14,7 +14,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 
 use crate::{
-    history::{InstanceHistory, Shown},
+    history::InstanceHistory,
     status::InstanceStatus,
     view::{event::EventView, handle::HandleView, notice::Notice, run::RunView},
 };
@@ -31,16 +31,11 @@ pub(crate) struct ProcessView<'a> {
 
 impl<'a> ProcessView<'a> {
     /// Builds the JSON object from `history`.
-    pub(crate) fn new(
-        history: &'a InstanceHistory,
-        status: &InstanceStatus<'a>,
-        shown: Shown,
-        notice: Option<&'a Notice>,
-    ) -> Self {
+    pub(crate) fn new(history: &'a InstanceHistory, status: &InstanceStatus<'a>, notice: Option<&'a Notice>) -> Self {
         Self {
             handle: HandleView::new(status),
-            runs: history.last_runs(shown.runs).iter().map(RunView::new).collect(),
-            events: history.last_steps(shown.events).iter().map(EventView::new).collect(),
+            runs: history.runs.iter().map(RunView::new).collect(),
+            events: history.steps.iter().map(EventView::new).collect(),
             notice,
         }
     }

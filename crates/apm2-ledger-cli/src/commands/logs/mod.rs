@@ -12,7 +12,8 @@ use apm2_core::{
     log::{LogItem, LogReader, LogsDir, last_lines_begin, output_since},
     notify::FileWatch,
 };
-use apm2_model::event::kind::OutputSource;
+use apm2_ledger::{StatesQuestion, StreamAt};
+use apm2_model::{event::kind::OutputSource, state::stream::Stream};
 use chrono::{DateTime, Utc};
 
 use crate::{
@@ -21,6 +22,7 @@ use crate::{
     error::CliError,
     options::Format,
     render::escape::escape,
+    source::LedgerSource,
     terminal::say,
     time::time,
 };
@@ -160,15 +162,13 @@ fn unreadable(log: &Log, error: &io::Error) -> CliError {
     }
 }
 
-/// The log files of the requested instances, in the order in which `Reader::find` returns the instances.
+/// The log files of the requested instances, in the order of the instances.
 fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
-    let reader = context.reader()?;
     let mut logs = Vec::new();
-    for id in reader.find(&args.id)? {
-        let Some(stream) = reader.stream(id)? else { continue };
-        let spec = &stream.handle.spec;
+    for stream in instances(&args.id, context)? {
+        let (id, spec) = (stream.id, &stream.handle.spec);
         let files = logs_dir.files(&spec.log, &spec.name, id.instance);
         for (output, path) in files.all() {
             let is_wanted = match output {
@@ -189,6 +189,15 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
         say("nothing was written");
     }
     Ok(logs)
+}
+
+/// The states of the instances that `text` names.
+fn instances(text: &str, context: &Context) -> Result<Vec<Stream>, CliError> {
+    let ask = |source: &LedgerSource| {
+        let streams = source.named(text)?.into_iter().map(|id| StreamAt { id, seq: u64::MAX }).collect();
+        source.states_of(&StatesQuestion::Of(streams))
+    };
+    Ok(context.read(ask)?.0)
 }
 
 /// Prints the last existing lines. If rotation has removed all these lines before they were read, the last lines are
