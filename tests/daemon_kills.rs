@@ -189,11 +189,15 @@ fn assert_chatty(place: &Place) -> usize {
 fn assert_lines(place: &Place, name: &str, output: &str) -> usize {
     let text = place.run(&["logs", name, output, "-n", "all", "--raw"]).succeeded().stdout;
     let mut last: BTreeMap<String, u64> = BTreeMap::new();
+    // Each line begins with the value of `APM2_RUN`, and that with the same characters up to the first slash.
+    let first = text.split_whitespace().find(|word| word.contains('/')).unwrap_or_default();
+    let prefix = first.split_inclusive('/').next().unwrap_or_default();
     let mut count = 0;
-    for line in text.lines() {
-        // With a timestamp, a line has three words.
+    // A program that is killed can leave a part of a line: at the end, or before the first line of the next run.
+    for line in text.split_inclusive('\n').filter_map(|line| line.strip_suffix('\n')) {
+        let line = line.rfind(prefix).and_then(|begin| line.get(begin..)).unwrap_or(line);
         let words: Vec<&str> = line.split(' ').collect();
-        let [.., run, number] = words.as_slice() else { panic!("{name} {output}: {line:?} is no line of it") };
+        let [run, number] = words.as_slice() else { panic!("{name} {output}: {line:?} is no line of it") };
         let number: u64 = number.parse().unwrap_or_else(|_| panic!("{name} {output}: {line:?} is cut"));
         let before = last.entry((*run).to_owned()).or_insert(0);
         assert_eq!(number, *before + 1, "{name} {output} of {run}: a line is lost or doubled");

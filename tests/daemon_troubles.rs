@@ -155,6 +155,9 @@ fn a_run_survives_the_death_of_its_daemon() {
     let script = "i=0; while [ $i -lt 300 ]; do i=$((i+1)); echo $i; sleep 0.005; done; exit 7";
     let running = place.start_script(&["--name", "it"], script);
     wait_until("it runs", || place.daemon().filter(|_| place.ledger().join("logs/it-0/stdout.log").exists()));
+    // The daemon may be killed before it has reported the start. Then it is unknown whether the command runs.
+    running.signal(Signal::SIGCONT);
+    wait_until("a signal is passed on", || place.types("it").contains(&"signal_sent".to_owned()).then_some(()));
     place.kill_daemon();
     let outcome = running.outcome().left_with(7);
     let numbers: Vec<usize> = outcome.stdout.lines().map(|line| line.parse().unwrap()).collect();
