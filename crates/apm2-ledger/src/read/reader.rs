@@ -249,16 +249,19 @@ impl Reader {
     /// # Errors
     /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
     pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
-        let snapshot = self.store().map(|store| store.snapshot(id).unwrap_or_default());
-        // Without a store, or if the snapshot is later than wanted, a sealed segment may have the state.
-        let is_sealed = snapshot.as_ref().is_none_or(|found| found.as_ref().is_some_and(|found| found.last_seq > seq));
-        let mut state = if is_sealed { self.sealed_state(id, seq)? } else { snapshot.flatten() };
+        let snapshot = self.snapshot(id);
+        let is_sealed = match &snapshot {
+            Some(snapshot) => snapshot.last_seq > seq,
+            None => self.is_stored(id),
+        };
+        let mut state = if is_sealed { self.sealed_state(id, seq)? } else { snapshot };
         // The events after a sealed segment are together in the journal.
         let access = if is_sealed { Access::Journal(Arc::clone(self.dir())) } else { self.access.clone() };
         let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
         let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
         let events = events.cancelled_by(self.cancel.clone());
-        for event in events.up_to(seq) {
+        // No event is returned before it is acknowledged, from the journal either.
+        for event in events.up_to(seq.min(self.visible())) {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
             match &mut state {
@@ -267,6 +270,17 @@ impl Reader {
             }
         }
         Ok(state)
+    }
+
+    /// The snapshot of the stream in the store; `None` if there is none that can be read.
+    fn snapshot(&self, id: StreamId) -> Option<Stream> {
+        self.store()?.snapshot(id).unwrap_or_default()
+    }
+
+    /// Whether a sealed segment may have a state of the stream: without a store always, else if the store has events of it. A
+    /// store that was rebuilt has events without snapshots.
+    fn is_stored(&self, id: StreamId) -> bool {
+        self.store().is_none_or(|store| store.last_stream_window(id).is_ok_and(|window| window.is_some()))
     }
 
     /// The version of the stream `id`, which is the number of its events.

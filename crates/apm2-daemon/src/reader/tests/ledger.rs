@@ -130,14 +130,14 @@ impl RandomLedger {
     pub(super) fn long() -> Self {
         // The longest events, of streams in turn.
         let step = |number| Step { stream: number % STREAMS, action: 251, seconds: 1 };
-        Self::new(&[], &(0..200).cycle().map(step).take(LONG_STEPS).collect::<Vec<_>>())
+        Self::new(&[], &(0..200).cycle().map(step).take(LONG_STEPS).collect::<Vec<_>>(), false)
     }
 
     /// A ledger with many sealed segments.
     pub(super) fn sealed() -> Self {
         let step = |number| Step { stream: number % STREAMS, action: 251, seconds: 1 };
         let steps: Vec<_> = (0..200).map(step).collect();
-        Self::new(&steps, &steps[..3])
+        Self::new(&steps, &steps[..3], true)
     }
 
     /// Damages every block of the sealed segments but the last two. Their headers and indexes stay.
@@ -152,8 +152,9 @@ impl RandomLedger {
         }
     }
 
-    /// Appends `sealed` and waits until the full segments are sealed; then appends `plain`.
-    pub(super) fn new(sealed: &[Step], plain: &[Step]) -> Self {
+    /// Appends `sealed` and waits until the full segments are sealed; then appends `plain`. A rebuilt store has no snapshots
+    /// of the first part.
+    pub(super) fn new(sealed: &[Step], plain: &[Step], is_rebuilt: bool) -> Self {
         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         let dir = tempfile::Builder::new().prefix("apm2-reader-test").permissions(mode).tempdir().unwrap();
         let options = |seal| Options { segment_bytes: 16 * 1024, seal, stream_heads_max: 2, ..Options::default() };
@@ -172,8 +173,14 @@ impl RandomLedger {
         let Writer { ledger, events, seconds } = writer;
         ledger.close().unwrap();
         remove_sealed_plain_files(dir.path());
+        if is_rebuilt {
+            fs::remove_dir_all(dir.path().join("sled")).unwrap();
+        }
         let ledger = Ledger::open_with(dir.path(), &options(false)).unwrap();
         let mut writer = Writer { ledger, events, seconds };
+        // The rebuild of the store is recorded.
+        let recorded = writer.ledger.reader().events(writer.events.len() as u64 + 1, u64::MAX);
+        writer.events.extend(recorded.map(Result::unwrap));
         plain.iter().for_each(|step| writer.append(step));
         let Writer { ledger, events, .. } = writer;
         Self { dir, ledger, events }

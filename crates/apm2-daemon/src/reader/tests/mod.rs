@@ -290,8 +290,9 @@ proptest! {
     fn every_way_to_read_a_ledger_gives_the_same_answers(
         sealed in steps(),
         plain in steps(),
+        is_rebuilt in any::<bool>(),
         chosen in prop::collection::vec(chosen(), 12),
     ) {
-        check_all(&RandomLedger::new(&sealed, &plain), &chosen);
+        check_all(&RandomLedger::new(&sealed, &plain, is_rebuilt), &chosen);
     }
 }
