@@ -1,6 +1,7 @@
 //! Checks the rules of ARCHITECTURE.md that can be found in the source code.
 
 mod documents;
+mod file_list;
 mod imports;
 mod layers;
 
