@@ -149,6 +149,18 @@ fn the_ledger_can_be_read_while_the_daemon_is_stopped() {
     assert_eq!(place.run(&["list"]).succeeded().stderr, "");
 }
 
+/// The store of a young ledger has no events yet, since they are added to it many at a time.
+#[test]
+fn the_store_of_a_killed_daemon_is_used_by_the_next_one() {
+    let place = Place::supervising_script("exec sleep 1000", "");
+    for _ in 0..2 {
+        place.kill_daemon();
+        place.run(&["up"]).succeeded();
+    }
+    let events = place.run(&["--format", "jsonl", "tail", "-n", "all"]).succeeded().stdout;
+    assert!(events.contains("adopted") && !events.contains("store_rebuilt"), "{events}");
+}
+
 #[test]
 fn a_run_survives_the_death_of_its_daemon() {
     let place = Place::new();

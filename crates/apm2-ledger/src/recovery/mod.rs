@@ -360,8 +360,8 @@ fn rebuild_store(
             unrecorded_findings::write(dir, findings)?;
         }
         set_aside(dir, &path, name.as_deref())?;
-        let store = Store::create(&path, lock)?;
         let ledger = journal.ledger();
+        let store = Store::create(&path, lock, ledger)?;
         add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)))?;
         Ok(store)
     })();

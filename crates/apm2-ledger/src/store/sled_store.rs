@@ -11,6 +11,7 @@ use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
 use uuid::Uuid;
 
 use crate::{
+    chain::Chain,
     limits::STORE_CACHE_BYTES,
     lock::Lock,
     store::{
@@ -58,15 +59,18 @@ impl Store {
         Ok(Self { db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
-    /// Creates an empty store in `path`, which must not exist, and opens it. The files are created under a temporary
-    /// name, and renamed when they are complete, because sled cannot open a database whose creation was interrupted by
-    /// a crash.
-    pub(crate) fn create(path: &Path, lock: &Arc<Lock>) -> Result<Self, StoreError> {
+    /// Creates a store without events for the ledger `ledger` in `path`, which must not exist, and opens it. The files are
+    /// created under a temporary name, and renamed when they are complete, because sled cannot open a database whose
+    /// creation was interrupted by a crash. The store has a head from the beginning, so that a store that has lost its
+    /// head can be distinguished from one to which no event was added yet.
+    pub(crate) fn create(path: &Path, lock: &Arc<Lock>, ledger: Uuid) -> Result<Self, StoreError> {
         let temporary = path.with_extension("new");
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
         let db = open_db(&temporary)?;
+        let head = StoreHead::new(ledger, 0, Chain::genesis(ledger));
+        guarded(|| Ok(db.insert(key::META_HEAD, head.to_bytes())?))?;
         guarded(|| Ok(db.flush()?))?;
         guarded(|| {
             drop(db);
