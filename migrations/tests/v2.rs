@@ -9,12 +9,12 @@ use std::{
 };
 
 use apm2_core::process::StreamId;
-use apm2_ledger::{Ledger, Options, Reader, migrate, migration_plan, verify};
+use apm2_ledger::{Ledger, Options, migrate, migration_plan, verify};
 use apm2_migrations::{v1, v2};
 
 use crate::{
     frozen, golden, sample,
-    v1::{GOLDEN_CHAIN as CHAIN_OF_V1, events_of, hex},
+    v1::{GOLDEN_CHAIN as CHAIN_OF_V1, events_of, hex, opens_and_gives_back_every_event},
 };
 
 /// The hash chain value after the last event of the golden ledger.
@@ -42,17 +42,7 @@ fn expected() -> Vec<v1::record::Event> {
 
 #[test]
 fn the_golden_ledger_opens_and_gives_back_every_event() {
-    let copy = golden::copy_of("v2");
-    let expected = sample::events();
-    let journal = Reader::open(copy.path()).unwrap();
-    let head = journal.head().unwrap();
-    assert_eq!((head.size, head.chain.to_string().as_str()), (expected.len() as u64, GOLDEN_CHAIN));
-    assert_eq!(events_of(&journal), expected);
-    let ledger = Ledger::open(copy.path()).unwrap();
-    let events = events_of(&ledger.reader());
-    assert_eq!(&events[..expected.len()], expected);
-    let added: Vec<&str> = events[expected.len()..].iter().map(|event| event.kind.name()).collect();
-    assert_eq!(added, ["store_rebuilt"]);
+    opens_and_gives_back_every_event("v2", GOLDEN_CHAIN);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Byte format of a frame. A commit in the journal and a frame in the store have this format.
+//! Byte format of a commit in the journal, which is one frame of this format.
 //!
 //! ```text
 //!  0  magic "a2fr"        4

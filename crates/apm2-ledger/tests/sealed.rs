@@ -29,18 +29,19 @@ const SEALED_WITHIN: Duration = Duration::from_secs(60);
 
 const STREAMS: u8 = 6;
 
-/// Waits until every segment but the last is sealed.
-fn wait_until_sealed(dir: &Path) {
+/// Waits until `is_done`, which concerns the sealed segments of the ledger in `dir`.
+fn wait_until(dir: &Path, is_done: impl Fn() -> bool) {
     let began = Instant::now();
-    while sealed(dir).len() + 1 < segments(dir).len() {
-        assert!(
-            began.elapsed() < SEALED_WITHIN,
-            "{} of {} segments are sealed",
-            sealed(dir).len(),
-            segments(dir).len()
-        );
+    while !is_done() {
+        let (sealed, all) = (sealed(dir).len(), segments(dir).len());
+        assert!(began.elapsed() < SEALED_WITHIN, "{sealed} of {all} segments are sealed");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Waits until every segment but the last is sealed.
+fn wait_until_sealed(dir: &Path) {
+    wait_until(dir, || sealed(dir).len() + 1 >= segments(dir).len());
 }
 
 /// A closed ledger whose segments are sealed but for the last, without the plain files of the sealed ones; and its events.
@@ -173,16 +174,11 @@ fn a_sealed_ledger_is_opened_and_goes_on() {
 
 /// Waits until the plain segments before the last have a sealed file.
 fn wait_until_sealed_after(dir: &Path) {
-    let began = Instant::now();
-    loop {
+    wait_until(dir, || {
         let (plain, all) = (segments(dir), sealed(dir));
         let is_sealed = |path: &PathBuf| all.contains(&path.with_extension("sealed"));
-        if plain.split_last().is_some_and(|(_, full)| full.iter().all(is_sealed)) {
-            return;
-        }
-        assert!(began.elapsed() < SEALED_WITHIN);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+        plain.split_last().is_some_and(|(_, full)| full.iter().all(is_sealed))
+    });
 }
 
 #[test]
@@ -310,12 +306,8 @@ fn the_plain_file_is_removed_some_time_after_the_sealing() {
 
 /// Waits until the segments with these numbers are sealed.
 fn wait_for_sealed(dir: &Path, numbers: impl Iterator<Item = usize> + Clone) {
-    let began = Instant::now();
     let is_sealed = |number| dir.join(format!("journal/{number:010}.sealed")).exists();
-    while !numbers.clone().all(is_sealed) {
-        assert!(began.elapsed() < SEALED_WITHIN);
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait_until(dir, || numbers.clone().all(is_sealed));
 }
 
 #[test]

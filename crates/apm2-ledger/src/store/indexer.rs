@@ -51,7 +51,7 @@ impl StoreIndexer {
         loop {
             let Some(store) = self.shared.store() else { return drain(messages) };
             let indexed = match self.next(messages) {
-                Ok(message) => self.index(&store, std::iter::once(message).chain(messages.try_iter())),
+                Ok(message) => self.index(&store, message),
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => {
                     return self.add_rest(&store).and_then(|()| self.flush(&store)).is_ok();
@@ -89,25 +89,16 @@ impl StoreIndexer {
         messages.recv().map_err(RecvTimeoutError::from)
     }
 
-    /// Adds the events and snapshots of `messages` to the store. The last events stay in the frame builder until their
+    /// Adds the events or the snapshots of a message to the store. The last events stay in the frame builder until their
     /// frame is full or [`add_rest`](Self::add_rest) is called.
-    pub(crate) fn index(
-        &mut self,
-        store: &Store,
-        messages: impl Iterator<Item = IndexerMessage>,
-    ) -> Result<(), StoreError> {
-        for message in messages {
-            match message {
-                IndexerMessage::Commits(commits) => {
-                    commits.iter().try_for_each(|commit| self.index_commit(store, commit))?;
-                }
-                IndexerMessage::Snapshot { seq, streams } => {
-                    self.add_rest(store)?;
-                    store.write_snapshot(seq, &streams)?;
-                }
+    pub(crate) fn index(&mut self, store: &Store, message: IndexerMessage) -> Result<(), StoreError> {
+        match message {
+            IndexerMessage::Commits(commits) => commits.iter().try_for_each(|commit| self.index_commit(store, commit)),
+            IndexerMessage::Snapshot { seq, streams } => {
+                self.add_rest(store)?;
+                store.write_snapshot(seq, &streams)
             }
         }
-        Ok(())
     }
 
     fn index_commit(&mut self, store: &Store, commit: &Commit) -> Result<(), StoreError> {

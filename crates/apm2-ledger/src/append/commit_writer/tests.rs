@@ -155,7 +155,7 @@ impl Fixture {
 
     fn index_messages(&mut self, count: usize) {
         let (Some(messages), Some(store)) = (&self.messages, self.shared.store()) else { return };
-        self.indexer.index(&store, messages.try_iter().take(count)).unwrap();
+        messages.try_iter().take(count).for_each(|message| self.indexer.index(&store, message).unwrap());
     }
 
     fn serve(&mut self, requests: &[Request]) {
