@@ -102,13 +102,14 @@ pub fn files(dir: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> io::Result<Vec<Pa
 /// Damages one segment of the journal in `dir`, selected by `which`. Returns the number of events that must remain
 /// readable if no error is reported.
 ///
-/// Two kinds of damage at the end of a journal cannot be detected: a last commit with a sector of zeros looks like a
-/// torn commit, and a missing last segment looks like a segment that was never created. All other damage must be
-/// reported.
+/// Some damage of the last segment cannot be detected. A last commit with a sector of zeros looks like a torn commit,
+/// and a missing last segment looks like a segment that was never created. In a copy of a journal that was open
+/// (`is_live_copy`), a sector of zeros before later commits looks like a sector that was copied before it was written.
+/// All other damage must be reported.
 ///
 /// # Errors
 /// I/O errors.
-pub fn damage_journal(dir: &Path, which: u8, damage: Damage) -> io::Result<u64> {
+pub fn damage_journal(dir: &Path, which: u8, damage: Damage, is_live_copy: bool) -> io::Result<u64> {
     let segments = files(&dir.join("journal"), &|path| path.extension().is_some_and(|extension| extension == "seg"))?;
     let number = usize::from(which) % segments.len().max(1);
     let Some(path) = segments.get(number) else { return Ok(0) };
@@ -118,8 +119,9 @@ pub fn damage_journal(dir: &Path, which: u8, damage: Damage) -> io::Result<u64> 
     let is_unprovable = match damage {
         Damage::Remove => is_last_segment,
         Damage::Zero { .. } => {
-            is_last_segment
-                && commits.last().is_some_and(|(bytes, _)| bytes.start < touched.end && touched.start < bytes.end)
+            let touches_last =
+                commits.last().is_some_and(|(bytes, _)| bytes.start < touched.end && touched.start < bytes.end);
+            is_last_segment && (is_live_copy || touches_last)
         }
         Damage::Flip { .. } | Damage::Truncate { .. } => false,
     };

@@ -64,6 +64,8 @@ pub enum Op {
         damage: Damage,
         /// The operation that must report the damage.
         access: Access,
+        /// Whether the copy is opened and closed before it is damaged. Then it counts as an original.
+        is_closed: bool,
     },
     /// Damages the store and opens the ledger again. No event is lost, because the journal contains all events.
     DamageStore {
@@ -144,7 +146,9 @@ impl World {
                 self.open(&[]);
             }
             Op::Kill => self.kill(),
-            Op::DamageJournal { which, damage, access } => self.damage_copy(*which, *damage, *access),
+            Op::DamageJournal { which, damage, access, is_closed } => {
+                self.damage_copy(*which, *damage, *access, *is_closed);
+            }
             Op::DamageStore { which, damage } => self.damage_store(*which, *damage),
         }
     }
@@ -337,9 +341,13 @@ impl World {
 
     /// Damages the journal in a copy, and checks that either all acknowledged events can be read, or an error is
     /// reported.
-    fn damage_copy(&self, which: u8, damage: Damage, access: Access) {
+    fn damage_copy(&self, which: u8, damage: Damage, access: Access, is_closed: bool) {
         let dir = self.copy("damaged");
-        let readable = damage_journal(&dir, which, damage).expect("a journal can be damaged");
+        if is_closed {
+            let ledger = Ledger::open_with(&dir, &self.options()).expect("a copy can be opened");
+            ledger.close().expect("a valid ledger can be closed");
+        }
+        let readable = damage_journal(&dir, which, damage, !is_closed).expect("a journal can be damaged");
         let readable = usize::try_from(readable).unwrap_or(usize::MAX).min(self.events.len());
         let result = match access {
             Access::Verify => verify(&dir, &mut |_| {}).map(|report| {
