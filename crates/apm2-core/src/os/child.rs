@@ -1,4 +1,4 @@
-//! The set-up of a child between fork(2) and execve(2), and system calls without a safe wrapper.
+//! The creation of a child, its set-up before execve(2), and system calls without a safe wrapper.
 //!
 //! This is the only module with `unsafe` code. The [`spawner`](crate::os::spawner) chooses the program and its
 //! environment.
@@ -12,7 +12,7 @@ use std::{
     },
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI32, AtomicU64, Ordering},
     },
 };
 
@@ -24,15 +24,23 @@ use nix::{
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, open},
-    process::{Pid, Resource, Rlimit, getrlimit, set_parent_process_death_signal, setrlimit, setsid, umask},
-    stdio::{dup2_stderr, dup2_stdout},
+    param::page_size,
+    process::{
+        Pid, Resource, Rlimit, WaitOptions, chdir, getrlimit, set_parent_process_death_signal, setrlimit, setsid,
+        umask, waitpid,
+    },
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
     process::Command,
 };
 
-use crate::os::exec_barrier::BarrierChildEnd;
+use crate::os::{
+    exec_barrier::BarrierChildEnd,
+    exec_image::{ExecImage, SHELL},
+    unreaped_child::UnreapedChild,
+};
 
 /// The first descriptor after stdin, stdout and stderr.
 const FIRST_OTHER_FD: libc::c_uint = 3;
@@ -52,6 +60,191 @@ pub(crate) struct ChildSetup {
     pub(crate) umask: Option<u32>,
     /// Whether the kernel kills the child when the thread that forked it ends (`PR_SET_PDEATHSIG`).
     pub(crate) dies_with_us: bool,
+}
+
+/// Size of the stack of a child between clone(2) and execve(2). The child calls few functions, with small frames.
+const CHILD_STACK_BYTES: usize = 64 * 1024;
+
+/// What a child between clone(2) and execve(2) needs, and its error.
+struct ChildPlan<'a> {
+    image: &'a ExecImage,
+    child_setup: &'a ChildSetup,
+    /// The standard input, output and error output. Their numbers are greater than 2.
+    stdio: [BorrowedFd<'a>; 3],
+    /// The error because of which the child has not executed its program; 0 without an error.
+    errno: AtomicI32,
+}
+
+/// Creates a child in a new session, and returns when it has executed its program. The child inherits only the
+/// descriptors `stdio` (standard input, output and error output), whose numbers must be greater than 2. Blocks.
+///
+/// The child uses the memory of this process until execve(2), as with vfork(2), so that no page tables are copied. With
+/// fork(2), a start would take longer the more memory this process uses, and each page would be faulted in again.
+///
+/// # Errors
+/// The error of clone(2), of a step of the set-up, or of execve(2). No child is left.
+#[expect(unsafe_code, reason = "clone(2) has no safe wrapper")]
+pub(crate) fn spawn(
+    image: &ExecImage,
+    child_setup: &ChildSetup,
+    stdio: [BorrowedFd<'_>; 3],
+) -> io::Result<UnreapedChild> {
+    let plan = ChildPlan { image, child_setup, stdio, errno: AtomicI32::new(0) };
+    let stack = ChildStack::new()?;
+    let signals = SignalsBlocked::new()?;
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let argument = (&raw const plan).cast_mut().cast::<libc::c_void>();
+    // SAFETY: The child runs `child_main` in the memory of this process, on a stack of its own. This is sound because:
+    // - With `CLONE_VFORK`, this thread is suspended until the child has called execve(2) or has ended. `plan`, all that
+    //   it refers to, and `stack` therefore live as long as the child uses them. The thread-local data (`errno`), which
+    //   the child shares with this thread, is used by one of them at a time. If this thread is killed meanwhile, the
+    //   process ends, and with it everything but the memory, which lasts as long as the child uses it.
+    // - The child makes system calls only, as after fork(2) in a process with several threads: it takes no lock,
+    //   allocates and frees nothing, and cannot panic. It writes to its stack, to `errno` and to `plan.errno` only.
+    // - Without `CLONE_FILES`, `CLONE_FS` and `CLONE_SIGHAND`, it has its own copies of the descriptor table, of the
+    //   working directory and umask, and of the signal dispositions.
+    // - All signals are blocked until the child has set their default dispositions, so no signal handler of this
+    //   process runs in the child.
+    // - `stack.top()` is the aligned end of a mapping that can be written to, with a guard page at its lower end.
+    let pid = unsafe { libc::clone(child_main, stack.top(), flags, argument) };
+    let cloned = if pid == -1 { Err(io::Error::last_os_error()) } else { Ok(Pid::from_raw(pid)) };
+    drop(signals);
+    let pid = cloned?.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    match plan.errno.load(Ordering::Acquire) {
+        0 => Ok(UnreapedChild::new(pid)),
+        errno => {
+            // The child has ended, or is about to end, and nothing else knows its pid.
+            rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+            Err(io::Error::from_raw_os_error(errno))
+        }
+    }
+}
+
+/// The child between clone(2) and execve(2). Must only make system calls, see [`spawn`].
+#[expect(unsafe_code, reason = "the argument of clone(2) is an untyped pointer")]
+extern "C" fn child_main(argument: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `argument` is the plan in `spawn`, which lives until this child has called execve(2) or has ended, and
+    // which only this child uses meanwhile.
+    let plan = unsafe { &*argument.cast_const().cast::<ChildPlan<'_>>() };
+    let error = match set_up(plan) {
+        Ok(()) => execute(plan.image),
+        Err(error) => error,
+    };
+    plan.errno.store(error.raw_os_error().unwrap_or(libc::EIO), Ordering::Release);
+    // SAFETY: _exit(2) ends the child at once. It runs no exit handlers and flushes no buffers, which belong to the
+    // parent.
+    unsafe { libc::_exit(EXIT_NOT_EXECUTED) }
+}
+
+/// The exit code of a child that could not execute its program. The parent reaps such a child.
+const EXIT_NOT_EXECUTED: libc::c_int = 127;
+
+fn set_up(plan: &ChildPlan<'_>) -> io::Result<()> {
+    let [stdin, stdout, stderr] = plan.stdio;
+    dup2_stdin(stdin)?;
+    dup2_stdout(stdout)?;
+    dup2_stderr(stderr)?;
+    if let Some(cwd) = plan.image.cwd() {
+        chdir(cwd)?;
+    }
+    before_exec(plan.child_setup)
+}
+
+/// Executes the first of the candidates that can be executed, with the rules of execvp(3). Returns only after an error.
+#[expect(unsafe_code, reason = "the safe wrappers of execve(2) allocate")]
+fn execute(image: &ExecImage) -> io::Error {
+    let (mut latest, mut refused) = (io::Error::from_raw_os_error(libc::ENOENT), None);
+    for (file, script_args) in image.candidates() {
+        // SAFETY: the file is a C string, and the arguments and the environment are null-terminated arrays of C strings.
+        // `image` owns them all.
+        unsafe { libc::execve(file.as_ptr(), image.args(), image.env()) };
+        latest = io::Error::last_os_error();
+        if latest.raw_os_error() == Some(libc::ENOEXEC) {
+            // SAFETY: as above.
+            unsafe { libc::execve(SHELL.as_ptr(), script_args, image.env()) };
+            latest = io::Error::last_os_error();
+        }
+        match latest.raw_os_error() {
+            Some(libc::EACCES) => refused = Some(io::Error::from_raw_os_error(libc::EACCES)),
+            Some(libc::ENOENT | libc::ESTALE | libc::ENOTDIR | libc::ENODEV | libc::ETIMEDOUT) => {}
+            _ => return latest,
+        }
+    }
+    // A file that may not be executed counts more than one that does not exist in a later directory.
+    refused.unwrap_or(latest)
+}
+
+/// The stack of a child that shares the memory of this process. The mapping is removed when this value is dropped.
+struct ChildStack {
+    start: *mut libc::c_void,
+    bytes: usize,
+}
+
+impl ChildStack {
+    #[expect(unsafe_code, reason = "mmap(2) has no safe wrapper")]
+    fn new() -> io::Result<Self> {
+        let guard_bytes = page_size();
+        let bytes = CHILD_STACK_BYTES.saturating_add(guard_bytes);
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+        // SAFETY: a new mapping at an address that the kernel chooses changes no other memory.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), bytes, libc::PROT_NONE, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let stack = Self { start, bytes };
+        // SAFETY: the range is the mapping without its first page, and nothing else uses it.
+        let answer = unsafe {
+            libc::mprotect(start.byte_add(guard_bytes), CHILD_STACK_BYTES, libc::PROT_READ | libc::PROT_WRITE)
+        };
+        if answer == 0 { Ok(stack) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// The end of the mapping, from which the stack grows down. It is aligned to a page.
+    const fn top(&self) -> *mut libc::c_void {
+        self.start.wrapping_byte_add(self.bytes)
+    }
+}
+
+impl Drop for ChildStack {
+    #[expect(unsafe_code, reason = "munmap(2) has no safe wrapper")]
+    fn drop(&mut self) {
+        // SAFETY: the mapping was made by `new`, and the child that used it has executed its program or has ended.
+        unsafe { libc::munmap(self.start, self.bytes) };
+    }
+}
+
+/// All signals are blocked for the calling thread, including those that the C library keeps for itself. The former mask
+/// is restored when this value is dropped.
+struct SignalsBlocked {
+    before: SignalSet,
+}
+
+/// A buffer for the kernel's signal set, which is [`SIGNAL_SET_BYTES`] long.
+type SignalSet = [u64; 2];
+
+impl SignalsBlocked {
+    fn new() -> io::Result<Self> {
+        let mut before = SignalSet::default();
+        set_signal_mask(&[u64::MAX; 2], Some(&mut before))?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for SignalsBlocked {
+    fn drop(&mut self) {
+        // rt_sigprocmask(2) fails for invalid arguments only.
+        let _ = set_signal_mask(&self.before, None);
+    }
+}
+
+#[expect(unsafe_code, reason = "the C library excludes the signals that it keeps for itself")]
+fn set_signal_mask(mask: &SignalSet, before: Option<&mut SignalSet>) -> io::Result<()> {
+    let before = before.map_or(std::ptr::null_mut(), |before| before.as_mut_ptr());
+    // SAFETY: rt_sigprocmask(2) reads `SIGNAL_SET_BYTES` of `mask` and writes as many to `before`, unless it is null.
+    // Both buffers are at least that long.
+    let answer =
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, mask.as_ptr(), before, SIGNAL_SET_BYTES) };
+    if answer == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Makes `command` start its child in a new session. The child inherits only stdin, stdout and stderr from this

@@ -110,21 +110,22 @@ fn not_there() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::process::ExitStatusExt as _;
+    use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
 
     use super::*;
-    use crate::os::child::{ChildSetup, isolate};
-    use apm2_model::event::exit::Evidence;
+    use crate::os::{child::ChildSetup, spawner::tests::run_to_end};
+    use apm2_model::{event::exit::Evidence, spec::ProcessSpec};
 
-    #[tokio::test]
-    async fn a_child_whose_supervisor_ends_is_killed_by_the_signal_of_the_barrier() {
+    #[test]
+    fn a_child_whose_supervisor_ends_is_killed_by_the_signal_of_the_barrier() {
         let (exec_barrier, parent_end) = exec_barrier().unwrap();
         // When the supervisor is killed, the kernel closes its end of the pipe.
         drop(parent_end.open);
-        let mut command = tokio::process::Command::new("true");
-        isolate(&mut command, ChildSetup { exec_barrier: Some(exec_barrier), ..ChildSetup::default() });
-        let status = command.spawn().unwrap().wait().await.unwrap();
-        assert_eq!(status.signal(), Some(NOT_ADMITTED.as_raw()));
+        let spec = ProcessSpec::builder().name("n").command("true").build();
+        let child_setup = ChildSetup { exec_barrier: Some(exec_barrier), ..ChildSetup::default() };
+        let (status, _) = run_to_end(&spec, None, child_setup).unwrap();
+        assert_eq!(status.terminating_signal(), Some(NOT_ADMITTED.as_raw()));
+        let status = ExitStatus::from_raw(status.as_raw());
         assert!(was_not_admitted(&Exit::from_status(status, Evidence::Observed)));
     }
 }

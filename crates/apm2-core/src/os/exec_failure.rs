@@ -3,7 +3,7 @@
 //! The kernel returns `ENOENT` for an existing script whose interpreter is missing, and `EACCES` for a directory.
 
 use std::{
-    ffi::{OsStr, OsString},
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -130,12 +130,6 @@ fn first_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let mut first = Vec::new();
     file.take(FIRST_LINE_BYTES_MAX).read_to_end(&mut first)?;
     Ok(first)
-}
-
-/// The `PATH` that is searched for the program of `command`.
-pub(crate) fn search_path(command: &std::process::Command) -> Option<OsString> {
-    let path = command.get_envs().find(|(name, _)| *name == "PATH");
-    path.and_then(|(_, value)| value).map(OsStr::to_owned)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use std::{
 };
 
 use apm2_model::signal::Signal;
+use rustix::process::Pid;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -100,7 +101,8 @@ struct HookProcess {
 impl HookProcess {
     fn start(command: &mut Command) -> Result<Self, String> {
         let child = command.spawn().map_err(|error| format!("cannot be run: {error}"))?;
-        let Some(main_process) = child.id().and_then(MainProcess::child) else { return Err("has no pid".to_owned()) };
+        let pid = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        let Some(main_process) = pid.map(MainProcess::child) else { return Err("has no pid".to_owned()) };
         Ok(Self { main_process: Arc::new(main_process), child: Some(child) })
     }
 

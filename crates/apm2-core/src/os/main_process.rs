@@ -61,13 +61,12 @@ enum Parentage {
 }
 
 impl MainProcess {
-    /// The main process with this pid, a child that was just spawned; `None` if the number is no valid pid.
+    /// The main process with this pid, a child that was just spawned.
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub(crate) fn child(pid: u32) -> Option<Self> {
-        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw)?;
-        Some(Self { pid, pidfd: open_pidfd(pid).and_then(watched), parentage: Parentage::Child })
+    pub(crate) fn child(pid: Pid) -> Self {
+        Self { pid, pidfd: open_pidfd(pid).and_then(watched), parentage: Parentage::Child }
     }
 
     /// A process that an earlier supervisor started, running or ended, with its pidfd from the file descriptor store. `None`

@@ -3,6 +3,7 @@
 pub(crate) mod child;
 pub(crate) mod exec_barrier;
 pub(crate) mod exec_failure;
+pub(crate) mod exec_image;
 pub(crate) mod group;
 pub(crate) mod hook;
 pub(crate) mod inherited;
@@ -14,4 +15,5 @@ pub(crate) mod procfs;
 pub(crate) mod search;
 pub(crate) mod spawner;
 pub(crate) mod stdin;
+pub(crate) mod unreaped_child;
 pub(crate) mod usage;

@@ -118,7 +118,7 @@ mod tests {
     use apm2_model::spec::ProcessSpec;
 
     use super::*;
-    use crate::os::spawner::{SpawnOptions, spawn_with};
+    use crate::os::{child::ChildSetup, spawner::tests::run_to_end};
 
     fn launch(args: Vec<String>, env: &[(&str, String)]) -> LaunchSpec {
         let mut spec = ProcessSpec::builder().name("n").command("true").args(args).build();
@@ -128,37 +128,30 @@ mod tests {
     }
 
     /// Whether execve(2) succeeds with these arguments.
-    async fn starts(launch: &LaunchSpec) -> bool {
-        let options = SpawnOptions { base_env: launch.base_env.clone(), ..SpawnOptions::default() };
-        match spawn_with(&launch.spec, options) {
-            Ok(mut spawned) => {
-                spawned.child.wait().await.unwrap();
-                true
-            }
-            Err(_) => false,
-        }
+    fn starts(launch: &LaunchSpec) -> bool {
+        run_to_end(&launch.spec, launch.base_env.clone(), ChildSetup::default()).is_ok()
     }
 
-    #[tokio::test]
-    async fn a_string_is_refused_where_the_kernel_refuses_it() {
+    #[test]
+    fn a_string_is_refused_where_the_kernel_refuses_it() {
         let max = STRING_PAGES_MAX * page_size();
         for bytes in [max - 1, max] {
             let (arg, env) = ("x".repeat(bytes), "x".repeat(bytes - "A=".len()));
             for launch in [launch(vec![arg.clone()], &[]), launch(Vec::new(), &[("A", env.clone())])] {
-                assert_eq!(check(&launch, &[]).is_ok(), starts(&launch).await, "{bytes}");
+                assert_eq!(check(&launch, &[]).is_ok(), starts(&launch), "{bytes}");
             }
         }
         let said = check(&launch(vec![String::new(), "x".repeat(max)], &[]), &[]).unwrap_err();
         assert!(said.starts_with("args: argument 2 has"), "{said}");
     }
 
-    #[tokio::test]
-    async fn strings_that_are_too_long_together_are_refused() {
+    #[test]
+    fn strings_that_are_too_long_together_are_refused() {
         let each = 100_000;
         let max = usize::try_from(total_bytes_max()).unwrap();
         for (number, fits) in [(max / each - 1, true), (max / each + 1, false)] {
             let launch = launch(vec!["x".repeat(each); number], &[]);
-            assert_eq!((check(&launch, &[]).is_ok(), starts(&launch).await), (fits, fits), "{number}");
+            assert_eq!((check(&launch, &[]).is_ok(), starts(&launch)), (fits, fits), "{number}");
         }
     }
 

@@ -1,13 +1,25 @@
 //! Spawns a process according to a specification. The runner watches the process afterwards.
 
-use std::{borrow::Borrow, collections::BTreeMap, env, ffi::OsString, io, path::Path, process::Stdio};
+use std::{
+    borrow::Borrow,
+    collections::BTreeMap,
+    env,
+    ffi::{OsStr, OsString},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd},
+    path::Path,
+    process::Stdio,
+};
 
 use apm2_model::{
     event::exit::{SpawnFailure, SpawnStage},
     spec::{ProcessSpec, redact::filter::redact_text},
 };
 use nix::errno::Errno;
-use rustix::fs::{Access, access};
+use rustix::{
+    fs::{Access, Mode, OFlags, access, open},
+    io::fcntl_dupfd_cloexec,
+};
 use tokio::{
     process::{Child, Command},
     runtime::Handle,
@@ -15,8 +27,16 @@ use tokio::{
 
 use crate::{
     error::ProcessError,
-    os::child::{self, ChildSetup},
+    os::{
+        child::{self, ChildSetup},
+        exec_failure,
+        exec_image::ExecImage,
+        unreaped_child::UnreapedChild,
+    },
 };
+
+/// The first descriptor after stdin, stdout and stderr.
+const FIRST_OTHER_FD: RawFd = 3;
 
 /// Environment variables of this process that a child inherits. Others are not passed on, because the environment of a
 /// supervisor may contain tokens and agent sockets that are not meant for the supervised processes.
@@ -71,8 +91,24 @@ pub struct SpawnedProcess {
 /// The tokio runtime was built without its I/O driver.
 pub fn spawn(spec: impl Borrow<ProcessSpec>) -> Result<SpawnedProcess, ProcessError> {
     runtime()?;
-    let spawned = spawn_with(spec.borrow(), SpawnOptions::default());
-    spawned.map_err(|failure| ProcessError::SpawnFailed(failure.message))
+    spawn_piped(spec.borrow()).map_err(|failure| ProcessError::SpawnFailed(failure.message))
+}
+
+/// Spawns `spec` with a child of the async runtime, which owns the pipes.
+fn spawn_piped(spec: &ProcessSpec) -> Result<SpawnedProcess, SpawnFailure> {
+    let env = environment(None, spec, &[]);
+    let mut command = Command::new(&spec.command);
+    command.args(&spec.args).env_clear().envs(&env);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(cwd) = &spec.cwd {
+        check_cwd(cwd)?;
+        command.current_dir(cwd);
+    }
+    child::isolate(&mut command, ChildSetup::default());
+    let child = command.spawn().map_err(|error| not_spawned(spec, &env, &error))?;
+    // The runtime returns `None` for the pid only after the child has been waited for.
+    let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
+    Ok(SpawnedProcess { child, pid })
 }
 
 /// Settings of a spawn that are not part of the specification.
@@ -83,22 +119,10 @@ pub(crate) struct SpawnOptions {
     pub(crate) child_setup: ChildSetup,
     /// Variables that override all other variables, including credentials.
     pub(crate) last_env: Vec<(String, OsString)>,
-    pub(crate) stdin: Stdio,
-    pub(crate) stdout: Stdio,
-    pub(crate) stderr: Stdio,
-}
-
-impl Default for SpawnOptions {
-    fn default() -> Self {
-        Self {
-            base_env: None,
-            child_setup: ChildSetup::default(),
-            last_env: Vec::new(),
-            stdin: Stdio::null(),
-            stdout: Stdio::piped(),
-            stderr: Stdio::piped(),
-        }
-    }
+    /// The standard input; `None` for `/dev/null`.
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
 }
 
 /// The current tokio runtime, on which a process is watched.
@@ -106,22 +130,34 @@ pub(crate) fn runtime() -> Result<Handle, ProcessError> {
     Handle::try_current().map_err(|_| ProcessError::InvalidState("no tokio runtime to run a process on".to_owned()))
 }
 
-/// Spawns `spec` with `options`. On failure, returns the step that failed and the reason.
-pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<SpawnedProcess, SpawnFailure> {
+/// Spawns `spec` with `options`, and returns when the program has been executed. On failure, returns the step that
+/// failed and the reason. Blocks.
+pub(crate) fn spawn_with(spec: &ProcessSpec, options: SpawnOptions) -> Result<UnreapedChild, SpawnFailure> {
     let SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr } = options;
-    let mut command = Command::new(&spec.command);
-    command.args(&spec.args).env_clear().envs(environment(base_env.as_ref(), spec, &last_env));
-    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let env = environment(base_env.as_ref(), spec, &last_env);
     if let Some(cwd) = &spec.cwd {
         // The error of the spawn does not distinguish a missing directory from a missing program.
         check_cwd(cwd)?;
-        command.current_dir(cwd);
     }
-    child::isolate(&mut command, child_setup);
-    let child = command.spawn().map_err(|error| not_spawned(spec, command.as_std(), &error))?;
-    // The runtime returns `None` for the pid only after the child has been waited for.
-    let pid = child.id().ok_or_else(|| failure(SpawnStage::Fork, &spec.command, &io::Error::other("no pid")))?;
-    Ok(SpawnedProcess { child, pid })
+    let image = ExecImage::new(&spec.command, &spec.args, &env, spec.cwd.as_deref());
+    let image = image.map_err(|error| failure(SpawnStage::Exec, &spec.command, &error))?;
+    let stdio = || {
+        let stdin = stdin.map_or_else(null_device, Ok)?;
+        Ok([above_stdio(stdin)?, above_stdio(stdout)?, above_stdio(stderr)?])
+    };
+    let stdio = stdio().map_err(|error| failure(SpawnStage::Fork, "standard input and outputs", &error))?;
+    child::spawn(&image, &child_setup, stdio.each_ref().map(OwnedFd::as_fd))
+        .map_err(|error| not_spawned(spec, &env, &error))
+}
+
+fn null_device() -> io::Result<OwnedFd> {
+    Ok(open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?)
+}
+
+/// The descriptor, or a duplicate whose number is greater than 2, so that the child can put it in place of any of its
+/// standard streams.
+fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= FIRST_OTHER_FD { Ok(fd) } else { Ok(fcntl_dupfd_cloexec(&fd, FIRST_OTHER_FD)?) }
 }
 
 /// The part of this process's environment that a child may inherit, without values that are not UTF-8. A client sends it to the
@@ -183,11 +219,11 @@ fn stage_of(error: &io::Error) -> SpawnStage {
     }
 }
 
-/// The description of a failed spawn of `spec` by `command`.
-fn not_spawned(spec: &ProcessSpec, command: &std::process::Command, error: &io::Error) -> SpawnFailure {
+/// The description of a failed spawn of `spec` with the environment `env`.
+fn not_spawned(spec: &ProcessSpec, env: &BTreeMap<OsString, OsString>, error: &io::Error) -> SpawnFailure {
     let (stage, what) = (stage_of(error), &spec.command);
-    let search = crate::os::exec_failure::search_path(command);
-    match crate::os::exec_failure::reason(what, spec.cwd.as_deref(), search.as_deref(), error) {
+    let search = env.get(OsStr::new("PATH")).map(OsString::as_os_str);
+    match exec_failure::reason(what, spec.cwd.as_deref(), search, error) {
         Some(why) if stage == SpawnStage::Exec => {
             SpawnFailure { stage, errno: error.raw_os_error(), message: redact_text(&format!("{what}: {why}")) }
         }
@@ -199,4 +235,122 @@ pub(crate) fn failure(stage: SpawnStage, what: &str, error: &io::Error) -> Spawn
     let errno = error.raw_os_error();
     let why = errno.map_or_else(|| error.to_string(), |errno| Errno::from_raw(errno).desc().to_owned());
     SpawnFailure { stage, errno, message: redact_text(&format!("{what}: {why}")) }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::{fs, io::Read as _, os::unix::fs::PermissionsExt as _, thread, time::Duration};
+
+    use rustix::process::{WaitOptions, WaitStatus, waitpid};
+
+    use super::*;
+    use crate::os::exec_barrier::exec_barrier;
+
+    /// Spawns `spec` and waits for its end. Returns the wait status and the output.
+    pub(in crate::os) fn run_to_end(
+        spec: &ProcessSpec,
+        base_env: Option<BTreeMap<String, String>>,
+        child_setup: ChildSetup,
+    ) -> Result<(WaitStatus, String), SpawnFailure> {
+        let (mut reader, writer) = io::pipe().unwrap();
+        let stderr = writer.try_clone().unwrap().into();
+        let options =
+            SpawnOptions { base_env, child_setup, last_env: Vec::new(), stdin: None, stdout: writer.into(), stderr };
+        let child = spawn_with(spec, options)?;
+        let (_, status) = waitpid(Some(child.pid()), WaitOptions::empty()).unwrap().unwrap();
+        let mut output = String::new();
+        // The child has its own copy of the read end, which ends with it.
+        reader.read_to_string(&mut output).unwrap();
+        Ok((status, output))
+    }
+
+    fn shell(script: &str) -> ProcessSpec {
+        ProcessSpec::builder().name("n").command("sh").args(["-c", script]).build()
+    }
+
+    /// A line of the status of the calling thread (proc_pid_status(5)).
+    fn thread_status(name: &str) -> String {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        status.lines().find(|line| line.starts_with(name)).unwrap().to_owned()
+    }
+
+    #[test]
+    fn a_program_gets_its_arguments_environment_directory_and_three_descriptors() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        let script = "echo $0 $1 $NAME; pwd; ls /proc/$$/fd; grep -E 'Sig(Blk|Ign)' /proc/self/status";
+        let mut spec = shell(script);
+        spec.args.extend(["zero".to_owned(), "one".to_owned()]);
+        spec.env.insert("NAME".to_owned(), "value".to_owned());
+        spec.cwd = Some(dir.clone());
+        let before = thread_status("SigBlk");
+        let (status, output) = run_to_end(&spec, None, ChildSetup::default()).unwrap();
+        assert_eq!((status.exit_status(), thread_status("SigBlk")), (Some(0), before));
+        let none = format!("\t{}", "0".repeat(16));
+        let expected = format!("zero one value\n{}\n0\n1\n2\nSigBlk:{none}\nSigIgn:{none}\n", dir.display());
+        assert_eq!(output, expected);
+    }
+
+    #[test]
+    fn files_are_tried_as_execvp_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let [refused, script] = ["refused", "script"].map(|name| {
+            let dir = dir.path().join(name);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("program"), "echo by the shell: $1\n").unwrap();
+            dir
+        });
+        fs::set_permissions(script.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
+        let spec = ProcessSpec::builder().name("n").command("program").args(["argument"]).build();
+        let with_path = |dirs: &[&Path]| {
+            let path = env::join_paths(dirs).unwrap().into_string().unwrap();
+            run_to_end(&spec, Some(BTreeMap::from([("PATH".to_owned(), path)])), ChildSetup::default())
+        };
+        let missing = Path::new("/no/such");
+        let (status, output) = with_path(&[missing, &refused, &script]).unwrap();
+        assert_eq!((status.exit_status(), output.as_str()), (Some(0), "by the shell: argument\n"));
+        let errno = |dirs: &[&Path]| with_path(dirs).unwrap_err().errno.map(Errno::from_raw);
+        assert_eq!(errno(&[&refused, missing]), Some(Errno::EACCES));
+        assert_eq!(errno(&[missing]), Some(Errno::ENOENT));
+    }
+
+    #[test]
+    fn a_failed_spawn_leaves_no_child() {
+        let before = thread_status("SigBlk");
+        for command in ["/no/such/program", "/", "", "a\0b"] {
+            let spec = ProcessSpec { command: command.to_owned(), ..shell("") };
+            let failure = run_to_end(&spec, None, ChildSetup::default()).unwrap_err();
+            assert_eq!(failure.stage, SpawnStage::Exec, "{command:?}: {}", failure.message);
+        }
+        assert_eq!(fs::read_to_string("/proc/thread-self/children").unwrap(), "");
+        assert_eq!(thread_status("SigBlk"), before);
+    }
+
+    /// Memory that only this process has (proc_pid_smaps(5)), in KiB.
+    fn private_kib() -> usize {
+        let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();
+        let line = rollup.lines().find_map(|line| line.strip_prefix("Private_Dirty:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// With fork(2), the pages would be shared with the child until it executes its program.
+    #[test]
+    fn the_memory_is_not_copied_for_a_child() {
+        let kib = 64 * 1024;
+        let memory = vec![1_u8; kib * 1024];
+        let (child_end, parent_end) = exec_barrier().unwrap();
+        let child_setup = ChildSetup { exec_barrier: Some(child_end), ..ChildSetup::default() };
+        let spawning = thread::spawn(move || run_to_end(&shell("exit 3"), None, child_setup).unwrap());
+        parent_end.admit(|_, _| {
+            // Other tests fork(2) meanwhile.
+            let until = std::time::Instant::now() + Duration::from_secs(20);
+            while private_kib() < kib && std::time::Instant::now() < until {
+                thread::sleep(Duration::from_millis(5));
+            }
+            assert!(private_kib() >= kib);
+            Ok(())
+        });
+        assert_eq!(spawning.join().unwrap().0.exit_status(), Some(3));
+        drop(memory);
+    }
 }

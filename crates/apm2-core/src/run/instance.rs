@@ -28,11 +28,13 @@ use apm2_model::{
         stream::{Intent, Stream},
     },
 };
-use tokio::process::Child;
 
 use crate::{
     error::ProcessError,
-    os::marker::{LedgerPlace, Marker},
+    os::{
+        marker::{LedgerPlace, Marker},
+        unreaped_child::UnreapedChild,
+    },
     run::{event_feed::EventFeed, history::History},
 };
 
@@ -116,7 +118,7 @@ impl InstanceFacts {
 /// A process that was killed because its start could not be recorded.
 pub(crate) struct Unconfirmed {
     pub(crate) error: ProcessError,
-    pub(crate) child: Box<Child>,
+    pub(crate) child: UnreapedChild,
 }
 
 /// One instance of a specification. It is locked for one step at a time.
@@ -124,7 +126,7 @@ pub(crate) struct Instance {
     facts: Arc<Mutex<InstanceFacts>>,
     history: History,
     /// The process, from the spawn until it is reaped (INV-0011).
-    child: Option<Child>,
+    child: Option<UnreapedChild>,
     /// The earliest and latest time at which an adopted run may have ended while no supervisor watched it.
     pub(crate) unobserved: Option<(Timestamp, Timestamp)>,
     /// The credential values of the latest start, which are not in the specification.
@@ -250,11 +252,11 @@ impl Instance {
         origin: &EventOrigin,
         trigger: StartTrigger,
         identity: ProcessIdentity,
-        child: Child,
+        child: UnreapedChild,
     ) -> Result<(), Unconfirmed> {
         let starting = EventKind::Starting { identity: Some(identity), trigger };
         if let Err(error) = self.history.record(origin, vec![starting, EventKind::Running]) {
-            return Err(Unconfirmed { error, child: Box::new(child) });
+            return Err(Unconfirmed { error, child });
         }
         self.child = Some(child);
         let mut facts = lock(&self.facts);
@@ -293,10 +295,10 @@ impl Instance {
 
     /// Reaps the zombie. From now on, the kernel may reuse the pid.
     fn reap(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        match child.try_wait() {
-            Ok(Some(_)) => {}
-            Ok(None) => tracing::error!("a process that had ended could not be reaped"),
+        let Some(child) = self.child.take() else { return };
+        match child.reap() {
+            Ok(None) => {}
+            Ok(Some(_)) => tracing::error!("a process that had ended could not be reaped"),
             Err(error) => tracing::debug!(%error, "the process was already reaped elsewhere in this supervisor"),
         }
     }

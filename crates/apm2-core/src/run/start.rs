@@ -4,7 +4,6 @@ use std::{
     ffi::OsString,
     io,
     os::fd::{AsFd as _, OwnedFd},
-    process::Stdio,
     sync::Arc,
 };
 
@@ -20,7 +19,6 @@ use apm2_model::{
     spec::ProcessSpec,
 };
 use tokio::{
-    process::Child,
     runtime::Handle,
     sync::{
         mpsc::{self},
@@ -37,8 +35,9 @@ use crate::{
         main_process::MainProcess,
         marker::{Marker, RUN_VARIABLE},
         procfs::identify,
-        spawner::{self, SpawnOptions, SpawnedProcess},
+        spawner::{self, SpawnOptions},
         stdin::open_stdin,
+        unreaped_child::UnreapedChild,
     },
     output::{
         destination::{Destination, Filing},
@@ -93,8 +92,8 @@ impl ProcessRunner {
         let (notices, noticed) = mpsc::channel(NOTICES_WAITING_MAX);
         let outputs = self.ready_outputs(&runtime, &spec, files.as_ref(), notices);
         let spawned = outputs.and_then(|outputs| self.spawn(&spec, &run, outputs, start_env));
-        let confirmed = spawned.and_then(|(readers, spawned)| {
-            let found = find_main_process(spawned, &runtime)?;
+        let confirmed = spawned.and_then(|(readers, child)| {
+            let found = find_main_process(child, &runtime)?;
             Ok((readers, found))
         });
         let (readers, found) = match confirmed {
@@ -136,20 +135,19 @@ impl ProcessRunner {
         marker: &Marker,
         outputs: ReadyOutputs,
         start_env: StartEnv,
-    ) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
+    ) -> Result<(Readers, UnreapedChild), SpawnFailure> {
         let ReadyOutputs { readers, stdout, stderr } = outputs;
         let mut last_env: Vec<(String, OsString)> = start_env.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
         let StartEnv { base_env, umask, stdin, .. } = start_env;
         let stdin = match (stdin, &spec.stdin) {
-            (Some(stdin), _) => stdin.into(),
-            (None, Some(path)) => open_stdin(path).map(Stdio::from).map_err(|error| {
+            (Some(stdin), _) => Some(stdin),
+            (None, Some(path)) => Some(open_stdin(path).map_err(|error| {
                 spawner::failure(SpawnStage::Stdin, &format!("standard input {}", path.display()), &error)
-            })?,
-            (None, None) => Stdio::null(),
+            })?),
+            (None, None) => None,
         };
         let child_setup = ChildSetup { umask, ..ChildSetup::default() };
-        let (stdout, stderr) = (stdout.into(), stderr.into());
         let options = SpawnOptions { base_env, child_setup, last_env, stdin, stdout, stderr };
         match &self.fd_store {
             Some(fd_store) => spawn_held(spec, options, &marker.to_string(), Arc::clone(fd_store), readers),
@@ -215,7 +213,7 @@ fn spawn_held(
     marker: &str,
     fd_store: Arc<dyn FdStore>,
     readers: Readers,
-) -> Result<(Readers, SpawnedProcess), SpawnFailure> {
+) -> Result<(Readers, UnreapedChild), SpawnFailure> {
     let (exec_barrier, parent_end) =
         exec_barrier().map_err(|error| spawner::failure(SpawnStage::Fork, "pipes", &error))?;
     options.child_setup.exec_barrier = Some(exec_barrier);
@@ -253,32 +251,20 @@ fn startable(instance: &Instance) -> Result<(), ProcessError> {
 struct SpawnedMain {
     main_process: MainProcess,
     identity: ProcessIdentity,
-    child: Box<Child>,
+    child: UnreapedChild,
 }
 
 /// Reads the identity of the process. A process whose identity cannot be read is killed.
-fn find_main_process(spawned: SpawnedProcess, runtime: &Handle) -> Result<SpawnedMain, SpawnFailure> {
-    let SpawnedProcess { child, pid } = spawned;
-    let mut child = Box::new(child);
-    match (MainProcess::child(pid), identify(pid)) {
-        (Some(main_process), Some(identity)) => Ok(SpawnedMain { main_process, identity, child }),
-        (Some(main_process), None) => {
-            kill_unrecorded(&main_process, child, runtime);
-            Err(spawner::failure(SpawnStage::Fork, &format!("/proc/{pid}/stat"), &io::Error::other("cannot be read")))
-        }
-        (None, _) => {
-            let killed = child.start_kill();
-            Err(spawner::failure(
-                SpawnStage::Fork,
-                &format!("{pid} is no pid"),
-                &killed.err().unwrap_or_else(not_a_pid),
-            ))
+fn find_main_process(child: UnreapedChild, runtime: &Handle) -> Result<SpawnedMain, SpawnFailure> {
+    let main_process = MainProcess::child(child.pid());
+    match identify(main_process.group()) {
+        Some(identity) => Ok(SpawnedMain { main_process, identity, child }),
+        None => {
+            let file = format!("/proc/{}/stat", main_process.group());
+            kill_unrecorded(main_process, child, runtime);
+            Err(spawner::failure(SpawnStage::Fork, &file, &io::Error::other("cannot be read")))
         }
     }
-}
-
-fn not_a_pid() -> io::Error {
-    io::Error::from(io::ErrorKind::InvalidData)
 }
 
 /// Records that the process runs. If that fails, the process is killed, so that no unrecorded process runs.
@@ -290,19 +276,25 @@ fn confirm(
     runtime: &Handle,
 ) -> Result<MainProcess, ProcessError> {
     let SpawnedMain { main_process, identity, child } = found;
-    match instance.record_started(origin, trigger, identity, *child) {
+    match instance.record_started(origin, trigger, identity, child) {
         Ok(()) => Ok(main_process),
         Err(Unconfirmed { error, child }) => {
-            kill_unrecorded(&main_process, child, runtime);
+            kill_unrecorded(main_process, child, runtime);
             instance.note_killed();
             Err(error)
         }
     }
 }
 
-fn kill_unrecorded(main_process: &MainProcess, mut child: Box<Child>, runtime: &Handle) {
+fn kill_unrecorded(main_process: MainProcess, child: UnreapedChild, runtime: &Handle) {
+    let pid = main_process.group();
     if let Err(error) = main_process.signal_group(Signal::KILL, &[]) {
-        tracing::error!(pid = main_process.group(), %error, "a process that could not be recorded could not be killed");
+        tracing::error!(pid, %error, "a process that could not be recorded could not be killed");
     }
-    runtime.spawn(async move { child.wait().await });
+    runtime.spawn(async move {
+        main_process.ended().await;
+        if let Err(error) = child.reap() {
+            tracing::debug!(pid, %error, "the process was already reaped elsewhere in this supervisor");
+        }
+    });
 }
