@@ -119,6 +119,16 @@ async fn a_file_with_several_hard_links_is_rotated_and_not_written() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_output_without_data_creates_no_log_file() {
+    let dir = tempfile::tempdir().unwrap();
+    ended(&Log::default(), dir.path(), LogConfig::default(), "echo one").await;
+    let exists = ["stdout.log", "stderr.log"].map(|name| dir.path().join("test-0").join(name).exists());
+    assert_eq!(exists, [true, false]);
+    ended(&Log::default(), dir.path(), LogConfig::default(), "echo two >&2").await;
+    assert_eq!(fs::read_to_string(dir.path().join("test-0/stderr.log")).unwrap(), "two\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_file_is_rotated_however_small() {
     let (log, dir) = (Log::default(), tempfile::tempdir().unwrap());
     let config = LogConfig { rotate_age: Duration::from_millis(50), ..LogConfig::default() };

@@ -6,7 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fs,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -70,11 +70,12 @@ struct ProcessScan {
     at_ticks: u64,
     processes: HashMap<u32, Stat>,
     /// The marker of each process whose environment was read; an empty text if there is no marker.
-    markers: HashMap<ProcessKey, String>,
+    markers: HashMap<ProcessKey, Arc<str>>,
+    index: ScanIndex,
 }
 
 impl ProcessScan {
-    fn take(mut markers: HashMap<ProcessKey, String>) -> Option<Self> {
+    fn take(mut markers: HashMap<ProcessKey, Arc<str>>) -> Option<Self> {
         let (at, now) = (Instant::now(), since_boot()?);
         let found = pids().ok()?.filter_map(|pid| Some((pid, Stat::read(pid)?)));
         let processes: HashMap<u32, Stat> = found.filter(|(_, stat)| !stat.has_ended()).collect();
@@ -86,8 +87,9 @@ impl ProcessScan {
         });
         let unread: Vec<ProcessKey> =
             unread.take(ENVIRONMENTS_MAX).map(|(pid, stat)| (*pid, stat.start_ticks)).collect();
-        markers.extend(unread.into_iter().map(|id| (id, marker_of(id.0).unwrap_or_default())));
-        Some(Self { at, at_ticks: ticks_of(now), processes, markers })
+        markers.extend(unread.into_iter().map(|id| (id, marker_of(id.0).unwrap_or_default().into())));
+        let index = ScanIndex::of(&processes, &markers);
+        Some(Self { at, at_ticks: ticks_of(now), processes, markers, index })
     }
 
     fn usage(&self, first: &ProcessIdentity, marker: &str) -> Option<Usage> {
@@ -108,29 +110,55 @@ impl ProcessScan {
     fn members(&self, first: &ProcessIdentity, marker: &str) -> HashSet<u32> {
         // The kernel does not reuse the id of a session or process group that has members. Processes that are older
         // than the run do not belong to it.
-        let is_younger = |stat: &Stat| stat.start_ticks >= first.start_ticks;
+        let younger = |pid: u32| self.processes.get(&pid).filter(|stat| stat.start_ticks >= first.start_ticks);
         let is_first_gone = self.processes.get(&first.pid).is_some_and(|stat| stat.start_ticks != first.start_ticks);
-        let in_session = |stat: &Stat| !is_first_gone && (stat.session == first.pid || stat.group == first.pid);
-        let found = |pid: u32, stat: &Stat| self.markers.get(&(pid, stat.start_ticks)).map_or("", String::as_str);
-        let carries = |pid: u32, stat: &Stat| !marker.is_empty() && found(pid, stat) == marker;
-        let carries_another = |pid: u32, stat: &Stat| !matches!(found(pid, stat), "") && !carries(pid, stat);
-        let is_first = |pid: u32, stat: &Stat| (pid, stat.start_ticks) == (first.pid, first.start_ticks);
-        let is_member = |(pid, stat): &(&u32, &Stat)| {
-            is_younger(stat) && (is_first(**pid, stat) || in_session(stat) || carries(**pid, stat))
-        };
-        let mut members: HashSet<u32> = self.processes.iter().filter(is_member).map(|(pid, _)| *pid).collect();
+        let in_session = self.index.sessions.get(&first.pid).filter(|_| !is_first_gone);
+        let carriers = self.index.carriers.get(marker).filter(|_| !marker.is_empty());
+        let found = std::iter::once(first.pid).filter(|_| !is_first_gone);
+        let found = found.chain(in_session.into_iter().chain(carriers).flatten().copied());
+        let mut members: HashSet<u32> = found.filter(|pid| younger(*pid).is_some()).collect();
         // Descendants belong to the run in any session, as long as their parents exist.
-        loop {
-            let is_child = |(pid, stat): &(&u32, &Stat)| {
-                let is_new = !members.contains(*pid) && members.contains(&stat.parent);
-                is_new && is_younger(stat) && !carries_another(**pid, stat)
-            };
-            let children: Vec<u32> = self.processes.iter().filter(is_child).map(|(pid, _)| *pid).collect();
-            if children.is_empty() {
-                return members;
+        let mut parents: Vec<u32> = members.iter().copied().collect();
+        while let Some(parent) = parents.pop() {
+            for child in self.index.children.get(&parent).into_iter().flatten() {
+                let carries_another = |stat: &Stat| {
+                    let carried = self.markers.get(&(*child, stat.start_ticks)).map_or("", |carried| &**carried);
+                    !carried.is_empty() && carried != marker
+                };
+                if younger(*child).is_some_and(|stat| !carries_another(stat)) && members.insert(*child) {
+                    parents.push(*child);
+                }
             }
-            members.extend(children);
         }
+        members
+    }
+}
+
+/// The processes of a scan by what connects them to a run, so that the time for one run does not depend on the number of
+/// all processes.
+#[derive(Default)]
+struct ScanIndex {
+    /// The processes of each session and of each process group, by its id.
+    sessions: HashMap<u32, Vec<u32>>,
+    children: HashMap<u32, Vec<u32>>,
+    /// The processes with each marker.
+    carriers: HashMap<Arc<str>, Vec<u32>>,
+}
+
+impl ScanIndex {
+    fn of(processes: &HashMap<u32, Stat>, markers: &HashMap<ProcessKey, Arc<str>>) -> Self {
+        let mut index = Self::default();
+        for (pid, stat) in processes {
+            index.children.entry(stat.parent).or_default().push(*pid);
+            index.sessions.entry(stat.session).or_default().push(*pid);
+            if stat.group != stat.session {
+                index.sessions.entry(stat.group).or_default().push(*pid);
+            }
+            if let Some(marker) = markers.get(&(*pid, stat.start_ticks)).filter(|marker| !marker.is_empty()) {
+                index.carriers.entry(Arc::clone(marker)).or_default().push(*pid);
+            }
+        }
+        index
     }
 }
 

@@ -134,7 +134,12 @@ impl RunTask {
     }
 
     /// Runs the task until the end of the run is recorded.
-    pub(crate) async fn own(self) {
+    pub(crate) fn own(self) -> impl Future<Output = ()> + Send + 'static {
+        // The state is boxed, because the future would otherwise contain a copy of it for each place to which it moves.
+        Box::new(self).run_to_end()
+    }
+
+    async fn run_to_end(self: Box<Self>) {
         let stop = self.shared.facts().stream.as_ref().and_then(|stream| stream.stopping);
         let resumed = match stop {
             Some(stop) => self.off_worker(move |run| run.resume_stop(stop)).await,
@@ -150,7 +155,7 @@ impl RunTask {
     }
 
     /// Runs a step on a blocking thread. Returns `None` when the step panicked: the state of the run is then lost.
-    async fn off_worker(mut self, step: impl FnOnce(&mut Self) + Send + 'static) -> Option<Self> {
+    async fn off_worker(mut self: Box<Self>, step: impl FnOnce(&mut Self) + Send + 'static) -> Option<Box<Self>> {
         let stepped = blocking::step(move || {
             step(&mut self);
             self
@@ -235,8 +240,8 @@ impl RunTask {
 
     /// Sends the result to the waiting callers, waits until the remaining output is written, and publishes that the run
     /// is over.
-    async fn close(self) {
-        let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = self;
+    async fn close(self: Box<Self>) {
+        let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = *self;
         let RunChannels { commands, finished, mut noticed } = channels;
         // The process is reaped, so the pidfd is not needed any more. The command channel is closed, so that later
         // commands fail at once.
@@ -267,5 +272,21 @@ async fn done(pre_stop: &mut Option<PreStop>) -> Vec<PreStopResult> {
     match pre_stop {
         Some(running) => running.done().await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(RunTask) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each instance has such a future in memory.
+    #[test]
+    fn the_future_of_a_run_task_contains_no_copy_of_its_state() {
+        let (future, state) = (size_of_future(RunTask::own), size_of::<RunTask>());
+        assert!(future < state + 2048, "{future} bytes, for {state}");
     }
 }

@@ -166,12 +166,13 @@ impl InstanceActor {
     }
 
     /// Runs until all command senders are dropped, or the supervision of the instance ends.
-    pub(crate) async fn run(self) {
+    pub(crate) fn run(self) -> impl Future<Output = ()> + Send + 'static {
         let span = self.span.clone();
-        self.run_loop().instrument(span).await;
+        // The state is boxed, because the future would otherwise contain a copy of it for each place to which it moves.
+        Box::new(self).run_loop().instrument(span)
     }
 
-    async fn run_loop(self) {
+    async fn run_loop(self: Box<Self>) {
         let Some((mut actor, rest)) = self.off_worker(Self::begin_output_rest).await else { return };
         if let Some(rest) = rest {
             // The remaining output is written before the next run writes to the same files.
@@ -190,9 +191,9 @@ impl InstanceActor {
 
     /// Runs a step on a blocking thread. Returns `None` when the step has panicked: the state is then lost.
     async fn off_worker<T: Send + 'static>(
-        mut self,
+        mut self: Box<Self>,
         step: impl FnOnce(&mut Self) -> T + Send + 'static,
-    ) -> Option<(Self, T)> {
+    ) -> Option<(Box<Self>, T)> {
         let stepped = blocking::step(move || {
             let result = step(&mut self);
             (self, result)
@@ -353,5 +354,21 @@ async fn answered(waited: &mut Option<ReplyReceiver>) -> Result<(), ProcessError
     match waited {
         Some(answer) => answer.await.unwrap_or(Ok(())),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(InstanceActor) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// Each instance has such a future in memory.
+    #[test]
+    fn the_future_of_an_actor_contains_no_copy_of_its_state() {
+        let (future, state) = (size_of_future(InstanceActor::run), size_of::<InstanceActor>());
+        assert!(future < state + 2048, "{future} bytes, for {state}");
     }
 }

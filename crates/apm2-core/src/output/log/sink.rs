@@ -23,7 +23,10 @@ use apm2_model::{
     event::{kind::OutputSource, timestamp::Clock},
     spec::config::log::is_nowhere,
 };
-use rustix::pipe::{SpliceFlags, tee};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    pipe::{SpliceFlags, tee},
+};
 use tracing::Span;
 
 use crate::output::{
@@ -194,6 +197,10 @@ impl LogSink {
     fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
         #[cfg(test)]
         crate::output::log::fault::strike(&self.path);
+        if self.open.is_none() && is_at_end(pipe) {
+            // No log file is created for a run without output.
+            return Ok(Moved::End);
+        }
         self.make_ready()?;
         if self.dropping.is_some()
             && let Some(skipped) = self.resume(pipe)?
@@ -362,6 +369,17 @@ impl LogSink {
             Err(_) => log_set.tidy_up(),
         }
     }
+}
+
+/// Whether the pipe is empty and has no more writers (poll(2): `POLLHUP` without `POLLIN`).
+fn is_at_end(pipe: BorrowedFd<'_>) -> bool {
+    let mut polled = [PollFd::from_borrowed_fd(pipe, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let is_known = poll(&mut polled, Some(&at_once)).is_ok();
+    is_known
+        && polled
+            .iter()
+            .all(|polled| polled.revents().contains(PollFlags::HUP) && !polled.revents().contains(PollFlags::IN))
 }
 
 /// Whether the error concerns the pipe and not the file.
