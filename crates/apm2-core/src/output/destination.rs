@@ -56,7 +56,8 @@ pub(crate) struct Filing {
     pub(crate) meter: Arc<OutputMeter>,
     pub(crate) log_set: Arc<LogSet>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) notices: mpsc::Sender<OutputNotice>,
+    /// Notices are boxed, because a channel allocates memory for several of them at once.
+    pub(crate) notices: mpsc::Sender<Box<OutputNotice>>,
 }
 
 impl Filing {
@@ -64,7 +65,7 @@ impl Filing {
     /// notice about the same loss, and the number of lost bytes is reported at the end of the run. The receiver is gone
     /// when the runtime is shutting down.
     pub(crate) fn notify(&self, notice: OutputNotice) {
-        let _ = self.notices.try_send(notice);
+        let _ = self.notices.try_send(Box::new(notice));
     }
 }
 

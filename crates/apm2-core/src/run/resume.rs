@@ -138,7 +138,7 @@ impl ProcessRunner {
         &self,
         runtime: &Handle,
         outputs: Outputs,
-        notices: mpsc::Sender<OutputNotice>,
+        notices: mpsc::Sender<Box<OutputNotice>>,
     ) -> Option<Readers> {
         let sources: Vec<_> = outputs.0.iter().map(|output| output.source).collect();
         let ready = Readers::ready(runtime, outputs, &self.destination(notices.clone()));
@@ -148,7 +148,7 @@ impl ProcessRunner {
                 for source in sources {
                     let cause = format!("it cannot be read: {error}");
                     // Sending cannot fail, because the queue is empty.
-                    let _ = notices.try_send(OutputNotice::Dropping { source, cause });
+                    let _ = notices.try_send(Box::new(OutputNotice::Dropping { source, cause }));
                 }
             })
             .ok()

@@ -45,11 +45,11 @@ const WATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// The ends of the channels that the task of a run uses.
 pub(crate) struct RunChannels {
     /// Receives the commands for the run.
-    pub(crate) commands: mpsc::Receiver<RunCommand>,
+    pub(crate) commands: mpsc::Receiver<Box<RunCommand>>,
     /// Set to `true` when the end of the run is recorded and all output is delivered.
     pub(crate) finished: watch::Sender<bool>,
     /// Receives notices about lost output.
-    pub(crate) noticed: mpsc::Receiver<OutputNotice>,
+    pub(crate) noticed: mpsc::Receiver<Box<OutputNotice>>,
 }
 
 /// An input that the task waits for.
@@ -177,8 +177,8 @@ impl RunTask {
         tokio::select! {
             biased;
             exit = self.main_process.ended(), if !has_ended => RunInput::MainProcessEnded(exit),
-            Some(command) = self.channels.commands.recv() => RunInput::Command(command),
-            Some(notice) = self.channels.noticed.recv() => RunInput::Output(notice),
+            Some(command) = self.channels.commands.recv() => RunInput::Command(*command),
+            Some(notice) = self.channels.noticed.recv() => RunInput::Output(*notice),
             results = done(&mut self.pre_stop), if self.pre_stop.is_some() => RunInput::PreStopDone(results),
             () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => RunInput::Deadline,
             () = sleep(interval), if has_ended => RunInput::Sweep,

@@ -69,7 +69,8 @@ pub struct ProcessRunner {
 
 /// The runner's ends of the channels to the task of a run.
 pub(super) struct RunLink {
-    pub(super) commands: mpsc::Sender<RunCommand>,
+    /// Commands are boxed, because a channel allocates memory for several of them at once.
+    pub(super) commands: mpsc::Sender<Box<RunCommand>>,
     pub(super) finished: watch::Receiver<bool>,
 }
 
@@ -208,7 +209,7 @@ impl ProcessRunner {
         let command = RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply });
         // If the task does not take commands any more or does not reply, its run has just ended, so the stop has
         // succeeded.
-        if run.commands.send(command).await.is_ok()
+        if run.commands.send(Box::new(command)).await.is_ok()
             && let Ok(answer) = answer.await
         {
             answer?;
@@ -258,7 +259,7 @@ impl ProcessRunner {
     ) -> Result<ReplyReceiver, ProcessError> {
         let run = self.running(operation)?;
         let (reply, answer) = oneshot::channel();
-        match run.commands.try_send(command(reply)) {
+        match run.commands.try_send(Box::new(command(reply))) {
             Err(TrySendError::Full(_)) => Err(invalid("too many commands wait already")),
             Ok(()) | Err(TrySendError::Closed(_)) => Ok(answer),
         }

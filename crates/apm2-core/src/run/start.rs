@@ -117,7 +117,7 @@ impl ProcessRunner {
         runtime: &Handle,
         spec: &ProcessSpec,
         files: Option<&LogFiles>,
-        notices: mpsc::Sender<OutputNotice>,
+        notices: mpsc::Sender<Box<OutputNotice>>,
     ) -> Result<ReadyOutputs, SpawnFailure> {
         let failed = |what: &'static str| move |error: io::Error| spawner::failure(SpawnStage::Fork, what, &error);
         let Pipes { mut outputs, stdout, stderr } = Pipes::new(spec.log.is_merged()).map_err(failed("pipes"))?;
@@ -174,7 +174,7 @@ impl ProcessRunner {
         runtime: &Handle,
         main_process: MainProcess,
         readers: Option<Readers>,
-        noticed: mpsc::Receiver<OutputNotice>,
+        noticed: mpsc::Receiver<Box<OutputNotice>>,
         found_ended: Option<Requester>,
     ) {
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
@@ -187,7 +187,7 @@ impl ProcessRunner {
         self.run = Some(RunLink { commands, finished });
     }
 
-    pub(crate) fn destination(&self, notices: mpsc::Sender<OutputNotice>) -> Destination {
+    pub(crate) fn destination(&self, notices: mpsc::Sender<Box<OutputNotice>>) -> Destination {
         let Some(logs) = &self.files else { return Destination::Subscriber(self.subscriber.clone()) };
         let (spec, handle, clock) = {
             let facts = self.shared.facts();

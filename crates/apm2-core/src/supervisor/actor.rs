@@ -51,7 +51,7 @@ use crate::{
 
 /// An input of the actor.
 enum ActorInput {
-    Ordered(PendingCommand),
+    Ordered(Box<PendingCommand>),
     /// The run has ended, its end is recorded, and its output is written.
     RunEnded,
     StopAnswered(Result<(), ProcessError>),
@@ -87,7 +87,7 @@ pub(crate) struct InstanceActor {
     pub(super) is_launchable: bool,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) plan: Plan,
-    pub(super) commands: mpsc::Receiver<PendingCommand>,
+    pub(super) commands: mpsc::Receiver<Box<PendingCommand>>,
     /// Whether a run is in progress.
     pub(super) is_up: bool,
     /// Whether an earlier run may have left unwritten output in the file descriptor store.
@@ -123,7 +123,7 @@ impl InstanceActor {
         launch: Arc<LaunchSpec>,
         is_launchable: bool,
         clock: Arc<dyn Clock>,
-        commands: mpsc::Receiver<PendingCommand>,
+        commands: mpsc::Receiver<Box<PendingCommand>>,
         flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
@@ -246,7 +246,7 @@ impl InstanceActor {
     fn handle(&mut self, happened: ActorInput) -> std::ops::ControlFlow<()> {
         match happened {
             ActorInput::Ordered(command) => {
-                if self.handle_command(command).is_break() {
+                if self.handle_command(*command).is_break() {
                     self.flags.busy.store(false, Ordering::Release);
                     return std::ops::ControlFlow::Break(());
                 }

@@ -18,7 +18,8 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct InstanceHandle {
     pub(crate) id: StreamId,
-    pub(crate) commands: mpsc::Sender<PendingCommand>,
+    /// Commands are boxed, because a channel allocates memory for several of them at once.
+    pub(crate) commands: mpsc::Sender<Box<PendingCommand>>,
     pub(crate) view: StreamView,
     /// Whether the instance runs or is about to be started.
     pub(crate) busy: Arc<AtomicBool>,
@@ -29,7 +30,7 @@ impl InstanceHandle {
     pub(crate) async fn ask(&self, command: InstanceCommand) -> Result<(), ProcessError> {
         let (reply, answer) = oneshot::channel();
         let gone = || ProcessError::InvalidState("it is not supervised any more".to_owned());
-        self.commands.send(PendingCommand { command, reply }).await.map_err(|_| gone())?;
+        self.commands.send(Box::new(PendingCommand { command, reply })).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
