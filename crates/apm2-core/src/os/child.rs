@@ -113,8 +113,9 @@ pub(crate) fn spawn(
     match plan.errno.load(Ordering::Acquire) {
         0 => Ok(UnreapedChild::new(pid)),
         errno => {
-            // The child has ended, or is about to end, and nothing else knows its pid.
-            rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()))?;
+            // The child has ended, or is about to end, and nothing else knows its pid. waitpid(2) fails if SIGCHLD is
+            // ignored: the kernel has then reaped the child.
+            let _ = rustix::io::retry_on_intr(|| waitpid(Some(pid), WaitOptions::empty()));
             Err(io::Error::from_raw_os_error(errno))
         }
     }

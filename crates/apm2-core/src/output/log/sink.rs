@@ -197,7 +197,7 @@ impl LogSink {
     fn keep(&mut self, pipe: BorrowedFd<'_>) -> io::Result<Moved> {
         #[cfg(test)]
         crate::output::log::fault::strike(&self.path);
-        if self.open.is_none() && is_at_end(pipe) {
+        if self.open.is_none() && self.dropping.is_none() && is_at_end(pipe) {
             // No log file is created for a run without output.
             return Ok(Moved::End);
         }
