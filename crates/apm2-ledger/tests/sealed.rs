@@ -253,6 +253,44 @@ fn a_missing_sealed_segment_is_damage() {
 }
 
 #[test]
+fn a_segment_that_is_missing_cut_off_or_of_another_ledger_is_damage_for_every_question() {
+    let ((dir, events), (other, _)) = (sealed_ledger(), sealed_ledger());
+    let all = sealed(dir.path());
+    let (path, size) = (&all[2], events.len() as u64);
+    let sound = fs::read(path).unwrap();
+    let header = *SealedSegment::open(path).unwrap().header();
+    let of_other = fs::read(&sealed(other.path())[2]).unwrap();
+    let of_next = fs::read(&all[3]).unwrap();
+    // The header alone, without a block.
+    let cut = sound.split_at(96).0;
+    for content in [None, Some(cut), Some(of_other.as_slice()), Some(of_next.as_slice())] {
+        match content {
+            None => fs::remove_file(path).unwrap(),
+            Some(bytes) => fs::write(path, bytes).unwrap(),
+        }
+        let reader = Reader::open(dir.path()).unwrap();
+        let last_events = |query: &EventQuery, last, max| reader.last_events(query, last, max);
+        let crashed = EventQuery { kinds: Some(KindSet::named(["crashed"])), ..EventQuery::default() };
+        assert!(last_events(&EventQuery::default(), u64::MAX, usize::MAX).is_err());
+        assert!(last_events(&EventQuery::stream(stream(2)), u64::MAX, usize::MAX).is_err());
+        assert!(last_events(&crashed, u64::MAX, usize::MAX).is_err());
+        assert!(reader.events(header.first_seq + 1, header.first_seq + 3).any(|event| event.is_err()));
+        assert!(reader.each_stream(|_| std::ops::ControlFlow::Continue(())).is_err());
+        for origin in [Origin::Genesis, Origin::Snapshot] {
+            assert!(reader.replay(u64::MAX, origin).is_err());
+        }
+        // What is not in the segment can be read.
+        assert_eq!(last_events(&EventQuery::default(), u64::MAX, 20).unwrap(), events[events.len() - 20..]);
+        assert_eq!(last_events(&EventQuery::default(), 20, 20).unwrap(), events[..20]);
+        assert_eq!(reader.events(size - 5, size).filter_map(Result::ok).count(), 6);
+        assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+        if content != Some(cut) {
+            assert!(Ledger::open_with(dir.path(), &sealed_segments()).err().unwrap().is_integrity());
+        }
+    }
+}
+
+#[test]
 fn what_an_interrupted_sealing_leaves_does_no_harm() {
     let dir = private_dir();
     let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
@@ -296,7 +334,8 @@ fn the_plain_file_is_removed_some_time_after_the_sealing() {
     fs::File::options().append(true).open(damaged).unwrap().set_modified(old).unwrap();
     let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
     let began = Instant::now();
-    while all[..3].iter().any(|path| path.with_extension("seg").exists()) {
+    let sound = || all.iter().filter(|path| *path != damaged);
+    while sound().any(|path| path.with_extension("seg").exists()) {
         assert!(began.elapsed() < SEALED_WITHIN);
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -95,8 +95,8 @@ impl Worker {
             if let Err(error) = done {
                 let number = full.plain.number;
                 tracing::warn!(error = %causes(&error), number, "cannot seal a full journal segment");
-                // A full disk fails for the later segments, too. A damaged segment does not prevent that these are sealed.
-                if !error.is_integrity() {
+                // A damaged file of one segment does not prevent that the later ones are sealed.
+                if !error.is_of_segment() {
                     return;
                 }
             }
@@ -105,7 +105,8 @@ impl Worker {
 
     fn seal(&mut self, full: &FullSegment) -> Result<(), SegmentSealError> {
         // Only the header of a segment of format 1 is read: it stays, and is seen again each time a segment is full.
-        if plain_header(&full.plain.path)?.is_ok_and(|header| header.version < FORMAT_VERSION) {
+        let header = plain_header(&full.plain.path).map_err(SegmentSealError::Unreadable)?;
+        if header.is_ok_and(|header| header.version < FORMAT_VERSION) {
             return Ok(());
         }
         let segment = full.read()?;

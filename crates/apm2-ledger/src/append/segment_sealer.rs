@@ -44,7 +44,10 @@ pub enum SegmentSealError {
     /// An I/O error, for example a full disk.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// The plain segment cannot be read, or is damaged.
+    /// The plain file cannot be read.
+    #[error("the plain file cannot be read")]
+    Unreadable(#[source] io::Error),
+    /// The plain segment is damaged.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// An event cannot be decoded.
@@ -76,8 +79,13 @@ impl SegmentSealError {
         match self {
             Self::Read(error) => error.is_integrity(),
             Self::Record { .. } | Self::Torn => true,
-            Self::Io(_) | Self::Build(_) | Self::Written(_) | Self::Differs => false,
+            Self::Io(_) | Self::Unreadable(_) | Self::Build(_) | Self::Written(_) | Self::Differs => false,
         }
+    }
+
+    /// Whether the error concerns this segment alone. Another one, such as a full disk, occurs for the next segments, too.
+    pub(crate) const fn is_of_segment(&self) -> bool {
+        !matches!(self, Self::Io(_))
     }
 }
 
@@ -107,7 +115,7 @@ impl FullSegment {
 
     /// Reads the plain file.
     pub(crate) fn read(&self) -> Result<PlainSegment, SegmentSealError> {
-        let bytes = file::read(&self.plain.path)?;
+        let bytes = file::read(&self.plain.path).map_err(SegmentSealError::Unreadable)?;
         Ok(PlainSegment::parse(bytes, false, false).map_err(|error| header_damage(self.plain.number, error, 1))?)
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         sealed::{error::SealedError, reader::SealedSegment},
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, sealed_path, segment_files},
+        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     read::query::EventQuery,
@@ -92,6 +92,13 @@ pub(crate) fn header_damage(number: u64, error: SegmentError, first_seq: u64) ->
     Damage { first_seq, last_seq: first_seq, segment: number, offset: 0, what: error.to_string() }
 }
 
+/// Damage report for segment `number`, which ends before event `end_seq`, and which the next segment with its first event
+/// `next_seq` does not continue.
+pub(crate) fn break_damage(number: u64, end_seq: u64, next_seq: u64) -> Damage {
+    let what = "the next segment does not continue this one".to_owned();
+    Damage { first_seq: end_seq, last_seq: next_seq.saturating_sub(1).max(end_seq), segment: number, offset: 0, what }
+}
+
 /// Damage report for a segment path that is not a regular file. `None` when `error` is another I/O error, which proves
 /// no damage.
 pub(crate) fn not_a_file_damage(number: u64, first_seq: u64, error: &io::Error) -> Option<Damage> {
@@ -130,8 +137,19 @@ impl JournalReader {
             // The segments that contained event `seq` are missing. An error is returned, because later events are not
             // what the caller asked for.
             Some(segment) if segment.first_seq() > seq => Err(ReadError::Gap { seq }),
+            Some(Cursor::Sealed(segment)) => match reader.start_after(number) {
+                Some(next) if !next.follows(segment.segment()) => {
+                    Err(break_damage(number, segment.end_seq(), next.first_seq).into())
+                }
+                _ => Ok(reader),
+            },
             _ => Ok(reader),
         }
+    }
+
+    /// The start of the segment after segment `number`; `None` when it is missing, or when its header cannot be read.
+    fn start_after(&self, number: u64) -> Option<SegmentStart> {
+        self.files.iter().find(|file| Some(file.number) == number.checked_add(1))?.start().ok()?.ok()
     }
 
     /// The event count and the hash chain value before the next batch. `None` when no segment is loaded.
@@ -317,14 +335,7 @@ impl JournalReader {
         self.load(number + 1)?;
         match &self.current {
             Some(next) if next.first_seq() != next_seq || chain.is_some_and(|chain| next.chain_before() != chain) => {
-                Err(Damage {
-                    first_seq: next_seq,
-                    last_seq: next.first_seq().saturating_sub(1).max(next_seq),
-                    segment: number,
-                    offset: 0,
-                    what: "the next segment does not continue this one".to_owned(),
-                }
-                .into())
+                Err(break_damage(number, next_seq, next.first_seq()).into())
             }
             _ => Ok(true),
         }

@@ -42,6 +42,11 @@ impl SealedCursor {
         self.segment.header().first_seq
     }
 
+    /// The segment that is read.
+    pub(crate) const fn segment(&self) -> &SealedSegment {
+        &self.segment
+    }
+
     /// The hash chain value before the first event of the segment.
     pub(crate) const fn chain_before(&self) -> Chain {
         self.segment.header().chain_before
@@ -61,6 +66,15 @@ impl SealedCursor {
             return self.segment.missing()?.map_or(Ok(None), Err);
         };
         Ok(self.segment.block(number)?.map(EventBatch::from))
+    }
+
+    /// Checks that no block with an event before `end_seq` is missing because of damage. [`Self::next_batch_back`] does not
+    /// check that.
+    pub(crate) fn check_complete(&self, end_seq: u64) -> Result<(), SealedError> {
+        match self.segment.missing()? {
+            Some(SealedError::Missing { first_seq, .. }) if first_seq >= end_seq => Ok(()),
+            missing => missing.map_or(Ok(()), Err),
+        }
     }
 
     /// The events of the last block that was not read yet; `None` when all were read.

@@ -78,6 +78,23 @@ fn sealed_start(path: &Path) -> io::Result<Result<SegmentStart, SegmentError>> {
     }
 }
 
+impl SegmentStart {
+    /// Whether this is the start of the segment after `before`: of the same ledger, with the next number and the next event,
+    /// and with its hash chain value where the trailer of `before` is sound.
+    pub(crate) fn follows(&self, before: &SealedSegment) -> bool {
+        let first_seq = before.header().last_seq().saturating_add(1);
+        self.ledger == before.header().ledger
+            && Some(self.number) == before.header().number.checked_add(1)
+            && self.first_seq == first_seq
+            && before.chain_after().map_or(true, |chain| chain == self.chain_before)
+    }
+
+    /// Whether this is the start of the first segment of a ledger.
+    pub(crate) fn is_first(&self) -> bool {
+        (self.number, self.first_seq, self.chain_before) == (1, 1, Chain::genesis(self.ledger))
+    }
+}
+
 impl From<SegmentHeader> for SegmentStart {
     fn from(header: SegmentHeader) -> Self {
         let SegmentHeader { ledger, number, first_seq, chain_before, .. } = header;

@@ -160,7 +160,7 @@ pub(crate) struct CutTail {
 /// the first sequence numbers in their headers do not decrease.
 fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
     let all = segment_files(journal).map_err(OpenError::io(journal))?;
-    let mut first_seq = 1;
+    let (mut first_seq, mut ledger) = (1, None);
     for (file, expected) in all.iter().zip(1..) {
         let number = file.number;
         let missing =
@@ -175,6 +175,9 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
         })?;
         if header.number != number || header.first_seq < first_seq {
             return Err(missing("the segment header does not match the file name").into());
+        }
+        if *ledger.get_or_insert(header.ledger) != header.ledger {
+            return Err(missing("the segment belongs to another ledger").into());
         }
         first_seq = header.first_seq;
     }

@@ -8,10 +8,11 @@ use crate::{
     error::ReadError,
     journal::{
         event_batch::EventBatch,
-        reader::{JournalReader, header_damage, not_a_file_damage, sealed_damage},
+        reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
         sealed::reader::SealedSegment,
         sealed_cursor::SealedCursor,
-        segment_file::SegmentFile,
+        segment::SegmentError,
+        segment_file::{SegmentFile, SegmentStart},
     },
     read::{query::EventQuery, reader::Reader},
     record::decode_event,
@@ -56,6 +57,8 @@ pub(crate) struct EventsBack<'a> {
     end_seq: u64,
     /// The segments that were not begun, the oldest first.
     files: Vec<SegmentFile>,
+    /// The start of the segment after these.
+    next: Option<SegmentStart>,
     current: Option<Current>,
     rest: Option<Rest>,
 }
@@ -65,7 +68,7 @@ impl<'a> EventsBack<'a> {
     pub(crate) fn new(reader: &'a Reader, query: EventQuery, first: u64, last: u64) -> Result<Self, ReadError> {
         let end_seq = last.min(reader.visible()).saturating_add(1);
         let (files, first) = (reader.segment_files()?, first.max(1));
-        Ok(Self { reader, query, first, end_seq, files, current: None, rest: None })
+        Ok(Self { reader, query, first, end_seq, files, next: None, current: None, rest: None })
     }
 
     /// The next event, with a lower number than the one before; `None` after the last one.
@@ -123,8 +126,10 @@ impl<'a> EventsBack<'a> {
         let Some(file) = self.files.pop() else { return Err(ReadError::Gap { seq: self.first }) };
         let start = file.start().map_err(|error| self.reader.segment_error(&file, error))?;
         let start = start.map_err(|error| header_damage(file.number, error, self.end_seq.saturating_sub(1)))?;
+        let next = self.next.replace(start);
         if start.first_seq < self.end_seq {
-            let batches = self.reader.batches(&file, (start.first_seq, self.end_seq), self.first, &self.query)?;
+            let seqs = self.first..self.end_seq;
+            let batches = self.reader.batches(&file, seqs, (start, next), &self.query)?;
             self.current = Some(Current { file, first_seq: start.first_seq, batches });
         }
         Ok(true)
@@ -147,22 +152,33 @@ impl Reader {
         Ok(found.into())
     }
 
-    /// The batches of a segment whose events are from `seqs.0` up to before `seqs.1`. Those before event `first` may be left
-    /// out.
+    /// The batches of a segment with events from `seqs.start` up to before `seqs.end`. Those before the range may be left
+    /// out. `start` and `next` are the starts of the segment and of the segment after it.
     fn batches(
         &self,
         file: &SegmentFile,
-        seqs: (u64, u64),
-        first: u64,
+        seqs: Range<u64>,
+        (start, next): (SegmentStart, Option<SegmentStart>),
         query: &EventQuery,
     ) -> Result<Batches, ReadError> {
-        let (first_seq, end_seq) = seqs;
+        let (first_seq, end_seq) = (start.first_seq, seqs.end);
+        if start.number != file.number || next.is_some_and(|next| next.ledger != start.ledger) {
+            return Err(header_damage(file.number, SegmentError::Header, first_seq).into());
+        }
         if file.is_sealed {
-            let cursor = SealedSegment::open(&file.path).and_then(|segment| SealedCursor::new(segment, query, first));
-            return cursor.map(|cursor| Batches::Sealed(Box::new(cursor))).map_err(|error| {
+            let opened = SealedSegment::open(&file.path)
+                .and_then(|segment| SealedCursor::new(segment, query, seqs.start))
+                .and_then(|cursor| cursor.check_complete(end_seq).map(|()| cursor));
+            let cursor = opened.map_err(|error| {
                 sealed_damage(file.number, (first_seq, first_seq), error)
                     .map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
-            });
+            })?;
+            // Without the segments in between, events up to the end of this one can be read.
+            let is_missing = |next: &SegmentStart| next.number > file.number + 1 && end_seq <= cursor.end_seq();
+            if let Some(next) = next.filter(|next| !next.follows(cursor.segment()) && !is_missing(next)) {
+                return Err(break_damage(file.number, cursor.end_seq(), next.first_seq).into());
+            }
+            return Ok(Batches::Sealed(Box::new(cursor)));
         }
         let mut reader = JournalReader::of_query(self.dir(), first_seq, query.clone())?;
         let mut batches: Vec<EventBatch> = Vec::new();

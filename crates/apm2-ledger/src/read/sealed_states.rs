@@ -11,7 +11,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         sealed::reader::SealedSegment,
-        segment_file::{SegmentFile, segment_files},
+        segment_file::{SegmentFile, SegmentStart, segment_files},
     },
     read::reader::Reader,
     record::decode_stream,
@@ -28,10 +28,16 @@ impl Reader {
     /// The state of stream `id` from the newest sealed segment that has one, of the segments that end with event `upto` or
     /// earlier. `None` when there is no such state.
     pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<Stream>, ReadError> {
-        for file in self.segment_files()?.iter().rev().filter(|file| file.is_sealed) {
-            // A damaged file or index has no state: the state is replayed from the events.
+        let files = self.segment_files()?;
+        // The start of the segment after the one that is looked at, where it is known.
+        let mut next = None;
+        for (at, file) in files.iter().enumerate().rev().filter(|(_, file)| file.is_sealed) {
+            let plain = files.get(at + 1).filter(|next| !next.is_sealed);
+            let after = plain.and_then(|plain| plain.start().ok()?.ok()).or_else(|| next.take());
+            // A damaged file or index, or a file of another ledger, has no state: the state is replayed from the events.
             let Ok(segment) = SealedSegment::open(&file.path) else { continue };
-            if segment.header().last_seq() > upto {
+            next = Some(SegmentStart::from(&segment));
+            if segment.header().last_seq() > upto || after.is_some_and(|after| !after.follows(&segment)) {
                 continue;
             }
             let state = segment.state(id).ok().flatten().and_then(|bytes| decode_stream(&bytes).ok());
@@ -58,15 +64,23 @@ impl Reader {
     }
 
     /// The sealed segments before the first segment that is not sealed and that end with event `upto` or earlier. `None` when
-    /// a file of one cannot be opened.
+    /// a file of one cannot be opened, or does not follow the one before.
     pub(crate) fn leading_sealed(&self, upto: u64) -> Result<Option<Vec<SealedSegment>>, ReadError> {
         let files = self.segment_files()?;
-        let mut found = Vec::new();
-        for (file, number) in files.iter().zip(1..) {
-            if !file.is_sealed || file.number != number {
-                break;
+        let mut found: Vec<SealedSegment> = Vec::new();
+        let follows = |found: &[SealedSegment], start: &SegmentStart| match found.last() {
+            Some(before) => start.follows(before),
+            None => start.is_first(),
+        };
+        for file in &files {
+            if !file.is_sealed {
+                let is_next = file.start().is_ok_and(|start| start.is_ok_and(|start| follows(&found, &start)));
+                return Ok(is_next.then_some(found));
             }
             let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
+            if !follows(&found, &SegmentStart::from(&segment)) {
+                return Ok(None);
+            }
             if segment.header().last_seq() > upto {
                 break;
             }
