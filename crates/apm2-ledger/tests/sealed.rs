@@ -402,6 +402,35 @@ fn segments_of_format_1_stay_plain_and_later_ones_are_sealed() {
     assert_eq!(read, events);
 }
 
+#[test]
+fn the_states_of_streams_that_began_in_format_1_are_in_the_first_sealed_segment() {
+    let (dir, _) = closed_ledger();
+    make_format_1(dir.path());
+    let old = segments(dir.path()).len();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    let versions: Vec<u64> =
+        (1..=3).map(|number| ledger.reader().stream(stream(number)).unwrap().unwrap().version).collect();
+    let mut added = 0;
+    while segments(dir.path()).len() < old + 3 {
+        for (number, version) in (1..=3).zip(&versions) {
+            let event = draft_at(stream(number), 30, 9999, EventKind::BudgetReset);
+            ledger.append(stream(number), version + added, vec![event]).unwrap();
+        }
+        added += 1;
+    }
+    let last = segments(dir.path()).len();
+    wait_for_sealed(dir.path(), old + 1..last);
+    let events = all_events(&ledger);
+    ledger.close().unwrap();
+    for path in sealed(dir.path()) {
+        let segment = SealedSegment::open(&path).unwrap();
+        for number in 1..=3 {
+            let state = states(&events, segment.header().last_seq()).remove(&stream(number)).unwrap();
+            assert_eq!(segment.state(stream(number)).unwrap().unwrap(), encode_stream(&state).unwrap());
+        }
+    }
+}
+
 /// Writes a sealed segment again with other states.
 fn with_states(path: &Path, change: impl FnOnce(&mut Vec<(StreamId, Vec<u8>)>)) {
     let segment = SealedSegment::open(path).unwrap();

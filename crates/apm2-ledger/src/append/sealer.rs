@@ -8,7 +8,6 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
     thread::{self, JoinHandle},
@@ -25,12 +24,14 @@ use crate::{
         segment_file::{plain_header, sealed_path},
     },
     limits::SEALED_PLAIN_KEPT,
+    read::cancel::Cancel,
 };
 
-/// The sealing thread. Dropping the value lets the thread finish the segment that it is sealing, and waits for that.
+/// The sealing thread. Dropping the value lets the thread finish the segment that it writes, and waits for that; a segment whose
+/// earlier states are still being read stays plain.
 pub(crate) struct Sealer {
     full: Sender<()>,
-    is_stopped: Arc<AtomicBool>,
+    stop: Cancel,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -38,11 +39,11 @@ impl Sealer {
     /// Starts the thread. It first seals the segments that are full already.
     pub(crate) fn start(dir: Arc<LedgerDir>) -> io::Result<Self> {
         let (full, signals) = channel();
-        let is_stopped = Arc::new(AtomicBool::new(false));
-        let segments = SegmentSealer::new(Arc::clone(&dir));
-        let worker = Worker { dir, is_stopped: Arc::clone(&is_stopped), segments };
+        let stop = Cancel::default();
+        let segments = SegmentSealer::new(Arc::clone(&dir), stop.clone());
+        let worker = Worker { dir, stop: stop.clone(), segments };
         let thread = thread::Builder::new().name("apm2-sealer".to_owned()).spawn(move || worker.run(&signals))?;
-        Ok(Self { full, is_stopped, thread: Some(thread) })
+        Ok(Self { full, stop, thread: Some(thread) })
     }
 
     /// Where the journal's writer signals that a segment is full.
@@ -53,7 +54,7 @@ impl Sealer {
 
 impl Drop for Sealer {
     fn drop(&mut self) {
-        self.is_stopped.store(true, Ordering::Relaxed);
+        self.stop.set();
         // The signal wakes the thread.
         if self.full.send(()).is_err() {
             tracing::debug!("the sealing thread has ended already");
@@ -66,13 +67,13 @@ impl Drop for Sealer {
 
 struct Worker {
     dir: Arc<LedgerDir>,
-    is_stopped: Arc<AtomicBool>,
+    stop: Cancel,
     segments: SegmentSealer,
 }
 
 impl Worker {
     fn run(mut self, signals: &Receiver<()>) {
-        while !self.is_stopped.load(Ordering::Relaxed) {
+        while !self.stop.is_set() {
             self.seal_all();
             if signals.recv().is_err() {
                 return;
@@ -88,11 +89,13 @@ impl Worker {
             Err(error) => return tracing::warn!(%error, "cannot list the full journal segments to seal them"),
         };
         for full in all {
-            if self.is_stopped.load(Ordering::Relaxed) {
+            if self.stop.is_set() {
                 return;
             }
             let done = if full.is_sealed { self.remove_plain(&journal, &full) } else { self.seal(&full) };
-            if let Err(error) = done {
+            if let Err(error) = done
+                && !self.stop.is_set()
+            {
                 let number = full.plain.number;
                 tracing::warn!(error = %causes(&error), number, "cannot seal a full journal segment");
                 // A damaged file of one segment does not prevent that the later ones are sealed.

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+use apm2_model::{causes::causes, event::stream_id::StreamId, state::stream::Stream};
 
 use crate::{
     append::segment_states::SegmentStates,
@@ -32,7 +32,8 @@ use crate::{
         },
         segment_file::{SegmentFile, all_segment_files, sealed_path},
     },
-    record::{RecordError, decode_event},
+    read::{cancel::Cancel, reader::Reader},
+    record::{RecordError, decode_event, peek_stream},
 };
 
 /// Name of a sealed segment that is being written.
@@ -136,12 +137,14 @@ pub(crate) struct SegmentSealer {
     states: HashMap<StreamId, Stream>,
     /// The number of the segment after the one that was sealed last. The states are those before its first event.
     next_number: u64,
+    /// Ends the reading of earlier states. The segment is not sealed then.
+    cancel: Cancel,
 }
 
 impl SegmentSealer {
-    pub(crate) fn new(dir: Arc<LedgerDir>) -> Self {
+    pub(crate) fn new(dir: Arc<LedgerDir>, cancel: Cancel) -> Self {
         let journal = dir.at().join(JOURNAL_DIR);
-        Self { dir, journal, states: HashMap::new(), next_number: 1 }
+        Self { dir, journal, states: HashMap::new(), next_number: 1, cancel }
     }
 
     /// Writes the sealed file of a full segment. Returns its path. The plain file stays.
@@ -170,8 +173,9 @@ impl SegmentSealer {
         if header.number != self.next_number {
             before.clear();
         }
+        self.add_states_before(&segment, &mut before)?;
         let mut builder = SealedBuilder::new(header.ledger, header.number, header.first_seq, header.chain_before)?;
-        let mut states = SegmentStates::new(Arc::clone(&self.dir), header.first_seq, before);
+        let mut states = SegmentStates::new(before);
         while let Some(found) = segment.scan_next() {
             let batch = match found {
                 Scanned::Commit(at, frame) => segment.batch(at, frame),
@@ -196,6 +200,23 @@ impl SegmentSealer {
         Ok(SealedBytes { bytes, chain })
     }
 
+    /// Adds the states, before its first event, of the streams with events in the segment that are not in `states`. Adds none
+    /// when one cannot be read; the segment is then sealed without states.
+    fn add_states_before(
+        &self,
+        segment: &PlainSegment,
+        states: &mut HashMap<StreamId, Stream>,
+    ) -> Result<(), SegmentSealError> {
+        let missing = continued_streams(segment).filter(|id| !states.contains_key(id)).collect();
+        let reader = Reader::of_segments(Arc::clone(&self.dir)).cancelled_by(self.cancel.clone());
+        match reader.states_before(&missing, segment.header().first_seq) {
+            Ok(found) => states.extend(found),
+            Err(error @ ReadError::Cancelled) => return Err(error.into()),
+            Err(error) => tracing::debug!(error = %causes(&error), "the states before a segment cannot be read"),
+        }
+        Ok(())
+    }
+
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), SegmentSealError> {
         // No file is created before this check: the path of the ledger directory may refer to another ledger by now.
         self.dir.check_place()?;
@@ -218,6 +239,19 @@ impl SegmentSealer {
     }
 }
 
+/// The streams with events in the segment that do not begin in it. Events that cannot be read are left out.
+fn continued_streams(segment: &PlainSegment) -> impl Iterator<Item = StreamId> {
+    let mut seen = HashMap::new();
+    for batch in segment.commits() {
+        for (seq, bytes) in batch.iter() {
+            if let Ok(stream) = peek_stream(bytes) {
+                seen.entry(stream).or_insert_with(|| decode_event(seq, bytes).is_ok_and(|event| event.version > 1));
+            }
+        }
+    }
+    seen.into_iter().filter_map(|(stream, is_continued)| (is_continued && !stream.is_system()).then_some(stream))
+}
+
 /// Reads the whole sealed segment at `path`. An equal hash chain value means that it has the same events.
 fn compare(path: &Path, chain: Chain) -> Result<(), SegmentSealError> {
     let segment = SealedSegment::open(path)?;
@@ -231,5 +265,44 @@ fn compare(path: &Path, chain: Chain) -> Result<(), SegmentSealError> {
         Some(damage) => Err(damage),
         None if found != Some(chain) => Err(SegmentSealError::Differs),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use apm2_model::{
+        clock::SystemClock,
+        event::{NewEvent, actor::Actor, kind::EventKind, timestamp::Clock as _},
+        spec::{ProcessSpec, redact::spec::RedactedSpec},
+    };
+
+    use super::*;
+    use crate::{ledger::Ledger, options::Options};
+
+    #[test]
+    fn a_sealer_that_is_stopped_reads_no_earlier_states_and_seals_nothing() {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+        let options = Options { segment_bytes: 4096, seal: false, ..Options::default() };
+        let ledger = Ledger::open_with(dir.path(), &options).unwrap();
+        let spec = ProcessSpec::builder().name("p").command("c").build();
+        let stream = StreamId { process_id: spec.id, instance: 0 };
+        let event = |kind| {
+            let (actor, stamp) = (Actor::System, SystemClock.now());
+            NewEvent { stream, run: 0, actor, reason: None, cause: None, stamp, kind }
+        };
+        ledger.append(stream, 0, vec![event(EventKind::Registered { spec: RedactedSpec::new(&spec) })]).unwrap();
+        for version in 1..60 {
+            ledger.append(stream, version, vec![event(EventKind::BudgetReset)]).unwrap();
+        }
+        ledger.close().unwrap();
+        let dir = Arc::new(LedgerDir::open(dir.path()).unwrap());
+        let full = FullSegment::all(&dir.at().join(JOURNAL_DIR)).unwrap().remove(1);
+        let stop = Cancel::default();
+        stop.set();
+        let stopped = SegmentSealer::new(Arc::clone(&dir), stop).seal(full.read().unwrap());
+        assert!(matches!(stopped, Err(SegmentSealError::Read(ReadError::Cancelled))), "{stopped:?}");
+        let path = SegmentSealer::new(Arc::clone(&dir), Cancel::default()).seal(full.read().unwrap()).unwrap();
+        assert!(SealedSegment::open(&path).unwrap().has_states().unwrap());
     }
 }

@@ -1,22 +1,17 @@
 //! The states of the streams with events in one segment, as they are after its last event.
 
-use std::{
-    collections::{BTreeMap, HashMap, btree_map::Entry},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, HashMap, btree_map::Entry};
 
 use apm2_model::{
     event::{Event, stream_id::StreamId},
     state::stream::Stream,
 };
 
-use crate::{dir::LedgerDir, limits::SEALER_STATES_MAX, read::reader::Reader, record::encode_stream};
+use crate::{limits::SEALER_STATES_MAX, record::encode_stream};
 
 /// The states, replayed event by event.
 pub(crate) struct SegmentStates {
-    dir: Arc<LedgerDir>,
-    first_seq: u64,
-    /// States of streams after the segment before.
+    /// States of streams before the segment.
     before: HashMap<StreamId, Stream>,
     states: BTreeMap<StreamId, Stream>,
     /// Whether every event could be applied.
@@ -24,10 +19,10 @@ pub(crate) struct SegmentStates {
 }
 
 impl SegmentStates {
-    /// The states before event `first_seq`, with which the segment begins. `before` holds those of some streams; the
-    /// others are read from the journal when they are needed.
-    pub(crate) fn new(dir: Arc<LedgerDir>, first_seq: u64, before: HashMap<StreamId, Stream>) -> Self {
-        Self { dir, first_seq, before, states: BTreeMap::new(), is_whole: true }
+    /// The states before the first event of the segment. `before` has those of the streams that have earlier events, and may
+    /// have more.
+    pub(crate) const fn new(before: HashMap<StreamId, Stream>) -> Self {
+        Self { before, states: BTreeMap::new(), is_whole: true }
     }
 
     /// Applies the next event.
@@ -44,16 +39,7 @@ impl SegmentStates {
                 place.insert(Stream::begin(event).ok()?);
                 Some(())
             }
-            Entry::Vacant(place) => {
-                let before = match self.before.remove(&event.stream) {
-                    Some(state) => state,
-                    None => {
-                        let reader = Reader::of_segments(Arc::clone(&self.dir));
-                        reader.stream_at(event.stream, self.first_seq.saturating_sub(1)).ok()??
-                    }
-                };
-                place.insert(before).apply(event).ok()
-            }
+            Entry::Vacant(place) => place.insert(self.before.remove(&event.stream)?).apply(event).ok(),
         }
     }
 

@@ -75,6 +75,14 @@ impl PlainSegment {
         found
     }
 
+    /// The commits from the first one up to the first that is not sound. The position stays.
+    pub(crate) fn commits(&self) -> impl Iterator<Item = EventBatch> {
+        Scan::new(&self.bytes, &self.header, self.is_last).map_while(|found| match found {
+            Scanned::Commit(at, frame) => Some(self.batch(at, frame)),
+            Scanned::Damage(_) | Scanned::Torn(_) => None,
+        })
+    }
+
     /// The events of the commit at byte `at`, which the scan has found.
     pub(crate) fn batch(&self, at: usize, frame: crate::frame::Frame) -> EventBatch {
         let bytes = self.bytes.get(at..at + frame.header().frame_len()).unwrap_or_default();

@@ -33,6 +33,7 @@ use crate::{
         plan::{header_of, journal_bytes, plan},
     },
     options::Options,
+    read::cancel::Cancel,
     verify::{report::VerifyReport, verify_opened},
 };
 
@@ -204,7 +205,7 @@ fn seal_all(
     let mut unsealed = FullSegment::all(&journal).map_err(OpenError::io(&journal))?;
     unsealed.retain(|full| !full.is_sealed);
     let total = unsealed.len() as u64;
-    let mut sealer = SegmentSealer::new(Arc::clone(dir));
+    let mut sealer = SegmentSealer::new(Arc::clone(dir), Cancel::default());
     for (full, done) in unsealed.iter().zip(0..) {
         progress(MigrationProgress::Sealing { done, total });
         new_files.0.extend(

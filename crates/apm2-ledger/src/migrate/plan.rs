@@ -17,6 +17,7 @@ use crate::{
     },
     limits::SEGMENT_BYTES,
     migrate::error::MigrateError,
+    read::cancel::Cancel,
 };
 
 /// Segments that are sealed in memory, to estimate the size of all.
@@ -113,7 +114,7 @@ struct Estimate {
 
 impl Estimate {
     fn of(dir: &Arc<LedgerDir>, unsealed: &[SegmentFile], last: u64) -> Result<Self, MigrateError> {
-        let mut sealer = SegmentSealer::new(Arc::clone(dir));
+        let mut sealer = SegmentSealer::new(Arc::clone(dir), Cancel::default());
         let (mut segments, mut plain_bytes) = (0, 0_u64);
         let (mut sampled_bytes, mut sampled_sealed) = (0_u64, 0_u64);
         for (at, file) in unsealed.iter().enumerate() {

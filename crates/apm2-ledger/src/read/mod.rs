@@ -16,3 +16,4 @@ pub(crate) mod reader;
 pub(crate) mod replay;
 pub(crate) mod sealed_states;
 pub(crate) mod state_pages;
+pub(crate) mod states_before;
