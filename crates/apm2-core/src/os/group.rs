@@ -11,7 +11,7 @@ use rustix::{
 
 use crate::os::{
     child::{self, SignalScope},
-    procfs::Stat,
+    procfs::{Stat, read_file},
     search::{CombinedSearch, Found, Sighting, survey},
 };
 
@@ -114,7 +114,7 @@ fn is_near(pid: u32, queries: &HashMap<u32, Vec<usize>>) -> nix::Result<bool> {
 
 /// Reads a file of a process; `None` if the process is gone.
 pub(super) fn read_unless_gone(path: &str) -> io::Result<Option<Vec<u8>>> {
-    match std::fs::read(path) {
+    match read_file(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::ESRCH) => Ok(None),

@@ -2,7 +2,8 @@
 //! identify a process, since the kernel reuses pids.
 
 use std::{
-    io,
+    fs::File,
+    io::{self, Read as _},
     os::unix::{fs::MetadataExt as _, process::ExitStatusExt as _},
     process::ExitStatus,
     sync::OnceLock,
@@ -40,6 +41,18 @@ pub fn proc_is_of_our_namespace() -> bool {
 pub(crate) fn pids() -> io::Result<impl Iterator<Item = u32>> {
     let entries = std::fs::read_dir("/proc")?.collect::<io::Result<Vec<_>>>()?;
     Ok(entries.into_iter().filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+/// Capacity of the buffer for a file of `/proc`. Most of these files fit.
+const FILE_BYTES: usize = 4 << 10;
+
+/// Reads a file of `/proc` with two calls of read(2) in most cases. The size of such a file is not known before, so
+/// [`std::fs::read`] begins with a buffer of 32 bytes, and the kernel generates parts of some files again for each call.
+pub(crate) fn read_file(path: &str) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(FILE_BYTES);
+    // Without the limit, the file would be asked for its size, which is 0.
+    File::open(path)?.take(u64::MAX).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// Whether a process still exists, as far as can be observed.
@@ -133,7 +146,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 impl Stat {
     /// Reads the fields of `/proc/<pid>/stat`, if the process exists.
     pub(crate) fn read(pid: u32) -> Option<Self> {
-        Self::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(&read_file(&format!("/proc/{pid}/stat")).ok()?)
     }
 
     /// Parses the text of `/proc/<pid>/stat`. The process name is in parentheses and may itself contain parentheses and

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use rustix::param::{clock_ticks_per_second, page_size};
 
 use crate::os::{
     marker::RUN_VARIABLE,
-    procfs::{Stat, pids},
+    procfs::{Stat, pids, read_file},
 };
 
 /// Longest time for which the results of a scan are reused.
@@ -164,7 +163,7 @@ impl ScanIndex {
 
 /// The marker in the initial environment of a process; `None` if the environment may not be read.
 fn marker_of(pid: u32) -> Option<String> {
-    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let environ = read_file(&format!("/proc/{pid}/environ")).ok()?;
     let entries = environ.split(|byte| *byte == 0);
     let value = entries.filter_map(|entry| entry.strip_prefix(RUN_VARIABLE.as_bytes())?.strip_prefix(b"=")).next()?;
     Some(String::from_utf8_lossy(value).into_owned())

@@ -233,7 +233,7 @@ impl InstanceActor {
             command = self.commands.recv() => command.map(ActorInput::Ordered),
             given = fetched(&mut self.pending_start), if self.pending_start.is_some() => Some(ActorInput::Fetched(given)),
             () = at(self.stop_drained_at), if self.stop_drained_at.is_some() => Some(ActorInput::StopDrainDue),
-            () = at(self.restart_at), if self.restart_at.is_some() => Some(ActorInput::RestartDue),
+            () = reached(self.restart_at), if self.restart_at.is_some() => Some(ActorInput::RestartDue),
             () = at(self.sustained_at), if self.sustained_at.is_some() => Some(ActorInput::Sustained),
             result = self.health_task.result(), if is_checking => Some(ActorInput::Checked(result)),
             () = at(check_at), if check_at.is_some() => Some(ActorInput::CheckDue),
@@ -349,6 +349,16 @@ impl InstanceActor {
     }
 }
 
+/// Waits until `when`. If it is in the past, returns without the timer, whose resolution is a millisecond. Never returns for
+/// `None`. Cancel safe.
+async fn reached(when: Option<Instant>) {
+    match when {
+        Some(when) if when <= Instant::now() => {}
+        Some(when) => sleep_until(when).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The result of a stop. A dropped sender means that the run has just ended, which is a success.
 async fn answered(waited: &mut Option<ReplyReceiver>) -> Result<(), ProcessError> {
     match waited {
@@ -363,6 +373,18 @@ mod tests {
 
     fn size_of_future<F>(_: impl FnOnce(InstanceActor) -> F) -> usize {
         size_of::<F>()
+    }
+
+    #[tokio::test]
+    async fn a_time_in_the_past_is_reached_without_the_timer() {
+        for _ in 0..100 {
+            let is_reached = tokio::select! {
+                biased;
+                () = reached(Some(instant_in(Duration::ZERO))) => true,
+                () = std::future::ready(()) => false,
+            };
+            assert!(is_reached);
+        }
     }
 
     /// Each instance has such a future in memory.
