@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use apm2_core::{
@@ -390,6 +390,54 @@ async fn a_change_that_cannot_be_kept_leaves_what_is_left_in_supervision() {
     in_time(supervisor.scale(spec.id, 1, &operator())).await.unwrap();
     in_time(supervisor.remove(spec.id, None, &operator())).await.unwrap();
     assert!(supervisor.is_idle());
+}
+
+/// How long a bring-up of `script` takes, and its report about an early end.
+async fn bring_up_time(script: &str) -> (Duration, Option<String>) {
+    let log = Log::default();
+    let supervisor = log.supervisor(Vec::new());
+    let spec = sh_builder(script).restart(policy(RestartPolicy::Never, 0)).build();
+    let began = Instant::now();
+    let report = in_time(supervisor.bring_up(LaunchSpec::new(spec.clone()), false, &operator())).await.unwrap();
+    let took = began.elapsed();
+    in_time(supervisor.remove(spec.id, None, &operator())).await.unwrap();
+    (took, report.ended_at_once)
+}
+
+/// The longest time for which a bring-up observes a process.
+const LOOK_MAX: Duration = Duration::from_millis(300);
+
+/// Attempts of a test that a busy machine can delay.
+const ATTEMPTS: usize = 20;
+
+#[tokio::test]
+async fn a_bring_up_returns_early_when_the_process_is_idle() {
+    let mut latest = Duration::ZERO;
+    for _ in 0..ATTEMPTS {
+        let (took, ended) = bring_up_time("exec sleep 1000").await;
+        assert_eq!(ended, None);
+        if took < LOOK_MAX {
+            return;
+        }
+        latest = took;
+    }
+    panic!("each of {ATTEMPTS} attempts took {LOOK_MAX:?} or longer, the last one {latest:?}");
+}
+
+#[tokio::test]
+async fn a_bring_up_observes_a_process_that_works_until_it_fails() {
+    let (took, ended) = bring_up_time("while :; do :; done").await;
+    assert!(took >= LOOK_MAX && ended.is_none(), "{took:?} {ended:?}");
+    // The process works for 100 ms and then fails.
+    let script = "end=$(($(date +%s%N) + 100000000)); while [ $(date +%s%N) -lt $end ]; do :; done; exit 3";
+    for _ in 0..ATTEMPTS {
+        let (took, ended) = bring_up_time(script).await;
+        if ended.is_some_and(|words| words.contains("right after its start")) {
+            return;
+        }
+        assert!(took >= LOOK_MAX, "{took:?}");
+    }
+    panic!("none of {ATTEMPTS} attempts reported the failure");
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Processes, signals, pidfds, `/proc` and inotify of Linux. All unsafe code is in `child`.
 
+pub(crate) mod activity;
 pub(crate) mod child;
 pub(crate) mod exec_barrier;
 pub(crate) mod exec_failure;

@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use apm2_model::{
-    event::requester::Requester,
+    event::{identity::ProcessIdentity, requester::Requester},
     spec::launch::{LaunchSpec, with_id, with_instances},
     state::{ProcessState, stream::Stream},
 };
 use tokio::time::{Instant, sleep};
 
 use crate::{
+    blocking,
     error::ProcessError,
+    os::activity::IdleThreads,
     supervisor::{
         Supervisor,
         change::ask_each,
@@ -21,12 +23,16 @@ use crate::{
     },
 };
 
-/// How long a process is observed after its start. A program with a fatal configuration error usually exits within this
-/// time.
+/// The longest time for which a process is observed after its start. A program with a fatal configuration error usually
+/// exits within this time.
 const LOOK_MAX: Duration = Duration::from_millis(300);
 
+/// The observation ends before [`LOOK_MAX`] when a process has been idle for this time, because it has then finished its
+/// initialization, or waits for something.
+const IDLE_MIN: Duration = Duration::from_millis(50);
+
 /// The interval between two checks during this time.
-const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 impl Supervisor {
     /// Applies `launch`, and starts each instance that does not run or that waits for a restart. An instance that has
@@ -126,21 +132,40 @@ fn has_finished(handle: &InstanceHandle) -> bool {
     handle.view.stream().is_some_and(|stream| stream.finished)
 }
 
-/// Observes the started instances for a short time. Each instance is given with the number of its latest run before the
-/// start. Returns a text about the first failure.
+/// Observes the started instances until all of them are settled, but not longer than [`LOOK_MAX`]. Each instance is given
+/// with the number of its latest run before the start. Returns a text about the first failure.
 async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
     let until = Instant::now() + LOOK_MAX;
+    let mut idle: Option<(Instant, Vec<IdleThreads>)> = None;
     loop {
+        let now = Instant::now();
+        let idle_now = idle_threads(begun).await;
+        // The streams are read after the activity. A process that was idle had not ended then.
         let streams = begun.iter().filter_map(|(handle, before)| Some((handle.view.stream()?, *before)));
         let started: Vec<(Stream, u64)> = streams.filter(|(stream, before)| stream.run > *before).collect();
         if let Some(failure) = started.iter().find_map(|(stream, before)| failure(stream, *before)) {
             return Some(failure);
         }
-        if started.is_empty() || Instant::now() >= until {
+        idle = match (idle, idle_now) {
+            (Some((since, before)), Some(threads)) if before == threads => Some((since, before)),
+            (_, threads) => threads.map(|threads| (Instant::now(), threads)),
+        };
+        let is_settled = idle.as_ref().is_some_and(|(since, _)| now.duration_since(*since) >= IDLE_MIN);
+        if started.is_empty() || is_settled || now >= until {
             return None;
         }
         sleep(LOOK_INTERVAL).await;
     }
+}
+
+/// The threads of the started instances; `None` if one of them is not idle. An instance that has finished has no threads.
+async fn idle_threads(begun: &[(InstanceHandle, u64)]) -> Option<Vec<IdleThreads>> {
+    let streams: Vec<Stream> = begun.iter().filter_map(|(handle, _)| handle.view.stream()).collect();
+    let unfinished: Option<Vec<ProcessIdentity>> =
+        streams.iter().filter(|stream| !stream.finished).map(|stream| stream.identity).collect();
+    let unfinished = unfinished?;
+    // An error means that the runtime is shutting down.
+    blocking::step(move || unfinished.iter().map(IdleThreads::of).collect()).await.ok()?
 }
 
 /// A text about the failure of the run after run number `before`; `None` if the run has not failed.

@@ -51,7 +51,8 @@ A file, of which docs/ecosystem.md has every setting:
 /// and started with the new ones. Processes of this file that it no longer names are stopped and removed. Processes of
 /// other files are not changed. A process that has finished is not started again until it is changed or started.
 ///
-/// Fails if a process of the file is not running, or ended right after its start.
+/// Fails if a process of the file is not running, or ended right after its start. For that, `up` observes each started
+/// process until it has been idle for 50 ms, but not longer than 300 ms.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
