@@ -21,8 +21,8 @@ use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
 use crate::support::{
-    all_events, closed_ledger, copy_of, draft_at, fill, make_format_1, private_dir, sealed, sealed_segments, segments,
-    stream,
+    all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, sealed,
+    sealed_segments, segments, stream,
 };
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -250,6 +250,35 @@ fn a_missing_sealed_segment_is_damage() {
     fs::remove_file(segments(copy.path()).pop().unwrap()).unwrap();
     assert!(Ledger::open_with(copy.path(), &sealed_segments()).err().unwrap().is_integrity());
     assert!(!verify(copy.path(), &mut |_| {}).unwrap().findings.is_empty());
+}
+
+#[test]
+fn a_copy_that_ends_with_a_sealed_segment_goes_on_after_it() {
+    let (dir, events) = sealed_ledger();
+    for has_plain in [false, true] {
+        let copy = private_dir();
+        copy_dir(&dir.path().join("journal"), &copy.path().join("journal"));
+        fs::remove_file(segments(copy.path()).pop().unwrap()).unwrap();
+        let last = sealed(copy.path()).pop().unwrap();
+        let header = *SealedSegment::open(&last).unwrap().header();
+        if has_plain {
+            fs::write(last.with_extension("seg"), b"the beginning of a plain file").unwrap();
+        }
+        let kept = usize::try_from(header.last_seq()).unwrap();
+        for _ in 0..2 {
+            let ledger = Ledger::open_with(copy.path(), &sealed_segments()).unwrap();
+            assert_eq!(all_events(&ledger)[..kept], events[..kept]);
+            let id = stream(STREAMS + 1);
+            let version = ledger.reader().stream(id).unwrap().map_or(0, |stream| stream.version);
+            let event =
+                if version == 0 { registered(id, "later") } else { draft_at(id, 0, 9999, EventKind::BudgetReset) };
+            ledger.append(id, version, vec![event]).unwrap();
+            ledger.close().unwrap();
+        }
+        assert_eq!(Reader::open(copy.path()).unwrap().stream(stream(STREAMS + 1)).unwrap().unwrap().version, 2);
+        assert!(verify(copy.path(), &mut |_| {}).unwrap().findings.is_empty());
+        assert!(segments(copy.path()).contains(&last.with_file_name(format!("{:010}.seg", header.number + 1))));
+    }
 }
 
 #[test]

@@ -1,10 +1,6 @@
 //! The journal after it was read at opening, before its last commit is known to be durable.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io, path::Path, sync::Arc};
 
 use uuid::Uuid;
 
@@ -18,8 +14,9 @@ use crate::{
         JOURNAL_DIR,
         next_segment::write_zeros,
         origin,
-        reader::{header_damage, not_a_file_damage},
+        reader::{header_damage, not_a_file_damage, sealed_damage},
         scan::{Scan, Scanned},
+        sealed::reader::SealedSegment,
         segment::{SegmentError, SegmentHeader},
         segment_file::{SegmentFile, segment_files},
         storage_backend::StorageBackend,
@@ -35,6 +32,8 @@ pub(crate) struct UnsyncedJournal {
     is_torn: bool,
     /// Whether the last segment is shorter than its header says. A copy of a journal may have such a segment.
     is_short: bool,
+    /// Whether the last segment is sealed, so that the next one must be begun. A copy of a journal may end so.
+    ends_sealed: bool,
 }
 
 impl UnsyncedJournal {
@@ -45,7 +44,11 @@ impl UnsyncedJournal {
         backend: Arc<dyn StorageBackend>,
     ) -> Result<Self, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
-        let (number, path) = last_segment(dir, &journal)?;
+        let last = last_segment(dir, &journal)?;
+        if last.is_sealed {
+            return Self::after_sealed(dir, &last, segment_bytes, backend);
+        }
+        let SegmentFile { number, path, .. } = last;
         let bytes = file::read(&path).map_err(segment_error(number, 1, &path))?;
         let header = SegmentHeader::parse(&bytes).map_err(|error| open_error(dir, number, error))?;
         let file = file::open_for_writing(&path).map_err(OpenError::io(&path))?;
@@ -76,12 +79,45 @@ impl UnsyncedJournal {
             ahead: None,
             full: None,
         };
-        Ok(Self { writer, bytes, last_commit, is_torn, is_short })
+        Ok(Self { writer, bytes, last_commit, is_torn, is_short, ends_sealed: false })
+    }
+
+    /// The journal of a copy that ends with the sealed segment `last`.
+    fn after_sealed(
+        dir: &Arc<LedgerDir>,
+        last: &SegmentFile,
+        segment_bytes: u64,
+        backend: Arc<dyn StorageBackend>,
+    ) -> Result<Self, OpenError> {
+        let path = &last.path;
+        let file = file::open(path).map_err(OpenError::io(path))?;
+        let len = file.metadata().map_err(OpenError::io(path))?.len();
+        let segment = SealedSegment::open(path).and_then(|segment| Ok((*segment.header(), segment.chain_after()?)));
+        let (header, chain) = segment.map_err(|error| match sealed_damage(last.number, (1, 1), error) {
+            Ok(damage) => damage.into(),
+            Err(error) => OpenError::io(path)(error),
+        })?;
+        let writer = JournalWriter {
+            dir: Arc::clone(dir),
+            journal: dir.at().join(JOURNAL_DIR),
+            backend,
+            segment_bytes,
+            ledger: header.ledger,
+            file,
+            number: header.number,
+            len,
+            offset: len,
+            next_seq: header.last_seq().saturating_add(1),
+            chain,
+            ahead: None,
+            full: None,
+        };
+        Ok(Self { ends_sealed: true, ..Self::made(writer) })
     }
 
     /// Wraps a writer of a newly created journal, which is durable already.
     pub(crate) fn made(writer: JournalWriter) -> Self {
-        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false, is_short: false }
+        Self { writer, bytes: Vec::new(), last_commit: None, is_torn: false, is_short: false, ends_sealed: false }
     }
 
     /// The ID of the ledger.
@@ -111,7 +147,10 @@ impl UnsyncedJournal {
     /// again and to sync it. For the same reason, the directory is synced, which makes the name of the last segment
     /// durable.
     pub(crate) fn make_durable(self) -> io::Result<JournalWriter> {
-        let Self { writer, bytes, last_commit, is_torn, is_short } = self;
+        let Self { mut writer, bytes, last_commit, is_torn, is_short, ends_sealed } = self;
+        if ends_sealed {
+            writer.begin_next()?;
+        }
         if is_short {
             write_zeros(&writer.file, bytes.len() as u64, writer.len)?;
         }
@@ -136,11 +175,20 @@ impl UnsyncedJournal {
     /// Replaces the last segment by a copy when the file has more than one hard link. So a hard-linked copy of the
     /// ledger is not modified.
     pub(crate) fn unshared(mut self) -> io::Result<Self> {
+        // A sealed segment is not written.
+        if self.ends_sealed {
+            return Ok(self);
+        }
         if file::is_shared(&self.writer.file)? {
             self.writer.unshare(&self.bytes)?;
         }
         self.writer.watch()?;
         Ok(self)
+    }
+
+    /// Whether a segment must be begun before events can be appended.
+    pub(crate) const fn ends_sealed(&self) -> bool {
+        self.ends_sealed
     }
 
     /// Returns the writer without a sync, for a journal that is known to be durable.
@@ -156,9 +204,9 @@ pub(crate) struct CutTail {
     pub(crate) offset: u64,
 }
 
-/// Finds the number and path of the last segment. Checks that the segments are numbered from 1 without gaps, and that
+/// Finds the last segment. It is sealed only in a copy. Checks that the segments are numbered from 1 without gaps, and that
 /// the first sequence numbers in their headers do not decrease.
-fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenError> {
+fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<SegmentFile, OpenError> {
     let all = segment_files(journal).map_err(OpenError::io(journal))?;
     let (mut first_seq, mut ledger) = (1, None);
     for (file, expected) in all.iter().zip(1..) {
@@ -183,8 +231,9 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<(u64, PathBuf), OpenE
     }
     match all.into_iter().next_back() {
         None => Err(OpenError::Missing { path: dir.named().to_owned() }),
-        Some(SegmentFile { number, path, is_sealed: false }) => Ok((number, path)),
-        // A segment is sealed only after the next one is durable.
+        // A segment is sealed only after the next one is durable. A program that makes a copy may have listed the files before, or
+        // may have found the next one removed, since that was sealed, too.
+        Some(last) if !last.is_sealed || origin::is_copy(journal) => Ok(last),
         Some(SegmentFile { number, .. }) => {
             let what = "the segment after the last sealed one is missing".to_owned();
             Err(Damage { first_seq, last_seq: first_seq, segment: number + 1, offset: 0, what }.into())

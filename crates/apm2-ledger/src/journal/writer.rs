@@ -180,6 +180,11 @@ impl JournalWriter {
         self.watch()
     }
 
+    /// Begins the segment after the current one.
+    pub(super) fn begin_next(&mut self) -> io::Result<()> {
+        self.roll(0)
+    }
+
     /// Begins a segment of the current format version after the current segment. A current segment without commits is
     /// replaced, since a full segment has at least one.
     pub(crate) fn begin_current_format(&mut self) -> io::Result<()> {

@@ -150,7 +150,7 @@ fn recover_in_dir(
     let found = found.unshared().map_err(OpenError::io(&journal_dir))?;
     // The process that wrote the clean-shutdown mark had acknowledged every commit, so the last commit is durable, too.
     // Without the mark the last commit may be only in the page cache, and is written and synced again.
-    let is_durable = clean_mark.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
+    let is_durable = !found.ends_sealed() && clean_mark.as_ref().is_some_and(|(size, _)| *size == found.last_seq());
     let journal = if is_durable {
         found.assume_durable()
     } else {
