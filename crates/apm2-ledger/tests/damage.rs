@@ -3,7 +3,9 @@
 
 use std::fs;
 
-use apm2_ledger::{FindingKind, Ledger, Reader, StoreCheck, verify};
+use apm2_ledger::{
+    FindError, FindingKind, Ledger, MigrateError, OpenError, ReadError, Reader, StoreCheck, migrate, verify,
+};
 
 use crate::support::{closed_ledger, copy_of, segments, small_segments};
 
@@ -114,4 +116,26 @@ fn a_tampered_event_with_right_checksums_breaks_the_chain() {
     let report = verify(dir.path(), &mut |_| {}).unwrap();
     assert!(report.findings.iter().any(|finding| finding.first_seq <= 2), "{:?}", report.findings);
     assert_ne!(Frame::parse(&forged).unwrap().header().chain_after, after);
+}
+
+#[test]
+fn a_journal_directory_that_cannot_be_read_is_no_damage() {
+    let (dir, _) = closed_ledger();
+    let journal = dir.path().join("journal");
+    fs::rename(&journal, dir.path().join("elsewhere")).unwrap();
+    // open(2) fails with ELOOP.
+    std::os::unix::fs::symlink("journal", &journal).unwrap();
+    assert!(matches!(verify(dir.path(), &mut |_| {}), Err(OpenError::Io { .. })));
+    let error = migrate(dir.path(), &small_segments(), &mut |_| {}).unwrap_err();
+    assert!(matches!(error, MigrateError::Open(OpenError::Io { .. })), "{error:?}");
+}
+
+#[test]
+fn a_segment_that_is_not_a_file_is_damage_for_a_name_too() {
+    let (dir, _) = closed_ledger();
+    let path = &segments(dir.path())[1];
+    fs::remove_file(path).unwrap();
+    fs::create_dir(path).unwrap();
+    let found = Reader::open(dir.path()).unwrap().find("p1");
+    assert!(matches!(found, Err(FindError::Read(ReadError::Damaged(_)))), "{found:?}");
 }

@@ -12,8 +12,11 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
+    dir::{LedgerDir, without_journal},
+    error::OpenError,
     file,
     journal::{
+        JOURNAL_DIR,
         sealed::{error::SealedError, reader::SealedSegment},
         segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_number},
     },
@@ -136,6 +139,23 @@ pub(crate) fn all_segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> 
     }
     found.sort_unstable_by_key(|file| (file.number, !file.is_sealed));
     Ok(found)
+}
+
+/// All segment files of the ledger in `dir`, as [`all_segment_files`] returns them.
+///
+/// # Errors
+/// When there is no segment: [`OpenError::Missing`], or damage where other files show that there was a ledger. When the
+/// directory cannot be read, which proves neither.
+pub(crate) fn some_segments(dir: &LedgerDir) -> Result<Vec<SegmentFile>, OpenError> {
+    let journal = dir.at().join(JOURNAL_DIR);
+    match all_segment_files(&journal) {
+        Ok(all) if !all.is_empty() => Ok(all),
+        Ok(_) => Err(without_journal(dir)),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(without_journal(dir))
+        }
+        Err(error) => Err(OpenError::io(&journal)(error)),
+    }
 }
 
 /// The number in the file name of a sealed segment.

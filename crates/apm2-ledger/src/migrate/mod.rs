@@ -24,7 +24,12 @@ use crate::{
     error::OpenError,
     file::sync_dir,
     head::Head,
-    journal::{JOURNAL_DIR, segment::FORMAT_VERSION, segment_file::all_segment_files, unsynced::UnsyncedJournal},
+    journal::{
+        JOURNAL_DIR,
+        segment::FORMAT_VERSION,
+        segment_file::{all_segment_files, some_segments},
+        unsynced::UnsyncedJournal,
+    },
     ledger::Ledger,
     limits::DISK_FREE_BYTES_MIN,
     lock::Lock,
@@ -101,12 +106,7 @@ pub fn migrate(
 
 /// Whether a plain file has an older format.
 fn is_needed(dir: &LedgerDir) -> Result<bool, OpenError> {
-    let journal = dir.at().join(JOURNAL_DIR);
-    let all = match all_segment_files(&journal) {
-        Ok(all) if !all.is_empty() => all,
-        _ => return Err(crate::dir::without_journal(dir)),
-    };
-    for file in all.iter().filter(|file| !file.is_sealed) {
+    for file in some_segments(dir)?.iter().filter(|file| !file.is_sealed) {
         if header_of(dir, file)?.version < FORMAT_VERSION {
             return Ok(true);
         }

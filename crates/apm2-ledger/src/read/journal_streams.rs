@@ -10,7 +10,11 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    journal::{reader::header_damage, sealed::reader::SealedSegment, segment_file::SegmentFile},
+    journal::{
+        reader::{header_damage, not_a_file_damage},
+        sealed::reader::SealedSegment,
+        segment_file::SegmentFile,
+    },
     read::{events::Events, reader::Reader},
 };
 
@@ -66,7 +70,10 @@ impl Reader {
         let first_seq = |file: &SegmentFile| match file.start() {
             Ok(Ok(start)) => Ok(start.first_seq),
             Ok(Err(error)) => Err(header_damage(file.number, error, 1).into()),
-            Err(source) => Err(ReadError::Io { path: self.dir().shown(&file.path), source }),
+            Err(source) => Err(match not_a_file_damage(file.number, 1, &source) {
+                Some(damage) => damage.into(),
+                None => ReadError::Io { path: self.dir().shown(&file.path), source },
+            }),
         };
         let first = files.get(at).map_or(Ok(1), first_seq)?;
         let last = files.get(at + 1).map(first_seq).transpose()?.map_or(u64::MAX, |next| next.saturating_sub(1));

@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    dir::{LedgerDir, without_journal},
+    dir::LedgerDir,
     error::{Damage, OpenError},
     file,
     frame::Frame,
@@ -24,7 +24,7 @@ use crate::{
         JOURNAL_DIR, origin,
         scan::{Scan, Scanned},
         segment::{AHEAD, FORMAT_VERSION, SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_path},
-        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files},
+        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files, some_segments},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     lock::has_owner,
@@ -59,8 +59,8 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
 /// [`LedgerDir::at`].
 pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
-    if segment_files(&journal).map_or(true, |all| all.is_empty()) {
-        return match without_journal(dir) {
+    if let Err(error) = some_segments(dir) {
+        return match error {
             OpenError::Damaged(damage) => {
                 let mut verifier = Verifier::new(progress);
                 verifier.add_damage(&damage);
