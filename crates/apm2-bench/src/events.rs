@@ -51,10 +51,20 @@ pub fn start(stream: StreamId, run: u64) -> [Vec<NewEvent>; 2] {
     ]
 }
 
+/// How the samples of a run are appended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Commits {
+    /// All samples of a run in one commit.
+    Bulk,
+    /// Each sample in a commit of its own, as a supervisor does.
+    Small,
+}
+
 /// Appends the complete history of one process.
 pub struct Fill {
     stream: StreamId,
     version: u64,
+    commits: Commits,
 }
 
 impl Fill {
@@ -64,8 +74,8 @@ impl Fill {
     /// running, samples and an exit.
     pub const EVENTS_A_STREAM: u64 = 1 + Self::RUNS * (4 + Self::SAMPLES);
 
-    pub fn new(stream: StreamId) -> Self {
-        Self { stream, version: 0 }
+    pub fn new(stream: StreamId, commits: Commits) -> Self {
+        Self { stream, version: 0, commits }
     }
 
     fn append(&mut self, ledger: &Ledger, drafts: Vec<NewEvent>) {
@@ -80,7 +90,11 @@ impl Fill {
             for drafts in start(stream, run) {
                 self.append(ledger, drafts);
             }
-            self.append(ledger, (0..Self::SAMPLES).map(|number| sampled(stream, run, number)).collect());
+            let samples: Vec<_> = (0..Self::SAMPLES).map(|number| sampled(stream, run, number)).collect();
+            match self.commits {
+                Commits::Bulk => self.append(ledger, samples),
+                Commits::Small => samples.into_iter().for_each(|sample| self.append(ledger, vec![sample])),
+            }
             let exit = Exit { outcome: ExitOutcome::Code(0), evidence: Evidence::Observed };
             self.append(ledger, vec![draft(stream, run, EventKind::Stopped { exit })]);
         }

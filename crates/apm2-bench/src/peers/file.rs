@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     Result,
-    peers::{Peer, Record},
+    peers::{Database, Record},
 };
 
 /// Length of the file that is filled with zeros before the measurement. The writer continues at its beginning when it
@@ -26,20 +26,16 @@ impl GrowingFile {
     }
 }
 
-impl Peer for GrowingFile {
+impl Database for GrowingFile {
     fn name(&self) -> &'static str {
         "growing file, write + fdatasync"
     }
 
-    fn caller(&self, caller: usize) -> Box<dyn FnMut() + '_> {
-        let mut number = 0;
-        Box::new(move || {
-            number += 1;
-            let record = Record::new(caller, number);
-            let mut file = self.0.lock().expect("lock");
-            file.write_all(&record.body).expect("write");
-            file.sync_data().expect("sync");
-        })
+    fn append(&self, records: &[Record]) -> Result<()> {
+        let bytes: Vec<u8> = records.iter().flat_map(|record| &record.body).copied().collect();
+        let mut file = self.0.lock().expect("lock");
+        file.write_all(&bytes)?;
+        Ok(file.sync_data()?)
     }
 }
 
@@ -72,10 +68,18 @@ impl PrefilledFile {
         file.sync_all()?;
         Ok(Self { file, queue: Mutex::default(), synced: Condvar::new() })
     }
+}
 
-    fn append(&self, record: &[u8]) {
+impl Database for PrefilledFile {
+    fn name(&self) -> &'static str {
+        "pre-filled file, group commit"
+    }
+
+    fn append(&self, records: &[Record]) -> Result<()> {
         let mut queue = self.queue.lock().expect("lock");
-        queue.waiting.extend_from_slice(record);
+        for record in records {
+            queue.waiting.extend_from_slice(&record.body);
+        }
         let batch = queue.batch;
         while queue.durable <= batch {
             if queue.is_syncing {
@@ -88,26 +92,13 @@ impl PrefilledFile {
             let offset = if queue.offset + bytes.len() as u64 > PREFILLED_BYTES { 0 } else { queue.offset };
             queue.offset = offset + bytes.len() as u64;
             drop(queue);
-            self.file.write_all_at(&bytes, offset).expect("write");
-            self.file.sync_data().expect("sync");
+            self.file.write_all_at(&bytes, offset)?;
+            self.file.sync_data()?;
             queue = self.queue.lock().expect("lock");
             queue.durable += 1;
             queue.is_syncing = false;
             self.synced.notify_all();
         }
-    }
-}
-
-impl Peer for PrefilledFile {
-    fn name(&self) -> &'static str {
-        "pre-filled file, group commit"
-    }
-
-    fn caller(&self, caller: usize) -> Box<dyn FnMut() + '_> {
-        let mut number = 0;
-        Box::new(move || {
-            number += 1;
-            self.append(&Record::new(caller, number).body);
-        })
+        Ok(())
     }
 }

@@ -5,15 +5,15 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
+use fjall::{Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use crate::{
     Result,
-    peers::{Peer, Record},
+    peers::{Database, Record},
 };
 
 pub struct Fjall {
-    database: Database,
+    database: fjall::Database,
     events: Keyspace,
     by_stream: Keyspace,
     by_time: Keyspace,
@@ -23,35 +23,29 @@ pub struct Fjall {
 
 impl Fjall {
     pub fn open(path: &Path) -> Result<Self> {
-        let database = Database::builder(path).open()?;
+        let database = fjall::Database::builder(path).open()?;
         let keyspace = |name| database.keyspace(name, KeyspaceCreateOptions::default);
         let (events, by_stream) = (keyspace("events")?, keyspace("by_stream")?);
         let (by_time, by_kind) = (keyspace("by_time")?, keyspace("by_kind")?);
         Ok(Self { database, events, by_stream, by_time, by_kind, seq: AtomicU64::new(0) })
     }
-
-    fn append(&self, record: &Record) -> Result<()> {
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed).to_be_bytes();
-        let mut batch = self.database.batch();
-        batch.insert(&self.events, seq, &record.body[..]);
-        batch.insert(&self.by_stream, [&record.stream[..], &seq].concat(), []);
-        batch.insert(&self.by_time, [record.wall_ns.to_be_bytes(), seq].concat(), []);
-        batch.insert(&self.by_kind, [&[record.kind][..], &seq].concat(), []);
-        batch.commit()?;
-        Ok(self.database.persist(PersistMode::SyncData)?)
-    }
 }
 
-impl Peer for Fjall {
+impl Database for Fjall {
     fn name(&self) -> &'static str {
         "fjall"
     }
 
-    fn caller(&self, caller: usize) -> Box<dyn FnMut() + '_> {
-        let mut number = 0;
-        Box::new(move || {
-            number += 1;
-            self.append(&Record::new(caller, number)).expect("append");
-        })
+    fn append(&self, records: &[Record]) -> Result<()> {
+        let mut batch = self.database.batch();
+        for record in records {
+            let seq = self.seq.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+            batch.insert(&self.events, seq, &record.body[..]);
+            batch.insert(&self.by_stream, [&record.stream[..], &seq].concat(), []);
+            batch.insert(&self.by_time, [record.wall_ns.to_be_bytes(), seq].concat(), []);
+            batch.insert(&self.by_kind, [&[record.kind][..], &seq].concat(), []);
+        }
+        batch.commit()?;
+        Ok(self.database.persist(PersistMode::SyncData)?)
     }
 }

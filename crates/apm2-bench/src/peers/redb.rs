@@ -5,11 +5,11 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use redb::{Database, TableDefinition};
+use redb::TableDefinition;
 
 use crate::{
     Result,
-    peers::{Peer, Record},
+    peers::{Database, Record},
 };
 
 const EVENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("events");
@@ -18,36 +18,36 @@ const BY_TIME: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_ti
 const BY_KIND: TableDefinition<'_, (u8, u64), ()> = TableDefinition::new("by_kind");
 
 pub struct Redb {
-    database: Database,
+    database: redb::Database,
     seq: AtomicU64,
 }
 
 impl Redb {
     pub fn open(path: &Path) -> Result<Self> {
-        Ok(Self { database: Database::create(path)?, seq: AtomicU64::new(0) })
-    }
-
-    fn append(&self, record: &Record) -> Result<()> {
-        let transaction = self.database.begin_write()?;
-        let seq = self.seq.fetch_add(1, Ordering::Relaxed);
-        transaction.open_table(EVENTS)?.insert(seq, &record.body[..])?;
-        transaction.open_table(BY_STREAM)?.insert((&record.stream[..], seq), ())?;
-        transaction.open_table(BY_TIME)?.insert((record.wall_ns, seq), ())?;
-        transaction.open_table(BY_KIND)?.insert((record.kind, seq), ())?;
-        Ok(transaction.commit()?)
+        Ok(Self { database: redb::Database::create(path)?, seq: AtomicU64::new(0) })
     }
 }
 
-impl Peer for Redb {
+impl Database for Redb {
     fn name(&self) -> &'static str {
         "redb"
     }
 
-    fn caller(&self, caller: usize) -> Box<dyn FnMut() + '_> {
-        let mut number = 0;
-        Box::new(move || {
-            number += 1;
-            self.append(&Record::new(caller, number)).expect("append");
-        })
+    fn append(&self, records: &[Record]) -> Result<()> {
+        let transaction = self.database.begin_write()?;
+        {
+            let mut events = transaction.open_table(EVENTS)?;
+            let mut by_stream = transaction.open_table(BY_STREAM)?;
+            let mut by_time = transaction.open_table(BY_TIME)?;
+            let mut by_kind = transaction.open_table(BY_KIND)?;
+            for record in records {
+                let seq = self.seq.fetch_add(1, Ordering::Relaxed);
+                events.insert(seq, &record.body[..])?;
+                by_stream.insert((&record.stream[..], seq), ())?;
+                by_time.insert((record.wall_ns, seq), ())?;
+                by_kind.insert((record.kind, seq), ())?;
+            }
+        }
+        Ok(transaction.commit()?)
     }
 }

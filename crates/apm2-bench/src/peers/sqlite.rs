@@ -4,7 +4,7 @@ use std::{path::Path, sync::Mutex};
 
 use crate::{
     Result,
-    peers::{Peer, Record},
+    peers::{Database, Record},
 };
 
 const SCHEMA: &str = "
@@ -27,21 +27,19 @@ impl Sqlite {
     }
 }
 
-impl Peer for Sqlite {
+impl Database for Sqlite {
     fn name(&self) -> &'static str {
         "SQLite, WAL, FULL"
     }
 
-    fn caller(&self, caller: usize) -> Box<dyn FnMut() + '_> {
-        let mut number = 0;
-        Box::new(move || {
-            number += 1;
-            let Record { stream, wall_ns, kind, body } = Record::new(caller, number);
-            let connection = self.0.lock().expect("lock");
-            let mut insert = connection
-                .prepare_cached("INSERT INTO events (stream, wall_ns, kind, body) VALUES (?1, ?2, ?3, ?4)")
-                .expect("prepare");
-            insert.execute((&stream[..], wall_ns as i64, kind, &body[..])).expect("insert");
-        })
+    fn append(&self, records: &[Record]) -> Result<()> {
+        let mut connection = self.0.lock().expect("lock");
+        let transaction = connection.transaction()?;
+        for Record { stream, wall_ns, kind, body } in records {
+            let mut insert = transaction
+                .prepare_cached("INSERT INTO events (stream, wall_ns, kind, body) VALUES (?1, ?2, ?3, ?4)")?;
+            insert.execute((&stream[..], *wall_ns as i64, kind, &body[..]))?;
+        }
+        Ok(transaction.commit()?)
     }
 }
