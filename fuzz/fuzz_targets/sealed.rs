@@ -12,7 +12,10 @@ use apm2_core::process::{Event, ProcessId, StreamId};
 use apm2_fuzz::script::Step;
 use apm2_ledger::{
     Chain,
-    journal::sealed::{builder::SealedBuilder, check::Checked, error::SealedError, reader::SealedSegment},
+    journal::{
+        catalog::reader::Catalog,
+        sealed::{builder::SealedBuilder, check::Checked, error::SealedError, reader::SealedSegment},
+    },
     record::encode_event,
 };
 use arbitrary::Arbitrary;
@@ -33,6 +36,7 @@ const BLOCK_HEADER_LEN: usize = 64;
 const BLOCK_CRC_AT: usize = 60;
 const TRAILER_LEN: usize = 148;
 const TRAILER_CRC_AT: usize = 144;
+const CATALOG_HEADER_LEN: usize = 860;
 
 /// An allocation over the limit fails, which ends the process.
 #[global_allocator]
@@ -45,8 +49,18 @@ enum Input {
     Bytes(Vec<u8>),
     /// These bytes with magic numbers and checksums put right.
     Repaired(Vec<u8>),
+    /// A catalog with a sound header of these places of its tables, and these bytes after it.
+    Catalog { places: [Place; 2], tables: Vec<u8> },
     /// A damaged file with the events of a script.
     Damaged { damage: Damage, with_states: bool, steps: Vec<(u8, Step)> },
+}
+
+/// Where the directory of a table is.
+#[derive(Debug, Clone, Copy, Arbitrary)]
+struct Place {
+    offset: u16,
+    stored_len: u16,
+    raw_len: u32,
 }
 
 /// What happens to a sound file.
@@ -91,6 +105,7 @@ fuzz_target!(
         match input {
             Input::Bytes(bytes) => any_file(&bytes),
             Input::Repaired(bytes) => any_file(&repaired(bytes)),
+            Input::Catalog { places, tables } => any_catalog(&catalog(places, &tables)),
             Input::Damaged { damage, with_states, steps } => {
                 let events = events(&steps);
                 if let Some(bytes) = sealed(&events, with_states) {
@@ -101,8 +116,8 @@ fuzz_target!(
     }
 );
 
-/// Opens a file with these bytes.
-fn opened(bytes: &[u8]) -> Result<SealedSegment, SealedError> {
+/// A file with these bytes.
+fn file_of(bytes: &[u8]) -> File {
     thread_local! {
         static SCRATCH: OnceCell<File> = const { OnceCell::new() };
     }
@@ -110,8 +125,41 @@ fn opened(bytes: &[u8]) -> Result<SealedSegment, SealedError> {
         let file = scratch.get_or_init(|| tempfile::tempfile().expect("a temporary file"));
         file.set_len(0).expect("an empty file");
         file.write_all_at(bytes, 0).expect("a written file");
-        SealedSegment::from_file(file.try_clone().expect("another descriptor"))
+        file.try_clone().expect("another descriptor")
     })
+}
+
+/// Opens a file with these bytes.
+fn opened(bytes: &[u8]) -> Result<SealedSegment, SealedError> {
+    SealedSegment::from_file(file_of(bytes))
+}
+
+/// A catalog of 16 segments with one event each, whose tables are said to be at `places`.
+fn catalog(places: [Place; 2], tables: &[u8]) -> Vec<u8> {
+    let mut bytes = [&b"APM2CATL"[..], &1_u32.to_le_bytes(), &1_u32.to_le_bytes(), LEDGER.as_bytes()].concat();
+    bytes.extend_from_slice(&1_u64.to_le_bytes());
+    for seq in 1..=16_u64 {
+        for number in [seq, seq, 0, 0, 0, 0] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    for Place { offset, stored_len, raw_len } in places {
+        let stored = tables.get(usize::from(offset)..).and_then(|rest| rest.get(..usize::from(stored_len)));
+        bytes.extend_from_slice(&(CATALOG_HEADER_LEN as u64 + u64::from(offset)).to_le_bytes());
+        for number in [u32::from(stored_len), raw_len, stored.map_or(0, crc32c::crc32c), 0] {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+    bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+    assert_eq!(bytes.len(), CATALOG_HEADER_LEN);
+    [&bytes, tables].concat()
+}
+
+/// Asks everything: it is answered or refused.
+fn any_catalog(bytes: &[u8]) {
+    let Ok(catalog) = Catalog::from_file(file_of(bytes)) else { return };
+    let id = StreamId { process_id: ProcessId::from_bytes([1; 16]), instance: 0 };
+    drop((catalog.with_stream(id), catalog.with_id_prefix(&[1]), catalog.with_name("a")));
 }
 
 /// The events, whether something else was found, whether something was wrong, and the chain.

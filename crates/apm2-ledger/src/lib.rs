@@ -146,8 +146,8 @@ pub use crate::{
     read::{
         cancel::Cancel,
         events::Events,
-        query::EventQuery,
-        read_ledger::{Direction, EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion, StreamAt},
+        query::{Direction, EventQuery},
+        read_ledger::{EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion, StreamAt},
         reader::{Reader, Source},
         replay::{Origin, Replayed},
     },

@@ -112,3 +112,9 @@ pub const SEALER_STATES_MAX: usize = 1024;
 
 /// How long the plain file of a segment is kept after the segment was sealed, for copies of the directory that are being made.
 pub const SEALED_PLAIN_KEPT: Duration = Duration::from_secs(300);
+
+/// Number of members of a catalog.
+pub const CATALOG_MEMBERS: usize = 16;
+
+/// The highest level of a catalog, which covers [`CATALOG_MEMBERS`] to the power of it segments.
+pub const CATALOG_LEVEL_MAX: u32 = 5;

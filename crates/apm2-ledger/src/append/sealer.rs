@@ -1,4 +1,5 @@
-//! The sealing thread: it rewrites each full segment as a sealed segment, and removes the plain file some time later.
+//! The sealing thread: it rewrites each full segment as a sealed segment, removes the plain file some time later, and writes the
+//! catalogs of groups of sealed segments.
 //!
 //! The plain file stays for [`SEALED_PLAIN_KEPT`] after its segment was sealed: a program that copies the directory, and
 //! listed it before, still finds the segment. Segments of format 1 are left to [`migrate`](crate::migrate()).
@@ -16,7 +17,10 @@ use std::{
 use apm2_model::causes::causes;
 
 use crate::{
-    append::segment_sealer::{FullSegment, SegmentSealError, SegmentSealer},
+    append::{
+        catalog_writer::write_missing_catalogs,
+        segment_sealer::{FullSegment, SegmentSealError, SegmentSealer},
+    },
     dir::LedgerDir,
     journal::{
         JOURNAL_DIR,
@@ -75,6 +79,9 @@ impl Worker {
     fn run(mut self, signals: &Receiver<()>) {
         while !self.stop.is_set() {
             self.seal_all();
+            if let Err(error) = write_missing_catalogs(&self.dir, &self.stop) {
+                tracing::warn!(%error, "cannot write the catalogs of sealed journal segments; questions take longer without them");
+            }
             if signals.recv().is_err() {
                 return;
             }

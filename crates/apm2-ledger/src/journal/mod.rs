@@ -8,6 +8,7 @@
 //! decides whether the end of a segment is valid, torn or damaged. [`segment`] defines the header of a segment file, and
 //! [`sealed`] the form of a sealed segment.
 
+pub mod catalog;
 pub(crate) mod event_batch;
 pub(crate) mod next_segment;
 pub(crate) mod origin;
@@ -18,6 +19,7 @@ pub mod sealed;
 pub(crate) mod sealed_cursor;
 pub mod segment;
 pub(crate) mod segment_file;
+pub(crate) mod segment_walk;
 pub mod storage_backend;
 pub(crate) mod unsynced;
 pub mod writer;

@@ -22,10 +22,11 @@ use crate::{
         sealed::{error::SealedError, reader::SealedSegment},
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files},
+        segment_file::{SegmentFile, file_of, has_all, sealed_path, segment_files, start_of},
+        segment_walk::{SegmentWalk, Wanted, segment_containing},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
-    read::query::EventQuery,
+    read::query::{Direction, EventQuery},
 };
 
 /// The segment that is being read, and the position in it.
@@ -84,6 +85,8 @@ pub(crate) struct JournalReader {
     first_seq: u64,
     /// The segments when the directory was last listed.
     files: Vec<SegmentFile>,
+    /// The segments after the current one that can contain accepted events; `None` when they are not known yet.
+    walk: Option<SegmentWalk>,
     current: Option<Cursor>,
 }
 
@@ -129,15 +132,18 @@ impl JournalReader {
     /// event after it.
     pub(crate) fn of_query(dir: &Arc<LedgerDir>, seq: u64, query: EventQuery) -> Result<Self, ReadError> {
         let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
-        let mut reader = Self { dir, journal, query, first_seq: seq, files: Vec::new(), current: None };
+        let mut reader = Self { dir, journal, query, first_seq: seq, files: Vec::new(), walk: None, current: None };
         reader.list()?;
-        let number = reader.segment_containing(seq)?;
+        let first = reader.files.first().map(|file| file.number).ok_or(ReadError::Gap { seq: 1 })?;
+        let found = segment_containing(&reader.journal, &reader.files, seq);
+        let found = found.map_err(|(file, error)| reader.segment_error(file)(error))?;
+        let number = found.map_or(first, |file| file.number);
         reader.load(number)?;
         match &reader.current {
             // The segments that contained event `seq` are missing. An error is returned, because later events are not
             // what the caller asked for.
             Some(segment) if segment.first_seq() > seq => Err(ReadError::Gap { seq }),
-            Some(Cursor::Sealed(segment)) => match reader.start_after(number) {
+            Some(Cursor::Sealed(segment)) => match start_of(&reader.files, number.saturating_add(1)) {
                 Some(next) if !next.follows(segment.segment()) => {
                     Err(break_damage(number, segment.end_seq(), next.first_seq).into())
                 }
@@ -145,11 +151,6 @@ impl JournalReader {
             },
             _ => Ok(reader),
         }
-    }
-
-    /// The start of the segment after segment `number`; `None` when it is missing, or when its header cannot be read.
-    fn start_after(&self, number: u64) -> Option<SegmentStart> {
-        self.files.iter().find(|file| Some(file.number) == number.checked_add(1))?.start().ok()?.ok()
     }
 
     /// The event count and the hash chain value before the next batch. `None` when no segment is loaded.
@@ -160,41 +161,13 @@ impl JournalReader {
 
     fn list(&mut self) -> Result<(), ReadError> {
         self.files = segment_files(&self.journal).map_err(self.io_error(&self.journal))?;
+        self.walk = None;
         Ok(())
     }
 
     fn io_error(&self, path: &Path) -> impl FnOnce(io::Error) -> ReadError + use<> {
         let path = self.dir.shown(path);
         move |source| ReadError::Io { path, source }
-    }
-
-    /// The number of the last segment whose first event is `seq` or an earlier event.
-    fn segment_containing(&self, seq: u64) -> Result<u64, ReadError> {
-        let Some(first) = self.files.first() else { return Err(ReadError::Gap { seq: 1 }) };
-        // A segment with an invalid header is skipped here. The reader then begins in an earlier segment and reports the
-        // damage when it gets to this one.
-        let begins_later = |file: &SegmentFile| -> Result<Option<bool>, ReadError> {
-            let start = file.start().map_err(self.segment_error(file))?;
-            Ok(start.ok().map(|start| start.first_seq > seq))
-        };
-        let (mut low, mut high) = (0, self.files.len());
-        while low < high {
-            let middle = low + (high - low) / 2;
-            let Some(file) = self.files.get(middle) else { break };
-            match begins_later(file)? {
-                Some(true) => high = middle,
-                Some(false) => low = middle + 1,
-                None => {
-                    for file in self.files.iter().rev() {
-                        if begins_later(file)? == Some(false) {
-                            return Ok(file.number);
-                        }
-                    }
-                    return Ok(first.number);
-                }
-            }
-        }
-        Ok(low.checked_sub(1).and_then(|at| self.files.get(at)).unwrap_or(first).number)
     }
 
     /// Converts an I/O error: damage when the segment path is not a regular file, [`ReadError::Io`] otherwise.
@@ -213,7 +186,7 @@ impl JournalReader {
     fn load(&mut self, number: u64) -> Result<(), ReadError> {
         let mut is_listed_again = false;
         loop {
-            let Some(file) = self.files.iter().find(|file| file.number == number).cloned() else {
+            let Some(file) = file_of(&self.files, number).cloned() else {
                 return Err(ReadError::Gap { seq: self.expected_seq() });
             };
             let loaded = if file.is_sealed { self.open_sealed(&file) } else { self.read_plain(&file) };
@@ -332,12 +305,52 @@ impl JournalReader {
             self.reload()?;
             return Ok(true);
         }
-        self.load(number + 1)?;
-        match &self.current {
-            Some(next) if next.first_seq() != next_seq || chain.is_some_and(|chain| next.chain_before() != chain) => {
-                Err(break_damage(number, next_seq, next.first_seq()).into())
-            }
-            _ => Ok(true),
+        let next = self.next_number(number)?;
+        let last = next.or_else(|| self.files.last().map(|file| file.number)).unwrap_or(number);
+        // The segments that are left out contain no accepted event. But none may be missing.
+        if !has_all(&self.files, number + 1, last.saturating_sub(1)) {
+            return Err(ReadError::Gap { seq: next_seq });
         }
+        let after = if next == Some(number + 1) {
+            self.load(number + 1)?;
+            self.current.as_ref().map(|next| (next.first_seq(), next.chain_before()))
+        } else {
+            start_of(&self.files, number + 1).map(|start| (start.first_seq, start.chain_before))
+        };
+        if let Some((first_seq, chain_before)) = after
+            && (first_seq != next_seq || chain.is_some_and(|chain| chain_before != chain))
+        {
+            return Err(break_damage(number, next_seq, first_seq).into());
+        }
+        if let Some(next) = next.filter(|next| *next > number + 1) {
+            self.load(next)?;
+        }
+        Ok(next.is_some())
+    }
+
+    /// The number of the next segment after segment `number` that can contain accepted events.
+    fn next_number(&mut self, number: u64) -> Result<Option<u64>, ReadError> {
+        if self.query.is_all() {
+            return Ok(Some(number + 1));
+        }
+        for is_listed_again in [false, true] {
+            if is_listed_again {
+                self.list()?;
+            }
+            let last = self.files.last().map_or(number, |file| file.number);
+            let (journal, wanted) = (&self.journal, &self.query);
+            let walk = self.walk.get_or_insert_with(|| {
+                SegmentWalk::new(
+                    journal.clone(),
+                    (number + 1, last),
+                    Direction::Forwards,
+                    Wanted::Query(wanted.clone()),
+                )
+            });
+            if let Some(next) = walk.next() {
+                return Ok(Some(next));
+            }
+        }
+        Ok(None)
     }
 }

@@ -65,6 +65,22 @@ impl SegmentFile {
     }
 }
 
+/// The file of segment `number`, of `files` in ascending order.
+pub(crate) fn file_of(files: &[SegmentFile], number: u64) -> Option<&SegmentFile> {
+    files.binary_search_by_key(&number, |file| file.number).ok().and_then(|at| files.get(at))
+}
+
+/// The start of segment `number`; `None` when it is not in `files`, or when its header cannot be read.
+pub(crate) fn start_of(files: &[SegmentFile], number: u64) -> Option<SegmentStart> {
+    file_of(files, number)?.start().ok()?.ok()
+}
+
+/// Whether `files` has all segments from `first` to `last`.
+pub(crate) fn has_all(files: &[SegmentFile], first: u64, last: u64) -> bool {
+    let found = files.partition_point(|file| file.number <= last) - files.partition_point(|file| file.number < first);
+    found as u64 == last.saturating_add(1).saturating_sub(first)
+}
+
 /// The header of a plain segment file. The outer error is an I/O error.
 pub(crate) fn plain_header(path: &Path) -> io::Result<Result<SegmentHeader, SegmentError>> {
     let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);

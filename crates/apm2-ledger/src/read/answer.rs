@@ -9,7 +9,8 @@ use crate::{
     read::{
         current_states,
         events_back::EventsBack,
-        read_ledger::{Direction, EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion},
+        query::Direction,
+        read_ledger::{EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion},
         reader::Reader,
     },
 };

@@ -12,9 +12,13 @@ use crate::{
         sealed::reader::SealedSegment,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, SegmentStart},
+        segment_file::{SegmentFile, SegmentStart, file_of, has_all, start_of},
+        segment_walk::{SegmentWalk, Wanted, segment_containing},
     },
-    read::{query::EventQuery, reader::Reader},
+    read::{
+        query::{Direction, EventQuery},
+        reader::Reader,
+    },
     record::decode_event,
 };
 
@@ -55,10 +59,12 @@ pub(crate) struct EventsBack<'a> {
     first: u64,
     /// The event after the last one that was not read yet.
     end_seq: u64,
-    /// The segments that were not begun, the oldest first.
+    /// The segment files of the journal, the oldest first.
     files: Vec<SegmentFile>,
-    /// The start of the segment after these.
-    next: Option<SegmentStart>,
+    /// The segments that were not begun and can contain accepted events.
+    walk: SegmentWalk,
+    /// The number of the segment that was begun last, or the one after those of the walk.
+    after: u64,
     current: Option<Current>,
     rest: Option<Rest>,
 }
@@ -68,7 +74,11 @@ impl<'a> EventsBack<'a> {
     pub(crate) fn new(reader: &'a Reader, query: EventQuery, first: u64, last: u64) -> Result<Self, ReadError> {
         let end_seq = last.min(reader.visible()).saturating_add(1);
         let (files, first) = (reader.segment_files()?, first.max(1));
-        Ok(Self { reader, query, first, end_seq, files, next: None, current: None, rest: None })
+        let journal = reader.journal();
+        let found = segment_containing(&journal, &files, end_seq - 1);
+        let last = found.map_err(|(file, error)| reader.segment_error(file, error))?.map_or(1, |file| file.number);
+        let walk = SegmentWalk::new(journal, (1, last), Direction::Backwards, Wanted::Query(query.clone()));
+        Ok(Self { reader, query, first, end_seq, files, walk, after: last + 1, current: None, rest: None })
     }
 
     /// The next event, with a lower number than the one before; `None` after the last one.
@@ -123,12 +133,18 @@ impl<'a> EventsBack<'a> {
     }
 
     fn next_segment(&mut self) -> Result<bool, ReadError> {
-        let Some(file) = self.files.pop() else { return Err(ReadError::Gap { seq: self.first }) };
+        let number = self.walk.next();
+        // The segments that are left out contain no accepted event. But none may be missing.
+        if !has_all(&self.files, number.unwrap_or(1), self.after - 1) {
+            return Err(ReadError::Gap { seq: self.first });
+        }
+        let Some(file) = number.and_then(|number| file_of(&self.files, number)).cloned() else { return Ok(false) };
+        self.after = file.number;
         let start = file.start().map_err(|error| self.reader.segment_error(&file, error))?;
         let start = start.map_err(|error| header_damage(file.number, error, self.end_seq.saturating_sub(1)))?;
-        let next = self.next.replace(start);
         if start.first_seq < self.end_seq {
             let seqs = self.first..self.end_seq;
+            let next = start_of(&self.files, file.number + 1);
             let batches = self.reader.batches(&file, seqs, (start, next), &self.query)?;
             self.current = Some(Current { file, first_seq: start.first_seq, batches });
         }

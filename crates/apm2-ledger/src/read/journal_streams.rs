@@ -14,8 +14,9 @@ use crate::{
         reader::{header_damage, not_a_file_damage},
         sealed::reader::SealedSegment,
         segment_file::SegmentFile,
+        segment_walk::{SegmentWalk, Wanted},
     },
-    read::{events::Events, reader::Reader},
+    read::{events::Events, query::Direction, reader::Reader},
 };
 
 impl Reader {
@@ -28,17 +29,17 @@ impl Reader {
         max: usize,
     ) -> Result<BTreeSet<StreamId>, ReadError> {
         let files = self.segment_files()?;
-        let (mut processes, mut unindexed) = (BTreeSet::new(), BTreeSet::new());
-        let mut indexed = Vec::new();
-        for (at, file) in files.iter().enumerate() {
-            if let Some(found) = named_in(file, names) {
-                processes.extend(found);
-                indexed.push((at, file));
+        let (mut processes, mut found) = (BTreeSet::new(), BTreeSet::new());
+        let mut scanned = BTreeSet::new();
+        for at in self.segments_with(&files, Wanted::Named(names.iter().map(|name| (*name).to_owned()).collect())) {
+            if let Some(named) = files.get(at).and_then(|file| named_in(file, names)) {
+                processes.extend(named);
                 continue;
             }
+            scanned.insert(at);
             for event in self.events_of(&files, at)? {
                 let event = event?;
-                unindexed.insert(event.stream);
+                found.insert(event.stream);
                 if let EventKind::Registered { spec } | EventKind::SpecChanged { spec } = &event.kind
                     && names.contains(&spec.name.as_str())
                 {
@@ -47,22 +48,29 @@ impl Reader {
             }
         }
         let prefixes: Vec<&[u8]> = processes.iter().map(|id| id.as_bytes().as_slice()).chain(id_prefix).collect();
-        let is_wanted = |stream: &StreamId| {
-            prefixes.iter().any(|prefix| stream.process_id.as_bytes().starts_with(prefix)) && !stream.is_system()
-        };
-        for (at, file) in indexed {
-            match streams_in(file, &prefixes, max) {
-                Some(found) => unindexed.extend(found),
-                // The index is damaged.
+        let wanted = Wanted::IdPrefixes(prefixes.iter().map(|prefix| prefix.to_vec()).collect());
+        for at in self.segments_with(&files, wanted).filter(|at| !scanned.contains(at)) {
+            match files.get(at).and_then(|file| streams_in(file, &prefixes, max)) {
+                Some(streams) => found.extend(streams),
+                // The index is damaged, or the segment is not sealed.
                 None => {
                     for event in self.events_of(&files, at)? {
-                        unindexed.insert(event?.stream);
+                        found.insert(event?.stream);
                     }
                 }
             }
         }
-        unindexed.retain(is_wanted);
-        Ok(unindexed)
+        found.retain(|stream| {
+            prefixes.iter().any(|prefix| stream.process_id.as_bytes().starts_with(prefix)) && !stream.is_system()
+        });
+        Ok(found)
+    }
+
+    /// The indexes in `files` of the segments that can contain what is wanted.
+    fn segments_with(&self, files: &[SegmentFile], wanted: Wanted) -> impl Iterator<Item = usize> {
+        let last = files.last().map_or(0, |file| file.number);
+        let walk = SegmentWalk::new(self.journal(), (1, last), Direction::Forwards, wanted);
+        walk.filter_map(|number| files.binary_search_by_key(&number, |file| file.number).ok())
     }
 
     /// The events of the segment at index `at` of `files`.

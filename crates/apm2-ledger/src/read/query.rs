@@ -3,9 +3,21 @@
 use apm2_model::event::{Event, stream_id::StreamId};
 
 use crate::{
-    journal::sealed::{error::SealedError, kind_set::KindSet, reader::SealedSegment},
+    journal::{
+        catalog::reader::{Catalog, Members, union},
+        sealed::{block_table::BlockSummary, error::SealedError, kind_set::KindSet, reader::SealedSegment},
+    },
     record::{RecordError, peek_stream},
 };
+
+/// The direction in which events are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the first event on.
+    Forwards,
+    /// From the last event back.
+    Backwards,
+}
 
 /// A filter for events. The default filter accepts every event.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +31,11 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
+    /// Whether the filter accepts every event.
+    pub(crate) fn is_all(&self) -> bool {
+        self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none()
+    }
+
     /// The events of one stream.
     #[must_use]
     pub fn stream(stream: StreamId) -> Self {
@@ -36,8 +53,7 @@ impl EventQuery {
     /// Whether the store finds the accepted events without a scan of other events. Its index has no kinds, and no times of
     /// single streams; the sealed segments of the journal have both.
     pub(crate) fn is_indexed_by_store(&self) -> bool {
-        let is_all = self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none();
-        is_all || self.single_stream().is_some()
+        self.is_all() || self.single_stream().is_some()
     }
 
     /// Whether the event with these bytes is of one of the streams. The rest of the event is not decoded.
@@ -64,13 +80,26 @@ impl EventQuery {
             Err(_) => (0..segment.blocks()?.entries().len()).collect(),
         };
         let entries = segment.blocks()?.entries();
-        blocks.retain(|block| {
-            let Some(entry) = entries.get(*block) else { return false };
-            let summary = entry.summary;
-            self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
-                && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
-        });
+        blocks.retain(|block| entries.get(*block).is_some_and(|entry| self.meets(&entry.summary)));
         Ok(blocks)
+    }
+
+    /// The members of a catalog that can contain accepted events.
+    ///
+    /// # Errors
+    /// When the table of streams is damaged, or the file cannot be read.
+    pub(crate) fn members(&self, catalog: &Catalog) -> Result<Members, SealedError> {
+        let members = catalog.members_where(|member| self.meets(&member.summary));
+        if self.streams.is_empty() {
+            return Ok(members);
+        }
+        Ok(members & union(self.streams.iter().map(|stream| catalog.with_stream(*stream)))?)
+    }
+
+    /// Whether some of the events can be accepted, by their kinds and times.
+    fn meets(&self, summary: &BlockSummary) -> bool {
+        self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
+            && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
     }
 
     fn blocks_of_streams(&self, segment: &SealedSegment) -> Result<Vec<usize>, SealedError> {

@@ -9,7 +9,10 @@ use apm2_model::{
 };
 use chrono::{DateTime, Utc};
 
-use crate::read::{query::EventQuery, reader::wall_ns};
+use crate::read::{
+    query::{Direction, EventQuery},
+    reader::wall_ns,
+};
 
 /// A way to read a ledger: the store and the memory of the process that has it open, the journal in another process, or the
 /// socket of a daemon. All give the same answers.
@@ -98,15 +101,6 @@ pub struct Found {
     pub streams: Result<Vec<StreamId>, UnclearId>,
     /// The last event of the ledger.
     pub size: u64,
-}
-
-/// The direction in which events are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// From the first event on.
-    Forwards,
-    /// From the last event back.
-    Backwards,
 }
 
 /// Which events are asked for.

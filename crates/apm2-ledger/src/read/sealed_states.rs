@@ -2,7 +2,10 @@
 //!
 //! A sealed segment either has the state of every process stream with events in it, or no states at all.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::PathBuf,
+};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
@@ -11,9 +14,13 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         sealed::reader::SealedSegment,
-        segment_file::{SegmentFile, SegmentStart, segment_files},
+        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files, start_of},
+        segment_walk::{SegmentWalk, Wanted, segment_containing},
     },
-    read::reader::Reader,
+    read::{
+        query::{Direction, EventQuery},
+        reader::Reader,
+    },
     record::decode_stream,
 };
 
@@ -29,14 +36,16 @@ impl Reader {
     /// earlier. `None` when there is no such state.
     pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<Stream>, ReadError> {
         let files = self.segment_files()?;
-        // The start of the segment after the one that is looked at, where it is known.
-        let mut next = None;
-        for (at, file) in files.iter().enumerate().rev().filter(|(_, file)| file.is_sealed) {
-            let plain = files.get(at + 1).filter(|next| !next.is_sealed);
-            let after = plain.and_then(|plain| plain.start().ok()?.ok()).or_else(|| next.take());
-            // A damaged file or index, or a file of another ledger, has no state: the state is replayed from the events.
-            let Ok(segment) = SealedSegment::open(&file.path) else { continue };
-            next = Some(SegmentStart::from(&segment));
+        let journal = self.journal();
+        let last = files.last().map_or(0, |file| file.number);
+        // A header that cannot be read is passed over here, as below.
+        let last = segment_containing(&journal, &files, upto).ok().flatten().map_or(last, |file| file.number);
+        let wanted = Wanted::Query(EventQuery::stream(id));
+        for number in SegmentWalk::new(journal.clone(), (1, last), Direction::Backwards, wanted) {
+            // A damaged file or index, or a file of another ledger, has no state, and a plain segment has none: the state is
+            // replayed from the events.
+            let Ok(segment) = SealedSegment::open(&sealed_path(&journal, number)) else { continue };
+            let after = start_of(&files, number + 1);
             if segment.header().last_seq() > upto || after.is_some_and(|after| !after.follows(&segment)) {
                 continue;
             }
@@ -91,9 +100,13 @@ impl Reader {
 
     /// The segment files of the journal.
     pub(crate) fn segment_files(&self) -> Result<Vec<SegmentFile>, ReadError> {
-        let dir = self.dir();
-        let journal = dir.at().join(JOURNAL_DIR);
-        segment_files(&journal).map_err(|source| ReadError::Io { path: dir.shown(&journal), source })
+        let journal = self.journal();
+        segment_files(&journal).map_err(|source| ReadError::Io { path: self.dir().shown(&journal), source })
+    }
+
+    /// The directory of the journal.
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.dir().at().join(JOURNAL_DIR)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Verifies a ledger: checks the checksums, sequence numbers and hash chain of the journal and the legality of each
 //! event, and compares the store with the journal.
 
+mod catalogs;
 pub(crate) mod compare;
 pub(crate) mod report;
 mod sealed;
@@ -79,6 +80,7 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
         count += 1;
     }
     verifier.check_spare_segment(dir);
+    verifier.check_catalogs(dir)?;
     let mut report = verifier.report(count);
     if report.findings.is_empty() {
         compare(dir, &store, &mut report);

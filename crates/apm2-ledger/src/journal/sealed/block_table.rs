@@ -53,6 +53,15 @@ impl BlockSummary {
 
     /// Of unknown events: any time, any kind.
     const UNKNOWN: Self = Self { min_wall_ns: i64::MIN, max_wall_ns: i64::MAX, kinds: KindSet::ALL };
+
+    /// That of the events of both.
+    pub(crate) fn union(self, other: Self) -> Self {
+        Self {
+            min_wall_ns: self.min_wall_ns.min(other.min_wall_ns),
+            max_wall_ns: self.max_wall_ns.max(other.max_wall_ns),
+            kinds: self.kinds.union(other.kinds),
+        }
+    }
 }
 
 /// The blocks of a sealed segment, in order.

@@ -24,6 +24,7 @@ pub(crate) mod packing;
 pub mod reader;
 pub mod stream_entry;
 pub(crate) mod table;
+pub(crate) mod table_reader;
 pub mod trailer;
 
 #[cfg(test)]

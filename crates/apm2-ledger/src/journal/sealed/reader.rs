@@ -3,7 +3,7 @@
 //!
 //! Questions that need a damaged part of the footer are errors; the blocks can be read without any part of it.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::OnceLock};
+use std::{fs::File, path::Path, sync::OnceLock};
 
 use apm2_model::{event::stream_id::StreamId, spec::id::ProcessId};
 
@@ -17,13 +17,11 @@ use crate::{
         header::{SEALED_HEADER_LEN, SealedHeader},
         index::{name_prefix, parse_name_key},
         stream_entry::StreamEntry,
-        table::{Page, PageEntry, Table},
+        table::Table,
+        table_reader::{TableEntry, TableReader, read},
         trailer::{TRAILER_LEN, Trailer},
     },
 };
-
-/// A key of a table and its value.
-type TableEntry = (Vec<u8>, Vec<u8>);
 
 /// An open sealed segment. It can be read from several threads.
 #[derive(Debug)]
@@ -243,10 +241,7 @@ impl SealedSegment {
     /// The value of one key of a table.
     fn value(&self, section: Section, key: &[u8]) -> Result<Option<Vec<u8>>, SealedError> {
         let table = self.table(section)?;
-        let Some(entry) = table.pages().get(table.page_with(key)) else { return Ok(None) };
-        let page = self.page(section, entry)?;
-        let value = page.entries().find(|(found, _)| *found == key).map(|(_, value)| value.to_vec());
-        Ok(value)
+        table.value(key).map_err(|error| error.in_section(section))
     }
 
     /// The keys of the table of names, in order. After an error there are no more.
@@ -265,45 +260,22 @@ impl SealedSegment {
         section: Section,
         key: &'a [u8],
     ) -> Result<impl Iterator<Item = Result<TableEntry, SealedError>> + 'a, SealedError> {
-        let table = self.table(section)?;
-        let pages = table.pages().get(table.page_with(key)..).unwrap_or_default();
-        let mut last_key: Option<Vec<u8>> = None;
-        let mut is_over = false;
-        let pages = pages.iter().map_while(move |entry| {
-            if is_over {
-                return None;
-            }
-            // The keys ascend from page to page, too.
-            let follows = last_key.as_ref().is_none_or(|last| *last < entry.first_key);
-            let page = if follows { self.page(section, entry) } else { Err(SealedError::Section(section)) };
-            is_over = page.is_err();
-            last_key = page.as_ref().ok().and_then(Page::last_key);
-            Some(page)
-        });
-        let from_key = move |page: &Page| -> Vec<_> {
-            let owned = |(key, value): (&[u8], &[u8])| Ok((key.to_vec(), value.to_vec()));
-            page.entries().filter(|(found, _)| *found >= key).map(owned).collect()
-        };
-        Ok(pages.flat_map(move |page| page.map_or_else(|error| vec![Err(error)], |page| from_key(&page))))
+        let entries = self.table(section)?.entries_from(key);
+        Ok(entries.map(move |entry| entry.map_err(|error| error.in_section(section))))
     }
 
-    fn page(&self, section: Section, entry: &PageEntry) -> Result<Page, SealedError> {
-        let stored = read(&self.file, entry.offset, entry.stored_len)?;
-        stored.and_then(|stored| Page::parse(&stored, entry)).ok_or(SealedError::Section(section))
-    }
-
-    /// The directory of a table. That of an absent table has no pages.
-    fn table(&self, section: Section) -> Result<&Table, SealedError> {
+    /// A table. An absent table has no entries.
+    fn table(&self, section: Section) -> Result<TableReader<'_>, SealedError> {
         let loaded = self.tables.get(section as usize).ok_or(SealedError::Section(section))?;
         if let Some(table) = loaded.get() {
-            return Ok(table);
+            return Ok(TableReader { file: &self.file, table });
         }
         let trailer = self.trailer()?;
         let place = trailer.place(section);
         let start = if place.is_absent() { 0 } else { trailer.start(section) };
         let raw = self.section(section)?;
         let table = Table::parse(&raw, start, place.offset).ok_or(SealedError::Section(section))?;
-        Ok(loaded.get_or_init(|| table))
+        Ok(TableReader { file: &self.file, table: loaded.get_or_init(|| table) })
     }
 
     fn section(&self, section: Section) -> Result<Vec<u8>, SealedError> {
@@ -321,14 +293,4 @@ impl SealedSegment {
 fn as_in_table(block: Block, entry: &BlockEntry) -> Result<Block, BlockError> {
     let is_same = (block.header().first_seq, block.header().last_seq()) == (entry.first_seq, entry.last_seq);
     if is_same { Ok(block) } else { Err(BlockError::Inconsistent) }
-}
-
-/// `len` bytes of the file from `offset` on, at most those of a block or a section; `None` when it has fewer.
-fn read(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = vec![0; len];
-    match file.read_exact_at(&mut bytes, offset) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
-    }
 }

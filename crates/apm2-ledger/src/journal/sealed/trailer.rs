@@ -58,10 +58,22 @@ impl SectionPlace {
         if crc32c::crc32c(stored) == self.crc { unpack(stored, self.raw_len as usize) } else { None }
     }
 
-    fn parse(fields: &mut Fields<'_>) -> Option<Self> {
+    pub(crate) fn parse(fields: &mut Fields<'_>) -> Option<Self> {
         let place =
             Self { offset: fields.u64()?, stored_len: fields.u32()?, raw_len: fields.u32()?, crc: fields.u32()? };
         (fields.u32()? == 0).then_some(place)
+    }
+
+    pub(crate) fn push(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        for number in [self.stored_len, self.raw_len, self.crc, 0] {
+            out.extend_from_slice(&number.to_le_bytes());
+        }
+    }
+
+    /// Whether the lengths are those of a section.
+    pub(crate) const fn has_valid_lengths(&self) -> bool {
+        self.stored_len <= self.raw_len && self.raw_len as usize <= SECTION_BYTES_MAX
     }
 }
 
@@ -112,8 +124,7 @@ impl Trailer {
             if section == Section::States && place.is_absent() {
                 continue;
             }
-            let fits = place.stored_len <= place.raw_len && place.raw_len as usize <= SECTION_BYTES_MAX;
-            if place.offset < end || !fits {
+            if place.offset < end || !place.has_valid_lengths() {
                 return false;
             }
             end = place.end();
@@ -140,10 +151,7 @@ impl Trailer {
         out.extend_from_slice(&SEALED_VERSION.to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         for place in &self.sections {
-            out.extend_from_slice(&place.offset.to_le_bytes());
-            for number in [place.stored_len, place.raw_len, place.crc, 0] {
-                out.extend_from_slice(&number.to_le_bytes());
-            }
+            place.push(out);
         }
         out.extend_from_slice(&self.chain_after.0);
         push_crc(out, start);

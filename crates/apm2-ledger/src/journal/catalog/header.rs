@@ -1,0 +1,143 @@
+//! The beginning of a catalog.
+//!
+//! ```text
+//!   0  magic "APM2CATL"     8
+//!   8  format version       4   1
+//!  12  level                4   of the group, from 1
+//!  16  ledger id           16
+//!  32  first segment        8   its number
+//!  40  16 members          48 each: first seq 8, last seq 8, earliest and latest wall-clock time 8 + 8 in ns, kinds 8,
+//!                               whether it has states 8 (1 or 0)
+//! 808  two sections        24 each, as in the trailer of a sealed segment: streams, names
+//! 856  CRC-32C of 0..856    4
+//! 860  the pages and the directory of the table of streams, then those of the table of names
+//! ```
+//!
+//! All integers are little-endian. The keys of the tables are those of sealed segments. The values are bit sets of 16 bits: the
+//! first member is the lowest bit, and a set bit means that the member has events of the stream, or a process that got the
+//! name.
+
+use uuid::Uuid;
+
+use crate::{
+    journal::{
+        catalog::group::Group,
+        sealed::{
+            block_table::BlockSummary,
+            error::SealedError,
+            fields::{Fields, checked, push_crc},
+            kind_set::KindSet,
+            trailer::SectionPlace,
+        },
+    },
+    limits::CATALOG_MEMBERS,
+};
+
+/// Bytes before the tables.
+pub(crate) const CATALOG_HEADER_LEN: usize = 860;
+
+const MAGIC: [u8; 8] = *b"APM2CATL";
+const VERSION: u32 = 1;
+
+/// What a catalog says about one of its members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Member {
+    pub(crate) first_seq: u64,
+    pub(crate) last_seq: u64,
+    pub(crate) summary: BlockSummary,
+    /// Whether each stream with events in the member has its state at the end of a segment of the member.
+    pub(crate) has_states: bool,
+}
+
+/// The header of a catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CatalogHeader {
+    pub(crate) group: Group,
+    pub(crate) ledger: Uuid,
+    pub(crate) members: [Member; CATALOG_MEMBERS],
+    /// The directory of the table of streams.
+    pub(crate) streams: SectionPlace,
+    /// The directory of the table of names.
+    pub(crate) names: SectionPlace,
+}
+
+impl CatalogHeader {
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(CATALOG_HEADER_LEN);
+        bytes.extend_from_slice(&MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&self.group.level.to_le_bytes());
+        bytes.extend_from_slice(self.ledger.as_bytes());
+        bytes.extend_from_slice(&self.group.first.to_le_bytes());
+        for member in &self.members {
+            let BlockSummary { min_wall_ns, max_wall_ns, kinds: KindSet(kinds) } = member.summary;
+            bytes.extend_from_slice(&member.first_seq.to_le_bytes());
+            bytes.extend_from_slice(&member.last_seq.to_le_bytes());
+            bytes.extend_from_slice(&min_wall_ns.to_le_bytes());
+            bytes.extend_from_slice(&max_wall_ns.to_le_bytes());
+            bytes.extend_from_slice(&kinds.to_le_bytes());
+            bytes.extend_from_slice(&u64::from(member.has_states).to_le_bytes());
+        }
+        self.streams.push(&mut bytes);
+        self.names.push(&mut bytes);
+        push_crc(&mut bytes, 0);
+        bytes
+    }
+
+    /// The header in these [`CATALOG_HEADER_LEN`] bytes.
+    ///
+    /// # Errors
+    /// When there is none, or a newer one.
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, SealedError> {
+        let mut fields = Fields(checked(bytes).ok_or(SealedError::Header)?);
+        let magic = fields.array().ok_or(SealedError::Header)?;
+        match fields.u32() {
+            Some(VERSION) if magic == MAGIC => {}
+            Some(version) if magic == MAGIC && version > VERSION => return Err(SealedError::Newer(version)),
+            _ => return Err(SealedError::Header),
+        }
+        Self::parse_fields(fields).ok_or(SealedError::Header)
+    }
+
+    fn parse_fields(mut fields: Fields<'_>) -> Option<Self> {
+        let level = fields.u32()?;
+        let ledger = Uuid::from_bytes(fields.array()?);
+        let group = Group { level, first: fields.u64()? };
+        let mut members = [Member { first_seq: 0, last_seq: 0, summary: BlockSummary::EMPTY, has_states: false }; _];
+        for member in &mut members {
+            let (first_seq, last_seq) = (fields.u64()?, fields.u64()?);
+            let (min_wall_ns, max_wall_ns, kinds) = (fields.i64()?, fields.i64()?, KindSet(fields.u64()?));
+            let has_states = match fields.u64()? {
+                0 => false,
+                1 => true,
+                _ => return None,
+            };
+            *member =
+                Member { first_seq, last_seq, summary: BlockSummary { min_wall_ns, max_wall_ns, kinds }, has_states };
+        }
+        let header = Self {
+            group,
+            ledger,
+            members,
+            streams: SectionPlace::parse(&mut fields)?,
+            names: SectionPlace::parse(&mut fields)?,
+        };
+        (fields.0.is_empty() && header.is_plausible()).then_some(header)
+    }
+
+    fn is_plausible(&self) -> bool {
+        let is_group = self.group.is_catalogued() && self.group.first > 0;
+        let is_aligned = || Group::containing(self.group.level, self.group.first) == self.group;
+        let follow_each_other = self.members.windows(2).all(|pair| {
+            matches!(pair, [one, next] if one.first_seq <= one.last_seq && one.last_seq.checked_add(1) == Some(next.first_seq))
+        });
+        let (streams, names) = (&self.streams, &self.names);
+        is_group
+            && is_aligned()
+            && follow_each_other
+            && streams.has_valid_lengths()
+            && names.has_valid_lengths()
+            && streams.offset >= CATALOG_HEADER_LEN as u64
+            && names.offset >= streams.end()
+    }
+}
