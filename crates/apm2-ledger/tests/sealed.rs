@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_ledger::{
-    EventQuery, KindSet, Ledger, Origin, Reader,
+    EventQuery, FindError, KindSet, Ledger, Origin, Reader,
     journal::sealed::{block::Slot, builder::SealedBuilder, header::SealedHeader, reader::SealedSegment},
     record::{decode_event, encode_stream},
     verify,
@@ -313,6 +313,10 @@ fn a_segment_that_is_missing_cut_off_or_of_another_ledger_is_damage_for_every_qu
         assert_eq!(last_events(&EventQuery::default(), 20, 20).unwrap(), events[..20]);
         assert_eq!(reader.events(size - 5, size).filter_map(Result::ok).count(), 6);
         assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+        if content.is_none() {
+            let found = reader.find("no process has this name");
+            assert!(matches!(found, Err(FindError::Read(_))), "{found:?}");
+        }
         if content != Some(cut) {
             assert!(Ledger::open_with(dir.path(), &sealed_segments()).err().unwrap().is_integrity());
         }

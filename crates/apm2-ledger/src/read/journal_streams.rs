@@ -13,7 +13,7 @@ use crate::{
     journal::{
         reader::{header_damage, not_a_file_damage},
         sealed::reader::SealedSegment,
-        segment_file::SegmentFile,
+        segment_file::{SegmentFile, has_all},
         segment_walk::{SegmentWalk, Wanted},
     },
     read::{events::Events, query::Direction, reader::Reader},
@@ -29,6 +29,10 @@ impl Reader {
         max: usize,
     ) -> Result<BTreeSet<StreamId>, ReadError> {
         let files = self.segment_files()?;
+        // A name may be recorded only in a segment that is missing.
+        if !has_all(&files, 1, files.last().map_or(1, |file| file.number)) {
+            return Err(ReadError::Gap { seq: 1 });
+        }
         let (mut processes, mut found) = (BTreeSet::new(), BTreeSet::new());
         let mut scanned = BTreeSet::new();
         for at in self.segments_with(&files, Wanted::Named(names.iter().map(|name| (*name).to_owned()).collect())) {

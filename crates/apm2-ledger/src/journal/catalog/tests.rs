@@ -20,6 +20,7 @@ use crate::{
     append::catalog_writer::write_missing_catalogs,
     journal::{
         catalog::{group::Group, reader::Catalog},
+        segment_file::sealed_path,
         segment_walk::{SegmentWalk, Wanted},
     },
     read::cancel::Cancel,
@@ -190,6 +191,19 @@ fn a_catalog_changes_the_cost_of_a_question_and_not_its_answer() {
     let visited = numbers(&journal, Wanted::Query(EventQuery::stream(stream)));
     assert!(visited.iter().filter(|number| **number <= 256).count() <= 2, "{visited:?}");
     assert!(visited.iter().all(|number| *number <= 256 || *number > 256 + 16 || all.len() < 18), "{visited:?}");
+
+    // A segment that is missing is found also by a question that does not need it.
+    let left_out = sealed_path(&journal, 250);
+    assert!(!visited.contains(&250), "{visited:?}");
+    let sound = fs::read(&left_out).unwrap();
+    fs::remove_file(&left_out).unwrap();
+    let reader = Reader::open(&dir).unwrap();
+    for direction in [Direction::Forwards, Direction::Backwards] {
+        let query = EventQuery::stream(stream);
+        let question = EventsQuestion { query, first: 1, last: u64::MAX, direction, max: u64::MAX };
+        ReadLedger::events(&reader, &question, &mut |_| ControlFlow::Continue(())).unwrap_err();
+    }
+    fs::write(&left_out, sound).unwrap();
 
     let damaged = [all.first(), all.get(1)].map(Option::unwrap);
     for path in damaged {
