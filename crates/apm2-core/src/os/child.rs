@@ -39,6 +39,7 @@ use tokio::{
 use crate::os::{
     exec_barrier::BarrierChildEnd,
     exec_image::{ExecImage, SHELL},
+    spawn_slot::SpawnSlot,
     unreaped_child::UnreapedChild,
 };
 
@@ -69,10 +70,27 @@ const CHILD_STACK_BYTES: usize = 64 * 1024;
 struct ChildPlan<'a> {
     image: &'a ExecImage,
     child_setup: &'a ChildSetup,
-    /// The standard input, output and error output. Their numbers are greater than 2.
-    stdio: [BorrowedFd<'a>; 3],
+    fds: ChildFds<'a>,
+    /// If set, the child shares the descriptor table of this process, and needs no descriptor from this number on.
+    shared_below: Option<libc::c_uint>,
     /// The error because of which the child has not executed its program; 0 without an error.
     errno: AtomicI32,
+}
+
+/// The descriptors of a child between clone(2) and execve(2).
+struct ChildFds<'a> {
+    /// The standard input, output and error output. Their numbers are greater than 2.
+    stdio: [BorrowedFd<'a>; 3],
+    /// The descriptors of the exec barrier, if there is one.
+    barrier: Option<[BorrowedFd<'a>; 2]>,
+}
+
+impl<'a> ChildFds<'a> {
+    /// The duplicates in `slot`; `None` if it has too few.
+    fn of_slot(slot: &'a SpawnSlot) -> Option<Self> {
+        let stdio = [slot.fd(0)?, slot.fd(1)?, slot.fd(2)?];
+        Some(Self { stdio, barrier: Some([slot.fd(3)?, slot.fd(4)?]) })
+    }
 }
 
 /// Creates a child in a new session, and returns when it has executed its program. The child inherits only the
@@ -89,10 +107,17 @@ pub(crate) fn spawn(
     child_setup: &ChildSetup,
     stdio: [BorrowedFd<'_>; 3],
 ) -> io::Result<UnreapedChild> {
-    let plan = ChildPlan { image, child_setup, stdio, errno: AtomicI32::new(0) };
+    let barrier = child_setup.exec_barrier.as_ref().map(BarrierChildEnd::fds);
+    let needed: Vec<BorrowedFd<'_>> = stdio.into_iter().chain(barrier.into_iter().flatten()).collect();
+    let slot = SpawnSlot::with(&needed);
+    let fds = slot.as_ref().and_then(ChildFds::of_slot);
+    let shared_below = slot.as_ref().filter(|_| fds.is_some()).map(SpawnSlot::end);
+    let fds = fds.unwrap_or(ChildFds { stdio, barrier });
+    let plan = ChildPlan { image, child_setup, fds, shared_below, errno: AtomicI32::new(0) };
     let stack = ChildStack::new()?;
     let signals = SignalsBlocked::new()?;
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    let shared = if shared_below.is_some() { libc::CLONE_FILES } else { 0 };
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD | shared;
     let argument = (&raw const plan).cast_mut().cast::<libc::c_void>();
     // SAFETY: The child runs `child_main` in the memory of this process, on a stack of its own. This is sound because:
     // - With `CLONE_VFORK`, this thread is suspended until the child has called execve(2) or has ended. `plan`, all that
@@ -101,8 +126,8 @@ pub(crate) fn spawn(
     //   process ends, and with it everything but the memory, which lasts as long as the child uses it.
     // - The child makes system calls only, as after fork(2) in a process with several threads: it takes no lock,
     //   allocates and frees nothing, and cannot panic. It writes to its stack, to `errno` and to `plan.errno` only.
-    // - Without `CLONE_FILES`, `CLONE_FS` and `CLONE_SIGHAND`, it has its own copies of the descriptor table, of the
-    //   working directory and umask, and of the signal dispositions.
+    // - Without `CLONE_FS` and `CLONE_SIGHAND`, it has its own copies of the working directory and umask, and of the
+    //   signal dispositions. With `CLONE_FILES`, it gets a descriptor table of its own before it changes a descriptor.
     // - All signals are blocked until the child has set their default dispositions, so no signal handler of this
     //   process runs in the child.
     // - `stack.top()` is the aligned end of a mapping that can be written to, with a guard page at its lower end.
@@ -141,14 +166,32 @@ extern "C" fn child_main(argument: *mut libc::c_void) -> libc::c_int {
 const EXIT_NOT_EXECUTED: libc::c_int = 127;
 
 fn set_up(plan: &ChildPlan<'_>) -> io::Result<()> {
-    let [stdin, stdout, stderr] = plan.stdio;
+    if let Some(number) = plan.shared_below {
+        unshare_descriptors(number)?;
+    }
+    let [stdin, stdout, stderr] = plan.fds.stdio;
     dup2_stdin(stdin)?;
     dup2_stdout(stdout)?;
     dup2_stderr(stderr)?;
     if let Some(cwd) = plan.image.cwd() {
         chdir(cwd)?;
     }
-    before_exec(plan.child_setup)
+    before_exec(plan.child_setup, plan.fds.barrier)
+}
+
+/// Gives the child a descriptor table of its own, with the descriptors below `number` only. Other processes that share
+/// the present table are not affected.
+#[expect(unsafe_code, reason = "close_range(2) and unshare(2) have no safe wrappers")]
+fn unshare_descriptors(number: libc::c_uint) -> io::Result<()> {
+    // SAFETY: with `CLOSE_RANGE_UNSHARE`, close_range(2) closes descriptors of the new table only. The child owns none of
+    // them, and its parent keeps its own.
+    let answer = unsafe { libc::syscall(libc::SYS_close_range, number, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE) };
+    if answer == 0 {
+        return Ok(());
+    }
+    // A kernel before Linux 5.9, or a seccomp filter, refuses close_range(2). The whole table is copied then.
+    // SAFETY: unshare(2) accesses no memory, and only copies the descriptor table of the child.
+    if unsafe { libc::unshare(libc::CLONE_FILES) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Executes the first of the candidates that can be executed, with the rules of execvp(3). Returns only after an error.
@@ -255,7 +298,9 @@ pub(crate) fn isolate(command: &mut Command, child_setup: ChildSetup) {
     // SAFETY: the hook runs in the forked child of a process that may have many threads, so it may call only
     // async-signal-safe functions (signal-safety(7)). `before_exec` makes system calls only: it takes no lock,
     // allocates nothing and cannot panic. The values that the closure owns were created before the fork.
-    unsafe { command.pre_exec(move || before_exec(&child_setup)) };
+    unsafe {
+        command.pre_exec(move || before_exec(&child_setup, child_setup.exec_barrier.as_ref().map(BarrierChildEnd::fds)))
+    };
 }
 
 /// Makes `command` start its child detached from this process, so that the child can outlive it. The child gets a new
@@ -307,13 +352,13 @@ pub fn lower_descriptor_limit() -> io::Result<()> {
     Ok(())
 }
 
-fn before_exec(child_setup: &ChildSetup) -> io::Result<()> {
+fn before_exec(child_setup: &ChildSetup, barrier: Option<[BorrowedFd<'_>; 2]>) -> io::Result<()> {
     // setsid(2) creates a new session and a new process group. The ids of both are the pid of the child.
     setsid()?;
     // Signals are reset before the child waits at the exec barrier, whose signal must not be ignored or blocked.
     default_signals()?;
-    if let Some(exec_barrier) = &child_setup.exec_barrier {
-        exec_barrier.pass()?;
+    if let (Some(exec_barrier), Some(fds)) = (&child_setup.exec_barrier, barrier) {
+        exec_barrier.pass(fds)?;
     }
     if child_setup.dies_with_us {
         set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;

@@ -11,7 +11,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
 };
 
 use apm2_model::event::{exit::Exit, identity::ProcessIdentity};
@@ -52,12 +52,17 @@ pub(crate) fn exec_barrier() -> io::Result<(BarrierChildEnd, ExecBarrier)> {
 }
 
 impl BarrierChildEnd {
-    /// Waits in the child until the barrier is open. Async-signal-safe: makes system calls only. `NOT_ADMITTED` must not be
-    /// ignored or blocked.
+    /// The descriptors that the child needs for [`pass`](Self::pass).
+    pub(crate) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.report.as_fd(), self.pass.as_fd()]
+    }
+
+    /// Waits in the child until the barrier is open, with the descriptors [`fds`](Self::fds) or duplicates of them.
+    /// Async-signal-safe: makes system calls only. `NOT_ADMITTED` must not be ignored or blocked.
     ///
     /// # Errors
     /// When the supervisor is gone.
-    pub(crate) fn pass(&self) -> io::Result<()> {
+    pub(crate) fn pass(&self, [report, pass]: [BorrowedFd<'_>; 2]) -> io::Result<()> {
         // End-of-file on the pipe is not sufficient to detect the end of the supervisor, because other waiting children
         // have copies of both ends.
         set_parent_process_death_signal(Some(NOT_ADMITTED))?;
@@ -65,9 +70,9 @@ impl BarrierChildEnd {
             return Err(io::Error::from_raw_os_error(nix::libc::ESRCH));
         }
         let pid = getpid().as_raw_nonzero().get().to_ne_bytes();
-        rustix::io::retry_on_intr(|| rustix::io::write(&self.report, &pid))?;
+        rustix::io::retry_on_intr(|| rustix::io::write(report, &pid))?;
         let mut passed = [0];
-        if rustix::io::retry_on_intr(|| rustix::io::read(&self.pass, &mut passed))? == 0 {
+        if rustix::io::retry_on_intr(|| rustix::io::read(pass, &mut passed))? == 0 {
             // The supervisor has ended: the kernel closes the pipes of a process before it sends the parent-death
             // signal (`PR_SET_PDEATHSIG`).
             kill_process(getpid(), NOT_ADMITTED)?;

@@ -326,6 +326,26 @@ pub(super) mod tests {
         assert_eq!(thread_status("SigBlk"), before);
     }
 
+    #[test]
+    fn a_child_does_not_copy_the_table_of_all_descriptors() {
+        let many: Vec<OwnedFd> = (0..400).map(|_| null_device().unwrap()).collect();
+        let of_child = || {
+            let (child_end, parent_end) = exec_barrier().unwrap();
+            let child_setup = ChildSetup { exec_barrier: Some(child_end), ..ChildSetup::default() };
+            let spawning = thread::spawn(move || run_to_end(&shell("exit 3"), None, child_setup).unwrap());
+            let mut number = 0;
+            parent_end.admit(|_, child| {
+                number = fs::read_dir(format!("/proc/{}/fd", child.pid))?.count();
+                Ok(())
+            });
+            assert_eq!(spawning.join().unwrap().0.exit_status(), Some(3));
+            number
+        };
+        // Other tests may use all reserved numbers for a moment, and a child then copies the whole table.
+        assert!((0..20).any(|_| (1..many.len()).contains(&of_child())));
+        assert!(many.iter().all(|fd| rustix::fs::fstat(fd).is_ok()), "the table of this process is unchanged");
+    }
+
     /// Memory that only this process has (proc_pid_smaps(5)), in KiB.
     fn private_kib() -> usize {
         let rollup = fs::read_to_string("/proc/self/smaps_rollup").unwrap();

@@ -4,6 +4,7 @@ use apm2_model::{policy::boot::Boot, state::stream::Stream};
 
 use crate::{
     error::ProcessError,
+    os::spawn_slot,
     supervisor::{Supervisor, past::Past, report::Recovery, services::Services},
 };
 
@@ -17,6 +18,8 @@ impl Unrecovered {
     /// A supervisor without processes that uses these services.
     #[must_use]
     pub fn new(services: Services) -> Self {
+        // The descriptors of adopted processes must not have the low numbers.
+        spawn_slot::reserve();
         Self(Supervisor::new(services))
     }
 
