@@ -23,20 +23,19 @@ impl IdleThreads {
     ///
     /// Blocks, because it reads `/proc`.
     pub(crate) fn of(first: &ProcessIdentity) -> Option<Self> {
-        if Stat::read(first.pid)?.start_ticks != first.start_ticks {
-            return None;
-        }
         let (mut threads, mut unread) = (Vec::new(), vec![first.pid]);
         while let Some(pid) = unread.pop() {
-            let has_ended = Stat::read(pid).is_none_or(|stat| stat.has_ended());
-            if has_ended && pid != first.pid {
-                continue;
-            }
-            for thread in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-                let thread: u32 = thread.ok()?.file_name().to_str()?.parse().ok()?;
+            let stat = Stat::read(pid).filter(|stat| !stat.has_ended());
+            let stat = match stat {
+                Some(stat) if pid != first.pid || stat.start_ticks == first.start_ticks => stat,
+                Some(_) | None if pid == first.pid => return None,
+                // A child has ended.
+                Some(_) | None => continue,
+            };
+            for thread in thread_ids(pid, &stat)? {
                 let read = |file: &str| read_file(&format!("/proc/{pid}/task/{thread}/{file}")).ok();
-                let is_idle = matches!(Stat::parse(&read("stat")?)?.state, b'S' | b'T' | b't');
-                if !is_idle || threads.len() >= THREADS_MAX {
+                let state = if thread == pid { stat.state } else { Stat::parse(&read("stat")?)?.state };
+                if !matches!(state, b'S' | b'T' | b't') || threads.len() >= THREADS_MAX {
                     return None;
                 }
                 let times_scheduled = String::from_utf8(read("schedstat")?).ok()?;
@@ -47,6 +46,17 @@ impl IdleThreads {
         }
         Some(Self { threads })
     }
+}
+
+/// The ids of the threads of a process.
+fn thread_ids(pid: u32, stat: &Stat) -> Option<Vec<u32>> {
+    if stat.threads == 1 {
+        return Some(vec![pid]);
+    }
+    fs::read_dir(format!("/proc/{pid}/task"))
+        .ok()?
+        .map(|thread| thread.ok()?.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,10 @@
 //! Finds the processes of a group or session in `/proc`.
 
-use std::{collections::HashMap, io, os::fd::AsFd as _};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    os::fd::AsFd as _,
+};
 
 use apm2_model::signal::Signal;
 use nix::unistd::{getpgid, getsid};
@@ -77,6 +81,9 @@ fn members_of_each(groups: &[u32]) -> io::Result<Found<Member>> {
     for (query, group) in groups.iter().enumerate() {
         queries.entry(*group).or_default().push(query);
     }
+    // A leader that had ended before the search cannot fork during it, so its state requires no second pass.
+    let has_ended = |pid: &u32| Some((*pid, Stat::read(*pid).filter(Stat::has_ended)?.start_ticks));
+    let ended_before: HashSet<(u32, u64)> = queries.keys().filter_map(has_ended).collect();
     survey(groups.len(), |pid| {
         // getpgid(2) and getsid(2) exclude a process fifty times faster than reading its `stat` file.
         match is_near(pid, &queries) {
@@ -98,6 +105,7 @@ fn members_of_each(groups: &[u32]) -> io::Result<Found<Member>> {
             .collect();
         Ok(match members.is_empty() {
             true => Sighting::Stranger,
+            false if ended_before.contains(&(pid, stat.start_ticks)) => Sighting::Stranger,
             false if stat.has_ended() => Sighting::Ended,
             false => Sighting::Members(members),
         })

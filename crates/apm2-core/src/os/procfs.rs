@@ -133,7 +133,7 @@ pub(crate) struct Stat {
     pub(crate) cpu_ticks: u64,
     pub(crate) resident_pages: u64,
     /// Number of threads of the process.
-    threads: u64,
+    pub(crate) threads: u64,
     is_kernel_thread: bool,
     /// End address of the process's environment (`env_end`); 0 during execve(2), or if this process may not read it.
     env_end: u64,

@@ -31,7 +31,7 @@ const LOOK_MAX: Duration = Duration::from_millis(300);
 /// initialization, or waits for something.
 const IDLE_MIN: Duration = Duration::from_millis(50);
 
-/// The interval between two checks during this time.
+/// The interval between two checks while a process is not idle.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 impl Supervisor {
@@ -135,10 +135,14 @@ fn has_finished(handle: &InstanceHandle) -> bool {
 /// Observes the started instances until all of them are settled, but not longer than [`LOOK_MAX`]. Each instance is given
 /// with the number of its latest run before the start. Returns a text about the first failure.
 async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
+    if begun.is_empty() {
+        return None;
+    }
     let until = Instant::now() + LOOK_MAX;
-    let mut idle: Option<(Instant, Vec<IdleThreads>)> = None;
+    let mut idle: Option<Vec<IdleThreads>> = None;
     loop {
-        let now = Instant::now();
+        // A program that has just been executed is not idle yet, so the first check is made after this interval.
+        sleep(if idle.is_some() { IDLE_MIN } else { LOOK_INTERVAL }).await;
         let idle_now = idle_threads(begun).await;
         // The streams are read after the activity. A process that was idle had not ended then.
         let streams = begun.iter().filter_map(|(handle, before)| Some((handle.view.stream()?, *before)));
@@ -146,15 +150,11 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
         if let Some(failure) = started.iter().find_map(|(stream, before)| failure(stream, *before)) {
             return Some(failure);
         }
-        idle = match (idle, idle_now) {
-            (Some((since, before)), Some(threads)) if before == threads => Some((since, before)),
-            (_, threads) => threads.map(|threads| (Instant::now(), threads)),
-        };
-        let is_settled = idle.as_ref().is_some_and(|(since, _)| now.duration_since(*since) >= IDLE_MIN);
-        if started.is_empty() || is_settled || now >= until {
+        let is_settled = idle.is_some() && idle == idle_now;
+        if started.is_empty() || is_settled || Instant::now() >= until {
             return None;
         }
-        sleep(LOOK_INTERVAL).await;
+        idle = idle_now;
     }
 }
 
