@@ -17,7 +17,7 @@ use apm2_core::supervisor::{LaunchStore, StoredLaunches, UnreadableLaunch};
 use apm2_ledger::{LedgerDir, file};
 use apm2_model::spec::{id::ProcessId, launch::LaunchSpec};
 
-use crate::launch_file;
+use crate::{launch_file, shared_sync::SharedSync};
 
 /// The name of the directory of launch files in the ledger directory.
 const DIR: &str = "launch";
@@ -34,12 +34,13 @@ const SET_ASIDE: &str = "set-aside";
 pub(crate) struct LaunchFiles {
     ledger: Arc<LedgerDir>,
     path: PathBuf,
+    dir_sync: SharedSync,
 }
 
 impl LaunchFiles {
     /// The launch files of the ledger in the directory `ledger`.
     pub(crate) fn new(ledger: &Arc<LedgerDir>) -> Self {
-        Self { ledger: Arc::clone(ledger), path: ledger.at().join(DIR) }
+        Self { ledger: Arc::clone(ledger), path: ledger.at().join(DIR), dir_sync: SharedSync::default() }
     }
 
     fn path(&self, process: ProcessId) -> PathBuf {
@@ -67,8 +68,9 @@ impl LaunchFiles {
         }
     }
 
+    /// Makes the renames and removals in the directory durable.
     fn sync(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        self.dir_sync.sync(|| File::open(&self.path)?.sync_all())
     }
 
     /// Creates the directory if it is missing, and syncs its parent directory. Without the sync, a crash could remove

@@ -42,6 +42,7 @@ mod retention;
 mod server;
 mod service_manager;
 mod session;
+mod shared_sync;
 mod signals;
 pub mod start;
 mod state;
