@@ -4,14 +4,14 @@
 //! ledger, and opens the copy.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use apm2_model::causes::causes;
+use apm2_model::{causes::causes, event::stream_id::StreamId, state::stream::Stream};
 
 use crate::{
     chain::Chain,
@@ -21,7 +21,10 @@ use crate::{
     head::Head,
     journal::reader::JournalReader,
     lock::{Lock, has_owner},
-    read::{reader::Reader, replay::Origin},
+    read::{
+        reader::Reader,
+        replay::{Origin, StreamStates},
+    },
     record::decode_event,
     shared_state::SharedState,
     store::{
@@ -68,9 +71,10 @@ enum Skipped {
 }
 
 /// Compares the store with the journal, and adds the result to `report`. `before` describes the files of the store
-/// before the journal was read: if they have changed since then, the comparison is skipped.
-pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &mut VerifyReport) {
-    match compared(dir, before, report) {
+/// before the journal was read: if they have changed since then, the comparison is skipped. `states` are those of all
+/// streams after the last event of the journal.
+pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, states: StreamStates, report: &mut VerifyReport) {
+    match compared(dir, before, states, report) {
         Ok(findings) => {
             report.store = StoreCheck::Done;
             report.findings.extend(findings);
@@ -79,7 +83,12 @@ pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &mut Ve
     }
 }
 
-fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) -> Result<Vec<Finding>, Skipped> {
+fn compared(
+    dir: &Arc<LedgerDir>,
+    before: &StoreFiles,
+    states: StreamStates,
+    report: &VerifyReport,
+) -> Result<Vec<Finding>, Skipped> {
     let original = dir.at().join(STORE_DIR);
     if has_owner(dir) {
         return Err(Skipped::InUse);
@@ -126,37 +135,43 @@ fn compared(dir: &Arc<LedgerDir>, before: &StoreFiles, report: &VerifyReport) ->
     if let Some(seq) = diverging(&store, head, dir, report.head) {
         return Ok(vec![find(seq, OpenError::Diverged { seq }.to_string())]);
     }
-    Ok(compare_stream_states(dir, store, head, &find))
+    // The store has the events of the journal: their hash chains are equal.
+    let states = if head.seq == report.head.size { Ok(states.into_streams()) } else { states_at(dir, head.seq) };
+    match states {
+        Ok(states) => Ok(compare_snapshots(dir, store, head, &states, &find)),
+        Err(error) => Ok(vec![find(1, causes(&error))]),
+    }
 }
 
-/// Replays the stream states from the store and from the journal, up to the last event of the store, and compares them.
-/// Also compares the snapshots in the store. Returns a finding for each difference.
-fn compare_stream_states(
+/// The states of all streams after event `seq`, from the events in the journal.
+fn states_at(dir: &Arc<LedgerDir>, seq: u64) -> Result<BTreeMap<StreamId, Stream>, StatesError> {
+    Ok(Reader::of_journal(Arc::clone(dir))?.replay(seq, Origin::Genesis)?.streams)
+}
+
+/// Why the states of streams cannot be read from the journal.
+#[derive(Debug, thiserror::Error)]
+enum StatesError {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Compares the states of streams that the store has, from its snapshots and the events after them, with `states`, which
+/// are those after the last event of the store. Returns a finding for each difference.
+fn compare_snapshots(
     dir: &Arc<LedgerDir>,
     store: Store,
     head: StoreHead,
+    states: &BTreeMap<StreamId, Stream>,
     find: &dyn Fn(u64, String) -> Finding,
 ) -> Vec<Finding> {
     let size = Head { size: head.seq, chain: head.chain };
     let stored = Reader::shared(Arc::new(SharedState::new(Arc::clone(dir), size, Some(store))));
-    let journal = match Reader::of_journal(Arc::clone(dir)) {
-        Ok(journal) => journal,
-        Err(error) => return vec![find(1, causes(&error))],
-    };
-    let replayed = |reader: &Reader| reader.replay(head.seq, Origin::Genesis);
-    match (replayed(&stored), replayed(&journal)) {
-        (Ok(from_store), Ok(from_journal)) => {
-            let is_same = |id, stream| {
-                from_store.streams.get(id) == Some(stream)
-                    && stored.stream(*id).is_ok_and(|from_snapshot| from_snapshot.as_ref() == Some(stream))
-            };
-            let differing = from_journal.streams.iter().filter(|(id, stream)| !is_same(*id, *stream));
-            let message =
-                |name: String| format!("the state of {name} in the store differs from its events in the journal");
-            differing.map(|(_, stream)| find(stream.last_seq, message(stream.handle.display_name()))).collect()
-        }
-        (Err(error), _) | (_, Err(error)) => vec![find(1, causes(&error))],
-    }
+    let is_same = |id, state| stored.stream(id).is_ok_and(|found| found.as_ref() == Some(state));
+    let differing = states.iter().filter(|(id, state)| !is_same(**id, *state));
+    let message = |name: String| format!("the state of {name} in the store differs from its events in the journal");
+    differing.map(|(_, state)| find(state.last_seq, message(state.handle.display_name()))).collect()
 }
 
 /// The first event that differs between the journal and the store. Returns `None` if all their common events are equal,

@@ -65,7 +65,7 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
             OpenError::Damaged(damage) => {
                 let mut verifier = Verifier::new(progress);
                 verifier.add_damage(&damage);
-                Ok(verifier.report(0))
+                Ok(verifier.finish(0).0)
             }
             error => Err(error),
         };
@@ -81,9 +81,9 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
     }
     verifier.check_spare_segment(dir);
     verifier.check_catalogs(dir)?;
-    let mut report = verifier.report(count);
+    let (mut report, states) = verifier.finish(count);
     if report.findings.is_empty() {
-        compare(dir, &store, &mut report);
+        compare(dir, &store, states, &mut report);
     }
     if report.findings.is_empty() {
         let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
@@ -372,8 +372,9 @@ impl<'a> Verifier<'a> {
         }
     }
 
-    fn report(self, segments: u64) -> VerifyReport {
-        VerifyReport {
+    /// The report, and the states of all streams.
+    fn finish(self, segments: u64) -> (VerifyReport, StreamStates) {
+        let report = VerifyReport {
             head: Head { size: self.next_seq - 1, chain: self.chain },
             segments,
             events: self.events,
@@ -383,6 +384,7 @@ impl<'a> Verifier<'a> {
             store: StoreCheck::Skipped,
             store_note: None,
             findings: self.findings,
-        }
+        };
+        (report, self.stream_states)
     }
 }
