@@ -7,7 +7,7 @@ use apm2_model::{
     spec::launch::{LaunchSpec, with_id, with_instances},
     state::{ProcessState, stream::Stream},
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 
 use crate::{
     blocking,
@@ -31,7 +31,8 @@ const LOOK_MAX: Duration = Duration::from_millis(300);
 /// initialization, or waits for something.
 const IDLE_MIN: Duration = Duration::from_millis(50);
 
-/// The interval between two checks while a process is not idle.
+/// The time until the first check. It doubles after each check that finds a process that is not idle, so that many starts
+/// on a busy machine are not delayed by checks.
 const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 impl Supervisor {
@@ -140,9 +141,11 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
     }
     let until = Instant::now() + LOOK_MAX;
     let mut idle: Option<Vec<IdleThreads>> = None;
+    let mut interval = LOOK_INTERVAL;
     loop {
         // A program that has just been executed is not idle yet, so the first check is made after this interval.
-        sleep(if idle.is_some() { IDLE_MIN } else { LOOK_INTERVAL }).await;
+        let next = Instant::now() + if idle.is_some() { IDLE_MIN } else { interval };
+        sleep_until(next.min(until)).await;
         let idle_now = idle_threads(begun).await;
         // The streams are read after the activity. A process that was idle had not ended then.
         let streams = begun.iter().filter_map(|(handle, before)| Some((handle.view.stream()?, *before)));
@@ -154,6 +157,7 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
         if started.is_empty() || is_settled || Instant::now() >= until {
             return None;
         }
+        interval = interval.saturating_mul(2);
         idle = idle_now;
     }
 }
