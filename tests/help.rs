@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 19] = [
     "run",
     "up",
     "down",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 18] = [
     "scale",
     "list",
     "show",
+    "why",
     "logs",
     "tail",
     "replay",

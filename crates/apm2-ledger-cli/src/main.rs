@@ -26,6 +26,7 @@ mod time;
 mod usage;
 mod utf8;
 mod view;
+mod why;
 
 use std::io::{self, Write as _};
 

@@ -16,6 +16,7 @@ pub(crate) mod show;
 pub(crate) mod tail;
 pub(crate) mod up;
 pub(crate) mod verify;
+pub(crate) mod why;
 
 use clap::Subcommand;
 
@@ -34,6 +35,7 @@ pub(crate) enum Command {
     Scale(control::ScaleArgs),
     List(list::ListArgs),
     Show(show::ShowArgs),
+    Why(why::WhyArgs),
     Logs(logs::LogsArgs),
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
@@ -65,6 +67,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Keeper(args) => daemon::keeper(&args, context),
         Command::List(args) => list::run(&args, context),
         Command::Show(args) => show::run(&args, context),
+        Command::Why(args) => why::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),

@@ -87,7 +87,7 @@ fn read(
 }
 
 /// The id of the stream that the text `id` identifies.
-fn one(source: &LedgerSource, id: &str) -> Result<StreamId, ReadFailure> {
+pub(crate) fn one(source: &LedgerSource, id: &str) -> Result<StreamId, ReadFailure> {
     match source.named(id)?.as_slice() {
         [] => Err(CliError::from(FindError::from(UnclearId::Unknown(id.to_owned()))).into()),
         [stream] => Ok(*stream),
@@ -99,7 +99,7 @@ fn one(source: &LedgerSource, id: &str) -> Result<StreamId, ReadFailure> {
     }
 }
 
-fn not_yet(id: &str, seq: u64) -> CliError {
+pub(crate) fn not_yet(id: &str, seq: u64) -> CliError {
     CliError::new(ErrorKind::NoSuchProcess, format!("there was no process {id:?} yet at event {seq}"))
         .with_hint("`apm2-ledger list --at` shows those that there were")
 }

@@ -7,5 +7,6 @@ pub(crate) mod invisible;
 pub(crate) mod process;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod why;
 pub(crate) mod words;
 pub(crate) mod zone;

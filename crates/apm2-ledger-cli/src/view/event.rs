@@ -71,7 +71,7 @@ impl<'a> EventView<'a> {
 /// The actor that caused an event: a user, the daemon, or a policy.
 #[derive(Debug, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
-enum ActorView<'a> {
+pub(crate) enum ActorView<'a> {
     Operator { uid: u32, user: Option<&'a str>, terminal: Option<&'a str> },
     Policy,
     Health,
@@ -316,7 +316,7 @@ impl IdentityView {
 /// The rule that refused a restart, with its numbers.
 #[derive(Debug, Serialize)]
 #[serde(tag = "rule", rename_all = "snake_case")]
-enum RuleView {
+pub(crate) enum RuleView {
     PolicyNever,
     Succeeded,
     BudgetSpent { restarts: u32, max_restarts: u32, window_ms: u64 },

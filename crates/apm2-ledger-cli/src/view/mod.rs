@@ -9,6 +9,7 @@ pub(crate) mod handle;
 pub(crate) mod notice;
 pub(crate) mod run;
 pub(crate) mod spec;
+pub(crate) mod why;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};

@@ -1,0 +1,96 @@
+//! The command `why`, which says why a process is in its state.
+
+use apm2_ledger::ReadLedger as _;
+use chrono::{DateTime, Utc};
+
+use crate::{
+    commands::show::{not_yet, one},
+    context::Context,
+    error::CliError,
+    moment::Moment,
+    options::Format,
+    render,
+    source::{LedgerSource, ReadFailure},
+    status::{InstanceStatus, KernelState, Supervision},
+    terminal::say,
+    time::At,
+    view::{
+        notice::items,
+        why::{CauseView, WhyView},
+    },
+    why::{
+        cause::UnwatchedProcess,
+        chain::{Chain, chain},
+        evidence::Evidence,
+    },
+};
+
+/// Say why a process is in its state
+///
+/// Prints the state in one sentence, and then its causes, the newest first: ends, restarts, refusals, stops, failed
+/// health checks and intervals without a daemon, each with its time, who caused it, the recorded reason and the numbers
+/// of its events. Everything is taken from the recorded events.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger why build
+  apm2-ledger why worker-3 --at yesterday      why it was in the state that it had then
+  apm2-ledger why worker-3 --at 1200           directly after event 1200
+  apm2-ledger --format json why build | jq -r '.causes[0].text'
+  apm2-ledger --format jsonl why build         one cause per line")]
+pub(crate) struct WhyArgs {
+    /// Process id, unique prefix of one (4 characters or more), name, or NAME-INSTANCE
+    id: String,
+    /// Explain the state at that time: a time or the sequence number of an event
+    #[arg(long, value_name = "TIME|SEQ")]
+    at: Option<At>,
+}
+
+pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<i32, CliError> {
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
+    let (read, supervision) = context.read(|source| read(source, args, context))?;
+    let (evidence, moment, recorded_until) = read;
+    let status_context = context.status_context(moment, supervision, recorded_until)?;
+    let status = status_context.status(&evidence.stream);
+    print(&chain(&evidence, unwatched(&status)), &status, context)?;
+    if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
+        say(&warning);
+    }
+    Ok(0)
+}
+
+/// The events, the moment that is displayed, and the time of the last event if no daemon answers.
+fn read(
+    source: &LedgerSource,
+    args: &WhyArgs,
+    context: &Context,
+) -> Result<(Evidence, Moment, Option<DateTime<Utc>>), ReadFailure> {
+    // All answers are about the ledger as it is now.
+    let end = source.head()?.end();
+    let moment = context.moment(source, args.at, "--at")?;
+    let id = one(source, &args.id)?;
+    let evidence = Evidence::read(source, id, moment.seq.min(end))?;
+    let evidence = evidence.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    Ok((evidence, moment, source.recorded_until()?))
+}
+
+/// What is known of the process, if no daemon answers and the state may have changed since.
+fn unwatched(status: &InstanceStatus<'_>) -> Option<UnwatchedProcess> {
+    match status.observed {
+        Some(KernelState::Alive) => Some(UnwatchedProcess::Alive),
+        Some(KernelState::Gone) => Some(UnwatchedProcess::Gone),
+        Some(KernelState::Elsewhere | KernelState::Unseen) => Some(UnwatchedProcess::Unknown),
+        None if status.supervision == Some(Supervision::Absent) && status.restart.is_some() => {
+            Some(UnwatchedProcess::AwaitsRestart)
+        }
+        None => None,
+    }
+}
+
+fn print(chain: &Chain, status: &InstanceStatus<'_>, context: &Context) -> Result<(), CliError> {
+    match context.format {
+        Format::Json => context.print_json(&WhyView::new(chain, status, context.notice())),
+        Format::Jsonl => context.print_jsonl(items(context.notice(), chain.causes.iter().map(CauseView::new))),
+        Format::Table => context.print(|out| render::why::page(out, status, chain, context.layout)),
+    }
+}
