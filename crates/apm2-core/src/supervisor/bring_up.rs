@@ -164,9 +164,9 @@ async fn look(begun: &[(InstanceHandle, u64)]) -> Option<String> {
 
 /// The threads of the started instances; `None` if one of them is not idle. An instance that has finished has no threads.
 async fn idle_threads(begun: &[(InstanceHandle, u64)]) -> Option<Vec<IdleThreads>> {
-    let streams: Vec<Stream> = begun.iter().filter_map(|(handle, _)| handle.view.stream()).collect();
+    let streams = begun.iter().filter_map(|(handle, _)| handle.view.stream());
     let unfinished: Option<Vec<ProcessIdentity>> =
-        streams.iter().filter(|stream| !stream.finished).map(|stream| stream.identity).collect();
+        streams.filter(|stream| !stream.finished).map(|stream| stream.identity).collect();
     let unfinished = unfinished?;
     // An error means that the runtime is shutting down.
     blocking::step(move || unfinished.iter().map(IdleThreads::of).collect()).await.ok()?
