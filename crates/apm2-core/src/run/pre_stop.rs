@@ -77,7 +77,7 @@ async fn run(
     let mut results = Vec::new();
     for words in commands {
         let Some((program, args)) = words.split_first() else { continue };
-        let recorded = known.redact_args(&words).join(" ");
+        let recorded = known.redact_args(words.clone()).join(" ");
         let left = until.borrow().saturating_duration_since(Instant::now());
         if left.is_zero() {
             let detail = "not run: no time was left".to_owned();

@@ -217,7 +217,7 @@ impl StreamV1 {
         let id = StreamId { process_id: spec.id, instance: self.instance };
         let time = |ns: i64| Utc.timestamp_nanos(ns);
         let handle = ProcessHandle {
-            spec: (*spec).clone(),
+            spec: spec.into_spec(),
             instance: self.instance,
             state: self.state.into(),
             pid: self.pid,

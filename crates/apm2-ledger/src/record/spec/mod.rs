@@ -154,7 +154,7 @@ impl SpecV3 {
             None if self.health_env_names.is_empty() => {}
             None => return Err(RecordError::Range("variables of a health check")),
         }
-        Ok(RedactedSpec::new(&spec))
+        Ok(spec.into())
     }
 }
 
@@ -164,7 +164,7 @@ impl SpecV1 {
     /// # Errors
     /// When the specification has settings that need version 3.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
-        let spec = RedactedSpec::new(&self.into_plain()?);
+        let spec = RedactedSpec::from(self.into_plain()?);
         if needs_version_3(&spec) { Err(RecordError::Range("version of a specification")) } else { Ok(spec) }
     }
 

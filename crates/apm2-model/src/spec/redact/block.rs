@@ -116,7 +116,7 @@ mod tests {
             (["a", "b -----BEGIN X KEY----- LEAK", "c"], ["a", "b <redacted>", "c"]),
             (["-----END X KEY-----", "LEAK -----END X KEY-----", "c"], ["<redacted>", "<redacted>", "c"]),
         ] {
-            assert_eq!(redact_args(&args.map(str::to_owned)), expected);
+            assert_eq!(redact_args(args.map(str::to_owned).to_vec()), expected);
         }
     }
 

@@ -41,7 +41,7 @@ fn filtered(line: &str) -> String {
         return filter::redact_text(line);
     }
     let args: Vec<String> = line.split(BORDER).map(str::to_owned).collect();
-    let masked = filter::redact_args(&args);
+    let masked = filter::redact_args(args.clone());
     assert_eq!(masked.len(), args.len());
     masked.join("\0")
 }

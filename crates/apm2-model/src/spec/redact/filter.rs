@@ -1,5 +1,7 @@
 //! The secret filter: applies all detection methods until no method finds another secret.
 
+use std::borrow::Cow;
+
 use crate::spec::redact::{
     assignment, block, command_line, header, login_file,
     mark::REDACTED,
@@ -14,32 +16,41 @@ const PASSES_MAX: usize = 8;
 
 /// Masks everything in `text` that looks like a secret. For reasons, error messages and output lines.
 pub fn redact_text(text: &str) -> String {
-    settled(text.to_owned(), |text| pass(Text { text, is_args: false })).unwrap_or_else(|| REDACTED.to_owned())
+    settled(text, false).map_or_else(|| REDACTED.to_owned(), Cow::into_owned)
 }
 
 /// Masks everything in the arguments of a command, or in a program with its arguments, that looks like a secret. The
 /// number of arguments stays the same.
-pub(crate) fn redact_args(args: &[String]) -> Vec<String> {
+pub(crate) fn redact_args(mut args: Vec<String>) -> Vec<String> {
     if args.is_empty() {
-        return Vec::new();
+        return args;
     }
     // The argument contains a NUL byte. execve(2) cannot pass such an argument, so it comes from a damaged record.
-    let plain = args.iter().map(|arg| if arg.contains(BORDER) { REDACTED } else { arg.as_str() });
-    let joined = plain.collect::<Vec<_>>().join("\0");
-    let masked = settled(joined, |text| pass(Text { text, is_args: true }));
-    let masked: Vec<String> = masked.iter().flat_map(|text| text.split(BORDER)).map(str::to_owned).collect();
+    args.iter_mut().filter(|arg| arg.contains(BORDER)).for_each(|arg| REDACTED.clone_into(arg));
+    let joined = args.join("\0");
+    let masked = match settled(&joined, true) {
+        Some(Cow::Borrowed(_)) => return args,
+        Some(Cow::Owned(masked)) => masked,
+        None => String::new(),
+    };
+    let masked: Vec<String> = masked.split(BORDER).map(str::to_owned).collect();
     if masked.len() == args.len() { masked } else { vec![REDACTED.to_owned(); args.len()] }
 }
 
-/// Applies `mask` until the text does not change; `None` after too many passes. Recorded text must not change when it
-/// is masked again.
-fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
+/// Masks until the text does not change; `None` after too many passes. Recorded text must not change when it is masked
+/// again.
+fn settled(text: &str, is_args: bool) -> Option<Cow<'_, str>> {
+    let mut settled = Cow::Borrowed(text);
     for _ in 0..PASSES_MAX {
-        let masked = mask(&text);
-        if masked == text {
-            return Some(masked);
+        let spans = spans(Text { text: &settled, is_args });
+        if spans.is_empty() {
+            return Some(settled);
         }
-        text = masked;
+        let masked = spans.mask(&settled);
+        if masked == settled {
+            return Some(settled);
+        }
+        settled = Cow::Owned(masked);
     }
     None
 }
@@ -47,10 +58,6 @@ fn settled(mut text: String, mask: impl Fn(&str) -> String) -> Option<String> {
 /// The parts of a value that look like secrets.
 pub(crate) fn secrets_in(value: &str) -> Vec<&str> {
     spans(Text { text: value, is_args: false }).parts(value)
-}
-
-fn pass(text: Text<'_>) -> String {
-    spans(text).mask(text.text)
 }
 
 fn spans(text: Text<'_>) -> Spans {

@@ -25,7 +25,9 @@ use std::{
 use crate::spec::{
     ProcessSpec,
     redact::{
-        classify, encoding, filter, name,
+        classify, encoding, filter,
+        mark::REDACTED,
+        name,
         span::Spans,
         view::{self, View},
     },
@@ -140,7 +142,8 @@ impl Known {
     /// The secrets among the values of these variables.
     pub fn of<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let mut forms = Forms::default();
-        for (name, value) in variables {
+        // A recorded specification has only the mark for each value.
+        for (name, value) in variables.into_iter().filter(|(_, value)| *value != REDACTED) {
             forms.add_variable(name::judge(name, None).is_some(), value);
         }
         Self(Arc::new(forms))
@@ -186,8 +189,11 @@ impl Known {
 
     /// Masks the known values in the arguments of a command, or in the command with its arguments, and then applies the
     /// filter for other secrets.
-    pub fn redact_args(&self, args: &[String]) -> Vec<String> {
-        filter::redact_args(&args.iter().map(|arg| self.mask(arg)).collect::<Vec<_>>())
+    pub fn redact_args(&self, mut args: Vec<String>) -> Vec<String> {
+        if !self.0.forms.is_empty() {
+            args.iter_mut().for_each(|arg| *arg = self.mask(arg));
+        }
+        filter::redact_args(args)
     }
 
     /// Masks the known values in a path, and then applies the filter for other secrets. A path that is not UTF-8 keeps

@@ -1,5 +1,7 @@
 //! Finds tokens by their form alone: by the prefix of their provider, or by another characteristic form.
 
+use std::{iter, sync::LazyLock};
+
 use crate::spec::redact::{
     span::Spans,
     text::{Text, is_space},
@@ -134,6 +136,17 @@ const SHAPES: [Shape; 96] = [
     ("eyJ", 4, ENCODED, Sign::None),
 ];
 
+/// For each first byte, a bit for each of [`SHAPES`] whose prefix begins with it. The text at most positions is therefore
+/// compared with few prefixes or with none.
+static SHAPES_BY_BYTE: LazyLock<[u128; 128]> = LazyLock::new(|| {
+    let mut table = [0; 128];
+    for (index, (prefix, ..)) in SHAPES.iter().enumerate() {
+        let place = prefix.bytes().next().and_then(|first| table.get_mut(usize::from(first)));
+        place.into_iter().for_each(|bits: &mut u128| *bits |= 1 << index);
+    }
+    table
+});
+
 /// Token prefixes that do not occur in other texts.
 const PLAIN_SHAPES: [&str; 8] =
     ["AGE-SECRET-KEY-", "dp.pt.", "dp.st.", "PMAK-", "pat-na1-", "pat-eu1-", "amzn.mws.", "AQVN"];
@@ -143,6 +156,9 @@ const PLAIN_BODY_MIN: usize = 12;
 
 /// The greatest number of bytes of a token that are examined.
 const LOOK_BYTES_MAX: usize = 256;
+
+/// The least number of bytes of a token that has no known prefix, but another characteristic form.
+const FORM_BYTES_MIN: usize = 34;
 
 /// Finds the tokens of known providers and forms in a text.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
@@ -176,15 +192,29 @@ fn is_start(text: Text<'_>, at: usize, byte: u8) -> bool {
     is_escape || is_encoded || is_option
 }
 
+/// The shapes whose prefix begins with the first byte of `rest`, in the order of [`SHAPES`].
+fn shapes_of_byte(rest: &str) -> impl Iterator<Item = &'static Shape> {
+    let first = rest.bytes().next().map_or(0, usize::from);
+    let mut bits = SHAPES_BY_BYTE.get(first).copied().unwrap_or(0);
+    iter::from_fn(move || {
+        // Without a bit left, this is no index.
+        let index = bits.trailing_zeros();
+        bits &= bits.wrapping_sub(1);
+        SHAPES.get(usize::try_from(index).ok()?)
+    })
+}
+
 /// The range of the token at `at`, if the text there begins with a known prefix.
 fn token_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
     let rest = text.text.get(at..)?;
-    if let Some(prefix) = PLAIN_SHAPES.iter().find(|prefix| rest.starts_with(**prefix)) {
+    let first = rest.bytes().next();
+    let mut plain = PLAIN_SHAPES.iter().filter(|prefix| prefix.bytes().next() == first);
+    if let Some(prefix) = plain.find(|prefix| rest.starts_with(**prefix)) {
         let from = at + prefix.len();
         let end = run_end(text, from, JOINED);
         return (end >= from + PLAIN_BODY_MIN).then_some((at, end));
     }
-    SHAPES.iter().filter(|shape| rest.starts_with(shape.0)).find_map(|(prefix, body_min, joined, sign)| {
+    shapes_of_byte(rest).filter(|shape| rest.starts_with(shape.0)).find_map(|(prefix, body_min, joined, sign)| {
         let from = at + prefix.len();
         let sample = text.sample(from, LOOK_BYTES_MAX);
         let body_end = sample.bytes().position(|byte| !is_of(byte, joined)).unwrap_or(sample.len());
@@ -229,7 +259,7 @@ fn form_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
         return crypt_hash(sample).map(|length| (at, at + length));
     }
     let length = sample.bytes().position(|byte| !(is_of(byte, ENCODED) || byte == b':')).unwrap_or(sample.len());
-    let word = sample.get(..length)?;
+    let word = sample.get(..length).filter(|word| word.len() >= FORM_BYTES_MIN)?;
     telegram(word).or_else(|| discord(word)).or_else(|| azure(word)).map(|(from, to)| (at + from, at + to))
 }
 
@@ -267,7 +297,9 @@ fn discord(word: &str) -> Option<(usize, usize)> {
 /// A secret of an application in Microsoft Entra (`abc8Q~…`), or the key of a storage account (88 characters, `==`).
 fn azure(word: &str) -> Option<(usize, usize)> {
     let secret = word.split(|c: char| !(c.is_ascii_alphanumeric() || "_-.~".contains(c))).next()?;
-    if secret.len() >= 34 && secret.get(3..6).is_some_and(|mark| mark.ends_with("Q~") || mark.starts_with("Q~")) {
+    if secret.len() >= FORM_BYTES_MIN
+        && secret.get(3..6).is_some_and(|mark| mark.ends_with("Q~") || mark.starts_with("Q~"))
+    {
         return Some((0, secret.len()));
     }
     let key = word.get(..88)?;

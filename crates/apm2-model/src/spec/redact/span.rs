@@ -16,6 +16,10 @@ impl Spans {
         }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The text in each range.
     pub(crate) fn parts<'a>(&self, text: &'a str) -> Vec<&'a str> {
         self.0.iter().filter_map(|range| text.get(range.clone())).collect()

@@ -25,13 +25,22 @@ impl RedactedSpec {
         Self::without(spec, &Known::of_spec(spec))
     }
 
+    /// The specification, which has no secrets.
+    #[must_use]
+    pub fn into_spec(self) -> ProcessSpec {
+        *self.0
+    }
+
     /// Like [`new`](Self::new), but also masks the values in `known`, such as credentials.
     pub fn without(spec: &ProcessSpec, known: &Known) -> Self {
-        let mut safe = spec.clone();
+        Self::masked(spec.clone(), known)
+    }
+
+    fn masked(mut safe: ProcessSpec, known: &Known) -> Self {
         safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));
         redact_command(&mut safe.command, &mut safe.args, known);
         for command in &mut safe.shutdown.pre_stop {
-            *command = known.redact_args(command);
+            *command = known.redact_args(std::mem::take(command));
         }
         match safe.health.as_mut().map(|health| &mut health.check) {
             Some(HealthCheck::Script { command, args }) => redact_command(command, args, known),
@@ -59,9 +68,17 @@ impl RedactedSpec {
 fn redact_command(command: &mut String, args: &mut Vec<String>, known: &Known) {
     let mut words = vec![std::mem::take(command)];
     words.append(args);
-    let mut masked = known.redact_args(&words).into_iter();
+    let mut masked = known.redact_args(words).into_iter();
     *command = masked.next().unwrap_or_else(|| REDACTED.to_owned());
     args.extend(masked);
+}
+
+impl From<ProcessSpec> for RedactedSpec {
+    /// As [`new`](Self::new).
+    fn from(spec: ProcessSpec) -> Self {
+        let known = Known::of_spec(&spec);
+        Self::masked(spec, &known)
+    }
 }
 
 impl Deref for RedactedSpec {
