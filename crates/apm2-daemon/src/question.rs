@@ -7,7 +7,7 @@
 
 use apm2_ledger::{
     Direction, EventQuery, EventsQuestion, Found, KindSet, StatesQuestion, StreamAt,
-    record::{RecordError, decode_event, decode_stream, encode_event, encode_stream},
+    record::{RecordError, decode_event, decode_stream, encode_event},
 };
 use apm2_model::{
     event::{Event, stream_id::StreamId},
@@ -195,9 +195,9 @@ impl FrameBody {
         Ok(self.add(&bytes))
     }
 
-    /// Adds a state. Returns whether the frame is to be sent now.
-    pub(crate) fn add_state(&mut self, state: &Stream) -> Result<bool, RecordError> {
-        Ok(self.add(&encode_stream(state)?))
+    /// Adds the record of a state. Returns whether the frame is to be sent now.
+    pub(crate) fn add_state(&mut self, record: &[u8]) -> bool {
+        self.add(record)
     }
 
     fn add(&mut self, bytes: &[u8]) -> bool {
@@ -213,20 +213,19 @@ impl FrameBody {
     }
 }
 
-/// The events in the body of a frame; an error for one that cannot be decoded.
-pub(crate) fn events(body: &[u8]) -> impl Iterator<Item = Result<Event, String>> + '_ {
-    parts(body).map(|part| {
-        let (seq, record) = part?.split_first_chunk().ok_or_else(cut_short)?;
-        decode_event(u64::from_be_bytes(*seq), record).map_err(|error| error.to_string())
-    })
+/// The event in a part of a frame.
+pub(crate) fn event(part: &[u8]) -> Result<Event, String> {
+    let (seq, record) = part.split_first_chunk().ok_or_else(cut_short)?;
+    decode_event(u64::from_be_bytes(*seq), record).map_err(|error| error.to_string())
 }
 
-/// The states in the body of a frame; an error for one that cannot be decoded.
-pub(crate) fn states(body: &[u8]) -> impl Iterator<Item = Result<Stream, String>> + '_ {
-    parts(body).map(|part| decode_stream(part?).map_err(|error| error.to_string()))
+/// The state in a part of a frame.
+pub(crate) fn state(part: &[u8]) -> Result<Stream, String> {
+    decode_stream(part).map_err(|error| error.to_string())
 }
 
-fn parts(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], String>> {
+/// The parts of the body of a frame, each of which is an event or a state; an error for one that is cut short.
+pub(crate) fn parts(mut body: &[u8]) -> impl Iterator<Item = Result<&[u8], String>> {
     std::iter::from_fn(move || {
         if body.is_empty() {
             return None;

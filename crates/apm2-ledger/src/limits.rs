@@ -49,14 +49,18 @@ pub const SNAPSHOT_EVENTS: u64 = 10_000;
 /// as snapshots and dropped; the next append to such a stream reads its snapshot.
 pub const STREAM_HEADS_MAX: usize = 1024;
 
-/// Number of streams whose states are in memory at the same time while the states of all streams at an earlier event are
-/// read. A ledger with more streams is read once for each such number of them.
-pub const STATES_PAGE_STREAMS: usize = 4096;
+/// Size of the states of streams that are in memory at the same time while the states of all streams at an earlier event are
+/// read; the states of about 40,000 streams of ordinary commands. A ledger with more of them is read once for each such page.
+pub const STATES_PAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Number of frames after which sled is flushed. This limits the events that must be added to the store again after a
 /// crash. It also limits the concurrent work in sled's thread pool, which can deadlock when it is full: a write holds
 /// the lock of sled's segments and waits for a truncation, and every thread that could truncate waits for that lock.
 pub const FLUSH_FRAMES: u64 = 32;
+
+/// Number of small writes after each frame that make sled reclaim space: about two nodes are moved. With twice as many, the
+/// file of the store would be a tenth smaller.
+pub const RECLAIM_WRITES: u8 = 20;
 
 /// How long opening a ledger waits for the lock of its directory. Other processes that only check the lock hold it for
 /// a short time.

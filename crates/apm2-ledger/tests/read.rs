@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use apm2_core::process::{StreamId, id_query::UnclearId};
 use apm2_ledger::{
     Cancel, EventQuery, EventsQuestion, FindError, Ledger, Origin, ReadError, ReadLedger, Reader, Source,
-    StatesQuestion, StreamAt,
+    StatesQuestion, StreamAt, record::decode_stream,
 };
 use chrono::{DateTime, Utc};
 
@@ -98,6 +98,30 @@ fn replay_from_a_snapshot_and_from_nothing_is_the_same_at_every_point() {
     let ledger = Ledger::open(dir.path()).unwrap();
     let kept = ledger.reader().replay(u64::MAX, Origin::Snapshot).unwrap();
     assert_eq!(kept.events, 0, "a closed ledger keeps its folds");
+}
+
+#[test]
+fn the_records_of_states_are_those_of_the_states_that_are_read() {
+    let (dir, events) = closed_ledger();
+    both(dir.path(), |reader| {
+        for upto in [0, 1, 50, 200, events.len() as u64, u64::MAX] {
+            let (mut states, mut records) = (Vec::new(), Vec::new());
+            let question = StatesQuestion::All(upto);
+            ReadLedger::states(reader, &question, &mut |state| {
+                states.push(state);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            reader
+                .encoded_states(&question, &mut |record| {
+                    records.push(decode_stream(&record).unwrap());
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+            assert_eq!(records, states, "up to {upto}");
+            assert_eq!(states, reader.replay(upto, Origin::Genesis).unwrap().streams.into_values().collect::<Vec<_>>());
+        }
+    });
 }
 
 #[test]

@@ -99,7 +99,7 @@ fn answer(reader: &Reader, question: Question, frames: &mpsc::Sender<Vec<u8>>) -
             ReadLedger::events(reader, &question, &mut |event| sending.add(|body| body.add_event(&event)))?
         }
         Question::States(question) => {
-            reader.states(&question, &mut |state| sending.add(|body| body.add_state(&state)))?
+            reader.encoded_states(&question, &mut |state| sending.add(|body| Ok(body.add_state(&state))))?
         }
     };
     sending.end()?;

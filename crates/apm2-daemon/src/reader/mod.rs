@@ -18,7 +18,7 @@ use crate::{
     client::{Client, Received},
     error::ClientError,
     protocol::{CallAnswer, ClientRequest},
-    question::{SentQuestion, events, states},
+    question::{SentQuestion, event, parts, state},
 };
 
 /// Reads a ledger through its daemon, with one call for each question. A daemon of an earlier version refuses the calls.
@@ -70,12 +70,12 @@ impl DaemonReader {
     fn list<T>(
         &self,
         question: SentQuestion,
-        elements: impl Fn(&[u8]) -> Vec<Result<T, String>>,
+        decode: fn(&[u8]) -> Result<T, String>,
         visit: &mut dyn FnMut(T) -> ControlFlow<()>,
     ) -> Result<Option<u64>, ClientError> {
         let take = |body: &[u8]| {
-            for element in elements(body) {
-                if visit(element.map_err(ClientError::Protocol)?).is_break() {
+            for part in parts(body) {
+                if visit(part.and_then(decode).map_err(ClientError::Protocol)?).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
@@ -122,7 +122,7 @@ impl ReadLedger for DaemonReader {
         question: &EventsQuestion,
         visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
     ) -> Result<Option<u64>, ClientError> {
-        self.list(question.into(), |body| events(body).collect(), visit)
+        self.list(question.into(), event, visit)
     }
 
     fn states(
@@ -130,6 +130,6 @@ impl ReadLedger for DaemonReader {
         question: &StatesQuestion,
         visit: &mut dyn FnMut(Stream) -> ControlFlow<()>,
     ) -> Result<Option<u64>, ClientError> {
-        self.list(question.into(), |body| states(body).collect(), visit)
+        self.list(question.into(), state, visit)
     }
 }

@@ -3,7 +3,11 @@
 //! The text of a cell is escaped when the cell is created, so no table contains a control character, on a terminal or
 //! in a pipe.
 
-use std::io::{self, Write};
+use std::{
+    borrow::Cow,
+    io::{self, Write},
+    iter,
+};
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -38,13 +42,19 @@ pub(crate) enum Align {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Cell {
     text: String,
+    /// The width of the text in columns.
+    width: usize,
     style: Style,
 }
 
 impl Cell {
     /// A cell with the text `text`, which is escaped.
-    pub(crate) fn new(text: impl AsRef<str>) -> Self {
-        Self { text: escape(text.as_ref()).into_owned(), style: Style::Plain }
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        let mut text = text.into();
+        if let Cow::Owned(escaped) = escape(&text) {
+            text = escaped;
+        }
+        Self { width: text.width(), text, style: Style::Plain }
     }
 
     pub(crate) fn styled(mut self, style: Style) -> Self {
@@ -52,19 +62,31 @@ impl Cell {
         self
     }
 
-    /// The cell padded to `width` columns and truncated to `room` columns.
-    fn fit(&self, align: Align, width: usize, room: usize) -> String {
-        let text = cut(&self.text, room);
-        let pad = " ".repeat(width.min(room).saturating_sub(text.width()));
-        let painted = self.style.paint(&text);
-        match align {
-            Align::Left => painted + &pad,
-            Align::Right => pad + &painted,
+    /// Appends the cell to `line`, padded to `width` columns and truncated to `room` columns.
+    fn push_to(&self, line: &mut String, align: Align, width: usize, room: usize, color: bool) {
+        let (text, text_width) = if self.width <= room {
+            (Cow::Borrowed(self.text.as_str()), self.width)
+        } else {
+            let text = cut(&self.text, room);
+            let width = text.width();
+            (Cow::Owned(text), width)
+        };
+        let pad = iter::repeat_n(' ', width.min(room).saturating_sub(text_width));
+        if align == Align::Right {
+            line.extend(pad.clone());
+        }
+        if color && self.style != Style::Plain {
+            line.push_str(&self.style.paint(&text));
+        } else {
+            line.push_str(&text);
+        }
+        if align == Align::Left {
+            line.extend(pad);
         }
     }
 }
 
-impl<T: AsRef<str>> From<T> for Cell {
+impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self::new(text)
     }
@@ -98,8 +120,12 @@ impl<const N: usize> Table<N> {
     pub(crate) fn write(&self, out: &mut dyn Write, indent: &str, layout: Layout) -> io::Result<()> {
         let headings = self.headings.map(|headings| headings.map(|text| Cell::new(text).styled(Style::Heading)));
         let widths = self.widths(headings.as_ref());
+        let mut line = String::new();
         for row in headings.iter().chain(&self.rows) {
-            writeln!(out, "{}", self.line(row, &widths, indent, layout))?;
+            indent.clone_into(&mut line);
+            self.push_row(&mut line, row, &widths, layout);
+            line.push('\n');
+            out.write_all(line.as_bytes())?;
         }
         Ok(())
     }
@@ -108,30 +134,28 @@ impl<const N: usize> Table<N> {
         let mut widths = [0; N];
         for row in headings.into_iter().chain(&self.rows) {
             for (width, cell) in widths.iter_mut().zip(row) {
-                *width = cell.text.width().max(*width);
+                *width = cell.width.max(*width);
             }
         }
         widths
     }
 
-    fn line(&self, row: &[Cell; N], widths: &[usize; N], indent: &str, layout: Layout) -> String {
+    /// Appends the cells of a row to `line`, which contains the indent.
+    fn push_row(&self, line: &mut String, row: &[Cell; N], widths: &[usize; N], layout: Layout) {
         let filled = row.iter().rposition(|cell| !cell.text.is_empty()).map_or(0, |last| last + 1);
-        let mut room = layout.width_columns.unwrap_or(usize::MAX).saturating_sub(indent.width());
-        let mut line = indent.to_owned();
+        let mut room = layout.width_columns.unwrap_or(usize::MAX).saturating_sub(line.width());
         for (index, ((cell, align), width)) in row.iter().zip(self.align).zip(widths).take(filled).enumerate() {
             let is_last = index + 1 == filled;
             // The last column gets no padding. A column without space for text is left out.
             let padded = if is_last && align == Align::Left { 0 } else { *width };
-            let cell = if layout.color { cell.clone() } else { cell.clone().styled(Style::Plain) };
-            line += &cell.fit(align, padded, room);
+            cell.push_to(line, align, padded, room, layout.color);
             room = room.saturating_sub(*width);
             if is_last || room <= GAP.width() {
                 break;
             }
-            line += GAP;
+            line.push_str(GAP);
             room -= GAP.width();
         }
-        line
     }
 }
 

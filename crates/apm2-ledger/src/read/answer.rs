@@ -12,7 +12,9 @@ use crate::{
         query::Direction,
         read_ledger::{EventsQuestion, Found, LedgerHead, ReadLedger, StatesQuestion},
         reader::Reader,
+        state::{Checked, State},
     },
+    record::RecordError,
 };
 
 impl Reader {
@@ -73,6 +75,30 @@ impl ReadLedger for Reader {
         question: &StatesQuestion,
         visit: &mut dyn FnMut(Stream) -> ControlFlow<()>,
     ) -> Result<Option<u64>, ReadError> {
+        self.each_state(question, State::decoded, &mut |state| visit(*state))
+    }
+}
+
+impl Reader {
+    /// Like [`ReadLedger::states`], with the record of each state, see [`decode_stream`](crate::record::decode_stream). A state
+    /// that is stored is not decoded for this.
+    ///
+    /// # Errors
+    /// Those of [`ReadLedger::states`].
+    pub fn encoded_states(
+        &self,
+        question: &StatesQuestion,
+        visit: &mut dyn FnMut(Vec<u8>) -> ControlFlow<()>,
+    ) -> Result<Option<u64>, ReadError> {
+        self.each_state(question, State::encoded, visit)
+    }
+
+    fn each_state<T>(
+        &self,
+        question: &StatesQuestion,
+        check: impl Fn(State) -> Result<Checked<T>, RecordError>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> Result<Option<u64>, ReadError> {
         let head = self.ledger_head();
         let mut is_whole = true;
         let mut take = |state| {
@@ -81,12 +107,14 @@ impl ReadLedger for Reader {
             went_on
         };
         match question {
-            StatesQuestion::All(upto) => current_states::each_at(self, head.end().min(*upto), take)?,
+            StatesQuestion::All(upto) => current_states::each_at(self, head.end().min(*upto), check, take)?,
             StatesQuestion::Of(streams) => {
                 for at in streams {
                     self.check_cancelled()?;
-                    let state = self.stream_at(at.id, head.end().min(at.seq))?;
-                    if state.is_some_and(|state| take(state).is_break()) {
+                    let Some(stream) = self.stream_at(at.id, head.end().min(at.seq))? else { continue };
+                    let seq = stream.last_seq;
+                    let unreadable = |source| ReadError::Record { seq, source };
+                    if take(check(State::Decoded(Box::new(stream))).map_err(unreadable)?.state).is_break() {
                         break;
                     }
                 }

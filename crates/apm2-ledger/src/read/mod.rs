@@ -15,5 +15,6 @@ pub(crate) mod read_ledger;
 pub(crate) mod reader;
 pub(crate) mod replay;
 pub(crate) mod sealed_states;
+pub(crate) mod state;
 pub(crate) mod state_pages;
 pub(crate) mod states_before;

@@ -1,10 +1,7 @@
-//! The states of all streams after any event, from the states in the sealed segments and the events after those. At most
-//! [`STATES_PAGE_STREAMS`] states are in memory at the same time.
+//! The states of all streams after any event, from the states in the sealed segments and the events after those. The states
+//! in memory at the same time take about [`STATES_PAGE_BYTES`]. Most of them are not decoded, because no event follows.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use apm2_model::{
     event::{Event, stream_id::StreamId},
@@ -14,9 +11,13 @@ use apm2_model::{
 use crate::{
     error::ReadError,
     journal::sealed::reader::SealedSegment,
-    limits::STATES_PAGE_STREAMS,
-    read::{reader::Reader, replay::each_decoded},
-    record::decode_stream,
+    limits::STATES_PAGE_BYTES,
+    read::{
+        reader::Reader,
+        replay::each_decoded,
+        state::{Checked, State},
+    },
+    record::is_current_stream,
 };
 
 /// Calls `visit` with the state after event `upto` of each stream whose id is after `after`, in the order of the stream
@@ -25,13 +26,13 @@ pub(crate) fn each_after(
     reader: &Reader,
     upto: u64,
     mut after: Option<StreamId>,
-    visit: &mut dyn FnMut(Stream) -> ControlFlow<()>,
+    visit: &mut dyn FnMut(StreamId, State) -> Result<ControlFlow<()>, ReadError>,
 ) -> Result<(), ReadError> {
     loop {
-        let page = Page::read(reader, upto, after, STATES_PAGE_STREAMS)?;
+        let page = Page::read(reader, upto, after, STATES_PAGE_BYTES)?;
         after = page.streams.last_key_value().map(|(id, _)| *id);
-        for stream in page.streams.into_values() {
-            if visit(*stream).is_break() {
+        for (id, state) in page.streams {
+            if visit(id, state)?.is_break() {
                 return Ok(());
             }
         }
@@ -46,13 +47,15 @@ struct Page {
     after: Option<StreamId>,
     /// The first stream that is not on this page, because the page is full; `None` for the last page.
     end: Option<StreamId>,
-    max: usize,
-    streams: BTreeMap<StreamId, Box<Stream>>,
+    max_bytes: usize,
+    bytes: usize,
+    streams: BTreeMap<StreamId, State>,
 }
 
 impl Page {
-    fn read(reader: &Reader, upto: u64, after: Option<StreamId>, max: usize) -> Result<Self, ReadError> {
-        let empty = || Self { after, end: None, max, streams: BTreeMap::new() };
+    /// Reads at least one state, and no more than `max_bytes` of states otherwise.
+    fn read(reader: &Reader, upto: u64, after: Option<StreamId>, max_bytes: usize) -> Result<Self, ReadError> {
+        let empty = || Self { after, end: None, max_bytes, bytes: 0, streams: BTreeMap::new() };
         let mut page = empty();
         let sealed = reader.leading_sealed(upto)?.unwrap_or_default();
         let mut first = 1;
@@ -74,15 +77,18 @@ impl Page {
         self.after.is_none_or(|after| id > after) && self.end.is_none_or(|end| id < end)
     }
 
-    fn insert(&mut self, stream: Stream) {
-        self.streams.insert(stream.id, Box::new(stream));
-        if self.streams.len() > self.max {
-            self.end = self.streams.pop_last().map(|(id, _)| id).or(self.end);
+    fn insert(&mut self, id: StreamId, state: State) {
+        self.bytes += state.weight();
+        self.streams.insert(id, state);
+        while self.bytes > self.max_bytes && self.streams.len() > 1 {
+            let Some((id, state)) = self.streams.pop_last() else { return };
+            self.bytes = self.bytes.saturating_sub(state.weight());
+            self.end = Some(id);
         }
     }
 
-    /// Adds the states of the streams that no later segment has a state of. `None` when the segment has no states or one
-    /// cannot be read.
+    /// Adds the states of the streams that no later segment has a state of. `None` when the segment has no states, or has
+    /// states that this version of the program cannot decode.
     fn add_sealed(&mut self, segment: &SealedSegment) -> Option<()> {
         if !segment.has_states().ok()? {
             return None;
@@ -90,7 +96,10 @@ impl Page {
         for state in segment.states().ok()? {
             let (id, bytes) = state.ok()?;
             if self.covers(id) && !self.streams.contains_key(&id) {
-                self.insert(decode_stream(&bytes).ok().filter(|state| state.id == id)?);
+                if !is_current_stream(&bytes) {
+                    return None;
+                }
+                self.insert(id, State::Stored(bytes));
             }
         }
         Some(())
@@ -103,13 +112,20 @@ impl Page {
         if !self.covers(event.stream) {
             return Ok(());
         }
-        match self.streams.entry(event.stream) {
-            Entry::Occupied(mut stream) => stream.get_mut().apply(event),
-            Entry::Vacant(_) => {
-                self.insert(Stream::begin(event)?);
-                Ok(())
+        match self.streams.get_mut(&event.stream) {
+            None => self.insert(event.stream, State::Decoded(Box::new(Stream::begin(event)?))),
+            Some(State::Decoded(stream)) => stream.apply(event)?,
+            Some(State::Stored(bytes)) => {
+                let stored = State::Stored(std::mem::take(bytes));
+                self.bytes = self.bytes.saturating_sub(stored.weight());
+                // The record is left without bytes where it cannot be decoded. The state is replayed where it is used.
+                if let Ok(Checked { state: mut stream, .. }) = stored.decoded() {
+                    stream.apply(event)?;
+                    self.insert(event.stream, State::Decoded(stream));
+                }
             }
         }
+        Ok(())
     }
 }
 
@@ -119,6 +135,9 @@ mod tests {
 
     use super::*;
     use crate::{ledger::Ledger, options::Options};
+
+    /// About the weight of the state of one of these streams.
+    const WEIGHT: usize = size_of::<Stream>() + 1;
 
     fn registered(number: u8) -> apm2_model::event::NewEvent {
         use apm2_model::{
@@ -151,9 +170,10 @@ mod tests {
         ledger.close().unwrap();
         let reader = Reader::open(dir.path()).unwrap();
         for max in 1..=10 {
+            let max_bytes = max * WEIGHT;
             let (mut found, mut after) = (Vec::new(), None);
             loop {
-                let page = Page::read(&reader, 100, after, max).unwrap();
+                let page = Page::read(&reader, 100, after, max_bytes).unwrap();
                 assert!(page.streams.len() <= max);
                 after = page.streams.last_key_value().map(|(id, _)| *id);
                 found.extend(page.streams.into_keys().map(|id| id.process_id.as_bytes()[0]));

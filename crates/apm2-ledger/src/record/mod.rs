@@ -145,11 +145,25 @@ pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// When the bytes are not a valid snapshot, or a snapshot of another version.
 pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
+    record_of_stream(bytes)?.into_stream()
+}
+
+fn record_of_stream(bytes: &[u8]) -> Result<stream::StreamV1, RecordError> {
     match bytes.split_first() {
         None => Err(RecordError::Empty),
-        Some((&REDUCER_VERSION, rest)) => codec::decode::<stream::StreamV1>(rest)?.into_stream(),
+        Some((&REDUCER_VERSION, rest)) => Ok(codec::decode(rest)?),
         Some((version, _)) => Err(RecordError::StreamVersion(*version)),
     }
+}
+
+/// Checks that `bytes` are a stream snapshot that [`decode_stream`] accepts. Returns the stream, and the last event of the
+/// snapshot. This takes a fraction of the time of [`decode_stream`], which masks the specification again.
+///
+/// # Errors
+/// Those of [`decode_stream`].
+pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64), RecordError> {
+    let stream = record_of_stream(bytes)?.into_recorded()?;
+    Ok((stream.id, stream.last_seq))
 }
 
 /// Whether `bytes` are a stream snapshot of the version that this program writes.

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use apm2_model::{
     event::stream_id::StreamId,
-    spec::redact::spec::RedactedSpec,
+    spec::redact::spec::{RedactedSpec, redact_spec},
     state::{
         ProcessState,
         handle::ProcessHandle,
@@ -210,14 +210,22 @@ impl From<&Stream> for StreamV1 {
 
 impl StreamV1 {
     pub(crate) fn into_stream(self) -> Result<Stream, RecordError> {
-        let spec = self.spec.into_snapshot_spec()?;
+        let mut stream = self.into_recorded()?;
+        redact_spec(&mut stream.handle.spec);
+        Ok(stream)
+    }
+
+    /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
+    /// than the present one does.
+    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+        let spec = self.spec.into_recorded()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));
         }
         let id = StreamId { process_id: spec.id, instance: self.instance };
         let time = |ns: i64| Utc.timestamp_nanos(ns);
         let handle = ProcessHandle {
-            spec: spec.into_spec(),
+            spec,
             instance: self.instance,
             state: self.state.into(),
             pid: self.pid,

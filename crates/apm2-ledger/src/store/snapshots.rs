@@ -18,14 +18,14 @@ pub(crate) struct SnapshotScan {
 }
 
 impl SnapshotScan {
-    /// The id of the next stream and its snapshot. The snapshot is `None` if it cannot be decoded. Returns `None` after
-    /// the last snapshot.
-    pub(crate) fn next(&mut self) -> Result<Option<(StreamId, Option<Stream>)>, StoreError> {
+    /// The id of the next stream and the record of its snapshot, which may be damaged. Returns `None` after the last
+    /// snapshot.
+    pub(crate) fn next(&mut self) -> Result<Option<(StreamId, Vec<u8>)>, StoreError> {
         guarded(|| {
             let Some((key, bytes)) = self.entries.next().transpose()? else { return Ok(None) };
             let (id, _) = key::parse_stream(&key)
                 .ok_or_else(|| StoreError::Inconsistent("the key of a snapshot is invalid".to_owned()))?;
-            Ok(Some((id, decode_stream(&bytes).ok().filter(|snapshot| snapshot.id == id))))
+            Ok(Some((id, bytes.to_vec())))
         })
     }
 }

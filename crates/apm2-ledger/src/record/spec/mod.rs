@@ -137,12 +137,12 @@ impl SpecV3 {
     /// # Errors
     /// When version 1 can represent this specification. A writer would have used version 1, so the record is invalid.
     pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
-        let spec = self.into_snapshot_spec()?;
+        let spec = RedactedSpec::from(self.into_recorded()?);
         if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }
     }
 
-    /// Converts the specification of a stream snapshot. Snapshots always use version 3.
-    pub(crate) fn into_snapshot_spec(self) -> Result<RedactedSpec, RecordError> {
+    /// Converts the specification of a stream snapshot, without masking it again. Snapshots always use version 3.
+    pub(crate) fn into_recorded(self) -> Result<ProcessSpec, RecordError> {
         let mut spec = self.base.into_plain()?;
         spec.restart.on_boot = self.on_boot.into();
         spec.shutdown.end_orphans = self.end_orphans;
@@ -154,7 +154,7 @@ impl SpecV3 {
             None if self.health_env_names.is_empty() => {}
             None => return Err(RecordError::Range("variables of a health check")),
         }
-        Ok(spec.into())
+        Ok(spec)
     }
 }
 

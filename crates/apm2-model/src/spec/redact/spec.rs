@@ -25,43 +25,44 @@ impl RedactedSpec {
         Self::without(spec, &Known::of_spec(spec))
     }
 
-    /// The specification, which has no secrets.
-    #[must_use]
-    pub fn into_spec(self) -> ProcessSpec {
-        *self.0
-    }
-
     /// Like [`new`](Self::new), but also masks the values in `known`, such as credentials.
     pub fn without(spec: &ProcessSpec, known: &Known) -> Self {
-        Self::masked(spec.clone(), known)
-    }
-
-    fn masked(mut safe: ProcessSpec, known: &Known) -> Self {
-        safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));
-        redact_command(&mut safe.command, &mut safe.args, known);
-        for command in &mut safe.shutdown.pre_stop {
-            *command = known.redact_args(std::mem::take(command));
-        }
-        match safe.health.as_mut().map(|health| &mut health.check) {
-            Some(HealthCheck::Script { command, args }) => redact_command(command, args, known),
-            Some(HealthCheck::Http { url: text, .. } | HealthCheck::Tcp { address: text }) => {
-                *text = known.redact_text(text);
-            }
-            Some(HealthCheck::Unix { path }) => *path = known.redact_path(path),
-            Some(HealthCheck::Liveness) | None => {}
-        }
-        if let Some(health) = &mut safe.health {
-            health.env.values_mut().for_each(|value| REDACTED.clone_into(value));
-        }
-        for path in [&mut safe.cwd, &mut safe.stdin, &mut safe.log.stdout, &mut safe.log.stderr].into_iter().flatten() {
-            *path = known.redact_path(path);
-        }
-        if let Some(credentials) = &mut safe.credentials {
-            credentials.profile = known.mask(&credentials.profile);
-        }
-        durations(&mut safe).into_iter().for_each(|duration| *duration = Duration::from_millis(millis(*duration)));
+        let mut safe = spec.clone();
+        mask(&mut safe, known);
         Self(Box::new(safe))
     }
+}
+
+/// Masks the secrets in `spec`, as [`RedactedSpec::new`] does.
+pub fn redact_spec(spec: &mut ProcessSpec) {
+    let known = Known::of_spec(spec);
+    mask(spec, &known);
+}
+
+fn mask(safe: &mut ProcessSpec, known: &Known) {
+    safe.env.values_mut().for_each(|value| REDACTED.clone_into(value));
+    redact_command(&mut safe.command, &mut safe.args, known);
+    for command in &mut safe.shutdown.pre_stop {
+        *command = known.redact_args(std::mem::take(command));
+    }
+    match safe.health.as_mut().map(|health| &mut health.check) {
+        Some(HealthCheck::Script { command, args }) => redact_command(command, args, known),
+        Some(HealthCheck::Http { url: text, .. } | HealthCheck::Tcp { address: text }) => {
+            *text = known.redact_text(text);
+        }
+        Some(HealthCheck::Unix { path }) => *path = known.redact_path(path),
+        Some(HealthCheck::Liveness) | None => {}
+    }
+    if let Some(health) = &mut safe.health {
+        health.env.values_mut().for_each(|value| REDACTED.clone_into(value));
+    }
+    for path in [&mut safe.cwd, &mut safe.stdin, &mut safe.log.stdout, &mut safe.log.stderr].into_iter().flatten() {
+        *path = known.redact_path(path);
+    }
+    if let Some(credentials) = &mut safe.credentials {
+        credentials.profile = known.mask(&credentials.profile);
+    }
+    durations(safe).into_iter().for_each(|duration| *duration = Duration::from_millis(millis(*duration)));
 }
 
 /// Masks a program together with its arguments, because the meaning of an option depends on the program.
@@ -75,9 +76,9 @@ fn redact_command(command: &mut String, args: &mut Vec<String>, known: &Known) {
 
 impl From<ProcessSpec> for RedactedSpec {
     /// As [`new`](Self::new).
-    fn from(spec: ProcessSpec) -> Self {
-        let known = Known::of_spec(&spec);
-        Self::masked(spec, &known)
+    fn from(mut spec: ProcessSpec) -> Self {
+        redact_spec(&mut spec);
+        Self(Box::new(spec))
     }
 }
 

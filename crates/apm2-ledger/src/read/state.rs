@@ -1,0 +1,57 @@
+//! The state of a stream as it is read: the record that is stored, or the state after events were applied to it.
+//!
+//! A record is decoded only where its state is changed or used. A daemon sends the record.
+
+use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+
+use crate::record::{RecordError, check_stream, decode_stream, encode_stream};
+
+/// The state of a stream.
+#[derive(Debug)]
+pub(crate) enum State {
+    /// The record of the state, which may be damaged or of another stream.
+    Stored(Vec<u8>),
+    Decoded(Box<Stream>),
+}
+
+/// A state in the form that is asked for, with the stream and the last event of the state.
+pub(crate) struct Checked<T> {
+    pub(crate) id: StreamId,
+    pub(crate) last_seq: u64,
+    pub(crate) state: T,
+}
+
+impl State {
+    /// The decoded state.
+    pub(crate) fn decoded(self) -> Result<Checked<Box<Stream>>, RecordError> {
+        let state = match self {
+            Self::Stored(bytes) => Box::new(decode_stream(&bytes)?),
+            Self::Decoded(stream) => stream,
+        };
+        Ok(Checked { id: state.id, last_seq: state.last_seq, state })
+    }
+
+    /// The record of the state. It can be decoded.
+    pub(crate) fn encoded(self) -> Result<Checked<Vec<u8>>, RecordError> {
+        match self {
+            Self::Stored(state) => {
+                let (id, last_seq) = check_stream(&state)?;
+                Ok(Checked { id, last_seq, state })
+            }
+            Self::Decoded(stream) => {
+                Ok(Checked { id: stream.id, last_seq: stream.last_seq, state: encode_stream(&stream)? })
+            }
+        }
+    }
+
+    /// The memory that the state takes, in bytes; for a decoded state an estimate.
+    pub(crate) fn weight(&self) -> usize {
+        match self {
+            Self::Stored(bytes) => size_of::<Self>() + bytes.len(),
+            Self::Decoded(stream) => {
+                let spec = &stream.handle.spec;
+                size_of::<Stream>() + spec.command.len() + spec.args.iter().map(String::len).sum::<usize>()
+            }
+        }
+    }
+}
