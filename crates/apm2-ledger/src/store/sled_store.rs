@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    limits::STORE_CACHE_BYTES,
+    limits::{RECLAIM_WRITES, STORE_CACHE_BYTES},
     lock::Lock,
     store::{
         error::StoreError,
@@ -24,10 +24,15 @@ use crate::{
     },
 };
 
+/// Name of the sled tree of [`Store::reclaim_space`]. The frames and all else are in sled's default tree.
+const RECLAIM_TREE: &str = "reclaim";
+
 /// An open store: a sled database with the frames, their index, and the snapshots of stream states.
 pub(crate) struct Store {
-    /// This field is declared before `files`, because the database must be dropped before its directory and lock.
+    /// The trees are declared before `files`, because the database must be dropped before its directory and lock.
     pub(super) db: sled::Db,
+    /// A tree with one key, see [`reclaim_space`](Self::reclaim_space).
+    reclaim: sled::Tree,
     files: Files,
 }
 
@@ -55,8 +60,9 @@ impl Store {
         }
         unshare(path)?;
         let db = open_db(path)?;
+        let reclaim = guarded(|| Ok(db.open_tree(RECLAIM_TREE)?))?;
         make_files_private(path)?;
-        Ok(Self { db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
+        Ok(Self { db, reclaim, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
     /// Creates a store without events for the ledger `ledger` in `path`, which must not exist, and opens it. The files are
@@ -96,7 +102,22 @@ impl Store {
         }
         let head = StoreHead::new(ledger, frame.last_seq, frame.chain);
         batch.insert(key::META_HEAD, head.to_bytes());
-        guarded(|| Ok(self.db.apply_batch(batch)?))
+        guarded(|| Ok(self.db.apply_batch(batch)?))?;
+        self.reclaim_space()
+    }
+
+    /// Makes sled move the nodes out of segments of its file that are mostly garbage, so that it can use these segments
+    /// again. Outside of its periodic flush, which the ledger does not use, sled moves one node each time that it writes a
+    /// node as a whole, and it does that at every tenth change of a node. Without these writes the file has three times the
+    /// size of its contents.
+    fn reclaim_space(&self) -> Result<(), StoreError> {
+        // Each value differs from the one before, because sled does not write an equal value.
+        guarded(|| {
+            (0..RECLAIM_WRITES).try_for_each(|number| {
+                self.reclaim.insert([], &[number])?;
+                Ok(())
+            })
+        })
     }
 
     /// The streams whose process id begins with the bytes `prefix`; at most `most` of them.
@@ -149,8 +170,9 @@ impl Store {
     /// error.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.flush()?;
-        let Self { db, files } = self;
+        let Self { db, reclaim, files } = self;
         let closed = guarded(|| {
+            drop(reclaim);
             drop(db);
             Ok(())
         });
