@@ -75,6 +75,7 @@ mod usage_of_runs;
 mod views;
 mod waiting;
 mod ways_to_read;
+mod why;
 
 use std::{collections::BTreeSet, fs, path::Path};
 
