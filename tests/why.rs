@@ -149,6 +149,7 @@ fn what_persons_did() {
     let changed = causes(&place, "changed");
     assert_eq!(kinds(&changed), ["started", "spec_changed", "stop_requested"]);
     assert_eq!((&changed[1]["is_applied"], &changed[1]["reason"]), (&json!(true), &json!("faster")));
+    assert_eq!(changed[1]["changed"], json!(["args"]));
 
     let removed = causes(&place, "removed");
     assert_eq!(kinds(&removed), ["removed", "ended", "stop_requested", "started"]);

@@ -103,6 +103,7 @@ enum Detail<'a> {
     Empty {},
     SpecChanged {
         is_applied: bool,
+        changed: Option<&'a [&'static str]>,
     },
     Started {
         trigger: &'static str,
@@ -164,7 +165,9 @@ impl<'a> Detail<'a> {
     fn new(cause: &'a Cause) -> Self {
         match &cause.kind {
             CauseKind::Registered | CauseKind::Removed => Self::Empty {},
-            CauseKind::SpecChanged { is_applied } => Self::SpecChanged { is_applied: *is_applied },
+            CauseKind::SpecChanged { is_applied, changed } => {
+                Self::SpecChanged { is_applied: *is_applied, changed: changed.as_deref() }
+            }
             CauseKind::StartPending { trigger: start } => {
                 Self::Started { trigger: trigger(*start).0, pid: None, is_up: false }
             }

@@ -63,6 +63,8 @@ pub(crate) enum CauseKind {
     SpecChanged {
         /// Whether the latest run was started with the new specification.
         is_applied: bool,
+        /// The settings that differ; `None` if the specification before was not read.
+        changed: Option<Vec<&'static str>>,
     },
     /// A start was requested, and its result is not recorded.
     StartPending { trigger: StartTrigger },

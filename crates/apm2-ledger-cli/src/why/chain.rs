@@ -15,6 +15,7 @@ use apm2_model::{
 
 use crate::why::{
     cause::{Cause, CauseKind, EndOfRun, Gap, GapReason, RestartSeries, SignalSource, StopTimes, UnwatchedProcess},
+    changed_settings::changed_settings,
     evidence::{Evidence, SupervisorChange},
     run_events::{RunEvents, runs_of, since},
 };
@@ -115,7 +116,15 @@ impl<'a> Builder<'a> {
     /// The latest change of the specification in `run`, which is after the end of the run.
     fn spec_changes(&mut self, run: &RunEvents<'a>, is_applied: bool) {
         let latest = run.spec_changes.last();
-        self.causes.extend(latest.map(|event| Cause::of(event, CauseKind::SpecChanged { is_applied })));
+        self.causes.extend(latest.map(|event| {
+            let changed = match &event.kind {
+                EventKind::SpecChanged { spec } => {
+                    self.evidence.specs_before.get(&event.seq).map(|before| changed_settings(before, spec))
+                }
+                _ => None,
+            };
+            Cause::of(event, CauseKind::SpecChanged { is_applied, changed })
+        }));
     }
 
     /// What followed the end of the latest run.

@@ -1,7 +1,7 @@
 //! Reads the events from which the causes are derived: the last ones of the stream, back to the start that no policy
 //! requested, and the starts and stops of the supervisors around them.
 
-use std::ops::ControlFlow;
+use std::{collections::HashMap, ops::ControlFlow};
 
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _};
 use apm2_model::{
@@ -12,6 +12,7 @@ use apm2_model::{
         stream_id::StreamId,
         timestamp::Timestamp,
     },
+    spec::ProcessSpec,
     state::stream::Stream,
 };
 
@@ -22,6 +23,9 @@ pub(crate) const EVENTS_MAX: u64 = 512;
 
 /// Largest number of changes of the supervisor that are looked up.
 const SUPERVISOR_CHANGES_MAX: usize = 4;
+
+/// Largest number of changes of the specification whose predecessor is read.
+const SPEC_CHANGES_MAX: usize = 2;
 
 /// Number of events before the start of a supervisor among which the last one of the supervisor before is searched. The
 /// events between were recorded by the opening of the ledger.
@@ -41,6 +45,8 @@ pub(crate) struct Evidence {
     pub(crate) has_gap: bool,
     /// The changes of the supervisor.
     pub(crate) changes: Vec<SupervisorChange>,
+    /// The specifications before the latest changes, by the sequence number of the change.
+    pub(crate) specs_before: HashMap<u64, ProcessSpec>,
 }
 
 /// The start of a supervisor, and what is recorded before it.
@@ -66,7 +72,8 @@ impl Evidence {
         let Reading { mut events, has_gap, .. } = reading;
         events.reverse();
         let changes = supervisor_changes(source, &events)?;
-        Ok(Some(Self { stream, has_gap, events, changes }))
+        let specs_before = specs_before(source, &events)?;
+        Ok(Some(Self { stream, has_gap, events, changes, specs_before }))
     }
 
     /// The start of the supervisor that recorded the event `seq` of a recovery.
@@ -136,6 +143,17 @@ impl Reading {
             _ => Ok(()),
         }
     }
+}
+
+/// The specifications before the latest changes.
+fn specs_before(source: &LedgerSource, events: &[Event]) -> Result<HashMap<u64, ProcessSpec>, ReadFailure> {
+    let is_change = |event: &&Event| matches!(event.kind, EventKind::SpecChanged { .. });
+    let mut specs = HashMap::new();
+    for event in events.iter().rev().filter(is_change).take(SPEC_CHANGES_MAX) {
+        let before = source.state_at(event.stream, event.seq.saturating_sub(1))?;
+        specs.extend(before.map(|before| (event.seq, before.handle.spec)));
+    }
+    Ok(specs)
 }
 
 /// The changes of the supervisor to which these events refer, the newest ones.

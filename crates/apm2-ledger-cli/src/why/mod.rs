@@ -5,6 +5,7 @@
 
 pub(crate) mod cause;
 pub(crate) mod chain;
+pub(crate) mod changed_settings;
 pub(crate) mod evidence;
 pub(crate) mod run_events;
 pub(crate) mod sentence;

@@ -58,11 +58,11 @@ impl Words<'_> {
         match &self.cause.kind {
             CauseKind::Registered => format!("Registered by {by} at {at}, and never started{reason}"),
             CauseKind::Removed => format!("Removed from supervision by {by} at {at}{reason}"),
-            CauseKind::SpecChanged { is_applied: true } => {
-                format!("Its specification was changed by {by} at {at}{reason}")
-            }
-            CauseKind::SpecChanged { is_applied: false } => {
-                format!("Its specification was changed by {by} at {at}, to apply from the next start on{reason}")
+            CauseKind::SpecChanged { is_applied, changed } => {
+                let settings = changed.as_ref().filter(|changed| !changed.is_empty());
+                let settings = settings.map_or_else(String::new, |changed| format!(" ({})", changed.join(", ")));
+                let applies = if *is_applied { "" } else { ", to apply from the next start on" };
+                format!("Its specification{settings} was changed by {by} at {at}{applies}{reason}")
             }
             CauseKind::StartPending { .. } => {
                 format!("Its start was requested by {by} at {at}, and the result is not recorded{reason}")

@@ -1,5 +1,7 @@
 //! Whole pages for each kind of end, refusal, wait and interval without a supervisor, with fixed times.
 
+use std::collections::HashMap;
+
 use apm2_model::{
     event::{
         Event, NewEvent,
@@ -44,6 +46,7 @@ struct Script {
     events: Vec<Event>,
     stream: Option<Stream>,
     changes: Vec<SupervisorChange>,
+    specs_before: HashMap<u64, ProcessSpec>,
     seconds: u64,
     boot: Uuid,
     seq: u64,
@@ -57,9 +60,18 @@ impl Script {
         let restart = RestartConfig { policy, max_restarts: 3, ..RestartConfig::default() };
         let id = ProcessId::from_bytes(*Uuid::from_u128(0x0101_0101_0101_4101_8101_0101_0101_0101).as_bytes());
         let spec = ProcessSpec::builder().id(id).name("web").command("serve").restart(restart).build();
-        let (events, changes) = (Vec::new(), Vec::new());
-        let mut script =
-            Self { events, stream: None, changes, seconds: 0, boot: BOOT, seq: 1, run: 0, spec: spec.clone() };
+        let (events, changes, specs_before) = (Vec::new(), Vec::new(), HashMap::new());
+        let mut script = Self {
+            events,
+            stream: None,
+            changes,
+            specs_before,
+            seconds: 0,
+            boot: BOOT,
+            seq: 1,
+            run: 0,
+            spec: spec.clone(),
+        };
         script.by(ada(), Some("first"), EventKind::Registered { spec: RedactedSpec::new(&spec) });
         script
     }
@@ -81,6 +93,9 @@ impl Script {
         let (reason, stamp) = (reason.map(str::to_owned), self.stamp());
         let version = self.events.len() as u64 + 1;
         let event = NewEvent { stream, run: self.run, actor, reason, cause, stamp, kind }.numbered(self.seq, version);
+        if let (EventKind::SpecChanged { .. }, Some(stream)) = (&event.kind, &self.stream) {
+            self.specs_before.insert(event.seq, stream.handle.spec.clone());
+        }
         match &mut self.stream {
             Some(stream) => stream.apply(&event).unwrap(),
             None => self.stream = Some(Stream::begin(&event).unwrap()),
@@ -205,7 +220,13 @@ impl Script {
         print: impl FnOnce(&crate::why::chain::Chain, &crate::status::InstanceStatus<'_>),
     ) {
         let stream = self.stream.clone().unwrap();
-        let evidence = Evidence { stream, events: self.events.clone(), has_gap: false, changes: self.changes.clone() };
+        let evidence = Evidence {
+            stream,
+            events: self.events.clone(),
+            has_gap: false,
+            changes: self.changes.clone(),
+            specs_before: self.specs_before.clone(),
+        };
         let context = StatusContext::past(Moment::past(self.seq, self.stamp().wall()));
         print(&chain(&evidence, unwatched), &context.status(&evidence.stream));
     }
@@ -436,14 +457,14 @@ fn waits_and_health() {
         (
             "changed while it runs",
             &up(Never, |script| {
-                let spec = RedactedSpec::new(&script.spec);
+                let spec = RedactedSpec::new(&ProcessSpec { args: vec!["-v".to_owned()], ..script.spec.clone() });
                 script.wait(5).by(ada(), Some("more memory"), EventKind::SpecChanged { spec })
             }),
         ),
         (
             "changed and started again",
             &up(Never, |script| {
-                let spec = RedactedSpec::new(&script.spec);
+                let spec = RedactedSpec::new(&ProcessSpec { args: vec!["-v".to_owned()], ..script.spec.clone() });
                 script.wait(5).stops(ada(), Some("more memory")).by(
                     ada(),
                     Some("more memory"),
