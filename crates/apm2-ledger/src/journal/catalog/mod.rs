@@ -8,7 +8,7 @@
 //! Catalogs are derived from the indexes of the sealed segments. A missing or damaged one costs time only: the indexes of
 //! its members are read instead. `verify` compares them with those indexes.
 //!
-//! [`header`] and [`reader`] define and read the file, [`builder`] makes it, [`group`] computes numbers and names.
+//! The modules `header` and [`reader`] define and read the file, `builder` makes it, `group` computes numbers and names.
 
 pub(crate) mod builder;
 pub(crate) mod group;
