@@ -66,15 +66,31 @@ impl SharedSync {
 #[cfg(test)]
 mod tests {
     use std::{
+        fs,
         sync::{
             atomic::{AtomicUsize, Ordering},
             mpsc,
         },
         thread,
-        time::Duration,
+        time::{Duration, Instant},
     };
 
+    use nix::unistd::{Pid, gettid};
+
     use super::*;
+
+    /// Waits until the thread sleeps (proc_pid_stat(5)), as in a call that waits.
+    fn wait_until_asleep(thread: Pid) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let is_asleep = || {
+            let stat = fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
+            stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
+        };
+        while !is_asleep() {
+            assert!(Instant::now() < deadline, "the thread does not sleep");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
 
     /// Makes one sync that waits, and meanwhile eight calls whose sync has the result `of_later`. Returns the results of
     /// the calls and the number of syncs.
@@ -98,7 +114,7 @@ mod tests {
                 .map(|_| {
                     let calling = calling.clone();
                     scope.spawn(move || {
-                        calling.send(()).unwrap();
+                        calling.send(gettid()).unwrap();
                         shared.sync(|| {
                             syncs.fetch_add(1, Ordering::SeqCst);
                             of_later()
@@ -106,9 +122,8 @@ mod tests {
                     })
                 })
                 .collect();
-            (0..8).for_each(|_| calls.recv().unwrap());
-            // The calls wait by now, or will soon. A late one only needs a sync of its own.
-            thread::sleep(Duration::from_millis(50));
+            // A call that is late all the same only needs a sync of its own.
+            (0..8).for_each(|_| wait_until_asleep(calls.recv().unwrap()));
             end.send(()).unwrap();
             first.join().unwrap().unwrap();
             later.into_iter().map(|call| call.join().unwrap()).collect()

@@ -108,8 +108,8 @@ impl Store {
 
     /// Makes sled move the nodes out of segments of its file that are mostly garbage, so that it can use these segments
     /// again. Outside of its periodic flush, which the ledger does not use, sled moves one node each time that it writes a
-    /// node as a whole, and it does that at every tenth change of a node. Without these writes the file has three times the
-    /// size of its contents.
+    /// node as a whole, and it does that at every tenth change of a node. A store that is rebuilt
+    /// from the journal takes about half of the space with these writes.
     fn reclaim_space(&self) -> Result<(), StoreError> {
         // Each value differs from the one before, because sled does not write an equal value.
         guarded(|| {

@@ -2,7 +2,6 @@
 
 use std::{iter::Peekable, path::Path};
 
-use apm2_model::event::stream_id::StreamId;
 use uuid::Uuid;
 
 use crate::journal::{
@@ -96,8 +95,7 @@ impl Source {
             }
             (Self::Segment(segment), Section::Names) => Box::new(segment.names()?),
             (Self::Segment(segment), _) => {
-                let key = |stream: StreamId| StreamEntry::key(stream);
-                Box::new(segment.streams_from(&[])?.map(move |entry| entry.map(|entry| key(entry.stream))))
+                Box::new(segment.streams_from(&[])?.map(|entry| entry.map(|entry| StreamEntry::key(entry.stream))))
             }
         })
     }
@@ -130,9 +128,9 @@ impl Sources {
         let names = self.write_table(Section::Names, &mut packer, &mut out)?;
         let header = CatalogHeader { streams, names, ..self.header()? };
         // A header that cannot be parsed would make the file useless.
-        CatalogHeader::parse(&header.to_bytes())
-            .map_err(|_| CatalogError::Order { first: self.group.first, last: self.group.last() })?;
-        out.splice(..CATALOG_HEADER_LEN, header.to_bytes());
+        let bytes = header.to_bytes();
+        CatalogHeader::parse(&bytes).map_err(|_| self.order_error())?;
+        out.splice(..CATALOG_HEADER_LEN, bytes);
         Ok(out)
     }
 
@@ -159,15 +157,19 @@ impl Sources {
 
     /// The header without the places of the tables.
     fn header(&self) -> Result<CatalogHeader, CatalogError> {
-        let order = || CatalogError::Order { first: self.group.first, last: self.group.last() };
-        let ledger = self.sources.first().ok_or_else(order)?.ledger();
+        let ledger = self.sources.first().ok_or_else(|| self.order_error())?.ledger();
         if self.sources.iter().any(|source| source.ledger() != ledger) {
-            return Err(order());
+            return Err(self.order_error());
         }
         let members = self.sources.iter().map(Source::member).collect::<Result<Vec<_>, _>>();
-        let members = members.map_err(|source| self.member_error(source))?.try_into().map_err(|_| order())?;
+        let members = members.map_err(|source| self.member_error(source))?.try_into();
+        let members = members.map_err(|_| self.order_error())?;
         let (streams, names) = Default::default();
         Ok(CatalogHeader { group: self.group, ledger, members, streams, names })
+    }
+
+    const fn order_error(&self) -> CatalogError {
+        CatalogError::Order { first: self.group.first, last: self.group.last() }
     }
 
     const fn member_error(&self, source: SealedError) -> CatalogError {

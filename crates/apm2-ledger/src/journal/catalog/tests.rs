@@ -87,20 +87,15 @@ fn sealed_ledger(processes: u32) -> (TempDir, PathBuf) {
 
 /// The plain files of sealed segments, once all segments but the last are sealed.
 fn plain_and_sealed(journal: &Path) -> Option<Vec<PathBuf>> {
-    let with_extension = |wanted: &str| {
-        let mut found: Vec<_> = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path()).collect();
-        found.retain(|path| path.extension().is_some_and(|extension| extension == wanted));
-        found.sort();
-        found
-    };
-    let mut plain = with_extension("seg");
+    let mut plain = files_with(journal, "seg");
     plain.pop();
     plain.iter().all(|path| path.with_extension("sealed").exists()).then_some(plain)
 }
 
-fn catalogs(journal: &Path) -> Vec<PathBuf> {
+/// The files in the journal with this extension, sorted.
+fn files_with(journal: &Path, wanted: &str) -> Vec<PathBuf> {
     let mut found: Vec<_> = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path()).collect();
-    found.retain(|path| path.extension().is_some_and(|extension| extension == "catalog"));
+    found.retain(|path| path.extension().is_some_and(|extension| extension == wanted));
     found.sort();
     found
 }
@@ -138,7 +133,7 @@ fn a_catalog_changes_the_cost_of_a_question_and_not_its_answer() {
     // Enough for one catalog of level 2, of 256 segments.
     let (parent, journal) = sealed_ledger(420);
     let dir = parent.path().join("ledger");
-    let all = catalogs(&journal);
+    let all = files_with(&journal, "catalog");
     assert!(all.iter().any(|path| path.ends_with("0000000001-0000000256.catalog")), "{all:?}");
     let everything = ask(&Reader::open(&dir).unwrap(), &EventQuery::default(), Direction::Forwards);
     let queries: Vec<EventQuery> = [0, 1, 200, 333, 419, 5000]
