@@ -36,7 +36,7 @@ const BLOCK_HEADER_LEN: usize = 64;
 const BLOCK_CRC_AT: usize = 60;
 const TRAILER_LEN: usize = 148;
 const TRAILER_CRC_AT: usize = 144;
-const CATALOG_HEADER_LEN: usize = 860;
+const CATALOG_HEADER_LEN: usize = 892;
 
 /// An allocation over the limit fails, which ends the process.
 #[global_allocator]
@@ -136,13 +136,14 @@ fn opened(bytes: &[u8]) -> Result<SealedSegment, SealedError> {
 
 /// A catalog of 16 segments with one event each, whose tables are said to be at `places`.
 fn catalog(places: [Place; 2], tables: &[u8]) -> Vec<u8> {
-    let mut bytes = [&b"APM2CATL"[..], &1_u32.to_le_bytes(), &1_u32.to_le_bytes(), LEDGER.as_bytes()].concat();
+    let mut bytes = [&b"APM2CATL"[..], &2_u32.to_le_bytes(), &1_u32.to_le_bytes(), LEDGER.as_bytes()].concat();
     bytes.extend_from_slice(&1_u64.to_le_bytes());
     for seq in 1..=16_u64 {
         for number in [seq, seq, 0, 0, 0, 0] {
             bytes.extend_from_slice(&number.to_le_bytes());
         }
     }
+    bytes.extend_from_slice(&[0; 32]);
     for Place { offset, stored_len, raw_len } in places {
         let stored = tables.get(usize::from(offset)..).and_then(|rest| rest.get(..usize::from(stored_len)));
         bytes.extend_from_slice(&(CATALOG_HEADER_LEN as u64 + u64::from(offset)).to_le_bytes());

@@ -65,10 +65,16 @@ pub fn create(path: &Path) -> io::Result<File> {
 /// content.
 pub fn replace(dir: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.new"));
-    let mut file = create(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, dir.join(name))?;
+    let written = create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&temporary, dir.join(name))
+    });
+    if let Err(error) = written {
+        // On a full disk the file would occupy the space that was left.
+        drop(fs::remove_file(&temporary));
+        return Err(error);
+    }
     sync_dir(dir)
 }
 
@@ -116,4 +122,17 @@ fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
 /// Makes the entries of a directory durable: the creation, renaming and removal of files in it (fsync(2)).
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_no_temporary_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("name")).unwrap();
+        replace(dir.path(), "name", b"content").unwrap_err();
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 }

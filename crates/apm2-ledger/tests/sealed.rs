@@ -235,6 +235,44 @@ fn every_flipped_byte_of_sealed_segments_is_found_and_no_answer_is_wrong() {
     }
 }
 
+/// While the plain file of a segment is kept, damage to its sealed file hides no event.
+#[test]
+fn the_plain_file_is_read_in_the_place_of_a_damaged_sealed_file() {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    for number in 1..=STREAMS {
+        fill(&ledger, stream(number), 40);
+    }
+    let events = all_events(&ledger);
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    let all = sealed(dir.path());
+    for path in [&all[0], &all[2], all.last().unwrap()] {
+        assert!(path.with_extension("seg").exists());
+        let bytes = fs::read(path).unwrap();
+        let len = bytes.len();
+        let flips = [20, 100, 150, len / 4, len / 2, len - 200, len - 20].map(|at| {
+            let mut flipped = bytes.clone();
+            flipped[at] ^= 4;
+            flipped
+        });
+        let cuts = [0, 50, 100, len / 3, len - 1].map(|end| bytes[..end].to_vec());
+        for damaged in flips.into_iter().chain(cuts) {
+            fs::write(path, &damaged).unwrap();
+            assert_answers(&Reader::open(dir.path()).unwrap(), &events);
+            assert!(!verify(dir.path(), &mut |_| {}).unwrap().findings.is_empty());
+        }
+        // The owner of the ledger reads it as well, with a store that has to be built again.
+        let copy = copy_of(dir.path());
+        fs::remove_dir_all(copy.path().join("sled")).unwrap();
+        let ledger = Ledger::open_with(copy.path(), &sealed_segments()).unwrap();
+        let read = all_events(&ledger);
+        assert_eq!(read[..events.len()], events);
+        ledger.close().unwrap();
+        fs::write(path, &bytes).unwrap();
+    }
+}
+
 #[test]
 fn a_missing_sealed_segment_is_damage() {
     let (dir, _) = sealed_ledger();

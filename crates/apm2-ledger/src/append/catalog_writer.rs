@@ -1,6 +1,6 @@
 //! Writes the catalogs of complete groups of sealed segments.
 
-use std::{collections::BTreeSet, ffi::OsString, io};
+use std::{collections::BTreeSet, ffi::OsString, fs, io};
 
 use apm2_model::causes::causes;
 
@@ -9,12 +9,38 @@ use crate::{
     file,
     journal::{
         JOURNAL_DIR,
-        catalog::{builder::Sources, group::Group},
+        catalog::{builder::Sources, group::Group, reader::Catalog},
+        sealed::error::SealedError,
         segment_file::sealed_path,
     },
     limits::CATALOG_LEVEL_MAX,
     read::cancel::Cancel,
 };
+
+/// Removes the catalogs that are not those of the sealed segments: damaged ones, those of an older version, and those that are
+/// left from segments that were removed or replaced. Others with errors in their tables stay; `verify` reports them.
+///
+/// # Errors
+/// When the directory cannot be listed, or a file cannot be read or removed.
+pub(crate) fn remove_wrong_catalogs(dir: &LedgerDir, stop: &Cancel) -> io::Result<()> {
+    let journal = dir.at().join(JOURNAL_DIR);
+    for entry in journal.read_dir()? {
+        if stop.is_set() {
+            return Ok(());
+        }
+        let Some(group) = entry?.file_name().to_str().and_then(Group::of_file_name) else { continue };
+        match Catalog::of_group(&journal, group) {
+            Ok(_) | Err(SealedError::Newer(_)) => {}
+            Err(SealedError::Io(error)) if !file::is_not_regular(&error) => return Err(error),
+            Err(error) => {
+                tracing::warn!(%error, name = group.file_name(), "removing the catalog of a group of segments");
+                dir.check_place()?;
+                fs::remove_file(group.path(&journal))?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Writes the catalogs that are missing, from the lowest level up, until `stop` is set. A group with a member that
 /// cannot be read gets none.

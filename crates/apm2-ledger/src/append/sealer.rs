@@ -18,7 +18,7 @@ use apm2_model::causes::causes;
 
 use crate::{
     append::{
-        catalog_writer::write_missing_catalogs,
+        catalog_writer::{remove_wrong_catalogs, write_missing_catalogs},
         segment_sealer::{FullSegment, SegmentSealError, SegmentSealer},
     },
     dir::LedgerDir,
@@ -77,6 +77,9 @@ struct Worker {
 
 impl Worker {
     fn run(mut self, signals: &Receiver<()>) {
+        if let Err(error) = remove_wrong_catalogs(&self.dir, &self.stop) {
+            tracing::warn!(%error, "cannot check the catalogs of sealed journal segments");
+        }
         while !self.stop.is_set() {
             self.seal_all();
             if let Err(error) = write_missing_catalogs(&self.dir, &self.stop) {

@@ -36,6 +36,20 @@ impl EventBatch {
         self.chain_before
     }
 
+    /// The batch without the events before event `seq`, none of which may be erased. `None` when no event is left.
+    pub(crate) fn starting_at(mut self, seq: u64) -> Option<Self> {
+        let dropped = usize::try_from(seq.saturating_sub(self.first_seq)).unwrap_or(usize::MAX);
+        if dropped >= self.events.len() {
+            return None;
+        }
+        for range in self.events.drain(..dropped) {
+            let bytes = self.bytes.get(range).unwrap_or_default();
+            self.chain_before = self.chain_before.link(self.first_seq, bytes);
+            self.first_seq += 1;
+        }
+        Some(self)
+    }
+
     /// The sequence number and the bytes of each event that was not erased.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (u64, &[u8])> {
         let range =

@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use uuid::Uuid;
+
 use crate::{
     chain::Chain,
     dir::LedgerDir,
@@ -22,7 +24,9 @@ use crate::{
         sealed::{error::SealedError, reader::SealedSegment},
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, file_of, has_all, sealed_path, segment_files, start_of},
+        segment_file::{
+            SegmentFile, SegmentStart, file_of, has_all, plain_header, sealed_path, segment_files, start_of,
+        },
         segment_walk::{SegmentWalk, Wanted, segment_containing},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
@@ -44,17 +48,10 @@ impl Cursor {
         }
     }
 
-    const fn first_seq(&self) -> u64 {
+    fn start(&self) -> SegmentStart {
         match self {
-            Self::Plain(segment) => segment.header().first_seq,
-            Self::Sealed(segment) => segment.first_seq(),
-        }
-    }
-
-    const fn chain_before(&self) -> Chain {
-        match self {
-            Self::Plain(segment) => segment.header().chain_before,
-            Self::Sealed(segment) => segment.chain_before(),
+            Self::Plain(segment) => SegmentStart::from(*segment.header()),
+            Self::Sealed(segment) => SegmentStart::from(segment.segment()),
         }
     }
 
@@ -83,6 +80,9 @@ pub(crate) struct JournalReader {
     journal: PathBuf,
     query: EventQuery,
     first_seq: u64,
+    /// The event after those that were returned. Earlier events of a plain segment that is read in the place of a sealed one are
+    /// left out.
+    next_seq: u64,
     /// The segments when the directory was last listed.
     files: Vec<SegmentFile>,
     /// The segments after the current one that can contain accepted events; `None` when they are not known yet.
@@ -132,7 +132,8 @@ impl JournalReader {
     /// event after it.
     pub(crate) fn of_query(dir: &Arc<LedgerDir>, seq: u64, query: EventQuery) -> Result<Self, ReadError> {
         let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
-        let mut reader = Self { dir, journal, query, first_seq: seq, files: Vec::new(), walk: None, current: None };
+        let mut reader =
+            Self { dir, journal, query, first_seq: seq, next_seq: 0, files: Vec::new(), walk: None, current: None };
         reader.list()?;
         let first = reader.files.first().map(|file| file.number).ok_or(ReadError::Gap { seq: 1 })?;
         let found = segment_containing(&reader.journal, &reader.files, seq);
@@ -142,7 +143,7 @@ impl JournalReader {
         match &reader.current {
             // The segments that contained event `seq` are missing. An error is returned, because later events are not
             // what the caller asked for.
-            Some(segment) if segment.first_seq() > seq => Err(ReadError::Gap { seq }),
+            Some(segment) if segment.start().first_seq > seq => Err(ReadError::Gap { seq }),
             Some(Cursor::Sealed(segment)) => match start_of(&reader.files, number.saturating_add(1)) {
                 Some(next) if !next.follows(segment.segment()) => {
                     Err(break_damage(number, segment.end_seq(), next.first_seq).into())
@@ -191,10 +192,14 @@ impl JournalReader {
             };
             let loaded = if file.is_sealed { self.open_sealed(&file) } else { self.read_plain(&file) };
             match loaded {
+                Ok(cursor) if cursor.number() != number => {
+                    return Err(header_damage(number, SegmentError::Header, self.expected_seq()).into());
+                }
                 Ok(cursor) => {
                     self.current = Some(cursor);
                     return Ok(());
                 }
+                Err(ReadError::Damaged(_)) if self.use_plain(number) => {}
                 // The plain file is removed once its segment is sealed.
                 Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && !is_listed_again => {
                     is_listed_again = true;
@@ -223,6 +228,19 @@ impl JournalReader {
             .map_err(|error| self.sealed_error(file, (next, next), error))
     }
 
+    /// Lists the plain file of a segment in the place of the sealed one. Returns false when there is no plain file that can be
+    /// read.
+    fn use_plain(&mut self, number: u64) -> bool {
+        let Ok(at) = self.files.binary_search_by_key(&number, |file| file.number) else { return false };
+        let Some(file) = self.files.get_mut(at).filter(|file| file.is_sealed) else { return false };
+        let path = file.plain_path();
+        if !plain_header(&path).is_ok_and(|header| header.is_ok_and(|header| header.number == number)) {
+            return false;
+        }
+        *file = SegmentFile { number, path, is_sealed: false };
+        true
+    }
+
     fn sealed_error(&self, file: &SegmentFile, seqs: (u64, u64), error: SealedError) -> ReadError {
         sealed_damage(file.number, seqs, error).map_or_else(self.segment_error(file), ReadError::Damaged)
     }
@@ -247,16 +265,29 @@ impl JournalReader {
                 None => return Ok(None),
                 Some(Cursor::Plain(segment)) => segment,
                 Some(Cursor::Sealed(segment)) => {
-                    let found = segment.next_batch();
-                    match self.checked(found)? {
-                        Some(batch) => return Ok(Some(batch)),
-                        None if self.next_segment()? => continue,
-                        None => return Ok(None),
+                    let (number, found) = (segment.number(), segment.next_batch());
+                    match self.checked(found) {
+                        Ok(Some(batch)) => {
+                            self.next_seq = batch.last_seq().saturating_add(1);
+                            return Ok(Some(batch));
+                        }
+                        Ok(None) if self.next_segment()? => continue,
+                        Ok(None) => return Ok(None),
+                        Err(ReadError::Damaged(_)) if self.use_plain(number) => {
+                            self.load(number)?;
+                            continue;
+                        }
+                        Err(error) => return Err(error),
                     }
                 }
             };
             match segment.scan_next() {
-                Some(Scanned::Commit(at, frame)) => return Ok(Some(segment.batch(at, frame))),
+                Some(Scanned::Commit(at, frame)) => {
+                    if let Some(batch) = segment.batch(at, frame).starting_at(self.next_seq) {
+                        self.next_seq = batch.last_seq().saturating_add(1);
+                        return Ok(Some(batch));
+                    }
+                }
                 // A torn or damaged commit at the end may be a commit that another process is writing at this moment,
                 // so the segment is read again.
                 Some(Scanned::Torn(_) | Scanned::Damage(_)) if segment.is_last() && tries < TAIL_READ_TRIES => {
@@ -292,6 +323,7 @@ impl JournalReader {
     fn next_segment(&mut self) -> Result<bool, ReadError> {
         let Some(segment) = &self.current else { return Ok(false) };
         let (number, next_seq, chain) = (segment.number(), segment.next_seq(), segment.chain());
+        let ledger = segment.start().ledger;
         let was_last = matches!(segment, Cursor::Plain(segment) if segment.is_last());
         if self.files.last().is_none_or(|last| last.number <= number) {
             self.list()?;
@@ -313,19 +345,33 @@ impl JournalReader {
         }
         let after = if next == Some(number + 1) {
             self.load(number + 1)?;
-            self.current.as_ref().map(|next| (next.first_seq(), next.chain_before()))
+            self.current.as_ref().map(Cursor::start)
         } else {
-            start_of(&self.files, number + 1).map(|start| (start.first_seq, start.chain_before))
+            start_of(&self.files, number + 1)
         };
-        if let Some((first_seq, chain_before)) = after
-            && (first_seq != next_seq || chain.is_some_and(|chain| chain_before != chain))
+        if let Some(after) = after
+            && (after.first_seq != next_seq || chain.is_some_and(|chain| after.chain_before != chain))
         {
-            return Err(break_damage(number, next_seq, first_seq).into());
+            return Err(break_damage(number, next_seq, after.first_seq).into());
         }
         if let Some(next) = next.filter(|next| *next > number + 1) {
             self.load(next)?;
+            self.check_skipped(ledger, next_seq)?;
         }
         Ok(next.is_some())
+    }
+
+    /// Checks that the current segment is of the ledger `ledger`, and continues the one before it, which was left out. `next_seq` is
+    /// the event after the last segment that was read.
+    fn check_skipped(&self, ledger: Uuid, next_seq: u64) -> Result<(), ReadError> {
+        let Some(start) = self.current.as_ref().map(Cursor::start) else { return Ok(()) };
+        let before = SealedSegment::open(&sealed_path(&self.journal, start.number - 1));
+        // No event of a segment that was left out is needed, so it may be damaged.
+        let is_broken = before.is_ok_and(|before| !start.follows(&before));
+        if start.ledger != ledger || is_broken {
+            return Err(break_damage(start.number - 1, next_seq, start.first_seq).into());
+        }
+        Ok(())
     }
 
     /// The number of the next segment after segment `number` that can contain accepted events.

@@ -47,11 +47,6 @@ impl SealedCursor {
         &self.segment
     }
 
-    /// The hash chain value before the first event of the segment.
-    pub(crate) const fn chain_before(&self) -> Chain {
-        self.segment.header().chain_before
-    }
-
     /// The hash chain value after the last event; `None` where the trailer is damaged.
     pub(crate) fn end_chain(&self) -> Option<Chain> {
         self.segment.chain_after().ok()

@@ -1,7 +1,8 @@
 //! The files of the journal's segments: their names, and what the header of one says.
 //!
 //! A segment is plain while commits are appended to it, and sealed some time after it is full. A sealed segment gets its
-//! name before the plain file of the same number is removed. While both exist, the sealed one is read.
+//! name before the plain file of the same number is removed. While both exist, the sealed one is read, or the plain one where
+//! the sealed one is damaged.
 
 use std::{
     io::{self, Read as _},
@@ -18,7 +19,7 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         sealed::{error::SealedError, reader::SealedSegment},
-        segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_number},
+        segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_number, segment_path},
     },
 };
 
@@ -49,10 +50,18 @@ pub(crate) struct SegmentStart {
 }
 
 impl SegmentFile {
-    /// Reads the header of the file. The outer error is an I/O error.
+    /// Reads the header of the file; the header of the plain file where that of a sealed one is damaged. The outer error is an
+    /// I/O error.
     pub(crate) fn start(&self) -> io::Result<Result<SegmentStart, SegmentError>> {
         if self.is_sealed {
-            return sealed_start(&self.path);
+            let start = sealed_start(&self.path);
+            return match &start {
+                Ok(Ok(_) | Err(SegmentError::Newer(_))) => start,
+                Ok(Err(SegmentError::Header)) | Err(_) => match plain_header(&self.plain_path()) {
+                    Ok(Ok(header)) => Ok(Ok(SegmentStart::from(header))),
+                    Ok(Err(_)) | Err(_) => start,
+                },
+            };
         }
         match plain_header(&self.path) {
             // The plain file is removed once the segment is sealed.
@@ -62,6 +71,11 @@ impl SegmentFile {
             }
             read => Ok(read?.map(SegmentStart::from)),
         }
+    }
+
+    /// The path of the plain file of the segment, which may have been removed.
+    pub(crate) fn plain_path(&self) -> PathBuf {
+        segment_path(self.path.parent().unwrap_or(Path::new("")), self.number)
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     journal::{
         event_batch::EventBatch,
         reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
-        sealed::reader::SealedSegment,
+        sealed::{error::SealedError, reader::SealedSegment},
         sealed_cursor::SealedCursor,
         segment::SegmentError,
         segment_file::{SegmentFile, SegmentStart, file_of, has_all, start_of},
@@ -122,7 +122,7 @@ impl<'a> EventsBack<'a> {
     /// Loads the batch before the current one, or the segment before the current one. Returns false if there is none.
     fn next_batch(&mut self) -> Result<bool, ReadError> {
         let Some(current) = &mut self.current else { return self.next_segment() };
-        match self.reader.previous(current)? {
+        match self.reader.previous(current, self.end_seq, &self.query)? {
             Some(batch) => self.rest = Some(Rest::from(batch)),
             None => {
                 self.end_seq = self.end_seq.min(current.first_seq);
@@ -185,10 +185,13 @@ impl Reader {
             let opened = SealedSegment::open(&file.path)
                 .and_then(|segment| SealedCursor::new(segment, query, seqs.start))
                 .and_then(|cursor| cursor.check_complete(end_seq).map(|()| cursor));
-            let cursor = opened.map_err(|error| {
-                sealed_damage(file.number, (first_seq, first_seq), error)
-                    .map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
-            })?;
+            let cursor = match opened {
+                Ok(cursor) => cursor,
+                Err(error) => {
+                    let error = self.sealed_error(file, (first_seq, first_seq), error);
+                    return self.plain_batches((first_seq, end_seq), query, error).map(Batches::Plain);
+                }
+            };
             // Without the segments in between, events up to the end of this one can be read.
             let is_missing = |next: &SegmentStart| next.number > file.number + 1 && end_seq <= cursor.end_seq();
             if let Some(next) = next.filter(|next| !next.follows(cursor.segment()) && !is_missing(next)) {
@@ -196,6 +199,11 @@ impl Reader {
             }
             return Ok(Batches::Sealed(Box::new(cursor)));
         }
+        self.batches_from(first_seq, end_seq, query).map(Batches::Plain)
+    }
+
+    /// The batches from event `first_seq`, with which a segment begins, up to before event `end_seq`.
+    fn batches_from(&self, first_seq: u64, end_seq: u64, query: &EventQuery) -> Result<Vec<EventBatch>, ReadError> {
         let mut reader = JournalReader::of_query(self.dir(), first_seq, query.clone())?;
         let mut batches: Vec<EventBatch> = Vec::new();
         // No batch after the last wanted one is read: another process may be writing it at this moment.
@@ -204,19 +212,47 @@ impl Reader {
         {
             batches.push(batch);
         }
-        Ok(Batches::Plain(batches))
+        Ok(batches)
     }
 
-    fn previous(&self, current: &mut Current) -> Result<Option<EventBatch>, ReadError> {
-        let file = &current.file;
-        match &mut current.batches {
-            Batches::Plain(batches) => Ok(batches.pop()),
-            Batches::Sealed(cursor) => cursor.next_batch_back().map_err(|error| {
-                let seqs = (cursor.first_seq(), cursor.end_seq() - 1);
-                sealed_damage(file.number, seqs, error)
-                    .map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
-            }),
+    fn previous(
+        &self,
+        current: &mut Current,
+        end_seq: u64,
+        query: &EventQuery,
+    ) -> Result<Option<EventBatch>, ReadError> {
+        let Current { file, first_seq, batches } = current;
+        let cursor = match batches {
+            Batches::Plain(batches) => return Ok(batches.pop()),
+            Batches::Sealed(cursor) => cursor,
+        };
+        match cursor.next_batch_back() {
+            Ok(batch) => Ok(batch),
+            Err(error) => {
+                let error = self.sealed_error(file, (cursor.first_seq(), cursor.end_seq() - 1), error);
+                let mut plain = self.plain_batches((*first_seq, end_seq), query, error)?;
+                let last = plain.pop();
+                *batches = Batches::Plain(plain);
+                Ok(last)
+            }
         }
+    }
+
+    /// The batches of a segment whose sealed file is damaged, from its plain file. `error` is returned where there is none.
+    fn plain_batches(
+        &self,
+        (first_seq, end_seq): (u64, u64),
+        query: &EventQuery,
+        error: ReadError,
+    ) -> Result<Vec<EventBatch>, ReadError> {
+        match error {
+            ReadError::Damaged(_) => self.batches_from(first_seq, end_seq, query).map_err(|_| error),
+            error => Err(error),
+        }
+    }
+
+    fn sealed_error(&self, file: &SegmentFile, seqs: (u64, u64), error: SealedError) -> ReadError {
+        sealed_damage(file.number, seqs, error).map_or_else(|error| self.segment_error(file, error), ReadError::Damaged)
     }
 
     fn segment_error(&self, file: &SegmentFile, source: io::Error) -> ReadError {

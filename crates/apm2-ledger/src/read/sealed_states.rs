@@ -60,42 +60,46 @@ impl Reader {
     /// The states of all streams after the last event of the last sealed segment that ends with event `upto` or earlier.
     /// `None` when there is no such segment, when an earlier segment is not sealed, or when a state cannot be read.
     pub(crate) fn sealed_states(&self, upto: u64) -> Result<Option<SealedStates>, ReadError> {
-        let Some(segments) = self.leading_sealed(upto)? else { return Ok(None) };
         let mut found: Option<SealedStates> = None;
-        for segment in segments.iter().rev() {
+        let is_whole = self.each_leading_sealed(upto, &mut |segment| {
             let seq = segment.header().last_seq();
             let found = found.get_or_insert_with(|| SealedStates { streams: HashMap::new(), seq });
-            if add_missing(segment, &mut found.streams).is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(found)
+            add_missing(segment, &mut found.streams)
+        })?;
+        Ok(found.filter(|_| is_whole.is_some()))
     }
 
-    /// The sealed segments before the first segment that is not sealed and that end with event `upto` or earlier. `None` when
-    /// a file of one cannot be opened, or does not follow the one before.
-    pub(crate) fn leading_sealed(&self, upto: u64) -> Result<Option<Vec<SealedSegment>>, ReadError> {
+    /// Calls `visit` with the sealed segments before the first segment that is not sealed and that end with event `upto` or
+    /// earlier, from the last one to the first, until it returns `None`. One of them is open at a time, since there can be more
+    /// than a process may have open files. `None` when a file of one cannot be opened, when one does not follow the one before,
+    /// or when `visit` returned it; what was visited is of no use then.
+    pub(crate) fn each_leading_sealed(
+        &self,
+        upto: u64,
+        visit: &mut dyn FnMut(&SealedSegment) -> Option<()>,
+    ) -> Result<Option<()>, ReadError> {
         let files = self.segment_files()?;
-        let mut found: Vec<SealedSegment> = Vec::new();
-        let follows = |found: &[SealedSegment], start: &SegmentStart| match found.last() {
-            Some(before) => start.follows(before),
-            None => start.is_first(),
+        let leading = files.iter().take_while(|file| file.is_sealed).count();
+        let leading = files.get(..leading).unwrap_or_default();
+        let ends_in_time = |file: &SegmentFile| Some(SealedSegment::open(&file.path).ok()?.header().last_seq() <= upto);
+        // A file that cannot be opened is found below, or is not needed.
+        let end = leading.partition_point(|file| ends_in_time(file).unwrap_or(true));
+        let start_of = |file: &SegmentFile| file.start().ok()?.ok();
+        let mut after = match files.get(end).map(start_of) {
+            Some(None) => return Ok(None),
+            Some(start) => start,
+            None => None,
         };
-        for file in &files {
-            if !file.is_sealed {
-                let is_next = file.start().is_ok_and(|start| start.is_ok_and(|start| follows(&found, &start)));
-                return Ok(is_next.then_some(found));
-            }
+        for file in leading.iter().take(end).rev() {
+            self.check_cancelled()?;
             let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
-            if !follows(&found, &SegmentStart::from(&segment)) {
+            let is_right = segment.header().last_seq() <= upto && after.is_none_or(|after| after.follows(&segment));
+            if !is_right || visit(&segment).is_none() {
                 return Ok(None);
             }
-            if segment.header().last_seq() > upto {
-                break;
-            }
-            found.push(segment);
+            after = Some(SegmentStart::from(&segment));
         }
-        Ok(Some(found))
+        Ok(after.is_none_or(|first| first.is_first()).then_some(()))
     }
 
     /// The segment files of the journal.

@@ -57,16 +57,14 @@ impl Page {
     fn read(reader: &Reader, upto: u64, after: Option<StreamId>, max_bytes: usize) -> Result<Self, ReadError> {
         let empty = || Self { after, end: None, max_bytes, bytes: 0, streams: BTreeMap::new() };
         let mut page = empty();
-        let sealed = reader.leading_sealed(upto)?.unwrap_or_default();
         let mut first = 1;
-        for segment in sealed.iter().rev() {
-            reader.check_cancelled()?;
-            if page.add_sealed(segment).is_none() {
-                // A state cannot be read, or the segment has none. The events have all states.
-                (page, first) = (empty(), 1);
-                break;
-            }
+        let is_whole = reader.each_leading_sealed(upto, &mut |segment| {
             first = first.max(segment.header().last_seq().saturating_add(1));
+            page.add_sealed(segment)
+        })?;
+        if is_whole.is_none() {
+            // A state cannot be read, or a segment has none or is damaged. The events have all states.
+            (page, first) = (empty(), 1);
         }
         each_decoded(reader, first, upto, |event| page.apply(event))?;
         Ok(page)

@@ -44,7 +44,7 @@ impl Verifier<'_> {
     fn check_catalog(&mut self, journal: &Path, group: Group, catalog: &Catalog) {
         match Sources::open(journal, group).and_then(|members| members.matches(catalog)) {
             Ok(true) => {}
-            Ok(false) => self.add_catalog_finding(group, "it is not that of its segments"),
+            Ok(false) => self.add_catalog_finding(group, &SealedError::OtherSegments.to_string()),
             Err(CatalogError::Catalog(error)) => self.add_catalog_finding(group, &error.to_string()),
             Err(error) => self.add_catalog_finding(group, &format!("it cannot be compared: {error}")),
         }

@@ -4,22 +4,25 @@ use std::{iter::Peekable, path::Path};
 
 use uuid::Uuid;
 
-use crate::journal::{
-    catalog::{
-        group::Group,
-        header::{CATALOG_HEADER_LEN, CatalogHeader, Member},
-        reader::{Catalog, Members},
+use crate::{
+    chain::Chain,
+    journal::{
+        catalog::{
+            group::Group,
+            header::{CATALOG_HEADER_LEN, CatalogHeader, Member},
+            reader::{Catalog, Members},
+        },
+        sealed::{
+            block_table::BlockSummary,
+            error::{SealError, SealedError, Section},
+            packing::Packer,
+            reader::SealedSegment,
+            stream_entry::StreamEntry,
+            table::TableWriter,
+            trailer::SectionPlace,
+        },
+        segment_file::{SegmentStart, sealed_path},
     },
-    sealed::{
-        block_table::BlockSummary,
-        error::{SealError, SealedError, Section},
-        packing::Packer,
-        reader::SealedSegment,
-        stream_entry::StreamEntry,
-        table::TableWriter,
-        trailer::SectionPlace,
-    },
-    segment_file::sealed_path,
 };
 
 /// Why a catalog cannot be made.
@@ -63,6 +66,22 @@ impl Source {
         match self {
             Self::Segment(segment) => segment.header().ledger,
             Self::Catalog(catalog) => catalog.header().ledger,
+        }
+    }
+
+    /// Whether it continues `before`. Of catalogs only the ledger is compared here.
+    fn follows(&self, before: &Self) -> bool {
+        match (before, self) {
+            (Self::Segment(before), Self::Segment(segment)) => SegmentStart::from(&**segment).follows(before),
+            _ => self.ledger() == before.ledger(),
+        }
+    }
+
+    /// The hash chain value after its last event.
+    fn chain_after(&self) -> Result<Chain, SealedError> {
+        match self {
+            Self::Segment(segment) => segment.chain_after(),
+            Self::Catalog(catalog) => Ok(catalog.header().chain_after),
         }
     }
 
@@ -117,7 +136,12 @@ impl Sources {
                 source,
             })
         };
-        Ok(Self { group, sources: group.members().map(open).collect::<Result<_, _>>()? })
+        let sources: Vec<Source> = group.members().map(open).collect::<Result<_, _>>()?;
+        if sources.windows(2).all(|pair| matches!(pair, [one, next] if next.follows(one))) {
+            Ok(Self { group, sources })
+        } else {
+            Err(CatalogError::Order { first: group.first, last: group.last() })
+        }
     }
 
     /// The bytes of the catalog.
@@ -158,14 +182,13 @@ impl Sources {
     /// The header without the places of the tables.
     fn header(&self) -> Result<CatalogHeader, CatalogError> {
         let ledger = self.sources.first().ok_or_else(|| self.order_error())?.ledger();
-        if self.sources.iter().any(|source| source.ledger() != ledger) {
-            return Err(self.order_error());
-        }
         let members = self.sources.iter().map(Source::member).collect::<Result<Vec<_>, _>>();
         let members = members.map_err(|source| self.member_error(source))?.try_into();
         let members = members.map_err(|_| self.order_error())?;
+        let last = self.sources.last().ok_or_else(|| self.order_error())?;
+        let chain_after = last.chain_after().map_err(|source| self.member_error(source))?;
         let (streams, names) = Default::default();
-        Ok(CatalogHeader { group: self.group, ledger, members, streams, names })
+        Ok(CatalogHeader { group: self.group, ledger, members, chain_after, streams, names })
     }
 
     const fn order_error(&self) -> CatalogError {

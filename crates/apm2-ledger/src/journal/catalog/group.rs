@@ -50,6 +50,14 @@ impl Group {
         journal.join(self.file_name())
     }
 
+    /// The group whose catalog has this file name.
+    pub(crate) fn of_file_name(name: &str) -> Option<Self> {
+        let (first, last) = name.strip_suffix(".catalog")?.split_once('-')?;
+        let (first, last): (u64, u64) = (first.parse().ok()?, last.parse().ok()?);
+        let group = (1..=CATALOG_LEVEL_MAX).map(|level| Self { level, first }).find(|group| group.last() == last)?;
+        (first > 0 && group.file_name() == name).then_some(group)
+    }
+
     /// The name of its catalog.
     pub(crate) fn file_name(self) -> String {
         format!("{:010}-{:010}.catalog", self.first, self.last())

@@ -2,15 +2,16 @@
 //!
 //! ```text
 //!   0  magic "APM2CATL"     8
-//!   8  format version       4   1
+//!   8  format version       4   2
 //!  12  level                4   of the group, from 1
 //!  16  ledger id           16
 //!  32  first segment        8   its number
 //!  40  16 members          48 each: first seq 8, last seq 8, earliest and latest wall-clock time 8 + 8 in ns, kinds 8,
 //!                               whether it has states 8 (1 or 0)
-//! 808  two sections        24 each, as in the trailer of a sealed segment: streams, names
-//! 856  CRC-32C of 0..856    4
-//! 860  the pages and the directory of the table of streams, then those of the table of names
+//! 808  chain after         32   the hash chain value after the last event of the last member
+//! 840  two sections        24 each, as in the trailer of a sealed segment: streams, names
+//! 888  CRC-32C of 0..888    4
+//! 892  the pages and the directory of the table of streams, then those of the table of names
 //! ```
 //!
 //! All integers are little-endian. The keys of the tables are those of sealed segments. The values are bit sets of 16 bits: the
@@ -20,6 +21,7 @@
 use uuid::Uuid;
 
 use crate::{
+    chain::Chain,
     journal::{
         catalog::group::Group,
         sealed::{
@@ -27,6 +29,7 @@ use crate::{
             error::SealedError,
             fields::{Fields, checked, push_crc},
             kind_set::KindSet,
+            reader::SealedSegment,
             trailer::SectionPlace,
         },
     },
@@ -34,10 +37,11 @@ use crate::{
 };
 
 /// Bytes before the tables.
-pub(crate) const CATALOG_HEADER_LEN: usize = 860;
+pub(crate) const CATALOG_HEADER_LEN: usize = 892;
 
 const MAGIC: [u8; 8] = *b"APM2CATL";
-const VERSION: u32 = 1;
+/// Version 1 had no chain value. Its catalogs are made again.
+const VERSION: u32 = 2;
 
 /// What a catalog says about one of its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub(crate) struct CatalogHeader {
     pub(crate) group: Group,
     pub(crate) ledger: Uuid,
     pub(crate) members: [Member; CATALOG_MEMBERS],
+    /// The hash chain value after the last event of the last member. It depends on all events of the members.
+    pub(crate) chain_after: Chain,
     /// The directory of the table of streams.
     pub(crate) streams: SectionPlace,
     /// The directory of the table of names.
@@ -78,6 +84,7 @@ impl CatalogHeader {
             bytes.extend_from_slice(&kinds.to_le_bytes());
             bytes.extend_from_slice(&u64::from(member.has_states).to_le_bytes());
         }
+        bytes.extend_from_slice(&self.chain_after.0);
         self.streams.push(&mut bytes);
         self.names.push(&mut bytes);
         push_crc(&mut bytes, 0);
@@ -119,10 +126,19 @@ impl CatalogHeader {
             group,
             ledger,
             members,
+            chain_after: Chain(fields.array()?),
             streams: SectionPlace::parse(&mut fields)?,
             names: SectionPlace::parse(&mut fields)?,
         };
         (fields.0.is_empty() && header.is_plausible()).then_some(header)
+    }
+
+    /// Whether the segment is the last one of the group that the catalog was made from.
+    pub(crate) fn ends_with(&self, segment: &SealedSegment) -> bool {
+        let header = segment.header();
+        let last_seq = self.members.last().map_or(0, |member| member.last_seq);
+        (header.ledger, header.number, header.last_seq()) == (self.ledger, self.group.last(), last_seq)
+            && segment.chain_after().is_ok_and(|chain| chain == self.chain_after)
     }
 
     fn is_plausible(&self) -> bool {

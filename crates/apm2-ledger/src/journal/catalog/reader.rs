@@ -1,6 +1,6 @@
 //! Reads a catalog: the header when it is opened, pages of the tables when they are needed.
 
-use std::{fs::File, path::Path, sync::OnceLock};
+use std::{fs::File, io, path::Path, sync::OnceLock};
 
 use apm2_model::event::stream_id::StreamId;
 
@@ -14,11 +14,13 @@ use crate::{
         sealed::{
             error::{SealedError, Section},
             index::name_prefix,
+            reader::SealedSegment,
             stream_entry::StreamEntry,
             table::Table,
             table_reader::{TableReader, read},
             trailer::SectionPlace,
         },
+        segment_file::sealed_path,
     },
     limits::CATALOG_MEMBERS,
 };
@@ -55,13 +57,24 @@ impl Catalog {
         Ok(Self { header: CatalogHeader::parse(&header)?, file, streams: OnceLock::new(), names: OnceLock::new() })
     }
 
-    /// Opens the catalog of `group` in the directory `journal`.
+    /// Opens the catalog of `group` in the directory `journal`, and compares it with the last segment of the group: a catalog of
+    /// another ledger, or of a copy of the ledger that was continued in another way, would leave out segments with events.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not the catalog of the group.
+    /// When a file cannot be read, or the catalog is not that of the group.
     pub(crate) fn of_group(journal: &Path, group: Group) -> Result<Self, SealedError> {
         let catalog = Self::open(&group.path(journal))?;
-        if catalog.header.group == group { Ok(catalog) } else { Err(SealedError::Header) }
+        if catalog.header.group != group {
+            return Err(SealedError::Header);
+        }
+        let is_of_segments = match SealedSegment::open(&sealed_path(journal, group.last())) {
+            Ok(last) => catalog.header.ends_with(&last),
+            Err(SealedError::Io(error)) if error.kind() != io::ErrorKind::NotFound && !file::is_not_regular(&error) => {
+                return Err(error.into());
+            }
+            Err(_) => false,
+        };
+        if is_of_segments { Ok(catalog) } else { Err(SealedError::OtherSegments) }
     }
 
     pub(crate) const fn header(&self) -> &CatalogHeader {
