@@ -28,6 +28,7 @@ mod ecosystem;
 mod env_hidden;
 mod exits;
 mod failing_three_times;
+mod filters;
 mod fixture;
 mod follow;
 mod follow_output;

@@ -53,7 +53,7 @@ fn both(place: &Place, args: &[&str]) -> [Outcome; 2] {
 #[test]
 fn what_was_recorded_is_printed_the_same_whoever_is_asked() {
     let place = place();
-    let commands: [&[&str]; 22] = [
+    let commands: [&[&str]; 26] = [
         &["tail"],
         &["tail", "-n", "3"],
         &["tail", "-n", "all"],
@@ -64,6 +64,10 @@ fn what_was_recorded_is_printed_the_same_whoever_is_asked() {
         &["tail", "--since", "5", "--until", "20"],
         &["tail", "--since", "2026-01-31T12:00:10Z", "--until", "2026-01-31T12:00:30Z"],
         &["tail", "--until", "100000"],
+        &["tail", "--exit", "failed", "--exit", "0", "-n", "all", "--reverse"],
+        &["tail", "--actor", "policy", "--run", "2", "--at", "30", "--limit", "3"],
+        &["show", "build", "--actor", "operator", "--state", "stopping"],
+        &["list", "--process", "build", "--process", "site", "--exit", "failed", "--at", "30"],
         &["list", "--at", "12"],
         &["list", "--all", "--at", "2026-01-31T12:00:20Z"],
         &["list", "--at", "0"],

@@ -10,7 +10,7 @@ use apm2_ledger::{
     record::{RecordError, decode_event, decode_stream, encode_event},
 };
 use apm2_model::{
-    event::{Event, stream_id::StreamId},
+    event::{Event, actor::ActorFilter, end_filter::EndFilter, stream_id::StreamId},
     id_query::UnclearId,
     spec::id::ProcessId,
     state::stream::Stream,
@@ -42,6 +42,16 @@ pub enum SentQuestion {
         kinds: Option<Vec<String>>,
         /// Only events with a wall-clock time from the first to the second, in nanoseconds since 1970.
         wall_ns: Option<(i64, i64)>,
+        /// Only events of these actors; all when empty. An earlier daemon refuses a question with this field or one of the
+        /// next two.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        actors: Vec<ActorFilter>,
+        /// Only events of runs with this number.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        run: Option<u64>,
+        /// Only events that record one of these ends; all events when empty.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        ends: Vec<EndFilter>,
         /// The sequence number of the first event of the range.
         first: u64,
         /// The sequence number of the last event of the range, which is included.
@@ -100,6 +110,9 @@ impl From<&EventsQuestion> for SentQuestion {
             streams: query.streams.iter().copied().map(SentStream::from).collect(),
             kinds: query.kinds.map(names),
             wall_ns: query.wall_ns,
+            actors: query.actors.clone(),
+            run: query.run,
+            ends: query.ends.clone(),
             first: *first,
             last: *last,
             backwards: *direction == Direction::Backwards,
@@ -132,9 +145,10 @@ impl From<SentQuestion> for Question {
         match sent {
             SentQuestion::Head => Self::Head,
             SentQuestion::Find { id } => Self::Find(id),
-            SentQuestion::Events { streams, kinds, wall_ns, first, last, backwards, max } => {
+            SentQuestion::Events { streams, kinds, wall_ns, actors, run, ends, first, last, backwards, max } => {
+                let streams = streams.into_iter().map(StreamId::from).collect();
                 let kinds = kinds.map(|names| KindSet::named(names.iter().map(String::as_str)));
-                let query = EventQuery { streams: streams.into_iter().map(StreamId::from).collect(), kinds, wall_ns };
+                let query = EventQuery { streams, kinds, wall_ns, actors, run, ends };
                 let direction = if backwards { Direction::Backwards } else { Direction::Forwards };
                 Self::Events(EventsQuestion { query, first, last, direction, max })
             }
@@ -257,6 +271,13 @@ mod tests {
             streams: vec![stream],
             kinds: Some(KindSet::named(["crashed", "registered"])),
             wall_ns: Some((-1, 5)),
+            ..EventQuery::default()
+        };
+        let by_actor = EventQuery {
+            actors: vec!["ann".into(), ActorFilter::Policy],
+            run: Some(3),
+            ends: vec![EndFilter::Failure, EndFilter::Code(7)],
+            ..EventQuery::default()
         };
         let forms = [
             (SentQuestion::Head, r#""head""#.to_owned()),
@@ -270,6 +291,11 @@ mod tests {
             (
                 SentQuestion::from(&EventsQuestion::all(EventQuery::default(), (1, 9))),
                 r#"{"events":{"streams":[],"kinds":null,"wall_ns":null,"first":1,"last":9,"backwards":false,"max":18446744073709551615}}"#
+                    .to_owned(),
+            ),
+            (
+                SentQuestion::from(&EventsQuestion::last(by_actor, (1, 9), 5)),
+                r#"{"events":{"streams":[],"kinds":null,"wall_ns":null,"actors":["user:ann","policy"],"run":3,"ends":["failed","7"],"first":1,"last":9,"backwards":true,"max":5}}"#
                     .to_owned(),
             ),
             (SentQuestion::from(&StatesQuestion::All(8)), r#"{"states":{"upto":8}}"#.to_owned()),

@@ -18,6 +18,7 @@ use apm2_model::{
 };
 
 use crate::{
+    filter::ChosenEvents,
     source::{LedgerSource, ReadFailure},
     steps::{Step, steps},
 };
@@ -89,20 +90,21 @@ pub(crate) struct LastOutput {
 }
 
 impl InstanceHistory {
-    /// Reads the history of the stream `id` up to event `upto`; `None` if the stream has no events by then.
+    /// Reads the history of the stream `id` up to event `chosen.seqs.1`; `None` if the stream has no events by then. Of its
+    /// events, the chosen ones are read.
     pub(crate) fn read(
         source: &LedgerSource,
         id: StreamId,
-        upto: u64,
+        chosen: &ChosenEvents,
         shown: Shown,
     ) -> Result<Option<Self>, ReadFailure> {
+        let (_, upto) = chosen.seqs;
         let Some(stream) = source.state_at(id, upto)? else { return Ok(None) };
-        let events = source.events_in_order(&EventsQuestion::last(EventQuery::stream(id), (1, upto), shown.events))?;
+        let question = EventsQuestion::last(chosen.query.clone(), chosen.seqs, shown.events);
+        let events = source.events_in_order(&question)?;
+        let are_all = events.first().is_some_and(|event| event.version == 1) && events.len() as u64 == stream.version;
         // All runs are in all events.
-        let runs = match events.first() {
-            Some(first) if first.version == 1 => last(runs_of(&events), shown.runs),
-            _ => read_runs(source, id, upto, shown.runs)?,
-        };
+        let runs = if are_all { last(runs_of(&events), shown.runs) } else { read_runs(source, id, upto, shown.runs)? };
         let last_output = match runs.iter().rev().find_map(Run::last_output) {
             None if stream.run > runs.len() as u64 => read_last_output(source, id, upto)?,
             found => found,

@@ -10,6 +10,7 @@ mod context;
 mod daemon;
 mod ecosystem;
 mod error;
+mod filter;
 mod history;
 mod ledger_dir;
 mod moment;

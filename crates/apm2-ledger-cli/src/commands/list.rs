@@ -1,11 +1,15 @@
 //! The command `list`, which shows every instance with its state.
 
-use std::{thread, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
-use apm2_ledger::StatesQuestion;
-use apm2_model::state::{ProcessState, stream::Stream};
+use apm2_ledger::{StatesQuestion, StreamAt};
+use apm2_model::{
+    event::end_filter::EndFilter,
+    state::{ProcessState, stream::Stream},
+};
 
 use crate::{
+    commands::show::parse_count,
     context::{Context, NoAnswer, write_json, write_jsonl},
     error::CliError,
     options::Format,
@@ -37,7 +41,8 @@ const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 Examples:
   apm2-ledger list
   apm2-ledger list --all                       also removed processes and ended `run` commands
-  apm2-ledger list --state crashed
+  apm2-ledger list --state crashed --state gone
+  apm2-ledger list --all --exit SIGKILL        whose last run was killed
   apm2-ledger list --watch                     each second, until interrupted
   apm2-ledger list --at '2h ago'               or 14:00, yesterday, '2026-01-31 14:00'
   apm2-ledger list --at 2026-01-31T12:00:00Z
@@ -50,13 +55,26 @@ pub(crate) struct ListArgs {
     /// Only instances with this name
     #[arg(long)]
     name: Option<String>,
+    /// Only this process: a process id, a unique prefix of one, a name, or NAME-INSTANCE. Can be repeated
+    #[arg(long, value_name = "ID")]
+    process: Vec<String>,
     /// Also list removed processes and `run` commands that have ended
     #[arg(long, short)]
     all: bool,
     /// Only instances in this state. `gone` and `unknown` occur without a daemon, when the recorded state is outdated or cannot
     /// be checked
     #[arg(long, value_parser = STATES)]
-    state: Option<String>,
+    state: Vec<String>,
+    /// Only instances whose last run ended like this: an exit code (7), a signal (SIGKILL), `ok`, `failed`, `unknown` or
+    /// `not-started`
+    #[arg(long, value_name = "END")]
+    exit: Vec<EndFilter>,
+    /// First N instances of the list, or `all`
+    #[arg(long, short = 'n', value_name = "N", value_parser = parse_count, default_value = "all", hide_default_value = true)]
+    limit: u64,
+    /// List the last instance first
+    #[arg(long)]
+    reverse: bool,
     /// Repeat the list each second, or at the given interval
     #[arg(long, value_name = "DURATION", num_args = 0..=1, default_missing_value = "1s", conflicts_with = "at")]
     #[arg(value_parser = humantime::parse_duration, require_equals = true)]
@@ -77,19 +95,22 @@ pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<i32, CliError> {
 
 /// Prints one list, after the escape sequence `clear`.
 fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliError> {
-    let (streams, status_context) = streams(args.at, context)?;
-    let is_named = |stream: &&Stream| args.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name);
-    let named = sorted(streams.iter().filter(is_named));
+    let (streams, status_context) = streams(args, context)?;
+    let mut named = sorted(streams.iter().filter(|stream| args.accepts(stream)));
+    if args.reverse {
+        named.reverse();
+    }
     let listed: Vec<&Stream> =
         named.iter().copied().filter(|stream| args.all || status_context.is_kept(stream)).collect();
     let unlisted = named.len() - listed.len();
     let is_wanted = |status: &InstanceStatus<'_>| {
         let state = status.state().map_or_else(KernelState::name, ProcessState::name);
-        args.state.as_ref().is_none_or(|wanted| wanted == state)
+        args.state.is_empty() || args.state.iter().any(|wanted| wanted == state)
     };
     let mut statuses = status_context.statuses(&listed);
     let warning = status_context.warning(&statuses);
     statuses.retain(is_wanted);
+    statuses.truncate(usize::try_from(args.limit).unwrap_or(usize::MAX));
     print(&statuses, clear, context)?;
     if statuses.is_empty() {
         say(&nothing(unlisted));
@@ -98,6 +119,16 @@ fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliErro
         say(&warning);
     }
     Ok(0)
+}
+
+impl ListArgs {
+    /// Whether the list may have this instance, by all but its displayed state.
+    fn accepts(&self, stream: &Stream) -> bool {
+        let is_crash = matches!(stream.handle.state, ProcessState::Crashed { .. });
+        let ended = |filter: &EndFilter| stream.end.as_ref().is_some_and(|end| filter.accepts_end(end, is_crash));
+        self.name.as_ref().is_none_or(|name| *name == stream.handle.spec.name)
+            && (self.exit.is_empty() || self.exit.iter().any(ended))
+    }
 }
 
 /// Message for an empty list, with the number of instances that `--all` would show.
@@ -111,13 +142,19 @@ fn nothing(unlisted: usize) -> String {
 
 /// The states of all instances at this moment. If the daemon refuses to report the current states, the command fails: what
 /// is recorded may then differ from them.
-fn streams(at: Option<At>, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
+fn streams(args: &ListArgs, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
     let ask = |source: &LedgerSource| {
-        let moment = context.moment(source, at, "--at")?;
-        let streams = source.states_of(&StatesQuestion::All(moment.seq))?;
-        Ok((moment, streams, source.recorded_until()?))
+        let moment = context.moment(source, args.at, "--at")?;
+        let question = if args.process.is_empty() {
+            StatesQuestion::All(moment.seq)
+        } else {
+            let ids = args.process.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
+            let ids: BTreeSet<_> = ids.into_iter().collect();
+            StatesQuestion::Of(ids.into_iter().map(|id| StreamAt { id, seq: moment.seq }).collect())
+        };
+        Ok((moment, source.states_of(&question)?, source.recorded_until()?))
     };
-    let ((moment, streams, recorded_until), supervision) = match at {
+    let ((moment, streams, recorded_until), supervision) = match args.at {
         Some(_) => context.read(ask)?,
         None => match context.read_from_daemon(ask)? {
             Ok(answer) => (answer, Supervision::Answered),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     context::Context,
     error::{CliError, ErrorKind},
+    filter::EventFilter,
     history::{InstanceHistory, Shown},
     moment::Moment,
     options::Format,
@@ -14,7 +15,6 @@ use crate::{
     source::{LedgerSource, ReadFailure},
     status::InstanceStatus,
     terminal::say,
-    time::At,
     view::{ProcessView, event::EventView, notice::items},
 };
 
@@ -32,20 +32,23 @@ Examples:
   apm2-ledger show worker-3 --events all       all events, not only the last 50
   apm2-ledger show worker-3 --runs 100         the last 100 runs
   apm2-ledger show 3f2a --at '1h ago'
+  apm2-ledger show build --actor operator      what users asked for
   apm2-ledger --format json show build | jq '.runs[] | select(.exit.signal)'
   apm2-ledger --format jsonl show build        one event per line")]
 pub(crate) struct ShowArgs {
     /// Process id, unique prefix of one (4 characters or more), name, or NAME-INSTANCE
     id: String,
-    /// Show the process at that time: a time or the sequence number of an event
-    #[arg(long, value_name = "TIME|SEQ")]
-    at: Option<At>,
     /// Last N events, or `all`. Default: 50, or all in JSON
-    #[arg(long, value_name = "N", value_parser = parse_count)]
+    #[arg(long, visible_alias = "limit", value_name = "N", value_parser = parse_count)]
     events: Option<u64>,
     /// Last N runs, or `all`. Default: 10, or all in JSON
     #[arg(long, value_name = "N", value_parser = parse_count)]
     runs: Option<u64>,
+    /// List the last event first
+    #[arg(long)]
+    reverse: bool,
+    #[command(flatten)]
+    filter: EventFilter,
 }
 
 /// A number of events or runs, or `all`.
@@ -77,12 +80,16 @@ fn read(
     shown: Shown,
     context: &Context,
 ) -> Result<(InstanceHistory, Moment, Option<DateTime<Utc>>), ReadFailure> {
-    // All answers are about the ledger as it is now.
-    let end = source.head()?.end();
-    let moment = context.moment(source, args.at, "--at")?;
+    let moment = context.moment(source, args.filter.until, "--at")?;
     let id = one(source, &args.id)?;
-    let history = InstanceHistory::read(source, id, moment.seq.min(end), shown)?;
-    let history = history.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    // All answers are about the ledger as it is now.
+    let mut chosen = args.filter.choose(&[], source.head()?.end(), source, context)?;
+    chosen.query.streams = vec![id];
+    let history = InstanceHistory::read(source, id, &chosen, shown)?;
+    let mut history = history.ok_or_else(|| not_yet(&args.id, moment.seq))?;
+    if args.reverse {
+        history.steps.reverse();
+    }
     Ok((history, moment, source.recorded_until()?))
 }
 

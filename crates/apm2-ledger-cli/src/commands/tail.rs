@@ -8,22 +8,20 @@ use apm2_daemon::{
     client::{Client, ClientError},
     protocol::FailureKind,
 };
-use apm2_ledger::{
-    EventQuery, EventsQuestion, JOURNAL_DIR, KindSet, ReadError, ReadLedger as _, Reader, StatesQuestion,
-};
-use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
+use apm2_ledger::{EventQuery, EventsQuestion, JOURNAL_DIR, ReadError, ReadLedger as _, Reader, StatesQuestion};
+use apm2_model::event::{Event, stream_id::StreamId};
 
 use crate::{
     commands::show::parse_count,
     context::Context,
     daemon::{connect, follow_events},
     error::CliError,
+    filter::{ChosenEvents, EventFilter},
     options::Format,
     render,
     source::{LedgerSource, ReadFailure},
     steps::{States, Step, apply, steps},
     terminal::say,
-    time::At,
     view::{
         event::EventView,
         notice::{Notice, items},
@@ -50,29 +48,33 @@ Examples:
   apm2-ledger tail -f                    and what comes
   apm2-ledger tail worker --since '1h ago' --type crashed --type restart_refused
   apm2-ledger tail --since yesterday --until '14:00'
+  apm2-ledger tail --actor ann -n 50     what a user asked for
+  apm2-ledger tail --exit failed --reverse
   apm2-ledger --format jsonl tail -n 1000 | jq .type")]
 pub(crate) struct TailArgs {
     /// Only events of these: process ids, unique prefixes of ids, names, NAME-INSTANCE
     ids: Vec<String>,
+    /// Only events of this process, as an id before
+    #[arg(long, value_name = "ID")]
+    process: Vec<String>,
     /// Wait for new events and print them; in JSON, one object a line
     #[arg(long, short)]
     follow: bool,
     /// Last N events, or `all`. Default: 20, or all with --since
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_count)]
+    #[arg(short = 'n', long, visible_alias = "limit", value_name = "N", value_parser = parse_count)]
     events: Option<u64>,
-    /// Only events after this: a time or the sequence number of an event
-    #[arg(long, value_name = "TIME|SEQ")]
-    since: Option<At>,
-    /// Only events up to this: a time or the sequence number of an event
-    #[arg(long, value_name = "TIME|SEQ", conflicts_with = "follow")]
-    until: Option<At>,
-    /// Only events of this type, such as crashed
-    #[arg(long = "type", value_name = "TYPE", value_parser = EventKind::NAMES)]
-    types: Vec<String>,
+    /// Print the last event first
+    #[arg(long, conflicts_with = "follow")]
+    reverse: bool,
+    #[command(flatten)]
+    filter: EventFilter,
 }
 
 pub(crate) fn run(args: &TailArgs, context: &Context) -> Result<i32, CliError> {
     // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
+    if args.follow && args.filter.until.is_some() {
+        return Err(CliError::usage("--follow has no end, so it cannot be used with --until".to_owned()));
+    }
     let is_endless = args.follow && context.format == Format::Json;
     let format = if is_endless { Format::Jsonl } else { context.format };
     // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
@@ -93,26 +95,19 @@ struct Selected {
 }
 
 fn select(source: &LedgerSource, args: &TailArgs, context: &Context) -> Result<Selected, ReadFailure> {
-    let ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
-    let kinds = (!args.types.is_empty()).then(|| KindSet::named(args.types.iter().map(String::as_str)));
-    let query = EventQuery { streams: ids, kinds, ..EventQuery::default() };
-    let head = source.head()?.size;
-    let until = match args.until {
-        Some(until) => context.moment(source, Some(until), "--until")?.seq.min(head),
-        None => head,
-    };
-    let after = match args.since {
-        Some(since) => context.moment(source, Some(since), "--since")?.seq.min(head),
-        None => 0,
-    };
-    let max = args.events.unwrap_or(if args.since.is_some() { u64::MAX } else { EVENTS_SHOWN });
-    let range = (after.saturating_add(1), until);
+    let (ids, end) = ([&args.ids[..], &args.process].concat(), source.head()?.size);
+    let ChosenEvents { query, seqs } = args.filter.choose(&ids, end, source, context)?;
+    let max = args.events.unwrap_or(if args.filter.has_beginning() { u64::MAX } else { EVENTS_SHOWN });
     let question = if max == u64::MAX {
-        EventsQuestion::all(query.clone(), range)
+        EventsQuestion::all(query.clone(), seqs)
     } else {
-        EventsQuestion::last(query.clone(), range, max)
+        EventsQuestion::last(query.clone(), seqs, max)
     };
-    let (steps, mut streams) = steps(source, source.events_in_order(&question)?)?;
+    let (mut steps, mut streams) = steps(source, source.events_in_order(&question)?)?;
+    if args.reverse {
+        steps.reverse();
+    }
+    let (_, until) = seqs;
     if args.follow {
         streams = source.states_of(&StatesQuestion::All(until))?.into_iter().map(|state| (state.id, state)).collect();
     }

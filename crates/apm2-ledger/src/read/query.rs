@@ -1,6 +1,11 @@
 //! Which events a reader asks for.
 
-use apm2_model::event::{Event, stream_id::StreamId};
+use apm2_model::event::{
+    Event,
+    actor::ActorFilter,
+    end_filter::{END_KINDS, EndFilter},
+    stream_id::StreamId,
+};
 
 use crate::{
     journal::{
@@ -28,12 +33,24 @@ pub struct EventQuery {
     pub kinds: Option<KindSet>,
     /// Only events with a wall-clock time in this range, in nanoseconds since 1970. Both ends are included.
     pub wall_ns: Option<(i64, i64)>,
+    /// Only events of these actors. All actors when empty.
+    pub actors: Vec<ActorFilter>,
+    /// Only events of runs with this number.
+    pub run: Option<u64>,
+    /// Only events that record one of these ends of a run. All events when empty.
+    pub ends: Vec<EndFilter>,
 }
 
 impl EventQuery {
     /// Whether the filter accepts every event.
     pub(crate) fn is_all(&self) -> bool {
-        self.streams.is_empty() && self.kinds.is_none() && self.wall_ns.is_none()
+        self.streams.is_empty() && self.accepts_whole_streams()
+    }
+
+    /// Whether the filter accepts every event of the streams.
+    const fn accepts_whole_streams(&self) -> bool {
+        let Self { streams: _, kinds, wall_ns, actors, run, ends } = self;
+        kinds.is_none() && wall_ns.is_none() && actors.is_empty() && run.is_none() && ends.is_empty()
     }
 
     /// The events of one stream.
@@ -45,7 +62,7 @@ impl EventQuery {
     /// The stream, when the filter accepts every event of one stream and no other events.
     pub(crate) fn single_stream(&self) -> Option<StreamId> {
         match self.streams.as_slice() {
-            [stream] if self.kinds.is_none() && self.wall_ns.is_none() => Some(*stream),
+            [stream] if self.accepts_whole_streams() => Some(*stream),
             _ => None,
         }
     }
@@ -67,6 +84,9 @@ impl EventQuery {
         (self.streams.is_empty() || self.streams.contains(&event.stream))
             && self.kinds.is_none_or(|kinds| kinds.meets(KindSet::from(&event.kind)))
             && self.wall_ns.is_none_or(|(from, to)| (from..=to).contains(&event.stamp.wall_ns))
+            && (self.actors.is_empty() || self.actors.iter().any(|actor| actor.accepts(&event.actor)))
+            && self.run.is_none_or(|run| event.run == run)
+            && (self.ends.is_empty() || self.ends.iter().any(|end| end.accepts(&event.kind)))
     }
 
     /// The blocks of a sealed segment that can contain accepted events, in order. All blocks where the index is damaged.
@@ -96,10 +116,12 @@ impl EventQuery {
         Ok(members & union(self.streams.iter().map(|stream| catalog.with_stream(*stream)))?)
     }
 
-    /// Whether some of the events can be accepted, by their kinds and times.
+    /// Whether some of the events can be accepted, by their kinds, times and actors.
     fn meets(&self, summary: &BlockSummary) -> bool {
         self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
             && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
+            && (self.actors.is_empty() || self.actors.iter().any(|actor| summary.actors.can_contain(actor)))
+            && (self.ends.is_empty() || KindSet::named(END_KINDS).meets(summary.kinds))
     }
 
     fn blocks_of_streams(&self, segment: &SealedSegment) -> Result<Vec<usize>, SealedError> {

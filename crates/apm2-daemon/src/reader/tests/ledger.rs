@@ -88,11 +88,21 @@ impl Writer {
         let stamp = Timestamp { wall_ns, boot_ns, boot_id: BOOT };
         let new_event = |kind: EventKind| {
             run = kind.run_after(run);
-            NewEvent { stream: id, run, actor: Actor::System, reason: None, cause: None, stamp, kind }
+            NewEvent { stream: id, run, actor: actor(step.action), reason: None, cause: None, stamp, kind }
         };
         if let Ok(appended) = self.ledger.append(id, version, kinds.into_iter().map(new_event).collect()) {
             self.events.extend(appended);
         }
+    }
+}
+
+fn actor(action: u8) -> Actor {
+    let operator = |uid, user: &str| Actor::Operator { uid, user: Some(user.to_owned()), terminal: None };
+    match action / 16 {
+        0 => operator(1000, "ann"),
+        1 => operator(1001, "bob"),
+        2 | 3 => Actor::Policy,
+        _ => Actor::System,
     }
 }
 

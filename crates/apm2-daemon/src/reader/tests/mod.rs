@@ -16,7 +16,7 @@ use apm2_ledger::{
     Direction, EventQuery, EventsQuestion, KindSet, LedgerHead, ReadLedger, Reader, Source, StatesQuestion, StreamAt,
 };
 use apm2_model::{
-    event::{Event, stream_id::StreamId},
+    event::{Event, actor::ActorFilter, end_filter::EndFilter, stream_id::StreamId},
     id_query::{Candidate, resolve},
     state::stream::Stream,
 };
@@ -87,13 +87,35 @@ struct Chosen {
     wall: Option<(usize, usize)>,
     seqs: (u64, u64),
     max: u64,
+    actors: Vec<ActorFilter>,
+    run: Option<u64>,
+    ends: Vec<EndFilter>,
 }
+
+/// Filters of which some accept events of the random ledgers, and some none.
+const ACTORS: [&str; 7] = ["operator", "uid:1000", "ann", "nobody", "policy", "system", "recovery"];
+const ENDS: [&str; 6] = ["ok", "failed", "7", "SIGKILL", "unknown", "not-started"];
 
 fn chosen() -> impl Strategy<Value = Chosen> {
     let wall = prop::option::of((0..1000_usize, 0..1000_usize));
     let max = prop_oneof![0..30_u64, Just(u64::MAX)];
-    (prop::collection::vec(0..STREAMS, 0..3), prop::option::of(any::<u64>()), wall, (0..1000_u64, 0..1000_u64), max)
-        .prop_map(|(streams, kinds, wall, seqs, max)| Chosen { streams, kinds, wall, seqs, max })
+    let actors = prop::collection::vec(prop::sample::select(&ACTORS[..]).prop_map(ActorFilter::from), 0..3);
+    let ends = prop::collection::vec(prop::sample::select(&ENDS[..]).prop_map(|end| end.parse().unwrap()), 0..2);
+    let who = (actors, prop::option::weighted(0.2, 0..4_u64), ends);
+    let streams = prop::collection::vec(0..STREAMS, 0..3);
+    let seqs = (0..1000_u64, 0..1000_u64);
+    (streams, prop::option::of(any::<u64>()), wall, seqs, max, who).prop_map(
+        |(streams, kinds, wall, seqs, max, (actors, run, ends))| Chosen {
+            streams,
+            kinds,
+            wall,
+            seqs,
+            max,
+            actors,
+            run,
+            ends,
+        },
+    )
 }
 
 impl Chosen {
@@ -103,7 +125,14 @@ impl Chosen {
         let wall_of = |at: usize| events[at % events.len()].stamp.wall_ns;
         let wall_ns = self.wall.map(|(from, to)| (wall_of(from).min(wall_of(to)), wall_of(from).max(wall_of(to))));
         let streams = self.streams.iter().map(|number| stream(*number)).collect();
-        let query = EventQuery { streams, kinds: self.kinds.map(KindSet), wall_ns };
+        let query = EventQuery {
+            streams,
+            kinds: self.kinds.map(KindSet),
+            wall_ns,
+            actors: self.actors.clone(),
+            run: self.run,
+            ends: self.ends.clone(),
+        };
         // Half of the ranges have no end.
         let last = if self.seqs.1.is_multiple_of(2) { u64::MAX } else { self.seqs.1 % (size + 3) };
         EventsQuestion { query, first: self.seqs.0 % (size + 2), last, direction, max: self.max }

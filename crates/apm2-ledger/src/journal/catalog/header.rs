@@ -6,8 +6,8 @@
 //!  12  level                4   of the group, from 1
 //!  16  ledger id           16
 //!  32  first segment        8   its number
-//!  40  16 members          48 each: first seq 8, last seq 8, earliest and latest wall-clock time 8 + 8 in ns, kinds 8,
-//!                               whether it has states 8 (1 or 0)
+//!  40  16 members          48 each: first seq 8, last seq 8, earliest and latest wall-clock time 8 + 8 in ns, kinds 7,
+//!                               actors 1, whether it has states 8 (1 or 0)
 //! 808  chain after         32   the hash chain value after the last event of the last member
 //! 840  two sections        24 each, as in the trailer of a sealed segment: streams, names
 //! 888  CRC-32C of 0..888    4
@@ -28,7 +28,6 @@ use crate::{
             block_table::BlockSummary,
             error::SealedError,
             fields::{Fields, checked, push_crc},
-            kind_set::KindSet,
             reader::SealedSegment,
             trailer::SectionPlace,
         },
@@ -76,12 +75,11 @@ impl CatalogHeader {
         bytes.extend_from_slice(self.ledger.as_bytes());
         bytes.extend_from_slice(&self.group.first.to_le_bytes());
         for member in &self.members {
-            let BlockSummary { min_wall_ns, max_wall_ns, kinds: KindSet(kinds) } = member.summary;
             bytes.extend_from_slice(&member.first_seq.to_le_bytes());
             bytes.extend_from_slice(&member.last_seq.to_le_bytes());
-            bytes.extend_from_slice(&min_wall_ns.to_le_bytes());
-            bytes.extend_from_slice(&max_wall_ns.to_le_bytes());
-            bytes.extend_from_slice(&kinds.to_le_bytes());
+            bytes.extend_from_slice(&member.summary.min_wall_ns.to_le_bytes());
+            bytes.extend_from_slice(&member.summary.max_wall_ns.to_le_bytes());
+            bytes.extend_from_slice(&member.summary.classes());
             bytes.extend_from_slice(&u64::from(member.has_states).to_le_bytes());
         }
         bytes.extend_from_slice(&self.chain_after.0);
@@ -113,14 +111,13 @@ impl CatalogHeader {
         let mut members = [Member { first_seq: 0, last_seq: 0, summary: BlockSummary::EMPTY, has_states: false }; _];
         for member in &mut members {
             let (first_seq, last_seq) = (fields.u64()?, fields.u64()?);
-            let (min_wall_ns, max_wall_ns, kinds) = (fields.i64()?, fields.i64()?, KindSet(fields.u64()?));
+            let summary = BlockSummary::parse((fields.i64()?, fields.i64()?), fields.u64()?);
             let has_states = match fields.u64()? {
                 0 => false,
                 1 => true,
                 _ => return None,
             };
-            *member =
-                Member { first_seq, last_seq, summary: BlockSummary { min_wall_ns, max_wall_ns, kinds }, has_states };
+            *member = Member { first_seq, last_seq, summary, has_states };
         }
         let header = Self {
             group,

@@ -6,12 +6,14 @@
 //!  8  first seq            8
 //! 16  earliest wall ns     8   signed
 //! 24  latest wall ns       8   signed
-//! 32  kinds                8   a bit for each, `kind_set`
+//! 32  kinds                7   a bit for each, `kind_set`
+//! 39  actors               1   a bit for each class, `actor_set`; 0 in a block of a program that did not record them
 //! ```
 //!
 //! A block without an event that is not erased has an earliest time after the latest, and no kinds.
 
 use crate::journal::sealed::{
+    actor_set::ActorSet,
     block::{BLOCK_LEN_MAX, BlockHeader},
     fields::Fields,
     header::{SEALED_HEADER_LEN, SealedHeader},
@@ -20,6 +22,11 @@ use crate::journal::sealed::{
 
 /// Bytes of one entry.
 const ENTRY_LEN: usize = 40;
+
+/// The number of bits of the kinds. The actors follow.
+const KINDS_BITS: u32 = 56;
+
+const KINDS_MASK: u64 = (1 << KINDS_BITS) - 1;
 
 /// What is known of a block without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +43,7 @@ pub struct BlockEntry {
     pub summary: BlockSummary,
 }
 
-/// The times and the kinds of the events of a block.
+/// The times, the kinds and the actors of the events of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BlockSummary {
     /// The earliest wall-clock time of an event, in ns.
@@ -45,14 +52,18 @@ pub struct BlockSummary {
     pub max_wall_ns: i64,
     /// The kinds of the events.
     pub kinds: KindSet,
+    /// The classes of their actors; all where they are not known.
+    pub actors: ActorSet,
 }
 
 impl BlockSummary {
     /// That of no event.
-    pub(crate) const EMPTY: Self = Self { min_wall_ns: i64::MAX, max_wall_ns: i64::MIN, kinds: KindSet(0) };
+    pub(crate) const EMPTY: Self =
+        Self { min_wall_ns: i64::MAX, max_wall_ns: i64::MIN, kinds: KindSet(0), actors: ActorSet(0) };
 
-    /// Of unknown events: any time, any kind.
-    const UNKNOWN: Self = Self { min_wall_ns: i64::MIN, max_wall_ns: i64::MAX, kinds: KindSet::ALL };
+    /// Of unknown events: any time, any kind, any actor.
+    const UNKNOWN: Self =
+        Self { min_wall_ns: i64::MIN, max_wall_ns: i64::MAX, kinds: KindSet::ALL, actors: ActorSet::ALL };
 
     /// That of the events of both.
     pub(crate) fn union(self, other: Self) -> Self {
@@ -60,7 +71,27 @@ impl BlockSummary {
             min_wall_ns: self.min_wall_ns.min(other.min_wall_ns),
             max_wall_ns: self.max_wall_ns.max(other.max_wall_ns),
             kinds: self.kinds.union(other.kinds),
+            actors: self.actors.union(other.actors),
         }
+    }
+
+    /// The kinds and the actors, as they are stored.
+    pub(crate) fn classes(&self) -> [u8; 8] {
+        (self.kinds.0 & KINDS_MASK | u64::from(self.actors.0) << KINDS_BITS).to_le_bytes()
+    }
+
+    /// The summary with these times, and with the kinds and actors that are stored as `classes`.
+    pub(crate) fn parse((min_wall_ns, max_wall_ns): (i64, i64), classes: u64) -> Self {
+        let [.., actors] = classes.to_le_bytes();
+        let kinds = KindSet(classes & KINDS_MASK);
+        let are_unknown = actors == 0 && kinds != KindSet(0);
+        Self { min_wall_ns, max_wall_ns, kinds, actors: if are_unknown { ActorSet::ALL } else { ActorSet(actors) } }
+    }
+
+    /// Whether a stored summary is that of the events, whose summary is `self`. The actors may be unknown.
+    pub(crate) fn is_stored_as(&self, stored: &Self) -> bool {
+        *self == Self { actors: self.actors, ..*stored }
+            && (stored.actors == self.actors || stored.actors == ActorSet::ALL)
     }
 }
 
@@ -87,8 +118,7 @@ impl BlockTable {
             if (offset, first_seq) != next {
                 return None;
             }
-            let (min_wall_ns, max_wall_ns, kinds) = (fields.i64()?, fields.i64()?, KindSet(fields.u64()?));
-            let summary = BlockSummary { min_wall_ns, max_wall_ns, kinds };
+            let summary = BlockSummary::parse((fields.i64()?, fields.i64()?), fields.u64()?);
             entries.push(BlockEntry { offset, len: 0, first_seq, last_seq: 0, summary });
         }
         let last = entries.last_mut()?;

@@ -8,6 +8,7 @@ use crate::{
     chain::Chain,
     journal::sealed::{
         block::{Block, Slot},
+        block_table::BlockSummary,
         error::{SealedError, Section},
         index::Index,
         reader::SealedSegment,
@@ -149,8 +150,12 @@ impl Check<'_> {
                 if !blocks.is_indexed() {
                     return Err(SealedError::Section(section));
                 }
-                let summaries = blocks.entries().iter().map(|entry| entry.summary);
-                index.is_none_or(|index| summaries.eq(index.summaries.iter().copied()))
+                let summaries: Vec<BlockSummary> = blocks.entries().iter().map(|entry| entry.summary).collect();
+                index.is_none_or(|index| {
+                    let pairs = index.summaries.iter().zip(&summaries);
+                    index.summaries.len() == summaries.len()
+                        && pairs.into_iter().all(|(own, stored)| own.is_stored_as(stored))
+                })
             }
             Section::Streams => is_same(segment.streams_from(&[])?, index.map(|index| index.streams.values()))?,
             Section::Names => is_same(segment.names()?, index.map(|index| index.names.iter()))?,

@@ -7,7 +7,9 @@ use apm2_model::{
     spec::id::ProcessId,
 };
 
-use crate::journal::sealed::{block_table::BlockSummary, kind_set::KindSet, stream_entry::StreamEntry};
+use crate::journal::sealed::{
+    actor_set::ActorSet, block_table::BlockSummary, kind_set::KindSet, stream_entry::StreamEntry,
+};
 
 /// Ends a name: no byte of UTF-8 has this value.
 const NAME_END: u8 = 0xff;
@@ -34,6 +36,7 @@ impl Index {
             summary.min_wall_ns = summary.min_wall_ns.min(event.stamp.wall_ns);
             summary.max_wall_ns = summary.max_wall_ns.max(event.stamp.wall_ns);
             summary.kinds = summary.kinds.union(KindSet::from(&event.kind));
+            summary.actors = summary.actors.union(ActorSet::from(&event.actor));
         }
         let entry = self.streams.entry(event.stream).or_insert_with(|| StreamEntry {
             stream: event.stream,

@@ -11,6 +11,7 @@
 //! footer and reads the blocks, also of a file whose footer is damaged; [`check`] goes through everything. A sealed segment
 //! has the chain of the segment that it was made of.
 
+pub mod actor_set;
 pub mod block;
 pub mod block_table;
 pub mod builder;

@@ -8,7 +8,7 @@ use crate::spec::redact::{
     classify,
     name::{self, Strength, Verdict},
     span::Spans,
-    text::{Text, is_blank, is_line_end},
+    text::{Text, is_blank, is_line_end, positions},
     value::{End, Value},
 };
 
@@ -97,7 +97,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
 /// Finds `password "…"`: a quoted text after the word and one blank.
 fn quoted(text: Text<'_>, spans: &mut Spans) {
     for word in ["assword", "assphrase", "asswd"] {
-        for (at, _) in text.text.match_indices(word) {
+        for at in positions(text.text, word) {
             let end = at + word.len();
             let found = Value::at(text, end, End::Word);
             let is_next = found.is_quoted() && text.byte(end) == Some(b' ') && found.start == end + 2;

@@ -3,7 +3,7 @@
 
 use crate::spec::redact::{
     span::Spans,
-    text::{BORDER, Text, is_line_end},
+    text::{BORDER, Text, is_line_end, position},
 };
 
 const BEGIN: &str = "-----BEGIN";
@@ -27,11 +27,11 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
     // Each marker is searched for again only after the last match. Otherwise, many begin markers without an end would
     // take quadratic time.
-    let mut begin = find_from(text, BEGIN, 0);
-    let mut end = find_from(text, END, 0);
+    let mut begin = position(text.text, BEGIN, 0);
+    let mut end = position(text.text, END, 0);
     loop {
-        begin = begin.and_then(|begin| find_from(text, BEGIN, begin.max(from)));
-        end = end.and_then(|end| find_from(text, END, end.max(from)));
+        begin = begin.and_then(|begin| position(text.text, BEGIN, begin.max(from)));
+        end = end.and_then(|end| position(text.text, END, end.max(from)));
         let (start, closer) = match (begin, end) {
             (None, None) => break,
             // The end marker comes first, so its begin marker is missing.
@@ -50,10 +50,6 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
         from = stop;
     }
     lone_lines(text, spans);
-}
-
-fn find_from(text: Text<'_>, what: &str, from: usize) -> Option<usize> {
-    text.text.get(from..)?.find(what).map(|at| from + at)
 }
 
 /// The end of the marker whose label begins at `label`.

@@ -4,7 +4,7 @@
 use crate::spec::redact::{
     classify,
     span::Spans,
-    text::{Text, is_blank, is_line_end, is_quote},
+    text::{Text, is_blank, is_line_end, is_quote, positions},
 };
 
 /// Authentication schemes: the words before the secret in an `Authorization` header.
@@ -44,14 +44,14 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let lower = text.text.to_ascii_lowercase();
     for name in ["authorization", "cookie"] {
         let mut done = 0;
-        for (at, _) in lower.match_indices(name) {
+        for at in positions(&lower, name) {
             if at >= done {
                 done = header(text, name, at, spans).unwrap_or(done);
             }
         }
     }
     for scheme in ["bearer", "basic", "apikey"] {
-        for (at, _) in lower.match_indices(scheme) {
+        for at in positions(&lower, scheme) {
             credential(text, scheme, at, spans);
         }
     }

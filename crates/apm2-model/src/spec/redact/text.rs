@@ -1,5 +1,9 @@
 //! A text to be filtered, with functions to find positions and parts.
 
+use std::iter;
+
+use memchr::memmem;
+
 /// The separator between two arguments. It is the NUL byte, which an argument cannot contain (execve(2)).
 pub(crate) const BORDER: char = '\0';
 
@@ -75,6 +79,21 @@ impl<'a> Text<'a> {
         let blanks = (0..limit).take_while(|back| self.before(to.saturating_sub(*back)).is_some_and(is_blank));
         to.saturating_sub(blanks.count())
     }
+}
+
+/// The position of the first occurrence of `what` in `text` at or after the position `from`.
+pub(crate) fn position(text: &str, what: &str, from: usize) -> Option<usize> {
+    memmem::find(text.as_bytes().get(from..)?, what.as_bytes()).map(|at| from + at)
+}
+
+/// The positions of the occurrences of `what` in `text` that do not overlap, in order. `what` is not empty.
+pub(crate) fn positions<'a>(text: &'a str, what: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let mut from = 0;
+    iter::from_fn(move || {
+        let at = position(text, what, from)?;
+        from = at + what.len();
+        Some(at)
+    })
 }
 
 pub(crate) const fn is_blank(byte: u8) -> bool {

@@ -4,7 +4,7 @@
 use crate::spec::redact::{
     classify,
     span::Spans,
-    text::{Text, is_space},
+    text::{Text, is_space, positions},
 };
 
 /// Webhooks: the host and path before the secret part of the URL, and the number of public path segments before the
@@ -24,12 +24,10 @@ const LOGIN_BYTES_MAX: usize = 1024;
 
 /// Finds passwords in logins, and tokens that stand in place of a login.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
-    let mut from = 0;
-    while let Some(at) = text.text.get(from..).and_then(|rest| rest.find("://")).map(|at| from + at) {
+    for at in positions(text.text, "://") {
         let start = at + 3;
         login(text, at, start, spans);
         hook(text, start, spans);
-        from = start;
     }
     bare_logins(text, spans);
 }
