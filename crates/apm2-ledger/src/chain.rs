@@ -9,9 +9,17 @@ use std::fmt;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::sha256::sha256;
+
 const LEAF: u8 = 0;
 
+/// Blocks of SHA-256 for the leaf of an event of up to 238 bytes, as most events are.
+const LEAF_BLOCKS: usize = 4;
+
 const LINK: u8 = 1;
+
+/// Blocks of SHA-256 for a link, which has always the same length.
+const LINK_BLOCKS: usize = 2;
 
 const GENESIS: u8 = 2;
 
@@ -35,14 +43,14 @@ impl Chain {
     /// The chain after one more event of which only the leaf hash is known.
     #[must_use]
     pub fn link_leaf(&self, leaf: &[u8; 32]) -> Self {
-        Self(Sha256::new().chain_update([LINK]).chain_update(self.0).chain_update(leaf).finalize().into())
+        Self(sha256::<LINK_BLOCKS>([&[LINK], &self.0, leaf]))
     }
 }
 
 /// The leaf hash of the event with this seq.
 #[must_use]
 pub fn leaf(seq: u64, event_bytes: &[u8]) -> [u8; 32] {
-    Sha256::new().chain_update([LEAF]).chain_update(seq.to_le_bytes()).chain_update(event_bytes).finalize().into()
+    sha256::<LEAF_BLOCKS>([&[LEAF], &seq.to_le_bytes(), event_bytes])
 }
 
 impl fmt::Display for Chain {

@@ -122,6 +122,7 @@ mod options;
 mod read;
 pub mod record;
 mod recovery;
+mod sha256;
 mod shared_state;
 mod store;
 mod verify;
