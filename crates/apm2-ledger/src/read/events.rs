@@ -1,6 +1,10 @@
 //! [`Events`]: an iterator that reads and decodes events in order, one frame or commit at a time.
 
-use std::{ops::Range, sync::Arc, vec};
+use std::{
+    ops::{Range, RangeInclusive},
+    sync::Arc,
+    vec,
+};
 
 use apm2_model::{
     causes::causes,
@@ -50,6 +54,31 @@ impl Current {
         let (first_seq, last_seq) = (batch.first_seq(), batch.last_seq());
         let (bytes, events) = batch.into_parts();
         Self { bytes: Bytes::Read(bytes), last_seq, rest: (first_seq..).zip(events) }
+    }
+}
+
+/// Consecutive events of one frame or commit that are not decoded yet.
+pub(crate) struct EncodedEvents {
+    frame: Current,
+    /// The sequence numbers of the events. The frame may have others.
+    seqs: RangeInclusive<u64>,
+}
+
+impl EncodedEvents {
+    /// About the number of events.
+    pub(crate) fn len(&self) -> usize {
+        self.frame.rest.size_hint().0
+    }
+
+    /// Calls `visit` with each event in order, until it returns an error. The first event that cannot be decoded is an error.
+    pub(crate) fn each(self, mut visit: impl FnMut(&Event) -> Result<(), ReadError>) -> Result<(), ReadError> {
+        let Self { frame: Current { bytes, rest, .. }, seqs } = self;
+        // The range of an erased event is empty.
+        for (seq, range) in rest.filter(|(seq, range)| seqs.contains(seq) && !range.is_empty()) {
+            let event = decode_event(seq, bytes.get(range)).map_err(|source| ReadError::Record { seq, source })?;
+            visit(&event)?;
+        }
+        Ok(())
     }
 }
 
@@ -123,26 +152,49 @@ impl Events {
     }
 
     fn try_next(&mut self) -> Result<Option<Event>, ReadError> {
-        loop {
-            if self.next > self.last.min(self.visible) {
-                self.visible = self.access.visible();
-                if self.next > self.last.min(self.visible) {
-                    return Ok(None);
-                }
-            }
+        while !self.is_at_end() {
             if let Some(event) = self.next_in_frame()? {
                 return Ok(Some(event));
             }
-            if self.next > self.last.min(self.visible) {
-                continue;
-            }
-            if self.cancel.as_ref().is_some_and(Cancel::is_set) {
-                return Err(ReadError::Cancelled);
-            }
-            if !self.next_frame()? {
+            if self.next <= self.last.min(self.visible) && !self.next_frame()? {
                 return Ok(None);
             }
         }
+        Ok(None)
+    }
+
+    /// The remaining events of the current frame or commit, or else those of the next one. `None` at the end and after the first
+    /// error. The query must be one for all events.
+    pub(crate) fn next_encoded(&mut self) -> Option<Result<EncodedEvents, ReadError>> {
+        debug_assert!(self.query.is_all(), "the events are not decoded, so no other query can be applied");
+        if self.failed {
+            return None;
+        }
+        let next = self.try_next_encoded().transpose();
+        self.failed = matches!(next, None | Some(Err(_)));
+        next
+    }
+
+    fn try_next_encoded(&mut self) -> Result<Option<EncodedEvents>, ReadError> {
+        if self.is_at_end() || self.current.is_none() && !self.next_frame()? {
+            return Ok(None);
+        }
+        let Some(frame) = self.current.take() else { return Ok(None) };
+        let (first, last) = (self.next, self.last.min(self.visible));
+        if frame.last_seq > last {
+            self.read_again_from(last + 1);
+        } else {
+            self.next = first.max(frame.last_seq.saturating_add(1));
+        }
+        Ok(Some(EncodedEvents { frame, seqs: first..=last }))
+    }
+
+    /// Whether all requested events that are acknowledged were returned.
+    fn is_at_end(&mut self) -> bool {
+        if self.next > self.last.min(self.visible) {
+            self.visible = self.access.visible();
+        }
+        self.next > self.last.min(self.visible)
     }
 
     /// The next event of the current frame that passes the filter; `None` at the end of the frame.
@@ -155,12 +207,7 @@ impl Events {
             if seq > self.last.min(self.visible) {
                 // The frame also holds this event, which is after the requested range or was not yet known to be
                 // acknowledged. The frame is read again when the event may be returned.
-                self.next = seq;
-                self.current = None;
-                // The block of a sealed segment can hold events on both sides; the journal is read from this event on.
-                if let Source::Journal(reader) = &mut self.source {
-                    *reader = None;
-                }
+                self.read_again_from(seq);
                 return Ok(None);
             }
             // The event was erased.
@@ -191,6 +238,16 @@ impl Events {
         Ok(None)
     }
 
+    /// Continues with event `seq`, which is in the current frame.
+    fn read_again_from(&mut self, seq: u64) {
+        self.next = seq;
+        self.current = None;
+        // The block of a sealed segment can hold events on both sides; the journal is read from this event on.
+        if let Source::Journal(reader) = &mut self.source {
+            *reader = None;
+        }
+    }
+
     /// Continues with the journal from the next event on, because the store cannot be used.
     fn switch_to_journal(&mut self) {
         self.current = None;
@@ -199,6 +256,9 @@ impl Events {
 
     /// Loads the next frame or commit that may hold events for the filter. Returns false if there is none.
     fn next_frame(&mut self) -> Result<bool, ReadError> {
+        if self.cancel.as_ref().is_some_and(Cancel::is_set) {
+            return Err(ReadError::Cancelled);
+        }
         if let Source::SharedState(shared) = &self.source {
             let shared = Arc::clone(shared);
             match self.next_live_frame(&shared) {

@@ -13,13 +13,18 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    read::{reader::Reader, sealed_states::SealedStates},
+    read::{
+        events::{EncodedEvents, Events},
+        reader::Reader,
+        sealed_states::SealedStates,
+    },
 };
 
-/// Number of events in one message from the thread that decodes events to the thread that applies them.
+/// Number of events in one message from the thread that reads events to the thread that applies them. A message has whole
+/// frames or commits, so it can have more.
 const CHUNK_EVENTS: usize = 256;
 
-/// Capacity of the channel from the thread that decodes events to the thread that applies them, in messages.
+/// Capacity of the channel from the thread that reads events to the thread that applies them, in messages.
 const CHUNKS_WAITING_MAX: usize = 16;
 
 /// The starting point of a replay.
@@ -56,6 +61,11 @@ pub(crate) struct StreamStates {
 impl StreamStates {
     pub(crate) fn new(streams: Vec<Stream>) -> Self {
         Self { streams: streams.into_iter().map(|stream| (stream.id, Box::new(stream))).collect(), system_version: 0 }
+    }
+
+    /// The last event that one of the states includes; 0 without states.
+    fn last_seq(&self) -> u64 {
+        self.streams.values().map(|stream| stream.last_seq).max().unwrap_or(0)
     }
 
     /// Whether the state of the event's stream includes the event already, because it was loaded from a later snapshot.
@@ -100,18 +110,18 @@ impl StreamStates {
     }
 }
 
-/// Replays the events up to event `upto`. A second thread reads and decodes the events while this thread applies them;
-/// both tasks take about the same time.
+/// Replays the events up to event `upto`.
 pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
     let (mut states, first) = match origin {
         Origin::Genesis => (StreamStates::default(), 1),
         Origin::Snapshot => from_snapshots(reader, upto).unwrap_or((StreamStates::default(), 1)),
     };
+    let included = states.last_seq();
     let mut seq = first - 1;
     let mut applied = 0;
     each_decoded(reader, first, upto, |event| {
         seq = event.seq;
-        if !states.includes(event) {
+        if seq > included || !states.includes(event) {
             states.apply(event)?;
             applied += 1;
         }
@@ -120,7 +130,8 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
     Ok(Replayed { streams: states.into_streams(), events: applied, seq })
 }
 
-/// Calls `apply` with the events from `first` to `upto`, which a second thread reads and decodes.
+/// Calls `apply` with the events from `first` to `upto`. A second thread reads and decompresses them; this thread decodes and
+/// applies them. Decoded events are not sent from thread to thread, because an event is several times as long as its bytes.
 pub(crate) fn each_decoded(
     reader: &Reader,
     first: u64,
@@ -128,23 +139,34 @@ pub(crate) fn each_decoded(
     mut apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
 ) -> Result<(), ReadError> {
     thread::scope(|scope| {
-        let (chunks, decoded) = sync_channel(CHUNKS_WAITING_MAX);
+        let (chunks, read) = sync_channel(CHUNKS_WAITING_MAX);
         scope.spawn(move || {
             let mut events = reader.events(first, upto);
             loop {
-                let chunk: Vec<_> = events.by_ref().take(CHUNK_EVENTS).collect();
+                let chunk = next_chunk(&mut events);
                 // The receiver is dropped when the applying thread returns an error.
                 if chunk.is_empty() || chunks.send(chunk).is_err() {
                     break;
                 }
             }
         });
-        for event in decoded.into_iter().flatten() {
-            let event = event?;
-            apply(&event).map_err(|source| ReadError::Illegal { seq: event.seq, source })?;
+        for encoded in read.into_iter().flatten() {
+            encoded?.each(|event| apply(event).map_err(|source| ReadError::Illegal { seq: event.seq, source }))?;
         }
         Ok(())
     })
+}
+
+/// The next frames or commits with at least [`CHUNK_EVENTS`] events, fewer at the end or before an error. Empty at the end.
+fn next_chunk(events: &mut Events) -> Vec<Result<EncodedEvents, ReadError>> {
+    let (mut chunk, mut count) = (Vec::new(), 0);
+    while count < CHUNK_EVENTS
+        && let Some(encoded) = events.next_encoded()
+    {
+        count += encoded.as_ref().map_or(0, EncodedEvents::len);
+        chunk.push(encoded);
+    }
+    chunk
 }
 
 /// The stream states in the snapshots, and the first event to be replayed on them. Returns `None` if the snapshots are
