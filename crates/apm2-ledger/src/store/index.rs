@@ -44,6 +44,8 @@ pub(crate) struct FrameKeys {
     /// The window of the last event, and the streams whose key for this window was collected.
     window: u64,
     in_window: HashSet<StreamId>,
+    /// The minute of the last event and the first event of its frame, whose key was collected.
+    minute: Option<(u64, u64)>,
 }
 
 impl FrameKeys {
@@ -57,12 +59,15 @@ impl FrameKeys {
         if self.in_window.insert(event.stream) {
             self.keys.insert(key::stream(event.stream, window));
         }
-        self.keys.insert(key::minute(event.minute, first_seq));
+        if self.minute.replace((event.minute, first_seq)) != Some((event.minute, first_seq)) {
+            self.keys.insert(key::minute(event.minute, first_seq));
+        }
         self.keys.extend(event.name.clone());
     }
 
     /// The collected keys without duplicates, in ascending order. A key of a stream and a window is returned once.
     pub(crate) fn take(&mut self) -> Vec<Vec<u8>> {
+        self.minute = None;
         std::mem::take(&mut self.keys).into_iter().collect()
     }
 }

@@ -4,7 +4,7 @@
 //! ledger, and opens the copy.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -22,10 +22,11 @@ use crate::{
     journal::reader::JournalReader,
     lock::{Lock, has_owner},
     read::{
+        cancel::Cancel,
         reader::Reader,
         replay::{Origin, StreamStates},
     },
-    record::decode_event,
+    record::{decode_event, decode_stream},
     shared_state::SharedState,
     store::{
         STORE_DIR, clean_shutdown,
@@ -53,7 +54,7 @@ impl StoreFiles {
 
 /// The reason why the store was not compared with the journal.
 #[derive(Debug, thiserror::Error)]
-enum Skipped {
+pub(crate) enum Skipped {
     #[error("another process has the ledger open")]
     InUse,
     #[error("there is no store; it is built from the journal when the ledger is next opened")]
@@ -70,11 +71,55 @@ enum Skipped {
     Copy(#[source] io::Error),
 }
 
-/// Compares the store with the journal, and adds the result to `report`. `before` describes the files of the store
-/// before the journal was read: if they have changed since then, the comparison is skipped. `states` are those of all
-/// streams after the last event of the journal.
-pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, states: StreamStates, report: &mut VerifyReport) {
-    match compared(dir, before, states, report) {
+/// A copy of the store of a ledger, and whether its content is consistent.
+pub(crate) struct CheckedStore {
+    store: Store,
+    head: Option<StoreHead>,
+    checked: Result<(), StoreError>,
+    /// Declared after the store, so that it is removed after the store was closed.
+    copy: Copy,
+}
+
+impl CheckedStore {
+    /// Copies and checks the store. This needs nothing from the journal, so it can run while the journal is checked. `before`
+    /// describes the files of the store before the journal was read: if they have changed since then, the store is skipped.
+    /// Ends early once `cancel` is set; the result is useless then.
+    pub(crate) fn of(dir: &LedgerDir, before: &StoreFiles, cancel: &Cancel) -> Result<Self, Skipped> {
+        let original = dir.at().join(STORE_DIR);
+        if has_owner(dir) {
+            return Err(Skipped::InUse);
+        }
+        if !original.is_dir() || fs::read_dir(&original).map_err(Skipped::Copy)?.next().is_none() {
+            return Err(Skipped::Missing);
+        }
+        if is_linked_copy(dir.at()).map_err(Skipped::Copy)? {
+            return Err(Skipped::LinkedCopy);
+        }
+        let copy = Copy::of(&original).map_err(Skipped::Copy)?;
+        let after = StoreFiles::read(dir).0;
+        if after.is_none() || after != before.0 {
+            return Err(Skipped::InUse);
+        }
+        let lock = Arc::new(
+            Lock::take(&copy.0, std::time::Duration::ZERO)
+                .map_err(|error| Skipped::Copy(io::Error::other(causes(&error))))?,
+        );
+        let store = Store::open(&lock.dir().at().join(STORE_DIR), &lock)?;
+        let head = store.head()?;
+        let checked = head.map_or(Ok(()), |head| head.check_version().and_then(|()| check_until(&store, head, cancel)));
+        Ok(Self { store, head, checked, copy })
+    }
+}
+
+/// Compares the store with the journal, and adds the result to `report`. `states` are those of all streams after the last event
+/// of the journal.
+pub(crate) fn compare(
+    dir: &Arc<LedgerDir>,
+    store: Result<CheckedStore, Skipped>,
+    states: StreamStates,
+    report: &mut VerifyReport,
+) {
+    match store.and_then(|store| compared(dir, store, states, report)) {
         Ok(findings) => {
             report.store = StoreCheck::Done;
             report.findings.extend(findings);
@@ -85,45 +130,25 @@ pub(crate) fn compare(dir: &Arc<LedgerDir>, before: &StoreFiles, states: StreamS
 
 fn compared(
     dir: &Arc<LedgerDir>,
-    before: &StoreFiles,
+    store: CheckedStore,
     states: StreamStates,
     report: &VerifyReport,
 ) -> Result<Vec<Finding>, Skipped> {
-    let original = dir.at().join(STORE_DIR);
-    if has_owner(dir) {
-        return Err(Skipped::InUse);
-    }
-    if !original.is_dir() || fs::read_dir(&original).map_err(Skipped::Copy)?.next().is_none() {
-        return Err(Skipped::Missing);
-    }
-    if is_linked_copy(dir.at()).map_err(Skipped::Copy)? {
-        return Err(Skipped::LinkedCopy);
-    }
-    let copy = Copy::of(&original).map_err(Skipped::Copy)?;
-    let after = StoreFiles::read(dir).0;
-    if after.is_none() || after != before.0 {
-        return Err(Skipped::InUse);
-    }
-    let lock = Arc::new(
-        Lock::take(&copy.0, std::time::Duration::ZERO)
-            .map_err(|error| Skipped::Copy(io::Error::other(causes(&error))))?,
-    );
-    let store = Store::open(&lock.dir().at().join(STORE_DIR), &lock)?;
-    let Some(head) = store.head()? else {
+    let CheckedStore { store, head, checked, copy: _copy } = store;
+    let Some(head) = head else {
         let note = StoreError::Inconsistent("it holds nothing".to_owned());
         return if report.head.size == 0 { Ok(Vec::new()) } else { Err(note.into()) };
     };
     if Some(head.ledger) != report.ledger {
         return Err(Skipped::OtherLedger);
     }
-    head.check_version()?;
     let find = |first_seq: u64, message: String| Finding {
         kind: FindingKind::Store,
         first_seq,
         last_seq: report.head.size.max(head.seq).max(first_seq),
         message,
     };
-    match check(&store, head) {
+    match checked {
         Ok(()) => {}
         Err(error @ StoreError::Altered { first_seq, .. }) => return Ok(vec![find(first_seq, error.to_string())]),
         Err(error) => return Err(error.into()),
@@ -168,10 +193,38 @@ fn compare_snapshots(
 ) -> Vec<Finding> {
     let size = Head { size: head.seq, chain: head.chain };
     let stored = Reader::shared(Arc::new(SharedState::new(Arc::clone(dir), size, Some(store))));
+    let equal = equal_snapshots(&stored, states);
+    // A stream that is read alone reads many frames, so only those are read alone that were not found equal together.
     let is_same = |id, state| stored.stream(id).is_ok_and(|found| found.as_ref() == Some(state));
-    let differing = states.iter().filter(|(id, state)| !is_same(**id, *state));
+    let differing = states.iter().filter(|(id, state)| !equal.contains(*id) && !is_same(**id, *state));
     let message = |name: String| format!("the state of {name} in the store differs from its events in the journal");
     differing.map(|(_, state)| find(state.last_seq, message(state.handle.display_name()))).collect()
+}
+
+/// The streams whose snapshot, with the events after it, is the state in `states`. Reads each snapshot and each event after all
+/// of them once. A stream that has no snapshot, or an older one, is not found.
+fn equal_snapshots(stored: &Reader, states: &BTreeMap<StreamId, Stream>) -> HashSet<StreamId> {
+    let (mut equal, mut older) = (HashSet::new(), HashMap::new());
+    let Some(store) = stored.store() else { return equal };
+    let mut snapshots = store.scan_snapshots();
+    while let Ok(Some((id, bytes))) = snapshots.next() {
+        match (decode_stream(&bytes), states.get(&id)) {
+            (Ok(snapshot), Some(state)) if snapshot == *state => drop(equal.insert(id)),
+            (Ok(snapshot), Some(_)) if snapshot.id == id => drop(older.insert(id, snapshot)),
+            _ => {}
+        }
+    }
+    let Ok(seq) = store.snapshot_seq() else { return equal };
+    // The events after an error are missing, and the states that they change are not equal.
+    for event in stored.events(seq + 1, u64::MAX).map_while(Result::ok) {
+        if let Some(stream) = older.get_mut(&event.stream).filter(|stream| stream.last_seq < event.seq)
+            && stream.apply(&event).is_err()
+        {
+            older.remove(&event.stream);
+        }
+    }
+    equal.extend(older.into_iter().filter(|(id, stream)| states.get(id) == Some(stream)).map(|(id, _)| id));
+    equal
 }
 
 /// The first event that differs between the journal and the store. Returns `None` if all their common events are equal,
@@ -247,6 +300,11 @@ impl Drop for Copy {
 /// Checks the whole content of the store: the checksums, sequence numbers and hash chain of its frames, and all index
 /// keys. `head` is the head that the store states.
 pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
+    check_until(store, head, &Cancel::default())
+}
+
+/// Like [`check`], but ends with an error once `cancel` is set.
+fn check_until(store: &Store, head: StoreHead, cancel: &Cancel) -> Result<(), StoreError> {
     let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
     let mut next_seq = 1;
     let mut chain = Chain::genesis(head.ledger);
@@ -255,6 +313,9 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
     let mut checked = (0, 0);
     let altered = |(first_seq, last_seq)| Err(StoreError::Altered { first_seq, last_seq });
     store.each_frame(|frame| {
+        if cancel.is_set() {
+            return inconsistent("the check was cancelled".to_owned());
+        }
         if frame.first_seq() != next_seq {
             return inconsistent(format!("the frame after event {} is missing", next_seq - 1));
         }
@@ -294,4 +355,60 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
         return inconsistent("its index does not match its frames".to_owned());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use apm2_model::{
+        clock::SystemClock,
+        event::{NewEvent, actor::Actor, kind::EventKind, timestamp::Clock as _},
+        spec::{ProcessSpec, redact::spec::RedactedSpec},
+    };
+
+    use super::*;
+    use crate::{ledger::Ledger, verify::verify};
+
+    /// A stream with three events.
+    fn append_stream(ledger: &Ledger, name: &str) -> StreamId {
+        let spec = ProcessSpec::builder().name(name).command("c").build();
+        let stream = StreamId { process_id: spec.id, instance: 0 };
+        let draft = |kind| {
+            let (actor, stamp) = (Actor::System, SystemClock.now());
+            NewEvent { stream, run: 0, actor, reason: None, cause: None, stamp, kind }
+        };
+        let kinds =
+            [EventKind::Registered { spec: RedactedSpec::new(&spec) }, EventKind::BudgetReset, EventKind::Unregistered];
+        ledger.append(stream, 0, kinds.into_iter().map(draft).collect()).unwrap();
+        stream
+    }
+
+    #[test]
+    fn a_wrong_snapshot_is_found_and_an_older_one_is_not() {
+        let mode = fs::Permissions::from_mode(0o700);
+        let dir = tempfile::Builder::new().permissions(mode).tempdir().unwrap();
+        let ledger = Ledger::open(dir.path()).unwrap();
+        let [first, second] = ["first", "second"].map(|name| append_stream(&ledger, name));
+        let (older, latest) = (ledger.reader().stream_at(second, 4), ledger.reader().stream(first));
+        let (older, latest) = (older.unwrap().unwrap(), latest.unwrap().unwrap());
+        ledger.close().unwrap();
+        let messages_with_snapshot = |seq, snapshot: &Stream| {
+            let lock = Arc::new(Lock::take(dir.path(), std::time::Duration::ZERO).unwrap());
+            let store = Store::open(&dir.path().join(STORE_DIR), &lock).unwrap();
+            store.write_snapshot(seq, &[Arc::new(snapshot.clone())]).unwrap();
+            store.close().unwrap();
+            drop(lock);
+            let report = verify(dir.path(), &mut |_| {}).unwrap();
+            assert_eq!((report.store, report.store_note), (StoreCheck::Done, None));
+            report.findings.into_iter().map(|finding| finding.message).collect::<Vec<_>>()
+        };
+        assert_eq!(older.version, 1);
+        for seq in [4, 6] {
+            assert!(messages_with_snapshot(seq, &older).is_empty(), "snapshots up to event {seq}");
+        }
+        let wrong = Stream { wanted: !latest.wanted, ..latest };
+        let found = messages_with_snapshot(6, &wrong);
+        assert_eq!(found, ["the state of first in the store differs from its events in the journal"]);
+    }
 }

@@ -6,7 +6,7 @@ pub(crate) mod compare;
 pub(crate) mod report;
 mod sealed;
 
-use std::{collections::HashSet, io, path::Path, sync::Arc, thread};
+use std::{collections::HashSet, io, panic, path::Path, sync::Arc, thread};
 
 use apm2_model::{
     event::{Event, stream_id::StreamId},
@@ -29,12 +29,12 @@ use crate::{
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     lock::has_owner,
-    read::replay::StreamStates,
+    read::{cancel::Cancel, replay::StreamStates},
     record::decode_event,
     recovery::extent,
     store::clean_shutdown,
     verify::{
-        compare::{StoreFiles, compare},
+        compare::{CheckedStore, StoreFiles, compare},
         report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
     },
 };
@@ -59,7 +59,6 @@ pub fn verify(dir: &Path, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport,
 /// Verifies the ledger in the open directory `dir`, as [`verify`] does. The paths in its errors are those of
 /// [`LedgerDir::at`].
 pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
-    let journal = dir.at().join(JOURNAL_DIR);
     if let Err(error) = some_segments(dir) {
         return match error {
             OpenError::Damaged(damage) => {
@@ -70,8 +69,36 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
             error => Err(error),
         };
     }
-    let store = StoreFiles::read(dir);
+    let (store, cancel) = (StoreFiles::read(dir), Cancel::default());
     let extent_size = extent_size(dir);
+    // A second thread checks the store, which takes about as long as the check of the journal.
+    let mut report = thread::scope(|scope| {
+        let store = scope.spawn(|| CheckedStore::of(dir, &store, &cancel));
+        let journal = check_journal(dir, progress);
+        if !matches!(&journal, Ok((report, _)) if report.findings.is_empty()) {
+            cancel.set();
+        }
+        let (mut report, states) = journal?;
+        if report.findings.is_empty() {
+            let store = store.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            compare(dir, store, states, &mut report);
+        }
+        Ok::<_, OpenError>(report)
+    })?;
+    if report.findings.is_empty() {
+        let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
+        let missing = |known_size| missing_at_end(known_size, report.head.size);
+        report.findings.extend(missing(at_close).or_else(|| missing(extent_size)));
+    }
+    Ok(report)
+}
+
+/// Checks the journal. Returns the report, and the states of all streams.
+fn check_journal(
+    dir: &Arc<LedgerDir>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(VerifyReport, StreamStates), OpenError> {
+    let journal = dir.at().join(JOURNAL_DIR);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
     // Another process may begin a segment during the verification, so the directory is listed again after each segment.
@@ -81,16 +108,7 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
     }
     verifier.check_spare_segment(dir);
     verifier.check_catalogs(dir)?;
-    let (mut report, states) = verifier.finish(count);
-    if report.findings.is_empty() {
-        compare(dir, &store, states, &mut report);
-    }
-    if report.findings.is_empty() {
-        let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
-        let missing = |known_size| missing_at_end(known_size, report.head.size);
-        report.findings.extend(missing(at_close).or_else(|| missing(extent_size)));
-    }
-    Ok(report)
+    Ok(verifier.finish(count))
 }
 
 /// A finding if the journal ends at event `journal`, although the ledger is known to have held `known_size` events.

@@ -2,42 +2,57 @@
 
 use apm2_model::event::kind::EventKind;
 
-/// The kinds by their bits. A new kind is added at the end: the order of [`EventKind::NAMES`] is not that of any format.
-const NAMES: [&str; EventKind::NAMES.len()] = [
-    "registered",
-    "spec_changed",
-    "unregistered",
-    "start_requested",
-    "starting",
-    "running",
-    "unhealthy",
-    "stopping",
-    "stopped",
-    "crashed",
-    "terminated",
-    "signal_sent",
-    "signal_failed",
-    "group_survived",
-    "restart_scheduled",
-    "restart_refused",
-    "budget_reset",
-    "health_changed",
-    "adopted",
-    "output_leaked",
-    "sampled",
-    "credential_rotated",
-    "observed",
-    "supervisor_started",
-    "supervisor_stopped",
-    "checkpointed",
-    "store_rebuilt",
-    "tail_cut",
-    "output_tail",
-    "output_dropped",
-    "pre_stop_ended",
-    "orphans_ended",
-    "end_unobserved",
-];
+/// Defines the bit of each kind: the first has bit 0.
+macro_rules! bits {
+    ($($kind:ident => $name:literal,)+) => {
+        const NAMES: [&str; EventKind::NAMES.len()] = [$($name),+];
+
+        enum Bit { $($kind),+ }
+
+        impl From<&EventKind> for KindSet {
+            fn from(kind: &EventKind) -> Self {
+                Self(1 << match kind { $(EventKind::$kind { .. } => Bit::$kind as u8),+ })
+            }
+        }
+    };
+}
+
+// A new kind is added at the end: the order of [`EventKind::NAMES`] is not that of any format.
+bits! {
+    Registered => "registered",
+    SpecChanged => "spec_changed",
+    Unregistered => "unregistered",
+    StartRequested => "start_requested",
+    Starting => "starting",
+    Running => "running",
+    Unhealthy => "unhealthy",
+    Stopping => "stopping",
+    Stopped => "stopped",
+    Crashed => "crashed",
+    Terminated => "terminated",
+    SignalSent => "signal_sent",
+    SignalFailed => "signal_failed",
+    GroupSurvived => "group_survived",
+    RestartScheduled => "restart_scheduled",
+    RestartRefused => "restart_refused",
+    BudgetReset => "budget_reset",
+    HealthChanged => "health_changed",
+    Adopted => "adopted",
+    OutputLeaked => "output_leaked",
+    Sampled => "sampled",
+    CredentialRotated => "credential_rotated",
+    Observed => "observed",
+    SupervisorStarted => "supervisor_started",
+    SupervisorStopped => "supervisor_stopped",
+    Checkpointed => "checkpointed",
+    StoreRebuilt => "store_rebuilt",
+    TailCut => "tail_cut",
+    OutputTail => "output_tail",
+    OutputDropped => "output_dropped",
+    PreStopEnded => "pre_stop_ended",
+    OrphansEnded => "orphans_ended",
+    EndUnobserved => "end_unobserved",
+}
 
 /// A set of kinds of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -70,12 +85,6 @@ impl KindSet {
     }
 }
 
-impl From<&EventKind> for KindSet {
-    fn from(kind: &EventKind) -> Self {
-        bit(kind.name())
-    }
-}
-
 fn bit(name: &str) -> KindSet {
     KindSet(NAMES.iter().position(|known| *known == name).map_or(0, |at| 1 << at))
 }
@@ -92,6 +101,14 @@ mod tests {
             let KindSet(bit) = bit(name);
             assert_eq!((bit.count_ones(), seen & bit), (1, 0), "{name}");
             seen |= bit;
+        }
+    }
+
+    #[test]
+    fn a_kind_has_the_bit_of_its_name() {
+        for kind in [EventKind::Running, EventKind::Unregistered, EventKind::BudgetReset, EventKind::SupervisorStopped]
+        {
+            assert_eq!(KindSet::from(&kind), bit(kind.name()), "{}", kind.name());
         }
     }
 
