@@ -23,6 +23,7 @@ mod daemon_socket;
 mod daemon_start;
 mod daemon_troubles;
 mod descriptor_limit;
+mod diff;
 mod durable_files;
 mod ecosystem;
 mod env_hidden;

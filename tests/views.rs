@@ -119,3 +119,13 @@ fn show_an_end_that_was_not_observed() {
     assert_eq!(time("ended_at"), "2026-01-31T13:00:03.000000000Z");
     assert_eq!(run["duration_ms"], serde_json::Value::Null);
 }
+
+#[test]
+fn diff_table() {
+    insta::assert_snapshot!(view(&["diff", "--from", "10", "--to", NOW]));
+}
+
+#[test]
+fn diff_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "diff", "--from", "20", "--to", NOW]));
+}

@@ -6,6 +6,7 @@
 
 mod args;
 mod commands;
+mod comparison;
 mod context;
 mod daemon;
 mod ecosystem;

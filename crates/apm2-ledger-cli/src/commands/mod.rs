@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod daemon;
+pub(crate) mod diff;
 pub(crate) mod down;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -36,6 +37,7 @@ pub(crate) enum Command {
     List(list::ListArgs),
     Show(show::ShowArgs),
     Why(why::WhyArgs),
+    Diff(diff::DiffArgs),
     Logs(logs::LogsArgs),
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
@@ -68,6 +70,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::List(args) => list::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Why(args) => why::run(&args, context),
+        Command::Diff(args) => diff::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),

@@ -1,6 +1,7 @@
 //! Human-readable output: words, tables and colours. This module only formats; other modules decide what a state means.
 
 pub(crate) mod color;
+pub(crate) mod diff;
 pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod invisible;

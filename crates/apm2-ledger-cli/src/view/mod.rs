@@ -3,6 +3,7 @@
 //! The JSON output has its own types. The types of the model are converted to these types; there is no conversion in the
 //! other direction.
 
+pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod handle;
