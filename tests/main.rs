@@ -64,6 +64,7 @@ mod signals;
 mod silent_daemon;
 mod slow_disk;
 mod standard_input;
+mod stats;
 mod stops;
 mod supervised;
 mod terminal;

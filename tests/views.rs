@@ -129,3 +129,18 @@ fn diff_table() {
 fn diff_json() {
     insta::assert_snapshot!(view(&["--format", "json", "diff", "--from", "20", "--to", NOW]));
 }
+
+#[test]
+fn stats_table() {
+    insta::assert_snapshot!(view(&["stats", "--since", "5", "--until", NOW]));
+}
+
+#[test]
+fn stats_page() {
+    insta::assert_snapshot!(view(&["stats", "build", "--until", NOW]));
+}
+
+#[test]
+fn stats_json() {
+    insta::assert_snapshot!(view(&["--format", "json", "stats", "build", "--until", NOW]));
+}

@@ -21,6 +21,7 @@ mod panic;
 mod progress;
 mod render;
 mod source;
+mod stats;
 mod status;
 mod steps;
 mod terminal;

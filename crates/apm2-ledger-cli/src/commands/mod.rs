@@ -14,6 +14,7 @@ pub(crate) mod migrate;
 pub(crate) mod replay;
 pub(crate) mod run;
 pub(crate) mod show;
+pub(crate) mod stats;
 pub(crate) mod tail;
 pub(crate) mod up;
 pub(crate) mod verify;
@@ -38,6 +39,7 @@ pub(crate) enum Command {
     Show(show::ShowArgs),
     Why(why::WhyArgs),
     Diff(diff::DiffArgs),
+    Stats(stats::StatsArgs),
     Logs(logs::LogsArgs),
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
@@ -71,6 +73,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Show(args) => show::run(&args, context),
         Command::Why(args) => why::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
+        Command::Stats(args) => stats::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),

@@ -6,6 +6,8 @@ pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod invisible;
 pub(crate) mod process;
+pub(crate) mod sparkline;
+pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod why;

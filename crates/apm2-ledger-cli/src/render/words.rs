@@ -97,6 +97,19 @@ pub(crate) fn counted(number: u64, noun: &str) -> String {
     format!("{} {noun}{ending}", count(number))
 }
 
+/// Formats a number of bytes with a binary prefix: `512 B`, `1.5 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    // The logarithm to the base 1024 of a number of 64 bits is at most 6.
+    let exponent = number.ilog2() / 10;
+    let unit = UNITS.get(exponent as usize - 1).copied().unwrap_or("EiB");
+    let tenths = (u128::from(number) * 10) >> (10 * exponent);
+    format!("{}.{} {unit}", tenths / 10, tenths % 10)
+}
+
 /// Formats bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -136,6 +149,12 @@ mod tests {
     fn thousands_are_set_apart() {
         assert_eq!([0, 999, 1000, 1_234_567].map(count), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!((counted(1, "event"), counted(0, "event")), ("1 event".to_owned(), "0 events".to_owned()));
+    }
+
+    #[test]
+    fn bytes_have_a_binary_prefix() {
+        let all = [0, 1023, 1024, 1536, 10_485_760, u64::MAX].map(bytes);
+        assert_eq!(all, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "10.0 MiB", "15.9 EiB"]);
     }
 
     #[test]

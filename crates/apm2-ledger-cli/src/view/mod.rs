@@ -10,6 +10,7 @@ pub(crate) mod handle;
 pub(crate) mod notice;
 pub(crate) mod run;
 pub(crate) mod spec;
+pub(crate) mod stats;
 pub(crate) mod why;
 
 use chrono::{DateTime, SecondsFormat, Utc};

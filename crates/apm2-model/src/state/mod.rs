@@ -5,6 +5,7 @@ pub mod handle;
 mod properties;
 pub mod restart_budget;
 pub mod series;
+pub mod statistics;
 pub mod stream;
 pub mod transition;
 

@@ -1,0 +1,85 @@
+//! The command `stats`, which shows statistics of runs in a period.
+
+use apm2_ledger::ReadLedger as _;
+use chrono::TimeDelta;
+
+use crate::{
+    context::Context,
+    error::CliError,
+    options::Format,
+    render,
+    source::{LedgerSource, ReadFailure},
+    stats::{InstanceStatistics, period::Period},
+    time::At,
+    view::{
+        notice::items,
+        stats::{InstanceStatsView, StatsView},
+    },
+};
+
+/// The length of the default period for all processes.
+const PERIOD: TimeDelta = TimeDelta::hours(24);
+
+/// Show how often processes ran, crashed and recovered, and what they used
+///
+/// Without ids: a row for each process that was alive or had events in the period, by default the last 24 hours. With one
+/// id: a page, by default of its whole history. The recorded samples give processor use and memory. Of a run whose end no
+/// daemon observed, only the time until the last recorded event counts as uptime. RECOVERY is the mean time from a crash
+/// until the process ran again.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  apm2-ledger stats                            all processes, the last 24 hours
+  apm2-ledger stats --since '7 days ago'
+  apm2-ledger stats worker-3                   its whole history, with charts
+  apm2-ledger stats worker --since yesterday --until today
+  apm2-ledger --format json stats | jq '.processes[] | {name, crashes, up_share}'")]
+pub(crate) struct StatsArgs {
+    /// Only these: process ids, unique prefixes of ids, names, NAME-INSTANCE
+    ids: Vec<String>,
+    /// The beginning of the period: a time or the sequence number of an event
+    #[arg(long, value_name = "TIME|SEQ")]
+    since: Option<At>,
+    /// The end of the period: a time or the sequence number of an event. Default: now
+    #[arg(long, visible_alias = "at", value_name = "TIME|SEQ")]
+    until: Option<At>,
+}
+
+pub(crate) fn run(args: &StatsArgs, context: &Context) -> Result<i32, CliError> {
+    // Everything is read before it is printed, so that a slow reader of the output does not keep the ledger open.
+    let ((statistics, period), _) = context.read(|source| read(source, args, context))?;
+    match (context.format, statistics.as_slice()) {
+        (Format::Json, all) => context.print_json(&StatsView::new(all, &period, context.notice()))?,
+        (Format::Jsonl, all) => {
+            let all = all.iter().map(|one| InstanceStatsView::new(one, period.to));
+            context.print_jsonl(items(context.notice(), all))?;
+        }
+        (Format::Table, [one]) if !args.ids.is_empty() => {
+            context.print(|out| render::stats::page(out, one, &period, context.layout))?;
+        }
+        (Format::Table, all) => context.print(|out| render::stats::table(out, all, &period, context.layout))?,
+    }
+    Ok(0)
+}
+
+fn read(
+    source: &LedgerSource,
+    args: &StatsArgs,
+    context: &Context,
+) -> Result<(Vec<InstanceStatistics>, Period), ReadFailure> {
+    let end = source.head()?.end();
+    let mut ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
+    ids.sort_unstable();
+    ids.dedup();
+    let to = context.moment(source, args.until, "--until")?;
+    let since = match args.since {
+        None if ids.is_empty() => Some(At::Time(to.now - PERIOD)),
+        since => since,
+    };
+    let from = since.map(|since| context.moment(source, Some(since), "--since")).transpose()?;
+    if from.is_some_and(|from| from.now > to.now) {
+        return Err(CliError::usage("--since is later than --until").into());
+    }
+    let period = Period::new(source, &ids, from, to, end)?;
+    Ok((InstanceStatistics::read(source, &ids, &period)?, period))
+}

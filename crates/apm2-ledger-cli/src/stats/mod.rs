@@ -1,0 +1,121 @@
+//! Statistics of instances in a period, and how they developed over it. Reads events and states; prints nothing.
+
+pub(crate) mod period;
+pub(crate) mod series;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
+
+use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _, StatesQuestion, StreamAt};
+use apm2_model::{
+    event::{stream_id::StreamId, timestamp::Timestamp},
+    state::{
+        statistics::{RunStatistics, STATISTICS_KINDS, StatisticsFold},
+        stream::Stream,
+    },
+};
+
+use crate::{
+    source::{LedgerSource, ReadFailure},
+    stats::{period::Period, series::Series},
+};
+
+/// Largest number of instances whose states are asked for one by one.
+const STATES_MAX: usize = 64;
+
+/// The statistics of one instance.
+#[derive(Debug)]
+pub(crate) struct InstanceStatistics {
+    /// The state at the end of the period.
+    pub(crate) stream: Stream,
+    /// The beginning of the period, or the registration of the instance if that is later.
+    pub(crate) from: Timestamp,
+    pub(crate) runs: RunStatistics,
+    pub(crate) series: Series,
+}
+
+/// One instance while its events are read.
+struct Counting {
+    from: Timestamp,
+    fold: StatisticsFold,
+    series: Series,
+}
+
+impl InstanceStatistics {
+    /// The statistics of these instances, or of all that were alive in the period or had events in it.
+    pub(crate) fn read(source: &LedgerSource, ids: &[StreamId], period: &Period) -> Result<Vec<Self>, ReadFailure> {
+        let (first, last) = period.seqs;
+        let mut streams = states(source, ids, last)?;
+        if ids.is_empty() {
+            streams.retain(|stream| stream.last_seq >= first || !stream.handle.state.has_exited());
+        }
+        let known: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
+        let of_known: &[StreamId] = if known.len() > STATES_MAX { &[] } else { &known };
+        let before = if first > 1 && !known.is_empty() { states(source, of_known, first - 1)? } else { Vec::new() };
+        let before: BTreeMap<StreamId, Stream> = before.into_iter().map(|stream| (stream.id, stream)).collect();
+        let mut counting = count(source, ids, &before, period)?;
+        let statistics = streams.into_iter().map(|stream| {
+            let counted = counting.remove(&stream.id);
+            let counted = counted.unwrap_or_else(|| Counting::new(before.get(&stream.id), period.from, period));
+            let runs = counted.fold.finish(period.to);
+            Self { stream, from: counted.from, runs, series: counted.series }
+        });
+        let mut statistics: Vec<Self> = statistics.collect();
+        statistics.sort_by(|one, other| one.order().cmp(&other.order()));
+        Ok(statistics)
+    }
+
+    fn order(&self) -> (&str, u32, StreamId) {
+        (&self.stream.handle.spec.name, self.stream.id.instance, self.stream.id)
+    }
+
+    /// The part of the period in which the main process was alive, from 0 to 1. `None` for a period without duration.
+    pub(crate) fn up_share(&self, to: Timestamp) -> Option<f64> {
+        let nanos = u64::try_from(to.wall_ns.saturating_sub(self.from.wall_ns)).ok().filter(|nanos| *nanos > 0)?;
+        // The period is a part of the wall clock, which may have been set back meanwhile.
+        Some((seconds(self.runs.up_ns) / seconds(nanos)).min(1.0))
+    }
+}
+
+/// Nanoseconds as seconds.
+fn seconds(nanos: u64) -> f64 {
+    std::time::Duration::from_nanos(nanos).as_secs_f64()
+}
+
+impl Counting {
+    fn new(before: Option<&Stream>, from: Timestamp, period: &Period) -> Self {
+        Self { from, fold: StatisticsFold::new(before, from), series: Series::new(period) }
+    }
+}
+
+/// The states of these instances, or of all, after event `seq`.
+fn states(source: &LedgerSource, ids: &[StreamId], seq: u64) -> Result<Vec<Stream>, ReadFailure> {
+    if ids.is_empty() {
+        return source.states_of(&StatesQuestion::All(seq));
+    }
+    source.states_of(&StatesQuestion::Of(ids.iter().map(|id| StreamAt { id: *id, seq }).collect()))
+}
+
+/// Folds the events of the period.
+fn count(
+    source: &LedgerSource,
+    ids: &[StreamId],
+    before: &BTreeMap<StreamId, Stream>,
+    period: &Period,
+) -> Result<HashMap<StreamId, Counting>, ReadFailure> {
+    let mut counting: HashMap<StreamId, Counting> = HashMap::new();
+    let kinds = STATISTICS_KINDS.into_iter().chain(["registered"]);
+    let query = EventQuery { streams: ids.to_vec(), kinds: Some(KindSet::named(kinds)), ..EventQuery::default() };
+    source.events(&EventsQuestion::all(query, period.seqs), &mut |event| {
+        let counted = counting.entry(event.stream).or_insert_with(|| {
+            let before = before.get(&event.stream);
+            Counting::new(before, if before.is_some() { period.from } else { event.stamp }, period)
+        });
+        counted.fold.add(&event);
+        counted.series.add(&event);
+        ControlFlow::Continue(())
+    })?;
+    Ok(counting)
+}
