@@ -128,6 +128,6 @@ migrate)
     echo "$kind: $rounds power cuts of a migration of $segments segments in $migration_ms ms, $acknowledged appends each, none lost; the cuts left:"
     for state in "${!left[@]}"; do echo "  $state: ${left[$state]}"; done
     ;;
-seal) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost; $(count sealed) sealed and $(count seg) plain segments" ;;
+seal) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost; $(count sealed) sealed and $(count seg) plain segments, $(count catalog) catalogs" ;;
 *) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost" ;;
 esac

@@ -412,6 +412,8 @@ fn the_plain_file_is_removed_some_time_after_the_sealing() {
     }
     ledger.close().unwrap();
     assert!(damaged.with_extension("seg").exists(), "the plain file of a damaged sealed segment was removed");
+    let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
+    assert!(findings.is_empty(), "the segment was not sealed again: {findings:?}");
 }
 
 /// Waits until the segments with these numbers are sealed.

@@ -42,6 +42,19 @@ pub(crate) fn remove_wrong_catalogs(dir: &LedgerDir, stop: &Cancel) -> io::Resul
     Ok(())
 }
 
+/// Removes the catalogs that cover segment `number`, before it is sealed again.
+pub(crate) fn remove_catalogs_of(dir: &LedgerDir, number: u64) -> io::Result<()> {
+    let journal = dir.at().join(JOURNAL_DIR);
+    dir.check_place()?;
+    for level in 1..=CATALOG_LEVEL_MAX {
+        match fs::remove_file(Group::containing(level, number).path(&journal)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
 /// Writes the catalogs that are missing, from the lowest level up, until `stop` is set. A group with a member that
 /// cannot be read gets none.
 ///

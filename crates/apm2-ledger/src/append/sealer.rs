@@ -18,12 +18,13 @@ use apm2_model::causes::causes;
 
 use crate::{
     append::{
-        catalog_writer::{remove_wrong_catalogs, write_missing_catalogs},
+        catalog_writer::{remove_catalogs_of, remove_wrong_catalogs, write_missing_catalogs},
         segment_sealer::{FullSegment, SegmentSealError, SegmentSealer},
     },
     dir::LedgerDir,
     journal::{
         JOURNAL_DIR,
+        sealed::error::SealedError,
         segment::FORMAT_VERSION,
         segment_file::{plain_header, sealed_path},
     },
@@ -129,14 +130,23 @@ impl Worker {
         self.segments.seal(segment).map(drop)
     }
 
-    /// Removes the plain file of a segment that was sealed [`SEALED_PLAIN_KEPT`] ago or earlier.
-    fn remove_plain(&self, journal: &Path, full: &FullSegment) -> Result<(), SegmentSealError> {
+    /// Removes the plain file of a segment that was sealed [`SEALED_PLAIN_KEPT`] ago or earlier. Seals the segment again instead if
+    /// the sealed file is damaged.
+    fn remove_plain(&mut self, journal: &Path, full: &FullSegment) -> Result<(), SegmentSealError> {
         // A clock that was set back makes the age unknown; the plain file then stays for now.
         let sealed = fs::metadata(sealed_path(journal, full.plain.number))?;
         let age = sealed.modified()?.elapsed().unwrap_or_default();
         if age < SEALED_PLAIN_KEPT {
             return Ok(());
         }
-        self.segments.remove_plain(full)
+        match self.segments.remove_plain(full) {
+            Err(SegmentSealError::Written(error)) if !matches!(error, SealedError::Io(_) | SealedError::Newer(_)) => {
+                let number = full.plain.number;
+                tracing::warn!(error = %causes(&error), number, "a sealed journal segment is damaged; sealing its plain file again");
+                remove_catalogs_of(&self.dir, number)?;
+                self.segments.seal_again(full)
+            }
+            done => done,
+        }
     }
 }

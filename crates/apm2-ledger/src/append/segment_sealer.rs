@@ -30,7 +30,7 @@ use crate::{
             error::{SealError, SealedError},
             reader::SealedSegment,
         },
-        segment_file::{SegmentFile, all_segment_files, sealed_path},
+        segment_file::{SegmentFile, all_segment_files, sealed_path, segment_files, start_of},
     },
     read::{cancel::Cancel, reader::Reader},
     record::{RecordError, decode_event, peek_stream},
@@ -223,6 +223,17 @@ impl SegmentSealer {
         let mut file = file::create(path)?;
         file.write_all(bytes)?;
         Ok(file.sync_all()?)
+    }
+
+    /// Writes the sealed file of a segment again, if the next segment continues the plain file.
+    pub(crate) fn seal_again(&mut self, full: &FullSegment) -> Result<(), SegmentSealError> {
+        let mut segment = full.read()?;
+        while let Some(Scanned::Commit(..)) = segment.scan_next() {}
+        let next = start_of(&segment_files(&self.journal)?, full.plain.number + 1);
+        if next.is_none_or(|next| next.chain_before != segment.chain()) {
+            return Err(SegmentSealError::Differs);
+        }
+        self.seal(full.read()?).map(drop)
     }
 
     /// Removes the plain file of a sealed segment, after it has compared both files.

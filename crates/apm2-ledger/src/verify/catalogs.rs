@@ -29,6 +29,8 @@ impl Verifier<'_> {
                 let path = group.path(&journal);
                 match Catalog::of_group(&journal, group) {
                     Ok(catalog) => self.check_catalog(&journal, group, &catalog),
+                    // The next program that opens the ledger replaces a catalog of an older version.
+                    Err(SealedError::Older(_)) => {}
                     Err(SealedError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
                     Err(SealedError::Io(error)) if !file::is_not_regular(&error) => {
                         return Err(OpenError::io(&path)(error));

@@ -39,8 +39,10 @@ use crate::{
 pub(crate) const CATALOG_HEADER_LEN: usize = 892;
 
 const MAGIC: [u8; 8] = *b"APM2CATL";
-/// Version 1 had no chain value. Its catalogs are made again.
 const VERSION: u32 = 2;
+
+/// Its catalogs have no hash chain value, and are made again.
+const VERSION_WITHOUT_CHAIN: u32 = 1;
 
 /// What a catalog says about one of its members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +94,12 @@ impl CatalogHeader {
     /// The header in these [`CATALOG_HEADER_LEN`] bytes.
     ///
     /// # Errors
-    /// When there is none, or a newer one.
+    /// When there is none, or one of another version.
     pub(crate) fn parse(bytes: &[u8]) -> Result<Self, SealedError> {
+        // The header of the older version is shorter, so its checksum is elsewhere.
+        if bytes.starts_with(&[MAGIC.as_slice(), &VERSION_WITHOUT_CHAIN.to_le_bytes()].concat()) {
+            return Err(SealedError::Older(VERSION_WITHOUT_CHAIN));
+        }
         let mut fields = Fields(checked(bytes).ok_or(SealedError::Header)?);
         let magic = fields.array().ok_or(SealedError::Header)?;
         match fields.u32() {

@@ -271,6 +271,21 @@ fn a_sound_catalog_of_other_segments_is_found_and_not_used() {
     assert_same_without_catalogs(&journal, 40);
 }
 
+#[test]
+fn a_catalog_of_the_older_version_is_no_damage_and_is_replaced() {
+    let (parent, journal) = sealed_ledger(30);
+    let (dir, path) = (parent.path().join("ledger"), Group { level: 1, first: 1 }.path(&journal));
+    let sound = fs::read(&path).unwrap();
+    let mut older = sound.clone();
+    older[8] = 1;
+    fs::write(&path, older).unwrap();
+    assert!(verify(&dir, &mut |_| {}).unwrap().findings.is_empty());
+    let lock = LedgerDir::open(&dir).unwrap();
+    remove_wrong_catalogs(&lock, &Cancel::default()).unwrap();
+    write_missing_catalogs(&lock, &Cancel::default()).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), sound);
+}
+
 /// A copy of a ledger without its last segments, which is continued in another way, may still have their catalogs.
 #[test]
 fn a_catalog_of_segments_that_were_removed_is_replaced() {

@@ -73,6 +73,9 @@ pub enum SealedError {
     /// A part of the footer has sound checksums and is not the index of the events in the blocks.
     #[error("the index of {} in the sealed segment is not that of its events", .0.name())]
     Index(Section),
+    /// A catalog of a version that this program does not read. It is made again.
+    #[error("catalog version {0}, older than this program reads")]
+    Older(u32),
     /// A catalog was made from other segments than those of its group.
     #[error("it is not that of its segments")]
     OtherSegments,
