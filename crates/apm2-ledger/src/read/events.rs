@@ -27,12 +27,15 @@ enum Bytes {
 }
 
 impl Bytes {
+    fn all(&self) -> &[u8] {
+        match self {
+            Self::Committed(commit) => &commit.bytes,
+            Self::Read(bytes) => bytes,
+        }
+    }
+
     fn get(&self, range: Range<usize>) -> &[u8] {
-        let bytes = match self {
-            Self::Committed(commit) => commit.bytes.as_slice(),
-            Self::Read(bytes) => bytes.as_slice(),
-        };
-        bytes.get(range).unwrap_or_default()
+        self.all().get(range).unwrap_or_default()
     }
 }
 
@@ -65,9 +68,9 @@ pub(crate) struct EncodedEvents {
 }
 
 impl EncodedEvents {
-    /// About the number of events.
-    pub(crate) fn len(&self) -> usize {
-        self.frame.rest.size_hint().0
+    /// Size of the frame or commit in bytes.
+    pub(crate) fn frame_len(&self) -> usize {
+        self.frame.bytes.all().len()
     }
 
     /// Calls `visit` with each event in order, until it returns an error. The first event that cannot be decoded is an error.

@@ -20,9 +20,9 @@ use crate::{
     },
 };
 
-/// Number of events in one message from the thread that reads events to the thread that applies them. A message has whole
-/// frames or commits, so it can have more.
-const CHUNK_EVENTS: usize = 256;
+/// Size in bytes at which a message from the thread that reads events to the thread that applies them is complete. A message
+/// has whole frames or commits. Small commits are sent together, because a message costs as much as the decoding of some events.
+const CHUNK_BYTES: usize = 32 * 1024;
 
 /// Capacity of the channel from the thread that reads events to the thread that applies them, in messages.
 const CHUNKS_WAITING_MAX: usize = 16;
@@ -157,13 +157,13 @@ pub(crate) fn each_decoded(
     })
 }
 
-/// The next frames or commits with at least [`CHUNK_EVENTS`] events, fewer at the end or before an error. Empty at the end.
+/// The next frames or commits with at least [`CHUNK_BYTES`] bytes, fewer at the end or before an error. Empty at the end.
 fn next_chunk(events: &mut Events) -> Vec<Result<EncodedEvents, ReadError>> {
-    let (mut chunk, mut count) = (Vec::new(), 0);
-    while count < CHUNK_EVENTS
+    let (mut chunk, mut bytes) = (Vec::new(), 0);
+    while bytes < CHUNK_BYTES
         && let Some(encoded) = events.next_encoded()
     {
-        count += encoded.as_ref().map_or(0, EncodedEvents::len);
+        bytes += encoded.as_ref().map_or(0, EncodedEvents::frame_len);
         chunk.push(encoded);
     }
     chunk
