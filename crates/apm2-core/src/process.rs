@@ -38,7 +38,9 @@ pub use apm2_model::{
 pub use crate::{
     error::ProcessError,
     os::{
-        child::{detach, has_ended, lower_descriptor_limit, raise_descriptor_limit},
+        child::{
+            detach, has_ended, limit_malloc_arenas, lower_descriptor_limit, raise_descriptor_limit, release_free_memory,
+        },
         inherited::reset_inherited,
         marker::{LedgerPlace, RUN_VARIABLE},
         procfs::{

@@ -11,7 +11,9 @@ use std::{
 use apm2_core::{
     blocking,
     log::LogThreads,
-    process::{proc_is_of_our_namespace, raise_descriptor_limit, reset_inherited},
+    process::{
+        limit_malloc_arenas, proc_is_of_our_namespace, raise_descriptor_limit, release_free_memory, reset_inherited,
+    },
 };
 use apm2_ledger::Ledger;
 use apm2_model::{event::kind::EventKind, policy::boot::Boot, spec::launch::LaunchSpec};
@@ -72,6 +74,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
         return Err(DaemonError::ForeignProc);
     }
     isolate(options)?;
+    limit_malloc_arenas();
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
@@ -90,6 +93,8 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
             None => return Ok(()),
         },
     };
+    // The check of a store, or its rebuild, needs much memory, and leaves little of it in use.
+    release_free_memory();
     let began = Instant::now();
     let logs = Arc::new(LogThreads::default());
     // The descriptor is never closed. Threads use paths below `/proc/self/fd` that contain its number until the process
@@ -184,6 +189,10 @@ async fn run(
     for problem in &recovery.problems {
         tracing::error!("{problem}");
     }
+    drop(recovery);
+    // So does the recovery of many processes.
+    let released = blocking::step(release_free_memory).await;
+    released.map_err(DaemonError::io("release free memory"))?;
     let (leave, left) = mpsc::channel(1);
     let clients = AtomicUsize::new(0);
     let pending = PendingConnections::default();

@@ -321,6 +321,36 @@ fn before_exec_detached() -> io::Result<()> {
     close_others_on_exec()
 }
 
+/// Number of arenas of malloc(3) in a process with many threads that mostly wait. The default of glibc, 8 for each
+/// processor, keeps free memory in each arena that no other arena can use.
+#[cfg(target_env = "gnu")]
+const MALLOC_ARENAS: libc::c_int = 2;
+
+/// Limits the number of arenas of malloc(3). To be called before threads are started. Does nothing with a C library other
+/// than glibc.
+#[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "there is no safe wrapper of mallopt(3)"))]
+pub fn limit_malloc_arenas() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: mallopt(3) takes integers, and locks the allocator while it changes a parameter.
+        let is_set = unsafe { libc::mallopt(libc::M_ARENA_MAX, MALLOC_ARENAS) } == 1;
+        if !is_set {
+            tracing::debug!("the number of malloc arenas is not limited");
+        }
+    }
+}
+
+/// Returns the free memory of malloc(3) to the kernel (malloc_trim(3)). To be called after work that needs much memory for
+/// a short time. Does nothing with a C library other than glibc.
+#[cfg_attr(target_env = "gnu", expect(unsafe_code, reason = "there is no safe wrapper of malloc_trim(3)"))]
+pub fn release_free_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        // SAFETY: malloc_trim(3) takes an integer, and locks each arena while it gives its free pages back.
+        unsafe { libc::malloc_trim(0) };
+    }
+}
+
 /// The soft limit on open files before [`raise_descriptor_limit`] raised it. Children get this limit. 0 if the limit
 /// was not raised.
 static DESCRIPTORS_BEFORE: AtomicU64 = AtomicU64::new(0);

@@ -68,7 +68,8 @@ impl OutputReader {
     async fn run(mut self, ended: watch::Receiver<bool>, result: oneshot::Sender<ReaderEnd>) {
         let is_leaked = match self.until_ended(ended).await {
             Some(is_leaked) => is_leaked,
-            None => self.drain().await,
+            // Boxed, because the future of this function is in memory as long as the process runs.
+            None => Box::pin(self.drain()).await,
         };
         let tail = self.finish();
         let Self { pipe, target } = self;
@@ -77,7 +78,7 @@ impl OutputReader {
         // The receiver is gone when the runtime is shutting down.
         let _ = result.send(ReaderEnd { is_leaked, tail });
         if is_leaked {
-            discard(&pipe).await;
+            Box::pin(discard(&pipe)).await;
         }
     }
 

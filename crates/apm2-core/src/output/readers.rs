@@ -151,7 +151,9 @@ impl Reading {
             if let Some(again_at) = again_at {
                 sleep_until(again_at).await;
             }
-            let Some(next) = self.replacement(again_at.map(|_| READER_GONE)).await else { return };
+            // Boxed, because each output has a future of this function in memory, and a replacement is rare.
+            let next = Box::pin(self.replacement(again_at.map(|_| READER_GONE))).await;
+            let Some(next) = next else { return };
             end = next.start(&ended);
             replaced_at = Some(Instant::now());
         }

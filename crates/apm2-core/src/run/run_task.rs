@@ -151,7 +151,8 @@ impl RunTask {
             let Some(stepped) = run.off_worker(move |run| run.step(input)).await else { return };
             run = stepped;
         }
-        run.close().await;
+        // Boxed, because the future of this function is in memory as long as the process runs.
+        Box::pin(run.close()).await;
     }
 
     /// Runs a step on a blocking thread. Returns `None` when the step panicked: the state of the run is then lost.

@@ -221,10 +221,8 @@ impl InstanceActor {
 
     /// Waits for the next input; `None` when all command senders are dropped. Cancel safe.
     async fn next(&mut self) -> Option<ActorInput> {
-        let far = instant_in(Duration::MAX);
-        let at = |when: Option<Instant>| sleep_until(when.unwrap_or(far));
-        let Self { health_task, sampler, watch, .. } = self;
-        let (check_at, sample_at, watch_at) = (health_task.due(), sampler.due(), watch.due());
+        let due = self.next_due();
+        let Self { health_task, sampler, .. } = self;
         let (is_checking, is_measuring) = (health_task.is_running(), sampler.is_running());
         tokio::select! {
             biased;
@@ -232,15 +230,24 @@ impl InstanceActor {
             answer = answered(&mut self.stop_answer), if self.stop_answer.is_some() => Some(ActorInput::StopAnswered(answer)),
             command = self.commands.recv() => command.map(ActorInput::Ordered),
             given = fetched(&mut self.pending_start), if self.pending_start.is_some() => Some(ActorInput::Fetched(given)),
-            () = at(self.stop_drained_at), if self.stop_drained_at.is_some() => Some(ActorInput::StopDrainDue),
-            () = reached(self.restart_at), if self.restart_at.is_some() => Some(ActorInput::RestartDue),
-            () = at(self.sustained_at), if self.sustained_at.is_some() => Some(ActorInput::Sustained),
-            result = self.health_task.result(), if is_checking => Some(ActorInput::Checked(result)),
-            () = at(check_at), if check_at.is_some() => Some(ActorInput::CheckDue),
-            usage = self.sampler.result(), if is_measuring => Some(ActorInput::Measured(usage)),
-            () = at(sample_at), if sample_at.is_some() => Some(ActorInput::SampleDue),
-            () = at(watch_at), if watch_at.is_some() => Some(ActorInput::WatchDue),
+            result = health_task.result(), if is_checking => Some(ActorInput::Checked(result)),
+            usage = sampler.result(), if is_measuring => Some(ActorInput::Measured(usage)),
+            input = reached(due) => Some(input),
         }
+    }
+
+    /// The earliest deadline, with the input that it causes. Of equal deadlines, the first one of the list. There is
+    /// one timer for all deadlines, because a timer needs more than 100 bytes of the task.
+    fn next_due(&self) -> Option<(Instant, ActorInput)> {
+        let deadlines = [
+            (self.stop_drained_at, ActorInput::StopDrainDue),
+            (self.restart_at, ActorInput::RestartDue),
+            (self.sustained_at, ActorInput::Sustained),
+            (self.health_task.due(), ActorInput::CheckDue),
+            (self.sampler.due(), ActorInput::SampleDue),
+            (self.watch.due(), ActorInput::WatchDue),
+        ];
+        deadlines.into_iter().filter_map(|(at, input)| Some((at?, input))).min_by_key(|(at, _)| *at)
     }
 
     fn handle(&mut self, happened: ActorInput) -> std::ops::ControlFlow<()> {
@@ -349,14 +356,14 @@ impl InstanceActor {
     }
 }
 
-/// Waits until `when`. If it is in the past, returns without the timer, whose resolution is a millisecond. Never returns for
-/// `None`. Cancel safe.
-async fn reached(when: Option<Instant>) {
-    match when {
-        Some(when) if when <= Instant::now() => {}
-        Some(when) => sleep_until(when).await,
-        None => std::future::pending().await,
+/// Waits until the deadline `due`, and returns its input. If the deadline is in the past, returns without the timer, whose
+/// resolution is a millisecond. Never returns for `None`. Cancel safe.
+async fn reached(due: Option<(Instant, ActorInput)>) -> ActorInput {
+    let Some((when, input)) = due else { return std::future::pending().await };
+    if when > Instant::now() {
+        sleep_until(when).await;
     }
+    input
 }
 
 /// The result of a stop. A dropped sender means that the run has just ended, which is a success.
@@ -380,7 +387,7 @@ mod tests {
         for _ in 0..100 {
             let is_reached = tokio::select! {
                 biased;
-                () = reached(Some(instant_in(Duration::ZERO))) => true,
+                _ = reached(Some((instant_in(Duration::ZERO), ActorInput::RestartDue))) => true,
                 () = std::future::ready(()) => false,
             };
             assert!(is_reached);

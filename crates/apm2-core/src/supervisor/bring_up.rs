@@ -49,21 +49,22 @@ impl Supervisor {
         request: &Requester,
     ) -> Result<BroughtUp, ProcessError> {
         let changing = self.changing(&launch.spec.name).await;
-        self.bring_up_locked(changing, launch, rerun, request, ChangeTurn::alone()).await
+        self.bring_up_locked(changing, Box::new(launch), rerun, request, ChangeTurn::alone()).await
     }
 
     /// Like [`bring_up`](Self::bring_up), for a caller that holds the lock of the name.
     pub(crate) async fn bring_up_locked(
         &self,
         changing: Changing,
-        launch: LaunchSpec,
+        launch: Box<LaunchSpec>,
         rerun: bool,
         request: &Requester,
         mut turn: ChangeTurn,
     ) -> Result<BroughtUp, ProcessError> {
         let name = launch.spec.name.clone();
         let begun_anew = rerun || !self.is_same_program(&launch);
-        let applied = self.apply_locked(launch, request, &mut turn).await?;
+        // Boxed, so that the memory of this future is small during the start and the observation.
+        let applied = Box::pin(self.apply_locked(launch, request, &mut turn)).await?;
         let no_change = changing.downgrade();
         let handles = self.links_of(&name);
         if handles.iter().any(is_down) {
@@ -86,7 +87,7 @@ impl Supervisor {
             }
         }
         drop(no_change);
-        let ended_at_once = look(&begun).await;
+        let ended_at_once = Box::pin(look(&begun)).await;
         Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
     }
 

@@ -60,7 +60,7 @@ impl Supervisor {
     /// the launch specification cannot be stored; otherwise the errors of a start and a stop.
     pub async fn apply(&self, launch: LaunchSpec, request: &Requester) -> Result<Applied, ProcessError> {
         let _changing = self.changing(&launch.spec.name).await;
-        self.apply_locked(launch, request, &mut ChangeTurn::alone()).await
+        self.apply_locked(Box::new(launch), request, &mut ChangeTurn::alone()).await
     }
 
     /// Supervises the process in `launch` and starts its first instance. Refused if a process with the same name runs
@@ -98,7 +98,7 @@ impl Supervisor {
         if let Some(present) = present.filter(|present| present.is_busy() || !present.is_owned_by(group)) {
             return Err(ProcessError::AlreadyExists(present.description()));
         }
-        self.apply_locked(launch, request, &mut ChangeTurn::alone()).await?;
+        self.apply_locked(Box::new(launch), request, &mut ChangeTurn::alone()).await?;
         let handle = self.table().get(&name).and_then(|entry| entry.handles.first()).cloned();
         let handle = handle.ok_or_else(|| not_found(&name))?;
         if !is_wanted() {
@@ -130,7 +130,9 @@ impl Supervisor {
             // Only the redacted specification in the record is left, without the values of environment variables.
             return Err(values_unknown(&launch));
         }
-        self.apply_locked(with_instances(&launch, instances), request, &mut ChangeTurn::alone()).await.map(drop)
+        self.apply_locked(Box::new(with_instances(&launch, instances)), request, &mut ChangeTurn::alone())
+            .await
+            .map(drop)
     }
 
     /// Stops the running instances of a process, and ends its supervision. Its recorded history stays. If `group` is
@@ -223,9 +225,12 @@ impl Supervisor {
     }
 
     /// Like [`apply`](Self::apply), for a caller that holds the lock of the name.
+    ///
+    /// The later steps are boxed, so that the memory of a change that waits at the barrier is small: one call changes
+    /// any number of processes at the same time.
     pub(crate) async fn apply_locked(
         &self,
-        launch: LaunchSpec,
+        launch: Box<LaunchSpec>,
         request: &Requester,
         turn: &mut ChangeTurn,
     ) -> Result<Applied, ProcessError> {
@@ -236,19 +241,19 @@ impl Supervisor {
         let launch = match &existing {
             Some(entry) => {
                 entry.refuse_others(launch.group.as_deref())?;
-                with_id(launch, entry.launch.spec.id)
+                Box::new(with_id(*launch, entry.launch.spec.id))
             }
             None => launch,
         };
         let _claim = self.claim(&launch.spec, turn)?;
         self.check_record(&launch, request)?;
         match existing {
-            Some(entry) => self.replace(&entry, launch, request, turn).await,
+            Some(entry) => Box::pin(self.replace(&entry, launch, request, turn)).await,
             None => {
                 turn.all_stopped().await;
                 self.check_let_go(&launch.spec)?;
                 let id = self.table().recall(&name, launch.spec.id);
-                self.create(with_id(launch, id), request).await?;
+                Box::pin(self.create(Box::new(with_id(*launch, id)), request)).await?;
                 Ok(Applied::Created)
             }
         }
@@ -260,9 +265,9 @@ impl Supervisor {
         self.table().check_claim(spec)
     }
 
-    async fn create(&self, launch: LaunchSpec, request: &Requester) -> Result<(), ProcessError> {
+    async fn create(&self, launch: Box<LaunchSpec>, request: &Requester) -> Result<(), ProcessError> {
         let left = self.load_left(&launch, 0).await?;
-        let mut entry = TableEntry { launch: Arc::new(launch), is_launchable: true, handles: Vec::new() };
+        let mut entry = TableEntry { launch: Arc::from(launch), is_launchable: true, handles: Vec::new() };
         let saved = self.save(&entry.launch).await;
         let added = match saved {
             Ok(()) => self.add_instances(&entry.launch, 0, &mut entry.handles, left, request).await,

@@ -91,7 +91,7 @@ impl Supervisor {
     pub(crate) async fn replace(
         &self,
         entry: &TableEntry,
-        launch: LaunchSpec,
+        launch: Box<LaunchSpec>,
         request: &Requester,
         turn: &mut ChangeTurn,
     ) -> Result<Applied, ProcessError> {
@@ -101,7 +101,7 @@ impl Supervisor {
         // Loads the recorded streams of the instances that are added, if any.
         let left = self.load_left(&launch, entry.handles.len()).await?;
         let ran_any = entry.is_busy();
-        let mut replacement = Replacement::new(entry, Arc::new(launch), left, request);
+        let mut replacement = Replacement::new(entry, Arc::from(launch), left, request);
         if replacement.restarts {
             self.check_start(&replacement.new, request).await?;
         }

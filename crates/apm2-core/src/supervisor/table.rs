@@ -1,9 +1,6 @@
 //! The table of supervised processes, by name, and of recorded instances that are not supervised.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use apm2_model::{
     event::stream_id::StreamId,
@@ -68,7 +65,7 @@ pub(crate) struct SupervisorTable {
     entries: BTreeMap<String, TableEntry>,
     /// The claims of changes in progress, by name. Changes of different names run at the same time, and must not use
     /// the same process id, instance name or log file.
-    claims: HashMap<String, ProcessSpec>,
+    claims: BTreeMap<String, Box<ProcessSpec>>,
     /// The recorded instances that are not supervised. A process that is supervised again under one of these names
     /// continues its streams.
     known: KnownInstances,
@@ -145,7 +142,7 @@ impl SupervisorTable {
     /// Whether the process with this id is supervised, or claimed, under another name.
     fn is_anothers(&self, process: ProcessId, name: &str) -> bool {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
-        supervised.chain(self.claims.values()).any(|spec| spec.id == process && spec.name != name)
+        supervised.chain(self.claims.values().map(Box::as_ref)).any(|spec| spec.id == process && spec.name != name)
     }
 
     /// The supervised instances that `text` denotes.
@@ -195,8 +192,8 @@ impl SupervisorTable {
     pub(crate) fn claim(&mut self, spec: &ProcessSpec, is_changed: impl Fn(&str) -> bool) -> Result<(), ProcessError> {
         let supervised = self.entries.values().map(|entry| &entry.launch.spec);
         let stays = supervised.filter(|other| !is_changed(&other.name));
-        stays.chain(self.claims.values()).try_for_each(|other| refuse_confusion(spec, other))?;
-        self.claims.insert(spec.name.clone(), spec.clone());
+        stays.chain(self.claims.values().map(Box::as_ref)).try_for_each(|other| refuse_confusion(spec, other))?;
+        self.claims.insert(spec.name.clone(), Box::new(spec.clone()));
         Ok(())
     }
 

@@ -78,15 +78,17 @@ impl Part {
     /// Those of [`Supervisor::bring_up`]; [`ProcessError::InvalidState`] for a launch with another name.
     pub async fn bring_up(
         self,
-        launch: LaunchSpec,
+        launch: impl Into<Box<LaunchSpec>>,
         rerun: bool,
         request: &Requester,
     ) -> Result<BroughtUp, ProcessError> {
+        let launch = launch.into();
         if launch.spec.name != self.name {
             return Err(ProcessError::InvalidState(format!("{:?} is not {:?}", launch.spec.name, self.name)));
         }
         let changing = self.lock().await;
-        self.supervisor.bring_up_locked(changing, launch, rerun, request, self.turn).await
+        // Boxed, so that a change that waits for its lock uses little memory.
+        Box::pin(self.supervisor.bring_up_locked(changing, launch, rerun, request, self.turn)).await
     }
 
     /// Makes the change with [`Supervisor::remove`].
@@ -153,4 +155,20 @@ impl ChangeTurn {
 /// The number of the latest run of an instance; 0 before the first run.
 pub(crate) fn latest_run(handle: &InstanceHandle) -> u64 {
     handle.view.stream().map_or(0, |stream| stream.run)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<F>(_: impl FnOnce(Part, Box<LaunchSpec>, &'static Requester) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// One call changes any number of processes, and there is such a future for each of them.
+    #[test]
+    fn the_future_of_a_change_does_not_contain_its_later_steps() {
+        let size = size_of_future(|part, launch, request| part.bring_up(launch, false, request));
+        assert!(size < 1024, "{size}");
+    }
 }

@@ -69,9 +69,8 @@ pub(crate) async fn apply(
     works.extend(surplus.iter().map(|launch| (launch.spec.name.clone(), Work::remove(launch, launch.group.clone()))));
     works.extend(launches.into_iter().map(|launch| (launch.spec.name.clone(), Work::Apply(Box::new(launch), rerun))));
     let parts = state.supervisor.together(works.iter().map(|(name, _)| name.clone()).collect());
-    let works: Vec<_> =
-        works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(state), part, by.clone())).collect();
-    outcomes(connection, works.into_iter()).await
+    let works = works.into_iter().zip(parts).map(|((_, work), part)| work.done(Arc::clone(state), part, by.clone()));
+    outcomes(connection, works).await
 }
 
 /// The failure if a process name belongs to another group, or to a process of `run`.
@@ -135,7 +134,7 @@ impl Work {
             Self::Apply(launch, rerun) => {
                 let name = launch.spec.name.clone();
                 let planned = planned(&state.supervisor, &launch, rerun).action;
-                match part.bring_up(*launch, rerun, &by).await {
+                match part.bring_up(launch, rerun, &by).await {
                     Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
                         None => outcome(&name, action_of(applied, has_started, has_finished)),
                         error => Outcome { error, ..outcome(&name, Action::Start) },

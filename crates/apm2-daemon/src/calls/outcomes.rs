@@ -20,6 +20,8 @@ pub(crate) async fn outcomes(
     for work in works {
         // The change is spawned as a task of its own. The set would abort its tasks if the client disconnected.
         let (told, outcome) = oneshot::channel();
+        // Boxed, because the task would otherwise contain the future twice: as it was captured, and as it is polled.
+        let work = Box::pin(work);
         tokio::spawn(async move {
             // The receiver is gone when the client has disconnected.
             let _ = told.send(work.await);
