@@ -22,7 +22,7 @@ const STEPS_MAX: usize = 256;
 const PROMPT_STEPS_MAX: usize = 32;
 
 /// Time after which a step does not count as prompt any more.
-const PROMPT_STEP_TIME: Duration = Duration::from_millis(100);
+const PROMPT_STEP_TIME: Duration = Duration::from_millis(250);
 
 /// Largest number of concurrent blocking health checks.
 const CHECKS_MAX: usize = 64;
@@ -125,33 +125,22 @@ mod tests {
         }
     }
 
-    /// One test for both properties, because the limits are static and shared by the tests of this process.
     #[tokio::test]
     async fn few_steps_run_at_once_unless_they_are_slow() {
-        let (running, peak) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
-        let mut steps = JoinSet::new();
-        for _ in 0..PROMPT_STEPS_MAX * 8 {
-            let (running, peak) = (Arc::clone(&running), Arc::clone(&peak));
-            steps.spawn(step(move || {
-                peak.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                std::thread::sleep(Duration::from_millis(2));
-                running.fetch_sub(1, Ordering::SeqCst);
-            }));
-        }
-        while let Some(stepped) = steps.join_next().await {
-            stepped.unwrap().unwrap();
-        }
-        // A step that waits for a processor for long is slow, too.
-        let peak = peak.load(Ordering::SeqCst);
-        assert!(peak < PROMPT_STEPS_MAX * 3, "{peak}");
-
         let gate = Arc::new(Gate::default());
+        let began = Instant::now();
+        let mut steps = JoinSet::new();
         for _ in 0..PROMPT_STEPS_MAX * 2 {
             let gate = Arc::clone(&gate);
             steps.spawn(step(move || gate.pass()));
         }
-        let began = Instant::now();
-        while gate.begun.load(Ordering::SeqCst) < PROMPT_STEPS_MAX * 2 {
+        loop {
+            let begun = gate.begun.load(Ordering::SeqCst);
+            // No step is slow yet when this time is read after the number.
+            assert!(begun <= PROMPT_STEPS_MAX || began.elapsed() >= PROMPT_STEP_TIME, "{begun} steps at once");
+            if begun == PROMPT_STEPS_MAX * 2 {
+                break;
+            }
             assert!(began.elapsed() < PATIENCE, "slow steps delay other steps");
             tokio::time::sleep(Duration::from_millis(5)).await;
         }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    ops::Deref,
     process::ExitStatus,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -19,6 +20,7 @@ use apm2_model::{
     signal::Signal,
     spec::{
         ProcessSpec,
+        launch::LaunchSpec,
         redact::{known::Known, spec::RedactedSpec},
     },
     state::{
@@ -57,6 +59,24 @@ pub(crate) fn end_event(state: &ProcessState, exit: Exit, killed: bool) -> Event
     }
 }
 
+/// The specification of an instance, as a part of the launch specification that the supervisor has in memory anyway.
+#[derive(Clone)]
+pub(crate) struct SharedSpec(Arc<LaunchSpec>);
+
+impl From<Arc<LaunchSpec>> for SharedSpec {
+    fn from(launch: Arc<LaunchSpec>) -> Self {
+        Self(launch)
+    }
+}
+
+impl Deref for SharedSpec {
+    type Target = ProcessSpec;
+
+    fn deref(&self) -> &ProcessSpec {
+        &self.0.spec
+    }
+}
+
 /// The facts about an instance after its last commit. Reading them does not wait for a step that is being recorded.
 pub(crate) struct InstanceFacts {
     /// The id of the stream.
@@ -64,7 +84,7 @@ pub(crate) struct InstanceFacts {
     /// The identity of the directory of the ledger to which the instance belongs.
     pub(crate) place: Option<LedgerPlace>,
     /// The specification with its secrets. Only its redacted form is recorded.
-    pub(crate) spec: Arc<ProcessSpec>,
+    pub(crate) spec: SharedSpec,
     /// The source of time stamps.
     pub(crate) clock: Arc<dyn Clock>,
     /// The state of the stream after all recorded events (the fold); `None` before the first event.
@@ -211,7 +231,7 @@ impl Instance {
 
     /// Replaces the specification from the next start on. An event is recorded only if the redacted specification
     /// changes.
-    pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
+    pub(crate) fn update_spec(&mut self, spec: SharedSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         let known = Known::of_spec(&spec).and(&self.credentials);
         let redacted = RedactedSpec::without(&spec, &known);
         // A running process still uses the values of the old specification, so they stay masked.
@@ -227,7 +247,7 @@ impl Instance {
         if let Some(kind) = kind {
             self.record(origin, vec![kind])?;
         }
-        self.facts().spec = Arc::new(spec);
+        self.facts().spec = spec;
         Ok(())
     }
 
@@ -312,12 +332,12 @@ pub(crate) struct SharedInstance {
 }
 
 impl SharedInstance {
-    pub(crate) fn new(spec: ProcessSpec, mut history: History) -> Self {
+    pub(crate) fn new(spec: SharedSpec, mut history: History) -> Self {
         history.known = Known::of_spec(&spec);
         let facts = InstanceFacts {
             id: history.id(),
             place: None,
-            spec: Arc::new(spec),
+            spec,
             clock: Arc::clone(&history.clock),
             stream: history.stream().cloned(),
             has_child: false,

@@ -175,7 +175,7 @@ impl ProcessRunner {
     /// Reads the secret values of a process that an earlier supervisor started from `/proc/pid/environ`. If they cannot all be
     /// read, the output of the process is not shown.
     fn mask_values_of(&self, instance: &mut Instance, pid: Option<u32>) {
-        let spec = Arc::clone(&instance.facts().spec);
+        let spec = instance.facts().spec.clone();
         let environ = pid.and_then(|pid| std::fs::read(format!("/proc/{pid}/environ")).ok());
         let entries = environ.as_deref().unwrap_or_default().split(|byte| *byte == 0).filter_map(|entry| {
             let entry = String::from_utf8_lossy(entry);

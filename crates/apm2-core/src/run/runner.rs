@@ -17,7 +17,7 @@ use apm2_model::{
     },
     recorder::{NullRecorder, Recorder},
     signal::Signal,
-    spec::ProcessSpec,
+    spec::{ProcessSpec, launch::LaunchSpec},
     state::{ProcessState, handle::ProcessHandle, stream::Stream},
 };
 use tokio::{
@@ -42,7 +42,7 @@ use crate::{
         command::{ReplyReceiver, ReplySender, RotateCommand, RunCommand, SignalCommand, StopCommand},
         event_feed::EventFeed,
         history::History,
-        instance::SharedInstance,
+        instance::{SharedInstance, SharedSpec},
         start_env::StartEnv,
         stream_view::StreamView,
     },
@@ -93,6 +93,16 @@ impl ProcessRunner {
     /// `instance` is not less than `spec.instances` (INV-0010), or `stream` belongs to another instance.
     #[must_use]
     pub fn recorded(spec: ProcessSpec, instance: u32, recorder: Box<dyn Recorder>, stream: Option<Stream>) -> Self {
+        Self::launched(Arc::new(LaunchSpec::new(spec)).into(), instance, recorder, stream)
+    }
+
+    /// Like [`recorded`](Self::recorded), with a specification that is shared with its owner.
+    pub(crate) fn launched(
+        spec: SharedSpec,
+        instance: u32,
+        recorder: Box<dyn Recorder>,
+        stream: Option<Stream>,
+    ) -> Self {
         assert!(instance < spec.instances, "instance {instance} of {} (INV-0010)", spec.instances);
         let id = StreamId { process_id: spec.id, instance };
         assert!(stream.as_ref().is_none_or(|stream| stream.id == id), "the stream of another instance");
@@ -348,14 +358,14 @@ impl ProcessRunner {
     }
 
     /// Replaces the specification from the next start on and records the change. Begins the stream if there is none.
-    pub(crate) fn update_spec(&mut self, spec: ProcessSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
+    pub(crate) fn update_spec(&mut self, spec: SharedSpec, origin: &EventOrigin) -> Result<(), ProcessError> {
         self.shared.lock().update_spec(spec, origin)
     }
 
     /// The current specification, with its secrets.
     #[must_use]
-    pub fn spec(&self) -> Arc<ProcessSpec> {
-        Arc::clone(&self.shared.facts().spec)
+    pub fn spec(&self) -> ProcessSpec {
+        (*self.shared.facts().spec).clone()
     }
 
     /// Records events that do not belong to a step of a run. See [`History::record`].

@@ -85,7 +85,7 @@ impl ProcessRunner {
         let origin = EventOrigin::default().caused_by(cause);
         let (spec, handle, run) = {
             let facts = instance.facts();
-            (Arc::clone(&facts.spec), facts.handle(), facts.marker())
+            (facts.spec.clone(), facts.handle(), facts.marker())
         };
         let marker = run.to_string();
         let files = self.files.as_ref().map(|logs| logs.files(&spec.log, &handle));
@@ -191,7 +191,7 @@ impl ProcessRunner {
         let Some(logs) = &self.files else { return Destination::Subscriber(self.subscriber.clone()) };
         let (spec, handle, clock) = {
             let facts = self.shared.facts();
-            (Arc::clone(&facts.spec), facts.handle(), Arc::clone(&facts.clock))
+            (facts.spec.clone(), facts.handle(), Arc::clone(&facts.clock))
         };
         let files = logs.files(&spec.log, &handle);
         logs.meter.begin(&clock.now());

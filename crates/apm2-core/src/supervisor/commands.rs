@@ -86,7 +86,7 @@ impl InstanceActor {
         is_launchable: bool,
         request: Requester,
     ) -> Result<(), ProcessError> {
-        self.runner.update_spec(launch.spec.clone(), &EventOrigin::of(request))?;
+        self.runner.update_spec(Arc::clone(&launch).into(), &EventOrigin::of(request))?;
         self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.captured_output());
         if self.is_up {
             self.watch.begin();

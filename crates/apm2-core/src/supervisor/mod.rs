@@ -135,7 +135,8 @@ impl Supervisor {
         launchable: bool,
     ) -> (InstanceActor, InstanceHandle) {
         let services = &self.inner.services;
-        let runner = ProcessRunner::recorded(launch.spec.clone(), instance, services.store.recorder(), stream)
+        let spec = Arc::clone(launch).into();
+        let runner = ProcessRunner::launched(spec, instance, services.store.recorder(), stream)
             .with_clock(Arc::clone(&services.clock))
             .published(self.inner.feed.clone())
             .with_output(services.fd_store.clone(), services.files())

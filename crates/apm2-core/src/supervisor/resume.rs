@@ -1,6 +1,6 @@
 //! The first action of an instance actor: it recovers the run that an earlier supervisor left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use apm2_model::{
     event::origin::EventOrigin,
@@ -78,7 +78,7 @@ impl InstanceActor {
         if self.runner.stream().is_some() {
             return Ok(());
         }
-        self.runner.update_spec(self.launch.spec.clone(), origin)
+        self.runner.update_spec(Arc::clone(&self.launch).into(), origin)
     }
 
     /// Starts to write the output that an earlier run has left in the pipes.

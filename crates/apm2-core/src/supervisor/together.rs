@@ -87,8 +87,7 @@ impl Part {
             return Err(ProcessError::InvalidState(format!("{:?} is not {:?}", launch.spec.name, self.name)));
         }
         let changing = self.lock().await;
-        // Boxed, so that a change that waits for its lock uses little memory.
-        Box::pin(self.supervisor.bring_up_locked(changing, launch, rerun, request, self.turn)).await
+        self.supervisor.bring_up_locked(changing, launch, rerun, request, self.turn).await
     }
 
     /// Makes the change with [`Supervisor::remove`].
