@@ -28,6 +28,7 @@ mod durable_files;
 mod ecosystem;
 mod env_hidden;
 mod exits;
+mod export;
 mod failing_three_times;
 mod filters;
 mod fixture;

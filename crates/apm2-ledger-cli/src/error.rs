@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io};
 
 use apm2_core::process::ProcessError;
-use apm2_ledger::{AppendError, FindError, MigrateError, OpenError, ReadError};
+use apm2_ledger::{AppendError, FindError, ImportError, MigrateError, OpenError, ReadError, StagedDirError};
 use apm2_model::{causes::causes, id_query::UnclearId};
 
 use crate::render::escape::escape;
@@ -131,6 +131,28 @@ impl From<OpenError> for CliError {
             OpenError::OtherLedger { .. } | OpenError::Unsafe { .. } | OpenError::Store(_) | OpenError::Io { .. } => {
                 converted
             }
+        }
+    }
+}
+
+impl From<ImportError> for CliError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Directory(error) => error.into(),
+            ImportError::Open(error) => error.into(),
+            error => Self::failed(causes(&error)).with_hint("nothing was imported"),
+        }
+    }
+}
+
+impl From<StagedDirError> for CliError {
+    fn from(error: StagedDirError) -> Self {
+        match error {
+            StagedDirError::Open(error) => error.into(),
+            StagedDirError::Exists { .. } => {
+                Self::failed(causes(&error)).with_hint("nothing is overwritten; name a directory that does not exist")
+            }
+            error => Self::failed(causes(&error)),
         }
     }
 }

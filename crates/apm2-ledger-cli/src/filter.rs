@@ -49,6 +49,18 @@ pub(crate) struct ChosenEvents {
 }
 
 impl EventFilter {
+    /// Whether every event is chosen.
+    pub(crate) const fn is_empty(&self) -> bool {
+        let Self { types, state, actor, run, exit, since, until } = self;
+        types.is_empty()
+            && state.is_empty()
+            && actor.is_empty()
+            && run.is_none()
+            && exit.is_empty()
+            && since.is_none()
+            && until.is_none()
+    }
+
     pub(crate) const fn has_beginning(&self) -> bool {
         self.since.is_some()
     }

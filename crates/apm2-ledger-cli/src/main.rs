@@ -11,6 +11,7 @@ mod context;
 mod daemon;
 mod ecosystem;
 mod error;
+mod export;
 mod filter;
 mod history;
 mod ledger_dir;

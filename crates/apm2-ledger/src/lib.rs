@@ -113,6 +113,7 @@ mod error;
 pub mod file;
 pub mod frame;
 mod head;
+mod import;
 pub mod journal;
 mod ledger;
 pub mod limits;
@@ -124,6 +125,7 @@ pub mod record;
 mod recovery;
 mod sha256;
 mod shared_state;
+mod staged_dir;
 mod store;
 mod verify;
 
@@ -134,6 +136,7 @@ pub use crate::{
     dir::{LedgerDir, Place, check_private},
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     head::Head,
+    import::{ImportError, Importer},
     journal::{JOURNAL_DIR, sealed::kind_set::KindSet},
     ledger::Ledger,
     lock::Lock as LedgerLock,
@@ -154,6 +157,7 @@ pub use crate::{
     },
     recovery::ExpectedLedger,
     shared_state::Poison,
+    staged_dir::StagedDirError,
     store::error::StoreError,
     verify::{
         report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},

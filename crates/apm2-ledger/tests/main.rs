@@ -15,6 +15,7 @@ mod extent;
 mod faults;
 mod full_disk;
 mod hard_links;
+mod import;
 mod kill;
 mod lost;
 mod migrate;

@@ -45,7 +45,7 @@ impl<'a> ProcessView<'a> {
 }
 
 /// A time with nanoseconds, so that `--at` with this time finds the same event.
-fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn time<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Nanos, true))
 }
 

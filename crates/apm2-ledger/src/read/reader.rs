@@ -1,9 +1,10 @@
 //! [`Reader`]: reads the events and stream states of a ledger.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{fmt, ops::ControlFlow, path::Path, sync::Arc};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use crate::{
     dir::{LedgerDir, without_journal},
@@ -11,7 +12,7 @@ use crate::{
     head::Head,
     journal::{
         JOURNAL_DIR,
-        reader::JournalReader,
+        reader::{JournalReader, header_damage},
         segment::{FORMAT_VERSION, SegmentError},
         segment_file::segment_files,
     },
@@ -130,6 +131,17 @@ impl Reader {
         }
     }
 
+    /// The id of the ledger.
+    ///
+    /// # Errors
+    /// When the header of the first segment cannot be read.
+    pub fn ledger_id(&self) -> Result<Uuid, ReadError> {
+        let files = self.segment_files()?;
+        let first = files.first().ok_or(ReadError::Gap { seq: 1 })?;
+        let start = first.start().map_err(|source| ReadError::Io { path: self.dir().shown(&first.path), source })?;
+        Ok(start.map_err(|error| header_damage(first.number, error, 1))?.ledger)
+    }
+
     /// The directory of the ledger.
     pub(crate) fn dir(&self) -> &Arc<LedgerDir> {
         self.access.dir()
@@ -178,6 +190,34 @@ impl Reader {
     #[must_use]
     pub fn query(&self, query: EventQuery, first: u64, last: u64) -> Events {
         Events::new(self.access.clone(), query, first, last).cancelled_by(self.cancel.clone())
+    }
+
+    /// Calls `visit` with the sequence number and the record of each event up to event `last`, in order, until it returns
+    /// `Break`. Reads the journal.
+    ///
+    /// # Errors
+    /// When the journal cannot be read up to the event, or an event was erased and has no record.
+    pub fn each_record(
+        &self,
+        last: u64,
+        mut visit: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let (mut journal, mut expected) = (JournalReader::starting_at(self.dir(), 1)?, 1);
+        while expected <= last
+            && let Some(batch) = journal.next_batch()?
+        {
+            self.check_cancelled()?;
+            for (seq, record) in batch.iter().take_while(|(seq, _)| *seq <= last) {
+                if seq != expected {
+                    return Err(ReadError::Gap { seq: expected });
+                }
+                expected += 1;
+                if visit(seq, record).is_break() {
+                    return Ok(());
+                }
+            }
+        }
+        if expected > last { Ok(()) } else { Err(ReadError::Gap { seq: expected }) }
     }
 
     /// All events of the stream `stream`, in order.

@@ -339,6 +339,14 @@ fn add_missing_events(
     Ok(store.flush()?)
 }
 
+/// Builds a store from the journal in the locked directory, which has no store.
+pub(crate) fn new_store(lock: &Arc<Lock>, journal: &JournalWriter) -> Result<Store, Unusable> {
+    let ledger = journal.ledger();
+    let store = Store::create(&lock.dir().at().join(STORE_DIR), lock, ledger)?;
+    add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)))?;
+    Ok(store)
+}
+
 /// Renames the unusable store, if there is one, and builds a new store from the journal. Returns `None` if that fails,
 /// too; the ledger then works without a store.
 fn rebuild_store(
@@ -360,10 +368,7 @@ fn rebuild_store(
             unrecorded_findings::write(dir, findings)?;
         }
         set_aside(dir, &path, name.as_deref())?;
-        let ledger = journal.ledger();
-        let store = Store::create(&path, lock, ledger)?;
-        add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)))?;
-        Ok(store)
+        new_store(lock, journal)
     })();
     match rebuilt {
         Ok(store) => Ok(Some(store)),
