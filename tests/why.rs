@@ -157,6 +157,29 @@ fn what_persons_did() {
 }
 
 #[test]
+fn a_stop_that_needed_sigkill_and_a_scale() {
+    let stubborn = "trap \"\" TERM; touch ready; while :; do sleep 0.02; done";
+    let place = with(&[
+        process("stubborn", stubborn, "shutdown = { timeout = '200ms' }"),
+        process("worker", FOREVER, "instances = 2"),
+    ]);
+    wait_until("its trap is set", || place.path("ready").exists().then_some(()));
+    place.run(&["stop", "stubborn", "--reason", "too slow"]).succeeded();
+    place.run(&["scale", "worker=1"]).succeeded();
+
+    let killed = causes(&place, "stubborn");
+    assert_eq!(kinds(&killed), ["ended", "stop_requested", "started"]);
+    let text = killed[0]["text"].as_str().unwrap();
+    assert!(text.contains("killed by SIGKILL") && text.contains("SIGKILL was sent"), "{text}");
+    assert_eq!(killed[1]["reason"], "too slow");
+
+    let removed = causes(&place, "worker-1");
+    assert_eq!(kinds(&removed).get(..3), Some(&["removed", "ended", "stop_requested"][..]));
+    let changed = causes(&place, "worker");
+    assert_eq!((&changed[0]["kind"], &changed[0]["changed"]), (&json!("spec_changed"), &json!(["instances"])));
+}
+
+#[test]
 fn a_failed_health_check() {
     let health = "health = { check = { script = { command = 'false' } }, interval = '100ms', failure_threshold = 2 }";
     let restart = "restart = { policy = 'on-failure', max_restarts = 0, backoff = '10ms' }";
