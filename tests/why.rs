@@ -175,7 +175,7 @@ fn a_stop_that_needed_sigkill_and_a_scale() {
 
     let removed = causes(&place, "worker-1");
     assert_eq!(kinds(&removed).get(..3), Some(&["removed", "ended", "stop_requested"][..]));
-    let changed = causes(&place, "worker");
+    let changed = causes(&place, "worker-0");
     assert_eq!((&changed[0]["kind"], &changed[0]["changed"]), (&json!("spec_changed"), &json!(["instances"])));
 }
 
