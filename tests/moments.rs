@@ -90,9 +90,37 @@ fn logs_have_a_beginning_where_lines_have_times() {
     assert_eq!(logs(&["timed", "--since", "1h ago"]).stdout.lines().count(), 2);
     assert_eq!(logs(&["timed", "--since", "1h ago", "-n", "1"]).stdout.lines().count(), 1);
     assert_eq!(logs(&["timed", "--since", "@99999999999"]).stdout, "");
+    let until = logs(&["timed", "--until", &since]);
+    assert!(until.stdout.ends_with("Z one\n") && until.stdout.lines().count() == 1, "{until:?}");
+    assert_eq!(logs(&["timed", "--since", &since, "--until", &since]).stdout, "");
+    logs(&["untimed", "--until", &since]).said(&["untimed", "lines have no times"]);
     // Lines without timestamps cannot be filtered exactly, which a message says.
     let untimed = logs(&["untimed", "--since", &since]).said(&["untimed", "lines have no times"]);
     assert_eq!(untimed.stdout, "one\ntwo\n");
     assert_eq!(logs(&["untimed", "--since", "@99999999999"]).stdout, "");
     place.run(&["logs", "timed", "--since", "1200"]).left_with(2).said(&["--since", "write a time"]);
+}
+
+#[test]
+fn the_output_of_one_run_is_found_by_its_number() {
+    let place = Place::new();
+    let script =
+        "n=$(cat runs 2>/dev/null || echo 0); echo $((n + 1)) > runs; echo this is run $((n + 1)); sleep 0.1; exit 1";
+    let restart = "restart = { policy = 'on-failure', max_restarts = 2, backoff = '100ms' }";
+    let text = format!(
+        "[[process]]\nname = 'often'\ncommand = 'sh'\nargs = ['-c', '{script}']\n{restart}\nlog = {{ timestamps = true }}\n"
+    );
+    std::fs::write(place.path("ecosystem.toml"), text).unwrap();
+    place.run(&["up"]);
+    wait_until("the policy gives up", || place.types("often").contains(&"restart_refused".to_owned()).then_some(()));
+    for run in 1..=3 {
+        let found = wait_until("its line is written", || {
+            let found = place.run(&["logs", "often", "--stdout", "--run", &run.to_string()]).succeeded().stdout;
+            (!found.is_empty()).then_some(found)
+        });
+        assert!(found.ends_with(&format!("this is run {run}\n")) && found.lines().count() == 1, "{run}: {found}");
+    }
+    place.run(&["logs", "often", "--run", "4"]).left_with(2).said(&["has no run 4", "its last run is run 3"]);
+    let named = place.run(&["logs", "--stdout", "--process", "often", "often", "--limit", "1"]).succeeded().stdout;
+    assert!(named.ends_with("this is run 3\n") && named.lines().count() == 1, "{named}");
 }

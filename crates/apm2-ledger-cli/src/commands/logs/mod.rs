@@ -3,18 +3,22 @@
 pub(crate) mod print;
 
 use std::{
+    collections::HashSet,
     io::{self, IsTerminal as _},
     path::PathBuf,
     time::{Duration, Instant},
 };
 
 use apm2_core::{
-    log::{LogItem, LogReader, LogsDir, last_lines_begin, output_since},
+    log::{LogItem, LogPosition, LogReader, LogsDir, last_lines_begin, output_since},
     notify::FileWatch,
 };
-use apm2_ledger::{StatesQuestion, StreamAt};
-use apm2_model::{event::kind::OutputSource, state::stream::Stream};
-use chrono::{DateTime, Utc};
+use apm2_ledger::{EventQuery, EventsQuestion, KindSet, StatesQuestion, StreamAt};
+use apm2_model::{
+    event::{end_filter::END_KINDS, kind::OutputSource, stream_id::StreamId},
+    state::stream::Stream,
+};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
     commands::logs::print::{LineOrigin, PartialLine, Printer},
@@ -22,13 +26,16 @@ use crate::{
     error::CliError,
     options::Format,
     render::escape::escape,
-    source::LedgerSource,
+    source::{LedgerSource, ReadFailure},
     terminal::say,
     time::time,
 };
 
 /// Default number of lines for `--lines`.
 const LINES_SHOWN: usize = 100;
+
+/// Precision of the timestamps of lines.
+const TIMESTAMP_PRECISION: TimeDelta = TimeDelta::milliseconds(1);
 
 /// Longest wait before the log files are read again with `--follow`.
 const LOOK_MAX: Duration = Duration::from_secs(60);
@@ -50,21 +57,32 @@ Examples:
   apm2-ledger logs worker-1 -f           and what comes
   apm2-ledger logs agent --stderr -n 20
   apm2-ledger logs agent --since '10m ago'
+  apm2-ledger logs agent --run 3         the output of its third run
   apm2-ledger logs agent --stdout -n all | grep error
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
-    /// Process id, unique prefix of one (4 characters or more), name, or NAME-INSTANCE
-    id: String,
+    /// Process ids, unique prefixes of ids (4 characters or more), names, NAME-INSTANCE
+    #[arg(required_unless_present = "process")]
+    ids: Vec<String>,
+    /// The output of this process, as an id before
+    #[arg(long, value_name = "ID")]
+    process: Vec<String>,
     /// Wait for new output and print it
     #[arg(long, short)]
     follow: bool,
     /// Last N lines of each output, or `all`. Default: 100, or all with --since
-    #[arg(short = 'n', long, value_name = "N", value_parser = parse_lines)]
+    #[arg(short = 'n', long, visible_alias = "limit", value_name = "N", value_parser = parse_lines)]
     lines: Option<LineCount>,
     /// Only lines written since TIME. Exact when lines have timestamps (`timestamps = true`); otherwise each file that was
     /// modified since then is shown completely
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<DateTime<Utc>>,
+    /// Only lines written up to TIME. Exact when lines have timestamps
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with = "follow")]
+    until: Option<DateTime<Utc>>,
+    /// Only lines written during the run with this number. Exact when lines have timestamps
+    #[arg(long, value_name = "N", conflicts_with_all = ["follow", "since", "until"])]
+    run: Option<u64>,
     /// Standard output only
     #[arg(long, conflicts_with = "stderr")]
     stdout: bool,
@@ -93,10 +111,18 @@ fn parse_lines(text: &str) -> Result<LineCount, String> {
     text.parse().map(LineCount::Last).map_err(|_| "write a number, or `all`".to_owned())
 }
 
+/// The times between which lines are printed.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
 /// One log file that is read, with its incomplete line.
 struct Log {
     origin: LineOrigin,
     path: PathBuf,
+    times: Times,
     reader: LogReader,
     /// The incomplete line of this file. Each file has its own buffer, so that lines of several files do not mix.
     begun: PartialLine,
@@ -167,7 +193,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     let dir = context.ledger_dir()?;
     let logs_dir = LogsDir::new(dir.join("logs"));
     let mut logs = Vec::new();
-    for stream in instances(&args.id, context)? {
+    for (stream, times) in instances(args, context)? {
         let (id, spec) = (stream.id, &stream.handle.spec);
         let files = logs_dir.files(&spec.log, &spec.name, id.instance);
         for (output, path) in files.all() {
@@ -181,7 +207,7 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
                 let reader = opened.map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
                 let (process_id, name, instance) = (id.process_id, spec.name.clone(), id.instance);
                 let origin = LineOrigin { process_id, name, instance, output, title };
-                logs.push(Log { origin, path: path.to_owned(), reader, begun: PartialLine::default() });
+                logs.push(Log { origin, path: path.to_owned(), times, reader, begun: PartialLine::default() });
             }
         }
     }
@@ -191,13 +217,40 @@ fn find(args: &LogsArgs, context: &Context) -> Result<Vec<Log>, CliError> {
     Ok(logs)
 }
 
-/// The states of the instances that `text` names.
-fn instances(text: &str, context: &Context) -> Result<Vec<Stream>, CliError> {
+/// The states of the requested instances, with the times of the requested lines.
+fn instances(args: &LogsArgs, context: &Context) -> Result<Vec<(Stream, Times)>, CliError> {
     let ask = |source: &LedgerSource| {
-        let streams = source.named(text)?.into_iter().map(|id| StreamAt { id, seq: u64::MAX }).collect();
-        source.states_of(&StatesQuestion::Of(streams))
+        let mut ids: Vec<StreamId> = Vec::new();
+        for text in args.ids.iter().chain(&args.process) {
+            ids.extend(source.named(text)?);
+        }
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(*id));
+        let of = ids.into_iter().map(|id| StreamAt { id, seq: u64::MAX }).collect();
+        let streams = source.states_of(&StatesQuestion::Of(of))?;
+        let with_times = |stream: Stream| {
+            let times = match args.run {
+                Some(run) => times_of_run(source, &stream, run)?,
+                None => Times { since: args.since, until: args.until },
+            };
+            Ok((stream, times))
+        };
+        streams.into_iter().map(with_times).collect::<Result<Vec<_>, ReadFailure>>()
     };
     Ok(context.read(ask)?.0)
+}
+
+/// From the start of a run to its end; no end while it lasts.
+fn times_of_run(source: &LedgerSource, stream: &Stream, run: u64) -> Result<Times, ReadFailure> {
+    let kinds = KindSet::named(["start_requested"].into_iter().chain(END_KINDS));
+    let query = EventQuery { run: Some(run), kinds: Some(kinds), ..EventQuery::stream(stream.id) };
+    let events = source.events_in_order(&EventsQuestion::all(query, (1, u64::MAX)))?;
+    let Some(first) = events.first() else {
+        let message = format!("{} has no run {run}", stream.handle.display_name());
+        return Err(CliError::usage(message).with_hint(format!("its last run is run {}", stream.run)).into());
+    };
+    let end = events.iter().find(|event| END_KINDS.contains(&event.kind.name()));
+    Ok(Times { since: Some(first.stamp.wall()), until: end.map(|event| event.stamp.wall()) })
 }
 
 /// Prints the last existing lines. If rotation has removed all these lines before they were read, the last lines are
@@ -244,22 +297,22 @@ impl PrintedLog {
 /// this program reads.
 fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result<PrintedLog> {
     let mut printed = PrintedLog::default();
-    let end = LogReader::end(&log.path)?;
+    let end = end_of_lines(log)?;
     // An output that was rotated before has lines, even if the newest file is empty and the others are being removed.
     let mut has_earlier = false;
-    let of_all = if args.since.is_some() { LineCount::All } else { LineCount::Last(LINES_SHOWN) };
+    let of_all = if log.times.since.is_some() { LineCount::All } else { LineCount::Last(LINES_SHOWN) };
     if let LineCount::Last(max) = args.lines.unwrap_or(of_all) {
         log.reader = LogReader::from_position(&log.path, last_lines_begin(&log.path, max, end)?)?;
         has_earlier = max > 0 && end.generation > 1;
     }
-    if let Some(time) = args.since {
+    if let Some(time) = log.times.since {
         let since = output_since(&log.path, time)?;
         if since.position > log.reader.position() {
             log.reader = LogReader::from_position(&log.path, since.position)?;
             has_earlier = false;
         }
         if !since.is_exact {
-            say(&format!("{}: lines have no times; some may be from before --since", log.origin.title));
+            say(&format!("{}: lines have no times; some may be from before {time}", log.origin.title));
         }
     }
     printed.has_output = has_earlier || log.reader.position() < end;
@@ -284,6 +337,19 @@ fn print_to_end(log: &mut Log, args: &LogsArgs, out: &mut Printer) -> io::Result
         }
     }
     Ok(printed)
+}
+
+/// The end of the requested lines.
+fn end_of_lines(log: &Log) -> io::Result<LogPosition> {
+    let end = LogReader::end(&log.path)?;
+    let Some(until) = log.times.until else { return Ok(end) };
+    // The position of the first later line is exact to the millisecond of the timestamps.
+    let later = output_since(&log.path, until + TIMESTAMP_PRECISION)?;
+    if !later.is_exact {
+        say(&format!("{}: lines have no times; some may be from after {until}", log.origin.title));
+        return Ok(end);
+    }
+    Ok(later.position.min(end))
 }
 
 /// Prints new output. Returns whether there was new output.
