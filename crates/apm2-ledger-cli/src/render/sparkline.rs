@@ -10,7 +10,7 @@ pub(crate) fn sparkline(values: impl IntoIterator<Item = Option<u64>> + Clone) -
     let max = values.clone().into_iter().flatten().max().unwrap_or(0);
     let block = |value: u64| {
         // Every value but zero has a block.
-        let level = value.saturating_mul(BLOCKS.len() as u64).div_ceil(max).saturating_sub(1);
+        let level = (u128::from(value) * BLOCKS.len() as u128).div_ceil(u128::from(max)).saturating_sub(1);
         usize::try_from(level).ok().and_then(|level| BLOCKS.get(level)).copied().unwrap_or('█')
     };
     let character = |value: Option<u64>| match value {
