@@ -14,10 +14,7 @@
 //! 96  commits, each at a multiple of 8 bytes; zero bytes between and after the commits
 //! ```
 
-use std::{
-    ffi::OsStr,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use uuid::Uuid;
 
@@ -39,7 +36,8 @@ const MAGIC: [u8; 8] = *b"APM2JRNL";
 
 const CRC_AT: usize = 88;
 
-const SUFFIX: &str = "seg";
+/// Ends the name of the file of a plain segment.
+pub(crate) const SEGMENT_SUFFIX: &str = "seg";
 
 /// The header of a segment file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,16 +128,7 @@ pub(crate) fn segment_path(journal: &Path, number: u64) -> PathBuf {
 }
 
 fn segment_name(number: u64) -> String {
-    format!("{number:010}.{SUFFIX}")
-}
-
-/// The segment number in the file name of `path`. `None` when it is not the name of a segment file.
-pub(crate) fn segment_number(path: &Path) -> Option<u64> {
-    if path.extension()? != SUFFIX {
-        return None;
-    }
-    let number = path.file_stem()?.to_str()?.parse().ok()?;
-    (path.file_name() == Some(OsStr::new(&segment_name(number)))).then_some(number)
+    format!("{number:010}.{SEGMENT_SUFFIX}")
 }
 
 /// Rounds `len` up to the next position at which a commit may begin.

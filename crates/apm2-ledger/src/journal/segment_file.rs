@@ -6,6 +6,7 @@
 
 use std::{
     io::{self, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
 };
 
@@ -19,11 +20,14 @@ use crate::{
     journal::{
         JOURNAL_DIR,
         sealed::{error::SealedError, reader::SealedSegment},
-        segment::{SEGMENT_HEADER_LEN, SegmentError, SegmentHeader, segment_number, segment_path},
+        segment::{SEGMENT_HEADER_LEN, SEGMENT_SUFFIX, SegmentError, SegmentHeader, segment_path},
     },
 };
 
 const SEALED_SUFFIX: &str = "sealed";
+
+/// The least number of digits in the name of a segment file.
+const NUMBER_DIGITS: usize = 10;
 
 /// One segment of the journal, by its file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -160,11 +164,9 @@ pub(crate) fn segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> {
 pub(crate) fn all_segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(journal)? {
-        let path = entry?.path();
-        if let Some(number) = segment_number(&path) {
-            found.push(SegmentFile { number, path, is_sealed: false });
-        } else if let Some(number) = sealed_number(&path) {
-            found.push(SegmentFile { number, path, is_sealed: true });
+        let name = entry?.file_name();
+        if let Some((number, is_sealed)) = parse_name(name.as_bytes()) {
+            found.push(SegmentFile { number, path: journal.join(name), is_sealed });
         }
     }
     found.sort_unstable_by_key(|file| (file.number, !file.is_sealed));
@@ -188,8 +190,50 @@ pub(crate) fn some_segments(dir: &LedgerDir) -> Result<Vec<SegmentFile>, OpenErr
     }
 }
 
-/// The number in the file name of a sealed segment.
-fn sealed_number(path: &Path) -> Option<u64> {
-    let number = path.file_stem()?.to_str()?.parse().ok()?;
-    (path.file_name() == sealed_path(Path::new(""), number).file_name()).then_some(number)
+/// The number of the segment with this file name, and whether the file is a sealed segment. Reads the name byte by byte,
+/// because a journal has many files, and each question lists them.
+fn parse_name(name: &[u8]) -> Option<(u64, bool)> {
+    let dot = name.iter().position(|byte| *byte == b'.')?;
+    let (digits, suffix) = (name.get(..dot)?, name.get(dot + 1..)?);
+    let is_sealed = suffix == SEALED_SUFFIX.as_bytes();
+    let has_zero = digits.first() == Some(&b'0');
+    let has_length = digits.len() == NUMBER_DIGITS || (digits.len() > NUMBER_DIGITS && !has_zero);
+    if !has_length || !(is_sealed || suffix == SEGMENT_SUFFIX.as_bytes()) {
+        return None;
+    }
+    let number = digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    });
+    number.map(|number| (number, is_sealed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_names_that_are_given_to_segments_are_parsed() {
+        for number in [0, 1, 42, 9_999_999_999, 10_000_000_000, u64::MAX] {
+            let names = [segment_path(Path::new(""), number), sealed_path(Path::new(""), number)];
+            let parsed = names.map(|name| parse_name(name.as_os_str().as_bytes()));
+            assert_eq!(parsed, [Some((number, false)), Some((number, true))], "{number}");
+        }
+        for name in [
+            "",
+            ".seg",
+            "1.seg",
+            "00000000001.seg",
+            "0000000001",
+            "0000000001.",
+            "0000000001.seg.new",
+            "0000000001.seal",
+            "000000000a.seg",
+            "+000000001.seg",
+            "18446744073709551616.seg",
+            "0000000001-0000000016.catalog",
+        ] {
+            assert_eq!(parse_name(name.as_bytes()), None, "{name}");
+        }
+    }
 }
