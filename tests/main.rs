@@ -50,6 +50,7 @@ mod missing_ledger;
 mod moments;
 mod moved_ledger;
 mod names;
+mod no_thread;
 mod not_dumpable;
 mod orphans;
 mod output;

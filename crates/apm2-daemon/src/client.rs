@@ -295,9 +295,13 @@ impl Attempt {
     }
 }
 
-/// Reaps the daemon in a thread if the daemon ends before this process; otherwise init(1) reaps it.
+/// Reaps the daemon in a thread if the daemon ends before this process; otherwise init(1) reaps it, also when no thread can
+/// be created.
 fn reap(mut starting: Starting) {
-    thread::spawn(move || starting.child.wait());
+    let waiting = thread::Builder::new().name("apm2-reap".to_owned()).spawn(move || starting.child.wait());
+    if let Err(error) = waiting {
+        tracing::debug!(%error, "no thread waits for the end of the daemon");
+    }
 }
 
 fn is_out_of_sight(dir: &Path) -> bool {

@@ -19,7 +19,7 @@ use rustix::process::{
     Pid, PidfdFlags, Signal, getpid, getppid, kill_process, pidfd_open, set_parent_process_death_signal,
 };
 
-use crate::os::procfs::identify;
+use crate::os::procfs::{read_identity, stat_path};
 
 /// The signal that ends a child that waits at the barrier when its supervisor is gone. The kernel and common programs
 /// do not send this signal (signal(7)), so an exit by it identifies this case.
@@ -96,12 +96,7 @@ impl ExecBarrier {
         if rustix::io::retry_on_intr(|| rustix::io::read(&self.reported, &mut pid)) != Ok(pid.len()) {
             return;
         }
-        let held = Pid::from_raw(i32::from_ne_bytes(pid)).ok_or_else(not_there).and_then(|pid| {
-            let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
-            let identity = identify(pid.as_raw_nonzero().get().unsigned_abs()).ok_or_else(not_there)?;
-            hold(&pidfd, &identity)
-        });
-        if let Err(error) = held {
+        if let Err(error) = hold_child(i32::from_ne_bytes(pid), hold) {
             tracing::warn!(%error, "a process is not in the file descriptor store; its end cannot be observed if the supervisor is killed");
         }
         // Opening the barrier fails if the child has ended already. This error is ignored.
@@ -109,13 +104,31 @@ impl ExecBarrier {
     }
 }
 
-fn not_there() -> io::Error {
-    io::Error::from(io::ErrorKind::NotFound)
+/// Calls `hold` with the pidfd and the identity of the child with the pid `reported`.
+///
+/// # Errors
+/// The failed step with its error, or that of `hold`.
+fn hold_child(reported: i32, hold: impl FnOnce(&OwnedFd, &ProcessIdentity) -> io::Result<()>) -> io::Result<()> {
+    let failed = |step: &str, error: io::Error| io::Error::new(error.kind(), format!("{step}: {error}"));
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, format!("the child reported the pid {reported}"));
+    let pid = Pid::from_raw(reported).ok_or_else(invalid)?;
+    let pidfd = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| failed("pidfd_open", errno.into()))?;
+    let pid = reported.unsigned_abs();
+    let identity = read_identity(pid).map_err(|error| failed(&stat_path(pid), error))?;
+    hold(&pidfd, &identity)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::process::ExitStatusExt as _, process::ExitStatus};
+    use std::{
+        env,
+        fs::File,
+        iter,
+        os::unix::process::ExitStatusExt as _,
+        process::{self, Command, ExitStatus},
+    };
+
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
     use super::*;
     use crate::os::{child::ChildSetup, spawner::tests::run_to_end};
@@ -132,5 +145,33 @@ mod tests {
         assert_eq!(status.terminating_signal(), Some(NOT_ADMITTED.as_raw()));
         let status = ExitStatus::from_raw(status.as_raw());
         assert!(was_not_admitted(&Exit::from_status(status, Evidence::Observed)));
+    }
+
+    /// The environment variable that is set in the process in which the test runs alone. The test uses all descriptors of its
+    /// process.
+    const ALONE: &str = "APM2_TEST_ALONE";
+
+    /// The limit on open files in that process.
+    const DESCRIPTORS_MAX: u64 = 64;
+
+    #[test]
+    fn an_identity_that_cannot_be_read_is_reported_with_its_error() {
+        if env::var_os(ALONE).is_none() {
+            let name = "os::exec_barrier::tests::an_identity_that_cannot_be_read_is_reported_with_its_error";
+            let alone =
+                Command::new(env::current_exe().unwrap()).args([name, "--exact"]).env(ALONE, "").output().unwrap();
+            assert!(alone.status.success(), "{alone:?}");
+            return;
+        }
+        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS_MAX, hard).unwrap();
+        let mut opened: Vec<File> = iter::from_fn(|| File::open("/dev/null").ok()).collect();
+        // One descriptor is free, for the pidfd.
+        drop(opened.pop());
+        let held = hold_child(process::id().cast_signed(), |_, _| Ok(()));
+        drop(opened);
+        let error = held.unwrap_err().to_string();
+        let file = stat_path(process::id());
+        assert!(error.contains(&file) && error.contains("Too many open files"), "{error}");
     }
 }

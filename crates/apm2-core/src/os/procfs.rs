@@ -71,8 +71,21 @@ pub enum ProcessStatus {
 /// The identity of the process that has this pid now; `None` when no process has it or `/proc` does not show it.
 #[must_use]
 pub fn identify(pid: u32) -> Option<ProcessIdentity> {
-    let stat = Stat::read(pid)?;
-    Some(ProcessIdentity { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
+    read_identity(pid).ok()
+}
+
+/// Like [`identify`], with the error of the read.
+///
+/// # Errors
+/// Those of open(2) and read(2) for `/proc/<pid>/stat`: `NotFound` when no process has this pid or `/proc` does not show it.
+pub(crate) fn read_identity(pid: u32) -> io::Result<ProcessIdentity> {
+    let stat = Stat::parse(&read_file(&stat_path(pid))?).ok_or(io::ErrorKind::InvalidData)?;
+    Ok(ProcessIdentity { boot_id: boot_id(), pid, start_ticks: stat.start_ticks, pid_namespace: pid_namespace() })
+}
+
+/// The path of the file with the status of a process (proc_pid_stat(5)).
+pub(crate) fn stat_path(pid: u32) -> String {
+    format!("/proc/{pid}/stat")
 }
 
 /// The status of the process with this identity. If its pid is unused or has another start time, the process is gone.
@@ -146,7 +159,7 @@ const KERNEL_THREAD: u64 = 0x0020_0000;
 impl Stat {
     /// Reads the fields of `/proc/<pid>/stat`, if the process exists.
     pub(crate) fn read(pid: u32) -> Option<Self> {
-        Self::parse(&read_file(&format!("/proc/{pid}/stat")).ok()?)
+        Self::parse(&read_file(&stat_path(pid)).ok()?)
     }
 
     /// Parses the text of `/proc/<pid>/stat`. The process name is in parentheses and may itself contain parentheses and

@@ -34,7 +34,7 @@ use crate::{
         exec_barrier::exec_barrier,
         main_process::MainProcess,
         marker::{Marker, RUN_VARIABLE},
-        procfs::identify,
+        procfs::{read_identity, stat_path},
         spawner::{self, SpawnOptions},
         stdin::open_stdin,
         unreaped_child::UnreapedChild,
@@ -257,12 +257,12 @@ struct SpawnedMain {
 /// Reads the identity of the process. A process whose identity cannot be read is killed.
 fn find_main_process(child: UnreapedChild, runtime: &Handle) -> Result<SpawnedMain, SpawnFailure> {
     let main_process = MainProcess::child(child.pid());
-    match identify(main_process.group()) {
-        Some(identity) => Ok(SpawnedMain { main_process, identity, child }),
-        None => {
-            let file = format!("/proc/{}/stat", main_process.group());
+    match read_identity(main_process.group()) {
+        Ok(identity) => Ok(SpawnedMain { main_process, identity, child }),
+        Err(error) => {
+            let file = stat_path(main_process.group());
             kill_unrecorded(main_process, child, runtime);
-            Err(spawner::failure(SpawnStage::Fork, &file, &io::Error::other("cannot be read")))
+            Err(spawner::failure(SpawnStage::Fork, &file, &error))
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
+    iter,
     sync::mpsc::sync_channel,
     thread,
 };
@@ -132,15 +133,20 @@ pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Repla
 
 /// Calls `apply` with the events from `first` to `upto`. A second thread reads and decompresses them; this thread decodes and
 /// applies them. Decoded events are not sent from thread to thread, because an event is several times as long as its bytes.
+///
+/// If no thread can be created (EAGAIN, pthread_create(3)), this thread also reads.
 pub(crate) fn each_decoded(
     reader: &Reader,
     first: u64,
     upto: u64,
     mut apply: impl FnMut(&Event) -> Result<(), IllegalEvent>,
 ) -> Result<(), ReadError> {
+    let mut apply_all = |encoded: Result<EncodedEvents, ReadError>| {
+        encoded?.each(|event| apply(event).map_err(|source| ReadError::Illegal { seq: event.seq, source }))
+    };
     thread::scope(|scope| {
         let (chunks, read) = sync_channel(CHUNKS_WAITING_MAX);
-        scope.spawn(move || {
+        let reading = thread::Builder::new().name("apm2-replay".to_owned()).spawn_scoped(scope, move || {
             let mut events = reader.events(first, upto);
             loop {
                 let chunk = next_chunk(&mut events);
@@ -150,10 +156,11 @@ pub(crate) fn each_decoded(
                 }
             }
         });
-        for encoded in read.into_iter().flatten() {
-            encoded?.each(|event| apply(event).map_err(|source| ReadError::Illegal { seq: event.seq, source }))?;
+        if reading.is_err() {
+            let mut events = reader.events(first, upto);
+            return iter::from_fn(|| events.next_encoded()).try_for_each(apply_all);
         }
-        Ok(())
+        read.into_iter().flatten().try_for_each(&mut apply_all)
     })
 }
 

@@ -67,6 +67,8 @@ pub(crate) enum Skipped {
     OtherLedger,
     #[error("it is unusable and is built again from the journal when the ledger is next opened: {0}")]
     Unusable(#[from] StoreError),
+    #[error("no thread can be created to check it: {0}")]
+    NoThread(#[source] io::Error),
     #[error("it could not be copied to a temporary directory: {0}")]
     Copy(#[source] io::Error),
 }

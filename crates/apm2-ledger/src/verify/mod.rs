@@ -34,7 +34,7 @@ use crate::{
     recovery::extent,
     store::clean_shutdown,
     verify::{
-        compare::{CheckedStore, StoreFiles, compare},
+        compare::{CheckedStore, Skipped, StoreFiles, compare},
         report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
     },
 };
@@ -71,16 +71,21 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
     }
     let (store, cancel) = (StoreFiles::read(dir), Cancel::default());
     let extent_size = extent_size(dir);
-    // A second thread checks the store, which takes about as long as the check of the journal.
+    // A second thread checks the store, which takes about as long as the check of the journal. If no thread can be created
+    // (EAGAIN, pthread_create(3)), the store is not checked: sled would wait for threads of its own.
     let mut report = thread::scope(|scope| {
-        let store = scope.spawn(|| CheckedStore::of(dir, &store, &cancel));
+        let checking = thread::Builder::new().name("apm2-verify".to_owned());
+        let checking = checking.spawn_scoped(scope, || CheckedStore::of(dir, &store, &cancel));
         let journal = check_journal(dir, progress);
         if !matches!(&journal, Ok((report, _)) if report.findings.is_empty()) {
             cancel.set();
         }
         let (mut report, states) = journal?;
         if report.findings.is_empty() {
-            let store = store.join().unwrap_or_else(|panic| panic::resume_unwind(panic));
+            let store = match checking {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| panic::resume_unwind(panic)),
+                Err(error) => Err(Skipped::NoThread(error)),
+            };
             compare(dir, store, states, &mut report);
         }
         Ok::<_, OpenError>(report)

@@ -203,7 +203,11 @@ impl RunWait {
                     self.run = run;
                     tell(&self.news, WatchInput::Started(process_id, run));
                     let follower = Follower { dir: self.dir.clone(), news: self.news.clone() };
-                    thread::spawn(move || follower.run(seq.saturating_add(1)));
+                    let following = thread::Builder::new().name("apm2-follow".to_owned());
+                    if let Err(error) = following.spawn(move || follower.run(seq.saturating_add(1))) {
+                        let remark = format!("events are not displayed: no thread can be created: {error}");
+                        tell(&self.news, WatchInput::Remark(remark));
+                    }
                 }
                 Ok(Received::Bytes(bytes)) => end = client::stream(&bytes).ok(),
                 Ok(Received::Done(_)) => {

@@ -2,6 +2,7 @@
 //! command.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, Sender, SyncSender, sync_channel},
     thread,
@@ -32,13 +33,16 @@ pub(crate) fn stop(
     timeout: Option<Duration>,
     news: &Sender<WatchInput>,
 ) {
-    let (dir, news) = (dir.to_owned(), news.clone());
-    thread::spawn(move || {
+    let (dir, to) = (dir.to_owned(), news.clone());
+    let asking = thread::Builder::new().name("apm2-stop".to_owned()).spawn(move || {
         let request = ClientRequest::Stop { targets: vec![process.to_string()], timeout };
-        if let Err(why) = ask(&dir, &request, signal, &news) {
-            tell(&news, WatchInput::Refused(format!("cannot be stopped: {why}")));
+        if let Err(why) = ask(&dir, &request, signal, &to) {
+            tell(&to, WatchInput::Refused(format!("cannot be stopped: {why}")));
         }
     });
+    if let Err(error) = asking {
+        tell(news, WatchInput::Refused(format!("cannot be stopped: no thread can be created: {error}")));
+    }
 }
 
 /// Passes signals on to the command in the order in which they arrive.
@@ -56,10 +60,14 @@ struct SignalRequest {
 
 impl SignalForwarder {
     /// Starts the thread that sends the signals.
-    pub(crate) fn start(dir: PathBuf, news: Sender<WatchInput>) -> Self {
+    ///
+    /// # Errors
+    /// No thread can be created.
+    pub(crate) fn start(dir: PathBuf, news: Sender<WatchInput>) -> io::Result<Self> {
         let (words, received) = sync_channel(WAITING_MAX);
-        thread::spawn(move || pass_all(&dir, &received, &news));
-        Self(words)
+        let passing = thread::Builder::new().name("apm2-signals".to_owned());
+        passing.spawn(move || pass_all(&dir, &received, &news))?;
+        Ok(Self(words))
     }
 
     /// Queues a signal that is passed on. Drops the signal when the queue is full.

@@ -72,7 +72,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
         name: spec.name.clone(),
         remark: format!("recording {} in {}", spec.name, dir.display()),
         reporter: EventReporter::new(&spec.name, context.verbose),
-        passing: SignalForwarder::start(dir.clone(), sender.clone()),
+        passing: SignalForwarder::start(dir.clone(), sender.clone()).map_err(no_thread)?,
         news: sender.clone(),
         once: once.clone(),
         dir: dir.clone(),
@@ -95,7 +95,7 @@ pub(crate) fn watch(spec: ProcessSpec, reason: Option<String>, context: &Context
     let stdin =
         stdin::take().map_err(|error| CliError::failed(format!("the standard input cannot be used: {error}")))?;
     let call = RunCall { dir, launch, stdin, reason, files, news: sender, once };
-    thread::spawn(move || call.run());
+    thread::Builder::new().name("apm2-call".to_owned()).spawn(move || call.run()).map_err(no_thread)?;
     watch.until_over(&news, context)
 }
 
@@ -106,8 +106,15 @@ fn listen(news: Sender<WatchInput>) -> Result<(), CliError> {
     let entered = runtime.enter();
     let signals = RunSignals::listen().map_err(failed)?;
     drop(entered);
-    thread::spawn(move || runtime.block_on(signals.forward(|heard| tell(&news, WatchInput::Signal(heard)))));
+    let forward = move || runtime.block_on(signals.forward(|heard| tell(&news, WatchInput::Signal(heard))));
+    thread::Builder::new().name("apm2-listen".to_owned()).spawn(forward).map_err(no_thread)?;
     Ok(())
+}
+
+/// The error of a command that needs a thread (EAGAIN, pthread_create(3)).
+fn no_thread(error: io::Error) -> CliError {
+    CliError::failed(format!("no thread can be created: {error}"))
+        .with_hint("the limit on processes and threads may be too low: see `ulimit -u`")
 }
 
 struct RunWatch {

@@ -1,0 +1,31 @@
+//! Commands in a process that cannot create a thread, as at the limit on processes (RLIMIT_NPROC, EAGAIN).
+//!
+//! The limit does not apply to root, so the threads ask for a stack that no address space has room for; pthread_create(3)
+//! then also fails with EAGAIN.
+
+use crate::support::{Outcome, Place, finish};
+
+/// The stack size of the threads, in bytes (std::thread).
+const STACK: (&str, &str) = ("RUST_MIN_STACK", "1125899906842624");
+
+fn without_threads(place: &Place, args: &[&str]) -> Outcome {
+    finish(place.command(args).env(STACK.0, STACK.1))
+}
+
+#[test]
+fn reading_needs_no_second_thread() {
+    let place = Place::new();
+    place.run_script(&["--name", "it"], "exit 3").left_with(3);
+    place.stop_daemon();
+    let args = ["--offline", "replay"];
+    let (with, without) = (place.run(&args).succeeded(), without_threads(&place, &args).succeeded());
+    assert_eq!(without.stdout, with.stdout);
+    let verified = without_threads(&place, &["verify"]).succeeded().stdout;
+    assert!(verified.contains("not compared: no thread can be created"), "{verified}");
+}
+
+#[test]
+fn run_reports_that_it_has_no_thread() {
+    let place = Place::new();
+    without_threads(&place, &["run", "--", "true"]).left_with(1).said(&["no thread can be created", "ulimit -u"]);
+}
