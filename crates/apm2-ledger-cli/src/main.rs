@@ -5,6 +5,7 @@
 //! process control.
 
 mod args;
+mod changed_streams;
 mod commands;
 mod comparison;
 mod context;

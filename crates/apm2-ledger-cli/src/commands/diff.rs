@@ -1,14 +1,15 @@
 //! The command `diff`, which shows what changed between two moments.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
-use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _, StatesQuestion, StreamAt};
+use apm2_ledger::{KindSet, ReadLedger as _, StatesQuestion, StreamAt};
 use apm2_model::{
     event::{kind::EventKind, stream_id::StreamId},
     state::stream::Stream,
 };
 
 use crate::{
+    changed_streams::changed_streams,
     comparison::compare,
     context::Context,
     error::CliError,
@@ -23,10 +24,6 @@ use crate::{
         notice::items,
     },
 };
-
-/// Largest number of events between the two moments that are read to find the instances that changed. With more events, the
-/// states of all instances are compared.
-const EVENTS_MAX: u64 = 10_000;
 
 /// The kinds of events that `diff` does not show.
 const UNSHOWN: [&str; 3] = ["sampled", "health_changed", "observed"];
@@ -89,7 +86,7 @@ fn read(source: &LedgerSource, args: &DiffArgs, context: &Context) -> Result<Sta
         return Err(CliError::usage("--from is later than --to").into());
     }
     let (before, after) = if args.ids.is_empty() {
-        match changed(source, seqs)? {
+        match changed_streams(source, kinds(), (seqs.0.saturating_add(1), seqs.1))? {
             Some(ids) => (states_of(source, &ids, seqs.0)?, states_of(source, &ids, seqs.1)?),
             None => (source.states_of(&StatesQuestion::All(seqs.0))?, source.states_of(&StatesQuestion::All(seqs.1))?),
         }
@@ -101,20 +98,9 @@ fn read(source: &LedgerSource, args: &DiffArgs, context: &Context) -> Result<Sta
     Ok(States { moments: (from, to), seqs, before, after })
 }
 
-/// The instances with events between the two moments; `None` when there are many events.
-fn changed(source: &LedgerSource, seqs: (u64, u64)) -> Result<Option<BTreeSet<StreamId>>, ReadFailure> {
-    let kinds = EventKind::NAMES.into_iter().filter(|name| !UNSHOWN.contains(name));
-    let query = EventQuery { kinds: Some(KindSet::named(kinds)), ..EventQuery::default() };
-    let (mut ids, mut count) = (BTreeSet::new(), 0);
-    let question = EventsQuestion { max: EVENTS_MAX, ..EventsQuestion::all(query, (seqs.0.saturating_add(1), seqs.1)) };
-    source.events(&question, &mut |event| {
-        count += 1;
-        if !event.stream.is_system() {
-            ids.insert(event.stream);
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok((count < EVENTS_MAX).then_some(ids))
+/// The kinds of events that `diff` shows.
+fn kinds() -> KindSet {
+    KindSet::named(EventKind::NAMES.into_iter().filter(|name| !UNSHOWN.contains(name)))
 }
 
 fn states_of(source: &LedgerSource, ids: &BTreeSet<StreamId>, seq: u64) -> Result<Vec<Stream>, ReadFailure> {

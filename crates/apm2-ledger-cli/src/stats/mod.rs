@@ -51,14 +51,12 @@ impl InstanceStatistics {
         if ids.is_empty() {
             streams.retain(|stream| stream.last_seq >= first || !stream.handle.state.has_exited());
         }
-        let known: Vec<StreamId> = streams.iter().map(|stream| stream.id).collect();
-        let of_known: &[StreamId] = if known.len() > STATES_MAX { &[] } else { &known };
-        let before = if first > 1 && !known.is_empty() { states(source, of_known, first - 1)? } else { Vec::new() };
-        let before: BTreeMap<StreamId, Stream> = before.into_iter().map(|stream| (stream.id, stream)).collect();
+        let before = states_before(source, &streams, period)?;
         let mut counting = count(source, ids, &before, period)?;
         let statistics = streams.into_iter().map(|stream| {
             let counted = counting.remove(&stream.id);
-            let counted = counted.unwrap_or_else(|| Counting::new(before.get(&stream.id), period.from, period));
+            // Without events its state was the same at the beginning.
+            let counted = counted.unwrap_or_else(|| Counting::new(Some(&stream), period.from, period));
             let runs = counted.fold.finish(period.to);
             Self { stream, from: counted.from, runs, series: counted.series }
         });
@@ -98,6 +96,27 @@ fn states(source: &LedgerSource, ids: &[StreamId], seq: u64) -> Result<Vec<Strea
     source.states_of(&StatesQuestion::Of(ids.iter().map(|id| StreamAt { id: *id, seq }).collect()))
 }
 
+/// The kinds of events that are counted, and the first event of each stream.
+fn kinds() -> KindSet {
+    KindSet::named(STATISTICS_KINDS.into_iter().chain(["registered"]))
+}
+
+/// The states before the period of those of `streams` that have events in it.
+fn states_before(
+    source: &LedgerSource,
+    streams: &[Stream],
+    period: &Period,
+) -> Result<BTreeMap<StreamId, Stream>, ReadFailure> {
+    let (first, _) = period.seqs;
+    let changed: Vec<StreamId> =
+        streams.iter().filter(|stream| stream.last_seq >= first).map(|stream| stream.id).collect();
+    if first <= 1 || changed.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let ids: &[StreamId] = if changed.len() > STATES_MAX { &[] } else { &changed };
+    Ok(states(source, ids, first - 1)?.into_iter().map(|stream| (stream.id, stream)).collect())
+}
+
 /// Folds the events of the period.
 fn count(
     source: &LedgerSource,
@@ -106,8 +125,7 @@ fn count(
     period: &Period,
 ) -> Result<HashMap<StreamId, Counting>, ReadFailure> {
     let mut counting: HashMap<StreamId, Counting> = HashMap::new();
-    let kinds = STATISTICS_KINDS.into_iter().chain(["registered"]);
-    let query = EventQuery { streams: ids.to_vec(), kinds: Some(KindSet::named(kinds)), ..EventQuery::default() };
+    let query = EventQuery { streams: ids.to_vec(), kinds: Some(kinds()), ..EventQuery::default() };
     source.events(&EventsQuestion::all(query, period.seqs), &mut |event| {
         let counted = counting.entry(event.stream).or_insert_with(|| {
             let before = before.get(&event.stream);

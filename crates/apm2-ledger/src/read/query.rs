@@ -1,11 +1,6 @@
 //! Which events a reader asks for.
 
-use apm2_model::event::{
-    Event,
-    actor::ActorFilter,
-    end_filter::{END_KINDS, EndFilter},
-    stream_id::StreamId,
-};
+use apm2_model::event::{Event, actor::ActorFilter, end_filter::EndFilter, stream_id::StreamId};
 
 use crate::{
     journal::{
@@ -121,7 +116,8 @@ impl EventQuery {
         self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
             && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
             && (self.actors.is_empty() || self.actors.iter().any(|actor| summary.actors.can_contain(actor)))
-            && (self.ends.is_empty() || KindSet::named(END_KINDS).meets(summary.kinds))
+            && (self.ends.is_empty()
+                || self.ends.iter().any(|end| KindSet::named(end.kinds().iter().copied()).meets(summary.kinds)))
     }
 
     fn blocks_of_streams(&self, segment: &SealedSegment) -> Result<Vec<usize>, SealedError> {

@@ -41,6 +41,16 @@ pub struct InvalidEndFilter;
 pub const END_KINDS: [&str; 3] = ["stopped", "crashed", "terminated"];
 
 impl EndFilter {
+    /// The names of the kinds of events that can record such an end.
+    #[must_use]
+    pub const fn kinds(self) -> &'static [&'static str] {
+        match self {
+            Self::Failure | Self::NotStarted => &["crashed"],
+            Self::Success | Self::Code(0) => &["stopped", "terminated"],
+            Self::Code(_) | Self::Signal(_) | Self::Unknown => &END_KINDS,
+        }
+    }
+
     /// Whether an event of this kind records an end that the filter accepts.
     #[must_use]
     pub fn accepts(self, kind: &EventKind) -> bool {
@@ -154,8 +164,11 @@ mod tests {
             let found: Vec<usize> = (0..kinds.len()).filter(|at| filter.accepts(&kinds[*at])).collect();
             assert_eq!(found, accepted, "{text:?}");
         }
-        for kind in &kinds[..7] {
-            assert!(END_KINDS.contains(&kind.name()));
+        let filters = ["0", "7", "SIGKILL", "ok", "failed", "unknown", "not-started"];
+        for filter in filters.map(|text| text.parse::<EndFilter>().unwrap()) {
+            for kind in kinds.iter().filter(|kind| filter.accepts(kind)) {
+                assert!(filter.kinds().contains(&kind.name()), "{filter} {kind:?}");
+            }
         }
     }
 

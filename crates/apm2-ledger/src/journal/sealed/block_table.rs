@@ -145,7 +145,7 @@ impl BlockTable {
         out.extend_from_slice(&first_seq.to_le_bytes());
         out.extend_from_slice(&summary.min_wall_ns.to_le_bytes());
         out.extend_from_slice(&summary.max_wall_ns.to_le_bytes());
-        out.extend_from_slice(&summary.kinds.0.to_le_bytes());
+        out.extend_from_slice(&summary.classes());
     }
 
     /// Whether it is from the footer. If not, the times and kinds of the blocks are unknown, and questions for them give all

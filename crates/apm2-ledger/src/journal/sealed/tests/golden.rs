@@ -1,13 +1,19 @@
-//! A sealed segment of format 2 as it was first written, which every later version must read.
+//! Sealed segments of format 2 as they were written, which every later version must read: by the first version, and by the first
+//! one that recorded the classes of actors.
 
 use super::sample::{self, checked, opened, readable, sealed};
-use crate::journal::sealed::reader::SealedSegment;
+use crate::journal::sealed::{actor_set::ActorSet, block_table::BlockSummary, reader::SealedSegment};
 
-/// The bytes of the file, in hexadecimal.
+/// The bytes of the files, in hexadecimal.
 const GOLDEN: &str = include_str!("golden-v2.hex");
+const GOLDEN_WITH_ACTORS: &str = include_str!("golden-v2-actors.hex");
 
 fn golden() -> Vec<u8> {
-    let digits: Vec<u8> = GOLDEN.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    bytes(GOLDEN)
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }
@@ -31,7 +37,7 @@ fn contents(segment: &SealedSegment) -> String {
     let mut text = format!("{:?}\n{:?}\n", segment.header(), segment.chain_after().unwrap());
     for (number, entry) in segment.blocks().unwrap().entries().iter().enumerate() {
         let header = *segment.block(number).unwrap().unwrap().header();
-        let (summary, chain) = (entry.summary, header.chain_before);
+        let (summary, chain) = (BlockSummary { actors: ActorSet::ALL, ..entry.summary }, header.chain_before);
         writeln!(text, "{} {} {} {summary:?} {chain}", header.first_seq, header.count, header.raw_len).unwrap();
     }
     writeln!(text, "{:?}", segment.streams(&[], usize::MAX).unwrap()).unwrap();
@@ -50,4 +56,12 @@ fn the_golden_segment_is_read_and_is_written_alike() {
     let written = opened(&sealed(&events));
     assert_eq!(contents(&golden), contents(&written));
     assert_eq!(readable(&golden), readable(&written));
+    // The first version did not record the actors.
+    let actors = |segment: &SealedSegment| {
+        segment.blocks().unwrap().entries().iter().map(|entry| entry.summary.actors).collect::<Vec<_>>()
+    };
+    assert!(actors(&golden).iter().all(|actors| *actors == ActorSet::ALL));
+    let with_actors = opened(&bytes(GOLDEN_WITH_ACTORS));
+    assert_eq!((contents(&with_actors), actors(&with_actors)), (contents(&written), actors(&written)));
+    assert!(actors(&written).iter().all(|actors| *actors == ActorSet(16)));
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
+use apm2_model::event::{Event, actor::Actor, kind::EventKind, stream_id::StreamId};
 use proptest::prelude::*;
 
 use super::sample::{
@@ -11,8 +11,8 @@ use super::sample::{
 use crate::{
     chain::leaf,
     journal::sealed::{
-        block::Slot, builder::SealedBuilder, error::SealError, kind_set::KindSet, reader::SealedSegment,
-        stream_entry::StreamEntry,
+        actor_set::ActorSet, block::Slot, builder::SealedBuilder, error::SealError, kind_set::KindSet,
+        reader::SealedSegment, stream_entry::StreamEntry,
     },
 };
 
@@ -75,6 +75,8 @@ fn check_times_and_kinds(segment: &SealedSegment, events: &[Event]) {
         let in_block = || events.iter().filter(|event| (entry.first_seq..=entry.last_seq).contains(&event.seq));
         assert_eq!(in_block().map(|event| event.stamp.wall_ns).min(), Some(entry.summary.min_wall_ns));
         assert_eq!(in_block().map(|event| event.stamp.wall_ns).max(), Some(entry.summary.max_wall_ns));
+        let actors = in_block().map(|event| ActorSet::from(&event.actor)).fold(ActorSet::default(), ActorSet::union);
+        assert_eq!(entry.summary.actors, actors);
     }
     for (from, to) in [(i64::MIN, i64::MAX), (0, 0), (-100, -1), (200, i64::MAX)] {
         // A block between two events of other times is read in vain, and none is left out.
@@ -89,7 +91,14 @@ fn check_times_and_kinds(segment: &SealedSegment, events: &[Event]) {
 }
 
 fn check_all(choices: &[Choice]) {
-    let events = sample::events(choices);
+    let mut events = sample::events(choices);
+    for event in &mut events {
+        event.actor = match event.seq / 5 % 3 {
+            0 => Actor::System,
+            1 => Actor::Policy,
+            _ => Actor::Operator { uid: 7, user: None, terminal: None },
+        };
+    }
     let segment = opened(&sealed(&events));
     assert!(segment.has_trailer() && segment.blocks().unwrap().is_indexed());
     let expected: Vec<_> = events.iter().map(|event| (event.seq, bytes_of(event))).collect();
