@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::StreamId;
+use apm2_core::process::{ActorFilter, EndFilter, StreamId};
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, Ledger, ReadLedger, Reader, StatesQuestion};
 
 use crate::{
@@ -25,6 +25,9 @@ use crate::{
 const DAEMON_WAIT: Duration = Duration::from_secs(60);
 const DAEMON_POLL: Duration = Duration::from_millis(1);
 
+/// The number of events between the moments of `diff`.
+const RECENT_EVENTS: u64 = 1000;
+
 /// A question, as arguments of the command.
 struct Question {
     args: Vec<String>,
@@ -35,6 +38,7 @@ struct Question {
 fn questions(size: u64, id: StreamId) -> Vec<Question> {
     let id = id.process_id.to_string();
     let (early, late) = ((size / 10).to_string(), (size / 10 * 9).to_string());
+    let recent = size.saturating_sub(RECENT_EVENTS).to_string();
     let question =
         |aim_ms, words: &[&str]| Question { aim_ms, args: words.iter().map(|word| (*word).to_owned()).collect() };
     vec![
@@ -48,6 +52,12 @@ fn questions(size: u64, id: StreamId) -> Vec<Question> {
         question(100.0, &["list", "--all"]),
         question(150.0, &["list", "--all", "--at", &early]),
         question(150.0, &["list", "--all", "--at", &late]),
+        question(50.0, &["tail", "--actor", "operator", "-n", "5"]),
+        question(50.0, &["tail", "--exit", "failed", "-n", "5"]),
+        question(50.0, &["why", &id]),
+        question(50.0, &["stats", &id]),
+        question(50.0, &["diff", "--from", &recent]),
+        question(50.0, &["show", &id, "--type", "crashed"]),
     ]
 }
 
@@ -143,6 +153,13 @@ fn ask_library(dir: &Path, size: u64, id: StreamId, times: usize) -> Result<Vec<
         states(end)?,
         states(size / 10)?,
         states(size / 10 * 9)?,
+        last(EventQuery { actors: vec![ActorFilter::Operator], ..EventQuery::default() }, 5)?,
+        last(EventQuery { ends: vec![EndFilter::Failure], ..EventQuery::default() }, 5)?,
+        // The command computes these answers from the others.
+        f64::NAN,
+        f64::NAN,
+        f64::NAN,
+        last(EventQuery { kinds: Some(KindSet::named(["crashed"])), ..EventQuery::stream(id) }, 5)?,
     ];
     ledger.close()?;
     Ok(found_times)
@@ -156,7 +173,7 @@ fn last_wall_ns(reader: &Reader, end: u64) -> Result<i64> {
 fn row(name: impl Display, times: &[f64], aim: Option<f64>) {
     print!("{name:<52}");
     for time in times {
-        print!(" {time:>9.1}");
+        if time.is_nan() { print!(" {:>9}", "-") } else { print!(" {time:>9.1}") }
     }
     match aim {
         Some(aim) => println!(" {aim:>9.1}"),

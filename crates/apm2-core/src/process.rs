@@ -9,7 +9,8 @@ pub use apm2_model::{
     clock::{SystemClock, boot_id},
     event::{
         Event, NewEvent,
-        actor::Actor,
+        actor::{Actor, ActorFilter},
+        end_filter::{END_KINDS, EndFilter, InvalidEndFilter},
         exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
         identity::ProcessIdentity,
         kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
@@ -30,6 +31,7 @@ pub use apm2_model::{
         ProcessState,
         handle::ProcessHandle,
         series::Series,
+        statistics::{EndCause, EndState, Measured, RunStatistics, STATISTICS_KINDS, StatisticsFold},
         stream::{FollowUp, IllegalEvent, Intent, StopUnderWay, Stream},
         transition::{IllegalTransition, transition},
     },
