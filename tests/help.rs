@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 23] = [
     "run",
     "up",
     "down",
@@ -14,10 +14,14 @@ const COMMANDS: [&str; 19] = [
     "list",
     "show",
     "why",
+    "diff",
+    "stats",
     "logs",
     "tail",
     "replay",
     "verify",
+    "export",
+    "import",
     "migrate",
     "completions",
     "man",
