@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "run",
     "up",
     "down",
@@ -20,6 +20,7 @@ const COMMANDS: [&str; 23] = [
     "tail",
     "replay",
     "verify",
+    "doctor",
     "export",
     "import",
     "migrate",

@@ -24,6 +24,7 @@ mod daemon_start;
 mod daemon_troubles;
 mod descriptor_limit;
 mod diff;
+mod doctor;
 mod durable_files;
 mod ecosystem;
 mod env_hidden;

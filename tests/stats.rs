@@ -75,3 +75,35 @@ fn each_way_of_reading_gives_the_same_statistics() {
         assert_eq!(place.json(args), place.json(&[&["--offline"], args].concat()), "{args:?}");
     }
 }
+
+#[test]
+fn the_parts_of_the_ledger_add_up() {
+    let place = Place::new();
+    place.run_script(&["--name", "talks"], "head -c 200000 /dev/zero").succeeded();
+    place.run_script(&["--name", "silent"], "true").succeeded();
+    let online = place.json(&["stats", "--disk"]);
+    place.stop_daemon();
+    let offline = place.json(&["--offline", "stats", "--disk"]);
+    for document in [&online, &offline] {
+        let parts = document["parts"].as_object().unwrap();
+        let sum: u64 = parts.values().map(|bytes| bytes.as_u64().unwrap()).sum();
+        assert_eq!(document["total_bytes"], sum, "{document}");
+        for part in ["plain_segments", "store", "logs", "daemon_log", "other"] {
+            assert!(parts[part].as_u64().unwrap() > 0 || part == "daemon_log", "{part}: {document}");
+        }
+        assert_eq!(document["logs"][0]["name"], "talks-0", "the largest is first: {document}");
+        assert!(document["logs"][0]["bytes"].as_u64().unwrap() >= 200_000, "{document}");
+        assert!(
+            document["events"].as_u64().unwrap() >= 8 && document["journal_bytes_per_event"].is_u64(),
+            "{document}"
+        );
+        assert!(document["oldest"].as_str().unwrap() < document["newest"].as_str().unwrap(), "{document}");
+    }
+    let table = place.run(&["stats", "--disk"]).succeeded().stdout;
+    assert!(
+        table.contains("plain segments") && table.contains("  talks-0") && table.contains("an event in the journal"),
+        "{table}"
+    );
+    place.run(&["stats", "--disk", "talks"]).left_with(2);
+    place.run(&["--ledger", "none", "stats", "--disk"]).left_with(5);
+}

@@ -45,6 +45,7 @@ pub use crate::{
         },
         inherited::reset_inherited,
         marker::{LedgerPlace, RUN_VARIABLE},
+        precheck::check_launch,
         procfs::{
             ProcessStatus, identify, is_in_another_namespace, pid_namespace, proc_is_of_our_namespace, status_of,
         },

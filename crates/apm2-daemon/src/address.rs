@@ -21,7 +21,7 @@ use rustix::fs::{RenameFlags, renameat_with};
 pub const DAEMON_SOCKET: &str = "daemon.sock";
 
 /// The name of the file descriptor store's socket in the ledger directory.
-pub(crate) const FD_STORE_SOCKET: &str = "keeper.sock";
+pub const FD_STORE_SOCKET: &str = "keeper.sock";
 
 /// Pause after accept(2) has failed, for instance because no file descriptor is free. The connection stays pending, and
 /// poll(2) would return for it immediately.

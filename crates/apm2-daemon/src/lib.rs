@@ -52,6 +52,10 @@ mod user;
 mod watch;
 
 pub use crate::{
-    address::DAEMON_SOCKET, error::DaemonError, launches::launched, options::DaemonOptions, server::serve,
+    address::{DAEMON_SOCKET, FD_STORE_SOCKET},
+    error::DaemonError,
+    launches::launched,
+    options::DaemonOptions,
+    server::serve,
     survey::dry_run,
 };

@@ -10,6 +10,8 @@ mod commands;
 mod comparison;
 mod context;
 mod daemon;
+mod disk;
+mod doctor;
 mod ecosystem;
 mod error;
 mod export;

@@ -109,6 +109,7 @@ mod append;
 mod chain;
 mod codec;
 mod dir;
+mod disk_usage;
 mod error;
 pub mod file;
 pub mod frame;
@@ -134,6 +135,7 @@ pub use crate::{
     chain::{Chain, leaf},
     codec::CodecError,
     dir::{LedgerDir, Place, check_private},
+    disk_usage::{DiskUsage, allocated_bytes, disk_usage},
     error::{AppendError, Damage, FindError, OpenError, ReadError},
     head::Head,
     import::{ImportError, Importer},

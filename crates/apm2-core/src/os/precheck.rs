@@ -38,6 +38,14 @@ struct Planned<'a> {
     env: BTreeMap<OsString, OsString>,
 }
 
+/// Checks whether `launch` could be started now, without its credentials. Blocks, because it reads the file system.
+///
+/// # Errors
+/// A message about the first setting that prevents the start. The message contains no environment values.
+pub fn check_launch(launch: &LaunchSpec) -> Result<(), String> {
+    check(launch, &[])
+}
+
 /// Checks whether `launch` could be started now with these credentials. Blocks, because it reads the file system.
 ///
 /// # Errors

@@ -15,7 +15,8 @@ pub(crate) mod connect;
 #[cfg(test)]
 pub(crate) mod golden;
 pub(crate) mod message;
+pub(crate) mod probe;
 pub(crate) mod server;
 pub(crate) mod stored_fds;
 
-pub use crate::fd_store::{client::FdStoreClient, server::serve_descriptors};
+pub use crate::fd_store::{client::FdStoreClient, probe::answers, server::serve_descriptors};

@@ -6,6 +6,7 @@ pub(crate) mod completions;
 pub(crate) mod control;
 pub(crate) mod daemon;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod down;
 pub(crate) mod export;
 pub(crate) mod import;
@@ -46,6 +47,7 @@ pub(crate) enum Command {
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
     Verify(verify::VerifyArgs),
+    Doctor(doctor::DoctorArgs),
     Export(export::ExportArgs),
     Import(import::ImportArgs),
     Migrate(migrate::MigrateArgs),
@@ -80,6 +82,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Stats(args) => stats::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
+        Command::Doctor(args) => doctor::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Import(args) => import::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),

@@ -2,6 +2,8 @@
 
 pub(crate) mod color;
 pub(crate) mod diff;
+pub(crate) mod disk;
+pub(crate) mod doctor;
 pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod invisible;
@@ -12,4 +14,5 @@ pub(crate) mod status;
 pub(crate) mod table;
 pub(crate) mod why;
 pub(crate) mod words;
+pub(crate) mod wrap;
 pub(crate) mod zone;

@@ -4,6 +4,8 @@
 //! other direction.
 
 pub(crate) mod diff;
+pub(crate) mod disk;
+pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod handle;

@@ -43,11 +43,11 @@ use crate::{
 
 /// The name prefix of a store that was unusable and was renamed. The last [`SET_ASIDE_MAX`] of them are kept; older
 /// ones are removed, since the journal holds all their events.
-const SET_ASIDE: &str = "sled.set-aside.";
+pub(crate) const SET_ASIDE: &str = "sled.set-aside.";
 
 /// The name prefix of a store that belongs to another ledger and was renamed. Such a store is never removed, since it
 /// may be the only copy of that ledger's store.
-const OTHER_LEDGER: &str = "sled.of-another.";
+pub(crate) const OTHER_LEDGER: &str = "sled.of-another.";
 
 /// A ledger after recovery, ready to be used.
 pub(crate) struct Recovered {
