@@ -177,6 +177,9 @@ fn a_stopped_daemon_and_a_killed_one_are_found() {
     crate::support::send(pid, nix::sys::signal::Signal::SIGCONT);
     assert_eq!(code, 1);
     assert_status(&document, "daemon", "problem");
+    let (document, code) = judged(place.run(&["--offline", "--format", "json", "doctor"]));
+    assert_eq!(code, 0);
+    assert!(check(&document, "daemon")["message"].as_str().unwrap().contains("not asked"), "{document}");
     place.kill_daemon();
     let (document, _) = doctor(&place);
     assert_status(&document, "daemon", "note");

@@ -43,7 +43,7 @@ pub(crate) struct DoctorArgs {
 pub(crate) fn run(args: &DoctorArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
     let default = Some(Path::new(DEFAULT_FILE)).filter(|file| file.exists());
-    let checks = checks(&Facts::look(&dir, args.file.as_deref().or(default)));
+    let checks = checks(&Facts::look(&dir, args.file.as_deref().or(default), context.is_offline()));
     match context.format {
         Format::Json => context.print_json(&DoctorView::new(&dir, &checks))?,
         Format::Jsonl => context.print_jsonl(checks.iter().map(CheckView::new))?,

@@ -21,6 +21,10 @@ fn running(facts: &DaemonFacts) -> Check {
         (AnswerFacts::Answered { pid, version }, _) => {
             Check::ok(NAME, format!("process {pid} answers, version {version}"))
         }
+        (AnswerFacts::NotAsked, OwnerFacts::Process { pid, .. }) => {
+            Check::ok(NAME, format!("process {pid} has the ledger open; it was not asked (--offline)"))
+        }
+        (AnswerFacts::NotAsked, _) => Check::ok(NAME, "a process has the ledger open; it was not asked (--offline)"),
         (AnswerFacts::Poisoned(why), _) => Check::problem(
             NAME,
             format!("the daemon refuses to answer: {why}"),
@@ -89,6 +93,10 @@ fn program(facts: &DaemonFacts) -> Option<Check> {
     is_daemon.then(|| match facts.program {
         ProgramFacts::Present => Check::ok(NAME, "the program file of the daemon is the one that it was started from"),
         ProgramFacts::Unknown => Check::ok(NAME, "the program file of the daemon exists, as far as it can be read"),
+        ProgramFacts::Changed => {
+            Check::note(NAME, "the program file of the daemon has changed since it started: another version may be installed")
+                .with_remedy(RENEW)
+        }
         ProgramFacts::Deleted => Check::problem(
             NAME,
             "the program file of the daemon was removed or replaced since it started, so it cannot execute itself again",
@@ -178,6 +186,10 @@ pub(super) mod tests {
         assert_eq!(status(&old, "daemon_version"), CheckStatus::Note);
         let deleted = DaemonFacts { program: ProgramFacts::Deleted, ..sound_daemon() };
         assert_eq!(status(&deleted, "daemon_program"), CheckStatus::Problem);
+        let changed = DaemonFacts { program: ProgramFacts::Changed, ..sound_daemon() };
+        assert_eq!(status(&changed, "daemon_program"), CheckStatus::Note);
+        let offline = DaemonFacts { answer: AnswerFacts::NotAsked, ..sound_daemon() };
+        assert_eq!(status(&offline, "daemon"), CheckStatus::Ok);
         let absent = DaemonFacts { store: StoreFacts::Absent, ..sound_daemon() };
         assert_eq!(status(&absent, "descriptor_store"), CheckStatus::Note);
         let failed = DaemonFacts { store: StoreFacts::Failed("EPIPE".to_owned()), ..sound_daemon() };

@@ -2,7 +2,7 @@
 
 use crate::{
     doctor::{check::Check, facts::ecosystem::EcosystemFacts},
-    render::words::counted,
+    render::words::{counted, typed_path},
 };
 
 pub(crate) fn judge(facts: Option<&EcosystemFacts>) -> Vec<Check> {
@@ -35,7 +35,7 @@ pub(crate) fn judge(facts: Option<&EcosystemFacts>) -> Vec<Check> {
         Check::problem(
             "ecosystem_plan",
             format!("`up` refuses the file: {why}"),
-            format!("apm2-ledger up --dry-run {file}"),
+            format!("apm2-ledger up --dry-run {}", typed_path(&facts.file)),
         )
     }));
     checks

@@ -5,7 +5,7 @@ use crate::{
         check::Check,
         facts::ledger::{DirFacts, FormatFacts, JournalFacts, LedgerFacts},
     },
-    render::words::{bytes, counted},
+    render::words::{bytes, counted, typed_path},
 };
 
 /// The permission bits of the group and of others (inode(7)).
@@ -34,14 +34,14 @@ pub(crate) fn judge(facts: &LedgerFacts) -> Vec<Check> {
             "ledger_set_aside_stores",
             format!("{} set aside, {}; the journal has all their events", counted(stores, "store"), bytes(size)),
         )
-        .with_remedy(format!("rm -r {}/sled.set-aside.*", facts.dir.display())),
+        .with_remedy(format!("rm -r {}/sled.set-aside.*", typed_path(&facts.dir))),
     });
     checks
 }
 
 fn directory(facts: &LedgerFacts) -> Check {
     const NAME: &str = "ledger_directory";
-    let dir = facts.dir.display();
+    let (dir, typed) = (facts.dir.display(), typed_path(&facts.dir));
     match &facts.found {
         DirFacts::Missing => Check::note(NAME, format!("{dir} does not exist yet"))
             .with_remedy("`apm2-ledger run` or `apm2-ledger up` creates it"),
@@ -59,11 +59,13 @@ fn directory(facts: &LedgerFacts) -> Check {
         DirFacts::Directory { uid, .. } if *uid != facts.uid => Check::problem(
             NAME,
             format!("{dir} belongs to user {uid}, and this is user {}", facts.uid),
-            format!("run as user {uid}, or: chown -R {} {dir}", facts.uid),
+            format!("run as user {uid}, or: chown -R {} {typed}", facts.uid),
         ),
-        DirFacts::Directory { mode, .. } if mode & OTHERS != 0 || mode & OWNER != OWNER => {
-            Check::problem(NAME, format!("{dir} has mode {mode:04o}; a ledger needs 0700"), format!("chmod 0700 {dir}"))
-        }
+        DirFacts::Directory { mode, .. } if mode & OTHERS != 0 || mode & OWNER != OWNER => Check::problem(
+            NAME,
+            format!("{dir} has mode {mode:04o}; a ledger needs 0700"),
+            format!("chmod 0700 {typed}"),
+        ),
         DirFacts::Directory { .. } => Check::ok(NAME, format!("{dir} is private to this user")),
     }
 }

@@ -5,7 +5,7 @@ use crate::{
         check::Check,
         facts::permissions::{ExposedFile, PermissionFacts},
     },
-    render::words::counted,
+    render::words::{counted, typed_path},
 };
 
 pub(crate) fn judge(facts: &PermissionFacts) -> Vec<Check> {
@@ -17,8 +17,7 @@ pub(crate) fn judge(facts: &PermissionFacts) -> Vec<Check> {
 }
 
 fn files(name: &'static str, facts: &PermissionFacts, what: &str, dir: &str, exposed: &[ExposedFile]) -> Check {
-    let dir = facts.dir.join(dir);
-    let dir = dir.display();
+    let dir = typed_path(&facts.dir.join(dir));
     let Some(first) = exposed.first() else { return Check::ok(name, format!("the {what} are private to this user")) };
     let path = first.path.display();
     if let Some(foreign) = exposed.iter().find(|file| file.uid != facts.uid) {

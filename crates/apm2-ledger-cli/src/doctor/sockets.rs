@@ -1,11 +1,14 @@
 //! Judges the socket files in the ledger directory.
 
-use crate::doctor::{
-    check::Check,
-    facts::{
-        daemon::{AnswerFacts, DaemonFacts, StoreFacts},
-        sockets::{SocketFacts, SocketFileFacts},
+use crate::{
+    doctor::{
+        check::Check,
+        facts::{
+            daemon::{AnswerFacts, DaemonFacts, StoreFacts},
+            sockets::{SocketFacts, SocketFileFacts},
+        },
     },
+    render::words::typed_path,
 };
 
 /// The longest path in a socket address, in bytes (`sun_path`, unix(7)).
@@ -44,27 +47,27 @@ fn path(facts: &SocketFacts) -> Check {
 
 fn file(name: &'static str, facts: &SocketFacts, file: &str, found: &SocketFileFacts, is_answered: bool) -> Check {
     let path = facts.path.with_file_name(file);
-    let path = path.display();
+    let (path, typed) = (path.display(), typed_path(&path));
     match found {
         SocketFileFacts::Missing => Check::ok(name, format!("there is no {file}")),
         SocketFileFacts::Directory => {
-            Check::problem(name, format!("{path} is a directory, where a socket has to be"), format!("rmdir {path}"))
+            Check::problem(name, format!("{path} is a directory, where a socket has to be"), format!("rmdir {typed}"))
         }
         SocketFileFacts::Other => {
             Check::note(name, format!("{path} is not a socket; the next process that listens replaces it"))
-                .with_remedy(format!("rm {path}"))
+                .with_remedy(format!("rm {typed}"))
         }
         SocketFileFacts::Socket { uid } if *uid != facts.uid => Check::problem(
             name,
             format!("{path} belongs to user {uid}, and this is user {}", facts.uid),
-            format!("rm {path}"),
+            format!("rm {typed}"),
         ),
         SocketFileFacts::Socket { .. } if is_answered => Check::ok(name, format!("{file} is used")),
         SocketFileFacts::Socket { .. } => Check::note(
             name,
             format!("{file} is stale: no process listens on it; the next one that listens replaces it"),
         )
-        .with_remedy(format!("rm {path}")),
+        .with_remedy(format!("rm {typed}")),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Formats recorded facts as text: times, durations, command lines, actors, exits.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, path::Path, time::Duration};
 
 use apm2_model::event::{actor::Actor, kind::StartTrigger};
 
@@ -113,6 +113,11 @@ pub(crate) fn bytes(number: u64) -> String {
 /// Formats bytes as hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A path as it can be typed in a shell.
+pub(crate) fn typed_path(path: &Path) -> String {
+    command_line(&path.to_string_lossy(), [])
 }
 
 #[cfg(test)]

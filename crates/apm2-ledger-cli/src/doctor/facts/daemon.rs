@@ -2,12 +2,13 @@
 
 use std::{
     ffi::OsStr,
-    fs,
-    os::unix::ffi::OsStrExt as _,
+    fs, io,
+    os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use apm2_core::process::identify;
 use apm2_daemon::{
     client::{Client, ClientError, Received},
     fd_store,
@@ -17,6 +18,13 @@ use apm2_daemon::{
     stray::strays,
 };
 use apm2_ledger::ReadLedger as _;
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
+use nix::unistd::{SysconfVar, sysconf};
+
+/// Tolerance of the comparison of the start of a process with the time of a file, in seconds.
+const START_SLACK_SECS: i64 = 2;
+
+const NANOS_PER_SEC: u64 = 1_000_000_000;
 
 /// Timeout for an answer of the daemon.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
@@ -42,6 +50,8 @@ pub(crate) enum OwnerFacts {
 pub(crate) enum AnswerFacts {
     /// No process listens on the socket.
     Unconnected,
+    /// The command does not ask the daemon (`--offline`).
+    NotAsked,
     Answered {
         pid: u32,
         version: String,
@@ -57,6 +67,8 @@ pub(crate) enum ProgramFacts {
     Present,
     /// It was removed or replaced after the daemon had started.
     Deleted,
+    /// The file at its path was changed after the daemon had started, or its metadata was.
+    Changed,
     /// The kernel does not show it.
     Unknown,
 }
@@ -84,7 +96,7 @@ pub(crate) struct DaemonFacts {
 }
 
 impl DaemonFacts {
-    pub(crate) fn look(dir: &Path) -> Self {
+    pub(crate) fn look(dir: &Path, is_offline: bool) -> Self {
         let owner = match ownership(dir) {
             Ok(Ownership::Free) => OwnerFacts::None,
             Ok(Ownership::Unseen) => OwnerFacts::Unseen,
@@ -93,8 +105,12 @@ impl DaemonFacts {
             }
             Err(error) => OwnerFacts::Unknown(error.to_string()),
         };
-        let answer = answer(dir);
         let pid = pid_of(&owner);
+        let answer = match is_offline {
+            true if owner == OwnerFacts::None => AnswerFacts::Unconnected,
+            true => AnswerFacts::NotAsked,
+            false => answer(dir),
+        };
         let store = match fd_store::answers(dir) {
             Ok(true) => StoreFacts::Answers,
             Ok(false) => StoreFacts::Absent,
@@ -164,8 +180,23 @@ fn program_of(pid: u32) -> ProgramFacts {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let first = line.split(|byte| *byte == 0).next().unwrap_or_default();
     let program = PathBuf::from(OsStr::from_bytes(first));
-    match program.is_absolute() {
-        true if !program.exists() => ProgramFacts::Deleted,
-        true | false => ProgramFacts::Unknown,
+    if !program.is_absolute() {
+        return ProgramFacts::Unknown;
     }
+    match fs::metadata(&program) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => ProgramFacts::Deleted,
+        Ok(metadata) if started_at(pid).is_some_and(|started| metadata.ctime() > started + START_SLACK_SECS) => {
+            ProgramFacts::Changed
+        }
+        Ok(_) | Err(_) => ProgramFacts::Unknown,
+    }
+}
+
+/// The time at which the process `pid` started, in seconds since 1970.
+fn started_at(pid: u32) -> Option<i64> {
+    let ticks_per_sec = u64::try_from(sysconf(SysconfVar::CLK_TCK).ok()??).ok().filter(|ticks| *ticks > 0)?;
+    let since_boot = identify(pid)?.start_ticks / ticks_per_sec;
+    let now = SystemClock.now();
+    let age = (now.boot_ns / NANOS_PER_SEC).checked_sub(since_boot)?;
+    now.wall().timestamp().checked_sub(i64::try_from(age).ok()?)
 }

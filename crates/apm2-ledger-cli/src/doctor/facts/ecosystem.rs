@@ -39,13 +39,13 @@ pub(crate) struct EcosystemFacts {
 }
 
 impl EcosystemFacts {
-    pub(crate) fn look(file: &Path, ledger: &Path) -> Self {
+    pub(crate) fn look(file: &Path, ledger: &Path, is_offline: bool) -> Self {
         let file = file.to_owned();
         match Ecosystem::read(&file) {
             Err(error) => Self { file, processes: Err(error.message().to_owned()), refusal: None },
             Ok(Ecosystem { group, launches }) => {
                 let processes = launches.iter().map(process).collect();
-                Self { file, processes: Ok(processes), refusal: refusal(ledger, group, launches) }
+                Self { file, processes: Ok(processes), refusal: refusal(ledger, group, launches, is_offline) }
             }
         }
     }
@@ -57,11 +57,12 @@ fn process(launch: &LaunchSpec) -> ProcessFacts {
 }
 
 /// Why `up` would refuse these launches, as `up --dry-run` says. `None` without a ledger, or if it cannot be asked.
-fn refusal(ledger: &Path, group: String, launches: Vec<LaunchSpec>) -> Option<String> {
+fn refusal(ledger: &Path, group: String, launches: Vec<LaunchSpec>, is_offline: bool) -> Option<String> {
     if !ledger.is_dir() {
         return None;
     }
     let answer = match connect(ledger).ok()? {
+        Some(_) if is_offline => return None,
         Some(client) => asked(client, group, launches),
         None => match apm2_daemon::dry_run(ledger, &group, launches, false) {
             Err(ClientError::Refused { message, .. }) => Err(Some(message)),

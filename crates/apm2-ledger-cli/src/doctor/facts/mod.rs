@@ -34,10 +34,11 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    /// Looks at the ledger in `dir`, its daemon, this machine, and the ecosystem file, if there is one.
-    pub(crate) fn look(dir: &Path, ecosystem: Option<&Path>) -> Self {
+    /// Looks at the ledger in `dir`, its daemon, this machine, and the ecosystem file, if there is one. With `is_offline`, sends
+    /// no request to the daemon.
+    pub(crate) fn look(dir: &Path, ecosystem: Option<&Path>, is_offline: bool) -> Self {
         let ledger = LedgerFacts::look(dir);
-        let daemon = DaemonFacts::look(dir);
+        let daemon = DaemonFacts::look(dir, is_offline);
         let pid = daemon.pid();
         Self {
             permissions: PermissionFacts::look(dir),
@@ -46,7 +47,7 @@ impl Facts {
             kernel: KernelFacts::look(dir),
             session: SessionFacts::look(pid),
             clock: ClockFacts::look(ledger.last_event()),
-            ecosystem: ecosystem.map(|file| EcosystemFacts::look(file, dir)),
+            ecosystem: ecosystem.map(|file| EcosystemFacts::look(file, dir, is_offline)),
             ledger,
             daemon,
         }
