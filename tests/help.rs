@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 26] = [
     "run",
     "up",
     "down",
@@ -23,6 +23,8 @@ const COMMANDS: [&str; 24] = [
     "doctor",
     "export",
     "import",
+    "backup",
+    "restore",
     "migrate",
     "completions",
     "man",

@@ -122,6 +122,9 @@ impl From<OpenError> for CliError {
             OpenError::Newer { .. } => {
                 converted.with_hint("use the version of apm2-ledger that wrote it, or a newer one")
             }
+            OpenError::Backup { .. } => converted.with_hint(
+                "`apm2-ledger --ledger DIR restore` makes a ledger of it in another directory; it can be read as it is",
+            ),
             OpenError::Moved { .. } => converted.with_hint("try again with the path of the ledger that you mean"),
             OpenError::Diverged { .. } => converted.with_hint(
                 "nothing was changed; keep a copy of the directory. If journal/ is correct, move sled/ out of it",

@@ -34,6 +34,18 @@ impl Chain {
         Self(Sha256::new().chain_update([GENESIS]).chain_update(ledger.as_bytes()).finalize().into())
     }
 
+    /// Parses 64 hexadecimal digits, as [`Display`](fmt::Display) writes them. `None` for any other text.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut chain = [0; 32];
+        if text.len() != 2 * chain.len() || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        for (byte, digits) in chain.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+        }
+        Some(Self(chain))
+    }
+
     /// The hash chain value after one more event, which has the sequence number `seq`.
     #[must_use]
     pub fn link(&self, seq: u64, event_bytes: &[u8]) -> Self {

@@ -19,6 +19,15 @@ use crate::{
     journal::JOURNAL_DIR,
 };
 
+/// The directory of launch files, which a daemon writes.
+pub(crate) const LAUNCH_DIR: &str = "launch";
+
+/// The directory of the logs of processes, which a daemon writes.
+pub(crate) const LOGS_DIR: &str = "logs";
+
+/// The file that describes the backup in a directory. A directory that has it is a backup, and not opened for appending.
+pub(crate) const BACKUP_FILE: &str = "backup";
+
 const PRIVATE_DIR: u32 = 0o700;
 
 /// The permission bits of the group and of others (inode(7)).
@@ -85,7 +94,7 @@ pub(crate) fn ledger_files(dir: &Path) -> Vec<&'static str> {
             Err(_) => false,
         }
     };
-    ["sled", "clean", "extent", "pending", "launch", "logs"].into_iter().filter(|name| exists(name)).collect()
+    ["sled", "clean", "extent", "pending", LAUNCH_DIR, LOGS_DIR].into_iter().filter(|name| exists(name)).collect()
 }
 
 /// The error for a directory without a journal segment: [`OpenError::Damaged`] if the directory holds other files of a

@@ -77,6 +77,12 @@ pub enum OpenError {
         /// Reason for the rejection.
         why: &'static str,
     },
+    /// The directory holds a backup of a ledger, which is not opened for appending.
+    #[error("{} holds a backup of a ledger, to which no events are appended", path.display())]
+    Backup {
+        /// The directory of the backup.
+        path: PathBuf,
+    },
     /// The ledger was written by a newer version of this program.
     #[error("the ledger in {} has format {found}, newer than the {known} that this program knows", path.display())]
     Newer {

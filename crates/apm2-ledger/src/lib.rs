@@ -106,6 +106,7 @@
 //! is recovered after a crash.
 
 mod append;
+mod backup;
 mod chain;
 mod codec;
 mod dir;
@@ -113,6 +114,7 @@ mod disk_usage;
 mod error;
 pub mod file;
 pub mod frame;
+mod free_space;
 mod head;
 mod import;
 pub mod journal;
@@ -124,6 +126,7 @@ mod options;
 mod read;
 pub mod record;
 mod recovery;
+mod restore;
 mod sha256;
 mod shared_state;
 mod staged_dir;
@@ -132,6 +135,7 @@ mod verify;
 
 pub use crate::{
     append::{recorder::LedgerRecorder, segment_sealer::SegmentSealError},
+    backup::{BackupReport, CopyProgress, backup, backup_plan, error::BackupError},
     chain::{Chain, leaf},
     codec::CodecError,
     dir::{LedgerDir, Place, check_private},
@@ -158,6 +162,7 @@ pub use crate::{
         replay::{Origin, Replayed},
     },
     recovery::ExpectedLedger,
+    restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
     shared_state::Poison,
     staged_dir::StagedDirError,
     store::error::StoreError,

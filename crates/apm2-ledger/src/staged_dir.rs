@@ -103,7 +103,8 @@ impl Drop for StagedDir {
     }
 }
 
-fn check_free(destination: &Path) -> Result<(), StagedDirError> {
+/// Checks that nothing exists at `destination`, or an empty directory.
+pub(crate) fn check_free(destination: &Path) -> Result<(), StagedDirError> {
     let exists = || Err(StagedDirError::Exists { path: destination.to_owned() });
     match fs::symlink_metadata(destination) {
         Ok(metadata) if !metadata.is_dir() => exists(),

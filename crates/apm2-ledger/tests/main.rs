@@ -7,6 +7,7 @@
 )]
 
 mod append;
+mod backup;
 mod copies;
 mod damage;
 mod diverged;

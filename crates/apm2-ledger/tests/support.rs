@@ -169,3 +169,15 @@ pub(crate) fn state_of(dir: &Path) -> Vec<String> {
     found.sort();
     found
 }
+
+/// Time after which [`wait_until`] fails.
+const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(60);
+
+/// Waits until the condition holds.
+pub(crate) fn wait_until(is_done: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !is_done() {
+        assert!(began.elapsed() < WAIT_MAX, "the condition does not hold");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+}

@@ -16,13 +16,12 @@ pub(crate) mod plan;
 
 use std::{fs, path::Path, path::PathBuf, sync::Arc};
 
-use nix::sys::statvfs::statvfs;
-
 use crate::{
     append::segment_sealer::{FullSegment, SegmentSealError, SegmentSealer},
     dir::LedgerDir,
     error::OpenError,
     file::sync_dir,
+    free_space::free_bytes,
     head::Head,
     journal::{
         JOURNAL_DIR,
@@ -145,9 +144,7 @@ fn migrate_locked(
 /// Refuses the migration when the disk has no room for the new files beside the old ones.
 fn check_disk(dir: &Arc<LedgerDir>) -> Result<(), MigrateError> {
     let needed_bytes = plan(dir)?.bytes_written.saturating_add(DISK_FREE_BYTES_MIN);
-    // When statvfs(3) fails, the free space is unknown.
-    let Ok(stat) = statvfs(dir.at()) else { return Ok(()) };
-    let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let Some(free_bytes) = free_bytes(dir.at()) else { return Ok(()) };
     if free_bytes < needed_bytes { Err(MigrateError::DiskLow { free_bytes, needed_bytes }) } else { Ok(()) }
 }
 

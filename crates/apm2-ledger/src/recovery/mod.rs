@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    dir::{self, LedgerDir},
+    dir::{self, BACKUP_FILE, LedgerDir},
     error::{Damage, OpenError, ReadError},
     journal::{
         JOURNAL_DIR,
@@ -132,6 +132,9 @@ fn recover_in_dir(
     let opened_dir = Arc::clone(lock.dir());
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);
+    if dir.join(BACKUP_FILE).exists() {
+        return Err(OpenError::Backup { path: opened_dir.named().to_owned() });
+    }
     let found = match expected {
         Some(expected) => find_expected_journal(expected, &opened_dir, &journal_dir, options)?,
         None => find_or_create_journal(&opened_dir, &journal_dir, options)?,

@@ -240,7 +240,7 @@ pub(crate) fn diverging(store: &Store, head: StoreHead, dir: &Arc<LedgerDir>, jo
 }
 
 /// The value of the journal's hash chain after event `seq`; `None` if the journal ends before that event.
-fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadError> {
+pub(crate) fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Chain>, ReadError> {
     let mut reader = JournalReader::starting_at(dir, seq + 1)?;
     while let Some(batch) = reader.next_batch()? {
         if batch.last_seq() >= seq {

@@ -18,13 +18,6 @@ use std::{
     time::Instant,
 };
 
-use apm2_model::{
-    causes::causes,
-    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
-    state::stream::Stream,
-};
-use nix::sys::statvfs::statvfs;
-
 use crate::{
     append::{
         request::{AppendRequest, AppendResult, Appended, Caller},
@@ -33,6 +26,7 @@ use crate::{
     chain::Chain,
     error::AppendError,
     frame::{Frame, FrameBuilder, LENGTH_LEN},
+    free_space::free_bytes,
     journal::writer::JournalWriter,
     limits::{
         APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, INDEXER_STALL,
@@ -42,6 +36,11 @@ use crate::{
     record::{decode_event, encode_event},
     shared_state::{Commit, SharedState},
     store::{index::EventKeys, indexer::IndexerMessage},
+};
+use apm2_model::{
+    causes::causes,
+    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
+    state::stream::Stream,
 };
 
 /// An append whose events are in the current commit. Its caller is answered when the commit is durable.
@@ -334,8 +333,7 @@ pub(crate) fn check_disk(dir: &Path, new_events: &[NewEvent]) -> Result<(), Appe
         return Ok(());
     }
     // When statvfs(3) fails, the free space is unknown, and the request is accepted.
-    let Ok(stat) = statvfs(dir) else { return Ok(()) };
-    let free_bytes = stat.blocks_available().saturating_mul(stat.fragment_size());
+    let Some(free_bytes) = free_bytes(dir) else { return Ok(()) };
     if free_bytes < DISK_FREE_BYTES_MIN {
         return Err(AppendError::DiskLow { free_bytes, min_bytes: DISK_FREE_BYTES_MIN });
     }
