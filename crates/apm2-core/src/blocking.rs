@@ -6,8 +6,8 @@
 //!
 //! Steps have a second, lower limit. A thread that waits costs memory: its stack, its arena of malloc(3), and the memory of
 //! the step that it interrupts, and free memory between the allocations of many steps stays with the process. So only
-//! [`PROMPT_STEPS_MAX`] steps run at the same time as long as steps are prompt. A step that takes longer, because a file
-//! system hangs for instance, stops counting after [`PROMPT_STEP_TIME`], so that it does not delay other instances.
+//! `PROMPT_STEPS_MAX` steps run at the same time as long as steps are prompt. A step that takes longer, because a file
+//! system hangs for instance, stops counting after `PROMPT_STEP_TIME`, so that it does not delay other instances.
 
 use std::{io, time::Duration};
 
@@ -17,7 +17,7 @@ use tracing::Span;
 /// Largest number of concurrent steps of instances and runs.
 const STEPS_MAX: usize = 256;
 
-/// Largest number of concurrent steps that have not yet taken longer than [`PROMPT_STEP_TIME`]. So many appends share one
+/// Largest number of concurrent steps that have not yet taken longer than `PROMPT_STEP_TIME`. So many appends share one
 /// fdatasync(2) of the journal.
 const PROMPT_STEPS_MAX: usize = 32;
 
