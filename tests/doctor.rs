@@ -76,6 +76,14 @@ fn a_directory_that_others_may_read_is_a_problem() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_a_ledger_is_one_problem() {
+    let place = Place::new();
+    fs::write(place.path("file"), "").unwrap();
+    let (document, code) = judged(place.run(&["--format", "json", "--ledger", "file", "doctor"]));
+    assert_eq!((problems(&document), code), (vec!["ledger_directory"], 1), "{document}");
+}
+
+#[test]
 fn a_launch_file_that_others_may_read_is_a_problem() {
     let place = Place::supervising(ECOSYSTEM);
     let file = fs::read_dir(place.ledger().join("launch")).unwrap().next().unwrap().unwrap().path();

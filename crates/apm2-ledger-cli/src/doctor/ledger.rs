@@ -43,7 +43,12 @@ fn directory(facts: &LedgerFacts) -> Check {
     const NAME: &str = "ledger_directory";
     let (dir, typed) = (facts.dir.display(), typed_path(&facts.dir));
     match &facts.found {
-        DirFacts::Missing => Check::note(NAME, format!("{dir} does not exist yet"))
+        DirFacts::Missing { is_creatable: false } => Check::problem(
+            NAME,
+            format!("{dir} does not exist, and this user may not create it"),
+            "name another directory with --ledger DIR or APM2_LEDGER_DIR",
+        ),
+        DirFacts::Missing { is_creatable: true } => Check::note(NAME, format!("{dir} does not exist yet"))
             .with_remedy("`apm2-ledger run` or `apm2-ledger up` creates it"),
         DirFacts::Unreadable(why) => {
             Check::problem(NAME, format!("{dir} cannot be examined: {why}"), "name another directory with --ledger DIR")
@@ -145,7 +150,8 @@ pub(super) mod tests {
     #[test]
     fn the_directory_must_be_a_private_directory_of_this_user() {
         for (found, expected) in [
-            (DirFacts::Missing, CheckStatus::Note),
+            (DirFacts::Missing { is_creatable: true }, CheckStatus::Note),
+            (DirFacts::Missing { is_creatable: false }, CheckStatus::Problem),
             (DirFacts::Unreadable("EACCES".to_owned()), CheckStatus::Problem),
             (DirFacts::Symlink, CheckStatus::Problem),
             (DirFacts::NotADirectory, CheckStatus::Problem),

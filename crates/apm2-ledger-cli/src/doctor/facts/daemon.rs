@@ -111,7 +111,9 @@ impl DaemonFacts {
             true => AnswerFacts::NotAsked,
             false => answer(dir),
         };
+        // The check of the directory reports a directory that cannot be opened.
         let store = match fd_store::answers(dir) {
+            _ if fs::read_dir(dir).is_err() => StoreFacts::Absent,
             Ok(true) => StoreFacts::Answers,
             Ok(false) => StoreFacts::Absent,
             Err(error) => StoreFacts::Failed(error.to_string()),

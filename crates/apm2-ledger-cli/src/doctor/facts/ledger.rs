@@ -9,14 +9,17 @@ use std::{
 use apm2_ledger::{Events, OpenError, Reader, migration_plan};
 use apm2_model::causes::causes;
 use chrono::{DateTime, Utc};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
-use crate::doctor::facts::disk::FileSystemFacts;
+use crate::doctor::facts::{disk::FileSystemFacts, nearest::nearest};
 
 /// The path of the ledger directory, as lstat(2) shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum DirFacts {
-    Missing,
+    Missing {
+        /// Whether this user may write to its nearest ancestor that exists.
+        is_creatable: bool,
+    },
     /// It cannot be examined.
     Unreadable(String),
     Symlink,
@@ -84,7 +87,9 @@ impl LedgerFacts {
 
 fn find(dir: &Path) -> DirFacts {
     match fs::symlink_metadata(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => DirFacts::Missing,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            DirFacts::Missing { is_creatable: access(nearest(dir), AccessFlags::W_OK | AccessFlags::X_OK).is_ok() }
+        }
         Err(error) => DirFacts::Unreadable(error.to_string()),
         Ok(metadata) if metadata.is_symlink() => DirFacts::Symlink,
         Ok(metadata) if !metadata.is_dir() => DirFacts::NotADirectory,
