@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 27] = [
     "run",
     "up",
     "down",
@@ -25,6 +25,7 @@ const COMMANDS: [&str; 26] = [
     "import",
     "backup",
     "restore",
+    "rebuild",
     "migrate",
     "completions",
     "man",

@@ -60,6 +60,7 @@ mod ownership;
 mod pid_namespace;
 mod poisoned;
 mod reboot;
+mod rebuild;
 mod retention;
 mod same_name;
 mod secrets;

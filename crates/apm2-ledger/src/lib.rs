@@ -124,6 +124,7 @@ mod lock;
 mod migrate;
 mod options;
 mod read;
+mod rebuild;
 pub mod record;
 mod recovery;
 mod restore;
@@ -161,6 +162,7 @@ pub use crate::{
         reader::{Reader, Source},
         replay::{Origin, Replayed},
     },
+    rebuild::{RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan},
     recovery::ExpectedLedger,
     restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
     shared_state::Poison,

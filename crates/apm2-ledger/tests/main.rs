@@ -23,6 +23,7 @@ mod migrate;
 mod moved;
 mod read;
 mod read_only;
+mod rebuild;
 mod recovery;
 mod sealed;
 mod support;

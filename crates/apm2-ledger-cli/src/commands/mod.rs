@@ -15,6 +15,7 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod man;
 pub(crate) mod migrate;
+pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod restore;
 pub(crate) mod run;
@@ -54,6 +55,7 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Rebuild(rebuild::RebuildArgs),
     Migrate(migrate::MigrateArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -91,6 +93,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Import(args) => import::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
+        Command::Rebuild(args) => rebuild::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),

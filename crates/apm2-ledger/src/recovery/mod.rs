@@ -49,6 +49,10 @@ pub(crate) const SET_ASIDE: &str = "sled.set-aside.";
 /// may be the only copy of that ledger's store.
 pub(crate) const OTHER_LEDGER: &str = "sled.of-another.";
 
+/// The name of a store while it is rebuilt on request. After it was exchanged with the store, the old store has this name
+/// until it is removed.
+pub(crate) const REBUILT: &str = "sled.rebuilt";
+
 /// A ledger after recovery, ready to be used.
 pub(crate) struct Recovered {
     pub(crate) lock: Arc<Lock>,
@@ -129,6 +133,35 @@ fn recover_in_dir(
     expected: Option<ExpectedLedger>,
     options: &Options,
 ) -> Result<Recovered, OpenError> {
+    let dir = Arc::clone(lock.dir());
+    let RecoveredJournal { journal, opened, clean_mark, mut findings } = recover_journal(&lock, expected, options)?;
+    let store = match opened.and_then(|store| check_and_update(store, &dir, &journal, clean_mark)) {
+        Ok(store) => Some(store),
+        Err(Unusable::Journal(error)) => return Err(error),
+        Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
+    };
+    Ok(Recovered { lock, journal, store, findings })
+}
+
+/// A journal after recovery, and the store as it was found.
+pub(crate) struct RecoveredJournal {
+    pub(crate) journal: JournalWriter,
+    /// The store, which was not checked, or the reason why it cannot be opened.
+    pub(crate) opened: Result<Store, Unusable>,
+    clean_mark: CleanMark,
+    /// The findings, which are in the file `pending`, too, until an opening has appended them.
+    findings: Vec<EventKind>,
+}
+
+/// Recovers the journal. The paths in its errors are those of [`LedgerDir::at`].
+///
+/// # Errors
+/// When the journal is damaged or lacks events, or differs from the store although both are undamaged.
+pub(crate) fn recover_journal(
+    lock: &Arc<Lock>,
+    expected: Option<ExpectedLedger>,
+    options: &Options,
+) -> Result<RecoveredJournal, OpenError> {
     let opened_dir = Arc::clone(lock.dir());
     let dir = opened_dir.at();
     let journal_dir = dir.join(JOURNAL_DIR);
@@ -146,7 +179,8 @@ fn recover_in_dir(
     if let Some(known_size) = known_size.filter(|known_size| *known_size > found.last_seq()) {
         return Err(OpenError::JournalShort { journal: found.last_seq(), store: known_size });
     }
-    let (clean_mark, opened) = open_store(dir, &lock, &found)?;
+    remove_dir(&dir.join(REBUILT)).map_err(OpenError::io(dir))?;
+    let (clean_mark, opened) = open_store(dir, lock, &found)?;
     let mut findings = unrecorded_findings::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
     unrecorded_findings::write(dir, &findings).map_err(OpenError::io(dir))?;
@@ -159,12 +193,7 @@ fn recover_in_dir(
     } else {
         dir::sync_name(dir).and_then(|()| found.make_durable()).map_err(OpenError::io(&journal_dir))?
     };
-    let store = match opened.and_then(|store| check_and_update(store, &opened_dir, &journal, clean_mark)) {
-        Ok(store) => Some(store),
-        Err(Unusable::Journal(error)) => return Err(error),
-        Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
-    };
-    Ok(Recovered { lock, journal, store, findings })
+    Ok(RecoveredJournal { journal, opened, clean_mark, findings })
 }
 
 /// Finds the journal of a ledger that this process had open before. Returns an error if the journal is missing, belongs
@@ -284,7 +313,7 @@ fn check_and_update(
     if clean_mark != Some((head.seq, head.chain.to_string())) {
         check(&store, head)?;
     }
-    add_missing_events(&store, dir, journal, head)?;
+    add_missing_events(&store, dir, journal, head, &mut |_| {})?;
     Ok(store)
 }
 
@@ -295,6 +324,7 @@ fn add_missing_events(
     dir: &Arc<LedgerDir>,
     journal: &JournalWriter,
     head: StoreHead,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<(), Unusable> {
     if head.seq + 1 == journal.next_seq() {
         if head.chain != journal.chain() {
@@ -326,6 +356,7 @@ fn add_missing_events(
             chain = frame_builder.chain();
             if unflushed >= FLUSH_FRAMES {
                 unflushed = 0;
+                progress(seq);
                 store.flush()?;
             }
         }
@@ -344,9 +375,20 @@ fn add_missing_events(
 
 /// Builds a store from the journal in the locked directory, which has no store.
 pub(crate) fn new_store(lock: &Arc<Lock>, journal: &JournalWriter) -> Result<Store, Unusable> {
+    new_store_in(&lock.dir().at().join(STORE_DIR), lock, journal, &mut |_| {})
+}
+
+/// Builds a store from the journal in the directory `path`, which must not exist. Calls `progress` at intervals with the number
+/// of events that were added.
+pub(crate) fn new_store_in(
+    path: &Path,
+    lock: &Arc<Lock>,
+    journal: &JournalWriter,
+    progress: &mut dyn FnMut(u64),
+) -> Result<Store, Unusable> {
     let ledger = journal.ledger();
-    let store = Store::create(&lock.dir().at().join(STORE_DIR), lock, ledger)?;
-    add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)))?;
+    let store = Store::create(path, lock, ledger)?;
+    add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)), progress)?;
     Ok(store)
 }
 
@@ -418,6 +460,11 @@ fn set_aside(dir: &Path, path: &Path, name: Option<&str>) -> io::Result<()> {
         fs::remove_dir_all(path)?;
     }
     fs::rename(path, dir.join(name))
+}
+
+/// Removes the directory `path`, if it exists.
+fn remove_dir(path: &Path) -> io::Result<()> {
+    fs::remove_dir_all(path).or_else(ignore_missing)
 }
 
 fn ignore_missing(error: io::Error) -> io::Result<()> {
