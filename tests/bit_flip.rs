@@ -71,10 +71,23 @@ fn what_is_before_the_damage_can_be_read_and_what_is_behind_it_is_not_left_out_i
     fixture::write(&place.ledger());
     let (segment, bytes, used) = used(&place.ledger());
     fs::write(&segment, flipped(&bytes, used / 2)).unwrap();
-    for args in [&["list"][..], &["replay"], &["--offline", "list"], &["--offline", "show", "build"]] {
+    let reads: [&[&str]; 9] = [
+        &["list"],
+        &["replay"],
+        &["--offline", "list"],
+        &["--offline", "show", "build"],
+        &["--offline", "tail", "-n", "3"],
+        &["--offline", "tail", "-n", "all", "--reverse"],
+        &["--offline", "diff", "--from", "1"],
+        &["--offline", "stats"],
+        &["export"],
+    ];
+    for args in reads {
         let outcome = place.run(args).left_with(4).said(&["damaged", "apm2-ledger verify"]);
         assert_eq!(outcome.stdout, "");
     }
+    // It is written while the events are read.
+    place.run(&["export", "--as", "csv"]).left_with(4).said(&["damaged"]);
     assert_eq!(place.json(&["--offline", "list", "--at", "1"]).as_array().map(Vec::len), Some(1));
     place.run(&["run", "--", "true"]).left_with(4).said(&["damaged"]);
 }

@@ -50,6 +50,11 @@ fn a_whole_ledger_is_imported_with_the_same_chain() {
     on(&place, "copy", &["verify"]).succeeded();
     on(&place, "copy", &["import", &file]).left_with(1).said(&["exists already"]);
     place.run(&["export", "-o", &file]).left_with(2).said(&["exists already"]);
+    // An export that another one is writing is not touched.
+    let (other, partial) = (place.path("other.jsonl"), place.path("other.jsonl.partial"));
+    fs::write(&partial, "a").unwrap();
+    place.run(&["export", "-o", other.to_str().unwrap()]).left_with(2).said(&["exists already", "another export"]);
+    assert!(!other.exists() && fs::read_to_string(&partial).unwrap() == "a");
     on(&place, "copy", &["daemon", "--stop"]);
 }
 
@@ -84,6 +89,7 @@ fn an_import_through_a_pipe_checks_each_line() {
     let part = place.run(&["export", "--type", "crashed"]).succeeded().stdout;
     import("b", part).left_with(1).said(&["only a part of the events"]);
     import("b", "{\"no\": 1}\n".to_owned()).left_with(1).said(&["line 1: missing field"]);
+    import("b", " ".repeat(9 << 20)).left_with(1).said(&["line 1: the line is longer than 8388608 bytes"]);
 }
 
 #[test]

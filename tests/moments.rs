@@ -42,6 +42,20 @@ fn a_tail_has_a_beginning_and_an_end() {
 }
 
 #[test]
+fn the_moment_before_the_first_event_has_the_time_of_the_first_event() {
+    let place = fixed();
+    let first = &place.json(&["tail", "--until", "1"])[0]["at"];
+    let stats = place.json(&["stats", "--since", "0", "--until", "9"]);
+    assert_eq!(&stats["from"], first);
+    assert!(!stats["processes"].as_array().unwrap().is_empty(), "{stats}");
+    assert_eq!(&place.json(&["diff", "--from", "0", "--to", "9"])["from"]["at"], first);
+    // 24 hours before the earliest time that can be represented.
+    assert_eq!(place.json(&["stats", "--until", "@-8334601228800"])["processes"], serde_json::json!([]));
+    let later = ["--from", "2026-01-31T13:00:00Z", "--to", "2026-01-31T12:30:00Z"];
+    place.run(&[&["diff"][..], &later].concat()).left_with(2).said(&["--from is later than --to"]);
+}
+
+#[test]
 fn a_page_has_the_last_events_and_says_how_to_get_all() {
     let place = Place::new();
     fixture::write_long(&place.ledger());

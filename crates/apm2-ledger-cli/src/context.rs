@@ -249,18 +249,19 @@ impl Context {
     where
         ReadFailure: From<L::Error>,
     {
-        let now = SystemClock.now().wall();
         match at {
             None => Ok(Moment::present()),
             Some(At::Time(time)) => Ok(Moment::past(ledger.seq_at(time, u64::MAX)?, time)),
-            Some(At::Seq(0)) => Ok(Moment::past(0, now)),
             Some(At::Seq(seq)) => {
                 let mut wall = None;
-                ledger.events(&EventsQuestion::all(EventQuery::default(), (seq, seq)), &mut |event| {
+                // Before the first event, the time is that of the first event.
+                let dated = seq.max(1);
+                ledger.events(&EventsQuestion::all(EventQuery::default(), (dated, dated)), &mut |event| {
                     wall = Some(event.stamp.wall());
                     ControlFlow::Continue(())
                 })?;
                 match wall {
+                    None if seq == 0 => Ok(Moment::past(0, SystemClock.now().wall())),
                     Some(wall) => Ok(Moment::past(seq, wall)),
                     None => Err(beyond_the_end(option, seq, ledger.head()?.size).into()),
                 }

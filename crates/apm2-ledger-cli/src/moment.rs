@@ -22,7 +22,27 @@ impl Moment {
         Self { seq: u64::MAX, now: SystemClock.now().wall(), is_present: true }
     }
 
+    /// Whether this moment is after `other` in a ledger whose last event is `end`. The numbers of the events decide, since
+    /// the wall clock may have been set back between two events; between the same events, the times decide.
+    pub(crate) fn is_after(&self, other: Self, end: u64) -> bool {
+        (self.seq.min(end), self.now) > (other.seq.min(end), other.now)
+    }
+
     pub(crate) const fn past(seq: u64, now: DateTime<Utc>) -> Self {
         Self { seq, now, is_present: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_of_the_events_decide_before_the_wall_clock() {
+        let moment = |seq, seconds| Moment::past(seq, DateTime::from_timestamp(seconds, 0).unwrap());
+        // The clock was set back between event 3 and event 5.
+        assert!(!moment(3, 100).is_after(moment(5, 50), 9) && moment(5, 50).is_after(moment(3, 100), 9));
+        assert!(moment(9, 70).is_after(moment(9, 60), 9) && !moment(9, 60).is_after(moment(9, 60), 9));
+        assert!(!moment(9, 0).is_after(Moment::present(), 9), "the present is not before the last event");
     }
 }

@@ -82,7 +82,7 @@ fn read(source: &LedgerSource, args: &DiffArgs, context: &Context) -> Result<Sta
     let from = context.moment(source, Some(args.from), "--from")?;
     let to = context.moment(source, args.to, "--to")?;
     let seqs = (from.seq.min(head.end()), to.seq.min(head.end()));
-    if seqs.0 > seqs.1 {
+    if from.is_after(to, head.end()) {
         return Err(CliError::usage("--from is later than --to").into());
     }
     let (before, after) = if args.ids.is_empty() {

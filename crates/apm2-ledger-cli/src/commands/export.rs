@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use apm2_ledger::{EventsQuestion, ReadError, ReadLedger as _, Reader, record::decode_event};
+use apm2_ledger::{EventQuery, EventsQuestion, ReadError, ReadLedger as _, Reader, record::decode_event};
 use apm2_model::event::{Event, kind::EventKind, stream_id::StreamId};
 use clap::{ValueEnum, ValueHint};
 
@@ -79,6 +79,9 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<i32, CliError>
         Form::Otlp => Box::new(OtlpLogs::new(origin)),
     };
     let with_records = is_complete && args.form == Form::Jsonl;
+    if with_records {
+        check_end(&reader, head.size)?;
+    }
     let mut export = |out: &mut dyn Write| -> Result<u64, CliError> {
         let mut export =
             Export { form: &mut *form, out, names: Names::new(reader.clone()), line: ProgressLine::new(), count: 0 };
@@ -100,6 +103,17 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<i32, CliError>
         }
     }
     Ok(0)
+}
+
+/// Reports damage after event `last`. Without this check, the events before the damage would pass for the whole ledger.
+fn check_end(reader: &Reader, last: u64) -> Result<(), CliError> {
+    let source = LedgerSource::Journal(reader.clone());
+    if source.head().map_err(CliError::from)?.is_whole {
+        return Ok(());
+    }
+    let after = EventsQuestion::all(EventQuery::default(), (last.saturating_add(1), u64::MAX));
+    source.events(&after, &mut |_| ControlFlow::Continue(())).map_err(CliError::from)?;
+    Ok(())
 }
 
 /// An export under way.
@@ -194,7 +208,12 @@ fn to_file(path: &Path, export: &mut dyn FnMut(&mut dyn Write) -> Result<u64, Cl
     let mut partial = path.as_os_str().to_owned();
     partial.push(SUFFIX);
     let partial = PathBuf::from(partial);
-    let file = File::create(&partial).map_err(failed)?;
+    // Two exports to one file would write into each other's.
+    let file = File::create_new(&partial).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => CliError::usage(format!("{} exists already", partial.display()))
+            .with_hint("another export writes it, or was killed; remove it if no export runs"),
+        _ => failed(error),
+    })?;
     let written = export(&mut BufWriter::new(&file)).and_then(|count| {
         file.sync_all().and_then(|()| fs::rename(&partial, path)).map_err(failed)?;
         Ok(count)

@@ -122,6 +122,9 @@ impl Lines<'_> {
         match read {
             Ok(0) => return Ok(None),
             Ok(_) if self.text.ends_with(b"\n") => {}
+            Ok(_) if self.text.len() as u64 == LINE_BYTES_MAX => {
+                return Err(self.error(&format!("the line is longer than {LINE_BYTES_MAX} bytes")));
+            }
             Ok(_) => return Err(self.error("the line has no end: the export is cut short")),
             Err(error) => return Err(self.error(&error.to_string())),
         }

@@ -98,11 +98,11 @@ fn read(
     ids.dedup();
     let to = context.moment(source, args.until, "--until")?;
     let since = match args.since {
-        None if ids.is_empty() => Some(At::Time(to.now - PERIOD)),
+        None if ids.is_empty() => Some(At::Time(to.now.checked_sub_signed(PERIOD).unwrap_or(to.now))),
         since => since,
     };
     let from = since.map(|since| context.moment(source, Some(since), "--since")).transpose()?;
-    if from.is_some_and(|from| from.now > to.now) {
+    if from.is_some_and(|from| from.is_after(to, end)) {
         return Err(CliError::usage("--since is later than --until").into());
     }
     let period = Period::new(source, &ids, from, to, end)?;

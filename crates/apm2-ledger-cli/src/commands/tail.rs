@@ -95,7 +95,7 @@ struct Selected {
 }
 
 fn select(source: &LedgerSource, args: &TailArgs, context: &Context) -> Result<Selected, ReadFailure> {
-    let (ids, end) = ([&args.ids[..], &args.process].concat(), source.head()?.size);
+    let (ids, end) = ([&args.ids[..], &args.process].concat(), source.head()?.end());
     let ChosenEvents { query, seqs } = args.filter.choose(&ids, end, source, context)?;
     let max = args.events.unwrap_or(if args.filter.has_beginning() { u64::MAX } else { EVENTS_SHOWN });
     let question = if max == u64::MAX {
