@@ -8,7 +8,7 @@ use std::{
 };
 
 use apm2_ledger::{
-    EventQuery, FindError, KindSet, Ledger, Origin, Reader,
+    EventQuery, FindError, KindSet, Ledger, Origin, Reader, StoreCheck,
     journal::sealed::{block::Slot, builder::SealedBuilder, header::SealedHeader, reader::SealedSegment},
     record::{decode_event, encode_stream},
     verify,
@@ -21,8 +21,8 @@ use chrono::{DateTime, Utc};
 use tempfile::TempDir;
 
 use crate::support::{
-    all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, sealed,
-    sealed_segments, segments, stream,
+    all_events, closed_ledger, copy_dir, copy_of, draft_at, fill, make_format_1, private_dir, registered, run_commits,
+    sealed, sealed_segments, segments, stream,
 };
 
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
@@ -271,6 +271,32 @@ fn the_plain_file_is_read_in_the_place_of_a_damaged_sealed_file() {
         ledger.close().unwrap();
         fs::write(path, &bytes).unwrap();
     }
+}
+
+/// The store lags behind the journal when the process that has the ledger open is killed.
+#[test]
+fn a_store_that_ends_before_the_last_sealed_segment_is_sound() {
+    let (dir, _) = sealed_ledger();
+    let earlier = copy_of(dir.path());
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    let before = sealed(dir.path()).len();
+    for run in 0..40 {
+        let id = stream(1);
+        let version = ledger.reader().stream(id).unwrap().unwrap().version;
+        for (commit, version) in
+            run_commits(id, 41 + run, 1_000, 0).into_iter().zip([version, version + 1, version + 3])
+        {
+            ledger.append(id, version, commit).unwrap();
+        }
+    }
+    wait_until(dir.path(), || sealed(dir.path()).len() > before + 1);
+    ledger.close().unwrap();
+    let store = dir.path().join("sled");
+    fs::remove_dir_all(&store).unwrap();
+    fs::remove_file(dir.path().join("clean")).unwrap();
+    copy_dir(&earlier.path().join("sled"), &store);
+    let report = verify(dir.path(), &mut |_| {}).unwrap();
+    assert_eq!((report.findings, report.store), (vec![], StoreCheck::Done));
 }
 
 #[test]

@@ -289,6 +289,8 @@ impl Reader {
     /// # Errors
     /// When an event of the stream cannot be read, or is not allowed in the state of the stream.
     pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
+        // A sealed segment can have events that this reader does not return: those after the end of a store that lags behind.
+        let seq = seq.min(self.visible());
         let snapshot = self.snapshot(id);
         let is_sealed = match &snapshot {
             Some(snapshot) => snapshot.last_seq > seq,
@@ -301,7 +303,7 @@ impl Reader {
         let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
         let events = events.cancelled_by(self.cancel.clone());
         // No event is returned before it is acknowledged, from the journal either.
-        for event in events.up_to(seq.min(self.visible())) {
+        for event in events.up_to(seq) {
             let event = event?;
             let illegal = |source| ReadError::Illegal { seq: event.seq, source };
             match &mut state {
