@@ -118,6 +118,8 @@ pub struct StatisticsFold {
     crashed_at: Option<Timestamp>,
     /// The last end: since when the process was alive, and `up_ns` without that run.
     last_end: Option<(Timestamp, u64)>,
+    /// The time of the last event, or the beginning of the period.
+    last: Timestamp,
 }
 
 impl StatisticsFold {
@@ -130,11 +132,13 @@ impl StatisticsFold {
             alive_since: alive.map(|_| from),
             crashed_at: None,
             last_end: None,
+            last: from,
         }
     }
 
     /// Adds the next event of the stream.
     pub fn add(&mut self, event: &Event) {
+        self.last = event.stamp;
         match &event.kind {
             EventKind::StartRequested { trigger } => {
                 self.statistics.runs += 1;
@@ -177,7 +181,9 @@ impl StatisticsFold {
     #[must_use]
     pub fn finish(mut self, to: Timestamp) -> RunStatistics {
         if let Some(since) = self.alive_since {
-            self.statistics.up_ns = self.statistics.up_ns.saturating_add(to.nanos_since(&since).unwrap_or(0));
+            // A process does not outlive its boot. In a later one, its end is not recorded yet.
+            let up_ns = to.nanos_since(&since).or_else(|| self.last.nanos_since(&since)).unwrap_or(0);
+            self.statistics.up_ns = self.statistics.up_ns.saturating_add(up_ns);
         }
         self.statistics
     }
@@ -303,6 +309,15 @@ mod tests {
             fold.add(&event(at(boot, end), EventKind::EndUnobserved { not_before, not_after }));
             assert_eq!(fold.finish(at(boot, end + 1)).up_ns, 4 * SECOND_NS);
         }
+    }
+
+    #[test]
+    fn a_run_of_an_earlier_boot_without_a_recorded_end_counts_until_its_last_event() {
+        let mut fold = StatisticsFold::new(None, at(FIRST, 0));
+        started(false).into_iter().for_each(|kind| fold.add(&event(at(FIRST, 10), kind)));
+        let sampled = EventKind::Sampled { cpu_centipercent: 0, memory_bytes: 1, processes: None };
+        fold.add(&event(at(FIRST, 15), sampled));
+        assert_eq!(fold.finish(at(SECOND, 3)).up_ns, 5 * SECOND_NS);
     }
 
     #[test]
