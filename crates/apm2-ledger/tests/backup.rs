@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     thread,
 };
@@ -86,15 +86,22 @@ fn append_more(dir: &Path, number: u8, runs: u64) -> Vec<Event> {
     events
 }
 
+/// Number of backups beside a writer, and of streams that it fills at most until the next one begins.
+const BACKUPS: u8 = 8;
+const STREAMS_A_BACKUP: u8 = 24;
+
 #[test]
 fn a_backup_beside_a_writer_has_every_event_that_was_acknowledged_before_it() {
     let place = private_dir();
     let (dir, to) = (place.path().join("ledger"), place.path().join("backup"));
     let ledger = Ledger::open_with(&dir, &sealed_segments()).unwrap();
     let (stop, acknowledged) = (AtomicBool::new(false), AtomicU64::new(0));
+    // A fast disk must not let the writer run out of numbers for streams.
+    let allowed = AtomicU8::new(STREAMS_A_BACKUP);
     thread::scope(|scope| {
         scope.spawn(|| {
-            for number in 1.. {
+            for number in 1..=BACKUPS * STREAMS_A_BACKUP {
+                wait_until(|| number <= allowed.load(Ordering::SeqCst) || stop.load(Ordering::SeqCst));
                 if stop.load(Ordering::SeqCst) {
                     break;
                 }
@@ -102,9 +109,10 @@ fn a_backup_beside_a_writer_has_every_event_that_was_acknowledged_before_it() {
                 acknowledged.store(last, Ordering::SeqCst);
             }
         });
-        for round in 0..8 {
-            wait_until(|| acknowledged.load(Ordering::SeqCst) > round * 40);
+        for round in 0..BACKUPS {
+            wait_until(|| acknowledged.load(Ordering::SeqCst) > u64::from(round) * 40);
             let before = acknowledged.load(Ordering::SeqCst);
+            allowed.store((round + 1) * STREAMS_A_BACKUP, Ordering::SeqCst);
             let report = back_up(&dir, &to).unwrap();
             assert!(report.head.size >= before, "{report:?}, {before} acknowledged");
             let (_place, copy, head) = restored(&to).unwrap();
