@@ -13,12 +13,11 @@ use crate::{
     head::Head,
     journal::{JOURNAL_DIR, writer::JournalWriter},
     limits::COMMIT_BYTES_MAX,
+    new_ledger::{self, NewLedgerError},
     options::Options,
     read::replay::StreamStates,
     record::{RecordError, decode_event},
-    recovery::{Unusable, extent, new_store},
     staged_dir::{StagedDir, StagedDirError},
-    store::{STORE_DIR, clean_shutdown},
 };
 
 /// Why records cannot be imported. Nothing exists at the destination then.
@@ -68,6 +67,15 @@ pub enum ImportError {
     /// The store cannot be built.
     #[error("the store cannot be built: {0}")]
     Store(String),
+}
+
+impl From<NewLedgerError> for ImportError {
+    fn from(error: NewLedgerError) -> Self {
+        match error {
+            NewLedgerError::Store(why) => Self::Store(why),
+            NewLedgerError::Journal(error) => Self::Open(error),
+        }
+    }
 }
 
 /// A new ledger that is filled with the records of another one. It appears at its destination when it is complete;
@@ -147,14 +155,7 @@ impl Importer {
     /// When the ledger has other events, or cannot be written.
     pub fn finish(mut self, expected: Head) -> Result<(), ImportError> {
         self.check(expected)?;
-        let unusable = |error: Unusable| ImportError::Store(error.to_string());
-        let store = new_store(self.staged.lock(), &self.journal).map_err(unusable)?;
-        store.close().map_err(|error| ImportError::Store(error.to_string()))?;
-        let ledger = self.journal.ledger();
-        dir::sync_name(&self.dir.at().join(JOURNAL_DIR)).map_err(OpenError::io(self.dir.named()))?;
-        drop(self.journal);
-        extent::write(self.dir.at(), ledger, expected);
-        clean_shutdown::write(self.dir.at(), &self.dir.at().join(STORE_DIR), expected);
+        new_ledger::complete(self.staged.lock(), self.journal)?;
         Ok(self.staged.complete()?)
     }
 }

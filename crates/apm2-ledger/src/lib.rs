@@ -122,6 +122,7 @@ mod ledger;
 pub mod limits;
 mod lock;
 mod migrate;
+mod new_ledger;
 mod options;
 mod read;
 mod rebuild;

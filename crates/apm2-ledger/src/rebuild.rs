@@ -8,12 +8,13 @@
 //! 4. Both stores are exchanged by one renameat2(2), and the directory is synced.
 //! 5. The marks of a clean close are written, and the old store is removed. An opening removes it after a crash.
 
-use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 
 use crate::{
     dir::LedgerDir,
+    disk_usage::allocated_bytes,
     error::OpenError,
     file::sync_dir,
     free_space::free_bytes,
@@ -23,18 +24,10 @@ use crate::{
     lock::Lock,
     migrate::plan::journal_bytes,
     options::Options,
-    recovery::{REBUILT, RecoveredJournal, Unusable, extent, new_store_in, recover_journal},
-    store::{
-        STORE_DIR, clean_shutdown,
-        error::StoreError,
-        files::{files, sync_files},
-        sled_store::Store,
-    },
+    recovery::{REBUILT, RecoveredJournal, Unusable, extent, ignore_missing, new_store_in, recover_journal},
+    store::{STORE_DIR, clean_shutdown, error::StoreError, files::sync_files, sled_store::Store},
     verify::compare::check,
 };
-
-/// Unit of the allocated size that stat(2) returns, in bytes.
-const STAT_BLOCK_BYTES: u64 = 512;
 
 /// Error from rebuilding the store. The old store stays.
 #[derive(Debug, thiserror::Error)]
@@ -206,17 +199,4 @@ fn exchange(rebuilt: &Path, path: &Path) -> io::Result<()> {
     } else {
         fs::rename(rebuilt, path)
     }
-}
-
-/// Allocated size of the files below the directory `path`; 0 when it does not exist.
-fn allocated_bytes(path: &Path) -> io::Result<u64> {
-    let found = match files(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        found => found?,
-    };
-    found.iter().map(|file| Ok(fs::symlink_metadata(file)?.blocks() * STAT_BLOCK_BYTES)).sum()
-}
-
-fn ignore_missing(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

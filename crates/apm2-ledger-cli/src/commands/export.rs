@@ -188,9 +188,7 @@ impl Names {
             return Ok(None);
         }
         if let EventKind::Registered { spec } | EventKind::SpecChanged { spec } = &event.kind {
-            let name = &spec.name;
-            let name = if spec.instances > 1 { format!("{name}-{}", id.instance) } else { name.clone() };
-            self.known.insert(id, name);
+            self.known.insert(id, spec.display_name(id.instance));
         } else if !self.known.contains_key(&id) {
             let stream = self.reader.stream_at(id, event.seq)?;
             self.known.insert(id, stream.map(|stream| stream.handle.display_name()).unwrap_or_default());

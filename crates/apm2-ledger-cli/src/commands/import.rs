@@ -8,8 +8,7 @@ use std::{
 
 use apm2_ledger::{Importer, Options};
 use clap::ValueHint;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     context::Context,

@@ -7,7 +7,6 @@ use serde::Serialize;
 use crate::{
     context::write_jsonl,
     export::{ExportForm, Exported, Origin},
-    steps::Step,
     view::event::EventView,
 };
 
@@ -42,7 +41,6 @@ impl ExportForm for CloudEvents {
 
     fn event(&mut self, out: &mut dyn Write, exported: Exported<'_>) -> io::Result<()> {
         let event = exported.event;
-        let step = Step { event: event.clone(), transition: None };
         let line = CloudEvent {
             specversion: "1.0",
             id: event.seq.to_string(),
@@ -53,7 +51,7 @@ impl ExportForm for CloudEvents {
             subject: exported.name.filter(|name| !name.is_empty()),
             sequence: format!("{:020}", event.seq),
             datacontenttype: "application/json",
-            data: EventView::new(&step),
+            data: EventView::of(event, None),
         };
         write_jsonl(out, [line])
     }

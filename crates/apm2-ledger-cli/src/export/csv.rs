@@ -8,7 +8,6 @@ use serde_json::Value;
 use crate::{
     export::{ExportForm, Exported},
     render::words,
-    steps::Step,
     view::event::EventView,
 };
 
@@ -42,8 +41,7 @@ impl ExportForm for Csv {
 
     fn event(&mut self, out: &mut dyn Write, exported: Exported<'_>) -> io::Result<()> {
         let event = exported.event;
-        let step = Step { event: event.clone(), transition: None };
-        let mut fields = match serde_json::to_value(EventView::new(&step))? {
+        let mut fields = match serde_json::to_value(EventView::of(event, None))? {
             Value::Object(fields) => fields,
             _ => serde_json::Map::new(),
         };

@@ -13,7 +13,6 @@ use uuid::Uuid;
 use crate::{
     context::write_jsonl,
     export::{ExportForm, Exported, Origin},
-    steps::Step,
     view::event::EventView,
 };
 
@@ -90,9 +89,8 @@ impl ExportForm for JsonLines {
     }
 
     fn event(&mut self, out: &mut dyn Write, exported: Exported<'_>) -> io::Result<()> {
-        let step = Step { event: exported.event.clone(), transition: None };
         let record = exported.record.map(|record| STANDARD.encode(record));
-        write_jsonl(out, [EventLine { event: EventView::new(&step), name: exported.name, record }])
+        write_jsonl(out, [EventLine { event: EventView::of(exported.event, None), name: exported.name, record }])
     }
 
     fn end(&mut self, _out: &mut dyn Write) -> io::Result<()> {

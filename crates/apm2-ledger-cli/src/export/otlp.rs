@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use crate::{
     context::write_jsonl,
     export::{ExportForm, Exported, Origin},
-    steps::Step,
     view::event::EventView,
 };
 
@@ -69,8 +68,7 @@ impl ExportForm for OtlpLogs {
 
 fn record(exported: Exported<'_>) -> io::Result<Value> {
     let event = exported.event;
-    let step = Step { event: event.clone(), transition: None };
-    let fields = serde_json::to_value(EventView::new(&step))?;
+    let fields = serde_json::to_value(EventView::of(event, None))?;
     let (severity, severity_text) = severity(&event.kind);
     let mut attributes: Vec<Value> = Vec::new();
     if let Some(name) = exported.name {

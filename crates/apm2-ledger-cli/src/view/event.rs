@@ -2,6 +2,7 @@
 
 use apm2_model::{
     event::{
+        Event,
         actor::Actor,
         exit::RunEnd,
         identity::ProcessIdentity,
@@ -14,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     render::words::hex,
-    steps::Step,
+    steps::{Step, Transition},
     view::{
         exit::{ExitView, SpawnFailureView},
         run::trigger,
@@ -49,7 +50,10 @@ pub(crate) struct EventView<'a> {
 
 impl<'a> EventView<'a> {
     pub(crate) fn new(step: &'a Step) -> Self {
-        let event = &step.event;
+        Self::of(&step.event, step.transition)
+    }
+
+    pub(crate) fn of(event: &'a Event, transition: Transition) -> Self {
         Self {
             seq: event.seq,
             at: event.stamp.wall(),
@@ -58,8 +62,8 @@ impl<'a> EventView<'a> {
             run: event.run,
             version: event.version,
             kind: event.kind.name(),
-            from: step.transition.map(|(from, _)| from),
-            to: step.transition.map(|(_, to)| to),
+            from: transition.map(|(from, _)| from),
+            to: transition.map(|(_, to)| to),
             actor: (&event.actor).into(),
             reason: event.reason.as_deref(),
             cause: event.cause,

@@ -467,6 +467,7 @@ fn remove_dir(path: &Path) -> io::Result<()> {
     fs::remove_dir_all(path).or_else(ignore_missing)
 }
 
-fn ignore_missing(error: io::Error) -> io::Result<()> {
+/// Converts the error for a missing file or directory to success.
+pub(crate) fn ignore_missing(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }

@@ -6,6 +6,7 @@ use crate::{
     dir::LedgerDir,
     error::{Damage, OpenError, ReadError},
     head::Head,
+    new_ledger::NewLedgerError,
     staged_dir::StagedDirError,
     verify::report::Finding,
 };
@@ -74,6 +75,15 @@ pub enum RestoreError {
         /// The I/O error.
         source: io::Error,
     },
+}
+
+impl From<NewLedgerError> for RestoreError {
+    fn from(error: NewLedgerError) -> Self {
+        match error {
+            NewLedgerError::Store(why) => Self::Store(why),
+            NewLedgerError::Journal(error) => Self::Open(error),
+        }
+    }
 }
 
 impl RestoreError {

@@ -44,11 +44,10 @@ use crate::{
     },
     limits::{DISK_FREE_BYTES_MIN, SEGMENT_BYTES},
     lock::Lock,
+    new_ledger,
     options::Options,
-    recovery::{Unusable, extent, new_store},
     restore::error::RestoreError,
     staged_dir::{StagedDir, check_free},
-    store::{STORE_DIR, clean_shutdown},
     verify::verify_opened,
 };
 
@@ -104,7 +103,7 @@ pub fn restore(
         let dir = staged.lock().dir();
         copy_journal(from, dir.at(), head, &files, progress)?;
         check(dir, head.head, progress)?;
-        complete_journal(staged.lock(), head, options, progress)?;
+        complete_journal(staged.lock(), options, progress)?;
         copy_others(dir.at(), &files, progress)
     };
     built().map_err(|error: RestoreError| error.naming_paths_of(staged.lock().dir()))?;
@@ -337,7 +336,6 @@ fn check(dir: &Arc<LedgerDir>, expected: Head, progress: &mut dyn FnMut(RestoreP
 /// Steps 3 and 4.
 fn complete_journal(
     lock: &Arc<Lock>,
-    head: BackupHead,
     options: &Options,
     progress: &mut dyn FnMut(RestoreProgress),
 ) -> Result<(), RestoreError> {
@@ -346,14 +344,7 @@ fn complete_journal(
     let found = UnsyncedJournal::find(dir, options.segment_bytes, Arc::clone(&options.backend))?;
     let journal: JournalWriter = found.make_durable().map_err(RestoreError::io(&journal_dir))?;
     progress(RestoreProgress::BuildingStore);
-    let unusable = |error: Unusable| RestoreError::Store(error.to_string());
-    let store = new_store(lock, &journal).map_err(unusable)?;
-    store.close().map_err(|error| RestoreError::Store(error.to_string()))?;
-    drop(journal);
-    dir::sync_name(&journal_dir).map_err(RestoreError::io(&journal_dir))?;
-    extent::write(dir.at(), head.ledger, head.head);
-    clean_shutdown::write(dir.at(), &dir.at().join(STORE_DIR), head.head);
-    Ok(())
+    Ok(new_ledger::complete(lock, journal)?)
 }
 
 /// Step 5.

@@ -64,6 +64,14 @@ pub struct ProcessSpec {
     pub stdin: Option<PathBuf>,
 }
 
+impl ProcessSpec {
+    /// The name of one instance: `name-instance` for a specification with several instances, else `name`.
+    #[must_use]
+    pub fn display_name(&self, instance: u32) -> String {
+        if self.instances > 1 { format!("{}-{instance}", self.name) } else { self.name.clone() }
+    }
+}
+
 const fn one() -> u32 {
     1
 }

@@ -68,7 +68,7 @@ impl ProcessHandle {
     /// The name of the instance: `name-instance` for a specification with several instances, else `name`.
     #[must_use]
     pub fn display_name(&self) -> String {
-        if self.spec.instances > 1 { format!("{}-{}", self.spec.name, self.instance) } else { self.spec.name.clone() }
+        self.spec.display_name(self.instance)
     }
 
     /// Seconds since the start; `None` unless the instance is running.
