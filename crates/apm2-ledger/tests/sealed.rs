@@ -9,7 +9,10 @@ use std::{
 
 use apm2_ledger::{
     EventQuery, FindError, KindSet, Ledger, Origin, Reader, StoreCheck,
-    journal::sealed::{block::Slot, builder::SealedBuilder, header::SealedHeader, reader::SealedSegment},
+    journal::{
+        sealed::{block::Slot, builder::SealedBuilder, header::SealedHeader, reader::SealedSegment},
+        segment::{FORMAT_VERSION, SegmentHeader},
+    },
     rebuild,
     record::{decode_event, encode_stream},
     verify,
@@ -319,6 +322,19 @@ fn a_missing_sealed_segment_is_damage() {
     assert!(!verify(copy.path(), &mut |_| {}).unwrap().findings.is_empty());
 }
 
+/// The header of the plain file that a sealed segment was made from.
+fn plain_header_of(sealed: &SealedHeader) -> SegmentHeader {
+    let SealedHeader { ledger, number, first_seq, chain_before, .. } = *sealed;
+    SegmentHeader {
+        version: FORMAT_VERSION,
+        ledger,
+        number,
+        first_seq,
+        chain_before,
+        len: sealed_segments().segment_bytes,
+    }
+}
+
 #[test]
 fn a_copy_that_ends_with_a_sealed_segment_goes_on_after_it() {
     let (dir, events) = sealed_ledger();
@@ -329,7 +345,10 @@ fn a_copy_that_ends_with_a_sealed_segment_goes_on_after_it() {
         let last = sealed(copy.path()).pop().unwrap();
         let header = *SealedSegment::open(&last).unwrap().header();
         if has_plain {
-            fs::write(last.with_extension("seg"), b"the beginning of a plain file").unwrap();
+            // As a program leaves it that copied the plain file when it had no commit yet.
+            let mut plain = plain_header_of(&header).to_bytes().to_vec();
+            plain.resize(usize::try_from(sealed_segments().segment_bytes).unwrap(), 0);
+            fs::write(last.with_extension("seg"), plain).unwrap();
         }
         let kept = usize::try_from(header.last_seq()).unwrap();
         for _ in 0..2 {
@@ -566,4 +585,51 @@ fn states_in_a_footer_that_are_not_those_of_the_events_are_found() {
     with_states(path, |states| drop(states.remove(0)));
     let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
     assert!(findings.len() == 1 && findings[0].message.contains("segment 3: the state of stream"), "{findings:?}");
+}
+
+/// A closed ledger with the plain files of its sealed segments still beside them, and the paths of these plain files.
+fn ledger_with_plain_files() -> (TempDir, Vec<Event>, Vec<PathBuf>) {
+    let dir = private_dir();
+    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
+    fill(&ledger, stream(1), 120);
+    let events = all_events(&ledger);
+    wait_until_sealed(dir.path());
+    ledger.close().unwrap();
+    let mut plain = segments(dir.path());
+    plain.pop();
+    assert!(plain.len() > 2);
+    (dir, events, plain)
+}
+
+#[test]
+fn every_flipped_bit_in_a_plain_file_beside_its_sealed_segment_is_found_by_verify_and_changes_no_answer() {
+    let (dir, events, plain) = ledger_with_plain_files();
+    let report = verify(dir.path(), &mut |_| {}).unwrap();
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    for (number, path) in plain.iter().enumerate() {
+        let bytes = fs::read(path).unwrap();
+        for (at, step) in (number..bytes.len()).step_by(1009).zip(0..) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1 << (step % 8);
+            fs::write(path, damaged).unwrap();
+            let report = verify(dir.path(), &mut |_| {}).unwrap();
+            assert_eq!(report.findings.len(), 1, "byte {at} of {}: {:?}", path.display(), report.findings);
+            assert!(report.findings[0].message.contains("plain file"), "{:?}", report.findings);
+            let read: Vec<Event> = Reader::open(dir.path()).unwrap().events(1, u64::MAX).map(Result::unwrap).collect();
+            assert_eq!(read, events);
+        }
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_plain_file_that_belongs_to_another_segment_or_ends_within_a_commit_is_found_by_verify() {
+    let (dir, _, plain) = ledger_with_plain_files();
+    let bytes = fs::read(&plain[0]).unwrap();
+    let in_first_commit = SegmentHeader::parse(&bytes).unwrap().to_bytes().len() + 50;
+    for other in [fs::read(&plain[1]).unwrap(), bytes[..in_first_commit].to_vec(), Vec::new()] {
+        fs::write(&plain[0], other).unwrap();
+        let report = verify(dir.path(), &mut |_| {}).unwrap();
+        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
+    }
 }

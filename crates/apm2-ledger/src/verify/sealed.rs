@@ -1,6 +1,6 @@
-//! Checks the sealed segments of a journal.
+//! Checks the sealed segments of a journal, and the plain files that are kept beside them for some time.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, io};
 
 use apm2_model::event::stream_id::StreamId;
 
@@ -10,8 +10,9 @@ use crate::{
     file,
     journal::{
         reader::sealed_damage,
+        scan::{Scan, Scanned},
         sealed::{check::Checked, error::SealedError, reader::SealedSegment},
-        segment::FORMAT_VERSION,
+        segment::{FORMAT_VERSION, SegmentHeader},
         segment_file::{SegmentFile, SegmentStart},
     },
     record::decode_stream,
@@ -82,7 +83,32 @@ impl Verifier<'_> {
         }
         self.check_invariants(streams, first_seq, last_seq);
         (self.next_seq, self.chain) = (last_seq + 1, segment.chain_after().ok().or(chain).unwrap_or(self.chain));
+        self.check_plain_file(file, &segment)
+    }
+
+    /// Checks the plain file of a sealed segment, which is read where the sealed file is damaged. It is removed some time after
+    /// the segment was sealed.
+    fn check_plain_file(&mut self, file: &SegmentFile, segment: &SealedSegment) -> Result<(), OpenError> {
+        let path = file.plain_path();
+        let bytes = match file::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if file::is_not_regular(&error) => {
+                self.add_plain_finding(segment, &error.to_string());
+                return Ok(());
+            }
+            Err(error) => return Err(OpenError::io(&path)(error)),
+        };
+        if let Some(what) = plain_damage(&bytes, segment) {
+            self.add_plain_finding(segment, &what);
+        }
         Ok(())
+    }
+
+    fn add_plain_finding(&mut self, segment: &SealedSegment, what: &str) {
+        let (number, first_seq) = (segment.header().number, segment.header().first_seq);
+        let message = format!("segment {number}: the plain file beside the sealed one: {what}");
+        self.add_finding(FindingKind::Damage, first_seq, segment.header().last_seq(), message);
     }
 
     /// Compares the states in the footer with those after the events of the segment. A segment has the states of all
@@ -118,4 +144,28 @@ impl Verifier<'_> {
             (self.progress)(self.events);
         }
     }
+}
+
+/// What is damaged in `bytes`, the plain file of a sealed segment. `None` if it has the events of the segment, or the first part
+/// of them: a ledger that began as a copy may have a plain file from before the segment was full, and the sealed one from after.
+fn plain_damage(bytes: &[u8], segment: &SealedSegment) -> Option<String> {
+    let header = match SegmentHeader::parse(bytes) {
+        Ok(header) => header,
+        Err(error) => return Some(error.to_string()),
+    };
+    if SegmentStart::from(header) != SegmentStart::from(segment) {
+        return Some("its header differs".to_owned());
+    }
+    let mut scan = Scan::new(bytes, &header, true).of_copy(true);
+    for found in scan.by_ref() {
+        match found {
+            Scanned::Commit(..) => {}
+            Scanned::Damage(damage) => return Some(damage.what),
+            Scanned::Torn(_) => return None,
+        }
+    }
+    let last_seq = segment.header().last_seq();
+    let has_other_events = scan.next_seq() > last_seq + 1
+        || scan.next_seq() == last_seq + 1 && segment.chain_after().is_ok_and(|chain| chain != scan.next_chain());
+    has_other_events.then(|| "its events differ".to_owned())
 }
