@@ -24,6 +24,8 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
+use crate::place;
+
 /// The kernel's list of locks.
 const LOCKS_FILE: &str = "/proc/locks";
 
@@ -71,6 +73,9 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Ownership::Free),
         opened => opened?,
     };
+    if is_free(&opened)? {
+        return Ok(Ownership::Free);
+    }
     for pid in holders(dir, &opened)? {
         let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
             Err(Errno::SRCH) => continue,
@@ -82,11 +87,17 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
             return Ok(Ownership::Process(Owner { pid, pidfd }));
         }
     }
-    // The lock is released immediately, when the descriptor is closed. A starting owner waits longer for the lock than
-    // it is held here.
+    Ok(if is_free(&opened)? { Ownership::Free } else { Ownership::Unseen })
+}
+
+/// Whether no process has the ledger in the directory open. The lock is tried before its holder is looked up, because the first
+/// read of `/proc/locks` in a while takes 10 ms and more: the kernel waits until all processors have passed a quiescent state
+/// (RCU).
+fn is_free(opened: &File) -> io::Result<bool> {
     match opened.try_lock_shared() {
-        Ok(()) => Ok(Ownership::Free),
-        Err(TryLockError::WouldBlock) => Ok(Ownership::Unseen),
+        // A starting owner waits longer for the lock than it is held here.
+        Ok(()) => opened.unlock().map(|()| true),
+        Err(TryLockError::WouldBlock) => Ok(false),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }
@@ -94,21 +105,28 @@ pub fn ownership(dir: &Path) -> io::Result<Ownership> {
 /// Whether the process `pid` may have the ledger in `dir` open. `None` stands for a process that is not visible here.
 /// Returns false if another process or no process has the ledger open.
 ///
+/// The usual case is answered without `/proc/locks`: the lock is held, the owner file names `pid`, and the file `place` names this
+/// directory. A hard-linked copy of the directory has the owner file of the original, but its `place` names the original.
+///
 /// # Errors
 /// The directory cannot be opened, or `/proc/locks` cannot be read.
 pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
     let opened = File::open(dir)?;
+    if is_free(&opened)? {
+        return Ok(false);
+    }
+    if pid.is_some() && noted_owner(dir) == pid && place::is_noted_for(dir, &opened.metadata()?) {
+        return Ok(true);
+    }
     // The pids in `/proc/locks` are those of the pid namespace to which `/proc` belongs.
     let holders = if proc_is_of_our_namespace() { holders(dir, &opened)? } else { Vec::new() };
     let is_pid = |holder: &Pid| i32::try_from(pid.unwrap_or_default()) == Ok(holder.as_raw_nonzero().get());
-    if !holders.is_empty() {
-        return Ok(holders.iter().any(is_pid));
-    }
-    match opened.try_lock_shared() {
-        Ok(()) => Ok(false),
-        Err(TryLockError::WouldBlock) => Ok(true),
-        Err(TryLockError::Error(error)) => Err(error),
-    }
+    Ok(if holders.is_empty() { !is_free(&opened)? } else { holders.iter().any(is_pid) })
+}
+
+/// The process in the owner file, which took the lock last. In a copy of the directory it is the owner of the original.
+fn noted_owner(dir: &Path) -> Option<u32> {
+    String::from_utf8(file::read(&dir.join(OWNER_FILE)).ok()?).ok()?.trim().parse().ok()
 }
 
 /// The processes that hold an exclusive lock on the directory. Some file systems (btrfs) show different device numbers
@@ -116,8 +134,7 @@ pub(crate) fn may_be_owner(dir: &Path, pid: Option<u32>) -> io::Result<bool> {
 fn holders(dir: &Path, opened: &File) -> io::Result<Vec<Pid>> {
     let metadata = opened.metadata()?;
     let device = (major(metadata.dev()), minor(metadata.dev()));
-    let noted = file::read(&dir.join(OWNER_FILE)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-    let hint = noted.and_then(|text| text.trim().parse::<i32>().ok());
+    let hint = noted_owner(dir).and_then(|pid| i32::try_from(pid).ok());
     let text = fs::read_to_string(LOCKS_FILE)?;
     let of_inode = text.lines().filter_map(parse_lock_line).filter(|lock| lock.inode == metadata.ino());
     let of_dir = of_inode.filter(|lock| lock.device == device || Some(lock.pid) == hint);
@@ -212,6 +229,8 @@ impl Owner {
 
 #[cfg(test)]
 mod tests {
+    use apm2_core::process::LedgerPlace;
+
     use super::*;
 
     #[test]
@@ -246,5 +265,24 @@ mod tests {
         assert!(!may_be_owner(dir.path(), Some(std::process::id())).unwrap());
         assert!(matches!(ownership(dir.path()).unwrap(), Ownership::Free));
         assert!(matches!(ownership(&dir.path().join("missing")).unwrap(), Ownership::Free));
+    }
+
+    #[test]
+    fn the_files_of_the_owner_prove_only_the_ownership_of_their_own_directory() {
+        let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        // This process holds no lock; another process would be found in /proc/locks.
+        let other = std::os::unix::process::parent_id();
+        fs::write(dir.path().join(OWNER_FILE), format!("{other}\n")).unwrap();
+        place::note(dir.path(), LedgerPlace { nonce: uuid::Uuid::new_v4(), has_old_markers: false }).unwrap();
+        for name in [OWNER_FILE, "place"] {
+            fs::hard_link(dir.path().join(name), copy.path().join(name)).unwrap();
+        }
+        assert!(!may_be_owner(dir.path(), Some(other)).unwrap(), "the directory is not locked");
+        let held = [&dir, &copy].map(|dir| File::open(dir.path()).unwrap());
+        held.iter().for_each(|held| held.try_lock().unwrap());
+        assert!(may_be_owner(dir.path(), Some(other)).unwrap(), "the files answer");
+        assert!(!may_be_owner(copy.path(), Some(other)).unwrap(), "the file `place` is of another directory");
+        assert!(may_be_owner(copy.path(), Some(std::process::id())).unwrap());
+        assert!(!may_be_owner(dir.path(), Some(1)).unwrap());
     }
 }

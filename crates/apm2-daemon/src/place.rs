@@ -108,6 +108,13 @@ pub(crate) fn note(dir: &Path, place: LedgerPlace) -> io::Result<()> {
     file::replace(dir, FILE, &serde_json::to_vec(&noted)?)
 }
 
+/// Whether the file was written for the directory `dir` with this metadata, in this boot. The copies of the file in a copy of the
+/// directory were not.
+pub(crate) fn is_noted_for(dir: &Path, metadata: &fs::Metadata) -> bool {
+    let noted = read(dir).ok().flatten();
+    noted.is_some_and(|noted| (noted.boot, noted.device, noted.inode) == (boot_id(), metadata.dev(), metadata.ino()))
+}
+
 fn read(dir: &Path) -> io::Result<Option<Noted>> {
     let bytes = match file::read(&dir.join(FILE)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
