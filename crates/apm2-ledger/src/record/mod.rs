@@ -19,7 +19,10 @@ pub(crate) mod stream;
 
 use apm2_model::{
     event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
-    spec::id::ProcessId,
+    spec::{
+        id::ProcessId,
+        redact::{FILTER_VERSION, spec::redact_spec},
+    },
     state::stream::Stream,
 };
 
@@ -31,9 +34,15 @@ use crate::{
 /// The newest record version of an event.
 const EVENT_VERSION_MAX: u8 = 3;
 
-/// Version of the stream state in snapshots. A snapshot of another version is ignored, and the stream is replayed from
-/// its events.
-const REDUCER_VERSION: u8 = 6;
+/// Version of the stream state in snapshots. A snapshot of another version, but for
+/// [`REDUCER_VERSION_WITHOUT_FILTER`], is ignored, and the stream is replayed from its events.
+///
+/// After the version byte follow the version of the secret filter that masked the specification, 2 bytes little-endian, and the
+/// state.
+const REDUCER_VERSION: u8 = 7;
+
+/// The version before: the same state without the version of the secret filter.
+const REDUCER_VERSION_WITHOUT_FILTER: u8 = 6;
 
 /// Error from encoding or decoding a record.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +53,7 @@ pub enum RecordError {
     /// The record was written by a newer version of this program.
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
-    /// The stream snapshot has another version than the only one that this program reads and writes.
+    /// The stream snapshot has a version that this program does not read.
     #[error("stream snapshot version {0}; this program knows version {REDUCER_VERSION}")]
     StreamVersion(u8),
     /// The encoded event is larger than [`RECORD_BYTES_MAX`]. Contains its size in bytes.
@@ -136,6 +145,7 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
 /// When the encoded snapshot is larger than [`RECORD_BYTES_MAX`].
 pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
+    out.extend_from_slice(&FILTER_VERSION.to_le_bytes());
     codec::encode(&stream::StreamV1::from(stream), &mut out)?;
     if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
@@ -145,30 +155,39 @@ pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// When the bytes are not a valid snapshot, or a snapshot of another version.
 pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
-    record_of_stream(bytes)?.into_stream()
+    let (record, filter) = record_of_stream(bytes)?;
+    let mut stream = record.into_recorded()?;
+    // Another version of the filter may have masked less. The present one would change nothing, and takes more time than all
+    // else.
+    if filter != Some(FILTER_VERSION) {
+        redact_spec(&mut stream.handle.spec);
+    }
+    Ok(stream)
 }
 
-fn record_of_stream(bytes: &[u8]) -> Result<stream::StreamV1, RecordError> {
-    match bytes.split_first() {
-        None => Err(RecordError::Empty),
-        Some((&REDUCER_VERSION, rest)) => Ok(codec::decode(rest)?),
-        Some((version, _)) => Err(RecordError::StreamVersion(*version)),
+/// The record of a stream state, and the version of the secret filter that masked its specification, if it is known.
+fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV1, Option<u16>), RecordError> {
+    match bytes {
+        [] => Err(RecordError::Empty),
+        [REDUCER_VERSION, low, high, rest @ ..] => Ok((codec::decode(rest)?, Some(u16::from_le_bytes([*low, *high])))),
+        [REDUCER_VERSION_WITHOUT_FILTER, rest @ ..] => Ok((codec::decode(rest)?, None)),
+        [version, ..] => Err(RecordError::StreamVersion(*version)),
     }
 }
 
 /// Checks that `bytes` are a stream snapshot that [`decode_stream`] accepts. Returns the stream, and the last event of the
-/// snapshot. This takes a fraction of the time of [`decode_stream`], which masks the specification again.
+/// snapshot. Masks nothing.
 ///
 /// # Errors
 /// Those of [`decode_stream`].
 pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64), RecordError> {
-    let stream = record_of_stream(bytes)?.into_recorded()?;
+    let stream = record_of_stream(bytes)?.0.into_recorded()?;
     Ok((stream.id, stream.last_seq))
 }
 
-/// Whether `bytes` are a stream snapshot of the version that this program writes.
+/// Whether `bytes` are a stream snapshot of a version that this program reads.
 pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
-    bytes.first() == Some(&REDUCER_VERSION)
+    matches!(bytes.first(), Some(&(REDUCER_VERSION | REDUCER_VERSION_WITHOUT_FILTER)))
 }
 
 #[cfg(test)]
@@ -177,6 +196,35 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+
+    /// The bytes of the state of a stream whose specification has an argument that the filter masks, as an earlier filter left it.
+    fn unmasked_state() -> Vec<u8> {
+        use apm2_model::spec::{ProcessSpec, redact::spec::RedactedSpec};
+        let spec = ProcessSpec::builder().name("n").command("c").args(["ghp_abcdef12"]).build();
+        let stream = StreamId { process_id: spec.id, instance: 0 };
+        let kind = EventKind::Registered { spec: RedactedSpec::new(&spec) };
+        let event = Event { stream, kind, ..observed(String::new()) };
+        let bytes = encode_stream(&Stream::begin(&event).unwrap()).unwrap();
+        let at = bytes.windows(10).position(|part| part == b"<redacted>").unwrap();
+        assert_eq!(bytes[at - 1], 10, "the length of the argument");
+        [&bytes[..at - 1], &[12], b"ghp_abcdef12", &bytes[at + 10..]].concat()
+    }
+
+    #[test]
+    fn a_state_is_masked_again_unless_the_present_filter_masked_it() {
+        let args = |bytes: &[u8]| decode_stream(bytes).unwrap().handle.spec.args;
+        let state = unmasked_state();
+        assert_eq!(args(&state), ["ghp_abcdef12"], "it says that the present filter masked it");
+        let other = [&[REDUCER_VERSION], (FILTER_VERSION + 1).to_le_bytes().as_slice(), &state[3..]].concat();
+        let unknown = [&[REDUCER_VERSION_WITHOUT_FILTER], &state[3..]].concat();
+        for bytes in [other, unknown] {
+            assert!(is_current_stream(&bytes));
+            assert_eq!(args(&bytes), ["<redacted>"]);
+        }
+        for bytes in [&[][..], &[REDUCER_VERSION], &[REDUCER_VERSION, 0], &[5, 0, 0], &[8, 0, 0]] {
+            decode_stream(bytes).unwrap_err();
+        }
+    }
 
     fn observed(detail: String) -> Event {
         let stamp = Timestamp { wall_ns: 0, boot_ns: 0, boot_id: Uuid::nil() };

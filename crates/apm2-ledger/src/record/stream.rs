@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use apm2_model::{
     event::stream_id::StreamId,
-    spec::redact::spec::{RedactedSpec, redact_spec},
+    spec::redact::spec::RedactedSpec,
     state::{
         ProcessState,
         handle::ProcessHandle,
@@ -209,12 +209,6 @@ impl From<&Stream> for StreamV1 {
 }
 
 impl StreamV1 {
-    pub(crate) fn into_stream(self) -> Result<Stream, RecordError> {
-        let mut stream = self.into_recorded()?;
-        redact_spec(&mut stream.handle.spec);
-        Ok(stream)
-    }
-
     /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
     /// than the present one does.
     pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {

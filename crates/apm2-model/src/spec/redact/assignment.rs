@@ -69,6 +69,9 @@ const PARAMETERS: [&str; 22] = [
 /// Finds the values that are secrets according to their names.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     quoted(text, spans);
+    if !["=", ":", ">"].iter().any(|sign| text.may_contain(sign)) {
+        return;
+    }
     let mut at = 0;
     // The end of a value that is the name of a secret, as in `name: DB_PASSWORD`. The assignment after it, `value: …`,
     // then holds the secret.
@@ -96,7 +99,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
 
 /// Finds `password "…"`: a quoted text after the word and one blank.
 fn quoted(text: Text<'_>, spans: &mut Spans) {
-    for word in ["assword", "assphrase", "asswd"] {
+    for word in ["assword", "assphrase", "asswd"].into_iter().filter(|word| text.may_contain(word)) {
         for at in positions(text.text, word) {
             let end = at + word.len();
             let found = Value::at(text, end, End::Word);

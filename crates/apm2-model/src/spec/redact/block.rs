@@ -27,8 +27,9 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     let mut from = 0;
     // Each marker is searched for again only after the last match. Otherwise, many begin markers without an end would
     // take quadratic time.
-    let mut begin = position(text.text, BEGIN, 0);
-    let mut end = position(text.text, END, 0);
+    let has_dashes = text.may_contain(DASHES) && position(text.text, DASHES, 0).is_some();
+    let first = |marker| if has_dashes { position(text.text, marker, 0) } else { None };
+    let (mut begin, mut end) = (first(BEGIN), first(END));
     loop {
         begin = begin.and_then(|begin| position(text.text, BEGIN, begin.max(from)));
         end = end.and_then(|end| position(text.text, END, end.max(from)));
@@ -66,6 +67,9 @@ fn argument_start(text: Text<'_>, from: usize, end: usize) -> usize {
 
 /// Finds lines whose last word has exactly the length and the characters of a line of a key.
 fn lone_lines(text: Text<'_>, spans: &mut Spans) {
+    if LINE_LENGTHS.iter().all(|length| text.text.len() < *length) {
+        return;
+    }
     for (start, line) in text.lines() {
         let word = line.rsplit([' ', '\t']).next().unwrap_or_default();
         let end = start + line.len();

@@ -261,6 +261,9 @@ impl Command<'_> {
         // A text that begins with `-` and contains blanks, such as a key block, is not an option.
         let is_name = !word.text.contains(['=', ':', ' ', '\n']);
         let verdict = if is_name { name::judge(name, None) } else { None };
+        if verdict.is_none() && !is_of_program {
+            return;
+        }
         let is_certain = match verdict {
             None => is_of_program,
             Some(verdict) if verdict.strength == Strength::Strong => true,

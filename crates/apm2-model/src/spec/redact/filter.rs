@@ -42,7 +42,7 @@ pub(crate) fn redact_args(mut args: Vec<String>) -> Vec<String> {
 fn settled(text: &str, is_args: bool) -> Option<Cow<'_, str>> {
     let mut settled = Cow::Borrowed(text);
     for _ in 0..PASSES_MAX {
-        let spans = spans(Text { text: &settled, is_args });
+        let spans = spans(Text::new(&settled, is_args));
         if spans.is_empty() {
             return Some(settled);
         }
@@ -57,7 +57,7 @@ fn settled(text: &str, is_args: bool) -> Option<Cow<'_, str>> {
 
 /// The parts of a value that look like secrets.
 pub(crate) fn secrets_in(value: &str) -> Vec<&str> {
-    spans(Text { text: value, is_args: false }).parts(value)
+    spans(Text::new(value, false)).parts(value)
 }
 
 fn spans(text: Text<'_>) -> Spans {

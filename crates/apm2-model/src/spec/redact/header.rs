@@ -41,8 +41,12 @@ const FOLDED_LINES_MAX: usize = 64;
 
 /// Finds the secret values of HTTP headers.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
+    let (names, schemes) = (["authorization", "cookie"], ["bearer", "basic", "apikey"]);
+    if !names.iter().chain(&schemes).any(|word| text.may_contain(word)) {
+        return;
+    }
     let lower = text.text.to_ascii_lowercase();
-    for name in ["authorization", "cookie"] {
+    for name in names {
         let mut done = 0;
         for at in positions(&lower, name) {
             if at >= done {
@@ -50,7 +54,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
             }
         }
     }
-    for scheme in ["bearer", "basic", "apikey"] {
+    for scheme in schemes {
         for at in positions(&lower, scheme) {
             credential(text, scheme, at, spans);
         }

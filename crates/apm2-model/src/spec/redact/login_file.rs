@@ -10,6 +10,9 @@ use crate::spec::redact::{
 /// Finds the passwords in lines of `.netrc` and `.pgpass`.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
     netrc(text, spans);
+    if !text.may_contain(":") {
+        return;
+    }
     for (start, line) in text.lines() {
         pgpass(start, line, spans);
     }
@@ -17,7 +20,7 @@ pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
 
 /// Finds `machine h login u password x`, also if it spans several lines.
 fn netrc(text: Text<'_>, spans: &mut Spans) {
-    if text.is_args || !text.text.contains("password") {
+    if text.is_args || !text.may_contain("password") || !text.text.contains("password") {
         return;
     }
     let mut before = ["", "", ""];

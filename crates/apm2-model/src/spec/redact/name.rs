@@ -2,8 +2,13 @@
 
 mod words;
 
-use crate::spec::redact::name::words::{
-    ABOUT, AFTER, ENDINGS, KEY_KINDS, NOUNS, Noun, OPEN_KEYS, OPEN_PASSES, OPEN_TOKENS, SWITCHES, VERBS,
+use std::sync::LazyLock;
+
+use crate::spec::redact::{
+    characters::Characters,
+    name::words::{
+        ABOUT, AFTER, ENDINGS, KEY_KINDS, NOUNS, Noun, OPEN_KEYS, OPEN_PASSES, OPEN_TOKENS, SWITCHES, VERBS,
+    },
 };
 
 /// How strongly a name suggests that its value is a secret.
@@ -27,9 +32,22 @@ pub(crate) struct Verdict {
 /// The greatest number of words of a name that are examined. In a longer name, only the last words are examined.
 const WORDS_MAX: usize = 12;
 
+/// The characters of each noun and ending.
+static NOUN_CHARACTERS: LazyLock<Vec<Characters>> =
+    LazyLock::new(|| NOUNS.iter().chain(&ENDINGS).map(|(noun, _)| Characters::of(noun)).collect());
+
+/// Whether the text can contain a noun for a secret. Most names cannot, and need not be split into words.
+fn may_contain_noun(text: &str) -> bool {
+    let characters = Characters::of(text);
+    NOUN_CHARACTERS.iter().any(|noun| characters.include(*noun))
+}
+
 /// Decides whether the value with this name is a secret; `None` if it is not. `before` is the word before the name in
 /// plain text.
 pub(crate) fn judge(name: &str, before: Option<&str>) -> Option<Verdict> {
+    if !may_contain_noun(name) && before.is_none_or(|before| !may_contain_noun(before)) {
+        return None;
+    }
     let is_constant =
         name.bytes().any(|byte| byte.is_ascii_uppercase()) && !name.bytes().any(|byte| byte.is_ascii_lowercase());
     let mut words = words_of(name);

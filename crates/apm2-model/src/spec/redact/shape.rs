@@ -254,10 +254,13 @@ fn is_of(byte: u8, joined: &str) -> bool {
 
 /// The range of the token at `at`, if the text there has a form that does not occur in other texts.
 fn form_end(text: Text<'_>, at: usize) -> Option<(usize, usize)> {
-    let sample = text.sample(at, LOOK_BYTES_MAX);
-    if sample.starts_with('$') {
-        return crypt_hash(sample).map(|length| (at, at + length));
+    if text.byte(at) == Some(b'$') {
+        return crypt_hash(text.sample(at, LOOK_BYTES_MAX)).map(|length| (at, at + length));
     }
+    if text.text.len() < at + FORM_BYTES_MIN {
+        return None;
+    }
+    let sample = text.sample(at, LOOK_BYTES_MAX);
     let length = sample.bytes().position(|byte| !(is_of(byte, ENCODED) || byte == b':')).unwrap_or(sample.len());
     let word = sample.get(..length).filter(|word| word.len() >= FORM_BYTES_MIN)?;
     telegram(word).or_else(|| discord(word)).or_else(|| azure(word)).map(|(from, to)| (at + from, at + to))

@@ -4,6 +4,8 @@ use std::iter;
 
 use memchr::memmem;
 
+use crate::spec::redact::characters::Characters;
+
 /// The separator between two arguments. It is the NUL byte, which an argument cannot contain (execve(2)).
 pub(crate) const BORDER: char = '\0';
 
@@ -17,9 +19,19 @@ pub(crate) struct Text<'a> {
     /// Whether the text consists of arguments. A quote or an option then ends at the end of its argument at the latest,
     /// and not at the end of a line.
     pub(crate) is_args: bool,
+    characters: Characters,
 }
 
 impl<'a> Text<'a> {
+    pub(crate) const fn new(text: &'a str, is_args: bool) -> Self {
+        Self { text, is_args, characters: Characters::of(text) }
+    }
+
+    /// Whether the text can contain `word`, in any case. Almost always false for a short text without the word.
+    pub(crate) const fn may_contain(&self, word: &str) -> bool {
+        self.characters.include(Characters::of(word))
+    }
+
     pub(crate) fn byte(&self, at: usize) -> Option<u8> {
         self.text.as_bytes().get(at).copied()
     }
@@ -118,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_sample_ends_between_two_characters() {
-        let text = Text { text: "a\u{fc}\u{1f600}b", is_args: false };
+        let text = Text::new("a\u{fc}\u{1f600}b", false);
         for (bytes_max, expected) in
             [(0, ""), (1, "a"), (2, "a"), (3, "a\u{fc}"), (6, "a\u{fc}"), (7, "a\u{fc}\u{1f600}"), (99, text.text)]
         {
@@ -129,7 +141,7 @@ mod tests {
 
     #[test]
     fn each_line_has_its_position() {
-        let text = Text { text: "a\u{fc}\r\nb\0c\n", is_args: true };
+        let text = Text::new("a\u{fc}\r\nb\0c\n", true);
         let lines: Vec<(usize, &str)> = text.lines().collect();
         assert_eq!(lines, [(0, "a\u{fc}"), (4, ""), (5, "b"), (7, "c"), (9, "")]);
     }

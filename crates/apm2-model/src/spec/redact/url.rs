@@ -24,12 +24,16 @@ const LOGIN_BYTES_MAX: usize = 1024;
 
 /// Finds passwords in logins, and tokens that stand in place of a login.
 pub(crate) fn find(text: Text<'_>, spans: &mut Spans) {
-    for at in positions(text.text, "://") {
-        let start = at + 3;
-        login(text, at, start, spans);
-        hook(text, start, spans);
+    if text.may_contain("://") {
+        for at in positions(text.text, "://") {
+            let start = at + 3;
+            login(text, at, start, spans);
+            hook(text, start, spans);
+        }
     }
-    bare_logins(text, spans);
+    if text.may_contain("@") {
+        bare_logins(text, spans);
+    }
 }
 
 fn is_url_end(byte: u8) -> bool {

@@ -73,14 +73,14 @@ mod tests {
 
     #[test]
     fn each_argument_is_a_word() {
-        let words = |text| shown(&arguments(Text { text, is_args: true }));
+        let words = |text| shown(&arguments(Text::new(text, true)));
         assert_eq!(words("a b\0\0c\0"), [(0, "a b", false), (4, "", false), (5, "c", false), (7, "", false)]);
     }
 
     #[test]
     fn a_command_is_split_as_by_a_shell() {
         let words = |text: &str, from, to| -> Vec<(usize, String, bool)> {
-            let words = shell_words(Text { text, is_args: false }, from, to);
+            let words = shell_words(Text::new(text, false), from, to);
             shown(&words).into_iter().map(|(start, text, ends)| (start, text.to_owned(), ends)).collect()
         };
         let row = |start: usize, text: &str, ends: bool| (start, text.to_owned(), ends);
