@@ -62,6 +62,7 @@ mod poisoned;
 mod reboot;
 mod rebuild;
 mod retention;
+mod salvage;
 mod same_name;
 mod secrets;
 mod settings;

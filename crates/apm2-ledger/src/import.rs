@@ -117,7 +117,28 @@ impl Importer {
         let event = decode_event(seq, record).map_err(|source| ImportError::Record { seq, source })?;
         self.apply(&event).map_err(|source| ImportError::Illegal { seq, source })?;
         self.commit.push(record);
-        if self.commit.body_len() >= COMMIT_BYTES_MAX { self.write_commit() } else { Ok(()) }
+        if self.commit.body_len() >= COMMIT_BYTES_MAX && self.is_end_of_append(&event) {
+            self.write_commit()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Whether a commit may end after the event: the invariants of its stream hold. Between the events of one append they may
+    /// not hold, and an append has at most [`APPEND_BYTES_MAX`](crate::limits::APPEND_BYTES_MAX) bytes.
+    fn is_end_of_append(&self, event: &Event) -> bool {
+        self.states.get(event.stream).is_none_or(|stream| stream.broken_invariant().is_none())
+    }
+
+    /// The directory that is being built.
+    pub(crate) fn dir(&self) -> &LedgerDir {
+        &self.dir
+    }
+
+    /// The number and the hash of the events so far.
+    pub(crate) fn head(&mut self) -> Result<Head, ImportError> {
+        self.write_commit()?;
+        Ok(Head { size: self.journal.next_seq() - 1, chain: self.journal.chain() })
     }
 
     fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
@@ -144,8 +165,7 @@ impl Importer {
     /// # Errors
     /// When it has other events, or cannot be written.
     pub fn check(&mut self, expected: Head) -> Result<(), ImportError> {
-        self.write_commit()?;
-        let found = Head { size: self.journal.next_seq() - 1, chain: self.journal.chain() };
+        let found = self.head()?;
         if found == expected { Ok(()) } else { Err(ImportError::Chain { expected, found }) }
     }
 
@@ -155,6 +175,12 @@ impl Importer {
     /// When the ledger has other events, or cannot be written.
     pub fn finish(mut self, expected: Head) -> Result<(), ImportError> {
         self.check(expected)?;
+        self.complete()
+    }
+
+    /// Completes the ledger with the events that it has.
+    pub(crate) fn complete(mut self) -> Result<(), ImportError> {
+        self.write_commit()?;
         new_ledger::complete(self.staged.lock(), self.journal)?;
         Ok(self.staged.complete()?)
     }

@@ -129,6 +129,7 @@ mod rebuild;
 pub mod record;
 mod recovery;
 mod restore;
+mod salvage;
 mod sha256;
 mod shared_state;
 mod staged_dir;
@@ -166,6 +167,15 @@ pub use crate::{
     rebuild::{RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan},
     recovery::ExpectedLedger,
     restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
+    salvage::{
+        REPORT_FILE as SALVAGE_REPORT_FILE, SalvageForm, SalvageProgress, UNPLACED_FILE as SALVAGE_UNPLACED_FILE,
+        UnplacedEvent,
+        error::SalvageError,
+        evidence::SearchProgress,
+        report::{Gap, Placed, SalvageReport, SalvagedPart, UnplacedEvents, UnplacedReason, UnusedFile},
+        salvage, salvage_plan,
+        source_file::SourceKind,
+    },
     shared_state::Poison,
     staged_dir::StagedDirError,
     store::error::StoreError,

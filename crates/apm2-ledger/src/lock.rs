@@ -106,6 +106,43 @@ impl Drop for Lock {
     }
 }
 
+/// A shared lock of a ledger's directory: no process opens the ledger while it is held. It changes no file, and several processes
+/// may hold one at the same time.
+#[derive(Debug)]
+pub(crate) struct SharedLock(Arc<LedgerDir>);
+
+impl SharedLock {
+    /// Locks the directory `dir`. Waits for at most `wait` while another process has the ledger open.
+    pub(crate) fn take(dir: &Path, wait: Duration) -> Result<Self, OpenError> {
+        let began = Instant::now();
+        let opened = LedgerDir::open(dir)?;
+        loop {
+            match opened.file().try_lock_shared() {
+                Ok(()) => return Ok(Self(Arc::new(opened))),
+                Err(TryLockError::WouldBlock) if began.elapsed() < wait => thread::sleep(RETRY_INTERVAL),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(OpenError::Locked { path: dir.to_owned(), owner: read_owner_pid(opened.at()) });
+                }
+                Err(TryLockError::Error(error)) => return Err(OpenError::io(dir)(error)),
+            }
+        }
+    }
+
+    /// The locked directory.
+    pub(crate) const fn dir(&self) -> &Arc<LedgerDir> {
+        &self.0
+    }
+}
+
+impl Drop for SharedLock {
+    /// Unlocks explicitly, as [`Lock`] does.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.file().unlock() {
+            tracing::debug!(%error, "unlocking the ledger failed; the lock is released when its directory is closed");
+        }
+    }
+}
+
 /// Whether a process has the ledger in `dir` open. Tries to take a shared lock and releases it at once; meanwhile an
 /// opener of the ledger waits.
 pub(crate) fn has_owner(dir: &LedgerDir) -> bool {

@@ -19,6 +19,7 @@ pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod restore;
 pub(crate) mod run;
+pub(crate) mod salvage;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod tail;
@@ -55,6 +56,7 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     Backup(backup::BackupArgs),
     Restore(restore::RestoreArgs),
+    Salvage(salvage::SalvageArgs),
     Rebuild(rebuild::RebuildArgs),
     Migrate(migrate::MigrateArgs),
     Completions(completions::CompletionsArgs),
@@ -93,6 +95,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Import(args) => import::run(&args, context),
         Command::Backup(args) => backup::run(&args, context),
         Command::Restore(args) => restore::run(&args, context),
+        Command::Salvage(args) => salvage::run(&args, context),
         Command::Rebuild(args) => rebuild::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),

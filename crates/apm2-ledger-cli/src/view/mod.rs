@@ -11,6 +11,7 @@ pub(crate) mod exit;
 pub(crate) mod handle;
 pub(crate) mod notice;
 pub(crate) mod run;
+pub(crate) mod salvage;
 pub(crate) mod spec;
 pub(crate) mod stats;
 pub(crate) mod why;

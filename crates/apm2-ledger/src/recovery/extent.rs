@@ -13,7 +13,7 @@ use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path, time::UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use crate::{file, head::Head};
+use crate::{chain::Chain, file, head::Head};
 
 /// The name of the extent mark in the ledger's directory.
 pub(crate) const FILE: &str = "extent";
@@ -65,10 +65,16 @@ pub(crate) fn read(dir: &Path) -> Option<Extent> {
     Some(Extent { ledger: ledger.parse().ok()?, size: size.parse().ok()? })
 }
 
+/// The ledger and the head that the extent mark in `dir` states, also if the mark is a copy of that of another directory.
+pub(crate) fn stated(dir: &Path) -> Option<(Uuid, Head)> {
+    let text = String::from_utf8(file::read(&dir.join(FILE)).ok()?).ok()?;
+    let [_, ledger, size, chain, ..] = text.split_ascii_whitespace().collect::<Vec<_>>()[..] else { return None };
+    Some((ledger.parse().ok()?, Head { size: size.parse().ok()?, chain: Chain::parse(chain)? }))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chain::Chain;
 
     #[test]
     fn a_mark_is_valid_where_it_was_written_and_nowhere_else() {

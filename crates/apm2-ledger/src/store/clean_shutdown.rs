@@ -60,6 +60,14 @@ pub(crate) fn size_at_close(dir: &Path) -> Option<u64> {
     text.lines().next()?.split_once(' ')?.0.parse().ok()
 }
 
+/// The number of events at the last clean close, and the hash chain value after them. `None` while the ledger is open and
+/// after a crash.
+pub(crate) fn head_at_close(dir: &Path) -> Option<Head> {
+    let text = String::from_utf8(file::read(&dir.join(MARK)).ok()?).ok()?;
+    let (size, chain) = text.lines().next()?.split_once(' ')?;
+    Some(Head { size: size.parse().ok()?, chain: Chain::parse(chain)? })
+}
+
 /// Removes the clean-shutdown mark durably. Must be called before a file of the store is changed.
 pub(crate) fn remove(dir: &Path) -> io::Result<()> {
     match fs::remove_file(dir.join(MARK)) {

@@ -90,12 +90,36 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
         }
         Ok::<_, OpenError>(report)
     })?;
+    add_missing_at_end(dir, extent_size, &mut report);
+    Ok(report)
+}
+
+/// Verifies the segments of the journal in the open directory `dir`, but neither its catalogs nor the store. The paths in its errors
+/// are those of [`LedgerDir::at`].
+pub(crate) fn verify_journal(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, OpenError> {
+    match some_segments(dir) {
+        Ok(_) => {}
+        Err(OpenError::Damaged(damage)) => {
+            let mut verifier = Verifier::new(progress);
+            verifier.add_damage(&damage);
+            return Ok(verifier.finish(0).0);
+        }
+        Err(error) => return Err(error),
+    }
+    let extent_size = extent_size(dir);
+    let (verifier, count) = check_segments(dir, progress)?;
+    let mut report = verifier.finish(count).0;
+    add_missing_at_end(dir, extent_size, &mut report);
+    Ok(report)
+}
+
+/// Adds a finding to a report without findings, if the ledger is known to have held more events.
+fn add_missing_at_end(dir: &LedgerDir, extent_size: Option<u64>, report: &mut VerifyReport) {
     if report.findings.is_empty() {
         let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
         let missing = |known_size| missing_at_end(known_size, report.head.size);
         report.findings.extend(missing(at_close).or_else(|| missing(extent_size)));
     }
-    Ok(report)
 }
 
 /// Checks the journal. Returns the report, and the states of all streams.
@@ -103,6 +127,16 @@ fn check_journal(
     dir: &Arc<LedgerDir>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(VerifyReport, StreamStates), OpenError> {
+    let (mut verifier, count) = check_segments(dir, progress)?;
+    verifier.check_catalogs(dir)?;
+    Ok(verifier.finish(count))
+}
+
+/// Checks the segments of the journal. Returns their number, too.
+fn check_segments<'a>(
+    dir: &Arc<LedgerDir>,
+    progress: &'a mut dyn FnMut(u64),
+) -> Result<(Verifier<'a>, u64), OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
     let mut verifier = Verifier::new(progress);
     let mut count = 0;
@@ -112,8 +146,7 @@ fn check_journal(
         count += 1;
     }
     verifier.check_spare_segment(dir);
-    verifier.check_catalogs(dir)?;
-    Ok(verifier.finish(count))
+    Ok((verifier, count))
 }
 
 /// A finding if the journal ends at event `journal`, although the ledger is known to have held `known_size` events.
