@@ -25,6 +25,7 @@ const COMMANDS: [&str; 27] = [
     "import",
     "backup",
     "restore",
+    "salvage",
     "rebuild",
     "migrate",
     "completions",
