@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    ffi::OsString,
     io,
     path::PathBuf,
 };
@@ -247,9 +248,31 @@ impl Search {
                 proven.entry(run.first_seq - 1).or_default().push(run.chain_before);
             }
         }
+        let stores = self.stores_of_ledger(&frames);
+        for run in &mut frames {
+            let store = self.evidence.files.get(run.file).and_then(|file| file.store.as_ref());
+            run.is_trusted |= store.is_some_and(|store| stores.contains(store));
+        }
         let (used, unused): (Vec<_>, Vec<_>) = frames.into_iter().partition(|run| run.is_trusted);
         self.note_foreign(&unused);
         self.evidence.runs.extend(used);
+    }
+
+    /// The stores that belong to the ledger: a frame in them is connected with its hash chain, or they have its id, which each write to
+    /// a store repeats.
+    fn stores_of_ledger(&self, frames: &[Run]) -> HashSet<OsString> {
+        let store_of = |run: &Run| self.evidence.files.get(run.file).and_then(|file| file.store.clone());
+        let mut stores: HashSet<OsString> = frames.iter().filter(|run| run.is_trusted).filter_map(store_of).collect();
+        let Some(ledger) = self.evidence.ledger else { return stores };
+        for file in &self.evidence.files {
+            if let Some(store) = &file.store
+                && !stores.contains(store)
+                && FileBytes::open(&file.path).is_ok_and(|mut bytes| bytes.contains(ledger.as_bytes()))
+            {
+                stores.insert(store.clone());
+            }
+        }
+        stores
     }
 
     fn note_foreign(&mut self, runs: &[Run]) {

@@ -48,6 +48,19 @@ impl FileBytes {
         self.window.get(from..).unwrap_or_default()
     }
 
+    /// Whether the file has these bytes somewhere.
+    pub(crate) fn contains(&mut self, wanted: &[u8]) -> bool {
+        let mut offset = 0;
+        while offset < self.len {
+            let window = self.at(offset, wanted.len());
+            if window.windows(wanted.len()).any(|found| found == wanted) {
+                return true;
+            }
+            offset = offset.saturating_add((window.len() as u64).saturating_sub(wanted.len() as u64).max(1));
+        }
+        false
+    }
+
     fn fill(&mut self, offset: u64, count: usize) {
         let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
         self.start = offset;

@@ -1,6 +1,7 @@
 //! The files of a damaged ledger that may contain events.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -51,6 +52,8 @@ impl SourceKind {
 pub(crate) struct SourceFile {
     pub(crate) kind: SourceKind,
     pub(crate) path: PathBuf,
+    /// The name of the store's directory, if the file is a part of a store.
+    pub(crate) store: Option<OsString>,
 }
 
 /// All files of the ledger in `dir` that may contain events: those of the journal first, then those of the stores. `failed` gets
@@ -63,7 +66,7 @@ pub(crate) fn source_files(dir: &Path, failed: &mut Vec<(PathBuf, io::Error)>) -
             Some("seg") => SourceKind::Plain,
             _ => SourceKind::Other,
         };
-        found.push(SourceFile { kind, path });
+        found.push(SourceFile { kind, path, store: None });
     }
     for path in entries(dir, failed) {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
@@ -73,17 +76,24 @@ pub(crate) fn source_files(dir: &Path, failed: &mut Vec<(PathBuf, io::Error)>) -
             _ if name.starts_with(SET_ASIDE.as_bytes()) || name == REBUILT.as_bytes() => SourceKind::OldStore,
             _ => continue,
         };
-        add_below(&path, kind, &mut found, failed);
+        let store = path.file_name().map(ToOwned::to_owned);
+        add_below(&path, kind, store.as_ref(), &mut found, failed);
     }
     found.sort();
     found
 }
 
-fn add_below(dir: &Path, kind: SourceKind, found: &mut Vec<SourceFile>, failed: &mut Vec<(PathBuf, io::Error)>) {
+fn add_below(
+    dir: &Path,
+    kind: SourceKind,
+    store: Option<&OsString>,
+    found: &mut Vec<SourceFile>,
+    failed: &mut Vec<(PathBuf, io::Error)>,
+) {
     for path in entries(dir, failed) {
         match fs::symlink_metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => add_below(&path, kind, found, failed),
-            _ => found.push(SourceFile { kind, path }),
+            Ok(metadata) if metadata.is_dir() => add_below(&path, kind, store, found, failed),
+            _ => found.push(SourceFile { kind, path, store: store.cloned() }),
         }
     }
 }
