@@ -130,6 +130,7 @@ pub mod record;
 mod recovery;
 mod restore;
 mod salvage;
+mod segment_repair;
 mod sha256;
 mod shared_state;
 mod staged_dir;
@@ -176,6 +177,7 @@ pub use crate::{
         salvage, salvage_plan,
         source_file::SourceKind,
     },
+    segment_repair::SegmentRepair,
     shared_state::Poison,
     staged_dir::StagedDirError,
     store::error::StoreError,
