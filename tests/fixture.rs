@@ -13,6 +13,8 @@ use apm2_core::{
 use apm2_ledger::Ledger;
 use uuid::Uuid;
 
+use crate::support::is_so_in_time;
+
 /// 2026-01-31T12:00:00Z.
 const BEGINNING_NS: i64 = 1_769_860_800_000_000_000;
 const BOOT: Uuid = Uuid::from_u128(0x0b00_0000_0000_4000_8000_0000_0000_0001);
@@ -40,6 +42,31 @@ pub(crate) fn write_long(dir: &Path) {
     script.by_system(&mut pen, up(7000, StartTrigger::Start));
     script
         .by_system(&mut pen, vec![EventKind::Sampled { cpu_centipercent: 1, memory_bytes: 1, processes: None }; 1000]);
+    ledger.close().unwrap();
+}
+
+/// Writes a ledger of small sealed segments: processes that were unregistered, then one that was not.
+pub(crate) fn write_sealed(dir: &Path) {
+    let options = apm2_ledger::Options { segment_bytes: 8 * 1024, ..apm2_ledger::Options::default() };
+    let ledger = Ledger::open_with(dir, &options).unwrap();
+    let mut script = Script { ledger: &ledger, seconds: 0 };
+    for number in 1..=4_u128 {
+        let mut pen = pen(0x0606_0606_0606_4606_8606_0606_0606_0600 + (number << 120), 0);
+        let name = format!("old-{number}");
+        let spec = ProcessSpec::builder().id(pen.stream.process_id).name(&name).command("true").build();
+        script.by_system(&mut pen, vec![registered(&spec)]);
+        for _ in 0..30 {
+            script.by_system(&mut pen, vec![EventKind::BudgetReset]);
+        }
+        if number < 4 {
+            script.by_system(&mut pen, vec![EventKind::Unregistered]);
+        }
+    }
+    let files = |extension: &str| {
+        let names = std::fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().path());
+        names.filter(|path| path.extension().is_some_and(|found| found == extension)).count()
+    };
+    assert!(is_so_in_time(|| files("sealed") + 1 >= files("seg")), "the full segments are not sealed");
     ledger.close().unwrap();
 }
 

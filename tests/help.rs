@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 28] = [
+const COMMANDS: [&str; 29] = [
     "run",
     "up",
     "down",
@@ -27,6 +27,7 @@ const COMMANDS: [&str; 28] = [
     "restore",
     "salvage",
     "rebuild",
+    "retain",
     "migrate",
     "completions",
     "man",

@@ -61,6 +61,7 @@ mod pid_namespace;
 mod poisoned;
 mod reboot;
 mod rebuild;
+mod retain;
 mod retention;
 mod salvage;
 mod same_name;

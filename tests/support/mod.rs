@@ -9,7 +9,7 @@ pub(crate) use self::{
     following::Following,
     place::{Outcome, Place, finish, helpers_of},
     running::Running,
-    wait::{gone, wait_until},
+    wait::{gone, is_so_in_time, wait_until},
 };
 
 use nix::{

@@ -93,6 +93,7 @@ impl DiskReport {
             ("plain_segments", usage.plain_segments),
             ("sealed_segments", usage.sealed_segments),
             ("catalogs", usage.catalogs),
+            ("archives", usage.archives),
             ("store", usage.store),
             ("set_aside_stores", set_aside),
             ("logs", others(&|name| name == LOGS_DIR)),
@@ -129,6 +130,7 @@ mod tests {
             sealed_segments: 2,
             catalogs: 4,
             other_journal: 8,
+            archives: 1024,
             store: 16,
             set_aside: vec![of("sled.set-aside.1", 32)],
             others: vec![of("daemon.log", 64), of("launch", 128), of("logs", 256), of("owner", 512)],
@@ -137,9 +139,9 @@ mod tests {
         let report = DiskReport::new(&usage, &[], extent);
         assert_eq!(
             report.parts.iter().map(|(_, bytes)| *bytes).collect::<Vec<_>>(),
-            [1, 2, 4, 16, 32, 256, 128, 64, 520]
+            [1, 2, 4, 1024, 16, 32, 256, 128, 64, 520]
         );
-        assert_eq!((report.total, report.journal, report.per_event(report.journal)), (1023, 15, Some(3)));
+        assert_eq!((report.total, report.journal, report.per_event(report.journal)), (2047, 15, Some(3)));
         assert_eq!(DiskReport::default().per_event(1), None);
     }
 }

@@ -176,6 +176,9 @@ impl From<ReadError> for CliError {
         if error.is_integrity() {
             Self::new(ErrorKind::Integrity, causes(&error))
                 .with_hint("`apm2-ledger verify` says which events are concerned; keep a copy of the directory")
+        } else if matches!(error, ReadError::ArchiveMissing { .. }) {
+            Self::new(ErrorKind::Integrity, causes(&error))
+                .with_hint("the other events can be read; move the archive back to read those, too")
         } else {
             Self::new(ErrorKind::Unusable, causes(&error))
         }
@@ -212,6 +215,7 @@ impl From<AppendError> for CliError {
             | AppendError::Illegal { .. }
             | AppendError::Invariant(_)
             | AppendError::Shape(_)
+            | AppendError::Retained { .. }
             | AppendError::Record(_) => Self::failed(message),
         }
     }

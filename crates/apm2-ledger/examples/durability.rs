@@ -16,7 +16,7 @@ use std::{error::Error, fs, io::Write as _, path::Path, process::ExitCode};
 use apm2_core::process::{
     Actor, Clock as _, Event, EventKind, NewEvent, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
 };
-use apm2_ledger::{Ledger, Options, migrate, verify};
+use apm2_ledger::{Ledger, Options, migrate, retain, verify};
 
 /// The single process to which all events belong. An append names the expected stream version, so it fails with a
 /// conflict if an earlier append was lost.
@@ -118,8 +118,15 @@ fn main() -> ExitCode {
         ["seal", dir] => write(Path::new(dir), &small_segments()),
         ["old", dir, count] => count.parse().map_err(Into::into).and_then(|count| write_old(Path::new(dir), count)),
         ["migrate", dir] => migrate(Path::new(dir), &small_segments(), &mut |_| {}).map(drop).map_err(Into::into),
+        ["retain", dir, before] => before.parse().map_err(Into::into).and_then(|before| {
+            let done = retain(Path::new(dir), before, &small_segments(), &mut |_| {});
+            done.map(drop).map_err(Into::into)
+        }),
         ["check", dir, last] => last.parse().map_err(Into::into).and_then(|last| check(Path::new(dir), last)),
-        _ => Err("usage: durability write|seal|migrate DIR | durability old|check DIR N".into()),
+        _ => {
+            Err("usage: durability write|seal|migrate DIR | durability old|check DIR N | durability retain DIR TIME"
+                .into())
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

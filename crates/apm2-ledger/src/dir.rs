@@ -16,7 +16,7 @@ use nix::{fcntl::OFlag, unistd::geteuid};
 
 use crate::{
     error::{Damage, OpenError},
-    journal::JOURNAL_DIR,
+    journal::{JOURNAL_DIR, archive::ARCHIVE_DIR},
 };
 
 /// The directory of launch files, which a daemon writes.
@@ -94,7 +94,10 @@ pub(crate) fn ledger_files(dir: &Path) -> Vec<&'static str> {
             Err(_) => false,
         }
     };
-    ["sled", "clean", "extent", "pending", LAUNCH_DIR, LOGS_DIR].into_iter().filter(|name| exists(name)).collect()
+    ["sled", "clean", "extent", "pending", ARCHIVE_DIR, LAUNCH_DIR, LOGS_DIR]
+        .into_iter()
+        .filter(|name| exists(name))
+        .collect()
 }
 
 /// The error for a directory without a journal segment: [`OpenError::Damaged`] if the directory holds other files of a

@@ -3,7 +3,7 @@
 use std::{fs, io, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::{
-    journal::JOURNAL_DIR,
+    journal::{JOURNAL_DIR, archive::ARCHIVE_DIR},
     recovery::{OTHER_LEDGER, SET_ASIDE},
     store::STORE_DIR,
 };
@@ -20,6 +20,8 @@ pub struct DiskUsage {
     pub sealed_segments: u64,
     /// The catalogs of the journal.
     pub catalogs: u64,
+    /// The archives.
+    pub archives: u64,
     /// Other files in the directory of the journal.
     pub other_journal: u64,
     /// The store.
@@ -47,6 +49,8 @@ pub fn disk_usage(dir: &Path) -> io::Result<DiskUsage> {
         let bytes = allocated_bytes(&entry.path())?;
         if name == STORE_DIR {
             usage.store = bytes;
+        } else if name == ARCHIVE_DIR {
+            usage.archives = bytes;
         } else if name.starts_with(SET_ASIDE) || name.starts_with(OTHER_LEDGER) {
             usage.set_aside.push((name, bytes));
         } else {
@@ -117,6 +121,7 @@ mod tests {
             "journal/0000000001.sealed",
             "journal/0000000001-0000000016.catalog",
             "journal/origin",
+            "archive/0000000001-0000000016.archive",
             "sled/db",
             "sled.set-aside.1/db",
             "logs/a-0/stdout.log",
@@ -127,7 +132,14 @@ mod tests {
             fs::write(path, "x").unwrap();
         }
         let usage = disk_usage(dir.path()).unwrap();
-        let parts = [usage.plain_segments, usage.sealed_segments, usage.catalogs, usage.other_journal, usage.store];
+        let parts = [
+            usage.plain_segments,
+            usage.sealed_segments,
+            usage.catalogs,
+            usage.other_journal,
+            usage.store,
+            usage.archives,
+        ];
         assert!(parts.iter().all(|bytes| *bytes > 0), "{usage:?}");
         assert_eq!(usage.journal(), parts[..4].iter().sum::<u64>());
         let names = |list: &[(String, u64)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();

@@ -171,6 +171,12 @@ pub enum AppendError {
     /// supervisor's stream.
     #[error("invalid append: {0}")]
     Shape(&'static str),
+    /// The stream is in an archive: its process ended long ago, and its id is not used again.
+    #[error("the history of stream {}/{} is in an archive, so that no event can be added to it", stream.process_id, stream.instance)]
+    Retained {
+        /// The stream of the append.
+        stream: StreamId,
+    },
     /// An event cannot be encoded, for example because it is too large.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -205,6 +211,16 @@ pub enum ReadError {
     Gap {
         /// Sequence number of the missing event.
         seq: u64,
+    },
+    /// An archive with events that are needed was moved away or removed. The other events can be read.
+    #[error("events {first_seq} to {last_seq} are in the archive {}, which is missing", path.display())]
+    ArchiveMissing {
+        /// The file of the archive.
+        path: PathBuf,
+        /// Sequence number of its first event.
+        first_seq: u64,
+        /// Sequence number of its last event.
+        last_seq: u64,
     },
     /// The bytes of an event are undamaged, but cannot be decoded.
     #[error("event {seq} cannot be read")]

@@ -101,7 +101,7 @@ impl Ledger {
         let id = journal.ledger();
         let dir = Arc::clone(lock.dir());
         extent::write(dir.at(), id, head);
-        let shared = Arc::new(SharedState::new(Arc::clone(&dir), head, store));
+        let shared = Arc::new(SharedState::new(Arc::clone(&dir), journal.base().cloned(), head, store));
         let sealer = if options.seal {
             Some(Sealer::start(Arc::clone(&dir)).map_err(OpenError::io(dir.named()))?)
         } else {

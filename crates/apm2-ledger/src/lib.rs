@@ -129,8 +129,8 @@ mod rebuild;
 pub mod record;
 mod recovery;
 mod restore;
+mod retain;
 mod salvage;
-mod segment_repair;
 mod sha256;
 mod shared_state;
 mod staged_dir;
@@ -168,6 +168,7 @@ pub use crate::{
     rebuild::{RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan},
     recovery::ExpectedLedger,
     restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
+    retain::{RetainProgress, Retained, error::RetainError, retain, retain_plan},
     salvage::{
         REPORT_FILE as SALVAGE_REPORT_FILE, SalvageForm, SalvageProgress, UNPLACED_FILE as SALVAGE_UNPLACED_FILE,
         UnplacedEvent,
@@ -177,12 +178,11 @@ pub use crate::{
         salvage, salvage_plan,
         source_file::SourceKind,
     },
-    segment_repair::SegmentRepair,
     shared_state::Poison,
     staged_dir::StagedDirError,
     store::error::StoreError,
     verify::{
-        report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
+        report::{FINDINGS_MAX, Finding, FindingKind, MissingArchive, StoreCheck, VerifyReport},
         verify,
     },
 };

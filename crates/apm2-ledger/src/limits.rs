@@ -120,5 +120,8 @@ pub const SEALED_PLAIN_KEPT: Duration = Duration::from_secs(300);
 /// Number of members of a catalog.
 pub const CATALOG_MEMBERS: usize = 16;
 
+/// Number of archives of a ledger. Each call of `retain` that moves segments adds one.
+pub const ARCHIVES_MAX: usize = 4096;
+
 /// The highest level of a catalog, which covers [`CATALOG_MEMBERS`] to the power of it segments.
 pub const CATALOG_LEVEL_MAX: u32 = 5;

@@ -10,13 +10,18 @@ use std::{
     },
 };
 
-use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
+use apm2_model::{
+    clock::SystemClock,
+    event::{stream_id::StreamId, timestamp::Clock as _},
+};
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::{
     dir::LedgerDir,
     frame::Frame,
     head::Head,
+    journal::base::Base,
+    record::peek_stream,
     store::{index::EventKeys, sled_store::Store},
 };
 
@@ -63,6 +68,8 @@ pub(crate) type Observer = Box<dyn Fn(u64) + Send + Sync>;
 /// The state of an open ledger that its committing threads, its indexing thread and its readers share.
 pub(crate) struct SharedState {
     pub(crate) dir: Arc<LedgerDir>,
+    /// The base of the journal; `None` when the journal begins with its first segment.
+    pub(crate) base: Option<Arc<Base>>,
     acknowledged: Mutex<Acknowledged>,
     on_poison: Mutex<Vec<OnPoison>>,
     /// `None` after the store failed or was closed; readers then read the journal.
@@ -73,11 +80,11 @@ pub(crate) struct SharedState {
 }
 
 impl SharedState {
-    pub(crate) fn new(dir: Arc<LedgerDir>, head: Head, store: Option<Store>) -> Self {
+    pub(crate) fn new(dir: Arc<LedgerDir>, base: Option<Arc<Base>>, head: Head, store: Option<Store>) -> Self {
         let acknowledged = Mutex::new(Acknowledged { head, tail: VecDeque::new(), poison: None });
         let (on_poison, observers) = (Mutex::default(), RwLock::default());
         let (store, is_signal_wanted) = (RwLock::new(store.map(Arc::new)), AtomicBool::new(true));
-        Self { dir, acknowledged, on_poison, store, is_signal_wanted, observers }
+        Self { dir, base, acknowledged, on_poison, store, is_signal_wanted, observers }
     }
 
     /// Locks the state. A poisoned mutex is used all the same, since no panic can leave the state inconsistent.
@@ -134,6 +141,14 @@ impl SharedState {
     pub(crate) fn unindexed_from(&self, seq: u64) -> Vec<Arc<Commit>> {
         let acknowledged = self.lock();
         acknowledged.tail.iter().filter(|commit| commit.frame.header().last_seq() >= seq).cloned().collect()
+    }
+
+    /// Whether a commit that may be missing from the store has an event of `stream`.
+    pub(crate) fn is_unindexed(&self, stream: StreamId) -> bool {
+        let is_of_stream = |bytes: &[u8]| peek_stream(bytes).is_ok_and(|found| found == stream);
+        self.unindexed_from(1)
+            .iter()
+            .any(|commit| commit.frame.iter(&commit.bytes).any(|(_, bytes)| is_of_stream(bytes)))
     }
 
     /// The commit with event `seq`, if that commit may be missing from the store.

@@ -25,6 +25,7 @@ mod read;
 mod read_only;
 mod rebuild;
 mod recovery;
+mod retain;
 mod salvage;
 mod sealed;
 mod support;

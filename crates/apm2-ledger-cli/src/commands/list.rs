@@ -1,6 +1,6 @@
 //! The command `list`, which shows every instance with its state.
 
-use std::{collections::BTreeSet, thread, time::Duration};
+use std::{collections::BTreeSet, ops::ControlFlow, thread, time::Duration};
 
 use apm2_ledger::{StatesQuestion, StreamAt};
 use apm2_model::{
@@ -12,6 +12,7 @@ use crate::{
     commands::show::parse_count,
     context::{Context, NoAnswer, write_json, write_jsonl},
     error::CliError,
+    moment::Moment,
     options::Format,
     render,
     source::LedgerSource,
@@ -41,6 +42,7 @@ const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 Examples:
   apm2-ledger list
   apm2-ledger list --all                       also removed processes and ended `run` commands
+  apm2-ledger list --retained                  those that `retain` moved into an archive
   apm2-ledger list --state crashed --state gone
   apm2-ledger list --all --exit SIGKILL        whose last run was killed
   apm2-ledger list --watch                     each second, until interrupted
@@ -61,6 +63,9 @@ pub(crate) struct ListArgs {
     /// Also list removed processes and `run` commands that have ended
     #[arg(long, short)]
     all: bool,
+    /// List the retained processes instead: those that `retain` has moved into an archive. They are not in other lists
+    #[arg(long, conflicts_with_all = ["at", "process", "watch"])]
+    retained: bool,
     /// Only instances in this state. `gone` and `unknown` occur without a daemon, when the recorded state is outdated or cannot
     /// be checked
     #[arg(long, value_parser = STATES)]
@@ -101,7 +106,7 @@ fn once(args: &ListArgs, clear: &[u8], context: &Context) -> Result<i32, CliErro
         named.reverse();
     }
     let listed: Vec<&Stream> =
-        named.iter().copied().filter(|stream| args.all || status_context.is_kept(stream)).collect();
+        named.iter().copied().filter(|stream| args.all || args.retained || status_context.is_kept(stream)).collect();
     let unlisted = named.len() - listed.len();
     let is_wanted = |status: &InstanceStatus<'_>| {
         let state = status.state().map_or_else(KernelState::name, ProcessState::name);
@@ -143,6 +148,9 @@ fn nothing(unlisted: usize) -> String {
 /// The states of all instances at this moment. If the daemon refuses to report the current states, the command fails: what
 /// is recorded may then differ from them.
 fn streams(args: &ListArgs, context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
+    if args.retained {
+        return retained(context);
+    }
     let ask = |source: &LedgerSource| {
         let moment = context.moment(source, args.at, "--at")?;
         let question = if args.process.is_empty() {
@@ -163,6 +171,16 @@ fn streams(args: &ListArgs, context: &Context) -> Result<(Vec<Stream>, StatusCon
         },
     };
     Ok((streams, context.status_context(moment, supervision, recorded_until)?))
+}
+
+/// The states of all retained instances. They are read from the archives, which do not change, also beside a daemon.
+fn retained(context: &Context) -> Result<(Vec<Stream>, StatusContext), CliError> {
+    let (reader, mut found) = (context.reader()?, Vec::new());
+    reader.each_retained(|stream| {
+        found.push(stream);
+        ControlFlow::Continue(())
+    })?;
+    Ok((found, context.status_context(Moment::present(), Supervision::Answered, None)?))
 }
 
 /// Instances are sorted by name, then by instance number, then by id.

@@ -18,6 +18,7 @@ pub(crate) mod migrate;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
 pub(crate) mod restore;
+pub(crate) mod retain;
 pub(crate) mod run;
 pub(crate) mod salvage;
 pub(crate) mod show;
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     Restore(restore::RestoreArgs),
     Salvage(salvage::SalvageArgs),
     Rebuild(rebuild::RebuildArgs),
+    Retain(retain::RetainArgs),
     Migrate(migrate::MigrateArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -97,6 +99,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Restore(args) => restore::run(&args, context),
         Command::Salvage(args) => salvage::run(&args, context),
         Command::Rebuild(args) => rebuild::run(&args, context),
+        Command::Retain(args) => retain::run(&args, context),
         Command::Migrate(args) => migrate::run(&args, context),
         Command::Completions(args) => completions::run(&args, context),
         Command::Man(args) => man::run(&args, context),

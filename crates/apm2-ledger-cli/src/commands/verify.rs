@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use apm2_ledger::{Finding, FindingKind, StoreCheck, VerifyReport};
+use apm2_ledger::{Finding, MissingArchive, StoreCheck, VerifyReport};
 use serde::Serialize;
 
 use crate::{
@@ -23,10 +23,6 @@ use crate::{
 
 /// The exit code when the verification has findings.
 const BROKEN_CODE: i32 = 4;
-
-/// What helps against damage of the journal.
-const ADVICE: &str = "`apm2-ledger rebuild --dry-run` says which segments can be written again from the store; \
-                      `apm2-ledger salvage DEST` makes a new ledger of every intact event";
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
 ///
@@ -58,7 +54,16 @@ struct ReportView<'a> {
     store_note: Option<&'a str>,
     /// The offset of an incomplete last commit. A crash interrupted its write, and the commit was never acknowledged.
     torn: Option<TornView>,
+    /// The archives that do not exist. Their events were not checked.
+    missing_archives: Vec<MissingArchiveView>,
     findings: Vec<FindingView<'a>>,
+}
+
+/// JSON view of an archive that was moved away.
+#[derive(Debug, Serialize)]
+struct MissingArchiveView {
+    path: String,
+    seqs: Seqs,
 }
 
 /// JSON view of an incomplete last commit.
@@ -91,8 +96,16 @@ impl<'a> From<&'a VerifyReport> for ReportView<'a> {
             },
             store_note: report.store_note.as_deref(),
             torn: report.torn.map(|(segment, offset)| TornView { segment, offset }),
+            missing_archives: report.missing_archives.iter().map(MissingArchiveView::from).collect(),
             findings: report.findings.iter().map(FindingView::from).collect(),
         }
+    }
+}
+
+impl From<&MissingArchive> for MissingArchiveView {
+    fn from(missing: &MissingArchive) -> Self {
+        let seqs = Seqs { first: missing.first_seq, last: missing.last_seq };
+        Self { path: missing.path.display().to_string(), seqs }
     }
 }
 
@@ -139,6 +152,10 @@ fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Resu
     );
     fact("checked", checked.into());
     fact("store", store.into());
+    for missing in &report.missing_archives {
+        let (first, last, path) = (missing.first_seq, missing.last_seq, missing.path.display());
+        fact("archive", format!("missing, not checked: {path} with events {first} to {last}").into());
+    }
     if let Some((segment, offset)) = report.torn {
         let torn =
             format!("its last commit, at byte {offset} of segment {segment}, was cut short and never acknowledged");
@@ -148,9 +165,6 @@ fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Resu
     if !sound {
         writeln!(out)?;
         findings(&report.findings).write(out, "", layout)?;
-        if report.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Damage | FindingKind::Chain)) {
-            writeln!(out, "\n{ADVICE}")?;
-        }
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 //! [`group_commit`] collects the requests of all callers. [`commit_writer`] checks, numbers, encodes and writes the
 //! events. The module `journal` defines the format of a commit on the disk.
 
+pub(crate) mod archived_files;
 pub(crate) mod catalog_writer;
 pub(crate) mod commit_writer;
 pub(crate) mod group_commit;

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //! 1 <ledger id> <number of events> <hash chain value> <number of the last segment>
+//! 2 <the same> <number of the last archived segment>
 //! ```
+//!
+//! Version 2 is written where the ledger has archives. The backup then has the base of the journal as `journal/base-<number>`, in
+//! addition to `journal/base`, which is replaced after this file.
 //!
 //! The file is replaced when all files of a backup are durable. So it always describes a backup that is complete.
 
@@ -14,6 +18,9 @@ use crate::{chain::Chain, dir::BACKUP_FILE, file, head::Head};
 
 const VERSION: u32 = 1;
 
+/// The version of a backup with archives.
+const VERSION_WITH_BASE: u32 = 2;
+
 /// What a backup has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct BackupHead {
@@ -21,6 +28,8 @@ pub(crate) struct BackupHead {
     pub(crate) head: Head,
     /// The number of the last segment that has events of the backup. 0 when no backup was completed.
     pub(crate) segment: u64,
+    /// The number of the last segment in an archive; 0 without archives.
+    pub(crate) base: u64,
 }
 
 /// Why the file cannot be used.
@@ -37,7 +46,7 @@ pub(crate) enum HeadFileError {
 impl BackupHead {
     /// That of a directory in which the first backup was begun.
     pub(crate) fn begun(ledger: Uuid) -> Self {
-        Self { ledger, head: Head { size: 0, chain: Chain::genesis(ledger) }, segment: 0 }
+        Self { ledger, head: Head { size: 0, chain: Chain::genesis(ledger) }, segment: 0, base: 0 }
     }
 
     /// Whether a backup was completed.
@@ -55,22 +64,31 @@ impl BackupHead {
         let line = text.strip_suffix('\n').ok_or(HeadFileError::Damaged)?;
         let version = line.split(' ').next().and_then(|version| version.parse().ok());
         match version {
-            Some(VERSION) => Self::parse(line).map(Some).ok_or(HeadFileError::Damaged),
-            Some(version) if version > VERSION => Err(HeadFileError::Newer(version)),
+            Some(VERSION | VERSION_WITH_BASE) => Self::parse(line).map(Some).ok_or(HeadFileError::Damaged),
+            Some(version) if version > VERSION_WITH_BASE => Err(HeadFileError::Newer(version)),
             Some(_) | None => Err(HeadFileError::Damaged),
         }
     }
 
     fn parse(line: &str) -> Option<Self> {
-        let [_, ledger, size, chain, segment] = line.split(' ').collect::<Vec<_>>()[..] else { return None };
+        let fields = line.split(' ').collect::<Vec<_>>();
+        let (ledger, size, chain, segment, base) = match fields[..] {
+            ["1", ledger, size, chain, segment] => (ledger, size, chain, segment, "0"),
+            ["2", ledger, size, chain, segment, base] => (ledger, size, chain, segment, base),
+            _ => return None,
+        };
         let head = Head { size: size.parse().ok()?, chain: Chain::parse(chain)? };
-        Some(Self { ledger: ledger.parse().ok()?, head, segment: segment.parse().ok()? })
+        Some(Self { ledger: ledger.parse().ok()?, head, segment: segment.parse().ok()?, base: base.parse().ok()? })
     }
 
     /// Replaces the file in the directory `backup`, atomically and durably.
     pub(crate) fn write(&self, backup: &Path) -> io::Result<()> {
-        let Self { ledger, head: Head { size, chain }, segment } = self;
-        file::replace(backup, BACKUP_FILE, format!("{VERSION} {ledger} {size} {chain} {segment}\n").as_bytes())
+        let Self { ledger, head: Head { size, chain }, segment, base } = self;
+        let line = match base {
+            0 => format!("{VERSION} {ledger} {size} {chain} {segment}\n"),
+            base => format!("{VERSION_WITH_BASE} {ledger} {size} {chain} {segment} {base}\n"),
+        };
+        file::replace(backup, BACKUP_FILE, line.as_bytes())
     }
 }
 
@@ -86,16 +104,20 @@ mod tests {
         assert!(BackupHead::read(dir.path()).unwrap().is_none());
         let ledger = Uuid::from_u128(7);
         let head = Head { size: 21, chain: Chain::genesis(Uuid::from_u128(8)) };
-        let written = BackupHead { ledger, head, segment: 3 };
+        for base in [0, 2] {
+            let written = BackupHead { ledger, head, segment: 3, base };
+            written.write(dir.path()).unwrap();
+            assert_eq!(BackupHead::read(dir.path()).unwrap(), Some(written));
+        }
+        let written = BackupHead { ledger, head, segment: 3, base: 0 };
         written.write(dir.path()).unwrap();
-        assert_eq!(BackupHead::read(dir.path()).unwrap(), Some(written));
         let path = dir.path().join(BACKUP_FILE);
         let text = fs::read_to_string(&path).unwrap();
         for len in 0..text.len() {
             fs::write(&path, &text[..len]).unwrap();
             assert!(matches!(BackupHead::read(dir.path()), Err(HeadFileError::Damaged)), "{len}");
         }
-        fs::write(&path, text.replacen('1', "2", 1)).unwrap();
-        assert!(matches!(BackupHead::read(dir.path()), Err(HeadFileError::Newer(2))));
+        fs::write(&path, text.replacen('1', "3", 1)).unwrap();
+        assert!(matches!(BackupHead::read(dir.path()), Err(HeadFileError::Newer(3))));
     }
 }

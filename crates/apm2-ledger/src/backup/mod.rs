@@ -6,13 +6,14 @@
 //! 2. The last segment of the ledger is read. Its last commit is the head of the backup. The segment is synced (fdatasync(2)),
 //!    so the ledger has all events of the backup even after a power failure.
 //! 3. Files of an interrupted backup that are not those of the ledger are removed.
-//! 4. The full segments that the backup lacks are copied in ascending order, then the last segment up to the head. Each is
+//! 4. Archives that the backup lacks are copied, and the base of the journal under the name `journal/base-<number>`. Then the
+//!    full segments that the backup lacks are copied in ascending order, then the last segment up to the head. Each is
 //!    written under a temporary name, synced, checked, and renamed. A segment is only ever replaced by one that has its
 //!    events and more. The directory is synced.
 //! 5. Launch files and logs are copied in the same way.
 //! 6. The file `backup` is replaced (written, synced, renamed, directory synced). It names the new head. From now on the
 //!    backup is the new one.
-//! 7. Files that the new backup does not need are removed.
+//! 7. The file `journal/base` is replaced, so that the backup can be read. Files that the new backup does not need are removed.
 
 pub(crate) mod error;
 pub(crate) mod head_file;
@@ -34,7 +35,7 @@ use crate::{
     backup::{
         error::BackupError,
         head_file::BackupHead,
-        plan::{FileCopy, Plan, SegmentCopy, copy_path},
+        plan::{FileCopy, Plan, SegmentCopy, base_copy_name, copy_path},
         segment_check::check_full,
         source::{LastSegment, SourceJournal},
     },
@@ -44,7 +45,9 @@ use crate::{
     file::{self, sync_dir},
     free_space::free_bytes,
     head::Head,
-    journal::{JOURNAL_DIR, origin, reader::break_damage, segment::segment_path, segment_file::sealed_path},
+    journal::{
+        JOURNAL_DIR, base::BASE_FILE, origin, reader::break_damage, segment::segment_path, segment_file::sealed_path,
+    },
     limits::DISK_FREE_BYTES_MIN,
     lock::Lock,
 };
@@ -123,6 +126,10 @@ fn backup_opened(
     let copier = Copier { to, progress, report: &report, done: (0, 0) };
     copier.copy(&source, &plan)?;
     source.head.write(to).map_err(BackupError::io(to.join(BACKUP_FILE)))?;
+    if let Some(base) = &source.base {
+        let journal = to.join(JOURNAL_DIR);
+        file::replace(&journal, BASE_FILE, &base.bytes).map_err(BackupError::io(journal))?;
+    }
     plan.obsolete.iter().try_for_each(|path| remove(path))?;
     Ok(report)
 }
@@ -200,6 +207,11 @@ impl Copier<'_> {
         dir::make_private(&journal).map_err(BackupError::io(&journal))?;
         origin::save_of_copy(&journal).map_err(BackupError::io(&journal))?;
         plan.stale.iter().try_for_each(|path| remove(path))?;
+        self.copy_others(&plan.archives)?;
+        if let Some(base) = &source.base {
+            let name = base_copy_name(source.head.base);
+            file::replace(&journal, &name, &base.bytes).map_err(BackupError::io(&journal))?;
+        }
         let mut end = None;
         for segment in &plan.segments {
             check_continued(segment.file.number, end, segment.start.first_seq, segment.start.chain_before)?;

@@ -16,9 +16,12 @@ use crate::{
     dir::{BACKUP_FILE, LAUNCH_DIR, LOGS_DIR},
     journal::{
         JOURNAL_DIR,
+        archive::ARCHIVE_DIR,
+        base::BASE_FILE,
         sealed::reader::SealedSegment,
         segment::segment_path,
         segment_file::{SegmentFile, SegmentStart, all_segment_files, sealed_path},
+        segments::archive_path,
     },
     verify::compare::journal_chain,
 };
@@ -50,6 +53,8 @@ pub(crate) struct Plan {
     pub(crate) previous: Option<BackupHead>,
     /// All full segments, in ascending order.
     pub(crate) segments: Vec<SegmentCopy>,
+    /// Archives.
+    pub(crate) archives: Vec<FileCopy>,
     /// Launch files, and logs where they are wanted.
     pub(crate) others: Vec<FileCopy>,
     /// Files of an earlier backup that was interrupted, which are not those of the ledger.
@@ -67,6 +72,7 @@ impl Plan {
         let mut plan = Self {
             previous,
             segments: Vec::new(),
+            archives: Vec::new(),
             others: Vec::new(),
             stale: Vec::new(),
             obsolete: Vec::new(),
@@ -74,6 +80,7 @@ impl Plan {
             kept_bytes: 0,
         };
         plan.add_segments(source, &to.join(JOURNAL_DIR))?;
+        plan.add_archives(source, to)?;
         let ledger = source.dir.at();
         plan.add_files(&ledger.join(LAUNCH_DIR), &to.join(LAUNCH_DIR))?;
         if with_logs {
@@ -86,7 +93,7 @@ impl Plan {
     pub(crate) fn to_copy(&self) -> (u64, u64) {
         let segments = self.segments.iter().filter_map(|segment| segment.bytes);
         segments
-            .chain(self.others.iter().map(|file| file.bytes))
+            .chain(self.archives.iter().chain(&self.others).map(|file| file.bytes))
             .fold((0, 0), |(files, all), bytes| (files + 1, all + bytes))
     }
 
@@ -96,7 +103,10 @@ impl Plan {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             found => found.map_err(BackupError::io(journal))?,
         };
-        for file in found.iter().filter(|file| file.number <= before) {
+        if self.previous.is_some_and(|previous| previous.base > source.head.base) {
+            return Err(BackupError::OtherSegments { number: 1 });
+        }
+        for file in found.iter().filter(|file| file.number <= before && file.number > source.head.base) {
             let start = file.start().ok().and_then(Result::ok);
             if start.is_some_and(|start| source.start_of(file.number) != Some(start)) {
                 return Err(BackupError::OtherSegments { number: file.number });
@@ -119,6 +129,28 @@ impl Plan {
             self.segments.push(SegmentCopy { file: file.clone(), start: *start, bytes: (!is_kept).then_some(bytes) });
         }
         self.add_superfluous(source, journal, &found, before);
+        Ok(())
+    }
+
+    /// Adds the archives. One that is missing in the ledger is not copied, and stays in the backup.
+    fn add_archives(&mut self, source: &SourceJournal, to: &Path) -> Result<(), BackupError> {
+        for entry in source.base.iter().flat_map(|base| &base.archives) {
+            let (from, copied) = (archive_path(&source.dir, entry), to.join(ARCHIVE_DIR).join(entry.file_name()));
+            let bytes = match fs::metadata(&from) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                found => found.map_err(BackupError::io(source.dir.shown(&from)))?.len(),
+            };
+            if is_same(&from, &copied).map_err(BackupError::io(source.dir.shown(&from)))? {
+                self.kept_files += 1;
+                self.kept_bytes += bytes;
+            } else {
+                self.archives.push(FileCopy { from, to: copied, bytes });
+            }
+        }
+        let base = self.previous.map_or(0, |previous| previous.base);
+        if base != source.head.base && base > 0 {
+            self.obsolete.push(to.join(JOURNAL_DIR).join(base_copy_name(base)));
+        }
         Ok(())
     }
 
@@ -165,6 +197,11 @@ impl Plan {
         self.obsolete.extend(removed.map(|entry| entry.path()));
         Ok(())
     }
+}
+
+/// The name of the base in the directory of the journal of a backup.
+pub(crate) fn base_copy_name(number: u64) -> String {
+    format!("{BASE_FILE}-{number:010}")
 }
 
 /// The path of the copy of a segment.

@@ -9,13 +9,16 @@ use crate::{
     file,
     head::Head,
     journal::{
-        JOURNAL_DIR, origin,
+        JOURNAL_DIR,
+        base::{ArchiveEntry, BASE_FILE, Base},
+        origin,
         plain_segment::PlainSegment,
         reader::{header_damage, sealed_damage},
         scan::Scanned,
         sealed::reader::SealedSegment,
         segment::{SEGMENT_HEADER_LEN, SegmentError},
         segment_file::{SegmentFile, SegmentStart, segment_files, some_segments},
+        segments::base_error,
         unsynced::{open_error, segment_error},
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
@@ -30,6 +33,15 @@ pub(crate) struct SourceJournal {
     /// The segments before the last one, and what their headers say.
     pub(crate) full: Vec<(SegmentFile, SegmentStart)>,
     pub(crate) last: LastSegment,
+    /// The file `base` of the journal, where it has archives.
+    pub(crate) base: Option<SourceBase>,
+}
+
+/// The base of the journal.
+pub(crate) struct SourceBase {
+    /// The bytes of the file.
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) archives: Vec<ArchiveEntry>,
 }
 
 /// The last segment.
@@ -53,20 +65,23 @@ impl SourceJournal {
     /// and those of the head are durable.
     pub(crate) fn find(dir: &Arc<LedgerDir>) -> Result<Self, BackupError> {
         some_segments(dir)?;
+        let (base, number) = read_base(dir)?;
         let (mut files, head, last) = find_last(dir)?;
+        let head = BackupHead { base: number, ..head };
         files.pop();
         let mut full = Vec::with_capacity(files.len());
-        for (file, number) in files.into_iter().zip(1..) {
+        for (file, number) in files.into_iter().zip(number + 1..) {
             let start = start_of(dir, &file)?;
             if (file.number, start.number, start.ledger) != (number, number, head.ledger) {
                 return Err(missing(number).into());
             }
             full.push((file, start));
         }
-        if full.len() as u64 + 1 != head.segment {
-            return Err(missing(full.len() as u64 + 1).into());
+        let expected = number + full.len() as u64 + 1;
+        if expected != head.segment {
+            return Err(missing(expected).into());
         }
-        Ok(Self { dir: Arc::clone(dir), head, full, last })
+        Ok(Self { dir: Arc::clone(dir), head, full, last, base })
     }
 
     /// What the headers say of the events before segment `number`; `None` when there is no such segment.
@@ -74,7 +89,7 @@ impl SourceJournal {
         if number == self.head.segment {
             return Some(self.last.start());
         }
-        let at = usize::try_from(number.checked_sub(1)?).ok()?;
+        let at = usize::try_from(number.checked_sub(self.head.base + 1)?).ok()?;
         self.full.get(at).map(|(_, start)| *start)
     }
 
@@ -82,6 +97,16 @@ impl SourceJournal {
     pub(crate) fn journal(&self) -> PathBuf {
         self.dir.at().join(JOURNAL_DIR)
     }
+}
+
+/// Reads the base of the journal. Returns the number of the last archived segment, too.
+fn read_base(dir: &LedgerDir) -> Result<(Option<SourceBase>, u64), BackupError> {
+    let journal = dir.at().join(JOURNAL_DIR);
+    let Some(base) = Base::read(&journal).map_err(|error| base_error(dir, error))? else { return Ok((None, 0)) };
+    let path = journal.join(BASE_FILE);
+    let bytes = file::read(&path).map_err(BackupError::io(dir.shown(&path)))?;
+    let number = base.number();
+    Ok((Some(SourceBase { bytes, archives: base.archives }), number))
 }
 
 fn missing(number: u64) -> Damage {
@@ -151,7 +176,7 @@ fn read_plain(
     let head = Head { size: segment.next_seq() - 1, chain: segment.chain() };
     let mut bytes = bytes;
     bytes.truncate(used);
-    Ok((BackupHead { ledger: start.ledger, head, segment: number }, LastSegment::Plain(start, bytes)))
+    Ok((BackupHead { ledger: start.ledger, head, segment: number, base: 0 }, LastSegment::Plain(start, bytes)))
 }
 
 fn read_all(mut file: &std::fs::File) -> io::Result<Vec<u8>> {
@@ -166,7 +191,7 @@ fn read_sealed(dir: &LedgerDir, last: &SegmentFile) -> Result<(BackupHead, LastS
     let found = opened.and_then(|segment| Ok((segment.header().last_seq(), segment.chain_after()?)));
     match found {
         Ok((size, chain)) => {
-            let head = BackupHead { ledger: start.ledger, head: Head { size, chain }, segment: last.number };
+            let head = BackupHead { ledger: start.ledger, head: Head { size, chain }, segment: last.number, base: 0 };
             Ok((head, LastSegment::Sealed(last.clone(), start)))
         }
         Err(error) => {

@@ -8,6 +8,8 @@
 //! decides whether the end of a segment is valid, torn or damaged. [`segment`] defines the header of a segment file, and
 //! [`sealed`] the form of a sealed segment.
 
+pub(crate) mod archive;
+pub(crate) mod base;
 pub mod catalog;
 pub(crate) mod event_batch;
 pub(crate) mod next_segment;
@@ -20,8 +22,10 @@ pub(crate) mod sealed_cursor;
 pub mod segment;
 pub(crate) mod segment_file;
 pub(crate) mod segment_walk;
+pub(crate) mod segments;
 pub mod storage_backend;
 pub(crate) mod unsynced;
+pub(crate) mod wanted;
 pub mod writer;
 
 /// Name of the journal directory within the ledger directory.

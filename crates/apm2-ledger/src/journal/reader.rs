@@ -1,11 +1,6 @@
 //! Reads the events of the journal in order. A reader needs no lock and may run while another process appends.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-};
+use std::{io, path::PathBuf, sync::Arc, thread};
 
 use uuid::Uuid;
 
@@ -21,13 +16,13 @@ use crate::{
         origin,
         plain_segment::PlainSegment,
         scan::Scanned,
-        sealed::{error::SealedError, reader::SealedSegment},
+        sealed::error::SealedError,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{
-            SegmentFile, SegmentStart, file_of, has_all, plain_header, sealed_path, segment_files, start_of,
-        },
-        segment_walk::{SegmentWalk, Wanted, segment_containing},
+        segment_file::{SegmentFile, SegmentStart, file_of, plain_header, sealed_path, start_of},
+        segment_walk::{SegmentWalk, segment_containing},
+        segments::Segments,
+        wanted::Wanted,
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     read::query::{Direction, EventQuery},
@@ -84,7 +79,7 @@ pub(crate) struct JournalReader {
     /// left out.
     next_seq: u64,
     /// The segments when the directory was last listed.
-    files: Vec<SegmentFile>,
+    segments: Segments,
     /// The segments after the current one that can contain accepted events; `None` when they are not known yet.
     walk: Option<SegmentWalk>,
     current: Option<Cursor>,
@@ -132,19 +127,20 @@ impl JournalReader {
     /// event after it.
     pub(crate) fn of_query(dir: &Arc<LedgerDir>, seq: u64, query: EventQuery) -> Result<Self, ReadError> {
         let (dir, journal) = (Arc::clone(dir), dir.at().join(JOURNAL_DIR));
-        let mut reader =
-            Self { dir, journal, query, first_seq: seq, next_seq: 0, files: Vec::new(), walk: None, current: None };
-        reader.list()?;
-        let first = reader.files.first().map(|file| file.number).ok_or(ReadError::Gap { seq: 1 })?;
-        let found = segment_containing(&reader.journal, &reader.files, seq);
+        let segments = Segments::list(&dir, &Wanted::Query(query.clone()), (seq, u64::MAX))?;
+        let mut reader = Self { dir, journal, query, first_seq: seq, next_seq: 0, segments, walk: None, current: None };
+        let first = reader.segments.files.first().map(|file| file.number).ok_or(ReadError::Gap { seq: 1 })?;
+        let found = segment_containing(&reader.segments, seq);
         let found = found.map_err(|(file, error)| reader.segment_error(file)(error))?;
         let number = found.map_or(first, |file| file.number);
         reader.load(number)?;
         match &reader.current {
             // The segments that contained event `seq` are missing. An error is returned, because later events are not
             // what the caller asked for.
-            Some(segment) if segment.start().first_seq > seq => Err(ReadError::Gap { seq }),
-            Some(Cursor::Sealed(segment)) => match start_of(&reader.files, number.saturating_add(1)) {
+            Some(segment) if segment.start().first_seq > seq => {
+                reader.segments.check_all(1, number - 1, seq).map(|()| reader)
+            }
+            Some(Cursor::Sealed(segment)) => match start_of(&reader.segments.files, number.saturating_add(1)) {
                 Some(next) if !next.follows(segment.segment()) => {
                     Err(break_damage(number, segment.end_seq(), next.first_seq).into())
                 }
@@ -161,14 +157,9 @@ impl JournalReader {
     }
 
     fn list(&mut self) -> Result<(), ReadError> {
-        self.files = segment_files(&self.journal).map_err(self.io_error(&self.journal))?;
+        self.segments = Segments::list(&self.dir, &Wanted::Query(self.query.clone()), (self.first_seq, u64::MAX))?;
         self.walk = None;
         Ok(())
-    }
-
-    fn io_error(&self, path: &Path) -> impl FnOnce(io::Error) -> ReadError + use<> {
-        let path = self.dir.shown(path);
-        move |source| ReadError::Io { path, source }
     }
 
     /// Converts an I/O error: damage when the segment path is not a regular file, [`ReadError::Io`] otherwise.
@@ -187,7 +178,8 @@ impl JournalReader {
     fn load(&mut self, number: u64) -> Result<(), ReadError> {
         let mut is_listed_again = false;
         loop {
-            let Some(file) = file_of(&self.files, number).cloned() else {
+            let Some(file) = file_of(&self.segments.files, number).cloned() else {
+                self.segments.check_all(number, number, self.expected_seq())?;
                 return Err(ReadError::Gap { seq: self.expected_seq() });
             };
             let loaded = if file.is_sealed { self.open_sealed(&file) } else { self.read_plain(&file) };
@@ -212,7 +204,7 @@ impl JournalReader {
 
     fn read_plain(&self, file: &SegmentFile) -> Result<Cursor, ReadError> {
         let bytes = file::read(&file.path).map_err(self.segment_error(file))?;
-        let is_last = self.files.last().is_some_and(|last| last.number == file.number);
+        let is_last = self.segments.files.last().is_some_and(|last| last.number == file.number);
         let is_copy = is_last && origin::is_copy(&self.journal);
         let segment = PlainSegment::parse(bytes, is_last, is_copy)
             .map_err(|error| header_damage(file.number, error, self.expected_seq()))?;
@@ -221,7 +213,7 @@ impl JournalReader {
 
     fn open_sealed(&self, file: &SegmentFile) -> Result<Cursor, ReadError> {
         let next = self.expected_seq();
-        let opened = SealedSegment::open(&file.path);
+        let opened = file.open();
         let cursor = opened.and_then(|segment| SealedCursor::new(segment, &self.query, self.first_seq));
         cursor
             .map(|cursor| Cursor::Sealed(Box::new(cursor)))
@@ -231,13 +223,14 @@ impl JournalReader {
     /// Lists the plain file of a segment in the place of the sealed one. Returns false when there is no plain file that can be
     /// read.
     fn use_plain(&mut self, number: u64) -> bool {
-        let Ok(at) = self.files.binary_search_by_key(&number, |file| file.number) else { return false };
-        let Some(file) = self.files.get_mut(at).filter(|file| file.is_sealed) else { return false };
+        let files = &mut self.segments.files;
+        let Ok(at) = files.binary_search_by_key(&number, |file| file.number) else { return false };
+        let Some(file) = files.get_mut(at).filter(|file| file.is_sealed && file.place.is_none()) else { return false };
         let path = file.plain_path();
         if !plain_header(&path).is_ok_and(|header| header.is_ok_and(|header| header.number == number)) {
             return false;
         }
-        *file = SegmentFile { number, path, is_sealed: false };
+        *file = SegmentFile { number, path, is_sealed: false, place: None };
         true
     }
 
@@ -250,7 +243,9 @@ impl JournalReader {
         found.map_err(|error| match &self.current {
             Some(Cursor::Sealed(segment)) => {
                 let (number, seqs) = (segment.number(), (segment.first_seq(), segment.end_seq() - 1));
-                let file = SegmentFile { number, path: sealed_path(&self.journal, number), is_sealed: true };
+                let path = sealed_path(&self.journal, number);
+                let file = file_of(&self.segments.files, number).cloned();
+                let file = file.unwrap_or(SegmentFile { number, path, is_sealed: true, place: None });
                 self.sealed_error(&file, seqs, error)
             }
             _ => ReadError::Gap { seq: self.first_seq },
@@ -325,10 +320,10 @@ impl JournalReader {
         let (number, next_seq, chain) = (segment.number(), segment.next_seq(), segment.chain());
         let ledger = segment.start().ledger;
         let was_last = matches!(segment, Cursor::Plain(segment) if segment.is_last());
-        if self.files.last().is_none_or(|last| last.number <= number) {
+        if self.segments.files.last().is_none_or(|last| last.number <= number) {
             self.list()?;
         }
-        if self.files.last().is_none_or(|last| last.number <= number) {
+        if self.segments.files.last().is_none_or(|last| last.number <= number) {
             return Ok(false);
         }
         if was_last {
@@ -338,16 +333,14 @@ impl JournalReader {
             return Ok(true);
         }
         let next = self.next_number(number)?;
-        let last = next.or_else(|| self.files.last().map(|file| file.number)).unwrap_or(number);
+        let last = next.or_else(|| self.segments.files.last().map(|file| file.number)).unwrap_or(number);
         // The segments that are left out contain no accepted event. But none may be missing.
-        if !has_all(&self.files, number + 1, last.saturating_sub(1)) {
-            return Err(ReadError::Gap { seq: next_seq });
-        }
+        self.segments.check_all(number + 1, last.saturating_sub(1), next_seq)?;
         let after = if next == Some(number + 1) {
             self.load(number + 1)?;
             self.current.as_ref().map(Cursor::start)
         } else {
-            start_of(&self.files, number + 1)
+            start_of(&self.segments.files, number + 1)
         };
         if let Some(after) = after
             && (after.first_seq != next_seq || chain.is_some_and(|chain| after.chain_before != chain))
@@ -365,9 +358,10 @@ impl JournalReader {
     /// the event after the last segment that was read.
     fn check_skipped(&self, ledger: Uuid, next_seq: u64) -> Result<(), ReadError> {
         let Some(start) = self.current.as_ref().map(Cursor::start) else { return Ok(()) };
-        let before = SealedSegment::open(&sealed_path(&self.journal, start.number - 1));
+        let before = file_of(&self.segments.files, start.number - 1);
         // No event of a segment that was left out is needed, so it may be damaged.
-        let is_broken = before.is_ok_and(|before| !start.follows(&before));
+        let before = before.filter(|file| file.is_sealed).and_then(|file| file.open().ok());
+        let is_broken = before.is_some_and(|before| !start.follows(&before));
         if start.ledger != ledger || is_broken {
             return Err(break_damage(start.number - 1, next_seq, start.first_seq).into());
         }
@@ -383,15 +377,10 @@ impl JournalReader {
             if is_listed_again {
                 self.list()?;
             }
-            let last = self.files.last().map_or(number, |file| file.number);
-            let (journal, wanted) = (&self.journal, &self.query);
+            let last = self.segments.files.last().map_or(number, |file| file.number);
+            let (segments, wanted) = (&self.segments, &self.query);
             let walk = self.walk.get_or_insert_with(|| {
-                SegmentWalk::new(
-                    journal.clone(),
-                    (number + 1, last),
-                    Direction::Forwards,
-                    Wanted::Query(wanted.clone()),
-                )
+                SegmentWalk::new(segments, (number + 1, last), Direction::Forwards, Wanted::Query(wanted.clone()))
             });
             if let Some(next) = walk.next() {
                 return Ok(Some(next));

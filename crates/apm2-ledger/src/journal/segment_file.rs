@@ -19,7 +19,8 @@ use crate::{
     file,
     journal::{
         JOURNAL_DIR,
-        sealed::{error::SealedError, reader::SealedSegment},
+        base::Base,
+        sealed::{error::SealedError, file_part::FilePart, reader::SealedSegment},
         segment::{SEGMENT_HEADER_LEN, SEGMENT_SUFFIX, SegmentError, SegmentHeader, segment_path},
     },
 };
@@ -38,6 +39,17 @@ pub(crate) struct SegmentFile {
     pub(crate) path: PathBuf,
     /// Whether the file is a sealed segment.
     pub(crate) is_sealed: bool,
+    /// Where the sealed segment is in the file, which is an archive then. `None` for a file of its own.
+    pub(crate) place: Option<ArchivedPlace>,
+}
+
+/// Where a sealed segment is in an archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ArchivedPlace {
+    /// In bytes from the beginning of the archive.
+    pub(crate) offset: u64,
+    /// The length in bytes.
+    pub(crate) len: u64,
 }
 
 /// What the header of a segment says about the events before it.
@@ -54,11 +66,19 @@ pub(crate) struct SegmentStart {
 }
 
 impl SegmentFile {
+    /// Opens the sealed segment.
+    pub(crate) fn open(&self) -> Result<SealedSegment, SealedError> {
+        match self.place {
+            None => SealedSegment::open(&self.path),
+            Some(place) => SealedSegment::from_part(FilePart::of(file::open(&self.path)?, place.offset, place.len)),
+        }
+    }
+
     /// Reads the header of the file; the header of the plain file where that of a sealed one is damaged. The outer error is an
     /// I/O error.
     pub(crate) fn start(&self) -> io::Result<Result<SegmentStart, SegmentError>> {
         if self.is_sealed {
-            let start = sealed_start(&self.path);
+            let start = sealed_start(self.open());
             return match &start {
                 Ok(Ok(_) | Err(SegmentError::Newer(_))) => start,
                 Ok(Err(SegmentError::Header)) | Err(_) => match plain_header(&self.plain_path()) {
@@ -71,7 +91,7 @@ impl SegmentFile {
             // The plain file is removed once the segment is sealed.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let journal = self.path.parent().unwrap_or(Path::new(""));
-                sealed_start(&sealed_path(journal, self.number))
+                sealed_start(SealedSegment::open(&sealed_path(journal, self.number)))
             }
             read => Ok(read?.map(SegmentStart::from)),
         }
@@ -93,12 +113,6 @@ pub(crate) fn start_of(files: &[SegmentFile], number: u64) -> Option<SegmentStar
     file_of(files, number)?.start().ok()?.ok()
 }
 
-/// Whether `files` has all segments from `first` to `last`.
-pub(crate) fn has_all(files: &[SegmentFile], first: u64, last: u64) -> bool {
-    let found = files.partition_point(|file| file.number <= last) - files.partition_point(|file| file.number < first);
-    found as u64 == last.saturating_add(1).saturating_sub(first)
-}
-
 /// The header of a plain segment file. The outer error is an I/O error.
 pub(crate) fn plain_header(path: &Path) -> io::Result<Result<SegmentHeader, SegmentError>> {
     let mut bytes = Vec::with_capacity(SEGMENT_HEADER_LEN);
@@ -106,8 +120,8 @@ pub(crate) fn plain_header(path: &Path) -> io::Result<Result<SegmentHeader, Segm
     Ok(SegmentHeader::parse(&bytes))
 }
 
-fn sealed_start(path: &Path) -> io::Result<Result<SegmentStart, SegmentError>> {
-    match SealedSegment::open(path) {
+fn sealed_start(opened: Result<SealedSegment, SealedError>) -> io::Result<Result<SegmentStart, SegmentError>> {
+    match opened {
         Ok(segment) => Ok(Ok(SegmentStart::from(&segment))),
         Err(SealedError::Io(error)) => Err(error),
         Err(SealedError::Newer(version)) => Ok(Err(SegmentError::Newer(version))),
@@ -129,6 +143,14 @@ impl SegmentStart {
     /// Whether this is the start of the first segment of a ledger.
     pub(crate) fn is_first(&self) -> bool {
         (self.number, self.first_seq, self.chain_before) == (1, 1, Chain::genesis(self.ledger))
+    }
+
+    /// Whether this is the start of the first segment of a journal with this base.
+    pub(crate) fn is_after(&self, base: Option<&Base>) -> bool {
+        let Some(base) = base else { return self.is_first() };
+        (self.ledger, self.chain_before) == (base.ledger, base.chain())
+            && Some(self.number) == base.number().checked_add(1)
+            && Some(self.first_seq) == base.seq().checked_add(1)
     }
 }
 
@@ -152,10 +174,12 @@ pub(crate) fn sealed_path(journal: &Path, number: u64) -> PathBuf {
     journal.join(format!("{number:010}.{SEALED_SUFFIX}"))
 }
 
-/// All segment files in the directory `journal`, sorted by number; where a segment has a plain and a sealed file, the sealed
-/// one. Files whose names are not segment file names are ignored.
+/// All segment files in the directory `journal` after its base, sorted by number; where a segment has a plain and a sealed file,
+/// the sealed one. Files whose names are not segment file names are ignored.
 pub(crate) fn segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> {
+    let base = Base::read(journal)?.map_or(0, |base| base.number());
     let mut found = all_segment_files(journal)?;
+    found.retain(|file| file.number > base);
     found.dedup_by_key(|file| file.number);
     Ok(found)
 }
@@ -166,7 +190,7 @@ pub(crate) fn all_segment_files(journal: &Path) -> io::Result<Vec<SegmentFile>> 
     for entry in std::fs::read_dir(journal)? {
         let name = entry?.file_name();
         if let Some((number, is_sealed)) = parse_name(name.as_bytes()) {
-            found.push(SegmentFile { number, path: journal.join(name), is_sealed });
+            found.push(SegmentFile { number, path: journal.join(name), is_sealed, place: None });
         }
     }
     found.sort_unstable_by_key(|file| (file.number, !file.is_sealed));

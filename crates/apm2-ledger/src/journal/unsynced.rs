@@ -5,13 +5,14 @@ use std::{io, path::Path, sync::Arc};
 use uuid::Uuid;
 
 use crate::{
-    dir::LedgerDir,
+    dir::{LedgerDir, without_journal},
     error::{Damage, OpenError},
     file::{self, sync_dir},
     frame::Frame,
     head::Head,
     journal::{
         JOURNAL_DIR,
+        base::{Base, BaseError},
         next_segment::write_zeros,
         origin,
         reader::{header_damage, not_a_file_damage, sealed_damage},
@@ -19,6 +20,7 @@ use crate::{
         sealed::reader::SealedSegment,
         segment::{SegmentError, SegmentHeader},
         segment_file::{SegmentFile, segment_files},
+        segments::base_damage,
         storage_backend::StorageBackend,
         writer::JournalWriter,
     },
@@ -44,9 +46,14 @@ impl UnsyncedJournal {
         backend: Arc<dyn StorageBackend>,
     ) -> Result<Self, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
-        let last = last_segment(dir, &journal)?;
+        let base = Base::read(&journal).map_err(|error| match error {
+            BaseError::Io(error) => OpenError::io(&journal)(error),
+            damaged => base_damage(&damaged).into(),
+        })?;
+        let base = base.map(Arc::new);
+        let last = last_segment(dir, &journal, base.as_deref())?;
         if last.is_sealed {
-            return Self::after_sealed(dir, &last, segment_bytes, backend);
+            return Self::after_sealed(dir, &last, base, segment_bytes, backend);
         }
         let SegmentFile { number, path, .. } = last;
         let bytes = file::read(&path).map_err(segment_error(number, 1, &path))?;
@@ -70,6 +77,7 @@ impl UnsyncedJournal {
             backend,
             segment_bytes,
             ledger: header.ledger,
+            base,
             file,
             number,
             len: header.len,
@@ -86,6 +94,7 @@ impl UnsyncedJournal {
     fn after_sealed(
         dir: &Arc<LedgerDir>,
         last: &SegmentFile,
+        base: Option<Arc<Base>>,
         segment_bytes: u64,
         backend: Arc<dyn StorageBackend>,
     ) -> Result<Self, OpenError> {
@@ -103,6 +112,7 @@ impl UnsyncedJournal {
             backend,
             segment_bytes,
             ledger: header.ledger,
+            base,
             file,
             number: header.number,
             len,
@@ -123,6 +133,11 @@ impl UnsyncedJournal {
     /// The ID of the ledger.
     pub(crate) const fn ledger(&self) -> Uuid {
         self.writer.ledger
+    }
+
+    /// The base of the journal; `None` when it begins with its first segment.
+    pub(crate) fn base(&self) -> Option<&Base> {
+        self.writer.base.as_deref()
     }
 
     /// The event count and the hash chain value of the journal.
@@ -204,12 +219,13 @@ pub(crate) struct CutTail {
     pub(crate) offset: u64,
 }
 
-/// Finds the last segment. It is sealed only in a copy. Checks that the segments are numbered from 1 without gaps, and that
-/// the first sequence numbers in their headers do not decrease.
-fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<SegmentFile, OpenError> {
+/// Finds the last segment. It is sealed only in a copy. Checks that the segments are numbered from 1, or from that after the
+/// base, without gaps, and that the first sequence numbers in their headers do not decrease.
+fn last_segment(dir: &LedgerDir, journal: &Path, base: Option<&Base>) -> Result<SegmentFile, OpenError> {
     let all = segment_files(journal).map_err(OpenError::io(journal))?;
-    let (mut first_seq, mut ledger) = (1, None);
-    for (file, expected) in all.iter().zip(1..) {
+    let (mut first_seq, mut ledger) = base.map_or((1, None), |base| (base.seq() + 1, Some(base.ledger)));
+    let first = base.map_or(1, |base| base.number() + 1);
+    for (file, expected) in all.iter().zip(first..) {
         let number = file.number;
         let missing =
             |what: &str| Damage { first_seq, last_seq: first_seq, segment: expected, offset: 0, what: what.to_owned() };
@@ -224,13 +240,16 @@ fn last_segment(dir: &LedgerDir, journal: &Path) -> Result<SegmentFile, OpenErro
         if header.number != number || header.first_seq < first_seq {
             return Err(missing("the segment header does not match the file name").into());
         }
+        if number == first && base.is_some() && !header.is_after(base) {
+            return Err(missing("the segment does not continue the archives").into());
+        }
         if *ledger.get_or_insert(header.ledger) != header.ledger {
             return Err(missing("the segment belongs to another ledger").into());
         }
         first_seq = header.first_seq;
     }
     match all.into_iter().next_back() {
-        None => Err(OpenError::Missing { path: dir.named().to_owned() }),
+        None => Err(without_journal(dir)),
         // A segment is sealed only after the next one is durable. A program that makes a copy may have listed the files before, or
         // may have found the next one removed, since that was sealed, too.
         Some(last) if !last.is_sealed || origin::is_copy(journal) => Ok(last),

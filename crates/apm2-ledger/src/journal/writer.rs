@@ -17,7 +17,9 @@ use crate::{
     file::{self},
     journal::next_segment::{begin_segment, prepare_segment},
     journal::{
-        JOURNAL_DIR, origin,
+        JOURNAL_DIR,
+        base::Base,
+        origin,
         segment::{SEGMENT_HEADER_LEN, aligned, segment_path},
         storage_backend::StorageBackend,
     },
@@ -30,6 +32,8 @@ pub(crate) struct JournalWriter {
     pub(super) backend: Arc<dyn StorageBackend>,
     pub(super) segment_bytes: u64,
     pub(super) ledger: Uuid,
+    /// The base of the journal; `None` when it begins with its first segment.
+    pub(super) base: Option<Arc<Base>>,
     pub(super) file: File,
     pub(super) number: u64,
     pub(super) len: u64,
@@ -61,6 +65,7 @@ impl JournalWriter {
             backend,
             segment_bytes,
             ledger,
+            base: None,
             file,
             number: 1,
             len: segment_bytes,
@@ -75,6 +80,11 @@ impl JournalWriter {
     /// Sends a signal to `full` whenever a segment is full.
     pub(crate) fn signal_full(&mut self, full: Sender<()>) {
         self.full = Some(full);
+    }
+
+    /// The base of the journal; `None` when it begins with its first segment.
+    pub(crate) const fn base(&self) -> Option<&Arc<Base>> {
+        self.base.as_ref()
     }
 
     /// The ID of the ledger.

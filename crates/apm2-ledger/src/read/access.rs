@@ -3,7 +3,14 @@
 
 use std::sync::Arc;
 
-use crate::{dir::LedgerDir, shared_state::SharedState};
+use apm2_model::event::stream_id::StreamId;
+
+use crate::{
+    dir::LedgerDir,
+    error::ReadError,
+    journal::{JOURNAL_DIR, base::Base, segments::base_error},
+    shared_state::SharedState,
+};
 
 /// The source of a reader's events.
 #[derive(Clone)]
@@ -21,6 +28,26 @@ impl Access {
         match self {
             Self::SharedState(shared) => shared.head().size,
             Self::Journal(_) => u64::MAX,
+        }
+    }
+
+    /// The base of the journal; `None` when the journal begins with its first segment. It does not change while this process has
+    /// the ledger open.
+    pub(crate) fn base(&self) -> Result<Option<Arc<Base>>, ReadError> {
+        match self {
+            Self::SharedState(shared) => Ok(shared.base.clone()),
+            Self::Journal(dir) => {
+                let base = Base::read(&dir.at().join(JOURNAL_DIR)).map_err(|error| base_error(dir, error))?;
+                Ok(base.map(Arc::new))
+            }
+        }
+    }
+
+    /// Whether an event of `stream` is in memory and may be missing from the store.
+    pub(crate) fn is_unindexed(&self, stream: StreamId) -> bool {
+        match self {
+            Self::SharedState(shared) => shared.base.is_some() && shared.is_unindexed(stream),
+            Self::Journal(_) => false,
         }
     }
 

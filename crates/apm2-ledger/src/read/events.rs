@@ -13,7 +13,7 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    journal::{event_batch::EventBatch, reader::JournalReader},
+    journal::{event_batch::EventBatch, reader::JournalReader, segments::is_archived},
     read::{access::Access, cancel::Cancel, query::EventQuery},
     record::{decode_event, peek_stream},
     shared_state::{Commit, SharedState},
@@ -264,6 +264,10 @@ impl Events {
         }
         if let Source::SharedState(shared) = &self.source {
             let shared = Arc::clone(shared);
+            self.begin_after_base(&shared)?;
+        }
+        if let Source::SharedState(shared) = &self.source {
+            let shared = Arc::clone(shared);
             match self.next_live_frame(&shared) {
                 Ok(found) => return Ok(found),
                 Err(error) => {
@@ -273,6 +277,28 @@ impl Events {
             }
         }
         self.next_journal_frame()
+    }
+
+    /// Goes on with the journal where the archives can have accepted events, else with the first event after them: the store
+    /// does not have the events in the archives.
+    fn begin_after_base(&mut self, shared: &Arc<SharedState>) -> Result<(), ReadError> {
+        let Some(base) = shared.base.as_ref().filter(|base| self.next <= base.seq()) else { return Ok(()) };
+        let is_archived = match self.query.single_stream() {
+            Some(stream) if !stream.is_system() => {
+                let in_base = base.state(stream).map_or(true, |state| state.is_some());
+                let is_stored = |store: Arc<Store>| matches!(store.last_stream_window(stream), Ok(Some(_)));
+                // The memory is read before the store, because an event that has left the memory is in the store.
+                let is_later = || shared.is_unindexed(stream) || shared.store().is_some_and(is_stored);
+                in_base || (!is_later() && is_archived(&shared.dir, base, stream)?)
+            }
+            _ => true,
+        };
+        if is_archived {
+            self.switch_to_journal();
+        } else {
+            self.next = base.seq() + 1;
+        }
+        Ok(())
     }
 
     fn next_live_frame(&mut self, shared: &SharedState) -> Result<bool, ReadError> {

@@ -9,11 +9,13 @@ use crate::{
     journal::{
         event_batch::EventBatch,
         reader::{JournalReader, break_damage, header_damage, not_a_file_damage, sealed_damage},
-        sealed::{error::SealedError, reader::SealedSegment},
+        sealed::error::SealedError,
         sealed_cursor::SealedCursor,
         segment::SegmentError,
-        segment_file::{SegmentFile, SegmentStart, file_of, has_all, start_of},
-        segment_walk::{SegmentWalk, Wanted, segment_containing},
+        segment_file::{SegmentFile, SegmentStart, file_of, start_of},
+        segment_walk::{SegmentWalk, segment_containing},
+        segments::Segments,
+        wanted::Wanted,
     },
     read::{
         query::{Direction, EventQuery},
@@ -59,8 +61,7 @@ pub(crate) struct EventsBack<'a> {
     first: u64,
     /// The event after the last one that was not read yet.
     end_seq: u64,
-    /// The segment files of the journal, the oldest first.
-    files: Vec<SegmentFile>,
+    segments: Segments,
     /// The segments that were not begun and can contain accepted events.
     walk: SegmentWalk,
     /// The number of the segment that was begun last, or the one after those of the walk.
@@ -73,12 +74,12 @@ impl<'a> EventsBack<'a> {
     /// The accepted events from event `last` back to event `first`.
     pub(crate) fn new(reader: &'a Reader, query: EventQuery, first: u64, last: u64) -> Result<Self, ReadError> {
         let end_seq = last.min(reader.visible()).saturating_add(1);
-        let (files, first) = (reader.segment_files()?, first.max(1));
-        let journal = reader.journal();
-        let found = segment_containing(&journal, &files, end_seq - 1);
+        let (first, wanted) = (first.max(1), Wanted::Query(query.clone()));
+        let segments = Segments::list(reader.dir(), &wanted, (first, end_seq - 1))?;
+        let found = segment_containing(&segments, end_seq - 1);
         let last = found.map_err(|(file, error)| reader.segment_error(file, error))?.map_or(1, |file| file.number);
-        let walk = SegmentWalk::new(journal, (1, last), Direction::Backwards, Wanted::Query(query.clone()));
-        Ok(Self { reader, query, first, end_seq, files, walk, after: last + 1, current: None, rest: None })
+        let walk = SegmentWalk::new(&segments, (1, last), Direction::Backwards, wanted);
+        Ok(Self { reader, query, first, end_seq, segments, walk, after: last + 1, current: None, rest: None })
     }
 
     /// The next event, with a lower number than the one before; `None` after the last one.
@@ -135,16 +136,16 @@ impl<'a> EventsBack<'a> {
     fn next_segment(&mut self) -> Result<bool, ReadError> {
         let number = self.walk.next();
         // The segments that are left out contain no accepted event. But none may be missing.
-        if !has_all(&self.files, number.unwrap_or(1), self.after - 1) {
-            return Err(ReadError::Gap { seq: self.first });
-        }
-        let Some(file) = number.and_then(|number| file_of(&self.files, number)).cloned() else { return Ok(false) };
+        self.segments.check_all(number.unwrap_or(1), self.after - 1, self.first)?;
+        let Some(file) = number.and_then(|number| file_of(&self.segments.files, number)).cloned() else {
+            return Ok(false);
+        };
         self.after = file.number;
         let start = file.start().map_err(|error| self.reader.segment_error(&file, error))?;
         let start = start.map_err(|error| header_damage(file.number, error, self.end_seq.saturating_sub(1)))?;
         if start.first_seq < self.end_seq {
             let seqs = self.first..self.end_seq;
-            let next = start_of(&self.files, file.number + 1);
+            let next = start_of(&self.segments.files, file.number + 1);
             let batches = self.reader.batches(&file, seqs, (start, next), &self.query)?;
             self.current = Some(Current { file, first_seq: start.first_seq, batches });
         }
@@ -182,7 +183,8 @@ impl Reader {
             return Err(header_damage(file.number, SegmentError::Header, first_seq).into());
         }
         if file.is_sealed {
-            let opened = SealedSegment::open(&file.path)
+            let opened = file
+                .open()
                 .and_then(|segment| SealedCursor::new(segment, query, seqs.start))
                 .and_then(|cursor| cursor.check_complete(end_seq).map(|()| cursor));
             let cursor = match opened {

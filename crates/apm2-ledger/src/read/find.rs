@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use apm2_model::{
     event::stream_id::StreamId,
-    id_query::{Candidate, prefix_digits, resolve, split_instance},
+    id_query::{Candidate, UnclearId, prefix_digits, resolve, split_instance},
     state::stream::Stream,
 };
 
 use crate::{
     error::{FindError, ReadError},
+    journal::segments::base_error,
     read::reader::Reader,
 };
 
@@ -24,24 +25,33 @@ impl Reader {
     /// # Errors
     /// When no process matches, several processes match, or the ledger cannot be read.
     pub fn find(&self, text: &str) -> Result<Vec<StreamId>, FindError> {
-        let streams = self.candidates(text)?;
-        let candidates: Vec<Candidate<'_>> = streams.iter().map(Candidate::from).collect();
-        let meant = resolve(text, &candidates)?;
-        Ok(candidates.iter().map(|candidate| candidate.id).filter(|id| meant.includes(*id)).collect())
+        match meant_of(text, &self.candidates(text)?) {
+            // A retained process is found where no other one is meant.
+            Err(unclear @ UnclearId::Unknown(_)) => match self.base()? {
+                Some(base) => {
+                    let (names, prefix) = names_and_prefix(text);
+                    let archived = self.archived_candidates(&base, &names, prefix.as_deref(), CANDIDATES_MAX)?;
+                    Ok(meant_of(text, &archived)?)
+                }
+                None => Err(unclear.into()),
+            },
+            found => Ok(found?),
+        }
     }
 
     /// The states of all streams that `text` may name, to be resolved by the rules of
     /// [`id_query`](apm2_model::id_query).
     fn candidates(&self, text: &str) -> Result<Vec<Stream>, ReadError> {
-        let names: Vec<&str> = [Some(text), split_instance(text).map(|(name, _)| name)].into_iter().flatten().collect();
-        let id_prefix = prefix_digits(text).map(|digits| whole_bytes(&digits));
+        let (names, id_prefix) = names_and_prefix(text);
+        let in_base = self.streams_in_base(&names, id_prefix.as_deref())?;
         let Some(store) = self.store() else {
-            let ids = self.streams_in_journal(&names, id_prefix.as_deref(), CANDIDATES_MAX)?;
+            let mut ids = self.streams_in_journal(&names, id_prefix.as_deref(), CANDIDATES_MAX)?;
+            ids.extend(in_base);
             return ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect();
         };
         // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
         // memory is read before the store, so that an event that is added to the store meanwhile is not missed.
-        let mut ids = BTreeSet::new();
+        let mut ids: BTreeSet<StreamId> = in_base.into_iter().collect();
         for event in self.unindexed_events() {
             ids.insert(event?.stream);
         }
@@ -56,6 +66,37 @@ impl Reader {
         ids.remove(&StreamId::SYSTEM);
         ids.into_iter().filter_map(|id| self.stream(id).transpose()).collect()
     }
+
+    /// The streams in the base of the journal that may be meant.
+    fn streams_in_base(&self, names: &[&str], id_prefix: Option<&[u8]>) -> Result<Vec<StreamId>, ReadError> {
+        let Some(base) = self.base()? else { return Ok(Vec::new()) };
+        let find = || {
+            let mut found = Vec::new();
+            for name in names {
+                for process in base.named(name)? {
+                    found.extend(base.streams(process.as_bytes(), CANDIDATES_MAX)?);
+                }
+            }
+            if let Some(prefix) = id_prefix {
+                found.extend(base.streams(prefix, CANDIDATES_MAX)?);
+            }
+            Ok(found)
+        };
+        find().map_err(|error| base_error(self.dir(), error))
+    }
+}
+
+/// The names, and the beginning of a process id, that `text` may be.
+fn names_and_prefix(text: &str) -> (Vec<&str>, Option<Vec<u8>>) {
+    let names = [Some(text), split_instance(text).map(|(name, _)| name)].into_iter().flatten().collect();
+    (names, prefix_digits(text).map(|digits| whole_bytes(&digits)))
+}
+
+/// The instances of `streams` that are meant by `text`.
+fn meant_of(text: &str, streams: &[Stream]) -> Result<Vec<StreamId>, UnclearId> {
+    let candidates: Vec<Candidate<'_>> = streams.iter().map(Candidate::from).collect();
+    let meant = resolve(text, &candidates)?;
+    Ok(candidates.iter().map(|candidate| candidate.id).filter(|id| meant.includes(*id)).collect())
 }
 
 /// Converts hexadecimal digits to bytes. Leaves out a last single digit, and digits after 16 bytes.

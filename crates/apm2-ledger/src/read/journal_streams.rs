@@ -12,9 +12,10 @@ use crate::{
     error::ReadError,
     journal::{
         reader::{header_damage, not_a_file_damage},
-        sealed::reader::SealedSegment,
-        segment_file::{SegmentFile, has_all},
-        segment_walk::{SegmentWalk, Wanted},
+        segment_file::SegmentFile,
+        segment_walk::SegmentWalk,
+        segments::Segments,
+        wanted::Wanted,
     },
     read::{events::Events, query::Direction, reader::Reader},
 };
@@ -28,20 +29,21 @@ impl Reader {
         id_prefix: Option<&[u8]>,
         max: usize,
     ) -> Result<BTreeSet<StreamId>, ReadError> {
-        let files = self.segment_files()?;
+        let base = self.base()?.map_or((0, 0), |base| (base.number(), base.seq()));
+        // The archives are searched after the journal, see `find`.
+        let segments = Segments::list(self.dir(), &Wanted::From(base.1 + 1), (base.1 + 1, u64::MAX))?;
+        let files = &segments.files;
         // A name may be recorded only in a segment that is missing.
-        if !has_all(&files, 1, files.last().map_or(1, |file| file.number)) {
-            return Err(ReadError::Gap { seq: 1 });
-        }
+        segments.check_all(base.0 + 1, files.last().map_or(1, |file| file.number), base.1 + 1)?;
         let (mut processes, mut found) = (BTreeSet::new(), BTreeSet::new());
         let mut scanned = BTreeSet::new();
-        for at in self.segments_with(&files, Wanted::Named(names.iter().map(|name| (*name).to_owned()).collect())) {
+        for at in segments_with(&segments, Wanted::Named(names.iter().map(|name| (*name).to_owned()).collect())) {
             if let Some(named) = files.get(at).and_then(|file| named_in(file, names)) {
                 processes.extend(named);
                 continue;
             }
             scanned.insert(at);
-            for event in self.events_of(&files, at)? {
+            for event in self.events_of(files, at)? {
                 let event = event?;
                 found.insert(event.stream);
                 if let EventKind::Registered { spec } | EventKind::SpecChanged { spec } = &event.kind
@@ -53,12 +55,12 @@ impl Reader {
         }
         let prefixes: Vec<&[u8]> = processes.iter().map(|id| id.as_bytes().as_slice()).chain(id_prefix).collect();
         let wanted = Wanted::IdPrefixes(prefixes.iter().map(|prefix| prefix.to_vec()).collect());
-        for at in self.segments_with(&files, wanted).filter(|at| !scanned.contains(at)) {
+        for at in segments_with(&segments, wanted).filter(|at| !scanned.contains(at)) {
             match files.get(at).and_then(|file| streams_in(file, &prefixes, max)) {
                 Some(streams) => found.extend(streams),
                 // The index is damaged, or the segment is not sealed.
                 None => {
-                    for event in self.events_of(&files, at)? {
+                    for event in self.events_of(files, at)? {
                         found.insert(event?.stream);
                     }
                 }
@@ -68,13 +70,6 @@ impl Reader {
             prefixes.iter().any(|prefix| stream.process_id.as_bytes().starts_with(prefix)) && !stream.is_system()
         });
         Ok(found)
-    }
-
-    /// The indexes in `files` of the segments that can contain what is wanted.
-    fn segments_with(&self, files: &[SegmentFile], wanted: Wanted) -> impl Iterator<Item = usize> {
-        let last = files.last().map_or(0, |file| file.number);
-        let walk = SegmentWalk::new(self.journal(), (1, last), Direction::Forwards, wanted);
-        walk.filter_map(|number| files.binary_search_by_key(&number, |file| file.number).ok())
     }
 
     /// The events of the segment at index `at` of `files`.
@@ -93,9 +88,17 @@ impl Reader {
     }
 }
 
+/// The indexes of the segments that can contain what is wanted.
+fn segments_with(segments: &Segments, wanted: Wanted) -> impl Iterator<Item = usize> {
+    let files = &segments.files;
+    let last = files.last().map_or(0, |file| file.number);
+    let walk = SegmentWalk::new(segments, (1, last), Direction::Forwards, wanted);
+    walk.filter_map(|number| files.binary_search_by_key(&number, |file| file.number).ok())
+}
+
 /// The processes that got one of the names in the segment. `None` for a segment without an index.
 fn named_in(file: &SegmentFile, names: &[&str]) -> Option<Vec<ProcessId>> {
-    let segment = SealedSegment::open(&file.path).ok().filter(|_| file.is_sealed)?;
+    let segment = file.open().ok().filter(|_| file.is_sealed)?;
     let mut found = Vec::new();
     for name in names {
         found.extend(segment.named(name).ok()?);
@@ -105,7 +108,7 @@ fn named_in(file: &SegmentFile, names: &[&str]) -> Option<Vec<ProcessId>> {
 
 /// The streams in the segment whose process id begins with one of the prefixes. `None` when the index is damaged.
 fn streams_in(file: &SegmentFile, prefixes: &[&[u8]], max: usize) -> Option<Vec<StreamId>> {
-    let segment = SealedSegment::open(&file.path).ok()?;
+    let segment = file.open().ok()?;
     let mut found = Vec::new();
     for prefix in prefixes {
         found.extend(segment.streams(prefix, max).ok()?.into_iter().map(|entry| entry.stream));

@@ -4,6 +4,7 @@
 
 pub(crate) mod access;
 pub(crate) mod answer;
+pub(crate) mod archived;
 pub(crate) mod cancel;
 pub(crate) mod current_states;
 pub(crate) mod events;

@@ -112,7 +112,7 @@ impl EventQuery {
     }
 
     /// Whether some of the events can be accepted, by their kinds, times and actors.
-    fn meets(&self, summary: &BlockSummary) -> bool {
+    pub(crate) fn meets(&self, summary: &BlockSummary) -> bool {
         self.kinds.is_none_or(|kinds| kinds.meets(summary.kinds))
             && self.wall_ns.is_none_or(|(from, to)| summary.min_wall_ns <= to && summary.max_wall_ns >= from)
             && (self.actors.is_empty() || self.actors.iter().any(|actor| summary.actors.can_contain(actor)))

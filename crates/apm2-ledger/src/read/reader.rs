@@ -12,9 +12,11 @@ use crate::{
     head::Head,
     journal::{
         JOURNAL_DIR,
+        base::{Base, BaseError},
         reader::{JournalReader, header_damage},
         segment::{FORMAT_VERSION, SegmentError},
         segment_file::segment_files,
+        segments::base_damage,
     },
     read::{access::Access, cancel::Cancel, events::Events, query::EventQuery},
     recovery::extent,
@@ -70,6 +72,9 @@ impl Reader {
     /// Opens the journal in the open directory `dir` for reading, as [`open`](Self::open) does.
     pub(crate) fn of_journal(dir: Arc<LedgerDir>) -> Result<Self, OpenError> {
         let journal = dir.at().join(JOURNAL_DIR);
+        if let Err(error @ (BaseError::Damaged(_) | BaseError::Newer(_))) = Base::read(&journal) {
+            return Err(base_damage(&error).into());
+        }
         let all = match segment_files(&journal) {
             Ok(all) if !all.is_empty() => all,
             Ok(_) => return Err(without_journal(&dir)),
@@ -150,6 +155,11 @@ impl Reader {
     /// The sequence number of the last event that may be returned.
     pub(crate) fn visible(&self) -> u64 {
         self.access.visible()
+    }
+
+    /// The base of the journal; `None` when the journal begins with its first segment.
+    pub(crate) fn base(&self) -> Result<Option<Arc<Base>>, ReadError> {
+        self.access.base()
     }
 
     /// The store; `None` if this reader reads the journal.
@@ -241,7 +251,10 @@ impl Reader {
         let first = match self.store() {
             Some(store) => {
                 let frames = store.frames_between(key::minute_of(from_ns), u64::MAX)?;
-                frames.into_iter().min().unwrap_or(size.saturating_add(1)).min(unindexed)
+                let archived =
+                    self.base()?.filter(|base| base.archives.iter().any(|entry| entry.summary.max_wall_ns >= from_ns));
+                let stored = frames.into_iter().min().unwrap_or(size.saturating_add(1)).min(unindexed);
+                archived.map_or(stored, |_| 1)
             }
             None => 1,
         };
@@ -291,15 +304,33 @@ impl Reader {
     pub fn stream_at(&self, id: StreamId, seq: u64) -> Result<Option<Stream>, ReadError> {
         // A sealed segment can have events that this reader does not return: those after the end of a store that lags behind.
         let seq = seq.min(self.visible());
+        // The memory is read before the store, because an event that has left the memory is in the store.
+        let is_unindexed = self.access.is_unindexed(id);
         let snapshot = self.snapshot(id);
+        if snapshot.is_none()
+            && !is_unindexed
+            && !self.is_stored(id)
+            && let Some(base) = self.base()?
+        {
+            return self.archived_state(&base, id, seq);
+        }
         let is_sealed = match &snapshot {
             Some(snapshot) => snapshot.last_seq > seq,
             None => self.is_stored(id),
         };
-        let mut state = if is_sealed { self.sealed_state(id, seq)? } else { snapshot };
+        let (mut state, through) = match snapshot {
+            _ if is_sealed => self.sealed_state(id, seq)?.map_or((None, 0), |(state, through)| (Some(state), through)),
+            Some(snapshot) => {
+                // A snapshot includes all events in the archives.
+                let archived = self.base()?.map_or(0, |base| base.seq());
+                (Some(snapshot), archived.min(seq))
+            }
+            None => (None, 0),
+        };
         // The events after a sealed segment are together in the journal.
         let access = if is_sealed { Access::Journal(Arc::clone(self.dir())) } else { self.access.clone() };
         let (first, version) = state.as_ref().map_or((1, 1), |state| (state.last_seq + 1, state.version + 1));
+        let first = first.max(through + 1);
         let events = Events::new(access, EventQuery::stream(id), first, u64::MAX).expecting(version);
         let events = events.cancelled_by(self.cancel.clone());
         // No event is returned before it is acknowledged, from the journal either.
@@ -327,11 +358,11 @@ impl Reader {
 
     /// The version of the stream `id`, which is the number of its events.
     pub(crate) fn version(&self, id: StreamId) -> Result<u64, ReadError> {
-        let first = match self.store() {
-            Some(store) => store.last_stream_window(id).ok().flatten().map_or(1, key::window_start),
-            None => 1,
-        };
-        self.stream_events_from(id, first).try_fold(0, |_, event| Ok(event?.version))
+        let base = self.base()?.filter(|_| id.is_system());
+        let (after_base, archived) = base.map_or((1, 0), |base| (base.seq() + 1, base.system_version));
+        let window = self.store().and_then(|store| store.last_stream_window(id).ok().flatten());
+        let first = window.map_or(1, key::window_start).max(after_base);
+        self.stream_events_from(id, first).try_fold(archived, |_, event| Ok(event?.version))
     }
 }
 

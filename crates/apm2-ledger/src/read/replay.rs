@@ -1,7 +1,7 @@
 //! Replays the states of streams from their events.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     iter,
     sync::mpsc::sync_channel,
     thread,
@@ -9,15 +9,17 @@ use std::{
 
 use apm2_model::{
     event::{Event, stream_id::StreamId},
+    spec::id::ProcessId,
     state::stream::{IllegalEvent, Stream},
 };
 
 use crate::{
     error::ReadError,
+    journal::base::Base,
     read::{
         events::{EncodedEvents, Events},
         reader::Reader,
-        sealed_states::SealedStates,
+        sealed_states::{SealedStates, base_streams},
     },
 };
 
@@ -64,6 +66,11 @@ impl StreamStates {
         Self { streams: streams.into_iter().map(|stream| (stream.id, Box::new(stream))).collect(), system_version: 0 }
     }
 
+    /// The states after the last archived event; `None` when one cannot be read.
+    pub(crate) fn of_base(base: &Base) -> Option<Self> {
+        Some(Self { system_version: base.system_version, ..Self::new(base_streams(base)?) })
+    }
+
     /// The last event that one of the states includes; 0 without states.
     fn last_seq(&self) -> u64 {
         self.streams.values().map(|stream| stream.last_seq).max().unwrap_or(0)
@@ -99,6 +106,21 @@ impl StreamStates {
         self.streams.get(&id).map(AsRef::as_ref)
     }
 
+    /// Whether both have the same states.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        (self.system_version, &self.streams) == (other.system_version, &other.streams)
+    }
+
+    /// The names of the processes, with their ids.
+    pub(crate) fn names(&self) -> BTreeSet<(String, ProcessId)> {
+        self.streams.values().map(|stream| (stream.handle.spec.name.clone(), stream.id.process_id)).collect()
+    }
+
+    /// Removes the states of these streams.
+    pub(crate) fn remove(&mut self, ids: &[StreamId]) {
+        ids.iter().for_each(|id| drop(self.streams.remove(id)));
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.streams.len()
     }
@@ -114,8 +136,11 @@ impl StreamStates {
 /// Replays the events up to event `upto`.
 pub(crate) fn replay(reader: &Reader, upto: u64, origin: Origin) -> Result<Replayed, ReadError> {
     let (mut states, first) = match origin {
-        Origin::Genesis => (StreamStates::default(), 1),
-        Origin::Snapshot => from_snapshots(reader, upto).unwrap_or((StreamStates::default(), 1)),
+        Origin::Genesis => from_base(reader, upto)?,
+        Origin::Snapshot => match from_snapshots(reader, upto) {
+            Some(found) => found,
+            None => from_base(reader, upto)?,
+        },
     };
     let included = states.last_seq();
     let mut seq = first - 1;
@@ -174,6 +199,14 @@ fn next_chunk(events: &mut Events) -> Vec<Result<EncodedEvents, ReadError>> {
         chunk.push(encoded);
     }
     chunk
+}
+
+/// The states in the base of the journal, and the first event after it. Without a base with an event up to `upto`, or when a state
+/// in it cannot be decoded, no states and the first event.
+fn from_base(reader: &Reader, upto: u64) -> Result<(StreamStates, u64), ReadError> {
+    let base = reader.base()?.filter(|base| base.seq() <= upto);
+    let states = base.and_then(|base| Some((StreamStates::of_base(&base)?, base.seq() + 1)));
+    Ok(states.unwrap_or((StreamStates::default(), 1)))
 }
 
 /// The stream states in the snapshots, and the first event to be replayed on them. Returns `None` if the snapshots are

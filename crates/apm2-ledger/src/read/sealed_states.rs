@@ -13,9 +13,12 @@ use crate::{
     error::ReadError,
     journal::{
         JOURNAL_DIR,
+        base::Base,
         sealed::reader::SealedSegment,
-        segment_file::{SegmentFile, SegmentStart, sealed_path, segment_files, start_of},
-        segment_walk::{SegmentWalk, Wanted, segment_containing},
+        segment_file::{SegmentFile, SegmentStart, file_of, segment_files, start_of},
+        segment_walk::{SegmentWalk, segment_containing},
+        segments::Segments,
+        wanted::Wanted,
     },
     read::{
         query::{Direction, EventQuery},
@@ -33,28 +36,25 @@ pub(crate) struct SealedStates {
 
 impl Reader {
     /// The state of stream `id` from the newest sealed segment that has one, of the segments that end with event `upto` or
-    /// earlier. `None` when there is no such state.
-    pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<Stream>, ReadError> {
-        let files = self.segment_files()?;
-        let journal = self.journal();
-        let last = files.last().map_or(0, |file| file.number);
-        // A header that cannot be read is passed over here, as below.
-        let last = segment_containing(&journal, &files, upto).ok().flatten().map_or(last, |file| file.number);
+    /// earlier, or from the base of the journal; and the event up to which it includes all events of the stream. `None` when there
+    /// is no such state.
+    pub(crate) fn sealed_state(&self, id: StreamId, upto: u64) -> Result<Option<(Stream, u64)>, ReadError> {
         let wanted = Wanted::Query(EventQuery::stream(id));
-        for number in SegmentWalk::new(journal.clone(), (1, last), Direction::Backwards, wanted) {
-            // A damaged file or index, or a file of another ledger, has no state, and a plain segment has none: the state is
-            // replayed from the events.
-            let Ok(segment) = SealedSegment::open(&sealed_path(&journal, number)) else { continue };
-            let after = start_of(&files, number + 1);
-            if segment.header().last_seq() > upto || after.is_some_and(|after| !after.follows(&segment)) {
-                continue;
-            }
-            let state = segment.state(id).ok().flatten().and_then(|bytes| decode_stream(&bytes).ok());
-            if let Some(state) = state.filter(|state| state.id == id) {
-                return Ok(Some(state));
-            }
+        let segments = Segments::list(self.dir(), &wanted, (1, upto))?;
+        let last = segments.files.last().map_or(0, |file| file.number);
+        // A header that cannot be read is passed over here, as below.
+        let last = segment_containing(&segments, upto).ok().flatten().map_or(last, |file| file.number);
+        let base = self.base()?.filter(|base| base.seq() <= upto);
+        let archived = base.as_ref().map_or(0, |base| base.number());
+        if let Some(state) = newest_state(&segments, (archived + 1, last), id, upto) {
+            return Ok(Some(with_last_seq(state)));
         }
-        Ok(None)
+        // A record that cannot be decoded has no state here, either.
+        let kept = base.and_then(|base| {
+            let state = base.state(id).ok().flatten().and_then(|bytes| decode_state(id, &bytes))?;
+            Some((state, base.seq()))
+        });
+        Ok(kept.or_else(|| newest_state(&segments, (1, archived.min(last)), id, upto).map(with_last_seq)))
     }
 
     /// The states of all streams after the last event of the last sealed segment that ends with event `upto` or earlier.
@@ -66,11 +66,21 @@ impl Reader {
             let found = found.get_or_insert_with(|| SealedStates { streams: HashMap::new(), seq });
             add_missing(segment, &mut found.streams)
         })?;
-        Ok(found.filter(|_| is_whole.is_some()))
+        if is_whole.is_none() {
+            return Ok(None);
+        }
+        let Some(base) = self.base()?.filter(|base| base.seq() <= upto) else { return Ok(found) };
+        let Some(kept) = base_streams(&base) else { return Ok(None) };
+        let mut found = found.unwrap_or_else(|| SealedStates { streams: HashMap::new(), seq: base.seq() });
+        for state in kept {
+            found.streams.entry(state.id).or_insert_with(|| Box::new(state));
+        }
+        Ok(Some(found))
     }
 
     /// Calls `visit` with the sealed segments before the first segment that is not sealed and that end with event `upto` or
-    /// earlier, from the last one to the first, until it returns `None`. One of them is open at a time, since there can be more
+    /// earlier, from the last one to the first, until it returns `None`. If the journal has a base with an event up to `upto`,
+    /// those before the base are left out: the base has the states. One of them is open at a time, since there can be more
     /// than a process may have open files. `None` when a file of one cannot be opened, when one does not follow the one before,
     /// or when `visit` returned it; what was visited is of no use then.
     pub(crate) fn each_leading_sealed(
@@ -78,10 +88,12 @@ impl Reader {
         upto: u64,
         visit: &mut dyn FnMut(&SealedSegment) -> Option<()>,
     ) -> Result<Option<()>, ReadError> {
-        let files = self.segment_files()?;
+        let base = self.base()?.filter(|base| base.seq() <= upto);
+        let first_seq = base.as_ref().map_or(1, |base| base.seq() + 1);
+        let files = Segments::list(self.dir(), &Wanted::From(first_seq), (first_seq, upto))?.files;
         let leading = files.iter().take_while(|file| file.is_sealed).count();
         let leading = files.get(..leading).unwrap_or_default();
-        let ends_in_time = |file: &SegmentFile| Some(SealedSegment::open(&file.path).ok()?.header().last_seq() <= upto);
+        let ends_in_time = |file: &SegmentFile| Some(file.open().ok()?.header().last_seq() <= upto);
         // A file that cannot be opened is found below, or is not needed.
         let end = leading.partition_point(|file| ends_in_time(file).unwrap_or(true));
         let start_of = |file: &SegmentFile| file.start().ok()?.ok();
@@ -92,14 +104,14 @@ impl Reader {
         };
         for file in leading.iter().take(end).rev() {
             self.check_cancelled()?;
-            let Ok(segment) = SealedSegment::open(&file.path) else { return Ok(None) };
+            let Ok(segment) = file.open() else { return Ok(None) };
             let is_right = segment.header().last_seq() <= upto && after.is_none_or(|after| after.follows(&segment));
             if !is_right || visit(&segment).is_none() {
                 return Ok(None);
             }
             after = Some(SegmentStart::from(&segment));
         }
-        Ok(after.is_none_or(|first| first.is_first()).then_some(()))
+        Ok(after.is_none_or(|first| first.is_after(base.as_deref())).then_some(()))
     }
 
     /// The segment files of the journal.
@@ -126,4 +138,38 @@ fn add_missing(segment: &SealedSegment, streams: &mut HashMap<StreamId, Box<Stre
         }
     }
     Some(())
+}
+
+/// The state of stream `id` in the newest of the segments from number `numbers.0` to `numbers.1` that has one, and that ends with
+/// event `upto` or earlier.
+fn newest_state(segments: &Segments, numbers: (u64, u64), id: StreamId, upto: u64) -> Option<Stream> {
+    let wanted = Wanted::Query(EventQuery::stream(id));
+    for number in SegmentWalk::new(segments, numbers, Direction::Backwards, wanted) {
+        // A damaged file or index, or a file of another ledger, has no state, and a plain segment has none: the state is
+        // replayed from the events.
+        let file = file_of(&segments.files, number).filter(|file| file.is_sealed);
+        let Some(Ok(segment)) = file.map(SegmentFile::open) else { continue };
+        let after = start_of(&segments.files, number + 1);
+        if segment.header().last_seq() > upto || after.is_some_and(|after| !after.follows(&segment)) {
+            continue;
+        }
+        if let Some(state) = segment.state(id).ok().flatten().and_then(|bytes| decode_state(id, &bytes)) {
+            return Some(state);
+        }
+    }
+    None
+}
+
+fn with_last_seq(state: Stream) -> (Stream, u64) {
+    let last_seq = state.last_seq;
+    (state, last_seq)
+}
+
+fn decode_state(id: StreamId, bytes: &[u8]) -> Option<Stream> {
+    decode_stream(bytes).ok().filter(|state| state.id == id)
+}
+
+/// The states in the base; `None` when one cannot be read.
+pub(crate) fn base_streams(base: &Base) -> Option<Vec<Stream>> {
+    base.states().ok()?.map(|state| state.ok().and_then(|(id, bytes)| decode_state(id, &bytes))).collect()
 }

@@ -10,7 +10,7 @@ use apm2_model::{
 
 use crate::{
     error::ReadError,
-    journal::sealed::reader::SealedSegment,
+    journal::{base::Base, sealed::reader::SealedSegment},
     limits::STATES_PAGE_BYTES,
     read::{
         reader::Reader,
@@ -57,13 +57,17 @@ impl Page {
     fn read(reader: &Reader, upto: u64, after: Option<StreamId>, max_bytes: usize) -> Result<Self, ReadError> {
         let empty = || Self { after, end: None, max_bytes, bytes: 0, streams: BTreeMap::new() };
         let mut page = empty();
-        let mut first = 1;
+        let base = reader.base()?.filter(|base| base.seq() <= upto);
+        let mut first = base.as_ref().map_or(1, |base| base.seq() + 1);
         let is_whole = reader.each_leading_sealed(upto, &mut |segment| {
             first = first.max(segment.header().last_seq().saturating_add(1));
             page.add_sealed(segment)
         })?;
         if is_whole.is_none() {
             // A state cannot be read, or a segment has none or is damaged. The events have all states.
+            (page, first) = (empty(), base.as_ref().map_or(1, |base| base.seq() + 1));
+        }
+        if base.is_some_and(|base| page.add_base(&base).is_none()) {
             (page, first) = (empty(), 1);
         }
         each_decoded(reader, first, upto, |event| page.apply(event))?;
@@ -92,6 +96,20 @@ impl Page {
             return None;
         }
         for state in segment.states().ok()? {
+            let (id, bytes) = state.ok()?;
+            if self.covers(id) && !self.streams.contains_key(&id) {
+                if !is_current_stream(&bytes) {
+                    return None;
+                }
+                self.insert(id, State::Stored(bytes));
+            }
+        }
+        Some(())
+    }
+
+    /// Adds the states of the base for the streams that no segment has a state of. `None` when one cannot be read.
+    fn add_base(&mut self, base: &Base) -> Option<()> {
+        for state in base.states().ok()? {
             let (id, bytes) = state.ok()?;
             if self.covers(id) && !self.streams.contains_key(&id) {
                 if !is_current_stream(&bytes) {

@@ -8,7 +8,6 @@ use crate::{
     error::ReadError,
     journal::{
         reader::{JournalReader, header_damage},
-        sealed::reader::SealedSegment,
         segment_file::{SegmentFile, SegmentStart},
     },
     read::reader::Reader,
@@ -26,6 +25,7 @@ impl Reader {
         seq: u64,
     ) -> Result<HashMap<StreamId, Stream>, ReadError> {
         let mut states = HashMap::new();
+        let base = self.base()?;
         let mut replayed = Vec::new();
         let mut next: Option<SegmentStart> = None;
         for file in self.segment_files()?.iter().rev() {
@@ -44,6 +44,10 @@ impl Reader {
                 Some(found) => states.extend(found),
                 None => replayed.push((start.first_seq, end)),
             }
+        }
+        for id in base.iter().flat_map(|_| streams.iter()).filter(|id| !states.contains_key(*id)).collect::<Vec<_>>() {
+            let bytes = base.as_ref().and_then(|base| base.state(*id).ok().flatten());
+            states.extend(bytes.and_then(|bytes| decode_stream(&bytes).ok()).map(|state| (*id, state)));
         }
         for (first, end) in replayed.into_iter().rev() {
             self.replay_into(&mut states, streams, first, end)?;
@@ -92,7 +96,7 @@ fn sealed_states(
     after: Option<SegmentStart>,
     streams: &[StreamId],
 ) -> Option<Vec<(StreamId, Stream)>> {
-    let segment = SealedSegment::open(&file.path).ok().filter(|_| file.is_sealed)?;
+    let segment = file.open().ok().filter(|_| file.is_sealed)?;
     if !segment.has_states().ok()? || after.is_some_and(|after| !after.follows(&segment)) {
         return None;
     }

@@ -16,27 +16,38 @@ use apm2_model::{
     causes::causes,
     clock::SystemClock,
     event::{kind::EventKind, timestamp::Clock as _},
+    state::stream::Stream,
 };
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use uuid::Uuid;
 
 use crate::{
+    append::archived_files::remove_archived,
     chain::Chain,
     dir::{self, BACKUP_FILE, LedgerDir},
     error::{Damage, OpenError, ReadError},
+    file::sync_dir,
     journal::{
         JOURNAL_DIR,
+        base::Base,
         reader::JournalReader,
-        segment_file::segment_files,
+        segment_file::all_segment_files,
         unsynced::{CutTail, UnsyncedJournal},
         writer::JournalWriter,
     },
     limits::{FLUSH_FRAMES, SET_ASIDE_MAX},
     lock::Lock,
     options::Options,
+    read::{reader::Reader, replay::Origin, sealed_states::base_streams},
     record::decode_event,
     store::{
-        STORE_DIR, clean_shutdown, error::StoreError, files::is_linked_copy, head::StoreHead, index::EventKeys,
-        indexed_frame_builder::IndexedFrameBuilder, sled_store::Store,
+        STORE_DIR, clean_shutdown,
+        error::StoreError,
+        files::{is_linked_copy, sync_files},
+        head::StoreHead,
+        index::EventKeys,
+        indexed_frame_builder::IndexedFrameBuilder,
+        sled_store::Store,
     },
     verify::compare::{check, diverging},
 };
@@ -82,6 +93,9 @@ pub(crate) enum Unusable {
     /// The store is missing, or does not match the journal.
     #[error("{0}")]
     Mismatch(String),
+    /// The store has events that are in archives now. It is replaced, and needs no finding.
+    #[error("it has events that are in archives")]
+    ArchivedEvents,
     /// The store belongs to another ledger.
     #[error("it belongs to another ledger")]
     OtherLedger,
@@ -135,7 +149,11 @@ fn recover_in_dir(
 ) -> Result<Recovered, OpenError> {
     let dir = Arc::clone(lock.dir());
     let RecoveredJournal { journal, opened, clean_mark, mut findings } = recover_journal(&lock, expected, options)?;
-    let store = match opened.and_then(|store| check_and_update(store, &dir, &journal, clean_mark)) {
+    let opened = match opened {
+        Err(Unusable::ArchivedEvents) => replace_store(&lock, &journal).map(|store| (store, None)),
+        opened => opened.map(|store| (store, clean_mark)),
+    };
+    let store = match opened.and_then(|(store, clean_mark)| check_and_update(store, &dir, &journal, clean_mark)) {
         Ok(store) => Some(store),
         Err(Unusable::Journal(error)) => return Err(error),
         Err(cause) => rebuild_store(&lock, &journal, &cause, &mut findings)?,
@@ -180,6 +198,9 @@ pub(crate) fn recover_journal(
         return Err(OpenError::JournalShort { journal: found.last_seq(), store: known_size });
     }
     remove_dir(&dir.join(REBUILT)).map_err(OpenError::io(dir))?;
+    if let Some(base) = found.base() {
+        remove_archived(&opened_dir, base).map_err(OpenError::io(&journal_dir))?;
+    }
     let (clean_mark, opened) = open_store(dir, lock, &found)?;
     let mut findings = unrecorded_findings::load(dir);
     findings.extend(found.torn().map(|CutTail { segment, offset }| EventKind::TailCut { segment, offset }));
@@ -204,7 +225,7 @@ fn find_expected_journal(
     journal_dir: &Path,
     options: &Options,
 ) -> Result<UnsyncedJournal, OpenError> {
-    let is_gone = match segment_files(journal_dir) {
+    let is_gone = match all_segment_files(journal_dir) {
         Ok(segments) => segments.is_empty(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => true,
         Err(error) => return Err(OpenError::io(journal_dir)(error)),
@@ -234,7 +255,7 @@ fn find_or_create_journal(
     options: &Options,
 ) -> Result<UnsyncedJournal, OpenError> {
     dir::make_private(journal_dir).map_err(OpenError::io(journal_dir))?;
-    let is_empty = segment_files(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
+    let is_empty = all_segment_files(journal_dir).map_err(OpenError::io(journal_dir))?.is_empty();
     if !is_empty {
         return UnsyncedJournal::find(dir, options.segment_bytes, options.backend.clone());
     }
@@ -281,6 +302,13 @@ fn open_store(
     match opened {
         Ok((_, Some(head))) if head.ledger == found.ledger() && head.seq > found.last_seq() => {
             Err(OpenError::JournalShort { journal: found.last_seq(), store: head.seq })
+        }
+        Ok((store, Some(head)))
+            if head.ledger == found.ledger()
+                && store.base().ok() != Some(found.base().map(|base| (base.seq(), base.chain()))) =>
+        {
+            drop(store.close());
+            Ok((None, Err(Unusable::ArchivedEvents)))
         }
         Ok((store, Some(head))) if head.ledger == found.ledger() => {
             match diverging(&store, head, lock.dir(), found.head()) {
@@ -387,9 +415,51 @@ pub(crate) fn new_store_in(
     progress: &mut dyn FnMut(u64),
 ) -> Result<Store, Unusable> {
     let ledger = journal.ledger();
-    let store = Store::create(path, lock, ledger)?;
-    add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, 0, Chain::genesis(ledger)), progress)?;
+    let base = journal.base().map(|base| (base.seq(), base.chain()));
+    let store = Store::create(path, lock, ledger, base)?;
+    if let Some(base) = journal.base() {
+        let states = kept_states(lock.dir(), base)?;
+        store.write_snapshot(base.seq(), &states)?;
+    }
+    let (seq, chain) = base.unwrap_or_else(|| (0, Chain::genesis(ledger)));
+    add_missing_events(&store, lock.dir(), journal, StoreHead::new(ledger, seq, chain), progress)?;
     Ok(store)
+}
+
+/// The states of the streams in the base. They are replayed from the archives when this version of the program cannot decode them.
+fn kept_states(dir: &Arc<LedgerDir>, base: &Base) -> Result<Vec<Arc<Stream>>, Unusable> {
+    let states = match base_streams(base) {
+        Some(states) => states,
+        None => {
+            let replayed = Reader::of_segments(Arc::clone(dir)).replay(base.seq(), Origin::Genesis)?;
+            let is_kept = |stream: &Stream| base.state(stream.id).map_or(true, |state| state.is_some());
+            replayed.streams.into_values().filter(is_kept).collect()
+        }
+    };
+    Ok(states.into_iter().map(Arc::new).collect())
+}
+
+/// Builds a new store, and exchanges it with the store that has events that are in archives now.
+fn replace_store(lock: &Arc<Lock>, journal: &JournalWriter) -> Result<Store, Unusable> {
+    let dir = lock.dir().at();
+    let (path, rebuilt) = (dir.join(STORE_DIR), dir.join(REBUILT));
+    new_store_in(&rebuilt, lock, journal, &mut |_| {})?.close()?;
+    sync_files(&rebuilt)?;
+    exchange(&rebuilt, &path)?;
+    sync_dir(dir)?;
+    if let Err(error) = remove_dir(&rebuilt) {
+        tracing::warn!(%error, "the old store could not be removed; the next opening of the ledger removes it");
+    }
+    Ok(Store::open(&path, lock)?)
+}
+
+/// Exchanges the directories, or renames the first one where the second does not exist.
+pub(crate) fn exchange(rebuilt: &Path, path: &Path) -> io::Result<()> {
+    if path.exists() {
+        Ok(renameat2(AT_FDCWD, rebuilt, AT_FDCWD, path, RenameFlags::RENAME_EXCHANGE)?)
+    } else {
+        fs::rename(rebuilt, path)
+    }
 }
 
 /// Renames the unusable store, if there is one, and builds a new store from the journal. Returns `None` if that fails,

@@ -2,7 +2,7 @@
 //!
 //! The order of the writes, so that a ledger is either complete or does not exist:
 //!
-//! 1. The segments of the backup up to the head are copied into a directory with a temporary name, each synced. The last one is
+//! 1. The archives of the backup, the base of its journal, and the segments up to the head are copied into a directory with a temporary name, each synced. The last one is
 //!    cut at the head.
 //! 2. The journal is verified as a whole, and must have the number of events and the hash chain value of the head.
 //! 3. The journal becomes that of an original: its last segment gets its full length, and `origin` names its directory.
@@ -26,19 +26,24 @@ use crate::{
     backup::{
         CopyError, CopyProgress, copy_synced,
         head_file::{BackupHead, HeadFileError},
+        plan::base_copy_name,
         segment_check::{SegmentSpan, check_full},
     },
     chain::Chain,
     dir::{self, BACKUP_FILE, LAUNCH_DIR, LOGS_DIR, LedgerDir},
     error::{Damage, OpenError},
-    file::sync_dir,
+    file::{self, sync_dir},
     free_space::free_bytes,
     head::Head,
     journal::{
-        JOURNAL_DIR, origin,
+        JOURNAL_DIR,
+        archive::ARCHIVE_DIR,
+        base::{ArchiveEntry, BASE_FILE, Base, BaseError},
+        origin,
         reader::break_damage,
         segment::segment_path,
         segment_file::{SegmentStart, all_segment_files, sealed_path},
+        segments::base_damage,
         unsynced::UnsyncedJournal,
         writer::JournalWriter,
     },
@@ -124,7 +129,7 @@ pub fn restore_plan(
     check_free(to)?;
     let (head, files) = find(from, to)?;
     each_segment(from, head, &mut |number, _| {
-        progress(RestoreProgress::Copying(files.progress(number - 1)));
+        progress(RestoreProgress::Copying(files.progress(number - head.base - 1)));
         Ok(())
     })?;
     Ok(files.report(head))
@@ -134,17 +139,19 @@ pub fn restore_plan(
 struct BackupFiles {
     journal_bytes: u64,
     segments: u64,
+    /// Archives, and the base of the journal, as below.
+    archives: Vec<(PathBuf, PathBuf, u64)>,
     /// Launch files and logs: the path in the backup, the path below the directory, and the length.
     others: Vec<(PathBuf, PathBuf, u64)>,
 }
 
 impl BackupFiles {
     fn bytes(&self) -> u64 {
-        self.journal_bytes + self.others.iter().map(|(_, _, bytes)| bytes).sum::<u64>()
+        self.journal_bytes + self.archives.iter().chain(&self.others).map(|(_, _, bytes)| bytes).sum::<u64>()
     }
 
     fn report(&self, head: BackupHead) -> RestoreReport {
-        let files = self.segments + self.others.len() as u64;
+        let files = self.segments + (self.archives.len() + self.others.len()) as u64;
         RestoreReport { ledger: head.ledger, head: head.head, files, bytes: self.bytes() }
     }
 
@@ -152,7 +159,7 @@ impl BackupFiles {
     fn progress(&self, done: u64) -> CopyProgress {
         CopyProgress {
             done_files: done,
-            total_files: self.segments + self.others.len() as u64,
+            total_files: self.segments + (self.archives.len() + self.others.len()) as u64,
             done_bytes: self.journal_bytes / self.segments.max(1) * done,
             total_bytes: self.bytes(),
         }
@@ -165,12 +172,14 @@ fn find(from: &Path, to: &Path) -> Result<(BackupHead, BackupFiles), RestoreErro
     let journal = from.join(JOURNAL_DIR);
     let all = all_segment_files(&journal).map_err(RestoreError::io(&journal))?;
     let len = |path: &Path| fs::symlink_metadata(path).map_or(0, |metadata| metadata.len());
-    let journal_bytes = all.iter().filter(|file| file.number <= head.segment).map(|file| len(&file.path)).sum();
+    let is_restored = |number| number > head.base && number <= head.segment;
+    let journal_bytes = all.iter().filter(|file| is_restored(file.number)).map(|file| len(&file.path)).sum();
     let mut others = Vec::new();
     for name in [LAUNCH_DIR, LOGS_DIR] {
         add_files(&from.join(name), Path::new(name), &mut others)?;
     }
-    let files = BackupFiles { journal_bytes, segments: head.segment, others };
+    let archives = archives_of(from, head)?;
+    let files = BackupFiles { journal_bytes, segments: head.segment.saturating_sub(head.base), archives, others };
     let needed_bytes = files.bytes() + journal_bytes * STORE_SHARE + SEGMENT_BYTES + DISK_FREE_BYTES_MIN;
     let absolute = std::path::absolute(to).map_err(RestoreError::io(to))?;
     match absolute.ancestors().find(|path| path.exists()).and_then(free_bytes) {
@@ -212,6 +221,39 @@ fn add_files(from: &Path, below: &Path, found: &mut Vec<(PathBuf, PathBuf, u64)>
     Ok(())
 }
 
+/// The archives of the backup, and the base of its journal.
+fn archives_of(from: &Path, head: BackupHead) -> Result<Vec<(PathBuf, PathBuf, u64)>, RestoreError> {
+    let mut found = Vec::new();
+    let Some((base, path)) = base_of(from, head)? else { return Ok(found) };
+    for name in base.archives.iter().map(ArchiveEntry::file_name) {
+        let below = Path::new(ARCHIVE_DIR).join(name);
+        match fs::metadata(from.join(&below)) {
+            Ok(metadata) => found.push((from.join(&below), below, metadata.len())),
+            // It was missing in the ledger, too.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(RestoreError::io(from.join(below))(error)),
+        }
+    }
+    let len = fs::metadata(&path).map_err(RestoreError::io(&path))?.len();
+    found.push((path, Path::new(JOURNAL_DIR).join(BASE_FILE), len));
+    Ok(found)
+}
+
+/// The base of the backup, and its path; `None` for a backup without archives.
+fn base_of(from: &Path, head: BackupHead) -> Result<Option<(Base, PathBuf)>, RestoreError> {
+    if head.base == 0 {
+        return Ok(None);
+    }
+    let path = from.join(JOURNAL_DIR).join(base_copy_name(head.base));
+    let opened = file::open(&path).map_err(RestoreError::io(&path))?;
+    match Base::of_file(opened) {
+        Ok(base) if (base.number(), base.ledger) == (head.base, head.ledger) => Ok(Some((base, path))),
+        Ok(_) => Err(base_damage(&BaseError::Damaged("it is not that of the backup")).into()),
+        Err(BaseError::Io(error)) => Err(RestoreError::io(path)(error)),
+        Err(error) => Err(base_damage(&error).into()),
+    }
+}
+
 /// Step 1.
 fn copy_journal(
     from: &Path,
@@ -223,8 +265,17 @@ fn copy_journal(
     let journal = to.join(JOURNAL_DIR);
     dir::make_private(&journal).map_err(RestoreError::io(&journal))?;
     origin::save_of_copy(&journal).map_err(RestoreError::io(&journal))?;
+    let mut done = files.progress(files.segments);
+    for (path, below, bytes) in &files.archives {
+        progress(RestoreProgress::Copying(done));
+        let dir = to.join(below.parent().unwrap_or(Path::new("")));
+        dir::make_private(&dir).map_err(RestoreError::io(&dir))?;
+        copy(path, &to.join(below))?;
+        sync_dir(&dir).map_err(RestoreError::io(&dir))?;
+        (done.done_files, done.done_bytes) = (done.done_files + 1, done.done_bytes + bytes);
+    }
     each_segment(from, head, &mut |number, segment| {
-        progress(RestoreProgress::Copying(files.progress(number - 1)));
+        progress(RestoreProgress::Copying(files.progress(number - head.base - 1)));
         match segment {
             Segment::File(path) => copy(&path, &journal.join(path.file_name().unwrap_or_default())),
             Segment::Cut(bytes) => {
@@ -249,8 +300,9 @@ fn each_segment(
     head: BackupHead,
     visit: &mut dyn FnMut(u64, Segment) -> Result<(), RestoreError>,
 ) -> Result<(), RestoreError> {
-    let mut end = (1, Chain::genesis(head.ledger));
-    for number in 1..=head.segment {
+    let base = base_of(from, head)?;
+    let mut end = base.map_or((1, Chain::genesis(head.ledger)), |(base, _)| (base.seq() + 1, base.chain()));
+    for number in head.base + 1..=head.segment {
         let (start, next, segment) = if number == head.segment {
             last_segment_of(from, head)?.ok_or_else(|| without_head(head))?
         } else {
@@ -349,8 +401,10 @@ fn complete_journal(
 
 /// Step 5.
 fn copy_others(to: &Path, files: &BackupFiles, progress: &mut dyn FnMut(RestoreProgress)) -> Result<(), RestoreError> {
-    let (total_files, total_bytes) = (files.segments + files.others.len() as u64, files.bytes());
-    let (mut done_files, mut done_bytes) = (files.segments, files.journal_bytes);
+    let CopyProgress { total_files, total_bytes, .. } = files.progress(0);
+    let archived: u64 = files.archives.iter().map(|(_, _, bytes)| bytes).sum();
+    let (mut done_files, mut done_bytes) =
+        (files.segments + files.archives.len() as u64, files.journal_bytes + archived);
     let mut dirs = BTreeSet::new();
     for (from, below, bytes) in &files.others {
         progress(RestoreProgress::Copying(CopyProgress { done_files, total_files, done_bytes, total_bytes }));

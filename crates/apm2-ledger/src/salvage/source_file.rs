@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    journal::JOURNAL_DIR,
+    journal::{JOURNAL_DIR, archive::ARCHIVE_DIR},
     recovery::{OTHER_LEDGER, REBUILT, SET_ASIDE},
     store::STORE_DIR,
 };
@@ -19,7 +19,7 @@ pub enum SourceKind {
     Sealed,
     /// A plain segment.
     Plain,
-    /// Another file in the directory of the journal, for example a segment that was renamed.
+    /// An archive, or another file in the directory of the journal, for example a segment that was renamed.
     Other,
     /// The store.
     Store,
@@ -67,6 +67,10 @@ pub(crate) fn source_files(dir: &Path, failed: &mut Vec<(PathBuf, io::Error)>) -
             _ => SourceKind::Other,
         };
         found.push(SourceFile { kind, path, store: None });
+    }
+    if dir.join(ARCHIVE_DIR).exists() {
+        let archives = entries(&dir.join(ARCHIVE_DIR), failed).into_iter();
+        found.extend(archives.map(|path| SourceFile { kind: SourceKind::Other, path, store: None }));
     }
     for path in entries(dir, failed) {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();

@@ -9,6 +9,7 @@
 //! | `n` name, 0xff, process | empty: the process has or had this name |
 //! | `p` process, instance | the snapshot of the state of this stream, a cache |
 //! | `mhead` | version, ledger id, last seq, chain |
+//! | `mbase` | the last seq that is in an archive and not in the store, and the chain after it; absent without archives |
 //! | `msnapshot` | the seq up to which the snapshots of all streams are complete |
 //!
 //! The keys `w`, `t` and `n` are computed from the events, see [`index`](crate::store::index).
@@ -26,6 +27,8 @@ pub(crate) const NAME: u8 = b'n';
 pub(crate) const SNAPSHOT: u8 = b'p';
 
 pub(crate) const META_HEAD: &[u8] = b"mhead";
+
+pub(crate) const META_BASE: &[u8] = b"mbase";
 
 pub(crate) const META_SNAPSHOT: &[u8] = b"msnapshot";
 

@@ -65,17 +65,28 @@ impl Store {
         Ok(Self { db, reclaim, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
-    /// Creates a store without events for the ledger `ledger` in `path`, which must not exist, and opens it. The files are
+    /// Creates a store without events for the ledger `ledger` in `path`, which must not exist, and opens it. It begins after the
+    /// event of `base`, where earlier events are in archives. The files are
     /// created under a temporary name, and renamed when they are complete, because sled cannot open a database whose
     /// creation was interrupted by a crash. The store has a head from the beginning, so that a store that has lost its
     /// head can be distinguished from one to which no event was added yet.
-    pub(crate) fn create(path: &Path, lock: &Arc<Lock>, ledger: Uuid) -> Result<Self, StoreError> {
+    pub(crate) fn create(
+        path: &Path,
+        lock: &Arc<Lock>,
+        ledger: Uuid,
+        base: Option<(u64, Chain)>,
+    ) -> Result<Self, StoreError> {
         let temporary = path.with_extension("new");
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
         let db = open_db(&temporary)?;
-        let head = StoreHead::new(ledger, 0, Chain::genesis(ledger));
+        let (seq, chain) = base.unwrap_or_else(|| (0, Chain::genesis(ledger)));
+        let head = StoreHead::new(ledger, seq, chain);
+        if base.is_some() {
+            let bytes = [&seq.to_be_bytes()[..], &chain.0].concat();
+            guarded(|| Ok(db.insert(key::META_BASE, bytes)?))?;
+        }
         guarded(|| Ok(db.insert(key::META_HEAD, head.to_bytes())?))?;
         guarded(|| Ok(db.flush()?))?;
         guarded(|| {
@@ -91,6 +102,16 @@ impl Store {
     pub(crate) fn head(&self) -> Result<Option<StoreHead>, StoreError> {
         let bytes = guarded(|| Ok(self.db.get(key::META_HEAD)?))?;
         bytes.map(|bytes| StoreHead::parse(&bytes)).transpose()
+    }
+
+    /// The last event that is in an archive and not in the store, and the hash chain value after it; `None` for a store that begins
+    /// with the first event.
+    pub(crate) fn base(&self) -> Result<Option<(u64, Chain)>, StoreError> {
+        let Some(bytes) = guarded(|| Ok(self.db.get(key::META_BASE)?))? else { return Ok(None) };
+        let parsed = bytes.split_first_chunk().and_then(|(seq, chain)| Some((seq, chain.try_into().ok()?)));
+        let (seq, chain) =
+            parsed.ok_or_else(|| StoreError::Inconsistent("the record of its base is invalid".to_owned()))?;
+        Ok(Some((u64::from_be_bytes(*seq), Chain(chain))))
     }
 
     /// Adds the next frame, its index keys and the new head of the store, in one atomic batch.

@@ -19,7 +19,7 @@ use crate::{
     error::{OpenError, ReadError},
     file,
     head::Head,
-    journal::reader::JournalReader,
+    journal::{JOURNAL_DIR, base::Base, reader::JournalReader},
     lock::{Lock, has_owner},
     read::{
         cancel::Cancel,
@@ -193,8 +193,9 @@ fn compare_snapshots(
     states: &BTreeMap<StreamId, Stream>,
     find: &dyn Fn(u64, String) -> Finding,
 ) -> Vec<Finding> {
+    let base = Base::read(&dir.at().join(JOURNAL_DIR)).ok().flatten().map(Arc::new);
     let size = Head { size: head.seq, chain: head.chain };
-    let stored = Reader::shared(Arc::new(SharedState::new(Arc::clone(dir), size, Some(store))));
+    let stored = Reader::shared(Arc::new(SharedState::new(Arc::clone(dir), base, size, Some(store))));
     let equal = equal_snapshots(&stored, states);
     // A stream that is read alone reads many frames, so only those are read alone that were not found equal together.
     let is_same = |id, state| stored.stream(id).is_ok_and(|found| found.as_ref() == Some(state));
@@ -253,7 +254,8 @@ pub(crate) fn journal_chain(dir: &Arc<LedgerDir>, seq: u64) -> Result<Option<Cha
 
 /// The sequence number of the first event in the store whose bytes differ from those in the journal.
 fn first_difference(store: &Store, dir: &Arc<LedgerDir>) -> Result<Option<u64>, ReadError> {
-    let mut reader = JournalReader::starting_at(dir, 1)?;
+    let first = store.base()?.map_or(1, |(seq, _)| seq + 1);
+    let mut reader = JournalReader::starting_at(dir, first)?;
     let mut journal = std::iter::from_fn(move || reader.next_batch().ok().flatten()).flat_map(|batch| {
         let events: Vec<_> = batch.iter().map(|(seq, bytes)| (seq, bytes.to_vec())).collect();
         events
@@ -308,8 +310,8 @@ pub(crate) fn check(store: &Store, head: StoreHead) -> Result<(), StoreError> {
 /// Like [`check`], but ends with an error once `cancel` is set.
 fn check_until(store: &Store, head: StoreHead, cancel: &Cancel) -> Result<(), StoreError> {
     let inconsistent = |what: String| Err(StoreError::Inconsistent(what));
-    let mut next_seq = 1;
-    let mut chain = Chain::genesis(head.ledger);
+    let (base_seq, mut chain) = store.base()?.unwrap_or_else(|| (0, Chain::genesis(head.ledger)));
+    let mut next_seq = base_seq + 1;
     let mut expected = Digest::default();
     let (mut keys, mut names) = (FrameKeys::default(), HashSet::new());
     let mut checked = (0, 0);

@@ -1,6 +1,7 @@
 //! Verifies a ledger: checks the checksums, sequence numbers and hash chain of the journal and the legality of each
 //! event, and compares the store with the journal.
 
+mod archives;
 mod catalogs;
 pub(crate) mod compare;
 pub(crate) mod report;
@@ -35,7 +36,7 @@ use crate::{
     store::clean_shutdown,
     verify::{
         compare::{CheckedStore, Skipped, StoreFiles, compare},
-        report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
+        report::{FINDINGS_MAX, Finding, FindingKind, MissingArchive, StoreCheck, VerifyReport},
     },
 };
 
@@ -139,7 +140,7 @@ fn check_segments<'a>(
 ) -> Result<(Verifier<'a>, u64), OpenError> {
     let journal = dir.at().join(JOURNAL_DIR);
     let mut verifier = Verifier::new(progress);
-    let mut count = 0;
+    let Some(mut count) = verifier.check_archives(dir)? else { return Ok((verifier, 0)) };
     // Another process may begin a segment during the verification, so the directory is listed again after each segment.
     while let Some(file) = next_segment(&journal, verifier.next_number)? {
         verifier.check_segment(dir, &file)?;
@@ -212,6 +213,7 @@ struct Verifier<'a> {
     is_whole: bool,
     /// The segment and the byte offset of a torn last commit.
     torn: Option<(u64, u64)>,
+    missing_archives: Vec<MissingArchive>,
     findings: Vec<Finding>,
 }
 
@@ -227,6 +229,7 @@ impl<'a> Verifier<'a> {
             events: 0,
             is_whole: true,
             torn: None,
+            missing_archives: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -264,7 +267,7 @@ impl<'a> Verifier<'a> {
             // The segment was sealed meanwhile.
             Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 let path = sealed_path(&dir.at().join(JOURNAL_DIR), number);
-                return self.check_segment(dir, &SegmentFile { number, path, is_sealed: true });
+                return self.check_segment(dir, &SegmentFile { number, path, is_sealed: true, place: None });
             }
             Err(OpenError::Io { source, .. }) if file::is_not_regular(&source) => {
                 self.next_number = number + 1;
@@ -439,6 +442,7 @@ impl<'a> Verifier<'a> {
             ledger: self.ledger,
             store: StoreCheck::Skipped,
             store_note: None,
+            missing_archives: self.missing_archives,
             findings: self.findings,
         };
         (report, self.stream_states)

@@ -1,6 +1,6 @@
 //! The report of a verification.
 
-use std::fmt;
+use std::{fmt, path::PathBuf};
 
 use uuid::Uuid;
 
@@ -70,6 +70,17 @@ pub enum StoreCheck {
     Skipped,
 }
 
+/// An archive that was moved away or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingArchive {
+    /// The file.
+    pub path: PathBuf,
+    /// The sequence number of its first event.
+    pub first_seq: u64,
+    /// The sequence number of its last event.
+    pub last_seq: u64,
+}
+
 /// The result of a verification.
 #[derive(Debug, Clone)]
 pub struct VerifyReport {
@@ -90,6 +101,8 @@ pub struct VerifyReport {
     pub store: StoreCheck,
     /// The reason why the store was not compared, and what the next opening of the ledger will do with the store.
     pub store_note: Option<String>,
+    /// The archives that do not exist. Their events were not checked.
+    pub missing_archives: Vec<MissingArchive>,
     /// The problems that were found, at most [`FINDINGS_MAX`]; empty for a sound ledger.
     pub findings: Vec<Finding>,
 }

@@ -23,7 +23,7 @@ impl Verifier<'_> {
     /// Checks a sealed segment: every block, the hash chain, the index against the events, and the legality of the events.
     pub(super) fn check_sealed(&mut self, dir: &LedgerDir, file: &SegmentFile) -> Result<(), OpenError> {
         let number = file.number;
-        let segment = match SealedSegment::open(&file.path) {
+        let segment = match file.open() {
             Ok(segment) => segment,
             Err(SealedError::Newer(found)) => {
                 return Err(OpenError::Newer { path: dir.named().to_owned(), found, known: FORMAT_VERSION });

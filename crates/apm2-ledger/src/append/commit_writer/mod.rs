@@ -24,10 +24,10 @@ use crate::{
         stream_heads::{StreamHead, StreamHeads},
     },
     chain::Chain,
-    error::AppendError,
+    error::{AppendError, ReadError},
     frame::{Frame, FrameBuilder, LENGTH_LEN},
     free_space::free_bytes,
-    journal::writer::JournalWriter,
+    journal::{base::Base, segments::base_error, writer::JournalWriter},
     limits::{
         APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, INDEXER_STALL,
         RETRY_INTERVAL, SNAPSHOT_EVENTS,
@@ -185,8 +185,33 @@ impl CommitWriter {
         if stream.is_system() {
             return Ok(StreamHead::EventCount(self.history.version(stream).map_err(history)?));
         }
-        let loaded = self.history.stream(stream).map_err(history)?;
+        let loaded = match (self.history.stream(stream), &self.shared.base) {
+            (loaded, Some(base)) => self.check_not_retained(base, stream, loaded)?,
+            (loaded, None) => loaded.map_err(history)?,
+        };
         Ok(loaded.map_or(StreamHead::EventCount(0), |stream| StreamHead::Process(Arc::new(stream))))
+    }
+
+    /// Refuses an append to a stream that is in an archive and can have no later events. `loaded` is the state of the stream. A
+    /// stream that is not found counts as new when an archive is missing.
+    fn check_not_retained(
+        &self,
+        base: &Base,
+        stream: StreamId,
+        loaded: Result<Option<Stream>, ReadError>,
+    ) -> Result<Option<Stream>, AppendError> {
+        let history = |error| AppendError::History(Box::new(error));
+        let is_kept = || base.state(stream).map_err(|error| history(base_error(&self.shared.dir, error)));
+        match loaded {
+            Ok(Some(state)) if state.last_seq <= base.seq() && is_kept()?.is_none() => {
+                Err(AppendError::Retained { stream })
+            }
+            Err(error @ ReadError::ArchiveMissing { .. }) if is_kept()?.is_none() => {
+                tracing::warn!(%error, "the id of a new process cannot be compared with those in the archive");
+                Ok(None)
+            }
+            loaded => loaded.map_err(history),
+        }
     }
 
     /// Makes the commit durable, then visible to readers, and then answers the callers.

@@ -122,7 +122,7 @@ impl Fixture {
         let Recovered { lock, journal, store, .. } = recover(dir.path(), &options).unwrap();
         let frame_builder = IndexedFrameBuilder::new(journal.next_seq(), journal.chain()).unwrap();
         let head = Head { size: journal.next_seq() - 1, chain: journal.chain() };
-        let shared = Arc::new(SharedState::new(Arc::clone(lock.dir()), head, store));
+        let shared = Arc::new(SharedState::new(Arc::clone(lock.dir()), None, head, store));
         let indexer = StoreIndexer::new(Arc::clone(&shared), journal.ledger(), frame_builder);
         let (sender, messages) = std::sync::mpsc::sync_channel(4096);
         let writer = CommitWriter::new(journal, Arc::clone(&shared), sender, STREAM_HEADS_MAX);

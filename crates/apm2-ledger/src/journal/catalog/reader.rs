@@ -13,11 +13,12 @@ use crate::{
         },
         sealed::{
             error::{SealedError, Section},
+            file_part::FilePart,
             index::name_prefix,
             reader::SealedSegment,
             stream_entry::StreamEntry,
             table::Table,
-            table_reader::{TableReader, read},
+            table_reader::TableReader,
             trailer::SectionPlace,
         },
         segment_file::sealed_path,
@@ -33,7 +34,7 @@ const _: () = assert!(Members::BITS as usize == CATALOG_MEMBERS);
 /// An open catalog.
 #[derive(Debug)]
 pub struct Catalog {
-    file: File,
+    file: FilePart,
     header: CatalogHeader,
     streams: OnceLock<Table>,
     names: OnceLock<Table>,
@@ -53,7 +54,12 @@ impl Catalog {
     /// # Errors
     /// Those of [`Catalog::open`].
     pub fn from_file(file: File) -> Result<Self, SealedError> {
-        let header = read(&file, 0, CATALOG_HEADER_LEN)?.ok_or(SealedError::Header)?;
+        Self::from_part(FilePart::whole(file)?)
+    }
+
+    /// The same, of a part of a file that is open.
+    pub(crate) fn from_part(file: FilePart) -> Result<Self, SealedError> {
+        let header = file.read(0, CATALOG_HEADER_LEN)?.ok_or(SealedError::Header)?;
         Ok(Self { header: CatalogHeader::parse(&header)?, file, streams: OnceLock::new(), names: OnceLock::new() })
     }
 
@@ -83,7 +89,7 @@ impl Catalog {
 
     /// Whether the file ends with the last table.
     pub(crate) fn has_its_length(&self) -> Result<bool, SealedError> {
-        Ok(self.file.metadata()?.len() == self.header.names.end())
+        Ok(self.file.len() == self.header.names.end())
     }
 
     /// The members that satisfy `is_wanted`.
@@ -165,7 +171,7 @@ impl Catalog {
     }
 
     fn section(&self, place: SectionPlace) -> Result<Option<Vec<u8>>, SealedError> {
-        let stored = read(&self.file, place.offset, place.stored_len as usize)?;
+        let stored = self.file.read(place.offset, place.stored_len as usize)?;
         Ok(stored.and_then(|stored| place.unpack(&stored)))
     }
 }

@@ -25,7 +25,9 @@ use crate::{
     journal::{
         catalog::{group::Group, header::CATALOG_HEADER_LEN, reader::Catalog},
         segment_file::sealed_path,
-        segment_walk::{SegmentWalk, Wanted},
+        segment_walk::SegmentWalk,
+        segments::Segments,
+        wanted::Wanted,
     },
     read::cancel::Cancel,
     verify,
@@ -109,7 +111,9 @@ fn files_with(journal: &Path, wanted: &str) -> Vec<PathBuf> {
 }
 
 fn numbers(journal: &Path, wanted: Wanted) -> Vec<u64> {
-    SegmentWalk::new(journal.to_owned(), (1, 1000), Direction::Forwards, wanted).collect()
+    let dir = LedgerDir::open(journal.parent().unwrap()).unwrap();
+    let segments = Segments::list(&dir, &wanted, (1, u64::MAX)).unwrap();
+    SegmentWalk::new(&segments, (1, 1000), Direction::Forwards, wanted).collect()
 }
 
 fn ask(reader: &Reader, query: &EventQuery, direction: Direction) -> Vec<Event> {

@@ -60,7 +60,8 @@ pub(crate) fn name_prefix(name: &str) -> Vec<u8> {
     [name.as_bytes(), &[NAME_END]].concat()
 }
 
-fn name_key(name: &str, process: ProcessId) -> Vec<u8> {
+/// The key of a process that got this name.
+pub(crate) fn name_key(name: &str, process: ProcessId) -> Vec<u8> {
     [&name_prefix(name)[..], process.as_bytes()].concat()
 }
 

@@ -18,6 +18,7 @@ pub mod builder;
 pub mod check;
 pub mod error;
 pub(crate) mod fields;
+pub(crate) mod file_part;
 pub mod header;
 pub(crate) mod index;
 pub mod kind_set;

@@ -14,11 +14,12 @@ use crate::{
         block::{BLOCK_HEADER_LEN, Block, BlockHeader},
         block_table::{BlockEntry, BlockTable},
         error::{BlockError, SealedError, Section},
+        file_part::FilePart,
         header::{SEALED_HEADER_LEN, SealedHeader},
         index::{name_prefix, parse_name_key},
         stream_entry::StreamEntry,
         table::Table,
-        table_reader::{TableEntry, TableReader, read},
+        table_reader::{TableEntry, TableReader},
         trailer::{TRAILER_LEN, Trailer},
     },
 };
@@ -26,7 +27,7 @@ use crate::{
 /// An open sealed segment. It can be read from several threads.
 #[derive(Debug)]
 pub struct SealedSegment {
-    file: File,
+    file: FilePart,
     header: SealedHeader,
     trailer: Option<Trailer>,
     blocks: OnceLock<BlockTable>,
@@ -49,11 +50,15 @@ impl SealedSegment {
     /// # Errors
     /// Those of [`SealedSegment::open`].
     pub fn from_file(file: File) -> Result<Self, SealedError> {
-        let header = read(&file, 0, SEALED_HEADER_LEN)?.ok_or(SealedError::Header)?;
+        Self::from_part(FilePart::whole(file)?)
+    }
+
+    /// The same, of a part of a file that is open.
+    pub(crate) fn from_part(file: FilePart) -> Result<Self, SealedError> {
+        let header = file.read(0, SEALED_HEADER_LEN)?.ok_or(SealedError::Header)?;
         let header = SealedHeader::parse(&header)?;
-        let trailer_offset = file.metadata()?.len().saturating_sub(TRAILER_LEN as u64);
-        let trailer =
-            read(&file, trailer_offset, TRAILER_LEN)?.and_then(|bytes| Trailer::parse(&bytes, trailer_offset));
+        let trailer_offset = file.len().saturating_sub(TRAILER_LEN as u64);
+        let trailer = file.read(trailer_offset, TRAILER_LEN)?.and_then(|bytes| Trailer::parse(&bytes, trailer_offset));
         Ok(Self { file, header, trailer, blocks: OnceLock::new(), tables: Default::default() })
     }
 
@@ -104,7 +109,7 @@ impl SealedSegment {
     fn scanned_blocks(&self) -> Result<BlockTable, SealedError> {
         let (mut found, mut offset, mut next_seq) = (Vec::new(), SEALED_HEADER_LEN as u64, self.header.first_seq);
         while next_seq <= self.header.last_seq() {
-            let Some(bytes) = read(&self.file, offset, BLOCK_HEADER_LEN)? else { break };
+            let Some(bytes) = self.file.read(offset, BLOCK_HEADER_LEN)? else { break };
             let Ok(header) = BlockHeader::parse(&bytes) else { break };
             if header.first_seq != next_seq || header.last_seq() > self.header.last_seq() {
                 break;
@@ -150,7 +155,7 @@ impl SealedSegment {
     /// When it is damaged, or the file cannot be read.
     pub fn block(&self, number: usize) -> Result<Option<Block>, SealedError> {
         let Some(entry) = self.blocks()?.entries().get(number) else { return Ok(None) };
-        let block = match read(&self.file, entry.offset, entry.len)? {
+        let block = match self.file.read(entry.offset, entry.len)? {
             Some(bytes) => Block::parse(&bytes).and_then(|block| as_in_table(block, entry)),
             None => Err(BlockError::Short),
         };
@@ -280,7 +285,7 @@ impl SealedSegment {
 
     fn section(&self, section: Section) -> Result<Vec<u8>, SealedError> {
         let place = self.trailer()?.place(section);
-        let stored = read(&self.file, place.offset, place.stored_len as usize)?;
+        let stored = self.file.read(place.offset, place.stored_len as usize)?;
         stored.and_then(|stored| place.unpack(&stored)).ok_or(SealedError::Section(section))
     }
 

@@ -1,9 +1,10 @@
 //! Looks up keys in a sorted table of an open file, page by page.
 
-use std::{fs::File, io, os::unix::fs::FileExt as _};
+use std::io;
 
 use crate::journal::sealed::{
     error::{SealedError, Section},
+    file_part::FilePart,
     table::{Page, PageEntry, Table},
 };
 
@@ -26,10 +27,10 @@ impl TableError {
     }
 }
 
-/// A table in an open file.
+/// A table in a file, or in a part of one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TableReader<'a> {
-    pub(crate) file: &'a File,
+    pub(crate) file: &'a FilePart,
     /// The directory of the table.
     pub(crate) table: &'a Table,
 }
@@ -67,17 +68,7 @@ impl<'a> TableReader<'a> {
     }
 
     fn page(self, entry: &PageEntry) -> Result<Page, TableError> {
-        let stored = read(self.file, entry.offset, entry.stored_len).map_err(TableError::Io)?;
+        let stored = self.file.read(entry.offset, entry.stored_len).map_err(TableError::Io)?;
         stored.and_then(|stored| Page::parse(&stored, entry)).ok_or(TableError::Damaged)
-    }
-}
-
-/// `len` bytes of the file from `offset` on, at most those of a block or a section; `None` when it has fewer.
-pub(crate) fn read(file: &File, offset: u64, len: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = vec![0; len];
-    match file.read_exact_at(&mut bytes, offset) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
     }
 }

@@ -49,6 +49,11 @@ impl SectionPlace {
         self.offset.saturating_add(self.stored_len as u64)
     }
 
+    /// The place of a section that was written to a part of a file that begins at byte `start`.
+    pub(crate) const fn moved_by(self, start: u64) -> Self {
+        Self { offset: self.offset.saturating_add(start), ..self }
+    }
+
     pub(crate) fn is_absent(&self) -> bool {
         *self == Self::default()
     }
