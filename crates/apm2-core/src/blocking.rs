@@ -27,14 +27,19 @@ const PROMPT_STEP_TIME: Duration = Duration::from_millis(250);
 /// Largest number of concurrent blocking health checks.
 const CHECKS_MAX: usize = 64;
 
+/// Largest number of concurrent searches in `/proc`. Steps may wait for a search, so it does not count as a step.
+const SEARCHES_MAX: usize = 2;
+
 /// Largest number of blocking threads that this module uses.
-pub const THREADS_MAX: usize = STEPS_MAX + CHECKS_MAX;
+pub const THREADS_MAX: usize = STEPS_MAX + CHECKS_MAX + SEARCHES_MAX;
 
 static STEPS: Semaphore = Semaphore::const_new(STEPS_MAX);
 
 static PROMPT_STEPS: Semaphore = Semaphore::const_new(PROMPT_STEPS_MAX);
 
 static CHECKS: Semaphore = Semaphore::const_new(CHECKS_MAX);
+
+static SEARCHES: Semaphore = Semaphore::const_new(SEARCHES_MAX);
 
 /// Runs a step on a blocking thread: a record, a spawn or a signal, with the reads of `/proc` that it needs. A step
 /// that has begun runs to its end even if this future is dropped.
@@ -61,6 +66,19 @@ pub(crate) fn check<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> impl Future<Output = io::Result<T>> + Send + 'static {
     run(&CHECKS, Box::new(work))
+}
+
+/// Runs a search in `/proc` on a blocking thread.
+///
+/// # Errors
+/// Those of [`step`].
+///
+/// # Panics
+/// Outside of a tokio runtime.
+pub(crate) fn search<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = io::Result<T>> + Send + 'static {
+    run(&SEARCHES, Box::new(work))
 }
 
 async fn run_step<T: Send + 'static>(work: Box<dyn FnOnce() -> T + Send + 'static>) -> io::Result<T> {

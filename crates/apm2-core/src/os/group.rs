@@ -71,9 +71,18 @@ impl Member {
 /// # Errors
 /// `/proc` cannot be read, so it is unknown whether the group is empty.
 pub(crate) fn members(group: u32) -> io::Result<Vec<Member>> {
-    static SEARCH: CombinedSearch<u32, Member> = CombinedSearch::new();
     SEARCH.find(group, members_of_each)
 }
+
+/// Like [`members`], without a thread that waits.
+///
+/// # Errors
+/// Those of [`members`].
+pub(super) async fn members_later(group: u32) -> io::Result<Vec<Member>> {
+    SEARCH.find_later(group, members_of_each).await
+}
+
+static SEARCH: CombinedSearch<u32, Member> = CombinedSearch::new();
 
 /// The running processes of each of these groups.
 fn members_of_each(groups: &[u32]) -> io::Result<Found<Member>> {

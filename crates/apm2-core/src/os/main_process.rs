@@ -99,20 +99,33 @@ impl MainProcess {
         if !self.is_of_this_boot() {
             return Ok(Vec::new());
         }
-        let members = group::members(self.group())?;
+        Ok(self.own_members(group::members(self.group())?, marker))
+    }
+
+    /// Searches for the processes of [`members`](Self::members) without a thread that waits. They are to be passed to
+    /// [`own_members`](Self::own_members) then.
+    ///
+    /// # Errors
+    /// When `/proc` cannot be read.
+    pub(crate) async fn members_later(&self) -> io::Result<Vec<Member>> {
+        if self.is_of_this_boot() { group::members_later(self.group()).await } else { Ok(Vec::new()) }
+    }
+
+    /// Of the processes that a search found in the process group and the session with this pid, those of this run.
+    pub(crate) fn own_members(&self, members: Vec<Member>, marker: &Marker) -> Vec<Member> {
         match self.parentage {
             // The pid is checked after the list of members was made. If the pid still belongs to the main process now,
             // it also belonged to the main process while the list was made.
             Parentage::Adopted(_) if !self.keeps_its_pid() => {
                 // The kernel does not reuse the id of a process group while the pidfd refers to the group.
                 if self.pidfd().is_some_and(|pidfd| child::has_group(pidfd).unwrap_or(false)) {
-                    return Ok(members);
+                    return members;
                 }
                 // The id of the process group may have been reused. Only processes with the marker of the run (an
                 // environment variable) belong to the run.
-                Ok(members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect())
+                members.into_iter().filter(|member| marker.is_carried_by(member.pid)).collect()
             }
-            Parentage::Adopted(_) | Parentage::Child => Ok(members),
+            Parentage::Adopted(_) | Parentage::Child => members,
         }
     }
 

@@ -91,9 +91,21 @@ impl Marker {
     /// # Errors
     /// When `/proc` cannot be read.
     pub(crate) fn carriers_of_any_run(&self) -> io::Result<Vec<Member>> {
+        self.of_any_run().find()
+    }
+
+    /// Like [`carriers_of_any_run`](Self::carriers_of_any_run), without a thread that waits.
+    ///
+    /// # Errors
+    /// Those of [`carriers_of_any_run`](Self::carriers_of_any_run).
+    pub(crate) async fn carriers_of_any_run_later(&self) -> io::Result<Vec<Member>> {
+        SEARCH.find_later(self.of_any_run(), CarrierQuery::carriers_of_each).await
+    }
+
+    fn of_any_run(&self) -> CarrierQuery {
         let of_instance = format!("{}/{}/", self.stream.process_id, self.stream.instance);
         let variables = self.beginnings().iter().map(|beginning| format!("{beginning}{of_instance}")).collect();
-        CarrierQuery { variables, is_whole: false }.find()
+        CarrierQuery { variables, is_whole: false }
     }
 
     /// The main process of the run, if it is alive: the oldest process that has the marker and leads a session.
@@ -109,6 +121,8 @@ impl Marker {
     }
 }
 
+static SEARCH: CombinedSearch<CarrierQuery, Member> = CombinedSearch::new();
+
 /// A search for processes by their markers.
 struct CarrierQuery {
     /// The environment entries of the processes, or their beginnings.
@@ -119,7 +133,6 @@ struct CarrierQuery {
 
 impl CarrierQuery {
     fn find(self) -> io::Result<Vec<Member>> {
-        static SEARCH: CombinedSearch<CarrierQuery, Member> = CombinedSearch::new();
         SEARCH.find(self, Self::carriers_of_each)
     }
 

@@ -10,7 +10,9 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::os::procfs::pids;
+use tokio::sync::{Notify, oneshot};
+
+use crate::{blocking, os::procfs::pids};
 
 /// Attempts to make a complete list of processes.
 const PASSES_MAX: u32 = 32;
@@ -80,14 +82,24 @@ pub(super) struct CombinedSearch<Q, M> {
     state: Mutex<SearchState<Q, M>>,
     /// Notified at the end of each search.
     ended: Condvar,
+    /// The same, for the callers that do not block.
+    ended_later: Notify,
+}
+
+/// Who asked for a query.
+enum Caller<M> {
+    /// A thread that waits for the result with this ticket.
+    Thread(u64),
+    /// A task that waits for the result.
+    Task(oneshot::Sender<io::Result<Vec<M>>>),
 }
 
 struct SearchState<Q, M> {
     /// Whether a caller makes a search at the moment.
     is_searching: bool,
     next_ticket: u64,
-    /// The queries of the next search, each with the ticket of its caller.
-    waiting: Vec<(u64, Q)>,
+    /// The queries of the next search, each with its caller.
+    waiting: Vec<(Caller<M>, Q)>,
     /// The results that their callers have not taken yet, by ticket.
     results: BTreeMap<u64, io::Result<Vec<M>>>,
 }
@@ -95,7 +107,7 @@ struct SearchState<Q, M> {
 impl<Q, M> CombinedSearch<Q, M> {
     pub(super) const fn new() -> Self {
         let state = SearchState { is_searching: false, next_ticket: 0, waiting: Vec::new(), results: BTreeMap::new() };
-        Self { state: Mutex::new(state), ended: Condvar::new() }
+        Self { state: Mutex::new(state), ended: Condvar::new(), ended_later: Notify::const_new() }
     }
 
     /// The processes that match `query`, from a search that begins after this call. The search is made by `search`, or
@@ -107,20 +119,60 @@ impl<Q, M> CombinedSearch<Q, M> {
         let mut state = self.state();
         let ticket = state.next_ticket;
         state.next_ticket = state.next_ticket.wrapping_add(1);
-        state.waiting.push((ticket, query));
+        state.waiting.push((Caller::Thread(ticket), query));
         while state.is_searching {
             state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
             if let Some(result) = state.results.remove(&ticket) {
                 return result;
             }
         }
-        state.is_searching = true;
-        let (tickets, queries): (Vec<u64>, Vec<Q>) = std::mem::take(&mut state.waiting).into_iter().unzip();
+        let turn = self.begin(&mut state);
         drop(state);
-        let mut turn = SearchTurn { combined: self, tickets, results: Vec::new() };
-        turn.results = results(search(&queries), queries.len());
-        drop(turn);
+        turn.search(search);
         self.state().results.remove(&ticket).unwrap_or_else(|| Err(broken_off()))
+    }
+
+    /// Begins a search. The caller must have found that there is none.
+    fn begin(&self, state: &mut SearchState<Q, M>) -> SearchTurn<'_, Q, M> {
+        state.is_searching = true;
+        SearchTurn { combined: self, callers: Vec::new(), results: Vec::new() }
+    }
+
+    /// Like [`find`](Self::find), without a thread that waits. Any number of tasks can wait, so that few searches are made for
+    /// many runs.
+    ///
+    /// # Errors
+    /// Those of [`find`](Self::find), or the runtime shuts down.
+    pub(super) async fn find_later(
+        &'static self,
+        query: Q,
+        search: fn(&[Q]) -> io::Result<Found<M>>,
+    ) -> io::Result<Vec<M>>
+    where
+        Q: Send,
+        M: Send,
+    {
+        let (sender, mut found) = oneshot::channel();
+        self.state().waiting.push((Caller::Task(sender), query));
+        loop {
+            // Enabled before the state is looked at, so that the end of a search in between is noticed.
+            let ended = self.ended_later.notified();
+            tokio::pin!(ended);
+            ended.as_mut().enable();
+            let turn = {
+                let mut state = self.state();
+                let is_first = !state.is_searching && !state.waiting.is_empty();
+                is_first.then(|| self.begin(&mut state))
+            };
+            if let Some(turn) = turn {
+                blocking::search(move || turn.search(search)).await?;
+            }
+            tokio::select! {
+                biased;
+                result = &mut found => return result.unwrap_or_else(|_| Err(broken_off())),
+                () = ended => {}
+            }
+        }
     }
 
     /// Poisoning of the lock is ignored, because the state is complete before each call that can panic.
@@ -133,20 +185,36 @@ impl<Q, M> CombinedSearch<Q, M> {
 /// result, and another caller can make the next search.
 struct SearchTurn<'a, Q, M> {
     combined: &'a CombinedSearch<Q, M>,
-    tickets: Vec<u64>,
+    callers: Vec<Caller<M>>,
     results: Vec<io::Result<Vec<M>>>,
+}
+
+impl<Q, M> SearchTurn<'_, Q, M> {
+    /// Makes the search for all callers that wait now. Blocks.
+    fn search(mut self, search: impl FnOnce(&[Q]) -> io::Result<Found<M>>) {
+        let waiting = std::mem::take(&mut self.combined.state().waiting);
+        let (callers, queries): (Vec<Caller<M>>, Vec<Q>) = waiting.into_iter().unzip();
+        self.callers = callers;
+        self.results = results(search(&queries), queries.len());
+    }
 }
 
 impl<Q, M> Drop for SearchTurn<'_, Q, M> {
     fn drop(&mut self) {
         let mut results = std::mem::take(&mut self.results).into_iter();
         let mut state = self.combined.state();
-        for ticket in self.tickets.drain(..) {
-            state.results.insert(ticket, results.next().unwrap_or_else(|| Err(broken_off())));
+        for caller in self.callers.drain(..) {
+            let result = results.next().unwrap_or_else(|| Err(broken_off()));
+            match caller {
+                Caller::Thread(ticket) => drop(state.results.insert(ticket, result)),
+                // A task that was dropped needs no result.
+                Caller::Task(sender) => drop(sender.send(result)),
+            }
         }
         state.is_searching = false;
         drop(state);
         self.combined.ended.notify_all();
+        self.combined.ended_later.notify_waiters();
     }
 }
 
@@ -259,5 +327,63 @@ mod tests {
             assert_eq!(second.join().unwrap().unwrap(), Vec::new());
         });
         assert!(combined.find(3, |_| Err(io::ErrorKind::PermissionDenied.into())).is_err());
+    }
+
+    /// Fails for the query 8.
+    fn times_ten(queries: &[u32]) -> io::Result<Found<u32>> {
+        Ok(queries.iter().map(|query| (*query != 8).then(|| vec![*query * 10])).collect())
+    }
+
+    #[tokio::test]
+    async fn tasks_wait_for_one_search_without_threads_and_with_threads() {
+        static SEARCH: CombinedSearch<u32, u32> = CombinedSearch::new();
+        static SEARCHES: AtomicUsize = AtomicUsize::new(0);
+        fn counted(queries: &[u32]) -> io::Result<Found<u32>> {
+            SEARCHES.fetch_add(1, Ordering::SeqCst);
+            times_ten(queries)
+        }
+        let (end, ended) = mpsc::channel::<()>();
+        // A thread searches; then tasks and another thread wait for the next search.
+        let first = thread::spawn(move || {
+            SEARCH.find(0, |queries| {
+                ended.recv().unwrap();
+                counted(queries)
+            })
+        });
+        while !SEARCH.state().is_searching {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let tasks: Vec<_> = (1..=100).map(|query| tokio::spawn(SEARCH.find_later(query, counted))).collect();
+        let thread = thread::spawn(|| SEARCH.find(101, counted));
+        let dropped = tokio::spawn(SEARCH.find_later(102, counted));
+        while SEARCH.state().waiting.len() < 102 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        dropped.abort();
+        end.send(()).unwrap();
+        for (query, task) in (1..).zip(tasks) {
+            match task.await.unwrap() {
+                Ok(members) => assert_eq!(members, vec![query * 10]),
+                Err(error) => assert_eq!((query, error.kind()), (8, io::ErrorKind::ResourceBusy)),
+            }
+        }
+        assert_eq!(tokio::task::spawn_blocking(|| thread.join().unwrap().unwrap()).await.unwrap(), vec![1010]);
+        assert_eq!(first.join().unwrap().unwrap(), vec![0]);
+        assert_eq!(SEARCHES.load(Ordering::SeqCst), 2);
+        assert_eq!(SEARCH.find_later(5, counted).await.unwrap(), vec![50], "a task makes a search, too");
+        let state = SEARCH.state();
+        assert!(state.waiting.is_empty() && state.results.is_empty() && !state.is_searching);
+    }
+
+    #[tokio::test]
+    async fn a_task_that_is_dropped_while_it_begins_a_search_leaves_it_to_others() {
+        static SEARCH: CombinedSearch<u32, u32> = CombinedSearch::new();
+        for _ in 0..100 {
+            let begun = tokio::spawn(SEARCH.find_later(1, times_ten));
+            tokio::task::yield_now().await;
+            begun.abort();
+            let found = tokio::time::timeout(Duration::from_secs(20), SEARCH.find_later(2, times_ten)).await;
+            assert_eq!(found.unwrap().unwrap(), vec![20]);
+        }
     }
 }

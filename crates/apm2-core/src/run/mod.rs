@@ -4,6 +4,7 @@ pub(crate) mod command;
 pub(crate) mod event_feed;
 pub(crate) mod history;
 pub(crate) mod instance;
+pub(crate) mod look;
 pub(crate) mod output_events;
 pub(crate) mod pre_stop;
 pub(crate) mod resume;

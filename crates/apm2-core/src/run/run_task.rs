@@ -30,6 +30,7 @@ use crate::{
     run::{
         command::{ReplySender, RunCommand, answer},
         instance::{MainProcessEnd, SharedInstance},
+        look::Look,
         output_events::{record_notice, record_outputs},
         pre_stop::{PreStop, PreStopResult},
         stop_phase::StopPhase,
@@ -53,7 +54,7 @@ pub(crate) struct RunChannels {
 }
 
 /// An input that the task waits for.
-enum RunInput {
+pub(super) enum RunInput {
     MainProcessEnded(Exit),
     Command(RunCommand),
     Output(OutputNotice),
@@ -71,6 +72,8 @@ pub(crate) struct RunTask {
     pub(super) fd_store: Option<Arc<dyn FdStore>>,
     pub(super) drains: OutputDrain,
     pub(super) phase: StopPhase,
+    /// What was found before the present step.
+    pub(super) look: Look,
     /// The senders of the results for callers that wait for the stop.
     pub(super) waiting: Vec<ReplySender>,
     /// The seq of the event that caused the current actions. It is recorded as the cause of the following events.
@@ -113,6 +116,7 @@ impl RunTask {
             fd_store,
             drains,
             phase: StopPhase::None,
+            look: Look::default(),
             waiting: Vec::new(),
             cause: None,
             pre_stop: None,
@@ -148,8 +152,11 @@ impl RunTask {
         let Some(mut run) = resumed else { return };
         while run.recorded.is_none() {
             let input = run.next_input().await;
+            // Boxed, because most of the time the task waits for an input.
+            run.look = Box::pin(run.look_before(&input)).await;
             let Some(stepped) = run.off_worker(move |run| run.step(input)).await else { return };
             run = stepped;
+            run.look = Look::default();
         }
         // Boxed, because the future of this function is in memory as long as the process runs.
         Box::pin(run.close()).await;

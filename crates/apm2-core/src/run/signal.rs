@@ -73,7 +73,9 @@ impl RunTask {
         signals.into_iter().try_for_each(|signal| self.deliver(signal, self.cause))
     }
 
-    pub(super) fn deliver(&self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
+    pub(super) fn deliver(&mut self, signal: Signal, cause: Option<u64>) -> Result<(), ProcessError> {
+        // What was found before the signal was recorded may be outdated.
+        self.look.members = None;
         let members = self.members().unwrap_or_default();
         // The other process groups of the session get the signal first. A main process that waits for them may end as
         // soon as its own group has the signal.

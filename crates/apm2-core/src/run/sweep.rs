@@ -42,12 +42,11 @@ impl RunTask {
             let facts = self.shared.facts();
             (facts.state() == ProcessState::Stopping, facts.spec.shutdown.clone())
         };
-        let is_wanted = is_stop || shutdown.end_orphans;
-        if !is_wanted || matches!(self.phase, StopPhase::Spent) || !self.main_process.is_of_this_boot() {
+        if !self.searches_strays() {
             return false;
         }
         // The search also finds strays of earlier runs, so that none of them uses the same files as the next run.
-        match self.marker.carriers_of_any_run() {
+        match self.look.strays.take().unwrap_or_else(|| self.marker.carriers_of_any_run()) {
             Ok(strays) => self.strays = strays,
             // The search failed, so it is repeated until the deadline.
             Err(error) => return self.look_again(&error),
@@ -104,11 +103,14 @@ impl RunTask {
         }
     }
 
-    pub(super) fn members(&self) -> io::Result<Vec<Member>> {
-        let mut members = self
-            .main_process
-            .members(&self.marker)
-            .inspect_err(|error| tracing::warn!(%error, "the members of a process group cannot be read"))?;
+    /// The running processes of the run: those found before this step, the first time in it.
+    pub(super) fn members(&mut self) -> io::Result<Vec<Member>> {
+        let found = match self.look.members.take() {
+            Some(found) => found.map(|members| self.main_process.own_members(members, &self.marker)),
+            None => self.main_process.members(&self.marker),
+        };
+        let mut members =
+            found.inspect_err(|error| tracing::warn!(%error, "the members of a process group cannot be read"))?;
         members.extend(self.strays.iter().copied());
         Ok(members)
     }
