@@ -1,6 +1,6 @@
 //! The command `diff`: what changed between two moments, with real processes, in each way of reading.
 
-use std::fs;
+use std::{fs, process::Command};
 
 use serde_json::Value;
 
@@ -83,5 +83,40 @@ fn what_was_added_removed_and_changed_is_found_in_each_way_of_reading() {
     let nothing = place.json(&["diff", "--from", &last, "--to", &last]);
     assert!(changes(&nothing).is_empty(), "{nothing}");
     place.run(&["diff", "--from", &last, "--to", &first]).left_with(2).said(&["--from is later than --to"]);
+    place.run(&["diff", "--since", &last, "--until", &first]).left_with(2).said(&["--since is later than --until"]);
     place.run(&["diff"]).left_with(2);
+}
+
+const RESTARTED: &str = "
+[[process]]
+name = 'p'
+command = 'sleep'
+args = ['1000']
+restart = { policy = 'always', backoff = '1h' }
+";
+
+#[test]
+fn a_restart_that_was_scheduled_in_between_is_shown() {
+    let place = Place::supervising(RESTARTED);
+    let pid = place.json(&["list"])[0]["pid"].to_string();
+    assert!(Command::new("kill").args(["-KILL", &pid]).status().unwrap().success());
+    let scheduled = wait_until("a restart is scheduled", || {
+        let events = place.json(&["tail", "-n", "1", "--type", "restart_scheduled"]);
+        events.as_array()?.first().map(|event| event["seq"].as_u64().unwrap())
+    });
+    let (from, to) = ((scheduled - 1).to_string(), scheduled.to_string());
+    let diff = place.json(&["diff", "--from", &from, "--to", &to]);
+    let change = &diff["changes"][0];
+    assert_eq!(
+        (change["before"]["state"].clone(), change["after"]["state"].clone()),
+        ("crashed".into(), "crashed".into())
+    );
+    let follow_up = &change["follow_up"];
+    assert_eq!((&follow_up["before"]["kind"], &follow_up["before"]["attempt"]), (&"undecided".into(), &Value::Null));
+    assert_eq!((&follow_up["after"]["kind"], &follow_up["after"]["attempt"]), (&"restart".into(), &1.into()));
+    assert_eq!(follow_up["after"]["at"], change["after"]["restart_at"]);
+    let page = place.run(&["diff", "--from", &from, "--to", &to]).succeeded().stdout;
+    assert!(page.contains("    follow-up  not decided yet  ->  restart 1 in "), "{page}");
+    // A scheduled restart has not begun.
+    assert_eq!((&change["runs"], &change["restarts"]), (&0.into(), &0.into()));
 }

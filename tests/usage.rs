@@ -32,6 +32,13 @@ fn wrong_usage_is_2_and_says_what_is_right() {
         misused(&[command, option, "1000000"], &[&format!("{option} 1000000: the ledger ends with event")]);
         misused(&[command, option, "99999999d ago"], &[option, "too long ago"]);
     }
+    for option in ["--at", "--until"] {
+        for command in [&["show", "build"][..], &["stats"]] {
+            let asked = [command, &[option, "1000000"]].concat();
+            misused(&asked, &[&format!("{option} 1000000: the ledger ends with event")]);
+        }
+        misused(&["stats", &format!("{option}=1000000")], &[&format!("{option} 1000000")]);
+    }
     misused(&["tail", "-f", "--until", "14:00"], &["--until"]);
     misused(&["show", "build", "--events", "some"], &["--events", "all"]);
     misused(&["list", "--state", "tired"], &["crashed"]);

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
+use apm2_model::{
+    event::stream_id::StreamId,
+    state::stream::{FollowUp, Stream},
+};
 
 /// How an instance differs between two moments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +32,12 @@ impl InstanceChange<'_> {
     /// The number of runs that began in between.
     pub(crate) fn runs(&self) -> u64 {
         self.after.run.saturating_sub(self.before.map_or(0, |before| before.run))
+    }
+
+    /// What remains to be done after the last run, at the two moments; `None` if that is the same.
+    pub(crate) fn follow_ups(&self) -> Option<(FollowUp, FollowUp)> {
+        let before = self.before.map_or(FollowUp::Nothing, |before| before.follow_up);
+        (before != self.after.follow_up).then_some((before, self.after.follow_up))
     }
 
     /// The number of restarts by the policy in between.

@@ -5,6 +5,7 @@ use apm2_model::event::{actor::ActorFilter, end_filter::EndFilter, kind::EventKi
 
 use crate::{
     context::Context,
+    options::typed,
     source::{LedgerSource, ReadFailure},
     time::At,
 };
@@ -77,7 +78,8 @@ impl EventFilter {
             Some(at) => context.moment(source, Some(at), option).map(|moment| moment.seq.min(end)),
             None => Ok(missing),
         };
-        let seqs = (seq_of(self.since, "--since", 0)?.saturating_add(1), seq_of(self.until, "--until", end)?);
+        let seqs =
+            (seq_of(self.since, "--since", 0)?.saturating_add(1), seq_of(self.until, typed("--until", "--at"), end)?);
         let streams = ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
         let query = EventQuery { streams, ..self.query() };
         Ok(ChosenEvents { query, seqs })

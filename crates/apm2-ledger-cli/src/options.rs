@@ -1,6 +1,6 @@
 //! The options that every command has.
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use clap::{ValueEnum, ValueHint};
 
@@ -48,4 +48,18 @@ pub(crate) enum When {
     Always,
     /// No colour
     Never,
+}
+
+/// The spelling of an option in the command line: `option`, or its alias if only that was typed. For errors.
+pub(crate) fn typed(option: &'static str, alias: &'static str) -> &'static str {
+    let is_typed = |name: &str| {
+        let mut words = env::args_os().skip(1).take_while(|word| word != "--");
+        words.any(|word| word.to_str().and_then(|word| word.strip_prefix(name)).is_some_and(is_end_of_option))
+    };
+    if !is_typed(option) && is_typed(alias) { alias } else { option }
+}
+
+/// Whether the name of an option ends before `rest`, which is empty or begins with its value.
+fn is_end_of_option(rest: &str) -> bool {
+    rest.is_empty() || rest.starts_with('=')
 }

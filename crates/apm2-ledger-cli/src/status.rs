@@ -112,7 +112,7 @@ impl StatusContext {
             is_kept,
             supervised: self.supervision.map(|supervision| is_kept && supervision != Supervision::Absent),
             observed,
-            restart: Restart::of(stream, &self.moment),
+            restart: Restart::of(stream.follow_up, &self.moment),
         }
     }
 
@@ -201,8 +201,9 @@ pub(crate) struct Restart {
 }
 
 impl Restart {
-    fn of(stream: &Stream, moment: &Moment) -> Option<Self> {
-        let FollowUp::Restart { since, delay_ms, .. } = stream.follow_up else { return None };
+    /// The restart that is scheduled as the follow-up of a run.
+    pub(crate) fn of(follow_up: FollowUp, moment: &Moment) -> Option<Self> {
+        let FollowUp::Restart { since, delay_ms, .. } = follow_up else { return None };
         let delay = Duration::from_millis(delay_ms);
         let at = since.wall() + TimeDelta::from_std(delay).unwrap_or(TimeDelta::MAX);
         let by_boot_clock =

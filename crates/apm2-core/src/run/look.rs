@@ -1,18 +1,8 @@
-//! The searches for the processes of a run that are made before a step, while no thread waits. The searches of all runs that
-//! stop at the same time are made together.
+//! The processes of a run that were found before a step.
 
 use std::io;
 
-use apm2_model::state::ProcessState;
-
-use crate::{
-    os::group::Member,
-    run::{
-        command::RunCommand,
-        run_task::{RunInput, RunTask},
-        stop_phase::StopPhase,
-    },
-};
+use crate::os::group::Member;
 
 /// What was found. What was not searched for is searched for in the step that needs it.
 #[derive(Debug, Default)]
@@ -21,31 +11,4 @@ pub(super) struct Look {
     pub(super) members: Option<io::Result<Vec<Member>>>,
     /// The processes that left both; searched for only if there are no members.
     pub(super) strays: Option<io::Result<Vec<Member>>>,
-}
-
-impl RunTask {
-    /// Searches for what the step for `input` needs.
-    pub(super) async fn look_before(&self, input: &RunInput) -> Look {
-        let mut look = Look::default();
-        let is_sweep = match input {
-            RunInput::MainProcessEnded(exit) => !self.main_process.has_lost_group(exit),
-            RunInput::Sweep => true,
-            RunInput::Deadline => self.end.is_some(),
-            RunInput::Command(RunCommand::Stop(_)) if self.end.is_none() => false,
-            RunInput::Command(_) | RunInput::Output(_) | RunInput::PreStopDone(_) => return look,
-        };
-        let members = self.main_process.members_later().await;
-        if is_sweep && members.as_ref().is_ok_and(Vec::is_empty) && self.searches_strays() {
-            look.strays = Some(self.marker.carriers_of_any_run_later().await);
-        }
-        look.members = Some(members);
-        look
-    }
-
-    /// Whether a process that left the group and the session delays the end of the run.
-    pub(super) fn searches_strays(&self) -> bool {
-        let facts = self.shared.facts();
-        let is_wanted = facts.state() == ProcessState::Stopping || facts.spec.shutdown.end_orphans;
-        is_wanted && !matches!(self.phase, StopPhase::Spent) && self.main_process.is_of_this_boot()
-    }
 }

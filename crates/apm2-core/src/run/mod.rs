@@ -10,6 +10,7 @@ pub(crate) mod pre_stop;
 pub(crate) mod resume;
 pub(crate) mod run_task;
 pub(crate) mod runner;
+pub(crate) mod search;
 pub(crate) mod signal;
 pub(crate) mod start;
 pub(crate) mod start_env;

@@ -14,7 +14,7 @@ use crate::{
     context::Context,
     error::CliError,
     moment::Moment,
-    options::Format,
+    options::{Format, typed},
     render,
     source::{LedgerSource, ReadFailure},
     status::StatusContext,
@@ -79,11 +79,12 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<i32, CliError> {
 
 fn read(source: &LedgerSource, args: &DiffArgs, context: &Context) -> Result<States, ReadFailure> {
     let head = source.head()?;
-    let from = context.moment(source, Some(args.from), "--from")?;
-    let to = context.moment(source, args.to, "--to")?;
+    let from = context.moment(source, Some(args.from), typed("--from", "--since"))?;
+    let to = context.moment(source, args.to, typed("--to", "--until"))?;
     let seqs = (from.seq.min(head.end()), to.seq.min(head.end()));
     if from.is_after(to, head.end()) {
-        return Err(CliError::usage("--from is later than --to").into());
+        let (from, to) = (typed("--from", "--since"), typed("--to", "--until"));
+        return Err(CliError::usage(format!("{from} is later than {to}")).into());
     }
     let (before, after) = if args.ids.is_empty() {
         match changed_streams(source, kinds(), (seqs.0.saturating_add(1), seqs.1))? {

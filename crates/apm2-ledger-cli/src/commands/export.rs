@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File},
     io::{self, BufWriter, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -15,16 +14,16 @@ use clap::{ValueEnum, ValueHint};
 use crate::{
     context::Context,
     error::CliError,
-    export::{ExportForm, Exported, Origin, cloud_event::CloudEvents, csv::Csv, jsonl::JsonLines, otlp::OtlpLogs},
+    export::{
+        ExportForm, Exported, Origin, cloud_event::CloudEvents, csv::Csv, jsonl::JsonLines, otlp::OtlpLogs,
+        partial_file::PartialFile,
+    },
     filter::EventFilter,
     progress::ProgressLine,
     render::words::counted,
     source::{LedgerSource, ReadFailure},
     terminal::say,
 };
-
-/// Ends the name of a file that is not complete.
-const SUFFIX: &str = ".partial";
 
 /// The form of an export.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -199,26 +198,8 @@ impl Names {
 
 /// Writes to a file that gets its name when it is complete.
 fn to_file(path: &Path, export: &mut dyn FnMut(&mut dyn Write) -> Result<u64, CliError>) -> Result<u64, CliError> {
-    let failed = |error: io::Error| CliError::failed(format!("{}: {error}", path.display()));
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(CliError::usage(format!("{} exists already", path.display())));
-    }
-    let mut partial = path.as_os_str().to_owned();
-    partial.push(SUFFIX);
-    let partial = PathBuf::from(partial);
-    // Two exports to one file would write into each other's.
-    let file = File::create_new(&partial).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => CliError::usage(format!("{} exists already", partial.display()))
-            .with_hint("another export writes it, or was killed; remove it if no export runs"),
-        _ => failed(error),
-    })?;
-    let written = export(&mut BufWriter::new(&file)).and_then(|count| {
-        file.sync_all().and_then(|()| fs::rename(&partial, path)).map_err(failed)?;
-        Ok(count)
-    });
-    if written.is_err() {
-        // The error of the export is reported. A file that stays has a name that says that it is incomplete.
-        let _ = fs::remove_file(&partial);
-    }
-    written
+    let partial = PartialFile::create(path)?;
+    let count = export(&mut BufWriter::new(partial.file()))?;
+    partial.complete()?;
+    Ok(count)
 }

@@ -10,7 +10,7 @@ use crate::{
     filter::EventFilter,
     history::{InstanceHistory, Shown},
     moment::Moment,
-    options::Format,
+    options::{Format, typed},
     render,
     source::{LedgerSource, ReadFailure},
     status::InstanceStatus,
@@ -80,7 +80,7 @@ fn read(
     shown: Shown,
     context: &Context,
 ) -> Result<(InstanceHistory, Moment, Option<DateTime<Utc>>), ReadFailure> {
-    let moment = context.moment(source, args.filter.until, "--at")?;
+    let moment = context.moment(source, args.filter.until, typed("--until", "--at"))?;
     let id = one(source, &args.id)?;
     // All answers are about the ledger as it is now.
     let mut chosen = args.filter.choose(&[], source.head()?.end(), source, context)?;

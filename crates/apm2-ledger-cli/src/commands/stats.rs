@@ -7,7 +7,7 @@ use crate::{
     context::Context,
     disk::{DiskReport, LedgerExtent, log_sizes},
     error::CliError,
-    options::Format,
+    options::{Format, typed},
     render,
     source::{LedgerSource, ReadFailure},
     stats::{InstanceStatistics, period::Period},
@@ -96,14 +96,14 @@ fn read(
     let mut ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
     ids.sort_unstable();
     ids.dedup();
-    let to = context.moment(source, args.until, "--until")?;
+    let to = context.moment(source, args.until, typed("--until", "--at"))?;
     let since = match args.since {
         None if ids.is_empty() => Some(At::Time(to.now.checked_sub_signed(PERIOD).unwrap_or(to.now))),
         since => since,
     };
     let from = since.map(|since| context.moment(source, Some(since), "--since")).transpose()?;
     if from.is_some_and(|from| from.is_after(to, end)) {
-        return Err(CliError::usage("--since is later than --until").into());
+        return Err(CliError::usage(format!("--since is later than {}", typed("--until", "--at"))).into());
     }
     let period = Period::new(source, &ids, from, to, end)?;
     Ok((InstanceStatistics::read(source, &ids, &period)?, period))

@@ -4,6 +4,7 @@ pub(crate) mod cloud_event;
 pub(crate) mod csv;
 pub(crate) mod jsonl;
 pub(crate) mod otlp;
+pub(crate) mod partial_file;
 
 use std::io::{self, Write};
 

@@ -2,17 +2,19 @@
 
 use std::io::{self, Write};
 
+use apm2_model::state::stream::FollowUp;
 use serde_json::Value;
 
 use crate::{
     comparison::{Change, InstanceChange},
+    moment::Moment,
     render::{
         color::Style,
         status,
         table::{Cell, Layout, Table},
-        words::{NOTHING, counted},
+        words::{NOTHING, counted, duration},
     },
-    status::StatusContext,
+    status::{Restart, StatusContext},
     view::diff::changed_settings,
 };
 
@@ -40,6 +42,15 @@ pub(crate) fn diff(
                 text(&setting.after).into(),
             ]);
         }
+        if let Some((before, after)) = change.follow_ups() {
+            let follow_up = |follow_up, context: &StatusContext| follow_up_words(follow_up, &context.moment);
+            settings.push([
+                "follow-up".into(),
+                follow_up(before, from).into(),
+                "->".into(),
+                follow_up(after, to).into(),
+            ]);
+        }
         settings.write(out, "    ", layout)?;
     }
     Ok(())
@@ -63,6 +74,20 @@ fn line(change: &InstanceChange<'_>, from: &StatusContext, to: &StatusContext) -
         }
     }
     [Cell::new(sign).styled(style), Cell::new(change.after.handle.display_name()).styled(style), text.into()]
+}
+
+/// What remains to be done after a run.
+fn follow_up_words(follow_up: FollowUp, moment: &Moment) -> String {
+    match (follow_up, Restart::of(follow_up, moment)) {
+        (FollowUp::Restart { attempt, .. }, Some(restart)) if restart.left.is_zero() => {
+            format!("restart {attempt} is due")
+        }
+        (FollowUp::Restart { attempt, .. }, Some(restart)) => {
+            format!("restart {attempt} in {}", duration(restart.left))
+        }
+        (FollowUp::Undecided { .. }, _) => "not decided yet".to_owned(),
+        (FollowUp::Nothing | FollowUp::Restart { .. }, _) => NOTHING.to_owned(),
+    }
 }
 
 /// A value of a setting as text.

@@ -1,6 +1,6 @@
 //! JSON view of what changed between two moments.
 
-use apm2_model::spec::ProcessSpec;
+use apm2_model::{spec::ProcessSpec, state::stream::FollowUp};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     comparison::{Change, InstanceChange},
     moment::Moment,
-    status::StatusContext,
+    status::{Restart, StatusContext},
     view::{handle::HandleView, notice::Notice, spec::SpecView},
 };
 
@@ -41,10 +41,42 @@ pub(crate) struct ChangeView<'a> {
     restarts: u32,
     /// The settings of the specification that differ.
     settings: Vec<SettingView>,
+    /// What remains to be done after the last run, where that differs; null where it is the same.
+    follow_up: Option<FollowUpChange>,
     /// The instance at the first moment; null if it was registered later.
     before: Option<HandleView<'a>>,
     /// The instance at the second moment.
     after: HandleView<'a>,
+}
+
+/// The follow-up of the last run at the two moments.
+#[derive(Debug, Serialize)]
+struct FollowUpChange {
+    before: FollowUpView,
+    after: FollowUpView,
+}
+
+/// What remains to be done after a run.
+#[derive(Debug, Serialize)]
+struct FollowUpView {
+    /// `nothing`, `undecided` (the decision of the restart policy is not recorded yet) or `restart`.
+    kind: &'static str,
+    /// The number of the scheduled restart since the last sustained run.
+    attempt: Option<u32>,
+    /// The time at which the restart is due.
+    #[serde(serialize_with = "crate::view::time_or_null")]
+    at: Option<DateTime<Utc>>,
+}
+
+impl FollowUpView {
+    fn new(follow_up: FollowUp, moment: &Moment) -> Self {
+        let (kind, attempt) = match follow_up {
+            FollowUp::Nothing => ("nothing", None),
+            FollowUp::Undecided { .. } => ("undecided", None),
+            FollowUp::Restart { attempt, .. } => ("restart", Some(attempt)),
+        };
+        Self { kind, attempt, at: Restart::of(follow_up, moment).map(|restart| restart.at) }
+    }
 }
 
 /// A setting with two different values. A setting that one of the specifications does not have is null there.
@@ -80,6 +112,10 @@ impl<'a> ChangeView<'a> {
             runs: change.runs(),
             restarts: change.restarts(),
             settings: changed_settings(change),
+            follow_up: change.follow_ups().map(|(before, after)| FollowUpChange {
+                before: FollowUpView::new(before, &from.moment),
+                after: FollowUpView::new(after, &to.moment),
+            }),
             before: change.before.map(|stream| HandleView::new(&from.status(stream))),
             after: HandleView::new(&to.status(change.after)),
         }

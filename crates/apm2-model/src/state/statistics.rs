@@ -83,7 +83,8 @@ impl Measured {
 pub struct RunStatistics {
     /// The number of requested starts, also of those whose spawn failed.
     pub runs: u64,
-    /// The number of those that the restart policy requested.
+    /// The number of processes that a restart by the policy brought up. A restart whose spawn failed does not count, as in the
+    /// `restart_count` of a handle.
     pub restarts: u64,
     /// The number of ends of runs, by state and cause.
     pub ends: BTreeMap<(EndState, EndCause), u64>,
@@ -140,11 +141,11 @@ impl StatisticsFold {
     pub fn add(&mut self, event: &Event) {
         self.last = event.stamp;
         match &event.kind {
-            EventKind::StartRequested { trigger } => {
-                self.statistics.runs += 1;
+            EventKind::StartRequested { .. } => self.statistics.runs += 1,
+            EventKind::Starting { identity: Some(_), trigger } => {
                 self.statistics.restarts += u64::from(matches!(trigger, StartTrigger::Restart { .. }));
+                self.alive_since = Some(event.stamp);
             }
-            EventKind::Starting { identity: Some(_), .. } => self.alive_since = Some(event.stamp),
             EventKind::Running => {
                 if let Some(nanos) = self.crashed_at.take().and_then(|crash| event.stamp.nanos_since(&crash)) {
                     self.statistics.recovery_ns.add(nanos);
@@ -341,14 +342,14 @@ mod tests {
 
     #[test]
     fn a_spawn_that_failed_is_a_run_without_uptime() {
-        let trigger = StartTrigger::Start;
+        let trigger = StartTrigger::Restart { attempt: 1 };
         let events = [
             (1, EventKind::StartRequested { trigger }),
             (2, EventKind::Starting { identity: None, trigger }),
             (2, EventKind::Crashed { cause: RunEnd::NeverConfirmed }),
         ];
         let found = folded(events, 9);
-        assert_eq!((found.runs, found.up_ns), (1, 0));
+        assert_eq!((found.runs, found.restarts, found.up_ns), (1, 0, 0));
         assert_eq!(found.ends[&(EndState::Crashed, EndCause::NeverConfirmed)], 1);
     }
 
