@@ -16,10 +16,9 @@ impl RunTask {
         let mut look = Look::default();
         let is_sweep = match input {
             RunInput::MainProcessEnded(exit) => !self.main_process.has_lost_group(exit),
-            RunInput::Sweep => true,
-            RunInput::Deadline => self.end.is_some(),
+            RunInput::Sweep | RunInput::Deadline if self.end.is_some() => true,
             RunInput::Command(RunCommand::Stop(_)) if self.end.is_none() => false,
-            RunInput::Command(_) | RunInput::Output(_) | RunInput::PreStopDone(_) => return look,
+            _ => return look,
         };
         let members = self.main_process.members_later().await;
         if is_sweep && members.as_ref().is_ok_and(Vec::is_empty) && self.searches_strays() {
