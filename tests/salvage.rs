@@ -9,7 +9,7 @@ use std::{
 };
 
 use apm2_core::process::{Actor, EventKind, NewEvent, ProcessSpec, RedactedSpec, StreamId, Timestamp};
-use apm2_ledger::Ledger;
+use apm2_ledger::{Ledger, Options};
 
 use crate::{
     fixture,
@@ -24,7 +24,7 @@ fn on(place: &Place, ledger: &Path, args: &[&str]) -> Outcome {
 }
 
 /// The files below a directory, with their contents.
-fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+pub(crate) fn contents(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -41,10 +41,10 @@ fn damage(path: &Path, at: usize, len: usize) {
     fs::write(path, bytes).unwrap();
 }
 
-/// Writes a ledger of many events.
-fn write_many(dir: &Path) {
-    let ledger = Ledger::open(dir).unwrap();
-    for number in 0..20 {
+/// Writes a ledger of 1,001 events of each of so many processes. `before_close` is called with its directory.
+pub(crate) fn write_many(dir: &Path, processes: u32, options: &Options, before_close: impl Fn(&Path)) {
+    let ledger = Ledger::open_with(dir, options).unwrap();
+    for number in 0..processes {
         let spec = ProcessSpec::builder().name(format!("p{number}")).command("true").build();
         let stream = StreamId { process_id: spec.id, instance: 0 };
         let new = |kind| {
@@ -54,6 +54,7 @@ fn write_many(dir: &Path) {
         ledger.append(stream, 0, vec![new(EventKind::Registered { spec: RedactedSpec::new(&spec) })]).unwrap();
         ledger.append(stream, 1, vec![new(EventKind::BudgetReset); 1000]).unwrap();
     }
+    before_close(dir);
     ledger.close().unwrap();
 }
 
@@ -112,7 +113,7 @@ fn a_damaged_ledger_is_salvaged_and_the_gaps_are_named() {
 fn a_salvage_that_is_killed_leaves_no_ledger_or_a_whole_one() {
     let kills = std::env::var("SALVAGE_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
     let place = Place::new();
-    write_many(&place.ledger());
+    write_many(&place.ledger(), 20, &Options::default(), |_| {});
     fs::remove_dir_all(place.ledger().join("sled")).unwrap();
     damage(&place.ledger().join("journal/0000000001.seg"), 300_000, 2000);
     let before = contents(&place.ledger());

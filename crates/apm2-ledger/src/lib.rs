@@ -131,6 +131,7 @@ mod recovery;
 mod restore;
 mod retain;
 mod salvage;
+mod segment_repair;
 mod sha256;
 mod shared_state;
 mod staged_dir;
@@ -178,6 +179,7 @@ pub use crate::{
         salvage, salvage_plan,
         source_file::SourceKind,
     },
+    segment_repair::SegmentRepair,
     shared_state::Poison,
     staged_dir::StagedDirError,
     store::error::StoreError,

@@ -1,5 +1,8 @@
 //! Builds the store again from the journal, on request. The new store has no free space in it, so it is often smaller.
 //!
+//! Before that, damaged full segments of the journal are written again, if other files have their events and the hash chain proves
+//! them: `segment_repair`.
+//!
 //! The order of the writes, so that a crash at any point leaves the old store or the new one:
 //!
 //! 1. The journal is recovered as at every opening. What was found stays in the file `pending`, for the next opening.
@@ -11,7 +14,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use crate::{
-    dir::LedgerDir,
+    dir::{BACKUP_FILE, LedgerDir},
     disk_usage::allocated_bytes,
     error::OpenError,
     file::sync_dir,
@@ -19,10 +22,11 @@ use crate::{
     head::Head,
     journal::{JOURNAL_DIR, segment_file::some_segments},
     limits::DISK_FREE_BYTES_MIN,
-    lock::Lock,
+    lock::{Lock, has_owner},
     migrate::plan::journal_bytes,
     options::Options,
     recovery::{REBUILT, RecoveredJournal, Unusable, exchange, extent, ignore_missing, new_store_in, recover_journal},
+    segment_repair::{SegmentRepair, repair_segments},
     store::{STORE_DIR, clean_shutdown, error::StoreError, files::sync_files, sled_store::Store},
     verify::compare::check,
 };
@@ -73,7 +77,7 @@ impl From<Unusable> for RebuildError {
 }
 
 /// The result of a rebuild.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The size and the hash chain value of the ledger, which are the same before and after.
     pub head: Head,
@@ -81,20 +85,32 @@ pub struct Rebuilt {
     pub bytes_before: u64,
     /// Allocated size of the new store in bytes.
     pub bytes_after: u64,
+    /// The damaged segments of the journal that were written again.
+    pub segments: Vec<SegmentRepair>,
 }
 
 /// What [`rebuild`] would do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RebuildPlan {
     /// Allocated size of the store in bytes; 0 when there is none.
     pub store_bytes: u64,
     /// Bytes of free disk space that the new store needs at most, estimated from the sizes of the store and of the journal.
     pub needed_bytes: u64,
+    /// The damaged full segments of the journal. Empty, too, while another process has the ledger open, as the journal is not read
+    /// then.
+    pub segments: Vec<SegmentRepair>,
 }
 
 /// What a rebuild does at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RebuildProgress {
+    /// The full segments of the journal are checked.
+    CheckingSegments {
+        /// Number of segments that were checked.
+        done: u64,
+        /// Number of all segments.
+        total: u64,
+    },
     /// Events are added to the new store.
     Building {
         /// Number of events that were added.
@@ -126,21 +142,38 @@ pub fn rebuild(
     })
 }
 
-/// Computes what [`rebuild`] would do with the ledger in `dir`. Takes no lock and writes nothing.
+/// Computes what [`rebuild`] would do with the ledger in `dir`. Takes no lock and writes nothing. Reads the whole journal, unless
+/// another process has the ledger open.
 ///
 /// # Errors
 /// When there is no ledger, or it cannot be read.
-pub fn rebuild_plan(dir: &Path) -> Result<RebuildPlan, RebuildError> {
+pub fn rebuild_plan(dir: &Path, progress: &mut dyn FnMut(RebuildProgress)) -> Result<RebuildPlan, RebuildError> {
     crate::dir::prepare(dir, false)?;
-    let opened = LedgerDir::open(dir)?;
-    plan(&opened).map_err(|error| RebuildError::Open(opened.as_named(error)))
+    let opened = Arc::new(LedgerDir::open(dir)?);
+    plan(&opened, progress).map_err(|error| RebuildError::Open(opened.as_named(error)))
 }
 
-fn plan(dir: &LedgerDir) -> Result<RebuildPlan, OpenError> {
+fn plan(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(RebuildProgress)) -> Result<RebuildPlan, OpenError> {
+    let (store_bytes, needed_bytes) = sizes(dir)?;
+    let segments = if has_owner(dir) { Vec::new() } else { repaired(dir, false, progress)? };
+    Ok(RebuildPlan { store_bytes, needed_bytes, segments })
+}
+
+/// Allocated size of the store in bytes, and the bytes that a new one needs at most.
+fn sizes(dir: &LedgerDir) -> Result<(u64, u64), OpenError> {
     some_segments(dir)?;
     let store_bytes = allocated_bytes(&dir.at().join(STORE_DIR)).map_err(OpenError::io(dir.at()))?;
-    let needed_bytes = store_bytes.max(journal_bytes(&dir.at().join(JOURNAL_DIR))?);
-    Ok(RebuildPlan { store_bytes, needed_bytes })
+    Ok((store_bytes, store_bytes.max(journal_bytes(&dir.at().join(JOURNAL_DIR))?)))
+}
+
+/// Finds the damaged segments, and with `write` writes those again that can be.
+fn repaired(
+    dir: &Arc<LedgerDir>,
+    write: bool,
+    progress: &mut dyn FnMut(RebuildProgress),
+) -> Result<Vec<SegmentRepair>, OpenError> {
+    let show = &mut |done, total| progress(RebuildProgress::CheckingSegments { done, total });
+    repair_segments(dir, write, show).map_err(OpenError::io(dir.at().join(JOURNAL_DIR)))
 }
 
 fn rebuild_locked(
@@ -150,11 +183,15 @@ fn rebuild_locked(
 ) -> Result<Rebuilt, RebuildError> {
     let dir = lock.dir().at();
     let (path, rebuilt) = (dir.join(STORE_DIR), dir.join(REBUILT));
-    let RebuildPlan { store_bytes, needed_bytes } = plan(lock.dir())?;
+    let (store_bytes, needed_bytes) = sizes(lock.dir())?;
     let needed_bytes = needed_bytes.saturating_add(DISK_FREE_BYTES_MIN);
     if let Some(free_bytes) = free_bytes(dir).filter(|free_bytes| *free_bytes < needed_bytes) {
         return Err(RebuildError::DiskLow { free_bytes, needed_bytes });
     }
+    if dir.join(BACKUP_FILE).exists() {
+        return Err(OpenError::Backup { path: lock.dir().named().to_owned() }.into());
+    }
+    let segments = repaired(lock.dir(), true, progress)?;
     let RecoveredJournal { journal, opened, .. } = recover_journal(lock, None, options)?;
     if let Ok(store) = opened {
         let head = store.head().ok().flatten();
@@ -179,7 +216,7 @@ fn rebuild_locked(
         tracing::warn!(%error, "the old store could not be removed; the next opening of the ledger removes it");
     }
     let bytes_after = allocated_bytes(&path).map_err(OpenError::io(&path))?;
-    Ok(Rebuilt { head, bytes_before: store_bytes, bytes_after })
+    Ok(Rebuilt { head, bytes_before: store_bytes, bytes_after, segments })
 }
 
 /// Checks the whole new store: its frames, hash chain and index, and that it has all events.

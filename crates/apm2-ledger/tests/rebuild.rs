@@ -7,9 +7,16 @@ use std::{
 };
 
 use apm2_core::process::Event;
-use apm2_ledger::{Ledger, OpenError, RebuildError, Rebuilt, StoreCheck, rebuild, rebuild_plan, verify};
+use apm2_ledger::{
+    Ledger, OpenError, RebuildError, RebuildProgress, Rebuilt, StoreCheck, rebuild, rebuild_plan, verify,
+};
 
-use crate::support::{all_events, closed_ledger, copy_of, fill, private_dir, small_segments, state_of, stream};
+use crate::{
+    salvage::{Random, sample},
+    support::{
+        all_events, closed_ledger, copy_of, fill, private_dir, sealed, segments, small_segments, state_of, stream,
+    },
+};
 
 fn rebuilt(dir: &Path) -> Result<Rebuilt, RebuildError> {
     rebuild(dir, &small_segments(), &mut |_| {})
@@ -31,7 +38,7 @@ fn assert_ledger(dir: &Path, events: &[Event]) {
 fn a_store_is_rebuilt_whatever_it_was() {
     let (ledger, events) = closed_ledger();
     let before = state_of(ledger.path());
-    let plan = rebuild_plan(ledger.path()).unwrap();
+    let plan = rebuild_plan(ledger.path(), &mut |_| {}).unwrap();
     assert_eq!(state_of(ledger.path()), before);
     let done = rebuilt(ledger.path()).unwrap();
     assert_eq!((plan.store_bytes, done.head.size), (done.bytes_before, events.len() as u64));
@@ -56,14 +63,16 @@ fn a_store_is_rebuilt_whatever_it_was() {
 fn a_rebuild_that_is_interrupted_leaves_a_whole_store() {
     let (ledger, events) = closed_ledger();
     let mut steps = 0;
-    rebuild(copy_of(ledger.path()).path(), &small_segments(), &mut |_| steps += 1).unwrap();
+    let is_counted = |progress| !matches!(progress, RebuildProgress::CheckingSegments { .. });
+    rebuild(copy_of(ledger.path()).path(), &small_segments(), &mut |step| steps += i32::from(is_counted(step)))
+        .unwrap();
     assert!(steps >= 3, "{steps}");
     for end in 0..steps {
         let (copy, mut step) = (copy_of(ledger.path()), 0);
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            rebuild(copy.path(), &small_segments(), &mut |_| {
-                assert!(step < end, "it ends here");
-                step += 1;
+            rebuild(copy.path(), &small_segments(), &mut |progress| {
+                assert!(step < end || !is_counted(progress), "it ends here");
+                step += i32::from(is_counted(progress));
             })
         }));
         assert!(outcome.is_err() && copy.path().join("sled.rebuilt").exists(), "{end}");
@@ -104,4 +113,192 @@ fn what_cannot_be_rebuilt_is_refused_and_the_old_store_stays() {
     assert!(error.is_integrity(), "{error:?}");
     assert!(copy.path().join("sled/db").exists());
     assert_ledger(ledger.path(), &events);
+}
+
+/// The names of the damaged files that were kept.
+fn kept(dir: &Path) -> Vec<String> {
+    let names =
+        fs::read_dir(dir.join("journal")).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut kept: Vec<_> = names.filter(|name| name.contains("damaged")).collect();
+    kept.sort();
+    kept
+}
+
+#[test]
+fn a_segment_is_written_again_from_the_store() {
+    let (ledger, records) = sample(11, 16 * 1024);
+    let size = records.len() as u64;
+    let events = events_of(ledger.path());
+    let copy = copy_of(ledger.path());
+    let all = sealed(copy.path());
+    for path in &all {
+        drop(fs::remove_file(path.with_extension("seg")));
+    }
+    // One is missing, one has a damaged block, one a damaged footer; each has intact neighbours.
+    fs::remove_file(&all[1]).unwrap();
+    flip(&all[3], 400);
+    let len = usize::try_from(fs::metadata(&all[5]).unwrap().len()).unwrap();
+    flip(&all[5], len - 20);
+    let damaged = fs::read(&all[3]).unwrap();
+    let before = state_of(copy.path());
+    let plan = rebuild_plan(copy.path(), &mut |_| {}).unwrap();
+    assert_eq!(state_of(copy.path()), before);
+    assert_eq!(plan.segments.iter().map(|segment| segment.number).collect::<Vec<_>>(), [2, 4, 6]);
+    assert!(plan.segments.iter().all(|segment| segment.refusal.is_none()), "{plan:?}");
+    let done = rebuilt(copy.path()).unwrap();
+    assert_eq!((done.head.size, &done.segments), (size, &plan.segments));
+    assert_eq!(kept(copy.path()), ["0000000004.sealed.damaged", "0000000006.sealed.damaged"]);
+    assert_eq!(fs::read(all[3].with_extension("sealed.damaged")).unwrap(), damaged);
+    assert_ledger(copy.path(), &events);
+    assert_eq!(rebuilt(copy.path()).unwrap().segments, []);
+    // Damaged again, the file gets another name.
+    flip(&all[3], 400);
+    rebuilt(copy.path()).unwrap();
+    assert_eq!(kept(copy.path()).len(), 3);
+    assert_ledger(copy.path(), &events);
+}
+
+#[test]
+fn a_segment_that_nothing_proves_is_left_and_named() {
+    let (ledger, _) = sample(12, 16 * 1024);
+    let all = sealed(ledger.path());
+    for path in &all {
+        drop(fs::remove_file(path.with_extension("seg")));
+    }
+    // The store lacks the events.
+    let copy = copy_of(ledger.path());
+    let path = copy.path().join("journal").join(all[2].file_name().unwrap());
+    flip(&path, 400);
+    fs::remove_dir_all(copy.path().join("sled")).unwrap();
+    let before = fs::read(&path).unwrap();
+    let plan = rebuild_plan(copy.path(), &mut |_| {}).unwrap();
+    assert!(plan.segments[0].refusal.as_deref().unwrap().contains("is in no other file"), "{plan:?}");
+    let error = rebuilt(copy.path()).unwrap_err();
+    assert!(error.is_integrity(), "{error:?}");
+    assert_eq!((fs::read(&path).unwrap(), kept(copy.path()).len()), (before, 0));
+    // The store is that of another ledger.
+    let (other, _) = sample(12, 16 * 1024);
+    crate::support::copy_dir(&other.path().join("sled"), &copy.path().join("sled"));
+    let plan = rebuild_plan(copy.path(), &mut |_| {}).unwrap();
+    assert!(plan.segments[0].refusal.is_some(), "{plan:?}");
+    // Two neighbours without headers: it is not known where the second one begins.
+    let copy = copy_of(ledger.path());
+    for number in [2, 3] {
+        fs::remove_file(copy.path().join("journal").join(all[number].file_name().unwrap())).unwrap();
+    }
+    let plan = rebuild_plan(copy.path(), &mut |_| {}).unwrap();
+    assert_eq!(plan.segments.iter().filter(|segment| segment.refusal.is_some()).count(), 2, "{plan:?}");
+    assert!(rebuilt(copy.path()).is_err());
+    assert!(!sealed(copy.path()).iter().any(|path| path.ends_with(all[2].file_name().unwrap())));
+}
+
+fn events_of(dir: &Path) -> Vec<Event> {
+    apm2_ledger::Reader::open(dir).unwrap().events(1, u64::MAX).map(Result::unwrap).collect()
+}
+
+fn flip(path: &Path, at: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[at] ^= 0x10;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Rounds of random damage. `REBUILD_ROUNDS` sets another number.
+const ROUNDS: u64 = 12;
+
+#[test]
+fn segments_with_random_damage_are_written_again_right_or_left() {
+    let rounds = std::env::var("REBUILD_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(ROUNDS);
+    let (ledger, _) = sample(13, 16 * 1024);
+    let events = events_of(ledger.path());
+    let head = verify(ledger.path(), &mut |_| {}).unwrap().head;
+    let mut random = Random::new(rounds);
+    let (mut mended, mut left) = (0, 0);
+    for round in 0..rounds {
+        let copy = copy_of(ledger.path());
+        let all = sealed(copy.path());
+        for path in &all {
+            if random.below(5) > 0 {
+                drop(fs::remove_file(path.with_extension("seg")));
+            }
+        }
+        let mut broken = Vec::new();
+        for _ in 0..=random.below(3) {
+            let path = &all[random.index(all.len())];
+            let Ok(bytes) = fs::read(path) else { continue };
+            match random.below(4) {
+                0 => fs::remove_file(path).unwrap(),
+                1 => fs::write(path, &bytes[..random.index(bytes.len())]).unwrap(),
+                2 => fs::copy(&all[random.index(all.len())], path).map(drop).unwrap_or_default(),
+                _ => flip(path, random.index(bytes.len())),
+            }
+            broken.push(path.file_name().unwrap().to_owned());
+        }
+        // The store is damaged, or behind.
+        if random.below(3) == 0 {
+            let db = copy.path().join("sled/db");
+            let mut bytes = fs::read(&db).unwrap();
+            for _ in 0..20 {
+                let at = random.index(bytes.len());
+                let end = (at + random.index(30_000)).min(bytes.len());
+                bytes[at..end].fill(0);
+            }
+            fs::write(db, bytes).unwrap();
+        }
+        let sound: Vec<_> =
+            segments(copy.path()).iter().chain(&all).map(|path| (path.clone(), fs::read(path).ok())).collect();
+        let plan = rebuild_plan(copy.path(), &mut |_| {}).unwrap();
+        match rebuilt(copy.path()) {
+            Ok(done) => {
+                mended += done.segments.len();
+                assert_eq!((done.head, &done.segments), (head, &plan.segments), "{round}: {broken:?}");
+                let found = verify(copy.path(), &mut |_| {}).unwrap().findings;
+                let is_known = |finding: &apm2_ledger::Finding| {
+                    finding.message.contains("plain") || finding.message.contains("sealed")
+                };
+                assert!(found.iter().all(is_known), "{round}: {broken:?} {found:?}");
+                let ledger = Ledger::open_with(copy.path(), &small_segments()).unwrap();
+                assert_eq!(all_events(&ledger), events, "{round}: {broken:?}");
+                ledger.close().unwrap();
+            }
+            Err(error) => {
+                left += 1;
+                let names = plan.segments.iter().filter(|segment| segment.refusal.is_some()).count();
+                assert!(names > 0 && error.is_integrity(), "{round}: {broken:?} {plan:?} {error}");
+                // What is not damaged is as it was, and no damaged byte is lost.
+                for (path, bytes) in sound.iter().filter(|(_, bytes)| bytes.is_some()) {
+                    let journal = fs::read_dir(copy.path().join("journal")).unwrap();
+                    let mut files = journal.filter_map(|entry| fs::read(entry.unwrap().path()).ok());
+                    assert!(files.any(|found| Some(&found) == bytes.as_ref()), "{round}: {}", path.display());
+                }
+            }
+        }
+    }
+    println!("{rounds} rounds: {mended} segments written again, {left} ledgers left");
+    assert!(mended > 0);
+}
+
+#[test]
+fn a_repair_that_is_interrupted_is_repeated() {
+    let (ledger, _) = sample(14, 16 * 1024);
+    let events = events_of(ledger.path());
+    let all = sealed(ledger.path());
+    for path in &all {
+        drop(fs::remove_file(path.with_extension("seg")));
+    }
+    flip(&all[1], 300);
+    fs::remove_file(&all[4]).unwrap();
+    let mut steps = 0;
+    rebuild(copy_of(ledger.path()).path(), &small_segments(), &mut |_| steps += 1).unwrap();
+    for end in 0..steps {
+        let (copy, mut step) = (copy_of(ledger.path()), 0);
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            rebuild(copy.path(), &small_segments(), &mut |_| {
+                assert!(step < end, "it ends here");
+                step += 1;
+            })
+        }));
+        assert!(outcome.is_err(), "{end}");
+        rebuilt(copy.path()).unwrap();
+        assert_ledger(copy.path(), &events);
+    }
 }

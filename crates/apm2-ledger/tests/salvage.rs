@@ -314,7 +314,9 @@ fn check(damaged: &Path, records: &[Vec<u8>], intact: &BTreeSet<u64>, what: &str
     assert_eq!((&planned.placed, &planned.unplaced, &planned.gaps), (&report.placed, &report.unplaced, &report.gaps));
     if report.is_sound {
         assert!(!to.exists(), "{what}");
-        assert_eq!(intact.len(), records.len(), "{what}");
+        // The last segments of a copy may be missing without a trace, as the mark `extent` is not valid in a copy.
+        assert!(intact.len() == records.len() || !damaged.join("clean").exists(), "{what}");
+        assert_eq!(*intact, (1..=report.last_seq).collect(), "{what}");
         return report;
     }
     let placed = range_set(&report.placed, |placed| (placed.first_seq, placed.last_seq));

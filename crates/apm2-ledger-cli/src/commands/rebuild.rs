@@ -1,4 +1,4 @@
-//! The command `rebuild`, which builds the store of a ledger again.
+//! The command `rebuild`, which builds the store of a ledger and damaged segments again.
 
 use std::{
     io::{self, Write},
@@ -6,7 +6,9 @@ use std::{
 };
 
 use apm2_daemon::owner::{Ownership, ownership};
-use apm2_ledger::{OpenError, Options, RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan};
+use apm2_ledger::{
+    OpenError, Options, RebuildError, RebuildPlan, RebuildProgress, Rebuilt, SegmentRepair, rebuild, rebuild_plan,
+};
 use serde::Serialize;
 
 use crate::{
@@ -16,22 +18,30 @@ use crate::{
     progress::ProgressLine,
     render::{
         color::Style,
-        table::{Cell, Layout, Table},
-        words::{bytes, counted},
+        table::{
+            Align::{Left, Right},
+            Cell, Layout, Table,
+        },
+        words::{NOTHING, bytes, count, counted},
     },
+    view::notice::Seqs,
 };
 
-/// Build the store again from the journal, which also makes it smaller
+/// Build the store again from the journal, which also makes it smaller, and damaged segments of the journal from the store
 ///
 /// The store (sled/) is an index of the journal. The new one is built beside the old one, checked as a whole, and takes its place;
 /// then the old one is removed. When the command is interrupted, the ledger has one of them. No event is recorded.
 ///
+/// Before that, the full segments of the journal are checked. A missing or damaged one is written again if the store has its
+/// events and the hash chain proves them; the damaged file is kept, with the suffix `.damaged`. Any other segment is left as it
+/// is and named: restore a backup, or `salvage` what is intact.
+///
 /// No daemon may have the ledger open: `apm2-ledger daemon --leave` ends it and leaves the processes running. A damaged store
-/// is rebuilt without this command, when the ledger is opened. A damaged journal is not repaired: restore a backup.
+/// is rebuilt without this command, when the ledger is opened.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  apm2-ledger rebuild --dry-run          the size of the store, and the free space that is needed
+  apm2-ledger rebuild --dry-run          damaged segments, the size of the store, and the free space that is needed
   apm2-ledger rebuild
   apm2-ledger --format json rebuild | jq .bytes_after")]
 pub(crate) struct RebuildArgs {
@@ -54,12 +64,41 @@ struct RebuildView {
     size: Option<u64>,
     /// The chain hash after these events, which is the same before and after.
     chain: Option<String>,
+    /// The damaged segments of the journal.
+    segments: Vec<SegmentView>,
+}
+
+/// JSON view of a damaged segment.
+#[derive(Debug, Serialize)]
+struct SegmentView {
+    number: u64,
+    /// Its events; null if they are not known.
+    seqs: Option<Seqs>,
+    /// What is wrong with it.
+    damage: String,
+    /// Whether it is written again, or would be.
+    written: bool,
+    /// Why it is left as it is; null if it is written again.
+    refusal: Option<String>,
+}
+
+impl From<SegmentRepair> for SegmentView {
+    fn from(repair: SegmentRepair) -> Self {
+        let seqs = repair.first_seq.zip(repair.last_seq).map(|(first, last)| Seqs { first, last });
+        let written = repair.refusal.is_none();
+        Self { number: repair.number, seqs, damage: repair.damage, written, refusal: repair.refusal }
+    }
+}
+
+fn segment_views(repairs: Vec<SegmentRepair>) -> Vec<SegmentView> {
+    repairs.into_iter().map(SegmentView::from).collect()
 }
 
 impl From<RebuildPlan> for RebuildView {
     fn from(plan: RebuildPlan) -> Self {
         let (bytes_before, bytes_needed) = (plan.store_bytes, Some(plan.needed_bytes));
-        Self { dry_run: true, bytes_before, bytes_after: None, bytes_needed, size: None, chain: None }
+        let segments = segment_views(plan.segments);
+        Self { dry_run: true, bytes_before, bytes_after: None, bytes_needed, size: None, chain: None, segments }
     }
 }
 
@@ -72,13 +111,14 @@ impl From<Rebuilt> for RebuildView {
             bytes_needed: None,
             size: Some(done.head.size),
             chain: Some(done.head.chain.to_string()),
+            segments: segment_views(done.segments),
         }
     }
 }
 
 pub(crate) fn run(args: &RebuildArgs, context: &Context) -> Result<i32, CliError> {
     let dir = context.ledger_dir()?;
-    let done = if args.dry_run { rebuild_plan(&dir).map(RebuildView::from) } else { rebuilt(&dir) };
+    let done = if args.dry_run { planned(&dir) } else { rebuilt(&dir) };
     let view = done.map_err(|error| converted(error, &dir))?;
     match context.format {
         Format::Json => context.print_json(&view)?,
@@ -86,6 +126,11 @@ pub(crate) fn run(args: &RebuildArgs, context: &Context) -> Result<i32, CliError
         Format::Table => context.print(|out| print(out, &view, context.layout))?,
     }
     Ok(0)
+}
+
+fn planned(dir: &Path) -> Result<RebuildView, RebuildError> {
+    let mut line = ProgressLine::new();
+    Ok(rebuild_plan(dir, &mut |progress| line.show(|| progress_text(progress)))?.into())
 }
 
 fn rebuilt(dir: &Path) -> Result<RebuildView, RebuildError> {
@@ -96,6 +141,9 @@ fn rebuilt(dir: &Path) -> Result<RebuildView, RebuildError> {
 
 fn progress_text(progress: RebuildProgress) -> String {
     match progress {
+        RebuildProgress::CheckingSegments { done, total } => {
+            format!("{} of {} checked", count(done), counted(total, "segment"))
+        }
         RebuildProgress::Building { events } => format!("{} added to the new store", counted(events, "event")),
         RebuildProgress::Checking => "the new store is checked".to_owned(),
         RebuildProgress::Exchanging => "the new store takes the place of the old one".to_owned(),
@@ -106,8 +154,13 @@ fn progress_text(progress: RebuildProgress) -> String {
 fn converted(error: RebuildError, dir: &Path) -> CliError {
     match error {
         RebuildError::Open(error) => {
-            let is_locked = matches!(error, OpenError::Locked { .. });
+            let (is_locked, is_integrity) = (matches!(error, OpenError::Locked { .. }), error.is_integrity());
             let error = CliError::from(error);
+            if is_integrity {
+                return error.with_hint(
+                    "`apm2-ledger rebuild --dry-run` says why a segment is left as it is; `apm2-ledger salvage DEST` makes a new ledger of what is intact",
+                );
+            }
             match ownership(dir) {
                 Ok(Ownership::Process(owner)) if is_locked && owner.is_daemon() => error.with_hint(
                     "`apm2-ledger daemon --leave` ends its daemon and leaves the processes running; the next command starts one",
@@ -138,5 +191,17 @@ fn print(out: &mut dyn Write, view: &RebuildView, layout: Layout) -> io::Result<
         fact("size", counted(size, "event").into());
         fact("chain", format!("{chain}, as before").into());
     }
-    facts.write(out, "", layout)
+    facts.write(out, "", layout)?;
+    if view.segments.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new([("SEGMENT", Right), ("EVENTS", Right), ("DAMAGE", Left), ("DONE", Left)]);
+    for segment in &view.segments {
+        let seqs = segment.seqs.map_or_else(|| NOTHING.to_owned(), |seqs| format!("{}-{}", seqs.first, seqs.last));
+        let written = if view.dry_run { "would be written again" } else { "written again from the store" };
+        let done = segment.refusal.as_ref().map_or_else(|| written.to_owned(), |why| format!("left: {why}"));
+        table.push([count(segment.number).into(), seqs.into(), segment.damage.as_str().into(), done.into()]);
+    }
+    writeln!(out)?;
+    table.write(out, "", layout)
 }

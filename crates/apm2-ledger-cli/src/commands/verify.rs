@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use apm2_ledger::{Finding, MissingArchive, StoreCheck, VerifyReport};
+use apm2_ledger::{Finding, FindingKind, MissingArchive, StoreCheck, VerifyReport};
 use serde::Serialize;
 
 use crate::{
@@ -23,6 +23,10 @@ use crate::{
 
 /// The exit code when the verification has findings.
 const BROKEN_CODE: i32 = 4;
+
+/// What helps against damage of the journal.
+const ADVICE: &str = "`apm2-ledger rebuild --dry-run` says which segments can be written again from the store; \
+                      `apm2-ledger salvage DEST` makes a new ledger of every intact event";
 
 /// Check the whole ledger: checksums, numbering, hash chain, legality of every transition
 ///
@@ -165,6 +169,9 @@ fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Resu
     if !sound {
         writeln!(out)?;
         findings(&report.findings).write(out, "", layout)?;
+        if report.findings.iter().any(|finding| matches!(finding.kind, FindingKind::Damage | FindingKind::Chain)) {
+            writeln!(out, "\n{ADVICE}")?;
+        }
     }
     Ok(())
 }

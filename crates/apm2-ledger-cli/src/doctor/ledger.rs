@@ -78,7 +78,11 @@ fn directory(facts: &LedgerFacts) -> Check {
 fn sound(journal: &JournalFacts) -> Check {
     const NAME: &str = "ledger_journal";
     match &journal.damage {
-        Some(damage) => Check::problem(NAME, format!("the journal is damaged: {damage}"), "apm2-ledger verify"),
+        Some(damage) => Check::problem(
+            NAME,
+            format!("the journal is damaged: {damage}"),
+            "apm2-ledger verify, then: apm2-ledger rebuild --dry-run",
+        ),
         None => {
             let events = counted(journal.events, "event");
             Check::ok(NAME, format!("the first and the last of {events} can be read"))

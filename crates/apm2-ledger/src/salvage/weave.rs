@@ -61,11 +61,24 @@ impl Woven {
         files: &[SourceFile],
         visit: &mut dyn FnMut(usize, u64, Slot<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        for (number, stretch) in self.stretches.iter().enumerate() {
+        self.each_between(files, (1, u64::MAX), visit)
+    }
+
+    /// The same for the events from `seqs.0` to `seqs.1`.
+    pub(crate) fn each_between<E: From<io::Error>>(
+        &self,
+        files: &[SourceFile],
+        seqs: (u64, u64),
+        visit: &mut dyn FnMut(usize, u64, Slot<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let before = self.stretches.partition_point(|stretch| stretch.last_seq < seqs.0);
+        let within = |(_, stretch): &(usize, &Stretch)| stretch.first_seq <= seqs.1;
+        for (number, stretch) in self.stretches.iter().enumerate().skip(before).take_while(within) {
             let Some(file) = files.get(stretch.run.file) else { continue };
-            let reader = RunReader::starting_at(&stretch.run, &file.path, stretch.first_seq)
-                .map_err(|error| naming(file, &error))?;
-            reader.each(stretch.first_seq, stretch.last_seq, &mut |_, seq, slot| visit(number, seq, slot))?;
+            let (first_seq, last_seq) = (stretch.first_seq.max(seqs.0), stretch.last_seq.min(seqs.1));
+            let reader =
+                RunReader::starting_at(&stretch.run, &file.path, first_seq).map_err(|error| naming(file, &error))?;
+            reader.each(first_seq, last_seq, &mut |_, seq, slot| visit(number, seq, slot))?;
         }
         Ok(())
     }
