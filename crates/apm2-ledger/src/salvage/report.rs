@@ -144,11 +144,13 @@ impl SalvageReport {
         let is_whole = |verified: &VerifyReport| {
             verified.findings.iter().all(|finding| finding.kind == FindingKind::Store) && verified.head.size >= end
         };
+        let is_sound = verified.as_ref().is_some_and(is_whole);
         Self {
             source: evidence.ledger,
             ledger: None,
-            is_sound: verified.as_ref().is_some_and(is_whole),
-            last_seq: evidence.last_seq.max(stated_seq).max(end),
+            is_sound,
+            // The marks in a copy may state events that the journal of the copy never had.
+            last_seq: if is_sound { end } else { evidence.last_seq.max(stated_seq).max(end) },
             placed_events: 0,
             unplaced_events: 0,
             renumbered_events: 0,
