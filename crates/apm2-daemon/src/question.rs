@@ -66,6 +66,14 @@ pub enum SentQuestion {
         /// The sequence number of the event.
         upto: u64,
     },
+    /// Of the states of all streams after event `upto`, those of the streams that have events from event `since` on or whose process
+    /// is alive, in binary frames. The answer is `read`. An earlier daemon refuses this question.
+    ActiveStates {
+        /// The sequence number of the first event that makes a stream active.
+        since: u64,
+        /// The sequence number of the event after which the states are.
+        upto: u64,
+    },
     /// The states of some streams, each after an event, in binary frames. The answer is `read`.
     StatesOf {
         /// The streams. One without events by then has no state.
@@ -126,6 +134,7 @@ impl From<&StatesQuestion> for SentQuestion {
         let sent = |at: &StreamAt| SentStreamAt { process_id: at.id.process_id, instance: at.id.instance, seq: at.seq };
         match question {
             StatesQuestion::All(upto) => Self::States { upto: *upto },
+            StatesQuestion::Active { since, upto } => Self::ActiveStates { since: *since, upto: *upto },
             StatesQuestion::Of(streams) => Self::StatesOf { streams: streams.iter().map(sent).collect() },
         }
     }
@@ -153,6 +162,7 @@ impl From<SentQuestion> for Question {
                 Self::Events(EventsQuestion { query, first, last, direction, max })
             }
             SentQuestion::States { upto } => Self::States(StatesQuestion::All(upto)),
+            SentQuestion::ActiveStates { since, upto } => Self::States(StatesQuestion::Active { since, upto }),
             SentQuestion::StatesOf { streams } => {
                 let at = |SentStreamAt { process_id, instance, seq }| StreamAt {
                     id: StreamId { process_id, instance },
@@ -299,6 +309,10 @@ mod tests {
                     .to_owned(),
             ),
             (SentQuestion::from(&StatesQuestion::All(8)), r#"{"states":{"upto":8}}"#.to_owned()),
+            (
+                SentQuestion::from(&StatesQuestion::Active { since: 3, upto: 8 }),
+                r#"{"active_states":{"since":3,"upto":8}}"#.to_owned(),
+            ),
             (
                 SentQuestion::from(&StatesQuestion::Of(vec![StreamAt { id: stream, seq: 8 }])),
                 format!(r#"{{"states_of":{{"streams":[{{"process_id":"{id}","instance":3,"seq":8}}]}}}}"#),

@@ -3,10 +3,7 @@
 pub(crate) mod period;
 pub(crate) mod series;
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::{collections::HashMap, ops::ControlFlow};
 
 use apm2_ledger::{EventQuery, EventsQuestion, KindSet, ReadLedger as _, StatesQuestion, StreamAt};
 use apm2_model::{
@@ -21,9 +18,6 @@ use crate::{
     source::{LedgerSource, ReadFailure},
     stats::{period::Period, series::Series},
 };
-
-/// Largest number of instances whose states are asked for one by one.
-const STATES_MAX: usize = 64;
 
 /// The statistics of one instance.
 #[derive(Debug)]
@@ -47,12 +41,12 @@ impl InstanceStatistics {
     /// The statistics of these instances, or of all that were alive in the period or had events in it.
     pub(crate) fn read(source: &LedgerSource, ids: &[StreamId], period: &Period) -> Result<Vec<Self>, ReadFailure> {
         let (first, last) = period.seqs;
-        let mut streams = states(source, ids, last)?;
-        if ids.is_empty() {
-            streams.retain(|stream| stream.last_seq >= first || !stream.handle.state.has_exited());
-        }
-        let before = states_before(source, &streams, period)?;
-        let mut counting = count(source, ids, &before, period)?;
+        let question = match ids {
+            [] => StatesQuestion::Active { since: first, upto: last },
+            ids => StatesQuestion::Of(ids.iter().map(|id| StreamAt { id: *id, seq: last }).collect()),
+        };
+        let streams = source.states_of(&question)?;
+        let mut counting = count(source, ids, &streams, period)?;
         let statistics = streams.into_iter().map(|stream| {
             let counted = counting.remove(&stream.id);
             // Without events its state was the same at the beginning.
@@ -83,17 +77,11 @@ fn seconds(nanos: u64) -> f64 {
 }
 
 impl Counting {
-    fn new(before: Option<&Stream>, from: Timestamp, period: &Period) -> Self {
-        Self { from, fold: StatisticsFold::new(before, from), series: Series::new(period) }
+    /// `stream` is the state at the end of the period.
+    fn new(stream: Option<&Stream>, from: Timestamp, period: &Period) -> Self {
+        let is_alive = stream.is_some_and(|stream| !stream.handle.state.has_exited());
+        Self { from, fold: StatisticsFold::before_end(is_alive, from), series: Series::new(period) }
     }
-}
-
-/// The states of these instances, or of all, after event `seq`.
-fn states(source: &LedgerSource, ids: &[StreamId], seq: u64) -> Result<Vec<Stream>, ReadFailure> {
-    if ids.is_empty() {
-        return source.states_of(&StatesQuestion::All(seq));
-    }
-    source.states_of(&StatesQuestion::Of(ids.iter().map(|id| StreamAt { id: *id, seq }).collect()))
 }
 
 /// The kinds of events that are counted, and the first event of each stream.
@@ -101,35 +89,21 @@ fn kinds() -> KindSet {
     KindSet::named(STATISTICS_KINDS.into_iter().chain(["registered"]))
 }
 
-/// The states before the period of those of `streams` that have events in it.
-fn states_before(
-    source: &LedgerSource,
-    streams: &[Stream],
-    period: &Period,
-) -> Result<BTreeMap<StreamId, Stream>, ReadFailure> {
-    let (first, _) = period.seqs;
-    let changed: Vec<StreamId> =
-        streams.iter().filter(|stream| stream.last_seq >= first).map(|stream| stream.id).collect();
-    if first <= 1 || changed.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let ids: &[StreamId] = if changed.len() > STATES_MAX { &[] } else { &changed };
-    Ok(states(source, ids, first - 1)?.into_iter().map(|stream| (stream.id, stream)).collect())
-}
-
 /// Folds the events of the period.
 fn count(
     source: &LedgerSource,
     ids: &[StreamId],
-    before: &BTreeMap<StreamId, Stream>,
+    streams: &[Stream],
     period: &Period,
 ) -> Result<HashMap<StreamId, Counting>, ReadFailure> {
+    let states: HashMap<StreamId, &Stream> = streams.iter().map(|stream| (stream.id, stream)).collect();
     let mut counting: HashMap<StreamId, Counting> = HashMap::new();
     let query = EventQuery { streams: ids.to_vec(), kinds: Some(kinds()), ..EventQuery::default() };
     source.events(&EventsQuestion::all(query, period.seqs), &mut |event| {
         let counted = counting.entry(event.stream).or_insert_with(|| {
-            let before = before.get(&event.stream);
-            Counting::new(before, if before.is_some() { period.from } else { event.stamp }, period)
+            // The instance was registered in the period, or earlier.
+            let from = if event.version == 1 { event.stamp } else { period.from };
+            Counting::new(states.get(&event.stream).copied(), from, period)
         });
         counted.fold.add(&event);
         counted.series.add(&event);

@@ -108,6 +108,10 @@ impl Reader {
         };
         match question {
             StatesQuestion::All(upto) => current_states::each_at(self, head.end().min(*upto), check, take)?,
+            StatesQuestion::Active { since, upto } => {
+                let is_active = |checked: &Checked<T>| checked.is_alive || checked.last_seq >= *since;
+                current_states::each_where(self, head.end().min(*upto), check, is_active, take)?;
+            }
             StatesQuestion::Of(streams) => {
                 for at in streams {
                     self.check_cancelled()?;

@@ -40,24 +40,35 @@ pub(crate) fn each_at<T>(
     reader: &Reader,
     upto: u64,
     check: impl Fn(State) -> Result<Checked<T>, RecordError>,
+    visit: impl FnMut(T) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    each_where(reader, upto, check, |_| true, visit)
+}
+
+/// Like [`each_at`], for the states for which `is_wanted` returns true.
+pub(crate) fn each_where<T>(
+    reader: &Reader,
+    upto: u64,
+    check: impl Fn(State) -> Result<Checked<T>, RecordError>,
+    is_wanted: impl Fn(&Checked<T>) -> bool,
     mut visit: impl FnMut(T) -> ControlFlow<()>,
 ) -> Result<(), ReadError> {
     let last_visited = Cell::new(None);
     let mut visit_checked = |id, state| {
-        let state = match check(state) {
-            Ok(checked) if checked.id == id && checked.last_seq <= upto => checked.state,
+        let checked = match check(state) {
+            Ok(checked) if checked.id == id && checked.last_seq <= upto => checked,
             // The state is replayed: it cannot be read, or it includes later events.
             Ok(_) | Err(_) => match reader.stream_at(id, upto)? {
                 Some(stream) => {
                     let seq = stream.last_seq;
                     let unreadable = |source| ReadError::Record { seq, source };
-                    check(State::Decoded(Box::new(stream))).map_err(unreadable)?.state
+                    check(State::Decoded(Box::new(stream))).map_err(unreadable)?
                 }
                 None => return Ok(ControlFlow::Continue(())),
             },
         };
         last_visited.set(Some(id));
-        Ok(visit(state))
+        Ok(if is_wanted(&checked) { visit(checked.state) } else { ControlFlow::Continue(()) })
     };
     match each_from_snapshots(reader, upto, &mut visit_checked) {
         Ok(true) => return Ok(()),

@@ -146,6 +146,14 @@ pub struct StreamAt {
 pub enum StatesQuestion {
     /// The states of all streams after this event, in the order of the stream ids.
     All(u64),
+    /// Of the states of all streams after event `upto`, in the order of the stream ids, those of the streams that have events from
+    /// event `since` on, and of those whose process is alive.
+    Active {
+        /// The first event that makes a stream active.
+        since: u64,
+        /// The event after which the states are.
+        upto: u64,
+    },
     /// The states of these streams, in this order. A stream without events by then has none.
     Of(Vec<StreamAt>),
 }

@@ -18,6 +18,8 @@ pub(crate) enum State {
 pub(crate) struct Checked<T> {
     pub(crate) id: StreamId,
     pub(crate) last_seq: u64,
+    /// Whether the process is alive in this state.
+    pub(crate) is_alive: bool,
     pub(crate) state: T,
 }
 
@@ -28,18 +30,20 @@ impl State {
             Self::Stored(bytes) => Box::new(decode_stream(&bytes)?),
             Self::Decoded(stream) => stream,
         };
-        Ok(Checked { id: state.id, last_seq: state.last_seq, state })
+        let (id, last_seq, is_alive) = (state.id, state.last_seq, !state.handle.state.has_exited());
+        Ok(Checked { id, last_seq, is_alive, state })
     }
 
     /// The record of the state. It can be decoded.
     pub(crate) fn encoded(self) -> Result<Checked<Vec<u8>>, RecordError> {
         match self {
             Self::Stored(state) => {
-                let (id, last_seq) = check_stream(&state)?;
-                Ok(Checked { id, last_seq, state })
+                let (id, last_seq, is_alive) = check_stream(&state)?;
+                Ok(Checked { id, last_seq, is_alive, state })
             }
             Self::Decoded(stream) => {
-                Ok(Checked { id: stream.id, last_seq: stream.last_seq, state: encode_stream(&stream)? })
+                let (id, last_seq, is_alive) = (stream.id, stream.last_seq, !stream.handle.state.has_exited());
+                Ok(Checked { id, last_seq, is_alive, state: encode_stream(&stream)? })
             }
         }
     }

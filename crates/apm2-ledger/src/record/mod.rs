@@ -175,14 +175,14 @@ fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV1, Option<u16>), Rec
     }
 }
 
-/// Checks that `bytes` are a stream snapshot that [`decode_stream`] accepts. Returns the stream, and the last event of the
-/// snapshot. Masks nothing.
+/// Checks that `bytes` are a stream snapshot that [`decode_stream`] accepts. Returns the stream, the last event of the
+/// snapshot, and whether the process is alive in it. Masks nothing.
 ///
 /// # Errors
 /// Those of [`decode_stream`].
-pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64), RecordError> {
+pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64, bool), RecordError> {
     let stream = record_of_stream(bytes)?.0.into_recorded()?;
-    Ok((stream.id, stream.last_seq))
+    Ok((stream.id, stream.last_seq, !stream.handle.state.has_exited()))
 }
 
 /// Whether `bytes` are a stream snapshot of a version that this program reads.

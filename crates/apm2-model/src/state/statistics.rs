@@ -121,6 +121,8 @@ pub struct StatisticsFold {
     last_end: Option<(Timestamp, u64)>,
     /// The time of the last event, or the beginning of the period.
     last: Timestamp,
+    /// The beginning of the period, while it is not known yet whether the process was alive then.
+    unknown_at: Option<Timestamp>,
 }
 
 impl StatisticsFold {
@@ -134,11 +136,23 @@ impl StatisticsFold {
             crashed_at: None,
             last_end: None,
             last: from,
+            unknown_at: None,
         }
+    }
+
+    /// The fold at the beginning of a period, if only the state at its end is known. Whether the process was alive at the beginning
+    /// follows from the first event that depends on it, or else from whether it is alive at the end.
+    #[must_use]
+    pub fn before_end(is_alive_at_end: bool, from: Timestamp) -> Self {
+        let alive_since = is_alive_at_end.then_some(from);
+        Self { alive_since, unknown_at: Some(from), ..Self::new(None, from) }
     }
 
     /// Adds the next event of the stream.
     pub fn add(&mut self, event: &Event) {
+        if let (Some(from), Some(was_alive)) = (self.unknown_at, was_alive_before(&event.kind)) {
+            (self.alive_since, self.unknown_at) = (was_alive.then_some(from), None);
+        }
         self.last = event.stamp;
         match &event.kind {
             EventKind::StartRequested { .. } => self.statistics.runs += 1,
@@ -187,6 +201,19 @@ impl StatisticsFold {
             self.statistics.up_ns = self.statistics.up_ns.saturating_add(up_ns);
         }
         self.statistics
+    }
+}
+
+/// Whether the process was alive before such an event; `None` if the event does not show it.
+const fn was_alive_before(kind: &EventKind) -> Option<bool> {
+    match kind {
+        EventKind::Starting { .. } => Some(false),
+        EventKind::Running
+        | EventKind::Sampled { .. }
+        | EventKind::Stopped { .. }
+        | EventKind::Terminated { .. }
+        | EventKind::Crashed { .. } => Some(true),
+        _ => None,
     }
 }
 
@@ -298,6 +325,34 @@ mod tests {
         (2..).zip(started(false)).for_each(|(version, kind)| stream.apply(&of_stream(version, kind)).unwrap());
         let fold = StatisticsFold::new(Some(&stream), at(FIRST, 20));
         assert_eq!(fold.finish(at(FIRST, 50)), RunStatistics { up_ns: 30 * SECOND_NS, ..RunStatistics::default() });
+    }
+
+    #[test]
+    fn the_beginning_of_a_period_follows_from_its_events_and_its_end() {
+        let events: Vec<(u64, EventKind)> = started(false)
+            .map(|kind| (10, kind))
+            .into_iter()
+            .chain([(12, crashed(7))])
+            .chain(started(true).map(|kind| (15, kind)))
+            .chain([(30, EventKind::Stopped { exit: exit(0) })])
+            .chain(started(false).map(|kind| (40, kind)))
+            .collect();
+        // Where the process is alive, after so many events.
+        let is_alive = |events: usize| matches!(events, 2..4 | 6..8 | 10..);
+        for first in 0..=events.len() {
+            for end in first..=events.len() {
+                let part = events.get(first..end).unwrap();
+                let from = at(FIRST, part.first().map_or(50, |(seconds, _)| *seconds));
+                let mut known = StatisticsFold::new(None, from);
+                known.alive_since = is_alive(first).then_some(from);
+                let mut inferred = StatisticsFold::before_end(is_alive(end), from);
+                for (seconds, kind) in part {
+                    known.add(&event(at(FIRST, *seconds), kind.clone()));
+                    inferred.add(&event(at(FIRST, *seconds), kind.clone()));
+                }
+                assert_eq!(inferred.finish(at(FIRST, 60)), known.finish(at(FIRST, 60)), "{first} to {end}");
+            }
+        }
     }
 
     #[test]

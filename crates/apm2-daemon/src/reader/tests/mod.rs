@@ -205,6 +205,16 @@ fn check_states<L: ReadLedger<Error: Debug>>(way: &L, expected: &Expected<'_>) {
             ControlFlow::Continue(())
         });
         assert_eq!((head.unwrap(), &found), (Some(size), &states.values().cloned().collect::<Vec<_>>()), "at {seq}");
+        for since in [0, seq / 2, seq, u64::MAX] {
+            let is_active = |state: &&Stream| state.last_seq >= since || !state.handle.state.has_exited();
+            let active: Vec<_> = states.values().filter(is_active).cloned().collect();
+            let mut found = Vec::new();
+            let head = way.states(&StatesQuestion::Active { since, upto: seq }, &mut |state| {
+                found.push(state);
+                ControlFlow::Continue(())
+            });
+            assert_eq!((head.unwrap(), found), (Some(size), active), "at {seq} since {since}");
+        }
         let of: Vec<_> = (0..STREAMS).map(|number| StreamAt { id: stream(number), seq }).collect();
         let some: Vec<_> = of.iter().filter_map(|at| states.get(&at.id).cloned()).collect();
         let mut found = Vec::new();
