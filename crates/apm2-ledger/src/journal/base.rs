@@ -358,3 +358,62 @@ impl BaseContent<'_> {
         Ok(out)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::journal::sealed::{actor_set::ActorSet, kind_set::KindSet};
+
+    /// The bytes of version 1, which every later version must read.
+    const GOLDEN: &str = include_str!("archive/golden-base-v1.hex");
+
+    fn entry(first_number: u64, last_number: u64) -> ArchiveEntry {
+        let (first_seq, last_seq) = (first_number * 10 - 9, last_number * 10);
+        let summary = BlockSummary { min_wall_ns: -5, max_wall_ns: 5, kinds: KindSet(6), actors: ActorSet(1) };
+        let chain_after = Chain([3; 32]);
+        ArchiveEntry { first_number, last_number, first_seq, last_seq, summary, gone: 4, chain_after }
+    }
+
+    fn opened(bytes: &[u8]) -> Result<Base, BaseError> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        Base::of_file(file)
+    }
+
+    #[test]
+    fn a_base_is_written_as_before_and_read_back() {
+        let process = ProcessId::from_bytes([9; 16]);
+        let stream = StreamId { process_id: process, instance: 1 };
+        let archives = [entry(1, 2), entry(3, 3)];
+        let (states, names) = ([(stream, b"state".to_vec())], BTreeSet::from([("web".to_owned(), process)]));
+        let content = BaseContent {
+            ledger: Uuid::from_u128(7),
+            system_version: 11,
+            archives: &archives,
+            states: &states,
+            names: &names,
+        };
+        let bytes = content.encode().unwrap();
+        assert_eq!(bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>(), GOLDEN.trim());
+        let base = opened(&bytes).unwrap();
+        assert_eq!((base.number(), base.seq(), base.chain()), (3, 30, Chain([3; 32])));
+        assert_eq!(
+            (base.ledger, base.system_version, base.archives.as_slice()),
+            (Uuid::from_u128(7), 11, &archives[..])
+        );
+        assert_eq!(base.state(stream).unwrap(), Some(b"state".to_vec()));
+        assert_eq!(base.state(StreamId { instance: 2, ..stream }).unwrap(), None);
+        assert_eq!((base.named("web").unwrap(), base.named("we").unwrap()), (vec![process], Vec::new()));
+        assert_eq!(base.streams(&[9, 9], 5).unwrap(), [stream]);
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x40;
+            let is_found =
+                opened(&changed).map_or(true, |base| base.state(stream).is_err() || base.named("web").is_err());
+            assert!(is_found, "{at}");
+            assert!(opened(&bytes[..at]).is_err(), "{at}");
+        }
+    }
+}

@@ -239,3 +239,63 @@ impl Part {
         (offset == end && number.checked_sub(1) == Some(header.last_number)).then_some(parts)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bytes of version 1, which every later version must read.
+    const GOLDEN: &str = include_str!("golden-v1.hex");
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn header() -> ArchiveHeader {
+        ArchiveHeader {
+            ledger: Uuid::from_u128(7),
+            first_number: 3,
+            last_number: 5,
+            first_seq: 100,
+            last_seq: 999,
+            chain_before: Chain([1; 32]),
+            chain_after: Chain([2; 32]),
+        }
+    }
+
+    #[test]
+    fn headers_trailers_and_parts_are_written_as_before_and_read_back() {
+        assert_eq!(ArchiveHeader::parse(&header().to_bytes()).unwrap(), header());
+        let place = SectionPlace::default();
+        let (states, names, parts) = (place.moved_by(136), place.moved_by(140), place.moved_by(140));
+        let trailer = ArchiveTrailer { streams: 9, gone: 8, system_version: 7, tables: 136, states, names, parts };
+        assert_eq!(ArchiveTrailer::parse(&trailer.to_bytes(), 140).unwrap(), trailer);
+        let part = |first, level, offset| Part { level, crc: 0xaabb_ccdd, first, offset, len: 10 };
+        let mut directory = Vec::new();
+        part(3, 0, 136).push(&mut directory);
+        let written = [hex(&header().to_bytes()), hex(&trailer.to_bytes()), hex(&directory)];
+        assert_eq!(written.join("\n"), GOLDEN.trim());
+        let all = [part(3, 0, 136), part(4, 0, 146), part(5, 0, 156), part(3, 1, 166)];
+        all.iter().skip(1).for_each(|part| part.push(&mut directory));
+        assert_eq!(Part::parse_all(&directory, &header(), 176).unwrap(), all);
+        for wrong in [175, 177] {
+            assert_eq!(Part::parse_all(&directory, &header(), wrong), None);
+        }
+        assert_eq!(Part::parse_all(&directory[..64], &header(), 156), None, "a segment is missing");
+    }
+
+    #[test]
+    fn a_changed_bit_is_damage_and_a_newer_version_is_not() {
+        let sound = header().to_bytes();
+        for at in 0..sound.len() {
+            let mut bytes = sound.clone();
+            bytes[at] ^= 1;
+            assert!(matches!(ArchiveHeader::parse(&bytes), Err(FormError::Damaged(_))), "{at}");
+        }
+        let mut newer = sound[..HEADER_CRC_END - 4].to_vec();
+        newer[8] = 2;
+        push_crc(&mut newer, 0);
+        newer.extend_from_slice(&[0; 4]);
+        assert!(matches!(ArchiveHeader::parse(&newer), Err(FormError::Newer(2))));
+    }
+}
