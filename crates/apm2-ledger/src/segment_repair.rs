@@ -115,32 +115,29 @@ impl Segments<'_> {
     fn check(&mut self, last: u64, progress: &mut dyn FnMut(u64, u64)) {
         for number in self.base + 1..last {
             progress(number, last);
-            match self.intact(number) {
-                Ok(span) => self.ends.push(Some(span)),
-                Err(what) => {
-                    self.ends.push(None);
-                    self.damaged.push((number, what));
-                }
-            }
+            let (span, damage) = self.read(number);
+            self.ends.push(span);
+            self.damaged.extend(damage.map(|damage| (number, damage)));
         }
     }
 
-    /// What the sealed or the plain file of the segment has, if one of them is intact. The error says what is wrong.
-    fn intact(&self, number: u64) -> Result<SegmentSpan, String> {
-        let mut first_error = None;
+    /// What the sealed or the plain file of the segment has, if one of them is intact, and what is wrong with the segment. A
+    /// damaged sealed file is wrong, too, beside an intact plain one: its header may be that of another segment.
+    fn read(&self, number: u64) -> (Option<SegmentSpan>, Option<String>) {
+        let mut damage = None;
         for (path, is_sealed) in
             [(sealed_path(&self.journal, number), true), (segment_path(&self.journal, number), false)]
         {
             let error = match check_full(&path, number, is_sealed) {
-                Ok(Ok(span)) if span.start.ledger == self.ledger => return Ok(span),
+                Ok(Ok(span)) if span.start.ledger == self.ledger => return (Some(span), damage),
                 Ok(Ok(_)) => "it belongs to another ledger".to_owned(),
                 Ok(Err(damage)) => damage.what,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => error.to_string(),
             };
-            first_error.get_or_insert(error);
+            damage.get_or_insert(error);
         }
-        Err(first_error.unwrap_or_else(|| "it is missing".to_owned()))
+        (None, Some(damage.unwrap_or_else(|| "it is missing".to_owned())))
     }
 
     /// Writes the damaged segments again. `last` is the start of the last segment.
@@ -265,7 +262,9 @@ impl Segments<'_> {
         // The new file may have no states of streams where the old one had them. The next daemon writes the catalogs again.
         remove_catalogs_of(self.dir, number)?;
         sealer.seal(segment).map_err(io::Error::other)?;
-        if plain.symlink_metadata().is_ok() {
+        // An intact plain file is removed by the next daemon, as beside each sealed segment.
+        let is_intact = check_full(&plain, number, false).is_ok_and(|checked| checked.is_ok());
+        if !is_intact && plain.symlink_metadata().is_ok() {
             keep_damaged(&plain)?;
             fs::remove_file(&plain).or_else(crate::recovery::ignore_missing)?;
         }
