@@ -11,6 +11,7 @@
 
 mod support;
 
+mod agents;
 mod backup;
 mod bit_flip;
 mod change_refused;

@@ -36,6 +36,7 @@ const STATE_KEEPING: &[(&str, &[&str])] = &[
     ("output_dropped", ANY),
     ("group_survived", ANY),
     ("orphans_ended", ANY),
+    ("agent", ANY),
     ("end_unobserved", OVER),
     ("signal_sent", ALIVE),
     ("signal_failed", ALIVE),

@@ -1,5 +1,8 @@
 //! Generates events from arbitrary bytes. Most of the events are valid, so that long sequences are reached.
 
+use apm2_core::agent::{
+    AgentEvent, AgentKind, AgentOutcome, AgentReport, FailureClass, Label, OutputPosition, TokenUsage, ToolCall,
+};
 use apm2_core::process::{
     Actor, EventKind, Evidence, Exit, ExitOutcome, NewEvent, OutputSource, ProcessId, ProcessIdentity, ProcessSpec,
     RedactedSpec, RestartRule, RunEnd, Signal, SignalTarget, SpawnFailure, SpawnStage, StartTrigger, StreamId,
@@ -159,6 +162,10 @@ impl Action {
             Self::RotateCredential { variable } => {
                 EventKind::CredentialRotated { profile: "p".to_owned(), variables: vec![short(&variable)] }
             }
+            // As with `Sample`, selected by inputs that the existing corpus does not contain.
+            Self::Observe { detail } if detail.starts_with('\u{1}') => {
+                EventKind::Agent { report: Box::new(report(&detail)) }
+            }
             Self::Observe { detail } => EventKind::Observed { adapter: "a".to_owned(), detail: short(&detail) },
             Self::System => EventKind::SupervisorStopped,
             Self::Tail { line } if line.is_empty() => EventKind::OrphansEnded { processes: 1 },
@@ -175,6 +182,54 @@ impl Action {
             }
         }
     }
+}
+
+/// A report of an agent, selected by the length of `text`.
+fn report(text: &str) -> AgentReport {
+    let label = Label::new(text).or_else(|| Label::new("l"));
+    let usage = TokenUsage { input: text.len() as u64, output: u64::MAX, ..TokenUsage::default() };
+    let call = label.clone().map(|label| ToolCall {
+        call_id: label.clone(),
+        tool: label,
+        mcp_server: None,
+        parent_call_id: None,
+    });
+    let event = match (text.len() % 6, label, call) {
+        (0, Some(session_id), _) => AgentEvent::SessionStarted {
+            session_id,
+            model: None,
+            agent_version: None,
+            permission_mode: None,
+            is_resumed: false,
+            mcp_servers: Vec::new(),
+        },
+        (1, ..) => AgentEvent::TurnEnded {
+            turn: 1,
+            usage,
+            cost_micros: Some(u64::MAX),
+            duration_ms: None,
+            outcome: AgentOutcome::Success,
+        },
+        (2, _, Some(call)) => AgentEvent::ToolStarted { call, input_bytes: 1 },
+        (3, _, Some(call)) => {
+            AgentEvent::ToolEnded { call, is_ok: true, exit_code: None, duration_ms: None, output_bytes: 1 }
+        }
+        (4, ..) => AgentEvent::Finished {
+            outcome: AgentOutcome::Failure,
+            class: Some(FailureClass::RateLimit),
+            is_permanent: false,
+            usage,
+            cost_micros: None,
+            turns: 1,
+            tool_calls: u32::MAX,
+            denials: 0,
+            background_tasks: 0,
+            is_reported: true,
+        },
+        _ => AgentEvent::Compacted,
+    };
+    let read_to = OutputPosition { generation: 1, offset: text.len() as u64 };
+    AgentReport { agent: AgentKind::Custom, event, read_to }
 }
 
 impl End {

@@ -393,7 +393,8 @@ fn is_newer(event: &Event) -> bool {
         | EventKind::OutputDropped { .. }
         | EventKind::PreStopEnded { .. }
         | EventKind::OrphansEnded { .. }
-        | EventKind::EndUnobserved { .. } => true,
+        | EventKind::EndUnobserved { .. }
+        | EventKind::Agent { .. } => true,
         EventKind::Sampled { processes, .. } => processes.is_some(),
         EventKind::Registered { spec } | EventKind::SpecChanged { spec } => !spec.shutdown.end_orphans,
         EventKind::StartRequested { trigger } => *trigger == StartTrigger::Boot,

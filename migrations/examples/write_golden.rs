@@ -1,8 +1,8 @@
 //! Writes the golden files: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
 //! The files are the golden ledger of the current format version, `DIR/v2/`, the encoded events of the sample history,
-//! `DIR/v1-events.txt`, and the encoded events that need record version 2 or 3, `DIR/records-v2.txt` and
-//! `DIR/records-v3.txt`.
+//! `DIR/v1-events.txt`, and the encoded events that need record version 2, 3 or 4, `DIR/records-v2.txt` to
+//! `DIR/records-v4.txt`.
 //!
 //! Golden files are written once, when a format version is introduced, and are never changed. So existing files are not
 //! overwritten.
@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("v1-events.txt", sample::events()),
         ("records-v2.txt", sample::records_v2::events()),
         ("records-v3.txt", sample::records_v3::events()),
+        ("records-v4.txt", sample::records_v4::events()),
     ];
     for (name, events) in records {
         if !golden.join(name).exists() {

@@ -84,7 +84,8 @@ fn kind(kind: &EventKind) -> Kind {
         | EventKind::PreStopEnded { .. }
         | EventKind::Sampled { processes: Some(_), .. }
         | EventKind::OrphansEnded { .. }
-        | EventKind::EndUnobserved { .. }) => {
+        | EventKind::EndUnobserved { .. }
+        | EventKind::Agent { .. }) => {
             unreachable!("version 1 has no {}", newer.name())
         }
     }
@@ -160,7 +161,9 @@ fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
             v1::RestartRule::BudgetSpent { restarts, max_restarts, window_ms }
         }
         now::RestartRule::StopRequested => v1::RestartRule::StopRequested,
-        now::RestartRule::SpawnBudgetSpent { .. } | now::RestartRule::LaunchUnknown => {
+        now::RestartRule::SpawnBudgetSpent { .. }
+        | now::RestartRule::LaunchUnknown
+        | now::RestartRule::AgentFailed { .. } => {
             unreachable!("version 1 has no such rule")
         }
     }

@@ -1,4 +1,4 @@
-//! Record versions 2 and 3: golden bytes of the events that the previous version cannot represent.
+//! Record versions 2 to 4: golden bytes of the events that the previous version cannot represent.
 
 use std::{collections::BTreeSet, fs};
 
@@ -35,9 +35,14 @@ fn the_golden_bytes_of_version_3_are_what_is_written_and_mean_what_they_meant() 
 }
 
 #[test]
+fn the_golden_bytes_of_version_4_are_what_is_written_and_mean_what_they_meant() {
+    check("records-v4.txt", 4, &sample::records_v4::events());
+}
+
+#[test]
 fn every_kind_has_golden_bytes_under_its_name() {
     let read = |name| fs::read_to_string(golden::path(name)).unwrap();
-    let golden = read("v1-events.txt") + &read("records-v2.txt") + &read("records-v3.txt");
+    let golden = read("v1-events.txt") + &read("records-v2.txt") + &read("records-v3.txt") + &read("records-v4.txt");
     let recorded: BTreeSet<&str> = golden.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(recorded, BTreeSet::from(EventKind::NAMES));
 }

@@ -19,6 +19,26 @@ pub(crate) mod time;
 pub use apm2_model::{causes::causes, duration};
 pub use os::notify;
 
+/// AI coding agents: their settings, their reports, and the state and the decisions that follow from the reports.
+pub mod agent {
+    pub use apm2_model::{
+        event::agent::{
+            class::FailureClass,
+            event::{AgentEvent, AgentPhase, LimitStatus, McpServer, SessionReason, SkippedLines, ToolCall, ToolCount},
+            label::Label,
+            outcome::AgentOutcome,
+            report::{AgentReport, OutputPosition},
+            usage::TokenUsage,
+        },
+        policy::agent::{AgentVerdict, NextSession, next_session, verdict},
+        spec::{
+            agent_kind::AgentKind,
+            config::agent::{AgentChoice, AgentConfig, OnContextFull},
+        },
+        state::agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+    };
+}
+
 /// Log files for the output of a process: writing, retention and reading.
 pub mod log {
     pub use apm2_model::spec::config::log::{LogConfig, NOWHERE};

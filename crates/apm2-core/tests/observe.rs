@@ -5,7 +5,7 @@ use std::sync::Arc;
 use apm2_core::{
     adapter::{Adapter, LINE_BYTES_MAX, Line, OBSERVATION_CHARS_MAX, Observation},
     log::{LogThreads, LogsDir},
-    process::{EventKind, ProcessSpec, Requester, StreamId},
+    process::{EventKind, ProcessSpec, Requester, StreamId, Timestamp},
     supervisor::{LaunchSpec, Services, Unrecovered},
 };
 
@@ -23,7 +23,7 @@ impl Adapter for Tools {
         true
     }
 
-    fn line(&mut self, line: Line<'_>) -> Vec<Observation> {
+    fn line(&mut self, line: Line<'_>, _now: Timestamp) -> Vec<Observation> {
         let text = String::from_utf8_lossy(line.bytes);
         let tool = text.strip_prefix("{\"tool\":\"").and_then(|rest| rest.strip_suffix("\"}"));
         tool.map(Observation::new).into_iter().collect()
@@ -73,7 +73,7 @@ async fn no_part_of_a_value_is_left_where_an_observation_or_a_line_is_cut() {
             true
         }
 
-        fn line(&mut self, line: Line<'_>) -> Vec<Observation> {
+        fn line(&mut self, line: Line<'_>, _now: Timestamp) -> Vec<Observation> {
             let text = String::from_utf8_lossy(line.bytes);
             let end = text.get(text.len().saturating_sub(8)..).unwrap_or(&text);
             vec![Observation::new(if line.is_cut { end } else { &text })]

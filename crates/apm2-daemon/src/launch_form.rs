@@ -14,7 +14,9 @@ use apm2_model::{
     signal::Signal,
     spec::{
         ProcessSpec,
+        agent_kind::AgentKind,
         config::{
+            agent::{AgentChoice, AgentConfig, OnContextFull},
             credentials::{CredentialConfig, CredentialSource},
             health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
             log::LogConfig,
@@ -62,6 +64,7 @@ macro_rules! optional {
 
 optional!(optional_health, HealthForm, HealthCheckConfig);
 optional!(optional_credentials, CredentialForm, CredentialConfig);
+optional!(optional_agent, AgentForm, AgentConfig);
 optional!(optional_source, SourceForm, CredentialSource);
 
 #[derive(Serialize, Deserialize)]
@@ -106,6 +109,52 @@ struct ProcessForm {
     credentials: Option<CredentialConfig>,
     #[serde(default)]
     stdin: Option<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_agent")]
+    agent: Option<AgentConfig>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AgentConfig", default = "AgentConfig::default", deny_unknown_fields)]
+struct AgentForm {
+    #[serde(with = "ChoiceForm")]
+    kind: AgentChoice,
+    first_args: Vec<String>,
+    resume_args: Vec<String>,
+    #[serde(with = "OnContextFullForm")]
+    on_context_full: OnContextFull,
+    #[serde(with = "apm2_model::duration")]
+    limit_wait_max: Duration,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AgentChoice", rename_all = "kebab-case")]
+enum ChoiceForm {
+    Auto,
+    Kind(#[serde(with = "AgentKindForm")] AgentKind),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "AgentKind")]
+enum AgentKindForm {
+    #[serde(rename = "claude-code")]
+    ClaudeCode,
+    #[serde(rename = "codex")]
+    Codex,
+    #[serde(rename = "gemini")]
+    Gemini,
+    #[serde(rename = "opencode")]
+    OpenCode,
+    #[serde(rename = "qwen-code")]
+    QwenCode,
+    #[serde(rename = "custom")]
+    Custom,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "OnContextFull", rename_all = "kebab-case")]
+enum OnContextFullForm {
+    Fresh,
+    Stop,
 }
 
 const fn one() -> u32 {

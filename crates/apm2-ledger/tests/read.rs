@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use apm2_core::process::{StreamId, id_query::UnclearId};
+use apm2_core::process::{EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId, id_query::UnclearId};
 use apm2_ledger::{
     Cancel, EventQuery, EventsQuestion, FindError, Ledger, Origin, ReadError, ReadLedger, Reader, Source,
     StatesQuestion, StreamAt, record::decode_stream,
@@ -201,4 +201,25 @@ fn a_cancelled_reader_reads_no_further() {
             assert!(matches!(answer, Err(ReadError::Cancelled)), "{question:?}: {answer:?}");
         }
     });
+}
+
+#[test]
+fn a_process_is_found_by_a_new_name_with_all_its_instances_before_the_name_is_indexed() {
+    let dir = private_dir();
+    let ids = [0, 1].map(|instance| StreamId { process_id: ProcessId::from_bytes([7; 16]), instance });
+    let spec = |name: &str| {
+        let spec = ProcessSpec::builder().id(ids[0].process_id).name(name).command("c").instances(2).build();
+        RedactedSpec::new(&spec)
+    };
+    let ledger = Ledger::open(dir.path()).unwrap();
+    for id in ids {
+        ledger.append(id, 0, vec![draft_at(id, 0, 1, EventKind::Registered { spec: spec("before") })]).unwrap();
+    }
+    ledger.close().unwrap();
+    let ledger = Ledger::open(dir.path()).unwrap();
+    ledger.append(ids[1], 1, vec![draft_at(ids[1], 0, 2, EventKind::SpecChanged { spec: spec("after") })]).unwrap();
+    for reader in [ledger.reader(), Reader::open(dir.path()).unwrap()] {
+        assert_eq!(reader.find("after").unwrap(), ids, "{:?}", reader.source());
+    }
+    ledger.close().unwrap();
 }

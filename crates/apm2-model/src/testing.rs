@@ -8,6 +8,10 @@ use crate::{
     event::{
         Event, NewEvent,
         actor::Actor,
+        agent::{
+            event::AgentEvent,
+            report::{AgentReport, OutputPosition},
+        },
         exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
         identity::ProcessIdentity,
         kind::{EventKind, OutputSource, RestartRule, SignalTarget, StartTrigger},
@@ -15,7 +19,9 @@ use crate::{
         timestamp::Timestamp,
     },
     signal::Signal,
-    spec::{ProcessSpec, config::restart::RestartConfig, id::ProcessId, redact::spec::RedactedSpec},
+    spec::{
+        ProcessSpec, agent_kind::AgentKind, config::restart::RestartConfig, id::ProcessId, redact::spec::RedactedSpec,
+    },
     state::stream::{IllegalEvent, Stream},
 };
 
@@ -101,6 +107,13 @@ pub(crate) fn kinds() -> Vec<EventKind> {
         EventKind::Sampled { cpu_centipercent: 100, memory_bytes: 1, processes: Some(2) },
         EventKind::CredentialRotated { profile: "p".to_owned(), variables: Vec::new() },
         EventKind::Observed { adapter: "a".to_owned(), detail: "d".to_owned() },
+        EventKind::Agent {
+            report: Box::new(AgentReport {
+                agent: AgentKind::ClaudeCode,
+                event: AgentEvent::Compacted,
+                read_to: OutputPosition { generation: 1, offset: 2 },
+            }),
+        },
         EventKind::OutputTail { stdout: Vec::new(), stderr: Vec::new() },
         EventKind::OutputDropped { source: OutputSource::Stderr, bytes: 0, cause: "c".to_owned() },
         EventKind::PreStopEnded { command: "c".to_owned(), succeeded: true, detail: "d".to_owned() },

@@ -292,7 +292,7 @@ mod tests {
             .collect();
         await_callers(&combined, 8);
         end.send(()).unwrap();
-        assert_eq!(first.join().unwrap().unwrap(), Vec::new());
+        assert_eq!(first.join().unwrap().unwrap(), Vec::<u32>::new());
         for (query, caller) in (1..=8).zip(later) {
             match caller.join().unwrap() {
                 Ok(members) => assert_eq!(members, vec![query * 10]),
@@ -324,7 +324,7 @@ mod tests {
             await_callers(combined, 1);
             panic.send(()).unwrap();
             assert!(first.join().unwrap().is_err());
-            assert_eq!(second.join().unwrap().unwrap(), Vec::new());
+            assert_eq!(second.join().unwrap().unwrap(), Vec::<u32>::new());
         });
         assert!(combined.find(3, |_| Err(io::ErrorKind::PermissionDenied.into())).is_err());
     }

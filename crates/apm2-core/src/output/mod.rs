@@ -5,6 +5,7 @@ pub(crate) mod drain;
 pub(crate) mod fd_store;
 pub(crate) mod log;
 pub(crate) mod notice;
+pub(crate) mod observer;
 pub(crate) mod pipes;
 pub(crate) mod reader;
 pub(crate) mod readers;

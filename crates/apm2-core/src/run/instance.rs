@@ -10,6 +10,7 @@ use std::{
 use apm2_model::{
     event::{
         actor::Actor,
+        agent::report::AgentReport,
         exit::{Exit, RunEnd, SpawnFailure},
         identity::ProcessIdentity,
         kind::{EventKind, StartTrigger},
@@ -187,8 +188,13 @@ impl Instance {
         Ok(seq)
     }
 
-    /// Records the request of a start. Returns the seq of the `StartRequested` event.
-    pub(crate) fn request_start(&mut self, origin: &EventOrigin, trigger: StartTrigger) -> Result<u64, ProcessError> {
+    /// Records the request of a start, and then the report of the supervisor about the agent that it starts. Returns the seq of the `StartRequested` event.
+    pub(crate) fn request_start(
+        &mut self,
+        origin: &EventOrigin,
+        trigger: StartTrigger,
+        report: Option<Box<AgentReport>>,
+    ) -> Result<u64, ProcessError> {
         self.close_killed()?;
         let credentials = &self.credentials;
         let spec = {
@@ -204,12 +210,12 @@ impl Instance {
             Some(_) => Vec::new(),
         };
         kinds.push(EventKind::StartRequested { trigger });
+        kinds.extend(report.map(|report| EventKind::Agent { report }));
         self.record(origin, kinds)?;
         let mut facts = self.facts();
         facts.unreported = None;
         facts.end_seq = None;
-        // `StartRequested` is the last event of its commit.
-        Ok(facts.stream.as_ref().map_or(0, |stream| stream.last_seq))
+        Ok(facts.stream.as_ref().and_then(|stream| stream.intent).map_or(0, |intent| intent.seq))
     }
 
     /// Stores that the process of the current start was killed because the start could not be recorded.

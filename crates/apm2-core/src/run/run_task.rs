@@ -19,13 +19,15 @@ use tokio::{
 };
 
 use crate::{
+    adapter::ObservedEnd,
     blocking,
     error::ProcessError,
     os::{group::Member, main_process::MainProcess, marker::Marker},
     output::{
-        drain::OutputDrain,
+        drain::{Drained, OutputDrain},
         fd_store::{FdStore, release_run},
         notice::OutputNotice,
+        observer::SharedObserver,
     },
     run::{
         command::{ReplySender, RunCommand, answer},
@@ -70,7 +72,12 @@ pub(crate) struct RunTask {
     pub(super) main_process: MainProcess,
     pub(super) channels: RunChannels,
     pub(super) fd_store: Option<Arc<dyn FdStore>>,
+    /// The readers of the outputs, until their output is waited for.
     pub(super) drains: OutputDrain,
+    /// The final state of the outputs, once it is known.
+    drained: Option<Drained>,
+    /// The observer that gets all lines before the end is recorded.
+    end_observer: Option<SharedObserver>,
     pub(super) phase: StopPhase,
     /// What was found before the present step.
     pub(super) look: Look,
@@ -115,6 +122,8 @@ impl RunTask {
             channels,
             fd_store,
             drains,
+            drained: None,
+            end_observer: None,
             phase: StopPhase::None,
             look: Look::default(),
             waiting: Vec::new(),
@@ -137,6 +146,11 @@ impl RunTask {
         Self { found_ended, ..self }
     }
 
+    /// The same task. `observer` gets all lines of the output before the end is recorded.
+    pub(crate) fn heard_by(self, end_observer: Option<SharedObserver>) -> Self {
+        Self { end_observer, ..self }
+    }
+
     /// Runs the task until the end of the run is recorded.
     pub(crate) fn own(self) -> impl Future<Output = ()> + Send + 'static {
         // The state is boxed, because the future would otherwise contain a copy of it for each place to which it moves.
@@ -157,6 +171,10 @@ impl RunTask {
             let Some(stepped) = run.off_worker(move |run| run.step(input)).await else { return };
             run = stepped;
             run.look = Look::default();
+            if run.is_to_be_heard() {
+                let Some(heard) = Box::pin(run.hear()).await else { return };
+                run = heard;
+            }
         }
         // Boxed, because the future of this function is in memory as long as the process runs.
         Box::pin(run.close()).await;
@@ -209,9 +227,36 @@ impl RunTask {
                 }
             }
         }
-        if self.is_over && self.pre_stop.is_none() {
+        if self.is_over && self.pre_stop.is_none() && self.end_observer.is_none() {
             self.record_end();
         }
+    }
+
+    /// Whether the run is over, and its end is recorded once the observer has got the rest of the output.
+    const fn is_to_be_heard(&self) -> bool {
+        self.is_over && self.pre_stop.is_none() && self.end_observer.is_some() && self.recorded.is_none()
+    }
+
+    /// Waits until all output is written, and records the end with what the observer says. Returns `None` after a panic.
+    async fn hear(mut self: Box<Self>) -> Option<Box<Self>> {
+        let drains = std::mem::replace(&mut self.drains, OutputDrain::none());
+        self.drained = Some(drains.finish().await);
+        self.off_worker(Self::hear_end).await
+    }
+
+    /// Passes the rest of the output to the observer, records what it observes, and then the end of the run.
+    fn hear_end(&mut self) {
+        let (Some(observer), Some(end)) = (&self.end_observer, &self.end) else { return };
+        let (now, was_stopped) = {
+            let facts = self.shared.facts();
+            (facts.clock.now(), facts.state() == ProcessState::Stopping)
+        };
+        observer.end(&ObservedEnd { exit: end.exit, was_stopped }, now, |kinds| {
+            if let Err(error) = self.shared.lock().record(&EventOrigin::default(), kinds) {
+                tracing::warn!(%error, "the last reports of an agent could not be recorded");
+            }
+        });
+        self.record_end();
     }
 
     fn main_process_ended(&mut self, exit: Exit) {
@@ -249,7 +294,7 @@ impl RunTask {
     /// Sends the result to the waiting callers, waits until the remaining output is written, and publishes that the run
     /// is over.
     async fn close(self: Box<Self>) {
-        let Self { shared, marker, main_process, channels, fd_store, drains, waiting, recorded, .. } = *self;
+        let Self { shared, marker, main_process, channels, fd_store, drains, drained, waiting, recorded, .. } = *self;
         let RunChannels { commands, finished, mut noticed } = channels;
         // The process is reaped, so the pidfd is not needed any more. The command channel is closed, so that later
         // commands fail at once.
@@ -258,7 +303,15 @@ impl RunTask {
         for reply in waiting {
             answer(reply, recorded.as_ref().copied().map_err(ProcessError::copied));
         }
-        let drained = drains.finish().await;
+        let is_heard = drained.is_some();
+        let mut drained = match drained {
+            Some(drained) => drained,
+            None => drains.finish().await,
+        };
+        if is_heard {
+            // The lines of an agent can have prompts and answers. Its reports say how it ended.
+            drained.tails.clear();
+        }
         let closed = blocking::step(move || {
             while let Ok(notice) = noticed.try_recv() {
                 record_notice(&shared, marker.run, &notice);

@@ -36,6 +36,7 @@ use crate::{
         destination::FileLogs,
         fd_store::{FdStore, StoredRun},
         log::captured::CapturedOutput,
+        observer::SharedObserver,
         subscriber::{OutputChunk, OutputSubscriber},
     },
     run::{
@@ -63,6 +64,8 @@ pub struct ProcessRunner {
     pub(crate) fd_store: Option<Arc<dyn FdStore>>,
     /// The log files for the output. Without log files, the output goes to the subscriber.
     pub(crate) files: Option<FileLogs>,
+    /// The observer of the output, if the end of a run waits until it has got all lines.
+    pub(crate) end_observer: Option<SharedObserver>,
     /// The latest run for which a process was spawned.
     pub(super) run: Option<RunLink>,
 }
@@ -112,6 +115,7 @@ impl ProcessRunner {
             subscriber: OutputSubscriber::default(),
             fd_store: None,
             files: None,
+            end_observer: None,
             run: None,
         }
     }

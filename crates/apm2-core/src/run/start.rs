@@ -70,7 +70,7 @@ impl ProcessRunner {
         &mut self,
         origin: &EventOrigin,
         trigger: StartTrigger,
-        start_env: StartEnv,
+        mut start_env: StartEnv,
     ) -> Result<(), ProcessError> {
         let runtime = spawner::runtime()?;
         let shared = self.shared.clone();
@@ -80,7 +80,7 @@ impl ProcessRunner {
         if let Some(files) = &self.files {
             files.secret_filter.set(known.clone());
         }
-        let cause = Some(instance.request_start(origin, trigger)?);
+        let cause = Some(instance.request_start(origin, trigger, start_env.report.take())?);
         let _in_run = self.run_span().entered();
         let origin = EventOrigin::default().caused_by(cause);
         let (spec, handle, run) = {
@@ -139,7 +139,9 @@ impl ProcessRunner {
         let ReadyOutputs { readers, stdout, stderr } = outputs;
         let mut last_env: Vec<(String, OsString)> = start_env.credentials;
         last_env.push((RUN_VARIABLE.to_owned(), marker.variable().into()));
-        let StartEnv { base_env, umask, stdin, .. } = start_env;
+        let StartEnv { base_env, umask, stdin, args, .. } = start_env;
+        let own = args.map(|args| ProcessSpec { args, ..spec.clone() });
+        let spec = own.as_ref().unwrap_or(spec);
         let stdin = match (stdin, &spec.stdin) {
             (Some(stdin), _) => Some(stdin),
             (None, Some(path)) => Some(open_stdin(path).map_err(|error| {
@@ -164,7 +166,7 @@ impl ProcessRunner {
     ) -> Result<(), ProcessError> {
         let mut instance = self.shared.lock();
         startable(&instance)?;
-        let cause = Some(instance.request_start(origin, trigger)?);
+        let cause = Some(instance.request_start(origin, trigger, None)?);
         instance.record_spawn_failure(&EventOrigin::default().caused_by(cause), trigger, failure)
     }
 
@@ -182,7 +184,8 @@ impl ProcessRunner {
         let channels = RunChannels { commands: received, finished: set_finished, noticed };
         let fd_store = self.fd_store.clone();
         let drains = readers.map_or_else(OutputDrain::none, Readers::start);
-        let run = RunTask::new(self.shared.clone(), main_process, drains, channels, fd_store).resumed(found_ended);
+        let run = RunTask::new(self.shared.clone(), main_process, drains, channels, fd_store);
+        let run = run.resumed(found_ended).heard_by(self.end_observer.clone());
         runtime.spawn(run.own().in_current_span());
         self.run = Some(RunLink { commands, finished });
     }

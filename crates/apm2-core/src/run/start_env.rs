@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd};
 
-use apm2_model::spec::redact::known::Known;
+use apm2_model::{event::agent::report::AgentReport, spec::redact::known::Known};
 
-/// Environment, umask, credentials and standard input of one start.
+/// Environment, umask, credentials, standard input and arguments of one start.
 #[derive(Default)]
 pub(crate) struct StartEnv {
     /// The environment to which variables are added; `None` for the inherited part of this process's environment.
@@ -15,6 +15,10 @@ pub(crate) struct StartEnv {
     pub(crate) credentials: Vec<(String, OsString)>,
     /// The standard input of this start; `None` for the file in the specification.
     pub(crate) stdin: Option<OwnedFd>,
+    /// The arguments of this start; `None` for those in the specification.
+    pub(crate) args: Option<Vec<String>>,
+    /// A report that is recorded together with the request of the start.
+    pub(crate) report: Option<Box<AgentReport>>,
 }
 
 impl StartEnv {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use apm2_model::{
-    event::{origin::EventOrigin, timestamp::Clock},
+    event::{kind::EventKind, origin::EventOrigin, timestamp::Clock},
     policy::plan::{Plan, PlanInput},
     spec::launch::LaunchSpec,
     state::stream::Stream,
@@ -32,6 +32,7 @@ use crate::{
     credentials::profile::CredentialError,
     error::ProcessError,
     os::usage::Usage,
+    output::observer::SharedObserver,
     run::{
         command::{ReplyReceiver, ReplySender},
         runner::{ProcessRunner, STOP_DRAIN_MAX},
@@ -40,7 +41,6 @@ use crate::{
     supervisor::{
         command::{PendingCommand, answer_all},
         health_task::HealthTask,
-        observer::Watch,
         pending_start::{PendingStart, fetched},
         sampler::Sampler,
         services::AdapterFactory,
@@ -113,7 +113,9 @@ pub(crate) struct InstanceActor {
     pub(super) sustained_at: Option<Instant>,
     pub(super) health_task: HealthTask,
     pub(super) sampler: Sampler,
-    pub(super) watch: Watch,
+    /// The observer of the output; `None` if no output is captured.
+    pub(super) observer: Option<SharedObserver>,
+    pub(super) observed_at: Option<Instant>,
     pub(super) adapters: AdapterFactory,
 }
 
@@ -127,7 +129,9 @@ impl InstanceActor {
         flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
-        let watch = Watch::new(&launch, adapters(&launch), runner.captured_output());
+        let mut runner = runner;
+        let observer = SharedObserver::new(&launch, adapters(&launch), runner.captured_output());
+        runner.end_observer = observer.clone().filter(SharedObserver::hears_end);
         let span = tracing::error_span!("instance", name = %runner.display_name());
         Self {
             span,
@@ -155,7 +159,8 @@ impl InstanceActor {
             sustained_at: None,
             health_task: HealthTask::default(),
             sampler: Sampler::default(),
-            watch,
+            observer,
+            observed_at: None,
             adapters,
         }
     }
@@ -245,7 +250,7 @@ impl InstanceActor {
             (self.sustained_at, ActorInput::Sustained),
             (self.health_task.due(), ActorInput::CheckDue),
             (self.sampler.due(), ActorInput::SampleDue),
-            (self.watch.due(), ActorInput::WatchDue),
+            (self.observed_at, ActorInput::WatchDue),
         ];
         deadlines.into_iter().filter_map(|(at, input)| Some((at?, input))).min_by_key(|(at, _)| *at)
     }
@@ -316,7 +321,7 @@ impl InstanceActor {
         self.sustained_at = None;
         self.health_task = HealthTask::default();
         self.sampler = Sampler::default();
-        self.watch.ended();
+        self.observed_at = None;
         self.stop_answer = None;
         let recorded = self.runner.check_recording();
         self.stopped = Some(recorded.as_ref().copied().map_err(ProcessError::copied));
@@ -338,13 +343,27 @@ impl InstanceActor {
     }
 
     fn observe(&mut self) {
-        let observed = self.watch.observe(self.clock.now());
-        if observed.is_empty() || !self.runner.state().is_running() {
-            return;
-        }
-        if let Err(error) = self.runner.record(&EventOrigin::default(), observed) {
-            tracing::warn!(%error, "an observation could not be recorded");
-        }
+        self.observed_at = None;
+        let Some(observer) = &self.observer else { return };
+        let runner = &mut self.runner;
+        let has_more = observer.observe(self.clock.now(), |kinds| {
+            // A text about a process is recorded only while the process runs.
+            let is_running = runner.state().is_running();
+            let kinds: Vec<_> =
+                kinds.into_iter().filter(|kind| is_running || matches!(kind, EventKind::Agent { .. })).collect();
+            if kinds.is_empty() {
+                return;
+            }
+            if let Err(error) = runner.record(&EventOrigin::default(), kinds) {
+                tracing::warn!(%error, "an observation could not be recorded");
+            }
+        });
+        self.observed_at = Some(if has_more { Instant::now() } else { instant_in(observer.interval(&self.launch)) });
+    }
+
+    /// Schedules the next call of the adapter.
+    pub(super) fn observe_later(&mut self) {
+        self.observed_at = self.observer.as_ref().map(|observer| instant_in(observer.interval(&self.launch)));
     }
 
     pub(super) fn update_busy(&self) {

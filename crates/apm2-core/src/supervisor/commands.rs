@@ -15,12 +15,12 @@ use apm2_model::{
 
 use crate::{
     error::ProcessError,
+    output::observer::SharedObserver,
     run::command::{ReplySender, answer},
     supervisor::{
         actor::InstanceActor,
         command::{InstanceCommand, PendingCommand, answer_all, answer_later},
         error::{LEAVING, values_unknown},
-        observer::Watch,
     },
 };
 
@@ -87,11 +87,19 @@ impl InstanceActor {
         request: Requester,
     ) -> Result<(), ProcessError> {
         self.runner.update_spec(Arc::clone(&launch).into(), &EventOrigin::of(request))?;
-        self.watch = Watch::new(&launch, (self.adapters)(&launch), self.runner.captured_output());
-        if self.is_up {
-            self.watch.begin();
+        // The task of a run in progress has the observer of an agent, too, so that one stays until the next start.
+        let is_kept = self.is_up && self.runner.end_observer.is_some();
+        if !is_kept {
+            self.observer = SharedObserver::new(&launch, (self.adapters)(&launch), self.runner.captured_output());
+            self.runner.end_observer = self.observer.clone().filter(SharedObserver::hears_end);
         }
         self.launch = launch;
+        if self.is_up && !is_kept {
+            if let Some(observer) = &self.observer {
+                observer.adopt(None);
+            }
+            self.observe_later();
+        }
         self.is_launchable = is_launchable;
         Ok(())
     }

@@ -12,6 +12,7 @@
 //! process. A [`Recorder`](apm2_model::recorder::Recorder) stores the events.
 
 pub(crate) mod actor;
+pub(crate) mod agent_session;
 pub(crate) mod bring_up;
 pub(crate) mod builder;
 pub(crate) mod change;
@@ -25,8 +26,6 @@ pub(crate) mod instance_handle;
 pub(crate) mod known;
 pub(crate) mod launch_store;
 pub(crate) mod namespace;
-pub(crate) mod observer;
-
 pub(crate) mod past;
 pub(crate) mod pending_start;
 pub(crate) mod process;

@@ -27,11 +27,17 @@ impl InstanceActor {
         let span = self.span.clone();
         let _in_span = span.enter();
         let left = self.runner.stream();
+        // Before the task of a run that has ended calls it.
+        if let (Some(observer), Some(left)) = (&self.observer, &left)
+            && left.is_open()
+        {
+            observer.adopt(left.agent.as_deref());
+        }
         let resumed = self.runner.resume(boot.watched_until)?;
         self.has_output_rest = matches!(resumed, Resumed::Nothing | Resumed::NeverStarted);
         match resumed {
             Resumed::Adopted => {
-                self.watch.begin();
+                self.observe_later();
                 self.up();
                 self.next_steps.push_back(PlanInput::Resumed);
             }

@@ -33,7 +33,7 @@ impl InstanceActor {
         }
         self.restart_at = None;
         let (base_env, umask) = (self.launch.base_env.clone(), self.launch.umask);
-        let start_env = StartEnv { base_env, umask, credentials: Vec::new(), stdin: self.next_stdin.take() };
+        let start_env = StartEnv { base_env, umask, stdin: self.next_stdin.take(), ..StartEnv::default() };
         let Some(config) = self.launch.spec.credentials.clone() else {
             return self.start_with(origin, trigger, start_env);
         };
@@ -85,7 +85,8 @@ impl InstanceActor {
     ) -> Result<(), ProcessError> {
         let starts = Arc::clone(&self.flags.starts);
         let Some(_under_way) = starts.begin() else { return self.refuse_leaving(trigger) };
-        self.watch.begin();
+        let start_env = self.with_session(start_env);
+        self.observe_later();
         let started = self.runner.start_as(origin, trigger, start_env);
         self.started(started)
     }
@@ -95,7 +96,7 @@ impl InstanceActor {
         match &started {
             Ok(()) => self.up(),
             Err(error) => {
-                self.watch.ended();
+                self.observed_at = None;
                 if matches!(error, ProcessError::SpawnFailed(_)) {
                     self.next_steps.push_back(PlanInput::RunOver);
                 }

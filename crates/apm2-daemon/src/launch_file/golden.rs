@@ -7,7 +7,9 @@ use apm2_model::{
     signal::Signal,
     spec::{
         ProcessSpec,
+        agent_kind::AgentKind,
         config::{
+            agent::{AgentChoice, AgentConfig, OnContextFull},
             credentials::{CredentialConfig, CredentialSource},
             health::{HealthCheck, HealthCheckConfig},
             log::LogConfig,
@@ -19,7 +21,7 @@ use apm2_model::{
 };
 
 /// The launches, each with the name of its file.
-pub(crate) fn launches() -> [(&'static str, LaunchSpec); 6] {
+pub(crate) fn launches() -> [(&'static str, LaunchSpec); 8] {
     [
         ("agent", agent()),
         ("worker", worker()),
@@ -27,6 +29,8 @@ pub(crate) fn launches() -> [(&'static str, LaunchSpec); 6] {
         ("dialed", checked("dialed", 4, HealthCheck::Tcp { address: "127.0.0.1:6379".into() })),
         ("socket", checked("socket", 5, HealthCheck::Unix { path: "/srv/invented/app.sock".into() })),
         ("alive", checked("alive", 6, HealthCheck::Liveness)),
+        ("coding-agent", coding_agent(7, AgentChoice::Kind(AgentKind::ClaudeCode), OnContextFull::Stop)),
+        ("coding-agent-auto", coding_agent(8, AgentChoice::Auto, OnContextFull::Fresh)),
     ]
 }
 
@@ -78,6 +82,7 @@ fn agent() -> LaunchSpec {
             reload_signal: Some(Signal::from_number(34).unwrap()),
         }),
         stdin: Some("/srv/invented/prompt.md".into()),
+        agent: None,
     };
     LaunchSpec {
         spec,
@@ -109,6 +114,18 @@ fn server() -> LaunchSpec {
     launch.spec.credentials =
         Some(CredentialConfig { profile: String::new(), variables: BTreeMap::new(), reload_signal: None });
     launch.credential_source = Some(CredentialSource::Environment);
+    launch
+}
+
+fn coding_agent(number: u8, kind: AgentChoice, on_context_full: OnContextFull) -> LaunchSpec {
+    let mut launch = checked("coding-agent", number, HealthCheck::Liveness);
+    launch.spec.agent = Some(AgentConfig {
+        kind,
+        first_args: strings(&["--session-id", "{session}"]),
+        resume_args: strings(&["--resume", "{session}"]),
+        on_context_full,
+        limit_wait_max: Duration::from_secs(7200),
+    });
     launch
 }
 
@@ -151,6 +168,7 @@ fn checked(name: &str, number: u8, check: HealthCheck) -> LaunchSpec {
         },
         credentials: None,
         stdin: None,
+        agent: None,
     };
     LaunchSpec { spec, base_env: None, umask: None, credential_source: None, silence_limit: None, group: None }
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use apm2_model::spec::config::{
+    agent::AgentConfig,
     credentials::{CredentialConfig, CredentialSource},
     health::HealthCheckConfig,
     log::LogConfig,
@@ -55,6 +56,8 @@ pub(crate) struct ProcessTable {
     pub(crate) silence_limit: Option<Duration>,
     #[serde(default)]
     pub(crate) stdin: Option<PathBuf>,
+    #[serde(default)]
+    pub(crate) agent: Option<AgentConfig>,
 }
 
 const fn one() -> u32 {

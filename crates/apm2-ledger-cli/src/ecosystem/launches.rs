@@ -80,6 +80,9 @@ impl ProcessTable {
             .instances(self.instances)
             .restart(self.restart.into_config().map_err(InvalidSetting::at(&["restart", "backoff"]))?)
             .shutdown(shutdown);
+        if let Some(agent) = self.agent {
+            builder = builder.agent(agent);
+        }
         if let Some(stdin) = self.stdin {
             builder = builder.stdin(in_dir(stdin));
         }

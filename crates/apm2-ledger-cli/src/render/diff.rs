@@ -13,6 +13,7 @@ use crate::{
         status,
         table::{Cell, Layout, Table},
         words::{NOTHING, counted, duration},
+        zone::Zone,
     },
     status::{Restart, StatusContext},
     view::diff::changed_settings,
@@ -31,7 +32,7 @@ pub(crate) fn diff(
     writeln!(out, "{changed} from {} to {}", time(from, seqs.0), time(to, seqs.1))?;
     for change in changes {
         let mut table = Table::untitled();
-        table.push(line(change, from, to));
+        table.push(line(change, from, to, layout.zone));
         table.write(out, "", layout)?;
         let mut settings = Table::untitled();
         for setting in changed_settings(change) {
@@ -56,13 +57,13 @@ pub(crate) fn diff(
     Ok(())
 }
 
-fn line(change: &InstanceChange<'_>, from: &StatusContext, to: &StatusContext) -> [Cell; 3] {
+fn line(change: &InstanceChange<'_>, from: &StatusContext, to: &StatusContext, zone: Zone) -> [Cell; 3] {
     let (sign, style) = match change.change {
         Change::Added => ("+", Style::Good),
         Change::Removed => ("-", Style::Bad),
         Change::Changed => ("~", Style::Plain),
     };
-    let words = |context: &StatusContext, stream| status::status(&context.status(stream));
+    let words = |context: &StatusContext, stream| status::status(&context.status(stream), zone);
     let after = words(to, change.after);
     let mut text = match change.before.map(|before| words(from, before)) {
         Some(before) if before != after => format!("{before} -> {after}"),

@@ -10,6 +10,7 @@ use apm2_model::event::{
 
 use crate::{
     render::{
+        agent::{self, failure},
         escape::escape,
         table::{
             Align::{Left, Right},
@@ -114,6 +115,7 @@ pub(crate) fn of_kind(kind: &EventKind, zone: Zone) -> String {
         }
         K::CredentialRotated { profile, variables } => format!("{profile}: {}", variables.join(" ")),
         K::Observed { adapter, detail } => format!("{adapter}: {detail}"),
+        K::Agent { report } => agent::details(report, zone),
         K::SupervisorStarted { pid, version } => format!("pid {pid}, version {version}"),
         K::Checkpointed { size, chain } => format!("{}, {}", words::counted(*size, "event"), words::hex(chain)),
         K::StoreRebuilt { cause, set_aside: Some(name) } => format!("{cause}; set aside as {name}"),
@@ -180,6 +182,7 @@ pub(crate) fn rule_words(rule: &RestartRule) -> String {
         RestartRule::SpawnBudgetSpent { failures, max_restarts, window_ms } => {
             format!("{failures} failed starts in {}, and {max_restarts} restarts are allowed", millis(window_ms))
         }
+        RestartRule::AgentFailed { class } => format!("another run would fail in the same way: {}", failure(class)),
         RestartRule::LaunchUnknown => "the values that it was launched with are not known any more".to_owned(),
     }
 }

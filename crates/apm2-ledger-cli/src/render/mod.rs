@@ -1,5 +1,6 @@
 //! Human-readable output: words, tables and colours. This module only formats; other modules decide what a state means.
 
+pub(crate) mod agent;
 pub(crate) mod color;
 pub(crate) mod diff;
 pub(crate) mod disk;

@@ -6,16 +6,20 @@ use std::{
 };
 
 use apm2_model::{
-    event::{exit::RunEnd, timestamp::Timestamp},
+    event::{agent::event::AgentPhase, exit::RunEnd, timestamp::Timestamp},
     spec::{
         ProcessSpec,
         config::restart::{BackoffConfig, RestartPolicy},
     },
+    state::agent::AgentState,
 };
+
+use chrono::{DateTime, Utc};
 
 use crate::{
     history::{InstanceHistory, LastOutput, Run},
     render::{
+        self,
         color::Style,
         escape::escape,
         event, status,
@@ -23,7 +27,7 @@ use crate::{
             Align::{Left, Right},
             Cell, Layout, Table, cut,
         },
-        words::{self, NOTHING, trigger},
+        words::{self, NOTHING, counted, trigger},
         zone::Zone,
     },
     status::InstanceStatus,
@@ -64,7 +68,7 @@ fn row(status: &InstanceStatus<'_>, zone: Zone) -> [Cell; 8] {
     [
         handle.display_name().into(),
         id.get(..ID_PREFIX_CHARS).unwrap_or(&id).into(),
-        Cell::new(status::status(status)).styled(Style::of(status)),
+        Cell::new(status::status(status, zone)).styled(Style::of(status)),
         status.pid().map_or_else(|| NOTHING.to_owned(), |pid| pid.to_string()).into(),
         handle.restart_count.to_string().into(),
         zone.time_or_nothing(handle.started_at).into(),
@@ -138,7 +142,7 @@ fn facts(status: &InstanceStatus<'_>, zone: Zone) -> Table<2> {
     let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("name", handle.display_name().into());
     fact("id", stream.id.process_id.to_string().into());
-    fact("state", Cell::new(status::status(status)).styled(Style::of(status)));
+    fact("state", Cell::new(status::status(status, zone)).styled(Style::of(status)));
     if let Some(pid) = status.pid() {
         fact("pid", pid.to_string().into());
         fact("uptime", uptime(status).into());
@@ -159,7 +163,40 @@ fn facts(status: &InstanceStatus<'_>, zone: Zone) -> Table<2> {
         fact("environment", variables(spec).into());
     }
     fact("policy", policy(spec).into());
+    if let Some(agent) = &stream.agent {
+        for (name, value) in agent_facts(agent, status.now) {
+            fact(name, value.into());
+        }
+    }
     table
+}
+
+/// The facts about an agent: its session, what it does, and what it has used in all runs.
+fn agent_facts(agent: &AgentState, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let Some(session) = &agent.session {
+        let model = session.model.as_ref().map(|model| format!(", model {model}")).unwrap_or_default();
+        facts.push(("session", format!("{} of {}{model}", session.id, agent.kind)));
+    }
+    let ago = (now - agent.reported_at.wall()).to_std().unwrap_or_default();
+    let ago = words::duration(Duration::from_secs(ago.as_secs()));
+    let class = agent.end.and_then(|end| end.class).map(render::agent::failure);
+    let doing = match (agent.phase, agent.tool(), agent.end) {
+        (AgentPhase::Starting, ..) => "starts".to_owned(),
+        (AgentPhase::Model, ..) => "waits for its model".to_owned(),
+        (AgentPhase::Tool, Some(call), _) => format!("in tool {}", call.tool),
+        (AgentPhase::Tool, None, _) => "in a tool".to_owned(),
+        (AgentPhase::Finished, _, Some(end)) => {
+            format!("{}{}", end.outcome.name(), class.map(|class| format!(": {class}")).unwrap_or_default())
+        }
+        (AgentPhase::Finished, _, None) => "finished".to_owned(),
+    };
+    facts.push(("agent", format!("{doing}; last report {ago} ago")));
+    let all = agent.all;
+    let (turns, tools) = (counted(u64::from(all.turns), "turn"), counted(u64::from(all.tool_calls), "tool call"));
+    let spent = render::agent::spent(all.usage, Some(all.cost_micros).filter(|cost| *cost > 0));
+    facts.push(("used", format!("{turns}, {tools}, {spent}")));
+    facts
 }
 
 /// The names of the environment variables. Their values are not recorded.

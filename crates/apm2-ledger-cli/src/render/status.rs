@@ -8,12 +8,12 @@ use apm2_model::{
 };
 
 use crate::{
-    render::words::duration,
+    render::{words::duration, zone::Zone},
     status::{InstanceStatus, KernelState, Supervision},
 };
 
 /// The displayed state of a process. It includes the exit, or the restart that is due.
-pub(crate) fn status(status: &InstanceStatus<'_>) -> String {
+pub(crate) fn status(status: &InstanceStatus<'_>, zone: Zone) -> String {
     let stream = status.stream;
     let is_absent = status.supervision == Some(Supervision::Absent);
     let state = state(stream);
@@ -24,6 +24,9 @@ pub(crate) fn status(status: &InstanceStatus<'_>) -> String {
         (Some(KernelState::Alive), _) if is_absent => format!("{state} (not supervised)"),
         (Some(KernelState::Alive), _) => format!("{state} (last known)"),
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
+        (None, Some(restart)) if stream.agent_end().is_some_and(|end| end.is_limited()) => {
+            format!("waits for its usage limit until {}", zone.time_of_day(restart.at))
+        }
         (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
         (None, Some(restart)) => format!("{state}, restarts in {}", duration(coarse(restart.left))),
         (None, None) if stream.intent.is_some() && status.supervised == Some(true) => {

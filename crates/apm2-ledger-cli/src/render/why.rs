@@ -33,7 +33,7 @@ pub(crate) fn page(out: &mut dyn Write, status: &InstanceStatus<'_>, chain: &Cha
 pub(crate) fn headline(status: &InstanceStatus<'_>, chain: &Chain, zone: Zone) -> String {
     let handle = &status.stream.handle;
     let since = chain.since.map_or_else(String::new, |since| format!(", since {}", zone.time(since.wall())));
-    let (name, words) = (handle.display_name(), status::status(status));
+    let (name, words) = (handle.display_name(), status::status(status, zone));
     let text = if status.is_doubtful() {
         format!("{name} is {words}; the last recorded state is {}{since}.", handle.state.name())
     } else {

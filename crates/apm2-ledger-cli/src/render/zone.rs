@@ -35,6 +35,14 @@ impl Zone {
         }
     }
 
+    /// Formats a time of day to the minute, for a time that is near.
+    pub(crate) fn time_of_day(self, time: DateTime<Utc>) -> String {
+        match self {
+            Self::Utc => format!("{} UTC", time.format("%H:%M")),
+            Self::Local => time.with_timezone(&Local).format("%H:%M").to_string(),
+        }
+    }
+
     /// Like `format`, but returns a dash for `None`.
     pub(crate) fn time_or_nothing(self, moment: Option<DateTime<Utc>>) -> String {
         moment.map_or_else(|| NOTHING.to_owned(), |moment| self.time(moment))

@@ -17,6 +17,7 @@ use crate::{
     render::words::hex,
     steps::{Step, Transition},
     view::{
+        agent::AgentView,
         exit::{ExitView, SpawnFailureView},
         run::trigger,
         spec::SpecView,
@@ -170,6 +171,7 @@ enum Detail<'a> {
         adapter: &'a str,
         detail: &'a str,
     },
+    Agent(AgentView<'a>),
     SupervisorStarted {
         pid: u32,
         supervisor_version: &'a str,
@@ -242,6 +244,7 @@ impl<'a> Detail<'a> {
             },
             K::CredentialRotated { profile, variables } => Self::CredentialRotated { profile, variables },
             K::Observed { adapter, detail } => Self::Observed { adapter, detail },
+            K::Agent { report } => Self::Agent(AgentView::new(report)),
             K::SupervisorStarted { pid, version } => Self::SupervisorStarted { pid: *pid, supervisor_version: version },
             K::Checkpointed { size, chain } => Self::Checkpointed { size: *size, chain: hex(chain) },
             K::StoreRebuilt { cause, set_aside } => {
@@ -327,6 +330,7 @@ pub(crate) enum RuleView {
     StopRequested,
     SpawnBudgetSpent { failures: u32, max_restarts: u32, window_ms: u64 },
     LaunchUnknown,
+    AgentFailed { class: &'static str },
 }
 
 impl From<&RestartRule> for RuleView {
@@ -342,6 +346,7 @@ impl From<&RestartRule> for RuleView {
                 Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
             }
             RestartRule::LaunchUnknown => Self::LaunchUnknown,
+            RestartRule::AgentFailed { class } => Self::AgentFailed { class: class.name() },
         }
     }
 }

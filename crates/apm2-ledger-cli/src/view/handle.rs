@@ -4,7 +4,10 @@ use apm2_model::{event::exit::Exit, signal::Signal, spec::id::ProcessId};
 use chrono::{DateTime, Utc};
 use serde::{Serialize, Serializer};
 
-use crate::status::{InstanceStatus, KernelState};
+use crate::{
+    status::{InstanceStatus, KernelState},
+    view::agent_state::AgentStateView,
+};
 
 /// The JSON object for one instance with its state.
 #[derive(Debug, Serialize)]
@@ -42,6 +45,9 @@ pub(crate) struct HandleView<'a> {
     gave_up: bool,
     /// Whether the instance was removed from supervision.
     removed: bool,
+    /// The state of an AI coding agent; left out for other processes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentStateView<'a>>,
 }
 
 impl<'a> HandleView<'a> {
@@ -72,6 +78,7 @@ impl<'a> HandleView<'a> {
             restart_at: status.restart.map(|restart| restart.at),
             gave_up: stream.gave_up.is_some(),
             removed: stream.unregistered,
+            agent: stream.agent.as_deref().map(AgentStateView::new),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! The JSON output has its own types. The types of the model are converted to these types; there is no conversion in the
 //! other direction.
 
+pub(crate) mod agent;
+pub(crate) mod agent_state;
 pub(crate) mod diff;
 pub(crate) mod disk;
 pub(crate) mod doctor;

@@ -11,6 +11,7 @@ use apm2_model::{
     spec::{
         ProcessSpec,
         config::{
+            agent::{AgentConfig, OnContextFull},
             credentials::CredentialConfig,
             health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
             restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
@@ -37,6 +38,34 @@ pub(crate) struct SpecView<'a> {
     credentials: Option<Credentials<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stdin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent: Option<AgentSettingsView<'a>>,
+}
+
+/// The settings of an agent.
+#[derive(Debug, Serialize)]
+struct AgentSettingsView<'a> {
+    kind: String,
+    first_args: &'a [String],
+    resume_args: &'a [String],
+    on_context_full: &'static str,
+    #[serde(with = "apm2_model::duration")]
+    limit_wait_max: Duration,
+}
+
+impl<'a> From<&'a AgentConfig> for AgentSettingsView<'a> {
+    fn from(config: &'a AgentConfig) -> Self {
+        Self {
+            kind: config.kind.to_string(),
+            first_args: &config.first_args,
+            resume_args: &config.resume_args,
+            on_context_full: match config.on_context_full {
+                OnContextFull::Fresh => "fresh",
+                OnContextFull::Stop => "stop",
+            },
+            limit_wait_max: config.limit_wait_max,
+        }
+    }
 }
 
 impl<'a> SpecView<'a> {
@@ -55,6 +84,7 @@ impl<'a> SpecView<'a> {
             shutdown: &spec.shutdown,
             credentials: spec.credentials.as_ref().map(Credentials),
             stdin: spec.stdin.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            agent: spec.agent.as_ref().map(Into::into),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::{
     render::{why::headline, zone::Zone},
     status::InstanceStatus,
     view::{
+        agent::reset_time,
         event::{ActorView, RuleView},
         exit::{ExitView, SpawnFailureView},
         handle::HandleView,
@@ -135,6 +136,19 @@ enum Detail<'a> {
         policy: RestartPolicy,
     },
     Ended(Box<EndedView<'a>>),
+    AgentEnded {
+        outcome: &'static str,
+        class: Option<&'static str>,
+        http_status: Option<u16>,
+        #[serde(serialize_with = "crate::view::time_or_null")]
+        resets_at: Option<DateTime<Utc>>,
+        reported: bool,
+    },
+    SessionChosen {
+        session_id: Option<&'a str>,
+        resumed: bool,
+        session_reason: &'static str,
+    },
     GroupSurvived {
         pids: &'a [u32],
     },
@@ -192,6 +206,18 @@ impl<'a> Detail<'a> {
             CauseKind::StartCancelled { was_scheduled } => Self::StartCancelled { was_scheduled: *was_scheduled },
             CauseKind::NotRestarted { policy } | CauseKind::Undecided { policy } => Self::Policy { policy: *policy },
             CauseKind::Ended(end) => Self::Ended(Box::new(EndedView::new(end))),
+            CauseKind::AgentEnded { outcome, class, http_status, resets_at, is_reported } => Self::AgentEnded {
+                outcome: outcome.name(),
+                class: class.map(|class| class.name()),
+                http_status: *http_status,
+                resets_at: resets_at.and_then(reset_time),
+                reported: *is_reported,
+            },
+            CauseKind::SessionChosen { session_id, is_resumed, reason } => Self::SessionChosen {
+                session_id: session_id.as_deref(),
+                resumed: *is_resumed,
+                session_reason: reason.name(),
+            },
             CauseKind::GroupSurvived { pids } => Self::GroupSurvived { pids },
             CauseKind::StopRequested { signal, timeout_ms, force_kill, is_in_progress, is_signalled, errno } => {
                 Self::StopRequested {

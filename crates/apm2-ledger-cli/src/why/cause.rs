@@ -6,6 +6,7 @@ use apm2_model::{
     event::{
         Event,
         actor::Actor,
+        agent::{class::FailureClass, event::SessionReason, outcome::AgentOutcome},
         exit::RunEnd,
         kind::{OutputSource, RestartRule, StartTrigger},
         timestamp::Timestamp,
@@ -94,6 +95,18 @@ pub(crate) enum CauseKind {
     Undecided { policy: RestartPolicy },
     /// The run ended.
     Ended(Box<EndOfRun>),
+    /// An agent reported the end of its run.
+    AgentEnded {
+        outcome: AgentOutcome,
+        class: Option<FailureClass>,
+        http_status: Option<u16>,
+        /// When the limit that ended the run is reset, in seconds since the epoch.
+        resets_at: Option<i64>,
+        /// Whether the agent itself reported the end.
+        is_reported: bool,
+    },
+    /// The supervisor chose the session of a run.
+    SessionChosen { session_id: Option<String>, is_resumed: bool, reason: SessionReason },
     /// The process group was not empty some time after SIGKILL.
     GroupSurvived { pids: Vec<u32> },
     /// A stop was requested.
@@ -137,6 +150,8 @@ impl CauseKind {
             Self::NotRestarted { .. } => "not_restarted",
             Self::Undecided { .. } => "undecided",
             Self::Ended(_) => "ended",
+            Self::AgentEnded { .. } => "agent_ended",
+            Self::SessionChosen { .. } => "session_chosen",
             Self::GroupSurvived { .. } => "group_survived",
             Self::StopRequested { .. } => "stop_requested",
             Self::Unhealthy { .. } => "unhealthy",

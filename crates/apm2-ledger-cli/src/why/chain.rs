@@ -4,6 +4,7 @@ use apm2_model::{
     event::{
         Event,
         actor::Actor,
+        agent::outcome::AgentOutcome,
         exit::{Exit, ExitOutcome, RunEnd},
         kind::{EventKind, RestartRule, StartTrigger},
         timestamp::Timestamp,
@@ -14,6 +15,7 @@ use apm2_model::{
 };
 
 use crate::why::{
+    agent::{agent_ended, session_chosen},
     cause::{Cause, CauseKind, EndOfRun, Gap, GapReason, RestartSeries, SignalSource, StopTimes, UnwatchedProcess},
     changed_settings::changed_settings,
     evidence::{Evidence, SupervisorChange},
@@ -155,7 +157,10 @@ impl<'a> Builder<'a> {
     /// What the restart policy says about the end of a run for which no decision is recorded.
     fn left_to_policy(&self, run: &RunEvents<'a>, unhealthy: bool) -> Option<Cause> {
         let policy = self.evidence.stream.handle.spec.restart.policy;
-        let has_succeeded = matches!(run.end()?, RunEnd::Exit(exit) if exit.is_success()) && !unhealthy;
+        let has_exited_with_0 = matches!(run.end()?, RunEnd::Exit(exit) if exit.is_success());
+        let agent_end = self.evidence.stream.agent_end();
+        let has_succeeded =
+            agent_end.map_or(has_exited_with_0, |end| end.outcome == AgentOutcome::Success) && !unhealthy;
         let kind = match policy {
             RestartPolicy::Never => CauseKind::NotRestarted { policy },
             RestartPolicy::OnFailure if has_succeeded => CauseKind::NotRestarted { policy },
@@ -174,6 +179,7 @@ impl<'a> Builder<'a> {
             }
             self.push(self.ended(run, ended, end));
         }
+        self.causes.extend(agent_ended(run));
         self.stop(run);
     }
 
@@ -253,6 +259,7 @@ impl<'a> Builder<'a> {
         if let Some(event) = run.adopted.last() {
             self.push(self.adopted(event));
         }
+        self.causes.extend(session_chosen(run));
     }
 
     fn adopted(&self, event: &Event) -> Cause {

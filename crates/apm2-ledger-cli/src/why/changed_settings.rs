@@ -20,6 +20,7 @@ pub(crate) fn changed_settings(before: &ProcessSpec, after: &ProcessSpec) -> Vec
         shutdown,
         credentials,
         stdin,
+        agent,
     } = before;
     let settings = [
         ("name", *name != after.name),
@@ -34,6 +35,7 @@ pub(crate) fn changed_settings(before: &ProcessSpec, after: &ProcessSpec) -> Vec
         ("shutdown", *shutdown != after.shutdown),
         ("credentials", *credentials != after.credentials),
         ("stdin", *stdin != after.stdin),
+        ("agent", *agent != after.agent),
     ];
     settings.into_iter().filter_map(|(name, differs)| differs.then_some(name)).collect()
 }

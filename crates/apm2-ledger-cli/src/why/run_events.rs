@@ -5,6 +5,7 @@ use std::time::Duration;
 use apm2_model::{
     event::{
         Event,
+        agent::event::AgentEvent,
         exit::{Evidence, RunEnd},
         kind::{EventKind, OutputSource, StartTrigger},
         timestamp::Timestamp,
@@ -30,6 +31,13 @@ pub(crate) struct RunEvents<'a> {
     pub(crate) unobserved: Option<&'a Event>,
     pub(crate) survived: Option<&'a Event>,
     pub(crate) tail: Option<&'a Event>,
+    /// The choice of the session of an agent.
+    pub(crate) session: Option<&'a Event>,
+    /// The latest state of a limit that the agent reported.
+    pub(crate) limit: Option<&'a Event>,
+    /// The failure and the result that the agent reported.
+    pub(crate) failed: Option<&'a Event>,
+    pub(crate) finished: Option<&'a Event>,
     pub(crate) scheduled: Option<&'a Event>,
     pub(crate) refused: Option<&'a Event>,
     pub(crate) spec_changes: Vec<&'a Event>,
@@ -69,6 +77,13 @@ impl<'a> RunEvents<'a> {
             EventKind::EndUnobserved { .. } => self.unobserved = Some(event),
             EventKind::GroupSurvived { .. } => self.survived = Some(event),
             EventKind::OutputTail { .. } => self.tail = Some(event),
+            EventKind::Agent { report } => match report.event {
+                AgentEvent::SessionChosen { .. } => self.session = Some(event),
+                AgentEvent::RateLimited { .. } => self.limit = Some(event),
+                AgentEvent::Failed { .. } => self.failed = Some(event),
+                AgentEvent::Finished { .. } => self.finished = Some(event),
+                _ => {}
+            },
             EventKind::RestartScheduled { .. } => self.scheduled = Some(event),
             EventKind::RestartRefused { .. } => self.refused = Some(event),
             EventKind::SpecChanged { .. } => self.spec_changes.push(event),

@@ -5,6 +5,7 @@ use std::{io, time::Duration};
 use apm2_model::{
     event::{
         actor::Actor,
+        agent::outcome::AgentOutcome,
         exit::{Evidence, Exit, ExitOutcome, RunEnd, SpawnFailure, SpawnStage},
         kind::{OutputSource, RestartRule, StartTrigger},
         timestamp::Timestamp,
@@ -15,11 +16,13 @@ use chrono::TimeDelta;
 
 use crate::{
     render::{
+        agent::{failure, session_reason},
         escape::escape,
         event::rule_words,
         words::{self, counted, duration},
         zone::Zone,
     },
+    view::agent::reset_time,
     why::cause::{Cause, CauseKind, EndOfRun, Gap, GapReason, RestartSeries, UnwatchedProcess},
 };
 
@@ -83,6 +86,12 @@ impl Words<'_> {
                 format!("No decision about a restart is recorded yet; its restart policy is {}", policy_words(*policy))
             }
             CauseKind::Ended(end) => self.ended(end),
+            CauseKind::AgentEnded { .. } => self.agent_ended(),
+            CauseKind::SessionChosen { session_id, is_resumed, reason } => {
+                let verb = if *is_resumed { "went on with" } else { "began" };
+                let id = session_id.as_ref().map_or_else(|| "a new session".to_owned(), |id| format!("session {id}"));
+                format!("Run {} {verb} {id}{}", self.cause.run, session_reason(*reason))
+            }
             CauseKind::GroupSurvived { pids } => {
                 let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
                 let number = counted(pids.len() as u64, "process");
@@ -124,6 +133,23 @@ impl Words<'_> {
     fn run(&self, pid: Option<u32>) -> String {
         let pid = pid.map_or_else(String::new, |pid| format!(", pid {pid}"));
         format!("run {}{pid}", self.cause.run)
+    }
+
+    fn agent_ended(&self) -> String {
+        let CauseKind::AgentEnded { outcome, class, http_status, resets_at, is_reported } = self.cause.kind else {
+            return String::new();
+        };
+        let (at, run) = (self.at(), self.cause.run);
+        let status = http_status.map_or_else(String::new, |status| format!(" (HTTP {status})"));
+        let reset = resets_at.and_then(reset_time).map(|time| format!("; it is reset at {}", self.zone.time(time)));
+        let why = class.map_or_else(String::new, |class| format!(": {}{status}", failure(class)));
+        let what = match (is_reported, outcome) {
+            (true, AgentOutcome::Success) => format!("The agent reported success at {at} (run {run})"),
+            (true, AgentOutcome::Failure) => format!("The agent reported a failure at {at} (run {run}){why}"),
+            (true, AgentOutcome::Aborted) => format!("The agent reported at {at} that it was interrupted (run {run})"),
+            (false, _) => format!("The agent ended at {at} without a result (run {run}){why}"),
+        };
+        format!("{what}{}", reset.unwrap_or_default())
     }
 
     fn started(&self, trigger: StartTrigger, pid: Option<u32>, is_up: bool) -> String {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use apm2_model::{
-    event::stream_id::StreamId,
+    event::{kind::EventKind, stream_id::StreamId},
     id_query::{Candidate, UnclearId, prefix_digits, resolve, split_instance},
     state::stream::Stream,
 };
@@ -52,13 +52,22 @@ impl Reader {
         // The events in memory, which may be missing from the store, are few, so all their streams are candidates. The
         // memory is read before the store, so that an event that is added to the store meanwhile is not missed.
         let mut ids: BTreeSet<StreamId> = in_base.into_iter().collect();
+        let mut processes = BTreeSet::new();
         for event in self.unindexed_events() {
-            ids.insert(event?.stream);
+            let event = event?;
+            ids.insert(event.stream);
+            // The other instances of a process that got the name may have no event in memory.
+            if let EventKind::Registered { spec } | EventKind::SpecChanged { spec } = &event.kind
+                && names.contains(&spec.name.as_str())
+            {
+                processes.insert(event.stream.process_id);
+            }
         }
         for name in names {
-            for process in store.named(name)? {
-                ids.extend(store.streams(process.as_bytes(), CANDIDATES_MAX)?);
-            }
+            processes.extend(store.named(name)?);
+        }
+        for process in processes {
+            ids.extend(store.streams(process.as_bytes(), CANDIDATES_MAX)?);
         }
         if let Some(prefix) = id_prefix {
             ids.extend(store.streams(&prefix, CANDIDATES_MAX)?);

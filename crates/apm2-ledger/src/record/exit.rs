@@ -11,27 +11,7 @@ use apm2_model::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::record::{RecordError, id::Id};
-
-/// Defines an enum with the same data-less variants as `$core`, and the conversions in both directions.
-macro_rules! mirrored {
-    ($record:ident, $core:ident, $($variant:ident),+) => {
-        #[derive(Clone, Copy, Serialize, Deserialize)]
-        pub(crate) enum $record { $($variant),+ }
-
-        impl From<$core> for $record {
-            fn from(value: $core) -> Self {
-                match value { $($core::$variant => Self::$variant),+ }
-            }
-        }
-
-        impl From<$record> for $core {
-            fn from(value: $record) -> Self {
-                match value { $($record::$variant => Self::$variant),+ }
-            }
-        }
-    };
-}
+use crate::record::{RecordError, agent::ClassV4, id::Id, mirrored::mirrored};
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
 
@@ -110,6 +90,10 @@ pub(crate) enum RestartRuleV1 {
         window_ms: u64,
     },
     LaunchUnknown,
+    /// Added in record version 4.
+    AgentFailed {
+        class: ClassV4,
+    },
 }
 
 /// The signal with this number. A number without a signal is an error, because no version of this program writes one.
@@ -236,6 +220,7 @@ impl From<RestartRule> for RestartRuleV1 {
                 Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
             }
             RestartRule::LaunchUnknown => Self::LaunchUnknown,
+            RestartRule::AgentFailed { class } => Self::AgentFailed { class: class.into() },
             RestartRule::StopRequested => Self::StopRequested,
         }
     }
@@ -253,9 +238,8 @@ impl From<RestartRuleV1> for RestartRule {
                 Self::SpawnBudgetSpent { failures, max_restarts, window_ms }
             }
             RestartRuleV1::LaunchUnknown => Self::LaunchUnknown,
+            RestartRuleV1::AgentFailed { class } => Self::AgentFailed { class: class.into() },
             RestartRuleV1::StopRequested => Self::StopRequested,
         }
     }
 }
-
-pub(crate) use mirrored;

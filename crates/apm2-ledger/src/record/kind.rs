@@ -1,18 +1,22 @@
 //! Serialization format of event kinds. The position of a variant in the enum is part of the format, so new variants
 //! are added at the end.
 
-use apm2_model::event::{
-    exit::{RunEnd, SpawnStage},
-    kind::{EventKind, RestartRule, StartTrigger},
+use apm2_model::{
+    event::{
+        exit::{RunEnd, SpawnStage},
+        kind::{EventKind, RestartRule, StartTrigger},
+    },
+    spec::redact::spec::RedactedSpec,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
+    agent::ReportV4,
     exit::{
         ExitV1, IdentityV1, IdentityV3, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal,
     },
-    spec::{SpecV1, SpecV3, needs_version_3},
+    spec::{SpecV1, SpecV3, SpecV4, needs_version_3},
     stamp::StampV1,
 };
 
@@ -58,11 +62,18 @@ pub(crate) enum KindV1 {
     SampledV3 { cpu_centipercent: u32, memory_bytes: u64, processes: u32 },
     OrphansEnded { processes: u32 },
     EndUnobserved { not_before: StampV1, not_after: StampV1 },
+    // Added in record version 4.
+    Agent { report: Box<ReportV4> },
+    RegisteredV4 { spec: Box<SpecV4> },
+    SpecChangedV4 { spec: Box<SpecV4> },
 }
 
 impl From<&EventKind> for KindV1 {
     fn from(kind: &EventKind) -> Self {
         use EventKind as K;
+        if let Some(agent_spec) = of_agent(kind) {
+            return agent_spec;
+        }
         match kind {
             K::Registered { spec } if needs_version_3(spec) => Self::RegisteredV3 { spec: Box::new(spec.into()) },
             K::Registered { spec } => Self::Registered { spec: Box::new(spec.into()) },
@@ -114,6 +125,7 @@ impl From<&EventKind> for KindV1 {
             }
             K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
             K::SupervisorStopped => Self::SupervisorStopped,
+            K::Agent { report } => Self::Agent { report: Box::new((&**report).into()) },
             K::OutputTail { stdout, stderr } => Self::OutputTail { stdout: stdout.clone(), stderr: stderr.clone() },
             K::OutputDropped { source, bytes, cause } => {
                 Self::OutputDropped { source: (*source).into(), bytes: *bytes, cause: cause.clone() }
@@ -129,6 +141,16 @@ impl From<&EventKind> for KindV1 {
     }
 }
 
+/// The record of a specification of an agent; `None` for any other event.
+fn of_agent(kind: &EventKind) -> Option<KindV1> {
+    let record = |spec: &RedactedSpec| Some(Box::new(SpecV4::new(spec, spec.agent.as_ref()?)));
+    match kind {
+        EventKind::Registered { spec } => Some(KindV1::RegisteredV4 { spec: record(spec)? }),
+        EventKind::SpecChanged { spec } => Some(KindV1::SpecChangedV4 { spec: record(spec)? }),
+        _ => None,
+    }
+}
+
 impl KindV1 {
     pub(crate) fn into_kind(self) -> Result<EventKind, RecordError> {
         use EventKind as K;
@@ -137,6 +159,8 @@ impl KindV1 {
             Self::SpecChanged { spec } => K::SpecChanged { spec: spec.into_spec()? },
             Self::RegisteredV3 { spec } => K::Registered { spec: spec.into_spec()? },
             Self::SpecChangedV3 { spec } => K::SpecChanged { spec: spec.into_spec()? },
+            Self::RegisteredV4 { spec } => K::Registered { spec: spec.into_spec()? },
+            Self::SpecChangedV4 { spec } => K::SpecChanged { spec: spec.into_spec()? },
             Self::Unregistered => K::Unregistered,
             Self::StartRequested { trigger } => K::StartRequested { trigger: trigger.into() },
             Self::Starting { identity, trigger } => {
@@ -178,6 +202,7 @@ impl KindV1 {
             Self::Checkpointed { size, chain } => K::Checkpointed { size, chain },
             Self::StoreRebuilt { cause, set_aside } => K::StoreRebuilt { cause, set_aside },
             Self::TailCut { segment, offset } => K::TailCut { segment, offset },
+            Self::Agent { report } => K::Agent { report: Box::new(report.into_report()?) },
             Self::OutputTail { stdout, stderr } => K::OutputTail { stdout, stderr },
             Self::OutputDropped { source, bytes, cause } => K::OutputDropped { source: source.into(), bytes, cause },
             Self::PreStopEnded { command, succeeded, detail } => K::PreStopEnded { command, succeeded, detail },
@@ -193,6 +218,8 @@ impl KindV1 {
 pub(crate) fn first_version(kind: &EventKind) -> u8 {
     use EventKind as K;
     match kind {
+        K::Agent { .. } | K::RestartRefused { rule: RestartRule::AgentFailed { .. } } => 4,
+        K::Registered { spec } | K::SpecChanged { spec } if spec.agent.is_some() => 4,
         K::OrphansEnded { .. } | K::EndUnobserved { .. } | K::Sampled { processes: Some(_), .. } => 3,
         K::Registered { spec } | K::SpecChanged { spec } if needs_version_3(spec) => 3,
         K::StartRequested { trigger: StartTrigger::Boot } | K::Starting { trigger: StartTrigger::Boot, .. } => 3,

@@ -3,16 +3,18 @@
 //!
 //! A serialized event is one version byte, followed by the value in that version. Fields are never added to a type.
 //! Variants are added at the end of an enum, and an event with a new variant has a higher version, so that an older
-//! program reports a newer format instead of reading the event wrongly. Comments mark the variants that versions 2 and
-//! 3 added. An event is written in the lowest version that can represent it. Tests compare every event kind with stored
+//! program reports a newer format instead of reading the event wrongly. Comments mark the variants that versions 2 to
+//! 4 added. An event is written in the lowest version that can represent it. Tests compare every event kind with stored
 //! bytes.
 //!
 //! The module `codec` converts values to bytes.
 
+pub(crate) mod agent;
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod id;
 pub(crate) mod kind;
+pub(crate) mod mirrored;
 pub(crate) mod spec;
 pub(crate) mod stamp;
 pub(crate) mod stream;
@@ -32,17 +34,17 @@ use crate::{
 };
 
 /// The newest record version of an event.
-const EVENT_VERSION_MAX: u8 = 3;
+const EVENT_VERSION_MAX: u8 = 4;
 
-/// Version of the stream state in snapshots. A snapshot of another version, but for
-/// [`REDUCER_VERSION_WITHOUT_FILTER`], is ignored, and the stream is replayed from its events.
+/// Version of the stream state in snapshots. A snapshot of another version, but for [`REDUCER_VERSION_BEFORE`], is ignored, and
+/// the stream is replayed from its events.
 ///
 /// After the version byte follow the version of the secret filter that masked the specification, 2 bytes little-endian, and the
 /// state.
-const REDUCER_VERSION: u8 = 7;
+const REDUCER_VERSION: u8 = 8;
 
-/// The version before: the same state without the version of the secret filter.
-const REDUCER_VERSION_WITHOUT_FILTER: u8 = 6;
+/// An earlier version: the state without that of an agent and without the version of the secret filter.
+const REDUCER_VERSION_BEFORE: u8 = 6;
 
 /// Error from encoding or decoding a record.
 #[derive(Debug, thiserror::Error)]
@@ -54,7 +56,7 @@ pub enum RecordError {
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
     /// The stream snapshot has a version that this program does not read.
-    #[error("stream snapshot version {0}; this program knows version {REDUCER_VERSION}")]
+    #[error("stream snapshot version {0}; this program knows versions {REDUCER_VERSION_BEFORE} and {REDUCER_VERSION}")]
     StreamVersion(u8),
     /// The encoded event is larger than [`RECORD_BYTES_MAX`]. Contains its size in bytes.
     #[error(
@@ -146,7 +148,7 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
 pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
     out.extend_from_slice(&FILTER_VERSION.to_le_bytes());
-    codec::encode(&stream::StreamV1::from(stream), &mut out)?;
+    codec::encode(&stream::StreamV8::from(stream), &mut out)?;
     if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
 
@@ -166,11 +168,11 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
 }
 
 /// The record of a stream state, and the version of the secret filter that masked its specification, if it is known.
-fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV1, Option<u16>), RecordError> {
+fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV8, Option<u16>), RecordError> {
     match bytes {
         [] => Err(RecordError::Empty),
         [REDUCER_VERSION, low, high, rest @ ..] => Ok((codec::decode(rest)?, Some(u16::from_le_bytes([*low, *high])))),
-        [REDUCER_VERSION_WITHOUT_FILTER, rest @ ..] => Ok((codec::decode(rest)?, None)),
+        [REDUCER_VERSION_BEFORE, rest @ ..] => Ok((codec::decode::<stream::StreamV1>(rest)?.into(), None)),
         [version, ..] => Err(RecordError::StreamVersion(*version)),
     }
 }
@@ -187,7 +189,7 @@ pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64, bool), Record
 
 /// Whether `bytes` are a stream snapshot of a version that this program reads.
 pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
-    matches!(bytes.first(), Some(&(REDUCER_VERSION | REDUCER_VERSION_WITHOUT_FILTER)))
+    matches!(bytes.first(), Some(&(REDUCER_VERSION | REDUCER_VERSION_BEFORE)))
 }
 
 #[cfg(test)]
@@ -216,12 +218,13 @@ mod tests {
         let state = unmasked_state();
         assert_eq!(args(&state), ["ghp_abcdef12"], "it says that the present filter masked it");
         let other = [&[REDUCER_VERSION], (FILTER_VERSION + 1).to_le_bytes().as_slice(), &state[3..]].concat();
-        let unknown = [&[REDUCER_VERSION_WITHOUT_FILTER], &state[3..]].concat();
+        // Without the version of the filter, and without the last two bytes: `None` for the settings and for the state of an agent.
+        let unknown = [&[REDUCER_VERSION_BEFORE], &state[3..state.len() - 2]].concat();
         for bytes in [other, unknown] {
             assert!(is_current_stream(&bytes));
             assert_eq!(args(&bytes), ["<redacted>"]);
         }
-        for bytes in [&[][..], &[REDUCER_VERSION], &[REDUCER_VERSION, 0], &[5, 0, 0], &[8, 0, 0]] {
+        for bytes in [&[][..], &[REDUCER_VERSION], &[REDUCER_VERSION, 0], &[5, 0, 0], &[7, 0, 0], &[9, 0, 0]] {
             decode_stream(bytes).unwrap_err();
         }
     }

@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
+    agent::AgentStateV4,
     exit::{RestartRuleV1, RunEndV1, SnapshotIdentity, TriggerV1, signal},
-    spec::SpecV3,
+    spec::{SpecV3, agent::AgentV4},
     stamp::StampV1,
 };
 
@@ -173,6 +174,40 @@ fn nanos(time: DateTime<Utc>) -> Option<i64> {
     time.timestamp_nanos_opt()
 }
 
+/// The state of a stream with that of an agent.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StreamV8 {
+    process: StreamV1,
+    /// The settings of the agent in the specification.
+    settings: Option<AgentV4>,
+    agent: Option<Box<AgentStateV4>>,
+}
+
+impl From<StreamV1> for StreamV8 {
+    fn from(process: StreamV1) -> Self {
+        Self { process, settings: None, agent: None }
+    }
+}
+
+impl From<&Stream> for StreamV8 {
+    fn from(stream: &Stream) -> Self {
+        let process: StreamV1 = stream.into();
+        let agent = stream.agent.as_deref().map(|agent| Box::new(agent.into()));
+        Self { process, settings: stream.handle.spec.agent.as_ref().map(Into::into), agent }
+    }
+}
+
+impl StreamV8 {
+    /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
+    /// than the present one does.
+    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+        let mut stream = self.process.into_recorded()?;
+        stream.handle.spec.agent = self.settings.map(Into::into);
+        stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
+        Ok(stream)
+    }
+}
+
 impl From<&Stream> for StreamV1 {
     fn from(stream: &Stream) -> Self {
         let handle = &stream.handle;
@@ -209,9 +244,7 @@ impl From<&Stream> for StreamV1 {
 }
 
 impl StreamV1 {
-    /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
-    /// than the present one does.
-    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+    fn into_recorded(self) -> Result<Stream, RecordError> {
         let spec = self.spec.into_recorded()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));
@@ -249,6 +282,7 @@ impl StreamV1 {
             wanted: self.wanted,
             finished: self.finished,
             asked_at: self.asked_at.map(Into::into),
+            agent: None,
         })
     }
 }

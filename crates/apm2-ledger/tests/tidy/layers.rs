@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::tidy::imports::{CrateSources, Module};
 
 /// The crates of the workspace, each with the workspace crates that it may use.
-const CRATES: [(&str, &[&str]); 5] = [
+const CRATES: [(&str, &[&str]); 6] = [
     ("apm2-model", &[]),
-    ("apm2-core", &["apm2_model"]),
+    ("apm2-agents", &["apm2_model"]),
+    ("apm2-core", &["apm2_agents", "apm2_model"]),
     ("apm2-ledger", &["apm2_model"]),
     ("apm2-daemon", &["apm2_core", "apm2_ledger", "apm2_model"]),
     ("apm2-ledger-cli", &["apm2_core", "apm2_daemon", "apm2_ledger", "apm2_model"]),

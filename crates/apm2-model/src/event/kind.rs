@@ -2,6 +2,7 @@
 
 use crate::{
     event::{
+        agent::{class::FailureClass, report::AgentReport},
         exit::{Exit, RunEnd},
         identity::ProcessIdentity,
         timestamp::Timestamp,
@@ -74,6 +75,11 @@ pub enum RestartRule {
     /// This supervisor does not have the launch specification of the process (its environment values and secrets), so
     /// it cannot start the process.
     LaunchUnknown,
+    /// The process is an agent, and another run would fail in the same way.
+    AgentFailed {
+        /// Why the agent failed.
+        class: FailureClass,
+    },
 }
 
 impl RestartRule {
@@ -81,7 +87,10 @@ impl RestartRule {
     #[must_use]
     pub const fn is_giving_up(&self) -> bool {
         match self {
-            Self::BudgetSpent { .. } | Self::SpawnBudgetSpent { .. } | Self::LaunchUnknown => true,
+            Self::BudgetSpent { .. }
+            | Self::SpawnBudgetSpent { .. }
+            | Self::LaunchUnknown
+            | Self::AgentFailed { .. } => true,
             Self::PolicyNever | Self::Succeeded | Self::StopRequested => false,
         }
     }
@@ -219,6 +228,11 @@ pub enum EventKind {
         /// The condition that the adapter recognized.
         detail: String,
     },
+    /// An AI agent reported something in its output. No prompt, answer, tool argument or tool result is part of it.
+    Agent {
+        /// The report.
+        report: Box<AgentReport>,
+    },
     /// The last output lines of a failed run. Secrets are masked.
     OutputTail {
         /// The last lines of stdout, or of both outputs where they are merged.
@@ -335,6 +349,7 @@ kind_names! {
     Sampled => "sampled",
     CredentialRotated => "credential_rotated",
     Observed => "observed",
+    Agent => "agent",
     OutputTail => "output_tail",
     OutputDropped => "output_dropped",
     PreStopEnded => "pre_stop_ended",

@@ -2,6 +2,7 @@
 //! events, and `apm2-ledger-cli` their presentation.
 
 pub mod actor;
+pub mod agent;
 pub mod end_filter;
 pub mod exit;
 pub mod identity;

@@ -1,6 +1,7 @@
 //! The decisions of a supervisor, as pure functions: they depend on their arguments alone, and read no clock and no
 //! disk.
 
+pub mod agent;
 pub mod boot;
 pub mod health_monitor;
 pub mod plan;

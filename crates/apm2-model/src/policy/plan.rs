@@ -16,6 +16,7 @@ use crate::{
         timestamp::Timestamp,
     },
     policy::{
+        agent::{self, AgentVerdict},
         health_monitor::HealthVerdict,
         restart::{RestartDecision, RestartManager, RunEndClass},
     },
@@ -315,7 +316,21 @@ fn sustained(seen: &PlanContext<'_>) -> Vec<Effect> {
 fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
     let stream = seen.stream;
     let manager = RestartManager::new(&stream.handle.spec.restart);
-    match manager.decide(class_of(stream.end.as_ref(), unhealthy), &stream.budget, &seen.now, seen.random) {
+    let verdict = verdict_of(seen, unhealthy);
+    let class = match verdict {
+        Some(AgentVerdict::Succeeded) => RunEndClass::Succeeded,
+        Some(AgentVerdict::Failed | AgentVerdict::Wait(_) | AgentVerdict::Refuse(_)) => RunEndClass::Failed,
+        None => class_of(stream.end.as_ref(), unhealthy),
+    };
+    let decision = match (verdict, manager.decide(class, &stream.budget, &seen.now, seen.random)) {
+        (_, RestartDecision::Leave) => RestartDecision::Leave,
+        (Some(AgentVerdict::Wait(delay)), _) => {
+            RestartDecision::Restart { attempt: stream.budget.crashes.consecutive.saturating_add(1), delay }
+        }
+        (Some(AgentVerdict::Refuse(class)), _) => RestartDecision::Refuse(RestartRule::AgentFailed { class }),
+        (Some(AgentVerdict::Succeeded | AgentVerdict::Failed) | None, decision) => decision,
+    };
+    match decision {
         RestartDecision::Restart { attempt, delay } => Some(Effect::Schedule { attempt, delay }),
         RestartDecision::Leave => None,
         RestartDecision::Refuse(rule) => Some(Effect::Record {
@@ -323,6 +338,14 @@ fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
             kind: EventKind::RestartRefused { rule },
         }),
     }
+}
+
+/// The verdict of the agent about the run that has ended; `None` for a process that is no agent, for an agent that reported no end,
+/// and where the supervisor stopped it because it was unhealthy.
+fn verdict_of(seen: &PlanContext<'_>, unhealthy: bool) -> Option<AgentVerdict> {
+    let stream = seen.stream;
+    let config = stream.handle.spec.agent.as_ref().filter(|_| !unhealthy)?;
+    agent::verdict(config, stream.agent.as_deref()?, &seen.now, seen.random)
 }
 
 /// Whether the restart policy would restart the instance now.

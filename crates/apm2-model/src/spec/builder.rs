@@ -5,8 +5,8 @@ use std::{collections::HashMap, fmt, path::PathBuf};
 use crate::spec::{
     ProcessSpec,
     config::{
-        credentials::CredentialConfig, health::HealthCheckConfig, log::LogConfig, restart::RestartConfig,
-        shutdown::ShutdownConfig,
+        agent::AgentConfig, credentials::CredentialConfig, health::HealthCheckConfig, log::LogConfig,
+        restart::RestartConfig, shutdown::ShutdownConfig,
     },
     id::ProcessId,
 };
@@ -27,6 +27,7 @@ pub struct ProcessSpecBuilder {
     shutdown: ShutdownConfig,
     credentials: Option<CredentialConfig>,
     stdin: Option<PathBuf>,
+    agent: Option<AgentConfig>,
 }
 
 /// Why a specification cannot be built.
@@ -152,6 +153,13 @@ impl ProcessSpecBuilder {
         self
     }
 
+    /// Sets the settings of an AI coding agent. Default: none.
+    #[must_use]
+    pub fn agent(mut self, agent: AgentConfig) -> Self {
+        self.agent = Some(agent);
+        self
+    }
+
     /// Builds the specification.
     ///
     /// # Panics
@@ -192,6 +200,7 @@ impl ProcessSpecBuilder {
             shutdown: self.shutdown,
             credentials: self.credentials,
             stdin: self.stdin,
+            agent: self.agent,
         })
     }
 }

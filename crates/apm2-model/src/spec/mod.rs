@@ -1,5 +1,6 @@
 //! Specifications: which program is run, and with which settings.
 
+pub mod agent_kind;
 pub mod builder;
 pub mod config;
 pub mod id;
@@ -14,8 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::{
     config::{
-        credentials::CredentialConfig, health::HealthCheckConfig, log::LogConfig, restart::RestartConfig,
-        shutdown::ShutdownConfig,
+        agent::AgentConfig, credentials::CredentialConfig, health::HealthCheckConfig, log::LogConfig,
+        restart::RestartConfig, shutdown::ShutdownConfig,
     },
     id::ProcessId,
 };
@@ -62,6 +63,9 @@ pub struct ProcessSpec {
     /// The file that is opened as standard input at each start. Default: none, which means `/dev/null` (CTR-0009).
     #[serde(default)]
     pub stdin: Option<PathBuf>,
+    /// The settings of an AI coding agent. Default: none, and then the output is not interpreted.
+    #[serde(default)]
+    pub agent: Option<AgentConfig>,
 }
 
 impl ProcessSpec {

@@ -58,6 +58,7 @@ fn each_part_that_is_set_is_built() {
         shutdown,
         credentials: Some(credentials),
         stdin: Some(PathBuf::from("/etc/in")),
+        agent: None,
     };
     assert_eq!(spec, expected);
     let text = serde_json::to_string(&spec).unwrap();

@@ -3,10 +3,13 @@
 
 mod check;
 
+use std::time::Duration;
+
 use crate::{
     event::{
         Event,
         actor::Actor,
+        agent::outcome::AgentOutcome,
         exit::{Evidence, Exit, RunEnd},
         identity::ProcessIdentity,
         kind::{EventKind, RestartRule, StartTrigger},
@@ -16,6 +19,7 @@ use crate::{
     signal::Signal,
     spec::{ProcessSpec, config::restart::RestartPolicy},
     state::{
+        agent::{AgentEnd, AgentState},
         handle::ProcessHandle,
         restart_budget::{RestartBudget, Tally},
         transition::IllegalTransition,
@@ -118,6 +122,8 @@ pub struct Stream {
     pub finished: bool,
     /// When the latest start of the instance was requested.
     pub asked_at: Option<Timestamp>,
+    /// The state of the agent, if the process is one and has reported something. In a box, because most processes are no agents.
+    pub agent: Option<Box<AgentState>>,
 }
 
 /// An event that does not fit the earlier events of its stream.
@@ -202,6 +208,7 @@ impl Stream {
             wanted: false,
             finished: false,
             asked_at: None,
+            agent: None,
         })
     }
 
@@ -266,7 +273,10 @@ impl Stream {
             }
             EventKind::BudgetReset => self.budget = RestartBudget::default(),
             EventKind::RestartScheduled { attempt, delay_ms } => {
-                self.tally().spend(event.stamp);
+                // Waiting for a limit is no fault of the process.
+                if !self.agent_end().is_some_and(|end| end.is_limited()) {
+                    self.tally().spend(event.stamp);
+                }
                 let (seq, since) = (event.seq, event.stamp);
                 self.follow_up = FollowUp::Restart { seq, attempt: *attempt, since, delay_ms: *delay_ms };
             }
@@ -297,6 +307,13 @@ impl Stream {
                 self.gave_up = None;
                 self.stopping = None;
                 self.follow_up = FollowUp::Nothing;
+                if let Some(agent) = &mut self.agent {
+                    agent.begin_run();
+                }
+            }
+            EventKind::Agent { report } => {
+                let agent = self.agent.get_or_insert_with(|| Box::new(AgentState::new(report.agent, event.stamp)));
+                agent.apply(report, event.stamp);
             }
             EventKind::Starting { identity, .. } => {
                 self.intent = None;
@@ -350,13 +367,27 @@ impl Stream {
             Some(stop) if !stop.by_health => FollowUp::Nothing,
             stop => FollowUp::Undecided { unhealthy: stop.is_some() },
         };
-        let has_succeeded = matches!(&end, RunEnd::Exit(exit) if exit.is_success());
+        if let Some(agent) = &mut self.agent {
+            agent.end_run(uptime_ns.map(Duration::from_nanos));
+        }
+        // An agent's own account is the truth, and not its exit code.
+        let has_succeeded = match self.agent_end() {
+            Some(agent_end) => agent_end.outcome == AgentOutcome::Success,
+            None => matches!(&end, RunEnd::Exit(exit) if exit.is_success()),
+        };
         let is_final = self.handle.spec.restart.policy != RestartPolicy::Always;
         if has_succeeded && is_final && self.follow_up == (FollowUp::Undecided { unhealthy: false }) {
             self.finished = true;
             self.wanted = false;
         }
         self.end = Some(end);
+    }
+
+    /// How the latest run ended by the account of an agent; `None` for a process that is no agent, and during a run.
+    #[must_use]
+    pub fn agent_end(&self) -> Option<AgentEnd> {
+        self.handle.spec.agent.as_ref()?;
+        self.agent.as_ref()?.end
     }
 
     /// The exit of the latest run; `None` if no process exited in it.

@@ -60,7 +60,9 @@ const fn leaves_unchanged(from: &ProcessState, kind: &EventKind) -> bool {
         | K::OutputTail { .. }
         | K::OutputDropped { .. }
         | K::GroupSurvived { .. }
-        | K::OrphansEnded { .. } => true,
+        | K::OrphansEnded { .. }
+        // The session of a run is chosen before its start.
+        | K::Agent { .. } => true,
         K::SignalSent { .. } | K::SignalFailed { .. } | K::Adopted { .. } | K::Observed { .. } => alive,
         K::HealthChanged { .. } | K::Sampled { .. } | K::CredentialRotated { .. } => from.is_running(),
         K::PreStopEnded { .. } => matches!(from, ProcessState::Stopping),

@@ -40,6 +40,17 @@ pub enum LogItem<'a> {
     End,
 }
 
+/// What [`LogReader::advance`] has read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Advanced {
+    /// This number of bytes; at least one.
+    Bytes(usize),
+    /// The number of rotated files that were removed before they were read.
+    Gap(u64),
+    /// There is no more output yet.
+    End,
+}
+
 /// Reads one log file and its earlier generations, in order.
 #[derive(Debug)]
 pub struct LogReader {
@@ -129,13 +140,30 @@ impl LogReader {
     /// # Errors
     /// When a file cannot be read.
     pub fn next_item(&mut self) -> io::Result<LogItem<'_>> {
+        Ok(match self.advance()? {
+            Advanced::Bytes(count) => LogItem::Bytes(self.piece(count)),
+            Advanced::Gap(files) => LogItem::Gap(files),
+            Advanced::End => LogItem::End,
+        })
+    }
+
+    /// The first `count` bytes of the piece that was read last.
+    pub(crate) fn piece(&self, count: usize) -> &[u8] {
+        self.buffer.get(..count).unwrap_or_default()
+    }
+
+    /// Reads the next item, as [`next_item`](Self::next_item) does, but without a borrow of its bytes.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub(crate) fn advance(&mut self) -> io::Result<Advanced> {
         loop {
             if self.file.is_none() && !self.open()? {
                 let skipped = self.skip_removed()?;
                 if skipped == 0 {
-                    return Ok(LogItem::End);
+                    return Ok(Advanced::End);
                 }
-                return Ok(LogItem::Gap(skipped));
+                return Ok(Advanced::Gap(skipped));
             }
             // The file name is checked before the file is read. If the file was rotated by then, all its output is
             // already in it.
@@ -147,11 +175,11 @@ impl LogReader {
             };
             if read > 0 {
                 self.position.offset = self.position.offset.saturating_add(u64::try_from(read).unwrap_or(u64::MAX));
-                return Ok(LogItem::Bytes(self.buffer.get(..read).unwrap_or_default()));
+                return Ok(Advanced::Bytes(read));
             }
             match named {
                 Named::Same { length } if length < self.position.offset => self.begin_anew()?,
-                Named::Same { .. } => return Ok(LogItem::End),
+                Named::Same { .. } => return Ok(Advanced::End),
                 Named::Other | Named::Missing if self.is_rotated()? => {
                     self.file = None;
                     self.go_to(self.position.generation.saturating_add(1));
@@ -163,7 +191,7 @@ impl LogReader {
                 }
                 // The file or a directory above it was removed or renamed. The file stays open, since it may get its
                 // name back.
-                Named::Missing => return Ok(LogItem::End),
+                Named::Missing => return Ok(Advanced::End),
             }
         }
     }

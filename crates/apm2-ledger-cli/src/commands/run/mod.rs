@@ -27,7 +27,13 @@ pub(crate) mod watch;
 
 use std::{path::PathBuf, time::Duration};
 
-use apm2_model::{signal::Signal, spec::config::restart::RestartPolicy};
+use apm2_model::{
+    signal::Signal,
+    spec::{
+        agent_kind::AgentKind,
+        config::{agent::AgentChoice, restart::RestartPolicy},
+    },
+};
 use clap::{
     ValueHint,
     builder::{PossibleValuesParser, TypedValueParser as _},
@@ -69,7 +75,7 @@ use crate::{
 #[command(after_help = "\
 Examples:
   apm2-ledger run -- make -j4
-  cat prompt.md | apm2-ledger run --name agent -- claude -p
+  cat prompt.md | apm2-ledger run --agent auto -- claude -p --output-format stream-json --verbose
   apm2-ledger run --name tests --reason 'nightly' -- cargo test
   apm2-ledger run --name agent --restart on-failure --backoff 1s..1m -- agent --serve
   apm2-ledger run --name worker --env API_TOKEN --env MODE=batch --cwd /srv -- ./worker
@@ -116,12 +122,21 @@ pub(crate) struct RunArgs {
     /// or file), always or never. With two pipes, only the order within each is known
     #[arg(long, value_name = "WHEN", default_value = "auto", value_enum, hide_possible_values = true)]
     merge: MergeArg,
+    /// The command is an AI coding agent: record what it reports (sessions, turns, tools, tokens, cost, limits), and no contents.
+    /// auto goes by the name of the program
+    #[arg(long, value_name = "KIND", value_parser = agent_parser())]
+    agent: Option<AgentChoice>,
     /// Reason to record with the start
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     command: Vec<String>,
+}
+
+fn agent_parser() -> impl clap::builder::TypedValueParser<Value = AgentChoice> {
+    let names = std::iter::once("auto").chain(AgentKind::ALL.map(AgentKind::name));
+    PossibleValuesParser::new(names).try_map(|text| text.parse::<AgentChoice>())
 }
 
 fn policy_parser() -> impl clap::builder::TypedValueParser<Value = RestartPolicy> {

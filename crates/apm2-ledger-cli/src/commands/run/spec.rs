@@ -9,6 +9,7 @@ use std::{
 use apm2_model::spec::{
     ProcessSpec,
     config::{
+        agent::AgentConfig,
         log::LogConfig,
         restart::{OnBoot, RestartConfig},
         shutdown::ShutdownConfig,
@@ -48,6 +49,7 @@ pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
         on_boot: OnBoot::default(),
     };
     let shutdown = ShutdownConfig { signal: args.stop_signal, timeout: args.stop_timeout, ..ShutdownConfig::default() };
+    let agent = args.agent.map(|kind| AgentConfig { kind, ..AgentConfig::default() });
     let mut builder = ProcessSpec::builder()
         .name(args.name.unwrap_or_else(|| name_of(command)))
         .command(command)
@@ -58,6 +60,9 @@ pub(crate) fn from_args(args: RunArgs) -> Result<ProcessSpec, CliError> {
     // The path is made absolute, so that the record is unambiguous and the working directory of the daemon does not
     // matter.
     builder = builder.cwd(directory(args.cwd)?);
+    if let Some(agent) = agent {
+        builder = builder.agent(agent);
+    }
     for file in &args.env_file {
         for (name, value) in env_file::read(file)? {
             builder = builder.env(name, value);

@@ -52,6 +52,7 @@ bits! {
     PreStopEnded => "pre_stop_ended",
     OrphansEnded => "orphans_ended",
     EndUnobserved => "end_unobserved",
+    Agent => "agent",
 }
 
 /// A set of kinds of events.

@@ -1,6 +1,7 @@
-//! Serialization format of a process specification, version 1 and the additions of version 3. Only redacted
+//! Serialization format of a process specification, version 1 and the additions of versions 3 and 4. Only redacted
 //! specifications are serialized.
 
+pub(crate) mod agent;
 mod health;
 mod log;
 mod path;
@@ -12,7 +13,10 @@ use apm2_model::{
     duration::millis,
     spec::{
         ProcessSpec,
-        config::{credentials::CredentialConfig, health::HealthCheck, restart::OnBoot, shutdown::ShutdownConfig},
+        config::{
+            agent::AgentConfig, credentials::CredentialConfig, health::HealthCheck, restart::OnBoot,
+            shutdown::ShutdownConfig,
+        },
         id::ProcessId,
         redact::{mark::REDACTED, spec::RedactedSpec},
     },
@@ -21,9 +25,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
-    exit::{mirrored, signal},
+    exit::signal,
     id::Id,
+    mirrored::mirrored,
     spec::{
+        agent::AgentV4,
         health::HealthV1,
         log::LogV1,
         path::{bytes, path},
@@ -58,6 +64,13 @@ pub(crate) struct SpecV3 {
     stdin: Option<Vec<u8>>,
     /// Names of the environment variables of the health check, sorted.
     health_env_names: Vec<String>,
+}
+
+/// A specification of an agent.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SpecV4 {
+    base: SpecV3,
+    agent: AgentV4,
 }
 
 mirrored!(OnBootV3, OnBoot, AsBefore, Start, Stay);
@@ -131,6 +144,21 @@ impl From<&RedactedSpec> for SpecV3 {
     }
 }
 
+impl SpecV4 {
+    /// The record of `spec`, which has the settings `agent`.
+    pub(crate) fn new(spec: &RedactedSpec, agent: &AgentConfig) -> Self {
+        Self { base: spec.into(), agent: agent.into() }
+    }
+}
+
+impl SpecV4 {
+    /// Converts the specification of an event.
+    pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+        let agent = Some(self.agent.into());
+        Ok(RedactedSpec::from(ProcessSpec { agent, ..self.base.into_recorded()? }))
+    }
+}
+
 impl SpecV3 {
     /// Converts the specification of an event.
     ///
@@ -141,7 +169,8 @@ impl SpecV3 {
         if needs_version_3(&spec) { Ok(spec) } else { Err(RecordError::Range("version of a specification")) }
     }
 
-    /// Converts the specification of a stream snapshot, without masking it again. Snapshots always use version 3.
+    /// Converts the specification of a stream snapshot, without masking it again. Snapshots always use this version; the settings of
+    /// an agent are beside it.
     pub(crate) fn into_recorded(self) -> Result<ProcessSpec, RecordError> {
         let mut spec = self.base.into_plain()?;
         spec.restart.on_boot = self.on_boot.into();
@@ -193,6 +222,7 @@ impl SpecV1 {
             shutdown,
             credentials: self.credentials.map(CredentialsV1::into_config).transpose()?,
             stdin: None,
+            agent: None,
         })
     }
 }

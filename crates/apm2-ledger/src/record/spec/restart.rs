@@ -8,7 +8,7 @@ use apm2_model::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordError, exit::mirrored};
+use crate::record::{RecordError, mirrored::mirrored};
 
 mirrored!(PolicyV1, RestartPolicy, Never, OnFailure, Always);
 

@@ -59,6 +59,10 @@ fn mask(safe: &mut ProcessSpec, known: &Known) {
     for path in [&mut safe.cwd, &mut safe.stdin, &mut safe.log.stdout, &mut safe.log.stderr].into_iter().flatten() {
         *path = known.redact_path(path);
     }
+    if let Some(agent) = &mut safe.agent {
+        agent.first_args = known.redact_args(std::mem::take(&mut agent.first_args));
+        agent.resume_args = known.redact_args(std::mem::take(&mut agent.resume_args));
+    }
     if let Some(credentials) = &mut safe.credentials {
         credentials.profile = known.mask(&credentials.profile);
     }
@@ -107,6 +111,7 @@ impl fmt::Debug for ProcessSpec {
             .field("shutdown", &safe.shutdown)
             .field("credentials", &safe.credentials)
             .field("stdin", &safe.stdin)
+            .field("agent", &safe.agent)
             .finish()
     }
 }
@@ -124,6 +129,7 @@ fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
         BackoffConfig::Linear { initial, step, max } => all.extend([initial, step, max]),
         BackoffConfig::Exponential { initial, max, .. } => all.extend([initial, max]),
     }
+    all.extend(spec.agent.as_mut().map(|agent| &mut agent.limit_wait_max));
     if let Some(health) = &mut spec.health {
         all.extend([&mut health.interval, &mut health.timeout, &mut health.initial_delay, &mut health.grace_period]);
     }

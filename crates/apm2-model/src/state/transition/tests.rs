@@ -38,7 +38,7 @@ const fn letter(state: &ProcessState) -> char {
 
 /// For each kind of event, the next state in each state: the letter of another state, `=` for the same state, `-` where
 /// the event is refused.
-const FOLLOWING: [(&str, &str); 33] = [
+const FOLLOWING: [(&str, &str); 34] = [
     ("registered", "-------"),
     ("spec_changed", "======="),
     ("unregistered", "----==="),
@@ -62,6 +62,7 @@ const FOLLOWING: [(&str, &str); 33] = [
     ("sampled", "===----"),
     ("credential_rotated", "===----"),
     ("observed", "====---"),
+    ("agent", "======="),
     ("output_tail", "======="),
     ("output_dropped", "======="),
     ("pre_stop_ended", "---=---"),

@@ -7,9 +7,15 @@
 //! Lines are read from the log files, since the output does not pass through the supervisor. For that reason, a slow
 //! adapter does not delay the process, and adapters work only if output goes to files.
 
+pub(crate) mod agent;
+
 use std::time::Duration;
 
-use apm2_model::event::{kind::OutputSource, timestamp::Timestamp};
+use apm2_model::{
+    event::{agent::event::AgentEvent, exit::Exit, kind::OutputSource, timestamp::Timestamp},
+    spec::agent_kind::AgentKind,
+    state::agent::AgentState,
+};
 
 /// Largest length of an observation, in characters.
 pub const OBSERVATION_CHARS_MAX: usize = 500;
@@ -22,18 +28,34 @@ pub const RATE_INTERVAL: Duration = Duration::from_secs(600);
 
 /// An observation of an adapter, to be recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Observation {
-    /// The text of the observation. Secrets are masked and the text is cut to [`OBSERVATION_CHARS_MAX`] characters
-    /// before it is recorded.
-    pub detail: String,
+pub enum Observation {
+    /// A text, which is recorded as an `observed` event. Secrets are masked and the text is cut to
+    /// [`OBSERVATION_CHARS_MAX`] characters before it is recorded.
+    Text(String),
+    /// A report of an AI agent, which is recorded as an `agent` event.
+    Agent {
+        /// The kind of the agent.
+        agent: AgentKind,
+        /// The report.
+        event: AgentEvent,
+    },
 }
 
 impl Observation {
     /// An observation with this text.
     #[must_use]
     pub fn new(detail: &str) -> Self {
-        Self { detail: detail.to_owned() }
+        Self::Text(detail.to_owned())
     }
+}
+
+/// How a run has ended, for [`Adapter::end`].
+#[derive(Debug, Clone, Copy)]
+pub struct ObservedEnd {
+    /// The exit of the main process.
+    pub exit: Exit,
+    /// Whether a stop of the process was requested before.
+    pub was_stopped: bool,
 }
 
 /// The amount of output of a process.
@@ -79,13 +101,25 @@ pub trait Adapter: Send + Sync {
         false
     }
 
+    /// Whether the end of a run must wait until [`end`](Self::end) has got all lines of the run. Default: false.
+    fn hears_end(&self) -> bool {
+        false
+    }
+
     /// Called for each line of output.
-    fn line(&mut self, _line: Line<'_>) -> Vec<Observation> {
+    fn line(&mut self, _line: Line<'_>, _now: Timestamp) -> Vec<Observation> {
         Vec::new()
     }
 
-    /// Called when a run has begun, and when a run of an earlier supervisor was adopted.
-    fn begin(&mut self) {}
+    /// Called when a run has begun, and when a run of an earlier supervisor is taken over (`is_adopted`). `recorded` is what the
+    /// record says about the agent, if the process is one.
+    fn begin(&mut self, _recorded: Option<&AgentState>, _is_adopted: bool) {}
+
+    /// Called when the process has ended and all its lines were passed to [`line`](Self::line), before its end is recorded.
+    /// Called only if [`hears_end`](Self::hears_end) is true.
+    fn end(&mut self, _end: &ObservedEnd, _now: Timestamp) -> Vec<Observation> {
+        Vec::new()
+    }
 
     /// Called periodically while the process runs.
     fn tick(&mut self, _context: &AdapterContext<'_>) -> Vec<Observation> {
@@ -143,7 +177,7 @@ impl Adapter for BlackBox {
         "black-box"
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, _recorded: Option<&AgentState>, _is_adopted: bool) {
         self.is_silent = false;
         self.reported = None;
     }
@@ -161,18 +195,26 @@ pub struct LineSplitter {
 }
 
 impl LineSplitter {
-    /// Adds a piece of output of `source` and calls `line` for each completed line.
-    pub fn push(&mut self, source: OutputSource, piece: &[u8], mut line: impl FnMut(Line<'_>)) {
+    /// Adds a piece of output of `source` and calls `line` for each completed line, with the number of bytes of the piece up to
+    /// and with the end of the line.
+    pub fn push(&mut self, source: OutputSource, piece: &[u8], mut line: impl FnMut(Line<'_>, usize)) {
         let mut rest = piece;
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+        while let Some(end) = memchr::memchr(b'\n', rest) {
             let (head, tail) = rest.split_at(end);
             self.extend(head);
-            line(Line { source, bytes: &self.begun, is_cut: self.is_cut });
+            let used = piece.len() - tail.len() + 1;
+            line(Line { source, bytes: &self.begun, is_cut: self.is_cut }, used);
             self.begun.clear();
             self.is_cut = false;
             rest = tail.get(1..).unwrap_or_default();
         }
         self.extend(rest);
+    }
+
+    /// Whether a line has begun whose end is not there yet.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        !self.begun.is_empty()
     }
 
     fn extend(&mut self, bytes: &[u8]) {
@@ -192,13 +234,18 @@ mod tests {
     /// the seconds without output.
     fn observations(limit: Option<u64>, ticks: &[(u64, u64, u64)]) -> Vec<Vec<String>> {
         let mut adapter = BlackBox::new(limit.map(Duration::from_secs));
-        adapter.begin();
+        adapter.begin(None, false);
         let last_lines = || vec!["one".to_owned(), "and two".to_owned()];
         let tick = |(at, bytes, silent): &(u64, u64, u64)| {
             let meter = MeterReading { stdout_bytes: *bytes, stderr_bytes: 0, silent: Duration::from_secs(*silent) };
             let now = Timestamp { boot_id: Uuid::nil(), boot_ns: at * 1_000_000_000, wall_ns: 0 };
             let seen = adapter.tick(&AdapterContext { meter, now, last_lines: &last_lines });
-            seen.into_iter().map(|seen| seen.detail).collect()
+            seen.into_iter()
+                .map(|seen| match seen {
+                    Observation::Text(text) => text,
+                    Observation::Agent { event, .. } => event.name().to_owned(),
+                })
+                .collect()
         };
         ticks.iter().map(tick).collect()
     }
@@ -223,7 +270,7 @@ mod tests {
         for size in 1..text.len() {
             let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
             for piece in text.chunks(size) {
-                splitter.push(OutputSource::Stdout, piece, |line| lines.push(line.bytes.to_vec()));
+                splitter.push(OutputSource::Stdout, piece, |line, _| lines.push(line.bytes.to_vec()));
             }
             assert_eq!(lines, [&b"{\"type\":\"a\"}"[..], b"", b"{\"type\":\"b\"}"], "in pieces of {size}");
         }
@@ -233,7 +280,7 @@ mod tests {
     fn a_line_that_is_too_long_is_cut_and_marked() {
         let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
         let mut push = |piece: &[u8]| {
-            splitter.push(OutputSource::Stdout, piece, |line| lines.push((line.bytes.len(), line.is_cut)));
+            splitter.push(OutputSource::Stdout, piece, |line, _| lines.push((line.bytes.len(), line.is_cut)));
         };
         push(&vec![b'x'; LINE_BYTES_MAX + 1]);
         push(b"\nshort\n");

@@ -1,0 +1,612 @@
+//! Serialization format of the reports of agents, added in record version 4.
+
+use apm2_model::{
+    event::agent::{
+        class::FailureClass,
+        event::{AgentEvent, AgentPhase, LimitStatus, McpServer, SessionReason, SkippedLines, ToolCall, ToolCount},
+        label::Label,
+        outcome::AgentOutcome,
+        report::{AgentReport, OutputPosition},
+        usage::TokenUsage,
+    },
+    spec::agent_kind::AgentKind,
+    state::agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::record::{RecordError, mirrored::mirrored, stamp::StampV1};
+
+mirrored!(AgentKindV4, AgentKind, ClaudeCode, Codex, Gemini, OpenCode, QwenCode, Custom);
+
+mirrored!(ReasonV4, SessionReason, First, Resume, NotConfigured, ContextFull, ResumeInvalid, QuickFailures);
+
+mirrored!(OutcomeV4, AgentOutcome, Success, Failure, Aborted);
+
+mirrored!(LimitStatusV4, LimitStatus, Allowed, Warning, Rejected);
+
+mirrored!(PhaseV4, AgentPhase, Starting, Model, Tool, Finished);
+
+mirrored!(
+    ClassV4,
+    FailureClass,
+    Auth,
+    Billing,
+    RateLimit,
+    Overloaded,
+    Context,
+    Model,
+    Network,
+    Server,
+    Turns,
+    Budget,
+    Tool,
+    Aborted,
+    ResumeInvalid,
+    Permission,
+    Unknown
+);
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ReportV4 {
+    agent: AgentKindV4,
+    generation: u64,
+    offset: u64,
+    event: AgentEventV4,
+}
+
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct UsageV4 {
+    input: u64,
+    output: u64,
+    cache_read: u64,
+    cache_creation: u64,
+    reasoning: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct McpServerV4 {
+    name: String,
+    status: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct ToolCallV4 {
+    call_id: String,
+    tool: String,
+    mcp_server: Option<String>,
+    parent_call_id: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ToolCountV4 {
+    tool: String,
+    calls: u32,
+    failed: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+enum AgentEventV4 {
+    SessionChosen {
+        session_id: Option<String>,
+        is_resumed: bool,
+        reason: ReasonV4,
+    },
+    SessionStarted {
+        session_id: String,
+        model: Option<String>,
+        agent_version: Option<String>,
+        permission_mode: Option<String>,
+        is_resumed: bool,
+        mcp_servers: Vec<McpServerV4>,
+    },
+    TurnEnded {
+        turn: u32,
+        usage: UsageV4,
+        cost_micros: Option<u64>,
+        duration_ms: Option<u64>,
+        outcome: OutcomeV4,
+    },
+    ToolStarted {
+        call: ToolCallV4,
+        input_bytes: u64,
+    },
+    ToolEnded {
+        call: ToolCallV4,
+        is_ok: bool,
+        exit_code: Option<i32>,
+        duration_ms: Option<u64>,
+        output_bytes: u64,
+    },
+    ToolsSummarized {
+        tools: Vec<ToolCountV4>,
+        period_ms: u64,
+    },
+    PermissionDenied {
+        tool: String,
+        reason: Option<String>,
+    },
+    Retrying {
+        attempt: u32,
+        attempts_max: Option<u32>,
+        delay_ms: Option<u64>,
+        http_status: Option<u16>,
+        class: ClassV4,
+    },
+    RateLimited {
+        status: LimitStatusV4,
+        class: ClassV4,
+        window: Option<String>,
+        used_percent: Option<u8>,
+        resets_at: Option<i64>,
+    },
+    Failed {
+        class: ClassV4,
+        http_status: Option<u16>,
+    },
+    Finished {
+        outcome: OutcomeV4,
+        class: Option<ClassV4>,
+        is_permanent: bool,
+        usage: UsageV4,
+        cost_micros: Option<u64>,
+        turns: u32,
+        tool_calls: u32,
+        denials: u32,
+        background_tasks: u32,
+        is_reported: bool,
+    },
+    BackgroundChanged {
+        tasks: u32,
+    },
+    Compacted,
+    Stalled {
+        phase: PhaseV4,
+        tool: Option<String>,
+        silent_ms: u64,
+    },
+    LinesSkipped {
+        unknown: u64,
+        invalid: u64,
+        cut: u64,
+    },
+}
+
+fn text(label: &Label) -> String {
+    label.as_str().to_owned()
+}
+
+fn texts(label: Option<&Label>) -> Option<String> {
+    label.map(text)
+}
+
+/// The label with this text, which must have the form that a writer gives it.
+fn label(text: &str) -> Result<Label, RecordError> {
+    Label::new(text).filter(|label| label.as_str() == text).ok_or(RecordError::Range("name of an agent's report"))
+}
+
+fn labels(text: Option<String>) -> Result<Option<Label>, RecordError> {
+    text.as_deref().map(label).transpose()
+}
+
+impl From<TokenUsage> for UsageV4 {
+    fn from(usage: TokenUsage) -> Self {
+        let TokenUsage { input, output, cache_read, cache_creation, reasoning } = usage;
+        Self { input, output, cache_read, cache_creation, reasoning }
+    }
+}
+
+impl From<UsageV4> for TokenUsage {
+    fn from(record: UsageV4) -> Self {
+        let UsageV4 { input, output, cache_read, cache_creation, reasoning } = record;
+        Self { input, output, cache_read, cache_creation, reasoning }
+    }
+}
+
+impl From<&ToolCall> for ToolCallV4 {
+    fn from(call: &ToolCall) -> Self {
+        Self {
+            call_id: text(&call.call_id),
+            tool: text(&call.tool),
+            mcp_server: texts(call.mcp_server.as_ref()),
+            parent_call_id: texts(call.parent_call_id.as_ref()),
+        }
+    }
+}
+
+impl ToolCallV4 {
+    pub(crate) fn into_call(self) -> Result<ToolCall, RecordError> {
+        Ok(ToolCall {
+            call_id: label(&self.call_id)?,
+            tool: label(&self.tool)?,
+            mcp_server: labels(self.mcp_server)?,
+            parent_call_id: labels(self.parent_call_id)?,
+        })
+    }
+}
+
+impl From<&AgentReport> for ReportV4 {
+    fn from(report: &AgentReport) -> Self {
+        let OutputPosition { generation, offset } = report.read_to;
+        Self { agent: report.agent.into(), generation, offset, event: (&report.event).into() }
+    }
+}
+
+impl ReportV4 {
+    pub(crate) fn into_report(self) -> Result<AgentReport, RecordError> {
+        let read_to = OutputPosition { generation: self.generation, offset: self.offset };
+        Ok(AgentReport { agent: self.agent.into(), event: self.event.into_event()?, read_to })
+    }
+}
+
+impl From<&AgentEvent> for AgentEventV4 {
+    fn from(event: &AgentEvent) -> Self {
+        use AgentEvent as E;
+        match event {
+            E::SessionChosen { session_id, is_resumed, reason } => Self::SessionChosen {
+                session_id: texts(session_id.as_ref()),
+                is_resumed: *is_resumed,
+                reason: (*reason).into(),
+            },
+            E::SessionStarted { session_id, model, agent_version, permission_mode, is_resumed, mcp_servers } => {
+                let server = |server: &McpServer| McpServerV4 {
+                    name: text(&server.name),
+                    status: texts(server.status.as_ref()),
+                };
+                Self::SessionStarted {
+                    session_id: text(session_id),
+                    model: texts(model.as_ref()),
+                    agent_version: texts(agent_version.as_ref()),
+                    permission_mode: texts(permission_mode.as_ref()),
+                    is_resumed: *is_resumed,
+                    mcp_servers: mcp_servers.iter().map(server).collect(),
+                }
+            }
+            E::TurnEnded { turn, usage, cost_micros, duration_ms, outcome } => Self::TurnEnded {
+                turn: *turn,
+                usage: (*usage).into(),
+                cost_micros: *cost_micros,
+                duration_ms: *duration_ms,
+                outcome: (*outcome).into(),
+            },
+            E::ToolStarted { call, input_bytes } => Self::ToolStarted { call: call.into(), input_bytes: *input_bytes },
+            E::ToolEnded { call, is_ok, exit_code, duration_ms, output_bytes } => Self::ToolEnded {
+                call: call.into(),
+                is_ok: *is_ok,
+                exit_code: *exit_code,
+                duration_ms: *duration_ms,
+                output_bytes: *output_bytes,
+            },
+            E::ToolsSummarized { tools, period_ms } => {
+                let count = |count: &ToolCount| ToolCountV4 {
+                    tool: text(&count.tool),
+                    calls: count.calls,
+                    failed: count.failed,
+                };
+                Self::ToolsSummarized { tools: tools.iter().map(count).collect(), period_ms: *period_ms }
+            }
+            E::PermissionDenied { tool, reason } => {
+                Self::PermissionDenied { tool: text(tool), reason: texts(reason.as_ref()) }
+            }
+            E::Retrying { attempt, attempts_max, delay_ms, http_status, class } => Self::Retrying {
+                attempt: *attempt,
+                attempts_max: *attempts_max,
+                delay_ms: *delay_ms,
+                http_status: *http_status,
+                class: (*class).into(),
+            },
+            E::RateLimited { status, class, window, used_percent, resets_at } => Self::RateLimited {
+                status: (*status).into(),
+                class: (*class).into(),
+                window: texts(window.as_ref()),
+                used_percent: *used_percent,
+                resets_at: *resets_at,
+            },
+            E::Failed { class, http_status } => Self::Failed { class: (*class).into(), http_status: *http_status },
+            E::Finished {
+                outcome,
+                class,
+                is_permanent,
+                usage,
+                cost_micros,
+                turns,
+                tool_calls,
+                denials,
+                background_tasks,
+                is_reported,
+            } => Self::Finished {
+                outcome: (*outcome).into(),
+                class: class.map(Into::into),
+                is_permanent: *is_permanent,
+                usage: (*usage).into(),
+                cost_micros: *cost_micros,
+                turns: *turns,
+                tool_calls: *tool_calls,
+                denials: *denials,
+                background_tasks: *background_tasks,
+                is_reported: *is_reported,
+            },
+            E::BackgroundChanged { tasks } => Self::BackgroundChanged { tasks: *tasks },
+            E::Compacted => Self::Compacted,
+            E::Stalled { phase, tool, silent_ms } => {
+                Self::Stalled { phase: (*phase).into(), tool: texts(tool.as_ref()), silent_ms: *silent_ms }
+            }
+            E::LinesSkipped(SkippedLines { unknown, invalid, cut }) => {
+                Self::LinesSkipped { unknown: *unknown, invalid: *invalid, cut: *cut }
+            }
+        }
+    }
+}
+
+impl AgentEventV4 {
+    fn into_event(self) -> Result<AgentEvent, RecordError> {
+        use AgentEvent as E;
+        Ok(match self {
+            Self::SessionChosen { session_id, is_resumed, reason } => {
+                E::SessionChosen { session_id: labels(session_id)?, is_resumed, reason: reason.into() }
+            }
+            Self::SessionStarted { session_id, model, agent_version, permission_mode, is_resumed, mcp_servers } => {
+                let server =
+                    |server: McpServerV4| Ok(McpServer { name: label(&server.name)?, status: labels(server.status)? });
+                E::SessionStarted {
+                    session_id: label(&session_id)?,
+                    model: labels(model)?,
+                    agent_version: labels(agent_version)?,
+                    permission_mode: labels(permission_mode)?,
+                    is_resumed,
+                    mcp_servers: mcp_servers.into_iter().map(server).collect::<Result<_, RecordError>>()?,
+                }
+            }
+            Self::TurnEnded { turn, usage, cost_micros, duration_ms, outcome } => {
+                E::TurnEnded { turn, usage: usage.into(), cost_micros, duration_ms, outcome: outcome.into() }
+            }
+            Self::ToolStarted { call, input_bytes } => E::ToolStarted { call: call.into_call()?, input_bytes },
+            Self::ToolEnded { call, is_ok, exit_code, duration_ms, output_bytes } => {
+                E::ToolEnded { call: call.into_call()?, is_ok, exit_code, duration_ms, output_bytes }
+            }
+            Self::ToolsSummarized { tools, period_ms } => {
+                let count = |count: ToolCountV4| {
+                    Ok(ToolCount { tool: label(&count.tool)?, calls: count.calls, failed: count.failed })
+                };
+                let tools = tools.into_iter().map(count).collect::<Result<_, RecordError>>()?;
+                E::ToolsSummarized { tools, period_ms }
+            }
+            Self::PermissionDenied { tool, reason } => {
+                E::PermissionDenied { tool: label(&tool)?, reason: labels(reason)? }
+            }
+            Self::Retrying { attempt, attempts_max, delay_ms, http_status, class } => {
+                E::Retrying { attempt, attempts_max, delay_ms, http_status, class: class.into() }
+            }
+            Self::RateLimited { status, class, window, used_percent, resets_at } => E::RateLimited {
+                status: status.into(),
+                class: class.into(),
+                window: labels(window)?,
+                used_percent,
+                resets_at,
+            },
+            Self::Failed { class, http_status } => E::Failed { class: class.into(), http_status },
+            Self::Finished {
+                outcome,
+                class,
+                is_permanent,
+                usage,
+                cost_micros,
+                turns,
+                tool_calls,
+                denials,
+                background_tasks,
+                is_reported,
+            } => E::Finished {
+                outcome: outcome.into(),
+                class: class.map(Into::into),
+                is_permanent,
+                usage: usage.into(),
+                cost_micros,
+                turns,
+                tool_calls,
+                denials,
+                background_tasks,
+                is_reported,
+            },
+            Self::BackgroundChanged { tasks } => E::BackgroundChanged { tasks },
+            Self::Compacted => E::Compacted,
+            Self::Stalled { phase, tool, silent_ms } => {
+                E::Stalled { phase: phase.into(), tool: labels(tool)?, silent_ms }
+            }
+            Self::LinesSkipped { unknown, invalid, cut } => E::LinesSkipped(SkippedLines { unknown, invalid, cut }),
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct TotalsV4 {
+    usage: UsageV4,
+    cost_micros: u64,
+    turns: u32,
+    tool_calls: u32,
+    denials: u32,
+}
+
+impl From<AgentTotals> for TotalsV4 {
+    fn from(totals: AgentTotals) -> Self {
+        let AgentTotals { usage, cost_micros, turns, tool_calls, denials } = totals;
+        Self { usage: usage.into(), cost_micros, turns, tool_calls, denials }
+    }
+}
+
+impl From<TotalsV4> for AgentTotals {
+    fn from(record: TotalsV4) -> Self {
+        let TotalsV4 { usage, cost_micros, turns, tool_calls, denials } = record;
+        Self { usage: usage.into(), cost_micros, turns, tool_calls, denials }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionV4 {
+    id: String,
+    model: Option<String>,
+    agent_version: Option<String>,
+    is_resumed: bool,
+    totals: TotalsV4,
+    reported: ReportedV4,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReportedV4 {
+    turns: u32,
+    usage: UsageV4,
+    cost_micros: Option<u64>,
+}
+
+impl From<ReportedTurns> for ReportedV4 {
+    fn from(reported: ReportedTurns) -> Self {
+        let ReportedTurns { turns, usage, cost_micros } = reported;
+        Self { turns, usage: usage.into(), cost_micros }
+    }
+}
+
+impl From<ReportedV4> for ReportedTurns {
+    fn from(record: ReportedV4) -> Self {
+        let ReportedV4 { turns, usage, cost_micros } = record;
+        Self { turns, usage: usage.into(), cost_micros }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct LimitV4 {
+    status: LimitStatusV4,
+    class: ClassV4,
+    window: Option<String>,
+    resets_at: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EndV4 {
+    outcome: OutcomeV4,
+    class: Option<ClassV4>,
+    is_permanent: bool,
+}
+
+/// The state of an agent in a stream snapshot.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AgentStateV4 {
+    kind: AgentKindV4,
+    session: Option<SessionV4>,
+    phase: PhaseV4,
+    open_calls: Vec<(ToolCallV4, StampV1)>,
+    is_session_started: bool,
+    run: TotalsV4,
+    reported: ReportedV4,
+    agent_turns: u32,
+    is_finished: bool,
+    all: TotalsV4,
+    background_tasks: u32,
+    end: Option<EndV4>,
+    http_status: Option<u16>,
+    open_failure: Option<(ClassV4, Option<u16>)>,
+    limit: Option<LimitV4>,
+    goes_on: bool,
+    quick_failures: u32,
+    limited_runs: u32,
+    skipped: [u64; 3],
+    generation: u64,
+    offset: u64,
+    reported_at: StampV1,
+}
+
+impl From<&AgentState> for AgentStateV4 {
+    fn from(state: &AgentState) -> Self {
+        Self {
+            kind: state.kind.into(),
+            session: state.session.as_ref().map(|session| SessionV4 {
+                id: text(&session.id),
+                model: texts(session.model.as_ref()),
+                agent_version: texts(session.agent_version.as_ref()),
+                is_resumed: session.is_resumed,
+                totals: session.totals.into(),
+                reported: session.reported.into(),
+            }),
+            phase: state.phase.into(),
+            open_calls: state.open_calls.iter().map(|(call, began)| (call.into(), (*began).into())).collect(),
+            is_session_started: state.is_session_started,
+            run: state.run.into(),
+            reported: state.reported.into(),
+            agent_turns: state.agent_turns,
+            is_finished: state.is_finished,
+            all: state.all.into(),
+            background_tasks: state.background_tasks,
+            end: state.end.map(|end| EndV4 {
+                outcome: end.outcome.into(),
+                class: end.class.map(Into::into),
+                is_permanent: end.is_permanent,
+            }),
+            http_status: state.http_status,
+            open_failure: state.open_failure.map(|(class, status)| (class.into(), status)),
+            limit: state.limit.as_ref().map(|limit| LimitV4 {
+                status: limit.status.into(),
+                class: limit.class.into(),
+                window: texts(limit.window.as_ref()),
+                resets_at: limit.resets_at,
+            }),
+            goes_on: state.goes_on,
+            quick_failures: state.quick_failures,
+            limited_runs: state.limited_runs,
+            skipped: [state.skipped.unknown, state.skipped.invalid, state.skipped.cut],
+            generation: state.read_to.generation,
+            offset: state.read_to.offset,
+            reported_at: state.reported_at.into(),
+        }
+    }
+}
+
+impl AgentStateV4 {
+    pub(crate) fn into_state(self) -> Result<AgentState, RecordError> {
+        let session = |session: SessionV4| {
+            Ok::<_, RecordError>(AgentSession {
+                id: label(&session.id)?,
+                model: labels(session.model)?,
+                agent_version: labels(session.agent_version)?,
+                is_resumed: session.is_resumed,
+                totals: session.totals.into(),
+                reported: session.reported.into(),
+            })
+        };
+        let call = |(call, began): (ToolCallV4, StampV1)| Ok::<_, RecordError>((call.into_call()?, began.into()));
+        let limit = |limit: LimitV4| {
+            Ok::<_, RecordError>(AgentLimit {
+                status: limit.status.into(),
+                class: limit.class.into(),
+                window: labels(limit.window)?,
+                resets_at: limit.resets_at,
+            })
+        };
+        let end = |end: EndV4| AgentEnd {
+            outcome: end.outcome.into(),
+            class: end.class.map(Into::into),
+            is_permanent: end.is_permanent,
+        };
+        let [unknown, invalid, cut] = self.skipped;
+        Ok(AgentState {
+            kind: self.kind.into(),
+            session: self.session.map(session).transpose()?,
+            phase: self.phase.into(),
+            open_calls: self.open_calls.into_iter().map(call).collect::<Result<_, _>>()?,
+            is_session_started: self.is_session_started,
+            run: self.run.into(),
+            reported: self.reported.into(),
+            agent_turns: self.agent_turns,
+            is_finished: self.is_finished,
+            all: self.all.into(),
+            background_tasks: self.background_tasks,
+            end: self.end.map(end),
+            http_status: self.http_status,
+            open_failure: self.open_failure.map(|(class, status)| (class.into(), status)),
+            limit: self.limit.map(limit).transpose()?,
+            goes_on: self.goes_on,
+            quick_failures: self.quick_failures,
+            limited_runs: self.limited_runs,
+            skipped: SkippedLines { unknown, invalid, cut },
+            read_to: OutputPosition { generation: self.generation, offset: self.offset },
+            reported_at: self.reported_at.into(),
+        })
+    }
+}

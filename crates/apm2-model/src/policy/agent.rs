@@ -1,0 +1,121 @@
+//! What follows from the report with which an agent ended its run: a wait for a limit, a refusal, or an ordinary end. Which
+//! session the next run has.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::{
+    event::{
+        agent::{class::FailureClass, event::SessionReason, label::Label},
+        timestamp::Timestamp,
+    },
+    spec::{
+        agent_kind::AgentKind,
+        config::agent::{AgentConfig, OnContextFull},
+    },
+    state::agent::{AgentEnd, AgentState},
+};
+
+/// The wait after the first run that a limit without a known reset time ended. It doubles with each further such run.
+pub const LIMIT_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// The greatest random addition to a wait for a reset time, so that the processes of one account do not all start at once. For a
+/// short wait, it is at most a quarter of the wait.
+pub const RESET_JITTER_MAX: Duration = Duration::from_secs(60);
+
+/// Number of quick failures of resumed runs in a row after which the next run has a new session.
+pub const QUICK_FAILURES_MAX: u32 = 2;
+
+/// What an agent's report about its end means for the restart policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AgentVerdict {
+    /// The agent did what it was asked, whatever its exit code.
+    Succeeded,
+    /// The agent failed, whatever its exit code.
+    Failed,
+    /// A limit ended the run. The next run is started after this wait, and uses nothing of the restart budget.
+    Wait(Duration),
+    /// Another run would fail in the same way.
+    Refuse(FailureClass),
+}
+
+/// The verdict about the latest run of an agent. `None` if the agent has not reported an end.
+#[must_use]
+pub fn verdict(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Option<AgentVerdict> {
+    let end = agent.end?;
+    Some(match end.class {
+        None => AgentVerdict::Succeeded,
+        Some(FailureClass::RateLimit | FailureClass::Overloaded) => {
+            AgentVerdict::Wait(limit_wait(config, agent, now, random))
+        }
+        Some(class) if is_refused(config, &end, class) => AgentVerdict::Refuse(class),
+        Some(_) => AgentVerdict::Failed,
+    })
+}
+
+fn is_refused(config: &AgentConfig, end: &AgentEnd, class: FailureClass) -> bool {
+    match class {
+        FailureClass::Context => config.on_context_full == OnContextFull::Stop,
+        // The next run has a new session.
+        FailureClass::ResumeInvalid if !config.resume_args.is_empty() => false,
+        _ => end.is_permanent,
+    }
+}
+
+/// The wait until a limit is reset: until its reset time with a random addition, else 15 min doubling, and never longer than the
+/// settings allow.
+fn limit_wait(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Duration {
+    let resets_at = agent.limit.as_ref().and_then(|limit| limit.resets_at);
+    let until_reset = resets_at.and_then(|seconds| {
+        let left_ns = i128::from(seconds) * 1_000_000_000 - i128::from(now.wall_ns);
+        u64::try_from(left_ns).ok().map(Duration::from_nanos)
+    });
+    let wait = match until_reset {
+        Some(left) => left.saturating_add(share(RESET_JITTER_MAX.min(left / 4), random)),
+        None => {
+            let doublings = agent.limited_runs.saturating_sub(1).min(16);
+            LIMIT_WAIT.saturating_mul(1 << doublings)
+        }
+    };
+    wait.min(config.limit_wait_max)
+}
+
+/// The part `random / 2^32` of `max`.
+fn share(max: Duration, random: u32) -> Duration {
+    let nanos = (max.as_nanos() * u128::from(random)) >> u32::BITS;
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The session of the next run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NextSession {
+    /// The session to go on with; `None` for a new one.
+    pub resumed: Option<Label>,
+    /// Why this session was chosen.
+    pub reason: SessionReason,
+}
+
+/// Which session the next run has. Going on needs the settings for it, a known session, and no sign that going on fails.
+#[must_use]
+pub fn next_session(config: &AgentConfig, agent: Option<&AgentState>) -> NextSession {
+    let fresh = |reason| NextSession { resumed: None, reason };
+    let session = agent.and_then(|agent| agent.session.as_ref());
+    let (Some(agent), Some(session)) = (agent, session) else { return fresh(SessionReason::First) };
+    if config.resume_args.is_empty() {
+        return fresh(SessionReason::NotConfigured);
+    }
+    match agent.end.and_then(|end| end.class) {
+        Some(FailureClass::Context) => return fresh(SessionReason::ContextFull),
+        Some(FailureClass::ResumeInvalid) => return fresh(SessionReason::ResumeInvalid),
+        _ => {}
+    }
+    if agent.quick_failures >= QUICK_FAILURES_MAX {
+        return fresh(SessionReason::QuickFailures);
+    }
+    // `codex exec resume` with any other text begins a new session without a word.
+    if agent.kind == AgentKind::Codex && Uuid::parse_str(session.id.as_str()).is_err() {
+        return fresh(SessionReason::ResumeInvalid);
+    }
+    NextSession { resumed: Some(session.id.clone()), reason: SessionReason::Resume }
+}
