@@ -195,6 +195,8 @@ impl Observer {
         }
         let seen = self.adapter.end(end, now);
         kinds.extend(self.events(seen));
+        // Their buffers are not needed until the next run.
+        self.lines = Vec::new();
         kinds
     }
 

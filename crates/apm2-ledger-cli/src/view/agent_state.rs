@@ -1,9 +1,6 @@
 //! JSON view of the state of an agent.
 
-use apm2_model::{
-    event::agent::label::Label,
-    state::agent::{AgentEnd, AgentState},
-};
+use apm2_model::{event::agent::label::Label, state::agent::AgentState};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -52,10 +49,7 @@ impl<'a> AgentStateView<'a> {
             outcome: agent.end.map(|end| end.outcome.name()),
             class: agent.end.and_then(|end| end.class).map(|class| class.name()),
             http_status: agent.http_status,
-            resets_at: agent.limit.as_ref().and_then(|limit| limit.resets_at).and_then(reset_time).filter(|_| {
-                // A reset time of an earlier run says nothing about this one.
-                agent.end.is_none_or(|end| AgentEnd::is_limited(&end))
-            }),
+            resets_at: agent.reset_of_limit().and_then(reset_time),
             turns: agent.all.turns,
             tools: agent.all.tool_calls,
             denials: agent.all.denials,

@@ -4,7 +4,7 @@ use apm2_model::event::{
     Event,
     agent::{
         class::FailureClass,
-        event::{AgentEvent, SessionReason},
+        event::{AgentEvent, LimitStatus, SessionReason},
         label::Label,
     },
     kind::EventKind,
@@ -26,7 +26,9 @@ pub(crate) fn agent_ended(run: &RunEvents<'_>) -> Option<Cause> {
     let is_limited = matches!(class, Some(FailureClass::RateLimit | FailureClass::Overloaded));
     let limit = run.limit.filter(|_| is_limited);
     let resets_at = limit.and_then(report_of).and_then(|limit| match limit {
-        AgentEvent::RateLimited { resets_at, .. } => *resets_at,
+        AgentEvent::RateLimited { status: LimitStatus::Rejected, class: of, resets_at, .. } if Some(*of) == *class => {
+            *resets_at
+        }
         _ => None,
     });
     let kind =

@@ -66,8 +66,7 @@ fn is_refused(config: &AgentConfig, end: &AgentEnd, class: FailureClass) -> bool
 /// The wait until a limit is reset: until its reset time with a random addition, else 15 min doubling, and never longer than the
 /// settings allow.
 fn limit_wait(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Duration {
-    let resets_at = agent.limit.as_ref().and_then(|limit| limit.resets_at);
-    let until_reset = resets_at.and_then(|seconds| {
+    let until_reset = agent.reset_of_limit().and_then(|seconds| {
         let left_ns = i128::from(seconds) * 1_000_000_000 - i128::from(now.wall_ns);
         u64::try_from(left_ns).ok().map(Duration::from_nanos)
     });
@@ -119,3 +118,6 @@ pub fn next_session(config: &AgentConfig, agent: Option<&AgentState>) -> NextSes
     }
     NextSession { resumed: Some(session.id.clone()), reason: SessionReason::Resume }
 }
+
+#[cfg(test)]
+mod tests;

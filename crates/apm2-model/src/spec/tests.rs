@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     spec::{
         builder::{ProcessSpecBuilder, SpecError},
+        config::agent::AgentConfig,
         launch::{LaunchSpec, with_id, with_instances},
         validate::{INSTANCES_MAX, check},
     },
@@ -148,7 +149,7 @@ fn the_terminal_of_the_client_makes_no_other_launch() {
 /// A test case: a change of a valid launch, and a part of the resulting error; `None` where the launch stays valid.
 type Change = (fn(&mut LaunchSpec), Option<&'static str>);
 
-const CHANGES: [Change; 28] = [
+const CHANGES: [Change; 30] = [
     (|_| (), None),
     (|launch| launch.spec.name = "all".to_owned(), Some("every process")),
     (|launch| launch.spec.name = "-".to_owned(), Some("a name has 1 to 64")),
@@ -197,6 +198,14 @@ const CHANGES: [Change; 28] = [
             launch.spec.credentials = Some(CredentialConfig { variables, ..CredentialConfig::default() });
         },
         Some("credentials"),
+    ),
+    (|launch| launch.spec.agent = Some(AgentConfig::default()), None),
+    (
+        |launch| {
+            launch.spec.agent = Some(AgentConfig::default());
+            launch.spec.log.stdout = Some(PathBuf::from("/dev/null"));
+        },
+        Some("an agent needs a log"),
     ),
     (|launch| launch.umask = Some(0), None),
     (|launch| launch.group = Some(String::new()), None),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::spec::{
     config::{
-        log::LogConfig,
+        log::{LogConfig, is_nowhere},
         restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
     },
     launch::LaunchSpec,
@@ -49,6 +49,11 @@ pub fn check(launch: &LaunchSpec) -> Result<(), String> {
             "rotate_bytes and total_bytes_max are {LOG_BYTES_MIN} at least, and rotate_age {}",
             humantime::format_duration(LOG_AGE_MIN)
         ));
+    }
+    if launch.spec.agent.is_some() && launch.spec.log.stdout.as_deref().is_some_and(is_nowhere) {
+        return refuse(
+            "an agent needs a log of its stdout, from which its reports are read; leave out log.stdout".to_owned(),
+        );
     }
     if let Some(health) = &launch.spec.health {
         health.validate().or_else(refuse)?;

@@ -122,7 +122,7 @@ pub struct AgentState {
     pub http_status: Option<u16>,
     /// A failure that the agent reported and that no end of a turn or of the run has followed.
     pub open_failure: Option<(FailureClass, Option<u16>)>,
-    /// The limit that was reported last.
+    /// The limit that was reported last in the latest run.
     pub limit: Option<AgentLimit>,
     /// Whether the latest run was started to go on with a session.
     pub goes_on: bool,
@@ -186,6 +186,15 @@ impl AgentEnd {
 }
 
 impl AgentState {
+    /// When the limit is reset that ended the latest run, in seconds since the epoch. `None` if no limit ended it, or if the agent did not
+    /// say when that limit is reset: a limit of another class has another reset.
+    #[must_use]
+    pub fn reset_of_limit(&self) -> Option<i64> {
+        let class = self.end.filter(AgentEnd::is_limited)?.class?;
+        let limit = self.limit.as_ref().filter(|limit| limit.status == LimitStatus::Rejected && limit.class == class);
+        limit.and_then(|limit| limit.resets_at)
+    }
+
     /// The state of an agent that has reported nothing yet.
     #[must_use]
     pub fn new(kind: AgentKind, now: Timestamp) -> Self {
@@ -233,6 +242,7 @@ impl AgentState {
         self.end = None;
         self.http_status = None;
         self.open_failure = None;
+        self.limit = None;
     }
 
     /// Ends a run that lasted for `uptime`, if that is known. Counts quick failures of runs that went on with a session.
