@@ -1,6 +1,7 @@
 //! Human-readable output: words, tables and colours. This module only formats; other modules decide what a state means.
 
 pub(crate) mod agent;
+pub(crate) mod agent_line;
 pub(crate) mod color;
 pub(crate) mod cost;
 pub(crate) mod diff;
