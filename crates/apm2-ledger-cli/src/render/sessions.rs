@@ -9,6 +9,7 @@ use crate::{
     render::{
         agent,
         color::Style,
+        escape::escape,
         table::{
             Align::{Left, Right},
             Cell, Layout, Table,
@@ -17,13 +18,13 @@ use crate::{
     },
 };
 
-/// Prints a row for each session.
+/// Prints a row for each session, and below the row how to go on with it. That line is not truncated, so that it can be copied.
 pub(crate) fn table(out: &mut dyn Write, sessions: &Sessions, layout: Layout) -> io::Result<()> {
     let mut table = Table::new([
-        ("LAST SEEN", Left),
         ("NAME", Left),
         ("AGENT", Left),
         ("MODEL", Left),
+        ("LAST SEEN", Left),
         ("RUNS", Right),
         ("TURNS", Right),
         ("INPUT", Right),
@@ -31,17 +32,16 @@ pub(crate) fn table(out: &mut dyn Write, sessions: &Sessions, layout: Layout) ->
         ("COST", Right),
         ("OUTCOME", Left),
         ("FIRST SEEN", Left),
-        ("SESSION", Left),
-        ("RESUME WITH", Left),
     ]);
+    let mut resumes = Vec::new();
     for session in &sessions.all {
         let Some(stream) = sessions.agents.get(&session.stream) else { continue };
         let totals = session.spent.totals;
         table.push([
-            layout.zone.time(session.last_seen.wall()).into(),
             stream.handle.display_name().into(),
             session.kind.name().into(),
             session.model.as_ref().map_or(NOTHING, |model| model.as_str()).into(),
+            layout.zone.time(session.last_seen.wall()).into(),
             words::count(session.runs).into(),
             words::count(totals.turns.into()).into(),
             words::count(totals.usage.input).into(),
@@ -49,11 +49,21 @@ pub(crate) fn table(out: &mut dyn Write, sessions: &Sessions, layout: Layout) ->
             session.spent.cost_micros().map_or_else(|| NOTHING.to_owned(), agent::cost).into(),
             outcome(session.end),
             layout.zone.time(session.first_seen.wall()).into(),
-            session.id.as_str().into(),
-            resume(session).into(),
         ]);
+        resumes.push(resume(session));
     }
-    table.write(out, "", layout)
+    let mut rows = Vec::new();
+    table.write(&mut rows, "", layout)?;
+    let rows = String::from_utf8_lossy(&rows);
+    // The heading has no line below it.
+    let below = std::iter::once(None).chain(resumes.iter().map(Some));
+    for (row, below) in rows.lines().zip(below) {
+        writeln!(out, "{row}")?;
+        if let Some(resume) = below {
+            writeln!(out, "  {resume}")?;
+        }
+    }
+    Ok(())
 }
 
 fn outcome(end: Option<AgentEnd>) -> Cell {
@@ -63,7 +73,7 @@ fn outcome(end: Option<AgentEnd>) -> Cell {
     Cell::new(text).styled(style)
 }
 
-/// The command as it can be typed in a shell.
+/// The command as it can be typed in a shell; only the identifier where the command is not known.
 fn resume(session: &SessionRecord) -> String {
     let words = session.resume().unwrap_or_default();
     match words.split_first() {
@@ -71,6 +81,6 @@ fn resume(session: &SessionRecord) -> String {
             let args: Vec<String> = args.iter().map(ToString::to_string).collect();
             words::command_line(command, &args)
         }
-        None => NOTHING.to_owned(),
+        None => format!("session {}", escape(session.id.as_str())),
     }
 }

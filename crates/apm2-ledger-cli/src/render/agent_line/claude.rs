@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::render::{
-    agent_line::{call, dollars, ended, notice, prompt, reasoning, result, session, short, text, tokens},
+    agent_line::{call, dollars, ended, notice, number, prompt, reasoning, result, session, short, text, tokens_of},
     words::counted,
 };
 
@@ -71,6 +71,13 @@ fn end(value: &Value) -> String {
     // The result of a success repeats the last message.
     let why = text(value, "result").filter(|_| is_error).map(short);
     let turns = value.get("num_turns").and_then(Value::as_u64).map(|turns| counted(turns, "turn"));
-    let used = tokens(value.get("usage"), "input_tokens", "output_tokens");
-    ended(outcome, [why, turns, used, dollars(value.get("total_cost_usd"))])
+    ended(outcome, [why, turns, value.get("usage").and_then(used), dollars(value.get("total_cost_usd"))])
+}
+
+/// The tokens. The input of Claude Code is that beside the caches, that of Qwen Code, which says a total, contains them.
+fn used(usage: &Value) -> Option<String> {
+    let (input, output) = (number(usage, "input_tokens")?, number(usage, "output_tokens")?);
+    let of_caches = |name| number(usage, name).filter(|_| usage.get("total_tokens").is_none()).unwrap_or(0);
+    let caches = of_caches("cache_read_input_tokens").saturating_add(of_caches("cache_creation_input_tokens"));
+    Some(tokens_of(input.saturating_add(caches), output))
 }

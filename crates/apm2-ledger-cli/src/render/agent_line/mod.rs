@@ -134,8 +134,12 @@ fn ended(outcome: &str, facts: impl IntoIterator<Item = Option<String>>) -> Stri
 
 /// Input and output tokens of an object with members of these names.
 fn tokens(usage: Option<&Value>, input: &str, output: &str) -> Option<String> {
-    let (input, output) = (number(usage?, input)?, number(usage?, output)?);
-    Some(format!("{} tokens in, {} out", words::count(input), words::count(output)))
+    Some(tokens_of(number(usage?, input)?, number(usage?, output)?))
+}
+
+/// The tokens of the input, with those of both caches, and of the output.
+fn tokens_of(input: u64, output: u64) -> String {
+    format!("{} tokens in, {} out", words::count(input), words::count(output))
 }
 
 /// An amount in US dollars.

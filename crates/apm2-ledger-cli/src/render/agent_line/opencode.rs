@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::render::agent_line::{call, dollars, ended, notice, reasoning, result, text, tokens};
+use crate::render::agent_line::{call, dollars, ended, notice, number, reasoning, result, short, text, tokens_of};
 
 pub(super) fn line(value: &Value) -> Option<String> {
     let part = value.get("part");
@@ -36,7 +36,19 @@ fn tool(part: &Value) -> String {
 fn step(part: &Value) -> String {
     match text(part, "reason") {
         Some("tool-calls") => String::new(),
-        Some("stop") => ended("success", [tokens(part.get("tokens"), "input", "output"), dollars(part.get("cost"))]),
-        other => ended("failure", [other.map(super::short), dollars(part.get("cost"))]),
+        Some("stop") => ended("success", used(part)),
+        other => ended("failure", std::iter::once(other.map(short)).chain(used(part))),
     }
+}
+
+/// The tokens and the cost of the step. No line has those of the turn.
+fn used(part: &Value) -> [Option<String>; 2] {
+    let of_tokens = || {
+        let tokens = part.get("tokens")?;
+        let cache = |name| tokens.get("cache").and_then(|cache| number(cache, name)).unwrap_or(0);
+        let input = number(tokens, "input")?.saturating_add(cache("read")).saturating_add(cache("write"));
+        let output = number(tokens, "output")?.saturating_add(number(tokens, "reasoning").unwrap_or(0));
+        Some(format!("last step {}", tokens_of(input, output)))
+    };
+    [of_tokens(), dollars(part.get("cost"))]
 }

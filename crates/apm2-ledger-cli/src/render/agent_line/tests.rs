@@ -18,7 +18,7 @@ fn a_captured_run_of_each_agent_reads_like_a_conversation() {
     let expected = ["I will run it.", "→ Bash: echo hi", "← ok, 2 B", "It said hi. Done."];
     assert_eq!(claude.iter().skip(1).take(4).collect::<Vec<_>>(), expected);
     assert_eq!(claude[0], "= session d43c9386-1a4d-4b29-8f09-0bc5400b36a5, model claude-opus-5-5");
-    assert_eq!(claude[5], "= success, 2 turns, 2,000 tokens in, 84 out, $0.01");
+    assert_eq!(claude[5], "= success, 2 turns, 3,000 tokens in, 84 out, $0.01");
     let codex = captured("codex-0.169.0");
     assert_eq!(
         codex[2..],
@@ -50,7 +50,7 @@ fn a_captured_run_of_each_agent_reads_like_a_conversation() {
             "I will run it.",
             "→ bash: echo hi\n← ok, 3 B",
             "It said hi. Done.",
-            "= success, 700 tokens in, 35 out, $0.000784",
+            "= success, last step 1,000 tokens in, 42 out, $0.000784",
         ]
     );
     let qwen = captured("qwen-code-0.24.4");
