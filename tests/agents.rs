@@ -12,7 +12,7 @@ use crate::support::{Place, wait_until};
 const CANARY: &str = "canary-in-the-contents";
 
 /// Shell functions that print the lines of a session. `init ID`, `tool ID CALL`, `result ID JSON-members`.
-const LINES: &str = r#"
+pub(crate) const LINES: &str = r#"
 init() { printf '{"type":"system","subtype":"init","session_id":"%s","model":"model-5","tools":["Bash"],"mcp_servers":[],"permissionMode":"default","claude_code_version":"2.1.332","cwd":"/canary-in-the-contents"}\n' "$1"; }
 tool() {
   printf '{"type":"assistant","message":{"id":"m-%s","content":[{"type":"tool_use","id":"%s","name":"Bash","input":{"command":"canary-in-the-contents"}}],"usage":{"input_tokens":10,"output_tokens":2}},"session_id":"%s"}\n' "$2" "$2" "$1"
@@ -22,10 +22,10 @@ limit() { printf '{"type":"rate_limit_event","rate_limit_info":{"status":"reject
 result() { printf '{"type":"result","result":"canary-in-the-contents","session_id":"%s",%s}' "$1" "$2"; }
 "#;
 
-const SUCCESS: &str = r#""subtype":"success","is_error":false,"num_turns":1,"total_cost_usd":0.0125,"usage":{"input_tokens":100,"cache_creation_input_tokens":20,"cache_read_input_tokens":3,"output_tokens":7}"#;
+pub(crate) const SUCCESS: &str = r#""subtype":"success","is_error":false,"num_turns":1,"total_cost_usd":0.0125,"usage":{"input_tokens":100,"cache_creation_input_tokens":20,"cache_read_input_tokens":3,"output_tokens":7}"#;
 
 /// A daemon that supervises an agent named `a`, which is this script. `$2` is the session in its arguments.
-fn agent(script: &str, more: &str) -> Place {
+pub(crate) fn agent(script: &str, more: &str) -> Place {
     let place = Place::new();
     fs::write(place.path("agent.sh"), format!("{LINES}\n{script}")).unwrap();
     let ecosystem = format!(

@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 29] = [
+const COMMANDS: [&str; 31] = [
     "run",
     "up",
     "down",
@@ -16,6 +16,8 @@ const COMMANDS: [&str; 29] = [
     "why",
     "diff",
     "stats",
+    "cost",
+    "sessions",
     "logs",
     "tail",
     "replay",

@@ -11,6 +11,7 @@
 
 mod support;
 
+mod agent_use;
 mod agents;
 mod backup;
 mod bit_flip;

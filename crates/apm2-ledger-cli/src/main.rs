@@ -4,6 +4,7 @@
 //! prints text for people. The crate `apm2-ledger` implements the ledger (bytes, recovery, replay), and `apm2-core` the
 //! process control.
 
+mod agents;
 mod args;
 mod changed_streams;
 mod commands;

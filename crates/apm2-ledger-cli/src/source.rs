@@ -104,6 +104,17 @@ impl LedgerSource {
         self.find(text)?.streams.map_err(|unclear| CliError::from(FindError::from(unclear)).into())
     }
 
+    /// The instances that these texts name, each once.
+    ///
+    /// # Errors
+    /// A text names no process, or several.
+    pub(crate) fn all_named(&self, texts: &[String]) -> Result<Vec<StreamId>, ReadFailure> {
+        let mut ids = texts.iter().map(|id| self.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
+    }
+
     /// The events that answer `question`, in the order of the ledger.
     pub(crate) fn events_in_order(&self, question: &EventsQuestion) -> Result<Vec<Event>, ReadFailure> {
         let mut found = Vec::new();

@@ -42,6 +42,7 @@ enum Form {
 ///
 /// Reads the journal, also while a daemon records. An export as JSON lines without filters has every event with its record,
 /// and a header with the hash of the ledger: `apm2-ledger import` makes the same ledger of it. All else is an extract.
+/// As otlp, the reports of AI agents have attributes of the GenAI conventions, too (gen_ai.usage.input_tokens and others).
 /// In CSV, a text that begins like a formula has an apostrophe before it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -75,7 +76,7 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<i32, CliError>
         Form::Jsonl => Box::new(JsonLines { origin }),
         Form::Csv => Box::new(Csv),
         Form::Cloudevents => Box::new(CloudEvents { origin }),
-        Form::Otlp => Box::new(OtlpLogs::new(origin)),
+        Form::Otlp => Box::new(OtlpLogs::new(origin, reader.clone())),
     };
     let with_records = is_complete && args.form == Form::Jsonl;
     if with_records {

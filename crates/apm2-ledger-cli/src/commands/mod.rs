@@ -5,6 +5,7 @@ pub(crate) mod backoff;
 pub(crate) mod backup;
 pub(crate) mod completions;
 pub(crate) mod control;
+pub(crate) mod cost;
 pub(crate) mod daemon;
 pub(crate) mod diff;
 pub(crate) mod doctor;
@@ -21,6 +22,7 @@ pub(crate) mod restore;
 pub(crate) mod retain;
 pub(crate) mod run;
 pub(crate) mod salvage;
+pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod tail;
@@ -48,6 +50,8 @@ pub(crate) enum Command {
     Why(why::WhyArgs),
     Diff(diff::DiffArgs),
     Stats(stats::StatsArgs),
+    Cost(cost::CostArgs),
+    Sessions(sessions::SessionsArgs),
     Logs(logs::LogsArgs),
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
@@ -90,6 +94,8 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Why(args) => why::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
+        Command::Cost(args) => cost::run(&args, context),
+        Command::Sessions(args) => sessions::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),

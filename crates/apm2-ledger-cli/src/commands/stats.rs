@@ -93,18 +93,14 @@ fn read(
     context: &Context,
 ) -> Result<(Vec<InstanceStatistics>, Period), ReadFailure> {
     let end = source.head()?.end();
-    let mut ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();
-    ids.sort_unstable();
-    ids.dedup();
-    let to = context.moment(source, args.until, typed("--until", "--at"))?;
+    let ids = source.all_named(&args.ids)?;
     let since = match args.since {
-        None if ids.is_empty() => Some(At::Time(to.now.checked_sub_signed(PERIOD).unwrap_or(to.now))),
+        None if ids.is_empty() => {
+            let to = context.moment(source, args.until, typed("--until", "--at"))?.now;
+            Some(At::Time(to.checked_sub_signed(PERIOD).unwrap_or(to)))
+        }
         since => since,
     };
-    let from = since.map(|since| context.moment(source, Some(since), "--since")).transpose()?;
-    if from.is_some_and(|from| from.is_after(to, end)) {
-        return Err(CliError::usage(format!("--since is later than {}", typed("--until", "--at"))).into());
-    }
-    let period = Period::new(source, &ids, from, to, end)?;
+    let period = Period::requested(source, &ids, (since, args.until), end, context)?;
     Ok((InstanceStatistics::read(source, &ids, &period)?, period))
 }

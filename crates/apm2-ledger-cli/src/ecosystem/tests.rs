@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use apm2_model::spec::{
-    config::{credentials::CredentialSource, health::HealthCheck, log::NOWHERE},
+    config::{
+        agent::{SESSION, SESSION_ARGS},
+        credentials::CredentialSource,
+        health::HealthCheck,
+        log::NOWHERE,
+    },
     launch::LaunchSpec,
 };
 
@@ -122,5 +127,19 @@ fn there_are_as_many_instances_as_there_may_be() {
     for instances in [0, 1025] {
         let table = format!("[[process]]\nname = 'a'\ncommand = 'true'\ninstances = {instances}\n");
         assert!(launches(&table).is_err_and(|error| error.contains("1 to 1024")));
+    }
+}
+
+#[test]
+fn the_example_of_agents_is_accepted() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/example/agents.toml");
+    let launches = launches(&std::fs::read_to_string(example).unwrap()).unwrap();
+    let kinds: Vec<_> = launches.iter().map(|launch| launch.spec.agent.as_ref().unwrap().kind.to_string()).collect();
+    assert_eq!(kinds, ["claude-code", "codex", "gemini"]);
+    for LaunchSpec { spec, .. } in &launches {
+        let agent = spec.agent.as_ref().unwrap();
+        assert_eq!(spec.args.iter().filter(|arg| *arg == SESSION_ARGS).count(), 1, "{}", spec.name);
+        assert!(agent.resume_args.iter().any(|arg| arg == SESSION), "{}", spec.name);
+        assert!(!spec.args.iter().any(|arg| arg == "-p") || spec.name == "claude", "prompts are not arguments");
     }
 }

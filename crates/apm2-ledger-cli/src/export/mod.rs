@@ -2,9 +2,11 @@
 
 pub(crate) mod cloud_event;
 pub(crate) mod csv;
+pub(crate) mod gen_ai;
 pub(crate) mod jsonl;
 pub(crate) mod otlp;
 pub(crate) mod partial_file;
+pub(crate) mod severity;
 
 use std::io::{self, Write};
 

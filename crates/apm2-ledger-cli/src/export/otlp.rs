@@ -3,32 +3,33 @@
 
 use std::io::{self, Write};
 
+use apm2_ledger::Reader;
 use apm2_model::event::kind::EventKind;
 use serde_json::{Value, json};
 
 use crate::{
     context::write_jsonl,
-    export::{ExportForm, Exported, Origin},
+    export::{
+        ExportForm, Exported, Origin,
+        gen_ai::{self, GenAi},
+        severity::{ERROR, INFO, Severity, WARN},
+    },
     view::event::EventView,
 };
 
 /// The number of records in one request.
 const RECORDS_MAX: usize = 256;
 
-/// The severities of the OpenTelemetry log data model.
-const INFO: (u8, &str) = (9, "INFO");
-const WARN: (u8, &str) = (13, "WARN");
-const ERROR: (u8, &str) = (17, "ERROR");
-
 /// The form.
 pub(crate) struct OtlpLogs {
     origin: Origin,
+    gen_ai: GenAi,
     records: Vec<Value>,
 }
 
 impl OtlpLogs {
-    pub(crate) const fn new(origin: Origin) -> Self {
-        Self { origin, records: Vec::new() }
+    pub(crate) fn new(origin: Origin, reader: Reader) -> Self {
+        Self { origin, gen_ai: GenAi::new(reader), records: Vec::new() }
     }
 
     fn flush(&mut self, out: &mut dyn Write) -> io::Result<()> {
@@ -57,7 +58,7 @@ impl ExportForm for OtlpLogs {
     }
 
     fn event(&mut self, out: &mut dyn Write, exported: Exported<'_>) -> io::Result<()> {
-        self.records.push(record(exported)?);
+        self.records.push(record(exported, &mut self.gen_ai)?);
         if self.records.len() >= RECORDS_MAX { self.flush(out) } else { Ok(()) }
     }
 
@@ -66,7 +67,7 @@ impl ExportForm for OtlpLogs {
     }
 }
 
-fn record(exported: Exported<'_>) -> io::Result<Value> {
+fn record(exported: Exported<'_>, gen_ai: &mut GenAi) -> io::Result<Value> {
     let event = exported.event;
     let fields = serde_json::to_value(EventView::of(event, None))?;
     let (severity, severity_text) = severity(&event.kind);
@@ -76,6 +77,10 @@ fn record(exported: Exported<'_>) -> io::Result<Value> {
     }
     if let Some(pid) = fields.get("pid") {
         attributes.push(attribute("process.pid", pid));
+    }
+    if let EventKind::Agent { report } = &event.kind {
+        let of_agent = gen_ai.attributes(event, report, exported.name)?;
+        attributes.extend(of_agent.iter().map(|(key, value)| attribute(key, value)));
     }
     let fields = fields.as_object().into_iter().flatten();
     // The time has a field of its own. A null is a missing attribute.
@@ -97,8 +102,9 @@ fn record(exported: Exported<'_>) -> io::Result<Value> {
     }))
 }
 
-const fn severity(kind: &EventKind) -> (u8, &'static str) {
+const fn severity(kind: &EventKind) -> Severity {
     match kind {
+        EventKind::Agent { report } => gen_ai::severity(&report.event),
         EventKind::Crashed { .. } | EventKind::GroupSurvived { .. } | EventKind::OutputDropped { .. } => ERROR,
         EventKind::RestartRefused { rule } if rule.is_giving_up() => ERROR,
         EventKind::StoreRebuilt { .. } | EventKind::TailCut { .. } | EventKind::EndUnobserved { .. } => WARN,

@@ -1,7 +1,9 @@
 //! Human-readable output: words, tables and colours. This module only formats; other modules decide what a state means.
 
 pub(crate) mod agent;
+pub(crate) mod agent_line;
 pub(crate) mod color;
+pub(crate) mod cost;
 pub(crate) mod diff;
 pub(crate) mod disk;
 pub(crate) mod doctor;
@@ -9,6 +11,7 @@ pub(crate) mod escape;
 pub(crate) mod event;
 pub(crate) mod invisible;
 pub(crate) mod process;
+pub(crate) mod sessions;
 pub(crate) mod sparkline;
 pub(crate) mod stats;
 pub(crate) mod status;

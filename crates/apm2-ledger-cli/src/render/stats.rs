@@ -130,7 +130,8 @@ fn charts(out: &mut dyn Write, one: &InstanceStatistics, layout: Layout) -> io::
     table.write(out, "", layout)
 }
 
-fn interval(from: Timestamp, to: Timestamp, layout: Layout) -> String {
+/// A period with its length.
+pub(crate) fn interval(from: Timestamp, to: Timestamp, layout: Layout) -> String {
     let length = u64::try_from(to.wall_ns.saturating_sub(from.wall_ns)).unwrap_or(0);
     format!("{} to {} ({})", layout.zone.time(from.wall()), layout.zone.time(to.wall()), nanos(length))
 }

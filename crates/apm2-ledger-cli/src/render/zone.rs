@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use chrono::{DateTime, Local, SecondsFormat, Utc};
+use chrono::{DateTime, Local, NaiveDate, SecondsFormat, Utc};
 
 use crate::render::words::NOTHING;
 
@@ -40,6 +40,14 @@ impl Zone {
         match self {
             Self::Utc => format!("{} UTC", time.format("%H:%M")),
             Self::Local => time.with_timezone(&Local).format("%H:%M").to_string(),
+        }
+    }
+
+    /// The calendar day of a time.
+    pub(crate) fn day(self, time: DateTime<Utc>) -> NaiveDate {
+        match self {
+            Self::Utc => time.date_naive(),
+            Self::Local => time.with_timezone(&Local).date_naive(),
         }
     }
 

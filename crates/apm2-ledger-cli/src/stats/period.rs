@@ -11,8 +11,12 @@ use apm2_model::{
 };
 
 use crate::{
+    context::Context,
+    error::CliError,
     moment::Moment,
+    options::typed,
     source::{LedgerSource, ReadFailure},
+    time::At,
 };
 
 /// A period in the history of a ledger.
@@ -25,6 +29,26 @@ pub(crate) struct Period {
 }
 
 impl Period {
+    /// The period that the options `--since` and `--until` ask for. Without the first it begins with the first event of the
+    /// streams, and without the second it ends now. `end` is the last event that is read.
+    ///
+    /// # Errors
+    /// The beginning is later than the end, or the ledger ends before one of them.
+    pub(crate) fn requested(
+        source: &LedgerSource,
+        streams: &[StreamId],
+        (since, until): (Option<At>, Option<At>),
+        end: u64,
+        context: &Context,
+    ) -> Result<Self, ReadFailure> {
+        let to = context.moment(source, until, typed("--until", "--at"))?;
+        let from = since.map(|since| context.moment(source, Some(since), "--since")).transpose()?;
+        if from.is_some_and(|from| from.is_after(to, end)) {
+            return Err(CliError::usage(format!("--since is later than {}", typed("--until", "--at"))).into());
+        }
+        Self::new(source, streams, from, to, end)
+    }
+
     /// The period from `from` to `to`; `None` for `from` is the first event of the streams. `end` is the last event that
     /// is read.
     pub(crate) fn new(

@@ -5,6 +5,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod agent_state;
+pub(crate) mod cost;
 pub(crate) mod diff;
 pub(crate) mod disk;
 pub(crate) mod doctor;
@@ -14,6 +15,7 @@ pub(crate) mod handle;
 pub(crate) mod notice;
 pub(crate) mod run;
 pub(crate) mod salvage;
+pub(crate) mod sessions;
 pub(crate) mod spec;
 pub(crate) mod stats;
 pub(crate) mod why;

@@ -139,7 +139,8 @@ pub struct AgentState {
 }
 
 impl AgentTotals {
-    fn add(&mut self, other: Self) {
+    /// Adds other totals.
+    pub fn add(&mut self, other: Self) {
         self.usage = self.usage.plus(other.usage);
         self.cost_micros = self.cost_micros.saturating_add(other.cost_micros);
         self.turns = self.turns.saturating_add(other.turns);
@@ -148,7 +149,8 @@ impl AgentTotals {
     }
 
     /// What these totals have more than `earlier`, class by class.
-    fn beyond(self, earlier: Self) -> Self {
+    #[must_use]
+    pub fn beyond(self, earlier: Self) -> Self {
         let (now, before) = (self.usage, earlier.usage);
         Self {
             usage: TokenUsage {
@@ -229,8 +231,9 @@ impl AgentState {
         self.open_calls.last().map(|(call, _)| call)
     }
 
-    /// Begins a run: what is known of the latest run is reset. The session and all totals stay.
-    pub(crate) fn begin_run(&mut self) {
+    /// Begins a run: what is known of the latest run is reset. The session and all totals stay. For readers that apply the reports
+    /// alone, before the first report of each run; a [`Stream`](crate::state::stream::Stream) does it itself.
+    pub fn begin_run(&mut self) {
         self.phase = AgentPhase::Starting;
         self.open_calls.clear();
         self.is_session_started = false;
@@ -253,7 +256,7 @@ impl AgentState {
     }
 
     /// Applies one report.
-    pub(crate) fn apply(&mut self, report: &AgentReport, now: Timestamp) {
+    pub fn apply(&mut self, report: &AgentReport, now: Timestamp) {
         self.kind = report.agent;
         self.read_to = report.read_to;
         self.reported_at = now;

@@ -59,6 +59,7 @@ Examples:
   apm2-ledger logs agent --since '10m ago'
   apm2-ledger logs agent --run 3         the output of its third run
   apm2-ledger logs agent --stdout -n all | grep error
+  apm2-ledger logs agent --pretty -f     what an AI agent says and does, as text
   apm2-ledger --format jsonl logs agent -f | jq -r .text")]
 pub(crate) struct LogsArgs {
     /// Process ids, unique prefixes of ids (4 characters or more), names, NAME-INSTANCE
@@ -92,6 +93,10 @@ pub(crate) struct LogsArgs {
     /// Do not escape control characters on a terminal
     #[arg(long)]
     raw: bool,
+    /// Show the JSON lines of an AI agent as text: what it says, a short line for each tool call (→), result (←), prompt (>),
+    /// thought (~), notice (!) and end (=). Other lines are shown as they are
+    #[arg(long, conflicts_with = "raw")]
+    pretty: bool,
 }
 
 /// Largest number of attempts to print the last lines of an output that is rotated while it is read.
@@ -129,6 +134,9 @@ struct Log {
 }
 
 pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
+    if args.pretty && context.format != Format::Table {
+        return Err(CliError::usage("--pretty is text for people").with_hint("JSON has the lines as they were written"));
+    }
     let mut logs = find(args, context)?;
     let mut watch = FileWatch::new().map_err(|error| CliError::failed(format!("files cannot be watched: {error}")))?;
     if args.follow {
@@ -138,7 +146,7 @@ pub(crate) fn run(args: &LogsArgs, context: &Context) -> Result<i32, CliError> {
     // Endless output cannot be one JSON document, so `--follow` prints one JSON object per line.
     let is_endless = args.follow && context.format == Format::Json;
     let mut out = match if is_endless { Format::Jsonl } else { context.format } {
-        Format::Table => Printer::text(escapes, logs.len() > 1),
+        Format::Table => Printer::text(escapes, logs.len() > 1).with_pretty(args.pretty),
         Format::Json => Printer::array(),
         Format::Jsonl => Printer::objects(),
     };
@@ -171,7 +179,7 @@ fn follow(logs: &mut [Log], watch: &mut FileWatch, out: &mut Printer) -> Result<
         let mut wait = LOOK_MAX;
         for log in logs.iter_mut() {
             match log.begun.since().map(|since| UNFINISHED_MAX.saturating_sub(now.duration_since(since))) {
-                Some(Duration::ZERO) => log.begun.print(&log.origin, out)?,
+                Some(Duration::ZERO) => log.begun.print_unfinished(&log.origin, out)?,
                 Some(left) => wait = wait.min(left),
                 None => {}
             }

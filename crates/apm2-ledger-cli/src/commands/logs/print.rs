@@ -10,7 +10,7 @@ use apm2_model::{event::kind::OutputSource, spec::id::ProcessId};
 use serde::Serialize;
 
 use crate::{
-    render::escape::escape_bytes,
+    render::{agent_line::pretty, escape::escape_bytes},
     view::notice::{Notice, items},
 };
 
@@ -45,6 +45,8 @@ pub(crate) struct PartialLine {
     bytes: Vec<u8>,
     /// The time at which the last byte of the line was read.
     since: Option<Instant>,
+    /// Whether the text of the line was printed before its line feed was read.
+    is_ahead: bool,
 }
 
 impl PartialLine {
@@ -59,6 +61,9 @@ impl PartialLine {
             return out.write(bytes);
         }
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            if std::mem::take(&mut self.is_ahead) && piece == b"\n" {
+                continue;
+            }
             if self.bytes.is_empty() && piece.ends_with(b"\n") {
                 out.print(origin, piece)?;
                 continue;
@@ -70,6 +75,18 @@ impl PartialLine {
             }
         }
         Ok(())
+    }
+
+    /// Prints the incomplete line after a wait. An incomplete object cannot be shown as text: it is kept until more of it is read.
+    pub(crate) fn print_unfinished(&mut self, origin: &LineOrigin, out: &mut Printer) -> io::Result<()> {
+        if out.pretty && self.bytes.contains(&b'{') {
+            self.is_ahead = str::from_utf8(&self.bytes).is_ok_and(|line| pretty(line).is_some());
+            if !self.is_ahead {
+                self.since = None;
+                return Ok(());
+            }
+        }
+        self.print(origin, out)
     }
 
     /// Prints the incomplete line, if there is one.
@@ -112,6 +129,8 @@ struct LineView<'a> {
 pub(crate) struct Printer {
     out: BufWriter<Stdout>,
     escapes: bool,
+    /// Whether the JSON lines of an agent are printed as text.
+    pretty: bool,
     style: LogStyle,
     /// The source whose title was printed last.
     titled: Option<String>,
@@ -127,6 +146,11 @@ impl Printer {
         Self { escapes, ..Self::of(if has_titles { LogStyle::TitlesAbove } else { LogStyle::Plain }) }
     }
 
+    /// The same printer, which prints the JSON lines of an agent as text.
+    pub(crate) fn with_pretty(self, pretty: bool) -> Self {
+        Self { pretty, ..self }
+    }
+
     /// A printer of a JSON array.
     pub(crate) fn array() -> Self {
         Self::of(LogStyle::Array)
@@ -139,7 +163,7 @@ impl Printer {
 
     fn of(style: LogStyle) -> Self {
         let out = BufWriter::new(io::stdout());
-        Self { out, escapes: false, style, titled: None, open: None, objects: 0 }
+        Self { out, escapes: false, pretty: false, style, titled: None, open: None, objects: 0 }
     }
 
     /// Prints the beginning of the JSON document. If there is a notice about the whole result, it is the first object.
@@ -173,12 +197,13 @@ impl Printer {
 
     /// Whether bytes are printed unchanged and without a line buffer.
     fn is_plain(&self) -> bool {
-        self.style == LogStyle::Plain
+        self.style == LogStyle::Plain && !self.pretty
     }
 
     /// Largest number of bytes of a line that are buffered before the line is printed in parts.
     const fn bytes_max(&self) -> usize {
         match self.style {
+            _ if self.pretty => OBJECT_BYTES_MAX,
             LogStyle::Objects | LogStyle::Array => OBJECT_BYTES_MAX,
             LogStyle::Plain | LogStyle::TitlesAbove | LogStyle::TitlesInFront => LINE_BYTES_MAX,
         }
@@ -186,6 +211,12 @@ impl Printer {
 
     /// Prints a line, or a part of a line.
     fn print(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
+        let text = if self.pretty { str::from_utf8(line).ok().and_then(pretty) } else { None };
+        let Some(text) = text else { return self.print_line(origin, line) };
+        text.lines().try_for_each(|line| self.print_line(origin, format!("{line}\n").as_bytes()))
+    }
+
+    fn print_line(&mut self, origin: &LineOrigin, line: &[u8]) -> io::Result<()> {
         match self.style {
             LogStyle::Plain => self.write(line),
             LogStyle::TitlesAbove => {
