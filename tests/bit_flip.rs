@@ -102,6 +102,8 @@ fn the_table_names_the_events() {
     assert!(outcome.stdout.contains("broken") && outcome.stdout.contains("EVENTS"), "{}", outcome.stdout);
     let report: Value = place.run(&["--format", "jsonl", "verify"]).left_with(4).json();
     let first = report["findings"][0]["seqs"]["first"].to_string();
-    let line = outcome.stdout.lines().last().unwrap();
+    let mut table = outcome.stdout.lines().skip_while(|line| !line.contains("EVENTS")).skip(1);
+    let line = table.next().unwrap();
     assert!(line.contains(&first), "{line}");
+    assert!(outcome.stdout.contains("apm2-ledger salvage"), "{}", outcome.stdout);
 }
