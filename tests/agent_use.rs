@@ -59,7 +59,7 @@ fn tokens_and_cost_are_added_up_once_by_process_day_and_model() {
     assert!(rows(&days)[0]["day"].as_str().unwrap().starts_with("20"), "{days}");
     let table = place.run(&["cost"]).succeeded().stdout;
     let total = table.lines().last().unwrap().split_whitespace().collect::<Vec<_>>();
-    assert_eq!((total[0], total[3], total[7]), ("total", "1,256", "$0.02"), "{table}");
+    assert_eq!((total[0], total[3], total[7]), ("total", "1,256", "$0.03"), "{table}");
     place.run(&["cost", "plain"]).succeeded().said(&["no agent has reported anything"]);
     place.run(&["cost", "--since", "2026-01-31", "--until", "2026-01-30"]).left_with(2);
     place.run(&["cost", "nothing"]).left_with(3);

@@ -155,13 +155,13 @@ pub(crate) fn spent(usage: TokenUsage, cost_micros: Option<u64>) -> String {
     cost_micros.map_or_else(|| tokens.clone(), |micros| format!("{tokens}, {}", cost(micros)))
 }
 
-/// An amount of money, with the digits that show it.
+/// An amount of money: rounded to a cent, or exact if it is less than one.
 pub(crate) fn cost(micros: u64) -> String {
-    let dollars = micros / 1_000_000;
-    if micros >= MICROS_OF_CENT || micros == 0 {
-        return format!("${dollars}.{:02}", micros % 1_000_000 / MICROS_OF_CENT);
+    if micros > 0 && micros < MICROS_OF_CENT {
+        return format!("$0.{micros:06}");
     }
-    format!("${dollars}.{:06}", micros % 1_000_000)
+    let cents = micros.saturating_add(MICROS_OF_CENT / 2) / MICROS_OF_CENT;
+    format!("${}.{:02}", cents / 100, cents % 100)
 }
 
 fn tool(call: &ToolCall) -> String {
