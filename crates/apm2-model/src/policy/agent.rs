@@ -68,7 +68,7 @@ fn is_refused(config: &AgentConfig, end: &AgentEnd, class: FailureClass) -> bool
 fn limit_wait(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Duration {
     let until_reset = agent.reset_of_limit().and_then(|seconds| {
         let left_ns = i128::from(seconds) * 1_000_000_000 - i128::from(now.wall_ns);
-        u64::try_from(left_ns).ok().map(Duration::from_nanos)
+        (left_ns > 0).then(|| Duration::from_nanos(u64::try_from(left_ns).unwrap_or(u64::MAX)))
     });
     let wait = match until_reset {
         Some(left) => left.saturating_add(share(RESET_JITTER_MAX.min(left / 4), random)),
