@@ -145,7 +145,7 @@ pub(crate) const fn failure(class: FailureClass) -> &'static str {
         FailureClass::Aborted => "it was interrupted",
         FailureClass::ResumeInvalid => "its session cannot be resumed",
         FailureClass::Permission => "it was not permitted to do what it needed",
-        FailureClass::Unknown => "its request, its arguments or its settings were refused",
+        FailureClass::Unknown => "why is not known",
     }
 }
 
