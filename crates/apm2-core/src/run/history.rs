@@ -5,7 +5,13 @@ use std::{io, sync::Arc};
 
 use apm2_model::{
     event::{
-        NewEvent, actor::Actor, exit::RunEnd, kind::EventKind, origin::EventOrigin, stream_id::StreamId,
+        NewEvent,
+        actor::Actor,
+        agent::label::{LABEL_CHARS_MAX, Label},
+        exit::RunEnd,
+        kind::EventKind,
+        origin::EventOrigin,
+        stream_id::StreamId,
         timestamp::Clock,
     },
     recorder::{Recorded, Recorder},
@@ -113,10 +119,24 @@ fn masked(mut kind: EventKind, known: &Known) -> EventKind {
         EventKind::PreStopEnded { command, detail, .. } => texts.extend([command, detail]),
         EventKind::OutputTail { stdout, stderr } => texts.extend(stdout.iter_mut().chain(stderr)),
         EventKind::CredentialRotated { profile, .. } => texts.push(profile),
+        EventKind::Agent { report } => {
+            report.event.labels_mut().into_iter().for_each(|label| mask_label(label, known));
+        }
         _ => {}
     }
     texts.into_iter().for_each(|text| *text = known.mask(text));
     kind
+}
+
+/// Masks a name that an agent printed. A name that was cut may end with a part of a secret, which is left out.
+fn mask_label(label: &mut Label, known: &Known) {
+    let is_cut = label.as_str().chars().count() == LABEL_CHARS_MAX;
+    let text = label.as_str().as_bytes();
+    let whole = String::from_utf8_lossy(if is_cut { known.without_begun(text) } else { text });
+    let masked = known.mask(&whole);
+    if masked != label.as_str() {
+        *label = Label::new(&masked).unwrap_or_else(Label::redacted);
+    }
 }
 
 /// Converts an error of the recorder to a process error: events that the state does not allow, or an I/O error.
@@ -140,9 +160,16 @@ mod tests {
     use super::*;
     use apm2_model::{
         clock::SystemClock,
-        event::{Event, requester::Requester},
+        event::{
+            Event,
+            agent::{
+                event::{AgentEvent, McpServer, ToolCall},
+                report::{AgentReport, OutputPosition},
+            },
+            requester::Requester,
+        },
         recorder::NullRecorder,
-        spec::{ProcessSpec, redact::spec::RedactedSpec},
+        spec::{ProcessSpec, agent_kind::AgentKind, redact::spec::RedactedSpec},
     };
 
     /// A recorder that keeps the events in memory.
@@ -185,6 +212,25 @@ mod tests {
             }
             let budget = vec![EventKind::BudgetReset];
             history.record(&health, budget).unwrap();
+        }
+        for length in 0..LABEL_CHARS_MAX {
+            let label = Label::new(&format!("{}{secret}", "x".repeat(length))).unwrap();
+            let call = ToolCall { call_id: label.clone(), tool: label.clone(), mcp_server: None, parent_call_id: None };
+            let servers = vec![McpServer { name: label.clone(), status: Some(label.clone()) }];
+            let started = AgentEvent::SessionStarted {
+                session_id: label.clone(),
+                model: Some(label.clone()),
+                agent_version: Some(label.clone()),
+                permission_mode: Some(label.clone()),
+                is_resumed: false,
+                mcp_servers: servers,
+            };
+            for event in [started, AgentEvent::ToolStarted { call, input_bytes: 1 }] {
+                let (agent, read_to) = (AgentKind::Custom, OutputPosition::default());
+                let kind = EventKind::Agent { report: Box::new(AgentReport { agent, event, read_to }) };
+                let masked = format!("{:?}", masked(kind, &history.known));
+                assert!(!masked.contains(&secret[..3]), "{length}: {masked}");
+            }
         }
         for event in kept.0.lock().unwrap().iter().filter_map(|event| event.reason.as_ref()) {
             assert!(!event.contains(&secret[..3]) && event.chars().count() <= DETAIL_CHARS_MAX, "{event}");

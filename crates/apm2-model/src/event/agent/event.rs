@@ -262,7 +262,43 @@ pub enum AgentEvent {
     LinesSkipped(SkippedLines),
 }
 
+impl McpServer {
+    fn labels_mut(&mut self) -> impl Iterator<Item = &mut Label> {
+        std::iter::once(&mut self.name).chain(&mut self.status)
+    }
+}
+
+impl ToolCall {
+    fn labels_mut(&mut self) -> impl Iterator<Item = &mut Label> {
+        [&mut self.call_id, &mut self.tool].into_iter().chain(&mut self.mcp_server).chain(&mut self.parent_call_id)
+    }
+}
+
 impl AgentEvent {
+    /// All names in the report that the agent printed.
+    pub fn labels_mut(&mut self) -> Vec<&mut Label> {
+        match self {
+            Self::SessionChosen { session_id, .. } => session_id.iter_mut().collect(),
+            Self::SessionStarted { session_id, model, agent_version, permission_mode, mcp_servers, .. } => {
+                let facts = [model, agent_version, permission_mode].into_iter().flatten();
+                let servers = mcp_servers.iter_mut().flat_map(McpServer::labels_mut);
+                std::iter::once(session_id).chain(facts).chain(servers).collect()
+            }
+            Self::ToolStarted { call, .. } | Self::ToolEnded { call, .. } => call.labels_mut().collect(),
+            Self::ToolsSummarized { tools, .. } => tools.iter_mut().map(|count| &mut count.tool).collect(),
+            Self::PermissionDenied { tool, reason } => std::iter::once(tool).chain(reason).collect(),
+            Self::RateLimited { window, .. } => window.iter_mut().collect(),
+            Self::Stalled { tool, .. } => tool.iter_mut().collect(),
+            Self::TurnEnded { .. }
+            | Self::Retrying { .. }
+            | Self::Failed { .. }
+            | Self::Finished { .. }
+            | Self::BackgroundChanged { .. }
+            | Self::Compacted
+            | Self::LinesSkipped(_) => Vec::new(),
+        }
+    }
+
     /// The name of the report in `snake_case`, as used for `event` in JSON.
     #[must_use]
     pub const fn name(&self) -> &'static str {

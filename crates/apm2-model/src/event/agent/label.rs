@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::spec::redact::mark::REDACTED;
+
 /// Largest length of a label, in characters.
 pub const LABEL_CHARS_MAX: usize = 128;
 
@@ -16,6 +18,12 @@ impl Label {
         let cut: String =
             text.trim().chars().filter(|character| !character.is_control()).take(LABEL_CHARS_MAX).collect();
         (!cut.is_empty()).then(|| Self(cut.into_boxed_str()))
+    }
+
+    /// The label in place of a name that was masked as a whole.
+    #[must_use]
+    pub fn redacted() -> Self {
+        Self(REDACTED.into())
     }
 
     /// The text of the label.
