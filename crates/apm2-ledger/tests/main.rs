@@ -17,6 +17,7 @@ mod faults;
 mod full_disk;
 mod hard_links;
 mod import;
+mod kept_plain;
 mod kill;
 mod lost;
 mod migrate;

@@ -44,7 +44,7 @@ fn wait_until(dir: &Path, is_done: impl Fn() -> bool) {
 }
 
 /// Waits until every segment but the last is sealed.
-fn wait_until_sealed(dir: &Path) {
+pub(crate) fn wait_until_sealed(dir: &Path) {
     wait_until(dir, || sealed(dir).len() + 1 >= segments(dir).len());
 }
 
@@ -585,51 +585,4 @@ fn states_in_a_footer_that_are_not_those_of_the_events_are_found() {
     with_states(path, |states| drop(states.remove(0)));
     let findings = verify(dir.path(), &mut |_| {}).unwrap().findings;
     assert!(findings.len() == 1 && findings[0].message.contains("segment 3: the state of stream"), "{findings:?}");
-}
-
-/// A closed ledger with the plain files of its sealed segments still beside them, and the paths of these plain files.
-fn ledger_with_plain_files() -> (TempDir, Vec<Event>, Vec<PathBuf>) {
-    let dir = private_dir();
-    let ledger = Ledger::open_with(dir.path(), &sealed_segments()).unwrap();
-    fill(&ledger, stream(1), 120);
-    let events = all_events(&ledger);
-    wait_until_sealed(dir.path());
-    ledger.close().unwrap();
-    let mut plain = segments(dir.path());
-    plain.pop();
-    assert!(plain.len() > 2);
-    (dir, events, plain)
-}
-
-#[test]
-fn every_flipped_bit_in_a_plain_file_beside_its_sealed_segment_is_found_by_verify_and_changes_no_answer() {
-    let (dir, events, plain) = ledger_with_plain_files();
-    let report = verify(dir.path(), &mut |_| {}).unwrap();
-    assert!(report.findings.is_empty(), "{:?}", report.findings);
-    for (number, path) in plain.iter().enumerate() {
-        let bytes = fs::read(path).unwrap();
-        for (at, step) in (number..bytes.len()).step_by(1009).zip(0..) {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1 << (step % 8);
-            fs::write(path, damaged).unwrap();
-            let report = verify(dir.path(), &mut |_| {}).unwrap();
-            assert_eq!(report.findings.len(), 1, "byte {at} of {}: {:?}", path.display(), report.findings);
-            assert!(report.findings[0].message.contains("plain file"), "{:?}", report.findings);
-            let read: Vec<Event> = Reader::open(dir.path()).unwrap().events(1, u64::MAX).map(Result::unwrap).collect();
-            assert_eq!(read, events);
-        }
-        fs::write(path, bytes).unwrap();
-    }
-}
-
-#[test]
-fn a_plain_file_that_belongs_to_another_segment_or_ends_within_a_commit_is_found_by_verify() {
-    let (dir, _, plain) = ledger_with_plain_files();
-    let bytes = fs::read(&plain[0]).unwrap();
-    let in_first_commit = SegmentHeader::parse(&bytes).unwrap().to_bytes().len() + 50;
-    for other in [fs::read(&plain[1]).unwrap(), bytes[..in_first_commit].to_vec(), Vec::new()] {
-        fs::write(&plain[0], other).unwrap();
-        let report = verify(dir.path(), &mut |_| {}).unwrap();
-        assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-    }
 }

@@ -63,7 +63,7 @@ enum ActorInput {
     Measured(Option<Usage>),
     CheckDue,
     Checked(apm2_model::policy::health_monitor::ProbeResult),
-    WatchDue,
+    ObservationDue,
     /// The start environment with its credentials, or an error if the credentials could not be fetched.
     Fetched(Result<StartEnv, CredentialError>),
 }
@@ -121,7 +121,7 @@ pub(crate) struct InstanceActor {
 
 impl InstanceActor {
     pub(crate) fn new(
-        runner: ProcessRunner,
+        mut runner: ProcessRunner,
         launch: Arc<LaunchSpec>,
         is_launchable: bool,
         clock: Arc<dyn Clock>,
@@ -129,7 +129,6 @@ impl InstanceActor {
         flags: Flags,
         adapters: AdapterFactory,
     ) -> Self {
-        let mut runner = runner;
         let observer = SharedObserver::new(&launch, adapters(&launch), runner.captured_output());
         runner.end_observer = observer.clone().filter(SharedObserver::hears_end);
         let span = tracing::error_span!("instance", name = %runner.display_name());
@@ -250,7 +249,7 @@ impl InstanceActor {
             (self.sustained_at, ActorInput::Sustained),
             (self.health_task.due(), ActorInput::CheckDue),
             (self.sampler.due(), ActorInput::SampleDue),
-            (self.observed_at, ActorInput::WatchDue),
+            (self.observed_at, ActorInput::ObservationDue),
         ];
         deadlines.into_iter().filter_map(|(at, input)| Some((at?, input))).min_by_key(|(at, _)| *at)
     }
@@ -298,7 +297,7 @@ impl InstanceActor {
                 self.sampler.begin(identity, self.runner.view().run_variable());
             }
             ActorInput::Measured(usage) => self.measured(usage),
-            ActorInput::WatchDue => self.observe(),
+            ActorInput::ObservationDue => self.observe(),
             ActorInput::Fetched(given) => self.fetched(given),
         }
         self.finish_step();

@@ -10,6 +10,7 @@
 //! The module `codec` converts values to bytes.
 
 pub(crate) mod agent;
+pub(crate) mod agent_state;
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod id;

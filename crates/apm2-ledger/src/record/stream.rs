@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
-    agent::AgentStateV4,
+    agent_state::AgentStateV4,
     exit::{RestartRuleV1, RunEndV1, SnapshotIdentity, TriggerV1, signal},
     spec::{SpecV3, agent::AgentV4},
     stamp::StampV1,
