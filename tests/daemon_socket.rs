@@ -5,12 +5,19 @@ use std::{
     fs,
     os::unix::fs::FileTypeExt as _,
     path::Path,
+    thread,
     time::{Duration, Instant},
 };
 
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::Signal,
+};
 
-use crate::support::{Place, gone, helpers_of, wait_until};
+use crate::support::{Place, gone, helpers_of, send, wait_until};
+
+/// How long a keeper is stopped that answers late.
+const KEEPER_DELAY: Duration = Duration::from_secs(2);
 
 const NEVER: &str = "restart = { policy = 'never' }";
 
@@ -83,23 +90,53 @@ fn another_program_that_has_the_ledger_open_is_named_and_not_ended() {
     place.run(&["daemon", "--stop"]).succeeded().said(&["there is no daemon"]);
 }
 
-/// What the keeper holds is the next daemon's, though that does not find the keeper at once.
-#[test]
-fn a_keeper_makes_its_socket_again() {
-    let place = Place::supervising_script("while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7", NEVER);
-    let keepers = || helpers_of(&place.ledger(), &["keeper"]);
-    let (keeper, socket, pid) = (keepers(), place.ledger().join("keeper.sock"), place.pid_of("it"));
-    fs::remove_file(&socket).unwrap();
-    wait_until("the socket is there again", || is_socket(&socket).then_some(()));
-    assert_eq!(keepers(), keeper, "of the same keeper");
-    place.kill_daemon();
-    fs::write(place.path("go"), "").unwrap();
-    wait_until("it ends while nothing supervises it", || gone(pid).then_some(()));
-    fs::remove_file(&socket).unwrap();
+const LAST_LINE: &str = "while [ ! -e go ]; do sleep 0.01; done; echo the last line; exit 7";
+
+/// Starts `it` again with a new daemon, and checks that it records what happened while no daemon ran.
+fn assert_end_is_recovered(place: &Place) {
     place.run(&["start", "it"]).succeeded();
     let run = place.json(&["show", "it"])["runs"][0].clone();
     assert_eq!((&run["exit"]["code"], &run["exit"]["evidence"]), (&7.into(), &"recovered".into()), "{run}");
     assert!(place.run(&["logs", "it"]).succeeded().stdout.contains("the last line"));
-    assert_eq!(keepers(), keeper);
+}
+
+/// Kills the daemon, and lets `it` end afterwards.
+fn end_without_daemon(place: &Place) {
+    let pid = place.pid_of("it");
+    place.kill_daemon();
     fs::write(place.path("go"), "").unwrap();
+    wait_until("it ends while nothing supervises it", || gone(pid).then_some(()));
+}
+
+/// What the keeper holds is the next daemon's, though that does not find the keeper at once.
+#[test]
+fn a_keeper_makes_its_socket_again() {
+    let place = Place::supervising_script(LAST_LINE, NEVER);
+    let keepers = || helpers_of(&place.ledger(), &["keeper"]);
+    let (keeper, socket) = (keepers(), place.ledger().join("keeper.sock"));
+    fs::remove_file(&socket).unwrap();
+    wait_until("the socket is there again", || is_socket(&socket).then_some(()));
+    assert_eq!(keepers(), keeper, "of the same keeper");
+    end_without_daemon(&place);
+    fs::remove_file(&socket).unwrap();
+    assert_end_is_recovered(&place);
+    assert_eq!(keepers(), keeper);
+}
+
+/// As on a machine that is busy or was suspended: a keeper that is replaced loses the only descriptors of the output.
+#[test]
+fn a_keeper_that_answers_late_is_not_replaced() {
+    let place = Place::supervising_script(LAST_LINE, NEVER);
+    let keepers = || helpers_of(&place.ledger(), &["keeper"]);
+    let keeper = keepers();
+    end_without_daemon(&place);
+    send(keeper[0], Signal::SIGSTOP);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(KEEPER_DELAY);
+            send(keeper[0], Signal::SIGCONT);
+        });
+        assert_end_is_recovered(&place);
+    });
+    assert_eq!(keepers(), keeper);
 }

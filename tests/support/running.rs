@@ -76,6 +76,8 @@ impl Drop for Running {
             let status = child.try_wait().unwrap();
             if status.is_none() {
                 send(child.id(), Signal::SIGTERM);
+                // It may be suspended.
+                send(child.id(), Signal::SIGCONT);
             }
             status
         };

@@ -24,27 +24,20 @@ use apm2_model::event::identity::ProcessIdentity;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
-    net::{
-        Shutdown, SocketAddrUnix, shutdown,
-        sockopt::{Timeout, set_socket_timeout},
-    },
+    net::{Shutdown, SocketAddrUnix, shutdown},
 };
 
 use crate::{
     address::{FD_STORE_SOCKET, OnExisting, SocketFile, is_unanswered, short},
     fd_store::{
-        connect::{ANSWER_TIMEOUT, Handshake, exchange, handshake, handshake_within, listening},
+        connect::{Handshake, exchange, handshake, handshake_within, listening},
         message::{self, Message, Opcode},
         stored_fds::{StoredFds, stored_run},
     },
 };
 
-/// Timeout for reading the descriptors of a run of an earlier daemon. Only the store has these descriptors, so a slow
-/// store is not replaced immediately.
-const LEGACY_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// How long to wait for a running store to create its socket again. The store checks its socket once per second.
-const SOCKET_MAX: Duration = Duration::from_secs(3);
+const SOCKET_MAX: Duration = Duration::from_secs(10);
 
 /// Stores descriptors in a separate process. See the documentation of [`crate::fd_store`].
 pub struct FdStoreClient(Arc<Inner>);
@@ -282,11 +275,7 @@ impl FdStore for FdStoreClient {
 
     fn get(&self, run: &str) -> io::Result<Option<StoredRun>> {
         let mut state = self.0.state();
-        let connection = self.0.connection(&mut state)?;
-        set_socket_timeout(&*connection, Timeout::Recv, Some(LEGACY_TIMEOUT))?;
-        let asked = self.0.ask(&mut state, Opcode::Get, run, &[]);
-        set_socket_timeout(&*connection, Timeout::Recv, Some(ANSWER_TIMEOUT))?;
-        match stored_run(asked?)? {
+        match stored_run(self.0.ask(&mut state, Opcode::Get, run, &[])?)? {
             Some((held, stored)) => {
                 state.stored.insert(run.to_owned(), stored);
                 Ok(Some(held))

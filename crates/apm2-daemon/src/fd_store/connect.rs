@@ -22,8 +22,10 @@ use crate::{
     fd_store::message::{self, Message, Opcode},
 };
 
-/// Timeout for an answer. The store has no other work than to answer. A store that takes longer hangs, and is replaced.
-pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_millis(500);
+/// Timeout for an answer. A store that takes longer counts as hung, and is replaced. The timeout is long, because the
+/// descriptors of an earlier daemon's runs are lost with the store that is replaced, and because a process can be delayed by
+/// seconds on a machine that is busy, suspended or short of memory.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Interval of the connection attempts while a store creates its socket again.
 const SOCKET_POLL: Duration = Duration::from_millis(20);
