@@ -14,12 +14,23 @@ fn processes_that_ended_long_ago_are_retained() {
     assert_eq!((&nothing["archive"], &nothing["events"]), (&serde_json::Value::Null, &0.into()));
     assert!(place.run(&["retain", "--older-than", "1000y"]).succeeded().stdout.contains("old enough"));
     let plan = place.json(&["retain", "--older-than", "1d", "--dry-run"]);
-    assert_eq!(plan["dry_run"], true);
+    assert_eq!((&plan["dry_run"], &plan["removed_files"]), (&true.into(), &serde_json::json!([])));
+    // The logs of the first process that is gone, from the beginning of 1970.
+    let is_gone = |handle: &&serde_json::Value| handle["id"] == plan["processes"][0];
+    let name = listed.as_array().unwrap().iter().find(is_gone).unwrap()["name"].as_str().unwrap();
+    let log = place.ledger().join(format!("logs/{name}-0/stdout.log"));
+    std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+    std::fs::write(&log, "a line\n").unwrap();
+    std::fs::File::open(&log).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let path = format!("logs/{name}-0");
+    let text = place.run(&["retain", "--older-than", "1d", "--dry-run"]).succeeded().stdout;
+    assert!(text.lines().any(|line| line.starts_with("would be removed") && line.contains(&path)), "{text}");
     let done = place.json(&["retain", "--older-than", "1d"]);
     for field in ["archive", "first_seq", "last_seq", "events", "from", "until", "bytes", "processes", "kept_instances"]
     {
         assert_eq!(done[field], plan[field], "{field}");
     }
+    assert_eq!((&done["removed_files"][0]["path"], log.exists()), (&path.as_str().into(), false));
     let gone = done["processes"].as_array().unwrap();
     assert!(!gone.is_empty(), "{done}");
     assert_eq!(place.json(&["tail", "-n", "all"]), before);

@@ -60,25 +60,41 @@ pub enum Commits {
     Small,
 }
 
+/// When a process lived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Its events are recent, and it is still registered.
+    Recent,
+    /// It ended and was unregistered long ago.
+    Gone,
+}
+
+/// Age of the events of a process that is gone, in nanoseconds: 200 days.
+const GONE_AGE_NS: i64 = 200 * 24 * 60 * 60 * 1_000_000_000;
+
 /// Appends the complete history of one process.
 pub struct Fill {
     stream: StreamId,
     version: u64,
     commits: Commits,
+    lifetime: Lifetime,
 }
 
 impl Fill {
     const RUNS: u64 = 20;
     const SAMPLES: u64 = 46;
     /// Number of events for one process: a registration, and for each run a start request, a start, the change to
-    /// running, samples and an exit.
+    /// running, samples and an exit. A process that is gone has one more.
     pub const EVENTS_A_STREAM: u64 = 1 + Self::RUNS * (4 + Self::SAMPLES);
 
-    pub fn new(stream: StreamId, commits: Commits) -> Self {
-        Self { stream, version: 0, commits }
+    pub fn new(stream: StreamId, commits: Commits, lifetime: Lifetime) -> Self {
+        Self { stream, version: 0, commits, lifetime }
     }
 
-    fn append(&mut self, ledger: &Ledger, drafts: Vec<NewEvent>) {
+    fn append(&mut self, ledger: &Ledger, mut drafts: Vec<NewEvent>) {
+        if self.lifetime == Lifetime::Gone {
+            drafts.iter_mut().for_each(|draft| draft.stamp.wall_ns -= GONE_AGE_NS);
+        }
         let events = ledger.append(self.stream, self.version, drafts).expect("append");
         self.version += events.len() as u64;
     }
@@ -97,6 +113,9 @@ impl Fill {
             }
             let exit = Exit { outcome: ExitOutcome::Code(0), evidence: Evidence::Observed };
             self.append(ledger, vec![draft(stream, run, EventKind::Stopped { exit })]);
+        }
+        if self.lifetime == Lifetime::Gone {
+            self.append(ledger, vec![draft(stream, Self::RUNS, EventKind::Unregistered)]);
         }
     }
 }

@@ -62,7 +62,7 @@ fn questions(size: u64, id: StreamId) -> Vec<Question> {
 }
 
 /// The median time of `times` calls, in milliseconds.
-fn time(times: usize, mut ask: impl FnMut() -> Result<()>) -> Result<f64> {
+pub fn time(times: usize, mut ask: impl FnMut() -> Result<()>) -> Result<f64> {
     let ask_once = |_| {
         let began = Instant::now();
         ask()?;
@@ -72,7 +72,7 @@ fn time(times: usize, mut ask: impl FnMut() -> Result<()>) -> Result<f64> {
 }
 
 /// Runs the command once with its output thrown away.
-fn run(command: &Path, dir: &Path, args: &[String]) -> Result<()> {
+pub fn run(command: &Path, dir: &Path, args: &[String]) -> Result<()> {
     let output = Command::new(command).args(args).env("APM2_LEDGER_DIR", dir).stdout(Stdio::null()).output()?;
     // `logs` of a process without output is no success.
     let is_answered = output.status.success() || args.first().is_some_and(|arg| arg == "logs");
@@ -80,7 +80,7 @@ fn run(command: &Path, dir: &Path, args: &[String]) -> Result<()> {
 }
 
 /// A daemon of the ledger, which is stopped when this is dropped.
-struct Daemon<'a> {
+pub struct Daemon<'a> {
     command: &'a Path,
     dir: &'a Path,
     process: Child,
@@ -88,7 +88,7 @@ struct Daemon<'a> {
 
 impl<'a> Daemon<'a> {
     /// Starts a daemon, and waits until it answers. Returns the time that it took.
-    fn start(command: &'a Path, dir: &'a Path) -> Result<(Self, Duration)> {
+    pub fn start(command: &'a Path, dir: &'a Path) -> Result<(Self, Duration)> {
         let began = Instant::now();
         let process = Command::new(command).arg("daemon").env("APM2_LEDGER_DIR", dir).stderr(Stdio::null()).spawn()?;
         let daemon = Self { command, dir, process };
@@ -102,7 +102,7 @@ impl<'a> Daemon<'a> {
     }
 
     /// The resident memory of the daemon, in KiB.
-    fn resident_kib(&self) -> Result<u64> {
+    pub fn resident_kib(&self) -> Result<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS")?;
         Ok(line.trim_end_matches("kB").trim().parse()?)
@@ -170,7 +170,7 @@ fn last_wall_ns(reader: &Reader, end: u64) -> Result<i64> {
     Ok(last.stamp.wall_ns)
 }
 
-fn row(name: impl Display, times: &[f64], aim: Option<f64>) {
+pub fn row(name: impl Display, times: &[f64], aim: Option<f64>) {
     print!("{name:<52}");
     for time in times {
         if time.is_nan() { print!(" {:>9}", "-") } else { print!(" {time:>9.1}") }

@@ -169,7 +169,7 @@ pub use crate::{
     rebuild::{RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan},
     recovery::ExpectedLedger,
     restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
-    retain::{RetainProgress, Retained, error::RetainError, retain, retain_plan},
+    retain::{RetainProgress, Retained, error::RetainError, files::ProcessFile, retain, retain_plan},
     salvage::{
         REPORT_FILE as SALVAGE_REPORT_FILE, SalvageForm, SalvageProgress, UNPLACED_FILE as SALVAGE_UNPLACED_FILE,
         UnplacedEvent,

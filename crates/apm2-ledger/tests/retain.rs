@@ -33,7 +33,9 @@ fn at(seconds: i64) -> DateTime<Utc> {
 
 fn wait_until_sealed(dir: &Path) {
     let began = Instant::now();
-    while sealed(dir).len() + 1 < segments(dir).len() {
+    let is_unsealed = |path: &PathBuf| !path.with_extension("sealed").exists();
+    // The last segment is being written.
+    while segments(dir).iter().rev().skip(1).any(is_unsealed) {
         assert!(began.elapsed() < SEALED_WITHIN, "{} segments are sealed", sealed(dir).len());
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -261,6 +263,55 @@ fn retained_processes_are_found_and_not_listed() {
     assert_ledger(dir.path(), &events, &expected, done.last_seq);
     assert_eq!(retained(dir.path(), at(50_000)), None);
     assert_eq!(events_of(dir.path()), events);
+}
+
+/// Writes a file of 100 bytes below the directory of the ledger, last written at the beginning of 1970 or now.
+fn write_file(dir: &Path, name: &str, is_old: bool) {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, [b'x'; 100]).unwrap();
+    if is_old {
+        fs::File::open(&path).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    }
+}
+
+#[test]
+fn logs_and_launch_files_of_retained_processes_are_removed() {
+    let dir = ledger();
+    // A later process has the name of one that is gone.
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    ledger.append(stream(30), 0, vec![registered(stream(30), "p4")]).unwrap();
+    ledger.close().unwrap();
+    let launch = |number, extension| format!("launch/{}.{extension}", stream(number).process_id);
+    let (removed, kept) = (
+        ["logs/p1-0/stdout.log", "logs/p1-0/stdout.log.1", "logs/p1-7/stderr.log", &launch(2, "set-aside")],
+        [
+            "logs/p3-0/stdout.log",
+            "logs/p4-0/stdout.log",
+            "logs/p6-0/stdout.log",
+            "logs/p1-x/stdout.log",
+            "logs/p11-0/stdout.log",
+            "logs/notes-0",
+            &launch(3, "json"),
+            &launch(6, "set-aside"),
+        ],
+    );
+    for name in removed.iter().chain(&kept) {
+        write_file(dir.path(), name, true);
+    }
+    // Written later than the events that move.
+    write_file(dir.path(), "logs/p2-0/stdout.log", false);
+    write_file(dir.path(), "logs/p2-0/stdout.log.1", true);
+    let plan = retain_plan(dir.path(), at(50_000)).unwrap().unwrap();
+    let paths: Vec<&str> = plan.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, [launch(2, "set-aside").as_str(), "logs/p1-0", "logs/p1-7"]);
+    assert!(plan.files.iter().all(|file| file.bytes >= 100), "{:?}", plan.files);
+    assert!(removed.iter().all(|name| dir.path().join(name).exists()), "a plan changes nothing");
+    assert_eq!(retained(dir.path(), at(50_000)).unwrap(), plan);
+    assert!(paths.iter().all(|name| !dir.path().join(name).exists()));
+    let kept = kept.iter().chain(&["logs/p2-0/stdout.log", "logs/p2-0/stdout.log.1"]);
+    kept.for_each(|name| assert!(dir.path().join(name).exists(), "{name}"));
+    assert_sound(dir.path());
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::{
 };
 
 use apm2_daemon::owner::{Ownership, ownership};
-use apm2_ledger::{OpenError, Options, RetainError, RetainProgress, Retained, retain, retain_plan};
+use apm2_ledger::{OpenError, Options, ProcessFile, RetainError, RetainProgress, Retained, retain, retain_plan};
 use apm2_model::{causes::causes, clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
@@ -29,8 +29,9 @@ use crate::{
 /// The events up to the given age move, by whole journal segments: those whose events are all older, and that are sealed. They
 /// become one compressed file in the directory archive/ of the ledger, which is read back and checked before the segments are
 /// removed. Processes without later events that have ended and are not supervised any more are in the archive alone: `list`
-/// does not show them (`list --retained` does), and their ids are refused for new processes. `show`, `why`, `tail`, `export`
-/// and `verify` read the archives. An archive may be moved away: what needs its events then says so.
+/// does not show them (`list --retained` does), and their ids are refused for new processes. Their logs and launch files in the
+/// directory of the ledger are removed, but not logs of a name that another process has, or that were written later. `show`,
+/// `why`, `tail`, `export` and `verify` read the archives. An archive may be moved away: what needs its events then says so.
 ///
 /// When the command is interrupted, the ledger is as before, or has the archive, and the next start of a daemon or command that
 /// opens it finishes the rest. No daemon may have the ledger open: `apm2-ledger daemon --leave` ends it and leaves the
@@ -74,6 +75,14 @@ struct RetainView {
     instances: u64,
     /// The number of the other instances, whose states stay in the ledger.
     kept_instances: u64,
+    /// The logs and launch files that are removed, by their paths in the directory of the ledger.
+    removed_files: Vec<RemovedFileView>,
+}
+
+#[derive(Debug, Serialize)]
+struct RemovedFileView {
+    path: String,
+    bytes: u64,
 }
 
 impl RetainView {
@@ -92,7 +101,14 @@ impl RetainView {
             processes: retained.processes.iter().map(ToString::to_string).collect(),
             instances: retained.streams,
             kept_instances: retained.kept,
+            removed_files: retained.files.iter().map(RemovedFileView::new).collect(),
         }
+    }
+}
+
+impl RemovedFileView {
+    fn new(file: &ProcessFile) -> Self {
+        Self { path: file.path.clone(), bytes: file.bytes }
     }
 }
 
@@ -169,5 +185,9 @@ fn print(out: &mut dyn Write, view: &RetainView, layout: Layout) -> io::Result<(
     let moved = if view.dry_run { "would be in the archive alone" } else { "in the archive alone" };
     fact("processes", format!("{gone} {moved} ({})", counted(view.instances, "instance")).into());
     fact("kept", format!("{} with later events, or supervised", counted(view.kept_instances, "instance")).into());
+    let removed = if view.dry_run { "would be removed" } else { "removed" };
+    for file in &view.removed_files {
+        fact(removed, format!("{} ({})", file.path, bytes(file.bytes)).into());
+    }
     facts.write(out, "", layout)
 }

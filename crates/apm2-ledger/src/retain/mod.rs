@@ -6,12 +6,15 @@
 //! 2. The archive is written under a temporary name, synced, read back and checked as a whole, and renamed. The directory is
 //!    synced. Archives of an interrupted call that would begin with the same segment are removed before that: the journal has
 //!    their segments.
-//! 3. The file `base` of the journal is replaced (written, synced, renamed, directory synced). From now on the journal begins
+//! 3. The logs and launch files of the processes that are gone are removed. When that is interrupted, the next call does the rest,
+//!    since it finds the same processes gone.
+//! 4. The file `base` of the journal is replaced (written, synced, renamed, directory synced). From now on the journal begins
 //!    after the archive.
-//! 4. The ledger is opened and closed. Every opening removes the segments and catalogs before the base, and replaces a store that
+//! 5. The ledger is opened and closed. Every opening removes the segments and catalogs before the base, and replaces a store that
 //!    has events before it by a new one.
 
 pub(crate) mod error;
+pub(crate) mod files;
 mod gone;
 mod plan;
 
@@ -55,6 +58,7 @@ use crate::{
     record::encode_stream,
     retain::{
         error::RetainError,
+        files::{GoneProcesses, ProcessFile},
         gone::{Living, each_state},
         plan::Plan,
     },
@@ -90,6 +94,8 @@ pub struct Retained {
     pub streams: u64,
     /// Number of the other instances, whose states stay in the store.
     pub kept: u64,
+    /// The logs and launch files of the processes that are gone, which are removed.
+    pub files: Vec<ProcessFile>,
 }
 
 /// What is done at a moment.
@@ -137,7 +143,7 @@ pub fn retain(
     open_and_close(&lock, options)?;
     let Some(plan) = Plan::find(lock.dir(), wall_ns(before))? else { return Ok(None) };
     check_disk(lock.dir(), &plan)?;
-    let retained = write_all(lock.dir(), &plan, progress)?;
+    let retained = write_all(lock.dir(), &plan, wall_ns(before), progress)?;
     progress(RetainProgress::Finishing);
     open_and_close(&lock, options)?;
     Ok(Some(retained))
@@ -153,20 +159,22 @@ pub fn retain_plan(dir: &Path, before: DateTime<Utc>) -> Result<Option<Retained>
     some_segments(&opened)?;
     let Some(plan) = Plan::find(&opened, wall_ns(before))? else { return Ok(None) };
     check_disk(&opened, &plan)?;
-    let mut retained = report_of(&plan);
+    let (mut retained, mut gone) = (report_of(&plan), GoneProcesses::default());
     each_stream(&opened, &plan, &mut |stream, is_gone| {
-        retained.add(&stream, is_gone);
+        retained.add(&stream, is_gone, &mut gone);
         Ok(())
     })?;
+    retained.files = gone.files(&Reader::of_journal(opened)?, wall_ns(before))?;
     Ok(Some(retained))
 }
 
 impl Retained {
-    fn add(&mut self, stream: &Stream, is_gone: bool) {
+    fn add(&mut self, stream: &Stream, is_gone: bool, gone: &mut GoneProcesses) {
         if !is_gone {
             self.kept += 1;
             return;
         }
+        gone.add(stream);
         self.streams += 1;
         if self.processes.last() != Some(&stream.id.process_id) {
             self.processes.push(stream.id.process_id);
@@ -187,6 +195,7 @@ fn report_of(plan: &Plan) -> Retained {
         processes: Vec::new(),
         streams: 0,
         kept: 0,
+        files: Vec::new(),
     }
 }
 
@@ -227,20 +236,21 @@ fn each_stream(
     failed.map_or(Ok(()), Err)
 }
 
-/// Steps 2 and 3.
+/// Steps 2 to 4.
 fn write_all(
     dir: &Arc<LedgerDir>,
     plan: &Plan,
+    before_ns: i64,
     progress: &mut dyn FnMut(RetainProgress),
 ) -> Result<Retained, RetainError> {
-    let mut retained = report_of(plan);
+    let (mut retained, mut gone) = (report_of(plan), GoneProcesses::default());
     let (mut states, mut names) = (Vec::new(), BTreeSet::new());
     let tables = ArchiveTables::build(|add| {
         each_stream(dir, plan, &mut |stream, is_gone| {
             let unreadable = |source| ReadError::Record { seq: stream.last_seq, source };
             let record = encode_stream(&stream).map_err(unreadable)?;
             add(stream.id, is_gone, &record)?;
-            retained.add(&stream, is_gone);
+            retained.add(&stream, is_gone, &mut gone);
             if !is_gone {
                 names.insert((stream.handle.spec.name.clone(), stream.id.process_id));
                 states.push((stream.id, record));
@@ -258,6 +268,8 @@ fn write_all(
     };
     let base = base.encode()?;
     write_archive(dir, plan, tables, system_version, progress)?;
+    let files = gone.files(&Reader::of_journal(Arc::clone(dir))?, before_ns)?;
+    retained.files = files::remove(dir, files).map_err(RetainError::io(dir.named()))?;
     replace_base(dir, plan, &base, states.len())?;
     Ok(retained)
 }
@@ -362,7 +374,7 @@ fn check_archive(path: &Path, plan: &Plan, progress: &mut dyn FnMut(RetainProgre
     }
 }
 
-/// Step 3. The base is read back under another name before it is replaced.
+/// Step 4. The base is read back under another name before it is replaced.
 fn replace_base(dir: &LedgerDir, plan: &Plan, bytes: &[u8], states: usize) -> Result<(), RetainError> {
     let (journal, archives) = (dir.at().join(JOURNAL_DIR), dir.at().join(ARCHIVE_DIR));
     let unchecked = archives.join(UNCHECKED_BASE);
