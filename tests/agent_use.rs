@@ -99,6 +99,18 @@ fn each_session_is_listed_with_its_runs_and_the_command_that_goes_on_with_it() {
 }
 
 #[test]
+fn the_command_that_goes_on_with_a_session_needs_no_prompt() {
+    let place = Place::new();
+    for (agent, line, resume) in [
+        ("codex", r#"{"type":"thread.started","thread_id":"s-1"}"#, json!(["codex", "resume", "s-1"])),
+        ("opencode", r#"{"type":"step_start","sessionID":"s-1"}"#, json!(["opencode", "--session", "s-1"])),
+    ] {
+        place.run(&["run", "--name", agent, "--agent", agent, "--", "echo", line]);
+        assert_eq!(place.json(&["sessions", agent])[0]["resume"], resume);
+    }
+}
+
+#[test]
 fn a_resumed_session_is_one_session_in_each_way_of_reading() {
     let script = format!(
         "init $2; if [ ! -e once ]; then : > once; tool $2 c-1; exit 1; fi; tool $2 c-2; result $2 '{SUCCESS}'"

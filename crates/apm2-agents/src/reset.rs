@@ -10,6 +10,9 @@ const SECS_PER_DAY: i64 = 86_400;
 /// A time of day that passed less than this long ago is meant as today: the agent cuts seconds off.
 const PASSED_SLACK_SECS: i64 = 120;
 
+/// Codex CLI cuts the seconds off the time of a reset. This is the end of the minute: a request before the reset is refused again.
+const CUT_SECS_MAX: i64 = SECS_PER_MINUTE;
+
 /// Longest time to a reset that is believed.
 const RESET_SECS_MAX: i64 = 60 * SECS_PER_DAY;
 
@@ -22,8 +25,8 @@ pub(crate) const fn seconds(now: &Timestamp) -> i64 {
 
 /// The time in `… try again at 5:01 PM`, `… try again at Nov 26th, 2026 5:01 PM` or `… try again in 1m30s`, in seconds since the epoch.
 ///
-/// A time of day has neither a date nor a time zone: it is the next such time in the zone that is `utc_offset_secs` east of UTC, to the
-/// minute.
+/// A time of day has neither a date nor a time zone: it is the next such time in the zone that is `utc_offset_secs` east of UTC. The
+/// result is the end of that minute.
 pub(crate) fn from_text(text: &str, now: &Timestamp, utc_offset_secs: i32) -> Option<i64> {
     let text = text.to_ascii_lowercase();
     if let Some((_, rest)) = text.split_once("try again at ") {
@@ -65,12 +68,12 @@ fn at(text: &str, now: i64, offset: i64) -> Option<i64> {
         let year = number(words.next()?.trim_end_matches(','))?;
         let of_day = time_of_day(words.next()?, words.next().unwrap_or_default())?;
         let days = days_from_civil(year, i64::try_from(month).ok()? + 1, day)?;
-        return Some(days * SECS_PER_DAY + of_day - offset);
+        return Some(days * SECS_PER_DAY + of_day + CUT_SECS_MAX - offset);
     }
     let of_day = time_of_day(first, words.next().unwrap_or_default())?;
     let today = local.div_euclid(SECS_PER_DAY) * SECS_PER_DAY + of_day;
     let next = if today + PASSED_SLACK_SECS < local { today + SECS_PER_DAY } else { today };
-    Some(next - offset)
+    Some(next + CUT_SECS_MAX - offset)
 }
 
 /// The seconds from midnight to `5:01` and `pm`, `5:01pm` or `17:01`.
@@ -177,14 +180,18 @@ mod tests {
     fn a_time_of_day_is_the_next_one_in_the_zone() {
         assert_eq!(utc("2026-11-25T15:44:48Z"), Some(NOW));
         assert_eq!(utc("2026-11-25T16:44:48.25+01:00"), Some(NOW));
-        assert_eq!(text("or try again at 5:01 PM.", 0), utc("2026-11-25T17:01:00Z"));
-        assert_eq!(text("Try again at 5:01 PM.", 3600), utc("2026-11-25T16:01:00Z"));
-        assert_eq!(text("try again at 5:01 AM", 0), utc("2026-11-26T05:01:00Z"));
-        assert_eq!(text("try again at 12:30 AM", -5 * 3600), utc("2026-11-26T05:30:00Z"));
-        assert_eq!(text("try again at 3:44 PM", 0), utc("2026-11-25T15:44:00Z"), "seconds are cut off");
-        assert_eq!(text("try again at 3:42pm", 0), utc("2026-11-26T15:42:00Z"));
-        assert_eq!(text("try again at 17:01.", 0), utc("2026-11-25T17:01:00Z"));
-        assert_eq!(text("try again at Nov 26th, 2026 5:01 PM.", 7200), utc("2026-11-26T15:01:00Z"));
+        assert_eq!(text("or try again at 5:01 PM.", 0), utc("2026-11-25T17:02:00Z"));
+        assert_eq!(text("Try again at 5:01 PM.", 3600), utc("2026-11-25T16:02:00Z"));
+        assert_eq!(text("try again at 5:01 AM", 0), utc("2026-11-26T05:02:00Z"));
+        assert_eq!(text("try again at 12:30 AM", -5 * 3600), utc("2026-11-26T05:31:00Z"));
+        assert_eq!(
+            text("try again at 3:44 PM", 0),
+            utc("2026-11-25T15:45:00Z"),
+            "seconds are cut off: it is between 15:44:00 and 15:44:59"
+        );
+        assert_eq!(text("try again at 3:42pm", 0), utc("2026-11-26T15:43:00Z"));
+        assert_eq!(text("try again at 17:01.", 0), utc("2026-11-25T17:02:00Z"));
+        assert_eq!(text("try again at Nov 26th, 2026 5:01 PM.", 7200), utc("2026-11-26T15:02:00Z"));
         assert_eq!(text("try again at noon", 0), None);
         assert_eq!(text("try again at 5:99 PM", 0), None);
     }

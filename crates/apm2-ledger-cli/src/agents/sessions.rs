@@ -120,7 +120,8 @@ impl SessionRecord {
         }
     }
 
-    /// The command that goes on with the session, as words; `None` for an agent whose command is not known.
+    /// The command that goes on with the session on a terminal, as words; `None` for an agent whose command is not known. `codex exec
+    /// resume` and `opencode run --session` would refuse to start without a prompt.
     pub(crate) fn resume(&self) -> Option<Vec<&str>> {
         let id = self.id.as_str();
         // An identifier comes from the output of a program. One that looks like an option is not put into a command.
@@ -129,9 +130,9 @@ impl SessionRecord {
         }
         Some(match self.kind {
             AgentKind::ClaudeCode => vec!["claude", "--resume", id],
-            AgentKind::Codex => vec!["codex", "exec", "resume", id],
+            AgentKind::Codex => vec!["codex", "resume", id],
             AgentKind::Gemini => vec!["gemini", "--resume", id],
-            AgentKind::OpenCode => vec!["opencode", "run", "--session", id],
+            AgentKind::OpenCode => vec!["opencode", "--session", id],
             AgentKind::QwenCode => vec!["qwen", "--resume", id],
             AgentKind::Custom => return None,
         })
