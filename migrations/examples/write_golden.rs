@@ -1,8 +1,8 @@
 //! Writes the golden files: `cargo run -p apm2-migrations --example write_golden DIR`.
 //!
 //! The files are the golden ledger of the current format version, `DIR/v2/`, the encoded events of the sample history,
-//! `DIR/v1-events.txt`, and the encoded events that need record version 2, 3 or 4, `DIR/records-v2.txt` to
-//! `DIR/records-v4.txt`.
+//! `DIR/v1-events.txt`, and the encoded events that need record versions 2 to 5, `DIR/records-v2.txt` to
+//! `DIR/records-v5.txt`.
 //!
 //! Golden files are written once, when a format version is introduced, and are never changed. So existing files are not
 //! overwritten.
@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("records-v2.txt", sample::records_v2::events()),
         ("records-v3.txt", sample::records_v3::events()),
         ("records-v4.txt", sample::records_v4::events()),
+        ("records-v5.txt", sample::records_v5::events()),
     ];
     for (name, events) in records {
         if !golden.join(name).exists() {

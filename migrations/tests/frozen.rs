@@ -163,7 +163,8 @@ fn restart_rule(rule: now::RestartRule) -> v1::RestartRule {
         now::RestartRule::StopRequested => v1::RestartRule::StopRequested,
         now::RestartRule::SpawnBudgetSpent { .. }
         | now::RestartRule::LaunchUnknown
-        | now::RestartRule::AgentFailed { .. } => {
+        | now::RestartRule::AgentFailed { .. }
+        | now::RestartRule::AgentStopped { .. } => {
             unreachable!("version 1 has no such rule")
         }
     }

@@ -1,4 +1,4 @@
-//! Record versions 2 to 4: golden bytes of the events that the previous version cannot represent.
+//! Record versions 2 to 5: golden bytes of the events that the previous version cannot represent.
 
 use std::{collections::BTreeSet, fs};
 
@@ -40,9 +40,15 @@ fn the_golden_bytes_of_version_4_are_what_is_written_and_mean_what_they_meant() 
 }
 
 #[test]
+fn the_golden_bytes_of_version_5_are_what_is_written_and_mean_what_they_meant() {
+    check("records-v5.txt", 5, &sample::records_v5::events());
+}
+
+#[test]
 fn every_kind_has_golden_bytes_under_its_name() {
     let read = |name| fs::read_to_string(golden::path(name)).unwrap();
-    let golden = read("v1-events.txt") + &read("records-v2.txt") + &read("records-v3.txt") + &read("records-v4.txt");
+    let versions = ["v1-events.txt", "records-v2.txt", "records-v3.txt", "records-v4.txt", "records-v5.txt"];
+    let golden = versions.map(read).concat();
     let recorded: BTreeSet<&str> = golden.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(recorded, BTreeSet::from(EventKind::NAMES));
 }

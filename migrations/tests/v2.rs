@@ -130,10 +130,10 @@ fn a_sealed_segment_of_known_events_is_what_it_was() {
         block.kinds &= (1 << KINDS_BITS) - 1;
     }
     for (state, before) in written.states.values_mut().zip(before.states.values()) {
-        assert_eq!((state[0], before[0]), (8, 6));
+        assert_eq!((state[0], before[0]), (9, 6));
         state.splice(..3, [6]);
-        // No settings of an agent, and no state of one.
-        assert_eq!(state.split_off(state.len() - 2), [0, 0]);
+        // No stop by a policy for agents, no settings of an agent, and no state of one.
+        assert_eq!(state.split_off(state.len() - 3), [0, 0, 0]);
     }
     assert_eq!(written, before);
 }

@@ -7,6 +7,7 @@ use apm2_model::{
         agent::{
             event::{AgentEvent, AgentPhase, SkippedLines},
             label::Label,
+            usage::TokenUsage,
         },
         exit::Exit,
         kind::OutputSource,
@@ -133,6 +134,12 @@ impl AgentReader {
     #[must_use]
     pub fn background_tasks(&self) -> u32 {
         self.tracker.background.count()
+    }
+
+    /// The tokens of the turn in progress, as far as the agent has said them.
+    #[must_use]
+    pub const fn usage_in_turn(&self) -> TokenUsage {
+        self.tracker.messages.sum()
     }
 
     /// How often the last tool call was made in a row with the same arguments; 0 before the first call.

@@ -37,6 +37,8 @@ pub struct RunOnRecord {
     pub agent_turns: u32,
     /// The sum of the usage of each `TurnEnded` of the run.
     pub usage: TokenUsage,
+    /// The usage in the last `UsageSoFar` of the run that no `TurnEnded` or `Finished` followed.
+    pub in_turn: TokenUsage,
     /// The sum of the cost of each `TurnEnded` of the run; `None` if none has a cost.
     pub cost_micros: Option<u64>,
     /// The number of tool calls of the run: each `ToolStarted`, each `ToolEnded` without a `ToolStarted`, and the calls of each

@@ -21,6 +21,10 @@ pub enum ProcessError {
     #[error("invalid state for operation: {0}")]
     InvalidState(String),
 
+    /// Nothing is left of a budget of an agent, so it is not started.
+    #[error("not started: {0}")]
+    BudgetSpent(String),
+
     /// A signal could not be delivered.
     #[error("failed to send signal: {0}")]
     SignalFailed(String),
@@ -39,6 +43,7 @@ impl ProcessError {
             Self::NotFound(text) => Self::NotFound(text.clone()),
             Self::AlreadyExists(text) => Self::AlreadyExists(text.clone()),
             Self::InvalidState(text) => Self::InvalidState(text.clone()),
+            Self::BudgetSpent(text) => Self::BudgetSpent(text.clone()),
             Self::SignalFailed(text) => Self::SignalFailed(text.clone()),
             Self::Io(error) => Self::Io(std::io::Error::new(error.kind(), causes(error))),
         }

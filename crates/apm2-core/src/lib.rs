@@ -23,8 +23,10 @@ pub use os::notify;
 pub mod agent {
     pub use apm2_model::{
         event::agent::{
+            breach::{BudgetBreach, BudgetKind, BudgetScope},
             class::FailureClass,
             event::{AgentEvent, AgentPhase, LimitStatus, McpServer, SessionReason, SkippedLines, ToolCall, ToolCount},
+            finding::AgentFinding,
             label::Label,
             outcome::AgentOutcome,
             report::{AgentReport, OutputPosition},
@@ -33,9 +35,18 @@ pub mod agent {
         policy::agent::{AgentVerdict, NextSession, next_session, verdict},
         spec::{
             agent_kind::AgentKind,
-            config::agent::{AgentChoice, AgentConfig, OnContextFull},
+            config::{
+                agent::{AgentChoice, AgentConfig, OnContextFull},
+                agent_budget::{AgentBudget, AgentBudgets},
+                agent_loop::AgentLoop,
+                agent_silence::AgentSilence,
+                reaction::Reaction,
+            },
         },
-        state::agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+        state::{
+            agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+            agent_clock::AgentClock,
+        },
     };
 }
 

@@ -17,6 +17,9 @@ use apm2_model::{
         agent_kind::AgentKind,
         config::{
             agent::{AgentChoice, AgentConfig, OnContextFull},
+            agent_budget::AgentBudgets,
+            agent_loop::AgentLoop,
+            agent_silence::AgentSilence,
             credentials::{CredentialConfig, CredentialSource},
             health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
             log::LogConfig,
@@ -124,6 +127,19 @@ struct AgentForm {
     on_context_full: OnContextFull,
     #[serde(with = "apm2_model::duration")]
     limit_wait_max: Duration,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
+    #[serde(skip_serializing_if = "is_default")]
+    budget: AgentBudgets,
+    #[serde(skip_serializing_if = "is_default")]
+    silence: AgentSilence,
+    #[serde(skip_serializing_if = "is_default", rename = "loop")]
+    repetition: AgentLoop,
+}
+
+/// Whether a setting of an agent has its default, which is not written: earlier programs do not know the setting.
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
 }
 
 #[derive(Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 pub(crate) mod records_v2;
 pub(crate) mod records_v3;
 pub(crate) mod records_v4;
+pub(crate) mod records_v5;
 mod specs;
 
 use apm2_core::process::{

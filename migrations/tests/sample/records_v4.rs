@@ -16,7 +16,10 @@ use apm2_model::{
     },
     spec::{
         agent_kind::AgentKind,
-        config::agent::{AgentChoice, AgentConfig, OnContextFull},
+        config::{
+            agent::{AgentChoice, AgentConfig, OnContextFull},
+            reaction::Reaction,
+        },
     },
 };
 use uuid::Uuid;
@@ -50,6 +53,7 @@ fn kinds(id: ProcessId) -> Vec<EventKind> {
         resume_args: vec!["--resume".to_owned(), "{session}".to_owned()],
         on_context_full: OnContextFull::Stop,
         limit_wait_max: Duration::from_secs(3600),
+        ..AgentConfig::default()
     };
     let refused = |class| EventKind::RestartRefused { rule: RestartRule::AgentFailed { class } };
     let mut kinds =
@@ -166,7 +170,7 @@ fn reports() -> Vec<AgentEvent> {
     ]);
     reports.extend([AgentPhase::Starting, AgentPhase::Model, AgentPhase::Tool, AgentPhase::Finished].map(|phase| {
         let tool = (phase == AgentPhase::Tool).then(|| label("bash"));
-        AgentEvent::Stalled { phase, tool, silent_ms: 600_000 }
+        AgentEvent::Stalled { phase, tool, silent_ms: 600_000, reaction: Reaction::Record }
     }));
     reports.push(AgentEvent::LinesSkipped(SkippedLines { unknown: 3, invalid: 2, cut: 1 }));
     reports

@@ -22,6 +22,11 @@ impl Messages {
         self.sum
     }
 
+    /// The tokens of the turn in progress before a supervisor took over the run.
+    pub(crate) const fn restore(&mut self, sum: TokenUsage) {
+        self.sum = sum;
+    }
+
     /// Whether a message has used tokens since the last end of a turn.
     pub(crate) fn is_empty(&self) -> bool {
         self.sum == TokenUsage::default()

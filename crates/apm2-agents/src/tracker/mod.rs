@@ -122,6 +122,7 @@ impl Tracker {
             tracker.denials = run.denials;
             tracker.restored_denials = run.denials;
             tracker.totals.restore(run.turns, run.agent_turns, run.usage, run.cost_micros);
+            tracker.messages.restore(run.in_turn);
             tracker.background.restore(run.background_tasks);
             tracker.tools.restore(run.tool_calls, run.open_calls);
         }

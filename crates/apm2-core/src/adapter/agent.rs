@@ -15,7 +15,7 @@ use apm2_model::{
 };
 use chrono::Local;
 
-use crate::adapter::{Adapter, Line, Observation, ObservedEnd};
+use crate::adapter::{Adapter, AdapterContext, Line, Observation, ObservedEnd, agent_limits::AgentLimits};
 
 /// The kind of an agent that is about to be started: as set, as recorded, or by the name of its program.
 pub(crate) fn kind_of(spec: &ProcessSpec, recorded: Option<&AgentState>) -> AgentKind {
@@ -31,6 +31,7 @@ pub(crate) fn kind_of(spec: &ProcessSpec, recorded: Option<&AgentState>) -> Agen
 /// Reports what an agent prints as events without contents.
 pub(crate) struct AgentAdapter {
     reader: AgentReader,
+    limits: AgentLimits,
 }
 
 impl AgentAdapter {
@@ -41,7 +42,7 @@ impl AgentAdapter {
             AgentChoice::Kind(kind) => AgentReader::new(kind, utc_offset_secs),
             AgentChoice::Auto => AgentReader::auto(command, utc_offset_secs),
         };
-        Self { reader }
+        Self { reader, limits: AgentLimits::new(config.clone()) }
     }
 
     fn observations(&self, events: Vec<AgentEvent>) -> Vec<Observation> {
@@ -65,10 +66,17 @@ impl Adapter for AgentAdapter {
 
     fn begin(&mut self, recorded: Option<&AgentState>, is_adopted: bool) {
         self.reader.begin_run(on_record(recorded, is_adopted));
+        self.limits.begin();
     }
 
     fn line(&mut self, line: Line<'_>, now: Timestamp) -> Vec<Observation> {
-        let events = self.reader.line(line.source, line.bytes, line.is_cut, now);
+        let mut events = self.reader.line(line.source, line.bytes, line.is_cut, now);
+        events.extend(self.limits.line(&self.reader));
+        self.observations(events)
+    }
+
+    fn tick(&mut self, context: &AdapterContext<'_>) -> Vec<Observation> {
+        let events = self.limits.tick(&self.reader, context);
         self.observations(events)
     }
 
@@ -91,6 +99,7 @@ fn on_record(recorded: Option<&AgentState>, is_adopted: bool) -> OnRecord {
         turns: agent.reported.turns,
         agent_turns: agent.agent_turns,
         usage: agent.reported.usage,
+        in_turn: agent.in_turn,
         cost_micros: agent.reported.cost_micros,
         tool_calls: agent.run.tool_calls,
         denials: agent.run.denials,

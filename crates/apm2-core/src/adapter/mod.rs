@@ -8,6 +8,7 @@
 //! adapter does not delay the process, and adapters work only if output goes to files.
 
 pub(crate) mod agent;
+mod agent_limits;
 
 use std::time::Duration;
 

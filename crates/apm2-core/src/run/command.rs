@@ -14,7 +14,10 @@ pub(crate) const COMMANDS_WAITING_MAX: usize = 16;
 pub(crate) struct StopCommand {
     /// The requester, as recorded in events.
     pub(crate) request: Requester,
-    /// Time between the stop signal and SIGKILL.
+    /// Whether an agent is stopped for good: SIGINT is sent before the stop signal, so that it can report a result, and SIGKILL is sent
+    /// whatever the settings say.
+    pub(crate) is_final: bool,
+    /// Time between the first signal and SIGKILL.
     pub(crate) timeout: Duration,
     /// The deadline for SIGKILL on the monotonic clock: the time of the request plus `timeout`.
     pub(crate) deadline: Instant,

@@ -220,7 +220,8 @@ impl ProcessRunner {
     pub async fn stop_by(&mut self, timeout: Duration, request: Requester) -> Result<(), ProcessError> {
         let run = self.running("stop")?;
         let (reply, answer) = oneshot::channel();
-        let command = RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply });
+        let command =
+            RunCommand::Stop(StopCommand { request, is_final: false, timeout, deadline: instant_in(timeout), reply });
         // If the task does not take commands any more or does not reply, its run has just ended, so the stop has
         // succeeded.
         if run.commands.send(Box::new(command)).await.is_ok()
@@ -241,9 +242,16 @@ impl ProcessRunner {
 
     /// Requests a stop and does not wait for it. The result is sent when the process group is gone. If the channel is
     /// closed without a result, the group is gone, too.
-    pub(crate) fn begin_stop(&mut self, timeout: Duration, request: Requester) -> Result<ReplyReceiver, ProcessError> {
+    ///
+    /// With `is_final`, SIGINT comes before the stop signal, and SIGKILL after it in any case.
+    pub(crate) fn begin_stop(
+        &mut self,
+        timeout: Duration,
+        request: Requester,
+        is_final: bool,
+    ) -> Result<ReplyReceiver, ProcessError> {
         self.ask("stop", |reply| {
-            RunCommand::Stop(StopCommand { request, timeout, deadline: instant_in(timeout), reply })
+            RunCommand::Stop(StopCommand { request, is_final, timeout, deadline: instant_in(timeout), reply })
         })
     }
 

@@ -28,6 +28,9 @@ const KILL_WAIT: Duration = Duration::from_secs(5);
 /// Largest number of surviving processes whose pids one event lists.
 const SURVIVORS_NAMED_MAX: usize = 16;
 
+/// The stop signal follows the first signal, if that is another one, after the stop timeout divided by this number.
+const FIRST_SIGNAL_SHARE: u32 = 2;
+
 /// The pre-stop commands may take the stop timeout divided by this number.
 const PRE_STOP_SHARE: u32 = 2;
 
@@ -38,8 +41,12 @@ impl RunTask {
         let now = self.shared.facts().clock.now();
         // After a reboot, no process of the run is left, so the deadline is now.
         let spent = now.nanos_since(&stop.since).map_or(Duration::MAX, Duration::from_nanos);
-        let left = Duration::from_millis(stop.timeout_ms).saturating_sub(spent);
-        self.phase = StopPhase::Asked { until: instant_in(left), force_kill: stop.force_kill };
+        let timeout = Duration::from_millis(stop.timeout_ms);
+        let left = timeout.saturating_sub(spent);
+        let has_first_signal = stop.signal != self.shared.facts().spec.shutdown.signal;
+        let left_of_first = (timeout / FIRST_SIGNAL_SHARE).saturating_sub(spent);
+        let stop_at = has_first_signal.then(|| instant_in(left_of_first));
+        self.phase = StopPhase::Asked { until: instant_in(left), force_kill: stop.force_kill, stop_at };
         if self.found_ended.is_some() {
             return;
         }
@@ -49,12 +56,13 @@ impl RunTask {
     }
 
     pub(super) fn stop(&mut self, command: StopCommand) {
-        let StopCommand { request, timeout, deadline, reply } = command;
+        let StopCommand { request, is_final, timeout, deadline, reply } = command;
         let (state, shutdown) = {
             let facts = self.shared.facts();
             (facts.state(), facts.spec.shutdown.clone())
         };
-        let (signal, force_kill) = (shutdown.signal, shutdown.force_kill);
+        let signal = if is_final { Signal::INT } else { shutdown.signal };
+        let force_kill = is_final || shutdown.force_kill;
         // After the exit of the main process, only the remaining members of the group must be waited for.
         if state.is_running() && self.end.is_none() {
             let stopping = EventKind::Stopping { signal, timeout_ms: millis(timeout), force_kill };
@@ -64,7 +72,10 @@ impl RunTask {
                 self.begin_pre_stop(EventOrigin::of(request), stopping, shutdown.pre_stop, deadline)
             };
             match asked {
-                Ok(()) => {}
+                Ok(()) => {
+                    let stop_at = (signal != shutdown.signal).then(|| instant_in(timeout / FIRST_SIGNAL_SHARE));
+                    self.phase = StopPhase::Asked { until: deadline, force_kill, stop_at };
+                }
                 // The stop is recorded and continues in spite of the error: SIGKILL may succeed where the stop signal
                 // failed.
                 Err(error @ ProcessError::SignalFailed(_)) => {
@@ -104,7 +115,11 @@ impl RunTask {
             .into_iter()
             .map(|PreStopResult { command, succeeded, detail }| EventKind::PreStopEnded { command, succeeded, detail })
             .collect();
-        let signal = self.shared.facts().spec.shutdown.signal;
+        let signal = {
+            let facts = self.shared.facts();
+            let stop = facts.stream.as_ref().and_then(|stream| stream.stopping);
+            stop.map_or(facts.spec.shutdown.signal, |stop| stop.signal)
+        };
         if !kinds.is_empty()
             && let Err(error) = self.shared.lock().record(&origin, kinds)
         {
@@ -120,6 +135,10 @@ impl RunTask {
     /// Takes the next step of the stop at its deadline.
     pub(super) fn escalate(&mut self) {
         match self.phase {
+            StopPhase::Asked { until, force_kill, stop_at: Some(_) } if Instant::now() < until => {
+                self.phase = StopPhase::Asked { until, force_kill, stop_at: None };
+                self.send_stop_signal();
+            }
             StopPhase::Asked { force_kill: true, .. } => self.kill(),
             StopPhase::Asked { force_kill: false, .. } => {
                 self.phase = StopPhase::Spent;
@@ -127,6 +146,14 @@ impl RunTask {
             }
             StopPhase::Killed { .. } => self.survived(),
             StopPhase::None | StopPhase::Spent => {}
+        }
+    }
+
+    /// Sends the signal of the specification, after the first signal did not suffice.
+    fn send_stop_signal(&mut self) {
+        let signal = self.shared.facts().spec.shutdown.signal;
+        if let Err(error) = self.signal(EventOrigin::default().caused_by(self.cause), None, signal) {
+            tracing::warn!(%error, "the stop signal could not be sent");
         }
     }
 

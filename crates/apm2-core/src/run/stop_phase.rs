@@ -9,8 +9,9 @@ use tokio::time::Instant;
 pub(super) enum StopPhase {
     /// No signal was sent.
     None,
-    /// The stop signal was sent, or will be sent after the pre-stop commands.
-    Asked { until: Instant, force_kill: bool },
+    /// The first signal was sent, or will be sent after the pre-stop commands. At `stop_at` the stop signal follows, if the first
+    /// signal was another one.
+    Asked { until: Instant, force_kill: bool, stop_at: Option<Instant> },
     /// SIGKILL was sent.
     Killed { until: Instant },
     /// Each signal that the settings allow was sent. The process group is only watched.
@@ -18,9 +19,13 @@ pub(super) enum StopPhase {
 }
 
 impl StopPhase {
-    pub(super) const fn deadline(&self) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
-            Self::Asked { until, .. } | Self::Killed { until } => Some(*until),
+            Self::Asked { until, stop_at, .. } => match stop_at {
+                Some(stop_at) if *stop_at < *until => Some(*stop_at),
+                Some(_) | None => Some(*until),
+            },
+            Self::Killed { until } => Some(*until),
             Self::None | Self::Spent => None,
         }
     }
@@ -28,8 +33,10 @@ impl StopPhase {
     /// The stop phase with the earlier deadline of the two. A second stop never extends the first.
     pub(super) fn tightened(self, deadline: Instant, force_kill: bool) -> Self {
         match self {
-            Self::Asked { until, force_kill } => Self::Asked { until: min(until, deadline), force_kill },
-            Self::None | Self::Spent => Self::Asked { until: deadline, force_kill },
+            Self::Asked { until, force_kill, stop_at } => {
+                Self::Asked { until: min(until, deadline), force_kill, stop_at }
+            }
+            Self::None | Self::Spent => Self::Asked { until: deadline, force_kill, stop_at: None },
             Self::Killed { .. } => self,
         }
     }

@@ -59,7 +59,7 @@ impl RunTask {
         let signal = if is_stop { shutdown.signal } else { Signal::TERM };
         if matches!(self.phase, StopPhase::None) {
             let until = instant_in(min(shutdown.timeout, LEFTOVER_GRACE_MAX));
-            self.phase = StopPhase::Asked { until, force_kill: true };
+            self.phase = StopPhase::Asked { until, force_kill: true, stop_at: None };
         }
         if mem::replace(&mut self.strays_asked, true) {
             self.signal_again(signal);
@@ -97,7 +97,8 @@ impl RunTask {
         let timeout = self.shared.facts().spec.shutdown.timeout;
         // The setting `force_kill` applies to requested stops only. Processes that remain after a run that ended by
         // itself are always killed in the end.
-        self.phase = StopPhase::Asked { until: instant_in(min(timeout, LEFTOVER_GRACE_MAX)), force_kill: true };
+        let until = instant_in(min(timeout, LEFTOVER_GRACE_MAX));
+        self.phase = StopPhase::Asked { until, force_kill: true, stop_at: None };
         if let Err(error) = self.signal(EventOrigin::default(), None, Signal::TERM) {
             tracing::warn!(%error, "the processes that a run left behind could not be signalled");
         }

@@ -64,6 +64,8 @@ enum ActorInput {
     CheckDue,
     Checked(apm2_model::policy::health_monitor::ProbeResult),
     ObservationDue,
+    /// A budget of time of an agent may be used up.
+    BudgetDue,
     /// The start environment with its credentials, or an error if the credentials could not be fetched.
     Fetched(Result<StartEnv, CredentialError>),
 }
@@ -116,6 +118,8 @@ pub(crate) struct InstanceActor {
     /// The observer of the output; `None` if no output is captured.
     pub(super) observer: Option<SharedObserver>,
     pub(super) observed_at: Option<Instant>,
+    /// When the next budget of time of the agent is used up.
+    pub(super) budget_at: Option<Instant>,
     pub(super) adapters: AdapterFactory,
 }
 
@@ -160,6 +164,7 @@ impl InstanceActor {
             sampler: Sampler::default(),
             observer,
             observed_at: None,
+            budget_at: None,
             adapters,
         }
     }
@@ -250,6 +255,7 @@ impl InstanceActor {
             (self.health_task.due(), ActorInput::CheckDue),
             (self.sampler.due(), ActorInput::SampleDue),
             (self.observed_at, ActorInput::ObservationDue),
+            (self.budget_at, ActorInput::BudgetDue),
         ];
         deadlines.into_iter().filter_map(|(at, input)| Some((at?, input))).min_by_key(|(at, _)| *at)
     }
@@ -298,6 +304,7 @@ impl InstanceActor {
             }
             ActorInput::Measured(usage) => self.measured(usage),
             ActorInput::ObservationDue => self.observe(),
+            ActorInput::BudgetDue => self.watch_agent(None),
             ActorInput::Fetched(given) => self.fetched(given),
         }
         self.finish_step();
@@ -312,7 +319,9 @@ impl InstanceActor {
         let age = now.nanos_since(&started).map_or(Duration::ZERO, Duration::from_nanos);
         self.sustained_at = Some(instant_in(self.launch.spec.restart.min_uptime.saturating_sub(age)));
         self.health_task = HealthTask::started(self.launch.spec.health.clone(), &started, &now);
-        self.sampler = Sampler::started(age);
+        let agent = self.launch.spec.agent.as_ref();
+        self.sampler = Sampler::started(age, agent.is_some_and(|agent| agent.budget.memory_bytes.is_some()));
+        self.budget_later();
     }
 
     fn run_ended(&mut self) {
@@ -321,6 +330,7 @@ impl InstanceActor {
         self.health_task = HealthTask::default();
         self.sampler = Sampler::default();
         self.observed_at = None;
+        self.budget_at = None;
         self.stop_answer = None;
         let recorded = self.runner.check_recording();
         self.stopped = Some(recorded.as_ref().copied().map_err(ProcessError::copied));
@@ -335,16 +345,18 @@ impl InstanceActor {
 
     fn measured(&mut self, usage: Option<Usage>) {
         let Some(usage) = usage.filter(|_| self.runner.state().is_running()) else { return };
-        let sampled = self.sampler.conclude(usage);
-        if let Err(error) = self.runner.record(&EventOrigin::default(), vec![sampled]) {
+        if let Some(sampled) = self.sampler.conclude(usage)
+            && let Err(error) = self.runner.record(&EventOrigin::default(), vec![sampled])
+        {
             tracing::warn!(%error, "a measurement could not be recorded");
         }
+        self.watch_agent(Some(usage.memory_bytes));
     }
 
     fn observe(&mut self) {
         self.observed_at = None;
         let Some(observer) = &self.observer else { return };
-        let runner = &mut self.runner;
+        let (runner, mut has_reports) = (&mut self.runner, false);
         let has_more = observer.observe(self.clock.now(), |kinds| {
             // A text about a process is recorded only while the process runs.
             let is_running = runner.state().is_running();
@@ -353,11 +365,15 @@ impl InstanceActor {
             if kinds.is_empty() {
                 return;
             }
+            has_reports = true;
             if let Err(error) = runner.record(&EventOrigin::default(), kinds) {
                 tracing::warn!(%error, "an observation could not be recorded");
             }
         });
         self.observed_at = Some(if has_more { Instant::now() } else { instant_in(observer.interval(&self.launch)) });
+        if has_reports {
+            self.watch_agent(None);
+        }
     }
 
     /// Schedules the next call of the adapter.

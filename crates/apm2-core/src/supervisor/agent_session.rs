@@ -17,7 +17,7 @@ impl InstanceActor {
         let read_to = self.observer.as_ref().map(|observer| observer.begin(recorded.as_deref()));
         let spec = &self.launch.spec;
         let Some(config) = &spec.agent else { return start_env };
-        let next = next_session(config, recorded.as_deref());
+        let next = next_session(config, recorded.as_deref(), &self.clock.now());
         let is_resumed = next.resumed.is_some();
         let needs_id = config.first_args.iter().any(|arg| arg.contains(SESSION));
         let session_id = next.resumed.or_else(|| needs_id.then(|| Label::new(&Uuid::new_v4().to_string())).flatten());

@@ -126,7 +126,7 @@ fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, b
 fn is_down(handle: &InstanceHandle) -> bool {
     // An instance that an operator is stopping has to be started again. An instance that a failed health check has
     // stopped is started by its restart policy.
-    let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.by_health);
+    let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.is_left_to_policy());
     handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
 

@@ -13,6 +13,7 @@
 
 pub(crate) mod actor;
 pub(crate) mod agent_session;
+mod agent_watch;
 pub(crate) mod bring_up;
 pub(crate) mod builder;
 pub(crate) mod change;

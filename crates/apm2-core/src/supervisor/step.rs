@@ -57,7 +57,8 @@ impl InstanceActor {
         for effect in self.plan.step(input, &seen) {
             match self.perform(effect, &seen) {
                 Ok(()) => {}
-                Err(error @ ProcessError::SpawnFailed(_)) => return Err(error),
+                // Both are recorded, so the effects before are carried out.
+                Err(error @ (ProcessError::SpawnFailed(_) | ProcessError::BudgetSpent(_))) => return Err(error),
                 Err(error) => {
                     // An effect that failed was not carried out. The plan is restored, so that a step without a client
                     // can be tried again.
@@ -74,9 +75,15 @@ impl InstanceActor {
             Effect::Start { origin, trigger } => self.start(&origin, trigger),
             Effect::Stop { request, timeout } => {
                 let timeout = timeout.unwrap_or(self.launch.spec.shutdown.timeout);
-                self.stop_answer = Some(self.runner.begin_stop(timeout, request)?);
+                self.stop_answer = Some(self.runner.begin_stop(timeout, request, false)?);
                 Ok(())
             }
+            Effect::StopAgent { request } => {
+                let timeout = self.launch.spec.shutdown.timeout;
+                self.stop_answer = Some(self.runner.begin_stop(timeout, request, true)?);
+                Ok(())
+            }
+            Effect::Deny(breach) => Err(ProcessError::BudgetSpent(breach.to_string())),
             Effect::Record { origin, kind } => {
                 if matches!(kind, EventKind::RestartRefused { .. }) {
                     self.restart_at = None;
@@ -105,6 +112,8 @@ impl InstanceActor {
         match stepped {
             // A failed spawn is recorded like any other end of a run.
             Ok(()) | Err(ProcessError::SpawnFailed(_)) => {}
+            // The refusal is recorded.
+            Err(ProcessError::BudgetSpent(_)) => {}
             Err(error) => {
                 tracing::error!(name = %self.launch.spec.name, %error, "a step has failed");
                 if is_restart {

@@ -10,9 +10,13 @@ use apm2_model::{
         agent_kind::AgentKind,
         config::{
             agent::{AgentChoice, AgentConfig, OnContextFull},
+            agent_budget::{AgentBudget, AgentBudgets},
+            agent_loop::AgentLoop,
+            agent_silence::AgentSilence,
             credentials::{CredentialConfig, CredentialSource},
             health::{HealthCheck, HealthCheckConfig},
             log::LogConfig,
+            reaction::Reaction,
             restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
             shutdown::ShutdownConfig,
         },
@@ -21,7 +25,7 @@ use apm2_model::{
 };
 
 /// The launches, each with the name of its file.
-pub(crate) fn launches() -> [(&'static str, LaunchSpec); 8] {
+pub(crate) fn launches() -> [(&'static str, LaunchSpec); 9] {
     [
         ("agent", agent()),
         ("worker", worker()),
@@ -31,6 +35,7 @@ pub(crate) fn launches() -> [(&'static str, LaunchSpec); 8] {
         ("alive", checked("alive", 6, HealthCheck::Liveness)),
         ("coding-agent", coding_agent(7, AgentChoice::Kind(AgentKind::ClaudeCode), OnContextFull::Stop)),
         ("coding-agent-auto", coding_agent(8, AgentChoice::Auto, OnContextFull::Fresh)),
+        ("limited-agent", limited_agent()),
     ]
 }
 
@@ -125,7 +130,31 @@ fn coding_agent(number: u8, kind: AgentChoice, on_context_full: OnContextFull) -
         resume_args: strings(&["--resume", "{session}"]),
         on_context_full,
         limit_wait_max: Duration::from_secs(7200),
+        ..AgentConfig::default()
     });
+    launch
+}
+
+/// An agent with budgets and all other limits.
+fn limited_agent() -> LaunchSpec {
+    let mut launch = coding_agent(9, AgentChoice::Auto, OnContextFull::Fresh);
+    let budget = AgentBudget {
+        input_tokens: Some(1),
+        output_tokens: Some(2),
+        total_tokens: Some(3),
+        cost_micros: Some(2_500_000),
+        turns: Some(5),
+        tool_calls: Some(6),
+        wall_time: Some(Duration::from_secs(7)),
+    };
+    let budget = AgentBudgets { run: budget, memory_bytes: Some(1 << 33), ..AgentBudgets::default() };
+    let silence = AgentSilence { reaction: Reaction::Restart, ..AgentSilence::default() };
+    if let Some(agent) = &mut launch.spec.agent {
+        agent.account = Some("team".to_owned());
+        agent.budget = budget;
+        agent.silence = silence;
+        agent.repetition = AgentLoop { calls: 9, reaction: Reaction::Stop };
+    }
     launch
 }
 

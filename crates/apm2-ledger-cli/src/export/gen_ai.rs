@@ -129,6 +129,7 @@ const fn failure(event: &AgentEvent) -> Option<FailureClass> {
         AgentEvent::Finished { class, .. } => *class,
         AgentEvent::ToolEnded { is_ok: false, .. } => Some(FailureClass::Tool),
         AgentEvent::PermissionDenied { .. } => Some(FailureClass::Permission),
+        AgentEvent::BudgetSpent(_) => Some(FailureClass::Budget),
         _ => None,
     }
 }
@@ -137,7 +138,8 @@ const fn failure(event: &AgentEvent) -> Option<FailureClass> {
 pub(crate) const fn severity(event: &AgentEvent) -> Severity {
     match event {
         AgentEvent::Failed { .. } | AgentEvent::Finished { outcome: AgentOutcome::Failure, .. } => ERROR,
-        AgentEvent::Stalled { .. } => WARN,
+        AgentEvent::BudgetSpent(_) => ERROR,
+        AgentEvent::Stalled { .. } | AgentEvent::LoopDetected { .. } | AgentEvent::AccountLimited { .. } => WARN,
         _ if failure(event).is_some() => WARN,
         _ => INFO,
     }

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use apm2_model::event::agent::{
-    class::FailureClass,
-    event::{AgentEvent, AgentPhase, LimitStatus, SessionReason, ToolCall},
-    label::Label,
-    report::AgentReport,
-    usage::TokenUsage,
+use apm2_model::{
+    event::agent::{
+        class::FailureClass,
+        event::{AgentEvent, AgentPhase, LimitStatus, SessionReason, ToolCall},
+        finding::AgentFinding,
+        label::Label,
+        report::AgentReport,
+        usage::TokenUsage,
+    },
+    spec::config::reaction::Reaction,
 };
 
 use crate::{
@@ -98,15 +102,20 @@ fn of_event(event: &AgentEvent, zone: Zone) -> String {
         }
         E::BackgroundChanged { tasks } => words::counted(u64::from(*tasks), "task") + " in the background",
         E::Compacted => "conversation shortened".to_owned(),
-        E::Stalled { phase, tool, silent_ms } => {
-            let phase = match (phase, tool) {
-                (AgentPhase::Tool, Some(tool)) => format!("in tool {tool}"),
-                (AgentPhase::Tool, None) => "in a tool".to_owned(),
-                (AgentPhase::Starting, _) => "before its session began".to_owned(),
-                (AgentPhase::Model, _) => "while it waited for the model".to_owned(),
-                (AgentPhase::Finished, _) => "after its result".to_owned(),
-            };
-            format!("silent for {} {phase}", millis(*silent_ms))
+        E::Stalled { phase, tool, silent_ms, reaction } => {
+            let what = AgentFinding::Silence { phase: *phase, silent_ms: *silent_ms };
+            let tool = tool.as_ref().filter(|_| *phase == AgentPhase::Tool).map(|tool| format!(" ({tool})"));
+            format!("{what}{}{}", tool.unwrap_or_default(), reaction_words(*reaction))
+        }
+        E::UsageSoFar { usage } => format!("turn in progress: {}", spent(*usage, None)),
+        E::BudgetSpent(breach) => format!("stopped: {breach}"),
+        E::LoopDetected { tool, calls, reaction } => {
+            let what = AgentFinding::Loop { calls: *calls };
+            format!("{what}{}{}", in_brackets(tool.as_ref()), reaction_words(*reaction))
+        }
+        E::AccountLimited { account, resets_at } => {
+            let reset = reset_time(*resets_at).map(|at| format!(", resets at {}", zone.time(at)));
+            format!("the usage limit of account {account} is reached{}", reset.unwrap_or_default())
         }
         E::LinesSkipped(lines) => {
             let parts = [(lines.unknown, "of unknown type"), (lines.invalid, "not JSON"), (lines.cut, "too long")];
@@ -124,7 +133,16 @@ pub(crate) const fn session_reason(reason: SessionReason) -> &'static str {
         SessionReason::NotConfigured => ", no arguments to resume are configured",
         SessionReason::ContextFull => ", because the context window of the last one is full",
         SessionReason::ResumeInvalid => ", because the last one cannot be resumed",
+        SessionReason::BudgetSpent => ", because the budget of the last one is used up",
         SessionReason::QuickFailures => ", because runs that resumed the last one failed at once",
+    }
+}
+
+const fn reaction_words(reaction: Reaction) -> &'static str {
+    match reaction {
+        Reaction::Record => "",
+        Reaction::Stop => "; it is stopped",
+        Reaction::Restart => "; it is restarted",
     }
 }
 

@@ -183,6 +183,7 @@ pub(crate) fn rule_words(rule: &RestartRule) -> String {
             format!("{failures} failed starts in {}, and {max_restarts} restarts are allowed", millis(window_ms))
         }
         RestartRule::AgentFailed { class } => format!("another run would fail in the same way: {}", failure(class)),
+        RestartRule::AgentStopped { finding } => format!("it was stopped for good: {finding}"),
         RestartRule::LaunchUnknown => "the values that it was launched with are not known any more".to_owned(),
     }
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use apm2_model::{
-    event::exit::{ExitOutcome, RunEnd},
+    event::{
+        exit::{ExitOutcome, RunEnd},
+        kind::RestartRule,
+    },
     state::stream::Stream,
 };
 
@@ -24,7 +27,7 @@ pub(crate) fn status(status: &InstanceStatus<'_>, zone: Zone) -> String {
         (Some(KernelState::Alive), _) if is_absent => format!("{state} (not supervised)"),
         (Some(KernelState::Alive), _) => format!("{state} (last known)"),
         (None, Some(_)) if is_absent => format!("{state}, restart waits for a daemon"),
-        (None, Some(restart)) if stream.agent_end().is_some_and(|end| end.is_limited()) => {
+        (None, Some(restart)) if stream.waits_for_limit() => {
             format!("waits for its usage limit until {}", zone.time_of_day(restart.at))
         }
         (None, Some(restart)) if restart.left.is_zero() => format!("{state}, restart is due"),
@@ -34,6 +37,10 @@ pub(crate) fn status(status: &InstanceStatus<'_>, zone: Zone) -> String {
         }
         (None, None) if stream.intent.is_some() => format!("{state}, start not confirmed"),
         (None, None) if stream.unregistered => format!("{state}, removed"),
+        (None, None) if let Some(RestartRule::AgentStopped { finding }) = stream.gave_up => {
+            let at = stream.agent.as_ref().map(|agent| format!(" at {}", zone.time_of_day(agent.reported_at.wall())));
+            format!("stopped: {finding}{}", at.unwrap_or_default())
+        }
         (None, None) if stream.gave_up.is_some() => format!("{state}, gave up"),
         (None, None) => state,
     }

@@ -1,7 +1,9 @@
 //! JSON view of a report of an agent. Field names follow the OpenTelemetry GenAI conventions where they have a word.
 
 use apm2_model::event::agent::{
+    breach::BudgetBreach,
     event::{AgentEvent, AgentPhase, LimitStatus, McpServer, ToolCall, ToolCount},
+    finding::AgentFinding,
     label::Label,
     report::AgentReport,
     usage::TokenUsage,
@@ -164,12 +166,60 @@ enum AgentDetail<'a> {
         phase: &'static str,
         tool: Option<&'a str>,
         silent_ms: u64,
+        reaction: &'static str,
+    },
+    UsageSoFar(UsageView),
+    BudgetSpent(BreachView),
+    LoopDetected {
+        tool: Option<&'a str>,
+        calls: u32,
+        reaction: &'static str,
+    },
+    AccountLimited {
+        account: &'a str,
+        #[serde(serialize_with = "crate::view::time_or_null")]
+        resets_at: Option<DateTime<Utc>>,
     },
     LinesSkipped {
         unknown: u64,
         invalid: u64,
         cut: u64,
     },
+}
+
+/// A budget that is used up. The unit of both numbers is in the name of the budget.
+#[derive(Debug, Serialize)]
+pub(crate) struct BreachView {
+    scope: &'static str,
+    budget: &'static str,
+    limit: u64,
+    used: u64,
+}
+
+/// What was found of an agent that was stopped for good.
+#[derive(Debug, Serialize)]
+#[serde(tag = "finding", rename_all = "snake_case")]
+pub(crate) enum FindingView {
+    Budget(BreachView),
+    Loop { calls: u32 },
+    Silence { phase: &'static str, silent_ms: u64 },
+}
+
+impl From<BudgetBreach> for BreachView {
+    fn from(breach: BudgetBreach) -> Self {
+        let BudgetBreach { scope, kind, limit, used } = breach;
+        Self { scope: scope.name(), budget: kind.name(), limit, used }
+    }
+}
+
+impl From<AgentFinding> for FindingView {
+    fn from(finding: AgentFinding) -> Self {
+        match finding {
+            AgentFinding::Budget(breach) => Self::Budget(breach.into()),
+            AgentFinding::Loop { calls } => Self::Loop { calls },
+            AgentFinding::Silence { phase, silent_ms } => Self::Silence { phase: phase_name(phase), silent_ms },
+        }
+    }
 }
 
 fn text(label: Option<&Label>) -> Option<&str> {
@@ -287,8 +337,19 @@ impl<'a> AgentDetail<'a> {
                 reported: *is_reported,
             },
             E::BackgroundChanged { tasks } => Self::BackgroundChanged { background_tasks: *tasks },
-            E::Stalled { phase, tool, silent_ms } => {
-                Self::Stalled { phase: phase_name(*phase), tool: text(tool.as_ref()), silent_ms: *silent_ms }
+            E::Stalled { phase, tool, silent_ms, reaction } => Self::Stalled {
+                phase: phase_name(*phase),
+                tool: text(tool.as_ref()),
+                silent_ms: *silent_ms,
+                reaction: reaction.name(),
+            },
+            E::UsageSoFar { usage } => Self::UsageSoFar((*usage).into()),
+            E::BudgetSpent(breach) => Self::BudgetSpent((*breach).into()),
+            E::LoopDetected { tool, calls, reaction } => {
+                Self::LoopDetected { tool: text(tool.as_ref()), calls: *calls, reaction: reaction.name() }
+            }
+            E::AccountLimited { account, resets_at } => {
+                Self::AccountLimited { account: account.as_str(), resets_at: reset_time(*resets_at) }
             }
             E::LinesSkipped(lines) => {
                 Self::LinesSkipped { unknown: lines.unknown, invalid: lines.invalid, cut: lines.cut }

@@ -4,7 +4,7 @@ use apm2_model::{event::agent::label::Label, state::agent::AgentState};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use crate::view::agent::{UsageView, phase_name, reset_time};
+use crate::view::agent::{FindingView, UsageView, phase_name, reset_time};
 
 /// The state of an agent. Tokens, cost and numbers are those of all runs.
 #[derive(Debug, Serialize)]
@@ -22,6 +22,8 @@ pub(crate) struct AgentStateView<'a> {
     http_status: Option<u16>,
     #[serde(serialize_with = "crate::view::time_or_null")]
     resets_at: Option<DateTime<Utc>>,
+    /// What it was stopped for, or is about to be, and is not started again.
+    stopped_for: Option<FindingView>,
     turns: u32,
     tools: u32,
     denials: u32,
@@ -50,6 +52,7 @@ impl<'a> AgentStateView<'a> {
             class: agent.end.and_then(|end| end.class).map(|class| class.name()),
             http_status: agent.http_status,
             resets_at: agent.reset_of_limit().and_then(reset_time),
+            stopped_for: agent.stopped_for().map(Into::into),
             turns: agent.all.turns,
             tools: agent.all.tool_calls,
             denials: agent.all.denials,

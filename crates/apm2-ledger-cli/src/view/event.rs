@@ -17,7 +17,7 @@ use crate::{
     render::words::hex,
     steps::{Step, Transition},
     view::{
-        agent::AgentView,
+        agent::{AgentView, FindingView},
         exit::{ExitView, SpawnFailureView},
         run::trigger,
         spec::SpecView,
@@ -331,6 +331,7 @@ pub(crate) enum RuleView {
     SpawnBudgetSpent { failures: u32, max_restarts: u32, window_ms: u64 },
     LaunchUnknown,
     AgentFailed { class: &'static str },
+    AgentStopped(FindingView),
 }
 
 impl From<&RestartRule> for RuleView {
@@ -347,6 +348,7 @@ impl From<&RestartRule> for RuleView {
             }
             RestartRule::LaunchUnknown => Self::LaunchUnknown,
             RestartRule::AgentFailed { class } => Self::AgentFailed { class: class.name() },
+            RestartRule::AgentStopped { finding } => Self::AgentStopped(finding.into()),
         }
     }
 }

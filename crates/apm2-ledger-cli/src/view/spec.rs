@@ -12,6 +12,9 @@ use apm2_model::{
         ProcessSpec,
         config::{
             agent::{AgentConfig, OnContextFull},
+            agent_budget::AgentBudgets,
+            agent_loop::AgentLoop,
+            agent_silence::AgentSilence,
             credentials::CredentialConfig,
             health::{ExpectedStatus, HealthCheck, HealthCheckConfig},
             restart::{BackoffConfig, OnBoot, RestartConfig, RestartPolicy},
@@ -51,6 +54,11 @@ struct AgentSettingsView<'a> {
     on_context_full: &'static str,
     #[serde(with = "apm2_model::duration")]
     limit_wait_max: Duration,
+    account: Option<&'a str>,
+    budget: &'a AgentBudgets,
+    silence: &'a AgentSilence,
+    #[serde(rename = "loop")]
+    repetition: &'a AgentLoop,
 }
 
 impl<'a> From<&'a AgentConfig> for AgentSettingsView<'a> {
@@ -64,6 +72,10 @@ impl<'a> From<&'a AgentConfig> for AgentSettingsView<'a> {
                 OnContextFull::Stop => "stop",
             },
             limit_wait_max: config.limit_wait_max,
+            account: config.account.as_deref(),
+            budget: &config.budget,
+            silence: &config.silence,
+            repetition: &config.repetition,
         }
     }
 }

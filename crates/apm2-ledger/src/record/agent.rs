@@ -2,48 +2,20 @@
 
 use apm2_model::{
     event::agent::{
-        class::FailureClass,
-        event::{AgentEvent, AgentPhase, LimitStatus, McpServer, SessionReason, SkippedLines, ToolCall, ToolCount},
-        label::Label,
-        outcome::AgentOutcome,
+        event::{AgentEvent, McpServer, SkippedLines, ToolCall, ToolCount},
         report::{AgentReport, OutputPosition},
-        usage::TokenUsage,
     },
-    spec::agent_kind::AgentKind,
+    spec::config::reaction::Reaction,
 };
 use serde::{Deserialize, Serialize};
 
-use crate::record::{RecordError, mirrored::mirrored};
-
-mirrored!(AgentKindV4, AgentKind, ClaudeCode, Codex, Gemini, OpenCode, QwenCode, Custom);
-
-mirrored!(ReasonV4, SessionReason, First, Resume, NotConfigured, ContextFull, ResumeInvalid, QuickFailures);
-
-mirrored!(OutcomeV4, AgentOutcome, Success, Failure, Aborted);
-
-mirrored!(LimitStatusV4, LimitStatus, Allowed, Warning, Rejected);
-
-mirrored!(PhaseV4, AgentPhase, Starting, Model, Tool, Finished);
-
-mirrored!(
-    ClassV4,
-    FailureClass,
-    Auth,
-    Billing,
-    RateLimit,
-    Overloaded,
-    Context,
-    Model,
-    Network,
-    Server,
-    Turns,
-    Budget,
-    Tool,
-    Aborted,
-    ResumeInvalid,
-    Permission,
-    Unknown
-);
+use crate::record::{
+    RecordError,
+    agent_finding::{AgentEventV5, ReportV5},
+    agent_words::{
+        AgentKindV4, ClassV4, LimitStatusV4, OutcomeV4, PhaseV4, ReasonV4, UsageV4, label, labels, text, texts,
+    },
+};
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct ReportV4 {
@@ -53,17 +25,8 @@ pub(crate) struct ReportV4 {
     event: AgentEventV4,
 }
 
-#[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct UsageV4 {
-    input: u64,
-    output: u64,
-    cache_read: u64,
-    cache_creation: u64,
-    reasoning: u64,
-}
-
 #[derive(Serialize, Deserialize)]
-struct McpServerV4 {
+pub(crate) struct McpServerV4 {
     name: String,
     status: Option<String>,
 }
@@ -77,14 +40,14 @@ pub(crate) struct ToolCallV4 {
 }
 
 #[derive(Serialize, Deserialize)]
-struct ToolCountV4 {
+pub(crate) struct ToolCountV4 {
     tool: String,
     calls: u32,
     failed: u32,
 }
 
 #[derive(Serialize, Deserialize)]
-enum AgentEventV4 {
+pub(crate) enum AgentEventV4 {
     SessionChosen {
         session_id: Option<String>,
         is_resumed: bool,
@@ -170,37 +133,6 @@ enum AgentEventV4 {
     },
 }
 
-pub(crate) fn text(label: &Label) -> String {
-    label.as_str().to_owned()
-}
-
-pub(crate) fn texts(label: Option<&Label>) -> Option<String> {
-    label.map(text)
-}
-
-/// The label with this text, which must have the form that a writer gives it.
-pub(crate) fn label(text: &str) -> Result<Label, RecordError> {
-    Label::new(text).filter(|label| label.as_str() == text).ok_or(RecordError::Range("name of an agent's report"))
-}
-
-pub(crate) fn labels(text: Option<String>) -> Result<Option<Label>, RecordError> {
-    text.as_deref().map(label).transpose()
-}
-
-impl From<TokenUsage> for UsageV4 {
-    fn from(usage: TokenUsage) -> Self {
-        let TokenUsage { input, output, cache_read, cache_creation, reasoning } = usage;
-        Self { input, output, cache_read, cache_creation, reasoning }
-    }
-}
-
-impl From<UsageV4> for TokenUsage {
-    fn from(record: UsageV4) -> Self {
-        let UsageV4 { input, output, cache_read, cache_creation, reasoning } = record;
-        Self { input, output, cache_read, cache_creation, reasoning }
-    }
-}
-
 impl From<&ToolCall> for ToolCallV4 {
     fn from(call: &ToolCall) -> Self {
         Self {
@@ -223,29 +155,34 @@ impl ToolCallV4 {
     }
 }
 
-impl From<&AgentReport> for ReportV4 {
-    fn from(report: &AgentReport) -> Self {
-        let OutputPosition { generation, offset } = report.read_to;
-        Self { agent: report.agent.into(), generation, offset, event: (&report.event).into() }
-    }
-}
-
 impl ReportV4 {
+    /// The record of a report, or that of version 5 for a report that version 4 cannot represent.
+    pub(crate) fn or_later(report: &AgentReport) -> Result<Self, ReportV5> {
+        let (agent, OutputPosition { generation, offset }) = (report.agent.into(), report.read_to);
+        match AgentEventV4::or_later(&report.event) {
+            Ok(event) => Ok(Self { agent, generation, offset, event }),
+            Err(event) => Err(ReportV5::new(agent, report.read_to, event)),
+        }
+    }
+
     pub(crate) fn into_report(self) -> Result<AgentReport, RecordError> {
         let read_to = OutputPosition { generation: self.generation, offset: self.offset };
         Ok(AgentReport { agent: self.agent.into(), event: self.event.into_event()?, read_to })
     }
 }
 
-impl From<&AgentEvent> for AgentEventV4 {
-    fn from(event: &AgentEvent) -> Self {
+impl AgentEventV4 {
+    /// The record of an event, or that of version 5 for an event that version 4 cannot represent.
+    pub(crate) fn or_later(event: &AgentEvent) -> Result<Self, AgentEventV5> {
         use AgentEvent as E;
-        match event {
-            E::SessionChosen { session_id, is_resumed, reason } => Self::SessionChosen {
-                session_id: texts(session_id.as_ref()),
-                is_resumed: *is_resumed,
-                reason: (*reason).into(),
-            },
+        Ok(match event {
+            E::SessionChosen { session_id, is_resumed, reason } => {
+                let (session_id, is_resumed) = (texts(session_id.as_ref()), *is_resumed);
+                match ReasonV4::of(*reason) {
+                    Some(reason) => Self::SessionChosen { session_id, is_resumed, reason },
+                    None => return Err(AgentEventV5::SessionAfterBudget { session_id, is_resumed }),
+                }
+            }
             E::SessionStarted { session_id, model, agent_version, permission_mode, is_resumed, mcp_servers } => {
                 let server = |server: &McpServer| McpServerV4 {
                     name: text(&server.name),
@@ -326,17 +263,28 @@ impl From<&AgentEvent> for AgentEventV4 {
             },
             E::BackgroundChanged { tasks } => Self::BackgroundChanged { tasks: *tasks },
             E::Compacted => Self::Compacted,
-            E::Stalled { phase, tool, silent_ms } => {
-                Self::Stalled { phase: (*phase).into(), tool: texts(tool.as_ref()), silent_ms: *silent_ms }
+            E::Stalled { phase, tool, silent_ms, reaction } => {
+                let (phase, tool, silent_ms) = ((*phase).into(), texts(tool.as_ref()), *silent_ms);
+                if *reaction != Reaction::Record {
+                    return Err(AgentEventV5::Stalled { phase, tool, silent_ms, reaction: (*reaction).into() });
+                }
+                Self::Stalled { phase, tool, silent_ms }
+            }
+            E::UsageSoFar { usage } => return Err(AgentEventV5::UsageSoFar { usage: (*usage).into() }),
+            E::BudgetSpent(breach) => return Err(AgentEventV5::BudgetSpent((*breach).into())),
+            E::LoopDetected { tool, calls, reaction } => {
+                let (tool, reaction) = (texts(tool.as_ref()), (*reaction).into());
+                return Err(AgentEventV5::LoopDetected { tool, calls: *calls, reaction });
+            }
+            E::AccountLimited { account, resets_at } => {
+                return Err(AgentEventV5::AccountLimited { account: text(account), resets_at: *resets_at });
             }
             E::LinesSkipped(SkippedLines { unknown, invalid, cut }) => {
                 Self::LinesSkipped { unknown: *unknown, invalid: *invalid, cut: *cut }
             }
-        }
+        })
     }
-}
 
-impl AgentEventV4 {
     fn into_event(self) -> Result<AgentEvent, RecordError> {
         use AgentEvent as E;
         Ok(match self {
@@ -409,7 +357,7 @@ impl AgentEventV4 {
             Self::BackgroundChanged { tasks } => E::BackgroundChanged { tasks },
             Self::Compacted => E::Compacted,
             Self::Stalled { phase, tool, silent_ms } => {
-                E::Stalled { phase: phase.into(), tool: labels(tool)?, silent_ms }
+                E::Stalled { phase: phase.into(), tool: labels(tool)?, silent_ms, reaction: Reaction::Record }
             }
             Self::LinesSkipped { unknown, invalid, cut } => E::LinesSkipped(SkippedLines { unknown, invalid, cut }),
         })

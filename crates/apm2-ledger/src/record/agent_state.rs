@@ -3,13 +3,18 @@
 
 use apm2_model::{
     event::agent::{event::SkippedLines, report::OutputPosition},
-    state::agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+    state::{
+        agent::{AgentEnd, AgentLimit, AgentSession, AgentState, AgentTotals, ReportedTurns},
+        agent_clock::AgentClock,
+    },
 };
 use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
-    agent::{AgentKindV4, ClassV4, LimitStatusV4, OutcomeV4, PhaseV4, ToolCallV4, UsageV4, label, labels, text, texts},
+    agent::ToolCallV4,
+    agent_finding::{FindingV5, ReactionV5},
+    agent_words::{AgentKindV4, ClassV4, LimitStatusV4, OutcomeV4, PhaseV4, UsageV4, label, labels, text, texts},
     stamp::StampV1,
 };
 
@@ -109,6 +114,50 @@ pub(crate) struct AgentStateV4 {
     reported_at: StampV1,
 }
 
+/// The state of an agent in a stream snapshot, with what its budgets and policies need.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct AgentStateV5 {
+    base: AgentStateV4,
+    day: TotalsV4,
+    in_turn: UsageV4,
+    /// The time of the run, the session and the day, in nanoseconds.
+    time_ns: [u64; 3],
+    day_number: i64,
+    counted_to: Option<StampV1>,
+    found: Option<(FindingV5, ReactionV5)>,
+    waits_for_account: bool,
+}
+
+impl From<&AgentState> for AgentStateV5 {
+    fn from(state: &AgentState) -> Self {
+        let AgentClock { run_ns, session_ns, day_ns, day, counted_to } = state.clock;
+        Self {
+            base: state.into(),
+            day: state.day.into(),
+            in_turn: state.in_turn.into(),
+            time_ns: [run_ns, session_ns, day_ns],
+            day_number: day,
+            counted_to: counted_to.map(Into::into),
+            found: state.found.map(|(finding, reaction)| (finding.into(), reaction.into())),
+            waits_for_account: state.waits_for_account,
+        }
+    }
+}
+
+impl AgentStateV5 {
+    pub(crate) fn into_state(self) -> Result<AgentState, RecordError> {
+        let mut state = self.base.into_state()?;
+        let [run_ns, session_ns, day_ns] = self.time_ns;
+        let counted_to = self.counted_to.map(Into::into);
+        state.day = self.day.into();
+        state.in_turn = self.in_turn.into();
+        state.clock = AgentClock { run_ns, session_ns, day_ns, day: self.day_number, counted_to };
+        state.found = self.found.map(|(finding, reaction)| (finding.into(), reaction.into()));
+        state.waits_for_account = self.waits_for_account;
+        Ok(state)
+    }
+}
+
 impl From<&AgentState> for AgentStateV4 {
     fn from(state: &AgentState) -> Self {
         Self {
@@ -181,8 +230,8 @@ impl AgentStateV4 {
             is_permanent: end.is_permanent,
         };
         let [unknown, invalid, cut] = self.skipped;
+        let reported_at = self.reported_at.into();
         Ok(AgentState {
-            kind: self.kind.into(),
             session: self.session.map(session).transpose()?,
             phase: self.phase.into(),
             open_calls: self.open_calls.into_iter().map(call).collect::<Result<_, _>>()?,
@@ -202,7 +251,7 @@ impl AgentStateV4 {
             limited_runs: self.limited_runs,
             skipped: SkippedLines { unknown, invalid, cut },
             read_to: OutputPosition { generation: self.generation, offset: self.offset },
-            reported_at: self.reported_at.into(),
+            ..AgentState::new(self.kind.into(), reported_at)
         })
     }
 }

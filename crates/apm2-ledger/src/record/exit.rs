@@ -11,7 +11,7 @@ use apm2_model::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::record::{RecordError, agent::ClassV4, id::Id, mirrored::mirrored};
+use crate::record::{RecordError, agent_finding::FindingV5, agent_words::ClassV4, id::Id, mirrored::mirrored};
 
 mirrored!(EvidenceV1, Evidence, Observed, Recovered, Unknown);
 
@@ -93,6 +93,10 @@ pub(crate) enum RestartRuleV1 {
     /// Added in record version 4.
     AgentFailed {
         class: ClassV4,
+    },
+    /// Added in record version 5.
+    AgentStopped {
+        finding: FindingV5,
     },
 }
 
@@ -221,6 +225,7 @@ impl From<RestartRule> for RestartRuleV1 {
             }
             RestartRule::LaunchUnknown => Self::LaunchUnknown,
             RestartRule::AgentFailed { class } => Self::AgentFailed { class: class.into() },
+            RestartRule::AgentStopped { finding } => Self::AgentStopped { finding: finding.into() },
             RestartRule::StopRequested => Self::StopRequested,
         }
     }
@@ -239,6 +244,7 @@ impl From<RestartRuleV1> for RestartRule {
             }
             RestartRuleV1::LaunchUnknown => Self::LaunchUnknown,
             RestartRuleV1::AgentFailed { class } => Self::AgentFailed { class: class.into() },
+            RestartRuleV1::AgentStopped { finding } => Self::AgentStopped { finding: finding.into() },
             RestartRuleV1::StopRequested => Self::StopRequested,
         }
     }

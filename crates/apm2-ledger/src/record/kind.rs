@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use crate::record::{
     RecordError,
     agent::ReportV4,
+    agent_finding::ReportV5,
     exit::{
         ExitV1, IdentityV1, IdentityV3, OutputSourceV1, RestartRuleV1, RunEndV1, SignalTargetV1, TriggerV1, signal,
     },
-    spec::{SpecV1, SpecV3, SpecV4, needs_version_3},
+    spec::{SpecV1, SpecV3, SpecV4, SpecV5, agent::needs_version_5, needs_version_3},
     stamp::StampV1,
 };
 
@@ -66,6 +67,10 @@ pub(crate) enum KindV1 {
     Agent { report: Box<ReportV4> },
     RegisteredV4 { spec: Box<SpecV4> },
     SpecChangedV4 { spec: Box<SpecV4> },
+    // Added in record version 5.
+    AgentV5 { report: Box<ReportV5> },
+    RegisteredV5 { spec: Box<SpecV5> },
+    SpecChangedV5 { spec: Box<SpecV5> },
 }
 
 impl From<&EventKind> for KindV1 {
@@ -125,7 +130,10 @@ impl From<&EventKind> for KindV1 {
             }
             K::TailCut { segment, offset } => Self::TailCut { segment: *segment, offset: *offset },
             K::SupervisorStopped => Self::SupervisorStopped,
-            K::Agent { report } => Self::Agent { report: Box::new((&**report).into()) },
+            K::Agent { report } => match ReportV4::or_later(report) {
+                Ok(report) => Self::Agent { report: Box::new(report) },
+                Err(report) => Self::AgentV5 { report: Box::new(report) },
+            },
             K::OutputTail { stdout, stderr } => Self::OutputTail { stdout: stdout.clone(), stderr: stderr.clone() },
             K::OutputDropped { source, bytes, cause } => {
                 Self::OutputDropped { source: (*source).into(), bytes: *bytes, cause: cause.clone() }
@@ -143,11 +151,33 @@ impl From<&EventKind> for KindV1 {
 
 /// The record of a specification of an agent; `None` for any other event.
 fn of_agent(kind: &EventKind) -> Option<KindV1> {
-    let record = |spec: &RedactedSpec| Some(Box::new(SpecV4::new(spec, spec.agent.as_ref()?)));
     match kind {
-        EventKind::Registered { spec } => Some(KindV1::RegisteredV4 { spec: record(spec)? }),
-        EventKind::SpecChanged { spec } => Some(KindV1::SpecChangedV4 { spec: record(spec)? }),
+        EventKind::Registered { spec } => Some(match AgentSpec::of(spec)? {
+            AgentSpec::V4(spec) => KindV1::RegisteredV4 { spec },
+            AgentSpec::V5(spec) => KindV1::RegisteredV5 { spec },
+        }),
+        EventKind::SpecChanged { spec } => Some(match AgentSpec::of(spec)? {
+            AgentSpec::V4(spec) => KindV1::SpecChangedV4 { spec },
+            AgentSpec::V5(spec) => KindV1::SpecChangedV5 { spec },
+        }),
         _ => None,
+    }
+}
+
+/// The record of the specification of an agent, in the lowest version that can represent it.
+enum AgentSpec {
+    V4(Box<SpecV4>),
+    V5(Box<SpecV5>),
+}
+
+impl AgentSpec {
+    fn of(spec: &RedactedSpec) -> Option<Self> {
+        let agent = spec.agent.as_ref()?;
+        Some(if needs_version_5(agent) {
+            Self::V5(Box::new(SpecV5::new(spec, agent)))
+        } else {
+            Self::V4(Box::new(SpecV4::new(spec, agent)))
+        })
     }
 }
 
@@ -161,6 +191,8 @@ impl KindV1 {
             Self::SpecChangedV3 { spec } => K::SpecChanged { spec: spec.into_spec()? },
             Self::RegisteredV4 { spec } => K::Registered { spec: spec.into_spec()? },
             Self::SpecChangedV4 { spec } => K::SpecChanged { spec: spec.into_spec()? },
+            Self::RegisteredV5 { spec } => K::Registered { spec: spec.into_spec()? },
+            Self::SpecChangedV5 { spec } => K::SpecChanged { spec: spec.into_spec()? },
             Self::Unregistered => K::Unregistered,
             Self::StartRequested { trigger } => K::StartRequested { trigger: trigger.into() },
             Self::Starting { identity, trigger } => {
@@ -203,6 +235,7 @@ impl KindV1 {
             Self::StoreRebuilt { cause, set_aside } => K::StoreRebuilt { cause, set_aside },
             Self::TailCut { segment, offset } => K::TailCut { segment, offset },
             Self::Agent { report } => K::Agent { report: Box::new(report.into_report()?) },
+            Self::AgentV5 { report } => K::Agent { report: Box::new(report.into_report()?) },
             Self::OutputTail { stdout, stderr } => K::OutputTail { stdout, stderr },
             Self::OutputDropped { source, bytes, cause } => K::OutputDropped { source: source.into(), bytes, cause },
             Self::PreStopEnded { command, succeeded, detail } => K::PreStopEnded { command, succeeded, detail },
@@ -218,6 +251,9 @@ impl KindV1 {
 pub(crate) fn first_version(kind: &EventKind) -> u8 {
     use EventKind as K;
     match kind {
+        K::Agent { report } if ReportV4::or_later(report).is_err() => 5,
+        K::RestartRefused { rule: RestartRule::AgentStopped { .. } } => 5,
+        K::Registered { spec } | K::SpecChanged { spec } if spec.agent.as_ref().is_some_and(needs_version_5) => 5,
         K::Agent { .. } | K::RestartRefused { rule: RestartRule::AgentFailed { .. } } => 4,
         K::Registered { spec } | K::SpecChanged { spec } if spec.agent.is_some() => 4,
         K::OrphansEnded { .. } | K::EndUnobserved { .. } | K::Sampled { processes: Some(_), .. } => 3,

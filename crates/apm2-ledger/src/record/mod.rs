@@ -4,13 +4,15 @@
 //! A serialized event is one version byte, followed by the value in that version. Fields are never added to a type.
 //! Variants are added at the end of an enum, and an event with a new variant has a higher version, so that an older
 //! program reports a newer format instead of reading the event wrongly. Comments mark the variants that versions 2 to
-//! 4 added. An event is written in the lowest version that can represent it. Tests compare every event kind with stored
+//! 5 added. An event is written in the lowest version that can represent it. Tests compare every event kind with stored
 //! bytes.
 //!
 //! The module `codec` converts values to bytes.
 
 pub(crate) mod agent;
+pub(crate) mod agent_finding;
 pub(crate) mod agent_state;
+pub(crate) mod agent_words;
 pub(crate) mod event;
 pub(crate) mod exit;
 pub(crate) mod id;
@@ -35,17 +37,18 @@ use crate::{
 };
 
 /// The newest record version of an event.
-const EVENT_VERSION_MAX: u8 = 4;
+const EVENT_VERSION_MAX: u8 = 5;
 
-/// Version of the stream state in snapshots. A snapshot of another version, but for [`REDUCER_VERSION_BEFORE`], is ignored, and
-/// the stream is replayed from its events.
+/// Version of the stream state in snapshots. A snapshot of another version, but for
+/// [`REDUCER_VERSIONS_BEFORE`], is ignored, and the stream is replayed from its events.
 ///
 /// After the version byte follow the version of the secret filter that masked the specification, 2 bytes little-endian, and the
 /// state.
-const REDUCER_VERSION: u8 = 8;
+const REDUCER_VERSION: u8 = 9;
 
-/// An earlier version: the state without that of an agent and without the version of the secret filter.
-const REDUCER_VERSION_BEFORE: u8 = 6;
+/// Earlier versions that are read: 6 is the state without that of an agent and without the version of the secret filter, 8 is that
+/// without what the budgets of an agent need.
+const REDUCER_VERSIONS_BEFORE: [u8; 2] = [6, 8];
 
 /// Error from encoding or decoding a record.
 #[derive(Debug, thiserror::Error)]
@@ -57,7 +60,9 @@ pub enum RecordError {
     #[error("record version {0}, newer than this program knows")]
     Newer(u8),
     /// The stream snapshot has a version that this program does not read.
-    #[error("stream snapshot version {0}; this program knows versions {REDUCER_VERSION_BEFORE} and {REDUCER_VERSION}")]
+    #[error(
+        "stream snapshot version {0}; this program knows versions {REDUCER_VERSIONS_BEFORE:?} and {REDUCER_VERSION}"
+    )]
     StreamVersion(u8),
     /// The encoded event is larger than [`RECORD_BYTES_MAX`]. Contains its size in bytes.
     #[error(
@@ -149,7 +154,7 @@ pub(crate) fn peek_stream(bytes: &[u8]) -> Result<StreamId, RecordError> {
 pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
     let mut out = vec![REDUCER_VERSION];
     out.extend_from_slice(&FILTER_VERSION.to_le_bytes());
-    codec::encode(&stream::StreamV8::from(stream), &mut out)?;
+    codec::encode(&stream::StreamV9::from(stream), &mut out)?;
     if out.len() > RECORD_BYTES_MAX { Err(RecordError::TooLarge(out.len())) } else { Ok(out) }
 }
 
@@ -158,8 +163,7 @@ pub fn encode_stream(stream: &Stream) -> Result<Vec<u8>, RecordError> {
 /// # Errors
 /// When the bytes are not a valid snapshot, or a snapshot of another version.
 pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
-    let (record, filter) = record_of_stream(bytes)?;
-    let mut stream = record.into_recorded()?;
+    let (mut stream, filter) = record_of_stream(bytes)?;
     // Another version of the filter may have masked less. The present one would change nothing, and takes more time than all
     // else.
     if filter != Some(FILTER_VERSION) {
@@ -168,12 +172,22 @@ pub fn decode_stream(bytes: &[u8]) -> Result<Stream, RecordError> {
     Ok(stream)
 }
 
-/// The record of a stream state, and the version of the secret filter that masked its specification, if it is known.
-fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV8, Option<u16>), RecordError> {
+/// The recorded state of a stream, and the version of the secret filter that masked its specification, if it is known.
+fn record_of_stream(bytes: &[u8]) -> Result<(Stream, Option<u16>), RecordError> {
+    let [before_agents, before_budgets] = REDUCER_VERSIONS_BEFORE;
     match bytes {
         [] => Err(RecordError::Empty),
-        [REDUCER_VERSION, low, high, rest @ ..] => Ok((codec::decode(rest)?, Some(u16::from_le_bytes([*low, *high])))),
-        [REDUCER_VERSION_BEFORE, rest @ ..] => Ok((codec::decode::<stream::StreamV1>(rest)?.into(), None)),
+        [REDUCER_VERSION, low, high, rest @ ..] => {
+            let state = codec::decode::<stream::StreamV9>(rest)?.into_recorded()?;
+            Ok((state, Some(u16::from_le_bytes([*low, *high]))))
+        }
+        [version, low, high, rest @ ..] if *version == before_budgets => {
+            let state = codec::decode::<stream::StreamV8>(rest)?.into_recorded()?;
+            Ok((state, Some(u16::from_le_bytes([*low, *high]))))
+        }
+        [version, rest @ ..] if *version == before_agents => {
+            Ok((codec::decode::<stream::StreamV1>(rest)?.into_recorded()?, None))
+        }
         [version, ..] => Err(RecordError::StreamVersion(*version)),
     }
 }
@@ -184,13 +198,13 @@ fn record_of_stream(bytes: &[u8]) -> Result<(stream::StreamV8, Option<u16>), Rec
 /// # Errors
 /// Those of [`decode_stream`].
 pub(crate) fn check_stream(bytes: &[u8]) -> Result<(StreamId, u64, bool), RecordError> {
-    let stream = record_of_stream(bytes)?.0.into_recorded()?;
+    let stream = record_of_stream(bytes)?.0;
     Ok((stream.id, stream.last_seq, !stream.handle.state.has_exited()))
 }
 
 /// Whether `bytes` are a stream snapshot of a version that this program reads.
 pub(crate) fn is_current_stream(bytes: &[u8]) -> bool {
-    matches!(bytes.first(), Some(&(REDUCER_VERSION | REDUCER_VERSION_BEFORE)))
+    bytes.first().is_some_and(|version| *version == REDUCER_VERSION || REDUCER_VERSIONS_BEFORE.contains(version))
 }
 
 #[cfg(test)]
@@ -219,13 +233,15 @@ mod tests {
         let state = unmasked_state();
         assert_eq!(args(&state), ["ghp_abcdef12"], "it says that the present filter masked it");
         let other = [&[REDUCER_VERSION], (FILTER_VERSION + 1).to_le_bytes().as_slice(), &state[3..]].concat();
-        // Without the version of the filter, and without the last two bytes: `None` for the settings and for the state of an agent.
-        let unknown = [&[REDUCER_VERSION_BEFORE], &state[3..state.len() - 2]].concat();
-        for bytes in [other, unknown] {
+        // Without the last three bytes: no stop by a policy, and `None` for the settings and for the state of an agent.
+        let process = &state[3..state.len() - 3];
+        let unknown = [&[6], process].concat();
+        let before_budgets = [&[8], (FILTER_VERSION + 1).to_le_bytes().as_slice(), process, &[0, 0]].concat();
+        for bytes in [other, unknown, before_budgets] {
             assert!(is_current_stream(&bytes));
             assert_eq!(args(&bytes), ["<redacted>"]);
         }
-        for bytes in [&[][..], &[REDUCER_VERSION], &[REDUCER_VERSION, 0], &[5, 0, 0], &[7, 0, 0], &[9, 0, 0]] {
+        for bytes in [&[][..], &[REDUCER_VERSION], &[REDUCER_VERSION, 0], &[5, 0, 0], &[7, 0, 0], &[10, 0, 0]] {
             decode_stream(bytes).unwrap_err();
         }
     }

@@ -18,9 +18,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::{
     RecordError,
-    agent_state::AgentStateV4,
+    agent_state::{AgentStateV4, AgentStateV5},
     exit::{RestartRuleV1, RunEndV1, SnapshotIdentity, TriggerV1, signal},
-    spec::{SpecV3, agent::AgentV4},
+    spec::{
+        SpecV3,
+        agent::{AgentV4, AgentV5},
+    },
     stamp::StampV1,
 };
 
@@ -73,7 +76,7 @@ impl From<TallyV1> for Tally {
 
 impl From<&StopUnderWay> for StopV1 {
     fn from(stop: &StopUnderWay) -> Self {
-        let StopUnderWay { seq, since, timeout_ms, signal, force_kill, by_health } = *stop;
+        let StopUnderWay { seq, since, timeout_ms, signal, force_kill, by_health, by_policy: _ } = *stop;
         Self { seq, since: since.into(), timeout_ms, signal: signal.number(), force_kill, by_health }
     }
 }
@@ -81,7 +84,8 @@ impl From<&StopUnderWay> for StopV1 {
 impl StopV1 {
     fn into_stop(self) -> Result<StopUnderWay, RecordError> {
         let Self { seq, since, timeout_ms, signal: number, force_kill, by_health } = self;
-        Ok(StopUnderWay { seq, since: since.into(), timeout_ms, signal: signal(number)?, force_kill, by_health })
+        let (since, signal) = (since.into(), signal(number)?);
+        Ok(StopUnderWay { seq, since, timeout_ms, signal, force_kill, by_health, by_policy: false })
     }
 }
 
@@ -174,8 +178,8 @@ fn nanos(time: DateTime<Utc>) -> Option<i64> {
     time.timestamp_nanos_opt()
 }
 
-/// The state of a stream with that of an agent.
-#[derive(Serialize, Deserialize)]
+/// The state of a stream with that of an agent, in version 8.
+#[derive(Deserialize)]
 pub(crate) struct StreamV8 {
     process: StreamV1,
     /// The settings of the agent in the specification.
@@ -183,23 +187,47 @@ pub(crate) struct StreamV8 {
     agent: Option<Box<AgentStateV4>>,
 }
 
-impl From<StreamV1> for StreamV8 {
-    fn from(process: StreamV1) -> Self {
-        Self { process, settings: None, agent: None }
+/// The state of a stream with that of an agent and what its budgets and policies need.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StreamV9 {
+    process: StreamV1,
+    /// Whether a policy for agents requested the stop in progress.
+    is_stopped_by_policy: bool,
+    settings: Option<AgentV5>,
+    agent: Option<Box<AgentStateV5>>,
+}
+
+impl From<&Stream> for StreamV9 {
+    fn from(stream: &Stream) -> Self {
+        Self {
+            process: stream.into(),
+            is_stopped_by_policy: stream.stopping.is_some_and(|stop| stop.by_policy),
+            settings: stream.handle.spec.agent.as_ref().map(Into::into),
+            agent: stream.agent.as_deref().map(|agent| Box::new(agent.into())),
+        }
     }
 }
 
-impl From<&Stream> for StreamV8 {
-    fn from(stream: &Stream) -> Self {
-        let process: StreamV1 = stream.into();
-        let agent = stream.agent.as_deref().map(|agent| Box::new(agent.into()));
-        Self { process, settings: stream.handle.spec.agent.as_ref().map(Into::into), agent }
+impl StreamV9 {
+    /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
+    /// than the present one does.
+    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
+        let mut stream = self.process.into_recorded()?;
+        if let Some(stop) = &mut stream.stopping {
+            stop.by_policy = self.is_stopped_by_policy;
+        }
+        stream.handle.spec.agent = self.settings.map(Into::into);
+        stream.agent = self.agent.map(|agent| agent.into_state().map(Box::new)).transpose()?;
+        Ok(stream)
     }
 }
 
 impl StreamV8 {
     /// The state with the specification as it is recorded. An earlier version of the secret filter may have masked less in it
     /// than the present one does.
+    ///
+    /// # Errors
+    /// A value is out of range.
     pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
         let mut stream = self.process.into_recorded()?;
         stream.handle.spec.agent = self.settings.map(Into::into);
@@ -244,7 +272,7 @@ impl From<&Stream> for StreamV1 {
 }
 
 impl StreamV1 {
-    fn into_recorded(self) -> Result<Stream, RecordError> {
+    pub(crate) fn into_recorded(self) -> Result<Stream, RecordError> {
         let spec = self.spec.into_recorded()?;
         if self.instance >= spec.instances {
             return Err(RecordError::Range("instance"));

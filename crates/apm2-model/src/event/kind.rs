@@ -2,7 +2,7 @@
 
 use crate::{
     event::{
-        agent::{class::FailureClass, report::AgentReport},
+        agent::{class::FailureClass, finding::AgentFinding, report::AgentReport},
         exit::{Exit, RunEnd},
         identity::ProcessIdentity,
         timestamp::Timestamp,
@@ -80,6 +80,11 @@ pub enum RestartRule {
         /// Why the agent failed.
         class: FailureClass,
     },
+    /// The process is an agent, and was stopped for good: a budget is used up, or a setting asks for it.
+    AgentStopped {
+        /// What was found.
+        finding: AgentFinding,
+    },
 }
 
 impl RestartRule {
@@ -90,7 +95,8 @@ impl RestartRule {
             Self::BudgetSpent { .. }
             | Self::SpawnBudgetSpent { .. }
             | Self::LaunchUnknown
-            | Self::AgentFailed { .. } => true,
+            | Self::AgentFailed { .. }
+            | Self::AgentStopped { .. } => true,
             Self::PolicyNever | Self::Succeeded | Self::StopRequested => false,
         }
     }

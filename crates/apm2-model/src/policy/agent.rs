@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use crate::{
     event::{
-        agent::{class::FailureClass, event::SessionReason, label::Label},
+        agent::{class::FailureClass, event::SessionReason, finding::AgentFinding, label::Label},
         timestamp::Timestamp,
     },
+    policy::agent_budget::spent_session,
     spec::{
         agent_kind::AgentKind,
         config::agent::{AgentConfig, OnContextFull},
@@ -38,11 +39,16 @@ pub enum AgentVerdict {
     Wait(Duration),
     /// Another run would fail in the same way.
     Refuse(FailureClass),
+    /// The agent was stopped for good.
+    Halt(AgentFinding),
 }
 
 /// The verdict about the latest run of an agent. `None` if the agent has not reported an end.
 #[must_use]
 pub fn verdict(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Option<AgentVerdict> {
+    if let Some(finding) = agent.stopped_for() {
+        return Some(AgentVerdict::Halt(finding));
+    }
     let end = agent.end?;
     Some(match end.class {
         None => AgentVerdict::Succeeded,
@@ -97,7 +103,7 @@ pub struct NextSession {
 
 /// Which session the next run has. Going on needs the settings for it, a known session, and no sign that going on fails.
 #[must_use]
-pub fn next_session(config: &AgentConfig, agent: Option<&AgentState>) -> NextSession {
+pub fn next_session(config: &AgentConfig, agent: Option<&AgentState>, now: &Timestamp) -> NextSession {
     let fresh = |reason| NextSession { resumed: None, reason };
     let session = agent.and_then(|agent| agent.session.as_ref());
     let (Some(agent), Some(session)) = (agent, session) else { return fresh(SessionReason::First) };
@@ -108,6 +114,9 @@ pub fn next_session(config: &AgentConfig, agent: Option<&AgentState>) -> NextSes
         Some(FailureClass::Context) => return fresh(SessionReason::ContextFull),
         Some(FailureClass::ResumeInvalid) => return fresh(SessionReason::ResumeInvalid),
         _ => {}
+    }
+    if spent_session(&config.budget, agent, now).is_some() {
+        return fresh(SessionReason::BudgetSpent);
     }
     if agent.quick_failures >= QUICK_FAILURES_MAX {
         return fresh(SessionReason::QuickFailures);

@@ -57,7 +57,7 @@ pub fn at_boot(left: &Stream, on_boot: OnBoot, now: &Timestamp) -> AtBoot {
     // The shutdown of the supervisor stopped the instance.
     let was_shut_down = left.wanted && is_over && left.follow_up == FollowUp::Nothing;
     // The supervisor ended before the stop of the instance was complete.
-    let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.by_health);
+    let is_being_shut_down = left.wanted && left.stopping.is_some_and(|stop| !stop.is_left_to_policy());
     let is_due = matches!(left.follow_up, FollowUp::Restart { .. });
     let went_with_the_machine = left.wanted && is_another_boot && (left.is_open() || is_due);
     match on_boot {

@@ -2,6 +2,8 @@
 //! disk.
 
 pub mod agent;
+pub mod agent_budget;
+pub mod agent_silence;
 pub mod boot;
 pub mod health_monitor;
 pub mod plan;

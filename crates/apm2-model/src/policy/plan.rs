@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::{
     event::{
         actor::Actor,
+        agent::{breach::BudgetBreach, event::AgentEvent, finding::AgentFinding, report::AgentReport},
         exit::{Exit, RunEnd},
         kind::{EventKind, RestartRule, StartTrigger},
         origin::EventOrigin,
@@ -17,12 +18,14 @@ use crate::{
     },
     policy::{
         agent::{self, AgentVerdict},
+        agent_budget,
         health_monitor::HealthVerdict,
         restart::{RestartDecision, RestartManager, RunEndClass},
     },
-    spec::config::restart::RestartPolicy,
+    spec::config::{agent::AgentConfig, reaction::Reaction, restart::RestartPolicy},
     state::{
         ProcessState,
+        agent::AgentState,
         restart_budget::RestartBudget,
         stream::{FollowUp, Stream},
     },
@@ -43,6 +46,11 @@ pub enum PlanInput {
     RestartDue,
     /// The health monitor reported a result.
     Health(HealthVerdict),
+    /// The agent reported something, a budget of time may be used up, or the memory of its processes was measured, in bytes.
+    Agent {
+        /// The resident memory of all processes of the run, if it was measured.
+        memory_bytes: Option<u64>,
+    },
     /// The current run has lasted for `min_uptime`, so it counts as sustained.
     Sustained,
     /// This supervisor took over a run of an earlier supervisor.
@@ -71,6 +79,14 @@ pub enum Effect {
         /// Time until SIGKILL; `None` for the timeout of the specification.
         timeout: Option<Duration>,
     },
+    /// The runner stops an agent for good: with SIGINT, so that it can report a result, then with the signal of the specification, then
+    /// with SIGKILL.
+    StopAgent {
+        /// Who requested the stop, with the reason.
+        request: Requester,
+    },
+    /// Refuse the start, because nothing is left of this budget. The refusal is recorded.
+    Deny(BudgetBreach),
     /// The runner records an event.
     Record {
         /// The origin of the event.
@@ -138,6 +154,7 @@ impl Plan {
             PlanInput::RunOver => self.run_over(seen),
             PlanInput::RestartDue => self.restart_due(seen),
             PlanInput::Health(verdict) => self.health(verdict, seen),
+            PlanInput::Agent { memory_bytes } => watch_agent(seen, memory_bytes),
             PlanInput::Sustained => sustained(seen),
             PlanInput::Resumed => self.resumed(seen),
             PlanInput::Boot(cause) => {
@@ -159,7 +176,7 @@ impl Plan {
     }
 
     fn start(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {
-        let is_ending = seen.stream.stopping.is_some_and(|stop| !stop.by_health);
+        let is_ending = seen.stream.stopping.is_some_and(|stop| !stop.is_left_to_policy());
         if !seen.stream.handle.state.has_exited() && !is_ending {
             return vec![Effect::Refuse("start")];
         }
@@ -169,7 +186,7 @@ impl Plan {
             return Vec::new();
         }
         self.then = AfterStop::Policy;
-        vec![Effect::Start { origin: EventOrigin::of(request), trigger: StartTrigger::Start }]
+        start(seen, EventOrigin::of(request), StartTrigger::Start)
     }
 
     fn stop(&mut self, request: Requester, timeout: Option<Duration>, seen: &PlanContext<'_>) -> Vec<Effect> {
@@ -177,8 +194,10 @@ impl Plan {
         if !seen.stream.handle.state.has_exited() {
             // The request is recorded. Otherwise, a supervisor that takes over would see only the requester of the stop
             // in progress.
-            let joined =
-                seen.stream.stopping.filter(|stop| stop.by_health || changes_mind(&request, awaited, seen.stream));
+            let joined = seen
+                .stream
+                .stopping
+                .filter(|stop| stop.is_left_to_policy() || changes_mind(&request, awaited, seen.stream));
             let joined = joined.map(|stop| called_off(request.clone(), Some(stop.seq)));
             let is_put_off = awaited && is_own(&request);
             self.then = AfterStop::Stay { request: request.clone(), is_put_off };
@@ -213,13 +232,13 @@ impl Plan {
             (AfterStop::Start(origin, trigger), _) => {
                 // The start waited for the end of the run, so this end is recorded as the cause of the start.
                 let cause = origin.cause.or(seen.end_seq);
-                vec![Effect::Start { origin: origin.caused_by(cause), trigger }]
+                start(seen, origin.caused_by(cause), trigger)
             }
             // The process had ended by itself when the supervisor was shut down, and the policy makes no restart.
             (AfterStop::Stay { request, is_put_off: false }, FollowUp::Undecided { unhealthy })
                 if is_own(&request) && !is_restarted(seen, unhealthy) =>
             {
-                decide(seen, unhealthy).into_iter().collect()
+                decide(seen, unhealthy)
             }
             // The stop was requested after a failed health check or after the end of the process.
             (AfterStop::Stay { request, .. }, FollowUp::Undecided { .. } | FollowUp::Restart { .. }) => {
@@ -230,7 +249,7 @@ impl Plan {
             (AfterStop::Stay { request, is_put_off: true }, FollowUp::Nothing) if !stream.wanted => {
                 vec![called_off(request, None)]
             }
-            (AfterStop::Policy, FollowUp::Undecided { unhealthy }) => decide(seen, unhealthy).into_iter().collect(),
+            (AfterStop::Policy, FollowUp::Undecided { unhealthy }) => decide(seen, unhealthy),
             (AfterStop::Stay { .. } | AfterStop::Policy, _) => Vec::new(),
         }
     }
@@ -239,7 +258,7 @@ impl Plan {
         match seen.stream.follow_up {
             FollowUp::Restart { seq, attempt, .. } => {
                 let origin = EventOrigin::of(Actor::Policy).caused_by(Some(seq));
-                vec![Effect::Start { origin, trigger: StartTrigger::Restart { attempt } }]
+                start(seen, origin, StartTrigger::Restart { attempt })
             }
             // The decision of the policy could not be recorded at the end of the run.
             FollowUp::Undecided { .. } => self.run_over(seen),
@@ -287,8 +306,61 @@ impl Plan {
             let reason = Some("it was unhealthy when its supervisor ended".to_owned());
             return stop_unhealthy(seen, Requester { actor: Actor::Health, reason }).into_iter().collect();
         }
-        Vec::new()
+        watch_agent(seen, None)
     }
+}
+
+/// Starts the instance, unless nothing is left of a budget of the day. The refusal is then recorded.
+fn start(seen: &PlanContext<'_>, origin: EventOrigin, trigger: StartTrigger) -> Vec<Effect> {
+    let breach = agent_of(seen).and_then(|(config, agent)| agent_budget::spent_day(&config.budget, agent, &seen.now));
+    match breach {
+        Some(breach) => vec![refused(origin, AgentFinding::Budget(breach)), Effect::Deny(breach)],
+        None => vec![Effect::Start { origin, trigger }],
+    }
+}
+
+/// Stops a running agent whose budget is used up, or of which something was found that is a reason to stop it.
+fn watch_agent(seen: &PlanContext<'_>, memory_bytes: Option<u64>) -> Vec<Effect> {
+    let Some((config, agent)) = agent_of(seen) else { return Vec::new() };
+    if !seen.stream.handle.state.is_running() {
+        return Vec::new();
+    }
+    let by = |actor, finding: AgentFinding| Requester { actor, reason: Some(finding.to_string()) };
+    match agent.found {
+        Some((finding, Reaction::Restart)) => {
+            return vec![Effect::Stop { request: by(Actor::Health, finding), timeout: None }];
+        }
+        Some((finding, _)) if finding.is_after_result() => {
+            return vec![Effect::Stop { request: by(Actor::Policy, finding), timeout: None }];
+        }
+        Some((finding, _)) => return vec![Effect::StopAgent { request: by(Actor::Policy, finding) }],
+        None => {}
+    }
+    let of_memory = memory_bytes.and_then(|used| agent_budget::memory_breach(&config.budget, used));
+    match of_memory.or_else(|| agent_budget::breach(&config.budget, agent, &seen.now)) {
+        Some(breach) => vec![
+            spent(seen, agent, breach),
+            Effect::StopAgent { request: by(Actor::Policy, AgentFinding::Budget(breach)) },
+        ],
+        None => Vec::new(),
+    }
+}
+
+/// The settings and the state of the agent; `None` for a process that is no agent, and for one that has reported nothing.
+fn agent_of<'a>(seen: &PlanContext<'a>) -> Option<(&'a AgentConfig, &'a AgentState)> {
+    let stream = seen.stream;
+    Some((stream.handle.spec.agent.as_ref()?, stream.agent.as_deref()?))
+}
+
+/// Records that a budget is used up.
+fn spent(seen: &PlanContext<'_>, agent: &AgentState, breach: BudgetBreach) -> Effect {
+    let (event, read_to) = (AgentEvent::BudgetSpent(breach), agent.read_to);
+    let report = Box::new(AgentReport { agent: agent.kind, event, read_to });
+    Effect::Record { origin: EventOrigin::of(Actor::Policy).at(seen.now), kind: EventKind::Agent { report } }
+}
+
+fn refused(origin: EventOrigin, finding: AgentFinding) -> Effect {
+    Effect::Record { origin, kind: EventKind::RestartRefused { rule: RestartRule::AgentStopped { finding } } }
 }
 
 fn changed(healthy: bool, detail: String) -> Effect {
@@ -312,17 +384,18 @@ fn sustained(seen: &PlanContext<'_>) -> Vec<Effect> {
     vec![Effect::Record { origin, kind: EventKind::BudgetReset }]
 }
 
-/// The effect of the restart policy's decision; `None` where the policy asks for no restart.
-fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
+/// The effects of the restart policy's decision; none where the policy asks for no restart.
+fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Vec<Effect> {
     let stream = seen.stream;
     let manager = RestartManager::new(&stream.handle.spec.restart);
     let verdict = verdict_of(seen, unhealthy);
     let class = match verdict {
         Some(AgentVerdict::Succeeded) => RunEndClass::Succeeded,
-        Some(AgentVerdict::Failed | AgentVerdict::Wait(_) | AgentVerdict::Refuse(_)) => RunEndClass::Failed,
+        Some(_) => RunEndClass::Failed,
         None => class_of(stream.end.as_ref(), unhealthy),
     };
     let decision = match (verdict, manager.decide(class, &stream.budget, &seen.now, seen.random)) {
+        (Some(AgentVerdict::Halt(finding)), _) => RestartDecision::Refuse(RestartRule::AgentStopped { finding }),
         (_, RestartDecision::Leave) => RestartDecision::Leave,
         (Some(AgentVerdict::Wait(delay)), _) => {
             RestartDecision::Restart { attempt: stream.budget.crashes.consecutive.saturating_add(1), delay }
@@ -331,12 +404,25 @@ fn decide(seen: &PlanContext<'_>, unhealthy: bool) -> Option<Effect> {
         (Some(AgentVerdict::Succeeded | AgentVerdict::Failed) | None, decision) => decision,
     };
     match decision {
-        RestartDecision::Restart { attempt, delay } => Some(Effect::Schedule { attempt, delay }),
-        RestartDecision::Leave => None,
-        RestartDecision::Refuse(rule) => Some(Effect::Record {
+        RestartDecision::Restart { attempt, delay } => restart_within_budget(seen, attempt, delay),
+        RestartDecision::Leave => Vec::new(),
+        RestartDecision::Refuse(rule) => vec![Effect::Record {
             origin: EventOrigin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now),
             kind: EventKind::RestartRefused { rule },
-        }),
+        }],
+    }
+}
+
+/// Schedules a restart, unless the run that has ended used up a budget: its last reports come with its end.
+fn restart_within_budget(seen: &PlanContext<'_>, attempt: u32, delay: Duration) -> Vec<Effect> {
+    let breach = agent_of(seen)
+        .and_then(|(config, agent)| Some((agent, agent_budget::breach(&config.budget, agent, &seen.now)?)));
+    match breach {
+        Some((agent, breach)) => {
+            let origin = EventOrigin::of(Actor::Policy).caused_by(seen.end_seq).at(seen.now);
+            vec![spent(seen, agent, breach), refused(origin, AgentFinding::Budget(breach))]
+        }
+        None => vec![Effect::Schedule { attempt, delay }],
     }
 }
 
@@ -350,7 +436,7 @@ fn verdict_of(seen: &PlanContext<'_>, unhealthy: bool) -> Option<AgentVerdict> {
 
 /// Whether the restart policy would restart the instance now.
 fn is_restarted(seen: &PlanContext<'_>, unhealthy: bool) -> bool {
-    matches!(decide(seen, unhealthy), Some(Effect::Schedule { .. }))
+    matches!(decide(seen, unhealthy).as_slice(), [Effect::Schedule { .. }])
 }
 
 fn class_of(end: Option<&RunEnd>, unhealthy: bool) -> RunEndClass {
@@ -380,5 +466,7 @@ fn called_off(request: Requester, cause: Option<u64>) -> Effect {
     Effect::Record { origin: EventOrigin::of(request).caused_by(cause), kind }
 }
 
+#[cfg(test)]
+mod agent_tests;
 #[cfg(test)]
 mod tests;

@@ -55,6 +55,9 @@ pub fn check(launch: &LaunchSpec) -> Result<(), String> {
             "an agent needs a log of its stdout, from which its reports are read; leave out log.stdout".to_owned(),
         );
     }
+    if let Some(account) = launch.spec.agent.as_ref().and_then(|agent| agent.account.as_ref()) {
+        check_name(account).or_else(|error| refuse(format!("the account of an agent: {error}")))?;
+    }
     if let Some(health) = &launch.spec.health {
         health.validate().or_else(refuse)?;
     }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use crate::{
     event::{
         agent::{
+            breach::BudgetScope,
             class::FailureClass,
             event::{AgentEvent, AgentPhase, LimitStatus, SkippedLines, ToolCall},
+            finding::AgentFinding,
             label::Label,
             outcome::AgentOutcome,
             report::{AgentReport, OutputPosition},
@@ -15,7 +17,8 @@ use crate::{
         },
         timestamp::Timestamp,
     },
-    spec::agent_kind::AgentKind,
+    spec::{agent_kind::AgentKind, config::reaction::Reaction},
+    state::agent_clock::{AgentClock, day_of},
 };
 
 /// Largest number of tool calls in progress that are kept.
@@ -114,6 +117,16 @@ pub struct AgentState {
     pub is_finished: bool,
     /// The totals of all runs.
     pub all: AgentTotals,
+    /// The totals of the day of the latest event, as its clock has it.
+    pub day: AgentTotals,
+    /// The tokens of the turn in progress, as far as they are known. They are in no total yet.
+    pub in_turn: TokenUsage,
+    /// The time for which the agent has run.
+    pub clock: AgentClock,
+    /// What was found in the latest run, if it is a reason to stop the agent, and what follows the stop.
+    pub found: Option<(AgentFinding, Reaction)>,
+    /// Whether the next start waits for a usage limit that another agent of the account has met.
+    pub waits_for_account: bool,
     /// The number of tasks in the background.
     pub background_tasks: u32,
     /// How the latest run ended by the agent's account; `None` as long as it has not ended.
@@ -211,6 +224,11 @@ impl AgentState {
             agent_turns: 0,
             is_finished: false,
             all: AgentTotals::default(),
+            day: AgentTotals::default(),
+            in_turn: TokenUsage::default(),
+            clock: AgentClock { day: day_of(&now), ..AgentClock::default() },
+            found: None,
+            waits_for_account: false,
             background_tasks: 0,
             end: None,
             http_status: None,
@@ -238,6 +256,11 @@ impl AgentState {
         self.open_calls.clear();
         self.is_session_started = false;
         self.run = AgentTotals::default();
+        self.in_turn = TokenUsage::default();
+        self.clock.run_ns = 0;
+        self.clock.counted_to = None;
+        self.found = None;
+        self.waits_for_account = false;
         self.reported = ReportedTurns::default();
         self.agent_turns = 0;
         self.is_finished = false;
@@ -248,8 +271,15 @@ impl AgentState {
         self.limit = None;
     }
 
+    /// The process of a run was spawned: its time counts from `now` on.
+    pub(crate) fn process_started(&mut self, now: Timestamp) {
+        self.clock.counted_to = Some(now);
+    }
+
     /// Ends a run that lasted for `uptime`, if that is known. Counts quick failures of runs that went on with a session.
-    pub(crate) fn end_run(&mut self, uptime: Option<Duration>) {
+    pub(crate) fn end_run(&mut self, uptime: Option<Duration>, now: Timestamp) {
+        self.count_to(now);
+        self.clock.counted_to = None;
         let has_failed = self.end.is_none_or(|end| end.outcome == AgentOutcome::Failure && !end.is_limited());
         let is_quick = has_failed && self.goes_on && uptime.is_some_and(|uptime| uptime < QUICK_RUN);
         self.quick_failures = if is_quick { self.quick_failures.saturating_add(1) } else { 0 };
@@ -257,16 +287,53 @@ impl AgentState {
 
     /// Applies one report.
     pub fn apply(&mut self, report: &AgentReport, now: Timestamp) {
+        self.count_to(now);
         self.kind = report.agent;
         self.read_to = report.read_to;
         self.reported_at = now;
         self.fold(&report.event, now);
     }
 
+    /// Whether the agent was stopped for good, or is about to be.
+    #[must_use]
+    pub fn stopped_for(&self) -> Option<AgentFinding> {
+        let is_final =
+            |(finding, reaction): &(AgentFinding, Reaction)| *reaction == Reaction::Stop && !finding.is_after_result();
+        self.found.filter(is_final).map(|(finding, _)| finding)
+    }
+
+    /// What counts for the budgets of `scope` at `now`, with the turn in progress, and the time in nanoseconds.
+    #[must_use]
+    pub fn used(&self, scope: BudgetScope, now: &Timestamp) -> (AgentTotals, u64) {
+        let clock = self.clock.at(now);
+        let (mut totals, time_ns) = match scope {
+            BudgetScope::Run => (self.run, clock.run_ns),
+            BudgetScope::Session => {
+                (self.session.as_ref().map(|session| session.totals).unwrap_or_default(), clock.session_ns)
+            }
+            BudgetScope::Day if clock.day == self.clock.day => (self.day, clock.day_ns),
+            BudgetScope::Day => (AgentTotals::default(), clock.day_ns),
+        };
+        totals.usage = totals.usage.plus(self.in_turn);
+        (totals, time_ns)
+    }
+
+    /// Counts the time up to `now`. A new day has used nothing.
+    fn count_to(&mut self, now: Timestamp) {
+        let clock = self.clock.at(&now);
+        if clock.day != self.clock.day {
+            self.day = AgentTotals::default();
+        }
+        self.clock = clock;
+    }
+
     fn fold(&mut self, event: &AgentEvent, now: Timestamp) {
         match event {
             AgentEvent::SessionStarted { session_id, model, agent_version, is_resumed, .. } => {
                 let earlier = self.session.take().filter(|session| session.id == *session_id);
+                if earlier.is_none() {
+                    self.clock.session_ns = 0;
+                }
                 let (totals, reported) = earlier.map(|session| (session.totals, session.reported)).unwrap_or_default();
                 self.session = Some(AgentSession {
                     id: session_id.clone(),
@@ -282,6 +349,7 @@ impl AgentState {
             }
             AgentEvent::TurnEnded { usage, cost_micros, .. } => {
                 self.open_failure = None;
+                self.in_turn = TokenUsage::default();
                 self.reported.add(*usage, *cost_micros);
                 if let Some(session) = &mut self.session {
                     session.reported.add(*usage, *cost_micros);
@@ -336,6 +404,7 @@ impl AgentState {
                     AgentTotals { usage, cost_micros, turns: *turns, tool_calls: *tool_calls, denials: *denials };
                 // What the turns did not report, for example of a turn that was interrupted.
                 self.add(of_run.beyond(self.run));
+                self.in_turn = TokenUsage::default();
                 self.background_tasks = *background_tasks;
                 self.end = Some(AgentEnd { outcome: *outcome, class: *class, is_permanent: *is_permanent });
                 self.limited_runs =
@@ -358,13 +427,30 @@ impl AgentState {
                     self.quick_failures = 0;
                 }
             }
-            AgentEvent::Retrying { .. } | AgentEvent::Compacted | AgentEvent::Stalled { .. } => {}
+            AgentEvent::UsageSoFar { usage } => self.in_turn = *usage,
+            AgentEvent::BudgetSpent(breach) => self.find(AgentFinding::Budget(*breach), Reaction::Stop),
+            AgentEvent::LoopDetected { calls, reaction, .. } => {
+                self.find(AgentFinding::Loop { calls: *calls }, *reaction);
+            }
+            AgentEvent::Stalled { phase, silent_ms, reaction, .. } => {
+                self.find(AgentFinding::Silence { phase: *phase, silent_ms: *silent_ms }, *reaction);
+            }
+            AgentEvent::AccountLimited { .. } => self.waits_for_account = true,
+            AgentEvent::Retrying { .. } | AgentEvent::Compacted => {}
         }
     }
 
-    /// Adds to the totals of the run, of the session and of all runs.
+    /// Keeps a finding that is a reason to stop the agent. The first one decides.
+    fn find(&mut self, finding: AgentFinding, reaction: Reaction) {
+        if reaction != Reaction::Record {
+            self.found.get_or_insert((finding, reaction));
+        }
+    }
+
+    /// Adds to the totals of the run, of the session, of the day and of all runs.
     fn add(&mut self, more: AgentTotals) {
         self.run.add(more);
+        self.day.add(more);
         self.all.add(more);
         if let Some(session) = &mut self.session {
             session.totals.add(more);

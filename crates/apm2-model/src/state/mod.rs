@@ -1,6 +1,7 @@
 //! The state machine of one instance, and the folds over its events: state that is computed by replaying events.
 
 pub mod agent;
+pub mod agent_clock;
 pub mod handle;
 #[cfg(test)]
 mod properties;

@@ -50,6 +50,16 @@ pub struct StopUnderWay {
     pub force_kill: bool,
     /// Whether only a failed health check requested the stop. The policy then decides what follows.
     pub by_health: bool,
+    /// Whether only a policy for agents requested the stop. The restart policy then decides what follows.
+    pub by_policy: bool,
+}
+
+impl StopUnderWay {
+    /// Whether the restart policy decides what follows the stop.
+    #[must_use]
+    pub const fn is_left_to_policy(&self) -> bool {
+        self.by_health || self.by_policy
+    }
 }
 
 /// What remains to be done after the end of the latest run.
@@ -274,7 +284,7 @@ impl Stream {
             EventKind::BudgetReset => self.budget = RestartBudget::default(),
             EventKind::RestartScheduled { attempt, delay_ms } => {
                 // Waiting for a limit is no fault of the process.
-                if !self.agent_end().is_some_and(|end| end.is_limited()) {
+                if !self.waits_for_limit() {
                     self.tally().spend(event.stamp);
                 }
                 let (seq, since) = (event.seq, event.stamp);
@@ -294,6 +304,7 @@ impl Stream {
                 self.gave_up = rule.is_giving_up().then_some(*rule);
                 if let Some(stop) = &mut self.stopping {
                     stop.by_health = false;
+                    stop.by_policy = false;
                 }
             }
             EventKind::StartRequested { trigger } => {
@@ -322,6 +333,9 @@ impl Stream {
                 if identity.is_some() {
                     // The start succeeded, so earlier failures to start do not count any more.
                     self.budget.spawn_failures = Tally::default();
+                    if let Some(agent) = &mut self.agent {
+                        agent.process_started(event.stamp);
+                    }
                 }
             }
             EventKind::Stopping { signal, timeout_ms, force_kill } => {
@@ -335,6 +349,7 @@ impl Stream {
                     signal: *signal,
                     force_kill: *force_kill,
                     by_health: event.actor == Actor::Health,
+                    by_policy: event.actor == Actor::Policy,
                 });
             }
             EventKind::Adopted { identity } => self.identity = Some(*identity),
@@ -364,11 +379,11 @@ impl Stream {
             self.budget.crashes.consecutive = 0;
         }
         self.follow_up = match self.stopping.take() {
-            Some(stop) if !stop.by_health => FollowUp::Nothing,
-            stop => FollowUp::Undecided { unhealthy: stop.is_some() },
+            Some(stop) if !stop.is_left_to_policy() => FollowUp::Nothing,
+            stop => FollowUp::Undecided { unhealthy: stop.is_some_and(|stop| stop.by_health) },
         };
         if let Some(agent) = &mut self.agent {
-            agent.end_run(uptime_ns.map(Duration::from_nanos));
+            agent.end_run(uptime_ns.map(Duration::from_nanos), stamp);
         }
         // An agent's own account is the truth, and not its exit code.
         let has_succeeded = match self.agent_end() {
@@ -388,6 +403,13 @@ impl Stream {
     pub fn agent_end(&self) -> Option<AgentEnd> {
         self.handle.spec.agent.as_ref()?;
         self.agent.as_ref()?.end
+    }
+
+    /// Whether the next start waits for a usage limit: one that ended the latest run, or one that another agent of the account met.
+    #[must_use]
+    pub fn waits_for_limit(&self) -> bool {
+        let waits_for_account = self.agent.as_ref().is_some_and(|agent| agent.waits_for_account);
+        waits_for_account || self.agent_end().is_some_and(|end| end.is_limited())
     }
 
     /// The exit of the latest run; `None` if no process exited in it.

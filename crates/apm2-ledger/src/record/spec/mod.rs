@@ -1,4 +1,4 @@
-//! Serialization format of a process specification, version 1 and the additions of versions 3 and 4. Only redacted
+//! Serialization format of a process specification, version 1 and the additions of versions 3 to 5. Only redacted
 //! specifications are serialized.
 
 pub(crate) mod agent;
@@ -29,7 +29,7 @@ use crate::record::{
     id::Id,
     mirrored::mirrored,
     spec::{
-        agent::AgentV4,
+        agent::{AgentV4, AgentV5, needs_version_5},
         health::HealthV1,
         log::LogV1,
         path::{bytes, path},
@@ -71,6 +71,13 @@ pub(crate) struct SpecV3 {
 pub(crate) struct SpecV4 {
     base: SpecV3,
     agent: AgentV4,
+}
+
+/// A specification of an agent with settings that version 4 cannot represent.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct SpecV5 {
+    base: SpecV3,
+    agent: AgentV5,
 }
 
 mirrored!(OnBootV3, OnBoot, AsBefore, Start, Stay);
@@ -148,6 +155,25 @@ impl SpecV4 {
     /// The record of `spec`, which has the settings `agent`.
     pub(crate) fn new(spec: &RedactedSpec, agent: &AgentConfig) -> Self {
         Self { base: spec.into(), agent: agent.into() }
+    }
+}
+
+impl SpecV5 {
+    /// The record of `spec`, which has the settings `agent`.
+    pub(crate) fn new(spec: &RedactedSpec, agent: &AgentConfig) -> Self {
+        Self { base: spec.into(), agent: agent.into() }
+    }
+
+    /// Converts the specification of an event.
+    ///
+    /// # Errors
+    /// When version 4 can represent this specification.
+    pub(crate) fn into_spec(self) -> Result<RedactedSpec, RecordError> {
+        let agent = AgentConfig::from(self.agent);
+        if !needs_version_5(&agent) {
+            return Err(RecordError::Range("version of a specification"));
+        }
+        Ok(RedactedSpec::from(ProcessSpec { agent: Some(agent), ..self.base.into_recorded()? }))
     }
 }
 

@@ -1,6 +1,9 @@
 //! One report of an agent.
 
-use crate::event::agent::{class::FailureClass, label::Label, outcome::AgentOutcome, usage::TokenUsage};
+use crate::{
+    event::agent::{breach::BudgetBreach, class::FailureClass, label::Label, outcome::AgentOutcome, usage::TokenUsage},
+    spec::config::reaction::Reaction,
+};
 
 /// Largest number of MCP servers in one event.
 pub const MCP_SERVERS_MAX: usize = 32;
@@ -83,6 +86,8 @@ pub enum SessionReason {
     ResumeInvalid,
     /// The runs that went on with the latest session failed quickly.
     QuickFailures,
+    /// The budget of the latest session is used up.
+    BudgetSpent,
 }
 
 impl SessionReason {
@@ -96,6 +101,7 @@ impl SessionReason {
             Self::ContextFull => "context_full",
             Self::ResumeInvalid => "resume_invalid",
             Self::QuickFailures => "quick_failures",
+            Self::BudgetSpent => "budget_spent",
         }
     }
 }
@@ -257,6 +263,31 @@ pub enum AgentEvent {
         tool: Option<Label>,
         /// The time without output, in milliseconds.
         silent_ms: u64,
+        /// What follows.
+        reaction: Reaction,
+    },
+    /// The tokens of the turn in progress, as far as they are known. The end of the turn has the exact figures.
+    UsageSoFar {
+        /// The tokens since the last end of a turn.
+        usage: TokenUsage,
+    },
+    /// A budget is used up. The agent is stopped, and not started again.
+    BudgetSpent(BudgetBreach),
+    /// The agent made the same tool call again and again.
+    LoopDetected {
+        /// The name of the tool, where a call of it is in progress.
+        tool: Option<Label>,
+        /// The number of calls in a row.
+        calls: u32,
+        /// What follows.
+        reaction: Reaction,
+    },
+    /// A usage limit of another agent of the same account delays the start.
+    AccountLimited {
+        /// The name of the account in the settings.
+        account: Label,
+        /// When the limit is reset, in seconds since the epoch.
+        resets_at: i64,
     },
     /// Lines of the run that were not used. Recorded once, at the end of the run.
     LinesSkipped(SkippedLines),
@@ -288,13 +319,16 @@ impl AgentEvent {
             Self::ToolsSummarized { tools, .. } => tools.iter_mut().map(|count| &mut count.tool).collect(),
             Self::PermissionDenied { tool, reason } => std::iter::once(tool).chain(reason).collect(),
             Self::RateLimited { window, .. } => window.iter_mut().collect(),
-            Self::Stalled { tool, .. } => tool.iter_mut().collect(),
+            Self::Stalled { tool, .. } | Self::LoopDetected { tool, .. } => tool.iter_mut().collect(),
+            Self::AccountLimited { account, .. } => vec![account],
             Self::TurnEnded { .. }
             | Self::Retrying { .. }
             | Self::Failed { .. }
             | Self::Finished { .. }
             | Self::BackgroundChanged { .. }
             | Self::Compacted
+            | Self::UsageSoFar { .. }
+            | Self::BudgetSpent(_)
             | Self::LinesSkipped(_) => Vec::new(),
         }
     }
@@ -317,6 +351,10 @@ impl AgentEvent {
             Self::BackgroundChanged { .. } => "background_changed",
             Self::Compacted => "compacted",
             Self::Stalled { .. } => "stalled",
+            Self::UsageSoFar { .. } => "usage_so_far",
+            Self::BudgetSpent(_) => "budget_spent",
+            Self::LoopDetected { .. } => "loop_detected",
+            Self::AccountLimited { .. } => "account_limited",
             Self::LinesSkipped(_) => "lines_skipped",
         }
     }

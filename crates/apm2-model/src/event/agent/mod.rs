@@ -4,8 +4,10 @@
 //! The types have no field for a prompt, an answer, reasoning, tool arguments or tool results, so none of these can be
 //! recorded. Names that an agent prints are cut to a limit ([`label::Label`]).
 
+pub mod breach;
 pub mod class;
 pub mod event;
+pub mod finding;
 pub mod label;
 pub mod outcome;
 pub mod report;

@@ -103,7 +103,7 @@ fn an_end_that_would_repeat_itself_is_refused() {
 #[test]
 fn a_session_is_gone_on_with_unless_that_cannot_work() {
     let reason = |config: &AgentConfig, agent: Option<&AgentState>| {
-        let next = next_session(config, agent);
+        let next = next_session(config, agent, &at(0));
         assert_eq!(next.resumed.is_some(), next.reason == SessionReason::Resume);
         next.reason
     };

@@ -287,6 +287,8 @@ fn short(effects: &[Effect]) -> Vec<String> {
             format!("schedule {attempt}")
         }
         Effect::Refuse(order) => format!("no {order}"),
+        Effect::StopAgent { request } => format!("stop agent {}", name(request)),
+        Effect::Deny(breach) => format!("denied: {breach}"),
     };
     effects.iter().map(one).collect()
 }

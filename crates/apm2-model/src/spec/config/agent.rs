@@ -4,7 +4,10 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::agent_kind::{AgentKind, UnknownAgent};
+use crate::spec::{
+    agent_kind::{AgentKind, UnknownAgent},
+    config::{agent_budget::AgentBudgets, agent_loop::AgentLoop, agent_silence::AgentSilence},
+};
 
 /// The argument that the arguments for the session replace. Where no argument is this text, they are added at the end.
 pub const SESSION_ARGS: &str = "{session-args}";
@@ -84,6 +87,16 @@ pub struct AgentConfig {
     /// The longest wait for the reset of a usage limit. Default: 8 h.
     #[serde(with = "crate::duration")]
     pub limit_wait_max: Duration,
+    /// The name of the account whose usage limits the agent shares with all others that name it. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// What a run, a session and a day may use. Default: no limits.
+    pub budget: AgentBudgets,
+    /// How long the agent may be silent in each phase.
+    pub silence: AgentSilence,
+    /// When the repetition of a tool call counts as a loop.
+    #[serde(rename = "loop")]
+    pub repetition: AgentLoop,
 }
 
 impl Default for AgentConfig {
@@ -94,6 +107,10 @@ impl Default for AgentConfig {
             resume_args: Vec::new(),
             on_context_full: OnContextFull::default(),
             limit_wait_max: Duration::from_secs(8 * 3600),
+            account: None,
+            budget: AgentBudgets::default(),
+            silence: AgentSilence::default(),
+            repetition: AgentLoop::default(),
         }
     }
 }

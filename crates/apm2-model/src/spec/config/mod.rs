@@ -2,9 +2,13 @@
 
 pub mod address;
 pub mod agent;
+pub mod agent_budget;
+pub mod agent_loop;
+pub mod agent_silence;
 pub mod credentials;
 pub mod health;
 pub mod log;
+pub mod reaction;
 pub mod restart;
 pub mod shutdown;
 

@@ -6,7 +6,9 @@ use crate::{
     duration::millis,
     spec::{
         ProcessSpec,
-        config::{health::HealthCheck, restart::BackoffConfig},
+        config::{
+            agent_budget::AgentBudgets, agent_silence::AgentSilence, health::HealthCheck, restart::BackoffConfig,
+        },
         redact::{known::Known, mark::REDACTED},
     },
 };
@@ -129,7 +131,12 @@ fn durations(spec: &mut ProcessSpec) -> Vec<&mut Duration> {
         BackoffConfig::Linear { initial, step, max } => all.extend([initial, step, max]),
         BackoffConfig::Exponential { initial, max, .. } => all.extend([initial, max]),
     }
-    all.extend(spec.agent.as_mut().map(|agent| &mut agent.limit_wait_max));
+    if let Some(agent) = &mut spec.agent {
+        let AgentSilence { start, model, tool, result, reaction: _ } = &mut agent.silence;
+        let AgentBudgets { run, session, day, memory_bytes: _ } = &mut agent.budget;
+        all.extend([&mut agent.limit_wait_max, start, model, tool, result]);
+        all.extend([run, session, day].into_iter().filter_map(|budget| budget.wall_time.as_mut()));
+    }
     if let Some(health) = &mut spec.health {
         all.extend([&mut health.interval, &mut health.timeout, &mut health.initial_delay, &mut health.grace_period]);
     }

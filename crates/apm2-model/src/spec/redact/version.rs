@@ -8,7 +8,7 @@ use crate::spec::redact::FILTER_VERSION;
 ///
 /// When this test fails: raise [`FILTER_VERSION`] if the filter masks another part of any text than before, and write the new digest
 /// here. Recorded states keep the version under which they were masked, and are masked again under another one.
-const VERSION_AND_DIGEST: (u16, u64) = (1, 15_013_415_752_527_160_448);
+const VERSION_AND_DIGEST: (u16, u64) = (1, 17_001_304_396_506_656_350);
 
 /// Files without rules.
 const OTHER_FILES: [&str; 3] = ["tests.rs", "corpus.rs", "version.rs"];

@@ -219,6 +219,7 @@ fn a_stop_under_way_keeps_what_was_asked_for() {
         signal: Signal::TERM,
         force_kill: true,
         by_health: true,
+        by_policy: false,
     };
     assert_eq!(stopping.stream.stopping, Some(expected));
     let by_hand = running().by(operator()).then([STOPPING]);

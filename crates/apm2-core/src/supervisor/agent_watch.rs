@@ -1,0 +1,30 @@
+//! When an agent is compared with its budgets, and with what was found of it.
+
+use apm2_model::policy::{agent_budget, plan::PlanInput};
+
+use crate::{supervisor::actor::InstanceActor, time::instant_in};
+
+impl InstanceActor {
+    /// Compares the agent with its budgets. `memory_bytes` is the memory of its processes, if it was measured.
+    pub(super) fn watch_agent(&mut self, memory_bytes: Option<u64>) {
+        if self.launch.spec.agent.is_none() || !self.runner.state().is_running() {
+            return;
+        }
+        self.budget_later();
+        self.next_steps.push_back(PlanInput::Agent { memory_bytes });
+    }
+
+    /// Schedules the next comparison: when a budget of time is used up.
+    pub(super) fn budget_later(&mut self) {
+        let stream = self.runner.stream();
+        let agent = stream.as_ref().and_then(|stream| stream.agent.as_deref());
+        let left = self
+            .launch
+            .spec
+            .agent
+            .as_ref()
+            .zip(agent)
+            .and_then(|(config, agent)| agent_budget::time_left(&config.budget, agent, &self.clock.now()));
+        self.budget_at = left.map(instant_in);
+    }
+}
