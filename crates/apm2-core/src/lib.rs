@@ -59,7 +59,7 @@ pub mod log {
         follow::{LogItem, LogPosition, LogReader},
         last::last_lines_begin,
         meter::OutputMeter,
-        retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention},
+        retention::{LOGS_AGE_MAX, LOGS_BYTES_MAX, RemovedLogs, Retention, UnusedLogs},
         since::{OutputSince, output_since},
         threads::LogThreads,
     };

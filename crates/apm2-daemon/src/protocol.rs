@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     launch_form::LaunchForm,
+    ledger_settings::LedgerSettings,
     question::{SentFound, SentQuestion},
 };
 
@@ -47,6 +48,10 @@ pub enum ClientRequest {
         /// Whether processes that have finished (ended with success) are started again.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         rerun: bool,
+        /// The settings of the ledger that the group gives. Omitted without any, because a daemon that does not know the
+        /// field refuses it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ledger: Option<LedgerSettings>,
     },
     /// Stop processes and unregister them.
     Remove {

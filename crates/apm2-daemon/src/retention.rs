@@ -1,5 +1,5 @@
-//! Periodically removes the logs of processes that are no longer supervised, and set-aside launch files (launch files
-//! that the daemon could not read).
+//! Periodically removes the logs of processes that are no longer supervised, set-aside launch files (launch files that the
+//! daemon could not read), and what exceeds the limit in the settings of the ledger.
 
 use std::{
     io,
@@ -15,19 +15,35 @@ use apm2_ledger::LedgerDir;
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use tokio::{task::spawn_blocking, time};
 
-use crate::{launches::LaunchFiles, state::DaemonState};
+use crate::{
+    launches::LaunchFiles,
+    ledger_settings,
+    retain_at_start::remind,
+    size_limit::{self, Freed},
+    state::DaemonState,
+};
 
 /// Interval between two removals of old files.
 const INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// Number of intervals between two messages that events are due to move into an archive.
+const REMINDER_INTERVALS: u64 = 24;
 
 /// Removes old files at every interval, until the daemon exits.
 pub(crate) async fn keep(state: Arc<DaemonState>, retention: Retention) {
     let mut ticks = time::interval(INTERVAL);
     ticks.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-    loop {
+    for number in 0_u64.. {
         ticks.tick().await;
         let (supervisor, dir) = (state.supervisor.clone(), Arc::clone(state.ledger.dir()));
-        let swept = spawn_blocking(move || sweep(&supervisor, &dir, retention)).await;
+        let swept = spawn_blocking(move || {
+            sweep(&supervisor, &dir, retention);
+            limit_size(&supervisor, &dir);
+            if number > 0 && number.is_multiple_of(REMINDER_INTERVALS) {
+                remind(dir.named());
+            }
+        });
+        let swept = swept.await;
         if let Err(error) = swept {
             tracing::error!(%error, "the removal of old logs failed");
         }
@@ -48,6 +64,31 @@ fn sweep(supervisor: &Supervisor, dir: &Arc<LedgerDir>, retention: Retention) {
             tracing::warn!(path = %path.display(), "a launch that was set aside is removed");
         }),
         Err(error) => tracing::warn!(%error, "launches that were set aside cannot be listed; they stay"),
+    }
+}
+
+/// Removes the oldest archives and logs while the ledger exceeds its limit.
+fn limit_size(supervisor: &Supervisor, dir: &Arc<LedgerDir>) {
+    let settings = ledger_settings::settings(dir.at()).inspect_err(|error| {
+        tracing::warn!(%error, "the settings of the ledger cannot be read; its size is not limited");
+    });
+    let Some(max_bytes) = settings.ok().and_then(|settings| settings.max_bytes) else { return };
+    let is_used = |name: &str, instance| is_supervised(supervisor, name, instance);
+    match size_limit::free(dir, &logs_in(dir), max_bytes, &is_used) {
+        Ok(Freed { removed, excess }) => {
+            for (name, bytes) in removed {
+                tracing::warn!(%name, bytes, max_bytes, "removed, because the ledger is larger than its settings allow");
+            }
+            if excess > 0 {
+                tracing::warn!(
+                    max_bytes,
+                    excess,
+                    "the ledger is larger than its settings allow, and nothing else is removed: events that are in no archive, and \
+                     logs of supervised processes, stay"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the files of the ledger cannot be listed; its size is not limited"),
     }
 }
 

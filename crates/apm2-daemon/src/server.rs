@@ -40,6 +40,7 @@ use crate::{
     place::{self, PlaceCheck},
     recovery::{PreparedRecovery, prepare},
     reopen::{Poisoned, reopen},
+    retain_at_start::retain_at_start,
     retention,
     service_manager::{READY, STOPPING, notify},
     signals::ShutdownSignals,
@@ -87,7 +88,10 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     drop(entered);
     let mut before = Poisoned::before();
     let ledger = match &mut before {
-        None => Ledger::open(&options.dir)?,
+        None => {
+            retain_at_start(&options.dir);
+            Ledger::open(&options.dir)?
+        }
         Some(poisoned) => match workers.block_on(reopen(options, poisoned, &mut signals))? {
             Some(ledger) => ledger,
             None => return Ok(()),

@@ -12,7 +12,7 @@ use tokio::net::UnixStream;
 
 use crate::{
     calls::{
-        apply::{apply, checked, grouped, plan, surplus},
+        apply::{apply, checked, grouped, keep_settings, plan, surplus},
         control::{Verb, each},
         follow::follow,
         read::read,
@@ -138,12 +138,13 @@ async fn answer(
         ClientRequest::Hello => {
             Ok(CallAnswer::Hello { pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() })
         }
-        ClientRequest::Apply { group, launches, dry_run, rerun } => {
+        ClientRequest::Apply { group, launches, dry_run, rerun, ledger } => {
             let launches = grouped(launches.into_iter().map(|SentLaunch(launch)| launch), &group);
             if dry_run {
                 return plan(&state.supervisor, &group, &launches, rerun, &by);
             }
             checked(&state.supervisor, &launches, &by)?;
+            keep_settings(state, group.clone(), ledger).await?;
             let surplus = surplus(&state.supervisor, &group, &launches);
             apply(state, connection, launches, &surplus, rerun, by).await
         }

@@ -47,7 +47,8 @@ impl InstanceChange<'_> {
     }
 }
 
-/// The differences between the states `before` and `after`, by name and instance. A stream of `before` is also in `after`.
+/// The differences between the states `before` and `after`, by name and instance. A stream of `before` that is not in
+/// `after` has not changed.
 pub(crate) fn compare<'a>(before: &'a [Stream], after: &'a [Stream]) -> Vec<InstanceChange<'a>> {
     let earlier: HashMap<StreamId, &Stream> = before.iter().map(|stream| (stream.id, stream)).collect();
     let mut changes: Vec<_> = after

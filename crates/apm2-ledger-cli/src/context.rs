@@ -14,7 +14,7 @@ use apm2_daemon::{
     protocol::{ClientRequest, FailureKind},
     reader::DaemonReader,
 };
-use apm2_ledger::{EventQuery, EventsQuestion, OpenError, ReadLedger, Reader};
+use apm2_ledger::{EventQuery, EventsQuestion, MissingArchive, OpenError, ReadLedger, Reader};
 use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -229,6 +229,26 @@ impl Context {
             });
         }
         Ok(reader)
+    }
+
+    /// Notes that the result lacks the events of these archives, which do not exist.
+    pub(crate) fn note_missing(&self, archives: &[MissingArchive]) {
+        let Some((first, last)) = archives.iter().fold(None, |seqs, archive| {
+            let (first, last) = seqs.unwrap_or((archive.first_seq, archive.last_seq));
+            Some((archive.first_seq.min(first), archive.last_seq.max(last)))
+        }) else {
+            return;
+        };
+        self.notice.get_or_init(|| {
+            let of_archive = |archive: &MissingArchive| {
+                let MissingArchive { path, first_seq, last_seq } = archive;
+                format!("events {first_seq} to {last_seq} are in the archive {}", path.display())
+            };
+            let parts: Vec<String> = archives.iter().map(of_archive).collect();
+            let message = format!("{}, which is missing; the result is without them", parts.join("; "));
+            say(&message);
+            Notice::events_missing(Seqs { first, last }, message)
+        });
     }
 
     /// The notice about the ledger that was read; `None` when the ledger is intact.

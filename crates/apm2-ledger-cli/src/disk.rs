@@ -31,13 +31,15 @@ impl LedgerExtent {
         if events == 0 {
             return Ok(Self::default());
         }
-        Ok(Self { events, oldest: time_of(source, 1)?, newest: time_of(source, events)? })
+        Ok(Self { events, oldest: first_time(source, 1, events)?, newest: first_time(source, events, events)? })
     }
 }
 
-fn time_of(source: &LedgerSource, seq: u64) -> Result<Option<DateTime<Utc>>, ReadFailure> {
+/// The time of the first event from `first` to `last` that is not in an archive that does not exist.
+fn first_time(source: &LedgerSource, first: u64, last: u64) -> Result<Option<DateTime<Utc>>, ReadFailure> {
     let mut wall = None;
-    source.events(&EventsQuestion::all(EventQuery::default(), (seq, seq)), &mut |event| {
+    let question = EventsQuestion { max: 1, ..EventsQuestion::all(EventQuery::default(), (first, last)) };
+    source.present_events(&question, &mut |event| {
         wall = Some(event.stamp.wall());
         ControlFlow::Continue(())
     })?;
@@ -75,6 +77,8 @@ pub(crate) struct DiskReport {
     pub(crate) logs: Vec<(String, u64)>,
     /// Stores that were set aside, by name.
     pub(crate) set_aside: Vec<(String, u64)>,
+    /// The limit in the settings of the ledger.
+    pub(crate) max_bytes: Option<u64>,
 }
 
 impl DiskReport {
@@ -109,7 +113,13 @@ impl DiskReport {
             store: usage.store,
             logs: logs.to_vec(),
             set_aside: usage.set_aside.clone(),
+            max_bytes: None,
         }
+    }
+
+    /// Bytes by which the ledger exceeds the limit; `None` without a limit.
+    pub(crate) fn excess(&self) -> Option<u64> {
+        self.max_bytes.map(|max_bytes| self.total.saturating_sub(max_bytes))
     }
 
     /// Bytes for each event; `None` without events.

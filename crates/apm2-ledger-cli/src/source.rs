@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 
 use apm2_daemon::{client::ClientError, reader::DaemonReader};
 use apm2_ledger::{
-    EventsQuestion, FindError, Found, LedgerHead, ReadError, ReadLedger, Reader, StatesQuestion, StreamAt,
+    Direction, EventsQuestion, FindError, Found, LedgerHead, MissingArchive, ReadError, ReadLedger, Reader,
+    StatesQuestion, StreamAt,
 };
 use apm2_model::{
     event::{Event, stream_id::StreamId},
@@ -95,6 +96,46 @@ impl ReadLedger for LedgerSource {
     }
 }
 
+/// A part of the range of a question.
+enum SeqRange {
+    Present(u64, u64),
+    /// The events of an archive that does not exist.
+    Missing(MissingArchive),
+}
+
+impl SeqRange {
+    const fn seqs(&self) -> (u64, u64) {
+        match self {
+            Self::Present(first, last) => (*first, *last),
+            Self::Missing(archive) => (archive.first_seq, archive.last_seq),
+        }
+    }
+}
+
+/// The range of the question, divided at the archives that do not exist, in the direction of the question.
+fn ranges(question: &EventsQuestion, missing: Vec<MissingArchive>) -> Vec<SeqRange> {
+    let (mut next, last) = (question.first.max(1), question.last);
+    let mut found = Vec::new();
+    for archive in missing {
+        let (first_missing, last_missing) = (archive.first_seq.max(next), archive.last_seq.min(last));
+        if first_missing > last_missing {
+            continue;
+        }
+        if next < first_missing {
+            found.push(SeqRange::Present(next, first_missing - 1));
+        }
+        next = last_missing.saturating_add(1);
+        found.push(SeqRange::Missing(MissingArchive { first_seq: first_missing, last_seq: last_missing, ..archive }));
+    }
+    if next <= last {
+        found.push(SeqRange::Present(next, last));
+    }
+    if question.direction == Direction::Backwards {
+        found.reverse();
+    }
+    found
+}
+
 impl LedgerSource {
     /// The instances that `text` names.
     ///
@@ -122,10 +163,64 @@ impl LedgerSource {
             found.push(event);
             ControlFlow::Continue(())
         })?;
-        if question.direction == apm2_ledger::Direction::Backwards {
+        if question.direction == Direction::Backwards {
             found.reverse();
         }
         Ok(found)
+    }
+
+    /// Like [`events_in_order`](Self::events_in_order), without the events of archives that do not exist, see
+    /// [`present_events`](Self::present_events).
+    pub(crate) fn present_in_order(
+        &self,
+        question: &EventsQuestion,
+    ) -> Result<(Vec<Event>, Vec<MissingArchive>), ReadFailure> {
+        let mut found = Vec::new();
+        let missing = self.present_events(question, &mut |event| {
+            found.push(event);
+            ControlFlow::Continue(())
+        })?;
+        if question.direction == Direction::Backwards {
+            found.reverse();
+        }
+        Ok((found, missing))
+    }
+
+    /// Like [`ReadLedger::events`], but leaves out the events of archives that do not exist. Returns those of these archives that
+    /// may have had events for the answer.
+    pub(crate) fn present_events(
+        &self,
+        question: &EventsQuestion,
+        visit: &mut dyn FnMut(Event) -> ControlFlow<()>,
+    ) -> Result<Vec<MissingArchive>, ReadFailure> {
+        let Self::Journal(reader) = self else {
+            // The daemon refuses a question for whose answer an archive is missing. It is then asked here again.
+            return self.events(question, visit).map(|_| Vec::new());
+        };
+        let mut needed = Vec::new();
+        let mut left = question.max;
+        for range in ranges(question, reader.missing_archives()?) {
+            if left == 0 {
+                break;
+            }
+            let (first, last) = range.seqs();
+            let part = EventsQuestion { first, last, max: left, ..question.clone() };
+            let mut is_broken = false;
+            let read = ReadLedger::events(reader, &part, &mut |event| {
+                left -= 1;
+                let went_on = visit(event);
+                is_broken |= went_on.is_break();
+                went_on
+            });
+            match (read, range) {
+                (Err(ReadError::ArchiveMissing { .. }), SeqRange::Missing(archive)) => needed.push(archive),
+                (read, _) => drop(read?),
+            }
+            if is_broken {
+                break;
+            }
+        }
+        Ok(needed)
     }
 
     /// The states that answer `question`.

@@ -77,6 +77,14 @@ impl DiskUsage {
         Ok(())
     }
 
+    /// All files.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let named = self.set_aside.iter().chain(&self.others).map(|(_, bytes)| *bytes);
+        let parts = [self.journal(), self.archives, self.store];
+        parts.into_iter().chain(named).fold(0, u64::saturating_add)
+    }
+
     /// The journal: all segments, catalogs and other files in its directory.
     #[must_use]
     pub const fn journal(&self) -> u64 {

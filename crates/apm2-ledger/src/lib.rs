@@ -159,6 +159,7 @@ pub use crate::{
     },
     options::Options,
     read::{
+        archived::MissingArchive,
         cancel::Cancel,
         events::Events,
         query::{Direction, EventQuery},
@@ -169,7 +170,13 @@ pub use crate::{
     rebuild::{RebuildError, RebuildPlan, RebuildProgress, Rebuilt, rebuild, rebuild_plan},
     recovery::ExpectedLedger,
     restore::{RestoreProgress, RestoreReport, error::RestoreError, restore, restore_plan},
-    retain::{RetainProgress, Retained, error::RetainError, files::ProcessFile, retain, retain_plan},
+    retain::{
+        RetainProgress, Retained,
+        archive_files::{ArchiveFile, archive_files, remove_archive},
+        error::RetainError,
+        files::ProcessFile,
+        is_retention_due, retain, retain_plan,
+    },
     salvage::{
         REPORT_FILE as SALVAGE_REPORT_FILE, SalvageForm, SalvageProgress, UNPLACED_FILE as SALVAGE_UNPLACED_FILE,
         UnplacedEvent,
@@ -184,7 +191,7 @@ pub use crate::{
     staged_dir::StagedDirError,
     store::error::StoreError,
     verify::{
-        report::{FINDINGS_MAX, Finding, FindingKind, MissingArchive, StoreCheck, VerifyReport},
+        report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
         verify,
     },
 };

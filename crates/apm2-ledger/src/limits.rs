@@ -120,6 +120,10 @@ pub const SEALED_PLAIN_KEPT: Duration = Duration::from_secs(300);
 /// Number of members of a catalog.
 pub const CATALOG_MEMBERS: usize = 16;
 
+/// The share of the sealed segments, in bytes, that must be old enough before events move into an archive without a request: one
+/// part in this number.
+pub(crate) const RETAIN_SHARE: u64 = 4;
+
 /// Number of archives of a ledger. Each call of `retain` that moves segments adds one.
 pub const ARCHIVES_MAX: usize = 4096;
 

@@ -200,6 +200,18 @@ fn assert_answers(reader: &Reader, events: &[Event], gone: &BTreeSet<StreamId>, 
             assert_eq!(reader.replay(seq, origin).unwrap().streams, expected, "{origin:?} at {seq}");
         }
     }
+    for since in [1, base / 2, base.max(1), base + 1, size] {
+        let mut found = BTreeMap::new();
+        reader
+            .states(&StatesQuestion::Active { since, upto: size }, &mut |state| {
+                assert!(found.insert(state.id, state).is_none());
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+        let is_active = |state: &&Stream| state.last_seq >= since || !state.handle.state.has_exited();
+        let expected: Vec<&Stream> = now.values().filter(is_active).collect();
+        assert_eq!(found.values().collect::<Vec<_>>(), expected, "active since {since}");
+    }
     let mut found = BTreeMap::new();
     reader
         .each_retained(|state| {

@@ -1,6 +1,6 @@
 //! `up`: computes the plan for a group of processes, and carries it out.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use apm2_core::{
     process::ProcessError,
@@ -10,11 +10,13 @@ use apm2_model::{
     event::requester::Requester,
     spec::{id::ProcessId, launch::LaunchSpec},
 };
+use tokio::task::spawn_blocking;
 
 use crate::{
     calls::outcomes::{outcome, outcomes},
     connection::Connection,
     failure::{Failure, error_text},
+    ledger_settings::{self, LedgerSettings},
     protocol::{Action, CallAnswer, FailureKind, Outcome},
     state::{DaemonState, RUN_GROUP},
 };
@@ -46,6 +48,22 @@ pub(crate) fn checked(supervisor: &Supervisor, launches: &[LaunchSpec], by: &Req
         supervisor.check(launch, by).map_err(usage)?;
     }
     Supervisor::check_together(launches).map_err(usage)
+}
+
+/// Replaces the settings of the ledger by those that the group gives.
+pub(crate) async fn keep_settings(
+    state: &DaemonState,
+    group: String,
+    settings: Option<LedgerSettings>,
+) -> Result<(), Failure> {
+    let dir = Arc::clone(&state.dir);
+    let kept = spawn_blocking(move || {
+        dir.check_place()?;
+        ledger_settings::replace(dir.at(), &group, settings)
+    });
+    kept.await.map_err(io::Error::other).flatten().map_err(|error| {
+        Failure::new(FailureKind::Failed, format!("the settings of the ledger cannot be written: {error}"))
+    })
 }
 
 /// The names of the processes of the group that are not in `launches`.

@@ -1,9 +1,10 @@
 //! The call `down`, with and without removal of the logs.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
 use apm2_core::process::ProcessError;
 use apm2_model::{event::requester::Requester, spec::launch::LaunchSpec};
+use tokio::task::spawn_blocking;
 
 use crate::{
     calls::{
@@ -12,6 +13,7 @@ use crate::{
     },
     connection::Connection,
     failure::Failure,
+    ledger_settings,
     protocol::{Action, CallAnswer, FailureKind, Outcome, Targets},
     retention,
     state::DaemonState,
@@ -23,6 +25,7 @@ pub(crate) async fn remove(
     targets: &Targets,
     by: Requester,
 ) -> Result<CallAnswer, Failure> {
+    forget_settings(state, targets).await;
     let launches = state.supervisor.launches();
     let named = match targets {
         Targets::Named(names) => {
@@ -49,6 +52,20 @@ pub(crate) async fn remove(
         .map(|(launch, part)| Work::remove(launch, group.clone()).done(Arc::clone(state), part, by.clone()))
         .collect();
     outcomes(connection, works.into_iter()).await
+}
+
+/// Removes the settings of the ledger that the processes' group gave.
+async fn forget_settings(state: &Arc<DaemonState>, targets: &Targets) {
+    let group = match targets {
+        Targets::Named(_) => return,
+        Targets::Group(group) => Some(group.clone()),
+        Targets::All => None,
+    };
+    let dir = Arc::clone(&state.dir);
+    let forgotten = spawn_blocking(move || ledger_settings::forget(dir.at(), group.as_deref()));
+    if let Err(error) = forgotten.await.map_err(io::Error::other).flatten() {
+        tracing::warn!(%error, "the settings of the ledger cannot be removed");
+    }
 }
 
 /// Like [`remove`], but also removes the logs of these processes, and the logs of processes that were removed earlier.

@@ -89,7 +89,11 @@ fn read(source: &LedgerSource, args: &DiffArgs, context: &Context) -> Result<Sta
     let (before, after) = if args.ids.is_empty() {
         match changed_streams(source, kinds(), (seqs.0.saturating_add(1), seqs.1))? {
             Some(ids) => (states_of(source, &ids, seqs.0)?, states_of(source, &ids, seqs.1)?),
-            None => (source.states_of(&StatesQuestion::All(seqs.0))?, source.states_of(&StatesQuestion::All(seqs.1))?),
+            None => {
+                // A stream without events in between has not changed.
+                let changed = StatesQuestion::Active { since: seqs.0.saturating_add(1), upto: seqs.1 };
+                (source.states_of(&StatesQuestion::All(seqs.0))?, source.states_of(&changed)?)
+            }
         }
     } else {
         let ids = args.ids.iter().map(|id| source.named(id)).collect::<Result<Vec<_>, _>>()?.concat();

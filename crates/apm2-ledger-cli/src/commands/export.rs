@@ -70,7 +70,9 @@ pub(crate) fn run(args: &ExportArgs, context: &Context) -> Result<i32, CliError>
     let Some(head) = reader.head() else {
         return Err(read(ReadError::Gap { seq: 1 }));
     };
-    let is_complete = args.ids.is_empty() && args.filter.is_empty();
+    // Without the events of an archive, a ledger with the same hash chain cannot be made of the export.
+    let has_all = reader.missing_archives().map_err(read)?.is_empty();
+    let is_complete = args.ids.is_empty() && args.filter.is_empty() && has_all;
     let origin = Origin { ledger: reader.ledger_id().map_err(read)?, head, is_complete };
     let mut form: Box<dyn ExportForm> = match args.form {
         Form::Jsonl => Box::new(JsonLines { origin }),
@@ -148,16 +150,15 @@ impl Export<'_> {
         let end = source.head().map_err(CliError::from)?.end();
         let chosen = args.filter.choose(&args.ids, end, &source, context)?;
         let mut failed = None;
-        let read = source.events(&EventsQuestion::all(chosen.query, chosen.seqs), &mut |event| match self
-            .write(&event, None)
-        {
+        let question = EventsQuestion::all(chosen.query, chosen.seqs);
+        let read = source.present_events(&question, &mut |event| match self.write(&event, None) {
             Ok(()) => ControlFlow::Continue(()),
             Err(error) => {
                 failed = Some(error);
                 ControlFlow::Break(())
             }
         });
-        read.map_err(|error: ReadFailure| CliError::from(error))?;
+        context.note_missing(&read.map_err(|error: ReadFailure| CliError::from(error))?);
         failed.map_or(Ok(()), Err)
     }
 

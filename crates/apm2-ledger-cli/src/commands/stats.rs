@@ -1,5 +1,6 @@
 //! The command `stats`, which shows statistics of runs in a period.
 
+use apm2_daemon::ledger_settings::settings;
 use apm2_ledger::{ReadLedger as _, disk_usage};
 use chrono::TimeDelta;
 
@@ -78,7 +79,9 @@ fn disk(context: &Context) -> Result<i32, CliError> {
     let dir = context.existing_ledger_dir()?;
     let (events, _) = context.read(LedgerExtent::read)?;
     let failed = |error| CliError::failed(format!("{}: {error}", dir.display()));
+    let max_bytes = settings(&dir).map_err(failed)?.max_bytes;
     let report = DiskReport::new(&disk_usage(&dir).map_err(failed)?, &log_sizes(&dir).map_err(failed)?, events);
+    let report = DiskReport { max_bytes, ..report };
     match context.format {
         Format::Json => context.print_json(&DiskView::new(&report, context.notice()))?,
         Format::Jsonl => context.print_jsonl([DiskView::new(&report, context.notice())])?,

@@ -103,7 +103,9 @@ fn select(source: &LedgerSource, args: &TailArgs, context: &Context) -> Result<S
     } else {
         EventsQuestion::last(query.clone(), seqs, max)
     };
-    let (mut steps, mut streams) = steps(source, source.events_in_order(&question)?)?;
+    let (events, missing) = source.present_in_order(&question)?;
+    let (mut steps, mut streams) = steps(source, events)?;
+    context.note_missing(&missing);
     if args.reverse {
         steps.reverse();
     }

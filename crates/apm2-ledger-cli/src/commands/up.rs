@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use apm2_daemon::protocol::{Action, CallAnswer, ClientRequest, Outcome, SentLaunch};
+use apm2_daemon::{
+    ledger_settings::LedgerSettings,
+    protocol::{Action, CallAnswer, ClientRequest, Outcome, SentLaunch},
+};
 use apm2_model::spec::launch::LaunchSpec;
 use clap::ValueHint;
 
@@ -43,7 +46,11 @@ A file, of which docs/ecosystem.md has every setting:
   reload_signal = 'SIGHUP'
 
   [profile.api]
-  file = 'api.env'                       # 0600, KEY=VALUE lines";
+  file = 'api.env'                       # 0600, KEY=VALUE lines
+
+  [ledger]
+  retain = '90d'                         # older history moves into an archive
+  max_bytes = '10GB'                     # the oldest archives and logs go";
 
 /// Create, change and remove processes to match an ecosystem file
 ///
@@ -72,7 +79,7 @@ pub(crate) struct UpArgs {
 
 pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     let file = args.file.unwrap_or_else(|| DEFAULT_FILE.into());
-    let Ecosystem { group, launches } = Ecosystem::read(&file)?;
+    let Ecosystem { group, launches, ledger } = Ecosystem::read(&file)?;
     let dir = context.ledger_dir()?;
     if args.dry_run && !dir.exists() {
         return print_outcomes(&CallAnswer::Outcomes(launches.iter().map(created).collect()), context);
@@ -82,15 +89,20 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
         let Some(client) = connect(&dir)? else {
             return print_outcomes(&apm2_daemon::dry_run(&dir, &group, launches, args.rerun)?, context);
         };
-        let request = request(group, launches, true, args.rerun);
+        let request = request(group, launches, (true, args.rerun), ledger);
         return print_outcomes(&ask(client, request, args.reason)?, context);
     }
-    let answer = order(&dir, request(group, launches, false, args.rerun), args.reason)?;
+    let answer = order(&dir, request(group, launches, (false, args.rerun), ledger), args.reason)?;
     print_outcomes(&answer, context)
 }
 
-fn request(group: String, launches: Vec<LaunchSpec>, dry_run: bool, rerun: bool) -> ClientRequest {
-    ClientRequest::Apply { group, launches: launches.into_iter().map(SentLaunch).collect(), dry_run, rerun }
+fn request(
+    group: String,
+    launches: Vec<LaunchSpec>,
+    (dry_run, rerun): (bool, bool),
+    ledger: Option<LedgerSettings>,
+) -> ClientRequest {
+    ClientRequest::Apply { group, launches: launches.into_iter().map(SentLaunch).collect(), dry_run, rerun, ledger }
 }
 
 /// The change that `up` would make for `launch` if no process were supervised.

@@ -16,7 +16,10 @@ use apm2_model::spec::config::{
 };
 use serde::Deserialize;
 
-use crate::{commands::backoff::BackoffArg, ecosystem::paths::place_program};
+use crate::{
+    commands::backoff::BackoffArg,
+    ecosystem::{ledger_table::LedgerTable, paths::place_program},
+};
 
 /// The content of an ecosystem file.
 #[derive(Deserialize)]
@@ -26,6 +29,8 @@ pub(crate) struct EcosystemFile {
     pub(crate) process: Vec<ProcessTable>,
     #[serde(default)]
     pub(crate) profile: BTreeMap<String, Profile>,
+    #[serde(default)]
+    pub(crate) ledger: Option<LedgerTable>,
 }
 
 /// A table `[[process]]`: one supervised process.

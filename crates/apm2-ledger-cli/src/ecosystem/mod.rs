@@ -6,6 +6,7 @@
 mod file;
 mod invalid_setting;
 mod launches;
+mod ledger_table;
 mod paths;
 #[cfg(test)]
 mod tests;
@@ -16,10 +17,11 @@ use std::{
     path::Path,
 };
 
+use apm2_daemon::ledger_settings::LedgerSettings;
 use apm2_model::spec::launch::LaunchSpec;
 
 use crate::{
-    ecosystem::{file::EcosystemFile, invalid_setting::located},
+    ecosystem::{file::EcosystemFile, invalid_setting::located, ledger_table::LedgerTable},
     error::CliError,
     utf8,
 };
@@ -35,6 +37,8 @@ pub(crate) struct Ecosystem {
     /// Identifier of the group: the absolute path of the file.
     pub(crate) group: String,
     pub(crate) launches: Vec<LaunchSpec>,
+    /// The settings of the ledger, if the file has any.
+    pub(crate) ledger: Option<LedgerSettings>,
 }
 
 /// The group of the file at `path`. The file need not exist.
@@ -56,8 +60,9 @@ impl Ecosystem {
         let group = group(path)?;
         let dir = Path::new(&group).parent().unwrap_or(Path::new("/")).to_owned();
         let file: EcosystemFile = toml::from_str(&text).map_err(|error| failed(located(&text, &error)))?;
+        let ledger = file.ledger.as_ref().map(LedgerTable::settings).transpose().map_err(failed)?;
         let launches = file.into_launches(&dir).map_err(|mistake| failed(mistake.located(&text)))?;
-        Ok(Self { group, launches })
+        Ok(Self { group, launches, ledger })
     }
 }
 

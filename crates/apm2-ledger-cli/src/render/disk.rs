@@ -25,7 +25,17 @@ pub(crate) fn page(out: &mut dyn Write, report: &DiskReport, layout: Layout) -> 
         }
     }
     table.push(["total".into(), bytes(report.total).into()]);
+    if let Some(max_bytes) = report.max_bytes {
+        table.push(["limit".into(), bytes(max_bytes).into()]);
+    }
     table.write(out, "", layout)?;
+    if let Some(excess) = report.excess().filter(|excess| *excess > 0) {
+        writeln!(
+            out,
+            "\n{} above the limit: archives and logs of removed processes go first; events in the journal and logs in use stay",
+            bytes(excess)
+        )?;
+    }
     let extent = report.extent;
     write!(out, "\n{}", counted(extent.events, "event"))?;
     if let (Some(oldest), Some(newest)) = (extent.oldest, extent.newest) {

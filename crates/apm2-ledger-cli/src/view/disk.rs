@@ -11,6 +11,9 @@ use crate::{disk::DiskReport, view::notice::Notice};
 #[derive(Debug, Serialize)]
 pub(crate) struct DiskView<'a> {
     total_bytes: u64,
+    /// The limit of `[ledger]` in the ecosystem file, and the bytes above it; null without a limit.
+    max_bytes: Option<u64>,
+    excess_bytes: Option<u64>,
     /// Bytes by part: `plain_segments`, `sealed_segments`, `catalogs`, `store`, `set_aside_stores`, `logs`, `launch_files`,
     /// `daemon_log`, `other`.
     parts: BTreeMap<&'static str, u64>,
@@ -41,6 +44,8 @@ impl<'a> DiskView<'a> {
         let time = |time: DateTime<Utc>| time.to_rfc3339_opts(chrono::SecondsFormat::Nanos, true);
         Self {
             total_bytes: report.total,
+            max_bytes: report.max_bytes,
+            excess_bytes: report.excess(),
             parts: report.parts.iter().copied().collect(),
             logs: sizes(&report.logs),
             set_aside_stores: sizes(&report.set_aside),

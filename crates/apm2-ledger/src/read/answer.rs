@@ -93,6 +93,27 @@ impl Reader {
         self.each_state(question, State::encoded, visit)
     }
 
+    /// Calls `visit` with the state of each retained stream that has events from event `since` on.
+    fn each_active_retained<T>(
+        &self,
+        since: u64,
+        check: &impl Fn(State) -> Result<Checked<T>, RecordError>,
+        visit: &mut dyn FnMut(T) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        let mut failed = Ok(());
+        self.each_retained_since(since, |stream| {
+            let seq = stream.last_seq;
+            match check(State::Decoded(Box::new(stream))) {
+                Ok(checked) => visit(checked.state),
+                Err(source) => {
+                    failed = Err(ReadError::Record { seq, source });
+                    ControlFlow::Break(())
+                }
+            }
+        })?;
+        failed
+    }
+
     fn each_state<T>(
         &self,
         question: &StatesQuestion,
@@ -107,10 +128,19 @@ impl Reader {
             went_on
         };
         match question {
-            StatesQuestion::All(upto) => current_states::each_at(self, head.end().min(*upto), check, take)?,
+            StatesQuestion::All(upto) => current_states::each_at(self, head.end().min(*upto), &check, take)?,
             StatesQuestion::Active { since, upto } => {
                 let is_active = |checked: &Checked<T>| checked.is_alive || checked.last_seq >= *since;
-                current_states::each_where(self, head.end().min(*upto), check, is_active, take)?;
+                let upto = head.end().min(*upto);
+                let mut goes_on = true;
+                current_states::each_where(self, upto, &check, is_active, |state| {
+                    let went_on = take(state);
+                    goes_on = went_on.is_continue();
+                    went_on
+                })?;
+                if goes_on && self.base()?.is_some_and(|base| base.seq() <= upto) {
+                    self.each_active_retained(*since, &check, &mut take)?;
+                }
             }
             StatesQuestion::Of(streams) => {
                 for at in streams {

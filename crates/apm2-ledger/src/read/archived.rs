@@ -1,6 +1,6 @@
 //! Streams that are in the archives and not in the store.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::{collections::BTreeSet, fs, io, ops::ControlFlow, path::PathBuf};
 
 use apm2_model::{event::stream_id::StreamId, state::stream::Stream};
 
@@ -14,6 +14,17 @@ use crate::{
     read::{access::Access, events::Events, query::EventQuery, reader::Reader},
     record::decode_stream,
 };
+
+/// An archive that was moved away or removed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingArchive {
+    /// The path of the file.
+    pub path: PathBuf,
+    /// The sequence number of its first event.
+    pub first_seq: u64,
+    /// The sequence number of its last event.
+    pub last_seq: u64,
+}
 
 impl Reader {
     /// The state after event `seq` of a stream without events in the store.
@@ -100,9 +111,19 @@ impl Reader {
     ///
     /// # Errors
     /// When an archive is missing or cannot be read.
-    pub fn each_retained(&self, mut visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
+    pub fn each_retained(&self, visit: impl FnMut(Stream) -> ControlFlow<()>) -> Result<(), ReadError> {
+        self.each_retained_since(1, visit)
+    }
+
+    /// Like [`each_retained`](Self::each_retained), for the streams that have events from event `since` on. Reads no archive that
+    /// ends before that event.
+    pub(crate) fn each_retained_since(
+        &self,
+        since: u64,
+        mut visit: impl FnMut(Stream) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
         let Some(base) = self.base()? else { return Ok(()) };
-        for entry in &base.archives {
+        for entry in base.archives.iter().filter(|entry| entry.last_seq >= since) {
             let archive = self.archive(entry)?;
             let error = |error| archive_error(self.dir(), entry, error);
             for state in archive.states_from(&[]).map_err(error)? {
@@ -112,6 +133,7 @@ impl Reader {
                     continue;
                 }
                 if let Some(stream) = self.state_at(&state, entry.last_seq)?
+                    && stream.last_seq >= since
                     && visit(stream).is_break()
                 {
                     return Ok(());
@@ -119,6 +141,21 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// The archives whose files do not exist, in the order of their events.
+    ///
+    /// # Errors
+    /// When the base of the journal cannot be read.
+    pub fn missing_archives(&self) -> Result<Vec<MissingArchive>, ReadError> {
+        let Some(base) = self.base()? else { return Ok(Vec::new()) };
+        let of_entry = |entry: &ArchiveEntry| {
+            let path = archive_path(self.dir(), entry);
+            let is_missing = fs::symlink_metadata(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+            let (first_seq, last_seq) = (entry.first_seq, entry.last_seq);
+            is_missing.then(|| MissingArchive { path: self.dir().shown(&path), first_seq, last_seq })
+        };
+        Ok(base.archives.iter().filter_map(of_entry).collect())
     }
 
     /// Opens an archive.

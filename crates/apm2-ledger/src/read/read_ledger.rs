@@ -144,10 +144,12 @@ pub struct StreamAt {
 /// Which states are asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StatesQuestion {
-    /// The states of all streams after this event, in the order of the stream ids.
+    /// The states of all streams after this event, in the order of the stream ids. Those of retained streams, which can have no
+    /// later event, are left out after the last event in an archive.
     All(u64),
     /// Of the states of all streams after event `upto`, in the order of the stream ids, those of the streams that have events from
-    /// event `since` on, and of those whose process is alive.
+    /// event `since` on, and of those whose process is alive. Then those of the retained streams that have events from event `since`
+    /// on.
     Active {
         /// The first event that makes a stream active.
         since: u64,

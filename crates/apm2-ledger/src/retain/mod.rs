@@ -13,6 +13,7 @@
 //! 5. The ledger is opened and closed. Every opening removes the segments and catalogs before the base, and replaces a store that
 //!    has events before it by a new one.
 
+pub(crate) mod archive_files;
 pub(crate) mod error;
 pub(crate) mod files;
 mod gone;
@@ -48,7 +49,7 @@ use crate::{
         segment_file::some_segments,
     },
     ledger::Ledger,
-    limits::{CATALOG_LEVEL_MAX, DISK_FREE_BYTES_MIN},
+    limits::{CATALOG_LEVEL_MAX, DISK_FREE_BYTES_MIN, RETAIN_SHARE},
     lock::Lock,
     options::Options,
     read::{
@@ -166,6 +167,21 @@ pub fn retain_plan(dir: &Path, before: DateTime<Utc>) -> Result<Option<Retained>
     })?;
     retained.files = gone.files(&Reader::of_journal(opened)?, wall_ns(before))?;
     Ok(Some(retained))
+}
+
+/// Whether the events before the time `before` are enough to be moved without a request: every call builds the store again, so
+/// the segments that move are at least one part in [`RETAIN_SHARE`] of all that could. Takes no lock and writes nothing.
+///
+/// # Errors
+/// See [`RetainError`].
+pub fn is_retention_due(dir: &Path, before: DateTime<Utc>) -> Result<bool, RetainError> {
+    dir::prepare(dir, false)?;
+    let opened = Arc::new(LedgerDir::open(dir)?);
+    some_segments(&opened)?;
+    let Some(plan) = Plan::find(&opened, wall_ns(before))? else { return Ok(false) };
+    let rest = plan.rest.iter().filter(|file| file.is_sealed).filter_map(|file| file.path.metadata().ok());
+    let rest = rest.fold(0_u64, |sum, metadata| sum.saturating_add(metadata.len()));
+    Ok(plan.bytes.saturating_mul(RETAIN_SHARE - 1) >= rest)
 }
 
 impl Retained {

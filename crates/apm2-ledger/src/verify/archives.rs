@@ -16,12 +16,9 @@ use crate::{
         segment_file::SegmentFile,
         segments::{archive_path, base_damage, files_of, open_archive},
     },
-    read::replay::StreamStates,
+    read::{archived::MissingArchive, replay::StreamStates},
     record::decode_stream,
-    verify::{
-        Verifier,
-        report::{FindingKind, MissingArchive},
-    },
+    verify::{Verifier, report::FindingKind},
 };
 
 impl Verifier<'_> {

@@ -30,13 +30,13 @@ use crate::{
     },
     limits::{RETRY_INTERVAL, TAIL_READ_TRIES},
     lock::has_owner,
-    read::{cancel::Cancel, replay::StreamStates},
+    read::{archived::MissingArchive, cancel::Cancel, replay::StreamStates},
     record::decode_event,
     recovery::extent,
     store::clean_shutdown,
     verify::{
         compare::{CheckedStore, Skipped, StoreFiles, compare},
-        report::{FINDINGS_MAX, Finding, FindingKind, MissingArchive, StoreCheck, VerifyReport},
+        report::{FINDINGS_MAX, Finding, FindingKind, StoreCheck, VerifyReport},
     },
 };
 

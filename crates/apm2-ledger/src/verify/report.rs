@@ -1,10 +1,10 @@
 //! The report of a verification.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
 use uuid::Uuid;
 
-use crate::head::Head;
+use crate::{head::Head, read::archived::MissingArchive};
 
 /// Limit of findings in a report. Further findings are left out.
 pub const FINDINGS_MAX: usize = 1000;
@@ -68,17 +68,6 @@ pub enum StoreCheck {
     /// The store was not compared: another process has the ledger open, the journal is damaged, or the store cannot be
     /// used.
     Skipped,
-}
-
-/// An archive that was moved away or removed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MissingArchive {
-    /// The file.
-    pub path: PathBuf,
-    /// The sequence number of its first event.
-    pub first_seq: u64,
-    /// The sequence number of its last event.
-    pub last_seq: u64,
 }
 
 /// The result of a verification.

@@ -45,7 +45,32 @@ pub struct RemovedLogs {
     pub bytes: u64,
 }
 
+/// The logs of an instance that is not supervised.
+#[derive(Debug)]
+pub struct UnusedLogs(InstanceLogs);
+
+impl UnusedLogs {
+    /// The directory of the logs.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// The time of the last write to the logs.
+    #[must_use]
+    pub const fn written(&self) -> SystemTime {
+        self.0.written
+    }
+
+    /// Removes the logs. `None` when they stay: a writer uses them, the instance is supervised now, or they cannot be removed,
+    /// which is logged.
+    pub fn remove(self, is_used: &dyn Fn(&str, u32) -> bool) -> Option<RemovedLogs> {
+        self.0.remove(is_used)
+    }
+}
+
 /// The log directory of an instance.
+#[derive(Debug)]
 struct InstanceLogs {
     path: PathBuf,
     name: String,
@@ -93,6 +118,15 @@ impl LogsDir {
     pub fn purge(&self, name: Option<&str>, is_used: &dyn Fn(&str, u32) -> bool) -> io::Result<Vec<RemovedLogs>> {
         let found = self.found()?.into_iter().filter(|logs| name.is_none_or(|name| logs.name == name));
         Ok(found.filter_map(|logs| logs.remove(is_used)).collect())
+    }
+
+    /// The logs of all instances that are not supervised, by `is_used` as for [`sweep`](Self::sweep).
+    ///
+    /// # Errors
+    /// The logs cannot be listed.
+    pub fn unused(&self, is_used: &dyn Fn(&str, u32) -> bool) -> io::Result<Vec<UnusedLogs>> {
+        let found = self.found()?.into_iter().filter(|logs| !is_used(&logs.name, logs.instance));
+        Ok(found.map(UnusedLogs).collect())
     }
 
     /// The log directories of all instances. Other entries are ignored.

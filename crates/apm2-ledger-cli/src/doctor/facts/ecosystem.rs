@@ -43,7 +43,7 @@ impl EcosystemFacts {
         let file = file.to_owned();
         match Ecosystem::read(&file) {
             Err(error) => Self { file, processes: Err(error.message().to_owned()), refusal: None },
-            Ok(Ecosystem { group, launches }) => {
+            Ok(Ecosystem { group, launches, .. }) => {
                 let processes = launches.iter().map(process).collect();
                 Self { file, processes: Ok(processes), refusal: refusal(ledger, group, launches, is_offline) }
             }
@@ -81,7 +81,7 @@ fn refusal(ledger: &Path, group: String, launches: Vec<LaunchSpec>, is_offline: 
 fn asked(client: Client, group: String, launches: Vec<LaunchSpec>) -> Result<CallAnswer, Option<String>> {
     client.set_timeout(ANSWER_MAX).map_err(|_| None)?;
     let launches = launches.into_iter().map(SentLaunch).collect();
-    let request = ClientRequest::Apply { group, launches, dry_run: true, rerun: false };
+    let request = ClientRequest::Apply { group, launches, dry_run: true, rerun: false, ledger: None };
     answered(client, &request, None, |_| ()).map_err(|unanswered| match unanswered.error {
         ClientError::Refused { message, .. } => Some(message),
         _ => None,
