@@ -45,7 +45,7 @@ class Codex:
 
     def __init__(self, modules):
         self.program = [f"{modules}/@openai/codex-linux-x64/vendor/x86_64-unknown-linux-musl/bin/codex"]
-        self.args = ["exec", "--json", "--skip-git-repo-check", "--dangerously-bypass-approvals-and-sandbox",
+        self.args = ["exec", "--json", "--skip-git-repo-check", "-s", "workspace-write",
                      "{session-args}", "-"]
         self.key_variable = "STUB_KEY"
 

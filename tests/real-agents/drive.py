@@ -7,7 +7,7 @@ import traceback
 
 from agents import AGENTS
 from place import Place, TimedOut
-from scenarios import SCENARIOS, Failed
+from scenarios import LONG_SCENARIOS, SCENARIOS, Failed
 
 
 def verdict(finished):
@@ -55,7 +55,7 @@ def play(program, agent, scenario):
         row["strays"] = place.strays()
         row["canaries"] = place.leaked()
 
-    failures = [attempt(lambda: SCENARIOS[scenario](place)), attempt(place.stop), attempt(look)]
+    failures = [attempt(lambda: (SCENARIOS | LONG_SCENARIOS)[scenario](place)), attempt(place.stop), attempt(look)]
     row["failures"] = [failure for failure in failures if failure]
     place.stub.close()
     if is_good(row):

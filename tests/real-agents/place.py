@@ -12,6 +12,8 @@ from stubs.server import Stub
 
 PATIENCE_SECONDS = 240
 NAME = "agent"
+# Longer than an agent needs to begin a request.
+SILENCE_OF_MODEL = "8s"
 ENDS = ("stopped", "terminated", "restart_refused")
 TURNING_POINTS = (*ENDS, "crashed", "restart_scheduled", "start_requested")
 
@@ -64,6 +66,7 @@ kind = "{agent.kind}"
 first_args = {words(agent.first_args)}
 resume_args = {words(agent.resume_args)}
 limit_wait_max = "{agent.limit_wait_max}"
+silence = {{ model = "{SILENCE_OF_MODEL}" }}
 
 [profile.api]
 file = "api.env"

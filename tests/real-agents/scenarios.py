@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import time
 from datetime import datetime
 
 import canaries
@@ -12,7 +11,7 @@ from place import NAME, wait_until
 
 # In this tool call the agent is ended.
 HANGING = "tail -f /dev/null & "
-STALL_SECONDS = 10
+STALL_SECONDS_MAX = 420
 
 
 class Failed(Exception):
@@ -118,15 +117,26 @@ def expect_patience(place):
 
 
 def stream_stalls(place):
-    """A silence that is no failure yet: the agent sends its request again by itself after 300 s."""
+    """A silence that is no failure: it is recorded, and the agent sends its request again by itself after 300 s."""
     place.stub.plays = "stall"
     place.up()
-    wait_until("a request", lambda: place.stub.requests)
-    time.sleep(STALL_SECONDS)
+    place.wait_for_event("agent", "stalled")
+    phases = [event["phase"] for event in place.events("agent", "stalled")]
+    expect(f"one silence, in the phase model, not {phases}", phases == ["model"])
     handle = place.handle()
     expect("running, and no end on record", handle["state"] == "running" and handle["agent"]["outcome"] is None)
     place.run("stop", NAME)
     expect_end(place, "aborted", "aborted")
+
+
+def stall_ends_by_itself(place):
+    """The agent gives the request up after 300 s and sends it again: neither the record nor the policy takes that for an end."""
+    place.stub.plays = "stall"
+    place.up()
+    wait_until("a request", lambda: place.stub.requests)
+    place.stub.plays = "answer"
+    wait_until("a second request", lambda: len(place.stub.requests) > 1, seconds=STALL_SECONDS_MAX)
+    expect_end(place, "success")
 
 
 def is_stopped(place):
@@ -187,3 +197,5 @@ SCENARIOS = {
     "KILL in a tool": is_killed,
     "resumed by hand": is_resumed_by_hand,
 }
+# Only where they are named: each takes five minutes.
+LONG_SCENARIOS = {"stall ends by itself": stall_ends_by_itself}

@@ -19,7 +19,7 @@ class Anthropic(Handler):
         if plays == "unauthorized":
             return self.error(401, "authentication_error")
         if not self.is_of_agent(request):
-            return self.whole(request) if not request.get("stream") else self.message(request, [text("A title")])
+            return self.message(request, [text("A title")])
         if plays == "limit":
             return self.error(429, "rate_limit_error", {
                 "anthropic-ratelimit-unified-status": "rejected",
@@ -40,25 +40,27 @@ class Anthropic(Handler):
         return {"id": unique("msg_"), "type": "message", "role": "assistant", "model": request.get("model"),
                 "content": [], "stop_reason": None, "stop_sequence": None, "usage": USAGE}
 
-    def whole(self, request):
-        self.send(200, {**self.head(request), "content": [text("A title")], "stop_reason": "end_turn"})
-
     def message(self, request, blocks):
+        reason = "end_turn" if blocks[-1]["type"] == "text" else "tool_use"
+        if not request.get("stream"):
+            return self.send(200, {**self.head(request), "content": blocks, "stop_reason": reason})
         self.begin_stream()
         self.event("message_start", message=self.head(request))
         if self.server.plays == "stall" and self.is_of_agent(request):
             return self.stall()
         for index, block in enumerate(blocks):
-            is_text = block["type"] == "text"
-            delta = ({"type": "text_delta", "text": block["text"]} if is_text
-                     else {"type": "input_json_delta", "partial_json": json.dumps(block["input"])})
-            self.event("content_block_start", index=index,
-                       content_block={**block, **({"text": ""} if is_text else {"input": {}})})
-            self.event("content_block_delta", index=index, delta=delta)
-            self.event("content_block_stop", index=index)
-        reason = "end_turn" if blocks[-1]["type"] == "text" else "tool_use"
+            self.block(index, block)
         self.event("message_delta", delta={"stop_reason": reason, "stop_sequence": None}, usage=USAGE)
         self.event("message_stop")
+
+    def block(self, index, block):
+        is_text = block["type"] == "text"
+        begun = {**block, **({"text": ""} if is_text else {"input": {}})}
+        delta = ({"type": "text_delta", "text": block["text"]} if is_text
+                 else {"type": "input_json_delta", "partial_json": json.dumps(block["input"])})
+        self.event("content_block_start", index=index, content_block=begun)
+        self.event("content_block_delta", index=index, delta=delta)
+        self.event("content_block_stop", index=index)
 
     def event(self, kind, **members):
         self.stream({"type": kind, **members}, kind)

@@ -48,8 +48,10 @@ class Gemini(Handler):
 
 
 def candidate(parts, is_last=False):
-    one = {"content": {"role": "model", "parts": parts}, "index": 0, **({"finishReason": "STOP"} if is_last else {})}
-    return {"candidates": [one], "modelVersion": "stub", "responseId": unique(""), **({"usageMetadata": USAGE} if is_last else {})}
+    end = {"finishReason": "STOP"} if is_last else {}
+    usage = {"usageMetadata": USAGE} if is_last else {}
+    one = {"content": {"role": "model", "parts": parts}, "index": 0, **end}
+    return {"candidates": [one], "modelVersion": "stub", "responseId": unique(""), **usage}
 
 
 def filled(request):
