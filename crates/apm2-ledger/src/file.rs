@@ -9,6 +9,7 @@ use std::{
 };
 
 use nix::fcntl::OFlag;
+use rustix::fs::{AtFlags, StatxFlags, statx};
 
 const PRIVATE_FILE: u32 = 0o600;
 
@@ -84,7 +85,19 @@ pub(crate) const UNSHARED: &str = "unshared.new";
 /// Whether the file has more than one hard link, as the files of a copy made with `cp -al` have. A write into such a
 /// file would change the copy, too.
 pub(crate) fn is_shared(file: &File) -> io::Result<bool> {
-    Ok(file.metadata()?.nlink() > 1)
+    Ok(link_count(file)? > 1)
+}
+
+/// The number of hard links of an open file; 0 after it was removed.
+///
+/// Only this number is asked for. After a query of the timestamps, Linux (6.13) gives the inode a new timestamp at the next
+/// write, and ext4 without a journal then writes the inode at each fdatasync(2).
+pub(crate) fn link_count(file: &File) -> io::Result<u64> {
+    match statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::NLINK) {
+        Ok(stat) => Ok(u64::from(stat.stx_nlink)),
+        // A filter of system calls may refuse statx(2).
+        Err(_) => Ok(file.metadata()?.nlink()),
+    }
 }
 
 /// Replaces the file at `path` by a new file with the content `bytes`. The old file is not changed, and keeps its other
@@ -134,5 +147,18 @@ mod tests {
         fs::create_dir(dir.path().join("name")).unwrap();
         replace(dir.path(), "name", b"content").unwrap_err();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn hard_links_are_counted_until_the_last_one_is_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("name"), dir.path().join("other"));
+        let file = create(&path).unwrap();
+        assert_eq!(link_count(&file).unwrap(), 1);
+        fs::hard_link(&path, &other).unwrap();
+        assert_eq!(link_count(&file).unwrap(), 2);
+        fs::remove_file(&path).unwrap();
+        fs::remove_file(&other).unwrap();
+        assert_eq!(link_count(&file).unwrap(), 0);
     }
 }

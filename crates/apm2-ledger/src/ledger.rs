@@ -14,7 +14,13 @@ use apm2_model::{
 use uuid::Uuid;
 
 use crate::{
-    append::{commit_writer::CommitWriter, group_commit::GroupCommit, request::AppendResult, sealer::Sealer},
+    append::{
+        commit_writer::CommitWriter,
+        encoded_append::{EncodedAppend, check_append, check_disk},
+        group_commit::GroupCommit,
+        request::{AppendResult, RequestedEvents},
+        sealer::Sealer,
+    },
     dir::LedgerDir,
     error::{AppendError, OpenError},
     head::Head,
@@ -158,7 +164,13 @@ impl Ledger {
     }
 
     pub(crate) fn request(&self, stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> AppendResult {
-        self.inner.group_commit.append(stream, version, new_events)
+        check_append(stream, &new_events)?;
+        check_disk(self.dir().at(), &new_events)?;
+        let events = match version {
+            Some(version) => RequestedEvents::Encoded { version, events: EncodedAppend::new(new_events, version)? },
+            None => RequestedEvents::AnyVersion(new_events),
+        };
+        self.inner.group_commit.append(stream, events)
     }
 
     /// Registers `observer`, which is called after each commit with the number of events in the ledger. Readers can

@@ -95,6 +95,9 @@ pub const SET_ASIDE_MAX: usize = 3;
 /// The extent mark is a file with the number of events that the ledger is known to hold.
 pub const EXTENT_EVENTS: u64 = 1000;
 
+/// Shortest time between two extent marks. Each is replaced with two fsync(2), which delay the appends of that time.
+pub const EXTENT_PAUSE: Duration = Duration::from_secs(1);
+
 /// Time after which the extent mark is written again if fewer than [`EXTENT_EVENTS`] events were appended since the
 /// last time.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(60);

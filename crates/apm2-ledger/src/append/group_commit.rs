@@ -1,8 +1,8 @@
 //! Group commit: appends that arrive while a commit is being written are written together in the next commit.
 //!
 //! A caller that finds no leader becomes the leader. The leader takes all waiting requests, including its own, makes
-//! them durable with one fdatasync(2), answers them, and appoints the first caller in the queue as the next leader.
-//! There is no timer. A single caller appends in its own thread, because passing the request to another thread would
+//! them durable with one fdatasync(2), appoints the first caller in the queue as the next leader, and answers its requests
+//! while the next leader writes. There is no timer. A single caller appends in its own thread, because passing the request to another thread would
 //! take longer than the append.
 
 use std::{
@@ -11,12 +11,12 @@ use std::{
     thread,
 };
 
-use apm2_model::event::{NewEvent, stream_id::StreamId};
+use apm2_model::event::stream_id::StreamId;
 
 use crate::{
     append::{
         commit_writer::CommitWriter,
-        request::{AppendRequest, AppendResult, CallerMessage},
+        request::{Answer, AppendRequest, AppendResult, Caller, CallerMessage, RequestedEvents},
     },
     error::AppendError,
     limits::APPEND_QUEUE_LEN,
@@ -52,10 +52,10 @@ impl GroupCommit {
     }
 
     /// Appends the events, and returns when they are durable.
-    pub(crate) fn append(&self, stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> AppendResult {
+    pub(crate) fn append(&self, stream: StreamId, events: RequestedEvents) -> AppendResult {
         // A capacity of one message is enough: the caller receives the message to lead before its answer is sent.
         let (caller, messages) = sync_channel(1);
-        let mut is_leader = self.enqueue(AppendRequest { stream, version, new_events, caller })?;
+        let mut is_leader = self.enqueue(AppendRequest { stream, events, caller: Caller(caller) })?;
         loop {
             if is_leader {
                 self.lead();
@@ -86,17 +86,16 @@ impl GroupCommit {
         Ok(!std::mem::replace(&mut waiting.has_leader, true))
     }
 
-    /// Commits all waiting requests, and then appoints the next leader.
+    /// Commits all waiting requests, appoints the next leader, and answers the requests.
     fn lead(&self) {
         let guard = LeadGuard(self);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         let requests = std::mem::take(&mut self.lock().requests);
         self.changed.notify_all();
-        if let Some(writer) = writer.as_mut() {
-            writer.serve(requests);
-        }
+        let answers = writer.as_mut().map(|writer| writer.serve(requests)).unwrap_or_default();
         drop(writer);
         drop(guard);
+        answers.into_iter().for_each(Answer::send);
     }
 
     /// Waits until all queued requests are completed, and refuses new ones. Returns the writer at the first call and
@@ -125,7 +124,7 @@ impl Drop for LeadGuard<'_> {
         }
         let mut waiting = self.0.lock();
         let next = waiting.requests.front();
-        let has_leader = next.is_some_and(|next| next.caller.send(CallerMessage::Lead).is_ok());
+        let has_leader = next.is_some_and(|next| next.caller.0.send(CallerMessage::Lead).is_ok());
         waiting.has_leader = has_leader;
         self.0.changed.notify_all();
     }

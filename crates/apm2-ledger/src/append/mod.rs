@@ -1,11 +1,12 @@
 //! The append path: the events of a caller become part of a durable commit in the journal.
 //!
-//! [`group_commit`] collects the requests of all callers. [`commit_writer`] checks, numbers, encodes and writes the
-//! events. The module `journal` defines the format of a commit on the disk.
+//! [`encoded_append`] checks and encodes the events of one caller. [`group_commit`] collects the requests of all callers.
+//! [`commit_writer`] checks them against the states of their streams, numbers and writes them. The module `journal` defines the format of a commit on the disk.
 
 pub(crate) mod archived_files;
 pub(crate) mod catalog_writer;
 pub(crate) mod commit_writer;
+pub(crate) mod encoded_append;
 pub(crate) mod group_commit;
 pub(crate) mod recorder;
 pub(crate) mod request;

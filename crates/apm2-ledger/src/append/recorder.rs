@@ -9,7 +9,7 @@ use apm2_model::{
 };
 
 use crate::{
-    append::{commit_writer::check_disk, request::Appended},
+    append::{encoded_append::check_disk, request::Appended},
     error::AppendError,
     ledger::Ledger,
     record::check_new_event,

@@ -7,7 +7,7 @@ use apm2_model::{
     state::stream::Stream,
 };
 
-use crate::error::AppendError;
+use crate::{append::encoded_append::EncodedAppend, error::AppendError};
 
 /// The events of a completed append.
 #[derive(Debug)]
@@ -20,35 +20,44 @@ pub(crate) struct Appended {
 /// The result of an append.
 pub(crate) type AppendResult = Result<Appended, AppendError>;
 
+/// The events of a request.
+pub(crate) enum RequestedEvents {
+    /// Encoded by the caller, to follow this version of the stream. An append to a stream of another version is refused.
+    Encoded { version: u64, events: EncodedAppend },
+    /// To be appended at any version. The commit writer encodes them.
+    AnyVersion(Vec<NewEvent>),
+}
+
 /// A request to append events to one stream, with the channel to the waiting caller.
 pub(crate) struct AppendRequest {
     pub(crate) stream: StreamId,
-    /// The version that the stream must have. `None` to append at any version.
-    pub(crate) version: Option<u64>,
-    pub(crate) new_events: Vec<NewEvent>,
-    pub(crate) caller: SyncSender<CallerMessage>,
+    pub(crate) events: RequestedEvents,
+    pub(crate) caller: Caller,
 }
 
-impl AppendRequest {
-    /// Sends the answer to the caller. Does nothing when the caller does not wait any more.
-    pub(crate) fn answer(caller: Caller, answer: AppendResult) {
-        drop(caller.0.send(CallerMessage::AppendResult(answer)));
-    }
+/// An answer whose caller waits for it.
+pub(crate) struct Answer {
+    pub(crate) caller: Caller,
+    pub(crate) result: AppendResult,
+}
 
-    /// Creates a request whose caller does not wait for the answer.
-    #[cfg(test)]
-    pub(crate) fn without_caller(stream: StreamId, version: Option<u64>, new_events: Vec<NewEvent>) -> Self {
-        Self { stream, version, new_events, caller: std::sync::mpsc::sync_channel(1).0 }
-    }
-
-    /// Splits the request into its content and its caller, so that the caller can be answered later.
-    pub(crate) fn split(self) -> (StreamId, Option<u64>, Vec<NewEvent>, Caller) {
-        (self.stream, self.version, self.new_events, Caller(self.caller))
+impl Answer {
+    /// Sends the answer. Does nothing when the caller does not wait any more.
+    pub(crate) fn send(self) {
+        drop(self.caller.0.send(CallerMessage::AppendResult(self.result)));
     }
 }
 
 /// The sending side of the channel on which a caller waits.
-pub(crate) struct Caller(SyncSender<CallerMessage>);
+pub(crate) struct Caller(pub(super) SyncSender<CallerMessage>);
+
+impl Caller {
+    /// A caller that does not wait for its answer.
+    #[cfg(test)]
+    pub(crate) fn absent() -> Self {
+        Self(std::sync::mpsc::sync_channel(1).0)
+    }
+}
 
 /// A message to a caller that waits for its append.
 pub(crate) enum CallerMessage {

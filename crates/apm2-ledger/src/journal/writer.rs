@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
+    os::unix::fs::FileExt as _,
     path::PathBuf,
     sync::{Arc, mpsc::Sender},
     thread::{self, JoinHandle},
@@ -115,7 +115,7 @@ impl JournalWriter {
         self.write(commit).map_err(|error| self.dir.naming(&segment_path(&self.journal, self.number), &error))?;
         // A file without a durable directory entry is lost at a power failure. So a commit to a removed file is not
         // durable.
-        let nlink = self.file.metadata()?.nlink();
+        let nlink = file::link_count(&self.file)?;
         if nlink == 0 {
             self.dir.check_place()?;
             let removed = io::Error::new(io::ErrorKind::NotFound, "the segment file was removed");

@@ -17,7 +17,7 @@ use apm2_model::state::stream::Stream;
 use uuid::Uuid;
 
 use crate::{
-    limits::{EXTENT_EVENTS, EXTENT_INTERVAL, FLUSH_FRAMES},
+    limits::{EXTENT_EVENTS, EXTENT_INTERVAL, EXTENT_PAUSE, FLUSH_FRAMES},
     recovery::extent,
     shared_state::{Commit, SharedState},
     store::{error::StoreError, index::IndexedFrame, indexed_frame_builder::IndexedFrameBuilder, sled_store::Store},
@@ -65,12 +65,13 @@ impl StoreIndexer {
         }
     }
 
-    /// Writes the extent mark, which holds the number of events in the ledger, if `EXTENT_EVENTS` events were appended
-    /// or `EXTENT_INTERVAL` has passed since the last one.
+    /// Writes the extent mark, which holds the number of events in the ledger, if `EXTENT_EVENTS` events were appended and
+    /// `EXTENT_PAUSE` has passed since the last one, or `EXTENT_INTERVAL` has passed.
     fn mark_extent(&mut self) {
         let (marked, since) = self.marked;
         let unmarked = self.shared.head().size.saturating_sub(marked);
-        if unmarked >= EXTENT_EVENTS || (unmarked > 0 && since.elapsed() >= EXTENT_INTERVAL) {
+        let pause = if unmarked >= EXTENT_EVENTS { EXTENT_PAUSE } else { EXTENT_INTERVAL };
+        if unmarked > 0 && since.elapsed() >= pause {
             // The request is made before the head is read, so that the commit after this head causes a message.
             self.shared.request_signal();
             let head = self.shared.head();

@@ -9,7 +9,6 @@ pub(crate) mod tests;
 
 use std::{
     collections::VecDeque,
-    path::Path,
     sync::{
         Arc,
         mpsc::{SyncSender, TrySendError},
@@ -20,28 +19,20 @@ use std::{
 
 use crate::{
     append::{
-        request::{AppendRequest, AppendResult, Appended, Caller},
+        encoded_append::EncodedAppend,
+        request::{Answer, AppendRequest, AppendResult, Appended, Caller, RequestedEvents},
         stream_heads::{StreamHead, StreamHeads},
     },
     chain::Chain,
     error::{AppendError, ReadError},
-    frame::{Frame, FrameBuilder, LENGTH_LEN},
-    free_space::free_bytes,
+    frame::{Frame, FrameBuilder},
     journal::{base::Base, segments::base_error, writer::JournalWriter},
-    limits::{
-        APPEND_BYTES_MAX, APPEND_EVENTS_MAX, COMMIT_BYTES_MAX, DISK_FREE_BYTES_MIN, FRAME_BYTES_MAX, INDEXER_STALL,
-        RETRY_INTERVAL, SNAPSHOT_EVENTS,
-    },
+    limits::{COMMIT_BYTES_MAX, FRAME_BYTES_MAX, INDEXER_STALL, RETRY_INTERVAL, SNAPSHOT_EVENTS},
     read::{current_states::newer_than_snapshots, reader::Reader},
-    record::{decode_event, encode_event},
     shared_state::{Commit, SharedState},
     store::{index::EventKeys, indexer::IndexerMessage},
 };
-use apm2_model::{
-    causes::causes,
-    event::{Event, NewEvent, kind::EventKind, stream_id::StreamId},
-    state::stream::Stream,
-};
+use apm2_model::{causes::causes, event::stream_id::StreamId, state::stream::Stream};
 
 /// An append whose events are in the current commit. Its caller is answered when the commit is durable.
 struct Accepted {
@@ -83,7 +74,6 @@ pub(crate) struct CommitWriter {
     /// Whether the snapshots and [`StreamHeads`] together contain all changes from before the ledger was opened. This
     /// is false after a crash, until the first snapshot is written.
     has_all_changes: bool,
-    scratch: Vec<u8>,
 }
 
 impl CommitWriter {
@@ -104,29 +94,30 @@ impl CommitWriter {
             stream_heads: StreamHeads::new(stream_heads_max),
             events_since_snapshot: 0,
             has_all_changes: false,
-            scratch: Vec::new(),
         }
     }
 
-    /// Makes the events of all valid requests durable and answers each request. Uses one sync, unless the events need
-    /// more than one commit of [`COMMIT_BYTES_MAX`].
-    pub(crate) fn serve(&mut self, requests: VecDeque<AppendRequest>) {
+    /// Makes the events of all valid requests durable, and returns the answer to each request. Uses one sync, unless the
+    /// events need more than one commit of [`COMMIT_BYTES_MAX`].
+    #[must_use = "the callers wait for their answers"]
+    pub(crate) fn serve(&mut self, requests: VecDeque<AppendRequest>) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(requests.len());
         let mut batch = Batch::new(self.journal.next_seq(), self.journal.chain());
-        for request in requests {
-            let (stream, version, new_events, caller) = request.split();
-            match self.accept(stream, version, new_events, &mut batch) {
+        for AppendRequest { stream, events, caller } in requests {
+            match self.accept(stream, events, &mut batch) {
                 Ok(appended) => batch.accepted.push(Accepted { appended, caller }),
-                Err(error) => AppendRequest::answer(caller, Err(error)),
+                Err(error) => answers.push(Answer { caller, result: Err(error) }),
             }
             if batch.builder.body_len() >= COMMIT_BYTES_MAX {
                 let next = batch.next();
-                self.commit(std::mem::replace(&mut batch, next));
+                self.commit(std::mem::replace(&mut batch, next), &mut answers);
             }
         }
-        self.commit(batch);
+        self.commit(batch, &mut answers);
         // The cache is reduced only after the commit, because a dropped stream state is read again from the journal,
         // which must contain all accepted events.
         self.drop_idle_heads();
+        answers
     }
 
     /// Marks the ledger as poisoned: it refuses all further appends, with the reason `why`.
@@ -136,35 +127,20 @@ impl CommitWriter {
 
     /// Checks an append against the state of its stream and adds its events to the commit. Either all events are added
     /// or none.
-    fn accept(
-        &mut self,
-        stream: StreamId,
-        version: Option<u64>,
-        new_events: Vec<NewEvent>,
-        batch: &mut Batch,
-    ) -> AppendResult {
+    fn accept(&mut self, stream: StreamId, events: RequestedEvents, batch: &mut Batch) -> AppendResult {
         if let Some(why) = self.shared.poisoned() {
             return Err(AppendError::Poisoned(why.to_string()));
         }
-        check_append(stream, &new_events)?;
-        check_disk(self.shared.dir.at(), &new_events)?;
         let head = match self.stream_heads.take(stream) {
             Some(head) => head,
             None => self.load_head(stream)?,
         };
-        let actual = head.version();
-        if let Some(expected) = version.filter(|expected| *expected != actual) {
-            self.stream_heads.put_back(stream, head);
-            return Err(AppendError::Conflict { stream, expected, actual });
-        }
-        self.scratch.clear();
-        match prepare(&head, new_events, batch.builder.next_seq(), &mut self.scratch) {
-            Ok(EncodedAppend { next, events, ends }) => {
-                let mut start = 0;
-                for end in ends {
-                    batch.builder.push(self.scratch.get(start..end).unwrap_or_default());
-                    start = end;
+        match prepare(stream, &head, events, batch.builder.next_seq()) {
+            Ok((encoded, next)) => {
+                for bytes in encoded.each_bytes() {
+                    batch.builder.push(bytes);
                 }
+                let events = encoded.events;
                 batch.keys.extend(events.iter().map(EventKeys::from));
                 let state = next.state().cloned();
                 self.stream_heads.advance(stream, next);
@@ -214,8 +190,8 @@ impl CommitWriter {
         }
     }
 
-    /// Makes the commit durable, then visible to readers, and then answers the callers.
-    fn commit(&mut self, batch: Batch) {
+    /// Makes the commit durable, and then visible to readers. Adds the answers to the callers.
+    fn commit(&mut self, batch: Batch, answers: &mut Vec<Answer>) {
         let Batch { builder, keys, accepted } = batch;
         if builder.is_empty() {
             return;
@@ -233,9 +209,9 @@ impl CommitWriter {
             Ok(frame) => {
                 let commit = Arc::new(Commit { bytes, frame, keys });
                 self.shared.publish(&commit);
-                for Accepted { appended, caller } in accepted {
-                    AppendRequest::answer(caller, Ok(appended));
-                }
+                answers.extend(
+                    accepted.into_iter().map(|Accepted { appended, caller }| Answer { caller, result: Ok(appended) }),
+                );
                 self.index(commit);
                 if self.events_since_snapshot >= SNAPSHOT_EVENTS {
                     self.write_snapshot();
@@ -244,9 +220,9 @@ impl CommitWriter {
             Err(why) => {
                 tracing::error!(%why, "the journal could not be written; the ledger is poisoned");
                 let poison = self.shared.poison(why).to_string();
-                for Accepted { caller, .. } in accepted {
-                    AppendRequest::answer(caller, Err(AppendError::Poisoned(poison.clone())));
-                }
+                let poisoned = || Err(AppendError::Poisoned(poison.clone()));
+                answers
+                    .extend(accepted.into_iter().map(|Accepted { caller, .. }| Answer { caller, result: poisoned() }));
             }
         }
     }
@@ -334,78 +310,37 @@ impl CommitWriter {
     }
 }
 
-/// Checks that an append has events, not too many, all of one stream, and that only the supervisor's stream contains
-/// system events.
-fn check_append(stream: StreamId, new_events: &[NewEvent]) -> Result<(), AppendError> {
-    if new_events.is_empty() {
-        return Err(AppendError::Shape("no events"));
-    }
-    if new_events.len() > APPEND_EVENTS_MAX {
-        return Err(AppendError::Shape("too many events"));
-    }
-    if new_events.iter().any(|new_event| new_event.stream != stream) {
-        return Err(AppendError::Shape("events of several streams"));
-    }
-    if new_events.iter().any(|new_event| new_event.kind.is_system() != stream.is_system()) {
-        return Err(AppendError::Shape("system events belong to the supervisor's stream only"));
-    }
-    Ok(())
-}
-
-/// Refuses a start request when the disk is almost full, so that the exits of running processes can still be recorded.
-pub(crate) fn check_disk(dir: &Path, new_events: &[NewEvent]) -> Result<(), AppendError> {
-    if !new_events.iter().any(|new_event| matches!(new_event.kind, EventKind::StartRequested { .. })) {
-        return Ok(());
-    }
-    // When statvfs(3) fails, the free space is unknown, and the request is accepted.
-    let Some(free_bytes) = free_bytes(dir) else { return Ok(()) };
-    if free_bytes < DISK_FREE_BYTES_MIN {
-        return Err(AppendError::DiskLow { free_bytes, min_bytes: DISK_FREE_BYTES_MIN });
-    }
-    Ok(())
-}
-
-/// An append that was checked and encoded.
-struct EncodedAppend {
-    next: StreamHead,
-    events: Vec<Event>,
-    /// The end offset of each encoded event in the scratch buffer.
-    ends: Vec<usize>,
-}
-
-/// Numbers and encodes the events, and applies them to the stream state. The events that are applied and returned are
-/// decoded from the encoded bytes, so that the live state and a replayed state cannot differ.
+/// Numbers the events, and applies them to the state `head` of their stream. Returns them with the state after them.
 fn prepare(
+    stream: StreamId,
     head: &StreamHead,
-    new_events: Vec<NewEvent>,
+    events: RequestedEvents,
     first_seq: u64,
-    scratch: &mut Vec<u8>,
-) -> Result<EncodedAppend, AppendError> {
+) -> Result<(EncodedAppend, StreamHead), AppendError> {
+    let actual = head.version();
+    let mut encoded = match events {
+        RequestedEvents::Encoded { version, .. } if version != actual => {
+            return Err(AppendError::Conflict { stream, expected: version, actual });
+        }
+        RequestedEvents::Encoded { events, .. } => events,
+        RequestedEvents::AnyVersion(new_events) => EncodedAppend::new(new_events, actual)?,
+    };
     // The stream state is copied before it is modified, because readers may still use the current state.
     let mut state = head.state().map(|stream| (**stream).clone());
-    let mut version = head.version();
-    let (mut events, mut ends) = (Vec::with_capacity(new_events.len()), Vec::with_capacity(new_events.len()));
-    for (new_event, seq) in new_events.into_iter().zip(first_seq..) {
-        version += 1;
-        let start = scratch.len();
-        encode_event(&new_event.numbered(seq, version), scratch)?;
-        let event = decode_event(seq, scratch.get(start..).unwrap_or_default())?;
-        if !event.stream.is_system() {
+    for (event, seq) in encoded.events.iter_mut().zip(first_seq..) {
+        event.seq = seq;
+        if !stream.is_system() {
             let illegal = |source| AppendError::Illegal { kind: event.kind.name(), source };
             match &mut state {
-                Some(stream) => stream.apply(&event).map_err(illegal)?,
-                None => state = Some(Stream::begin(&event).map_err(illegal)?),
+                Some(stream) => stream.apply(event).map_err(illegal)?,
+                None => state = Some(Stream::begin(event).map_err(illegal)?),
             }
         }
-        ends.push(scratch.len());
-        events.push(event);
-    }
-    if scratch.len() + ends.len() * LENGTH_LEN > APPEND_BYTES_MAX {
-        return Err(AppendError::Shape("too many bytes"));
     }
     if let Some(number) = state.as_ref().and_then(Stream::broken_invariant) {
         return Err(AppendError::Invariant(number));
     }
+    let version = actual + encoded.events.len() as u64;
     let next = state.map_or(StreamHead::EventCount(version), |stream| StreamHead::Process(Arc::new(stream)));
-    Ok(EncodedAppend { next, events, ends })
+    Ok((encoded, next))
 }

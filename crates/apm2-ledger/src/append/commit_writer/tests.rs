@@ -6,10 +6,11 @@ use std::{fs::File, io, os::unix::fs::FileExt as _, sync::mpsc::Receiver};
 use super::*;
 use apm2_model::{
     event::{
+        NewEvent,
         actor::Actor,
         exit::{Evidence, Exit, ExitOutcome, RunEnd},
         identity::ProcessIdentity,
-        kind::StartTrigger,
+        kind::{EventKind, StartTrigger},
         timestamp::Timestamp,
     },
     spec::{ProcessSpec, id::ProcessId, redact::spec::RedactedSpec},
@@ -164,7 +165,7 @@ impl Fixture {
             let version = state.as_ref().map_or(0, |stream| stream.version);
             let new_events = next(request, state.as_ref());
             if request.is_stale {
-                return AppendRequest::without_caller(id(request.place), Some(version + 1), new_events);
+                return append_request(id(request.place), version + 1, new_events);
             }
             for new_event in &new_events {
                 self.seq += 1;
@@ -175,10 +176,10 @@ impl Fixture {
                     None => *state = Some(Stream::begin(&event).unwrap()),
                 }
             }
-            AppendRequest::without_caller(id(request.place), Some(version), new_events)
+            append_request(id(request.place), version, new_events)
         });
         let requests: VecDeque<AppendRequest> = requests.collect();
-        self.writer.serve(requests);
+        drop(self.writer.serve(requests));
     }
 
     /// Checks that each cached stream state equals the replayed events, and that the streams in `read_again` are read
@@ -225,6 +226,12 @@ impl Fixture {
             assert_eq!(replayed.streams.into_values().collect::<Vec<_>>(), expected, "{origin:?}");
         }
     }
+}
+
+/// A request whose caller does not wait for the answer.
+fn append_request(stream: StreamId, version: u64, new_events: Vec<NewEvent>) -> AppendRequest {
+    let events = EncodedAppend::new(new_events, version).unwrap();
+    AppendRequest { stream, events: RequestedEvents::Encoded { version, events }, caller: Caller::absent() }
 }
 
 /// Events that are valid next in the stream.
