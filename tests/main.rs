@@ -11,6 +11,7 @@
 
 mod support;
 
+mod agent_accounts;
 mod agent_budgets;
 mod agent_use;
 mod agents;

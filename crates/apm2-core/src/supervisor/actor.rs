@@ -39,6 +39,7 @@ use crate::{
         start_env::StartEnv,
     },
     supervisor::{
+        accounts::Accounts,
         command::{PendingCommand, answer_all},
         health_task::HealthTask,
         pending_start::{PendingStart, fetched},
@@ -76,6 +77,8 @@ pub(crate) struct Flags {
     pub(crate) busy: Arc<AtomicBool>,
     /// The starts in progress of all instances.
     pub(crate) starts: Arc<Starts>,
+    /// The usage limits of the accounts of all agents.
+    pub(crate) accounts: Arc<Accounts>,
 }
 
 /// The state of one instance actor.

@@ -1,6 +1,9 @@
 //! When an agent is compared with its budgets, and with what was found of it.
 
-use apm2_model::policy::{agent_budget, plan::PlanInput};
+use apm2_model::{
+    policy::{agent_budget, plan::PlanInput},
+    state::stream::Stream,
+};
 
 use crate::{supervisor::actor::InstanceActor, time::instant_in};
 
@@ -12,6 +15,14 @@ impl InstanceActor {
         }
         self.budget_later();
         self.next_steps.push_back(PlanInput::Agent { memory_bytes });
+    }
+
+    /// Tells the other agents of the account about a usage limit that this one has met. Returns when the limit of the account is
+    /// reset, if that is to come.
+    pub(super) fn share_limit(&self, stream: &Stream) -> Option<i64> {
+        self.flags.accounts.note(stream);
+        let account = stream.handle.spec.agent.as_ref()?.account.as_ref()?;
+        self.flags.accounts.reset_of(account, &self.clock.now())
     }
 
     /// Schedules the next comparison: when a budget of time is used up.

@@ -11,6 +11,7 @@
 //! restart budget, the stop in progress and the scheduled restart in the stream. [`ProcessRunner`] handles one run of a
 //! process. A [`Recorder`](apm2_model::recorder::Recorder) stores the events.
 
+mod accounts;
 pub(crate) mod actor;
 pub(crate) mod agent_session;
 mod agent_watch;
@@ -66,6 +67,7 @@ use crate::{
     error::ProcessError,
     run::{event_feed::EventFeed, runner::ProcessRunner},
     supervisor::{
+        accounts::Accounts,
         actor::{Flags, InstanceActor},
         changes::Changes,
         command::{COMMANDS_WAITING_MAX, InstanceCommand},
@@ -117,13 +119,22 @@ struct Inner {
     /// Closed when the supervisor shuts down, so that no process is started any more. Instance actors check it before
     /// each start.
     starts: Arc<Starts>,
+    /// The usage limits of the accounts of agents.
+    accounts: Arc<Accounts>,
 }
 
 impl Supervisor {
     /// A supervisor without processes, before the recovery.
     fn new(services: Services) -> Self {
         let (table, changes) = (Mutex::default(), Changes::default());
-        let inner = Inner { services, table, changes, feed: EventFeed::default(), starts: Arc::default() };
+        let inner = Inner {
+            services,
+            table,
+            changes,
+            feed: EventFeed::default(),
+            starts: Arc::default(),
+            accounts: Arc::default(),
+        };
         Self { inner: Arc::new(inner) }
     }
 
@@ -147,7 +158,7 @@ impl Supervisor {
         let handle = InstanceHandle { id, commands, view: runner.view(), busy: Arc::clone(&busy) };
         let clock = Arc::clone(&services.clock);
         let adapters = Arc::clone(&services.adapters);
-        let flags = Flags { busy, starts: Arc::clone(&self.inner.starts) };
+        let flags = Flags { busy, starts: Arc::clone(&self.inner.starts), accounts: Arc::clone(&self.inner.accounts) };
         let actor = InstanceActor::new(runner, Arc::clone(launch), launchable, clock, received, flags, adapters);
         (actor, handle)
     }

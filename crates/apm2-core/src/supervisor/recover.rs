@@ -66,6 +66,8 @@ impl Supervisor {
         };
         let Left { mut by_process, unread, problems } = left;
         recovery.problems.extend(problems);
+        // Before the first start: an agent may have met a limit of the account of another one.
+        by_process.values().flatten().for_each(|stream| self.inner.accounts.note(stream));
         let mut taken_over = JoinSet::new();
         for launch in launches.into_iter().filter(|launch| !unread.contains(&launch.spec.id)) {
             match by_process.remove(&launch.spec.id) {

@@ -50,6 +50,7 @@ impl InstanceActor {
             stream: &stream,
             is_up,
             end_seq,
+            account_reset: self.share_limit(&stream),
             now: self.clock.now(),
             random: crate::supervisor::random::random(),
         };

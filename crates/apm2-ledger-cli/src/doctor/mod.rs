@@ -1,6 +1,7 @@
 //! The checks of an installation (`doctor`). The module [`facts`] looks at the machine; the other modules judge the facts
 //! without looking at anything.
 
+mod agent;
 pub(crate) mod check;
 mod clock;
 mod daemon;
@@ -14,7 +15,15 @@ mod permissions;
 mod session;
 mod sockets;
 
-use crate::doctor::{check::Check, facts::Facts};
+use crate::doctor::{
+    check::Check,
+    facts::{Facts, agent::AgentFacts},
+};
+
+/// The checks of one agent.
+pub(crate) fn agent_checks(facts: &AgentFacts) -> Vec<Check> {
+    agent::judge(facts)
+}
 
 /// The checks of `facts`, in the order of their display.
 pub(crate) fn checks(facts: &Facts) -> Vec<Check> {

@@ -149,6 +149,11 @@ enum Detail<'a> {
         resumed: bool,
         session_reason: &'static str,
     },
+    AccountLimited {
+        account: &'a str,
+        #[serde(serialize_with = "crate::view::time_or_null")]
+        resets_at: Option<DateTime<Utc>>,
+    },
     GroupSurvived {
         pids: &'a [u32],
     },
@@ -218,6 +223,9 @@ impl<'a> Detail<'a> {
                 resumed: *is_resumed,
                 session_reason: reason.name(),
             },
+            CauseKind::AccountLimited { account, resets_at } => {
+                Self::AccountLimited { account, resets_at: reset_time(*resets_at) }
+            }
             CauseKind::GroupSurvived { pids } => Self::GroupSurvived { pids },
             CauseKind::StopRequested { signal, timeout_ms, force_kill, is_in_progress, is_signalled, errno } => {
                 Self::StopRequested {

@@ -36,6 +36,13 @@ pub(crate) fn agent_ended(run: &RunEvents<'_>) -> Option<Cause> {
     Some(Cause::of(event, kind).with(run.failed).with(limit))
 }
 
+/// The usage limit of another agent of the account, for which the next start waits.
+pub(crate) fn account_limited(run: &RunEvents<'_>) -> Option<Cause> {
+    let event = run.account?;
+    let AgentEvent::AccountLimited { account, resets_at } = report_of(event)? else { return None };
+    Some(Cause::of(event, CauseKind::AccountLimited { account: account.to_string(), resets_at: *resets_at }))
+}
+
 /// The choice of the session of a run, where it is not the first one.
 pub(crate) fn session_chosen(run: &RunEvents<'_>) -> Option<Cause> {
     let event = run.session?;

@@ -107,6 +107,8 @@ pub(crate) enum CauseKind {
     },
     /// The supervisor chose the session of a run.
     SessionChosen { session_id: Option<String>, is_resumed: bool, reason: SessionReason },
+    /// A usage limit of another agent of the account delays the start.
+    AccountLimited { account: String, resets_at: i64 },
     /// The process group was not empty some time after SIGKILL.
     GroupSurvived { pids: Vec<u32> },
     /// A stop was requested.
@@ -152,6 +154,7 @@ impl CauseKind {
             Self::Ended(_) => "ended",
             Self::AgentEnded { .. } => "agent_ended",
             Self::SessionChosen { .. } => "session_chosen",
+            Self::AccountLimited { .. } => "account_limited",
             Self::GroupSurvived { .. } => "group_survived",
             Self::StopRequested { .. } => "stop_requested",
             Self::Unhealthy { .. } => "unhealthy",

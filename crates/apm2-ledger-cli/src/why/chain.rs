@@ -15,7 +15,7 @@ use apm2_model::{
 };
 
 use crate::why::{
-    agent::{agent_ended, session_chosen},
+    agent::{account_limited, agent_ended, session_chosen},
     cause::{Cause, CauseKind, EndOfRun, Gap, GapReason, RestartSeries, SignalSource, StopTimes, UnwatchedProcess},
     changed_settings::changed_settings,
     evidence::{Evidence, SupervisorChange},
@@ -78,6 +78,7 @@ impl<'a> Builder<'a> {
         self.removed();
         if last.number == 0 {
             self.spec_changes(last, false);
+            self.after(last);
             self.registered();
             return;
         }
@@ -148,6 +149,7 @@ impl<'a> Builder<'a> {
             FollowUp::Restart { attempt, delay_ms, .. } => {
                 let due = run.scheduled.map(|event| Cause::of(event, CauseKind::RestartDue { attempt, delay_ms }));
                 self.causes.extend(due);
+                self.causes.extend(account_limited(run));
             }
             FollowUp::Undecided { unhealthy } => self.causes.extend(self.left_to_policy(run, unhealthy)),
             FollowUp::Nothing => {}

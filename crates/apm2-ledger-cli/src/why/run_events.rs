@@ -33,6 +33,8 @@ pub(crate) struct RunEvents<'a> {
     pub(crate) tail: Option<&'a Event>,
     /// The choice of the session of an agent.
     pub(crate) session: Option<&'a Event>,
+    /// The limit of the account for which the next start waits.
+    pub(crate) account: Option<&'a Event>,
     /// The latest state of a limit that the agent reported.
     pub(crate) limit: Option<&'a Event>,
     /// The failure and the result that the agent reported.
@@ -79,6 +81,7 @@ impl<'a> RunEvents<'a> {
             EventKind::OutputTail { .. } => self.tail = Some(event),
             EventKind::Agent { report } => match report.event {
                 AgentEvent::SessionChosen { .. } => self.session = Some(event),
+                AgentEvent::AccountLimited { .. } => self.account = Some(event),
                 AgentEvent::RateLimited { .. } => self.limit = Some(event),
                 AgentEvent::Failed { .. } => self.failed = Some(event),
                 AgentEvent::Finished { .. } => self.finished = Some(event),

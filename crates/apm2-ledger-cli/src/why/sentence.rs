@@ -92,6 +92,13 @@ impl Words<'_> {
                 let id = session_id.as_ref().map_or_else(|| "a new session".to_owned(), |id| format!("session {id}"));
                 format!("Run {} {verb} {id}{}", self.cause.run, session_reason(*reason))
             }
+            CauseKind::AccountLimited { account, resets_at } => {
+                let reset = reset_time(*resets_at).map(|time| format!("; it is reset at {}", self.zone.time(time)));
+                format!(
+                    "At {at} {by} found that the usage limit of account {account} is reached{}",
+                    reset.unwrap_or_default()
+                )
+            }
             CauseKind::GroupSurvived { pids } => {
                 let pids: Vec<_> = pids.iter().map(ToString::to_string).collect();
                 let number = counted(pids.len() as u64, "process");

@@ -7,7 +7,12 @@ use uuid::Uuid;
 
 use crate::{
     event::{
-        agent::{class::FailureClass, event::SessionReason, finding::AgentFinding, label::Label},
+        agent::{
+            class::FailureClass,
+            event::{LimitStatus, SessionReason},
+            finding::AgentFinding,
+            label::Label,
+        },
         timestamp::Timestamp,
     },
     policy::agent_budget::spent_session,
@@ -15,7 +20,7 @@ use crate::{
         agent_kind::AgentKind,
         config::agent::{AgentConfig, OnContextFull},
     },
-    state::agent::{AgentEnd, AgentState},
+    state::agent::{AgentEnd, AgentLimit, AgentState},
 };
 
 /// The wait after the first run that a limit without a known reset time ended. It doubles with each further such run.
@@ -72,18 +77,32 @@ fn is_refused(config: &AgentConfig, end: &AgentEnd, class: FailureClass) -> bool
 /// The wait until a limit is reset: until its reset time with a random addition, else 15 min doubling, and never longer than the
 /// settings allow.
 fn limit_wait(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Duration {
-    let until_reset = agent.reset_of_limit().and_then(|seconds| {
-        let left_ns = i128::from(seconds) * 1_000_000_000 - i128::from(now.wall_ns);
-        (left_ns > 0).then(|| Duration::from_nanos(u64::try_from(left_ns).unwrap_or(u64::MAX)))
-    });
-    let wait = match until_reset {
-        Some(left) => left.saturating_add(share(RESET_JITTER_MAX.min(left / 4), random)),
+    let wait = match agent.reset_of_limit().and_then(|reset| wait_until(reset, now, random)) {
+        Some(wait) => wait,
         None => {
             let doublings = agent.limited_runs.saturating_sub(1).min(16);
             LIMIT_WAIT.saturating_mul(1 << doublings)
         }
     };
     wait.min(config.limit_wait_max)
+}
+
+/// The wait until a reset time, in seconds since the epoch, with a random addition. `None` if the time has passed.
+#[must_use]
+pub fn wait_until(reset: i64, now: &Timestamp, random: u32) -> Option<Duration> {
+    let left_ns = i128::from(reset) * 1_000_000_000 - i128::from(now.wall_ns);
+    let left = (left_ns > 0).then(|| Duration::from_nanos(u64::try_from(left_ns).unwrap_or(u64::MAX)))?;
+    Some(left.saturating_add(share(RESET_JITTER_MAX.min(left / 4), random)))
+}
+
+/// When the usage limit is reset that the agent has met, for all agents of its account, in seconds since the epoch. It is at most
+/// `limit_wait_max` after the report.
+#[must_use]
+pub fn reset_for_account(config: &AgentConfig, agent: &AgentState) -> Option<i64> {
+    let is_met = |limit: &&AgentLimit| limit.status == LimitStatus::Rejected && limit.class == FailureClass::RateLimit;
+    let reset = agent.limit.as_ref().filter(is_met)?.resets_at?;
+    let wait_max_secs = i64::try_from(config.limit_wait_max.as_secs()).unwrap_or(i64::MAX);
+    Some(reset.min((agent.reported_at.wall_ns / 1_000_000_000).saturating_add(wait_max_secs)))
 }
 
 /// The part `random / 2^32` of `max`.

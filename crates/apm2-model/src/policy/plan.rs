@@ -9,7 +9,13 @@ use std::time::Duration;
 use crate::{
     event::{
         actor::Actor,
-        agent::{breach::BudgetBreach, event::AgentEvent, finding::AgentFinding, report::AgentReport},
+        agent::{
+            breach::BudgetBreach,
+            event::AgentEvent,
+            finding::AgentFinding,
+            label::Label,
+            report::{AgentReport, OutputPosition},
+        },
         exit::{Exit, RunEnd},
         kind::{EventKind, RestartRule, StartTrigger},
         origin::EventOrigin,
@@ -22,7 +28,14 @@ use crate::{
         health_monitor::HealthVerdict,
         restart::{RestartDecision, RestartManager, RunEndClass},
     },
-    spec::config::{agent::AgentConfig, reaction::Reaction, restart::RestartPolicy},
+    spec::{
+        agent_kind::AgentKind,
+        config::{
+            agent::{AgentChoice, AgentConfig},
+            reaction::Reaction,
+            restart::RestartPolicy,
+        },
+    },
     state::{
         ProcessState,
         agent::AgentState,
@@ -138,6 +151,8 @@ pub struct PlanContext<'a> {
     pub is_up: bool,
     /// The seq of the event that ended the latest run of the instance.
     pub end_seq: Option<u64>,
+    /// When the usage limit of the account of an agent is reset, in seconds since the epoch, if an agent of the account has met it.
+    pub account_reset: Option<i64>,
     /// The current time.
     pub now: Timestamp,
     /// A random number for the jitter of the back-off.
@@ -315,8 +330,26 @@ fn start(seen: &PlanContext<'_>, origin: EventOrigin, trigger: StartTrigger) -> 
     let breach = agent_of(seen).and_then(|(config, agent)| agent_budget::spent_day(&config.budget, agent, &seen.now));
     match breach {
         Some(breach) => vec![refused(origin, AgentFinding::Budget(breach)), Effect::Deny(breach)],
-        None => vec![Effect::Start { origin, trigger }],
+        None => wait_for_account(seen, &origin).unwrap_or_else(|| vec![Effect::Start { origin, trigger }]),
     }
+}
+
+/// The wait for a usage limit that an agent of the same account has met. Nothing of the restart budget is used.
+fn wait_for_account(seen: &PlanContext<'_>, origin: &EventOrigin) -> Option<Vec<Effect>> {
+    let stream = seen.stream;
+    let config = stream.handle.spec.agent.as_ref()?;
+    let (account, resets_at) = (Label::new(config.account.as_ref()?)?, seen.account_reset?);
+    let delay = agent::wait_until(resets_at, &seen.now, seen.random)?;
+    let (kind, read_to) = match (&stream.agent, config.kind) {
+        (Some(agent), _) => (agent.kind, agent.read_to),
+        (None, AgentChoice::Kind(kind)) => (kind, OutputPosition::default()),
+        (None, AgentChoice::Auto) => (AgentKind::Custom, OutputPosition::default()),
+    };
+    let event = AgentEvent::AccountLimited { account, resets_at };
+    let report = Box::new(AgentReport { agent: kind, event, read_to });
+    let origin = EventOrigin::of(Actor::Policy).caused_by(origin.cause).at(seen.now);
+    let attempt = stream.budget.crashes.consecutive.saturating_add(1);
+    Some(vec![Effect::Record { origin, kind: EventKind::Agent { report } }, Effect::Schedule { attempt, delay }])
 }
 
 /// Stops a running agent whose budget is used up, or of which something was found that is a reason to stop it.

@@ -1,5 +1,6 @@
 //! The facts about an installation, as far as they can be read. Nothing is written and nothing is started.
 
+pub(crate) mod agent;
 pub(crate) mod clock;
 pub(crate) mod daemon;
 pub(crate) mod disk;

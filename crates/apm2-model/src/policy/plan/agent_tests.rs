@@ -32,6 +32,7 @@ struct Agent {
     stream: Stream,
     plan: Plan,
     now: u64,
+    account_reset: Option<i64>,
 }
 
 impl Agent {
@@ -41,14 +42,14 @@ impl Agent {
         let day = AgentBudget { cost_micros: Some(100), ..AgentBudget::default() };
         let run = AgentBudget { turns: Some(3), ..AgentBudget::default() };
         let budget = AgentBudgets { day, run, memory_bytes: Some(1000), ..AgentBudgets::default() };
-        spec.agent = Some(AgentConfig { budget, ..AgentConfig::default() });
+        spec.agent = Some(AgentConfig { budget, account: Some("team".to_owned()), ..AgentConfig::default() });
         let spec = RedactedSpec::new(&spec);
         let stream = StreamId { process_id: spec.id, instance: 0 };
         let actor = Actor::System;
         let kind = EventKind::Registered { spec };
         let first = NewEvent { stream, run: 0, actor, reason: None, cause: None, stamp: at(0), kind };
         let stream = Stream::begin(&first.numbered(1, 1)).unwrap();
-        let mut agent = Self { stream, plan: Plan::default(), now: 0 };
+        let mut agent = Self { stream, plan: Plan::default(), now: 0, account_reset: None };
         agent.begin();
         agent
     }
@@ -97,7 +98,8 @@ impl Agent {
     fn step(&mut self, input: PlanInput) -> Vec<String> {
         let is_up = !self.stream.handle.state.has_exited();
         let (now, end_seq) = (at(self.now), Some(self.stream.last_seq));
-        let seen = PlanContext { stream: &self.stream, is_up, end_seq, now, random: 0 };
+        let seen =
+            PlanContext { stream: &self.stream, is_up, end_seq, account_reset: self.account_reset, now, random: 0 };
         let effects = self.plan.step(input, &seen);
         effects.into_iter().map(|effect| self.perform(effect)).collect()
     }
@@ -126,7 +128,11 @@ impl Agent {
                 words
             }
             Effect::Start { .. } => "start".to_owned(),
-            Effect::Schedule { .. } => "schedule".to_owned(),
+            Effect::Schedule { attempt, delay } => {
+                let delay_ms = u64::try_from(delay.as_millis()).unwrap();
+                self.record(Actor::Policy, EventKind::RestartScheduled { attempt, delay_ms });
+                "schedule".to_owned()
+            }
             Effect::Deny(breach) => format!("denied: {breach}"),
             Effect::Refuse(what) => what.to_owned(),
         }
@@ -254,4 +260,20 @@ fn an_agent_that_is_ended_after_its_result_has_succeeded() {
     agent.record(Actor::System, EventKind::Stopped { exit: exit(143) });
     assert_eq!(agent.step(PlanInput::RunOver), [""; 0]);
     assert!(agent.stream.finished && !agent.stream.wanted);
+}
+
+#[test]
+fn a_start_waits_for_the_usage_limit_that_another_agent_of_the_account_has_met() {
+    let mut agent = Agent::running(RestartPolicy::Always);
+    agent.record(Actor::System, EventKind::Crashed { cause: RunEnd::Exit(exit(1)) });
+    assert_eq!(agent.step(PlanInput::RunOver), ["schedule"]);
+    agent.account_reset = Some(3600);
+    let budget = agent.stream.budget.clone();
+    assert_eq!(agent.step(PlanInput::RestartDue), ["account_limited", "schedule"]);
+    assert!(agent.stream.waits_for_limit());
+    assert_eq!(agent.stream.budget, budget, "waiting uses nothing of it");
+    assert!(matches!(agent.stream.follow_up, FollowUp::Restart { delay_ms: 3_600_000, .. }));
+    assert_eq!(agent.step(PlanInput::Start(by_hand())), ["account_limited", "schedule"], "nor does a start by hand");
+    agent.now = 3600;
+    assert_eq!(agent.step(PlanInput::RestartDue), ["start"]);
 }

@@ -65,7 +65,10 @@ fn crashed() -> EventKind {
 
 fn steps(plan: &mut Plan, stream: &Stream, input: PlanInput) -> Vec<Effect> {
     let is_up = !stream.handle.state.has_exited();
-    plan.step(input, &PlanContext { stream, is_up, end_seq: Some(stream.last_seq), now: stamp(), random: 0 })
+    plan.step(
+        input,
+        &PlanContext { stream, is_up, end_seq: Some(stream.last_seq), account_reset: None, now: stamp(), random: 0 },
+    )
 }
 
 fn by_hand() -> Requester {
@@ -130,7 +133,14 @@ fn a_stop_that_comes_with_the_crash_keeps_it_from_being_restarted() {
 #[test]
 fn a_request_while_the_output_is_read_is_carried_out() {
     let over = stream(RestartPolicy::Always, &after(&[crashed()]));
-    let seen = PlanContext { stream: &over, is_up: true, end_seq: Some(over.last_seq), now: stamp(), random: 0 };
+    let seen = PlanContext {
+        stream: &over,
+        is_up: true,
+        end_seq: Some(over.last_seq),
+        account_reset: None,
+        now: stamp(),
+        random: 0,
+    };
     let mut plan = Plan::default();
     assert_eq!(rule_of(&plan.step(PlanInput::Stop(by_hand(), None), &seen)), Some(&RestartRule::StopRequested));
     let mut plan = Plan::default();
@@ -252,7 +262,8 @@ fn effects(plan: &mut Plan, steps: &[Step<'_>]) -> Vec<Effect> {
     let mut last = Vec::new();
     for (history, is_up, input) in steps {
         let stream = &history.stream;
-        let seen = PlanContext { stream, is_up: *is_up, end_seq: Some(END_SEQ), now: stamp(), random: 0 };
+        let seen =
+            PlanContext { stream, is_up: *is_up, end_seq: Some(END_SEQ), account_reset: None, now: stamp(), random: 0 };
         last = plan.step(input.clone(), &seen);
     }
     last
