@@ -2,11 +2,15 @@
 # Cuts the power of a file system under a writer or a migration, again and again, and checks after each cut that everything
 # that was acknowledged is there.
 #
-#   tests/power-cut.sh [ROUNDS [ext4|xfs [append|seal|migrate]]]      default: 50 ext4 append
+#   tests/power-cut.sh [ROUNDS [ext4|xfs [append|seal|migrate|retain|rebuild|backup]]]      default: 50 ext4 append
 #
 #   append    a writer appends
 #   seal      a writer with small segments appends, and the segments are sealed and their plain files removed meanwhile
 #   migrate   a ledger of format 1 is migrated; after each cut it is checked, migrated to the end, and checked again
+#   retain    sealed segments move into an archive; checked, finished and checked again in the same way
+#   rebuild   a damaged segment and the store are built again; finished and checked
+#   backup    a backup is brought up to date on the disk whose power is cut; after each cut it is restored to a ledger with at least
+#             the events of the backup before, finished, and restored with all events
 #
 # The file system is on a loop device of its own and is shut down by its own ioctl (FS_IOC_SHUTDOWN, without flushing its
 # log): what was not synced is lost, as in a power cut. Needs root, loop devices, python3 and mkfs. APM2_DURABILITY names a
@@ -72,7 +76,10 @@ def is_reached():
     return sealed >= number if step == 1 else sealed >= segments and plain <= segments + 1 - number
 
 with open(acks, "wb") as out:
-    writer = subprocess.Popen([program, command, ledger], stdout=out, stderr=subprocess.STDOUT)
+    # The ledger is the first argument, or the word LEDGER.
+    words = command.split()
+    words = [ledger if word == "LEDGER" else word for word in words] if "LEDGER" in words else [*words, ledger]
+    writer = subprocess.Popen([program, *words], stdout=out, stderr=subprocess.STDOUT)
 while not is_reached() and writer.poll() is None:
     time.sleep(0.0001)
 # _IOR('X', 125, u32) with 2: do not flush the log.
@@ -96,7 +103,62 @@ if [ "$mode" = migrate ]; then
     "$program" migrate "$ledger"
     migration_ms=$(($(date +%s%3N) - began))
 fi
+# A time after all events.
+future=2999-01-01T00:00:00Z
+archived=0
+case $mode in
+retain | rebuild | backup)
+    before=300 acknowledged=600
+    "$program" sealed "$scratch/old" "$before"
+    [ "$mode" != backup ] || "$program" backup "$scratch/old" "$scratch/first"
+    "$program" sealed "$scratch/old" $((acknowledged - before))
+    [ "$mode" != backup ] || "$program" retain "$scratch/old" "$future"
+    if [ "$mode" = rebuild ]; then
+        damaged=$(find "$scratch/old/journal" -name '*.sealed' | sort | sed -n 3p)
+        printf 'damaged' | dd of="$damaged" bs=1 seek=200 conv=notrunc status=none
+    fi
+    case $mode in
+    retain) from=$scratch/old command="retain LEDGER $future" ;;
+    rebuild) from=$scratch/old command=rebuild ;;
+    backup) from=$scratch/first command="backup $scratch/old LEDGER" ;;
+    esac
+    # How long it takes when it is not cut.
+    cp -a "$from" "$ledger"
+    began=$(date +%s%3N)
+    # shellcheck disable=SC2086 # a word of the command each
+    "$program" ${command/LEDGER/$ledger} $([[ $command == *LEDGER* ]] || echo "$ledger")
+    took_ms=$(($(date +%s%3N) - began))
+    ;;
+esac
+
+# Restores the backup, and checks that the new ledger has the first $1 appends.
+check_backup() {
+    rm -rf "$scratch/restored"
+    "$program" restore "$ledger" "$scratch/restored"
+    "$program" check "$scratch/restored" "$1" >"$scratch/words" 2>&1 || {
+        tail -n 5 "$scratch/words" >&2
+        echo "round $round: the backup lacks something of $1 appends" >&2
+        exit 1
+    }
+}
+
 for ((round = 1; round <= rounds; round++)); do
+    if [ "$mode" = retain ] || [ "$mode" = rebuild ] || [ "$mode" = backup ]; then
+        rm -rf "$ledger"
+        cp -a "$from" "$ledger"
+        sync -f "$disk"
+        cut_under "$command" 0 $((took_ms * 3 / 2))
+        [ ! -e "$ledger/journal/base" ] || archived=$((archived + 1))
+        case $mode in
+        retain) check "$acknowledged" ;;
+        backup) check_backup "$before" ;;
+        esac
+        # shellcheck disable=SC2086
+        "$program" ${command/LEDGER/$ledger} $([[ $command == *LEDGER* ]] || echo "$ledger")
+        [ "$mode" = rebuild ] || [ -e "$ledger/journal/base" ] || { echo "round $round: nothing was archived" >&2; exit 1; }
+        if [ "$mode" = backup ]; then check_backup "$acknowledged"; else check "$acknowledged"; fi
+        continue
+    fi
     if [ "$mode" = migrate ]; then
         rm -rf "$ledger"
         cp -a "$scratch/old" "$ledger"
@@ -127,6 +189,9 @@ case $mode in
 migrate)
     echo "$kind: $rounds power cuts of a migration of $segments segments in $migration_ms ms, $acknowledged appends each, none lost; the cuts left:"
     for state in "${!left[@]}"; do echo "  $state: ${left[$state]}"; done
+    ;;
+retain | rebuild | backup)
+    echo "$kind: $rounds power cuts of $mode in $took_ms ms, $acknowledged appends each, none lost; a base was there after $archived cuts"
     ;;
 seal) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost; $(count sealed) sealed and $(count seg) plain segments, $(count catalog) catalogs" ;;
 *) echo "$kind: $rounds power cuts, $acknowledged appends acknowledged, none lost" ;;

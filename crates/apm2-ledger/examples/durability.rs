@@ -6,17 +6,33 @@
 //! durability seal DIR       the same with small segments, which are sealed all the time
 //! durability old DIR N      writes a ledger of format 1 with N appends in small segments
 //! durability migrate DIR    migrates the ledger
+//! durability sealed DIR N   adds N appends in small segments, and waits until the full ones are sealed
+//! durability retain DIR TIME   moves the events before the time into an archive
+//! durability rebuild DIR    builds the store again, and damaged segments from the old one
+//! durability backup DIR TO  copies the ledger, or brings the copy up to date
+//! durability restore FROM DIR  makes a ledger of the backup
 //! durability check DIR N    exits with 0 if the ledger is valid and contains all appends up to N in order
 //! ```
 
 #![expect(clippy::print_stdout, reason = "its output is its purpose")]
 
-use std::{error::Error, fs, io::Write as _, path::Path, process::ExitCode};
-
-use apm2_core::process::{
-    Actor, Clock as _, Event, EventKind, NewEvent, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
+use std::{
+    error::Error,
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+    time::{Duration, Instant},
 };
-use apm2_ledger::{Ledger, Options, migrate, retain, verify};
+
+use apm2_core::{
+    causes,
+    process::{
+        Actor, Clock as _, Event, EventKind, NewEvent, ProcessId, ProcessSpec, RedactedSpec, StreamId, SystemClock,
+    },
+};
+use apm2_ledger::{Ledger, Options, backup, migrate, rebuild, restore, retain, verify};
 
 /// The single process to which all events belong. An append names the expected stream version, so it fails with a
 /// conflict if an earlier append was lost.
@@ -27,6 +43,9 @@ const STREAM: StreamId = StreamId { process_id: PROCESS, instance: 0 };
 const LARGE_EVERY: u64 = 7;
 /// Length of a small segment in bytes: some dozens of appends fill it.
 const SMALL_SEGMENT_BYTES: u64 = 8 * 1024;
+/// Limit of the wait for sealed segments.
+const SEALED_WITHIN: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(5);
 /// Where the format version of a plain segment is, and the CRC-32C of the header.
 const VERSION_AT: usize = 8;
 const HEADER_CRC_AT: usize = 88;
@@ -84,6 +103,35 @@ fn write_old(dir: &Path, count: u64) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Adds `count` appends, and waits until each segment but the last is sealed. The plain files of sealed segments are removed.
+fn write_sealed(dir: &Path, count: u64) -> Result<(), Box<dyn Error>> {
+    let ledger = Ledger::open_with(dir, &small_segments())?;
+    let before = ledger.reader().stream(STREAM)?.map_or(0, |stream| stream.version);
+    for version in before + 1..=before + count {
+        ledger.append(STREAM, version - 1, vec![draft(version)])?;
+    }
+    let plain = || -> Result<Vec<PathBuf>, Box<dyn Error>> {
+        let mut found: Vec<_> =
+            fs::read_dir(dir.join("journal"))?.map(|entry| Ok(entry?.path())).collect::<Result<_, std::io::Error>>()?;
+        found.retain(|path| path.extension().is_some_and(|extension| extension == "seg"));
+        found.sort();
+        found.pop();
+        Ok(found)
+    };
+    let began = Instant::now();
+    while plain()?.iter().any(|path| !path.with_extension("sealed").exists()) {
+        if began.elapsed() > SEALED_WITHIN {
+            return Err("the segments are not sealed in time".into());
+        }
+        thread::sleep(POLL);
+    }
+    ledger.close()?;
+    for path in plain()? {
+        fs::remove_file(path)?;
+    }
+    Ok(())
+}
+
 /// Extracts the append number that an event was written with.
 fn number(event: &Event) -> Option<u64> {
     event.reason.as_deref()?.split(' ').next()?.parse().ok()
@@ -122,16 +170,23 @@ fn main() -> ExitCode {
             let done = retain(Path::new(dir), before, &small_segments(), &mut |_| {});
             done.map(drop).map_err(Into::into)
         }),
-        ["check", dir, last] => last.parse().map_err(Into::into).and_then(|last| check(Path::new(dir), last)),
-        _ => {
-            Err("usage: durability write|seal|migrate DIR | durability old|check DIR N | durability retain DIR TIME"
-                .into())
+        ["sealed", dir, count] => {
+            count.parse().map_err(Into::into).and_then(|count| write_sealed(Path::new(dir), count))
         }
+        ["rebuild", dir] => rebuild(Path::new(dir), &small_segments(), &mut |_| {}).map(drop).map_err(Into::into),
+        ["backup", dir, to] => backup(Path::new(dir), Path::new(to), false, &mut |_| {}).map(drop).map_err(Into::into),
+        ["restore", from, dir] => {
+            restore(Path::new(from), Path::new(dir), &small_segments(), &mut |_| {}).map(drop).map_err(Into::into)
+        }
+        ["check", dir, last] => last.parse().map_err(Into::into).and_then(|last| check(Path::new(dir), last)),
+        _ => Err("usage: durability write|seal|migrate|rebuild DIR | durability old|sealed|check DIR N | \
+                 durability retain DIR TIME | durability backup DIR TO | durability restore FROM DIR"
+            .into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("failed: {error}");
+            println!("failed: {}", causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -4,12 +4,15 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
+    process::{Command, Stdio},
+    time::Instant,
 };
 
 use apm2_core::process::Event;
 use apm2_ledger::{
     Ledger, OpenError, RebuildError, RebuildProgress, Rebuilt, StoreCheck, rebuild, rebuild_plan, verify,
 };
+use tempfile::TempDir;
 
 use crate::{
     salvage::{Random, sample},
@@ -318,8 +321,8 @@ fn segments_with_random_damage_are_written_again_right_or_left() {
     assert!(mended > 0);
 }
 
-#[test]
-fn a_repair_that_is_interrupted_is_repeated() {
+/// A ledger with a damaged and a missing segment, and its events.
+fn damaged_segments() -> (TempDir, Vec<Event>) {
     let (ledger, _) = sample(14, 16 * 1024);
     let events = events_of(ledger.path());
     let all = sealed(ledger.path());
@@ -328,6 +331,47 @@ fn a_repair_that_is_interrupted_is_repeated() {
     }
     flip(&all[1], 300);
     fs::remove_file(&all[4]).unwrap();
+    (ledger, events)
+}
+
+/// Number of kills in a normal test run. `APM2_KILL_ROUNDS` sets another number.
+const KILL_ROUNDS: u32 = 8;
+
+/// The command that the kills end. Cargo builds the example together with the tests.
+fn rebuilding(dir: &Path) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let mut command = Command::new(test.parent().unwrap().parent().unwrap().join("examples/durability"));
+    command.arg("rebuild").arg(dir).stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+#[test]
+fn a_repair_that_is_killed_at_any_moment_is_repeated() {
+    let rounds = std::env::var("APM2_KILL_ROUNDS").map_or(KILL_ROUNDS, |text| text.parse().unwrap());
+    let (ledger, events) = damaged_segments();
+    let began = Instant::now();
+    assert!(rebuilding(copy_of(ledger.path()).path()).status().unwrap().success());
+    let took = began.elapsed();
+    let mut left = std::collections::BTreeMap::new();
+    for round in 0..rounds {
+        let copy = copy_of(ledger.path());
+        let mut child = rebuilding(copy.path()).spawn().unwrap();
+        let random = u32::try_from(uuid::Uuid::new_v4().as_u64_pair().0 % 1000).unwrap();
+        std::thread::sleep(took * random / 1000);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let damaged = rebuild_plan(copy.path(), &mut |_| {}).unwrap().segments.len();
+        *left.entry(damaged).or_insert(0) += 1;
+        rebuilt(copy.path()).unwrap();
+        assert_eq!(events_of(copy.path()), events, "round {round}");
+        assert_ledger(copy.path(), &events);
+    }
+    eprintln!("{rounds} kills; by the number of segments that were still damaged: {left:?}");
+}
+
+#[test]
+fn a_repair_that_is_interrupted_is_repeated() {
+    let (ledger, events) = damaged_segments();
     let mut steps = 0;
     rebuild(copy_of(ledger.path()).path(), &small_segments(), &mut |_| steps += 1).unwrap();
     for end in 0..steps {
