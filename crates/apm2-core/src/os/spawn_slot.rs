@@ -7,7 +7,8 @@
 use std::{
     io,
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd, RawFd},
-    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
+    time::Duration,
 };
 
 use rustix::{
@@ -16,8 +17,12 @@ use rustix::{
     process::{Resource, getrlimit},
 };
 
-/// Number of children that can use reserved numbers at the same time. Other children copy the whole table.
-const SLOTS: usize = 8;
+/// Number of children that can use reserved numbers at the same time.
+const SLOTS: usize = 16;
+
+/// How long a start waits for reserved numbers that other children use. A child that gets none copies the whole table. The
+/// wait is bounded, because an execve(2) from a file system that hangs keeps its numbers.
+const SLOT_WAIT: Duration = Duration::from_millis(50);
 
 /// Number of descriptors of a child: standard input, output and error output, and two of the exec barrier.
 const SLOT_FDS: usize = 5;
@@ -33,6 +38,8 @@ struct Reserved {
     /// Keeps the numbers of a free slot in use.
     null: OwnedFd,
     free: Mutex<Vec<[OwnedFd; SLOT_FDS]>>,
+    /// Notified when numbers become free.
+    freed: Condvar,
     /// The first number after all reserved ones.
     end: u32,
 }
@@ -64,11 +71,22 @@ impl Reserved {
             free.push([number()?, number()?, number()?, number()?, number()?]);
         }
         let last = free.iter().flatten().map(OwnedFd::as_raw_fd).max().unwrap_or(NUMBER_MIN);
-        Ok(Self { null, free: Mutex::new(free), end: last.unsigned_abs().saturating_add(1) })
+        Ok(Self { null, free: Mutex::new(free), freed: Condvar::new(), end: last.unsigned_abs().saturating_add(1) })
     }
 
     fn free(&self) -> MutexGuard<'_, Vec<[OwnedFd; SLOT_FDS]>> {
         self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes free numbers. Waits for at most [`SLOT_WAIT`].
+    fn take(&self) -> Option<[OwnedFd; SLOT_FDS]> {
+        let waited = self.freed.wait_timeout_while(self.free(), SLOT_WAIT, |free| free.is_empty());
+        waited.unwrap_or_else(PoisonError::into_inner).0.pop()
+    }
+
+    fn put_back(&self, fds: [OwnedFd; SLOT_FDS]) {
+        self.free().push(fds);
+        self.freed.notify_one();
     }
 }
 
@@ -79,11 +97,11 @@ pub(super) struct SpawnSlot {
 }
 
 impl SpawnSlot {
-    /// Duplicates `descriptors` to reserved numbers, in this order. `None` if all are in use, or if none could be
-    /// reserved. Does not block.
+    /// Duplicates `descriptors` to reserved numbers, in this order. `None` if all stay in use for [`SLOT_WAIT`], or if none
+    /// could be reserved.
     pub(super) fn with(descriptors: &[BorrowedFd<'_>]) -> Option<Self> {
         let reserved = reserved()?;
-        let fds = reserved.free().pop()?;
+        let fds = reserved.take()?;
         let mut slot = Self { reserved, fds: Some(fds) };
         let numbers = slot.fds.iter_mut().flatten();
         let is_duplicated = numbers.zip(descriptors).all(|(number, descriptor)| duplicated(*descriptor, number));
@@ -106,7 +124,7 @@ impl Drop for SpawnSlot {
         let Some(mut fds) = self.fds.take() else { return };
         // The duplicates are closed. Otherwise, a pipe of the child would have a writer for ever.
         if fds.iter_mut().all(|number| duplicated(self.reserved.null.as_fd(), number)) {
-            self.reserved.free().push(fds);
+            self.reserved.put_back(fds);
         }
     }
 }
@@ -117,7 +135,7 @@ fn duplicated(descriptor: BorrowedFd<'_>, number: &mut OwnedFd) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read as _;
+    use std::{io::Read as _, time::Instant};
 
     use super::*;
 
@@ -131,5 +149,16 @@ mod tests {
         }
         drop((slot, writer));
         assert_eq!(reader.read(&mut [0]).unwrap(), 0, "no writer is left");
+    }
+
+    #[test]
+    fn a_start_without_a_free_slot_waits_for_a_bounded_time() {
+        let Ok(reserved) = Reserved::new() else { return };
+        let mut taken: Vec<_> = (0..SLOTS).map(|_| reserved.take().unwrap()).collect();
+        let began = Instant::now();
+        assert!(reserved.take().is_none());
+        assert!(began.elapsed() >= SLOT_WAIT);
+        reserved.put_back(taken.pop().unwrap());
+        assert!(reserved.take().is_some());
     }
 }
