@@ -63,6 +63,50 @@ fn the_agents_of_an_account_start_after_its_limit_also_when_the_daemon_is_killed
 }
 
 #[test]
+fn up_keeps_the_wait_for_a_limit_unless_the_program_changed_and_a_start_by_hand_ends_it() {
+    let place = Place::new();
+    let script = format!(
+        "{LINES}\ninit s-1; limit s-1 $(($(date +%s) + 3600)); \
+         result s-1 '\"subtype\":\"success\",\"is_error\":true,\"api_error_status\":429,\"num_turns\":1,\"total_cost_usd\":0,\"usage\":{{}}'; exit 1"
+    );
+    fs::write(place.path("agent.sh"), script).unwrap();
+    let write = |more: &str| {
+        let agent = format!(
+            "[[process]]\nname = 'a'\ncommand = 'sh'\nargs = ['agent.sh']\nrestart = {{ policy = 'on-failure', backoff = '50ms' }}\n{more}\n\
+             [process.agent]\nkind = 'claude-code'\n"
+        );
+        fs::write(place.path("ecosystem.toml"), agent).unwrap();
+    };
+    let waits_after_run = |run: u64| {
+        wait_until("the wait", || {
+            let scheduled = place.events("a").into_iter().rfind(|event| event["type"] == "restart_scheduled");
+            scheduled.filter(|event| event["run"] == run)
+        });
+    };
+    let starts = || place.types("a").into_iter().filter(|kind| kind == "start_requested").count();
+    write("");
+    place.run(&["up"]);
+    waits_after_run(1);
+    place.run(&["up"]).succeeded();
+    assert_eq!(starts(), 1, "the wait stays");
+    for (run, order) in [(2, "start"), (3, "restart")] {
+        place.run(&[order, "a"]);
+        waits_after_run(run);
+    }
+    write("env = { CHANGED = '1' }");
+    place.run(&["up"]);
+    waits_after_run(4);
+    // The next daemon goes on with a wait that the shutdown of this one interrupted.
+    place.stop_daemon();
+    place.run(&["up"]).succeeded();
+    assert_eq!(starts(), 4, "{:?}", place.types("a"));
+    let list = place.run(&["list", "--all"]).succeeded().stdout;
+    assert!(list.contains("waits for its usage limit until"), "{list}");
+    place.stop_daemon();
+    place.run(&["verify"]).succeeded();
+}
+
+#[test]
 fn doctor_checks_an_agent_before_it_is_left_alone() {
     let place = Place::new();
     let ecosystem = "[[process]]\nname = 'a'\ncommand = 'sh'\nargs = ['-p', '--output-format', 'stream-json', '{session-args}']\n\

@@ -139,6 +139,46 @@ fn a_session_whose_budget_is_spent_is_not_gone_on_with() {
 }
 
 #[test]
+fn a_new_session_is_not_stopped_for_the_time_of_the_session_before() {
+    let script = &format!("init s-1; {UNTIL_STOPPED}");
+    let settings = "resume_args = ['--resume', '{session}']\nbudget = { session = { wall_time = '1500ms' } }";
+    let place = limited(script, settings);
+    assert_stopped(&place, "session", "wall_time_ms", 1500);
+    fs::write(place.path("agent.sh"), format!("{LINES}\ninit s-2; : > second; {UNTIL_STOPPED}")).unwrap();
+    place.run(&["start", "a"]).succeeded();
+    wait_until("the start of the new session", || {
+        of_kind(&place, "agent").into_iter().find(|event| event["event"] == "session_started" && event["run"] == 2)
+    });
+    let spent = wait_until("the end of the new session", || {
+        of_kind(&place, "agent").into_iter().find(|event| event["event"] == "budget_spent" && event["run"] == 2)
+    });
+    assert!((1500..10_000).contains(&spent["used"].as_u64().unwrap()), "{spent}");
+    place.stop_daemon();
+    place.run(&["verify"]).succeeded();
+}
+
+/// The processor time of a process in hundredths of a second.
+fn processor_time(pid: u32) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields = stat.rsplit_once(") ").unwrap().1.split(' ');
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+}
+
+#[test]
+fn a_daemon_is_idle_while_an_agent_whose_time_is_used_up_ignores_its_stop() {
+    let place =
+        limited(&format!("trap '' INT TERM; init s-1; {UNTIL_STOPPED}"), "budget = { run = { wall_time = '1s' } }");
+    report(&place, "budget_spent");
+    let daemon = place.daemon().unwrap();
+    let before = processor_time(daemon);
+    wait_until("SIGKILL", || of_kind(&place, "signal_sent").into_iter().find(|event| event["signal"] == "SIGKILL"));
+    // The stop takes 4 s; the questions of this test are answered in them.
+    let used = processor_time(daemon) - before;
+    assert!(used < 200, "{used} hundredths of a second");
+    place.stop_daemon();
+}
+
+#[test]
 fn a_silent_agent_is_recorded_and_then_restarted_or_stopped_as_configured() {
     let script = format!("init s-1; {UNTIL_STOPPED}");
     let restarted = limited(&script, "silence = { model = '1s', reaction = 'restart' }");

@@ -307,7 +307,10 @@ impl InstanceActor {
             }
             ActorInput::Measured(usage) => self.measured(usage),
             ActorInput::ObservationDue => self.observe(),
-            ActorInput::BudgetDue => self.watch_agent(None),
+            ActorInput::BudgetDue => {
+                self.budget_at = None;
+                self.watch_agent(None);
+            }
             ActorInput::Fetched(given) => self.fetched(given),
         }
         self.finish_step();

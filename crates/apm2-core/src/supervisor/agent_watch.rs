@@ -1,11 +1,17 @@
 //! When an agent is compared with its budgets, and with what was found of it.
 
+use std::time::Duration;
+
 use apm2_model::{
     policy::{agent_budget, plan::PlanInput},
     state::stream::Stream,
 };
 
 use crate::{supervisor::actor::InstanceActor, time::instant_in};
+
+/// Shortest time until a budget of time is compared again. What is used up already is found in the present step; if that cannot be
+/// recorded, it is found later.
+const COMPARE_INTERVAL_MIN: Duration = Duration::from_secs(1);
 
 impl InstanceActor {
     /// Compares the agent with its budgets. `memory_bytes` is the memory of its processes, if it was measured.
@@ -36,6 +42,6 @@ impl InstanceActor {
             .as_ref()
             .zip(agent)
             .and_then(|(config, agent)| agent_budget::time_left(&config.budget, agent, &self.clock.now()));
-        self.budget_at = left.map(instant_in);
+        self.budget_at = left.map(|left| instant_in(left.max(COMPARE_INTERVAL_MIN)));
     }
 }

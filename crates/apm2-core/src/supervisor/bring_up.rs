@@ -5,7 +5,10 @@ use std::time::Duration;
 use apm2_model::{
     event::{identity::ProcessIdentity, requester::Requester},
     spec::launch::{LaunchSpec, with_id, with_instances},
-    state::{ProcessState, stream::Stream},
+    state::{
+        ProcessState,
+        stream::{FollowUp, Stream},
+    },
 };
 use tokio::time::{Instant, sleep_until};
 
@@ -37,7 +40,8 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 impl Supervisor {
     /// Applies `launch`, and starts each instance that does not run or that waits for a restart. An instance that has
-    /// finished is not started, unless its program has changed or `rerun` is set. One lock protects both steps.
+    /// finished, and an agent that waits for its usage limit, is not started, unless its program has changed or `rerun` is
+    /// set. One lock protects both steps.
     ///
     /// # Errors
     /// Those of [`apply`](Self::apply) and [`start`](Self::start). After [`ProcessError::SpawnFailed`] the restart
@@ -117,7 +121,7 @@ impl Supervisor {
 fn down(handles: &[InstanceHandle], begun_anew: bool) -> (Vec<InstanceHandle>, bool) {
     let (finished, down): (Vec<InstanceHandle>, Vec<InstanceHandle>) = handles
         .iter()
-        .filter(|handle| is_down(handle))
+        .filter(|handle| is_down(handle) && (begun_anew || !waits_for_limit(handle)))
         .cloned()
         .partition(|handle| !begun_anew && has_finished(handle));
     (down, !finished.is_empty())
@@ -128,6 +132,12 @@ fn is_down(handle: &InstanceHandle) -> bool {
     // stopped is started by its restart policy.
     let is_stopping = |stream: &Stream| stream.stopping.is_some_and(|stop| !stop.is_left_to_policy());
     handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
+}
+
+/// Whether the restart of an agent is scheduled for the reset of its usage limit.
+fn waits_for_limit(handle: &InstanceHandle) -> bool {
+    let waits = |stream: Stream| matches!(stream.follow_up, FollowUp::Restart { .. }) && stream.waits_for_limit();
+    handle.view.stream().is_some_and(waits)
 }
 
 fn has_finished(handle: &InstanceHandle) -> bool {

@@ -26,6 +26,10 @@ use crate::{
 /// The wait after the first run that a limit without a known reset time ended. It doubles with each further such run.
 pub const LIMIT_WAIT: Duration = Duration::from_secs(15 * 60);
 
+/// The shortest wait after the first run that a limit ended whose reset time has passed already: the reset may be a little late. It
+/// doubles with each further such run. Each further run in a row waits as long at least, for waits use nothing of the restart budget.
+pub const PASSED_RESET_WAIT: Duration = Duration::from_secs(30);
+
 /// The greatest random addition to a wait for a reset time, so that the processes of one account do not all start at once. For a
 /// short wait, it is at most a quarter of the wait.
 pub const RESET_JITTER_MAX: Duration = Duration::from_secs(60);
@@ -74,17 +78,24 @@ fn is_refused(config: &AgentConfig, end: &AgentEnd, class: FailureClass) -> bool
     }
 }
 
-/// The wait until a limit is reset: until its reset time with a random addition, else 15 min doubling, and never longer than the
-/// settings allow.
+/// The wait until a limit is reset: until its reset time with a random addition, else 30 s doubling if that time has passed and 15 min
+/// doubling if it is not known. It is never longer than the settings allow.
 fn limit_wait(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Duration {
-    let wait = match agent.reset_of_limit().and_then(|reset| wait_until(reset, now, random)) {
-        Some(wait) => wait,
-        None => {
-            let doublings = agent.limited_runs.saturating_sub(1).min(16);
-            LIMIT_WAIT.saturating_mul(1 << doublings)
-        }
+    let doublings = agent.limited_runs.saturating_sub(1).min(16);
+    let wait = match agent.reset_of_limit().map(|reset| wait_until(reset, now, random)) {
+        Some(Some(wait)) if doublings == 0 => wait,
+        Some(Some(wait)) => wait.max(PASSED_RESET_WAIT),
+        Some(None) => PASSED_RESET_WAIT.saturating_mul(1 << doublings),
+        None => LIMIT_WAIT.saturating_mul(1 << doublings),
     };
     wait.min(config.limit_wait_max)
+}
+
+/// The wait for the reset of the limit that ended the latest run. `None` if no limit did, or if the reset is over or not known.
+#[must_use]
+pub fn wait_for_own_limit(config: &AgentConfig, agent: &AgentState, now: &Timestamp, random: u32) -> Option<Duration> {
+    let wait = wait_until(agent.reset_of_limit()?, now, random)?;
+    Some(wait.min(config.limit_wait_max))
 }
 
 /// The wait until a reset time, in seconds since the epoch, with a random addition. `None` if the time has passed.

@@ -21,7 +21,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 #[must_use]
 pub fn breach(budgets: &AgentBudgets, agent: &AgentState, now: &Timestamp) -> Option<BudgetBreach> {
     of_scopes(budgets).into_iter().find_map(|(scope, budget)| {
-        let mut spent = amounts(budget, agent, scope, now).into_iter();
+        let mut spent = amounts(budget, agent.used(scope, now), scope).into_iter();
         spent.find(|breach| breach.used > breach.limit || (breach.kind == BudgetKind::WallTime && is_reached(breach)))
     })
 }
@@ -36,13 +36,13 @@ pub fn memory_breach(budgets: &AgentBudgets, used: u64) -> Option<BudgetBreach> 
 /// The budget of which nothing is left in the session, so that a run cannot go on with it.
 #[must_use]
 pub fn spent_session(budgets: &AgentBudgets, agent: &AgentState, now: &Timestamp) -> Option<BudgetBreach> {
-    amounts(&budgets.session, agent, BudgetScope::Session, now).into_iter().find(is_reached)
+    amounts(&budgets.session, agent.session_used(now), BudgetScope::Session).into_iter().find(is_reached)
 }
 
 /// The budget of which nothing is left on the day of `now`, so that no run can begin.
 #[must_use]
 pub fn spent_day(budgets: &AgentBudgets, agent: &AgentState, now: &Timestamp) -> Option<BudgetBreach> {
-    amounts(&budgets.day, agent, BudgetScope::Day, now).into_iter().find(is_reached)
+    amounts(&budgets.day, agent.used(BudgetScope::Day, now), BudgetScope::Day).into_iter().find(is_reached)
 }
 
 /// The time until the next budget of time is used up by the run in progress. `None` if no budget limits it. The time of a day ends with
@@ -66,9 +66,9 @@ const fn is_reached(breach: &BudgetBreach) -> bool {
     breach.used >= breach.limit
 }
 
-/// What is used of each limit in `budget`.
-fn amounts(budget: &AgentBudget, agent: &AgentState, scope: BudgetScope, now: &Timestamp) -> Vec<BudgetBreach> {
-    let (AgentTotals { usage, cost_micros, turns, tool_calls, denials: _ }, time_ns) = agent.used(scope, now);
+/// What is used of each limit in `budget`, of totals and a time in nanoseconds.
+fn amounts(budget: &AgentBudget, used: (AgentTotals, u64), scope: BudgetScope) -> Vec<BudgetBreach> {
+    let (AgentTotals { usage, cost_micros, turns, tool_calls, denials: _ }, time_ns) = used;
     let each = [
         (BudgetKind::Cost, budget.cost_micros, cost_micros),
         (BudgetKind::InputTokens, budget.input_tokens, usage.input),

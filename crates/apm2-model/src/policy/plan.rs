@@ -330,8 +330,17 @@ fn start(seen: &PlanContext<'_>, origin: EventOrigin, trigger: StartTrigger) -> 
     let breach = agent_of(seen).and_then(|(config, agent)| agent_budget::spent_day(&config.budget, agent, &seen.now));
     match breach {
         Some(breach) => vec![refused(origin, AgentFinding::Budget(breach)), Effect::Deny(breach)],
-        None => wait_for_account(seen, &origin).unwrap_or_else(|| vec![Effect::Start { origin, trigger }]),
+        None => wait_for_account(seen, &origin)
+            .or_else(|| wait_for_own_limit(seen, trigger))
+            .unwrap_or_else(|| vec![Effect::Start { origin, trigger }]),
     }
+}
+
+/// The wait for the usage limit that ended the latest run, which the shutdown of the supervisor or of the machine interrupted.
+fn wait_for_own_limit(seen: &PlanContext<'_>, trigger: StartTrigger) -> Option<Vec<Effect>> {
+    let (config, agent) = agent_of(seen).filter(|_| trigger == StartTrigger::Boot)?;
+    let delay = agent::wait_for_own_limit(config, agent, &seen.now, seen.random)?;
+    Some(vec![Effect::Schedule { attempt: seen.stream.budget.crashes.consecutive.saturating_add(1), delay }])
 }
 
 /// The wait for a usage limit that an agent of the same account has met. Nothing of the restart budget is used.

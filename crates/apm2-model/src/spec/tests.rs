@@ -146,10 +146,14 @@ fn the_terminal_of_the_client_makes_no_other_launch() {
     assert_eq!(with_id(three, ProcessId::from_bytes([8; 16])).spec.id, ProcessId::from_bytes([8; 16]));
 }
 
+fn limit_wait(millis: u64) -> AgentConfig {
+    AgentConfig { limit_wait_max: Duration::from_millis(millis), ..AgentConfig::default() }
+}
+
 /// A test case: a change of a valid launch, and a part of the resulting error; `None` where the launch stays valid.
 type Change = (fn(&mut LaunchSpec), Option<&'static str>);
 
-const CHANGES: [Change; 30] = [
+const CHANGES: [Change; 32] = [
     (|_| (), None),
     (|launch| launch.spec.name = "all".to_owned(), Some("every process")),
     (|launch| launch.spec.name = "-".to_owned(), Some("a name has 1 to 64")),
@@ -200,6 +204,8 @@ const CHANGES: [Change; 30] = [
         Some("credentials"),
     ),
     (|launch| launch.spec.agent = Some(AgentConfig::default()), None),
+    (|launch| launch.spec.agent = Some(limit_wait(10_000)), None),
+    (|launch| launch.spec.agent = Some(limit_wait(9_999)), Some("limit_wait_max")),
     (
         |launch| {
             launch.spec.agent = Some(AgentConfig::default());

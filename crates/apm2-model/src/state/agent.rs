@@ -141,7 +141,8 @@ pub struct AgentState {
     pub goes_on: bool,
     /// The number of quick failures in a row of runs that went on with a session.
     pub quick_failures: u32,
-    /// The number of runs in a row that a limit ended. Gives the wait before the next run where no reset time is known.
+    /// The number of runs in a row that a limit ended, since the model last answered. Gives the wait before the next run where no reset
+    /// time is known.
     pub limited_runs: u32,
     /// Lines that were not used, over all runs.
     pub skipped: SkippedLines,
@@ -308,14 +309,22 @@ impl AgentState {
         let clock = self.clock.at(now);
         let (mut totals, time_ns) = match scope {
             BudgetScope::Run => (self.run, clock.run_ns),
-            BudgetScope::Session => {
-                (self.session.as_ref().map(|session| session.totals).unwrap_or_default(), clock.session_ns)
-            }
+            // The new session of the run has not started yet: the one on record is over.
+            BudgetScope::Session if !self.goes_on && !self.is_session_started => (self.run, clock.run_ns),
+            BudgetScope::Session => return self.session_used(now),
             BudgetScope::Day if clock.day == self.clock.day => (self.day, clock.day_ns),
             BudgetScope::Day => (AgentTotals::default(), clock.day_ns),
         };
         totals.usage = totals.usage.plus(self.in_turn);
         (totals, time_ns)
+    }
+
+    /// What counts for the budget of the latest session at `now`, whether or not the latest run goes on with it.
+    #[must_use]
+    pub fn session_used(&self, now: &Timestamp) -> (AgentTotals, u64) {
+        let mut totals = self.session.as_ref().map(|session| session.totals).unwrap_or_default();
+        totals.usage = totals.usage.plus(self.in_turn);
+        (totals, self.clock.at(now).session_ns)
     }
 
     /// Counts the time up to `now`. A new day has used nothing.
@@ -407,8 +416,10 @@ impl AgentState {
                 self.in_turn = TokenUsage::default();
                 self.background_tasks = *background_tasks;
                 self.end = Some(AgentEnd { outcome: *outcome, class: *class, is_permanent: *is_permanent });
-                self.limited_runs =
-                    if self.end.is_some_and(|end| end.is_limited()) { self.limited_runs.saturating_add(1) } else { 0 };
+                let is_limited = self.end.is_some_and(|end| end.is_limited());
+                // Limits that end runs in which the model has answered are no sign that a limit lasts.
+                let in_a_row = if self.run.usage.output > 0 { 0 } else { self.limited_runs };
+                self.limited_runs = if is_limited { in_a_row.saturating_add(1) } else { 0 };
                 self.open_failure = None;
                 self.agent_turns = *turns;
                 self.is_finished = *is_reported;

@@ -29,12 +29,13 @@ pub const fn day_of(now: &Timestamp) -> i64 {
 
 impl AgentClock {
     /// The clock at `now`: the time since the latest event counts, if a process runs. Of an event of an earlier boot it is not known how
-    /// long the process ran after it.
+    /// long the process ran after it. A clock that is set back by a day at most does not begin a day again; one that is set back further
+    /// was wrong before.
     #[must_use]
     pub fn at(mut self, now: &Timestamp) -> Self {
         let passed_ns = self.counted_to.and_then(|before| now.nanos_since(&before)).unwrap_or(0);
         let today = day_of(now);
-        if today != self.day {
+        if today > self.day || today < self.day.saturating_sub(1) {
             self.day = today;
             self.day_ns = 0;
         }
@@ -83,6 +84,16 @@ mod tests {
             prop_assert_eq!(clock.session_ns, clock.run_ns);
             prop_assert_eq!(clock.day, day_of(&now));
             prop_assert_eq!(i64::try_from(clock.day_ns).unwrap(), total.min(now.wall_ns.rem_euclid(NANOS_PER_DAY)));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_over_midnight_begins_no_day_again() {
+        let clock = AgentClock { day: 7, day_ns: 5, ..AgentClock::default() };
+        let on_day = |day: i64| clock.at(&at(day * NANOS_PER_DAY + NANOS_PER_DAY / 2, 0));
+        assert_eq!((on_day(6).day, on_day(6).day_ns), (7, 5), "set back over midnight");
+        for day in [8, 5, -7] {
+            assert_eq!((on_day(day).day, on_day(day).day_ns), (day, 0));
         }
     }
 

@@ -62,10 +62,24 @@ fn without_a_reset_time_the_wait_doubles_up_to_the_longest_allowed_one() {
     for (runs, expected) in [(1, 15), (2, 30), (3, 60), (5, 240), (6, 480), (7, 480), (u32::MAX, 480)] {
         assert_eq!(wait(&limited(None, runs), FRACTION_MAX), minutes(expected), "{runs}");
     }
-    // A reset time in the past says nothing, and one that is too far away is not waited for.
-    assert_eq!(wait(&limited(Some(10), 1), 0), minutes(15));
+    // One that is too far away is not waited for.
     assert_eq!(wait(&limited(Some(i64::MAX), 1), FRACTION_MAX), minutes(480));
-    assert_eq!(wait(&limited(Some(i64::MIN), 2), FRACTION_MAX), minutes(30));
+}
+
+#[test]
+fn after_a_reset_time_that_has_passed_the_wait_is_short_and_doubles() {
+    for (reset, runs, seconds) in
+        [(1000, 1, 30), (999, 1, 30), (10, 2, 60), (i64::MIN, 3, 120), (999, u32::MAX, 8 * 3600)]
+    {
+        assert_eq!(wait(&limited(Some(reset), runs), FRACTION_MAX), Duration::from_secs(seconds), "{reset} {runs}");
+    }
+}
+
+#[test]
+fn an_agent_that_meets_near_resets_again_and_again_is_not_started_each_second() {
+    assert_eq!(wait(&limited(Some(1001), 1), 0), Duration::from_secs(1));
+    assert_eq!(wait(&limited(Some(1001), 2), 0), PASSED_RESET_WAIT);
+    assert_eq!(wait(&limited(Some(1600), 2), 0), Duration::from_secs(600));
 }
 
 #[test]

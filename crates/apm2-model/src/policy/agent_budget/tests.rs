@@ -14,6 +14,7 @@ use crate::{
             report::{AgentReport, OutputPosition},
             usage::TokenUsage,
         },
+        exit::RunEnd,
         kind::{EventKind, StartTrigger},
         stream_id::StreamId,
     },
@@ -251,4 +252,31 @@ fn memory_is_limited_at_a_time() {
     let expected = BudgetBreach { scope: BudgetScope::Run, kind: BudgetKind::Memory, limit: 100, used: 101 };
     assert_eq!(memory_breach(&budgets, 101), Some(expected));
     assert_eq!(memory_breach(&AgentBudgets::default(), u64::MAX), None);
+}
+
+#[test]
+fn a_spent_session_counts_nothing_against_the_new_one_before_that_has_started() {
+    let budget = AgentBudget { wall_time: Some(Duration::from_secs(60)), turns: Some(1), ..AgentBudget::default() };
+    let budgets = AgentBudgets { session: budget, ..AgentBudgets::default() };
+    let mut agent = Agent::new();
+    agent.take(Step::Run { is_new_session: true });
+    agent.take(Step::Turn { input: 1, output: 1, cost: 1 });
+    agent.now += 60;
+    agent.take(Step::Exit);
+    let state = |agent: &Agent| agent.stream.agent.as_deref().unwrap().clone();
+    assert!(breach(&budgets, &state(&agent), &at(agent.now)).is_some());
+    let trigger = StartTrigger::Start;
+    agent.record(EventKind::StartRequested { trigger });
+    let reason = SessionReason::BudgetSpent;
+    agent.report(AgentEvent::SessionChosen { session_id: None, is_resumed: false, reason });
+    agent.record(EventKind::Starting { identity: Some(identity(7)), trigger });
+    agent.record(EventKind::Running);
+    agent.now += 10;
+    let now = at(agent.now);
+    assert_eq!(breach(&budgets, &state(&agent), &now), None);
+    assert_eq!(time_left(&budgets, &state(&agent), &now), Some(Duration::from_secs(50)));
+    // The run ends before its session has started: the earlier session stays spent, and that is no reason to refuse a restart.
+    agent.record(EventKind::Crashed { cause: RunEnd::Exit(exit(1)) });
+    assert_eq!(breach(&budgets, &state(&agent), &now), None);
+    assert!(spent_session(&budgets, &state(&agent), &now).is_some());
 }

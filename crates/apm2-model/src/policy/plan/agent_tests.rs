@@ -6,7 +6,8 @@ use crate::{
         NewEvent,
         agent::{
             breach::{BudgetKind, BudgetScope},
-            event::{AgentPhase, SessionReason},
+            class::FailureClass,
+            event::{AgentPhase, LimitStatus, SessionReason},
             outcome::AgentOutcome,
             report::OutputPosition,
             usage::TokenUsage,
@@ -80,9 +81,13 @@ impl Agent {
     }
 
     fn finished(&mut self, outcome: AgentOutcome) {
+        self.finished_with(outcome, None);
+    }
+
+    fn finished_with(&mut self, outcome: AgentOutcome, class: Option<FailureClass>) {
         self.report(AgentEvent::Finished {
             outcome,
-            class: None,
+            class,
             is_permanent: false,
             usage: TokenUsage::default(),
             cost_micros: None,
@@ -260,6 +265,25 @@ fn an_agent_that_is_ended_after_its_result_has_succeeded() {
     agent.record(Actor::System, EventKind::Stopped { exit: exit(143) });
     assert_eq!(agent.step(PlanInput::RunOver), [""; 0]);
     assert!(agent.stream.finished && !agent.stream.wanted);
+}
+
+#[test]
+fn a_start_at_boot_waits_for_the_limit_that_ended_the_latest_run_and_one_by_hand_does_not() {
+    for (resets_at, expected) in [(Some(3600), "schedule"), (Some(-1), "start"), (None, "start")] {
+        let mut agent = Agent::running(RestartPolicy::Always);
+        let (status, class) = (LimitStatus::Rejected, FailureClass::RateLimit);
+        agent.report(AgentEvent::RateLimited { status, class, window: None, used_percent: None, resets_at });
+        agent.finished_with(AgentOutcome::Failure, Some(class));
+        assert_eq!(agent.ends(), ["schedule"]);
+        // The shutdown of the supervisor.
+        let shutdown = Requester { actor: Actor::System, reason: None };
+        assert_eq!(agent.step(PlanInput::Stop(shutdown, None)), ["restart_refused"]);
+        let budget = agent.stream.budget.clone();
+        assert!(agent.step(PlanInput::Boot(None)).is_empty());
+        assert_eq!(agent.step(PlanInput::RunOver), [expected], "{resets_at:?}");
+        assert_eq!(agent.stream.budget, budget, "waiting uses nothing of it");
+        assert_eq!(agent.step(PlanInput::Start(by_hand())), ["start"]);
+    }
 }
 
 #[test]

@@ -15,6 +15,10 @@ pub const SESSION_ARGS: &str = "{session-args}";
 /// The text in [`AgentConfig::first_args`] and [`AgentConfig::resume_args`] that the identifier of the session replaces.
 pub const SESSION: &str = "{session}";
 
+/// The smallest allowed [`AgentConfig::limit_wait_max`]. Waits for limits use nothing of the restart budget, so that shorter ones could
+/// start the agent again and again.
+pub const LIMIT_WAIT_MAX_MIN: Duration = Duration::from_secs(10);
+
 /// The name of the choice by the name of the program.
 const AUTO: &str = "auto";
 
@@ -84,7 +88,7 @@ pub struct AgentConfig {
     pub resume_args: Vec<String>,
     /// What follows when the context window is full. Default: a new session.
     pub on_context_full: OnContextFull,
-    /// The longest wait for the reset of a usage limit. Default: 8 h.
+    /// The longest wait for the reset of a usage limit, [`LIMIT_WAIT_MAX_MIN`] at least. Default: 8 h.
     #[serde(with = "crate::duration")]
     pub limit_wait_max: Duration,
     /// The name of the account whose usage limits the agent shares with all others that name it. Default: none.

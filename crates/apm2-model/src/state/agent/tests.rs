@@ -76,6 +76,16 @@ fn another_session_begins_with_nothing_used() {
 }
 
 #[test]
+fn a_limit_after_an_answer_of_the_model_is_the_first_in_a_row_again() {
+    let mut state = AgentState::new(AgentKind::Codex, at(0));
+    for (output, in_a_row) in [(0, 1), (0, 2), (5, 1), (0, 2)] {
+        state.begin_run();
+        applied(&mut state, [finished(used(10, output), Some(FailureClass::RateLimit))]);
+        assert_eq!(state.limited_runs, in_a_row, "{output}");
+    }
+}
+
+#[test]
 fn runs_that_a_limit_ended_are_counted_in_a_row() {
     let mut state = AgentState::new(AgentKind::Codex, at(0));
     for (class, in_a_row) in [
