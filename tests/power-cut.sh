@@ -16,9 +16,14 @@
 # log): what was not synced is lost, as in a power cut. Needs root, loop devices, python3 and mkfs. APM2_DURABILITY names a
 # built example `durability`; without it the example is built.
 set -euo pipefail
+[ "$(id -u)" = 0 ] || { echo "skipped: needs root, to mount a file system" >&2; exit 2; }
+# The mounts are in a namespace of this script alone. A process that copies them into a namespace of its own, as some tests do,
+# would keep the file system that was shut down, and the next mount would be of that one: every read fails with EIO.
+if [ -z "${APM2_OWN_MOUNTS:-}" ]; then
+    APM2_OWN_MOUNTS=1 exec unshare --mount --propagation private bash "$0" "$@"
+fi
 cd "$(dirname "$0")/.."
 rounds=${1:-50} kind=${2:-ext4} mode=${3:-append}
-[ "$(id -u)" = 0 ] || { echo "skipped: needs root, to mount a file system" >&2; exit 2; }
 
 program=${APM2_DURABILITY:-}
 if [ -z "$program" ]; then
