@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use apm2_core::process::{Event, EventKind, ProcessId, RedactedSpec, StreamId};
+use apm2_core::process::{Event, EventKind, ProcessId, ProcessSpec, RedactedSpec, StreamId};
 use apm2_ledger::{
     AppendError, Direction, EventQuery, EventsQuestion, FindError, KindSet, Ledger, Origin, ReadError, ReadLedger,
     Reader, Retained, StatesQuestion, StoreCheck, backup, restore, restore_plan, retain, retain_plan, verify,
@@ -323,6 +323,25 @@ fn logs_and_launch_files_of_retained_processes_are_removed() {
     assert!(paths.iter().all(|name| !dir.path().join(name).exists()));
     let kept = kept.iter().chain(&["logs/p2-0/stdout.log", "logs/p2-0/stdout.log.1"]);
     kept.for_each(|name| assert!(dir.path().join(name).exists(), "{name}"));
+    assert_sound(dir.path());
+}
+
+#[test]
+fn a_process_with_a_later_instance_keeps_its_files() {
+    let dir = ledger();
+    let later = StreamId { instance: 1, ..stream(2) };
+    let ledger = Ledger::open_with(dir.path(), &small_segments()).unwrap();
+    let spec = ProcessSpec::builder().id(later.process_id).name("p2").command("true").instances(2).build();
+    let begin = draft_at(later, 0, 0, EventKind::Registered { spec: RedactedSpec::new(&spec) });
+    ledger.append(later, 0, vec![begin]).unwrap();
+    ledger.close().unwrap();
+    let launch = format!("launch/{}.json", stream(2).process_id);
+    for name in ["logs/p2-1/stdout.log", &launch] {
+        write_file(dir.path(), name, true);
+    }
+    let done = retained(dir.path(), at(50_000)).unwrap();
+    assert!(!done.processes.is_empty() && !done.processes.contains(&later.process_id), "{:?}", done.processes);
+    assert!(dir.path().join(launch).exists() && dir.path().join("logs/p2-1/stdout.log").exists());
     assert_sound(dir.path());
 }
 

@@ -3,7 +3,6 @@
 use std::{collections::HashSet, fs, io, ops::ControlFlow};
 
 use apm2_model::{
-    event::stream_id::StreamId,
     spec::id::ProcessId,
     state::stream::{FollowUp, Stream},
 };
@@ -16,14 +15,14 @@ use crate::{
 
 /// What decides whether a process is gone.
 pub(crate) struct Living {
-    /// The streams with events after those that move.
-    later: HashSet<StreamId>,
+    /// The processes with events after those that move. An instance may have its first event there.
+    later: HashSet<ProcessId>,
     /// The processes that are supervised: those with a launch file.
     launched: HashSet<ProcessId>,
 }
 
 impl Living {
-    pub(crate) fn new(dir: &LedgerDir, later: HashSet<StreamId>) -> io::Result<Self> {
+    pub(crate) fn new(dir: &LedgerDir, later: HashSet<ProcessId>) -> io::Result<Self> {
         Ok(Self { later, launched: launched(dir)? })
     }
 
@@ -31,7 +30,7 @@ impl Living {
     fn is_over(&self, stream: &Stream) -> bool {
         let is_supervised =
             || stream.wanted || stream.follow_up != FollowUp::Nothing || self.launched.contains(&stream.id.process_id);
-        !self.later.contains(&stream.id)
+        !self.later.contains(&stream.id.process_id)
             && !stream.is_open()
             && stream.intent.is_none()
             && (stream.unregistered || !is_supervised())

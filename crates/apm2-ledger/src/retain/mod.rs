@@ -22,6 +22,7 @@ mod plan;
 use std::{
     collections::{BTreeSet, HashSet},
     fs,
+    io::Write as _,
     ops::ControlFlow,
     path::Path,
     sync::Arc,
@@ -239,7 +240,7 @@ fn each_stream(
     plan: &Plan,
     visit: &mut dyn FnMut(Stream, bool) -> Result<(), RetainError>,
 ) -> Result<(), RetainError> {
-    let living = Living::new(dir, plan.later_streams(dir)?).map_err(RetainError::io(dir.named()))?;
+    let living = Living::new(dir, plan.later_processes(dir)?).map_err(RetainError::io(dir.named()))?;
     let reader = Reader::of_journal(Arc::clone(dir))?;
     let mut failed = None;
     each_state(&reader, plan.header.last_seq, &living, &mut |stream, is_gone| match visit(stream, is_gone) {
@@ -394,7 +395,12 @@ fn check_archive(path: &Path, plan: &Plan, progress: &mut dyn FnMut(RetainProgre
 fn replace_base(dir: &LedgerDir, plan: &Plan, bytes: &[u8], states: usize) -> Result<(), RetainError> {
     let (journal, archives) = (dir.at().join(JOURNAL_DIR), dir.at().join(ARCHIVE_DIR));
     let unchecked = archives.join(UNCHECKED_BASE);
-    fs::write(&unchecked, bytes).map_err(RetainError::io(dir.shown(&unchecked)))?;
+    let written = file::create(&unchecked).and_then(|mut file| file.write_all(bytes));
+    if let Err(error) = written {
+        // On a full disk the file would occupy the space that was left.
+        drop(fs::remove_file(&unchecked));
+        return Err(RetainError::io(dir.shown(&unchecked))(error));
+    }
     let checked = file::open(&unchecked).map_err(|error| error.to_string()).and_then(|file| {
         let base = Base::of_file(file).map_err(|error| error.to_string())?;
         let found: HashSet<StreamId> = base

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use apm2_model::event::stream_id::StreamId;
+use apm2_model::spec::id::ProcessId;
 
 use crate::{
     dir::LedgerDir,
@@ -91,15 +91,15 @@ impl Plan {
         self.base.iter().flat_map(|base| base.archives.clone()).chain([new]).collect()
     }
 
-    /// The streams with events in the segments that stay.
-    pub(crate) fn later_streams(&self, dir: &LedgerDir) -> Result<HashSet<StreamId>, RetainError> {
+    /// The processes with events in the segments that stay.
+    pub(crate) fn later_processes(&self, dir: &LedgerDir) -> Result<HashSet<ProcessId>, RetainError> {
         let mut found = HashSet::new();
         for file in &self.rest {
             if file.is_sealed {
                 let error = |error| sealed_error(dir, file, error);
                 let segment = file.open().map_err(error)?;
                 for entry in segment.streams_from(&[]).map_err(error)? {
-                    found.insert(entry.map_err(error)?.stream);
+                    found.insert(entry.map_err(error)?.stream.process_id);
                 }
                 continue;
             }
@@ -108,7 +108,8 @@ impl Plan {
                 PlainSegment::parse(bytes, true, false).map_err(|error| header_damage(file.number, error, 1))?;
             for batch in segment.commits() {
                 for (seq, bytes) in batch.iter() {
-                    found.insert(peek_stream(bytes).map_err(|source| ReadError::Record { seq, source })?);
+                    let stream = peek_stream(bytes).map_err(|source| ReadError::Record { seq, source })?;
+                    found.insert(stream.process_id);
                 }
             }
         }
