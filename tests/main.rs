@@ -99,10 +99,11 @@ fn every_file_of_tests_is_compiled() {
     let source = fs::read_to_string(dir.join("main.rs")).unwrap();
     let declared: BTreeSet<_> =
         source.lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';')).map(str::to_owned).collect();
-    let names = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let present: BTreeSet<_> = names
-        .map(|name| name.trim_end_matches(".rs").to_owned())
-        .filter(|name| name != "main" && name != "snapshots" && !name.ends_with(".sh"))
+    let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let present: BTreeSet<_> = paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs") || path.join("mod.rs").exists())
+        .map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| name != "main")
         .collect();
     assert_eq!(declared, present);
 }

@@ -123,6 +123,8 @@ async fn of_a_zombie_the_real_exit_is_recovered() {
     let log = left(&spec, identify(child.id()), end).await;
     let (supervisor, recovery) = taken_over(&log, &spec).await;
     assert_eq!((recovery.adopted, recovery.closed), (0, 1));
+    // Recorded already: a client that asks for a start now must not get the answer that it runs.
+    assert!(supervisor.instances()[0].handle.state.has_exited());
     let stream = in_time(supervisor.wait(id_of(&spec))).await.unwrap();
     assert_eq!(stream.exit(), Some(&Exit { outcome: ExitOutcome::Code(7), evidence: Evidence::Recovered }));
     assert_eq!(stream.handle.state, ProcessState::Crashed { exit_code: Some(7) });

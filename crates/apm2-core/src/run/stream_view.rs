@@ -14,6 +14,11 @@ impl StreamView {
         self.0.facts().stream.as_deref().cloned()
     }
 
+    /// Whether no run of the instance is open.
+    pub(crate) fn has_exited(&self) -> bool {
+        self.0.facts().state().has_exited()
+    }
+
     /// The marker of the latest run, as text.
     pub(crate) fn marker(&self) -> String {
         self.0.facts().marker().to_string()

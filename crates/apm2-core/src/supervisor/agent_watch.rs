@@ -23,7 +23,7 @@ impl InstanceActor {
         self.next_steps.push_back(PlanInput::Agent { memory_bytes });
     }
 
-    /// Tells the other agents of the account about a usage limit that this one has met. Returns when the limit of the account is
+    /// Shares a usage limit that this agent has met with the other agents of its account. Returns when the limit of the account is
     /// reset, if that is to come.
     pub(super) fn share_limit(&self, stream: &Stream) -> Option<i64> {
         self.flags.accounts.note(stream);

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, HashSet},
     io,
     sync::Arc,
+    time::Duration,
 };
 
 use apm2_model::{
@@ -15,12 +16,15 @@ use apm2_model::{
     },
     state::stream::Stream,
 };
-use tokio::task::JoinSet;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 
 use crate::{
     blocking,
     error::ProcessError,
-    run::resume::Resumed,
+    run::{resume::Resumed, stream_view::StreamView},
     supervisor::{
         Supervisor,
         launch_store::{LaunchStore, StoredLaunches},
@@ -29,6 +33,13 @@ use crate::{
         table::TableEntry,
     },
 };
+
+/// How long a recovery waits until the ends of runs are recorded that it found ended. Output that another process holds open,
+/// and processes of the group that are left, delay the record of an end.
+const ENDS_MAX: Duration = Duration::from_secs(5);
+
+/// Interval of the checks whether they are recorded.
+const ENDS_POLL: Duration = Duration::from_millis(2);
 
 /// The recorded streams that a recovery has to process.
 #[derive(Default)]
@@ -97,9 +108,13 @@ impl Supervisor {
                 _ => self.table().remember(streams),
             }
         }
+        let mut ended = Vec::new();
         while let Some(taken_over) = taken_over.join_next().await {
             match taken_over.map_err(io::Error::other).flatten() {
-                Ok(of_one) => recovery.add(of_one),
+                Ok((of_one, ended_of_one)) => {
+                    recovery.add(of_one);
+                    ended.extend(ended_of_one);
+                }
                 Err(error) => recovery.problems.push(format!("the recovery of a process broke off: {error}")),
             }
         }
@@ -107,6 +122,7 @@ impl Supervisor {
         if let Err(error) = blocking::step(move || supervisor.release_strangers()).await {
             recovery.problems.push(format!("what is held of other runs was not released: {error}"));
         }
+        wait_for_ends(ended).await;
         recovery
     }
 
@@ -151,8 +167,15 @@ impl Supervisor {
         }
     }
 
-    fn take_over(&self, mut launch: LaunchSpec, is_launchable: bool, streams: Vec<Stream>, boot: Boot) -> Recovery {
-        let mut recovery = Recovery::default();
+    /// Returns also the instances whose runs have ended, and whose ends are being recorded.
+    fn take_over(
+        &self,
+        mut launch: LaunchSpec,
+        is_launchable: bool,
+        streams: Vec<Stream>,
+        boot: Boot,
+    ) -> (Recovery, Vec<StreamView>) {
+        let (mut recovery, mut ended) = (Recovery::default(), Vec::new());
         // The earlier supervisor was about to lower the number of instances. An instance with an open run is supervised
         // nevertheless; the number can be lowered again later.
         let open = streams.iter().filter(|stream| stream.is_open()).map(|stream| stream.id.instance.saturating_add(1));
@@ -172,12 +195,15 @@ impl Supervisor {
             // it has no stream.
             let registered = actor.register(&EventOrigin::of(Actor::Recovery));
             let resumed = registered.and_then(|()| actor.resume(boot));
+            if matches!(resumed, Ok(Resumed::Ended)) {
+                ended.push(handle.view.clone());
+            }
             recovery.note(&launch, resumed);
             tokio::spawn(actor.run());
             handles.push(handle);
         }
         self.table().insert(TableEntry { launch, is_launchable, handles });
-        recovery
+        (recovery, ended)
     }
 
     /// Removes the launch specification of a process that is not supervised.
@@ -200,6 +226,16 @@ impl Supervisor {
     ) -> io::Result<T> {
         let launches = Arc::clone(&self.inner.services.launches);
         blocking::step(move || ask(&*launches)).await.flatten()
+    }
+}
+
+/// Waits until the ends of these runs are recorded: until then, a request to start one of them would find it running.
+async fn wait_for_ends(ended: Vec<StreamView>) {
+    let deadline = Instant::now() + ENDS_MAX;
+    for view in ended {
+        while !view.has_exited() && Instant::now() < deadline {
+            sleep(ENDS_POLL).await;
+        }
     }
 }
 

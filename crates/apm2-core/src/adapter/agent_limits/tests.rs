@@ -48,7 +48,7 @@ impl Observed {
         let mut limits = AgentLimits::new(config);
         limits.begin();
         let mut observed = Self { reader, limits, now_secs: 1000, written_secs: 0 };
-        // Of a silence before it looked at the run for the first time it knows nothing.
+        // A silence before its first look at the run is not measured.
         assert_eq!(observed.tick(), []);
         observed
     }
