@@ -171,7 +171,7 @@ pub fn retain_plan(dir: &Path, before: DateTime<Utc>) -> Result<Option<Retained>
 }
 
 /// Whether the events before the time `before` are enough to be moved without a request: every call builds the store again, so
-/// the segments that move are at least one part in [`RETAIN_SHARE`] of all that could. Takes no lock and writes nothing.
+/// the segments that move are at least one part in `RETAIN_SHARE` of all that could. Takes no lock and writes nothing.
 ///
 /// # Errors
 /// See [`RetainError`].
