@@ -1,6 +1,10 @@
 //! A daemon and clients in another pid namespace than the processes of a ledger.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use nix::sys::signal::Signal;
 
@@ -19,6 +23,13 @@ fn elsewhere(place: &Place, args: &[&str]) -> Outcome {
     finish(&mut command)
 }
 
+/// Lets one of these tests run at a time. The kernel gives the inode number of a namespace that is gone to the next one, and a
+/// process that ran in the first may then be in the second.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn keeper(place: &Place) -> u32 {
     wait_until("there is a keeper", || helpers_of(&place.ledger(), &["keeper"]).first().copied())
 }
@@ -26,6 +37,7 @@ fn keeper(place: &Place) -> u32 {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn a_daemon_in_another_namespace_touches_nothing() {
+    let _alone = alone();
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("it");
     place.kill_daemon();
@@ -44,6 +56,7 @@ fn a_daemon_in_another_namespace_touches_nothing() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn what_has_ended_is_taken_over_from_another_namespace_by_its_descriptor() {
+    let _alone = alone();
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("it");
     place.kill_daemon();
@@ -61,6 +74,7 @@ fn what_has_ended_is_taken_over_from_another_namespace_by_its_descriptor() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn without_a_keeper_nothing_is_taken_for_gone() {
+    let _alone = alone();
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("it");
     let keeper = keeper(&place);
@@ -77,6 +91,7 @@ fn without_a_keeper_nothing_is_taken_for_gone() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
+    let _alone = alone();
     let place = Place::new();
     fs::write(place.path("ecosystem.toml"), ECOSYSTEM).unwrap();
     // The exit of the first process of a namespace, here the client, ends all of them (pid_namespaces(7)).
@@ -98,6 +113,7 @@ fn what_ran_in_a_namespace_that_is_gone_is_started_anew() {
 #[test]
 #[ignore = "needs root, to make a pid namespace"]
 fn a_client_in_another_namespace_is_refused_with_the_reason() {
+    let _alone = alone();
     let place = Place::supervising(ECOSYSTEM);
     let pid = place.pid_of("it");
     for args in [&["up"][..], &["restart", "it"], &["run", "--", "true"]] {
