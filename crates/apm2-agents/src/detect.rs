@@ -1,4 +1,4 @@
-//! Which agent a program is, by its name and by its first line of JSON.
+//! Which agent a program is, by its first line of JSON.
 
 use std::borrow::Cow;
 
@@ -19,18 +19,6 @@ object! {
         qwen_version: Option<Cow<'a, str>> = "qwen_code_version",
         custom_version: Option<u64> = "apm2",
         item: Option<Raw<'a>> = "item",
-    }
-}
-
-/// The agent that a program is by its name; `program` may be a path.
-pub(crate) fn of_program(program: &str) -> Option<AgentKind> {
-    match program.rsplit('/').next().unwrap_or(program) {
-        "claude" => Some(AgentKind::ClaudeCode),
-        "codex" => Some(AgentKind::Codex),
-        "gemini" => Some(AgentKind::Gemini),
-        "opencode" => Some(AgentKind::OpenCode),
-        "qwen" => Some(AgentKind::QwenCode),
-        _ => None,
     }
 }
 

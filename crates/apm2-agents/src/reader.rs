@@ -63,7 +63,7 @@ impl AgentReader {
     /// that prints no such line is no agent, and has no events unless it fails with a message of the agent whose name it has.
     #[must_use]
     pub fn auto(program: &str, utc_offset_secs: i32) -> Self {
-        let guess = detect::of_program(program);
+        let guess = AgentKind::of_program(program);
         let dialect = guess.map(Dialect::new);
         Self { fixed: None, guess, utc_offset_secs, dialect, tracker: Tracker::default() }
     }

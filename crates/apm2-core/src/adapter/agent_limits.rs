@@ -21,7 +21,7 @@ const USAGE_INTERVAL: Duration = Duration::from_secs(10);
 /// The settings of an agent, and what was reported about its present run.
 pub(crate) struct AgentLimits {
     config: AgentConfig,
-    /// When this supervisor first looked at the run. It does not know of a silence before.
+    /// When this supervisor first looked at the run. A silence before is not measured.
     since: Option<Timestamp>,
     /// Whether the present silence is reported.
     is_silent: bool,

@@ -14,9 +14,15 @@ impl StreamView {
         self.0.facts().stream.as_deref().cloned()
     }
 
-    /// Whether no run of the instance is open.
-    pub(crate) fn has_exited(&self) -> bool {
-        self.0.facts().state().has_exited()
+    /// The number of the latest run; 0 before the first run.
+    pub(crate) fn run(&self) -> u64 {
+        self.0.facts().stream.as_deref().map_or(0, |stream| stream.run)
+    }
+
+    /// Whether run `run` is the latest one, and its end is not recorded.
+    pub(crate) fn is_open(&self, run: u64) -> bool {
+        let facts = self.0.facts();
+        facts.stream.as_deref().is_some_and(|stream| stream.run == run && !stream.handle.state.has_exited())
     }
 
     /// The marker of the latest run, as text.

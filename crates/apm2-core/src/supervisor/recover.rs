@@ -167,14 +167,14 @@ impl Supervisor {
         }
     }
 
-    /// Returns also the instances whose runs have ended, and whose ends are being recorded.
+    /// Returns also the instances whose runs have ended, with the numbers of these runs. Their ends are being recorded.
     fn take_over(
         &self,
         mut launch: LaunchSpec,
         is_launchable: bool,
         streams: Vec<Stream>,
         boot: Boot,
-    ) -> (Recovery, Vec<StreamView>) {
+    ) -> (Recovery, Vec<(StreamView, u64)>) {
         let (mut recovery, mut ended) = (Recovery::default(), Vec::new());
         // The earlier supervisor was about to lower the number of instances. An instance with an open run is supervised
         // nevertheless; the number can be lowered again later.
@@ -196,7 +196,7 @@ impl Supervisor {
             let registered = actor.register(&EventOrigin::of(Actor::Recovery));
             let resumed = registered.and_then(|()| actor.resume(boot));
             if matches!(resumed, Ok(Resumed::Ended)) {
-                ended.push(handle.view.clone());
+                ended.push((handle.view.clone(), handle.view.run()));
             }
             recovery.note(&launch, resumed);
             tokio::spawn(actor.run());
@@ -229,11 +229,12 @@ impl Supervisor {
     }
 }
 
-/// Waits until the ends of these runs are recorded: until then, a request to start one of them would find it running.
-async fn wait_for_ends(ended: Vec<StreamView>) {
+/// Waits until the ends of these runs are recorded: until then, a request to start one of them would find it running. The
+/// restart policy may have begun the next run by then.
+async fn wait_for_ends(ended: Vec<(StreamView, u64)>) {
     let deadline = Instant::now() + ENDS_MAX;
-    for view in ended {
-        while !view.has_exited() && Instant::now() < deadline {
+    for (view, run) in ended {
+        while view.is_open(run) && Instant::now() < deadline {
             sleep(ENDS_POLL).await;
         }
     }

@@ -36,6 +36,19 @@ impl AgentKind {
             Self::Custom => "custom",
         }
     }
+
+    /// The agent that a program is by its name; `program` may be a path. `None` for another name.
+    #[must_use]
+    pub fn of_program(program: &str) -> Option<Self> {
+        match program.rsplit('/').next().unwrap_or(program) {
+            "claude" => Some(Self::ClaudeCode),
+            "codex" => Some(Self::Codex),
+            "gemini" => Some(Self::Gemini),
+            "opencode" => Some(Self::OpenCode),
+            "qwen" => Some(Self::QwenCode),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for AgentKind {

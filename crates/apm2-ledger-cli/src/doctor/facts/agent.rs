@@ -48,7 +48,7 @@ impl AgentFacts {
         let config = spec.agent.clone()?;
         let kind = match config.kind {
             AgentChoice::Kind(kind) => Some(kind),
-            AgentChoice::Auto => of_program(&spec.command),
+            AgentChoice::Auto => AgentKind::of_program(&spec.command),
         };
         let of_credentials = spec.credentials.iter().flat_map(|credentials| credentials.variables.keys());
         let variables = spec.env.keys().chain(of_credentials).cloned().collect();
@@ -57,17 +57,6 @@ impl AgentFacts {
         let program = form_of(&spec);
         let is_root = rustix::process::geteuid().is_root();
         Some(Self { spec, config, kind, program, is_root, variables, is_logged_in })
-    }
-}
-
-fn of_program(command: &str) -> Option<AgentKind> {
-    match Path::new(command).file_name()?.to_str()? {
-        "claude" => Some(AgentKind::ClaudeCode),
-        "codex" => Some(AgentKind::Codex),
-        "gemini" => Some(AgentKind::Gemini),
-        "opencode" => Some(AgentKind::OpenCode),
-        "qwen" => Some(AgentKind::QwenCode),
-        _ => None,
     }
 }
 
