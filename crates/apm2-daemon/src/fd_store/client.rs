@@ -25,12 +25,13 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     io::retry_on_intr,
     net::{Shutdown, SocketAddrUnix, shutdown},
+    process::{Pid, PidfdFlags, pidfd_open},
 };
 
 use crate::{
     address::{FD_STORE_SOCKET, OnExisting, SocketFile, is_unanswered, short},
     fd_store::{
-        connect::{Handshake, exchange, handshake, handshake_within, listening},
+        connect::{Handshake, exchange, handshake, handshake_while_running, listening},
         message::{self, Message, Opcode},
         stored_fds::{StoredFds, stored_run},
     },
@@ -162,20 +163,26 @@ impl Inner {
         let dir = File::open(self.dir.at())?;
         let address = SocketAddrUnix::new(short(&dir, FD_STORE_SOCKET))?;
         match handshake(&address, &dir) {
-            Err(error) if is_unanswered(&error) && self.is_running() => handshake_within(&address, &dir, SOCKET_MAX),
+            Err(error) if is_unanswered(&error) => match self.running() {
+                stores if stores.is_empty() => Err(error),
+                stores => handshake_while_running(&address, &dir, stores, SOCKET_MAX),
+            },
             handshake => handshake,
         }
     }
 
-    /// Whether a store of this ledger runs: a process with the same arguments, of any version of the program. A new
-    /// store would not have the descriptors of the running store.
-    fn is_running(&self) -> bool {
-        let Some((_, args)) = self.command.split_first() else { return false };
-        let is_keeper = |entry: std::fs::DirEntry| {
-            let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
-            line.split(|byte| *byte == 0).skip(1).take(args.len()).eq(args.iter().map(|arg| arg.as_bytes()))
+    /// The stores of this ledger that run: processes with the same arguments, of any version of the program, as pidfds. A new
+    /// store would not have their descriptors.
+    fn running(&self) -> Vec<OwnedFd> {
+        let Some((_, args)) = self.command.split_first() else { return Vec::new() };
+        let store = |entry: std::fs::DirEntry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let is_store =
+                line.split(|byte| *byte == 0).skip(1).take(args.len()).eq(args.iter().map(|arg| arg.as_bytes()));
+            let pid = Pid::from_raw(entry.file_name().to_str()?.parse().ok()?)?;
+            is_store.then(|| pidfd_open(pid, PidfdFlags::empty()).ok()).flatten()
         };
-        std::fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(is_keeper))
+        std::fs::read_dir("/proc").map(|entries| entries.flatten().filter_map(store).collect()).unwrap_or_default()
     }
 
     /// Starts a new store, and sends it all descriptors that the previous store had.

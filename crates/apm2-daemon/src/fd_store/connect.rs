@@ -5,11 +5,11 @@ use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
     path::PathBuf,
-    thread,
     time::{Duration, Instant},
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::{Errno, retry_on_intr},
     net::{
         AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -93,16 +93,36 @@ pub(crate) fn handshake(address: &SocketAddrUnix, dir: &File) -> io::Result<Hand
     }
 }
 
-/// Like [`handshake`], but waits up to `max`: a store may first have to notice that its socket file is missing, and
-/// create it again.
-pub(crate) fn handshake_within(address: &SocketAddrUnix, dir: &File, max: Duration) -> io::Result<Handshake> {
+/// Like [`handshake`], but waits up to `max` while one of the processes `stores`, which are pidfds, runs: a store may first have
+/// to notice that its socket file is missing, and create it again. A store whose directory was removed ends instead.
+pub(crate) fn handshake_while_running(
+    address: &SocketAddrUnix,
+    dir: &File,
+    mut stores: Vec<OwnedFd>,
+    max: Duration,
+) -> io::Result<Handshake> {
     let began = Instant::now();
     loop {
+        let is_last = stores.is_empty() || began.elapsed() >= max;
         match handshake(address, dir) {
-            Err(error) if is_unanswered(&error) && began.elapsed() < max => thread::sleep(SOCKET_POLL),
+            Err(error) if is_unanswered(&error) && !is_last => {}
             handshake => return handshake,
         }
+        remove_ended(&mut stores, SOCKET_POLL)?;
     }
+}
+
+/// Waits until one of the processes `stores`, which are pidfds, has ended, at most for `max`. Removes those that have ended.
+fn remove_ended(stores: &mut Vec<OwnedFd>, max: Duration) -> io::Result<()> {
+    let mut polled: Vec<_> = stores.iter().map(|store| PollFd::new(store, PollFlags::IN)).collect();
+    match poll(&mut polled, Timespec::try_from(max).ok().as_ref()) {
+        Ok(_) => {}
+        Err(Errno::INTR) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    }
+    let mut has_ended = polled.iter().map(|store| !store.revents().is_empty()).collect::<Vec<_>>().into_iter();
+    stores.retain(|_| !has_ended.next().unwrap_or(false));
+    Ok(())
 }
 
 pub(crate) fn exchange(
@@ -113,4 +133,29 @@ pub(crate) fn exchange(
 ) -> io::Result<Message> {
     message::send(connection.as_fd(), opcode, text, descriptors)?;
     message::receive(connection.as_fd())?.ok_or_else(|| io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    #[test]
+    fn the_wait_for_a_socket_ends_with_the_store() {
+        let dir = tempfile::tempdir().unwrap();
+        let address = SocketAddrUnix::new(dir.path().join("none")).unwrap();
+        let mut stores: Vec<_> = (0..2).map(|_| Command::new("sleep").arg("0.1").spawn().unwrap()).collect();
+        let pidfds =
+            stores.iter().map(|store| pidfd_open(Pid::from_child(store), PidfdFlags::empty()).unwrap()).collect();
+        let (began, max) = (Instant::now(), Duration::from_secs(600));
+        let result = handshake_while_running(&address, &File::open(dir.path()).unwrap(), pidfds, max);
+        assert!(is_unanswered(&result.err().unwrap()));
+        assert!(began.elapsed() < max);
+        for store in &mut stores {
+            store.wait().unwrap();
+        }
+    }
 }
