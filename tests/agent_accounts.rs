@@ -36,13 +36,15 @@ fn the_agents_of_an_account_start_after_its_limit_also_when_the_daemon_is_killed
     };
     let first = process("a", "team");
     fs::write(place.path("ecosystem.toml"), &first).unwrap();
-    place.run(&["up"]);
+    // An agent that meets its limit at once has not failed.
+    place.run(&["up"]).succeeded();
     let limited = wait_until("the limit", || reports(&place, "a", "rate_limited").pop());
     let reset = time(&limited["resets_at"]);
     wait_until("the wait", || (!place.json(&["list"])[0]["restart_at"].is_null()).then_some(()));
     let all = format!("{first}{}{}", process("b", "team"), process("c", "other"));
     fs::write(place.path("ecosystem.toml"), all).unwrap();
-    place.run(&["up"]);
+    let started = place.run(&["up"]).succeeded().stdout;
+    assert!(started.contains("b: it waits for a usage limit"), "{started}");
     let waits = wait_until("the wait of the other", || reports(&place, "b", "account_limited").pop());
     assert_eq!((&waits["account"], time(&waits["resets_at"])), (&"team".into(), reset));
     let list = place.run(&["list", "--all"]).succeeded().stdout;

@@ -71,14 +71,29 @@ fn a_stop_is_asked_for_again_when_the_daemon_is_killed() {
 }
 
 #[test]
-fn what_could_be_done_twice_is_not_asked_for_again_and_that_is_said() {
+fn a_request_that_a_killed_daemon_has_not_read_is_sent_to_the_next_one() {
     let place = Place::supervising(ECOSYSTEM);
+    let pid = place.pid_of("svc");
     let daemon = suspend(&place);
     let restarting = asking(&place, &["restart", "svc"]);
     send(daemon, Signal::SIGKILL);
+    restarting.outcome().succeeded();
+    assert!(gone(pid));
+    let starts = place.types("svc").into_iter().filter(|kind| kind == "start_requested");
+    assert_eq!(starts.count(), 2, "restarted once: {:?}", place.types("svc"));
+    place.stop_daemon();
+}
+
+#[test]
+fn what_could_be_done_twice_is_not_asked_for_again_and_that_is_said() {
+    let place = Place::supervising_script("trap '' TERM; while :; do sleep 1; done", "shutdown = { timeout = '60s' }");
+    let restarting = Running::start(&mut place.command(&["restart", "it"]));
+    wait_until("the stop has begun", || place.types("it").contains(&"stopping".to_owned()).then_some(()));
+    place.kill_daemon();
     restarting.outcome().left_with(5).said(&["may or may not have been carried out"]);
-    // The next daemon adopts it, and stops it on shutdown.
-    place.run(&["up"]).succeeded();
+    // The next daemon adopts it.
+    place.run(&["stop", "it", "--timeout", "0s"]).succeeded();
+    place.stop_daemon();
 }
 
 #[test]

@@ -3,11 +3,15 @@
 use apm2_agents::{reader::AgentReader, record::OnRecord};
 use apm2_model::{
     event::{
-        agent::event::{AgentEvent, AgentPhase, SUMMARY_TOOLS_MAX},
+        agent::{
+            event::{AgentEvent, AgentPhase, SUMMARY_TOOLS_MAX},
+            report::{AgentReport, OutputPosition},
+        },
         kind::OutputSource,
         timestamp::Timestamp,
     },
     spec::agent_kind::AgentKind,
+    state::agent::{AgentState, OPEN_CALLS_MAX},
 };
 use serde_json::{Value, json};
 
@@ -176,4 +180,30 @@ fn a_cut_result_of_a_run_is_its_result() {
         text_of(&events, "finished"),
         "finished success in=7 out=3 read=0 creation=0 reasoning=0 cost=500000 turns=2 tools=0 denials=0 background=0"
     );
+}
+
+#[test]
+fn more_calls_in_progress_than_are_kept_are_counted_once() {
+    let mut reader = reader(AgentKind::ClaudeCode);
+    let mut state = AgentState::new(AgentKind::ClaudeCode, time(0));
+    let count = 5 * OPEN_CALLS_MAX;
+    let lines = (0..count).map(|number| begin(number, "Read", &json!({})));
+    let lines = lines.chain((0..count).map(|number| end(number, false)));
+    // At two seconds a line, each call is recorded.
+    for (number, spoken) in lines.enumerate() {
+        let now = time(20 * number);
+        for event in line(&mut reader, &spoken, now) {
+            let report = AgentReport { agent: AgentKind::ClaudeCode, event, read_to: OutputPosition::default() };
+            state.apply(&report, now);
+        }
+    }
+    let events = reader.end(None, false, time(40 * count));
+    assert!(text(events.last().unwrap()).contains(&format!("tools={count}")));
+    for event in events {
+        state.apply(
+            &AgentReport { agent: AgentKind::ClaudeCode, event, read_to: OutputPosition::default() },
+            time(40 * count),
+        );
+    }
+    assert_eq!((state.run.tool_calls, state.open_calls.len()), (u32::try_from(count).unwrap(), 0));
 }

@@ -22,8 +22,13 @@ use crate::support::{
     AMPLE, CheckedStore, KillOnDrop, Log, LogForEach, MemoryLaunches, PATIENCE, disk_full, in_time, sh, until,
 };
 
-const UNTOUCHED: BroughtUp =
-    BroughtUp { applied: Applied::Unchanged, has_started: false, has_finished: false, ended_at_once: None };
+const UNTOUCHED: BroughtUp = BroughtUp {
+    applied: Applied::Unchanged,
+    has_started: false,
+    has_finished: false,
+    waits_for_limit: false,
+    ended_at_once: None,
+};
 
 /// A supervisor with one log for each instance.
 fn supervisor() -> Supervisor {

@@ -71,7 +71,7 @@ fn own_program() -> Result<PathBuf, CliError> {
 #[derive(Debug)]
 pub(crate) struct RequestError {
     pub(crate) error: ClientError,
-    /// Whether the whole request was sent. The daemon may then have carried it out.
+    /// Whether the whole request was sent, and may have been read. The daemon may then have carried it out.
     is_sent: bool,
 }
 
@@ -184,13 +184,22 @@ pub(crate) fn answered(
 ) -> Result<CallAnswer, RequestError> {
     let unsent = |error| RequestError { error, is_sent: false };
     client.ask(request.clone(), reason, terminal()).map_err(unsent)?;
+    let mut received = client.receive().map_err(|error| RequestError { is_sent: !is_unread(&error), error })?;
     loop {
-        match client.receive().map_err(|error| RequestError { error, is_sent: true })? {
+        match received {
             Received::Done(answer) => return Ok(answer),
             Received::Progress(outcome) => done(&outcome),
             Received::Bytes(_) | Received::Answer(_) => {}
         }
+        received = client.receive().map_err(|error| RequestError { error, is_sent: true })?;
     }
+}
+
+/// Whether the daemon has ended without reading the whole request, if this is the error of the first read. The kernel reports
+/// ECONNRESET when the other end of a Unix socket was closed with unread data, or before the connection was accepted, and else
+/// the end of the stream.
+fn is_unread(error: &ClientError) -> bool {
+    matches!(error, ClientError::Gone(error) if error.kind() == io::ErrorKind::ConnectionReset)
 }
 
 /// Requests the events from `first` on and passes each event to `take`, until `take` returns an error or the daemon ends

@@ -1,17 +1,20 @@
 //! The calls of tools: those in progress, their number, and the same call again and again.
 
-use apm2_model::event::{
-    agent::{
-        event::{AgentEvent, ToolCall},
-        label::Label,
+use apm2_model::{
+    event::{
+        agent::{
+            event::{AgentEvent, ToolCall},
+            label::Label,
+        },
+        timestamp::Timestamp,
     },
-    timestamp::Timestamp,
+    state::agent::OPEN_CALLS_MAX as RECORDED_CALLS_MAX,
 };
 
 use super::sampler::Sampler;
 use crate::names;
 
-/// Calls in progress that are kept. When there are more, the oldest is taken as lost.
+/// Calls in progress that are kept. A call above that is counted and recorded at its end only.
 const OPEN_CALLS_MAX: usize = 256;
 
 const NANOS_PER_MILLI: u64 = 1_000_000;
@@ -91,15 +94,15 @@ impl Tools {
         self.open.iter().find(|open| open.call.call_id == *call_id).map(|open| &open.call.tool)
     }
 
+    /// A call began. It is summarized, not recorded, where as many recorded calls are in progress as the state on record keeps: that
+    /// counts a call again at its end whose begin it has not kept.
     pub(crate) fn started(&mut self, call: Call, now: Timestamp) -> Option<AgentEvent> {
-        if self.tool_of(&call.call.call_id).is_some() {
+        if self.tool_of(&call.call.call_id).is_some() || self.open.len() >= OPEN_CALLS_MAX {
             return None;
         }
         self.count(Some(call.hash));
-        let is_recorded = self.sampler.admit(now);
-        if self.open.len() >= OPEN_CALLS_MAX {
-            self.open.remove(0);
-        }
+        let recorded = self.open.iter().filter(|open| open.is_recorded).count();
+        let is_recorded = recorded < RECORDED_CALLS_MAX && self.sampler.admit(now);
         let event =
             is_recorded.then(|| AgentEvent::ToolStarted { call: call.call.clone(), input_bytes: call.input_bytes });
         self.open.push(Open { call: call.call, since: now, is_recorded });

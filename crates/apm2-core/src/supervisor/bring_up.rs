@@ -92,7 +92,8 @@ impl Supervisor {
         }
         drop(no_change);
         let ended_at_once = Box::pin(look(&begun)).await;
-        Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, ended_at_once })
+        let waits_for_limit = handles.iter().any(waits_for_limit);
+        Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, waits_for_limit, ended_at_once })
     }
 
     /// Whether [`bring_up`](Self::bring_up) would start an instance without changing its specification, and whether an
@@ -134,8 +135,8 @@ fn is_down(handle: &InstanceHandle) -> bool {
     handle.view.stream().is_none_or(|stream| stream.handle.state.has_exited() || is_stopping(&stream))
 }
 
-/// Whether the restart of an agent is scheduled for the reset of its usage limit.
-fn waits_for_limit(handle: &InstanceHandle) -> bool {
+/// Whether the start of an agent is scheduled for the reset of a usage limit.
+pub(super) fn waits_for_limit(handle: &InstanceHandle) -> bool {
     let waits = |stream: Stream| matches!(stream.follow_up, FollowUp::Restart { .. }) && stream.waits_for_limit();
     handle.view.stream().is_some_and(waits)
 }
@@ -188,6 +189,8 @@ fn failure(stream: &Stream, before: u64) -> Option<String> {
     // If the process has several instances, the text names the instance. The caller adds the name of the process.
     let name = if stream.handle.spec.instances > 1 { stream.handle.display_name() } else { "it".to_owned() };
     match &stream.handle.state {
+        // The agent has met a usage limit, and is started again after it.
+        ProcessState::Crashed { .. } if stream.waits_for_limit() => None,
         state @ ProcessState::Crashed { .. } => Some(format!("{name} ended right after its start: {state}")),
         _ if stream.run > before.saturating_add(1) => {
             Some(format!("{name} ended right after its start, and was started again"))

@@ -335,6 +335,12 @@ impl Supervisor {
         view.stream().map(|stream| stream.handle.state)
     }
 
+    /// Whether an instance, an AI agent, waits for the reset of a usage limit before it is started.
+    #[must_use]
+    pub fn waits_for_limit(&self, target: StreamId) -> bool {
+        self.table().handle(target).is_some_and(bring_up::waits_for_limit)
+    }
+
     /// Whether an instance runs or is about to be started.
     #[must_use]
     pub fn is_busy(&self, target: StreamId) -> bool {

@@ -65,6 +65,8 @@ pub struct BroughtUp {
     pub has_started: bool,
     /// Whether an instance had finished, and was therefore not started.
     pub has_finished: bool,
+    /// Whether an instance, an AI agent, waits for the reset of a usage limit before it is started.
+    pub waits_for_limit: bool,
     /// A text about an instance that has failed immediately after its start; `None` if all instances run.
     pub ended_at_once: Option<String>,
 }

@@ -13,7 +13,7 @@ use apm2_model::{
 use tokio::task::spawn_blocking;
 
 use crate::{
-    calls::outcomes::{outcome, outcomes},
+    calls::outcomes::{WAITS_FOR_LIMIT, outcome, outcomes},
     connection::Connection,
     failure::{Failure, error_text},
     ledger_settings::{self, LedgerSettings},
@@ -153,10 +153,15 @@ impl Work {
                 let name = launch.spec.name.clone();
                 let planned = planned(&state.supervisor, &launch, rerun).action;
                 match part.bring_up(launch, rerun, &by).await {
-                    Ok(BroughtUp { applied, has_started, has_finished, ended_at_once }) => match ended_at_once {
-                        None => outcome(&name, action_of(applied, has_started, has_finished)),
-                        error => Outcome { error, ..outcome(&name, Action::Start) },
-                    },
+                    Ok(BroughtUp { applied, has_started, has_finished, waits_for_limit, ended_at_once }) => {
+                        match ended_at_once {
+                            None => Outcome {
+                                note: waits_for_limit.then(|| WAITS_FOR_LIMIT.to_owned()),
+                                ..outcome(&name, action_of(applied, has_started, has_finished))
+                            },
+                            error => Outcome { error, ..outcome(&name, Action::Start) },
+                        }
+                    }
                     Err(error) => {
                         let action = failed_action(planned, &error);
                         Outcome { error: Some(error_text(error)), ..outcome(&name, action) }

@@ -13,7 +13,7 @@ use apm2_model::{
 };
 
 use crate::{
-    calls::outcomes::{outcome, outcomes},
+    calls::outcomes::{WAITS_FOR_LIMIT, outcome, outcomes},
     connection::Connection,
     failure::{Failure, error_text},
     protocol::{Action, CallAnswer, Outcome},
@@ -49,6 +49,12 @@ impl Verb {
             Self::Stop(_) if state.has_exited() => Some("it does not run"),
             Self::Start | Self::Stop(_) | Self::Restart | Self::Signal(_) | Self::Reload => None,
         }
+    }
+
+    /// A note for the user if the call was accepted, but its start waits.
+    fn is_put_off(self, supervisor: &Supervisor, id: StreamId) -> Option<&'static str> {
+        let starts = matches!(self, Self::Start | Self::Restart | Self::Reload);
+        (starts && supervisor.waits_for_limit(id)).then_some(WAITS_FOR_LIMIT)
     }
 
     pub(crate) fn applies_to(self, supervisor: &Supervisor, id: StreamId) -> bool {
@@ -99,7 +105,7 @@ async fn act(state: Arc<DaemonState>, id: StreamId, verb: Verb, by: Requester) -
         }),
     };
     match result {
-        Ok(()) => outcome(&name, action),
+        Ok(()) => Outcome { note: verb.is_put_off(supervisor, id).map(str::to_owned), ..outcome(&name, action) },
         Err(ProcessError::InvalidState(_)) if let Some(note) = verb.is_so(supervisor, id) => {
             Outcome { note: Some(note.to_owned()), ..outcome(&name, Action::Unchanged) }
         }

@@ -10,6 +10,9 @@ use crate::{
     protocol::{Action, CallAnswer, DaemonReply, Outcome},
 };
 
+/// The note about an agent that is not started before the reset of a usage limit.
+pub(crate) const WAITS_FOR_LIMIT: &str = "it waits for a usage limit; `apm2-ledger list` says until when";
+
 /// Makes all changes concurrently, and sends the outcome of each change when it is complete.
 pub(crate) async fn outcomes(
     connection: &mut Connection,

@@ -4,6 +4,7 @@
 //! module, and [`guard`] converts the panics of sled into errors.
 
 pub(crate) mod clean_shutdown;
+mod database;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod frames;

@@ -12,9 +12,10 @@ use uuid::Uuid;
 
 use crate::{
     chain::Chain,
-    limits::{RECLAIM_WRITES, STORE_CACHE_BYTES},
+    limits::RECLAIM_WRITES,
     lock::Lock,
     store::{
+        database::Database,
         error::StoreError,
         files::{Files, UNFINISHED, check_entries, make_files_private, sync_files, unshare, wait_until_released},
         guard::guarded,
@@ -29,21 +30,11 @@ const RECLAIM_TREE: &str = "reclaim";
 
 /// An open store: a sled database with the frames, their index, and the snapshots of stream states.
 pub(crate) struct Store {
-    /// The trees are declared before `files`, because the database must be dropped before its directory and lock.
-    pub(super) db: sled::Db,
+    // The fields are dropped in this order: the trees before the database, and that before its directory and lock.
     /// A tree with one key, see [`reclaim_space`](Self::reclaim_space).
     reclaim: sled::Tree,
+    pub(super) db: Database,
     files: Files,
-}
-
-fn open_db(path: &Path) -> Result<sled::Db, StoreError> {
-    let config = sled::Config::default()
-        .path(path)
-        .cache_capacity(STORE_CACHE_BYTES)
-        // The periodic flush of sled ignores sync errors and panics when it is dropped, so this crate calls `flush`
-        // itself.
-        .flush_every_ms(None);
-    guarded(|| Ok(config.open()?))
 }
 
 impl Store {
@@ -59,10 +50,10 @@ impl Store {
             }
         }
         unshare(path)?;
-        let db = open_db(path)?;
+        let db = Database::open(path)?;
         let reclaim = guarded(|| Ok(db.open_tree(RECLAIM_TREE)?))?;
         make_files_private(path)?;
-        Ok(Self { db, reclaim, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
+        Ok(Self { reclaim, db, files: Files { path: path.to_owned(), lock: Arc::clone(lock) } })
     }
 
     /// Creates a store without events for the ledger `ledger` in `path`, which must not exist, and opens it. It begins after the
@@ -80,7 +71,7 @@ impl Store {
         if temporary.exists() {
             fs::remove_dir_all(&temporary)?;
         }
-        let db = open_db(&temporary)?;
+        let db = Database::open(&temporary)?;
         let (seq, chain) = base.unwrap_or_else(|| (0, Chain::genesis(ledger)));
         let head = StoreHead::new(ledger, seq, chain);
         if base.is_some() {
@@ -89,10 +80,7 @@ impl Store {
         }
         guarded(|| Ok(db.insert(key::META_HEAD, head.to_bytes())?))?;
         guarded(|| Ok(db.flush()?))?;
-        guarded(|| {
-            drop(db);
-            Ok(())
-        })?;
+        db.close()?;
         wait_until_released(&temporary)?;
         sync_files(&temporary)?;
         fs::rename(&temporary, path)?;
@@ -191,12 +179,9 @@ impl Store {
     /// error.
     pub(crate) fn close(self) -> Result<(), StoreError> {
         self.flush()?;
-        let Self { db, reclaim, files } = self;
-        let closed = guarded(|| {
-            drop(reclaim);
-            drop(db);
-            Ok(())
-        });
+        let Self { reclaim, db, files } = self;
+        drop(reclaim);
+        let closed = db.close();
         drop(files);
         closed
     }

@@ -107,9 +107,12 @@ pub fn wait_until(reset: i64, now: &Timestamp, random: u32) -> Option<Duration> 
 }
 
 /// When the usage limit is reset that the agent has met, for all agents of its account, in seconds since the epoch. It is at most
-/// `limit_wait_max` after the report.
+/// `limit_wait_max` after the report. `None` if the run ended in success: its later requests were answered.
 #[must_use]
 pub fn reset_for_account(config: &AgentConfig, agent: &AgentState) -> Option<i64> {
+    if agent.has_succeeded() {
+        return None;
+    }
     let is_met = |limit: &&AgentLimit| limit.status == LimitStatus::Rejected && limit.class == FailureClass::RateLimit;
     let reset = agent.limit.as_ref().filter(is_met)?.resets_at?;
     let wait_max_secs = i64::try_from(config.limit_wait_max.as_secs()).unwrap_or(i64::MAX);

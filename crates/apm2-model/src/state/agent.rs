@@ -211,6 +211,12 @@ impl AgentState {
         limit.and_then(|limit| limit.resets_at)
     }
 
+    /// Whether the latest run ended in success by the agent's account.
+    #[must_use]
+    pub fn has_succeeded(&self) -> bool {
+        self.end.is_some_and(|end| end.outcome == AgentOutcome::Success)
+    }
+
     /// The state of an agent that has reported nothing yet.
     #[must_use]
     pub fn new(kind: AgentKind, now: Timestamp) -> Self {

@@ -153,3 +153,12 @@ fn the_arguments_for_the_session_are_in_their_place() {
     assert_eq!(config.args_of_run(&args("-p"), "s", false), args("-p --session-id s"));
     assert_eq!(AgentConfig::default().args_of_run(&args("a {session-args}"), "s", false), args("a"));
 }
+
+#[test]
+fn a_limit_after_which_the_agent_succeeded_is_none_of_its_account() {
+    let config = resuming();
+    let mut agent = limited(Some(60), 1);
+    assert_eq!(reset_for_account(&config, &agent), Some(60));
+    agent.end = Some(AgentEnd { outcome: AgentOutcome::Success, class: None, is_permanent: false });
+    assert_eq!(reset_for_account(&config, &agent), None);
+}
