@@ -1,0 +1,99 @@
+//! What persons, and programs on their behalf, did in a period, and which restarts were refused. Both lists have a limit.
+
+use apm2_model::event::{
+    Event,
+    actor::Actor,
+    kind::{EventKind, RestartRule},
+    stream_id::StreamId,
+};
+
+/// Largest number of listed actions, and of listed refusals. The first ones are kept.
+pub const LISTED_MAX: usize = 1000;
+
+/// The first elements of a sequence, up to [`LISTED_MAX`], and the number of all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed<T> {
+    /// The first elements.
+    pub first: Vec<T>,
+    /// The number of all elements.
+    pub count: u64,
+}
+
+/// An event that an operator requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Action {
+    /// The wall-clock time in nanoseconds since 1970, within the period.
+    pub at_ns: i64,
+    /// The sequence number of the event.
+    pub seq: u64,
+    /// The instance.
+    pub stream: StreamId,
+    /// The name of the kind of event: `registered`, `spec_changed`, `unregistered`, `start_requested` or `stopping`.
+    pub kind: &'static str,
+    /// The operator.
+    pub actor: Actor,
+    /// The reason that was given.
+    pub reason: Option<String>,
+}
+
+/// A restart that the policy asks for and that was not made, so that the process stays down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refusal {
+    /// The wall-clock time in nanoseconds since 1970, within the period.
+    pub at_ns: i64,
+    /// The sequence number of the event.
+    pub seq: u64,
+    /// The instance.
+    pub stream: StreamId,
+    /// The rule that prevented the restart.
+    pub rule: RestartRule,
+}
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Self { first: Vec::new(), count: 0 }
+    }
+}
+
+impl<T> Listed<T> {
+    /// Adds the next element.
+    pub fn add(&mut self, element: T) {
+        self.count = self.count.saturating_add(1);
+        if self.first.len() < LISTED_MAX {
+            self.first.push(element);
+        }
+    }
+}
+
+impl Action {
+    /// The action in an event at this time; `None` if the event is none.
+    #[must_use]
+    pub fn of(event: &Event, at_ns: i64) -> Option<Self> {
+        let is_action = matches!(
+            event.kind,
+            EventKind::Registered { .. }
+                | EventKind::SpecChanged { .. }
+                | EventKind::Unregistered
+                | EventKind::StartRequested { .. }
+                | EventKind::Stopping { .. }
+        );
+        if !is_action || !matches!(event.actor, Actor::Operator { .. }) {
+            return None;
+        }
+        let (actor, reason) = (event.actor.clone(), event.reason.clone());
+        Some(Self { at_ns, seq: event.seq, stream: event.stream, kind: event.kind.name(), actor, reason })
+    }
+}
+
+impl Refusal {
+    /// The refusal in an event at this time; `None` if the event is none, or a refusal after which the process need not run.
+    #[must_use]
+    pub fn of(event: &Event, at_ns: i64) -> Option<Self> {
+        match event.kind {
+            EventKind::RestartRefused { rule } if rule.is_giving_up() => {
+                Some(Self { at_ns, seq: event.seq, stream: event.stream, rule })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The lanes of a period.
+
+use apm2_model::{
+    event::{kind::RestartRule, stream_id::StreamId},
+    state::{handle::ProcessHandle, statistics::RunStatistics},
+};
+
+use crate::{
+    actions::{Action, Listed, Refusal},
+    alive::Alive,
+    grid::Grid,
+    lane_state::LaneState,
+    mark::{Mark, MarkCounts},
+    outage::Outages,
+    span::Span,
+};
+
+/// What one instance did in a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lane {
+    /// The instance.
+    pub id: StreamId,
+    /// The instance at the end of the period.
+    pub handle: ProcessHandle,
+    /// What the lane shows at the end of the period.
+    pub state: LaneState,
+    /// Why the supervisor does not make a restart that the policy asks for, at the end of the period.
+    pub gave_up: Option<RestartRule>,
+    /// The states and marks in the buckets of the grid. The spans cover all buckets, in their order.
+    pub spans: Vec<Span>,
+    /// The number of marks in the period.
+    pub counts: MarkCounts,
+    /// The latest end of a run in the period.
+    pub last_end: Option<Mark>,
+    /// The outages in the period.
+    pub outages: Outages,
+    /// The statistics of the runs. Processor use and memory are counted only where the fold was given the samples.
+    pub runs: RunStatistics,
+}
+
+impl Lane {
+    /// The span that contains the bucket.
+    #[must_use]
+    pub fn span(&self, bucket: u32) -> Option<&Span> {
+        let place = self.spans.partition_point(|span| span.last < bucket);
+        self.spans.get(place)
+    }
+}
+
+/// What all instances did in a period.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lanes {
+    /// The period and its buckets.
+    pub grid: Grid,
+    /// The lanes by name, then by instance, then by id.
+    pub lanes: Vec<Lane>,
+    /// The number of processes that were alive, for each bucket.
+    pub alive: Vec<Alive>,
+    /// What operators did.
+    pub actions: Listed<Action>,
+    /// The restarts that were refused, so that the process stayed down.
+    pub refusals: Listed<Refusal>,
+}
+
+impl Lanes {
+    /// The lane of an instance.
+    #[must_use]
+    pub fn lane(&self, id: StreamId) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.id == id)
+    }
+}
