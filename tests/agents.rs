@@ -77,6 +77,7 @@ fn an_agent_waits_for_its_usage_limit_and_goes_on_with_its_session_also_when_the
     assert!(restart_at >= resets_at && restart_at - resets_at < chrono::TimeDelta::seconds(3), "{waiting}");
     assert!(place.run(&["list"]).succeeded().stdout.contains("waits for its usage limit until"));
     let why = place.run(&["why", "a"]).succeeded().stdout;
+    assert!(why.starts_with("a waits for its usage limit until"), "{why}");
     assert!(why.contains("usage limit is reached (HTTP 429); it is reset at"), "{why}");
     place.kill_daemon();
     place.run(&["start", "never"]).left_with(3);

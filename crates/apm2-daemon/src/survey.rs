@@ -3,22 +3,29 @@
 
 use std::{path::Path, sync::Arc};
 
-use apm2_core::supervisor::{Services, Unrecovered};
+use apm2_core::supervisor::{Services, Supervisor, Unrecovered};
 use apm2_ledger::{LedgerDir, OpenError, Origin, ReadError, Reader};
 use apm2_model::{
-    causes::causes, clock::SystemClock, event::requester::Requester, recorder::NullRecorder, spec::launch::LaunchSpec,
+    causes::causes,
+    clock::SystemClock,
+    event::requester::Requester,
+    recorder::NullRecorder,
+    spec::{launch::LaunchSpec, validate::check},
     state::stream::Stream,
 };
 use tokio::runtime;
 
 use crate::{
-    calls::apply::{grouped, plan},
+    calls::{
+        apply::{grouped, plan},
+        outcomes::outcome,
+    },
     error::ClientError,
-    failure::Failure,
+    failure::{Failure, error_text},
     fd_store::client::FdStoreClient,
     launches::LaunchFiles,
     place::{self, PlaceCheck},
-    protocol::{CallAnswer, FailureKind},
+    protocol::{Action, CallAnswer, FailureKind},
     recovery::LedgerSummary,
 };
 
@@ -27,6 +34,9 @@ use crate::{
 /// # Errors
 /// The ledger cannot be read, or a daemon would refuse the launches.
 pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) -> Result<CallAnswer, ClientError> {
+    if !dir.exists() {
+        return first_plan(&launches);
+    }
     let failed = |error: String| ClientError::Refused { kind: FailureKind::Failed, message: error, hint: None };
     let opened = Arc::new(LedgerDir::open(dir)?);
     let streams = streams_of(dir)?;
@@ -51,6 +61,14 @@ pub fn dry_run(dir: &Path, group: &str, launches: Vec<LaunchSpec>, rerun: bool) 
     let supervisor = unrecovered.survey(streams, is_ours).map_err(|error| failed(error.to_string()))?;
     let planned = plan(&supervisor, group, &grouped(launches, group), rerun, &Requester::default());
     planned.map_err(|Failure { kind, message, hint }| ClientError::Refused { kind, message, hint })
+}
+
+/// The plan where there is no ledger yet: each process is created.
+fn first_plan(launches: &[LaunchSpec]) -> Result<CallAnswer, ClientError> {
+    let refused = |message| ClientError::Refused { kind: FailureKind::Usage, message, hint: None };
+    launches.iter().try_for_each(check).map_err(refused)?;
+    Supervisor::check_together(launches).map_err(|error| refused(error_text(error)))?;
+    Ok(CallAnswer::Outcomes(launches.iter().map(|launch| outcome(&launch.spec.name, Action::Create)).collect()))
 }
 
 fn streams_of(dir: &Path) -> Result<Vec<Stream>, ClientError> {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use apm2_daemon::{
     ledger_settings::LedgerSettings,
-    protocol::{Action, CallAnswer, ClientRequest, Outcome, SentLaunch},
+    protocol::{ClientRequest, SentLaunch},
 };
 use apm2_model::spec::launch::LaunchSpec;
 use clap::ValueHint;
@@ -81,9 +81,6 @@ pub(crate) fn run(args: UpArgs, context: &Context) -> Result<i32, CliError> {
     let file = args.file.unwrap_or_else(|| DEFAULT_FILE.into());
     let Ecosystem { group, launches, ledger } = Ecosystem::read(&file)?;
     let dir = context.ledger_dir()?;
-    if args.dry_run && !dir.exists() {
-        return print_outcomes(&CallAnswer::Outcomes(launches.iter().map(created).collect()), context);
-    }
     if args.dry_run {
         // A dry run does not start a daemon.
         let Some(client) = connect(&dir)? else {
@@ -103,11 +100,6 @@ fn request(
     ledger: Option<LedgerSettings>,
 ) -> ClientRequest {
     ClientRequest::Apply { group, launches: launches.into_iter().map(SentLaunch).collect(), dry_run, rerun, ledger }
-}
-
-/// The change that `up` would make for `launch` if no process were supervised.
-fn created(launch: &LaunchSpec) -> Outcome {
-    Outcome { name: launch.spec.name.clone(), action: Action::Create, bytes: None, error: None, note: None }
 }
 
 #[cfg(test)]

@@ -34,10 +34,12 @@ pub(crate) fn headline(status: &InstanceStatus<'_>, chain: &Chain, zone: Zone) -
     let handle = &status.stream.handle;
     let since = chain.since.map_or_else(String::new, |since| format!(", since {}", zone.time(since.wall())));
     let (name, words) = (handle.display_name(), status::status(status, zone));
+    // "waits for its usage limit until 17:00" has its verb.
+    let words = if words.starts_with("waits ") { words } else { format!("is {words}") };
     let text = if status.is_doubtful() {
-        format!("{name} is {words}; the last recorded state is {}{since}.", handle.state.name())
+        format!("{name} {words}; the last recorded state is {}{since}.", handle.state.name())
     } else {
-        format!("{name} is {words}{since}.")
+        format!("{name} {words}{since}.")
     };
     escape(&text).into_owned()
 }

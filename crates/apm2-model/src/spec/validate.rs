@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use crate::spec::{
     config::{
-        agent::LIMIT_WAIT_MAX_MIN,
         log::{LogConfig, is_nowhere},
         restart::{RESTARTS_REMEMBERED_MAX, RestartConfig},
     },
@@ -56,15 +55,8 @@ pub fn check(launch: &LaunchSpec) -> Result<(), String> {
             "an agent needs a log of its stdout, from which its reports are read; leave out log.stdout".to_owned(),
         );
     }
-    if let Some(agent) = launch.spec.agent.as_ref().filter(|agent| agent.limit_wait_max < LIMIT_WAIT_MAX_MIN) {
-        return refuse(format!(
-            "limit_wait_max is {}; it is {} at least, since waits for limits use nothing of the restart budget",
-            humantime::format_duration(agent.limit_wait_max),
-            humantime::format_duration(LIMIT_WAIT_MAX_MIN)
-        ));
-    }
-    if let Some(account) = launch.spec.agent.as_ref().and_then(|agent| agent.account.as_ref()) {
-        check_name(account).or_else(|error| refuse(format!("the account of an agent: {error}")))?;
+    if let Some(agent) = &launch.spec.agent {
+        agent.validate(launch.spec.restart.policy).or_else(refuse)?;
     }
     if let Some(health) = &launch.spec.health {
         health.validate().or_else(refuse)?;

@@ -3,6 +3,7 @@
 pub mod address;
 pub mod agent;
 pub mod agent_budget;
+mod agent_check;
 pub mod agent_loop;
 pub mod agent_silence;
 pub mod credentials;
