@@ -228,6 +228,10 @@ fn a_backup_that_is_interrupted_leaves_the_one_before() {
         let to = private_dir();
         interrupted(to.path());
         assert!(matches!(restored(to.path()), Err(RestoreError::Incomplete { .. })), "{end}");
+        if let Ok(report) = verify(to.path(), &mut |_| {}) {
+            let is_whole = report.events == events.len() as u64;
+            assert_eq!(report.findings.is_empty(), is_whole, "{end}: it is not taken for a whole one");
+        }
         back_up(&dir, to.path()).unwrap();
         assert_ledger(&restored(to.path()).unwrap().1, &events);
     }

@@ -8,7 +8,8 @@
 //! Version 2 is written where the ledger has archives. The backup then has the base of the journal as `journal/base-<number>`, in
 //! addition to `journal/base`, which is replaced after this file.
 //!
-//! The file is replaced when all files of a backup are durable. So it always describes a backup that is complete.
+//! The file is replaced when all files of a backup are durable. So it always describes a backup that is complete, but for the first
+//! one: while that is made, the file has the number of events that it is to have, and 0 as the number of the last segment.
 
 use std::{io, path::Path};
 
@@ -44,14 +45,21 @@ pub(crate) enum HeadFileError {
 }
 
 impl BackupHead {
-    /// That of a directory in which the first backup was begun.
-    pub(crate) fn begun(ledger: Uuid) -> Self {
-        Self { ledger, head: Head { size: 0, chain: Chain::genesis(ledger) }, segment: 0, base: 0 }
+    /// That of a directory in which the first backup, which is to have the events of `complete`, was begun.
+    pub(crate) const fn begun(complete: Self) -> Self {
+        Self { segment: 0, base: 0, ..complete }
     }
 
     /// Whether a backup was completed.
     pub(crate) const fn is_complete(&self) -> bool {
         self.segment > 0
+    }
+
+    /// The number of events that the backup in `dir` has, or is to have, by its file; `None` if that is no backup of `ledger`. A first
+    /// backup that was interrupted has fewer.
+    pub(crate) fn expected_size(dir: &Path, ledger: Uuid) -> Option<u64> {
+        let head = Self::read(dir).ok()??;
+        (head.ledger == ledger).then_some(head.head.size)
     }
 
     /// Reads the file in the directory `backup`; `None` when there is none.

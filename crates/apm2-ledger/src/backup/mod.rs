@@ -119,7 +119,7 @@ fn backup_opened(
     let plan = Plan::find(&source, to, logs)?;
     check_disk(&plan, &source, to)?;
     if plan.previous.is_none() {
-        BackupHead::begun(source.head.ledger).write(to).map_err(BackupError::io(to.join(BACKUP_FILE)))?;
+        BackupHead::begun(source.head).write(to).map_err(BackupError::io(to.join(BACKUP_FILE)))?;
         dir::sync_names(to).map_err(BackupError::io(to))?;
     }
     let report = report_of(&plan, &source);

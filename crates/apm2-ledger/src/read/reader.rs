@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
+    backup::head_file::BackupHead,
     dir::{LedgerDir, without_journal},
     error::{OpenError, ReadError},
     head::Head,
@@ -52,8 +53,8 @@ pub struct Reader {
     head: Option<Head>,
     /// Whether the journal ends at `head` without damage.
     is_whole: bool,
-    /// The number of events that the ledger held before its journal was read, by its clean-shutdown mark and its extent
-    /// mark.
+    /// The number of events that the ledger held before its journal was read, by its clean-shutdown mark, its extent mark and
+    /// the file of a backup.
     known_size: u64,
     cancel: Option<Cancel>,
 }
@@ -93,7 +94,8 @@ impl Reader {
                 Ok(Ok(header)) => {
                     let reached =
                         extent.filter(|extent| extent.ledger == header.ledger).map_or(0, |extent| extent.size);
-                    known_size = known_size.max(reached);
+                    let in_backup = BackupHead::expected_size(dir.at(), header.ledger).unwrap_or(0);
+                    known_size = known_size.max(reached).max(in_backup);
                     break;
                 }
                 Ok(Err(_)) | Err(_) => {}

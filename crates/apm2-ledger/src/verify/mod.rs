@@ -16,6 +16,7 @@ use apm2_model::{
 use uuid::Uuid;
 
 use crate::{
+    backup::head_file::BackupHead,
     chain::Chain,
     dir::LedgerDir,
     error::{Damage, OpenError},
@@ -71,7 +72,7 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
         };
     }
     let (store, cancel) = (StoreFiles::read(dir), Cancel::default());
-    let extent_size = extent_size(dir);
+    let stated_size = stated_size(dir);
     // A second thread checks the store, which takes about as long as the check of the journal. If no thread can be created
     // (EAGAIN, pthread_create(3)), the store is not checked: sled would wait for threads of its own.
     let mut report = thread::scope(|scope| {
@@ -91,7 +92,7 @@ pub(crate) fn verify_opened(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64))
         }
         Ok::<_, OpenError>(report)
     })?;
-    add_missing_at_end(dir, extent_size, &mut report);
+    add_missing_at_end(dir, stated_size, &mut report);
     Ok(report)
 }
 
@@ -107,19 +108,19 @@ pub(crate) fn verify_journal(dir: &Arc<LedgerDir>, progress: &mut dyn FnMut(u64)
         }
         Err(error) => return Err(error),
     }
-    let extent_size = extent_size(dir);
+    let stated_size = stated_size(dir);
     let (verifier, count) = check_segments(dir, progress)?;
     let mut report = verifier.finish(count).0;
-    add_missing_at_end(dir, extent_size, &mut report);
+    add_missing_at_end(dir, stated_size, &mut report);
     Ok(report)
 }
 
 /// Adds a finding to a report without findings, if the ledger is known to have held more events.
-fn add_missing_at_end(dir: &LedgerDir, extent_size: Option<u64>, report: &mut VerifyReport) {
+fn add_missing_at_end(dir: &LedgerDir, stated_size: Option<u64>, report: &mut VerifyReport) {
     if report.findings.is_empty() {
         let at_close = clean_shutdown::size_at_close(dir.at()).filter(|_| !has_owner(dir));
         let missing = |known_size| missing_at_end(known_size, report.head.size);
-        report.findings.extend(missing(at_close).or_else(|| missing(extent_size)));
+        report.findings.extend(missing(at_close).or_else(|| missing(stated_size)));
     }
 }
 
@@ -157,13 +158,16 @@ fn missing_at_end(known_size: Option<u64>, journal: u64) -> Option<Finding> {
     Some(Finding { kind: FindingKind::Damage, first_seq: journal + 1, last_seq: store, message })
 }
 
-/// The number of events that the extent mark of the ledger in `dir` states. Must be read before the journal, which
-/// another process may extend meanwhile.
-fn extent_size(dir: &LedgerDir) -> Option<u64> {
-    let extent = extent::read(dir.at())?;
+/// The number of events that the extent mark of the ledger in `dir` states, or the file of a backup. Must be read before the journal,
+/// which another process may extend meanwhile.
+fn stated_size(dir: &LedgerDir) -> Option<u64> {
+    let extent = extent::read(dir.at());
     let all = segment_files(&dir.at().join(JOURNAL_DIR)).ok()?;
     let mut starts = all.iter().filter_map(|file| file.start().ok()?.ok());
-    starts.any(|start| start.ledger == extent.ledger).then_some(extent.size)
+    let by_extent = extent.filter(|extent| starts.any(|start| start.ledger == extent.ledger)).map(|extent| extent.size);
+    let ledger = all.iter().find_map(|file| Some(file.start().ok()?.ok()?.ledger));
+    let in_backup = ledger.and_then(|ledger| BackupHead::expected_size(dir.at(), ledger));
+    by_extent.max(in_backup)
 }
 
 /// The first segment in the directory `journal` whose number is at least `number`.
