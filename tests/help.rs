@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 31] = [
+const COMMANDS: [&str; 32] = [
     "run",
     "up",
     "down",
@@ -12,6 +12,7 @@ const COMMANDS: [&str; 31] = [
     "reload",
     "scale",
     "list",
+    "top",
     "show",
     "why",
     "diff",

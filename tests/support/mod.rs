@@ -3,12 +3,14 @@
 mod following;
 mod place;
 mod running;
+mod tmux;
 mod wait;
 
 pub(crate) use self::{
     following::Following,
     place::{Outcome, Place, finish, helpers_of},
     running::Running,
+    tmux::Tmux,
     wait::{gone, is_so_in_time, wait_until},
 };
 

@@ -1,6 +1,7 @@
 //! The context of a command: the ledger directory, the output format, and the current time.
 
 use std::{
+    collections::HashSet,
     io::{self, BufWriter, IsTerminal as _, Write},
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -15,7 +16,7 @@ use apm2_daemon::{
     reader::DaemonReader,
 };
 use apm2_ledger::{EventQuery, EventsQuestion, MissingArchive, OpenError, ReadLedger, Reader};
-use apm2_model::{clock::SystemClock, event::timestamp::Clock as _};
+use apm2_model::{clock::SystemClock, event::timestamp::Clock as _, spec::id::ProcessId};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -40,6 +41,7 @@ const INCOMPLETE_CODE: i32 = 4;
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The global options in their final form, with defaults applied.
+#[derive(Clone)]
 pub(crate) struct Context {
     ledger: Option<PathBuf>,
     pub(crate) format: Format,
@@ -203,11 +205,19 @@ impl Context {
         if !moment.is_present {
             return Ok(StatusContext::past(moment));
         }
-        let launched = apm2_daemon::launched(&self.ledger_dir()?).unwrap_or_else(|error| {
+        let launched = self.launched()?;
+        Ok(StatusContext { moment, supervision: Some(supervision), launched, recorded_until })
+    }
+
+    /// The ids of the processes that the current daemon or the next daemon supervises; `None` when unknown.
+    ///
+    /// # Errors
+    /// No directory of a ledger is known.
+    pub(crate) fn launched(&self) -> Result<Option<HashSet<ProcessId>>, CliError> {
+        Ok(apm2_daemon::launched(&self.ledger_dir()?).unwrap_or_else(|error| {
             self.remark(|| format!("the launch files cannot be read: {error}"));
             None
-        });
-        Ok(StatusContext { moment, supervision: Some(supervision), launched, recorded_until })
+        }))
     }
 
     /// Opens the ledger read-only, without a daemon.

@@ -151,15 +151,29 @@ pub(crate) fn retry<T, E>(
 }
 
 /// Sends a request to the daemon of the ledger in `dir`. Starts a daemon if none runs. If a daemon ends before it
-/// answers, sends the request to the next daemon, unless this could carry out the request twice.
+/// answers, sends the request to the next daemon, unless this could carry out the request twice. Prints progress to a
+/// terminal while it waits.
 ///
 /// # Errors
 /// The daemon refuses the request, or no daemon answers.
 pub(crate) fn order(dir: &Path, request: ClientRequest, reason: Option<String>) -> Result<CallAnswer, CliError> {
+    order_with(dir, request, reason, say_done)
+}
+
+/// Like [`order`], and calls `done` with each outcome that the daemon reports before the final answer.
+///
+/// # Errors
+/// Those of [`order`].
+pub(crate) fn order_with(
+    dir: &Path,
+    request: ClientRequest,
+    reason: Option<String>,
+    done: impl Fn(&Outcome),
+) -> Result<CallAnswer, CliError> {
     let began = Instant::now();
     let attempt = || {
         let client = connect_or_start(dir).map_err(AttemptError::Connecting)?;
-        answered(client, &request, reason.clone(), say_done).map_err(AttemptError::Asking)
+        answered(client, &request, reason.clone(), &done).map_err(AttemptError::Asking)
     };
     let answer = retry(ASK_POLL, attempt, |failed| match failed {
         AttemptError::Connecting(_) => false,

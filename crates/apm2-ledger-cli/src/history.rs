@@ -146,7 +146,7 @@ impl Run {
 }
 
 /// The runs that begin in these events of one stream.
-fn runs_of(events: &[Event]) -> Vec<Run> {
+pub(crate) fn runs_of(events: &[Event]) -> Vec<Run> {
     let mut runs: Vec<Run> = Vec::new();
     for event in events {
         if let EventKind::StartRequested { trigger } = event.kind {

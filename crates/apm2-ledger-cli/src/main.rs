@@ -31,6 +31,7 @@ mod status;
 mod steps;
 mod terminal;
 mod time;
+mod top;
 mod usage;
 mod utf8;
 mod view;

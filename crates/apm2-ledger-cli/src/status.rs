@@ -56,8 +56,9 @@ impl KernelState {
         }
     }
 
-    /// Checks a process in `/proc`. All commands use this function.
-    fn of(identity: &ProcessIdentity) -> Self {
+    /// Checks a process in `/proc`. All commands use this function. A process of unknown identity cannot be checked.
+    pub(crate) fn of(identity: Option<&ProcessIdentity>) -> Self {
+        let Some(identity) = identity else { return Self::Elsewhere };
         if identity.boot_id.is_nil() || identity.boot_id != boot_id() {
             return Self::Elsewhere;
         }
@@ -70,7 +71,7 @@ impl KernelState {
 }
 
 /// The facts that are needed to display a moment, in addition to the recorded events.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct StatusContext {
     /// The moment that is displayed.
     pub(crate) moment: Moment,
@@ -95,16 +96,23 @@ impl StatusContext {
         !stream.unregistered && (stream.is_open() || is_launched())
     }
 
-    /// The displayed state of `stream`.
-    pub(crate) fn status<'a>(&self, stream: &'a Stream) -> InstanceStatus<'a> {
-        let is_kept = self.is_kept(stream);
-        let observed = match self.supervision {
+    /// Looks up in `/proc` what the kernel reports about the process of `stream`; `None` when the record is enough.
+    pub(crate) fn observe(&self, stream: &Stream) -> Option<KernelState> {
+        match self.supervision {
             None | Some(Supervision::Answered) => None,
             Some(Supervision::Unanswered | Supervision::Absent) if stream.handle.state.has_exited() => None,
-            Some(Supervision::Unanswered | Supervision::Absent) => {
-                Some(stream.identity.as_ref().map_or(KernelState::Elsewhere, KernelState::of))
-            }
-        };
+            Some(Supervision::Unanswered | Supervision::Absent) => Some(KernelState::of(stream.identity.as_ref())),
+        }
+    }
+
+    /// The displayed state of `stream`.
+    pub(crate) fn status<'a>(&self, stream: &'a Stream) -> InstanceStatus<'a> {
+        self.observed_status(stream, self.observe(stream))
+    }
+
+    /// The displayed state of `stream`, about whose process the kernel reports `observed`. Reads nothing.
+    pub(crate) fn observed_status<'a>(&self, stream: &'a Stream, observed: Option<KernelState>) -> InstanceStatus<'a> {
+        let is_kept = self.is_kept(stream);
         InstanceStatus {
             stream,
             now: self.moment.now,

@@ -26,6 +26,7 @@ pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod tail;
+pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod verify;
 pub(crate) mod why;
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Reload(control::ReloadArgs),
     Scale(control::ScaleArgs),
     List(list::ListArgs),
+    #[command(visible_alias = "ui")]
+    Top(top::TopArgs),
     Show(show::ShowArgs),
     Why(why::WhyArgs),
     Diff(diff::DiffArgs),
@@ -90,6 +93,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Daemon(args) => daemon::run(args, context),
         Command::Keeper(args) => daemon::keeper(&args, context),
         Command::List(args) => list::run(&args, context),
+        Command::Top(args) => top::run(&args, context),
         Command::Show(args) => show::run(&args, context),
         Command::Why(args) => why::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),

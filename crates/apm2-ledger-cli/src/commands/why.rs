@@ -11,7 +11,7 @@ use crate::{
     options::Format,
     render,
     source::{LedgerSource, ReadFailure},
-    status::{InstanceStatus, KernelState, Supervision},
+    status::InstanceStatus,
     terminal::say,
     time::At,
     view::{
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &WhyArgs, context: &Context) -> Result<i32, CliError> {
     let (evidence, moment, recorded_until) = read;
     let status_context = context.status_context(moment, supervision, recorded_until)?;
     let status = status_context.status(&evidence.stream);
-    print(&chain(&evidence, unwatched(&status)), &status, context)?;
+    print(&chain(&evidence, UnwatchedProcess::of(&status)), &status, context)?;
     if let Some(warning) = status_context.warning(std::slice::from_ref(&status)) {
         say(&warning);
     }
@@ -72,19 +72,6 @@ fn read(
     let evidence = Evidence::read(source, id, moment.seq.min(end))?;
     let evidence = evidence.ok_or_else(|| not_yet(&args.id, moment.seq))?;
     Ok((evidence, moment, source.recorded_until()?))
-}
-
-/// What is known of the process, if no daemon answers and the state may have changed since.
-fn unwatched(status: &InstanceStatus<'_>) -> Option<UnwatchedProcess> {
-    match status.observed {
-        Some(KernelState::Alive) => Some(UnwatchedProcess::Alive),
-        Some(KernelState::Gone) => Some(UnwatchedProcess::Gone),
-        Some(KernelState::Elsewhere | KernelState::Unseen) => Some(UnwatchedProcess::Unknown),
-        None if status.supervision == Some(Supervision::Absent) && status.restart.is_some() => {
-            Some(UnwatchedProcess::AwaitsRestart)
-        }
-        None => None,
-    }
 }
 
 fn print(chain: &Chain, status: &InstanceStatus<'_>, context: &Context) -> Result<(), CliError> {

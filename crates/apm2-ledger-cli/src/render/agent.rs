@@ -12,6 +12,7 @@ use apm2_model::{
         usage::TokenUsage,
     },
     spec::config::reaction::Reaction,
+    state::agent::AgentState,
 };
 
 use crate::{
@@ -164,6 +165,21 @@ pub(crate) const fn failure(class: FailureClass) -> &'static str {
         FailureClass::ResumeInvalid => "its session cannot be resumed",
         FailureClass::Permission => "it was not permitted to do what it needed",
         FailureClass::Unknown => "why is not known",
+    }
+}
+
+/// What an agent does, or how it ended.
+pub(crate) fn doing(agent: &AgentState) -> String {
+    let class = agent.end.and_then(|end| end.class).map(failure);
+    match (agent.phase, agent.tool(), agent.end) {
+        (AgentPhase::Starting, ..) => "starts".to_owned(),
+        (AgentPhase::Model, ..) => "waits for its model".to_owned(),
+        (AgentPhase::Tool, Some(call), _) => format!("in tool {}", call.tool),
+        (AgentPhase::Tool, None, _) => "in a tool".to_owned(),
+        (AgentPhase::Finished, _, Some(end)) => {
+            format!("{}{}", end.outcome.name(), class.map(|class| format!(": {class}")).unwrap_or_default())
+        }
+        (AgentPhase::Finished, _, None) => "finished".to_owned(),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn line(step: &Step, name: Option<&str>, layout: Layout) -> String {
 }
 
 /// The kind of the event. For a transition, also the states before and after the event.
-fn name(step: &Step) -> String {
+pub(crate) fn name(step: &Step) -> String {
     match step.transition {
         Some((from, to)) => format!("{from} -> {to}"),
         None => step.event.kind.name().to_owned(),
@@ -73,7 +73,7 @@ fn name(step: &Step) -> String {
 }
 
 /// The details of the event, and the recorded reason.
-fn details(event: &Event, zone: Zone) -> String {
+pub(crate) fn details(event: &Event, zone: Zone) -> String {
     let own = of_kind(&event.kind, zone);
     match &event.reason {
         None => own,

@@ -6,7 +6,7 @@ use std::{
 };
 
 use apm2_model::{
-    event::{agent::event::AgentPhase, exit::RunEnd, timestamp::Timestamp},
+    event::{exit::RunEnd, timestamp::Timestamp},
     spec::{
         ProcessSpec,
         config::restart::{BackoffConfig, RestartPolicy},
@@ -180,17 +180,7 @@ fn agent_facts(agent: &AgentState, now: DateTime<Utc>) -> Vec<(&'static str, Str
     }
     let ago = (now - agent.reported_at.wall()).to_std().unwrap_or_default();
     let ago = words::duration(Duration::from_secs(ago.as_secs()));
-    let class = agent.end.and_then(|end| end.class).map(render::agent::failure);
-    let doing = match (agent.phase, agent.tool(), agent.end) {
-        (AgentPhase::Starting, ..) => "starts".to_owned(),
-        (AgentPhase::Model, ..) => "waits for its model".to_owned(),
-        (AgentPhase::Tool, Some(call), _) => format!("in tool {}", call.tool),
-        (AgentPhase::Tool, None, _) => "in a tool".to_owned(),
-        (AgentPhase::Finished, _, Some(end)) => {
-            format!("{}{}", end.outcome.name(), class.map(|class| format!(": {class}")).unwrap_or_default())
-        }
-        (AgentPhase::Finished, _, None) => "finished".to_owned(),
-    };
+    let doing = render::agent::doing(agent);
     facts.push(("agent", format!("{doing}; last report {ago} ago")));
     let all = agent.all;
     let (turns, tools) = (counted(u64::from(all.turns), "turn"), counted(u64::from(all.tool_calls), "tool call"));

@@ -46,6 +46,26 @@ pub(crate) fn status(status: &InstanceStatus<'_>, zone: Zone) -> String {
     }
 }
 
+/// The displayed state in few columns, for narrow lists: a restart that is due is an arrow with the time until it.
+pub(crate) fn short_status(status: &InstanceStatus<'_>, zone: Zone) -> String {
+    let stream = status.stream;
+    let state = state(stream);
+    match (status.observed, status.restart) {
+        (Some(KernelState::Gone), _) => "gone".to_owned(),
+        (Some(KernelState::Elsewhere | KernelState::Unseen), _) => "unknown".to_owned(),
+        (Some(KernelState::Alive), _) if status.supervision == Some(Supervision::Absent) => "unsupervised".to_owned(),
+        (Some(KernelState::Alive), _) => format!("{state}?"),
+        (None, Some(restart)) if stream.waits_for_limit() => format!("limit, {}", zone.time_of_day(restart.at)),
+        (None, Some(restart)) => format!("{state} ↻{}", duration(coarse(restart.left)).replace(' ', "")),
+        (None, None) if let Some(RestartRule::AgentStopped { finding }) = stream.gave_up => {
+            format!("stopped: {finding}")
+        }
+        (None, None) if stream.gave_up.is_some() => state.replacen(stream.handle.state.name(), "gave up", 1),
+        (None, None) if stream.unregistered => format!("{state} removed"),
+        (None, None) => state,
+    }
+}
+
 /// The duration in seconds for display. A duration of more than one second is rounded up to whole seconds.
 fn coarse(duration: Duration) -> Duration {
     let seconds = duration.as_secs();

@@ -43,6 +43,15 @@ impl Zone {
         }
     }
 
+    /// Formats a time to the second without its offset: the time of day, after the date if that is not the day of `now`.
+    pub(crate) fn short_time(self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
+        let form = if self.day(time) == self.day(now) { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        match self {
+            Self::Utc => time.format(form).to_string(),
+            Self::Local => time.with_timezone(&Local).format(form).to_string(),
+        }
+    }
+
     /// The calendar day of a time.
     pub(crate) fn day(self, time: DateTime<Utc>) -> NaiveDate {
         match self {

@@ -10,7 +10,7 @@ pub(crate) struct Seqs {
 }
 
 /// A notice about the whole result. An intact ledger has no notice.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Notice {
     kind: &'static str,
     seqs: Seqs,

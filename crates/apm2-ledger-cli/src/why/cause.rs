@@ -15,6 +15,8 @@ use apm2_model::{
     spec::config::restart::RestartPolicy,
 };
 
+use crate::status::{InstanceStatus, KernelState, Supervision};
+
 /// One cause in the chain that led to the state of an instance.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Cause {
@@ -253,4 +255,19 @@ pub(crate) enum UnwatchedProcess {
     Unknown,
     /// There is no process: the instance waits for a restart.
     AwaitsRestart,
+}
+
+impl UnwatchedProcess {
+    /// What is known of the process, if no daemon answers and the state may have changed since.
+    pub(crate) fn of(status: &InstanceStatus<'_>) -> Option<Self> {
+        match status.observed {
+            Some(KernelState::Alive) => Some(Self::Alive),
+            Some(KernelState::Gone) => Some(Self::Gone),
+            Some(KernelState::Elsewhere | KernelState::Unseen) => Some(Self::Unknown),
+            None if status.supervision == Some(Supervision::Absent) && status.restart.is_some() => {
+                Some(Self::AwaitsRestart)
+            }
+            None => None,
+        }
+    }
 }
