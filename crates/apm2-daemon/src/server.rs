@@ -49,6 +49,10 @@ use crate::{
     watch::watch_place,
 };
 
+/// How long a blocking thread waits for work before it ends. Each has touched about 50 KiB of memory, and after the start of many
+/// processes there are more than 60.
+const IDLE_THREAD_MAX: Duration = Duration::from_secs(2);
+
 /// Number of worker threads of the async runtime.
 const WORKERS: usize = 2;
 
@@ -79,6 +83,7 @@ pub fn serve(options: &DaemonOptions, log: &DaemonLog) -> Result<(), DaemonError
     let workers = runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(blocking::THREADS_MAX + READS_MAX)
+        .thread_keep_alive(IDLE_THREAD_MAX)
         .thread_name("apm2-daemon")
         .enable_all()
         .build()
