@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 32] = [
+const COMMANDS: [&str; 33] = [
     "run",
     "up",
     "down",
@@ -17,6 +17,7 @@ const COMMANDS: [&str; 32] = [
     "why",
     "diff",
     "stats",
+    "timeline",
     "cost",
     "sessions",
     "logs",

@@ -79,6 +79,7 @@ mod stats;
 mod stops;
 mod supervised;
 mod terminal;
+mod timeline;
 mod top;
 mod typed_text;
 mod unobserved_end;

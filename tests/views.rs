@@ -50,6 +50,51 @@ fn list_filtered() {
     insta::assert_snapshot!(view(&["list", "--at", NOW, "--name", "web", "--state", "running"]));
 }
 
+/// The timeline of the fixed ledger until a fixed time.
+fn timeline(more: &[&str]) -> String {
+    view(&[&["timeline", "--until", NOW], more].concat())
+}
+
+#[test]
+fn timeline_of_60_columns() {
+    insta::assert_snapshot!(timeline(&["--width", "60"]));
+}
+
+#[test]
+fn timeline_of_80_columns() {
+    insta::assert_snapshot!(timeline(&["--width", "80"]));
+}
+
+#[test]
+fn timeline_of_120_columns() {
+    insta::assert_snapshot!(timeline(&["--width", "120"]));
+}
+
+#[test]
+fn timeline_of_200_columns() {
+    insta::assert_snapshot!(timeline(&["--width", "200"]));
+}
+
+#[test]
+fn timeline_in_ascii() {
+    insta::assert_snapshot!(timeline(&["--width", "80", "--ascii"]));
+}
+
+#[test]
+fn timeline_in_colour() {
+    insta::assert_snapshot!(timeline(&["--width", "60", "--color", "always"]).replace('\x1b', "ESC"));
+}
+
+#[test]
+fn timeline_json() {
+    insta::assert_snapshot!(timeline(&["--width", "40", "--format", "json"]));
+}
+
+#[test]
+fn timeline_svg() {
+    insta::assert_snapshot!(timeline(&["--width", "40", "--format", "svg"]));
+}
+
 #[test]
 fn show_table() {
     insta::assert_snapshot!(view(&["show", "build"]));

@@ -25,7 +25,7 @@ use crate::{
     error::CliError,
     ledger_dir::default_dir,
     moment::Moment,
-    options::{Format, GlobalArgs},
+    options::{Format, FormatArg, GlobalArgs},
     render::{color, table::Layout, zone::Zone},
     source::{LedgerSource, ReadFailure},
     status::{StatusContext, Supervision},
@@ -45,6 +45,8 @@ const DAEMON_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) struct Context {
     ledger: Option<PathBuf>,
     pub(crate) format: Format,
+    /// Whether a picture is asked for in place of text (`--format svg`).
+    pub(crate) is_svg: bool,
     pub(crate) layout: Layout,
     pub(crate) verbose: bool,
     offline: bool,
@@ -72,7 +74,8 @@ impl Context {
             .filter(|width| *width > 0);
         Self {
             ledger: global.ledger.clone().or_else(default_dir),
-            format: global.format,
+            format: global.format.into(),
+            is_svg: global.format == FormatArg::Svg,
             layout: Layout { width_columns, color: color::wanted(global.color), zone: Zone::of(is_terminal) },
             verbose: global.verbose,
             offline: global.offline,

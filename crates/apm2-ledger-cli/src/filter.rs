@@ -35,7 +35,7 @@ pub(crate) struct EventFilter {
     exit: Vec<EndFilter>,
     /// Only events after this: a time or the sequence number of an event
     #[arg(long, value_name = "TIME|SEQ")]
-    since: Option<At>,
+    pub(crate) since: Option<At>,
     /// Only events up to this: a time or the sequence number of an event
     #[arg(long, visible_alias = "at", value_name = "TIME|SEQ")]
     pub(crate) until: Option<At>,
@@ -52,14 +52,7 @@ pub(crate) struct ChosenEvents {
 impl EventFilter {
     /// Whether every event is chosen.
     pub(crate) const fn is_empty(&self) -> bool {
-        let Self { types, state, actor, run, exit, since, until } = self;
-        types.is_empty()
-            && state.is_empty()
-            && actor.is_empty()
-            && run.is_none()
-            && exit.is_empty()
-            && since.is_none()
-            && until.is_none()
+        self.has_times_only() && self.since.is_none() && self.until.is_none()
     }
 
     pub(crate) const fn has_beginning(&self) -> bool {
@@ -85,8 +78,14 @@ impl EventFilter {
         Ok(ChosenEvents { query, seqs })
     }
 
+    /// Whether the events of every kind, actor, run and end are chosen.
+    pub(crate) const fn has_times_only(&self) -> bool {
+        let Self { types, state, actor, run, exit, since: _, until: _ } = self;
+        types.is_empty() && state.is_empty() && actor.is_empty() && run.is_none() && exit.is_empty()
+    }
+
     /// The filter without its processes and times.
-    fn query(&self) -> EventQuery {
+    pub(crate) fn query(&self) -> EventQuery {
         let kinds = |names: &[String]| KindSet::named(names.iter().map(String::as_str));
         // Both options are filters for the kind.
         let kinds = match (self.types.as_slice(), self.state.as_slice()) {

@@ -23,6 +23,7 @@ mod moment;
 mod options;
 mod outcomes;
 mod panic;
+mod period_lanes;
 mod progress;
 mod render;
 mod source;

@@ -14,7 +14,7 @@ pub(crate) struct GlobalArgs {
     pub(crate) ledger: Option<PathBuf>,
     /// Output format
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t)]
-    pub(crate) format: Format,
+    pub(crate) format: FormatArg,
     /// When to use colour; NO_COLOR is honoured
     #[arg(long, global = true, value_enum, value_name = "WHEN", default_value_t)]
     pub(crate) color: When,
@@ -26,16 +26,41 @@ pub(crate) struct GlobalArgs {
     pub(crate) offline: bool,
 }
 
-/// The form of a result.
+/// The value of `--format`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+pub(crate) enum FormatArg {
     /// Human-readable tables
     #[default]
+    #[value(alias = "text")]
     Table,
     /// One JSON document
     Json,
     /// One JSON object per line
     Jsonl,
+    /// A picture, of `timeline` only
+    #[value(hide = true)]
+    Svg,
+}
+
+/// The form of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Human-readable tables.
+    Table,
+    /// One JSON document.
+    Json,
+    /// One JSON object per line.
+    Jsonl,
+}
+
+impl From<FormatArg> for Format {
+    fn from(arg: FormatArg) -> Self {
+        match arg {
+            FormatArg::Table | FormatArg::Svg => Self::Table,
+            FormatArg::Json => Self::Json,
+            FormatArg::Jsonl => Self::Jsonl,
+        }
+    }
 }
 
 /// When to use colour.

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use apm2_daemon::{client::ClientError, reader::DaemonReader};
 use apm2_ledger::{
-    Direction, EventsQuestion, FindError, Found, LedgerHead, MissingArchive, ReadError, ReadLedger, Reader,
+    Direction, EventQuery, EventsQuestion, FindError, Found, LedgerHead, MissingArchive, ReadError, ReadLedger, Reader,
     StatesQuestion, StreamAt,
 };
 use apm2_model::{
@@ -221,6 +221,13 @@ impl LedgerSource {
             }
         }
         Ok(needed)
+    }
+
+    /// The first event of these streams, or of all, up to event `last`.
+    pub(crate) fn first_event(&self, streams: &[StreamId], last: u64) -> Result<Option<Event>, ReadFailure> {
+        let query = EventQuery { streams: streams.to_vec(), ..EventQuery::default() };
+        let question = EventsQuestion { max: 1, ..EventsQuestion::all(query, (1, last)) };
+        Ok(self.events_in_order(&question)?.pop())
     }
 
     /// The states that answer `question`.

@@ -26,6 +26,7 @@ pub(crate) mod sessions;
 pub(crate) mod show;
 pub(crate) mod stats;
 pub(crate) mod tail;
+pub(crate) mod timeline;
 pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod verify;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
     Why(why::WhyArgs),
     Diff(diff::DiffArgs),
     Stats(stats::StatsArgs),
+    Timeline(timeline::TimelineArgs),
     Cost(cost::CostArgs),
     Sessions(sessions::SessionsArgs),
     Logs(logs::LogsArgs),
@@ -79,6 +81,9 @@ pub(crate) enum Command {
 /// # Errors
 /// See [`CliError`].
 pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliError> {
+    if context.is_svg && !matches!(command, Command::Timeline(_)) {
+        return Err(CliError::usage("only `timeline` has `--format svg`"));
+    }
     match command {
         Command::Run(args) => run::run(args, context),
         Command::Up(args) => up::run(args, context),
@@ -98,6 +103,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Why(args) => why::run(&args, context),
         Command::Diff(args) => diff::run(&args, context),
         Command::Stats(args) => stats::run(&args, context),
+        Command::Timeline(args) => timeline::run(&args, context),
         Command::Cost(args) => cost::run(&args, context),
         Command::Sessions(args) => sessions::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),

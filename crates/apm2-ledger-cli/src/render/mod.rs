@@ -16,6 +16,7 @@ pub(crate) mod sparkline;
 pub(crate) mod stats;
 pub(crate) mod status;
 pub(crate) mod table;
+pub(crate) mod timeline;
 pub(crate) mod why;
 pub(crate) mod words;
 pub(crate) mod wrap;

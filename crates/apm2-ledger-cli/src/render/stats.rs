@@ -140,12 +140,15 @@ pub(crate) fn interval(from: Timestamp, to: Timestamp, layout: Layout) -> String
 fn ends(one: &InstanceStatistics, state: EndState) -> String {
     let mut causes: Vec<_> = one.runs.ends.iter().filter(|((found, _), _)| *found == state).collect();
     causes.sort_by_key(|((_, cause), count)| (std::cmp::Reverse(**count), *cause));
-    let causes: Vec<_> =
-        causes.into_iter().map(|((_, cause), count)| format!("{} × {}", words::count(*count), text(*cause))).collect();
+    let causes: Vec<_> = causes
+        .into_iter()
+        .map(|((_, cause), count)| format!("{} × {}", words::count(*count), end_words(*cause)))
+        .collect();
     format!("{}: {}", counted(one.runs.ended(state), "time"), causes.join(", "))
 }
 
-fn text(cause: EndCause) -> String {
+/// The end of a run, in words.
+pub(crate) fn end_words(cause: EndCause) -> String {
     match cause {
         EndCause::Code(code) => format!("exit code {code}"),
         EndCause::Signal(signal) => signal.to_string(),
@@ -168,6 +171,7 @@ fn percent(centipercent: u64) -> String {
     format!("{}.{}%", centipercent / 100, centipercent % 100 / 10)
 }
 
-fn nanos(nanos: u64) -> String {
+/// Nanoseconds as a duration in words.
+pub(crate) fn nanos(nanos: u64) -> String {
     words::duration(Duration::from_nanos(nanos))
 }

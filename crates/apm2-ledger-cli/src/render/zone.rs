@@ -46,9 +46,30 @@ impl Zone {
     /// Formats a time to the second without its offset: the time of day, after the date if that is not the day of `now`.
     pub(crate) fn short_time(self, time: DateTime<Utc>, now: DateTime<Utc>) -> String {
         let form = if self.day(time) == self.day(now) { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" };
+        self.formatted(time, form)
+    }
+
+    /// Formats a time with `form`, as in strftime(3).
+    pub(crate) fn formatted(self, time: DateTime<Utc>, form: &str) -> String {
         match self {
             Self::Utc => time.format(form).to_string(),
             Self::Local => time.with_timezone(&Local).format(form).to_string(),
+        }
+    }
+
+    /// The difference from UTC at a time, in seconds.
+    pub(crate) fn offset_secs(self, time: DateTime<Utc>) -> i32 {
+        match self {
+            Self::Utc => 0,
+            Self::Local => time.with_timezone(&Local).offset().local_minus_utc(),
+        }
+    }
+
+    /// The name of the zone at a time: `UTC`, or the offset from it.
+    pub(crate) fn name(self, time: DateTime<Utc>) -> String {
+        match self {
+            Self::Utc => "UTC".to_owned(),
+            Self::Local => self.formatted(time, "%:z"),
         }
     }
 

@@ -63,11 +63,7 @@ impl Period {
         let to_stamp = if to.is_present { SystemClock.now() } else { stamp_at(source, to, last)? };
         let from = match from {
             Some(from) => stamp_at(source, from, from.seq)?,
-            None => {
-                let query = EventQuery { streams: streams.to_vec(), ..EventQuery::default() };
-                let question = EventsQuestion { max: 1, ..EventsQuestion::all(query, (1, last)) };
-                source.events_in_order(&question)?.first().map_or(to_stamp, |event| event.stamp)
-            }
+            None => source.first_event(streams, last)?.map_or(to_stamp, |event| event.stamp),
         };
         Ok(Self { from, to: to_stamp, seqs: (first, last) })
     }

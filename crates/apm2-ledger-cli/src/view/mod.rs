@@ -18,6 +18,7 @@ pub(crate) mod salvage;
 pub(crate) mod sessions;
 pub(crate) mod spec;
 pub(crate) mod stats;
+pub(crate) mod timeline;
 pub(crate) mod why;
 
 use chrono::{DateTime, SecondsFormat, Utc};

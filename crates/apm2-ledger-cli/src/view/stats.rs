@@ -124,7 +124,18 @@ impl<'a> InstanceStatsView<'a> {
     }
 }
 
-const NANOS_PER_MS: u64 = 1_000_000;
+/// The name of the cause, the exit code and the signal.
+pub(crate) const fn cause_view(cause: EndCause) -> (&'static str, Option<i32>, Option<Signal>) {
+    match cause {
+        EndCause::Code(code) => ("exit", Some(code), None),
+        EndCause::Signal(signal) => ("signal", None, Some(signal)),
+        EndCause::Unknown => ("unknown", None, None),
+        EndCause::SpawnFailed => ("spawn_failed", None, None),
+        EndCause::NeverConfirmed => ("never_confirmed", None, None),
+    }
+}
+
+pub(crate) const NANOS_PER_MS: u64 = 1_000_000;
 
 /// Hundredths of a percent as percent.
 fn percent(centipercent: u64) -> f64 {
@@ -138,13 +149,7 @@ impl EndView {
             EndState::Crashed => "crashed",
             EndState::Terminated => "terminated",
         };
-        let (cause, exit_code, signal) = match cause {
-            EndCause::Code(code) => ("exit", Some(code), None),
-            EndCause::Signal(signal) => ("signal", None, Some(signal)),
-            EndCause::Unknown => ("unknown", None, None),
-            EndCause::SpawnFailed => ("spawn_failed", None, None),
-            EndCause::NeverConfirmed => ("never_confirmed", None, None),
-        };
+        let (cause, exit_code, signal) = cause_view(cause);
         Self { state, cause, exit_code, signal, count }
     }
 }

@@ -1,0 +1,178 @@
+//! The command `timeline`: real processes and a killed daemon, in each way of reading.
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr as _;
+
+use crate::support::{Place, gone, send, wait_until};
+
+const NIGHT: &str = "
+[[process]]
+name = 'steady'
+command = 'sleep'
+args = ['1000']
+
+[[process]]
+name = 'fails'
+command = 'sh'
+args = ['-c', 'exit 3']
+restart = { policy = 'on-failure', max_restarts = 2, backoff = { fixed = { delay = '10ms' } } }
+
+[[process]]
+name = 'taken'
+command = 'sleep'
+args = ['1001']
+restart = { policy = 'always', backoff = { fixed = { delay = '10ms' } } }
+";
+
+fn lane<'a>(timeline: &'a Value, name: &str) -> &'a Value {
+    let all = timeline["processes"].as_array().unwrap();
+    all.iter().find(|process| process["display_name"] == name).unwrap_or_else(|| panic!("no {name} in {timeline}"))
+}
+
+/// A night in which the daemon is killed, `taken` ends while none runs, and the next daemon restarts it.
+fn night() -> Place {
+    let place = Place::new();
+    std::fs::write(place.path("ecosystem.toml"), NIGHT).unwrap();
+    place.run(&["up"]).left_with(1);
+    wait_until("the policy gives up", || place.types("fails").contains(&"restart_refused".to_owned()).then_some(()));
+    let taken = place.pid_of("taken");
+    place.kill_daemon();
+    send(taken, Signal::SIGKILL);
+    wait_until("the process has ended", || gone(taken).then_some(()));
+    place.run(&["start", "steady", "--reason", "after the crash"]);
+    wait_until("the next daemon restarts it", || {
+        let restarts = place.json(&["list", "--name", "taken"])[0]["restart_count"].clone();
+        (restarts == 1).then_some(())
+    });
+    place
+}
+
+#[test]
+fn a_night_with_a_killed_daemon_is_drawn() {
+    let place = night();
+    let timeline = place.json(&["timeline"]);
+    let [gap] = timeline["unwatched"].as_array().unwrap().as_slice() else { panic!("{timeline}") };
+    assert_eq!((&gap["cause"], &gap["is_open"]), (&json!("died"), &json!(false)));
+    let [steady, fails, taken] = ["steady", "fails", "taken"].map(|name| lane(&timeline, name));
+    assert_eq!((&steady["state"], &steady["marks"]["crash"]), (&json!("running"), &Value::Null));
+    assert_eq!((&fails["state"], &fails["gave_up"]), (&json!("crashed"), &json!(true)));
+    assert_eq!((&fails["marks"]["crash"], &fails["marks"]["refusal"]), (&json!(3), &json!(1)));
+    assert_eq!(
+        (&taken["state"], &taken["restarts"], &taken["outages"]["count"]),
+        (&json!("running"), &json!(1), &json!(1))
+    );
+    let figures = &timeline["figures"];
+    assert_eq!(
+        (&figures["first_death"]["name"], &figures["most_restarts"]["name"]),
+        (&json!("fails"), &json!("fails"))
+    );
+    assert_eq!(
+        (&figures["down"][0]["name"], &figures["alive"], &figures["crashes"]),
+        (&json!("fails"), &json!(2), &json!(4))
+    );
+    let text = place.run(&["timeline", "--width", "100"]).succeeded().stdout;
+    for part in
+        ["fails", "⊘", "gave up", "╱ no daemon ran", "no daemon ", "it died", "first to fail", "still down", "alive"]
+    {
+        assert!(text.contains(part), "{part:?} in {text}");
+    }
+    assert!(text.contains("by people"), "{text}");
+
+    // Without a daemon, the last gap is open; with --until before that, it is not.
+    let last = place.json(&["tail", "-n", "1"])[0]["seq"].to_string();
+    place.kill_daemon();
+    let after = place.json(&["timeline"]);
+    let gaps = after["unwatched"].as_array().unwrap();
+    assert_eq!((gaps.len(), &gaps[1]["is_open"]), (2, &json!(true)), "{after}");
+    assert!(place.run(&["timeline"]).succeeded().stdout.contains("not running"));
+    place.run(&["start", "steady"]);
+    let before = place.json(&["timeline", "--until", &last]);
+    assert_eq!(before["unwatched"].as_array().unwrap().len(), 1, "{before}");
+}
+
+#[test]
+fn each_way_of_reading_gives_the_same_timeline() {
+    let place = night();
+    let last = place.json(&["tail", "-n", "1"])[0]["seq"].to_string();
+    let middle = place.json(&["tail", "-n", "1", "--type", "supervisor_started"])[0]["seq"].to_string();
+    for args in [
+        &["timeline", "--until", &last][..],
+        &["timeline", "taken", "fails", "--until", &last],
+        &["timeline", "--since", &middle, "--until", &last],
+        &["timeline", "--since", "12", "--until", &middle],
+        &["timeline", "--exit", "SIGKILL", "--until", &last],
+    ] {
+        let mut ways = [args.to_vec(), [&["--offline"], args].concat()].map(|args| place.json(&args));
+        let [online, offline] = &mut ways;
+        assert_eq!(online, offline, "{args:?}");
+    }
+}
+
+#[test]
+fn filters_choose_processes() {
+    let place = night();
+    let names = |args: &[&str]| -> Vec<String> {
+        let timeline = place.json(&[&["timeline"], args].concat());
+        let all = timeline["processes"].as_array().unwrap().clone();
+        all.iter().map(|process| process["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["fails", "steady", "taken"]);
+    assert_eq!(names(&["--exit", "3"]), ["fails"]);
+    assert_eq!(names(&["--type", "restart_scheduled"]), ["fails", "taken"]);
+    assert_eq!(names(&["--state", "unhealthy"]), [] as [&str; 0]);
+    assert_eq!(names(&["--limit", "1"]), ["fails"]);
+    assert_eq!(names(&["steady", "--type", "running"]), ["steady"]);
+    place.run(&["timeline", "nothing"]).left_with(3);
+    place.run(&["timeline", "--since", "2026-01-31", "--until", "2026-01-30"]).left_with(2);
+    place.run(&["timeline", "--width", "3"]).left_with(2);
+    place.run(&["list", "--format", "svg"]).left_with(2).said(&["only `timeline` has"]);
+}
+
+#[test]
+fn no_line_is_wider_than_asked_for() {
+    let place = night();
+    for width in [40, 41, 59, 60, 80, 100, 133, 200, 500] {
+        for more in [&[][..], &["--ascii"]] {
+            let columns = width.to_string();
+            let args = [&["timeline", "--width", &columns][..], more].concat();
+            let text = place.run(&args).succeeded().stdout;
+            assert!(text.lines().all(|line| line.width() <= width), "{width}: {text}");
+            assert!(more.is_empty() || text.is_ascii(), "{text}");
+        }
+    }
+    let columns = place.command(&["timeline"]).env("COLUMNS", "60").output().unwrap();
+    let text = String::from_utf8(columns.stdout).unwrap();
+    assert!(text.lines().all(|line| line.width() <= 60) && text.lines().any(|line| line.width() > 50), "{text}");
+}
+
+#[test]
+fn a_ledger_without_processes_has_a_friendly_answer() {
+    let place = Place::new();
+    place.run(&["timeline"]).left_with(5);
+    place.run_script(&["--name", "short"], "true").succeeded();
+    let text = place.run(&["timeline", "--since", "2026-01-30", "--until", "2026-01-31"]).succeeded().stdout;
+    assert!(text.contains("no process was alive or had events in this period"), "{text}");
+    let svg = place.run(&["timeline", "--since", "2026-01-30", "--until", "2026-01-31", "--format", "svg"]);
+    assert!(svg.succeeded().stdout.contains("no process was alive"));
+    place.json(&["timeline", "--since", "2026-01-30", "--until", "2026-01-31"]);
+}
+
+#[test]
+fn a_picture_is_written_to_a_new_file() {
+    let place = night();
+    place.run(&["timeline", "--format", "svg", "-o", "night.svg"]).succeeded().said(&["written to night.svg"]);
+    let svg = std::fs::read_to_string(place.path("night.svg")).unwrap();
+    for part in [
+        "<svg ",
+        "<title id=\"title\">",
+        "<desc id=\"desc\">",
+        "prefers-color-scheme:dark",
+        "class=\"hatch\"",
+        "</svg>",
+    ] {
+        assert!(svg.contains(part), "{part:?}");
+    }
+    assert!(!svg.contains("<script") && !svg.contains("href"), "{svg}");
+    place.run(&["timeline", "--format", "svg", "-o", "night.svg"]).left_with(2).said(&["exists already"]);
+}
