@@ -23,7 +23,7 @@ use crate::{
         table::{Layout, cut},
         timeline::{
             axis::ticks,
-            glyph::{Glyphs, Shown, style_of},
+            glyph::{Glyphs, Shown, end_words, style_of},
         },
         words::count,
     },
@@ -205,11 +205,7 @@ pub(crate) fn is_unwatched(grid: &Grid, bucket: u32, unwatched_ns: u64) -> bool 
 
 /// The state at the end of the period, and the number of restarts.
 fn end(lane: &Lane) -> (String, Style) {
-    let state = match lane.state {
-        _ if lane.gave_up.is_some() => "gave up",
-        LaneState::Absent => "removed",
-        state => state.name(),
-    };
+    let state = end_words(lane);
     let style = if lane.gave_up.is_some() { Style::Bad } else { style_of(lane.state) };
     let restarts = match lane.runs.restarts {
         0 => String::new(),

@@ -4,6 +4,7 @@ use std::env;
 
 use apm2_lanes::{
     lane_state::LaneState,
+    lanes::Lane,
     mark::{MarkClass, MarkCounts},
     span::Span,
 };
@@ -155,6 +156,15 @@ pub(crate) const fn state_words(state: LaneState) -> &'static str {
         LaneState::Waiting => "waits for a restart",
         LaneState::Terminated => "killed",
         LaneState::Crashed => "down after a failure",
+    }
+}
+
+/// The state of a process at the end of the period, in one or two words.
+pub(crate) const fn end_words(lane: &Lane) -> &'static str {
+    match lane.state {
+        _ if lane.gave_up.is_some() => "gave up",
+        LaneState::Absent => "removed",
+        state => state.name(),
     }
 }
 

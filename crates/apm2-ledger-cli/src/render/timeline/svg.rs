@@ -24,7 +24,7 @@ use crate::{
         timeline::{
             axis::ticks,
             figures::{Figure, figures, mark_words, period_words, short_time},
-            glyph::{Shown, state_words},
+            glyph::{Shown, end_words, state_words},
         },
         words::{count, counted},
         zone::Zone,
@@ -379,10 +379,6 @@ fn write_patterns(out: &mut dyn Write) -> io::Result<()> {
          <pattern id=\"unhealthy\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\">\
          <path d=\"M0 1H4\" style=\"stroke:var(--bad);stroke-width:2.5\"/></pattern></defs>"
     )
-}
-
-fn end_words(lane: &Lane) -> &'static str {
-    if lane.gave_up.is_some() { Shown::Mark(MarkClass::Refusal).words() } else { state_words(lane.state) }
 }
 
 /// The text in a picture: without control and invisible characters, and without characters that XML gives a meaning or refuses.
