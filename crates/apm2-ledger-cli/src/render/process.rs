@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// Number of characters of an id that a list shows. Commands accept any unique prefix of an id.
-const ID_PREFIX_CHARS: usize = 8;
+pub(crate) const ID_PREFIX_CHARS: usize = 8;
 
 /// Minimum terminal width, in columns, at which a list shows start times. On a narrower terminal, only the uptime is
 /// shown.

@@ -24,7 +24,12 @@ pub(crate) enum Command {
     Start,
     Stop,
     Restart,
-    Filter,
+    /// Filter the list, or search in the text if it has the keys.
+    Find,
+    /// Go to the next line that was searched for.
+    NextFound,
+    /// Go to the one before.
+    PreviousFound,
     NextSort,
     ReverseSort,
     ShowAll,
@@ -79,7 +84,9 @@ pub(crate) fn command(key: &KeyEvent) -> Option<Command> {
         KeyCode::Char('s') => Command::Start,
         KeyCode::Char('x') => Command::Stop,
         KeyCode::Char('r') => Command::Restart,
-        KeyCode::Char('/') => Command::Filter,
+        KeyCode::Char('/') => Command::Find,
+        KeyCode::Char('n') => Command::NextFound,
+        KeyCode::Char('N') => Command::PreviousFound,
         KeyCode::Char('o') => Command::NextSort,
         KeyCode::Char('O') => Command::ReverseSort,
         KeyCode::Char('a') => Command::ShowAll,
@@ -130,7 +137,11 @@ pub(crate) const HELP: [KeyGroup; 5] = [
     ),
     (
         "Text",
-        &[("f", "follow: stay at the end of the text"), ("p", "logs of agents: as text, or as they were written")],
+        &[
+            ("f", "follow: stay at the end of the text"),
+            ("/  n N", "in the text: search, the next line, the one before"),
+            ("p", "logs of agents: as text, or as they were written"),
+        ],
     ),
     (
         "Time",

@@ -69,14 +69,15 @@ pub(crate) fn run(context: &Context, has_mouse: bool) -> Result<i32, CliError> {
     let questions = Arc::new(Mailbox::default());
     let logs = Arc::new(LogRequests::default());
     let mut screen = Screen::open(has_mouse).map_err(unstarted)?;
-    start_threads(context, &questions, &logs, &sender).map_err(unstarted)?;
+    let context = Arc::new(context.clone());
+    start_threads(&context, &questions, &logs, &sender).map_err(unstarted)?;
     let setting = Setting { ledger, zone: context.layout.zone, has_color: context.layout.color };
     let opened = Instant::now();
     let app = App::new(setting, screen.size().map_err(lost)?, Now::since(opened));
     let mut session = Session { app, opened, messages, sender, signals, questions, logs, orders: Orders::default() };
     let ended = session.show(&mut screen);
     drop(screen);
-    ended
+    ended.map(|code| context.exit_code(code))
 }
 
 fn lost(error: io::Error) -> CliError {
@@ -84,13 +85,12 @@ fn lost(error: io::Error) -> CliError {
 }
 
 fn start_threads(
-    context: &Context,
+    context: &Arc<Context>,
     questions: &Arc<Mailbox>,
     logs: &Arc<LogRequests>,
     screen: &SyncSender<Message>,
 ) -> io::Result<()> {
-    let context = Arc::new(context.clone());
-    let (of_events, of_answers) = (Arc::clone(&context), context);
+    let (of_events, of_answers) = (Arc::clone(context), Arc::clone(context));
     let (questions, logs) = (Arc::clone(questions), Arc::clone(logs));
     spawn("events", screen, move |screen| events::send(&of_events, screen))?;
     spawn("answers", screen, move |screen| answers::serve(&of_answers, &questions, screen))?;
@@ -130,7 +130,7 @@ enum Pending {
     Nothing,
     /// Something has changed.
     Change,
-    /// A key was pressed.
+    /// Something has changed that the user waits for.
     Key,
 }
 
@@ -187,7 +187,8 @@ impl Session {
             Message::Terminal(TerminalEvent::Mouse(mouse)) if mouse.kind == event::MouseEventKind::Moved => {
                 return Ok(Pending::Nothing);
             }
-            Message::Terminal(_) => Pending::Key,
+            // The present is read once, and is waited for as the effect of a key is.
+            Message::Terminal(_) | Message::Snapshot(_) => Pending::Key,
             _ => Pending::Change,
         };
         self.app.update(message, Now::since(self.opened));

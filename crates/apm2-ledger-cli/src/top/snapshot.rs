@@ -31,10 +31,9 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// The instances after event `seq`. Looks up in `/proc` those that no daemon supervises.
     pub(crate) fn new(seq: u64, streams: Vec<Stream>, context: StatusContext) -> Self {
-        let (kept, mut over): (Vec<_>, Vec<_>) = streams.into_iter().partition(|stream| context.is_kept(stream));
-        let left_out = over.len().saturating_sub(OVER_MAX);
-        over.sort_unstable_by_key(|stream| std::cmp::Reverse(stream.last_seq));
-        over.truncate(OVER_MAX);
+        let (kept, over): (Vec<_>, Vec<_>) = streams.into_iter().partition(|stream| context.is_kept(stream));
+        let (left_out, oldest) = (over.len().saturating_sub(OVER_MAX), oldest_held(&over));
+        let over = over.into_iter().filter(|stream| stream.last_seq >= oldest);
         let states: States = kept.into_iter().chain(over).map(|stream| (stream.id, stream)).collect();
         let observed = states.values().filter_map(|stream| Some((stream.id, context.observe(stream)?))).collect();
         Self { seq, states, context, observed, left_out }
@@ -73,5 +72,14 @@ impl Snapshot {
         }
         let is_open = |stream: &&Stream| !stream.handle.state.has_exited();
         self.states.values().filter(is_open).map(|stream| (stream.id, stream.identity)).collect()
+    }
+}
+
+/// The last event of the oldest of these instances that is held. The numbers are sorted and not the instances, which are large.
+fn oldest_held(over: &[Stream]) -> u64 {
+    let mut seqs: Vec<u64> = over.iter().map(|stream| stream.last_seq).collect();
+    match seqs.len().checked_sub(OVER_MAX) {
+        Some(place) if place > 0 => *seqs.select_nth_unstable(place).1,
+        _ => 0,
     }
 }

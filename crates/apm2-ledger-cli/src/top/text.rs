@@ -25,6 +25,12 @@ impl StyledLine {
         self.0.iter().map(|(text, style)| (text.as_str(), *style))
     }
 
+    /// Whether the text contains a text in lower case, whatever the case of its own letters.
+    pub(crate) fn contains(&self, needle: &str) -> bool {
+        let text: String = self.0.iter().map(|(text, _)| text.as_str()).collect();
+        text.to_lowercase().contains(needle)
+    }
+
     /// The width in columns.
     pub(crate) fn width(&self) -> usize {
         self.0.iter().map(|(text, _)| text.width()).sum()

@@ -34,10 +34,9 @@ impl App {
             Command::Start => self.confirm(Change::Start),
             Command::Stop => self.confirm(Change::Stop),
             Command::Restart => self.confirm(Change::Restart),
-            Command::Filter => {
-                let before = self.list.filter.clone();
-                self.dialog = Some(Dialog::Filter { field: TextField::with(&before), before });
-            }
+            Command::Find => self.find(),
+            Command::NextFound => self.show_found(true),
+            Command::PreviousFound => self.show_found(false),
             Command::NextSort => self.sort(|list| list.sort = list.sort.next()),
             Command::ReverseSort => self.sort(|list| list.is_reversed = !list.is_reversed),
             Command::ShowAll => self.show_all(),
@@ -70,6 +69,27 @@ impl App {
             Focus::List => height(regions.rows),
             Focus::Detail => height(regions.text),
         })
+    }
+
+    /// Opens the dialogue that filters the list, or searches in the text if it has the keys.
+    fn find(&mut self) {
+        self.dialog = Some(match self.focus {
+            Focus::List => {
+                let before = self.list.filter.clone();
+                Dialog::Filter { field: TextField::with(&before), before }
+            }
+            Focus::Detail => Dialog::Search(TextField::default()),
+        });
+    }
+
+    /// Shows the next line that was searched for, or the one before.
+    pub(super) fn show_found(&mut self, is_next: bool) {
+        if !self.detail.show_found(is_next) {
+            self.say(Note::error(match self.detail.search.needle() {
+                "" => "nothing was searched for: Enter, then / searches in the text".to_owned(),
+                needle => format!("{needle:?} is not in this text"),
+            }));
+        }
     }
 
     fn sort(&mut self, change: impl FnOnce(&mut crate::top::app::list::List)) {

@@ -9,7 +9,7 @@ use crate::{
     history::InstanceHistory,
     render::{color::Style, zone::Zone},
     top::{
-        app::{logs::Logs, text_view::TextView},
+        app::{logs::Logs, search::Search, text_view::TextView},
         feed::log_update::{LogTarget, LogUpdate},
         message::{DetailKey, Question},
         pages,
@@ -40,6 +40,7 @@ pub(crate) struct Detail {
     /// The text that is shown.
     pub(crate) lines: Vec<StyledLine>,
     pub(crate) view: TextView,
+    pub(crate) search: Search,
     /// The question that was not answered yet.
     asked: Option<Question>,
     /// When the last question was asked.
@@ -57,6 +58,7 @@ impl Detail {
         self.view = if matches!(tab, Tab::Events | Tab::Logs) { TextView::END } else { TextView::BEGINNING };
         self.is_changed = true;
         self.asked_at = None;
+        self.search.forget_place();
     }
 
     /// Shows a process after an event.
@@ -210,6 +212,16 @@ impl Detail {
             }
             _ => text("reading…"),
         };
+    }
+
+    /// Scrolls to the next line that was searched for, or to the one before. False if there is none.
+    pub(crate) fn show_found(&mut self, is_next: bool) -> bool {
+        let found = self.search.go_on(&self.lines, is_next);
+        if let Some(found) = found {
+            self.view.follows = false;
+            self.view.top = found.saturating_sub(1);
+        }
+        found.is_some()
     }
 
     /// Whether the text is of the selected process, perhaps at another moment. It is shown until the right one was read.

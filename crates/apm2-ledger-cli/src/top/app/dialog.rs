@@ -41,6 +41,8 @@ pub(crate) enum Dialog {
     Help(usize),
     /// The filter of the list. It is applied while it is typed; the text before is kept for Esc.
     Filter { field: TextField, before: String },
+    /// A text to search for in the text of the detail pane.
+    Search(TextField),
     /// A time to jump to, and why the last one was refused.
     Jump { field: TextField, error: Option<String> },
     /// Asks whether a change is to be made, and for its reason.
@@ -52,7 +54,7 @@ impl Dialog {
     pub(crate) const fn field(&mut self) -> Option<&mut TextField> {
         match self {
             Self::Help(_) => None,
-            Self::Filter { field, .. } | Self::Jump { field, .. } => Some(field),
+            Self::Filter { field, .. } | Self::Jump { field, .. } | Self::Search(field) => Some(field),
             Self::Confirm { reason, .. } => Some(reason),
         }
     }

@@ -8,6 +8,7 @@ use crate::{
         app::{
             App,
             dialog::{Dialog, Order},
+            search::Search,
         },
         keys::{self, Command},
         message::Note,
@@ -64,13 +65,17 @@ impl App {
             Dialog::Confirm { change, name, .. } => {
                 self.say(Note::done(format!("{name}: no {}", change.verb())));
             }
-            Dialog::Help(_) | Dialog::Jump { .. } => {}
+            Dialog::Help(_) | Dialog::Jump { .. } | Dialog::Search(_) => {}
         }
     }
 
     fn accept(&mut self, dialog: Dialog) {
         match dialog {
             Dialog::Help(_) | Dialog::Filter { .. } => {}
+            Dialog::Search(field) => {
+                self.detail.search = Search::of(field.text());
+                self.show_found(true);
+            }
             Dialog::Jump { field, .. } => match field.text().parse::<At>() {
                 Ok(at) => self.jump(at),
                 Err(error) => self.dialog = Some(Dialog::Jump { field, error: Some(error) }),

@@ -16,6 +16,7 @@ pub(crate) mod logs;
 pub(crate) mod outbox;
 pub(crate) mod past;
 pub(crate) mod samples;
+pub(crate) mod search;
 pub(crate) mod sort;
 pub(crate) mod text_view;
 pub(crate) mod totals;

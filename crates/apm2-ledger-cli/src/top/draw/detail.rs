@@ -27,6 +27,9 @@ pub(crate) fn tabs(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         end = first + width + 1;
     }
     let text = title(app);
+    if text.is_empty() {
+        return;
+    }
     let room = area.width.saturating_sub(end + 4);
     let text = cut(&text, usize::from(room));
     let at = area.width.saturating_sub(u16::try_from(text.width() + 3).unwrap_or(0));
@@ -55,8 +58,13 @@ fn title(app: &App) -> String {
 
 /// Draws the visible part of the text.
 pub(crate) fn text(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
-    let lines = app.detail.lines.iter().skip(app.detail.view.top);
-    for (line, row) in lines.zip(area.rows()) {
+    let lines = app.detail.lines.iter().enumerate().skip(app.detail.view.top);
+    for ((index, line), row) in lines.zip(area.rows()) {
         canvas.write_line(row, line, app.detail.view.left);
+        if app.detail.search.matches(line) {
+            let style = canvas.style(Style::Heading).add_modifier(Modifier::UNDERLINED);
+            let is_found = app.detail.search.found() == Some(index);
+            canvas.tint(row, if is_found { style.add_modifier(Modifier::REVERSED) } else { style });
+        }
     }
 }

@@ -36,19 +36,23 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, area: Rect, dialog: &Dialog, app: &A
             let lines = [plain("Processes whose name, state, command, id or kind of agent contains:")];
             with_field(
                 canvas,
-                area,
+                (area, below),
                 "Filter",
                 &lines,
                 field,
                 &format!("{found} found.  Enter: keep it   Esc: as it was"),
             )
         }
+        Dialog::Search(field) => {
+            let lines = [plain("Lines that contain, in upper or lower case:")];
+            with_field(canvas, (area, below), "Search", &lines, field, "Enter: search; n and N go on   Esc: cancel")
+        }
         Dialog::Jump { field, error } => {
-            let forms = "14:00, yesterday 23:30, 2h ago, 2026-01-31 14:00, or the number of an event:";
+            let forms = "14:00, yesterday 23:30, 2h ago, 2026-01-31 14:00, or an event's number:";
             let mut lines = vec![plain(forms)];
             let error = error.iter().flat_map(|error| wrapped(error, ("", ""), Some(inner_columns())));
             lines.extend(error.map(|line| StyledLine::new(&line, Style::Bad)));
-            with_field(canvas, area, "Jump to a time", &lines, field, "Enter: jump   Esc: cancel")
+            with_field(canvas, (area, in_the_middle), "Jump to a time", &lines, field, "Enter: jump   Esc: cancel")
         }
         Dialog::Confirm { change, name, reason, .. } => {
             let mut lines: Vec<_> = consequence(*change, app)
@@ -64,7 +68,14 @@ pub(crate) fn draw(canvas: &mut Canvas<'_>, area: Rect, dialog: &Dialog, app: &A
                 verb.get(..1).unwrap_or_default().to_uppercase(),
                 verb.get(1..).unwrap_or_default()
             );
-            with_field(canvas, area, &escape(&title), &lines, reason, &format!("Enter: {verb}   Esc: cancel"))
+            with_field(
+                canvas,
+                (area, in_the_middle),
+                &escape(&title),
+                &lines,
+                reason,
+                &format!("Enter: {verb}   Esc: cancel"),
+            )
         }
     }
 }
@@ -100,14 +111,14 @@ fn consequence(change: Change, app: &App) -> Vec<String> {
 /// Draws a dialogue with a line to type into. Returns the place of the cursor.
 fn with_field(
     canvas: &mut Canvas<'_>,
-    area: Rect,
+    (area, place): (Rect, fn(Rect, u16) -> Rect),
     title: &str,
     lines: &[StyledLine],
     field: &TextField,
     keys: &str,
 ) -> Option<Position> {
     let height = u16::try_from(lines.len()).unwrap_or(0).saturating_add(5);
-    let dialog = middle(area, FIELD_DIALOG_COLUMNS, height);
+    let dialog = place(area, height);
     canvas.clear(dialog);
     canvas.frame(dialog, title);
     let mut rows = dialog.rows().skip(1).map(|row| Rect { x: row.x + 2, width: row.width.saturating_sub(4), ..row });
@@ -135,6 +146,16 @@ fn type_line(canvas: &mut Canvas<'_>, row: Rect, field: &TextField) -> Position 
     canvas.write_line(rest, &text, skipped);
     let column = u16::try_from(before.width() - skipped).unwrap_or(0);
     Position::new(rest.x + column.min(rest.width.saturating_sub(1)), row.y)
+}
+
+/// The place of a dialogue of this height that lets the list be seen.
+fn below(area: Rect, height: u16) -> Rect {
+    let dialog = middle(area, FIELD_DIALOG_COLUMNS, height);
+    Rect { y: area.bottom().saturating_sub(dialog.height + 1).max(area.y), ..dialog }
+}
+
+fn in_the_middle(area: Rect, height: u16) -> Rect {
+    middle(area, FIELD_DIALOG_COLUMNS, height)
 }
 
 fn middle(area: Rect, width: u16, height: u16) -> Rect {

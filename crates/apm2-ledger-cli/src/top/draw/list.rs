@@ -25,6 +25,15 @@ use crate::{
     },
 };
 
+/// The values of measurements, with a gap between two runs: what follows was measured of other processes.
+fn with_gaps(samples: impl Iterator<Item = Sample>, of: fn(&Sample) -> u64) -> impl Iterator<Item = Option<u64>> {
+    let mut run = None;
+    samples.flat_map(move |sample| {
+        let is_other = run.replace(sample.run).is_some_and(|before| before != sample.run);
+        is_other.then_some(None).into_iter().chain([Some(of(&sample))])
+    })
+}
+
 /// Draws the titles and the visible rows.
 pub(crate) fn draw(canvas: &mut Canvas<'_>, regions: Regions, app: &App) {
     let columns = columns(usize::from(regions.rows.width), app.totals.agents > 0);
@@ -139,8 +148,8 @@ fn text(column: Column, width: usize, status: &InstanceStatus<'_>, app: &App) ->
         let room = width.saturating_sub(VALUE_COLUMNS + 1);
         let upto = app.shown().map_or(u64::MAX, |snapshot| snapshot.seq);
         let samples = app.samples.of(status.stream.id, upto, room);
-        // The end of a run is a gap: what follows was measured of another process.
-        let chart = sparkline(samples.map(|sample| Some(of(sample))));
+        let values: Vec<_> = with_gaps(samples.copied(), of).collect();
+        let chart = sparkline(values.iter().copied().skip(values.len().saturating_sub(room)));
         format!("{} {chart}", right_aligned(&value, VALUE_COLUMNS))
     };
     let text = match column {

@@ -26,8 +26,11 @@ use crate::{
     },
 };
 
-/// Number of lines of each output that are shown first, and again after output that came too fast.
+/// Number of lines of each output that are shown first.
 const LINES_FIRST: usize = 500;
+
+/// Number of lines that are shown of output that comes too fast, at each update.
+const LINES_OF_FLOOD: usize = 100;
 
 /// Largest number of bytes of an output that are read before the screen gets them.
 const ROUND_BYTES_MAX: usize = 256 << 10;
@@ -65,7 +68,7 @@ fn follow(
 ) -> Result<(), Box<SendError<Message>>> {
     let send = |pieces| screen.send(Message::Logs(LogUpdate { target: target.clone(), pieces })).map_err(Box::new);
     let mut logs: Vec<Log> = target.files.iter().map(|file| Log::new(file.clone(), target.is_pretty)).collect();
-    let last: Vec<_> = logs.iter_mut().map(|log| log.last_lines(target.until)).collect();
+    let last: Vec<_> = logs.iter_mut().map(|log| log.last_lines(target.until, LINES_FIRST)).collect();
     send(last.into_iter().flat_map(|read| read.unwrap_or_else(remark_of)).collect())?;
     let Ok(mut watch) = FileWatch::new() else { return send(vec![remark("the files cannot be watched")]) };
     logs.iter().for_each(|log| watch.add_file(&log.path));
@@ -108,8 +111,8 @@ impl Log {
         Self { output, path, is_pretty, reader: None, begun: Vec::new() }
     }
 
-    /// The last lines up to a time, or up to the end.
-    fn last_lines(&mut self, until: Option<DateTime<Utc>>) -> io::Result<Vec<LogPiece>> {
+    /// The last lines up to a time, or up to the end as it is now.
+    fn last_lines(&mut self, until: Option<DateTime<Utc>>, lines: usize) -> io::Result<Vec<LogPiece>> {
         let mut end = LogReader::end(&self.path)?;
         let mut pieces = Vec::new();
         if let Some(until) = until {
@@ -120,7 +123,7 @@ impl Log {
                 pieces.push(remark("lines have no times (`timestamps = true` writes them): the newest ones are shown"));
             }
         }
-        let mut reader = LogReader::from_position(&self.path, last_lines_begin(&self.path, LINES_FIRST, end)?)?;
+        let mut reader = LogReader::from_position(&self.path, last_lines_begin(&self.path, lines, end)?)?;
         let mut bytes = Vec::new();
         while reader.position() < end {
             match reader.next_item()? {
@@ -162,12 +165,10 @@ impl Log {
                 }
             }
             if read > ROUND_BYTES_MAX {
-                let end = LogReader::end(&self.path)?;
-                pieces.clear();
                 self.begun.clear();
-                pieces.push(remark("output comes faster than it is shown; lines are left out"));
-                reader = LogReader::from_position(&self.path, last_lines_begin(&self.path, LINES_FIRST, end)?)?;
-                break;
+                let mut pieces = vec![remark("output comes faster than it is shown; lines are left out")];
+                pieces.append(&mut self.last_lines(None, LINES_OF_FLOOD)?);
+                return Ok(pieces);
             }
         }
         self.reader = Some(reader);

@@ -7,6 +7,7 @@ use crate::{
     history::{InstanceHistory, LastOutput, Run},
     render::{
         color::Style,
+        process::ID_PREFIX_CHARS,
         words::{self, NOTHING, trigger},
         zone::Zone,
     },
@@ -43,7 +44,8 @@ pub(crate) fn lines(history: &InstanceHistory, status: &InstanceStatus<'_>, zone
 fn facts(status: &InstanceStatus<'_>) -> Vec<StyledLine> {
     let spec = &status.stream.handle.spec;
     let pid = status.pid().map(|pid| format!("pid {pid}, ")).unwrap_or_default();
-    let id = status.stream.id.process_id;
+    let id = status.stream.id.process_id.to_string();
+    let id = id.get(..ID_PREFIX_CHARS).unwrap_or(&id);
     let run = words::counted(status.stream.run, "run");
     vec![
         fact("command", &words::command_line(&spec.command, &spec.args)),

@@ -219,6 +219,34 @@ fn keys_of_the_text_scroll_it() {
 }
 
 #[test]
+fn a_text_is_searched_in_a_circle() {
+    let mut driver = Driver::new(80, 24);
+    driver.select("mailer");
+    driver.press("2n");
+    assert!(driver.text().contains("nothing was searched for"), "{}", driver.text());
+    driver.enter();
+    driver.press("/CRASHED");
+    driver.enter();
+    let found = |driver: &Driver| driver.app.detail.search.found().unwrap();
+    let first = found(&driver);
+    let mut last = first;
+    loop {
+        driver.press("n");
+        if found(&driver) == first {
+            break;
+        }
+        assert!(found(&driver) > last);
+        last = found(&driver);
+    }
+    assert!(last > first);
+    driver.press("N");
+    assert_eq!(found(&driver), last);
+    driver.press("/no such line");
+    driver.enter();
+    assert!(driver.text().contains("is not in this text"), "{}", driver.text());
+}
+
+#[test]
 fn control_keys_work_in_dialogues_too() {
     for opened in ["", "x", "t", "/", "?"] {
         let mut driver = Driver::new(80, 24);

@@ -117,10 +117,10 @@ fn check(driver: &Driver) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 20, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_happens_the_state_is_sound(happenings in prop::collection::vec(happening(), 1..60)) {
+    fn whatever_happens_the_state_is_sound(happenings in prop::collection::vec(happening(), 1..50)) {
         let mut driver = Driver::new(100, 30);
         for happening in happenings {
             happen(&mut driver, happening);
