@@ -62,6 +62,8 @@ fn a_night_with_a_killed_daemon_is_drawn() {
         (&taken["state"], &taken["restarts"], &taken["outages"]["count"]),
         (&json!("running"), &json!(1), &json!(1))
     );
+    let [unseen] = timeline["unobserved_ends"].as_array().unwrap().as_slice() else { panic!("{timeline}") };
+    assert_eq!((&unseen["process_id"], &unseen["mark"]["signal"]), (&taken["process_id"], &json!("SIGKILL")));
     let figures = &timeline["figures"];
     assert_eq!(
         (&figures["first_death"]["name"], &figures["most_restarts"]["name"]),
@@ -72,9 +74,18 @@ fn a_night_with_a_killed_daemon_is_drawn() {
         (&json!("fails"), &json!(2), &json!(4))
     );
     let text = place.run(&["timeline", "--width", "100"]).succeeded().stdout;
-    for part in
-        ["fails", "⊘", "gave up", "╱ no daemon ran", "no daemon ", "it died", "first to fail", "still down", "alive"]
-    {
+    for part in [
+        "fails",
+        "⊘",
+        "gave up",
+        "╱ no daemon ran",
+        "no daemon ",
+        "it died",
+        "ended unseen",
+        "first to fail",
+        "still down",
+        "alive",
+    ] {
         assert!(text.contains(part), "{part:?} in {text}");
     }
     assert!(text.contains("by people"), "{text}");

@@ -1,13 +1,17 @@
-//! What persons, and programs on their behalf, did in a period, and which restarts were refused. Both lists have a limit.
+//! What persons, and programs on their behalf, did in a period, which restarts were refused, and which ends no supervisor observed. The
+//! lists have a limit.
 
 use apm2_model::event::{
     Event,
     actor::Actor,
     kind::{EventKind, RestartRule},
     stream_id::StreamId,
+    timestamp::Timestamp,
 };
 
-/// Largest number of listed actions, and of listed refusals. The first ones are kept.
+use crate::mark::Mark;
+
+/// Largest number of listed actions, refusals and unobserved ends each. The first ones are kept.
 pub const LISTED_MAX: usize = 1000;
 
 /// The first elements of a sequence, up to [`LISTED_MAX`], and the number of all.
@@ -49,6 +53,19 @@ pub struct Refusal {
     pub rule: RestartRule,
 }
 
+/// An end of a run that no supervisor observed as it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnobservedEnd {
+    /// The instance.
+    pub stream: StreamId,
+    /// The mark of the end, at the time at which it was found; `None` if the end is before the period.
+    pub mark: Option<Mark>,
+    /// The last time at which a supervisor recorded anything before the end was found.
+    pub not_before: Timestamp,
+    /// The time at which a supervisor found the end.
+    pub not_after: Timestamp,
+}
+
 impl<T> Default for Listed<T> {
     fn default() -> Self {
         Self { first: Vec::new(), count: 0 }
@@ -82,6 +99,19 @@ impl Action {
         }
         let (actor, reason) = (event.actor.clone(), event.reason.clone());
         Some(Self { at_ns, seq: event.seq, stream: event.stream, kind: event.kind.name(), actor, reason })
+    }
+}
+
+impl UnobservedEnd {
+    /// The unobserved end that an event is about; `None` if it is about none. `last_end` is the latest end of a run of its stream.
+    #[must_use]
+    pub fn of(event: &Event, last_end: Option<Mark>) -> Option<Self> {
+        match event.kind {
+            EventKind::EndUnobserved { not_before, not_after } => {
+                Some(Self { stream: event.stream, mark: last_end, not_before, not_after })
+            }
+            _ => None,
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use apm2_model::{
 };
 
 use crate::{
-    actions::{Action, Listed, Refusal},
+    actions::{Action, Listed, Refusal, UnobservedEnd},
     alive::AliveFold,
     grid::Grid,
     lane_state::LaneState,
@@ -31,6 +31,7 @@ pub struct LanesFold {
     alive: AliveFold,
     actions: Listed<Action>,
     refusals: Listed<Refusal>,
+    unobserved: Listed<UnobservedEnd>,
     /// The time of the last event, within the period. It does not go back if the wall clock was set back.
     now_ns: i64,
 }
@@ -57,6 +58,7 @@ impl LanesFold {
             alive: AliveFold::new(grid),
             actions: Listed::default(),
             refusals: Listed::default(),
+            unobserved: Listed::default(),
             now_ns: grid.from_ns(),
         }
     }
@@ -89,6 +91,9 @@ impl LanesFold {
             (true, false) => self.alive.end(at_ns),
             _ => {}
         }
+        if let Some(end) = UnobservedEnd::of(event, lane.last_end) {
+            self.unobserved.add(end);
+        }
         if let Some(action) = Action::of(event, at_ns) {
             self.actions.add(action);
         }
@@ -101,10 +106,10 @@ impl LanesFold {
     /// The lanes until the end of the period.
     #[must_use]
     pub fn finish(self) -> Lanes {
-        let Self { grid, lanes, alive, actions, refusals, now_ns: _ } = self;
+        let Self { grid, lanes, alive, actions, refusals, unobserved, now_ns: _ } = self;
         let mut lanes: Vec<Lane> = lanes.into_iter().filter_map(|(id, lane)| lane.finish(id, grid)).collect();
         lanes.sort_unstable_by(|one, other| order(one).cmp(&order(other)));
-        Lanes { grid, lanes, alive: alive.finish(), actions, refusals }
+        Lanes { grid, lanes, alive: alive.finish(), actions, refusals, unobserved }
     }
 }
 

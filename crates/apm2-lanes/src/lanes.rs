@@ -6,7 +6,7 @@ use apm2_model::{
 };
 
 use crate::{
-    actions::{Action, Listed, Refusal},
+    actions::{Action, Listed, Refusal, UnobservedEnd},
     alive::Alive,
     grid::Grid,
     lane_state::LaneState,
@@ -60,6 +60,8 @@ pub struct Lanes {
     pub actions: Listed<Action>,
     /// The restarts that were refused, so that the process stayed down.
     pub refusals: Listed<Refusal>,
+    /// The ends of runs that no supervisor observed as they happened.
+    pub unobserved: Listed<UnobservedEnd>,
 }
 
 impl Lanes {

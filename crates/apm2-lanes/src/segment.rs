@@ -8,7 +8,7 @@ use apm2_model::{
 use crate::lane_state::LaneState;
 
 /// The kinds of events that a lane is computed from. Other events change nothing.
-pub const LANE_KINDS: [&str; 13] = [
+pub const LANE_KINDS: [&str; 14] = [
     "registered",
     "spec_changed",
     "unregistered",
@@ -22,6 +22,7 @@ pub const LANE_KINDS: [&str; 13] = [
     "terminated",
     "restart_scheduled",
     "restart_refused",
+    "end_unobserved",
 ];
 
 /// A part of a lane in which its state did not change.

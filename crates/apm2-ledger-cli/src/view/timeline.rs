@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use apm2_lanes::{
-    actions::{Action, Refusal},
+    actions::{Action, Refusal, UnobservedEnd},
     lanes::Lane,
     mark::{Mark, MarkCounts, MarkKind},
     outage::{Outage, OutageEnd},
@@ -44,6 +44,8 @@ pub(crate) struct TimelineView<'a> {
     actions: Vec<ActionView<'a>>,
     /// The restarts that were refused, so that the process stayed down, the first ones if there are many.
     refusals: Vec<RefusalView>,
+    /// The ends of runs that no daemon observed as they happened, the first ones if there are many.
+    unobserved_ends: Vec<UnobservedEndView>,
     /// The notice about the ledger; null when it is intact.
     notice: Option<&'a Notice>,
 }
@@ -182,6 +184,18 @@ struct RefusalView {
     rule: RuleView,
 }
 
+#[derive(Debug, Serialize)]
+struct UnobservedEndView {
+    process_id: String,
+    instance: u32,
+    #[serde(serialize_with = "crate::view::time")]
+    not_before: DateTime<Utc>,
+    #[serde(serialize_with = "crate::view::time")]
+    not_after: DateTime<Utc>,
+    /// The end; null if it is before the period.
+    mark: Option<MarkView>,
+}
+
 impl<'a> TimelineView<'a> {
     /// `shown` has the places of the lanes.
     pub(crate) fn new(timeline: &'a Timeline, shown: &[usize], notice: Option<&'a Notice>) -> Self {
@@ -197,6 +211,7 @@ impl<'a> TimelineView<'a> {
             figures: FiguresView::new(timeline),
             actions: lanes.actions.first.iter().map(ActionView::new).collect(),
             refusals: lanes.refusals.first.iter().map(RefusalView::new).collect(),
+            unobserved_ends: lanes.unobserved.first.iter().map(UnobservedEndView::new).collect(),
             notice,
         }
     }
@@ -328,6 +343,18 @@ impl RefusalView {
             process_id: refusal.stream.process_id.to_string(),
             instance: refusal.stream.instance,
             rule: (&refusal.rule).into(),
+        }
+    }
+}
+
+impl UnobservedEndView {
+    fn new(end: &UnobservedEnd) -> Self {
+        Self {
+            process_id: end.stream.process_id.to_string(),
+            instance: end.stream.instance,
+            not_before: end.not_before.wall(),
+            not_after: end.not_after.wall(),
+            mark: end.mark.as_ref().map(MarkView::new),
         }
     }
 }

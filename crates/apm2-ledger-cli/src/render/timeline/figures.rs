@@ -90,6 +90,11 @@ pub(crate) fn figures(timeline: &Timeline, zone: Zone) -> Vec<Figure> {
         let (what, names) = (action_words(action.kind), names.join(", "));
         Some(format!("{} {who} {what} {names}{more}{reason}", time(action.at_ns)))
     });
+    let unseen = timeline.lanes.unobserved.first.iter().map(|end| {
+        let (from, to) = (time(end.not_before.wall_ns), time(end.not_after.wall_ns));
+        let how = end.mark.map(|mark| format!(": {}", mark_words(&mark))).unwrap_or_default();
+        format!("{} between {from} and {to}{how}", name_of(end.stream))
+    });
     let down = summary.down.iter().map(outage);
     let restarts = |(lane, restarts): (&Lane, u64)| format!("{}: {}", name(lane), counted(restarts, "restart"));
     [
@@ -101,6 +106,7 @@ pub(crate) fn figures(timeline: &Timeline, zone: Zone) -> Vec<Figure> {
         ("gave up", listed(refusals, timeline.lanes.refusals.count)),
         ("spent most", listed(spent_most(timeline).map(|(id, text)| format!("{}: {text}", name_of(id))), 1)),
         ("no daemon", listed(gaps(timeline, zone), timeline.watch.count)),
+        ("ended unseen", listed(unseen, timeline.lanes.unobserved.count)),
         ("by people", listed(actions, action_count)),
     ]
     .into_iter()
