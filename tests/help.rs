@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 34] = [
     "run",
     "up",
     "down",
@@ -23,6 +23,7 @@ const COMMANDS: [&str; 33] = [
     "logs",
     "tail",
     "replay",
+    "report",
     "verify",
     "doctor",
     "export",

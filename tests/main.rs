@@ -65,6 +65,7 @@ mod pid_namespace;
 mod poisoned;
 mod reboot;
 mod rebuild;
+mod report;
 mod retain;
 mod retention;
 mod salvage;

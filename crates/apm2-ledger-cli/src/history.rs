@@ -174,7 +174,12 @@ fn read_runs(source: &LedgerSource, id: StreamId, upto: u64, max: u64) -> Result
     Ok(runs_of(&events))
 }
 
-fn read_last_output(source: &LedgerSource, id: StreamId, upto: u64) -> Result<Option<LastOutput>, ReadFailure> {
+/// The last lines of the latest failed run up to event `upto`.
+pub(crate) fn read_last_output(
+    source: &LedgerSource,
+    id: StreamId,
+    upto: u64,
+) -> Result<Option<LastOutput>, ReadFailure> {
     let query = EventQuery { kinds: Some(KindSet::named(["output_tail"])), ..EventQuery::stream(id) };
     let found = source.events_in_order(&EventsQuestion::last(query, (1, upto), 1))?.pop();
     Ok(found.and_then(|event| match event.kind {

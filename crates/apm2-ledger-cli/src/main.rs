@@ -26,6 +26,7 @@ mod panic;
 mod period_lanes;
 mod progress;
 mod render;
+mod report;
 mod source;
 mod stats;
 mod status;

@@ -18,6 +18,7 @@ pub(crate) mod man;
 pub(crate) mod migrate;
 pub(crate) mod rebuild;
 pub(crate) mod replay;
+pub(crate) mod report;
 pub(crate) mod restore;
 pub(crate) mod retain;
 pub(crate) mod run;
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
+    Report(report::ReportArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Export(export::ExportArgs),
@@ -107,6 +109,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Cost(args) => cost::run(&args, context),
         Command::Sessions(args) => sessions::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
+        Command::Report(args) => report::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Export(args) => export::run(&args, context),

@@ -138,34 +138,11 @@ pub(crate) fn run(_: &VerifyArgs, context: &Context) -> Result<i32, CliError> {
 fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Result<()> {
     let sound = report.findings.is_empty();
     let verdict = if sound { Cell::new("sound").styled(Style::Good) } else { Cell::new("broken").styled(Style::Bad) };
-    let store = match (report.store, &report.store_note) {
-        (StoreCheck::Done, _) => "compared with the journal".to_owned(),
-        (StoreCheck::Skipped, None) => "not compared".to_owned(),
-        (StoreCheck::Skipped, Some(why)) => format!("not compared: {why}"),
-    };
-    let mut facts = Table::untitled();
-    let mut fact = |name: &str, value: Cell| facts.push([Cell::new(name).styled(Style::Heading), value]);
+    let mut table = Table::untitled();
+    let mut fact = |name: &str, value: Cell| table.push([Cell::new(name).styled(Style::Heading), value]);
     fact("ledger", verdict);
-    fact("size", words::counted(report.head.size, "event").into());
-    fact("chain", report.head.chain.to_string().into());
-    let checked = format!(
-        "{} of {} in {}",
-        words::counted(report.events, "event"),
-        words::counted(report.streams, "process instance"),
-        words::counted(report.segments, "segment"),
-    );
-    fact("checked", checked.into());
-    fact("store", store.into());
-    for missing in &report.missing_archives {
-        let (first, last, path) = (missing.first_seq, missing.last_seq, missing.path.display());
-        fact("archive", format!("missing, not checked: {path} with events {first} to {last}").into());
-    }
-    if let Some((segment, offset)) = report.torn {
-        let torn =
-            format!("its last commit, at byte {offset} of segment {segment}, was cut short and never acknowledged");
-        fact("end", torn.into());
-    }
-    facts.write(out, "", layout)?;
+    facts(report).into_iter().for_each(|(name, value)| fact(name, value.into()));
+    table.write(out, "", layout)?;
     if !sound {
         writeln!(out)?;
         findings(&report.findings).write(out, "", layout)?;
@@ -176,15 +153,50 @@ fn print(out: &mut dyn Write, report: &VerifyReport, layout: Layout) -> io::Resu
     Ok(())
 }
 
+/// What was verified, as names and values.
+pub(crate) fn facts(report: &VerifyReport) -> Vec<(&'static str, String)> {
+    let checked = format!(
+        "{} of {} in {}",
+        words::counted(report.events, "event"),
+        words::counted(report.streams, "process instance"),
+        words::counted(report.segments, "segment"),
+    );
+    let store = match (report.store, &report.store_note) {
+        (StoreCheck::Done, _) => "compared with the journal".to_owned(),
+        (StoreCheck::Skipped, None) => "not compared".to_owned(),
+        (StoreCheck::Skipped, Some(why)) => format!("not compared: {why}"),
+    };
+    let mut facts = vec![
+        ("size", words::counted(report.head.size, "event")),
+        ("chain", report.head.chain.to_string()),
+        ("checked", checked),
+        ("store", store),
+    ];
+    facts.extend(report.missing_archives.iter().map(|missing| {
+        let (first, last, path) = (missing.first_seq, missing.last_seq, missing.path.display());
+        ("archive", format!("missing, not checked: {path} with events {first} to {last}"))
+    }));
+    facts.extend(report.torn.map(|(segment, offset)| {
+        let torn =
+            format!("its last commit, at byte {offset} of segment {segment}, was cut short and never acknowledged");
+        ("end", torn)
+    }));
+    facts
+}
+
+/// The sequence numbers of the events that a finding is about.
+pub(crate) fn events_of(finding: &Finding) -> String {
+    if finding.first_seq == finding.last_seq {
+        finding.first_seq.to_string()
+    } else {
+        format!("{}-{}", finding.first_seq, finding.last_seq)
+    }
+}
+
 fn findings(findings: &[Finding]) -> Table<3> {
     let mut table = Table::new([("EVENTS", Right), ("KIND", Left), ("FINDING", Left)]);
     for finding in findings {
-        let seqs = if finding.first_seq == finding.last_seq {
-            finding.first_seq.to_string()
-        } else {
-            format!("{}-{}", finding.first_seq, finding.last_seq)
-        };
-        table.push([seqs.into(), finding.kind.name().into(), finding.message.as_str().into()]);
+        table.push([events_of(finding).into(), finding.kind.name().into(), finding.message.as_str().into()]);
     }
     table
 }

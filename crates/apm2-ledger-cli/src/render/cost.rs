@@ -55,7 +55,8 @@ pub(crate) fn table(
     table.write(out, "", layout)
 }
 
-fn name(key: &SpendingKey) -> String {
+/// What a row stands for, in words.
+pub(crate) fn name(key: &SpendingKey) -> String {
     match key {
         SpendingKey::Process { display_name, .. } => display_name.clone(),
         SpendingKey::Day(day) => day.to_string(),

@@ -59,7 +59,8 @@ impl InstanceStatistics {
         Ok(statistics)
     }
 
-    fn order(&self) -> (&str, u32, StreamId) {
+    /// The place in a list: by name, then by instance, then by id.
+    pub(crate) fn order(&self) -> (&str, u32, StreamId) {
         (&self.stream.handle.spec.name, self.stream.id.instance, self.stream.id)
     }
 

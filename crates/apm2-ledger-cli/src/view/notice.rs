@@ -22,6 +22,11 @@ impl Notice {
     pub(crate) const fn events_missing(seqs: Seqs, message: String) -> Self {
         Self { kind: "events_missing", seqs, message }
     }
+
+    /// The notice in words.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
 }
 
 /// One element of a JSON array, or one JSON line.

@@ -5,8 +5,16 @@ use std::{fs, path::Path};
 
 use super::sources_of;
 
-const CRATES: [&str; 7] =
-    ["apm2-model", "apm2-agents", "apm2-lanes", "apm2-core", "apm2-ledger", "apm2-daemon", "apm2-ledger-cli"];
+const CRATES: [&str; 8] = [
+    "apm2-model",
+    "apm2-agents",
+    "apm2-lanes",
+    "apm2-page",
+    "apm2-core",
+    "apm2-ledger",
+    "apm2-daemon",
+    "apm2-ledger-cli",
+];
 
 const INTRODUCTION: &str = "# Every source file\n\n\
     The first sentence of the head of each source file but those of tests, and the names of its constants. To search, not to read: \

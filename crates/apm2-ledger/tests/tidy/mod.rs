@@ -33,8 +33,16 @@ fn sources_of(dir: &Path) -> Vec<(PathBuf, String)> {
 fn files_with(text: &str) -> Vec<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut all = Vec::new();
-    let names =
-        ["apm2-agents", "apm2-core", "apm2-daemon", "apm2-lanes", "apm2-ledger", "apm2-ledger-cli", "apm2-model"];
+    let names = [
+        "apm2-agents",
+        "apm2-core",
+        "apm2-daemon",
+        "apm2-lanes",
+        "apm2-ledger",
+        "apm2-ledger-cli",
+        "apm2-model",
+        "apm2-page",
+    ];
     for name in names {
         sources(&crates.join(name).join("src"), &mut all);
     }

@@ -1,0 +1,105 @@
+//! The document of a page, from what is recorded of a period. [`gathered`] reads; the other modules convert.
+
+pub(crate) mod evidence;
+pub(crate) mod facts;
+pub(crate) mod gathered;
+pub(crate) mod lists;
+pub(crate) mod process;
+pub(crate) mod spending;
+
+use std::time::Instant;
+
+use apm2_lanes::summary::Summary;
+use apm2_model::{
+    clock::SystemClock,
+    event::{stream_id::StreamId, timestamp::Clock as _},
+};
+use apm2_page::document::limits::ALIVE_PARTS_MAX;
+use apm2_page::document::{Document, LedgerFacts, Period};
+
+use crate::{
+    context::Context,
+    error::CliError,
+    period_lanes::Timeline,
+    render::escape::escape,
+    report::gathered::{Gathered, Range},
+    status::{StatusContext, Supervision},
+};
+
+/// Nanoseconds in a millisecond.
+const MILLI_NS: i64 = 1_000_000;
+
+/// Milliseconds since 1970.
+pub(crate) const fn millis(wall_ns: i64) -> i64 {
+    wall_ns.div_euclid(MILLI_NS)
+}
+
+/// Identifies an instance in a document.
+pub(crate) fn key(id: StreamId) -> String {
+    format!("{}/{}", id.process_id, id.instance)
+}
+
+/// Reads the range and makes its document, without evidence.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub(crate) fn document(range: Range, context: &Context) -> Result<Document, CliError> {
+    let begun = Instant::now();
+    let (gathered, supervision) = context.read(|source| Gathered::read(source, range, context))?;
+    let recorded_until = gathered.recorded_until;
+    let status_context = context.status_context(gathered.moment, supervision, recorded_until)?;
+    let document =
+        Document { ledger: ledger(&gathered, context)?, ..converted(gathered, supervision, &status_context, context) };
+    let made_in_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(Document { made_in_ms, ..document }.within_limits())
+}
+
+fn ledger(gathered: &Gathered, context: &Context) -> Result<LedgerFacts, CliError> {
+    let path = context.ledger_dir()?.display().to_string();
+    Ok(LedgerFacts { path: escape(&path).into_owned(), events: gathered.events })
+}
+
+fn converted(
+    gathered: Gathered,
+    supervision: Supervision,
+    status_context: &StatusContext,
+    context: &Context,
+) -> Document {
+    let Gathered { instances, lanes, left_out, spending_by_day, spending_by_model, stories, .. } = gathered;
+    let Timeline { lanes, spent, watch } = lanes.finish(supervision);
+    let period = Period {
+        from_ms: millis(lanes.grid.from_ns()),
+        // A period without length could not be drawn.
+        to_ms: millis(lanes.grid.to_ns()).max(millis(lanes.grid.from_ns()) + 1),
+        buckets: lanes.grid.buckets(),
+    };
+    let mut processes = Vec::new();
+    for instance in &instances {
+        let status = status_context.status(&instance.stream);
+        let story = stories.get(&instance.stream.id).map(|told| told.converted(&status));
+        let of_lane = lanes.lane(instance.stream.id);
+        let of_agent = spent.get(&instance.stream.id);
+        processes.push(process::converted(instance, of_lane, &status, of_agent, story, period.buckets));
+    }
+    let summary = Summary::new(&lanes);
+    let warning =
+        status_context.warning(&status_context.statuses(&instances.iter().map(|one| &one.stream).collect::<Vec<_>>()));
+    let notices = context.notice().map(|notice| notice.message().to_owned()).into_iter().chain(warning);
+    Document {
+        program: env!("CARGO_PKG_VERSION").to_owned(),
+        made_at_ms: millis(SystemClock.now().wall_ns),
+        period,
+        notices: notices.map(|text| escape(&text).into_owned()).collect(),
+        facts: facts::facts(&summary, &lanes, &watch, &spent),
+        processes,
+        processes_left_out: left_out,
+        alive: lists::alive(&lanes.alive, ALIVE_PARTS_MAX),
+        gaps: lists::gaps(&watch),
+        gaps_count: watch.count,
+        actions: lists::actions(&lanes),
+        actions_count: lanes.actions.count,
+        refusals: lists::refusals(&lanes),
+        spending: spending::converted(&spending_by_model, &spending_by_day),
+        ..Document::default()
+    }
+}

@@ -1,0 +1,89 @@
+// The state of the page, and what follows from its changes.
+
+// The version of the document that this script reads.
+const DOCUMENT_VERSION = 1;
+
+const app = { document: null, isLive: false, canControl: false, selected: null, filter: "", only: "all", sort: { name: "", isDown: false } };
+
+function draw() {
+  const doc = app.document;
+  drawHead(doc);
+  drawFacts(doc);
+  const hasProcesses = doc.processes.length > 0;
+  reveal("timeline", hasProcesses);
+  reveal("processes", hasProcesses);
+  if (hasProcesses) { drawTimeline(doc); drawProcesses(doc); }
+  drawProcess(doc);
+  drawRestarts(doc);
+  drawUse(doc);
+  drawAgents(doc);
+  drawWatch(doc);
+  drawEvidence(doc);
+}
+
+// Shows a document. A view of the whole period stays one.
+function take(doc) {
+  if (doc.version !== DOCUMENT_VERSION) {
+    put("notices", el("p", { class: "notice" }, `This page reads documents of version ${DOCUMENT_VERSION}, and this one is of version ${doc.version}.`));
+    return;
+  }
+  const before = app.document;
+  const wasWhole = !before || (timeline.from <= before.period.from_ms && timeline.to >= before.period.to_ms);
+  app.document = doc;
+  app.canControl = Boolean(doc.can_control);
+  if (wasWhole) { timeline.from = doc.period.from_ms; timeline.to = doc.period.to_ms; }
+  draw();
+}
+
+function select(key) {
+  app.selected = key;
+  drawTimeline(app.document);
+  drawProcesses(app.document);
+  drawProcess(app.document);
+  byId("process").focus({ preventScroll: true });
+  byId("process").scrollIntoView({ block: "nearest" });
+}
+
+function choose() {
+  app.filter = byId("filter").value;
+  app.only = byId("only").value;
+  drawTimeline(app.document);
+  drawProcesses(app.document);
+}
+
+const THEMES = ["system", "light", "dark"];
+
+function nextTheme() {
+  const now = document.documentElement.dataset.theme || "system";
+  const next = THEMES[(THEMES.indexOf(now) + 1) % THEMES.length];
+  if (next === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = next;
+  byId("theme").textContent = `Theme: ${next}`;
+}
+
+function nextZone() {
+  view.isLocal = !view.isLocal;
+  byId("zone").textContent = view.isLocal ? "Times: local" : "Times: UTC";
+  if (app.document) draw();
+}
+
+function begin() {
+  byId("theme").addEventListener("click", nextTheme);
+  byId("zone").addEventListener("click", nextZone);
+  byId("zone").textContent = "Times: UTC";
+  byId("filter").addEventListener("input", choose);
+  byId("only").addEventListener("change", choose);
+  timelineControls();
+  legend();
+  window.addEventListener("beforeprint", () => {
+    if (!app.document) return;
+    byId("legend").open = true;
+    drawStories(app.document);
+    if (app.document.processes.length > 0) drawTimeline(app.document);
+  });
+  const data = byId("data").textContent;
+  app.isLive = data.trim() === "";
+  if (app.isLive) { liveState("Connecting", true); follow(); } else take(JSON.parse(data));
+}
+
+begin();
