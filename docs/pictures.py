@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the pictures of the README from a real run: docs/timeline.svg, top.svg and terminal.svg.
+"""Makes the pictures of the README from a real run: docs/timeline.svg, top.svg, report.png and terminal.svg.
 
 Usage: docs/pictures.py PROGRAM [FOLDER]    (PROGRAM: target/debug/apm2-ledger; FOLDER: docs)
 
 Runs the processes of docs/example/night.toml for about half a minute in a temporary directory, and kills some of them and their daemon.
-Needs tmux for top.svg; without it, that picture stays as it is, and the exit code is 1.
+Needs tmux for top.svg and Chromium for report.png; without them, those pictures stay as they are, and the exit code is 1.
 """
 
 import json
@@ -22,7 +22,9 @@ import terminal
 DOCS = os.path.dirname(os.path.abspath(__file__))
 TOP_COLUMNS, TOP_ROWS = 112, 30
 RECORDING_COLUMNS = 118
-# Seconds to wait for a screen.
+REPORT_WIDTH, REPORT_HEIGHT = 1100, 1000
+REPORT_BYTES_MAX = 150_000
+# Seconds to wait for a screen, a process or a browser.
 PATIENCE_SECONDS = 60
 
 # What is run in a ledger of its own for terminal.svg.
@@ -107,6 +109,18 @@ def top(ledger):
         ask("kill-server")
 
 
+def report(ledger, chromium, path):
+    """A screenshot of the beginning of the report."""
+    page = os.path.join(ledger.place, "report.html")
+    ledger.run("report", "-o", page)
+    switches = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+                "--disable-component-update", "--disable-sync", "--hide-scrollbars"]
+    command = [chromium, *switches, f"--user-data-dir={ledger.place}/browser",
+               "--virtual-time-budget=5000", f"--window-size={REPORT_WIDTH},{REPORT_HEIGHT}",
+               f"--screenshot={path}", f"file://{page}"]
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE_SECONDS)
+
+
 def write(folder, name, text):
     with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
         file.write(text)
@@ -127,6 +141,14 @@ def main():
             else:
                 missing.append("tmux: top.svg")
             write(folder, "timeline.svg", ledger.run("timeline", "--format", "svg"))
+            chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+            if chromium:
+                path = os.path.join(folder, "report.png")
+                report(ledger, chromium, path)
+                if os.path.getsize(path) > REPORT_BYTES_MAX:
+                    sys.exit(f"{path} has more than {REPORT_BYTES_MAX} bytes")
+            else:
+                missing.append("chromium: report.png")
         finally:
             ledger.run("daemon", "--stop")
     with tempfile.TemporaryDirectory(prefix="demo-") as place:

@@ -131,7 +131,7 @@ impl Shown {
                 MarkClass::Success => "succeeded",
                 MarkClass::Start => "start",
                 MarkClass::Restart => "restart",
-                MarkClass::StopRequest | MarkClass::Stop => "stopped on request",
+                MarkClass::StopRequest | MarkClass::Stop => "stopped",
                 MarkClass::Unhealthy => "became unhealthy",
                 MarkClass::Kill => "killed after its stop timeout",
                 MarkClass::FailedStart => "start failed",
