@@ -2,7 +2,7 @@
 
 use crate::support::Place;
 
-const COMMANDS: [&str; 34] = [
+const COMMANDS: [&str; 35] = [
     "run",
     "up",
     "down",
@@ -24,6 +24,7 @@ const COMMANDS: [&str; 34] = [
     "tail",
     "replay",
     "report",
+    "web",
     "verify",
     "doctor",
     "export",

@@ -92,6 +92,7 @@ mod usage_of_runs;
 mod views;
 mod waiting;
 mod ways_to_read;
+mod web;
 mod why;
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -37,6 +37,7 @@ mod top;
 mod usage;
 mod utf8;
 mod view;
+mod web;
 mod why;
 
 use std::io::{self, Write as _};

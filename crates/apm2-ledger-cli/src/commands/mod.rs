@@ -31,6 +31,7 @@ pub(crate) mod timeline;
 pub(crate) mod top;
 pub(crate) mod up;
 pub(crate) mod verify;
+pub(crate) mod web;
 pub(crate) mod why;
 
 use clap::Subcommand;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     Tail(tail::TailArgs),
     Replay(replay::ReplayArgs),
     Report(report::ReportArgs),
+    Web(web::WebArgs),
     Verify(verify::VerifyArgs),
     Doctor(doctor::DoctorArgs),
     Export(export::ExportArgs),
@@ -110,6 +112,7 @@ pub(crate) fn dispatch(command: Command, context: &Context) -> Result<i32, CliEr
         Command::Sessions(args) => sessions::run(&args, context),
         Command::Replay(args) => replay::run(&args, context),
         Command::Report(args) => report::run(&args, context),
+        Command::Web(args) => web::run(&args, context),
         Command::Verify(args) => verify::run(&args, context),
         Command::Doctor(args) => doctor::run(&args, context),
         Command::Export(args) => export::run(&args, context),

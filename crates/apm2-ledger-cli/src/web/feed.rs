@@ -1,0 +1,129 @@
+//! The events of the ledger as they are recorded, for all clients: from the daemon, and while none runs from the journal.
+
+use std::{path::PathBuf, sync::Arc, thread, time::Duration};
+
+use apm2_core::notify::FileWatch;
+use apm2_daemon::DAEMON_SOCKET;
+use apm2_ledger::{JOURNAL_DIR, ReadLedger as _, Reader, StatesQuestion};
+use apm2_model::event::{Event, stream_id::StreamId};
+use serde::Serialize;
+use tokio::sync::broadcast;
+
+use crate::{
+    context::Context,
+    daemon::{connect, follow_events},
+    error::CliError,
+    render::{
+        escape::escape,
+        event::{details, name},
+        zone::Zone,
+    },
+    report::millis,
+    steps::{States, Step, apply},
+};
+
+/// Changes that are kept for a client that reads slowly. One that is further behind fetches the document again.
+pub(crate) const QUEUE_MAX: usize = 256;
+
+/// Time to wait after a lost connection, or after an error.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// Longest wait before the journal is read again.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// Bytes of the details of an event.
+const TEXT_BYTES_MAX: usize = 400;
+
+/// A recorded event, for the list of the page.
+#[derive(Debug, Serialize)]
+struct Change {
+    seq: u64,
+    at_ms: i64,
+    name: String,
+    r#type: String,
+    text: String,
+}
+
+/// Sends changes to all clients.
+pub(crate) struct Feed {
+    dir: PathBuf,
+    is_offline: bool,
+    states: States,
+    seen: u64,
+    changes: broadcast::Sender<Arc<str>>,
+}
+
+impl Feed {
+    /// The feed of the events after those that are recorded now.
+    pub(crate) fn new(context: &Context, changes: broadcast::Sender<Arc<str>>) -> Result<Self, CliError> {
+        let ((seen, states), _) = context.read(|source| {
+            let seen = source.head()?.end();
+            Ok((seen, source.states_of(&StatesQuestion::All(seen))?))
+        })?;
+        let states = states.into_iter().map(|state| (state.id, state)).collect();
+        Ok(Self { dir: context.existing_ledger_dir()?, is_offline: context.is_offline(), states, seen, changes })
+    }
+
+    /// Follows the ledger in a thread, until the program ends.
+    pub(crate) fn start(mut self) -> Result<(), CliError> {
+        let failed = |error| CliError::failed(format!("the ledger cannot be followed: {error}"));
+        let mut watch = FileWatch::new().map_err(failed)?;
+        watch.add_file(&self.dir.join(DAEMON_SOCKET));
+        watch.add_dir(&self.dir.join(JOURNAL_DIR));
+        let follow = move || {
+            loop {
+                let client = if self.is_offline { None } else { connect(&self.dir).ok().flatten() };
+                match client {
+                    Some(client) => {
+                        let first = self.seen.saturating_add(1);
+                        let _ = follow_events(client, first, |event| self.take(&event));
+                        thread::sleep(RETRY_PAUSE);
+                    }
+                    None => {
+                        if self.read_journal().is_err() {
+                            thread::sleep(RETRY_PAUSE);
+                        }
+                        watch.wait(LOOK_MAX);
+                    }
+                }
+            }
+        };
+        thread::Builder::new().name("web-feed".to_owned()).spawn(follow).map_err(failed)?;
+        Ok(())
+    }
+
+    fn read_journal(&mut self) -> Result<(), CliError> {
+        for event in Reader::open(&self.dir)?.events(self.seen.saturating_add(1), u64::MAX) {
+            self.take(&event?)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), CliError> {
+        self.seen = event.seq;
+        let transition = apply(&mut self.states, event)?;
+        let step = Step { event: event.clone(), transition };
+        let change = Change {
+            seq: event.seq,
+            at_ms: millis(event.stamp.wall_ns),
+            name: self.name(event.stream),
+            r#type: name(&step),
+            text: shortened(&escape(&details(event, Zone::Utc))),
+        };
+        let json = serde_json::to_string(&change).map_err(|error| CliError::failed(error.to_string()))?;
+        // It fails if there are no clients.
+        let _ = self.changes.send(json.into());
+        Ok(())
+    }
+
+    fn name(&self, id: StreamId) -> String {
+        let stream = self.states.get(&id);
+        stream.map(|stream| escape(&stream.handle.display_name()).into_owned()).unwrap_or_default()
+    }
+}
+
+fn shortened(text: &str) -> String {
+    let end = (0..=TEXT_BYTES_MAX.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let (kept, rest) = text.split_at(end);
+    if rest.is_empty() { kept.to_owned() } else { format!("{kept}…") }
+}
