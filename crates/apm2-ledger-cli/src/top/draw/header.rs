@@ -33,10 +33,12 @@ fn first(canvas: &mut Canvas<'_>, area: Rect, app: &App) {
         Some(Some(Supervision::Unanswered)) => ("? daemon does not answer: last known states", Style::Bad),
         Some(Some(Supervision::Absent) | None) => ("○ no daemon: nothing is supervised or recorded", Style::Bad),
     };
+    // Whether a daemon runs is always that of the present.
+    let daemon = if app.past.is_some() { format!("now: {daemon}") } else { daemon.to_owned() };
     let width = u16::try_from(daemon.width()).unwrap_or(0);
     let at = area.width.saturating_sub(width + 1);
     let style = canvas.style(style);
-    canvas.write(area, at, daemon, style);
+    canvas.write(area, at, &daemon, style);
     let title = canvas.style(Style::Heading);
     let column = canvas.write(area, 1, "apm2-ledger", title);
     let ledger = escape(&app.setting.ledger.to_string_lossy()).into_owned();
