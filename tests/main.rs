@@ -17,6 +17,7 @@ mod agent_use;
 mod agents;
 mod backup;
 mod bit_flip;
+mod browser;
 mod change_refused;
 mod closed_output;
 mod copied_ledger;

@@ -34,7 +34,7 @@ const MARK_PATHS = {
 const NEAR_PX = 9;
 
 // A view is not shorter than this.
-const SHORTEST_MS = 1000;
+const SHORTEST_MS = 50;
 
 const LANE_PX = 24;
 
