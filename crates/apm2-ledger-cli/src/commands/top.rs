@@ -14,7 +14,7 @@ use crate::{context::Context, error::CliError, options::Format, top};
 /// daemon; without a daemon it shows the record and waits for one. `?` lists all keys.
 ///
 /// Keys: arrows or j k select, Tab or 1-4 choose runs, events, logs or why, s x r start, stop and restart after a question for the
-/// reason, / filters, o sorts, f follows, [ and ] step through the events of the past, t jumps to a time, Esc goes back, q quits.
+/// reason, / filters, o sorts, f follows, `[` and `]` step through the events of the past, t jumps to a time, Esc goes back, q quits.
 ///
 /// States differ by shape and word, not by colour alone. Needs a terminal of 80 columns and 24 rows.
 #[derive(Debug, clap::Args)]
