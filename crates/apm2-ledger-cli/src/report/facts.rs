@@ -97,7 +97,7 @@ fn most_restarts(summary: &Summary<'_>) -> Fact {
 fn unwatched(watch: &Watch) -> Fact {
     let question = "When did no supervisor run?";
     let Some(longest) = watch.gaps.iter().max_by_key(|gap| gap.nanos()) else {
-        return fact(question, "it ran all the time", Tone::Good);
+        return fact(question, "no such time is on record", Tone::Good);
     };
     let answer = match watch.count {
         1 => length(longest.nanos()),
