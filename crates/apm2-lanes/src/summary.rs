@@ -151,15 +151,17 @@ mod tests {
         );
     }
 
+    /// A process that an operator has started.
+    fn started_by_hand() -> History {
+        let mut history = History::default();
+        let events = [(0, registered(stream(1)))].into_iter().chain(started(1, StartTrigger::Start));
+        add(&mut history, stream(1), &operator(), events);
+        history
+    }
+
     #[test]
     fn an_outage_that_an_operator_ends_is_no_recovery() {
-        let mut history = History::default();
-        add(
-            &mut history,
-            stream(1),
-            &operator(),
-            [(0, registered(stream(1)))].into_iter().chain(started(1, StartTrigger::Start)),
-        );
+        let mut history = started_by_hand();
         add(
             &mut history,
             stream(1),
@@ -189,13 +191,7 @@ mod tests {
     #[test]
     #[ignore = "a measurement"]
     fn a_million_events() {
-        let mut history = History::default();
-        add(
-            &mut history,
-            stream(1),
-            &operator(),
-            [(0, registered(stream(1)))].into_iter().chain(started(1, StartTrigger::Start)),
-        );
+        let mut history = started_by_hand();
         for _ in 0..250 {
             add(&mut history, stream(1), &Actor::Policy, [(1, crashed(7))].into_iter().chain(started(1, RESTART)));
         }

@@ -161,13 +161,11 @@ fn missing_at_end(known_size: Option<u64>, journal: u64) -> Option<Finding> {
 /// The number of events that the extent mark of the ledger in `dir` states, or the file of a backup. Must be read before the journal,
 /// which another process may extend meanwhile.
 fn stated_size(dir: &LedgerDir) -> Option<u64> {
-    let extent = extent::read(dir.at());
+    let extent = extent::read(dir.at()).map(|extent| (extent.ledger, extent.size));
+    let backup = BackupHead::read(dir.at()).ok().flatten().map(|backup| (backup.ledger, backup.head.size));
     let all = segment_files(&dir.at().join(JOURNAL_DIR)).ok()?;
-    let mut starts = all.iter().filter_map(|file| file.start().ok()?.ok());
-    let by_extent = extent.filter(|extent| starts.any(|start| start.ledger == extent.ledger)).map(|extent| extent.size);
-    let ledger = all.iter().find_map(|file| Some(file.start().ok()?.ok()?.ledger));
-    let in_backup = ledger.and_then(|ledger| BackupHead::expected_size(dir.at(), ledger));
-    by_extent.max(in_backup)
+    let is_of = |ledger| all.iter().any(|file| matches!(file.start(), Ok(Ok(start)) if start.ledger == ledger));
+    [extent, backup].into_iter().flatten().filter(|(ledger, _)| is_of(*ledger)).map(|(_, size)| size).max()
 }
 
 /// The first segment in the directory `journal` whose number is at least `number`.
