@@ -79,13 +79,19 @@ impl Supervisor {
         drop(turn);
         let (down, has_finished) = down(&handles, begun_anew);
         let before: Vec<u64> = down.iter().map(latest_run).collect();
-        let started = ask_each(down.iter(), InstanceCommand::Start, request).await;
+        // What was read of an instance above may have changed: a supervisor that has just begun decides about each of them.
+        let command = if begun_anew { InstanceCommand::Start } else { InstanceCommand::BringUp };
+        let started = ask_each(down.iter(), command, request).await;
+        let mut has_started = false;
         for ((handle, before), started) in down.iter().zip(before).zip(started) {
             match started {
                 // The restart policy or another client has started the instance in the meantime.
-                Err(ProcessError::InvalidState(_)) if !is_down(handle) => {}
+                Err(ProcessError::InvalidState(_)) if !is_down(handle) => has_started = true,
+                // It waits for a usage limit.
+                Ok(()) if latest_run(handle) == before => {}
                 started => {
                     started?;
+                    has_started = true;
                     begun.push((handle.clone(), before));
                 }
             }
@@ -93,7 +99,7 @@ impl Supervisor {
         drop(no_change);
         let ended_at_once = Box::pin(look(&begun)).await;
         let waits_for_limit = handles.iter().any(waits_for_limit);
-        Ok(BroughtUp { applied, has_started: !down.is_empty(), has_finished, waits_for_limit, ended_at_once })
+        Ok(BroughtUp { applied, has_started, has_finished, waits_for_limit, ended_at_once })
     }
 
     /// Whether [`bring_up`](Self::bring_up) would start an instance without changing its specification, and whether an

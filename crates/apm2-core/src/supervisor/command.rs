@@ -23,6 +23,8 @@ pub(crate) struct PendingCommand {
 pub(crate) enum InstanceCommand {
     /// Start the instance. Completed when the process runs, or when its start has failed.
     Start(Requester),
+    /// Like `Start`, but an agent that waits for its usage limit is not started. Completed immediately in this case.
+    BringUp(Requester),
     /// Stop the instance. Completed when the whole process group is gone.
     Stop(Requester, Option<Duration>),
     /// Stop and start the instance. Completed when the process runs again.

@@ -29,14 +29,13 @@ impl InstanceActor {
         let PendingCommand { command, reply } = command;
         match command {
             // A start is already in progress. This command waits for the same start.
-            InstanceCommand::Start(_) | InstanceCommand::Restart(_) if self.pending_start.is_some() => {
+            InstanceCommand::Start(_) | InstanceCommand::BringUp(_) | InstanceCommand::Restart(_)
+                if self.pending_start.is_some() =>
+            {
                 self.starts_waiting.push(reply)
             }
-            InstanceCommand::Start(request) => match self.step(PlanInput::Start(request)) {
-                Ok(()) if self.pending_start.is_some() => self.starts_waiting.push(reply),
-                Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
-                started => answer(reply, started),
-            },
+            InstanceCommand::Start(request) => self.start_asked(PlanInput::Start(request), reply),
+            InstanceCommand::BringUp(request) => self.start_asked(PlanInput::BringUp(request), reply),
             InstanceCommand::Stop(request, timeout) => {
                 let stopped = self.stop(request, timeout);
                 match stopped {
@@ -77,6 +76,14 @@ impl InstanceActor {
             }
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    fn start_asked(&mut self, input: PlanInput, reply: ReplySender) {
+        match self.step(input) {
+            Ok(()) if self.pending_start.is_some() => self.starts_waiting.push(reply),
+            Ok(()) if self.plan.awaits_start() => self.restarts_waiting.push(reply),
+            started => answer(reply, started),
+        }
     }
 
     /// Uses `launch` from the next start on. Changes nothing if the change cannot be recorded.

@@ -49,6 +49,8 @@ use crate::{
 pub enum PlanInput {
     /// A start of the instance is requested.
     Start(Requester),
+    /// A start is requested, unless the instance waits for a usage limit, or the end of its run makes it wait for one.
+    BringUp(Requester),
     /// A stop is requested. The duration is the stop timeout; `None` for the timeout of the specification.
     Stop(Requester, Option<Duration>),
     /// A restart of the instance is requested.
@@ -164,6 +166,8 @@ impl Plan {
     pub fn step(&mut self, input: PlanInput, seen: &PlanContext<'_>) -> Vec<Effect> {
         match input {
             PlanInput::Start(request) => self.start(request, seen),
+            PlanInput::BringUp(_) if self.leaves_to_limit(seen) => Vec::new(),
+            PlanInput::BringUp(request) => self.start(request, seen),
             PlanInput::Stop(request, timeout) => self.stop(request, timeout, seen),
             PlanInput::Restart(request) => self.restart(request, seen),
             PlanInput::RunOver => self.run_over(seen),
@@ -188,6 +192,20 @@ impl Plan {
     /// Discards the planned start or stay after a stop could not begin. The policy then decides what follows the run.
     pub fn forget(&mut self) {
         self.then = AfterStop::Policy;
+    }
+
+    /// Whether the instance waits for a usage limit, or the policy makes it wait for one when its run is over.
+    fn leaves_to_limit(&self, seen: &PlanContext<'_>) -> bool {
+        let will_wait = |unhealthy| {
+            matches!(self.then, AfterStop::Policy)
+                && decide(seen, unhealthy).iter().any(|effect| matches!(effect, Effect::Schedule { .. }))
+        };
+        seen.stream.waits_for_limit()
+            && match seen.stream.follow_up {
+                FollowUp::Restart { .. } => true,
+                FollowUp::Undecided { unhealthy } => will_wait(unhealthy),
+                FollowUp::Nothing => false,
+            }
     }
 
     fn start(&mut self, request: Requester, seen: &PlanContext<'_>) -> Vec<Effect> {

@@ -282,7 +282,28 @@ fn a_start_at_boot_waits_for_the_limit_that_ended_the_latest_run_and_one_by_hand
         assert!(agent.step(PlanInput::Boot(None)).is_empty());
         assert_eq!(agent.step(PlanInput::RunOver), [expected], "{resets_at:?}");
         assert_eq!(agent.stream.budget, budget, "waiting uses nothing of it");
+        if expected == "schedule" {
+            assert_eq!(agent.step(PlanInput::BringUp(by_hand())), [""; 0], "the wait stays");
+        }
         assert_eq!(agent.step(PlanInput::Start(by_hand())), ["start"]);
+    }
+}
+
+#[test]
+fn an_agent_is_not_brought_up_between_its_end_by_a_usage_limit_and_the_decision_about_it() {
+    for (policy, expected) in [(RestartPolicy::Always, None), (RestartPolicy::Never, Some("start"))] {
+        let mut agent = Agent::running(policy);
+        let (status, class) = (LimitStatus::Rejected, FailureClass::RateLimit);
+        agent.report(AgentEvent::RateLimited {
+            status,
+            class,
+            window: None,
+            used_percent: None,
+            resets_at: Some(3600),
+        });
+        agent.finished_with(AgentOutcome::Failure, Some(class));
+        agent.record(Actor::System, EventKind::Crashed { cause: RunEnd::Exit(exit(1)) });
+        assert_eq!(agent.step(PlanInput::BringUp(by_hand())).first().map(String::as_str), expected, "{policy:?}");
     }
 }
 
