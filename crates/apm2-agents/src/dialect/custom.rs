@@ -132,8 +132,7 @@ fn session_started(tracker: &mut Tracker, members: &Members<'_>) {
     tracker.progress();
     let mut mcp_servers = Vec::new();
     if let Some(servers) = members.mcp_servers {
-        json::for_each(servers, |server| {
-            let server: Server<'_> = json::Lenient::read(server);
+        json::for_each(servers, |server: Server<'_>| {
             if let Some(name) = names::word(server.name.as_deref())
                 && mcp_servers.len() < MCP_SERVERS_MAX
             {
@@ -187,8 +186,7 @@ fn tools_summarized(tracker: &mut Tracker, members: &Members<'_>) {
     tracker.progress();
     let mut tools = Vec::new();
     if let Some(counts) = members.tools {
-        json::for_each(counts, |count| {
-            let count: Count<'_> = json::Lenient::read(count);
+        json::for_each(counts, |count: Count<'_>| {
             let (calls, failed) = (small(count.calls).unwrap_or(0), small(count.failed).unwrap_or(0));
             if calls > 0 && tools.len() < SUMMARY_TOOLS_MAX {
                 tools.push(ToolCount { tool: names::tool(count.tool.as_deref()), calls, failed: failed.min(calls) });

@@ -2,7 +2,8 @@
 //!
 //! Derived implementations of `serde::Deserialize` reject a duplicate key and a member of another type, and so would lose a line. Here
 //! the last of duplicate keys is used, and a value of another type is taken as absent. Values are skipped without recursion, so deep
-//! nesting does not use up the stack.
+//! nesting does not use up the stack. An object inside of another one is read where it is, so that large contents are followed once and
+//! not once for each level around them.
 
 mod scan;
 #[cfg(test)]
@@ -10,7 +11,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use scan::Scanner;
+pub(crate) use scan::Scanner;
 
 /// Longest name in bytes of JSON. A longer string is not a name and is taken as absent.
 const NAME_BYTES_MAX: usize = 1024;
@@ -31,14 +32,20 @@ impl<'a> Raw<'a> {
 
 /// An object of which some members are read.
 pub(crate) trait Object<'a>: Default {
-    /// Takes the member `key` if it is one of those that are read.
-    fn set(&mut self, key: &str, value: Raw<'a>);
+    /// Reads the value of the member `key`, which is next, or skips it if the member is not one of those that are read. Returns `None` if
+    /// the value has no end.
+    fn set(&mut self, key: &str, next: &mut Scanner<'a>) -> Option<()>;
 }
 
 /// A value that is read from any JSON value.
 pub(crate) trait Lenient<'a>: Sized {
     /// Reads `value`; a value of another type is the default.
     fn read(value: Raw<'a>) -> Self;
+
+    /// Reads the next value; `None` if it has no end.
+    fn next(scanner: &mut Scanner<'a>) -> Option<Self> {
+        scanner.value().map(|value| Self::read(Raw(value)))
+    }
 }
 
 /// Declares a struct of members of a JSON object, each with the key under which it is found.
@@ -53,11 +60,12 @@ macro_rules! object {
         }
 
         impl<$life> $crate::json::Object<$life> for $name<$life> {
-            fn set(&mut self, key: &str, value: $crate::json::Raw<$life>) {
+            fn set(&mut self, key: &str, next: &mut $crate::json::Scanner<$life>) -> Option<()> {
                 match key {
-                    $($key => self.$field = $crate::json::Lenient::read(value),)*
-                    _ => {}
+                    $($key => self.$field = $crate::json::Lenient::next(next)?,)*
+                    _ => drop(next.value()?),
                 }
+                Some(())
             }
         }
 
@@ -67,6 +75,20 @@ macro_rules! object {
                 $crate::json::read_object(value.get(), &mut object);
                 object
             }
+
+            fn next(scanner: &mut $crate::json::Scanner<$life>) -> Option<Self> {
+                $crate::json::next_object(scanner)
+            }
+        }
+
+        impl<$life> $crate::json::Lenient<$life> for Option<$name<$life>> {
+            fn read(value: $crate::json::Raw<$life>) -> Self {
+                Some($crate::json::Lenient::read(value))
+            }
+
+            fn next(scanner: &mut $crate::json::Scanner<$life>) -> Option<Self> {
+                $crate::json::next_object(scanner).map(Some)
+            }
         }
     };
 }
@@ -75,17 +97,30 @@ pub(crate) use object;
 /// Reads the members of the object in `text` into `object`. Returns false if `text` is not one whole object; the members before the
 /// error were read.
 pub(crate) fn read_object<'a, T: Object<'a>>(text: &'a str, object: &mut T) -> bool {
-    each_member(text, |key, value| object.set(key, value)).is_some()
+    let mut scanner = Scanner::new(text);
+    each_member(&mut scanner, |key, next| object.set(key, next)).is_some() && scanner.is_at_end()
+}
+
+/// Reads the next value as an object. A value of another type, and what follows an error in an object, is skipped. Returns `None` if the
+/// value has no end.
+pub(crate) fn next_object<'a, T: Object<'a>>(scanner: &mut Scanner<'a>) -> Option<T> {
+    let mut object = T::default();
+    let mut inside = *scanner;
+    match each_member(&mut inside, |key, next| object.set(key, next)) {
+        Some(()) => *scanner = inside,
+        None => drop(scanner.value()?),
+    }
+    Some(object)
 }
 
 /// Calls `each` for the elements of an array. Does nothing for a value of another type.
-pub(crate) fn for_each<'a>(array: Raw<'a>, mut each: impl FnMut(Raw<'a>)) {
+pub(crate) fn for_each<'a, T: Lenient<'a>>(array: Raw<'a>, mut each: impl FnMut(T)) {
     let mut scanner = Scanner::new(array.0);
     if !scanner.take(b'[') {
         return;
     }
-    while let Some(element) = scanner.value() {
-        each(Raw(element));
+    while let Some(element) = T::next(&mut scanner) {
+        each(element);
         if !scanner.take(b',') {
             return;
         }
@@ -93,32 +128,34 @@ pub(crate) fn for_each<'a>(array: Raw<'a>, mut each: impl FnMut(Raw<'a>)) {
 }
 
 /// Calls `each` for the values of the members of an object. Does nothing for a value of another type.
-pub(crate) fn for_each_member<'a>(object: Raw<'a>, mut each: impl FnMut(Raw<'a>)) {
-    each_member(object.0, |_, value| each(value));
+pub(crate) fn for_each_member<'a, T: Lenient<'a>>(object: Raw<'a>, mut each: impl FnMut(T)) {
+    each_member(&mut Scanner::new(object.0), |_, next| T::next(next).map(&mut each));
 }
 
-/// Calls `each` for the members of the object in `text`, up to an error: then `None`.
-fn each_member<'a>(text: &'a str, mut each: impl FnMut(&str, Raw<'a>)) -> Option<()> {
-    let mut scanner = Scanner::new(text);
+/// Calls `each` for the members of the next object: it takes the value, which is next. Returns `None` after an error, and if `each` does.
+fn each_member<'a>(
+    scanner: &mut Scanner<'a>,
+    mut each: impl FnMut(&str, &mut Scanner<'a>) -> Option<()>,
+) -> Option<()> {
     if !scanner.take(b'{') {
         return None;
     }
-    if !scanner.take(b'}') {
-        loop {
-            let key = Raw(scanner.key()?);
-            let value = Raw(scanner.value()?);
-            if let Some(key) = string_of(key) {
-                each(&key, value);
-            }
-            if scanner.take(b'}') {
-                break;
-            }
-            if !scanner.take(b',') {
-                return None;
-            }
+    if scanner.take(b'}') {
+        return Some(());
+    }
+    loop {
+        let key = Raw(scanner.key()?);
+        match string_of(key) {
+            Some(key) => each(&key, scanner)?,
+            None => drop(scanner.value()?),
+        }
+        if scanner.take(b'}') {
+            return Some(());
+        }
+        if !scanner.take(b',') {
+            return None;
         }
     }
-    scanner.is_at_end().then_some(())
 }
 
 /// The size of a value in bytes of JSON; 0 for an absent value and for null.

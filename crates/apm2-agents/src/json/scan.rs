@@ -3,12 +3,11 @@
 //! `serde_json` can skip values too, but it reads a value again at each level at which it is taken apart; that made lines with large
 //! contents three times as slow. A value that is skipped is not checked: only its strings and brackets are followed.
 
-/// Bytes that are looked at together in a string.
-const WORD_BYTES: usize = 8;
+use memchr::memchr2;
 
 /// A part of a JSON text.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Scanner<'a> {
+pub(crate) struct Scanner<'a> {
     text: &'a str,
     at: usize,
 }
@@ -42,7 +41,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The next value, as it is written; `None` if it has no end.
-    pub(super) fn value(&mut self) -> Option<&'a str> {
+    pub(crate) fn value(&mut self) -> Option<&'a str> {
         let first = self.peek()?;
         let bytes = self.text.as_bytes();
         let end = match first {
@@ -69,35 +68,12 @@ impl<'a> Scanner<'a> {
 /// The end of a string whose first quote is before `at`.
 fn string_end(bytes: &[u8], mut at: usize) -> Option<usize> {
     loop {
-        at = quote_or_backslash(bytes, at)?;
+        at += memchr2(b'"', b'\\', bytes.get(at..)?)?;
         match bytes.get(at)? {
             b'"' => return Some(at + 1),
             _ => at += 2,
         }
     }
-}
-
-/// The place of the next quote or backslash.
-fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<WORD_BYTES>) {
-        let word = u64::from_le_bytes(*word);
-        let found = zero_bytes(word ^ repeat(b'"')) | zero_bytes(word ^ repeat(b'\\'));
-        if found != 0 {
-            return Some(at + usize::try_from(found.trailing_zeros()).ok()? / 8);
-        }
-        at += WORD_BYTES;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).map(|place| at + place)
-}
-
-const fn repeat(byte: u8) -> u64 {
-    u64::from_le_bytes([byte; WORD_BYTES])
-}
-
-/// A word whose lowest bit that is set is in the lowest byte of `word` that is zero.
-const fn zero_bytes(word: u64) -> u64 {
-    word.wrapping_sub(repeat(0x01)) & !word & repeat(0x80)
 }
 
 /// The end of an array or an object whose first bracket is before `at`.
@@ -119,6 +95,7 @@ fn container_end(bytes: &[u8], mut at: usize) -> Option<usize> {
 /// The end of a number or a literal.
 fn scalar_end(bytes: &[u8], at: usize) -> usize {
     let rest = bytes.get(at..).unwrap_or_default();
-    let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r');
+    let is_end =
+        |byte: &u8| matches!(byte, b'{' | b'[' | b'"' | b',' | b'}' | b']' | b':' | b' ' | b'\t' | b'\n' | b'\r');
     at + rest.iter().position(is_end).unwrap_or(rest.len())
 }

@@ -5,8 +5,12 @@ use super::*;
 
 fn members(text: &str) -> Option<Vec<(String, String)>> {
     let mut members = Vec::new();
-    each_member(text, |key, value| members.push((key.to_owned(), value.get().to_owned())))?;
-    Some(members)
+    let mut scanner = Scanner::new(text);
+    each_member(&mut scanner, |key, next| {
+        members.push((key.to_owned(), next.value()?.to_owned()));
+        Some(())
+    })?;
+    scanner.is_at_end().then_some(members)
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
@@ -42,11 +46,24 @@ proptest! {
             Value::Array(array) => {
                 prop_assert_eq!(members(&text), None);
                 let mut found = Vec::new();
-                for_each(Raw(&text), |element| found.push(serde_json::from_str::<Value>(element.get()).unwrap()));
+                for_each(Raw(&text), |element: Option<Raw<'_>>| {
+                    found.push(serde_json::from_str::<Value>(element.unwrap().get()).unwrap());
+                });
                 prop_assert_eq!(&found, array);
             }
             _ => prop_assert_eq!(members(&text), None),
         }
+    }
+
+    #[test]
+    fn an_object_is_read_in_its_place_as_it_is_alone(value in "(\"(code|inner|a)\":|[{}\\[\\],:\"\\\\ x1]){0,12}") {
+        let text = format!("{{\"inner\":{{{value},\"code\":1}}");
+        let (mut in_place, mut apart) = (InPlace::default(), Apart::default());
+        let are_whole = (read_object(&text, &mut in_place), read_object(&text, &mut apart));
+        prop_assert_eq!(are_whole.0, are_whole.1);
+        let alone: Option<Option<Inner<'_>>> = apart.inner.map(Lenient::read);
+        let code = |inner: Option<Inner<'_>>| inner.map(|inner| inner.code);
+        prop_assert_eq!(code(in_place.inner), code(alone.flatten()));
     }
 
     #[test]
@@ -95,6 +112,18 @@ object! {
 object! {
     Inner<'a> {
         code: Option<i64> = "code",
+    }
+}
+
+object! {
+    InPlace<'a> {
+        inner: Option<Inner<'a>> = "inner",
+    }
+}
+
+object! {
+    Apart<'a> {
+        inner: Option<Raw<'a>> = "inner",
     }
 }
 

@@ -16,7 +16,7 @@ object! {
         permission_mode: Option<Cow<'a, str>> = "permissionMode",
         qwen_permission_mode: Option<Cow<'a, str>> = "permission_mode",
         mcp_servers: Option<Raw<'a>> = "mcp_servers",
-        message: Option<Raw<'a>> = "message",
+        message: Option<Message<'a>> = "message",
         parent: Option<Cow<'a, str>> = "parent_tool_use_id",
         error: Option<Raw<'a>> = "error",
         is_api_error: Option<bool> = "is_api_error_message",
@@ -108,7 +108,7 @@ object! {
 object! {
     StreamEvent<'a> {
         kind: Option<Cow<'a, str>> = "type",
-        message: Option<Raw<'a>> = "message",
+        message: Option<Message<'a>> = "message",
         usage: Usage<'a> = "usage",
     }
 }

@@ -134,8 +134,7 @@ impl Claude {
         tracker.progress();
         let mut mcp_servers = Vec::new();
         if let Some(servers) = members.mcp_servers {
-            json::for_each(servers, |server| {
-                let server: Server<'_> = json::Lenient::read(server);
+            json::for_each(servers, |server: Server<'_>| {
                 if let Some(name) = server.name.as_deref().and_then(Label::new)
                     && mcp_servers.len() < MCP_SERVERS_MAX
                 {
@@ -157,7 +156,8 @@ impl Claude {
     }
 
     fn assistant(&mut self, tracker: &mut Tracker, members: &Members<'_>, line: Line<'_>) {
-        let message: Message<'_> = members.message.map(json::Lenient::read).unwrap_or_default();
+        let none = Message::default();
+        let message = members.message.as_ref().unwrap_or(&none);
         let category = members.error.map(|error| json::error_text(Some(error)));
         let is_synthetic = message.model.as_deref() == Some(SYNTHETIC_MODEL);
         if is_synthetic || category.is_some() || members.is_api_error == Some(true) {
@@ -174,15 +174,12 @@ impl Claude {
             tracker.messages.see(names::hash_of(&[id]), self.tokens(&message.usage));
         }
         if let Some(content) = message.content {
-            json::for_each(content, |block| {
-                let block: Block<'_> = json::Lenient::read(block);
-                match block.kind.as_deref() {
-                    Some("tool_use" | "server_tool_use" | "mcp_tool_use") => {
-                        tool_use(tracker, &block, members, line.context)
-                    }
-                    Some(kind) if kind.ends_with("tool_result") => tool_result(tracker, &block, members, line.context),
-                    _ => {}
+            json::for_each(content, |block: Block<'_>| match block.kind.as_deref() {
+                Some("tool_use" | "server_tool_use" | "mcp_tool_use") => {
+                    tool_use(tracker, &block, members, line.context)
                 }
+                Some(kind) if kind.ends_with("tool_result") => tool_result(tracker, &block, members, line.context),
+                _ => {}
             });
         }
     }
@@ -191,8 +188,7 @@ impl Claude {
         known_session(tracker, members);
         tracker.progress();
         if let Some(meta) = members.tool_result_meta {
-            json::for_each(meta, |meta| {
-                let meta: ToolMeta<'_> = json::Lenient::read(meta);
+            json::for_each(meta, |meta: ToolMeta<'_>| {
                 if let Some(id) = meta.id.as_deref().and_then(names::call_id)
                     && meta.decision.decision.as_deref() == Some("reject")
                 {
@@ -201,17 +197,15 @@ impl Claude {
                 }
             });
         }
-        let Some(message) = members.message else {
+        let Some(message) = &members.message else {
             if line.is_cut {
                 let call_id = json::scan_for(line.text, "\"tool_use_id").and_then(names::call_id);
                 tracker.cut_tool_ended(call_id, line.text.len(), line.context.now);
             }
             return;
         };
-        let message: Message<'_> = json::Lenient::read(message);
         if let Some(content) = message.content {
-            json::for_each(content, |block| {
-                let block: Block<'_> = json::Lenient::read(block);
+            json::for_each(content, |block: Block<'_>| {
                 if block.kind.as_deref() == Some("tool_result") {
                     tool_result(tracker, &block, members, line.context);
                 }
@@ -224,7 +218,7 @@ impl Claude {
         let id = members.api_message_id.as_deref().map(|id| names::hash_of(&[id]));
         match event.kind.as_deref() {
             Some("message_start") => {
-                let message: Message<'_> = event.message.map(json::Lenient::read).unwrap_or_default();
+                let message = event.message.unwrap_or_default();
                 self.streamed = message.id.as_deref().map(|id| names::hash_of(&[id]));
                 if let Some(id) = id.or(self.streamed) {
                     tracker.messages.see(id, self.tokens(&message.usage));
@@ -249,8 +243,7 @@ impl Claude {
             None => subtype == "success",
         };
         if let Some(denials) = members.permission_denials {
-            json::for_each(denials, |denial| {
-                let denial: Denial<'_> = json::Lenient::read(denial);
+            json::for_each(denials, |denial: Denial<'_>| {
                 let call = denial.tool_use_id.as_deref().and_then(names::call_id);
                 tracker.denied_as_repeated(call, names::tool(denial.tool_name.as_deref()), None);
             });
@@ -336,7 +329,7 @@ fn background(tracker: &mut Tracker, members: &Members<'_>) {
         (Some("background_tasks_changed"), _) => {
             let mut tasks = 0_u32;
             if let Some(list) = members.tasks {
-                json::for_each(list, |_| tasks = tasks.saturating_add(1));
+                json::for_each(list, |_: Option<json::Raw<'_>>| tasks = tasks.saturating_add(1));
             }
             tracker.background.report(tasks);
         }

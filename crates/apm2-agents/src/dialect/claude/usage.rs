@@ -48,8 +48,7 @@ impl Claude {
 fn sum_of_models(models: Raw<'_>) -> (TokenUsage, Option<u64>) {
     let mut sum = TokenUsage::default();
     let mut cost: Option<u64> = None;
-    json::for_each_member(models, |model| {
-        let model: ModelUsage<'_> = json::Lenient::read(model);
+    json::for_each_member(models, |model: ModelUsage<'_>| {
         let cache_read = model.cache_read.unwrap_or(0);
         let cache_creation = model.cache_creation.unwrap_or(0);
         sum = sum.plus(TokenUsage {
